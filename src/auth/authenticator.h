@@ -1,0 +1,103 @@
+// Decides whether a CONNECT is let in, and as whom.
+#ifndef AUTH_AUTHENTICATOR_H_
+#define AUTH_AUTHENTICATOR_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "auth/core/acl.h"
+#include "auth/core/auth_code.h"
+#include "auth/core/identity.h"
+#include "auth/core/permissions.h"
+#include "auth/hash_pool.h"
+#include "auth/options.h"
+
+namespace auth {
+
+class PasswordTable;
+
+// What a CONNECT and its transport brought along.
+struct Credentials {
+  std::string client_id;  // In force: assign one first if the client sent none.
+  std::string listener;
+  std::optional<std::string> user_name;
+  std::optional<std::string> password;           // Bytes.
+  std::optional<CertificateFields> certificate;  // Of a TLS peer whose chain was verified.
+};
+
+struct Outcome {
+  AuthCode code = AuthCode::kNotAuthorized;
+  Identity identity;                               // Meaningful if kOk.
+  std::shared_ptr<const Permissions> permissions;  // Not null if kOk.
+};
+
+// Every function may be called on any thread; none but `Create` and `Reload` touches the disk.
+// Tables are immutable and swapped whole; nothing survives a crash but the files.
+class Authenticator {
+ public:
+  // Reads the files. `pool` may be shared by several authenticators; null makes one from the
+  // options. Errors: those of the files, each with "FILE:LINE" where there is one.
+  static absl::StatusOr<std::unique_ptr<Authenticator>> Create(
+      AuthOptions options, std::shared_ptr<HashPool> pool = nullptr);
+
+  // Pending verifications finish or are dropped with the pool; either way they do not touch `this`.
+  ~Authenticator();
+  Authenticator(const Authenticator&) = delete;
+  Authenticator& operator=(const Authenticator&) = delete;
+
+  // The outcome if it takes no hashing (anonymous, certificate, refused without looking), else
+  // nullopt: then call `Authenticate`.
+  std::optional<Outcome> TryNow(const Credentials& credentials) const;
+
+  // Calls `done` exactly once, unless the pool is destroyed first: at once on the calling thread
+  // when there is nothing to hash or the queue is full (kServerBusy), else on a pool thread.
+  // `done` must not block; it posts the outcome to its shard.
+  void Authenticate(Credentials credentials, std::function<void(Outcome)> done);
+
+  // For an authentication method (method.h) that established `user_name` (empty: anonymous).
+  Outcome AdmitAs(const Credentials& credentials, std::string_view user_name) const;
+
+  // The permissions under the rules now in force. After a reload a connection asks when it sees
+  // that `generation` changed.
+  std::shared_ptr<const Permissions> PermissionsFor(const Identity& identity) const;
+  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+
+  // Whether the identity, let in earlier, would still have an account: false once its user was
+  // removed from the password file, or it is anonymous and that is no longer allowed.
+  bool StillAdmits(const Identity& identity) const;
+
+  // Reads the files again, under `options` if given (the pool stays as it is). On error nothing
+  // changes. Blocks on the disk: not on a shard.
+  absl::Status Reload() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Reload(AuthOptions options) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Of the last successful load, for the log.
+  std::vector<std::string> warnings() const;
+
+  const HashPool& pool() const { return *pool_; }
+
+ private:
+  struct Tables;
+  explicit Authenticator(std::shared_ptr<HashPool> pool) : pool_(std::move(pool)) {}
+  static absl::StatusOr<std::shared_ptr<const Tables>> Load(AuthOptions options);
+  static std::optional<Outcome> TryNow(const Tables& tables, const Credentials& credentials);
+  std::shared_ptr<const Tables> tables() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const std::shared_ptr<HashPool> pool_;
+  std::atomic<uint64_t> generation_{1};
+  mutable absl::Mutex mutex_;
+  std::shared_ptr<const Tables> tables_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace auth
+
+#endif  // AUTH_AUTHENTICATOR_H_

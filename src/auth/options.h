@@ -1,0 +1,46 @@
+// What the configuration says about access.
+#ifndef AUTH_OPTIONS_H_
+#define AUTH_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace auth {
+
+// Which part of a client certificate becomes the user name.
+enum class CertificateIdentity : uint8_t {
+  kNone,  // none: certificates do not name users.
+  kCn,    // cn: the first common name of the subject.
+  kDn,    // dn: the whole subject, RFC 2253, e.g. "CN=sensor-7,O=Example".
+  kSan,   // san: the first subject alternative name; DNS names first, then URIs, then e-mail.
+};
+
+// Configuration keys are these names; per listener or global.
+struct AuthOptions {
+  // allow_anonymous: clients without user name may connect. Without `password_file` also those with
+  // a user name, which nobody can verify: they are anonymous too.
+  bool allow_anonymous = false;
+
+  // password_file: mosquitto's password file ($7$, $6$ and $argon2id$ hashes). Empty: none.
+  std::string password_file;
+
+  // acl_file: mosquitto's access control file. Empty: everyone connected may do everything.
+  std::string acl_file;
+
+  // use_identity_as_username: none, cn, dn or san. Other than none: the client's certificate gives
+  // the user name, user name and password of CONNECT are not looked at, and a client without a
+  // certificate (or without that field) is refused.
+  CertificateIdentity use_identity_as_username = CertificateIdentity::kNone;
+
+  // hash_threads: threads that verify passwords, at least 1.
+  size_t hash_threads = 1;
+
+  // hash_queue_max: logins that may wait for a hash thread. Further ones are answered with
+  // 0x89 Server busy.
+  size_t hash_queue_max = 1024;
+};
+
+}  // namespace auth
+
+#endif  // AUTH_OPTIONS_H_

@@ -1,0 +1,53 @@
+// The table of users and password hashes, from a mosquitto password file.
+#ifndef AUTH_PASSWORD_FILE_H_
+#define AUTH_PASSWORD_FILE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "auth/core/string_map.h"
+#include "auth/password_hash.h"
+
+namespace auth {
+
+// Immutable after `Parse`, shared by any number of threads; a reload makes a new one. One user a
+// line, `NAME:HASH`, the hash as in password_hash.h; blank lines and lines that begin with # are
+// skipped.
+class PasswordTable {
+ public:
+  // Errors (kInvalidArgument): "FILE:LINE: what is wrong; what to do".
+  static absl::StatusOr<std::shared_ptr<const PasswordTable>> Parse(std::string_view text,
+                                                                    std::string_view file_name);
+
+  // True when the user exists and the password is right. As slow as the hash (password_hash.h):
+  // never call on a shard. An unknown user costs as much as a wrong password of some known user,
+  // the same one each time, so that timing does not tell which names exist.
+  bool Verify(std::string_view user_name, std::string_view password) const;
+
+  bool Contains(std::string_view user_name) const { return users_.contains(user_name); }
+  size_t size() const { return users_.size(); }
+
+ private:
+  PasswordTable() = default;
+  const PasswordHash& StandInFor(std::string_view unknown_user) const;
+
+  StringMap<PasswordHash> users_;
+  std::vector<PasswordHash> stand_ins_;  // One of each cost in the file; never empty.
+  uint64_t stand_in_key_ = 0;            // Secret, new at each load.
+};
+
+struct LoadedPasswordFile {
+  std::shared_ptr<const PasswordTable> table;
+  std::vector<std::string> warnings;  // For the log, such as a file that everyone may read.
+};
+
+// Reads from disk: not on a shard. Errors: those of `Parse`, or of the file, with its name.
+absl::StatusOr<LoadedPasswordFile> LoadPasswordFile(const std::string& path);
+
+}  // namespace auth
+
+#endif  // AUTH_PASSWORD_FILE_H_
