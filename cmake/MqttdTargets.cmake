@@ -1,0 +1,104 @@
+# The functions that the CMakeLists.txt of every folder is made of.
+
+# mqttd_library(NAME name [SRCS file…] [DEPS layer…] [EXTERNAL target…] [PRIVATE target…])
+#
+# A layer. DEPS are layers of ours, EXTERNAL third-party targets that its headers may show,
+# PRIVATE third-party targets that only its .cc files use. Without SRCS it is header-only.
+# Builds name_links too: all of the library's objects linked with its DEPS alone, so that a
+# forgotten or forbidden dependency is a link error here and not in some program.
+function(mqttd_library)
+  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS;EXTERNAL;PRIVATE" ${ARGN})
+  if(ARG_UNPARSED_ARGUMENTS OR NOT ARG_NAME)
+    message(FATAL_ERROR "mqttd_library: unexpected ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT ARG_SRCS)
+    add_library(${ARG_NAME} INTERFACE)
+    target_link_libraries(${ARG_NAME} INTERFACE mqttd_flags ${ARG_DEPS} ${ARG_EXTERNAL} ${ARG_PRIVATE})
+    return()
+  endif()
+  add_library(${ARG_NAME} STATIC ${ARG_SRCS})
+  target_link_libraries(${ARG_NAME} PUBLIC mqttd_flags ${ARG_DEPS} ${ARG_EXTERNAL} PRIVATE ${ARG_PRIVATE})
+  if(MQTTD_BUILD_TESTS AND NOT MQTTD_FUZZ)
+    add_executable(${ARG_NAME}_links ${PROJECT_SOURCE_DIR}/cmake/empty_main.cc)
+    target_link_libraries(${ARG_NAME}_links PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,${ARG_NAME}>)
+    set_target_properties(${ARG_NAME}_links PROPERTIES
+      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/links)
+  endif()
+endfunction()
+
+# mqttd_binary(NAME name SRCS file… DEPS layer… [EXTERNAL target…]): a program in bin/.
+function(mqttd_binary)
+  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS;EXTERNAL" ${ARGN})
+  add_executable(${ARG_NAME} ${ARG_SRCS})
+  target_link_libraries(${ARG_NAME} PRIVATE mqttd_flags ${ARG_DEPS} ${ARG_EXTERNAL})
+endfunction()
+
+# mqttd_test(NAME name SRCS file… DEPS layer… [EXTERNAL target…] [LABEL unit|spec|e2e] [TIMEOUT s])
+#
+# A googletest program, one ctest test per program: a process per case would cost more than
+# the cases. Each run leaves build/PRESET/results/name.xml, from which `./dev test` counts cases.
+# Include root is src/; helpers are "tests/support/…".
+function(mqttd_test)
+  cmake_parse_arguments(ARG "" "NAME;LABEL;TIMEOUT" "SRCS;DEPS;EXTERNAL" ${ARGN})
+  if(ARG_UNPARSED_ARGUMENTS OR NOT ARG_NAME OR NOT ARG_SRCS)
+    message(FATAL_ERROR "mqttd_test ${ARG_NAME}: NAME and SRCS are needed; unexpected ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
+  if(MQTTD_FUZZ)
+    return()
+  endif()
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL unit)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_executable(${ARG_NAME} ${ARG_SRCS})
+  target_include_directories(${ARG_NAME} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${ARG_NAME} PRIVATE mqttd_flags test_support ${ARG_DEPS} ${ARG_EXTERNAL}
+    GTest::gmock GTest::gtest GTest::gmock_main)
+  target_compile_definitions(${ARG_NAME} PRIVATE MQTTD_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} --gtest_brief=1
+    --gtest_output=xml:${CMAKE_BINARY_DIR}/results/${ARG_NAME}.xml)
+  set_tests_properties(${ARG_NAME} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+endfunction()
+
+# mqttd_fuzzer(NAME name SRCS file… DEPS layer… [EXTERNAL target…] [RUNS n])
+#
+# A file with LLVMFuzzerTestOneInput. With MQTTD_FUZZ (preset fuzz) it becomes a libFuzzer program.
+# Otherwise tests/support/fuzz_driver.cc runs the checked-in corpus, tests/fuzz/corpus/NAME, and RUNS
+# seeded mutations of it, as a quick regression test (label fuzz-smoke).
+function(mqttd_fuzzer)
+  cmake_parse_arguments(ARG "" "NAME;RUNS" "SRCS;DEPS;EXTERNAL" ${ARGN})
+  if(ARG_UNPARSED_ARGUMENTS OR NOT ARG_NAME OR NOT ARG_SRCS)
+    message(FATAL_ERROR "mqttd_fuzzer ${ARG_NAME}: NAME and SRCS are needed; unexpected ${ARG_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT ARG_RUNS)
+    set(ARG_RUNS 20000)
+  endif()
+  set(corpus ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${ARG_NAME})
+  add_executable(${ARG_NAME} ${ARG_SRCS})
+  target_include_directories(${ARG_NAME} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${ARG_NAME} PRIVATE mqttd_flags test_support ${ARG_DEPS} ${ARG_EXTERNAL})
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  set_property(GLOBAL APPEND PROPERTY MQTTD_FUZZERS ${ARG_NAME})
+  if(MQTTD_FUZZ)
+    target_link_options(${ARG_NAME} PRIVATE -fsanitize=fuzzer)
+  else()
+    target_sources(${ARG_NAME} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/fuzz_driver.cc)
+    add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} --runs=${ARG_RUNS} ${corpus})
+    set_tests_properties(${ARG_NAME} PROPERTIES LABELS fuzz-smoke TIMEOUT 300)
+  endif()
+endfunction()
+
+# mqttd_benchmark(NAME name SRCS file… DEPS layer…): a google-benchmark program in bench/.
+function(mqttd_benchmark)
+  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS;EXTERNAL" ${ARGN})
+  if(MQTTD_FUZZ)
+    return()
+  endif()
+  add_executable(${ARG_NAME} EXCLUDE_FROM_ALL ${ARG_SRCS})
+  target_include_directories(${ARG_NAME} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${ARG_NAME} PRIVATE mqttd_flags ${ARG_DEPS} ${ARG_EXTERNAL} benchmark::benchmark_main)
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+endfunction()

@@ -1,0 +1,183 @@
+#include "base/log.h"
+
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "base/mutex.h"
+
+namespace base {
+namespace {
+
+struct Sink {
+  LogFormat format = LogFormat::kText;
+  std::shared_ptr<spdlog::logger> logger;
+};
+
+Sink MakeStderrSink() {
+  Sink sink;
+  sink.logger =
+      std::make_shared<spdlog::logger>("mqttd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  sink.logger->set_pattern("%v");
+  sink.logger->set_level(spdlog::level::trace);  // Levels are decided before the line is made.
+  return sink;
+}
+
+std::atomic<LogLevel> g_level{LogLevel::kInfo};
+Mutex g_mutex;
+
+Sink& CurrentSink() ABSL_EXCLUSIVE_LOCKS_REQUIRED(g_mutex) {
+  static Sink& sink = *new Sink(MakeStderrSink());  // Outlives whatever logs during exit.
+  return sink;
+}
+
+constexpr absl::string_view LevelName(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarning:
+      return "warning";
+    case LogLevel::kError:
+      return "error";
+    case LogLevel::kOff:
+      return "off";
+  }
+  return "unknown";
+}
+
+spdlog::level::level_enum ToSpdlog(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
+    case LogLevel::kOff:
+      return spdlog::level::off;
+  }
+  return spdlog::level::off;
+}
+
+// JSON string: control characters, quotes and whatever is not ASCII-printable or UTF-8 escaped, so
+// that a client identifier of arbitrary bytes cannot break a line or forge one.
+void AppendJsonString(std::string& out, absl::string_view text) {
+  out.push_back('"');
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out.push_back('\\');
+      out.push_back(c);
+    } else if (byte < 0x20 || byte == 0x7f) {
+      absl::StrAppendFormat(&out, "\\u%04x", byte);
+    } else {
+      out.push_back(c);
+    }
+  }
+  out.push_back('"');
+}
+
+bool IsPlainWord(absl::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return c > ' ' && c < 0x7f && c != '"' && c != '=' && c != '\\';
+  });
+}
+
+std::string TextLine(absl::string_view time, LogLevel level, absl::string_view event,
+                     std::initializer_list<LogField> fields) {
+  std::string line = absl::StrCat(time, " ", LevelName(level), " ", event);
+  for (const LogField& field : fields) {
+    absl::StrAppend(&line, " ", field.key(), "=");
+    if (!field.quoted() || IsPlainWord(field.text())) {
+      absl::StrAppend(&line, field.text());
+    } else {
+      absl::StrAppend(&line, "\"", absl::Utf8SafeCEscape(field.text()), "\"");
+    }
+  }
+  return line;
+}
+
+std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view event,
+                     std::initializer_list<LogField> fields) {
+  std::string line =
+      absl::StrCat("{\"time\":\"", time, "\",\"level\":\"", LevelName(level), "\",\"event\":");
+  AppendJsonString(line, event);
+  for (const LogField& field : fields) {
+    line.push_back(',');
+    AppendJsonString(line, field.key());
+    line.push_back(':');
+    if (field.quoted()) {
+      AppendJsonString(line, field.text());
+    } else {
+      absl::StrAppend(&line, field.text());
+    }
+  }
+  line.push_back('}');
+  return line;
+}
+
+}  // namespace
+
+absl::Status ConfigureLog(const LogOptions& options) {
+  Sink sink = MakeStderrSink();
+  if (!options.file.empty()) {
+    try {  // spdlog throws where a file does not open; nothing of ours does.
+      sink.logger = std::make_shared<spdlog::logger>(
+          "mqttd", std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file));
+      sink.logger->set_pattern("%v");
+      sink.logger->set_level(spdlog::level::trace);
+      sink.logger->flush_on(spdlog::level::trace);
+    } catch (const spdlog::spdlog_ex& error) {
+      return absl::FailedPreconditionError(absl::StrCat("log file: ", error.what()));
+    }
+  }
+  sink.format = options.format;
+  MutexLock lock(g_mutex);
+  CurrentSink() = std::move(sink);
+  g_level.store(options.level, std::memory_order_relaxed);
+  return absl::OkStatus();
+}
+
+bool LogEnabled(LogLevel level) {
+  return level >= g_level.load(std::memory_order_relaxed) && level != LogLevel::kOff;
+}
+
+void Log(LogLevel level, absl::string_view event, std::initializer_list<LogField> fields) {
+  if (!LogEnabled(level)) return;
+  const std::string time =
+      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
+  Sink sink;
+  {
+    MutexLock lock(g_mutex);
+    sink = CurrentSink();
+  }
+  const std::string line = sink.format == LogFormat::kJson ? JsonLine(time, level, event, fields)
+                                                           : TextLine(time, level, event, fields);
+  sink.logger->log(ToSpdlog(level), spdlog::string_view_t(line.data(), line.size()));
+}
+
+bool ParseLogLevel(absl::string_view text, LogLevel& level) {
+  for (const LogLevel candidate :
+       {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarning, LogLevel::kError, LogLevel::kOff}) {
+    if (text == LevelName(candidate)) {
+      level = candidate;
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace base

@@ -1,0 +1,73 @@
+// Structured logs: an event by name, then keys and values, as text or as JSON, one line each.
+#ifndef BASE_LOG_H_
+#define BASE_LOG_H_
+
+#include <concepts>
+#include <initializer_list>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace base {
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
+enum class LogFormat { kText, kJson };
+
+struct LogOptions {
+  LogLevel level = LogLevel::kInfo;
+  LogFormat format = LogFormat::kText;
+  std::string file;  // Empty: stderr. Reopened by a further ConfigureLog (log rotation).
+};
+
+// One key and its value. Numbers and booleans stay such in JSON; strings are quoted as needed and
+// may hold any bytes. A view: lives as long as the call.
+class LogField {
+ public:
+  LogField(absl::string_view key, absl::string_view value)
+      : key_(key), text_(value), quoted_(true) {}
+  LogField(absl::string_view key, const char* value) : LogField(key, absl::string_view(value)) {}
+  LogField(absl::string_view key, const std::string& value)
+      : LogField(key, absl::string_view(value)) {}
+  LogField(absl::string_view key, const absl::Status& value)
+      : key_(key), own_(value.ToString()), text_(own_), quoted_(true) {}
+  LogField(absl::string_view key, absl::Duration value)
+      : key_(key), own_(absl::FormatDuration(value)), text_(own_), quoted_(true) {}
+  LogField(absl::string_view key, bool value)
+      : key_(key), text_(value ? "true" : "false"), quoted_(false) {}
+  template <typename Number>
+  requires(std::integral<Number> || std::floating_point<Number>)
+      LogField(absl::string_view key, Number value)
+      : key_(key), own_(std::to_string(value)), text_(own_), quoted_(false) {}
+  LogField(const LogField&) = delete;
+  LogField& operator=(const LogField&) = delete;
+
+  absl::string_view key() const { return key_; }
+  absl::string_view text() const { return text_; }
+  bool quoted() const { return quoted_; }
+
+ private:
+  absl::string_view key_;
+  std::string own_;
+  absl::string_view text_;
+  bool quoted_;
+};
+
+// Sets where, how and from which level on. Any thread, any time; errors leave the former state.
+absl::Status ConfigureLog(const LogOptions& options);
+
+// True if an event of that level would be written: for callers whose fields cost something.
+bool LogEnabled(LogLevel level);
+
+// Writes one line:  base::Log(base::LogLevel::kInfo, "listening", {{"url", url}, {"shards", 4}});
+// `event` is a fixed phrase of a few words, so that it can be searched for. Any thread; takes a
+// lock and writes to the file, so never once per message.
+void Log(LogLevel level, absl::string_view event, std::initializer_list<LogField> fields = {});
+
+// "debug", "info", "warning", "error", "off".
+bool ParseLogLevel(absl::string_view text, LogLevel& level);
+
+}  // namespace base
+
+#endif  // BASE_LOG_H_

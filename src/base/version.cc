@@ -1,0 +1,7 @@
+#include "base/version.h"
+
+namespace base {
+
+const char kVersion[] = MQTTD_VERSION;
+
+}  // namespace base
