@@ -1,0 +1,109 @@
+// Listening sockets: one address, one socket per shard (SO_REUSEPORT), one limit over all of them.
+#ifndef BROKER_TRANSPORT_LISTENER_H_
+#define BROKER_TRANSPORT_LISTENER_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "broker/transport/listener_counters.h"
+#include "broker/transport/listener_url.h"
+#include "broker/transport/tls_context.h"
+#include "broker/transport/transport.h"
+
+namespace boost::asio {
+class io_context;
+}  // namespace boost::asio
+
+namespace broker {
+
+struct ListenerOptions {
+  ListenerUrl url;
+  TlsOptions tls;                // Used if `url.tls()`.
+  uint32_t connections_max = 0;  // At the same time, over all shards; 0: no limit.
+  // Every connection must begin with a PROXY header, version 1 or 2. Only behind a proxy: a
+  // header is believed.
+  bool proxy_protocol = false;
+  int backlog = 4096;       // Of each socket; the kernel cuts it to net.core.somaxconn.
+  mode_t unix_mode = 0660;  // Permissions of a unix socket.
+};
+
+// One configured listener. Thread-safe; made before the shards run, outlives its acceptors.
+class Listener {
+ public:
+  // Loads the TLS files and binds the address once per shard; the kernel queues connections from
+  // here on. A unix socket is one socket: shard 0 accepts all (see `shares_one_socket`).
+  // Errors: kInvalidArgument, kNotFound, kPermissionDenied, kAlreadyExists ("address in use"),
+  // kUnavailable; with the URL in the words.
+  static absl::StatusOr<std::shared_ptr<Listener>> Create(ListenerOptions options, int shards);
+
+  ~Listener();  // Closes sockets nobody took; removes the unix socket's path if it is still ours.
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  // With the port that the kernel chose, where 0 was asked for.
+  const ListenerUrl& url() const { return options_.url; }
+  const ListenerOptions& options() const { return options_; }
+  const ListenerCounters& counters() const { return *counters_; }
+
+  // All connections come in at shard 0's acceptor; its `AcceptFn` spreads them.
+  bool shares_one_socket() const { return options_.url.unix_socket(); }
+
+  // Reads the TLS files again: blocking. New connections use what was read; an error leaves all as
+  // it was. kOk without TLS.
+  absl::Status ReloadTls(const TlsOptions& tls);
+
+  // For `Acceptor`. The caller owns the descriptor; -1 if this shard has none.
+  int TakeSocket(int shard);
+
+  // For `Acceptor`: makes the transport of an accepted descriptor, or closes it and returns null if
+  // the limit is reached.
+  std::unique_ptr<Transport> Admit(int fd);
+  void CountRefusedDescriptor();
+  void CountPause();
+
+ private:
+  explicit Listener(ListenerOptions options);
+
+  absl::Status BindInternet(int shards);
+  absl::Status BindUnix();
+
+  ListenerOptions options_;
+  std::shared_ptr<ListenerCounters> counters_;  // Outlives the listener in its connections.
+  std::shared_ptr<TlsContext> tls_;             // By std::atomic_load and atomic_store only.
+  std::vector<int> sockets_;                    // By shard; -1 once taken.
+  dev_t unix_device_ = 0;                       // The path's inode, to know it again.
+  ino_t unix_inode_ = 0;
+};
+
+// Called on the acceptor's thread. For a listener that `shares_one_socket` the transport may be
+// handed over to any shard: it is not bound to a thread before its first use.
+using AcceptFn = std::function<void(std::unique_ptr<Transport>)>;
+
+// One shard's part of a listener. Used on its `io_context`'s thread only.
+class Acceptor {
+ public:
+  // Does nothing for a shard that has no socket of this listener. Accepts from the next turn of
+  // `context` on, a bounded number per turn.
+  Acceptor(boost::asio::io_context& context, std::shared_ptr<Listener> listener, int shard,
+           AcceptFn accept);
+  ~Acceptor();
+  Acceptor(const Acceptor&) = delete;
+  Acceptor& operator=(const Acceptor&) = delete;
+
+  // Closes the socket; connections the kernel still queued are reset. Idempotent.
+  void StopAccepting();
+
+ private:
+  class Loop;
+  std::shared_ptr<Loop> loop_;
+};
+
+}  // namespace broker
+#endif  // BROKER_TRANSPORT_LISTENER_H_
