@@ -1,0 +1,48 @@
+// What the partition host and the log writer count.
+#ifndef STORAGE_METRICS_H_
+#define STORAGE_METRICS_H_
+
+#include "base/metric.h"
+
+namespace storage {
+
+// Two threads write, each its own part; any thread reads. Kept until the process ends.
+struct HostMetrics {
+  // ---- Written by the partition host's thread.
+  base::Counter requests;  // From shards.
+  base::Counter events;    // To shards.
+  base::Counter mailbox_batches;
+  base::Counter entries_applied;
+  base::Counter duplicates;          // Requests recognised as repeats and not stored again.
+  base::Counter messages_queued;     // Queue entries written, one per session.
+  base::Counter messages_delivered;  // Queue entries acknowledged.
+  base::Counter dropped_queue_full;
+  base::Counter dropped_expired;
+  base::Counter wills_published;
+  base::Counter sessions_expired;
+  base::Gauge sessions;            // Durable, connected or not.
+  base::Gauge sessions_connected;  // Durable, with a connection.
+  base::Gauge subscriptions;       // Of durable sessions, shared ones included.
+  base::Gauge subscriptions_shared;
+  base::Gauge queued_messages;  // In queues of durable sessions, in flight included.
+  base::Gauge queued_bytes;
+  base::Gauge retained_messages;
+  base::Gauge retained_bytes;    // Topics and payloads.
+  base::Gauge wills;             // Stored: of connected sessions, or waiting for their delay.
+  base::Gauge requests_pending;  // Taken from shards and not yet answered.
+  base::Counter state_flushes;   // Of the state instance, after which the log is cut.
+  base::LatencyHistogram apply_latency;  // One committed batch.
+
+  // ---- Written by the log writer's thread.
+  base::Counter log_batches;  // Group commits.
+  base::Counter log_entries;
+  base::Counter log_bytes;  // Appended, keys and values.
+  base::Counter log_fsyncs;
+  base::Counter log_errors;                 // Writes or syncs that failed.
+  base::Gauge log_healthy;                  // 1: writing works. 0: disk full, read-only or failing.
+  base::LatencyHistogram log_sync_latency;  // One group commit, write and fsync.
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_METRICS_H_
