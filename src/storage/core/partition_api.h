@@ -1,7 +1,8 @@
 // What a shard asks of the partition host (Request) and what it hears back (Event).
 //
-// Both travel by value through mailboxes, in batches, first in first out per (shard, host) pair. On one node the host
-// is `storage::PartitionHost`; in a cluster the same values go to the partition's leader.
+// Both travel by value through mailboxes, in batches, first in first out per (shard, host) pair. On
+// one node the host is `storage::PartitionHost`; in a cluster the same values go to the partition's
+// leader.
 #ifndef STORAGE_CORE_PARTITION_API_H_
 #define STORAGE_CORE_PARTITION_API_H_
 
@@ -18,14 +19,16 @@
 
 namespace storage {
 
-// Index of a partition, 0 … partitions − 1. A mask has bit `1 << id`; hence at most 64 partitions on a node.
+// Index of a partition, 0 … partitions − 1. A mask has bit `1 << id`; hence at most 64 partitions
+// on a node.
 using PartitionId = uint16_t;
 using PartitionMask = uint64_t;
 inline constexpr PartitionId kPartitionsMax = 64;
 
 using ShardId = uint16_t;
 
-// A Network Connection: the shard that owns it and a number that is never used again while the process lives.
+// A Network Connection: the shard that owns it and a number that is never used again while the
+// process lives.
 struct ConnectionRef {
   ShardId shard = 0;
   uint64_t connection = 0;
@@ -38,39 +41,47 @@ using Token = uint64_t;
 // Session Expiry Interval (seconds) that means "never" (§3.1.2.11.2).
 inline constexpr uint32_t kExpiryNever = 0xFFFFFFFF;
 
-// One subscription as the client made it. `filter` is the whole Topic Filter, `$share/group/…` included.
+// One subscription as the client made it. `filter` is the whole Topic Filter, `$share/group/…`
+// included.
 struct SubscriptionRecord {
   std::string filter;
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;  // 0: the client gave none (§3.8.2.1.2).
 };
 
-// ---- Requests: shard → host --------------------------------------------------------------------------------------
+// ---- Requests: shard → host
+// --------------------------------------------------------------------------------------
 
-// Claims a Client Identifier. Answer: SessionOpened, after a former owner has let go (it gets TakenOver and must answer
-// with CloseSession{cause = kTakenOver}) and, where anything had to be logged, after the commit.
-// Logged when the session is durable (expiry_s > 0), when it has a will, or when a stored session must be resumed or
-// discarded; else only the claim is remembered, in memory.
+// Claims a Client Identifier. Answer: SessionOpened, after a former owner has let go (it gets
+// TakenOver and must answer with CloseSession{cause = kTakenOver}) and, where anything had to be
+// logged, after the commit. Logged when the session is durable (expiry_s > 0), when it has a will,
+// or when a stored session must be resumed or discarded; else only the claim is remembered, in
+// memory.
 struct OpenSession {
   Token token = 0;
   ConnectionRef connection;
   std::string client_id;
-  std::string user_name;  // For inspection and for authorising what is sent on the session's behalf (its will).
+  std::string user_name;  // For inspection and for authorising what is sent on the session's behalf
+                          // (its will).
   mqtt::Version version = mqtt::Version::k311;
-  bool clean_start = false;        // Discard what is stored [MQTT-3.1.2-4].
-  uint32_t expiry_s = 0;           // 0: ends with the connection.
-  uint32_t window_messages = 0;    // In flight at most: min(client's Receive Maximum, inflight_messages_max). ≥ 1.
-  uint64_t window_bytes = 0;       // In flight at most, payload and topic; one message always may.
-  mqtt::MessagePtr will;           // Null: no will. Its retain flag is the Will Retain flag.
+  bool clean_start = false;  // Discard what is stored [MQTT-3.1.2-4].
+  uint32_t expiry_s = 0;     // 0: ends with the connection.
+  uint32_t window_messages =
+      0;  // In flight at most: min(client's Receive Maximum, inflight_messages_max). ≥ 1.
+  uint64_t window_bytes = 0;  // In flight at most, payload and topic; one message always may.
+  mqtt::MessagePtr will;      // Null: no will. Its retain flag is the Will Retain flag.
   uint32_t will_delay_s = 0;
 };
 
 enum class CloseCause : uint8_t {
-  kNormal,         // DISCONNECT 0x00: the will is deleted [MQTT-3.1.2-10].
-  kWithWill,       // DISCONNECT 0x04, a network error, a keep-alive time-out, any close for cause: the will stands.
-  kTakenOver,      // Answer to TakenOver. The host decides about the will: it fires at once when its delay is 0 or the
-                   // new connection starts clean; a new connection before the delay is over deletes it (§3.1.3.2.2).
-  kServerShutdown,  // The server ends: sessions stay; the will stands and its delay runs on at the next start.
+  kNormal,     // DISCONNECT 0x00: the will is deleted [MQTT-3.1.2-10].
+  kWithWill,   // DISCONNECT 0x04, a network error, a keep-alive time-out, any close for cause: the
+               // will stands.
+  kTakenOver,  // Answer to TakenOver. The host decides about the will: it fires at once when its
+               // delay is 0 or the new connection starts clean; a new connection before the delay
+               // is over deletes it (§3.1.3.2.2).
+  kServerShutdown,  // The server ends: sessions stay; the will stands and its delay runs on at the
+                    // next start.
 };
 
 // The connection is gone (or is being closed): nothing more comes from it.
@@ -82,8 +93,9 @@ struct CloseSession {
   std::optional<uint32_t> expiry_s;  // From DISCONNECT (§3.14.2.2.2), if given.
 };
 
-// Durable sessions only. Answer: SubscribeDone, committed, and after every shard has confirmed the routes.
-// Retained messages are then replayed through the session's queue, a page at a time, per Retain Handling.
+// Durable sessions only. Answer: SubscribeDone, committed, and after every shard has confirmed the
+// routes. Retained messages are then replayed through the session's queue, a page at a time, per
+// Retain Handling.
 struct Subscribe {
   Token token = 0;
   std::string client_id;
@@ -107,31 +119,35 @@ struct SharedTarget {
   uint32_t subscription_id = 0;
 };
 
-// The publisher's own durable session when its PUBLISH has QoS 2: the identifier is remembered in the same commit.
+// The publisher's own durable session when its PUBLISH has QoS 2: the identifier is remembered in
+// the same commit.
 struct Qos2Origin {
   std::string client_id;
   uint64_t epoch = 0;
   uint16_t packet_id = 0;
 };
 
-// Stores a message for every durable session it is for, and as the retained message if asked. Atomic: all of it is
-// committed, or the answer is an error and none is. Answers (Published) come in the order of the requests of a shard.
+// Stores a message for every durable session it is for, and as the retained message if asked.
+// Atomic: all of it is committed, or the answer is an error and none is. Answers (Published) come
+// in the order of the requests of a shard.
 struct Publish {
   Token token = 0;  // 0: no answer wanted (QoS 0, retained only).
   mqtt::MessagePtr message;
-  PartitionMask partitions = 0;              // Each matches the message against its own subscriptions.
-  std::vector<SharedTarget> shared_targets;  // Exactly one entry per matching group with a durable choice.
-  bool set_retained = false;                 // An empty payload removes the retained message.
+  PartitionMask partitions = 0;  // Each matches the message against its own subscriptions.
+  std::vector<SharedTarget>
+      shared_targets;         // Exactly one entry per matching group with a durable choice.
+  bool set_retained = false;  // An empty payload removes the retained message.
   std::optional<Qos2Origin> origin;
 };
 
 enum class AckKind : uint8_t {
-  kPubAck,   // Also: a PUBREC with a Reason Code ≥ 0x80 (the message is done).
-  kPubRec,   // Committed before `ReleaseDue` comes back; only then PUBREL leaves.
+  kPubAck,  // Also: a PUBREC with a Reason Code ≥ 0x80 (the message is done).
+  kPubRec,  // Committed before `ReleaseDue` comes back; only then PUBREL leaves.
   kPubComp,
 };
 
-// What a client acknowledged since the last turn. Sequence numbers as in Delivery. Unknown ones are ignored.
+// What a client acknowledged since the last turn. Sequence numbers as in Delivery. Unknown ones are
+// ignored.
 struct Acknowledge {
   std::string client_id;
   uint64_t epoch = 0;
@@ -142,8 +158,9 @@ struct Acknowledge {
   absl::InlinedVector<Entry, 4> entries;
 };
 
-// PUBREL came from the durable session's client: forget the identifiers. Answer: InboundReleased, committed; only then
-// PUBCOMP leaves (or a reused identifier could be taken for a repeat after a crash, and a message be lost).
+// PUBREL came from the durable session's client: forget the identifiers. Answer: InboundReleased,
+// committed; only then PUBCOMP leaves (or a reused identifier could be taken for a repeat after a
+// crash, and a message be lost).
 struct ReleaseInbound {
   Token token = 0;
   std::string client_id;
@@ -154,8 +171,8 @@ struct ReleaseInbound {
 // Retained messages that match a filter, one page, for a transient session. Answer: RetainedPage.
 struct ScanRetained {
   Token token = 0;
-  std::string filter;   // Never with `$share`.
-  std::string cursor;   // Empty: from the start; else as the last page gave it.
+  std::string filter;  // Never with `$share`.
+  std::string cursor;  // Empty: from the start; else as the last page gave it.
   uint32_t messages_max = 0;
 };
 
@@ -164,14 +181,16 @@ struct ConfirmRoutes {
   uint64_t number = 0;
 };
 
-using Request = std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish, Acknowledge, ReleaseInbound,
-                             ScanRetained, ConfirmRoutes>;
+using Request = std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish,
+                             Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes>;
 
-// ---- Events: host → shard ----------------------------------------------------------------------------------------
+// ---- Events: host → shard
+// ----------------------------------------------------------------------------------------
 
 struct SessionOpened {
   Token token = 0;
-  absl::Status status;  // Not OK: nothing is owned; answer CONNACK 0x97 (kResourceExhausted), 0x88 (kUnavailable).
+  absl::Status status;  // Not OK: nothing is owned; answer CONNACK 0x97 (kResourceExhausted), 0x88
+                        // (kUnavailable).
   bool session_present = false;
   bool durable = false;  // The partition holds its state: use Subscribe, Acknowledge, … on it.
   uint64_t epoch = 0;    // Fences every later request of this connection.
@@ -179,8 +198,9 @@ struct SessionOpened {
   std::vector<uint16_t> inbound_qos2;             // Identifiers whose PUBREL is still to come.
 };
 
-// Another connection claims the identifier: DISCONNECT 0x8E, close, and answer with CloseSession{kTakenOver}. For a
-// claim that is still waiting for SessionOpened too (then no CloseSession is due and no SessionOpened comes).
+// Another connection claims the identifier: DISCONNECT 0x8E, close, and answer with
+// CloseSession{kTakenOver}. For a claim that is still waiting for SessionOpened too (then no
+// CloseSession is due and no SessionOpened comes).
 struct TakenOver {
   ConnectionRef connection;
   std::string client_id;
@@ -206,12 +226,14 @@ struct Published {
 
 // One entry of a durable session's queue on its way to the client.
 struct Delivery {
-  uint64_t sequence = 0;  // Packet Identifier = sequence % 65535 + 1. 0: QoS 0, nothing is remembered.
-  mqtt::MessagePtr message;  // Null when only PUBREL is owed.
+  uint64_t sequence =
+      0;  // Packet Identifier = sequence % 65535 + 1. 0: QoS 0, nothing is remembered.
+  mqtt::MessagePtr message;                // Null when only PUBREL is owed.
   mqtt::QoS qos = mqtt::QoS::kAtMostOnce;  // Already the lesser of both.
   bool retain = false;                     // The flag to send.
   bool dup = false;
-  bool release = false;  // PUBREC was received before: send PUBREL with this identifier, no PUBLISH.
+  bool release =
+      false;  // PUBREC was received before: send PUBREL with this identifier, no PUBLISH.
   absl::InlinedVector<uint32_t, 1> subscription_ids;
 };
 
@@ -240,7 +262,8 @@ struct RetainedPage {
   std::string cursor;                      // Empty: that was the last page.
 };
 
-// A durable session of `partition` made the filter's count go from 0 to 1 or back. To every shard; answer ConfirmRoutes.
+// A durable session of `partition` made the filter's count go from 0 to 1 or back. To every shard;
+// answer ConfirmRoutes.
 struct RouteChange {
   uint64_t number = 0;
   bool add = true;
@@ -248,7 +271,8 @@ struct RouteChange {
   std::string filter;  // Plain filters only.
 };
 
-// A durable member of a `$share` group came, changed, or went. To every shard; answer ConfirmRoutes.
+// A durable member of a `$share` group came, changed, or went. To every shard; answer
+// ConfirmRoutes.
 struct ShareMemberChange {
   enum class State : uint8_t { kConnected, kOffline, kGone };
   uint64_t number = 0;
@@ -259,11 +283,13 @@ struct ShareMemberChange {
   ConnectionRef connection;         // While kConnected.
 };
 
-// Messages that the host publishes: wills that are due, and shared messages whose member went. Durable sessions and the
-// retained store have them already (same commit): route to transient sessions, and QoS 0 to connected durable ones, only. To one shard.
+// Messages that the host publishes: wills that are due, and shared messages whose member went.
+// Durable sessions and the retained store have them already (same commit): route to transient
+// sessions, and QoS 0 to connected durable ones, only. To one shard.
 struct RouteMessage {
   mqtt::MessagePtr message;
-  std::string only_filter;  // Not empty: for this `$share/group/filter` only (redelivery). Then nobody has it yet.
+  std::string only_filter;  // Not empty: for this `$share/group/filter` only (redelivery). Then
+                            // nobody has it yet.
 };
 
 // The host cannot write (disk full, I/O error), or can again.
@@ -271,8 +297,9 @@ struct StorageState {
   absl::Status status;
 };
 
-using Event = std::variant<SessionOpened, TakenOver, SubscribeDone, UnsubscribeDone, Published, Deliver, ReleaseDue,
-                           InboundReleased, RetainedPage, RouteChange, ShareMemberChange, RouteMessage, StorageState>;
+using Event = std::variant<SessionOpened, TakenOver, SubscribeDone, UnsubscribeDone, Published,
+                           Deliver, ReleaseDue, InboundReleased, RetainedPage, RouteChange,
+                           ShareMemberChange, RouteMessage, StorageState>;
 
 // Implemented above storage: hands a batch of events to a shard. Called on the host's thread.
 class EventSink {
