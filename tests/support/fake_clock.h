@@ -5,7 +5,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 
-namespace testing_support {
+namespace support {
 
 // Belongs to one thread, as the test does.
 class FakeClock final : public base::Clock {
@@ -29,6 +29,6 @@ class FakeClock final : public base::Clock {
   absl::Duration monotonic_ = absl::Seconds(1000);
 };
 
-}  // namespace testing_support
+}  // namespace support
 
 #endif  // TESTS_SUPPORT_FAKE_CLOCK_H_

@@ -1,0 +1,486 @@
+#!/usr/bin/env python3
+"""The rules of this code that a machine can check in about a second, without a compiler.
+
+    tools/tidy.py [RULE…]        all rules, or the named ones; prints file:line: what is wrong
+    tools/tidy.py --list         the rules
+
+A rule is a function of the tree that yields problems. CONTRIBUTING.md says why the rules are there.
+"""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FILE_LINES_MAX = 800
+FUNCTION_LINES_MAX = 70
+LONG_FUNCTION_MARK = re.compile(r"//\s*tidy: long function: \S+")
+NOT_OURS_TO_JUDGE = ("bench/mqload/", "tests/fuzz/corpus/")
+CPP = (".cc", ".h")
+
+
+@dataclass
+class File:
+    path: str  # Relative to the root, with slashes.
+    text: str
+
+    @property
+    def lines(self):
+        return self.text.splitlines()
+
+    @property
+    def is_cpp(self):
+        return self.path.endswith(CPP)
+
+    @property
+    def code(self):
+        """Text of the same lines, without comments and literals."""
+        if not hasattr(self, "_code"):
+            self._code = strip_comments_and_literals(self.text)
+        return self._code
+
+
+@dataclass
+class Tree:
+    root: Path
+    files: list = field(default_factory=list)
+
+    def below(self, *folders, cpp=True):
+        return [file for file in self.files
+                if file.path.startswith(folders) and (file.is_cpp or not cpp)]
+
+    def get(self, path):
+        return next((file for file in self.files if file.path == path), None)
+
+
+def load(root):
+    """All text files that git knows or would take in."""
+    root = Path(root)
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            cwd=root, capture_output=True, text=True, check=True)
+    tree = Tree(root)
+    for path in sorted(set(listed.stdout.split("\0"))):
+        if not path or path.startswith(NOT_OURS_TO_JUDGE) or not (root / path).is_file():
+            continue
+        try:
+            tree.files.append(File(path, (root / path).read_text(encoding="utf-8")))
+        except UnicodeDecodeError:
+            pass  # Binary: a corpus, a key.
+    return tree
+
+
+TOKEN = re.compile(
+    r'//[^\n]*'
+    r'|/\*.*?\*/'
+    r'|R"(?P<mark>[^()\\\s]{0,16})\(.*?\)(?P=mark)"'
+    r'|"(?:\\.|[^"\\\n])*"'
+    r"|(?<![0-9A-Za-z_])'(?:\\.|[^'\\\n])*'", re.DOTALL)
+
+
+def strip_comments_and_literals(text):
+    def blank(match):
+        token = match.group()
+        newlines = "\n" * token.count("\n")
+        if token.startswith("/"):
+            return newlines or " "
+        return ('""' if '"' in token else "' '") + newlines
+
+    return TOKEN.sub(blank, text)
+
+
+def each_match(file, text, pattern):
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := pattern.search(line):
+            yield number, match
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Layers:
+    may_include: dict = field(default_factory=dict)  # folder -> [folder]
+    third_party: dict = field(default_factory=dict)  # folder -> {library: cc_only}
+    headers: dict = field(default_factory=dict)      # library -> [prefix]
+    targets: dict = field(default_factory=dict)      # library -> [prefix]
+
+    def layer_of(self, path):
+        """The layer that a path below src/ belongs to: the longest folder that matches."""
+        matching = [layer for layer in self.may_include if path.startswith(layer + "/")]
+        return max(matching, key=len, default=None)
+
+    def allows(self, layer, other):
+        if other == layer or other.startswith(layer + "/"):
+            return True
+        return any(other == allowed or other.startswith(allowed + "/")
+                   for allowed in self.may_include[layer])
+
+    def library_of_header(self, header):
+        return next((library for library, prefixes in self.headers.items()
+                     if header.startswith(tuple(prefixes))), None)
+
+    def library_of_target(self, target):
+        return next((library for library, prefixes in self.targets.items()
+                     if target.startswith(tuple(prefixes))), None)
+
+
+def read_layers(tree):
+    layers = Layers()
+    file = tree.get("tools/layers.txt")
+    for line in file.lines if file else []:
+        line = line.split("#")[0].strip()
+        if not line:
+            continue
+        head, middle, last = (re.split(r"\s:(?:\s|$)", line + " ") + ["", ""])[:3]
+        kind, name = head.split()
+        if kind == "layer":
+            layers.may_include[name] = middle.split()
+            layers.third_party[name] = {entry.removesuffix(".cc"): entry.endswith(".cc")
+                                        for entry in last.split()}
+        else:
+            layers.headers[name] = middle.split() or ["\0"]
+            layers.targets[name] = last.split()
+    return layers
+
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
+
+
+def rule_layers(tree):
+    """A folder includes only what tools/layers.txt allows it."""
+    layers = read_layers(tree)
+    for file in tree.below("src/"):
+        inside = file.path.removeprefix("src/")
+        layer = layers.layer_of(inside)
+        if layer is None:
+            yield f"{file.path}:1: folder is not in tools/layers.txt"
+            continue
+        for match in INCLUDE.finditer(file.text):
+            header = match.group(1) or match.group(2)
+            number = file.text.count("\n", 0, match.start()) + 1
+            if match.group(2) is None or "/" in header or header.endswith(".h"):
+                yield from check_include(layers, file, layer, header, number)
+
+
+def check_include(layers, file, layer, header, number):
+    other = layers.layer_of(header)
+    if other is not None:
+        if not layers.allows(layer, other):
+            yield f"{file.path}:{number}: {layer} may not include {other}/ (tools/layers.txt)"
+        return
+    library = layers.library_of_header(header)
+    if library is None:
+        return
+    allowed = layers.third_party[layer]
+    if library not in allowed:
+        yield f"{file.path}:{number}: {layer} may not use {library} (tools/layers.txt)"
+    elif allowed[library] and file.path.endswith(".h"):
+        yield f"{file.path}:{number}: {layer} may use {library} only in .cc files (tools/layers.txt)"
+
+
+LIBRARY_CALL = re.compile(r"\bmqttd_library\s*\(([^)]*)\)")
+
+
+def parse_library(arguments):
+    """The arguments of one mqttd_library() as {keyword: [value]}."""
+    values, keyword = {}, None
+    for word in re.sub(r"#[^\n]*", "", arguments).split():
+        if word in ("NAME", "SRCS", "DEPS", "EXTERNAL", "PRIVATE"):
+            keyword = word
+            values[keyword] = []
+        elif keyword:
+            values[keyword].append(word)
+    return values
+
+
+def rule_links(tree):
+    """A CMake library links only what tools/layers.txt allows it."""
+    layers = read_layers(tree)
+    folder_of = {layer.replace("/", "_"): layer for layer in layers.may_include}
+    for file in tree.files:
+        if not (file.path.startswith("src/") and file.path.endswith("CMakeLists.txt")):
+            continue
+        for match in LIBRARY_CALL.finditer(file.text):
+            number = file.text.count("\n", 0, match.start()) + 1
+            where = f"{file.path}:{number}"
+            library = parse_library(match.group(1))
+            layer = folder_of.get(library["NAME"][0])
+            if layer is None:
+                yield f"{where}: target {library['NAME'][0]} is no layer of tools/layers.txt"
+                continue
+            for target in library.get("DEPS", []):
+                yield from check_target(layers, folder_of, where, layer, target, private=False)
+            for keyword in ("EXTERNAL", "PRIVATE"):
+                for target in library.get(keyword, []):
+                    yield from check_target(layers, folder_of, where, layer, target,
+                                            private=keyword == "PRIVATE")
+
+
+def check_target(layers, folder_of, where, layer, target, private):
+    other = folder_of.get(target)
+    if other is not None:
+        if not layers.allows(layer, other):
+            yield f"{where}: {layer} may not link {target} (tools/layers.txt)"
+        return
+    library = layers.library_of_target(target)
+    if library == "threads":
+        return
+    if library is None:
+        yield f"{where}: {target} is neither a layer nor a library of tools/layers.txt"
+    elif library not in layers.third_party[layer]:
+        yield f"{where}: {layer} may not link {target} (tools/layers.txt)"
+
+
+CORE_SYSTEM_HEADERS = re.compile(
+    r"^(sys/.*|netinet/.*|arpa/.*|unistd\.h|fcntl\.h|poll\.h|pthread\.h|time\.h|signal\.h"
+    r"|chrono|condition_variable|ctime|filesystem|fstream|future|iostream|mutex|shared_mutex|thread)$")
+CORE_WORDS = [
+    (re.compile(r"\babsl::Now\b|\bsystem_clock\b|\bsteady_clock\b|\bgettimeofday\b|\bclock_gettime\b"
+                r"|\babsl::GetCurrentTimeNanos\b|\btime\((?:nullptr|NULL|0)\)|\bRealClock\b"),
+     "time comes in as an argument, or from base::Clock"),
+    (re.compile(r"\bstd::(?:recursive_|shared_|timed_)?mutex\b|\babsl::Mutex\b|\bbase::Mutex\b"
+                r"|\bstd::thread\b|\bstd::condition_variable\b"),
+     "no lock and no thread in a core/: what is here belongs to one thread"),
+    (re.compile(r"\brand\(\)|\bstd::random_device\b|\bRng::FromEntropy\b"),
+     "chance comes in as a base::Rng"),
+]
+
+
+def is_core(path):
+    return path.startswith("src/mqtt/") or (path.startswith("src/") and "/core/" in path)
+
+
+def rule_core(tree):
+    """A core/ has no clock, no lock, no thread, no I/O."""
+    for file in tree.below("src/"):
+        if not is_core(file.path):
+            continue
+        for match in INCLUDE.finditer(file.text):
+            header = match.group(1) or match.group(2)
+            if CORE_SYSTEM_HEADERS.match(header):
+                number = file.text.count("\n", 0, match.start()) + 1
+                yield f"{file.path}:{number}: no <{header}> in a core/: I/O is beside it"
+        for pattern, words in CORE_WORDS:
+            for number, _ in each_match(file, file.code, pattern):
+                yield f"{file.path}:{number}: {words}"
+
+
+# --- shape ----------------------------------------------------------------------------------------
+
+
+def rule_length(tree):
+    """A file fits a sitting: at most 800 lines."""
+    for file in tree.below("src/", "cmd/", "tests/", "tools/", "bench/"):
+        if (count := len(file.lines)) > FILE_LINES_MAX:
+            yield f"{file.path}:{count}: {count} lines, more than {FILE_LINES_MAX}: split it"
+
+
+def guards_of(path):
+    """BROKER_CORE_SESSION_H_, or without what lies between the folder and the file."""
+    parts = re.sub(r"\.h$", "", path.removeprefix("src/")).upper().split("/")
+    names = {"_".join(parts), "_".join([parts[0], parts[-1]])}
+    return {re.sub(r"[^A-Z0-9]", "_", name) + "_H_" for name in names}
+
+
+def rule_guards(tree):
+    """A header has an include guard named after its path."""
+    for file in tree.below("src/", "tests/", "cmd/", "bench/"):
+        if not file.path.endswith(".h"):
+            continue
+        match = re.search(r"^#ifndef (\S+)\n#define (\S+)$", file.text, re.MULTILINE)
+        wanted = guards_of(file.path)
+        if not match or match.group(1) != match.group(2) or match.group(1) not in wanted:
+            yield f"{file.path}:1: include guard must be {' or '.join(sorted(wanted, key=len))}"
+
+
+NOT_A_FUNCTION = re.compile(
+    r"^(?:typedef\s+)?(?:namespace|class|struct|union|enum|extern)\b")
+BRACES = re.compile(r"[{};]")
+
+
+def functions(file):
+    """(first line, last line) of the function definitions in a file, by counting braces."""
+    code = re.sub(r"^[ \t]*#(?:[^\n\\]|\\.|\\\n)*", "", file.code, flags=re.MULTILINE)
+    stack, start = [], 0
+    for match in BRACES.finditer(code):
+        symbol, position = match.group(), match.start()
+        head = code[start:position]
+        if symbol == ";":
+            if head.count("(") > head.count(")"):
+                continue  # Inside for (…;…).
+        elif symbol == "{":
+            words = re.sub(r"\btemplate\s*<[^{;]*?>\s*(?=\w)", "", head.strip())
+            inside_function = any(kind == "function" for kind, _ in stack)
+            kind = "scope"
+            if not NOT_A_FUNCTION.match(words) and not inside_function:
+                is_function = ")" in words and not words.endswith(("=", ",", "(", "return"))
+                kind = "function" if is_function else "other"
+            first = start + len(head) - len(head.lstrip())
+            stack.append((kind, code.count("\n", 0, first) + 1))
+        elif stack:
+            kind, first = stack.pop()
+            if kind == "function":
+                yield first, code.count("\n", 0, position) + 1
+        start = position + 1
+
+
+def rule_functions(tree):
+    """A function fits a screen: at most 70 lines, or "// tidy: long function: REASON" in it."""
+    for file in tree.below("src/", "cmd/"):
+        lines = file.lines
+        for first, last in functions(file):
+            count = last - first + 1
+            if count <= FUNCTION_LINES_MAX:
+                continue
+            if any(LONG_FUNCTION_MARK.search(line) for line in lines[max(0, first - 4):last]):
+                continue
+            yield f"{file.path}:{first}: function of {count} lines, more than {FUNCTION_LINES_MAX}"
+
+
+UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
+
+
+def rule_unfinished(tree):
+    """No marks of unfinished work: do it, or write an issue."""
+    for file in tree.files:
+        for number, match in each_match(file, file.text, UNFINISHED):
+            yield f"{file.path}:{number}: {match.group()}: finish it, or write an issue"
+
+
+# --- tests ----------------------------------------------------------------------------------------
+
+SLEEPS = {
+    ".cc": re.compile(r"\bsleep_(?:for|until)\b|\b(?:u|nano)?sleep\s*\(|\bSleepFor\b"),
+    ".h": re.compile(r"\bsleep_(?:for|until)\b|\b(?:u|nano)?sleep\s*\(|\bSleepFor\b"),
+    ".py": re.compile(r"\btime\.sleep\b|\basyncio\.sleep\(\s*[^0\s)]"),
+    ".sh": re.compile(r"(?:^|[;&|]|\bdo|\bthen)\s*sleep\b"),
+}
+WALL_CLOCK = re.compile(r"\babsl::Now\b|\bsystem_clock\b|\bgettimeofday\b|\btime\((?:nullptr|NULL)\)"
+                        r"|\bCLOCK_REALTIME\b")
+
+
+def rule_tests(tree):
+    """No test sleeps or reads the wall clock: it waits for what must happen, or moves a FakeClock."""
+    for file in tree.below("tests/", cpp=False):
+        suffix = Path(file.path).suffix
+        if pattern := SLEEPS.get(suffix):
+            text = file.code if file.is_cpp else file.text
+            for number, _ in each_match(file, text, pattern):
+                yield f"{file.path}:{number}: a test does not sleep: wait for the event itself"
+        if file.is_cpp:
+            for number, _ in each_match(file, file.code, WALL_CLOCK):
+                yield f"{file.path}:{number}: a test does not read the wall clock: use FakeClock"
+
+
+# --- the specification ----------------------------------------------------------------------------
+
+CITED = re.compile(r"[\[\"](MQTT(?:5|311)?)-(\d+(?:\.\d+)*-\d+)[a-z]?[\]\"]")
+NAMED = re.compile(r"(?<![A-Za-z0-9])(MQTT(?:5|311)?)((?:_\d+){3,5})(?!\d)")
+
+
+def statement_ids(tree):
+    file = tree.get("tests/spec/statements.tsv")
+    if file is None:
+        return None
+    return {line.split("\t")[0] for line in file.lines if line.startswith("MQTT")}
+
+
+def known_statement(ids, version, number):
+    """[MQTT-1.2.3-4] stands for the statement of that number in both versions."""
+    versions = ("MQTT5", "MQTT311") if version == "MQTT" else (version,)
+    return all(f"{each}-{number}" in ids for each in versions)
+
+
+def rule_citations(tree):
+    """A cited statement exists: [MQTT5-…], [MQTT311-…], or [MQTT-…] for both versions."""
+    ids = statement_ids(tree)
+    if ids is None:
+        return
+    for file in tree.below("src/", "tests/", "cmd/"):
+        for number, line in enumerate(file.lines, 1):
+            for version, statement in CITED.findall(line):
+                if not known_statement(ids, version, statement):
+                    yield f"{file.path}:{number}: no statement {version}-{statement}"
+            if not file.path.startswith("tests/"):
+                continue
+            for version, digits in NAMED.findall(line):
+                parts = digits.strip("_").split("_")
+                statement = ".".join(parts[:-1]) + "-" + parts[-1]
+                if not known_statement(ids, version, statement):
+                    yield f"{file.path}:{number}: no statement {version}-{statement}"
+
+
+# --- documents ------------------------------------------------------------------------------------
+
+LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
+
+
+def anchors(text):
+    found = set()
+    for heading in re.findall(r"^#+\s+(.*)$", text, re.MULTILINE):
+        plain = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower())
+        found.add(plain.strip().replace(" ", "-"))
+    return found
+
+
+def without_code(text):
+    text = re.sub(r"^```.*?^```", lambda m: "\n" * m.group().count("\n"), text,
+                  flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
+def rule_links_in_docs(tree):
+    """A link in a document leads somewhere."""
+    for file in tree.files:
+        if not file.path.endswith(".md"):
+            continue
+        for number, line in enumerate(without_code(file.text).splitlines(), 1):
+            for target in LINK.findall(line):
+                if re.match(r"[a-z]+:", target):
+                    continue
+                path, _, anchor = target.partition("#")
+                file_path = (tree.root / file.path).parent / path if path else tree.root / file.path
+                if not file_path.exists():
+                    yield f"{file.path}:{number}: no such file: {target}"
+                elif anchor and file_path.suffix == ".md" and \
+                        anchor not in anchors(file_path.read_text(encoding="utf-8")):
+                    yield f"{file.path}:{number}: no such heading: {target}"
+
+
+RULES = {
+    "layers": rule_layers,
+    "links": rule_links,
+    "core": rule_core,
+    "length": rule_length,
+    "guards": rule_guards,
+    "functions": rule_functions,
+    "unfinished": rule_unfinished,
+    "tests": rule_tests,
+    "citations": rule_citations,
+    "documents": rule_links_in_docs,
+}
+
+
+def run(tree, names=None):
+    for name in names or RULES:
+        yield name, sorted(RULES[name](tree))
+
+
+def main(arguments):
+    if arguments == ["--list"]:
+        for name, rule in RULES.items():
+            print(f"{name:12}{rule.__doc__}")
+        return 0
+    unknown = [name for name in arguments if name not in RULES]
+    if unknown:
+        print(f"no rule {unknown[0]}; tools/tidy.py --list", file=sys.stderr)
+        return 2
+    tree = load(Path(__file__).resolve().parent.parent)
+    problems = [problem for _, found in run(tree, arguments) for problem in found]
+    print("\n".join(problems) if problems else f"tidy: {len(tree.files)} files, all rules hold")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
