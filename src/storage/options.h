@@ -1,0 +1,78 @@
+// What an operator may choose about the store. The config layer fills it in.
+#ifndef STORAGE_OPTIONS_H_
+#define STORAGE_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+
+namespace storage {
+
+// When an acknowledgement may leave.
+enum class Durability : uint8_t {
+  kSync,      // After the message is on the disk (one fsync for all that came meanwhile).
+  kInterval,  // At once; the log is synced every `durability_interval`. A power cut loses at most
+              // that much; a death of the process alone loses nothing.
+  kNone,      // At once; the operating system writes when it likes.
+};
+
+// What happens to a message that a session's full queue cannot take.
+enum class QueueFull : uint8_t {
+  kDropNewest,  // The new message is dropped, as most brokers do.
+  kDropOldest,  // The oldest message not yet given to the client is dropped.
+};
+
+// How to treat a log that does not read back to its end.
+enum class LogRecovery : uint8_t {
+  // A record that was being written when the machine died is dropped (nobody was told it was
+  // stored). Any other damage: refuse to start.
+  kStrict,
+  // Everything before the damage is kept and what follows it is lost. For an operator who has
+  // nothing better; never a default.
+  kSalvage,
+};
+
+struct StorageOptions {
+  // Holds everything: node (identity), lock, log/, state/. Created if missing; one process at a
+  // time.
+  std::string data_dir;
+
+  // Fixed when the store is created, a power of two, at most kPartitionsMax. Another value for an
+  // existing store is an error.
+  uint32_t partitions = 16;
+
+  Durability durability = Durability::kSync;
+  absl::Duration durability_interval = absl::Milliseconds(100);  // Of kInterval.
+
+  // Bounds of one session's queue, messages in flight included. 0: no bound.
+  uint64_t queue_messages_max = 100'000;
+  uint64_t queue_bytes_max = 256ull << 20;
+  QueueFull queue_full = QueueFull::kDropNewest;
+
+  // Bounds of all retained messages together. 0: no bound. A message above them is answered
+  // kResourceExhausted; one that replaces or removes another is always taken.
+  uint64_t retained_messages_max = 1'000'000;
+  uint64_t retained_bytes_max = 1ull << 30;
+
+  // With less than this free on the disk nothing more is stored; acknowledgements still are.
+  // 0: write until the disk is full (and then wait for room).
+  uint64_t min_free_disk_bytes = 256ull << 20;
+
+  // Of the state's memory before it is written out: also what a start after a crash replays.
+  uint64_t state_memtable_bytes = 32ull << 20;
+  // Of the log's. Entries cut before it is full never become files, so keep it above the state's.
+  uint64_t log_memtable_bytes = 64ull << 20;
+  // Shared by both, for reads of queues that wait on disk.
+  uint64_t block_cache_bytes = 64ull << 20;
+
+  LogRecovery log_recovery = LogRecovery::kStrict;
+};
+
+// What is wrong with the options, by name, without looking at the disk.
+absl::Status Validate(const StorageOptions& options);
+
+}  // namespace storage
+
+#endif  // STORAGE_OPTIONS_H_

@@ -1,0 +1,71 @@
+// The thread that owns all partitions of a node, and the log that makes what they do durable.
+#ifndef STORAGE_PARTITION_HOST_H_
+#define STORAGE_PARTITION_HOST_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "storage/core/partition_api.h"
+#include "storage/host_metrics.h"
+#include "storage/options.h"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace storage {
+
+// Owned by main. What was answered OK survives kill -9 at any moment (and a power cut, as
+// `StorageOptions::durability` says); claims of transient sessions live as long as the process.
+//
+// Of the seam in partition_api.h, precisely:
+// - Answers of one shard's Publish, Subscribe, Unsubscribe and ReleaseInbound come in the order of
+//   the requests. (SubscribeDone may be overtaken: it waits for the shards.)
+// - CloseSession is taken from the connection that holds the claim, whatever its `epoch` says when
+//   that is 0: so a connection that ends before SessionOpened came may close at once (then no
+//   SessionOpened comes), or wait for SessionOpened and close then.
+// - While the disk is full or fails, what has to be stored is answered kResourceExhausted or
+//   kUnavailable; claims of transient sessions go on; CloseSession and Acknowledge are kept in
+//   memory and logged when that is possible again.
+class PartitionHost {
+ public:
+  // Opens or creates the store, replays what the last process had logged but not written out.
+  // Errors, all saying what to do: kInvalidArgument (options, or they contradict the store),
+  // kUnavailable (another process has it), kPermissionDenied, kFailedPrecondition (a format this
+  // program does not know), kDataLoss (damage), kResourceExhausted (no room).
+  // Cost: sessions and subscriptions are read, queues are not.
+  // `clock` and `sink` outlive the host. `env` is for tests: the file system to use; null is the
+  // real one.
+  static absl::StatusOr<std::unique_ptr<PartitionHost>> Open(const StorageOptions& options,
+                                                             const base::Clock& clock,
+                                                             EventSink& sink, ShardId shards,
+                                                             rocksdb::Env* env = nullptr);
+  virtual ~PartitionHost() = default;  // Stops, if Stop was not called.
+
+  // Starts the threads. Shards get every stored session's routes; `ready` is called once, on the
+  // host's thread, when all of them have confirmed these.
+  virtual void Start(std::function<void()> ready) = 0;
+
+  // Any shard's thread, in the order it wants things done. Costs an allocation and an atomic
+  // operation, and a wake-up if the host sleeps. An empty batch costs nothing.
+  virtual void Submit(ShardId from, std::vector<Request> batch) = 0;
+
+  // Commits and answers all that was submitted, writes the state out, syncs, ends the threads. The
+  // next start replays nothing. Call it once every shard has closed its sessions
+  // (kServerShutdown). Returns what could not be written.
+  virtual absl::Status Stop() = 0;
+
+  virtual const HostMetrics& metrics() const = 0;
+
+  // Random, made with the store, never changed: "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".
+  virtual const std::string& node_id() const = 0;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_PARTITION_HOST_H_
