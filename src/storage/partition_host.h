@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "storage/core/partition_api.h"
-#include "storage/host_metrics.h"
+#include "storage/metrics.h"
 #include "storage/options.h"
 
 namespace rocksdb {
