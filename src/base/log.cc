@@ -72,20 +72,34 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
   return spdlog::level::off;
 }
 
-// JSON string: control characters, quotes and whatever is not ASCII-printable or UTF-8 escaped, so
-// that a client identifier of arbitrary bytes cannot break a line or forge one.
+// Length of the well-formed UTF-8 sequence that `text` begins with, 0 if it begins with none.
+size_t Utf8SequenceLength(absl::string_view text) {
+  const auto byte = [&](size_t at) { return static_cast<unsigned char>(text[at]); };
+  const unsigned char lead = byte(0);
+  const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (length == 0 || lead > 0xf4 || text.size() < length) return 0;
+  for (size_t at = 1; at < length; ++at) {
+    if ((byte(at) & 0xc0) != 0x80) return 0;
+  }
+  const bool overlong = (lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xf0 && byte(1) < 0x90);
+  const bool beyond = (lead == 0xed && byte(1) > 0x9f) || (lead == 0xf4 && byte(1) > 0x8f);
+  return overlong || beyond ? 0 : length;
+}
+
+// A JSON string of arbitrary bytes: a client identifier cannot break a line or forge one, and what
+// is not UTF-8 comes out as U+00XX, so that the line stays JSON.
 void AppendJsonString(std::string& out, absl::string_view text) {
   out.push_back('"');
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (byte < 0x20 || byte == 0x7f) {
+  while (!text.empty()) {
+    const auto byte = static_cast<unsigned char>(text[0]);
+    const size_t length = Utf8SequenceLength(text);
+    if (length == 0 || byte < 0x20 || byte == 0x7f) {
       absl::StrAppendFormat(&out, "\\u%04x", byte);
     } else {
-      out.push_back(c);
+      if (byte == '"' || byte == '\\') out.push_back('\\');
+      absl::StrAppend(&out, text.substr(0, length));
     }
+    text.remove_prefix(length == 0 ? 1 : length);
   }
   out.push_back('"');
 }
