@@ -1,0 +1,96 @@
+// The configuration: one YAML file, environment variables and flags become the option structs of
+// the layers below. One table (schema.h) is behind all of it.
+#ifndef CONFIG_CONFIG_H_
+#define CONFIG_CONFIG_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "auth/options.h"
+#include "base/log.h"
+#include "broker/options.h"
+#include "broker/transport/tls_context.h"
+#include "config/key.h"
+
+namespace config {
+
+// The endpoint for metrics and health checks.
+struct HttpOptions {
+  std::string listen = "127.0.0.1:9883";  // ADDRESS:PORT, [IPv6]:PORT; "off": no endpoint.
+  uint32_t connections_max = 64;          // Further ones are closed at once.
+  uint32_t request_timeout_s = 10;        // For a whole request, and for its answer.
+};
+
+// Where a value comes from. Of two sources the later one in this list wins.
+enum class Source : uint8_t { kDefault, kInherited, kFile, kEnvironment, kSet, kFlag };
+
+struct Origin {
+  Source source = Source::kDefault;
+  std::string where;  // "mqttd.yaml:3:5", "MQTTD_LOG_LEVEL", "--set", "--http".
+};
+
+// Everything mqttd starts with. Plain values, checked.
+struct Config {
+  std::string data_dir = "mqttd-data";
+  broker::BrokerOptions broker;  // `listeners` have their limits, auth and TLS settings in force.
+  broker::Limits mqtt;           // What listeners start from.
+  auth::AuthOptions auth;        // Likewise.
+  broker::TlsOptions tls;        // Likewise.
+  HttpOptions http;
+  base::LogOptions log;
+
+  std::string file;                       // Empty: none was given.
+  std::map<std::string, Origin> origins;  // By path, "listeners.0.url" too; absent: the default.
+};
+
+// What the command line asks for beside values.
+enum class Action : uint8_t { kRun, kCheck, kPrint, kVersion, kHelp, kHelpAll };
+
+struct Loaded {
+  Action action = Action::kRun;
+  Config config;
+  std::vector<std::string> warnings;  // Of values that are allowed but probably not meant.
+};
+
+// Reads the command line (without the program's name), the environment ("NAME=value"; only
+// MQTTD_… is looked at) and the file that they name.
+// Errors: kInvalidArgument, kNotFound (the file); one line for each thing that is wrong, each
+// beginning with where: "mqttd.yaml:3:5: mqtt.recieve_maximum: no such key; did you mean
+// mqtt.receive_maximum?"
+absl::StatusOr<Loaded> Load(absl::Span<const std::string> args,
+                            absl::Span<const std::string> environment);
+
+// The same with the text of a file at hand, called `file_name` in errors.
+absl::StatusOr<Config> Parse(absl::string_view yaml, absl::string_view file_name);
+
+// The configuration in force, as YAML that Load reads back to the same values. Comments say what
+// each key is for, what it may be, its default, and where its value comes from.
+std::string Print(const Config& config);
+
+// docs/configuration.md, whole.
+std::string Documentation();
+
+// For --help: the usual flags; for --help-all: every key's.
+std::string Usage(Action action);
+
+// One key that differs between two configurations.
+struct Change {
+  std::string path;
+  std::string before;
+  std::string after;
+  Effect effect = Effect::kRestart;
+};
+
+// What differs. A listener that came, went or moved is one change of "listeners", for a restart.
+std::vector<Change> Diff(const Config& before, const Config& after);
+
+// `running` with those values of `wanted` that take effect at a reload.
+Config Reloaded(const Config& running, const Config& wanted);
+
+}  // namespace config
+
+#endif  // CONFIG_CONFIG_H_
