@@ -28,8 +28,8 @@ namespace mqtt {
 [[nodiscard]] std::optional<Violation> DecodeConnect(const FrameHeader& header, Bytes body,
                                                      Connect& out);
 
-// The fast path: no allocation and no copy (but for a third Subscription Identifier, which only a
-// client sees).
+// The fast path: no allocation and no copy. (Subscription Identifiers, which only a client sees,
+// need room for as many; an `out` that is used again keeps it.)
 [[nodiscard]] std::optional<Violation> DecodePublish(uint8_t flags, Bytes body, Version version,
                                                      Sender sender, Publish& out);
 

@@ -60,6 +60,10 @@ inline void PatchPacketId(uint8_t* p, PacketId id) {
   p[1] = static_cast<uint8_t>(id.value);
 }
 
+// The head that writes `publish` again, for this receiver's version. `scratch` backs
+// forward_properties where some had to be filtered out.
+PublishHead HeadOf(const Publish& publish, Version version, std::string& scratch);
+
 // PUBACK, PUBREC, PUBREL, PUBCOMP in their shortest form: Remaining Length 2, or 3 in 5.0 with a
 // Reason Code other than 0x00. At most kAckSizeMax bytes; returns one behind the last.
 inline constexpr size_t kAckSizeMax = 5;
@@ -78,10 +82,10 @@ inline uint8_t* WriteAck(uint8_t* p, PacketType type, Version version, PacketId 
 inline constexpr std::array<uint8_t, 2> kPingReqFrame = {0xC0, 0x00};
 inline constexpr std::array<uint8_t, 2> kPingRespFrame = {0xD0, 0x00};
 
-// The rest append to `out`. `packet_size_max` is the receiver's Maximum Packet Size: to stay within
-// it, User Properties go first, then the Reason String, as the specification asks of each packet
-// that has them ([MQTT5-3.2.2-19] and its like). False, with nothing appended, if it is too large
-// even so.
+// The rest append to `out`. `packet_size_max` is the receiver's Maximum Packet Size. Packets that
+// have a Reason String give up their User Properties first and then it, to stay within the limit,
+// as the specification asks for each of them ([MQTT5-3.2.2-19] and its like). False, with nothing
+// appended, if the packet is too large even so.
 bool Encode(const Connect& packet, std::string& out, uint32_t packet_size_max = kPacketSizeMax);
 bool Encode(const ConnAck& packet, Version version, std::string& out,
             uint32_t packet_size_max = kPacketSizeMax);

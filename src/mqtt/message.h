@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -131,9 +133,14 @@ class MessagePtr {
 MessagePtr MakeMessage(const Publish& publish, std::string_view topic, std::string_view publisher,
                        int64_t now_unix_ms, std::string& scratch);
 
-// A Will Message published at `now_unix_ms`: only then its expiry begins (§3.1.3.2.4).
+// A Will Message as of CONNECT. Its Message Expiry Interval begins only when it is published
+// (§3.1.3.2.4): see Restamp.
 MessagePtr MakeMessage(const Will& will, std::string_view publisher, int64_t now_unix_ms,
                        std::string& scratch);
+
+// A copy that was received at `now_unix_ms` and lives as long from then on as the original did from
+// its own: a Will Message at the moment it is published.
+MessagePtr Restamp(const Message& message, int64_t now_unix_ms);
 
 std::ostream& operator<<(std::ostream& out, const Message& message);
 

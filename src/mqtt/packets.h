@@ -12,8 +12,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "absl/container/inlined_vector.h"
 #include "mqtt/property.h"
 #include "mqtt/types.h"
 
@@ -189,7 +189,7 @@ struct Publish {
   bool properties_need_filter = false;
   // 0x0B. From the Server only [MQTT5-3.3.4-6]: of every matching subscription that has one
   // [MQTT5-3.3.4-4]. 1 to 268,435,455.
-  absl::InlinedVector<uint32_t, 2> subscription_ids;
+  std::vector<uint32_t> subscription_ids;
 
   friend bool operator==(const Publish&, const Publish&) = default;
 };
@@ -238,7 +238,7 @@ struct Subscribe {
   // 268,435,455; 0 here: none, on the wire a Protocol Error (§3.8.2.1.2).
   uint32_t subscription_id = 0;
   UserProperties user_properties;  // 0x26
-  absl::InlinedVector<Subscription, 4> subscriptions;
+  std::vector<Subscription> subscriptions;
 
   friend bool operator==(const Subscribe&, const Subscribe&) = default;
 };
@@ -253,7 +253,7 @@ struct SubAck {
   UserProperties user_properties;                 // 0x26 [MQTT5-3.9.2-2]
   // The granted QoS, or the failure [MQTT5-3.9.3-2]. 3.1.1 knows one failure, 0x80
   // [MQTT311-3.9.3-2], and 3.1 none: the encoder writes 0x80 to both for all of them.
-  absl::InlinedVector<ReasonCode, 8> reasons;
+  std::vector<ReasonCode> reasons;
 
   friend bool operator==(const SubAck&, const SubAck&) = default;
 };
@@ -263,8 +263,8 @@ struct SubAck {
 // Position: Packet Identifier, properties (5.0), then one or more Topic Filters [MQTT-3.10.3-2].
 struct Unsubscribe {
   PacketId packet_id;
-  UserProperties user_properties;                    // 0x26
-  absl::InlinedVector<std::string_view, 4> filters;  // UTF-8 [MQTT-3.10.3-1], valid.
+  UserProperties user_properties;         // 0x26
+  std::vector<std::string_view> filters;  // UTF-8 [MQTT-3.10.3-1], valid.
 
   friend bool operator==(const Unsubscribe&, const Unsubscribe&) = default;
 };
@@ -277,7 +277,7 @@ struct UnsubAck {
   PacketId packet_id;                             // [MQTT5-3.10.4-5] [MQTT311-3.10.4-4]
   std::optional<std::string_view> reason_string;  // 0x1F [MQTT5-3.11.2-1]
   UserProperties user_properties;                 // 0x26 [MQTT5-3.11.2-2]
-  absl::InlinedVector<ReasonCode, 8> reasons;     // 5.0 [MQTT5-3.11.3-2]
+  std::vector<ReasonCode> reasons;                // 5.0 [MQTT5-3.11.3-2]
 
   friend bool operator==(const UnsubAck&, const UnsubAck&) = default;
 };

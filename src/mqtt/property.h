@@ -11,8 +11,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "absl/container/inlined_vector.h"
 #include "mqtt/types.h"
 
 namespace mqtt {
@@ -66,11 +66,12 @@ struct PropertyInfo {
   PropertyId id;
   PropertyType type;
   std::string_view name;  // As in §2.2.2.2, Table 2-4.
-  std::string_view rule;  // Section that forbids a second one, or a value out of range.
+  std::string_view rule;  // Section that forbids a second one, and a value out of range.
   uint16_t places;        // Table 2-4, last column.
   bool may_repeat;        // User Property everywhere; Subscription Identifier in PUBLISH.
   uint32_t value_min;     // Of integers, inclusive; elsewhere 0 and UINT32_MAX.
   uint32_t value_max;
+  ReasonCode out_of_range;  // 0x82, but for a Topic Alias of 0: 0x94 (§3.3.4).
 
   constexpr bool IsAllowedIn(PropertyPlace place) const {
     return (places >> static_cast<unsigned>(place) & 1) != 0;
@@ -88,7 +89,7 @@ struct UserProperty {
 
   friend bool operator==(const UserProperty&, const UserProperty&) = default;
 };
-using UserProperties = absl::InlinedVector<UserProperty, 2>;
+using UserProperties = std::vector<UserProperty>;
 
 // A property's value as read: one of the two members counts, by PropertyType.
 struct PropertyValue {
