@@ -10,72 +10,10 @@
 #include <vector>
 
 #include "auth/options.h"
+#include "broker/core/limits.h"
 #include "broker/transport/listener.h"
 
 namespace broker {
-
-// Who of a `$share` group gets a message. Connected members go before offline ones.
-enum class ShareStrategy : uint8_t {
-  kRoundRobin,     // round_robin: one after the other, per publishing shard.
-  kRandom,         // random
-  kLeastInFlight,  // least_in_flight: fewest unacknowledged messages, as far as this shard knows.
-  kSticky,         // sticky: the same one until it goes.
-  kHashClient,     // hash_client: by the publisher's Client Identifier; keeps order per publisher.
-  kHashTopic,      // hash_topic: by the Topic Name; keeps order per topic.
-};
-
-// What happens to a message of QoS 1 or 2 for a transient session whose queue is full.
-enum class QueueFullPolicy : uint8_t {
-  kDropNewest,  // drop_newest: this message, counted.
-  kDropOldest,  // drop_oldest: the one that waited longest, counted.
-  kDisconnect,  // disconnect: the slow client, with 0x97.
-};
-
-// Limits towards one client. A listener may override each.
-struct Limits {
-  // What CONNACK tells the client (§3.2.2.3). Breaking one is answered with the code MQTT gives for
-  // it.
-  uint8_t maximum_qos = 2;
-  bool retain_available = true;
-  bool wildcard_subscription_available = true;
-  bool subscription_identifier_available = true;
-  bool shared_subscription_available = true;
-  // QoS 1 and 2 PUBLISH that a client may have unacknowledged: 5.0 clients that send more get 0x93,
-  // from others reading pauses.
-  uint16_t receive_maximum = 1024;
-  // Bytes of a packet with its fixed header: 0x95.
-  uint32_t maximum_packet_size = 1024 * 1024;
-  // Topic aliases a client may use; above: 0x94.
-  uint16_t topic_alias_maximum = 64;
-  // Seconds; not 0: used instead of what the client asks for.
-  uint16_t server_keep_alive = 0;
-  // Seconds; not 0: a client that asks for more (or for none) is given this.
-  uint16_t keep_alive_max = 0;
-  // Seconds; a client that asks for more is given this. 0xFFFFFFFF: no bound. Also of 3.1.1
-  // sessions.
-  uint32_t session_expiry_interval_max = 0xFFFFFFFF;
-
-  // Topic aliases that the broker uses towards a client (never more than the client's maximum).
-  uint16_t topic_alias_maximum_out = 64;
-  // In flight to a client: never more than its Receive Maximum. Further messages wait in its queue.
-  uint16_t inflight_messages_max = 65535;  // To transient sessions.
-  uint16_t inflight_messages_max_durable = 1024;
-  uint64_t inflight_bytes_max_durable = 4 * 1024 * 1024;
-  // Waiting for a transient session's window, above: `queue_full`.
-  uint32_t queue_messages_max = 100'000;
-  uint64_t queue_bytes_max = 64 * 1024 * 1024;
-  QueueFullPolicy queue_full = QueueFullPolicy::kDropNewest;
-  // Bytes written for a client that does not read; above, QoS 0 is dropped and QoS 1 and 2 wait in
-  // the queue.
-  uint64_t output_bytes_max = 1024 * 1024;
-
-  uint16_t client_id_bytes_max = 65535;  // Above: 0x85.
-  uint16_t topic_bytes_max = 65535;      // Above: 0x90 (name), 0x8F (filter).
-  uint16_t topic_levels_max = 128;       // Likewise.
-  uint32_t subscriptions_max = 100'000;  // Of a session; above: 0x97 in SUBACK.
-
-  friend bool operator==(const Limits&, const Limits&) = default;
-};
 
 // One entry of `listeners`.
 struct ListenerSettings {

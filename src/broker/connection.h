@@ -1,0 +1,72 @@
+// One Network Connection: its transport, its place in the protocol, and the Session it carries.
+#ifndef BROKER_CONNECTION_H_
+#define BROKER_CONNECTION_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "broker/core/session.h"
+#include "broker/output_queue.h"
+#include "broker/transport/poller.h"
+#include "broker/transport/transport.h"
+#include "mqtt/types.h"
+#include "storage/core/partition_api.h"
+
+namespace broker {
+
+struct ListenerRuntime;
+struct PendingConnect;
+
+// Where a connection stands.
+enum class Phase : uint8_t {
+  kAwaitingConnect,
+  kAuthenticating,  // A password is being verified: nothing is read.
+  kExchangingAuth,  // Enhanced authentication: only AUTH and DISCONNECT may come [MQTT5-4.12.0-7
+                    // and §4.12].
+  kOpening,         // The Client Identifier is being claimed: nothing is read.
+  kConnected,
+  kLingering,  // We have said goodbye; what still comes is thrown away until the peer closes too.
+  kClosed,     // To be freed at the end of the round.
+};
+
+// Why reading is paused; any bit set means nothing is read and TCP pushes back.
+enum PauseReason : uint8_t {
+  kPauseConnecting = 1,      // The answer to CONNECT is on its way.
+  kPauseReceiveMaximum = 2,  // A 3.1.1 client has as much unacknowledged as a 5.0 client may.
+  kPauseCommits = 4,         // Too much waits for the group commit.
+};
+
+// Owned by its shard, used on its thread. Nothing of it survives a crash: what must, is in the
+// partition.
+class Connection final : public Pollable {
+ public:
+  Connection(storage::ConnectionRef r, std::unique_ptr<Transport> t, const ListenerRuntime& l)
+      : ref(r), transport(std::move(t)), listener(l) {}
+  ~Connection();
+
+  const storage::ConnectionRef ref;
+  const std::unique_ptr<Transport> transport;
+  const ListenerRuntime& listener;
+
+  Phase phase = Phase::kAwaitingConnect;
+  mqtt::Version version = mqtt::Version::kUnknown;
+  uint8_t pauses = 0;           // PauseReason bits.
+  bool readable = false;        // An edge came while paused.
+  bool peer_closed = false;     // RDHUP or HUP was seen: read to the end.
+  bool dirty = false;           // On the shard's list of connections with output.
+  bool output_blocked = false;  // The kernel takes no more: wait for EPOLLOUT.
+  bool counted = false;         // In `clients_connected`.
+  uint16_t keep_alive_s = 0;    // In force; 0: none.
+  uint32_t last_packet_s = 0;   // Shard's seconds at the last packet from the client.
+  uint32_t deadline_s = 0;      // Of the timer wheel: CONNECT, keep alive, or the end of lingering.
+
+  OutputQueue output;
+  std::string
+      stash;  // The beginning of a packet whose rest is still to come, or what came while paused.
+  std::unique_ptr<PendingConnect> connecting;  // From CONNECT to CONNACK.
+  std::unique_ptr<Session> session;            // From CONNACK on.
+};
+
+}  // namespace broker
+#endif  // BROKER_CONNECTION_H_

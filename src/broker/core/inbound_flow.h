@@ -1,0 +1,122 @@
+// PUBLISH from a client: Receive Maximum, repeats at QoS 2, and the order of acknowledgements.
+#ifndef BROKER_CORE_INBOUND_FLOW_H_
+#define BROKER_CORE_INBOUND_FLOW_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
+#include "mqtt/types.h"
+
+namespace broker {
+
+// What is to be done with a PUBLISH of QoS 1 or 2.
+enum class Admission : uint8_t {
+  kRoute,   // New: route it, then acknowledge.
+  kRepeat,  // QoS 2, known and already answered: PUBREC again, route nothing [MQTT5-4.3.3-10]
+            // [MQTT311-4.3.3-2].
+  kRepeatPending,  // QoS 2, known, its PUBREC still waits for the commit: nothing.
+};
+
+// Part of one session, used on its shard's thread. What must survive a crash (identifiers awaiting
+// PUBREL of a durable session) is in the session's partition too; `Restore` brings it back.
+class InboundFlow {
+ public:
+  // An acknowledgement that is due, in the order in which the PUBLISHes came.
+  struct Ack {
+    mqtt::PacketId id;
+    mqtt::QoS qos = mqtt::QoS::kAtLeastOnce;
+    mqtt::ReasonCode reason = mqtt::ReasonCode::kSuccess;
+    bool ready = false;
+  };
+
+  explicit InboundFlow(uint16_t receive_maximum) : receive_maximum_(receive_maximum) {}
+
+  // QoS 1 and 2 exchanges that are not finished: what Receive Maximum bounds (§4.9).
+  size_t unfinished() const { return awaiting_pubrel_.size() + unacknowledged_qos1_; }
+  bool full() const { return unfinished() >= receive_maximum_; }
+
+  // A PUBLISH of QoS 1 or 2 came. kReceiveMaximumExceeded [MQTT5-3.3.4-7] if it is one too many
+  // (5.0; a 3.1.1 client has no such limit: the connection stops reading while `full`).
+  std::optional<mqtt::Violation> Admit(mqtt::Version version, mqtt::QoS qos, mqtt::PacketId id,
+                                       Admission& admission) {
+    if (qos == mqtt::QoS::kExactlyOnce && awaiting_pubrel_.contains(id.value)) {
+      admission = Admission::kRepeat;
+      for (const Ack& ack : acks_) {
+        if (ack.id == id && ack.qos == qos) admission = Admission::kRepeatPending;
+      }
+      return std::nullopt;
+    }
+    if (full() && version == mqtt::Version::k5) {
+      return mqtt::Violation{mqtt::ReasonCode::kReceiveMaximumExceeded, "MQTT5-3.3.4-7"};
+    }
+    admission = Admission::kRoute;
+    if (qos == mqtt::QoS::kExactlyOnce) {
+      awaiting_pubrel_.insert(id.value);
+    } else {
+      ++unacknowledged_qos1_;
+    }
+    return std::nullopt;
+  }
+
+  // True if nothing waits before it: then an acknowledgement may leave at once, and `AckedNow` says
+  // that it did.
+  bool in_order() const { return acks_.empty(); }
+  void AckedNow(mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason) {
+    Settle({id, qos, reason, true});
+  }
+
+  // The acknowledgement of `id` has its place after those before it [MQTT5-4.6.0-2]
+  // [MQTT5-4.6.0-3]; `ready` if it waits for nothing else.
+  void Queue(mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason, bool ready) {
+    acks_.push_back({id, qos, reason, ready});
+  }
+
+  // The commit of the oldest acknowledgement that was not ready is done. Calls `emit(Ack)` for all
+  // that may leave now.
+  template <typename Emit>
+  void Complete(mqtt::PacketId id, mqtt::QoS qos, mqtt::ReasonCode reason, Emit&& emit) {
+    for (Ack& ack : acks_) {
+      if (ack.id == id && ack.qos == qos && !ack.ready) {
+        ack.reason = reason;
+        ack.ready = true;
+        break;
+      }
+    }
+    size_t done = 0;
+    for (; done < acks_.size() && acks_[done].ready; ++done) {
+      Settle(acks_[done]);
+      emit(std::as_const(acks_[done]));
+    }
+    acks_.erase(acks_.begin(), acks_.begin() + static_cast<ptrdiff_t>(done));
+  }
+
+  // PUBREL came. False: nobody knows the identifier (PUBCOMP 0x92 in 5.0).
+  bool Knows(mqtt::PacketId id) const { return awaiting_pubrel_.contains(id.value); }
+  // PUBCOMP leaves: the identifier may be used again [MQTT5-4.3.3-11] [MQTT311-4.3.3-2].
+  void Release(mqtt::PacketId id) { awaiting_pubrel_.erase(id.value); }
+
+  // A resumed session's identifiers whose PUBREL is still to come.
+  void Restore(uint16_t id) { awaiting_pubrel_.insert(id); }
+
+ private:
+  void Settle(const Ack& ack) {
+    if (ack.qos != mqtt::QoS::kExactlyOnce) {
+      --unacknowledged_qos1_;
+    } else if (mqtt::IsError(ack.reason)) {
+      awaiting_pubrel_.erase(ack.id.value);  // PUBREC ≥ 0x80 ends the exchange [MQTT5-4.3.3-9].
+    }
+  }
+
+  uint16_t receive_maximum_;
+  uint32_t unacknowledged_qos1_ = 0;
+  absl::flat_hash_set<uint16_t> awaiting_pubrel_;  // From PUBLISH until PUBCOMP.
+  absl::InlinedVector<Ack, 1>
+      acks_;  // In order of arrival; the first is not ready, or it would be gone.
+};
+
+}  // namespace broker
+#endif  // BROKER_CORE_INBOUND_FLOW_H_

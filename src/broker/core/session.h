@@ -1,0 +1,93 @@
+// A Session as its shard holds it while its client is connected.
+#ifndef BROKER_CORE_SESSION_H_
+#define BROKER_CORE_SESSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "auth/core/identity.h"
+#include "auth/core/permissions.h"
+#include "broker/core/inbound_flow.h"
+#include "broker/core/limits.h"
+#include "broker/core/outbound_flow.h"
+#include "broker/core/topic_aliases.h"
+#include "mqtt/frame.h"
+#include "mqtt/types.h"
+#include "storage/core/partition_api.h"
+
+namespace broker {
+
+class Connection;
+
+// Retained messages still to be sent to a transient session for one new subscription. (A durable
+// session's are replayed by its partition.)
+struct RetainedReplay {
+  storage::SubscriptionRecord subscription;
+  std::string cursor;
+  bool asked = false;  // A page is on its way.
+  storage::Token token = 0;
+};
+
+// Owned by its Connection, used on its shard's thread. A transient session is all here and ends
+// with the connection. Of a durable one the partition has the truth; this is what the connection
+// needs at hand.
+class Session {
+ public:
+  Session(Connection& owner, std::string id, mqtt::Version protocol, const Limits& bounds,
+          uint16_t outbound_window)
+      : connection(owner),
+        client_id(std::move(id)),
+        version(protocol),
+        limits(bounds),
+        inbound(bounds.receive_maximum),
+        outbound(outbound_window) {}
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  Connection& connection;
+  const std::string client_id;
+  const mqtt::Version version;
+  const Limits& limits;  // Its listener's.
+  bool durable = false;
+  bool had_will = false;
+  uint64_t epoch = 0;  // Of the claim on the Client Identifier, see storage::SessionOpened.
+  uint32_t session_expiry_s = 0;                    // As CONNACK told.
+  uint32_t packet_size_max = mqtt::kPacketSizeMax;  // What the client takes [MQTT5-3.1.2-24].
+  bool problem_information = true;                  // §3.1.2.11.7
+
+  InboundFlow inbound;
+  OutboundFlow outbound;
+  std::unique_ptr<InboundTopicAliases> aliases_in;    // Made when first used.
+  std::unique_ptr<OutboundTopicAliases> aliases_out;  // Null: the client allows none.
+
+  auth::Identity identity;
+  std::shared_ptr<const auth::Permissions> permissions;
+
+  struct SubscriptionState {
+    mqtt::SubscriptionOptions options;
+    uint32_t subscription_id = 0;
+  };
+  absl::flat_hash_map<std::string, SubscriptionState>
+      subscriptions;  // Whole filters, `$share/…` included.
+
+  // Retained messages on their way; while there are any, topics delivered live are remembered, so
+  // that an older retained message does not come after a newer live one. Bounded: `kLiveTopicsMax`,
+  // then a repeat is possible.
+  struct Replays {
+    std::vector<RetainedReplay> waiting;
+    absl::flat_hash_map<std::string, bool> live_topics;
+  };
+  static constexpr size_t kLiveTopicsMax = 10'000;
+  std::unique_ptr<Replays> replays;
+
+  // Acknowledgements of a durable session since the turn began; sent to its partition at the end of
+  // it.
+  std::unique_ptr<storage::Acknowledge> acknowledgements;
+};
+
+}  // namespace broker
+#endif  // BROKER_CORE_SESSION_H_

@@ -1,0 +1,72 @@
+#include "broker/core/share_group.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/hash/hash.h"
+#include "broker/core/session.h"
+
+namespace broker {
+namespace {
+
+size_t Hash(std::string_view text) {
+  // FNV-1a: every shard and every process must choose alike, and absl's hash is seeded per process.
+  uint64_t hash = 14695981039346656037u;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211u;
+  return static_cast<size_t>(hash ^ hash >> 32);
+}
+
+uint64_t Load(const ShareMember& member) {
+  if (member.local == nullptr) return member.chosen;
+  return member.local->outbound.in_flight() + member.local->outbound.queued_messages();
+}
+
+}  // namespace
+
+void ShareGroup::Set(ShareMember member) {
+  const auto it = std::lower_bound(
+      members_.begin(), members_.end(), member.client_id,
+      [](const ShareMember& a, const std::string& id) { return a.client_id < id; });
+  if (it != members_.end() && it->client_id == member.client_id) {
+    member.chosen = it->chosen;
+    *it = std::move(member);
+    return;
+  }
+  members_.insert(it, std::move(member));
+}
+
+void ShareGroup::Remove(std::string_view client_id) {
+  std::erase_if(members_, [&](const ShareMember& member) { return member.client_id == client_id; });
+}
+
+size_t ShareGroup::First(const Question& question, base::Rng& rng) const {
+  if (members_.empty()) return 0;
+  switch (question.strategy) {
+    case ShareStrategy::kRoundRobin:
+    case ShareStrategy::kSticky:
+      return next_ % members_.size();
+    case ShareStrategy::kRandom:
+      return rng.Below(members_.size());
+    case ShareStrategy::kHashClient:
+      return Hash(question.publisher) % members_.size();
+    case ShareStrategy::kHashTopic:
+      return Hash(question.topic) % members_.size();
+    case ShareStrategy::kLeastInFlight: {
+      size_t best = members_.size();
+      for (size_t i = 0; i < members_.size(); ++i) {
+        const size_t index = (next_ + i) % members_.size();  // Ties go round.
+        if (!members_[index].connected) continue;
+        if (best == members_.size() || Load(members_[index]) < Load(members_[best])) best = index;
+      }
+      return best == members_.size() ? 0 : best;
+    }
+  }
+  return 0;
+}
+
+void ShareGroup::Took(ShareStrategy strategy, size_t index) {
+  ++members_[index].chosen;
+  next_ = strategy == ShareStrategy::kSticky ? index : index + 1;
+}
+
+}  // namespace broker

@@ -1,0 +1,78 @@
+// Bytes on their way to one connection: filled during a turn, written once at the end of it.
+#ifndef BROKER_OUTPUT_QUEUE_H_
+#define BROKER_OUTPUT_QUEUE_H_
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "broker/transport/transport.h"
+#include "mqtt/message.h"
+
+namespace broker {
+
+// A shard's free chunks and queue objects, so that output allocates nothing in the steady state.
+// Keeps at most `kFreeBytesMax`. Used on the shard's thread.
+class BufferPool {
+ public:
+  static constexpr size_t kChunkBytes = 8 * 1024;
+  static constexpr size_t kFreeBytesMax = 16 * 1024 * 1024;
+
+  struct Chunk {
+    uint32_t capacity = 0;
+    uint32_t used = 0;
+    uint8_t* bytes() { return reinterpret_cast<uint8_t*>(this + 1); }
+  };
+
+  ~BufferPool();
+
+  // At least `size` bytes in one piece.
+  Chunk* Take(size_t size);
+  void Give(Chunk* chunk);
+
+ private:
+  friend class OutputQueue;
+  struct Segments;
+
+  std::vector<Chunk*> free_;
+  std::vector<std::unique_ptr<Segments>> free_segments_;
+};
+
+// Part of a connection. An idle connection's is one null pointer.
+class OutputQueue {
+ public:
+  OutputQueue();
+  ~OutputQueue();
+  OutputQueue(const OutputQueue&) = delete;
+  OutputQueue& operator=(const OutputQueue&) = delete;
+
+  bool empty() const { return segments_ == nullptr; }
+  size_t bytes() const;
+
+  // Room for `size` bytes in one piece, to be written at once and followed by Commit(how many
+  // were).
+  uint8_t* Reserve(BufferPool& pool, size_t size);
+  void Commit(size_t size);
+  void Append(BufferPool& pool, std::string_view bytes);
+
+  // Bytes of a message that is kept until they are written: for payloads too large to copy.
+  void AppendReference(BufferPool& pool, const mqtt::MessagePtr& message, std::string_view bytes);
+
+  // Writes what the transport takes. kOk: the queue is empty.
+  IoState Flush(BufferPool& pool, Transport& transport);
+
+  void Clear(BufferPool& pool);
+
+ private:
+  BufferPool::Segments& Use(BufferPool& pool);
+  void Consume(BufferPool& pool, size_t bytes);
+
+  std::unique_ptr<BufferPool::Segments> segments_;
+};
+
+}  // namespace broker
+#endif  // BROKER_OUTPUT_QUEUE_H_
