@@ -44,9 +44,12 @@ struct Match {
   std::vector<Target> targets;
   std::vector<ShareGroup*> groups;
   ShardMask shards = 0;
+  NodeMask nodes = 0;
   storage::PartitionMask partitions = 0;
 
-  bool empty() const { return targets.empty() && groups.empty() && shards == 0 && partitions == 0; }
+  bool empty() const {
+    return targets.empty() && groups.empty() && shards == 0 && nodes == 0 && partitions == 0;
+  }
 };
 
 // One shard's view. The shard is the only writer of its own subscriptions; what other shards and
