@@ -47,7 +47,7 @@ def run_all():
     tree = tidy.load(ROOT)
     yield from tidy.run(tree)
     yield "format", check_format(tree)
-    if (ROOT / "tools" / "conformance.py").exists():
+    if (ROOT / "docs" / "conformance.md").exists():
         yield "conformance", check_conformance()
 
 

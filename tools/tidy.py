@@ -16,6 +16,7 @@ from pathlib import Path
 FILE_LINES_MAX = 800
 FUNCTION_LINES_MAX = 70
 LONG_FUNCTION_MARK = re.compile(r"//\s*tidy: long function: \S+")
+MADE_LATER = ("docs/conformance.md",)  # By `./dev spec`; links to it are right before it is there.
 NOT_OURS_TO_JUDGE = ("bench/mqload/", "tests/fuzz/corpus/")
 CPP = (".cc", ".h")
 
@@ -432,6 +433,7 @@ def without_code(text):
 
 def rule_links_in_docs(tree):
     """A link in a document leads somewhere."""
+    made_later = {(tree.root / path).resolve() for path in MADE_LATER}
     for file in tree.files:
         if not file.path.endswith(".md"):
             continue
@@ -441,6 +443,8 @@ def rule_links_in_docs(tree):
                     continue
                 path, _, anchor = target.partition("#")
                 file_path = (tree.root / file.path).parent / path if path else tree.root / file.path
+                if file_path.resolve() in made_later:
+                    continue
                 if not file_path.exists():
                     yield f"{file.path}:{number}: no such file: {target}"
                 elif anchor and file_path.suffix == ".md" and \
