@@ -1,0 +1,147 @@
+// What applying an entry means for the world outside the partition.
+//
+// On replay after a start nobody acts on them: what still matters (timers, connected sessions,
+// pending replays, orphans) is asked from the loaded partition.
+#ifndef STORAGE_CORE_EFFECTS_H_
+#define STORAGE_CORE_EFFECTS_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "mqtt/message.h"
+#include "mqtt/types.h"
+#include "storage/core/partition_api.h"
+
+namespace storage {
+
+// A session's number within its partition: dense, stable while the session lives, then reused. For
+// a table of the host's own beside the partition. Not replicated, not stored.
+using SessionSlot = uint32_t;
+inline constexpr SessionSlot kNoSlot = 0xFFFFFFFF;
+
+// How one command went. Anything but kOk left the state unchanged.
+enum class OutcomeCode : uint8_t {
+  kOk,
+  kNoSession,   // Nothing is stored under the Client Identifier.
+  kStaleEpoch,  // The session was opened again since: this command comes from an old connection.
+  kLimit,       // Retained messages: over the count or the bytes.
+  kNotDue,      // ExpireSession before its time, or with a will still to fire.
+  kNothing,     // FireWill without a will; a replay that is over; unknown identifiers only.
+  kInvalid,     // The command cannot be read. A fault of ours, or of the disk.
+};
+
+struct Outcome {
+  OutcomeCode code = OutcomeCode::kOk;
+  SessionSlot slot = kNoSlot;  // Of the session, if there is one after the command.
+  uint64_t epoch = 0;          // OpenSession: of the new connection, also if nothing is kept.
+  bool session_present =
+      false;               // OpenSession. Subscriptions and inbound: Partition::session(slot).
+  bool durable = false;    // OpenSession: a record is kept (see OpenSession in command.proto).
+  bool duplicate = false;  // RememberInbound: the identifier was known.
+  absl::InlinedVector<bool, 2> existed;  // Subscribe, Unsubscribe: by filter.
+};
+
+// A message was appended to the queue of a connected session, or (sequence 0) is to be sent to it
+// now and forgotten. For a session that is behind, drop it: ReadQueue brings it when its time
+// comes.
+struct Enqueued {
+  SessionSlot slot = kNoSlot;
+  Delivery delivery;
+};
+
+// PUBREC is committed for these, now or before: PUBREL may leave.
+struct Released {
+  SessionSlot slot = kNoSlot;
+  absl::InlinedVector<uint64_t, 4> sequences;
+};
+
+// There is room in the window again. `done` as acknowledged or dropped by this entry.
+struct Acknowledged {
+  SessionSlot slot = kNoSlot;
+  uint32_t done = 0;
+};
+
+// The record is gone. `slot` may be given to another session by the next command.
+struct SessionEnded {
+  SessionSlot slot = kNoSlot;
+  std::string client_id;
+  uint64_t epoch = 0;
+};
+
+// The first session of the partition took the (plain) filter, or the last one let it go.
+struct RouteChanged {
+  bool add = true;
+  std::string filter;
+};
+
+// A session's membership in a `$share` group. Like `storage::ShareMemberChange`.
+struct ShareMemberChanged {
+  ShareMemberChange::State state = ShareMemberChange::State::kGone;
+  SessionSlot slot = kNoSlot;
+  std::string client_id;
+  SubscriptionRecord subscription;
+};
+
+// FireWill took the will out of its session. Or, with `routed` = false, a clean start ended a
+// session whose will nobody had fired before: then it is still to be published.
+struct WillFired {
+  std::string client_id;
+  mqtt::MessagePtr message;  // As it was given: see PublishedWill.
+  bool routed = true;
+};
+
+// The session was closed and something is to happen later: FireWill at `will_due_at`, ExpireSession
+// at `ends_at`; 0: nothing. When a timer goes off compare with the session: it may be open again.
+struct TimersSet {
+  SessionSlot slot = kNoSlot;
+  uint64_t epoch = 0;
+  int64_t will_due_at_unix_ms = 0;
+  int64_t ends_at_unix_ms = 0;
+};
+
+// Retained messages are to be appended to the session's queue: see Session::replays.
+struct ReplayPending {
+  SessionSlot slot = kNoSlot;
+};
+
+// A message for a `$share` group has no owner. It is stored until ForgetOrphans.
+struct Orphaned {
+  uint64_t orphan = 0;
+  std::string share_filter;
+  mqtt::MessagePtr message;
+};
+
+using Effect = std::variant<Enqueued, Released, Acknowledged, SessionEnded, RouteChanged,
+                            ShareMemberChanged, WillFired, TimersSet, ReplayPending, Orphaned>;
+
+// Why a message that a session should have had was dropped.
+enum class DropCause : uint8_t {
+  kQueueMessages,  // Limits.queue_messages_max
+  kQueueBytes,     // Limits.queue_bytes_max
+  kExpired,        // Message Expiry Interval, before the first delivery [MQTT5-3.3.2-5].
+  kOffline,        // QoS 0 while there is no connection.
+};
+inline constexpr size_t kDropCauses = 4;
+const char* DropCauseName(DropCause cause);
+
+// The caller keeps one and clears it: what it holds is reused.
+struct Effects {
+  std::vector<Outcome> outcomes;  // One per command.
+  std::vector<Effect> list;       // In order.
+  std::array<uint64_t, kDropCauses> dropped{};
+
+  void Clear() {
+    outcomes.clear();
+    list.clear();
+    dropped.fill(0);
+  }
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_EFFECTS_H_

@@ -1,0 +1,76 @@
+// Keys of the state store.
+//
+//   partition (2 bytes, big-endian) | kind (1 byte) | rest by kind
+//     'M'  nothing                                      Meta
+//     'S'  session key                                  Session
+//     'C'  session key                                  Cursor
+//     'Q'  session key | last sequence (8, big-endian)  QueueChunk
+//     'R'  topic, each '/' as 0x00                      RetainedRecord
+//     'O'  number (8, big-endian)                       OrphanRecord
+//   session key: hash of the Client Identifier (8, big-endian) | its length (2) | the identifier.
+//
+// A chunk is keyed by its last sequence, so that Seek(queue | n) finds the chunk that holds n, and
+// the tail of a queue is the end of its last key. The whole hash stands in the key: when the number
+// of partitions doubles, half of a partition's sessions move, and they are found by their hash.
+// A topic has no U+0000 [MQTT-4.7.3-2], so its level separator can be the lowest byte: all topics
+// below "a" then follow "a" at once, before "a-b", and one seek skips them.
+#ifndef STORAGE_CORE_KEYS_H_
+#define STORAGE_CORE_KEYS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "storage/core/partition_api.h"
+
+namespace storage {
+
+inline constexpr uint32_t kStateFormat = 1;
+
+enum class KeyKind : char {
+  kMeta = 'M',
+  kSession = 'S',
+  kCursor = 'C',
+  kQueue = 'Q',
+  kRetained = 'R',
+  kOrphan = 'O',
+};
+
+// Stable for ever: it is in keys, and it says where a session lives.
+uint64_t StableHash(std::string_view text);
+
+// `partitions` is a power of two.
+PartitionId PartitionOfClient(std::string_view client_id, uint32_t partitions);
+PartitionId PartitionOfTopic(std::string_view topic, uint32_t partitions);
+
+// Everything of a partition, or of one kind, lies within [begin, end).
+struct KeyRange {
+  std::string begin;
+  std::string end;
+};
+KeyRange RangeOf(PartitionId partition);
+KeyRange RangeOf(PartitionId partition, KeyKind kind);
+KeyRange QueueRange(PartitionId partition, std::string_view client_id);
+
+std::string MetaKey(PartitionId partition);
+std::string SessionKey(PartitionId partition, std::string_view client_id);
+std::string CursorKey(PartitionId partition, std::string_view client_id);
+std::string QueueKey(PartitionId partition, std::string_view client_id, uint64_t last_sequence);
+std::string RetainedKey(PartitionId partition, std::string_view topic);
+std::string OrphanKey(PartitionId partition, uint64_t number);
+
+// The same without building the session key again: `prefix` is a QueueRange's begin.
+void AppendSequence(std::string& prefix, uint64_t sequence);
+void ReplaceSequence(std::string& key, uint64_t sequence);
+
+// What stands at the end of a queue or orphan key. None if the key is too short.
+std::optional<uint64_t> SequenceOf(std::string_view key);
+// The Client Identifier in a session or cursor key. None if the key is not one.
+std::optional<std::string_view> ClientIdOf(std::string_view key);
+// The topic of a retained key, separators put back.
+std::string TopicOf(std::string_view key);
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_KEYS_H_

@@ -1,0 +1,31 @@
+// Application Messages as bytes: StoredMessage of proto/mqttd/storage/v1/records.proto, written and
+// read by hand. The bytes are the protobuf encoding, without a protobuf object in between.
+#ifndef STORAGE_CORE_MESSAGE_CODEC_H_
+#define STORAGE_CORE_MESSAGE_CODEC_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "mqtt/message.h"
+
+namespace storage {
+
+// Appends a StoredMessage.
+void AppendStoredMessage(const mqtt::MessageParts& parts, std::string& out);
+std::string EncodeStoredMessage(const mqtt::Message& message);
+
+// Views into `bytes`. None if they are not a StoredMessage. Unknown fields are skipped.
+std::optional<mqtt::MessageParts> ParseStoredMessage(std::string_view bytes);
+
+// One allocation. Null if the bytes are not a StoredMessage.
+mqtt::MessagePtr DecodeStoredMessage(std::string_view bytes);
+
+// A will as it is published now: created now, and its Message Expiry Interval, the difference of
+// its times, runs from now (§3.1.3.2.4).
+mqtt::MessagePtr PublishedWill(const mqtt::Message& will, int64_t now_unix_ms);
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_MESSAGE_CODEC_H_

@@ -1,0 +1,129 @@
+// One partition: the state machine of a share of all durable sessions and retained messages.
+//
+// Applying an entry is a function of (state, entry): no clock, no chance, no input or output but
+// the reader and the batch it is given. Two replicas that apply the same entries hold the same
+// bytes. In memory: sessions, subscriptions and the moving part of queues. In the store only:
+// queued and retained messages.
+//
+// How the host uses it:
+//   Partition p(id);  p.Load(reader);               at start, then ApplyEntry for what the log has
+//                                                   beyond applied_index (effects are thrown away)
+//   propose: build a proto Entry, append its bytes to the log, sync
+//   p.ApplyEntry(entry, messages, index, term, reader, batch, effects);  write the batch; act.
+#ifndef STORAGE_CORE_PARTITION_H_
+#define STORAGE_CORE_PARTITION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "mqtt/message.h"
+#include "storage/core/effects.h"
+#include "storage/core/kv.h"
+#include "storage/core/partition_api.h"
+#include "storage/core/session.h"
+
+namespace mqttd::storage::v1 {
+class Entry;
+class Limits;
+class Meta;
+}  // namespace mqttd::storage::v1
+
+namespace storage {
+
+namespace pb = ::mqttd::storage::v1;
+
+struct QueueReadLimits {
+  size_t messages_max = 64;    // ≥ 1.
+  size_t bytes_max = 1 << 20;  // One message always fits.
+};
+
+struct QueuePage {
+  std::vector<Delivery> entries;  // Ascending. Release-only entries count for the window too.
+  // Not to be sent: their expiry passed before they were sent a first time. Propose DropQueued.
+  std::vector<uint64_t> expired;
+  uint64_t next = 0;  // Where to go on reading.
+  bool end = false;   // Nothing is queued at or behind `next`.
+};
+
+class Partition {
+ public:
+  explicit Partition(PartitionId id);
+  ~Partition();
+  Partition(const Partition&) = delete;
+  Partition& operator=(const Partition&) = delete;
+
+  PartitionId id() const { return id_; }
+
+  // Restores what is in memory. An empty store is an empty partition. Once, before anything else.
+  // Cost: sessions, not messages: one seek for each session.
+  absl::Status Load(const StateReader& reader);
+
+  // Applies one log entry. `messages` is empty, or has for each command its Message if the caller
+  // has it at hand (Enqueue, SetRetained), else null: a message that is needed is decoded
+  // otherwise. The reader shows everything up to the entry before: write each entry's batch before
+  // applying the next, or lend a reader that looks through the batch. The new applied index is in
+  // the batch. An entry at or below applied_index() is skipped, with no outcome. `effects` are
+  // added to. Errors: the store's, or an entry that contradicts it; then the partition must be
+  // loaded again, and the batch thrown away.
+  absl::Status ApplyEntry(const pb::Entry& entry, absl::Span<const mqtt::MessagePtr> messages,
+                          uint64_t index, uint64_t term, const StateReader& reader,
+                          StateBatch& batch, Effects& effects);
+
+  uint64_t applied_index() const;
+  uint64_t applied_term() const;
+  // The greatest order number applied: a host goes on above the greatest of its partitions.
+  uint64_t last_order() const;
+  const pb::Limits& limits() const;
+  uint64_t retained_messages() const;
+  uint64_t retained_bytes() const;
+
+  // Null if there is none. The pointer holds until the session ends.
+  const Session* Find(std::string_view client_id) const;
+  const Session& session(SessionSlot slot) const;  // The slot is in use.
+  size_t session_count() const;
+  void ForEachSession(absl::FunctionRef<void(const Session&)> visit) const;
+
+  // The plain filters that sessions of this partition have, each once: what routes to it.
+  void ForEachFilter(absl::FunctionRef<void(std::string_view)> visit) const;
+
+  // Queued messages of a session from sequence `from` on (at least the head), for sending. The
+  // caller keeps the window: messages in flight ≤ Session::window_messages, and sequences in flight
+  // within kSequenceSpan of the head. DUP is 1 on what was, or after a crash may have been, sent on
+  // an earlier connection [MQTT-3.3.1-1]; so on one connection, read each sequence once. It may
+  // send before an acknowledgement is committed, but not more than `window_messages` beyond what
+  // is: see kRunAhead. `reader` shows all that was applied. Not const: it remembers the sizes of
+  // what it reads.
+  absl::StatusOr<QueuePage> ReadQueue(const StateReader& reader, SessionSlot slot, uint64_t from,
+                                      const QueueReadLimits& limits, int64_t now_unix_ms);
+
+  // Messages for `$share` groups that have no owner, oldest first: at start, hand them out, then
+  // ForgetOrphans.
+  absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader,
+                                                    size_t orphans_max) const;
+
+  // What is in memory, as text in a fixed order: equal for replicas that applied the same entries.
+  std::string Dump() const;
+
+ private:
+  class Impl;
+  PartitionId id_;
+  std::unique_ptr<Impl> impl_;
+};
+
+// After a connection that ended without CloseSession, the first kRunAhead × window_messages
+// messages of the queue count as sent: DUP = 1 although they may not have been. So many may really
+// have been, when a sender does not wait for the commit of an acknowledgement before it sends the
+// next.
+inline constexpr uint64_t kRunAhead = 2;
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_PARTITION_H_

@@ -1,0 +1,43 @@
+// A set of sequence numbers that lie in few runs: what is done beyond the head of a queue.
+#ifndef STORAGE_CORE_RANGE_SET_H_
+#define STORAGE_CORE_RANGE_SET_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace storage {
+
+// Sorted disjoint runs [first, last], never adjacent. Empty costs no heap.
+class RangeSet {
+ public:
+  struct Run {
+    uint64_t first = 0;
+    uint64_t last = 0;
+    friend bool operator==(const Run&, const Run&) = default;
+  };
+
+  bool contains(uint64_t value) const;
+  // Whether it was new. Cost: O(log runs) to find, O(runs) to make room.
+  bool insert(uint64_t value);
+  // Removes and returns the end of the run that begins at `first`; 0 if there is none.
+  uint64_t TakeRunAt(uint64_t first);
+
+  // Numbers in the set, and how many of them are ≤ `value`.
+  uint64_t size() const { return size_; }
+  uint64_t CountThrough(uint64_t value) const;
+  bool empty() const { return runs_.empty(); }
+  const std::vector<Run>& runs() const { return runs_; }
+
+  // `run` lies behind all there are, not adjacent. False if it does not.
+  bool Append(Run run);
+  friend bool operator==(const RangeSet&, const RangeSet&) = default;
+
+ private:
+  std::vector<Run> runs_;
+  uint64_t size_ = 0;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_RANGE_SET_H_

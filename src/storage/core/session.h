@@ -1,0 +1,78 @@
+// A durable session (or a transient one with a will) as a partition has it in memory.
+#ifndef STORAGE_CORE_SESSION_H_
+#define STORAGE_CORE_SESSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "mqtt/message.h"
+#include "mqtt/types.h"
+#include "storage/core/effects.h"
+#include "storage/core/partition_api.h"
+#include "storage/core/session_queue.h"
+
+namespace storage {
+
+struct Session;
+struct FilterEntry;
+
+// A subscription and its place in the index. Address stable while it exists.
+struct SessionSubscription {
+  Session* session = nullptr;
+  SubscriptionRecord record;
+  FilterEntry* entry = nullptr;  // Null for `$share/…`: its messages come as targets.
+  uint32_t position = 0;         // In the entry's list.
+};
+
+// Retained messages that are still to be appended to the session's queue. While it is pending and
+// the session connected, the host scans a page and proposes EnqueueRetainedPage.
+struct RetainedReplay {
+  uint64_t number = 0;
+  std::string filter;
+  uint64_t since_order =
+      0;               // Messages set later came live, if their partitions say so: retained.h.
+  std::string cursor;  // The host's: which partition, and that one's cursor.
+};
+
+// The will of a session. `due_at` is when it fires, once the connection is gone; 0 before.
+struct SessionWill {
+  mqtt::MessagePtr message;  // Null: no will.
+  uint32_t delay_s = 0;
+  int64_t due_at_unix_ms = 0;
+};
+
+// Changed by the partition only; the host reads.
+struct Session {
+  SessionSlot slot = kNoSlot;
+  std::string client_id;
+  std::string user_name;
+  mqtt::Version version = mqtt::Version::kUnknown;
+  uint64_t epoch = 0;
+  uint32_t expiry_s = 0;
+  uint32_t window_messages = 1;
+  bool connected = false;
+  int64_t created_at_unix_ms = 0;
+  int64_t disconnected_at_unix_ms = 0;
+  int64_t ends_at_unix_ms = 0;  // 0: connected, or never.
+  SessionWill will;
+  std::vector<std::unique_ptr<SessionSubscription>> subscriptions;  // In the order they were made.
+  std::vector<RetainedReplay> replays;
+  uint64_t last_replay = 0;
+  SessionQueue queue;
+
+  const SessionSubscription* FindSubscription(std::string_view filter) const;
+};
+
+// What becomes of a session's will when the Client Identifier is opened again at `now`.
+enum class WillFate : uint8_t {
+  kNone,    // There is none, or it is the living connection's: CloseSession comes first.
+  kDelete,  // Reconnected before the delay was over [MQTT5-3.1.3-9].
+  kFire,    // Due, or the session ends by the clean start: FireWill goes before OpenSession.
+};
+WillFate FateOfWill(const Session& session, bool clean_start, int64_t now_unix_ms);
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_SESSION_H_
