@@ -13,13 +13,13 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "auth/core/acl.h"
 #include "auth/core/auth_code.h"
 #include "auth/core/identity.h"
 #include "auth/core/permissions.h"
 #include "auth/hash_pool.h"
 #include "auth/options.h"
+#include "base/mutex.h"
 
 namespace auth {
 
@@ -38,6 +38,7 @@ struct Outcome {
   AuthCode code = AuthCode::kNotAuthorized;
   Identity identity;                               // Meaningful if kOk.
   std::shared_ptr<const Permissions> permissions;  // Not null if kOk.
+  uint64_t generation = 0;  // Of the tables that decided; see `Authenticator::generation`.
 };
 
 // Every function may be called on any thread; none but `Create` and `Reload` touches the disk.
@@ -88,13 +89,13 @@ class Authenticator {
  private:
   struct Tables;
   explicit Authenticator(std::shared_ptr<HashPool> pool) : pool_(std::move(pool)) {}
-  static absl::StatusOr<std::shared_ptr<const Tables>> Load(AuthOptions options);
-  static std::optional<Outcome> TryNow(const Tables& tables, const Credentials& credentials);
+  static absl::StatusOr<std::shared_ptr<Tables>> Load(AuthOptions options);
+  static std::optional<Outcome> Decide(const Tables& tables, const Credentials& credentials);
   std::shared_ptr<const Tables> tables() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<HashPool> pool_;
-  std::atomic<uint64_t> generation_{1};
-  mutable absl::Mutex mutex_;
+  std::atomic<uint64_t> generation_{0};
+  mutable base::Mutex mutex_;
   std::shared_ptr<const Tables> tables_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "base/mutex.h"
 
 namespace auth {
 
@@ -31,9 +31,10 @@ class HashPool {
   HashPool(const HashPool&) = delete;
   HashPool& operator=(const HashPool&) = delete;
 
-  enum class Submitted : uint8_t { kAccepted, kQueueFull };
+  enum class Submitted : uint8_t { kAccepted, kQueueFull, kStopping };
 
-  // Policy when full: refuse. A login storm costs an answer, never memory nor the shards' time.
+  // Policy when full (or being destroyed): refuse, and do not run the task. A login storm costs an
+  // answer, never memory nor the shards' time.
   Submitted Submit(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Metrics; each is exact by itself, not as a set.
@@ -47,7 +48,8 @@ class HashPool {
   const Limits limits_;
   std::atomic<uint64_t> completed_{0};
   std::atomic<uint64_t> refused_{0};
-  mutable absl::Mutex mutex_;
+  mutable base::Mutex mutex_;
+  base::CondVar changed_;
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;  // Last: they use everything above.

@@ -23,8 +23,8 @@ struct AuthStep {
     kFail,      // CONNACK (or DISCONNECT) with `code`.
   };
   Kind kind = Kind::kFail;
-  std::string data;       // Authentication Data; empty: the property is left out.
-  std::string user_name;  // If kOk: who the client is; empty: anonymous.
+  std::string data{};       // Authentication Data; empty: the property is left out.
+  std::string user_name{};  // If kOk: who the client is; empty: anonymous.
   AuthCode code = AuthCode::kNotAuthorized;  // If kFail; never kOk.
 };
 

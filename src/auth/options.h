@@ -23,10 +23,10 @@ struct AuthOptions {
   bool allow_anonymous = false;
 
   // password_file: mosquitto's password file ($7$, $6$ and $argon2id$ hashes). Empty: none.
-  std::string password_file;
+  std::string password_file{};
 
   // acl_file: mosquitto's access control file. Empty: everyone connected may do everything.
-  std::string acl_file;
+  std::string acl_file{};
 
   // use_identity_as_username: none, cn, dn or san. Other than none: the client's certificate gives
   // the user name, user name and password of CONNECT are not looked at, and a client without a

@@ -36,13 +36,16 @@ class PasswordHash {
   // password is wrong. A failure of the library, such as no memory for argon2, counts as wrong.
   bool Verify(std::string_view password) const;
 
+  // Whether verifying takes as long as with `other`.
+  bool CostsLike(const PasswordHash& other) const;
+
   HashAlgorithm algorithm() const { return algorithm_; }
 
  private:
   PasswordHash() = default;
   static absl::StatusOr<PasswordHash> ParseSha512(std::string_view fields);
   static absl::StatusOr<PasswordHash> ParsePbkdf2(std::string_view fields);
-  static absl::StatusOr<PasswordHash> ParseArgon2id(std::string_view encoded);
+  static absl::StatusOr<PasswordHash> ParseArgon2id(std::string_view fields);
 
   HashAlgorithm algorithm_ = HashAlgorithm::kPbkdf2HmacSha512;
   uint32_t version_ = 0;  // Argon2 only.

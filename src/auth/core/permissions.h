@@ -58,6 +58,7 @@ class Permissions {
   std::shared_ptr<const RuleTree> patterns_;
   std::string client_id_;
   std::string user_name_;
+  uint8_t ordinary_bits_ = 0;  // What every topic without leading $ is granted.
   bool reads_everything_ = false;
   bool writes_everything_ = false;
 };

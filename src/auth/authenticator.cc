@@ -1,0 +1,167 @@
+#include "auth/authenticator.h"
+
+#include <openssl/crypto.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "auth/certificate.h"
+#include "auth/file.h"
+#include "auth/password_file.h"
+#include "base/status_macros.h"
+
+namespace auth {
+
+// One consistent view of options and files, never changed once published.
+struct Authenticator::Tables {
+  AuthOptions options;
+  std::shared_ptr<const PasswordTable> passwords;  // Null: no password file.
+  std::shared_ptr<const Acl> acl;                  // Null: no ACL, everything is allowed.
+  std::vector<std::string> warnings;
+  uint64_t generation = 0;
+
+  std::shared_ptr<const Permissions> PermissionsFor(const Identity& identity) const {
+    return acl == nullptr ? Permissions::Everything() : acl->PermissionsFor(identity);
+  }
+
+  // An empty `user_name` is an anonymous client.
+  Outcome Admit(const Credentials& credentials, std::string_view user_name) const {
+    Outcome outcome;
+    outcome.code = AuthCode::kOk;
+    outcome.identity.user_name = std::string(user_name);
+    outcome.identity.anonymous = user_name.empty();
+    outcome.identity.client_id = credentials.client_id;
+    outcome.identity.listener = credentials.listener;
+    outcome.identity.certificate = credentials.certificate;
+    outcome.permissions = PermissionsFor(outcome.identity);
+    outcome.generation = generation;
+    return outcome;
+  }
+
+  Outcome Refuse(AuthCode code) const {
+    Outcome outcome;
+    outcome.code = code;
+    outcome.generation = generation;
+    return outcome;
+  }
+};
+
+absl::StatusOr<std::unique_ptr<Authenticator>> Authenticator::Create(
+    AuthOptions options, std::shared_ptr<HashPool> pool) {
+  if (pool == nullptr) {
+    pool = std::make_shared<HashPool>(
+        HashPool::Limits{.threads = options.hash_threads, .queue_max = options.hash_queue_max});
+  }
+  auto authenticator = std::unique_ptr<Authenticator>(new Authenticator(std::move(pool)));
+  RETURN_IF_ERROR(authenticator->Reload(std::move(options)));
+  return authenticator;
+}
+
+Authenticator::~Authenticator() = default;
+
+absl::StatusOr<std::shared_ptr<Authenticator::Tables>> Authenticator::Load(AuthOptions options) {
+  auto tables = std::make_shared<Tables>();
+  tables->options = std::move(options);
+  const AuthOptions& from = tables->options;
+  if (!from.password_file.empty()) {
+    ASSIGN_OR_RETURN(LoadedPasswordFile loaded, LoadPasswordFile(from.password_file));
+    tables->passwords = std::move(loaded.table);
+    tables->warnings = std::move(loaded.warnings);
+  }
+  if (!from.acl_file.empty()) {
+    ASSIGN_OR_RETURN(const FileContents contents, ReadFile(from.acl_file));
+    ASSIGN_OR_RETURN(tables->acl, Acl::Parse(contents.text, from.acl_file));
+    const std::vector<std::string>& warnings = tables->acl->warnings();
+    tables->warnings.insert(tables->warnings.end(), warnings.begin(), warnings.end());
+    if (tables->acl->NeedsUserNames() && tables->passwords == nullptr &&
+        from.use_identity_as_username == CertificateIdentity::kNone) {
+      tables->warnings.push_back(
+          absl::StrCat(from.acl_file,
+                       ": has rules for user names, but nothing verifies user names, so that they "
+                       "apply to nobody; set password_file or use_identity_as_username"));
+    }
+  }
+  return tables;
+}
+
+absl::Status Authenticator::Reload() { return Reload(tables()->options); }
+
+absl::Status Authenticator::Reload(AuthOptions options) {
+  ASSIGN_OR_RETURN(std::shared_ptr<Tables> loaded, Load(std::move(options)));
+  base::MutexLock lock(mutex_);
+  const uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
+  loaded->generation = generation;
+  tables_ = std::move(loaded);
+  generation_.store(generation, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+std::shared_ptr<const Authenticator::Tables> Authenticator::tables() const {
+  base::MutexLock lock(mutex_);
+  return tables_;
+}
+
+std::optional<Outcome> Authenticator::Decide(const Tables& tables, const Credentials& credentials) {
+  const AuthOptions& options = tables.options;
+  if (options.use_identity_as_username != CertificateIdentity::kNone) {
+    const auto user_name = credentials.certificate ? UserNameFrom(*credentials.certificate,
+                                                                  options.use_identity_as_username)
+                                                   : std::nullopt;
+    return user_name ? tables.Admit(credentials, *user_name)
+                     : tables.Refuse(AuthCode::kNotAuthorized);
+  }
+  if (credentials.user_name && tables.passwords != nullptr) {
+    if (credentials.password) return std::nullopt;
+    return tables.Refuse(AuthCode::kBadUserNameOrPassword);
+  }
+  if (options.allow_anonymous) return tables.Admit(credentials, "");
+  return tables.Refuse(credentials.user_name ? AuthCode::kBadUserNameOrPassword
+                                             : AuthCode::kNotAuthorized);
+}
+
+std::optional<Outcome> Authenticator::TryNow(const Credentials& credentials) const {
+  return Decide(*tables(), credentials);
+}
+
+void Authenticator::Authenticate(Credentials credentials, std::function<void(Outcome)> done) {
+  const std::shared_ptr<const Tables> tables = this->tables();
+  if (auto outcome = Decide(*tables, credentials)) {
+    done(*std::move(outcome));
+    return;
+  }
+  // Shared with the task, so that `done` is still here if the queue is full.
+  auto shared_done = std::make_shared<std::function<void(Outcome)>>(std::move(done));
+  const auto submitted =
+      pool_->Submit([tables, credentials = std::move(credentials), shared_done]() mutable {
+        const bool right = tables->passwords->Verify(*credentials.user_name, *credentials.password);
+        OPENSSL_cleanse(credentials.password->data(), credentials.password->size());
+        (*shared_done)(right ? tables->Admit(credentials, *credentials.user_name)
+                             : tables->Refuse(AuthCode::kBadUserNameOrPassword));
+      });
+  if (submitted != HashPool::Submitted::kAccepted) {
+    (*shared_done)(tables->Refuse(AuthCode::kServerBusy));
+  }
+}
+
+Outcome Authenticator::AdmitAs(const Credentials& credentials, std::string_view user_name) const {
+  return tables()->Admit(credentials, user_name);
+}
+
+std::shared_ptr<const Permissions> Authenticator::PermissionsFor(const Identity& identity) const {
+  return tables()->PermissionsFor(identity);
+}
+
+bool Authenticator::StillAdmits(const Identity& identity) const {
+  const auto tables = this->tables();
+  if (identity.anonymous) return tables->options.allow_anonymous;
+  if (tables->options.use_identity_as_username != CertificateIdentity::kNone) {
+    return identity.certificate &&
+           UserNameFrom(*identity.certificate, tables->options.use_identity_as_username) ==
+               identity.user_name;
+  }
+  return tables->passwords != nullptr && tables->passwords->Contains(identity.user_name);
+}
+
+std::vector<std::string> Authenticator::warnings() const { return tables()->warnings; }
+
+}  // namespace auth

@@ -1,0 +1,252 @@
+#include "auth/authenticator.h"
+
+#include <fstream>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "auth/password_hash.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/temp_dir.h"
+
+namespace auth {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+Credentials Login(std::string user_name, std::string password) {
+  Credentials credentials;
+  credentials.client_id = "c1";
+  credentials.listener = "tcp";
+  credentials.user_name = std::move(user_name);
+  credentials.password = std::move(password);
+  return credentials;
+}
+
+Credentials NoCredentials() {
+  Credentials credentials;
+  credentials.client_id = "c1";
+  credentials.listener = "tcp";
+  return credentials;
+}
+
+class AuthenticatorTest : public testing::Test {
+ protected:
+  std::string WriteFile(const std::string& name, const std::string& text) {
+    const std::string path = absl::StrCat(dir_.path(), "/", name);
+    std::ofstream(path, std::ios::trunc) << text;
+    return path;
+  }
+
+  std::string WriteUsers(const std::vector<std::pair<std::string, std::string>>& users) {
+    std::string text;
+    for (const auto& [name, password] : users) {
+      const auto hash =
+          HashPassword(HashAlgorithm::kPbkdf2HmacSha512, password, {.pbkdf2_iterations = 2});
+      EXPECT_TRUE(hash.ok());
+      absl::StrAppend(&text, name, ":", *hash, "\n");
+    }
+    return WriteFile("users", text);
+  }
+
+  std::unique_ptr<Authenticator> Make(AuthOptions options,
+                                      std::shared_ptr<HashPool> pool = nullptr) {
+    auto authenticator = Authenticator::Create(std::move(options), std::move(pool));
+    EXPECT_TRUE(authenticator.ok()) << authenticator.status();
+    return authenticator.ok() ? *std::move(authenticator) : nullptr;
+  }
+
+  static Outcome Run(Authenticator& authenticator, Credentials credentials) {
+    std::promise<Outcome> outcome;
+    authenticator.Authenticate(std::move(credentials),
+                               [&](Outcome o) { outcome.set_value(std::move(o)); });
+    return outcome.get_future().get();
+  }
+
+  static AuthCode CodeNow(const Authenticator& authenticator, const Credentials& credentials) {
+    const auto outcome = authenticator.TryNow(credentials);
+    EXPECT_TRUE(outcome.has_value());
+    return outcome ? outcome->code : AuthCode::kServerBusy;
+  }
+
+  support::TempDir dir_;
+};
+
+TEST_F(AuthenticatorTest, AnonymousClientsAreOutUnlessConfigured) {
+  EXPECT_EQ(CodeNow(*Make({}), NoCredentials()), AuthCode::kNotAuthorized);
+  EXPECT_EQ(CodeNow(*Make({}), Login("alice", "x")), AuthCode::kBadUserNameOrPassword);
+
+  const auto outcome = Make({.allow_anonymous = true})->TryNow(NoCredentials());
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_EQ(outcome->code, AuthCode::kOk);
+  EXPECT_TRUE(outcome->identity.anonymous);
+  EXPECT_EQ(outcome->identity.client_id, "c1");
+  EXPECT_EQ(outcome->identity.listener, "tcp");
+  EXPECT_TRUE(outcome->permissions->ReadsEverything());
+}
+
+TEST_F(AuthenticatorTest, AUserNameThatNobodyVerifiesGivesNoRights) {
+  const std::string acl =
+      WriteFile("acl", "topic read public\nuser admin\ntopic #\npattern u/%u\n");
+  const auto authenticator = Make({.allow_anonymous = true, .acl_file = acl});
+  const auto outcome = authenticator->TryNow(Login("admin", "x"));
+  ASSERT_TRUE(outcome.has_value());
+  EXPECT_EQ(outcome->code, AuthCode::kOk);
+  EXPECT_TRUE(outcome->identity.anonymous);
+  EXPECT_EQ(outcome->identity.user_name, "");
+  EXPECT_TRUE(outcome->permissions->MayRead("public"));
+  EXPECT_FALSE(outcome->permissions->MayRead("anything"));
+  EXPECT_FALSE(outcome->permissions->MayRead("u/admin"));
+  EXPECT_THAT(authenticator->warnings(), ElementsAre(HasSubstr("nothing verifies user names")));
+}
+
+TEST_F(AuthenticatorTest, PasswordsAreVerifiedOnThePoolsThread) {
+  const auto authenticator = Make({.password_file = WriteUsers({{"alice", "secret"}})});
+  EXPECT_FALSE(authenticator->TryNow(Login("alice", "secret")).has_value());
+
+  std::promise<std::pair<Outcome, std::thread::id>> result;
+  authenticator->Authenticate(Login("alice", "secret"), [&](Outcome outcome) {
+    result.set_value({std::move(outcome), std::this_thread::get_id()});
+  });
+  const auto [outcome, thread] = result.get_future().get();
+  EXPECT_NE(thread, std::this_thread::get_id());
+  EXPECT_EQ(outcome.code, AuthCode::kOk);
+  EXPECT_EQ(outcome.identity.user_name, "alice");
+  EXPECT_FALSE(outcome.identity.anonymous);
+  ASSERT_NE(outcome.permissions, nullptr);
+  EXPECT_EQ(outcome.generation, authenticator->generation());
+
+  EXPECT_EQ(Run(*authenticator, Login("alice", "wrong")).code, AuthCode::kBadUserNameOrPassword);
+  EXPECT_EQ(Run(*authenticator, Login("bob", "secret")).code, AuthCode::kBadUserNameOrPassword);
+  EXPECT_EQ(Run(*authenticator, Login("", "")).code, AuthCode::kBadUserNameOrPassword);
+}
+
+TEST_F(AuthenticatorTest, AUserNameWithoutPasswordIsRefusedWithoutHashing) {
+  const auto authenticator =
+      Make({.allow_anonymous = true, .password_file = WriteUsers({{"alice", "secret"}})});
+  Credentials credentials = Login("alice", "");
+  credentials.password.reset();
+  EXPECT_EQ(CodeNow(*authenticator, credentials), AuthCode::kBadUserNameOrPassword);
+}
+
+TEST_F(AuthenticatorTest, AnonymousAndPasswordsMayGoTogether) {
+  const auto authenticator =
+      Make({.allow_anonymous = true, .password_file = WriteUsers({{"alice", "secret"}})});
+  EXPECT_EQ(CodeNow(*authenticator, NoCredentials()), AuthCode::kOk);
+  // A name that is claimed must be proved: no way round as anonymous.
+  EXPECT_EQ(Run(*authenticator, Login("bob", "x")).code, AuthCode::kBadUserNameOrPassword);
+}
+
+TEST_F(AuthenticatorTest, ACertificateNamesTheUserAndNothingElseDoes) {
+  const std::string users = WriteUsers({{"alice", "secret"}});
+  CertificateFields certificate;
+  certificate.common_name = "sensor-7";
+  certificate.subject_dn = "CN=sensor-7,O=Example";
+  certificate.uris = {"urn:dev:7"};
+  certificate.email_addresses = {"seven@example.org"};
+  Credentials credentials = Login("alice", "secret");
+
+  for (const auto& [which, name] : {std::pair(CertificateIdentity::kCn, "sensor-7"),
+                                    std::pair(CertificateIdentity::kDn, "CN=sensor-7,O=Example"),
+                                    std::pair(CertificateIdentity::kSan, "urn:dev:7")}) {
+    const auto authenticator =
+        Make({.allow_anonymous = true, .password_file = users, .use_identity_as_username = which});
+    credentials.certificate = certificate;
+    const auto outcome = authenticator->TryNow(credentials);
+    ASSERT_TRUE(outcome.has_value());
+    EXPECT_EQ(outcome->code, AuthCode::kOk);
+    EXPECT_EQ(outcome->identity.user_name, name);
+    EXPECT_FALSE(outcome->identity.anonymous);
+
+    credentials.certificate = CertificateFields();  // Without the field.
+    EXPECT_EQ(CodeNow(*authenticator, credentials), AuthCode::kNotAuthorized);
+    credentials.certificate.reset();
+    EXPECT_EQ(CodeNow(*authenticator, credentials), AuthCode::kNotAuthorized);
+  }
+}
+
+TEST_F(AuthenticatorTest, AFullPoolAnswersBusyAtOnce) {
+  auto pool = std::make_shared<HashPool>(HashPool::Limits{.threads = 1, .queue_max = 0});
+  const auto authenticator = Make({.password_file = WriteUsers({{"alice", "secret"}})}, pool);
+  AuthCode code = AuthCode::kOk;
+  authenticator->Authenticate(Login("alice", "secret"), [&](Outcome o) { code = o.code; });
+  EXPECT_EQ(code, AuthCode::kServerBusy);
+  EXPECT_EQ(authenticator->pool().refused(), 1u);
+}
+
+TEST_F(AuthenticatorTest, AVerificationOutlivesItsAuthenticator) {
+  auto pool = std::make_shared<HashPool>(HashPool::Limits{.threads = 1, .queue_max = 8});
+  std::promise<void> open;
+  ASSERT_EQ(pool->Submit([&] { open.get_future().wait(); }), HashPool::Submitted::kAccepted);
+  auto authenticator = Make({.password_file = WriteUsers({{"alice", "secret"}})}, pool);
+  std::promise<AuthCode> code;
+  authenticator->Authenticate(Login("alice", "secret"), [&](Outcome o) { code.set_value(o.code); });
+  authenticator.reset();
+  open.set_value();
+  EXPECT_EQ(code.get_future().get(), AuthCode::kOk);
+}
+
+TEST_F(AuthenticatorTest, ReloadSwapsRulesAndConnectionsKeepTheirsUntilTheyAsk) {
+  const std::string users = WriteUsers({{"alice", "secret"}, {"bob", "secret"}});
+  const std::string acl = WriteFile("acl", "user alice\ntopic read a\n");
+  const auto authenticator = Make({.password_file = users, .acl_file = acl});
+  const Outcome alice = Run(*authenticator, Login("alice", "secret"));
+  const Outcome bob = Run(*authenticator, Login("bob", "secret"));
+  EXPECT_TRUE(alice.permissions->MayRead("a"));
+
+  WriteUsers({{"alice", "changed"}});
+  WriteFile("acl", "user alice\ntopic read b\n");
+  ASSERT_TRUE(authenticator->Reload().ok());
+  EXPECT_NE(authenticator->generation(), alice.generation);
+  EXPECT_TRUE(alice.permissions->MayRead("a"));
+  const auto fresh = authenticator->PermissionsFor(alice.identity);
+  EXPECT_FALSE(fresh->MayRead("a"));
+  EXPECT_TRUE(fresh->MayRead("b"));
+  EXPECT_TRUE(authenticator->StillAdmits(alice.identity));
+  EXPECT_FALSE(authenticator->StillAdmits(bob.identity));
+  EXPECT_EQ(Run(*authenticator, Login("alice", "changed")).code, AuthCode::kOk);
+  EXPECT_EQ(Run(*authenticator, Login("alice", "secret")).code, AuthCode::kBadUserNameOrPassword);
+}
+
+TEST_F(AuthenticatorTest, AReloadThatFailsChangesNothing) {
+  const std::string acl = WriteFile("acl", "topic read a\n");
+  const auto authenticator = Make({.allow_anonymous = true, .acl_file = acl});
+  const uint64_t generation = authenticator->generation();
+  WriteFile("acl", "topic read b\ntopik c\n");
+  const absl::Status status = authenticator->Reload();
+  EXPECT_THAT(std::string(status.message()), HasSubstr(acl + ":2: unknown keyword 'topik'"));
+  EXPECT_EQ(authenticator->generation(), generation);
+  EXPECT_TRUE(authenticator->TryNow(NoCredentials())->permissions->MayRead("a"));
+}
+
+TEST_F(AuthenticatorTest, ReloadMayBringNewOptions) {
+  const auto authenticator = Make({.allow_anonymous = true});
+  const Outcome outcome = *authenticator->TryNow(NoCredentials());
+  EXPECT_TRUE(authenticator->StillAdmits(outcome.identity));
+  ASSERT_TRUE(authenticator->Reload(AuthOptions{}).ok());
+  EXPECT_EQ(CodeNow(*authenticator, NoCredentials()), AuthCode::kNotAuthorized);
+  EXPECT_FALSE(authenticator->StillAdmits(outcome.identity));
+}
+
+TEST_F(AuthenticatorTest, FilesThatCannotBeReadAreErrorsAtStart) {
+  EXPECT_FALSE(Authenticator::Create({.password_file = dir_.path() + "/none"}).ok());
+  EXPECT_FALSE(Authenticator::Create({.acl_file = dir_.path() + "/none"}).ok());
+}
+
+TEST_F(AuthenticatorTest, AMethodsUserGetsTheRulesOfThatUser) {
+  const std::string acl = WriteFile("acl", "user alice\ntopic read a\n");
+  const auto authenticator = Make({.acl_file = acl});
+  EXPECT_TRUE(authenticator->AdmitAs(NoCredentials(), "alice").permissions->MayRead("a"));
+  EXPECT_FALSE(authenticator->AdmitAs(NoCredentials(), "").permissions->MayRead("a"));
+  EXPECT_TRUE(authenticator->AdmitAs(NoCredentials(), "").identity.anonymous);
+}
+
+}  // namespace
+}  // namespace auth
