@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/mutex.h"
 #include "broker/transport/listener_counters.h"
 #include "broker/transport/listener_url.h"
 #include "broker/transport/tls_context.h"
@@ -71,14 +72,16 @@ class Listener {
  private:
   explicit Listener(ListenerOptions options);
 
-  absl::Status BindInternet(int shards);
+  absl::Status BindInternet();
   absl::Status BindUnix();
 
   ListenerOptions options_;
   std::shared_ptr<ListenerCounters> counters_;  // Outlives the listener in its connections.
-  std::shared_ptr<TlsContext> tls_;             // By std::atomic_load and atomic_store only.
-  std::vector<int> sockets_;                    // By shard; -1 once taken.
-  dev_t unix_device_ = 0;                       // The path's inode, to know it again.
+  mutable base::Mutex tls_mutex_;  // Taken once per accepted connection and per reload.
+  std::shared_ptr<TlsContext> tls_ ABSL_GUARDED_BY(tls_mutex_);
+  std::shared_ptr<const std::string> served_path_;  // Shared with the WebSocket transports.
+  std::vector<int> sockets_;                        // By shard; -1 once taken.
+  dev_t unix_device_ = 0;                           // The path's inode, to know it again.
   ino_t unix_inode_ = 0;
 };
 

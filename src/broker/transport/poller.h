@@ -48,11 +48,11 @@ class Poller {
     // The batch is done: take the mailbox, flush what is dirty, free what was closed.
     virtual void OnEndOfRound() = 0;
 
-    // The turn begins: others need not call `Wake` until `OnSleep`.
+    // The turn begins: others need not call `Wake` until `OnSleep` (Mailbox::Awake).
     virtual void OnTurn() = 0;
 
-    // The turn ends and the thread may block: from here on others must call `Wake`. True if there
-    // is something to do after all (the mailbox filled meanwhile): then there is another turn.
+    // The turn ends: from here on others must call `Wake` (Mailbox::Sleep). True: the thread may
+    // block. False: something came meanwhile, there is another turn.
     virtual bool OnSleep() = 0;
 
    protected:

@@ -20,7 +20,7 @@ class TcpTransport final : public Transport {
   int fd() const override { return fd_; }
   ReadResult Read(char* buffer, size_t capacity) override;
   WriteResult Write(const iovec* ranges, size_t count) override;
-  bool HasBufferedInput() const override { return false; }
+  bool HasBufferedInput() const override { return filled_; }
   bool WantsWrite() const override { return false; }
   bool HandshakeDone() const override { return proxy_ == nullptr || proxy_->done(); }
   void StartClose() override;
@@ -29,7 +29,9 @@ class TcpTransport final : public Transport {
 
  private:
   int fd_;
-  int errno_ = 0;  // Why kError; 0: see `proxy_`.
+  int errno_ = 0;         // Why kError; 0: see `proxy_`.
+  bool filled_ = false;   // The last read filled the buffer.
+  bool closing_ = false;  // Our direction has ended.
   std::unique_ptr<ProxyStage> proxy_;
   ConnectionSlot slot_;
 };

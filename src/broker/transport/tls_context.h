@@ -18,7 +18,8 @@ struct TlsOptions {
   std::string cert_file;  // PEM: the server's certificate, then its intermediates.
   std::string key_file;   // PEM, not encrypted.
   std::string ca_file;    // PEM: who may sign clients' certificates.
-  std::string crl_file;   // PEM: revoked ones. Then every issuer in `ca_file` needs a list in it.
+  std::string
+      crl_file;  // PEM: revocation lists. Then every issuer of client certificates needs one.
   ClientCertificate client_certificate = ClientCertificate::kOff;
   MinVersion min_version = MinVersion::kTls12;
   std::string ciphers;       // OpenSSL's list for TLS 1.2; empty: OpenSSL's default.

@@ -44,8 +44,9 @@ class TlsTransport final : public Transport {
  private:
   // kOk once the handshake is done.
   IoState DriveHandshake();
-  // What a result <= 0 of an SSL function means; sets the flags and `error_`.
-  IoState Translate(int result, std::string_view doing);
+  // What a failed call of OpenSSL means; sets `wants_write_`, or `failed_` and `error_`.
+  IoState Translate(int result, const char* doing);
+  // One record of at most 16 KiB.
   WriteResult WriteRecord(const char* bytes, size_t size);
 
   int fd_;
@@ -53,10 +54,12 @@ class TlsTransport final : public Transport {
   bool handshake_done_ = false;
   bool buffered_input_ = false;
   bool wants_write_ = false;
-  bool record_pending_ = false;  // A record was encrypted and not yet sent to its end.
+  bool record_pending_ = false;  // A record was encrypted and is not yet sent to its end.
   bool failed_ = false;          // The SSL object may not be used any more.
-  bool closing_ = false;
-  int socket_errno_ = 0;  // Of the last recv or send that failed.
+  bool closing_ = false;         // Our direction has ended.
+  bool socket_drained_ = false;  // The last recv returned less than asked: another is in vain.
+  bool socket_ended_ = false;    // recv returned 0.
+  int socket_errno_ = 0;         // Of the last recv or send that failed.
   ssl_st* ssl_;
   std::unique_ptr<ProxyStage> proxy_;
   ConnectionSlot slot_;

@@ -56,8 +56,11 @@ struct PeerInfo {
 
 // One connection. Owns its descriptor; may be handed to another thread before it is first used, and
 // belongs to one shard's thread from then on. Register the descriptor once with
-// EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET. Upon an edge call `Read`; upon EPOLLOUT, if
-// `WantsWrite`, also `Write(nullptr, 0)`.
+// EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET. Then
+//   upon EPOLLIN, EPOLLRDHUP, EPOLLHUP, EPOLLERR, and upon any edge while `WantsWrite` or not yet
+//     `HandshakeDone`: `Read`. After RDHUP, HUP, ERR: until it is not kOk, for no other edge comes;
+//   after `Read`: again soon if `HasBufferedInput`;
+//   upon EPOLLOUT: `Write` what waits.
 class Transport {
  public:
   virtual ~Transport();  // Closes the descriptor.
@@ -66,22 +69,23 @@ class Transport {
 
   virtual int fd() const = 0;
 
-  // Never blocks. Handshakes (PROXY header, TLS, WebSocket upgrade) happen in here unseen: kAgain
-  // until there are bytes of the protocol above. `capacity` > 0; large is better (64 KiB).
-  // `bytes` < `capacity` does not promise that the kernel's buffer is empty when the layers above
-  // it took bytes away: after kOk ask `HasBufferedInput`, or read until kAgain.
+  // Never blocks. Handshakes (PROXY header, TLS, WebSocket upgrade) and answers of the transport's
+  // own happen in here unseen: kAgain until there are bytes of the protocol above. One or few
+  // system calls, whatever the peer does. `capacity` > 0; large is better (64 KiB).
   virtual ReadResult Read(char* buffer, size_t capacity) = 0;
 
   // Never blocks. What was not taken must be offered again first in the next call: the same bytes
   // (anywhere in memory), at least as many of them, and more may follow.
-  // With no ranges it only drives what `WantsWrite` reports. Before `HandshakeDone`: kAgain, 0.
+  // kAgain, 0 before `HandshakeDone`; kClosed after `StartClose`.
   virtual WriteResult Write(const iovec* ranges, size_t count) = 0;
 
-  // The last `Read` was kOk and more may come without an edge of the descriptor (records decoded or
-  // read ahead above the kernel): call `Read` again soon. False after any other result of `Read`.
+  // The last `Read` left something behind that no edge will announce: it filled the buffer, bytes
+  // were decoded or read ahead above the kernel, or its share of work was done. Call `Read` again
+  // after others had their turn.
   virtual bool HasBufferedInput() const = 0;
 
-  // Something of the transport's own (handshake, control frame, close frame) waits for writability.
+  // Something of the transport's own (handshake, control frame, close frame) waits for writability;
+  // `Read` goes on with it.
   virtual bool WantsWrite() const = 0;
 
   virtual bool HandshakeDone() const = 0;

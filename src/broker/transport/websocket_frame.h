@@ -61,20 +61,22 @@ class WebSocketFrameDecoder {
   std::string_view control_payload() const { return {control_.data(), control_bytes_}; }
   // kClose: the peer's code, 1000 if it gave none. kViolation: ours.
   uint16_t close_code() const { return close_code_; }
-  std::string_view error() const { return error_; }  // kViolation: why, static.
+  const char* error() const { return error_; }  // kViolation: why, static.
 
  private:
   enum class Stage : uint8_t { kHeader, kPayload, kFailed };
 
-  // True if the header in `header_` is complete and was entered.
-  bool TakeHeader();
-  bool Fail(uint16_t code, std::string_view error);
+  size_t HeaderBytesNeeded() const;  // As far as is known from those that are there.
+  bool CheckStart();                 // Of the first two bytes. False: failed.
+  bool EnterPayload();               // The header is complete. False: failed.
   Event EndFrame();
+  bool Fail(uint16_t code, const char* error);
+  bool control() const { return (static_cast<uint8_t>(opcode_) & 0x8) != 0; }
 
   static constexpr size_t kControlPayloadBytesMax = 125;
 
   uint64_t remaining_ = 0;                // Payload bytes of this frame still to come.
-  std::string_view error_;                // Static.
+  const char* error_ = "";                // Static.
   std::array<unsigned char, 14> header_;  // `header_bytes_` of it are there.
   uint8_t header_bytes_ = 0;
   Stage stage_ = Stage::kHeader;

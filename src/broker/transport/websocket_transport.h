@@ -27,7 +27,7 @@ class WebSocketTransport final : public Transport {
   int fd() const override { return inner_->fd(); }
   ReadResult Read(char* buffer, size_t capacity) override;
   WriteResult Write(const iovec* ranges, size_t count) override;
-  bool HasBufferedInput() const override;
+  bool HasBufferedInput() const override { return more_input_; }
   bool WantsWrite() const override;
   bool HandshakeDone() const override { return upgraded_; }
   void StartClose() override;
@@ -38,32 +38,36 @@ class WebSocketTransport final : public Transport {
   struct Upgrade;  // Only while the request is read and answered.
   struct Control;  // Only while a control frame waits to be sent.
 
-  ReadResult ReadUpgrade(char* buffer, size_t capacity);
-  ReadResult Refuse(std::string_view error);
+  // kOk: answered with 101; frames may follow in `upgrade_->request`.
+  IoState DriveUpgrade(char* buffer, size_t capacity);
+  // Takes the frames in the buffer apart, in place. kAgain: there were no bytes of messages.
   ReadResult Decode(char* buffer, size_t size);
-  IoState FlushControl();
-  IoState WriteFrames(const iovec* ranges, size_t count, size_t& taken);
+  // A last word to a peer that broke the rules, and kError.
+  ReadResult Fail(const char* error, std::string_view last_words);
+  void QueueControl(std::string frame);
+  void FlushControl();
+  bool frame_in_progress() const { return header_sent_ < header_bytes_ || frame_remaining_ > 0; }
 
   std::unique_ptr<Transport> inner_;
   std::shared_ptr<const std::string> served_path_;
   std::unique_ptr<Upgrade> upgrade_;
   std::unique_ptr<Control> control_;
   std::string path_;
-  std::string_view error_;  // Static; empty: see `inner_`.
+  const char* error_ = nullptr;  // Static; null: see `inner_`.
   uint64_t frame_remaining_ =
       0;  // Payload bytes of the frame being sent that `inner_` did not take.
   std::array<char, kServerFrameHeaderBytesMax> header_;
   uint8_t header_bytes_ = 0;  // Of the frame being sent;
   uint8_t header_sent_ = 0;   // how many of them `inner_` took.
   bool upgraded_ = false;
-  bool close_sent_ = false;
-  bool close_received_ = false;
-  bool ended_ = false;
+  bool more_input_ = false;
+  bool close_sent_ = false;  // Or queued: no frame may follow.
+  bool ended_ = false;       // The peer's close frame or end of stream came.
   WebSocketFrameDecoder decoder_;
 };
 
 // A budget: what an idle WebSocket costs above TCP.
-static_assert(sizeof(WebSocketTransport) <= 256);
+static_assert(sizeof(WebSocketTransport) <= 200);
 
 }  // namespace broker
 #endif  // BROKER_TRANSPORT_WEBSOCKET_TRANSPORT_H_

@@ -17,7 +17,7 @@ struct UpgradeResult {
   size_t bytes = 0;        // kAccepted: length of the request; frames follow.
   std::string response;    // kAccepted, kRefused: the whole answer.
   std::string path;        // kAccepted: as requested, without the query.
-  std::string_view error;  // kRefused: why, static.
+  const char* error = "";  // kRefused: why, static.
 };
 
 // Answers the request at the beginning of `bytes`: 101 if it is a GET of `served_path` (empty: any

@@ -1,0 +1,132 @@
+// One shard's accept loop.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/basic_stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "broker/transport/listener.h"
+
+namespace broker {
+namespace {
+
+namespace asio = boost::asio;
+using Executor = asio::io_context::executor_type;
+using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
+using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                         asio::wait_traits<std::chrono::steady_clock>, Executor>;
+
+// Of one turn: connections that are already open need their share.
+constexpr int kAcceptsMax = 64;
+
+// Descriptors and memory come back when connections close, and nothing tells when.
+constexpr std::chrono::milliseconds kPause(100);
+
+int OpenReserve() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
+
+}  // namespace
+
+// Kept alive by the wait in progress.
+class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
+ public:
+  Loop(asio::io_context& context, std::shared_ptr<Listener> listener, int socket, AcceptFn accept)
+      : listener_(std::move(listener)),
+        accept_(std::move(accept)),
+        socket_(context, socket),
+        timer_(context),
+        reserve_(OpenReserve()) {}
+
+  ~Loop() {
+    if (reserve_ >= 0) close(reserve_);
+  }
+
+  // Each wait asks the kernel anew, so that connections left over from a turn are not forgotten.
+  void Wait() {
+    socket_.async_wait(Descriptor::wait_read,
+                       [self = shared_from_this()](const boost::system::error_code& error) {
+                         if (!error && self->socket_.is_open()) self->AcceptSome();
+                       });
+  }
+
+  void Stop() {
+    boost::system::error_code ignored;
+    socket_.close(ignored);
+    timer_.cancel();
+  }
+
+ private:
+  void AcceptSome() {
+    for (int i = 0; i < kAcceptsMax; ++i) {
+      const int fd =
+          accept4(socket_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd >= 0) {
+        std::unique_ptr<Transport> transport = listener_->Admit(fd);
+        if (transport != nullptr) accept_(std::move(transport));
+        if (!socket_.is_open()) return;  // `accept_` stopped us.
+      } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        break;
+      } else if ((errno == EMFILE || errno == ENFILE) && RefuseOne()) {
+        continue;
+      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        return Pause();
+      }
+      // Any other error belongs to one connection that failed before we had it.
+    }
+    Wait();
+  }
+
+  // With no descriptor left a waiting connection can neither be taken nor turned away. The reserve
+  // gives its own up for that: a peer that is closed tries elsewhere, one that waits does not.
+  bool RefuseOne() {
+    if (reserve_ < 0) return false;
+    const int saved = errno;
+    close(reserve_);
+    const int fd = accept4(socket_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd >= 0) {
+      close(fd);
+      listener_->CountRefusedDescriptor();
+    }
+    reserve_ = OpenReserve();
+    errno = saved;
+    return fd >= 0 && reserve_ >= 0;
+  }
+
+  void Pause() {
+    listener_->CountPause();
+    timer_.expires_after(kPause);
+    timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+      if (error || !self->socket_.is_open()) return;
+      if (self->reserve_ < 0) self->reserve_ = OpenReserve();
+      self->Wait();
+    });
+  }
+
+  std::shared_ptr<Listener> listener_;
+  AcceptFn accept_;
+  Descriptor socket_;
+  Timer timer_;
+  int reserve_;
+};
+
+Acceptor::Acceptor(asio::io_context& context, std::shared_ptr<Listener> listener, int shard,
+                   AcceptFn accept) {
+  const int socket = listener->TakeSocket(shard);
+  if (socket < 0) return;
+  loop_ = std::make_shared<Loop>(context, std::move(listener), socket, std::move(accept));
+  loop_->Wait();
+}
+
+Acceptor::~Acceptor() { StopAccepting(); }
+
+void Acceptor::StopAccepting() {
+  if (loop_ == nullptr) return;
+  loop_->Stop();
+  loop_.reset();
+}
+
+}  // namespace broker

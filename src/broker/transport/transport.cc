@@ -1,0 +1,7 @@
+#include "broker/transport/transport.h"
+
+namespace broker {
+
+Transport::~Transport() = default;
+
+}  // namespace broker
