@@ -66,12 +66,12 @@ struct PropertyInfo {
   PropertyId id;
   PropertyType type;
   std::string_view name;  // As in §2.2.2.2, Table 2-4.
-  std::string_view rule;  // Section that forbids a second one, and a value out of range.
+  std::string_view rule;  // Section that forbids a second one, where may_repeat is false.
   uint16_t places;        // Table 2-4, last column.
   bool may_repeat;        // User Property everywhere; Subscription Identifier in PUBLISH.
   uint32_t value_min;     // Of integers, inclusive; elsewhere 0 and UINT32_MAX.
   uint32_t value_max;
-  ReasonCode out_of_range;  // 0x82, but for a Topic Alias of 0: 0x94 (§3.3.4).
+  Violation out_of_range;  // 0x82, but for a Topic Alias of 0: 0x94 (§3.3.4).
 
   constexpr bool IsAllowedIn(PropertyPlace place) const {
     return (places >> static_cast<unsigned>(place) & 1) != 0;

@@ -96,7 +96,7 @@ class PropertyReader {
         break;
     }
     if (value_.number < info.value_min || value_.number > info.value_max) {
-      block_.Fail(info.out_of_range, info.rule);
+      block_.Fail(info.out_of_range.reason, info.out_of_range.rule);
     }
   }
 
