@@ -77,7 +77,7 @@ def targets(options):
         command = [mqttd, "--listen", f"mqtt://127.0.0.1:{port}", "--data-dir", f"{directory}/data",
                    "--allow-anonymous"]
         if options.shards:
-            command += ["--set", f"shards={options.shards}"]
+            command += ["--set", f"broker.shards={options.shards}"]
         return command
 
     found = [Target("floor", lambda _, port: [mqload, "floor", "--host", "127.0.0.1", "--port",
