@@ -2,11 +2,13 @@
 #ifndef BASE_LOG_H_
 #define BASE_LOG_H_
 
+#include <cmath>
 #include <concepts>
 #include <initializer_list>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
@@ -36,10 +38,11 @@ class LogField {
       : key_(key), own_(absl::FormatDuration(value)), text_(own_), quoted_(true) {}
   LogField(absl::string_view key, bool value)
       : key_(key), text_(value ? "true" : "false"), quoted_(false) {}
-  template <typename Number>
-  requires(std::integral<Number> || std::floating_point<Number>)
-      LogField(absl::string_view key, Number value)
+  template <std::integral Number>
+  LogField(absl::string_view key, Number value)
       : key_(key), own_(std::to_string(value)), text_(own_), quoted_(false) {}
+  LogField(absl::string_view key, double value)  // JSON has no word for what is not finite.
+      : key_(key), own_(absl::StrCat(value)), text_(own_), quoted_(!std::isfinite(value)) {}
   LogField(const LogField&) = delete;
   LogField& operator=(const LogField&) = delete;
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -53,10 +54,14 @@ TEST_F(LogTest, TextIsOneLineOfEventAndFields) {
 
 TEST_F(LogTest, JsonKeepsNumbersAndEscapesStrings) {
   Configure(LogLevel::kDebug, LogFormat::kJson);
-  Log(LogLevel::kWarning, "odd \"name\"", {{"name", "a\"b\\c\n"}, {"n", -3}, {"ok", true}});
+  Log(LogLevel::kWarning, "odd \"name\"",
+      {{"name", "a\"b\\c\n"}, {"n", -3}, {"x", 0.5}, {"inf", HUGE_VAL}, {"ok", true}});
   const std::string line = Written();
-  EXPECT_THAT(line, HasSubstr("\"level\":\"warning\",\"event\":\"odd \\\"name\\\"\","
-                              "\"name\":\"a\\\"b\\\\c\\u000a\",\"n\":-3,\"ok\":true}\n"));
+  EXPECT_THAT(
+      line,
+      HasSubstr(
+          "\"level\":\"warning\",\"event\":\"odd \\\"name\\\"\","
+          "\"name\":\"a\\\"b\\\\c\\u000a\",\"n\":-3,\"x\":0.5,\"inf\":\"inf\",\"ok\":true}\n"));
 }
 
 TEST_F(LogTest, AClientsBytesForgeNoLine) {
