@@ -201,9 +201,10 @@ WriteResult WebSocketTransport::Write(const iovec* ranges, size_t count) {
   if (close_sent_) return {IoState::kClosed, 0};
   if (!upgraded_) return {IoState::kAgain, 0};
   if (control_ != nullptr) FlushControl();
+  const size_t total = TotalBytes(ranges, count);
+  if (total == 0) return {IoState::kOk, 0};
   if (control_ != nullptr && !control_->sending.empty()) return {IoState::kAgain, 0};
 
-  const size_t total = TotalBytes(ranges, count);
   size_t taken = 0;
   thread_local std::vector<iovec> pieces;  // Keeps its memory.
   while (taken < total) {
