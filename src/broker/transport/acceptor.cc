@@ -70,9 +70,11 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
         if (!socket_.is_open()) return;  // `accept_` stopped us.
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         break;
-      } else if ((errno == EMFILE || errno == ENFILE) && RefuseOne()) {
-        continue;
-      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      } else if (errno == EMFILE || errno == ENFILE) {
+        const Refusal refusal = RefuseOne();
+        if (refusal == Refusal::kNobodyWaits) break;
+        if (refusal == Refusal::kFailed) return Pause();
+      } else if (errno == ENOBUFS || errno == ENOMEM) {
         return Pause();
       }
       // Any other error belongs to one connection that failed before we had it.
@@ -80,20 +82,24 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
     Wait();
   }
 
+  enum class Refusal { kRefused, kNobodyWaits, kFailed };
+
   // With no descriptor left a waiting connection can neither be taken nor turned away. The reserve
   // gives its own up for that: a peer that is closed tries elsewhere, one that waits does not.
-  bool RefuseOne() {
-    if (reserve_ < 0) return false;
-    const int saved = errno;
+  // Without a descriptor the kernel does not even say whether somebody waits.
+  Refusal RefuseOne() {
+    if (reserve_ < 0) return Refusal::kFailed;
     close(reserve_);
-    const int fd = accept4(socket_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+    const int fd = accept4(socket_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const bool nobody_waits = fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
     if (fd >= 0) {
       close(fd);
       listener_->CountRefusedDescriptor();
     }
     reserve_ = OpenReserve();
-    errno = saved;
-    return fd >= 0 && reserve_ >= 0;
+    if (reserve_ < 0) return Refusal::kFailed;
+    if (fd >= 0) return Refusal::kRefused;
+    return nobody_waits ? Refusal::kNobodyWaits : Refusal::kFailed;
   }
 
   void Pause() {

@@ -103,6 +103,7 @@ class Poller::Impl : public std::enable_shared_from_this<Poller::Impl> {
   }
 
   size_t Round() {
+    const size_t listed = again_.size();
     const int ready = epoll_wait(epoll_fd_, events_.data(), kEventsMax, 0);
     event_count_ = ready > 0 ? static_cast<size_t>(ready) : 0;
     for (next_event_ = 0; next_event_ < event_count_ && !stopped_;) {
@@ -112,14 +113,13 @@ class Poller::Impl : public std::enable_shared_from_this<Poller::Impl> {
     }
     const size_t events = event_count_;
     event_count_ = 0;
-    VisitListed();
+    VisitListed(listed);
     if (!stopped_) handler_.OnEndOfRound();
     return events;
   }
 
-  // Those listed before this round's visits; who is listed during them comes in the next round.
-  void VisitListed() {
-    const size_t count = again_.size();
+  // The first `count` of the list: those of earlier rounds.
+  void VisitListed(size_t count) {
     for (size_t i = 0; i < count && !stopped_; ++i) {
       Pollable* const target = std::exchange(again_[i], nullptr);
       if (target == nullptr) continue;

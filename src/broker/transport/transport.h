@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,8 @@ enum class IoState {
   kClosed,  // The peer ended in order: end of stream, TLS close_notify, WebSocket close frame.
   kError,   // Nothing more will come or go; `Transport::error` has the words.
 };
+
+std::ostream& operator<<(std::ostream& out, IoState state);
 
 struct ReadResult {
   IoState state = IoState::kAgain;
