@@ -228,6 +228,7 @@ class FilterTree {
     free_places_.push_back(place);
     if (--levels_[level]->uses == 0 && level > kHash) {
       level_ids_.erase(absl::string_view(levels_[level]->text));
+      levels_[level]->text = std::string();  // Up to 64 KiB.
       free_levels_.push_back(level);
     }
     return parent;

@@ -2,12 +2,13 @@
 #ifndef BROKER_CORE_INBOUND_FLOW_H_
 #define BROKER_CORE_INBOUND_FLOW_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
 #include "mqtt/types.h"
 
@@ -35,30 +36,37 @@ class InboundFlow {
 
   explicit InboundFlow(uint16_t receive_maximum) : receive_maximum_(receive_maximum) {}
 
-  // QoS 1 and 2 exchanges that are not finished: what Receive Maximum bounds (§4.9).
-  size_t unfinished() const { return awaiting_pubrel_.size() + unacknowledged_qos1_; }
-  bool full() const { return unfinished() >= receive_maximum_; }
+  // Of the Receive Maximum, reckoned as the client reckons its send quota (§4.9): a PUBLISH takes
+  // one, PUBACK, PUBCOMP and a PUBREC ≥ 0x80 give one back. What an earlier connection left
+  // unfinished takes nothing until it is sent again.
+  uint32_t quota_used() const { return quota_used_; }
+  // As much waits for our acknowledgement as a 5.0 client may have unfinished: time to stop reading
+  // from a client that knows no such limit. Exchanges that wait for its PUBREL do not count, for
+  // that would then not be read either.
+  bool full() const { return acks_.size() >= receive_maximum_; }
 
   // A PUBLISH of QoS 1 or 2 came. kReceiveMaximumExceeded [MQTT5-3.3.4-7] if it is one too many
   // (5.0; a 3.1.1 client has no such limit: the connection stops reading while `full`).
   std::optional<mqtt::Violation> Admit(mqtt::Version version, mqtt::QoS qos, mqtt::PacketId id,
                                        Admission& admission) {
-    if (qos == mqtt::QoS::kExactlyOnce && awaiting_pubrel_.contains(id.value)) {
-      admission = Admission::kRepeat;
-      for (const Ack& ack : acks_) {
-        if (ack.id == id && ack.qos == qos) admission = Admission::kRepeatPending;
-      }
-      return std::nullopt;
-    }
-    if (full() && version == mqtt::Version::k5) {
-      return mqtt::Violation{mqtt::ReasonCode::kReceiveMaximumExceeded, "MQTT5-3.3.4-7"};
-    }
-    admission = Admission::kRoute;
+    const bool no_quota = version == mqtt::Version::k5 && quota_used_ >= receive_maximum_;
+    const mqtt::Violation too_many{mqtt::ReasonCode::kReceiveMaximumExceeded, "MQTT5-3.3.4-7"};
     if (qos == mqtt::QoS::kExactlyOnce) {
-      awaiting_pubrel_.insert(id.value);
-    } else {
-      ++unacknowledged_qos1_;
+      if (const auto it = awaiting_pubrel_.find(id.value); it != awaiting_pubrel_.end()) {
+        Origin& origin = it->second;
+        if (origin == Origin::kEarlierConnection) {
+          if (no_quota) return too_many;
+          origin = Origin::kThisConnection;
+          ++quota_used_;
+        }
+        admission = IsQueued(qos, id) ? Admission::kRepeatPending : Admission::kRepeat;
+        return std::nullopt;
+      }
     }
+    if (no_quota) return too_many;
+    ++quota_used_;
+    admission = Admission::kRoute;
+    if (qos == mqtt::QoS::kExactlyOnce) awaiting_pubrel_.emplace(id.value, Origin::kThisConnection);
     return std::nullopt;
   }
 
@@ -96,26 +104,39 @@ class InboundFlow {
 
   // PUBREL came. False: nobody knows the identifier (PUBCOMP 0x92 in 5.0).
   bool Knows(mqtt::PacketId id) const { return awaiting_pubrel_.contains(id.value); }
-  // PUBCOMP leaves: the identifier may be used again [MQTT5-4.3.3-11] [MQTT311-4.3.3-2].
-  void Release(mqtt::PacketId id) { awaiting_pubrel_.erase(id.value); }
+  // PUBCOMP leaves, with whatever Reason Code: the identifier may be used again [MQTT5-4.3.3-11]
+  // [MQTT311-4.3.3-2]. To be called for an unknown one too, for the client's quota grows by it.
+  void Release(mqtt::PacketId id) {
+    awaiting_pubrel_.erase(id.value);
+    GiveBack();
+  }
 
   // A resumed session's identifiers whose PUBREL is still to come.
-  void Restore(uint16_t id) { awaiting_pubrel_.insert(id); }
+  void Restore(uint16_t id) { awaiting_pubrel_.emplace(id, Origin::kEarlierConnection); }
 
  private:
+  enum class Origin : uint8_t { kThisConnection, kEarlierConnection };
+
+  bool IsQueued(mqtt::QoS qos, mqtt::PacketId id) const {
+    return std::any_of(acks_.begin(), acks_.end(),
+                       [&](const Ack& ack) { return ack.id == id && ack.qos == qos; });
+  }
   void Settle(const Ack& ack) {
     if (ack.qos != mqtt::QoS::kExactlyOnce) {
-      --unacknowledged_qos1_;
-    } else if (mqtt::IsError(ack.reason)) {
-      awaiting_pubrel_.erase(ack.id.value);  // PUBREC ≥ 0x80 ends the exchange [MQTT5-4.3.3-9].
+      GiveBack();
+    } else if (mqtt::IsError(ack.reason) && awaiting_pubrel_.erase(ack.id.value) != 0) {
+      GiveBack();  // PUBREC ≥ 0x80 ends the exchange [MQTT5-4.3.3-9].
     }
+  }
+  void GiveBack() {
+    if (quota_used_ > 0) --quota_used_;  // Never above the initial quota (§4.9).
   }
 
   uint16_t receive_maximum_;
-  uint32_t unacknowledged_qos1_ = 0;
-  absl::flat_hash_set<uint16_t> awaiting_pubrel_;  // From PUBLISH until PUBCOMP.
-  absl::InlinedVector<Ack, 1>
-      acks_;  // In order of arrival; the first is not ready, or it would be gone.
+  uint32_t quota_used_ = 0;
+  absl::flat_hash_map<uint16_t, Origin> awaiting_pubrel_;  // From PUBLISH until PUBCOMP.
+  // In order of arrival; the first is not ready, or it would be gone.
+  absl::InlinedVector<Ack, 1> acks_;
 };
 
 }  // namespace broker

@@ -2,6 +2,7 @@
 #ifndef BROKER_CORE_OUTBOUND_FLOW_H_
 #define BROKER_CORE_OUTBOUND_FLOW_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
@@ -133,26 +135,31 @@ class OutboundFlow {
   struct SharedInFlight {
     mqtt::MessagePtr message;
     std::string shared_filter;
+    uint64_t number = 0;  // In the order in which they were sent.
   };
   void RememberShared(mqtt::PacketId id, mqtt::MessagePtr message, std::string shared_filter) {
     if (shared_ == nullptr)
       shared_ = std::make_unique<absl::flat_hash_map<uint16_t, SharedInFlight>>();
-    (*shared_)[id.value] = {std::move(message), std::move(shared_filter)};
+    (*shared_)[id.value] = {std::move(message), std::move(shared_filter), ++shared_sent_};
   }
 
   // The session ends: `hand_on(MessagePtr, shared_filter)` for each shared message the client does
-  // not own.
+  // not own, in the order in which they came.
   template <typename HandOn>
   void TakeShared(HandOn&& hand_on) {
     if (shared_ != nullptr) {
-      for (auto& [id, entry] : *shared_) hand_on(std::move(entry.message), entry.shared_filter);
+      std::vector<SharedInFlight> entries;
+      for (auto& [id, entry] : *shared_) entries.push_back(std::move(entry));
       shared_.reset();
+      std::sort(entries.begin(), entries.end(),
+                [](const auto& a, const auto& b) { return a.number < b.number; });
+      for (SharedInFlight& entry : entries) hand_on(std::move(entry.message), entry.shared_filter);
     }
-    if (queue_ == nullptr) return;
-    for (OutboundMessage& entry : queue_->messages) {
+    const std::unique_ptr<Pending> queue = std::move(queue_);
+    if (queue == nullptr) return;
+    for (OutboundMessage& entry : queue->messages) {
       if (!entry.shared_filter.empty()) hand_on(std::move(entry.message), entry.shared_filter);
     }
-    queue_.reset();
   }
 
  private:
@@ -173,6 +180,7 @@ class OutboundFlow {
   uint64_t last_sequence_ = 0;
   std::unique_ptr<Pending> queue_;
   std::unique_ptr<absl::flat_hash_map<uint16_t, SharedInFlight>> shared_;
+  uint64_t shared_sent_ = 0;
   uint16_t window_;
 };
 

@@ -39,7 +39,7 @@ struct Target {
   absl::InlinedVector<Subscriber, 1> subscriptions;
 };
 
-// Valid until the router changes.
+// Valid until the router is called again: a change or another Find may reuse its place.
 struct Match {
   std::vector<Target> targets;
   std::vector<ShareGroup*> groups;

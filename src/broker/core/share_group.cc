@@ -32,11 +32,20 @@ void ShareGroup::Set(ShareMember member) {
     *it = std::move(member);
     return;
   }
+  // Whoever is next, or is stuck to, stays so.
+  if (static_cast<size_t>(it - members_.begin()) <= next_) ++next_;
   members_.insert(it, std::move(member));
+  // Counts begin anew, or a newcomer would get everything until it had caught up.
+  for (ShareMember& each : members_) each.chosen = 0;
 }
 
 void ShareGroup::Remove(std::string_view client_id) {
-  std::erase_if(members_, [&](const ShareMember& member) { return member.client_id == client_id; });
+  const auto it = std::find_if(members_.begin(), members_.end(), [&](const ShareMember& member) {
+    return member.client_id == client_id;
+  });
+  if (it == members_.end()) return;
+  if (static_cast<size_t>(it - members_.begin()) < next_) --next_;
+  members_.erase(it);
 }
 
 size_t ShareGroup::First(const Question& question, base::Rng& rng) const {

@@ -27,8 +27,9 @@ struct ShareMember {
   Session* local = nullptr;            // If the connection is on this shard.
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;
-  uint64_t chosen =
-      0;  // How often this shard chose it: what it can know of a remote member's load.
+  // How often this shard chose it since a member was added: what it can know of a remote member's
+  // load.
+  uint64_t chosen = 0;
 };
 
 // The members of "$share/group/filter". Part of one shard's router, used on its thread.
