@@ -15,6 +15,7 @@
 #include "broker/options.h"
 #include "broker/transport/tls_context.h"
 #include "config/key.h"
+#include "storage/options.h"
 
 namespace config {
 
@@ -35,7 +36,9 @@ struct Origin {
 
 // Everything mqttd starts with. Plain values, checked.
 struct Config {
-  std::string data_dir = "mqttd-data";
+  Config() { storage.data_dir = "mqttd-data"; }
+
+  storage::StorageOptions storage;
   broker::BrokerOptions broker;  // `listeners` have their limits, auth and TLS settings in force.
   broker::Limits mqtt;           // What listeners start from.
   auth::AuthOptions auth;        // Likewise.

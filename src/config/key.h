@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "config/value.h"
 
 namespace config {
@@ -68,7 +69,7 @@ inline Domain Named(Domain domain, std::string name, int64_t value) {
   return domain;
 }
 
-// A field that is a bool, a number, a string, or made of one.
+// A field that is a bool, a number, a string, or an absl::Duration (domain Millis).
 template <typename Root, typename Field>
 Key<Root> Row(std::string path, Field Root::*field, Domain domain, Effect effect, std::string doc) {
   Key<Root> key;
@@ -76,6 +77,8 @@ Key<Root> Row(std::string path, Field Root::*field, Domain domain, Effect effect
   key.get = [field](const Root& root) -> Value {
     if constexpr (std::same_as<Field, bool> || std::same_as<Field, std::string>) {
       return root.*field;
+    } else if constexpr (std::same_as<Field, absl::Duration>) {
+      return absl::ToInt64Milliseconds(root.*field);
     } else {
       return static_cast<int64_t>(root.*field);
     }
@@ -83,6 +86,8 @@ Key<Root> Row(std::string path, Field Root::*field, Domain domain, Effect effect
   key.set = [field](Root& root, const Value& value) {
     if constexpr (std::same_as<Field, bool> || std::same_as<Field, std::string>) {
       root.*field = std::get<Field>(value);
+    } else if constexpr (std::same_as<Field, absl::Duration>) {
+      root.*field = absl::Milliseconds(std::get<int64_t>(value));
     } else {
       root.*field = static_cast<Field>(std::get<int64_t>(value));
     }

@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "mqtt/utf8.h"
 
 namespace config {
 namespace {
@@ -233,8 +234,9 @@ absl::StatusOr<Value> ParseValue(const Domain& domain, absl::string_view text) {
       return ParseChoice(domain, text);
     case Type::kText:
     case Type::kPath:
-      if (text.find('\0') != absl::string_view::npos)
-        return Expects("text without NUL bytes", text);
+      if (!mqtt::IsValidUtf8({text.data(), text.size()})) {
+        return Expects("UTF-8 text without NUL", text);
+      }
       if (domain.check != nullptr) {
         if (absl::Status status = domain.check(text); !status.ok()) return status;
       }
@@ -246,8 +248,9 @@ absl::StatusOr<Value> ParseValue(const Domain& domain, absl::string_view text) {
   const std::optional<int64_t> number = ParseNumber(domain.type, text);
   if (!number.has_value()) {
     std::string expectation(Expectation(domain.type));
-    if (!domain.special_name.empty())
+    if (!domain.special_name.empty()) {
       absl::StrAppend(&expectation, " (or ", domain.special_name, ")");
+    }
     return Expects(expectation, text);
   }
   if (*number < domain.min || *number > domain.max) {
@@ -269,7 +272,9 @@ std::string FormatValue(const Domain& domain, const Value& value) {
 std::string DescribeDomain(const Domain& domain) {
   const auto bounded = [&domain](absl::string_view what) {
     std::string text = absl::StrCat(what, ", ", FormatNumber(domain.type, domain.min));
-    if (domain.max == std::numeric_limits<int64_t>::max()) {
+    const bool open = domain.max == std::numeric_limits<int64_t>::max() ||
+                      (!domain.special_name.empty() && domain.max == domain.special);
+    if (open) {
       absl::StrAppend(&text, " or more");
     } else {
       absl::StrAppend(&text, " to ", FormatNumber(domain.type, domain.max));
@@ -304,7 +309,7 @@ absl::string_view Nearest(absl::string_view text,
   constexpr size_t kLengthMax = 64;  // Longer than any key: no need to compare.
   if (text.size() > kLengthMax) return {};
   absl::string_view nearest;
-  size_t least = std::max<size_t>(1, text.size() / 3) + 1;
+  size_t least = (text.size() + 2) / 3 + 1;  // One mistake in three letters.
   for (const absl::string_view candidate : candidates) {
     const size_t distance = EditDistance(text, candidate);
     if (distance >= least) continue;

@@ -1,0 +1,139 @@
+// What no single key can say.
+#include <bit>
+#include <set>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "config/resolve.h"
+
+namespace config {
+namespace {
+
+using broker::ListenerSettings;
+using broker::TlsOptions;
+
+// Looks at one listener after the other, and remembers what concerns all.
+class WholeChecker {
+ public:
+  WholeChecker(Config& config, Errors& errors, std::vector<std::string>& warnings)
+      : config_(config), errors_(errors), warnings_(warnings) {}
+
+  void Run() {
+    if (!std::has_single_bit(config_.storage.partitions)) {
+      Fail("storage.partitions",
+           absl::StrCat("must be a power of two, not ", config_.storage.partitions));
+    }
+    if (config_.storage.data_dir.empty()) Fail("data_dir", "names no directory");
+    for (const ListenerSettings& listener : config_.broker.listeners) {
+      all_local_ = all_local_ && Local(listener);
+    }
+    for (size_t i = 0; i < config_.broker.listeners.size(); ++i) {
+      CheckAddress(i);
+      CheckTls(i);
+      CheckAccess(i);
+    }
+  }
+
+ private:
+  // Behind a proxy the address says nothing about who comes in.
+  static bool Local(const ListenerSettings& listener) {
+    return listener.listener.url.loopback() && !listener.listener.proxy_protocol;
+  }
+
+  static std::string PathOf(size_t index, absl::string_view key) {
+    return absl::StrCat("listeners.", index, ".", key);
+  }
+
+  void Fail(const std::string& path, absl::string_view what) {
+    const Origin origin = OriginOf(config_, path);
+    errors_.Add(origin.where.empty() ? std::string("configuration") : origin.where,
+                absl::StrCat(path, ": ", what));
+  }
+
+  void Warn(const std::string& path, absl::string_view what) {
+    const Origin origin = OriginOf(config_, path);
+    warnings_.push_back(
+        absl::StrCat(origin.where, origin.where.empty() ? "" : ": ", path, ": ", what));
+  }
+
+  void CheckAddress(size_t index) {
+    const broker::ListenerUrl& url = config_.broker.listeners[index].listener.url;
+    if (!url.unix_socket() && url.port == 0) return;
+    const std::string address =
+        url.unix_socket() ? url.path : absl::StrCat(url.host, " port ", url.port);
+    if (!addresses_.insert(address).second) {
+      Fail(PathOf(index, "url"), absl::StrCat("another listener has ", address, " already"));
+    }
+  }
+
+  void CheckTls(size_t index) {
+    const ListenerSettings& listener = config_.broker.listeners[index];
+    const TlsOptions& tls = listener.listener.tls;
+    const std::string url = listener.listener.url.ToString();
+    const bool names_users =
+        listener.auth.use_identity_as_username != auth::CertificateIdentity::kNone;
+    if (!listener.listener.url.tls()) {
+      if (names_users) {
+        Fail(PathOf(index, "use_identity_as_username"),
+             absl::StrCat(url, " has no TLS, so there is no certificate to take a name from"));
+      }
+      const std::string cert_path = PathOf(index, "cert_file");
+      if (OriginOf(config_, cert_path).source > Source::kInherited) {
+        Warn(cert_path, absl::StrCat("has no effect: ", url, " has no TLS"));
+      }
+      return;
+    }
+    if (tls.cert_file.empty() || tls.key_file.empty()) {
+      Fail(PathOf(index, "url"),
+           absl::StrCat(url, " needs cert_file and key_file, in the listener or under tls"));
+    }
+    const bool asks = tls.client_certificate != TlsOptions::ClientCertificate::kOff;
+    if (asks && tls.ca_file.empty()) {
+      Fail(PathOf(index, "client_certificate"),
+           "needs ca_file: who may sign clients' certificates");
+    }
+    if (names_users && !asks) {
+      Fail(PathOf(index, "use_identity_as_username"),
+           "needs client_certificate: required (or optional)");
+    }
+  }
+
+  // Anonymous clients are let in without a word only where nobody else can come: as long as all
+  // listeners are local and none has users.
+  void CheckAccess(size_t index) {
+    ListenerSettings& listener = config_.broker.listeners[index];
+    const std::string path = PathOf(index, "allow_anonymous");
+    const bool said = OriginOf(config_, path).source != Source::kDefault;
+    const bool has_users =
+        !listener.auth.password_file.empty() ||
+        listener.auth.use_identity_as_username != auth::CertificateIdentity::kNone;
+    if (has_users || (said && listener.auth.allow_anonymous)) return;
+    if (said) {
+      Warn(path, absl::StrCat("nobody can connect to ", listener.listener.url.ToString(),
+                              ": there is no password_file either"));
+    } else if (all_local_) {
+      listener.auth.allow_anonymous = true;
+    } else {
+      Fail(PathOf(index, "url"),
+           absl::StrCat("nothing says who may connect to ", listener.listener.url.ToString(),
+                        Local(listener) ? " (and not all listeners are local)" : "",
+                        ". Set password_file, or use_identity_as_username with client "
+                        "certificates; or let everyone in with allow_anonymous: true "
+                        "(--allow-anonymous)"));
+    }
+  }
+
+  Config& config_;
+  Errors& errors_;
+  std::vector<std::string>& warnings_;
+  bool all_local_ = true;
+  std::set<std::string> addresses_;
+};
+
+}  // namespace
+
+void CheckWhole(Config& config, Errors& errors, std::vector<std::string>& warnings) {
+  WholeChecker(config, errors, warnings).Run();
+}
+
+}  // namespace config

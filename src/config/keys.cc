@@ -1,0 +1,395 @@
+// The table itself, struct by struct.
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
+#include "broker/transport/listener_url.h"
+#include "config/http_address.h"
+#include "config/schema.h"
+#include "storage/core/partition_api.h"
+
+namespace config {
+namespace {
+
+using auth::AuthOptions;
+using broker::BrokerOptions;
+using broker::Limits;
+using broker::ListenerOptions;
+using broker::ListenerSettings;
+using broker::TlsOptions;
+using storage::StorageOptions;
+
+constexpr Effect kReload = Effect::kReload;
+constexpr Effect kRestart = Effect::kRestart;
+constexpr int64_t k16 = std::numeric_limits<uint16_t>::max();
+constexpr int64_t k32 = std::numeric_limits<uint32_t>::max();
+constexpr int64_t kKiB = 1024;
+constexpr int64_t kMiB = 1024 * kKiB;
+constexpr int64_t kTiB = kMiB * kMiB;
+constexpr int64_t kDay = 86'400;
+constexpr int64_t kPacketBytesMax = 268'435'460;  // 2^28 - 1 and the largest fixed header.
+
+// 0 stands for "no bound" in the structs; the configuration says so.
+Domain Unlimited(Domain domain) { return Named(std::move(domain), "unlimited", 0); }
+Domain Off(Domain domain) { return Named(std::move(domain), "off", 0); }
+
+absl::Status CheckUrl(absl::string_view text) {
+  return broker::ParseListenerUrl(std::string(text)).status();
+}
+
+absl::Status CheckHttpAddress(absl::string_view text) { return ParseHttpAddress(text).status(); }
+
+Keys<Limits> CapabilityKeys() {
+  return {
+      Row("maximum_qos", &Limits::maximum_qos, Integer(0, 2), kReload,
+          "Highest QoS at which clients may publish; a PUBLISH above it ends in 0x9B."),
+      Row("retain_available", &Limits::retain_available, Bool(), kReload,
+          "Whether clients may publish retained messages; if not, they get 0x9A."),
+      Row("wildcard_subscription_available", &Limits::wildcard_subscription_available, Bool(),
+          kReload, "Whether Topic Filters may hold wildcards; if not, SUBACK says 0xA2."),
+      Row("subscription_identifier_available", &Limits::subscription_identifier_available, Bool(),
+          kReload, "Whether clients may use Subscription Identifiers; if not, they get 0xA1."),
+      Row("shared_subscription_available", &Limits::shared_subscription_available, Bool(), kReload,
+          "Whether $share subscriptions are allowed; if not, SUBACK says 0x9E."),
+      Row("receive_maximum", &Limits::receive_maximum, Integer(1, k16), kReload,
+          "PUBLISH of QoS 1 and 2 that a client may have unacknowledged. 5.0 clients that send "
+          "more "
+          "get 0x93; from others reading pauses."),
+      Row("maximum_packet_size", &Limits::maximum_packet_size, Bytes(128, kPacketBytesMax), kReload,
+          "Largest packet that a client may send, with its fixed header; above: 0x95."),
+      Row("topic_alias_maximum", &Limits::topic_alias_maximum, Integer(0, k16), kReload,
+          "Topic aliases that a client may use; above: 0x94. 0: none."),
+      Row("server_keep_alive", &Limits::server_keep_alive, Off(Seconds(0, k16)), kReload,
+          "Used as Keep Alive instead of what the client asks for."),
+      Row("keep_alive_max", &Limits::keep_alive_max, Off(Seconds(0, k16)), kReload,
+          "A client that asks for a longer Keep Alive, or for none, is given this."),
+      Row("session_expiry_interval_max", &Limits::session_expiry_interval_max,
+          Named(Seconds(0, k32), "never", k32), kReload,
+          "A client that asks for a longer Session Expiry Interval is given this; also how long "
+          "sessions of 3.1.1 clients without clean session are kept."),
+  };
+}
+
+Keys<Limits> BoundKeys() {
+  return {
+      Row("topic_alias_maximum_out", &Limits::topic_alias_maximum_out, Integer(0, k16), kReload,
+          "Topic aliases that the broker uses towards a client, within the client's own maximum."),
+      Row("inflight_messages_max", &Limits::inflight_messages_max, Integer(1, k16), kReload,
+          "QoS 1 and 2 messages in flight to a transient session, within its Receive Maximum; more "
+          "wait in its queue."),
+      Row("inflight_messages_max_durable", &Limits::inflight_messages_max_durable, Integer(1, k16),
+          kReload, "The same for a durable session."),
+      Row("inflight_bytes_max_durable", &Limits::inflight_bytes_max_durable, Bytes(1, kTiB),
+          kReload, "Bytes in flight to a durable session; one message always may be."),
+      Row("queue_messages_max", &Limits::queue_messages_max, Integer(1, k32), kReload,
+          "Messages that wait for a transient session; above, see queue_full. For durable sessions "
+          "see storage.queue_messages_max."),
+      Row("queue_bytes_max", &Limits::queue_bytes_max, Bytes(1, kTiB), kReload,
+          "Bytes that wait for a transient session; above, see queue_full."),
+      ChoiceRow(
+          "queue_full", &Limits::queue_full,
+          {{broker::QueueFullPolicy::kDropNewest, "drop_newest"},
+           {broker::QueueFullPolicy::kDropOldest, "drop_oldest"},
+           {broker::QueueFullPolicy::kDisconnect, "disconnect"}},
+          kReload,
+          "What a transient session's full queue does: drop the new message, drop the oldest, "
+          "or disconnect the client with 0x97."),
+      Row("output_bytes_max", &Limits::output_bytes_max, Bytes(kKiB, kTiB), kReload,
+          "Bytes written for a client that does not read them; above, QoS 0 is dropped and QoS 1 "
+          "and 2 wait in the queue."),
+      Row("client_id_bytes_max", &Limits::client_id_bytes_max, Bytes(1, k16), kReload,
+          "Longest Client Identifier; above: 0x85."),
+      Row("topic_bytes_max", &Limits::topic_bytes_max, Bytes(1, k16), kReload,
+          "Longest Topic Name (above: 0x90) and Topic Filter (above: 0x8F)."),
+      Row("topic_levels_max", &Limits::topic_levels_max, Integer(1, k16), kReload,
+          "Most levels of a Topic Name (above: 0x90) and Topic Filter (above: 0x8F)."),
+      Row("subscriptions_max", &Limits::subscriptions_max, Integer(1, k32), kReload,
+          "Subscriptions of one session; above, SUBACK says 0x97."),
+  };
+}
+
+Keys<Limits> LimitKeys() {
+  Keys<Limits> keys = CapabilityKeys();
+  Append(keys, BoundKeys());
+  return keys;
+}
+
+// What may differ from listener to listener.
+Keys<AuthOptions> ListenerAuthKeys() {
+  return {
+      Row("allow_anonymous", &AuthOptions::allow_anonymous, Bool(), kReload,
+          "Whether clients without user name may connect. Unless set: only if nothing says who "
+          "may, "
+          "and all listeners are local to this machine."),
+      Row("password_file", &AuthOptions::password_file, Path(), kReload,
+          "User names and password hashes, in mosquitto's format ($7$, $6$, and $argon2id$). "
+          "Empty: "
+          "none."),
+      Row("acl_file", &AuthOptions::acl_file, Path(), kReload,
+          "Who may publish and subscribe to what, in mosquitto's format. Empty: everyone connected "
+          "may do everything."),
+      ChoiceRow("use_identity_as_username", &AuthOptions::use_identity_as_username,
+                {{auth::CertificateIdentity::kNone, "none"},
+                 {auth::CertificateIdentity::kCn, "cn"},
+                 {auth::CertificateIdentity::kDn, "dn"},
+                 {auth::CertificateIdentity::kSan, "san"}},
+                kReload,
+                "Part of the client's certificate that becomes its user name: common name, whole "
+                "subject, or subject alternative name. Then passwords are not looked at."),
+  };
+}
+
+Keys<AuthOptions> AuthKeys() {
+  Keys<AuthOptions> keys = ListenerAuthKeys();
+  keys[0].flag = "--allow-anonymous";
+  keys[1].flag = "--password-file";
+  keys[2].flag = "--acl-file";
+  keys.push_back(Row("hash_threads", &AuthOptions::hash_threads, Integer(1, 64), kRestart,
+                     "Threads that verify passwords."));
+  keys.push_back(Row("hash_queue_max", &AuthOptions::hash_queue_max, Integer(1, k32), kRestart,
+                     "Logins that may wait for such a thread; above: 0x89."));
+  return keys;
+}
+
+Keys<TlsOptions> TlsKeys() {
+  using ClientCertificate = TlsOptions::ClientCertificate;
+  using MinVersion = TlsOptions::MinVersion;
+  return {
+      Row("cert_file", &TlsOptions::cert_file, Path(), kReload,
+          "The server's certificate, then its intermediates (PEM)."),
+      Row("key_file", &TlsOptions::key_file, Path(), kReload,
+          "The certificate's private key (PEM, not encrypted)."),
+      Row("ca_file", &TlsOptions::ca_file, Path(), kReload,
+          "Authorities that may sign clients' certificates (PEM)."),
+      Row("crl_file", &TlsOptions::crl_file, Path(), kReload,
+          "Revoked certificates (PEM); then every authority of ca_file needs a list in it. Empty: "
+          "none."),
+      ChoiceRow("client_certificate", &TlsOptions::client_certificate,
+                {{ClientCertificate::kOff, "off"},
+                 {ClientCertificate::kOptional, "optional"},
+                 {ClientCertificate::kRequired, "required"}},
+                kReload, "Whether clients are asked for a certificate, and refused without."),
+      ChoiceRow("min_version", &TlsOptions::min_version,
+                {{MinVersion::kTls12, "1.2"}, {MinVersion::kTls13, "1.3"}}, kReload,
+                "Oldest version of TLS that is spoken."),
+      Row("ciphers", &TlsOptions::ciphers, Text(), kReload,
+          "Cipher list for TLS 1.2, as OpenSSL writes it. Empty: OpenSSL's default."),
+      Row("ciphersuites", &TlsOptions::ciphersuites, Text(), kReload, "The same for TLS 1.3."),
+  };
+}
+
+Key<ListenerSettings> UrlKey() {
+  Key<ListenerSettings> key;
+  static_cast<KeyInfo&>(key) = {
+      "url",
+      Text(&CheckUrl),
+      kRestart,
+      "Where to listen: mqtt://HOST:PORT, mqtts://…, ws://HOST:PORT/PATH, wss://… or unix:/PATH. "
+      "HOST is an address, a name, or * for all; port 0 lets the system choose.",
+      {}};
+  key.get = [](const ListenerSettings& listener) -> Value {
+    return listener.listener.url.ToString();
+  };
+  key.set = [](ListenerSettings& listener, const Value& value) {
+    // The domain has checked it.
+    listener.listener.url = *broker::ParseListenerUrl(std::get<std::string>(value));
+  };
+  return key;
+}
+
+Keys<ListenerOptions> SocketKeys() {
+  return {
+      Row("connections_max", &ListenerOptions::connections_max, Unlimited(Integer(0, k32)),
+          kRestart, "Connections at the same time; further ones are closed at once."),
+      Row("proxy_protocol", &ListenerOptions::proxy_protocol, Bool(), kRestart,
+          "Every connection begins with a PROXY header, version 1 or 2. Only behind a proxy: what "
+          "the header says is believed."),
+      Row("backlog", &ListenerOptions::backlog, Integer(1, k16), kRestart,
+          "Connections that the system queues until they are accepted."),
+      Row("unix_mode", &ListenerOptions::unix_mode, Mode(), kRestart,
+          "Permissions of a unix socket."),
+  };
+}
+
+Keys<BrokerOptions> BrokerKeys() {
+  using broker::ShareStrategy;
+  return {
+      Row("shards", &BrokerOptions::shards, Named(Integer(0, 256), "auto", 0), kRestart,
+          "Threads that serve connections. auto: as many as processors may be used."),
+      Row("connect_timeout", &BrokerOptions::connect_timeout_s, Seconds(1, kDay), kRestart,
+          "From accepting a connection to its complete CONNECT; then it is closed."),
+      Row("linger_timeout", &BrokerOptions::linger_timeout_s, Seconds(0, kDay), kRestart,
+          "How long a connection that is being closed may take to read its DISCONNECT."),
+      ChoiceRow("share_strategy", &BrokerOptions::share_strategy,
+                {{ShareStrategy::kRoundRobin, "round_robin"},
+                 {ShareStrategy::kRandom, "random"},
+                 {ShareStrategy::kLeastInFlight, "least_in_flight"},
+                 {ShareStrategy::kSticky, "sticky"},
+                 {ShareStrategy::kHashClient, "hash_client"},
+                 {ShareStrategy::kHashTopic, "hash_topic"}},
+                kRestart, "Who of a $share group gets a message; connected members go first."),
+      Row("sys_interval", &BrokerOptions::sys_interval_s, Off(Seconds(0, kDay)), kRestart,
+          "Time between updates of the $SYS topics."),
+      Row("commits_pending_max", &BrokerOptions::commits_pending_max, Integer(1, k32), kRestart,
+          "Durable requests that a shard has under way; above, reading from publishers pauses."),
+      Row("commits_pending_bytes_max", &BrokerOptions::commits_pending_bytes_max, Bytes(1, kTiB),
+          kRestart, "Bytes in them; likewise."),
+      Row("response_information_prefix", &BrokerOptions::response_information_prefix, Text(),
+          kRestart,
+          "Clients that ask for Response Information get this and their Client Identifier. Empty: "
+          "they get none."),
+      Row("match_cache_topics_max", &BrokerOptions::match_cache_topics_max, Integer(1, k32),
+          kRestart, "Topics whose subscribers a shard remembers."),
+      Row("shutdown_timeout", &BrokerOptions::shutdown_timeout_s, Seconds(0, kDay), kRestart,
+          "At SIGTERM: how long clients may take to read their DISCONNECT before the process "
+          "ends."),
+  };
+}
+
+Keys<StorageOptions> TopLevelStorageKeys() {
+  using storage::Durability;
+  return {
+      Row("data_dir", &StorageOptions::data_dir, Path(), kRestart,
+          "Directory of everything that outlives the process; made if it does not exist. One "
+          "process at a time."),
+      ChoiceRow("durability", &StorageOptions::durability,
+                {{Durability::kSync, "sync"},
+                 {Durability::kInterval, "interval"},
+                 {Durability::kNone, "none"}},
+                kRestart,
+                "When a message for a durable session is acknowledged. sync: once it is on disk. "
+                "interval: at once, synced every durability_interval. none: at once, the system "
+                "writes when it likes."),
+      Row("durability_interval", &StorageOptions::durability_interval, Millis(1, 60'000), kRestart,
+          "With durability: interval, what a power cut may cost."),
+  };
+}
+
+Keys<StorageOptions> StorageKeys() {
+  using storage::LogRecovery;
+  using storage::QueueFull;
+  return {
+      Row("partitions", &StorageOptions::partitions, Integer(1, storage::kPartitionsMax), kRestart,
+          "Parts of the store, a power of two. Fixed when the data directory is first used."),
+      Row("queue_messages_max", &StorageOptions::queue_messages_max, Unlimited(Integer(0, kTiB)),
+          kRestart, "Messages in a durable session's queue, in flight included; see queue_full."),
+      Row("queue_bytes_max", &StorageOptions::queue_bytes_max, Unlimited(Bytes(0, kTiB)), kRestart,
+          "Bytes in a durable session's queue; see queue_full."),
+      ChoiceRow(
+          "queue_full", &StorageOptions::queue_full,
+          {{QueueFull::kDropNewest, "drop_newest"}, {QueueFull::kDropOldest, "drop_oldest"}},
+          kRestart,
+          "What a durable session's full queue does: drop the new message, or the oldest that "
+          "is not in flight."),
+      Row("retained_messages_max", &StorageOptions::retained_messages_max,
+          Unlimited(Integer(0, kTiB)), kRestart, "Retained messages of all topics; above: 0x97."),
+      Row("retained_bytes_max", &StorageOptions::retained_bytes_max, Unlimited(Bytes(0, kTiB)),
+          kRestart, "Bytes of all retained messages; above: 0x97."),
+      Row("min_free_disk_bytes", &StorageOptions::min_free_disk_bytes, Off(Bytes(0, kTiB)),
+          kRestart, "With less than this free on the disk nothing more is stored."),
+      Row("state_memtable_bytes", &StorageOptions::state_memtable_bytes, Bytes(kMiB, kTiB),
+          kRestart,
+          "State in memory before it is written out; what a start after a crash replays."),
+      Row("log_memtable_bytes", &StorageOptions::log_memtable_bytes, Bytes(kMiB, kTiB), kRestart,
+          "Log in memory before it is written out; best above state_memtable_bytes."),
+      Row("block_cache_bytes", &StorageOptions::block_cache_bytes, Bytes(0, kTiB), kRestart,
+          "Memory for reading queues that wait on disk."),
+      ChoiceRow("log_recovery", &StorageOptions::log_recovery,
+                {{LogRecovery::kStrict, "strict"}, {LogRecovery::kSalvage, "salvage"}}, kRestart,
+                "At a damaged log: refuse to start, or keep what stands before the damage and lose "
+                "the rest."),
+  };
+}
+
+Keys<HttpOptions> HttpKeys() {
+  Keys<HttpOptions> keys = {
+      Row("listen", &HttpOptions::listen, Text(&CheckHttpAddress), kRestart,
+          "ADDRESS:PORT of the endpoint for metrics and health checks, or off. It knows no users: "
+          "keep it where only operators can reach it."),
+      Row("connections_max", &HttpOptions::connections_max, Integer(1, k16), kRestart,
+          "Connections at the same time; further ones are closed at once."),
+      Row("request_timeout", &HttpOptions::request_timeout_s, Seconds(1, kDay), kRestart,
+          "How long a request, and its answer, may take."),
+  };
+  keys[0].flag = "--http";
+  return keys;
+}
+
+Keys<base::LogOptions> LogKeys() {
+  using base::LogFormat;
+  using base::LogLevel;
+  using base::LogOptions;
+  return {
+      ChoiceRow("level", &LogOptions::level,
+                {{LogLevel::kDebug, "debug"},
+                 {LogLevel::kInfo, "info"},
+                 {LogLevel::kWarning, "warning"},
+                 {LogLevel::kError, "error"},
+                 {LogLevel::kOff, "off"}},
+                kReload, "The least important events that are still written."),
+      ChoiceRow("format", &LogOptions::format,
+                {{LogFormat::kText, "text"}, {LogFormat::kJson, "json"}}, kReload,
+                "Lines for people, or one JSON object per line."),
+      Row("file", &LogOptions::file, Path(), kReload,
+          "Where to write; SIGHUP opens it again, for rotation. Empty: the standard error stream."),
+  };
+}
+
+Keys<Config> BuildConfigKeys() {
+  Keys<Config> keys;
+  Append(keys, Within("", &Config::storage, TopLevelStorageKeys()));
+  Append(keys, Within("tls", &Config::tls, TlsKeys()));
+  Append(keys, Within("auth", &Config::auth, AuthKeys()));
+  Append(keys, Within("mqtt", &Config::mqtt, LimitKeys()));
+  Append(keys, Within("broker", &Config::broker, BrokerKeys()));
+  Append(keys, Within("storage", &Config::storage, StorageKeys()));
+  Append(keys, Within("http", &Config::http, HttpKeys()));
+  Append(keys, Within("log", &Config::log, LogKeys()));
+  return keys;
+}
+
+Keys<ListenerSettings> BuildListenerKeys() {
+  Keys<ListenerSettings> keys = {UrlKey(),
+                                 Row("name", &ListenerSettings::name, Text(), kRestart,
+                                     "For logs, metrics and access rules. Empty: the URL.")};
+  Append(keys, Within("", &ListenerSettings::listener, SocketKeys()));
+  Append(keys,
+         Within("", &ListenerSettings::listener, Within("", &ListenerOptions::tls, TlsKeys())));
+  Append(keys, Within("", &ListenerSettings::auth, ListenerAuthKeys()));
+  Append(keys, Within("mqtt", &ListenerSettings::limits, LimitKeys()));
+  return keys;
+}
+
+}  // namespace
+
+const Keys<Config>& ConfigKeys() {
+  static const auto* const keys = new Keys<Config>(BuildConfigKeys());
+  return *keys;
+}
+
+const Keys<ListenerSettings>& ListenerKeys() {
+  static const auto* const keys = new Keys<ListenerSettings>(BuildListenerKeys());
+  return *keys;
+}
+
+const std::vector<Section>& Sections() {
+  static const auto* const sections = new std::vector<Section>{
+      {"", "What is stored, and how safely."},
+      {"tls", "Defaults for all listeners with TLS; each may have its own."},
+      {"auth", "Who may connect, and do what; defaults for all listeners."},
+      {"mqtt",
+       "Limits towards one client, told to it where MQTT has words for them; defaults for "
+       "all listeners."},
+      {"broker", "How the broker works inside."},
+      {"storage", "Durable sessions and retained messages."},
+      {"http", "The endpoint for metrics and health checks."},
+      {"log", "What the broker writes about itself."},
+  };
+  return *sections;
+}
+
+}  // namespace config
