@@ -4,6 +4,7 @@
 //     'M'  nothing                                      Meta
 //     'S'  session key                                  Session
 //     'C'  session key                                  Cursor
+//     'U'  session key | filter                         Subscription
 //     'Q'  session key | last sequence (8, big-endian)  QueueChunk
 //     'R'  topic, each '/' as 0x00                      RetainedRecord
 //     'O'  number (8, big-endian)                       OrphanRecord
@@ -32,6 +33,7 @@ enum class KeyKind : char {
   kMeta = 'M',
   kSession = 'S',
   kCursor = 'C',
+  kSubscription = 'U',
   kQueue = 'Q',
   kRetained = 'R',
   kOrphan = 'O',
@@ -56,18 +58,21 @@ KeyRange QueueRange(PartitionId partition, std::string_view client_id);
 std::string MetaKey(PartitionId partition);
 std::string SessionKey(PartitionId partition, std::string_view client_id);
 std::string CursorKey(PartitionId partition, std::string_view client_id);
+std::string SubscriptionKey(PartitionId partition, std::string_view client_id,
+                            std::string_view filter);
 std::string QueueKey(PartitionId partition, std::string_view client_id, uint64_t last_sequence);
 std::string RetainedKey(PartitionId partition, std::string_view topic);
 std::string OrphanKey(PartitionId partition, uint64_t number);
 
-// The same without building the session key again: `prefix` is a QueueRange's begin.
-void AppendSequence(std::string& prefix, uint64_t sequence);
+// A queue or orphan key of another sequence, without building it again.
 void ReplaceSequence(std::string& key, uint64_t sequence);
 
 // What stands at the end of a queue or orphan key. None if the key is too short.
 std::optional<uint64_t> SequenceOf(std::string_view key);
-// The Client Identifier in a session or cursor key. None if the key is not one.
+// The Client Identifier in a key that has a session key. None if the key is not one.
 std::optional<std::string_view> ClientIdOf(std::string_view key);
+// What follows the session key: the filter of a subscription key.
+std::optional<std::string_view> FilterOf(std::string_view key);
 // The topic of a retained key, separators put back.
 std::string TopicOf(std::string_view key);
 

@@ -20,7 +20,7 @@ class RangeSet {
   bool contains(uint64_t value) const;
   // Whether it was new. Cost: O(log runs) to find, O(runs) to make room.
   bool insert(uint64_t value);
-  // Removes and returns the end of the run that begins at `first`; 0 if there is none.
+  // Removes the first run if it begins at `first`, and returns its end; 0 if it does not.
   uint64_t TakeRunAt(uint64_t first);
 
   // Numbers in the set, and how many of them are ≤ `value`.

@@ -43,9 +43,8 @@ struct RetainedScanPage {
 
 // The retained messages of one partition whose topics match `filter` (valid, not shared), from
 // `cursor` (empty: from the start) on. Topics that begin with '$' are not for filters that begin
-// with a wildcard [MQTT-4.7.2-1]. Errors: the store's; kInvalidArgument for a cursor of another
-// filter. Cost: one seek for each branch that '+' or '#' opens, not one step for each topic passed
-// over.
+// with a wildcard [MQTT-4.7.2-1]. Errors: the store's.
+// Cost: one seek for each branch that '+' or '#' opens, not one step for each topic passed over.
 absl::StatusOr<RetainedScanPage> ScanRetainedMessages(const StateReader& reader,
                                                       PartitionId partition,
                                                       std::string_view filter,

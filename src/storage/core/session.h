@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "mqtt/message.h"
 #include "mqtt/types.h"
 #include "storage/core/effects.h"
@@ -57,10 +59,20 @@ struct Session {
   int64_t disconnected_at_unix_ms = 0;
   int64_t ends_at_unix_ms = 0;  // 0: connected, or never.
   SessionWill will;
-  std::vector<std::unique_ptr<SessionSubscription>> subscriptions;  // In the order they were made.
+  // By filter; the key is a view of the value's record.
+  absl::btree_map<std::string_view, std::unique_ptr<SessionSubscription>> subscriptions;
   std::vector<RetainedReplay> replays;
   uint64_t last_replay = 0;
   SessionQueue queue;
+
+  // What the entry that is being applied has changed: the partition's own.
+  struct Changes {
+    bool record = false;
+    bool cursor = false;
+    uint32_t append = kNoAppend;  // Index of what it appends.
+  };
+  static constexpr uint32_t kNoAppend = 0xFFFFFFFF;
+  Changes changes;
 
   const SessionSubscription* FindSubscription(std::string_view filter) const;
 };

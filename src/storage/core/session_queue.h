@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +15,6 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "mqtt/types.h"
-#include "storage/core/kv.h"
-#include "storage/core/partition_api.h"
 #include "storage/core/range_set.h"
 
 namespace storage {
@@ -37,46 +36,83 @@ constexpr uint64_t SequenceInFlight(mqtt::PacketId id, uint64_t head) {
   return head + (wanted >= from ? wanted - from : wanted + kSequenceSpan - from);
 }
 
+// Entry sizes of a chunk that is in the store, or will be with this entry of the log.
+struct KnownChunk {
+  uint64_t first = 0;
+  absl::InlinedVector<uint32_t, 2> sizes;
+  uint64_t last() const { return first + sizes.size() - 1; }
+};
+
+// Changed by the partition only.
 class SessionQueue {
  public:
   // Sequences start at 1. All below the head are done; head = tail + 1 when nothing is queued.
   uint64_t head() const { return head_; }
   uint64_t tail() const { return tail_; }
+  // Up to here was, or may have been, sent on an earlier connection.
   uint64_t sent_through() const { return sent_through_; }
-  // Messages and bytes that are queued or in flight.
+  // Messages and bytes (of their entries in chunks) that are queued or in flight.
   uint64_t messages() const { return tail_ + 1 - head_ - done_.size(); }
   uint64_t bytes() const { return appended_bytes_ - removed_bytes_; }
 
+  // Acknowledged or dropped.
   bool IsDone(uint64_t sequence) const { return sequence < head_ || done_.contains(sequence); }
+  bool IsOpen(uint64_t sequence) const { return sequence <= tail_ && !IsDone(sequence); }
+  // PUBREC was received, and PUBCOMP not.
   bool IsReleased(uint64_t sequence) const;
   const std::vector<uint64_t>& released() const { return released_; }  // Ascending.
-  const std::vector<uint16_t>& inbound() const { return inbound_; }    // Ascending.
+  // Packet Identifiers of QoS 2 messages from the client whose PUBREL has not come.
+  const std::vector<uint16_t>& inbound() const { return inbound_; }  // Ascending.
   bool HasInbound(uint16_t packet_id) const;
 
-  // The sequence of the n-th message that is not done; the tail if there are fewer.
+  // The sequence of the n-th open message, n ≥ 1; the tail if there are fewer.
   uint64_t NthOpen(uint64_t n) const;
+  // The first open message at or behind `sequence`; tail + 1 if there is none.
+  uint64_t NextOpen(uint64_t sequence) const;
+
+  // ---- For the partition ----
+
+  uint64_t Append(uint32_t size);  // The new tail.
+  // An open message is done. `size` as it was appended with.
+  void MarkDone(uint64_t sequence, uint32_t size);
+  void MarkSentThrough(uint64_t sequence);
+  void Release(uint64_t sequence);
+  bool AddInbound(uint16_t packet_id);     // Whether it was new.
+  bool RemoveInbound(uint16_t packet_id);  // Whether it was there.
+
+  // Chunks without a gap from the head's on. A cache of the store, not part of the state; short
+  // when the queue is long or was just loaded.
+  const std::deque<KnownChunk>& known() const { return known_; }
+  uint64_t known_through() const { return known_.empty() ? head_ - 1 : known_.back().last(); }
+  bool Follows(const KnownChunk& chunk) const {  // Whether `chunk` is the next to know.
+    return chunk.first <= known_through() + 1 && known_through() < chunk.last();
+  }
+  void AddKnown(KnownChunk chunk) { known_.push_back(std::move(chunk)); }
+  void PopKnown() { known_.pop_front(); }
+  std::optional<uint32_t> KnownSize(uint64_t sequence) const;
+
+  uint64_t appended_bytes() const { return appended_bytes_; }
+
+  // Appends a Cursor record.
+  std::string EncodeCursor() const;
+  // From a Cursor record, and the last chunk in the store.
+  absl::Status DecodeCursor(std::string_view record);
+  void SetTail(uint64_t tail, uint64_t appended_bytes);
 
  private:
-  friend class QueueWriter;
-
-  // Entry sizes of a chunk in the store (or in the entry that is being applied).
-  struct KnownChunk {
-    uint64_t first = 0;
-    absl::InlinedVector<uint32_t, 2> sizes;
-    uint64_t last() const { return first + sizes.size() - 1; }
-  };
-
   uint64_t head_ = 1;
   uint64_t tail_ = 0;
-  uint64_t appended_bytes_ = 0;
+  uint64_t appended_bytes_ = 0;  // Running sums: the difference is what is queued.
   uint64_t removed_bytes_ = 0;
   uint64_t sent_through_ = 0;
-  RangeSet done_;                   // Beyond the head.
-  std::vector<uint64_t> released_;  // PUBREC received.
+  RangeSet done_;  // Beyond the head.
+  std::vector<uint64_t> released_;
   std::vector<uint16_t> inbound_;
-  // Chunks without a gap from the head's on. A cache: read again from the store when short.
   std::deque<KnownChunk> known_;
 };
+
+// How many chunks a queue knows at most of those that nobody has asked for yet.
+inline constexpr size_t kKnownChunksMax = 256;
 
 }  // namespace storage
 

@@ -1,0 +1,45 @@
+// QueueChunk of proto/mqttd/storage/v1/records.proto, written and read by hand: a message goes from
+// the command into the chunk as bytes, and out of it into a Message.
+#ifndef STORAGE_CORE_CHUNK_H_
+#define STORAGE_CORE_CHUNK_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/types/span.h"
+#include "mqtt/types.h"
+
+namespace storage {
+
+struct ChunkEntry {
+  std::string_view message;  // A StoredMessage.
+  mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
+  bool retain = false;
+  absl::InlinedVector<uint32_t, 1> subscription_ids;
+  std::string_view share_filter;
+};
+
+// What an entry counts for in the bounds of a queue, and as `sizes` in memory.
+uint32_t ChunkEntrySize(const ChunkEntry& entry);
+// Appends one element of `entries`. `size` is ChunkEntrySize.
+void AppendChunkEntry(const ChunkEntry& entry, uint32_t size, std::string& out);
+// `entries` is what AppendChunkEntry made.
+std::string MakeChunk(uint64_t first, uint64_t appended_bytes, std::string_view entries);
+
+struct ChunkView {
+  uint64_t first = 0;
+  uint64_t appended_bytes = 0;
+  absl::InlinedVector<std::string_view, 16> entries;  // Each for ParseChunkEntry; its size counts.
+  uint64_t last() const { return first + entries.size() - 1; }
+};
+
+// None if the bytes are not a chunk, or one without entries.
+std::optional<ChunkView> ParseChunk(std::string_view bytes);
+std::optional<ChunkEntry> ParseChunkEntry(std::string_view bytes);
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_CHUNK_H_

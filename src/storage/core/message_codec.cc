@@ -1,0 +1,85 @@
+#include "storage/core/message_codec.h"
+
+#include "storage/core/wire.h"
+
+namespace storage {
+namespace {
+
+// Field numbers of StoredMessage.
+constexpr uint32_t kTopic = 1, kPayload = 2, kProperties = 3, kQos = 4, kRetain = 5, kCreated = 6,
+                   kExpires = 7, kPublisher = 8;
+
+}  // namespace
+
+void AppendStoredMessage(const mqtt::MessageParts& parts, std::string& out) {
+  out.reserve(out.size() + parts.topic.size() + parts.payload.size() + parts.properties.size() +
+              parts.publisher.size() + 48);
+  wire::AppendBytes(out, kTopic, parts.topic);
+  wire::AppendBytes(out, kPayload, parts.payload);
+  wire::AppendBytes(out, kProperties, parts.properties);
+  wire::AppendNumber(out, kQos, static_cast<uint64_t>(parts.qos));
+  wire::AppendNumber(out, kRetain, parts.retain ? 1 : 0);
+  wire::AppendNumber(out, kCreated, static_cast<uint64_t>(parts.created_at_unix_ms));
+  wire::AppendNumber(out, kExpires, static_cast<uint64_t>(parts.expires_at_unix_ms));
+  wire::AppendBytes(out, kPublisher, parts.publisher);
+}
+
+std::string EncodeStoredMessage(const mqtt::Message& message) {
+  std::string bytes;
+  AppendStoredMessage(message.parts(), bytes);
+  return bytes;
+}
+
+std::optional<mqtt::MessageParts> ParseStoredMessage(std::string_view bytes) {
+  mqtt::MessageParts parts;
+  wire::Reader reader(bytes);
+  while (reader.Next()) {
+    switch (reader.field()) {
+      case kTopic:
+        parts.topic = reader.bytes();
+        break;
+      case kPayload:
+        parts.payload = reader.bytes();
+        break;
+      case kProperties:
+        parts.properties = reader.bytes();
+        break;
+      case kQos:
+        if (reader.number() > 2) return std::nullopt;
+        parts.qos = static_cast<mqtt::QoS>(reader.number());
+        break;
+      case kRetain:
+        parts.retain = reader.number() != 0;
+        break;
+      case kCreated:
+        parts.created_at_unix_ms = static_cast<int64_t>(reader.number());
+        break;
+      case kExpires:
+        parts.expires_at_unix_ms = static_cast<int64_t>(reader.number());
+        break;
+      case kPublisher:
+        parts.publisher = reader.bytes();
+        break;
+      default:
+        break;
+    }
+  }
+  if (!reader.ok() || parts.topic.empty()) return std::nullopt;
+  return parts;
+}
+
+mqtt::MessagePtr DecodeStoredMessage(std::string_view bytes) {
+  const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(bytes);
+  return parts.has_value() ? mqtt::Message::Create(*parts) : mqtt::MessagePtr();
+}
+
+mqtt::MessagePtr PublishedWill(const mqtt::Message& will, int64_t now_unix_ms) {
+  mqtt::MessageParts parts = will.parts();
+  if (parts.expires_at_unix_ms != 0) {
+    parts.expires_at_unix_ms = now_unix_ms + parts.expires_at_unix_ms - parts.created_at_unix_ms;
+  }
+  parts.created_at_unix_ms = now_unix_ms;
+  return mqtt::Message::Create(parts);
+}
+
+}  // namespace storage

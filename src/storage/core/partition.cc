@@ -1,0 +1,462 @@
+#include "storage/core/partition.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "mqtt/topic.h"
+#include "storage/core/keys.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/partition_impl.h"
+
+namespace storage {
+namespace {
+
+template <typename Record>
+bool Parse(std::string_view bytes, Record& record) {
+  return record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+absl::Status Unreadable(std::string_view what, std::string_view client_id) {
+  return absl::DataLossError(absl::StrCat("unreadable ", what, " of session '", client_id, "'"));
+}
+
+// Calls `visit(key, value)` for every key of the kind until it fails.
+template <typename Visit>
+absl::Status ForEachKey(const StateReader& reader, PartitionId partition, KeyKind kind,
+                        const Visit& visit) {
+  const KeyRange range = RangeOf(partition, kind);
+  const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
+  for (it->Seek(range.begin); it->Valid(); it->Next()) {
+    if (absl::Status status = visit(it->key(), it->value()); !status.ok()) return status;
+  }
+  return it->status();
+}
+
+absl::Status Fill(const pb::Session& record, Session& session) {
+  session.user_name = record.user_name();
+  session.version = static_cast<mqtt::Version>(record.version());
+  session.epoch = record.epoch();
+  session.expiry_s = record.expiry_s();
+  session.window_messages = record.window_messages();
+  session.connected = record.connected();
+  session.created_at_unix_ms = record.created_at_unix_ms();
+  session.disconnected_at_unix_ms = record.disconnected_at_unix_ms();
+  session.ends_at_unix_ms = record.ends_at_unix_ms();
+  session.last_replay = record.last_replay();
+  for (const pb::Replay& replay : record.replays()) {
+    session.replays.push_back(
+        {replay.number(), replay.filter(), replay.since_order(), replay.cursor()});
+  }
+  if (record.has_will()) {
+    session.will.message = DecodeStoredMessage(record.will().message());
+    session.will.delay_s = record.will().delay_s();
+    session.will.due_at_unix_ms = record.will().due_at_unix_ms();
+    if (!session.will.message) return Unreadable("will", session.client_id);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// ---- Load --------------------------------------------------------------------------------------
+
+absl::Status Partition::Impl::Load(const StateReader& reader) {
+  CHECK(sessions_.empty() && meta_.applied_index() == 0) << "loaded twice";
+  std::string bytes;
+  const absl::StatusOr<bool> found = reader.Get(MetaKey(id_), bytes);
+  if (!found.ok()) return found.status();
+  if (!*found) {
+    meta_.set_format(kStateFormat);
+    return absl::OkStatus();
+  }
+  if (!Parse(bytes, meta_)) return absl::DataLossError("unreadable meta record");
+  if (meta_.format() > kStateFormat) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "state format ", meta_.format(), " is of a later release: this one reads ", kStateFormat));
+  }
+  if (absl::Status status = LoadSessions(reader); !status.ok()) return status;
+  if (absl::Status status = LoadCursors(reader); !status.ok()) return status;
+  if (absl::Status status = LoadSubscriptions(reader); !status.ok()) return status;
+  return LoadTails(reader);
+}
+
+absl::Status Partition::Impl::LoadSessions(const StateReader& reader) {
+  return ForEachKey(reader, id_, KeyKind::kSession,
+                    [&](std::string_view key, std::string_view value) -> absl::Status {
+                      pb::Session record;
+                      const std::optional<std::string_view> client_id = ClientIdOf(key);
+                      if (!client_id.has_value()) return absl::DataLossError("a bad session key");
+                      if (!Parse(value, record)) return Unreadable("record", *client_id);
+                      return Fill(record, AddSession(std::string(*client_id)));
+                    });
+}
+
+absl::Status Partition::Impl::LoadCursors(const StateReader& reader) {
+  return ForEachKey(reader, id_, KeyKind::kCursor,
+                    [&](std::string_view key, std::string_view value) -> absl::Status {
+                      const auto found = sessions_.find(ClientIdOf(key).value_or(""));
+                      if (found == sessions_.end()) {
+                        return absl::DataLossError("a cursor without a session");
+                      }
+                      return found->second->queue.DecodeCursor(value);
+                    });
+}
+
+absl::Status Partition::Impl::LoadSubscriptions(const StateReader& reader) {
+  return ForEachKey(reader, id_, KeyKind::kSubscription,
+                    [&](std::string_view key, std::string_view value) -> absl::Status {
+                      const auto found = sessions_.find(ClientIdOf(key).value_or(""));
+                      if (found == sessions_.end()) {
+                        return absl::DataLossError("a subscription without a session");
+                      }
+                      pb::Subscription record;
+                      if (!Parse(value, record)) return Unreadable("subscription", found->first);
+                      auto subscription = std::make_unique<SessionSubscription>();
+                      subscription->session = found->second;
+                      subscription->record = {std::string(FilterOf(key).value_or("")),
+                                              mqtt::SubscriptionOptions::FromByte(
+                                                  static_cast<uint8_t>(record.options())),
+                                              record.subscription_id()};
+                      if (!mqtt::IsShared(subscription->record.filter)) index_.Add(*subscription);
+                      const std::string_view filter = subscription->record.filter;
+                      found->second->subscriptions.emplace(filter, std::move(subscription));
+                      return absl::OkStatus();
+                    });
+}
+
+// An append does not write the cursor: where a queue ends stands in its last chunk.
+absl::Status Partition::Impl::LoadTails(const StateReader& reader) {
+  const KeyRange all = RangeOf(id_, KeyKind::kQueue);
+  const std::unique_ptr<StateIterator> it = reader.NewIterator(all.begin, all.end);
+  for (const auto& [client_id, session] : sessions_) {
+    const KeyRange range = QueueRange(id_, client_id);
+    it->SeekForPrev(range.end);
+    if (!it->Valid() || it->key() < range.begin) {
+      if (!it->status().ok()) return it->status();
+      if (session->queue.messages() != 0) return Unreadable("queue", client_id);
+      continue;
+    }
+    const std::optional<ChunkView> chunk = ParseChunk(it->value());
+    const std::optional<uint64_t> last = SequenceOf(it->key());
+    if (!chunk.has_value() || last != chunk->last()) return Unreadable("queue", client_id);
+    if (*last > session->queue.tail()) session->queue.SetTail(*last, chunk->appended_bytes);
+  }
+  return absl::OkStatus();
+}
+
+// ---- Apply -------------------------------------------------------------------------------------
+
+absl::Status Partition::Impl::ApplyEntry(const pb::Entry& entry,
+                                         absl::Span<const mqtt::MessagePtr> messages,
+                                         uint64_t index, uint64_t term, const StateReader& reader,
+                                         StateBatch& batch, Effects& effects) {
+  if (index <= meta_.applied_index()) return absl::OkStatus();
+  CHECK(messages.empty() || messages.size() == static_cast<size_t>(entry.commands_size()))
+      << "one message for each command, or none at all";
+  static const mqtt::MessagePtr kNoMessage;
+  Context ctx{reader, batch, effects, 0, 0, absl::OkStatus()};
+  for (int i = 0; i < entry.commands_size(); ++i) {
+    const pb::Command& command = entry.commands(i);
+    ctx.now_unix_ms = command.time_unix_ms();
+    ctx.order = command.order();
+    meta_.set_last_order(std::max(meta_.last_order(), command.order()));
+    const mqtt::MessagePtr& message =
+        messages.empty() ? kNoMessage : messages[static_cast<size_t>(i)];
+    effects.outcomes.push_back(ApplyCommand(command, message, ctx));
+    if (!ctx.status.ok()) return ctx.status;
+  }
+  meta_.set_applied_index(index);
+  meta_.set_applied_term(term);
+  WriteBack(ctx);
+  return ctx.status;
+}
+
+Outcome Partition::Impl::ApplyCommand(const pb::Command& command, const mqtt::MessagePtr& message,
+                                      Context& ctx) {
+  switch (command.kind_case()) {
+    case pb::Command::kSetLimits:
+      *meta_.mutable_limits() = command.set_limits().limits();
+      return {};
+    case pb::Command::kOpenSession:
+      return Apply(command.open_session(), ctx);
+    case pb::Command::kCloseSession:
+      return Apply(command.close_session(), ctx);
+    case pb::Command::kCloseAll:
+      return Apply(command.close_all(), ctx);
+    case pb::Command::kExpireSession:
+      return Apply(command.expire_session(), ctx);
+    case pb::Command::kFireWill:
+      return Apply(command.fire_will(), ctx);
+    case pb::Command::kSubscribe:
+      return Apply(command.subscribe(), ctx);
+    case pb::Command::kUnsubscribe:
+      return Apply(command.unsubscribe(), ctx);
+    case pb::Command::kEnqueue:
+      return Apply(command.enqueue(), message, ctx);
+    case pb::Command::kAcknowledge:
+      return Apply(command.acknowledge(), ctx);
+    case pb::Command::kDropQueued:
+      return Apply(command.drop_queued(), ctx);
+    case pb::Command::kRememberInbound:
+      return Apply(command.remember_inbound(), ctx);
+    case pb::Command::kReleaseInbound:
+      return Apply(command.release_inbound(), ctx);
+    case pb::Command::kSetRetained:
+      return Apply(command.set_retained(), message, ctx);
+    case pb::Command::kDropRetained:
+      return Apply(command.drop_retained(), ctx);
+    case pb::Command::kEnqueueRetainedPage:
+      return Apply(command.enqueue_retained_page(), ctx);
+    case pb::Command::kForgetOrphans:
+      return Apply(command.forget_orphans(), ctx);
+    case pb::Command::KIND_NOT_SET:
+      break;
+  }
+  return {.code = OutcomeCode::kInvalid};
+}
+
+const Session* Partition::Impl::Find(std::string_view client_id) const {
+  const auto found = sessions_.find(client_id);
+  return found == sessions_.end() ? nullptr : found->second;
+}
+
+// The session if the command comes from its latest connection; else null, and why in `outcome`.
+Session* Partition::Impl::FindCurrent(std::string_view client_id, uint64_t epoch,
+                                      Outcome& outcome) {
+  const auto found = sessions_.find(client_id);
+  if (found == sessions_.end()) {
+    outcome.code = OutcomeCode::kNoSession;
+    return nullptr;
+  }
+  outcome.slot = found->second->slot;
+  if (found->second->epoch != epoch) {
+    outcome.code = OutcomeCode::kStaleEpoch;
+    return nullptr;
+  }
+  return found->second;
+}
+
+Session& Partition::Impl::AddSession(std::string client_id) {
+  auto made = std::make_unique<Session>();
+  made->client_id = std::move(client_id);
+  if (free_slots_.empty()) {
+    made->slot = static_cast<SessionSlot>(slots_.size());
+    slots_.emplace_back();
+  } else {
+    made->slot = free_slots_.back();
+    free_slots_.pop_back();
+  }
+  Session& session = *made;
+  sessions_.emplace(session.client_id, &session);
+  slots_[session.slot] = std::move(made);
+  return session;
+}
+
+void Partition::Impl::RemoveSession(Session& session) {
+  std::replace(touched_.begin(), touched_.end(), &session, static_cast<Session*>(nullptr));
+  if (session.changes.append != Session::kNoAppend) {
+    appends_[session.changes.append].session = nullptr;
+  }
+  sessions_.erase(session.client_id);
+  free_slots_.push_back(session.slot);
+  slots_[session.slot].reset();
+}
+
+void Partition::Impl::Touch(Session& session, bool Session::Changes::*what) {
+  if (!session.changes.record && !session.changes.cursor) touched_.push_back(&session);
+  session.changes.*what = true;
+}
+
+// ---- What the entry has changed goes into the batch --------------------------------------------
+
+void Partition::Impl::WriteBack(Context& ctx) {
+  for (size_t i = 0; i < appends_used_; ++i) {
+    if (appends_[i].session != nullptr) WriteAppend(appends_[i], ctx);
+  }
+  appends_used_ = 0;
+  for (Session* const session : touched_) {
+    if (session == nullptr) continue;
+    if (session->changes.record) WriteSession(*session, ctx);
+    if (session->changes.cursor) {
+      TrimQueue(*session, ctx);
+      ctx.batch.Put(CursorKey(id_, session->client_id), session->queue.EncodeCursor());
+    }
+    session->changes = {};
+  }
+  touched_.clear();
+  retained_now_.clear();
+  ctx.batch.Put(MetaKey(id_), meta_.SerializeAsString());
+}
+
+void Partition::Impl::WriteSession(const Session& session, Context& ctx) {
+  pb::Session record;
+  record.set_client_id(session.client_id);
+  record.set_epoch(session.epoch);
+  record.set_user_name(session.user_name);
+  record.set_version(static_cast<uint32_t>(session.version));
+  record.set_expiry_s(session.expiry_s);
+  record.set_connected(session.connected);
+  record.set_disconnected_at_unix_ms(session.disconnected_at_unix_ms);
+  record.set_ends_at_unix_ms(session.ends_at_unix_ms);
+  record.set_window_messages(session.window_messages);
+  record.set_created_at_unix_ms(session.created_at_unix_ms);
+  record.set_last_replay(session.last_replay);
+  if (session.will.message) {
+    record.mutable_will()->set_message(EncodeStoredMessage(*session.will.message));
+    record.mutable_will()->set_delay_s(session.will.delay_s);
+    record.mutable_will()->set_due_at_unix_ms(session.will.due_at_unix_ms);
+  }
+  for (const RetainedReplay& replay : session.replays) {
+    pb::Replay& to = *record.add_replays();
+    to.set_number(replay.number);
+    to.set_filter(replay.filter);
+    to.set_since_order(replay.since_order);
+    to.set_cursor(replay.cursor);
+  }
+  ctx.batch.Put(SessionKey(id_, session.client_id), record.SerializeAsString());
+}
+
+// Cuts what a session appends into chunks.
+void Partition::Impl::WriteAppend(PendingAppend& append, Context& ctx) {
+  Session& session = *append.session;
+  session.changes.append = Session::kNoAppend;
+  std::string key = QueueKey(id_, session.client_id, 0);
+  uint64_t appended_bytes = append.appended_bytes_before;
+  for (size_t at = 0; at < append.sizes.size(); at += kChunkEntriesMax) {
+    const size_t end = std::min<size_t>(at + kChunkEntriesMax, append.sizes.size());
+    KnownChunk chunk;
+    chunk.first = append.first + at;
+    for (size_t i = at; i < end; ++i) {
+      appended_bytes += append.sizes[i];
+      chunk.sizes.push_back(append.sizes[i]);
+    }
+    if (chunk.last() < session.queue.head()) continue;  // All dropped again.
+    const size_t from = append.starts[at];
+    const size_t to = end < append.starts.size() ? append.starts[end] : append.entries.size();
+    ReplaceSequence(key, chunk.last());
+    ctx.batch.Put(key, MakeChunk(chunk.first, appended_bytes,
+                                 std::string_view(append.entries).substr(from, to - from)));
+    if (session.queue.known().size() < kKnownChunksMax && session.queue.Follows(chunk)) {
+      session.queue.AddKnown(std::move(chunk));
+    }
+  }
+}
+
+// ---- Dump --------------------------------------------------------------------------------------
+
+namespace {
+
+void DumpQueue(const SessionQueue& queue, std::string& out) {
+  absl::StrAppend(&out, "  queue ", queue.head(), "..", queue.tail(), " messages ",
+                  queue.messages(), " bytes ", queue.bytes(), " sent ", queue.sent_through(),
+                  "\n  inbound");
+  for (const uint16_t id : queue.inbound()) absl::StrAppend(&out, " ", id);
+  absl::StrAppend(&out, "\n  released");
+  for (const uint64_t sequence : queue.released()) absl::StrAppend(&out, " ", sequence);
+  absl::StrAppend(&out, "\n  done");
+  for (uint64_t sequence = queue.head(); sequence <= queue.tail(); ++sequence) {
+    if (queue.IsDone(sequence)) absl::StrAppend(&out, " ", sequence);
+  }
+  absl::StrAppend(&out, "\n");
+}
+
+void DumpSession(const Session& session, std::string& out) {
+  absl::StrAppend(&out, "session '", session.client_id, "' user '", session.user_name, "' version ",
+                  static_cast<int>(session.version), " epoch ", session.epoch, " expiry ",
+                  session.expiry_s, " window ", session.window_messages, " connected ",
+                  session.connected, " created ", session.created_at_unix_ms, " disconnected ",
+                  session.disconnected_at_unix_ms, " ends ", session.ends_at_unix_ms, "\n");
+  if (session.will.message) {
+    absl::StrAppend(&out, "  will '", session.will.message->topic(), "' '",
+                    session.will.message->payload(), "' delay ", session.will.delay_s, " due ",
+                    session.will.due_at_unix_ms, "\n");
+  }
+  for (const auto& [filter, subscription] : session.subscriptions) {
+    absl::StrAppend(&out, "  subscription '", filter, "' options ",
+                    subscription->record.options.ToByte(), " id ",
+                    subscription->record.subscription_id, "\n");
+  }
+  for (const RetainedReplay& replay : session.replays) {
+    absl::StrAppend(&out, "  replay ", replay.number, " '", replay.filter, "' since ",
+                    replay.since_order, " cursor '", replay.cursor, "'\n");
+  }
+  DumpQueue(session.queue, out);
+}
+
+}  // namespace
+
+std::string Partition::Impl::Dump() const {
+  std::string out =
+      absl::StrCat("partition ", id_, " applied ", meta_.applied_index(), " term ",
+                   meta_.applied_term(), " epoch ", meta_.last_epoch(), " order ",
+                   meta_.last_order(), " retained ", meta_.retained_messages(), " bytes ",
+                   meta_.retained_bytes(), " orphan ", meta_.last_orphan(), "\n");
+  std::vector<const Session*> sorted;
+  for (const auto& [client_id, session] : sessions_) sorted.push_back(session);
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Session* a, const Session* b) { return a->client_id < b->client_id; });
+  for (const Session* session : sorted) DumpSession(*session, out);
+  std::vector<std::string_view> filters;
+  index_.ForEachFilter([&](std::string_view filter) { filters.push_back(filter); });
+  std::sort(filters.begin(), filters.end());
+  for (const std::string_view filter : filters) absl::StrAppend(&out, "filter '", filter, "'\n");
+  return out;
+}
+
+// ---- Partition ---------------------------------------------------------------------------------
+
+Partition::Partition(PartitionId id) : id_(id), impl_(std::make_unique<Impl>(id)) {}
+Partition::~Partition() = default;
+
+absl::Status Partition::Load(const StateReader& reader) { return impl_->Load(reader); }
+
+absl::Status Partition::ApplyEntry(const pb::Entry& entry,
+                                   absl::Span<const mqtt::MessagePtr> messages, uint64_t index,
+                                   uint64_t term, const StateReader& reader, StateBatch& batch,
+                                   Effects& effects) {
+  return impl_->ApplyEntry(entry, messages, index, term, reader, batch, effects);
+}
+
+uint64_t Partition::applied_index() const { return impl_->meta_.applied_index(); }
+uint64_t Partition::applied_term() const { return impl_->meta_.applied_term(); }
+uint64_t Partition::last_order() const { return impl_->meta_.last_order(); }
+const pb::Limits& Partition::limits() const { return impl_->meta_.limits(); }
+uint64_t Partition::retained_messages() const { return impl_->meta_.retained_messages(); }
+uint64_t Partition::retained_bytes() const { return impl_->meta_.retained_bytes(); }
+
+const Session* Partition::Find(std::string_view client_id) const { return impl_->Find(client_id); }
+
+const Session& Partition::session(SessionSlot slot) const {
+  CHECK(slot < impl_->slots_.size() && impl_->slots_[slot] != nullptr)
+      << "no session in slot " << slot;
+  return *impl_->slots_[slot];
+}
+
+size_t Partition::session_count() const { return impl_->sessions_.size(); }
+
+void Partition::ForEachSession(absl::FunctionRef<void(const Session&)> visit) const {
+  for (const std::unique_ptr<Session>& session : impl_->slots_) {
+    if (session != nullptr) visit(*session);
+  }
+}
+
+void Partition::ForEachFilter(absl::FunctionRef<void(std::string_view)> visit) const {
+  impl_->index_.ForEachFilter(visit);
+}
+
+absl::StatusOr<QueuePage> Partition::ReadQueue(const StateReader& reader, SessionSlot slot,
+                                               uint64_t from, const QueueReadLimits& limits,
+                                               int64_t now_unix_ms) {
+  return impl_->ReadQueue(reader, slot, from, limits, now_unix_ms);
+}
+
+absl::StatusOr<std::vector<Orphaned>> Partition::ReadOrphans(const StateReader& reader,
+                                                             size_t orphans_max) const {
+  return impl_->ReadOrphans(reader, orphans_max);
+}
+
+std::string Partition::Dump() const { return impl_->Dump(); }
+
+}  // namespace storage

@@ -1,0 +1,166 @@
+// The inside of Partition, for its own files only:
+//   partition.cc                load, dispatch, write back
+//   partition_sessions.cc       open, close, expire, wills
+//   partition_subscriptions.cc  subscribe, unsubscribe, replay of retained messages
+//   partition_queue.cc          enqueue, acknowledge, read, orphans
+//   partition_retained.cc       set and drop retained messages
+#ifndef STORAGE_CORE_PARTITION_IMPL_H_
+#define STORAGE_CORE_PARTITION_IMPL_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "mqttd/storage/v1/command.pb.h"
+#include "mqttd/storage/v1/records.pb.h"
+#include "storage/core/chunk.h"
+#include "storage/core/partition.h"
+#include "storage/core/subscription_index.h"
+
+namespace storage {
+
+class Partition::Impl {
+ public:
+  explicit Impl(PartitionId id) : id_(id) {}
+
+  // What one command is applied with.
+  struct Context {
+    const StateReader& reader;
+    StateBatch& batch;
+    Effects& effects;
+    int64_t now_unix_ms = 0;
+    uint64_t order = 0;
+    // Nothing more may be applied: the store failed, or contradicts the entry.
+    absl::Status status;
+  };
+
+  // A message on its way into queues: bytes from the command, parsed once, made a Message if some
+  // connected session needs one.
+  struct Incoming {
+    std::string_view bytes;
+    mqtt::MessageParts parts;
+    mqtt::MessagePtr message;
+    const mqtt::MessagePtr& Get();
+  };
+
+  // partition.cc
+  absl::Status Load(const StateReader& reader);
+  absl::Status ApplyEntry(const pb::Entry& entry, absl::Span<const mqtt::MessagePtr> messages,
+                          uint64_t index, uint64_t term, const StateReader& reader,
+                          StateBatch& batch, Effects& effects);
+  std::string Dump() const;
+  const Session* Find(std::string_view client_id) const;
+
+  // partition_queue.cc
+  absl::StatusOr<QueuePage> ReadQueue(const StateReader& reader, SessionSlot slot, uint64_t from,
+                                      const QueueReadLimits& limits, int64_t now_unix_ms);
+  absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader,
+                                                    size_t orphans_max) const;
+
+  const PartitionId id_;
+  pb::Meta meta_;
+  SubscriptionIndex index_;
+  std::vector<std::unique_ptr<Session>> slots_;  // Null: free.
+  std::vector<SessionSlot> free_slots_;
+  absl::flat_hash_map<std::string_view, Session*> sessions_;  // Keys are views of client_id.
+
+ private:
+  // What one session appends in one entry: it becomes chunks when the entry is done.
+  struct PendingAppend {
+    Session* session = nullptr;
+    uint64_t first = 0;
+    uint64_t appended_bytes_before = 0;
+    std::vector<uint32_t> sizes;
+    std::vector<uint32_t> starts;  // Of each entry in `entries`.
+    std::string entries;           // In the form of a chunk.
+  };
+
+  // The size and order of a retained message that this entry set (or removed: none).
+  struct RetainedState {
+    uint64_t bytes = 0;
+    uint64_t order = 0;
+  };
+
+  // partition.cc
+  Outcome ApplyCommand(const pb::Command& command, const mqtt::MessagePtr& message, Context& ctx);
+  Session* FindCurrent(std::string_view client_id, uint64_t epoch, Outcome& outcome);
+  Session& AddSession(std::string client_id);
+  void RemoveSession(Session& session);
+  void Touch(Session& session, bool Session::Changes::*what);
+  void WriteBack(Context& ctx);
+  void WriteSession(const Session& session, Context& ctx);
+  void WriteAppend(PendingAppend& append, Context& ctx);
+  absl::Status LoadSessions(const StateReader& reader);
+  absl::Status LoadCursors(const StateReader& reader);
+  absl::Status LoadSubscriptions(const StateReader& reader);
+  absl::Status LoadTails(const StateReader& reader);
+
+  // partition_sessions.cc
+  Outcome Apply(const pb::OpenSession& command, Context& ctx);
+  Outcome Apply(const pb::CloseSession& command, Context& ctx);
+  Outcome Apply(const pb::CloseAll& command, Context& ctx);
+  Outcome Apply(const pb::ExpireSession& command, Context& ctx);
+  Outcome Apply(const pb::FireWill& command, Context& ctx);
+  struct Ending {
+    pb::CloseSession::Cause cause = pb::CloseSession::WITH_WILL;
+    std::optional<uint32_t> expiry_s;
+    std::optional<uint64_t> sent_through;
+  };
+  void Close(Session& session, const Ending& ending, Context& ctx);
+  void End(Session& session, Context& ctx);
+  void ReportMembership(const Session& session, ShareMemberChange::State state, Context& ctx);
+
+  // partition_subscriptions.cc
+  Outcome Apply(const pb::Subscribe& command, Context& ctx);
+  Outcome Apply(const pb::Unsubscribe& command, Context& ctx);
+  Outcome Apply(const pb::EnqueueRetainedPage& command, Context& ctx);
+  bool Subscribe(Session& session, const pb::Subscription& wanted, Context& ctx);
+  bool Unsubscribe(Session& session, std::string_view filter, Context& ctx);
+  void RemoveFromIndex(SessionSubscription& subscription, Context& ctx);
+
+  // partition_queue.cc
+  Outcome Apply(const pb::Enqueue& command, const mqtt::MessagePtr& message, Context& ctx);
+  Outcome Apply(const pb::Acknowledge& command, Context& ctx);
+  Outcome Apply(const pb::DropQueued& command, Context& ctx);
+  Outcome Apply(const pb::RememberInbound& command, Context& ctx);
+  Outcome Apply(const pb::ReleaseInbound& command, Context& ctx);
+  Outcome Apply(const pb::ForgetOrphans& command, Context& ctx);
+  void EnqueueMatching(Incoming& incoming, Context& ctx);
+  void EnqueueOverlapping(const SubscriptionIndex::Matches& matches, Incoming& incoming,
+                          Context& ctx);
+  void EnqueueTarget(const pb::Enqueue::Target& target, Incoming& incoming, Context& ctx);
+  void AppendMessage(Session& session, ChunkEntry& how, Incoming& incoming, Context& ctx);
+  void SendNow(Session& session, const ChunkEntry& how, Incoming& incoming, Context& ctx);
+  bool MakeRoom(Session& session, uint32_t size, Context& ctx);
+  PendingAppend& AppendOf(Session& session);
+  uint64_t MaybeSentThrough(const Session& session) const;
+  bool Finish(Session& session, uint64_t sequence, Context& ctx);
+  std::optional<uint32_t> SizeOf(Session& session, uint64_t sequence, Context& ctx);
+  absl::Status LearnChunks(Session& session, uint64_t through, const StateReader& reader);
+  void TrimQueue(Session& session, Context& ctx);
+  void OrphanShared(Session& session, Context& ctx);
+  void OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
+                   std::string_view bytes, Context& ctx);
+  void AddOrphan(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
+
+  // partition_retained.cc
+  Outcome Apply(const pb::SetRetained& command, const mqtt::MessagePtr& message, Context& ctx);
+  Outcome Apply(const pb::DropRetained& command, Context& ctx);
+  std::optional<RetainedState> RetainedNow(const std::string& topic, Context& ctx);
+  void RemoveRetained(const std::string& topic, const RetainedState& state, Context& ctx);
+
+  // Of the entry that is being applied.
+  std::vector<Session*> touched_;
+  std::vector<PendingAppend> appends_;  // The first `appends_used_` are; strings keep their room.
+  size_t appends_used_ = 0;
+  std::vector<const SessionSubscription*> matched_;
+  absl::flat_hash_map<std::string, std::optional<RetainedState>> retained_now_;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_PARTITION_IMPL_H_

@@ -1,0 +1,511 @@
+// A partition's queues: what is appended, what is acknowledged, and reading for delivery.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "mqtt/topic.h"
+#include "storage/core/keys.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/partition_impl.h"
+
+namespace storage {
+namespace {
+
+// How many expired messages one page reports at most.
+constexpr size_t kExpiredMax = 1024;
+// How many chunks beyond the head a reader's queue remembers at most.
+constexpr size_t kKnownByReadingMax = 4 * kKnownChunksMax;
+
+absl::Status BadChunk(std::string_view client_id) {
+  return absl::DataLossError(absl::StrCat("unreadable queue of session '", client_id, "'"));
+}
+
+void Count(Effects& effects, DropCause cause) { ++effects.dropped[static_cast<size_t>(cause)]; }
+
+KnownChunk SizesOf(const ChunkView& view) {
+  KnownChunk known;
+  known.first = view.first;
+  for (const std::string_view entry : view.entries) {
+    known.sizes.push_back(static_cast<uint32_t>(entry.size()));
+  }
+  return known;
+}
+
+}  // namespace
+
+const mqtt::MessagePtr& Partition::Impl::Incoming::Get() {
+  if (!message) message = mqtt::Message::Create(parts);
+  return message;
+}
+
+// ---- Enqueue -----------------------------------------------------------------------------------
+
+Outcome Partition::Impl::Apply(const pb::Enqueue& command, const mqtt::MessagePtr& message,
+                               Context& ctx) {
+  Outcome outcome;
+  Incoming incoming;
+  incoming.bytes = command.message();
+  if (message) {
+    incoming.message = message;
+    incoming.parts = message->parts();
+  } else if (const auto parts = ParseStoredMessage(command.message()); parts.has_value()) {
+    incoming.parts = *parts;
+  } else {
+    outcome.code = OutcomeCode::kInvalid;
+    return outcome;
+  }
+  if (command.match()) EnqueueMatching(incoming, ctx);
+  for (const pb::Enqueue::Target& target : command.targets()) {
+    EnqueueTarget(target, incoming, ctx);
+  }
+  return outcome;
+}
+
+void Partition::Impl::EnqueueMatching(Incoming& incoming, Context& ctx) {
+  SubscriptionIndex::Matches matches;
+  index_.Match(incoming.parts.topic, matches);
+  if (matches.empty()) return;
+  if (matches.size() > 1) {
+    EnqueueOverlapping(matches, incoming, ctx);
+    return;
+  }
+  for (const SessionSubscription* const subscription : matches.front()->subscribers) {
+    const mqtt::SubscriptionOptions options = subscription->record.options;
+    Session& session = *subscription->session;
+    if (options.no_local && incoming.parts.publisher == session.client_id) continue;
+    ChunkEntry how;
+    how.qos = mqtt::Min(incoming.parts.qos, options.qos);               // [MQTT-3.8.4-8]
+    if (how.qos == mqtt::QoS::kAtMostOnce) continue;                    // Not ours: see Publish.
+    how.retain = incoming.parts.retain && options.retain_as_published;  // [MQTT5-3.3.1-12,-13]
+    if (subscription->record.subscription_id != 0) {
+      how.subscription_ids.push_back(subscription->record.subscription_id);
+    }
+    AppendMessage(session, how, incoming, ctx);
+  }
+}
+
+// A session with several matching subscriptions gets one copy, with the greatest QoS of them
+// [MQTT5-3.3.4-2] and the identifier of each that has one [MQTT5-3.3.4-3,-4]. A subscription with
+// No Local does not count for what the session's own client published.
+void Partition::Impl::EnqueueOverlapping(const SubscriptionIndex::Matches& matches,
+                                         Incoming& incoming, Context& ctx) {
+  matched_.clear();
+  for (const FilterEntry* const entry : matches) {
+    for (const SessionSubscription* const subscription : entry->subscribers) {
+      if (subscription->record.options.no_local &&
+          incoming.parts.publisher == subscription->session->client_id) {
+        continue;
+      }
+      matched_.push_back(subscription);
+    }
+  }
+  std::sort(matched_.begin(), matched_.end(),
+            [](const SessionSubscription* a, const SessionSubscription* b) {
+              return a->session->slot < b->session->slot;
+            });
+  for (size_t i = 0; i < matched_.size();) {
+    Session& session = *matched_[i]->session;
+    ChunkEntry how;
+    for (; i < matched_.size() && matched_[i]->session == &session; ++i) {
+      const SubscriptionRecord& record = matched_[i]->record;
+      how.qos = std::max(how.qos, mqtt::Min(incoming.parts.qos, record.options.qos));
+      how.retain |= incoming.parts.retain && record.options.retain_as_published;
+      if (record.subscription_id != 0) how.subscription_ids.push_back(record.subscription_id);
+    }
+    if (how.qos == mqtt::QoS::kAtMostOnce) continue;
+    std::sort(how.subscription_ids.begin(), how.subscription_ids.end());  // Replicas are equal.
+    AppendMessage(session, how, incoming, ctx);
+  }
+}
+
+// One member of a `$share` group. If it went since it was chosen, the message is an orphan.
+void Partition::Impl::EnqueueTarget(const pb::Enqueue::Target& target, Incoming& incoming,
+                                    Context& ctx) {
+  const auto options =
+      mqtt::SubscriptionOptions::FromByte(static_cast<uint8_t>(target.subscription().options()));
+  ChunkEntry how;
+  how.qos = mqtt::Min(incoming.parts.qos, options.qos);
+  how.retain = incoming.parts.retain && options.retain_as_published;
+  how.share_filter = target.subscription().filter();
+  if (target.subscription().subscription_id() != 0) {
+    how.subscription_ids.push_back(target.subscription().subscription_id());
+  }
+  const auto found = sessions_.find(target.client_id());
+  const bool member =
+      found != sessions_.end() && found->second->FindSubscription(how.share_filter) != nullptr;
+  if (how.qos == mqtt::QoS::kAtMostOnce) {
+    if (member) SendNow(*found->second, how, incoming, ctx);
+  } else if (member) {
+    AppendMessage(*found->second, how, incoming, ctx);
+  } else {
+    AddOrphan(how.share_filter, incoming.bytes, ctx);
+  }
+}
+
+void Partition::Impl::AppendMessage(Session& session, ChunkEntry& how, Incoming& incoming,
+                                    Context& ctx) {
+  const int64_t expires = incoming.parts.expires_at_unix_ms;
+  if (expires != 0 && expires <= ctx.now_unix_ms) {
+    Count(ctx.effects, DropCause::kExpired);  // [MQTT5-3.3.2-5]
+    return;
+  }
+  how.message = incoming.bytes;
+  const uint32_t size = ChunkEntrySize(how);
+  if (!MakeRoom(session, size, ctx)) return;
+  PendingAppend& append = AppendOf(session);
+  append.sizes.push_back(size);
+  append.starts.push_back(static_cast<uint32_t>(append.entries.size()));
+  AppendChunkEntry(how, size, append.entries);
+  const uint64_t sequence = session.queue.Append(size);
+  if (!session.connected) return;
+  Enqueued enqueued;
+  enqueued.slot = session.slot;
+  enqueued.delivery.sequence = sequence;
+  enqueued.delivery.message = incoming.Get();
+  enqueued.delivery.qos = how.qos;
+  enqueued.delivery.retain = how.retain;
+  enqueued.delivery.subscription_ids = std::move(how.subscription_ids);
+  ctx.effects.list.push_back(std::move(enqueued));
+}
+
+// QoS 0: to the connection, if there is one.
+void Partition::Impl::SendNow(Session& session, const ChunkEntry& how, Incoming& incoming,
+                              Context& ctx) {
+  const int64_t expires = incoming.parts.expires_at_unix_ms;
+  if (expires != 0 && expires <= ctx.now_unix_ms) {
+    Count(ctx.effects, DropCause::kExpired);
+    return;
+  }
+  if (!session.connected) {
+    Count(ctx.effects, DropCause::kOffline);
+    return;
+  }
+  Enqueued enqueued;
+  enqueued.slot = session.slot;
+  enqueued.delivery.message = incoming.Get();
+  enqueued.delivery.retain = how.retain;
+  enqueued.delivery.subscription_ids = how.subscription_ids;
+  ctx.effects.list.push_back(std::move(enqueued));
+}
+
+// Whether one more message of this size may be appended, older ones dropped if the policy is so.
+bool Partition::Impl::MakeRoom(Session& session, uint32_t size, Context& ctx) {
+  const pb::Limits& limits = meta_.limits();
+  const uint64_t messages_max = limits.queue_messages_max();
+  const uint64_t bytes_max = limits.queue_bytes_max();
+  while (true) {
+    const bool too_many = messages_max != 0 && session.queue.messages() + 1 > messages_max;
+    const bool too_big = bytes_max != 0 && session.queue.bytes() + size > bytes_max;
+    if (!too_many && !too_big) return true;
+    const DropCause cause = too_many ? DropCause::kQueueMessages : DropCause::kQueueBytes;
+    Count(ctx.effects, cause);
+    const bool can_fit = bytes_max == 0 || size <= bytes_max;
+    if (limits.queue_policy() != pb::Limits::DROP_OLDEST || !can_fit) return false;
+    const uint64_t victim = session.queue.NextOpen(MaybeSentThrough(session) + 1);
+    if (victim > session.queue.tail()) return false;  // All of it is in flight.
+    if (!Finish(session, victim, ctx)) return false;
+  }
+}
+
+Partition::Impl::PendingAppend& Partition::Impl::AppendOf(Session& session) {
+  if (session.changes.append != Session::kNoAppend) return appends_[session.changes.append];
+  if (appends_used_ == appends_.size()) appends_.emplace_back();
+  session.changes.append = static_cast<uint32_t>(appends_used_);
+  PendingAppend& append = appends_[appends_used_++];
+  append.session = &session;
+  append.first = session.queue.tail() + 1;
+  append.appended_bytes_before = session.queue.appended_bytes();
+  append.sizes.clear();
+  append.starts.clear();
+  append.entries.clear();
+  return append;
+}
+
+// ---- Acknowledge -------------------------------------------------------------------------------
+
+Outcome Partition::Impl::Apply(const pb::Acknowledge& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  SessionQueue& queue = session->queue;
+  uint32_t done = 0;
+  for (const uint64_t sequence : command.puback()) {
+    if (queue.IsOpen(sequence) && Finish(*session, sequence, ctx)) ++done;
+  }
+  Released released;
+  released.slot = session->slot;
+  for (const uint64_t sequence : command.pubrec()) {
+    if (!queue.IsOpen(sequence)) continue;
+    queue.Release(sequence);
+    released.sequences.push_back(sequence);
+    Touch(*session, &Session::Changes::cursor);
+  }
+  for (const uint64_t sequence : command.pubcomp()) {
+    if (queue.IsReleased(sequence) && Finish(*session, sequence, ctx)) ++done;
+  }
+  if (done == 0 && released.sequences.empty()) outcome.code = OutcomeCode::kNothing;
+  if (!released.sequences.empty()) ctx.effects.list.push_back(std::move(released));
+  if (done != 0) ctx.effects.list.push_back(Acknowledged{session->slot, done});
+  return outcome;
+}
+
+Outcome Partition::Impl::Apply(const pb::DropQueued& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  uint32_t done = 0;
+  for (const uint64_t sequence : command.sequences()) {
+    if (!session->queue.IsOpen(sequence) || session->queue.IsReleased(sequence)) continue;
+    if (!Finish(*session, sequence, ctx)) continue;
+    Count(ctx.effects, DropCause::kExpired);
+    ++done;
+  }
+  if (done == 0) outcome.code = OutcomeCode::kNothing;
+  if (done != 0) ctx.effects.list.push_back(Acknowledged{session->slot, done});
+  return outcome;
+}
+
+Outcome Partition::Impl::Apply(const pb::RememberInbound& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  if (command.packet_id() == 0 || command.packet_id() > 0xFFFF) {
+    outcome.code = OutcomeCode::kInvalid;
+    return outcome;
+  }
+  outcome.duplicate = !session->queue.AddInbound(static_cast<uint16_t>(command.packet_id()));
+  if (!outcome.duplicate) Touch(*session, &Session::Changes::cursor);
+  return outcome;
+}
+
+Outcome Partition::Impl::Apply(const pb::ReleaseInbound& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  for (const uint32_t packet_id : command.packet_ids()) {
+    if (session->queue.RemoveInbound(static_cast<uint16_t>(packet_id))) {
+      Touch(*session, &Session::Changes::cursor);
+    }
+  }
+  return outcome;
+}
+
+// Up to which sequence the client may have been sent messages.
+uint64_t Partition::Impl::MaybeSentThrough(const Session& session) const {
+  if (!session.connected) return session.queue.sent_through();
+  return std::max(session.queue.sent_through(),
+                  session.queue.NthOpen(kRunAhead * session.window_messages));
+}
+
+// An open message is done. False if the store failed.
+bool Partition::Impl::Finish(Session& session, uint64_t sequence, Context& ctx) {
+  const std::optional<uint32_t> size = SizeOf(session, sequence, ctx);
+  if (!size.has_value()) return false;
+  session.queue.MarkDone(sequence, *size);
+  Touch(session, &Session::Changes::cursor);
+  return true;
+}
+
+std::optional<uint32_t> Partition::Impl::SizeOf(Session& session, uint64_t sequence, Context& ctx) {
+  if (session.changes.append != Session::kNoAppend) {
+    const PendingAppend& append = appends_[session.changes.append];
+    if (sequence >= append.first) return append.sizes[sequence - append.first];
+  }
+  if (session.queue.known_through() < sequence) {
+    absl::Status status = LearnChunks(session, sequence, ctx.reader);
+    if (!status.ok()) {
+      ctx.status = std::move(status);
+      return std::nullopt;
+    }
+  }
+  const std::optional<uint32_t> size = session.queue.KnownSize(sequence);
+  if (!size.has_value()) ctx.status = BadChunk(session.client_id);
+  return size;
+}
+
+// Reads on from the last known chunk until `through` is known.
+absl::Status Partition::Impl::LearnChunks(Session& session, uint64_t through,
+                                          const StateReader& reader) {
+  const KeyRange range = QueueRange(id_, session.client_id);
+  const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
+  it->Seek(QueueKey(id_, session.client_id, session.queue.known_through() + 1));
+  for (; it->Valid() && session.queue.known_through() < through; it->Next()) {
+    const std::optional<ChunkView> view = ParseChunk(it->value());
+    if (!view.has_value()) return BadChunk(session.client_id);
+    KnownChunk known = SizesOf(*view);
+    if (!session.queue.Follows(known)) return BadChunk(session.client_id);
+    session.queue.AddKnown(std::move(known));
+  }
+  return it->status();
+}
+
+// Deletes the chunks that lie below the head. All of them are known: what is done was known first.
+void Partition::Impl::TrimQueue(Session& session, Context& ctx) {
+  SessionQueue& queue = session.queue;
+  if (queue.known().empty() || queue.known().front().last() >= queue.head()) return;
+  std::string key = QueueKey(id_, session.client_id, 0);
+  while (!queue.known().empty() && queue.known().front().last() < queue.head()) {
+    ReplaceSequence(key, queue.known().front().last());
+    ctx.batch.Delete(key);
+    queue.PopKnown();
+  }
+}
+
+// ---- Orphans -----------------------------------------------------------------------------------
+
+// The session ends: its messages that came through a `$share` group and were not acknowledged go to
+// another member (§4.8.2), so they are set aside.
+void Partition::Impl::OrphanShared(Session& session, Context& ctx) {
+  if (session.queue.messages() == 0) return;
+  const uint64_t sent_through = MaybeSentThrough(session);
+  const KeyRange range = QueueRange(id_, session.client_id);
+  const std::unique_ptr<StateIterator> it = ctx.reader.NewIterator(range.begin, range.end);
+  it->Seek(QueueKey(id_, session.client_id, session.queue.head()));
+  for (; it->Valid(); it->Next()) {
+    const std::optional<ChunkView> chunk = ParseChunk(it->value());
+    if (!chunk.has_value()) {
+      ctx.status = BadChunk(session.client_id);
+      return;
+    }
+    for (size_t i = 0; i < chunk->entries.size(); ++i) {
+      OrphanEntry(session, chunk->first + i, sent_through, chunk->entries[i], ctx);
+    }
+  }
+  if (!it->status().ok()) ctx.status = it->status();
+  if (session.changes.append == Session::kNoAppend) return;
+  const PendingAppend& append = appends_[session.changes.append];
+  const std::string pending = MakeChunk(append.first, 0, append.entries);
+  const std::optional<ChunkView> chunk = ParseChunk(pending);
+  for (size_t i = 0; chunk.has_value() && i < chunk->entries.size(); ++i) {
+    OrphanEntry(session, append.first + i, sent_through, chunk->entries[i], ctx);
+  }
+}
+
+void Partition::Impl::OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
+                                  std::string_view bytes, Context& ctx) {
+  if (!session.queue.IsOpen(sequence) || session.queue.IsReleased(sequence)) return;
+  const std::optional<ChunkEntry> entry = ParseChunkEntry(bytes);
+  if (!entry.has_value() || entry->share_filter.empty()) return;
+  // A QoS 2 message whose delivery may have begun goes to nobody else [MQTT5-4.8.2-5].
+  if (entry->qos == mqtt::QoS::kExactlyOnce && sequence <= sent_through) return;
+  const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(entry->message);
+  if (!parts.has_value()) return;
+  if (parts->expires_at_unix_ms != 0 && parts->expires_at_unix_ms <= ctx.now_unix_ms) {
+    Count(ctx.effects, DropCause::kExpired);
+    return;
+  }
+  AddOrphan(entry->share_filter, entry->message, ctx);
+}
+
+void Partition::Impl::AddOrphan(std::string_view share_filter, std::string_view message_bytes,
+                                Context& ctx) {
+  const uint64_t number = meta_.last_orphan() + 1;
+  meta_.set_last_orphan(number);
+  pb::OrphanRecord record;
+  record.set_share_filter(share_filter.data(), share_filter.size());
+  record.set_message(message_bytes.data(), message_bytes.size());
+  ctx.batch.Put(OrphanKey(id_, number), record.SerializeAsString());
+  ctx.effects.list.push_back(
+      Orphaned{number, std::string(share_filter), DecodeStoredMessage(message_bytes)});
+}
+
+Outcome Partition::Impl::Apply(const pb::ForgetOrphans& command, Context& ctx) {
+  for (const uint64_t orphan : command.orphans()) ctx.batch.Delete(OrphanKey(id_, orphan));
+  return {};
+}
+
+absl::StatusOr<std::vector<Orphaned>> Partition::Impl::ReadOrphans(const StateReader& reader,
+                                                                   size_t orphans_max) const {
+  std::vector<Orphaned> orphans;
+  const KeyRange range = RangeOf(id_, KeyKind::kOrphan);
+  const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
+  for (it->Seek(range.begin); it->Valid() && orphans.size() < orphans_max; it->Next()) {
+    pb::OrphanRecord record;
+    const std::string_view value = it->value();
+    if (!record.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
+      return absl::DataLossError("unreadable orphan record");
+    }
+    orphans.push_back({SequenceOf(it->key()).value_or(0), record.share_filter(),
+                       DecodeStoredMessage(record.message())});
+  }
+  if (!it->status().ok()) return it->status();
+  return orphans;
+}
+
+// ---- Reading for delivery ----------------------------------------------------------------------
+
+namespace {
+
+// Puts one open entry on the page. False if the page is full: read it again the next time.
+bool AddToPage(const SessionQueue& queue, uint64_t sequence, const ChunkEntry& entry,
+               const mqtt::MessageParts& parts, const QueueReadLimits& limits, int64_t now_unix_ms,
+               size_t& bytes, QueuePage& page) {
+  if (page.entries.size() >= limits.messages_max || page.expired.size() >= kExpiredMax) {
+    return false;
+  }
+  Delivery delivery;
+  delivery.sequence = sequence;
+  delivery.qos = entry.qos;
+  if (queue.IsReleased(sequence)) {
+    delivery.release = true;  // The message itself is the client's already.
+    page.entries.push_back(std::move(delivery));
+    return true;
+  }
+  const bool sent_before = sequence <= queue.sent_through();
+  const int64_t expires = parts.expires_at_unix_ms;
+  if (!sent_before && expires != 0 && expires <= now_unix_ms) {  // [MQTT5-3.3.2-5]
+    page.expired.push_back(sequence);
+    return true;
+  }
+  const size_t size = parts.payload.size() + parts.topic.size();
+  if (bytes + size > limits.bytes_max && !page.entries.empty()) return false;
+  bytes += size;
+  delivery.message = mqtt::Message::Create(parts);
+  delivery.retain = entry.retain;
+  delivery.dup = sent_before;
+  delivery.subscription_ids = entry.subscription_ids;
+  page.entries.push_back(std::move(delivery));
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<QueuePage> Partition::Impl::ReadQueue(const StateReader& reader, SessionSlot slot,
+                                                     uint64_t from, const QueueReadLimits& limits,
+                                                     int64_t now_unix_ms) {
+  CHECK(slot < slots_.size() && slots_[slot] != nullptr) << "no session in slot " << slot;
+  Session& session = *slots_[slot];
+  SessionQueue& queue = session.queue;
+  QueuePage page;
+  page.next = queue.NextOpen(from);
+  const KeyRange range = QueueRange(id_, session.client_id);
+  const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
+  size_t bytes = 0;
+  if (page.next <= queue.tail()) it->Seek(QueueKey(id_, session.client_id, page.next));
+  for (; it->Valid() && page.next <= queue.tail(); it->Next()) {
+    const std::optional<ChunkView> chunk = ParseChunk(it->value());
+    if (!chunk.has_value()) return BadChunk(session.client_id);
+    KnownChunk known = SizesOf(*chunk);
+    if (queue.known().size() < kKnownByReadingMax && queue.Follows(known)) {
+      queue.AddKnown(std::move(known));
+    }
+    while (page.next <= chunk->last()) {
+      const uint64_t sequence = page.next;
+      if (sequence < chunk->first) return BadChunk(session.client_id);
+      const auto entry = ParseChunkEntry(chunk->entries[sequence - chunk->first]);
+      const auto parts = entry.has_value() ? ParseStoredMessage(entry->message) : std::nullopt;
+      if (!parts.has_value()) return BadChunk(session.client_id);
+      if (!AddToPage(queue, sequence, *entry, *parts, limits, now_unix_ms, bytes, page)) {
+        return page;
+      }
+      page.next = queue.NextOpen(sequence + 1);
+    }
+  }
+  if (!it->status().ok()) return it->status();
+  if (page.next <= queue.tail()) return BadChunk(session.client_id);
+  page.end = true;
+  return page;
+}
+
+}  // namespace storage

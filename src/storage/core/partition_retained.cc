@@ -1,0 +1,91 @@
+// A partition's retained messages: setting and removing them, and keeping count.
+#include "absl/strings/str_cat.h"
+#include "storage/core/keys.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/partition_impl.h"
+#include "storage/core/retained_record.h"
+
+namespace storage {
+
+// §3.3.1.3: replaces the topic's message [MQTT-3.3.1-5]; an empty payload removes it
+// [MQTT5-3.3.1-6] [MQTT311-3.3.1-10].
+Outcome Partition::Impl::Apply(const pb::SetRetained& command, const mqtt::MessagePtr& message,
+                               Context& ctx) {
+  Outcome outcome;
+  std::optional<mqtt::MessageParts> parts;
+  parts = message ? message->parts() : ParseStoredMessage(command.message());
+  if (!parts.has_value()) {
+    outcome.code = OutcomeCode::kInvalid;
+    return outcome;
+  }
+  const std::string topic(parts->topic);
+  const std::optional<RetainedState> before = RetainedNow(topic, ctx);
+  if (!ctx.status.ok()) return outcome;
+  if (parts->payload.empty()) {
+    if (before.has_value()) RemoveRetained(topic, *before, ctx);
+    return outcome;
+  }
+  const uint64_t old_bytes = before.has_value() ? before->bytes : 0;
+  const uint64_t new_bytes = command.message().size();
+  const uint64_t messages = meta_.retained_messages() + (before.has_value() ? 0 : 1);
+  const uint64_t bytes = meta_.retained_bytes() - old_bytes + new_bytes;
+  const uint64_t messages_max = meta_.limits().retained_messages_max();
+  const uint64_t bytes_max = meta_.limits().retained_bytes_max();
+  // What is there already may become smaller when a limit was lowered below it.
+  const bool too_many = messages_max != 0 && messages > messages_max && !before.has_value();
+  const bool too_big = bytes_max != 0 && bytes > bytes_max && new_bytes > old_bytes;
+  if (too_many || too_big) {
+    outcome.code = OutcomeCode::kLimit;
+    return outcome;
+  }
+  meta_.set_retained_messages(messages);
+  meta_.set_retained_bytes(bytes);
+  retained_now_[topic] = RetainedState{new_bytes, ctx.order};
+  ctx.batch.Put(RetainedKey(id_, topic),
+                EncodeRetained({command.message(), ctx.order, command.partitions()}));
+  return outcome;
+}
+
+Outcome Partition::Impl::Apply(const pb::DropRetained& command, Context& ctx) {
+  Outcome outcome;
+  outcome.code = OutcomeCode::kNothing;
+  for (const pb::DropRetained::Item& item : command.items()) {
+    const std::optional<RetainedState> now = RetainedNow(item.topic(), ctx);
+    if (!ctx.status.ok()) return outcome;
+    if (!now.has_value() || now->order != item.order()) continue;
+    RemoveRetained(item.topic(), *now, ctx);
+    outcome.code = OutcomeCode::kOk;
+  }
+  return outcome;
+}
+
+// What is retained for the topic, by this entry or before it.
+std::optional<Partition::Impl::RetainedState> Partition::Impl::RetainedNow(const std::string& topic,
+                                                                           Context& ctx) {
+  if (const auto found = retained_now_.find(topic); found != retained_now_.end()) {
+    return found->second;
+  }
+  std::string bytes;
+  const absl::StatusOr<bool> found = ctx.reader.Get(RetainedKey(id_, topic), bytes);
+  if (!found.ok()) {
+    ctx.status = found.status();
+    return std::nullopt;
+  }
+  if (!*found) return std::nullopt;
+  const std::optional<RetainedView> record = ParseRetained(bytes);
+  if (!record.has_value()) {
+    ctx.status = absl::DataLossError(absl::StrCat("unreadable retained message of '", topic, "'"));
+    return std::nullopt;
+  }
+  return RetainedState{record->message.size(), record->order};
+}
+
+void Partition::Impl::RemoveRetained(const std::string& topic, const RetainedState& state,
+                                     Context& ctx) {
+  meta_.set_retained_messages(meta_.retained_messages() - 1);
+  meta_.set_retained_bytes(meta_.retained_bytes() - state.bytes);
+  retained_now_[topic] = std::nullopt;
+  ctx.batch.Delete(RetainedKey(id_, topic));
+}
+
+}  // namespace storage

@@ -1,0 +1,189 @@
+// A partition's sessions: who has which, until when, and what becomes of wills.
+#include <algorithm>
+#include <utility>
+
+#include "mqtt/topic.h"
+#include "storage/core/keys.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/partition_impl.h"
+
+namespace storage {
+namespace {
+
+constexpr int64_t kMsPerSecond = 1000;
+
+bool HasEnded(const Session& session, int64_t now_unix_ms) {
+  return !session.connected && session.ends_at_unix_ms != 0 &&
+         session.ends_at_unix_ms <= now_unix_ms;
+}
+
+}  // namespace
+
+// §3.1.2.4 Clean Start, §3.1.2.11.2 Session Expiry Interval. Every opening takes a new epoch, kept
+// or not, so that whatever an older connection still sends is known as stale.
+Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
+  Outcome outcome;
+  mqtt::MessagePtr will;
+  if (!command.will().empty() && !(will = DecodeStoredMessage(command.will()))) {
+    outcome.code = OutcomeCode::kInvalid;
+    return outcome;
+  }
+  outcome.epoch = meta_.last_epoch() + 1;
+  meta_.set_last_epoch(outcome.epoch);
+  const auto found = sessions_.find(command.client_id());
+  Session* session = found == sessions_.end() ? nullptr : found->second;
+
+  if (session != nullptr) {
+    const SessionSlot slot = session->slot;
+    if (session->connected) Close(*session, {}, ctx);  // The host said nothing: as if it was lost.
+    session = slots_[slot] == nullptr ? nullptr : session;
+  }
+  if (session != nullptr) {
+    if (FateOfWill(*session, command.clean_start(), ctx.now_unix_ms) == WillFate::kFire) {
+      ctx.effects.list.push_back(
+          WillFired{session->client_id, session->will.message, /*routed=*/false});
+    }
+    session->will = {};
+    if (command.clean_start() || HasEnded(*session, ctx.now_unix_ms)) {  // [MQTT-3.1.2-4]
+      End(*session, ctx);
+      session = nullptr;
+    }
+  }
+  outcome.session_present = session != nullptr;
+  outcome.durable = session != nullptr || command.expiry_s() > 0;
+  if (session == nullptr) {
+    if (command.expiry_s() == 0 && !will) return outcome;  // Nothing to keep.
+    session = &AddSession(command.client_id());
+    session->created_at_unix_ms = ctx.now_unix_ms;
+  }
+  outcome.slot = session->slot;
+  session->user_name = command.user_name();
+  session->version = static_cast<mqtt::Version>(command.version());
+  session->epoch = outcome.epoch;
+  session->expiry_s = command.expiry_s();
+  session->window_messages = std::max(command.window_messages(), 1u);
+  session->connected = true;
+  session->disconnected_at_unix_ms = 0;
+  session->ends_at_unix_ms = 0;
+  session->will = {std::move(will), command.will_delay_s(), 0};
+  Touch(*session, &Session::Changes::record);
+  ReportMembership(*session, ShareMemberChange::State::kConnected, ctx);
+  if (!session->replays.empty()) ctx.effects.list.push_back(ReplayPending{session->slot});
+  return outcome;
+}
+
+Outcome Partition::Impl::Apply(const pb::CloseSession& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  if (!session->connected) {
+    outcome.code = OutcomeCode::kNothing;
+    return outcome;
+  }
+  Ending ending;
+  ending.cause = command.cause();
+  if (command.has_expiry_s()) ending.expiry_s = command.expiry_s();
+  if (command.has_sent_through()) ending.sent_through = command.sent_through();
+  Close(*session, ending, ctx);
+  if (Find(command.client_id()) == nullptr) outcome.slot = kNoSlot;
+  return outcome;
+}
+
+Outcome Partition::Impl::Apply(const pb::CloseAll&, Context& ctx) {
+  std::vector<Session*> connected;
+  for (const auto& [client_id, session] : sessions_) {
+    if (session->connected) connected.push_back(session);
+  }
+  // In an order that does not depend on memory: orphans are numbered.
+  std::sort(connected.begin(), connected.end(),
+            [](const Session* a, const Session* b) { return a->client_id < b->client_id; });
+  for (Session* const session : connected) Close(*session, {}, ctx);
+  return {};
+}
+
+Outcome Partition::Impl::Apply(const pb::ExpireSession& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  if (!HasEnded(*session, ctx.now_unix_ms) || session->will.message) {
+    outcome.code = OutcomeCode::kNotDue;
+    return outcome;
+  }
+  End(*session, ctx);
+  outcome.slot = kNoSlot;
+  return outcome;
+}
+
+// At most once: the will is gone from the record with the same batch.
+Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  if (session->connected || !session->will.message) {
+    outcome.code = OutcomeCode::kNothing;
+    return outcome;
+  }
+  ctx.effects.list.push_back(
+      WillFired{session->client_id, std::move(session->will.message), /*routed=*/true});
+  session->will = {};
+  if (HasEnded(*session, ctx.now_unix_ms)) {
+    End(*session, ctx);
+    outcome.slot = kNoSlot;
+    return outcome;
+  }
+  Touch(*session, &Session::Changes::record);
+  return outcome;
+}
+
+// The connection is gone. The session may end with it: then `session` is no more.
+void Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx) {
+  session.queue.MarkSentThrough(ending.sent_through.value_or(MaybeSentThrough(session)));
+  session.connected = false;
+  session.disconnected_at_unix_ms = ctx.now_unix_ms;
+  if (ending.expiry_s.has_value()) session.expiry_s = *ending.expiry_s;
+  session.ends_at_unix_ms =
+      session.expiry_s == kExpiryNever ? 0 : ctx.now_unix_ms + session.expiry_s * kMsPerSecond;
+  if (ending.cause == pb::CloseSession::NORMAL) session.will = {};  // [MQTT-3.1.2-10]
+  if (session.will.message) {
+    int64_t due = ctx.now_unix_ms + session.will.delay_s * kMsPerSecond;
+    // When the session ends before the delay is over, the will is due then [MQTT5-3.1.2-8].
+    if (session.ends_at_unix_ms != 0) due = std::min(due, session.ends_at_unix_ms);
+    session.will.due_at_unix_ms = due;
+  } else if (session.expiry_s == 0) {
+    End(session, ctx);
+    return;
+  }
+  Touch(session, &Session::Changes::record);
+  Touch(session, &Session::Changes::cursor);
+  ReportMembership(session, ShareMemberChange::State::kOffline, ctx);
+  ctx.effects.list.push_back(
+      TimersSet{session.slot, session.epoch, session.will.due_at_unix_ms, session.ends_at_unix_ms});
+}
+
+void Partition::Impl::End(Session& session, Context& ctx) {
+  OrphanShared(session, ctx);
+  ReportMembership(session, ShareMemberChange::State::kGone, ctx);
+  for (const auto& [filter, subscription] : session.subscriptions) {
+    RemoveFromIndex(*subscription, ctx);
+    ctx.batch.Delete(SubscriptionKey(id_, session.client_id, filter));
+  }
+  ctx.batch.Delete(SessionKey(id_, session.client_id));
+  ctx.batch.Delete(CursorKey(id_, session.client_id));
+  if (session.queue.messages() != 0 || !session.queue.known().empty()) {
+    const KeyRange range = QueueRange(id_, session.client_id);
+    ctx.batch.DeleteRange(range.begin, range.end);
+  }
+  ctx.effects.list.push_back(SessionEnded{session.slot, session.client_id, session.epoch});
+  RemoveSession(session);
+}
+
+void Partition::Impl::ReportMembership(const Session& session, ShareMemberChange::State state,
+                                       Context& ctx) {
+  for (const auto& [filter, subscription] : session.subscriptions) {
+    if (!mqtt::IsShared(filter)) continue;
+    ctx.effects.list.push_back(
+        ShareMemberChanged{state, session.slot, session.client_id, subscription->record});
+  }
+}
+
+}  // namespace storage

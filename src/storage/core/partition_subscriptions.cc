@@ -1,0 +1,157 @@
+// A partition's subscriptions, and the replay of retained messages that they ask for.
+#include <algorithm>
+#include <utility>
+
+#include "mqtt/topic.h"
+#include "storage/core/keys.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/partition_impl.h"
+
+namespace storage {
+namespace {
+
+// §3.8.3.1 Retain Handling. A shared subscription gets no retained messages when it is made
+// (§4.8.2).
+bool WantsReplay(const SubscriptionRecord& record, bool existed) {
+  if (mqtt::IsShared(record.filter)) return false;
+  switch (record.options.retain_handling) {
+    case mqtt::RetainHandling::kSend:
+      return true;  // [MQTT5-3.3.1-9]
+    case mqtt::RetainHandling::kSendIfNew:
+      return !existed;  // [MQTT5-3.3.1-10]
+    case mqtt::RetainHandling::kDoNotSend:
+      return false;  // [MQTT5-3.3.1-11]
+  }
+  return false;
+}
+
+bool EraseReplays(Session& session, std::string_view filter) {
+  return std::erase_if(session.replays,
+                       [&](const RetainedReplay& replay) { return replay.filter == filter; }) != 0;
+}
+
+}  // namespace
+
+Outcome Partition::Impl::Apply(const pb::Subscribe& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  const uint64_t last_replay = session->last_replay;
+  for (const pb::Subscription& wanted : command.subscriptions()) {
+    outcome.existed.push_back(Subscribe(*session, wanted, ctx));
+  }
+  if (session->last_replay != last_replay) {
+    ctx.effects.list.push_back(ReplayPending{session->slot});
+  }
+  return outcome;
+}
+
+// Makes or replaces a subscription [MQTT-3.8.4-3]. Whether it existed.
+bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted, Context& ctx) {
+  const auto found = session.subscriptions.find(wanted.filter());
+  const bool existed = found != session.subscriptions.end();
+  SessionSubscription* subscription = nullptr;
+  if (existed) {
+    subscription = found->second.get();
+  } else {
+    auto made = std::make_unique<SessionSubscription>();
+    subscription = made.get();
+    subscription->session = &session;
+    subscription->record.filter = wanted.filter();
+    session.subscriptions.emplace(subscription->record.filter, std::move(made));
+  }
+  SubscriptionRecord& record = subscription->record;
+  record.options = mqtt::SubscriptionOptions::FromByte(static_cast<uint8_t>(wanted.options()));
+  record.subscription_id = wanted.subscription_id();
+
+  if (mqtt::IsShared(record.filter)) {
+    const auto state = session.connected ? ShareMemberChange::State::kConnected
+                                         : ShareMemberChange::State::kOffline;
+    ctx.effects.list.push_back(ShareMemberChanged{state, session.slot, session.client_id, record});
+  } else if (!existed && index_.Add(*subscription)) {
+    ctx.effects.list.push_back(RouteChanged{true, record.filter});
+  }
+  if (WantsReplay(record, existed)) {
+    EraseReplays(session, record.filter);  // It starts again.
+    session.replays.push_back({++session.last_replay, record.filter, ctx.order, {}});
+    Touch(session, &Session::Changes::record);
+  }
+  pb::Subscription stored = wanted;
+  stored.clear_filter();
+  ctx.batch.Put(SubscriptionKey(id_, session.client_id, record.filter), stored.SerializeAsString());
+  return existed;
+}
+
+Outcome Partition::Impl::Apply(const pb::Unsubscribe& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  for (const std::string& filter : command.filters()) {
+    outcome.existed.push_back(Unsubscribe(*session, filter, ctx));
+  }
+  return outcome;
+}
+
+// What is queued already stays: it may be sent, and what is in flight must be [MQTT-3.10.4-2,-3].
+bool Partition::Impl::Unsubscribe(Session& session, std::string_view filter, Context& ctx) {
+  const auto found = session.subscriptions.find(filter);
+  if (found == session.subscriptions.end()) return false;
+  SessionSubscription& subscription = *found->second;
+  if (mqtt::IsShared(filter)) {
+    ctx.effects.list.push_back(ShareMemberChanged{ShareMemberChange::State::kGone, session.slot,
+                                                  session.client_id, subscription.record});
+  }
+  RemoveFromIndex(subscription, ctx);
+  if (EraseReplays(session, filter)) Touch(session, &Session::Changes::record);
+  ctx.batch.Delete(SubscriptionKey(id_, session.client_id, filter));
+  const std::unique_ptr<SessionSubscription> doomed = std::move(found->second);  // Holds the key.
+  session.subscriptions.erase(found);
+  return true;
+}
+
+void Partition::Impl::RemoveFromIndex(SessionSubscription& subscription, Context& ctx) {
+  if (subscription.entry == nullptr) return;
+  if (index_.Remove(subscription)) {
+    ctx.effects.list.push_back(RouteChanged{false, subscription.record.filter});
+  }
+}
+
+Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, Context& ctx) {
+  Outcome outcome;
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
+  const auto replay =
+      std::find_if(session->replays.begin(), session->replays.end(),
+                   [&](const RetainedReplay& r) { return r.number == command.replay(); });
+  if (replay == session->replays.end()) {
+    outcome.code = OutcomeCode::kNothing;
+    return outcome;
+  }
+  const SubscriptionRecord& record = session->FindSubscription(replay->filter)->record;
+  for (const std::string& bytes : command.messages()) {
+    const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(bytes);
+    if (!parts.has_value()) continue;
+    if (record.options.no_local && parts->publisher == session->client_id) continue;
+    Incoming incoming{bytes, *parts, {}};
+    ChunkEntry how;
+    how.qos = mqtt::Min(parts->qos, record.options.qos);
+    how.retain = true;  // [MQTT-3.3.1-8]
+    if (record.subscription_id != 0) how.subscription_ids.push_back(record.subscription_id);
+    if (how.qos == mqtt::QoS::kAtMostOnce) {
+      SendNow(*session, how, incoming, ctx);
+    } else {
+      AppendMessage(*session, how, incoming, ctx);
+    }
+    if (!ctx.status.ok()) return outcome;
+  }
+  if (command.last()) {
+    session->replays.erase(replay);
+  } else {
+    replay->cursor = command.next_cursor();
+    ctx.effects.list.push_back(ReplayPending{session->slot});
+  }
+  Touch(*session, &Session::Changes::record);
+  return outcome;
+}
+
+}  // namespace storage

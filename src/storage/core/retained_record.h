@@ -1,0 +1,23 @@
+// RetainedRecord of proto/mqttd/storage/v1/records.proto, written and read by hand.
+#ifndef STORAGE_CORE_RETAINED_RECORD_H_
+#define STORAGE_CORE_RETAINED_RECORD_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace storage {
+
+struct RetainedView {
+  std::string_view message;  // A StoredMessage.
+  uint64_t order = 0;
+  uint64_t partitions = 0;
+};
+
+std::string EncodeRetained(const RetainedView& retained);
+std::optional<RetainedView> ParseRetained(std::string_view bytes);
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_RETAINED_RECORD_H_

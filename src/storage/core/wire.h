@@ -1,0 +1,123 @@
+// The protobuf encoding, as much as the records need that are written on every message.
+//
+// Generated classes would copy each body into an object of its own; these write into a string and
+// read views. Fields of value zero are left out, as proto3 does.
+#ifndef STORAGE_CORE_WIRE_H_
+#define STORAGE_CORE_WIRE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace storage::wire {
+
+constexpr size_t VarintSize(uint64_t value) {
+  size_t size = 1;
+  while (value >= 0x80) {
+    value >>= 7;
+    ++size;
+  }
+  return size;
+}
+
+inline void AppendVarint(std::string& out, uint64_t value) {
+  while (value >= 0x80) {
+    out.push_back(static_cast<char>(value | 0x80));
+    value >>= 7;
+  }
+  out.push_back(static_cast<char>(value));
+}
+
+// Field numbers here are below 16: a tag is one byte.
+inline void AppendNumber(std::string& out, uint32_t field, uint64_t value) {
+  if (value == 0) return;
+  out.push_back(static_cast<char>(field << 3));
+  AppendVarint(out, value);
+}
+
+constexpr size_t NumberSize(uint64_t value) { return value == 0 ? 0 : 1 + VarintSize(value); }
+
+// Also when empty, so that it can stand for an element of a repeated field.
+inline void AppendElement(std::string& out, uint32_t field, std::string_view bytes) {
+  out.push_back(static_cast<char>(field << 3 | 2));
+  AppendVarint(out, bytes.size());
+  out.append(bytes);
+}
+
+inline void AppendBytes(std::string& out, uint32_t field, std::string_view bytes) {
+  if (!bytes.empty()) AppendElement(out, field, bytes);
+}
+
+constexpr size_t BytesSize(std::string_view bytes) {
+  return bytes.empty() ? 0 : 1 + VarintSize(bytes.size()) + bytes.size();
+}
+
+// Walks the fields of a message:
+//   Reader reader(bytes);
+//   while (reader.Next()) switch (reader.field()) { case 1: x = reader.number(); … }
+//   if (!reader.ok()) …
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : rest_(bytes) {}
+
+  bool Next() {
+    if (rest_.empty()) return false;
+    uint64_t tag = 0;
+    if (!TakeVarint(tag) || tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF) return Fail();
+    field_ = static_cast<uint32_t>(tag >> 3);
+    number_ = 0;
+    bytes_ = {};
+    switch (tag & 7) {
+      case 0:
+        return TakeVarint(number_) || Fail();
+      case 1:
+        return TakeBytes(8) || Fail();
+      case 2: {
+        uint64_t size = 0;
+        return (TakeVarint(size) && TakeBytes(size)) || Fail();
+      }
+      case 5:
+        return TakeBytes(4) || Fail();
+      default:
+        return Fail();
+    }
+  }
+
+  bool ok() const { return ok_; }
+  uint32_t field() const { return field_; }
+  uint64_t number() const { return number_; }        // Zero if the field is none.
+  std::string_view bytes() const { return bytes_; }  // Empty if the field is a number.
+
+ private:
+  bool Fail() {
+    ok_ = false;
+    return false;
+  }
+  bool TakeBytes(uint64_t size) {
+    if (size > rest_.size()) return false;
+    bytes_ = rest_.substr(0, size);
+    rest_.remove_prefix(size);
+    return true;
+  }
+  bool TakeVarint(uint64_t& value) {
+    value = 0;
+    for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
+      const auto byte = static_cast<uint8_t>(rest_.front());
+      rest_.remove_prefix(1);
+      value |= static_cast<uint64_t>(byte & 0x7F) << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
+  }
+
+  std::string_view rest_;
+  std::string_view bytes_;
+  uint64_t number_ = 0;
+  uint32_t field_ = 0;
+  bool ok_ = true;
+};
+
+}  // namespace storage::wire
+
+#endif  // STORAGE_CORE_WIRE_H_
