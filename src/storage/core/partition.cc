@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "mqtt/topic.h"
+#include "storage/core/absl_view.h"
 #include "storage/core/keys.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/partition_impl.h"
@@ -19,7 +20,8 @@ bool Parse(std::string_view bytes, Record& record) {
 }
 
 absl::Status Unreadable(std::string_view what, std::string_view client_id) {
-  return absl::DataLossError(absl::StrCat("unreadable ", what, " of session '", client_id, "'"));
+  return absl::DataLossError(
+      absl::StrCat("unreadable ", AbslView(what), " of session '", AbslView(client_id), "'"));
 }
 
 // Calls `visit(key, value)` for every key of the kind until it fails.
@@ -200,9 +202,9 @@ Outcome Partition::Impl::ApplyCommand(const pb::Command& command, const mqtt::Me
     case pb::Command::kDropQueued:
       return Apply(command.drop_queued(), ctx);
     case pb::Command::kRememberInbound:
-      return Apply(command.remember_inbound(), ctx);
+      return Apply(command.remember_inbound());
     case pb::Command::kReleaseInbound:
-      return Apply(command.release_inbound(), ctx);
+      return Apply(command.release_inbound());
     case pb::Command::kSetRetained:
       return Apply(command.set_retained(), message, ctx);
     case pb::Command::kDropRetained:
@@ -369,12 +371,12 @@ void DumpSession(const Session& session, std::string& out) {
                   session.connected, " created ", session.created_at_unix_ms, " disconnected ",
                   session.disconnected_at_unix_ms, " ends ", session.ends_at_unix_ms, "\n");
   if (session.will.message) {
-    absl::StrAppend(&out, "  will '", session.will.message->topic(), "' '",
-                    session.will.message->payload(), "' delay ", session.will.delay_s, " due ",
-                    session.will.due_at_unix_ms, "\n");
+    absl::StrAppend(&out, "  will '", AbslView(session.will.message->topic()), "' '",
+                    AbslView(session.will.message->payload()), "' delay ", session.will.delay_s,
+                    " due ", session.will.due_at_unix_ms, "\n");
   }
   for (const auto& [filter, subscription] : session.subscriptions) {
-    absl::StrAppend(&out, "  subscription '", filter, "' options ",
+    absl::StrAppend(&out, "  subscription '", AbslView(filter), "' options ",
                     subscription->record.options.ToByte(), " id ",
                     subscription->record.subscription_id, "\n");
   }
@@ -401,7 +403,8 @@ std::string Partition::Impl::Dump() const {
   std::vector<std::string_view> filters;
   index_.ForEachFilter([&](std::string_view filter) { filters.push_back(filter); });
   std::sort(filters.begin(), filters.end());
-  for (const std::string_view filter : filters) absl::StrAppend(&out, "filter '", filter, "'\n");
+  for (const std::string_view filter : filters)
+    absl::StrAppend(&out, "filter '", AbslView(filter), "'\n");
   return out;
 }
 

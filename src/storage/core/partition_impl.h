@@ -126,8 +126,8 @@ class Partition::Impl {
   Outcome Apply(const pb::Enqueue& command, const mqtt::MessagePtr& message, Context& ctx);
   Outcome Apply(const pb::Acknowledge& command, Context& ctx);
   Outcome Apply(const pb::DropQueued& command, Context& ctx);
-  Outcome Apply(const pb::RememberInbound& command, Context& ctx);
-  Outcome Apply(const pb::ReleaseInbound& command, Context& ctx);
+  Outcome Apply(const pb::RememberInbound& command);
+  Outcome Apply(const pb::ReleaseInbound& command);
   Outcome Apply(const pb::ForgetOrphans& command, Context& ctx);
   void EnqueueMatching(Incoming& incoming, Context& ctx);
   void EnqueueOverlapping(const SubscriptionIndex::Matches& matches, Incoming& incoming,

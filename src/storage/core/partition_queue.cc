@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "mqtt/topic.h"
+#include "storage/core/absl_view.h"
 #include "storage/core/keys.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/partition_impl.h"
@@ -18,7 +19,8 @@ constexpr size_t kExpiredMax = 1024;
 constexpr size_t kKnownByReadingMax = 4 * kKnownChunksMax;
 
 absl::Status BadChunk(std::string_view client_id) {
-  return absl::DataLossError(absl::StrCat("unreadable queue of session '", client_id, "'"));
+  return absl::DataLossError(
+      absl::StrCat("unreadable queue of session '", AbslView(client_id), "'"));
 }
 
 void Count(Effects& effects, DropCause cause) { ++effects.dropped[static_cast<size_t>(cause)]; }
@@ -266,7 +268,7 @@ Outcome Partition::Impl::Apply(const pb::DropQueued& command, Context& ctx) {
   return outcome;
 }
 
-Outcome Partition::Impl::Apply(const pb::RememberInbound& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::RememberInbound& command) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
@@ -279,7 +281,7 @@ Outcome Partition::Impl::Apply(const pb::RememberInbound& command, Context& ctx)
   return outcome;
 }
 
-Outcome Partition::Impl::Apply(const pb::ReleaseInbound& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::ReleaseInbound& command) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;

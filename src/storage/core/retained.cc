@@ -72,7 +72,7 @@ class FilterWalk {
         return SeekTo(std::move(below));
       }
       if (want == "+" || want == have[i]) continue;
-      if (have[i] < want) return SeekTo(absl::StrCat(Before(topic, have[i]), want));
+      if (have[i] < want) return SeekTo(std::string(Before(topic, have[i])).append(want));
       return NextSibling(topic, have, i);
     }
     if (have.size() == levels_.size()) return {Step::Kind::kMatch, {}};
@@ -186,7 +186,7 @@ absl::StatusOr<RetainedScanPage> ScanRetainedMessages(const StateReader& reader,
   const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
   Scan scan(now_unix_ms, options);
   std::string at = cursor.empty() ? walk.First() : std::string(cursor);
-  it->Seek(absl::StrCat(range.begin, at));
+  it->Seek(range.begin + at);
   for (size_t seeks = 1; it->Valid(); ++seeks) {
     const std::string_view topic = it->key().substr(range.begin.size());
     if (seeks > options.seeks_max) {
@@ -196,7 +196,7 @@ absl::StatusOr<RetainedScanPage> ScanRetainedMessages(const StateReader& reader,
     const Step step = walk.Judge(topic);
     if (step.kind == Step::Kind::kEnd) break;
     if (step.kind == Step::Kind::kSeek) {
-      it->Seek(absl::StrCat(range.begin, step.target));
+      it->Seek(range.begin + step.target);
       continue;
     }
     switch (scan.Take(it->key(), it->value())) {
