@@ -6,6 +6,7 @@
 #include <optional>
 #include <string_view>
 
+#include "mqtt/ascii_scan.h"
 #include "mqtt/types.h"
 #include "mqtt/utf8.h"
 
@@ -95,15 +96,18 @@ class Reader {
   // The same, as UTF-8 (§1.5.4; §1.5.3 in 3.1.1).
   std::string_view Text() {
     const std::string_view text = Binary();
+    if (!IsPlainText(text)) CheckText(text);
+    return faulty_ ? std::string_view() : text;
+  }
+
+  void CheckText(std::string_view text) {
     switch (CheckUtf8(text)) {
       case Utf8Result::kValid:
-        return text;
+        return;
       case Utf8Result::kNull:
-        FailMalformed({"MQTT5-1.5.4-2", "MQTT311-1.5.3-2"});
-        return {};
+        return FailMalformed({"MQTT5-1.5.4-2", "MQTT311-1.5.3-2"});
       default:
-        FailMalformed({"MQTT5-1.5.4-1", "MQTT311-1.5.3-1"});
-        return {};
+        return FailMalformed({"MQTT5-1.5.4-1", "MQTT311-1.5.3-1"});
     }
   }
 

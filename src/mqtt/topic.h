@@ -33,7 +33,7 @@ std::optional<Violation> CheckTopicName(std::string_view name, Version version);
 std::optional<Violation> CheckTopicFilter(std::string_view filter, Version version);
 
 inline bool HasWildcard(std::string_view filter) {
-  return filter.find_first_of("+#") != std::string_view::npos;
+  return filter.find('+') != std::string_view::npos || filter.find('#') != std::string_view::npos;
 }
 
 // Whether the Topic Name is among those the (valid, unshared) filter takes. A wildcard in the

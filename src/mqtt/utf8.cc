@@ -1,16 +1,11 @@
 #include "mqtt/utf8.h"
 
 #include <cstddef>
-#include <cstring>
+
+#include "mqtt/ascii_scan.h"
 
 namespace mqtt {
 namespace {
-
-constexpr uint64_t kOnes = 0x0101'0101'0101'0101;
-constexpr uint64_t kHighs = 0x8080'8080'8080'8080;
-
-// Whether all eight bytes are in 0x01..0x7F.
-inline bool IsPlain(uint64_t word) { return ((word | (word - kOnes)) & kHighs) == 0; }
 
 bool IsNotRecommended(uint32_t code_point) {
   return code_point < 0x20 || (code_point >= 0x7F && code_point <= 0x9F) ||
@@ -39,18 +34,11 @@ size_t Multibyte(const uint8_t* p, const uint8_t* end, uint32_t& code_point) {
 }  // namespace
 
 Utf8Result CheckUtf8(std::string_view text, Utf8Policy policy) {
+  const bool strict = policy == Utf8Policy::kRecommended;
+  if (!strict && IsPlainText(text)) return Utf8Result::kValid;
   const auto* p = reinterpret_cast<const uint8_t*>(text.data());
   const uint8_t* const end = p + text.size();
-  const bool strict = policy == Utf8Policy::kRecommended;
   while (p < end) {
-    if (!strict && end - p >= 8) {
-      uint64_t word;
-      std::memcpy(&word, p, sizeof(word));
-      if (IsPlain(word)) {
-        p += 8;
-        continue;
-      }
-    }
     uint32_t code_point = *p;
     if (code_point == 0) return Utf8Result::kNull;
     size_t size = 1;
