@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 
 namespace broker {
@@ -95,7 +96,7 @@ class FilterTree {
       ++count;
     });
     const uint32_t* const ids = many.empty() ? levels : many.data();
-    MatchFrom(kRoot, ids, count, !topic.empty() && topic[0] == '$', visit);
+    MatchLevels(ids, count, !topic.empty() && topic[0] == '$', visit);
   }
 
   template <typename Visit>
@@ -151,24 +152,42 @@ class FilterTree {
     return it == edges_.end() ? kNone : it->second;
   }
 
+  // Walks down all paths that match; a loop, for a topic may have 65,535 levels.
   template <typename Visit>
-  void MatchFrom(uint32_t place, const uint32_t* levels, size_t count, bool dollar,
-                 Visit& visit) const {
-    const bool wild = !(dollar && place == kRoot);
-    if (wild) {
-      if (const uint32_t hash = Next(place, kHash); hash != kNone)
-        Visit1(hash, visit);  // Also the parent level.
+  void MatchLevels(const uint32_t* levels, size_t count, bool dollar, Visit& visit) const {
+    struct Step {
+      uint32_t place;
+      uint32_t depth;
+    };
+    absl::InlinedVector<Step, kLevelsOnStack> forks;
+    Step at = {kRoot, 0};
+    for (;;) {
+      const bool wild = !(dollar && at.depth == 0);
+      if (wild) {
+        if (const uint32_t hash = Next(at.place, kHash); hash != kNone)
+          Visit1(hash, visit);  // Also the parent level.
+      }
+      uint32_t next = kNone;
+      if (at.depth == count) {
+        Visit1(at.place, visit);
+      } else {
+        const uint32_t plus = wild ? Next(at.place, kPlus) : kNone;
+        next = Next(at.place, levels[at.depth]);
+        if (next == kNone) {
+          next = plus;
+        } else if (plus != kNone) {
+          forks.push_back({plus, at.depth + 1});
+        }
+      }
+      if (next != kNone) {
+        at = {next, at.depth + 1};
+      } else if (!forks.empty()) {
+        at = forks.back();
+        forks.pop_back();
+      } else {
+        return;
+      }
     }
-    if (count == 0) {
-      Visit1(place, visit);
-      return;
-    }
-    if (wild) {
-      if (const uint32_t plus = Next(place, kPlus); plus != kNone)
-        MatchFrom(plus, levels + 1, count - 1, dollar, visit);
-    }
-    if (const uint32_t next = Next(place, *levels); next != kNone)
-      MatchFrom(next, levels + 1, count - 1, dollar, visit);
   }
 
   template <typename Visit>

@@ -1,0 +1,367 @@
+// Router against brute force, with caches of several sizes; and what each of its promises says.
+#include "broker/core/router.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/rng.h"
+#include "mqtt/topic.h"
+#include "tests/broker/core/random_topics.h"
+
+namespace broker {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+using Change = Router::Change;
+
+// The router never looks into a session: an address is enough.
+Session* FakeSession(size_t number) { return reinterpret_cast<Session*>(0x1000 + number * 16); }
+
+Subscriber SubscriberOf(size_t session, uint32_t id = 0, mqtt::QoS qos = mqtt::QoS::kAtMostOnce) {
+  return {FakeSession(session), id, {.qos = qos}};
+}
+
+ShareMember Member(std::string client_id) {
+  ShareMember member;
+  member.client_id = std::move(client_id);
+  return member;
+}
+
+// What a Match says, in an order of its own.
+using Sub = std::tuple<const Session*, uint32_t, mqtt::QoS>;
+struct Answer {
+  std::map<const Session*, std::multiset<Sub>> targets;
+  std::map<std::string, std::vector<std::string>> groups;  // Filter → members.
+  ShardMask shards = 0;
+  NodeMask nodes = 0;
+  storage::PartitionMask partitions = 0;
+  friend bool operator==(const Answer&, const Answer&) = default;
+};
+
+Answer AnswerOf(const Match& match) {
+  Answer answer;
+  for (const Target& target : match.targets) {
+    EXPECT_FALSE(answer.targets.contains(target.session)) << "one target for a session";
+    for (const Subscriber& subscriber : target.subscriptions) {
+      EXPECT_EQ(subscriber.session, target.session);
+      answer.targets[target.session].emplace(subscriber.session, subscriber.subscription_id,
+                                             subscriber.options.qos);
+    }
+  }
+  for (const ShareGroup* group : match.groups) {
+    EXPECT_FALSE(answer.groups.contains(group->filter())) << "a group once";
+    auto& members = answer.groups[group->filter()];
+    for (const ShareMember& member : group->members()) members.push_back(member.client_id);
+  }
+  answer.shards = match.shards;
+  answer.nodes = match.nodes;
+  answer.partitions = match.partitions;
+  EXPECT_EQ(match.empty(), answer == Answer{});
+  return answer;
+}
+
+std::vector<uint32_t> IdsOf(const Target& target) {
+  std::vector<uint32_t> ids;
+  for (const Subscriber& each : target.subscriptions) ids.push_back(each.subscription_id);
+  return ids;
+}
+
+TEST(Router, OverlappingSubscriptionsOfASessionAreOneTargetWithAllIdentifiers) {
+  Router router(10);
+  router.Add("a/b", SubscriberOf(1, 11));
+  router.Add("a/+", SubscriberOf(1, 12, mqtt::QoS::kExactlyOnce));
+  router.Add("a/+", SubscriberOf(2, 21));
+  router.Add("#", SubscriberOf(2, 22));
+  router.Add("#", SubscriberOf(1, 13));
+  router.Add("b/#", SubscriberOf(1, 14));
+  const Match& match = router.Find("a/b");
+  ASSERT_EQ(match.targets.size(), 2u);
+  for (const Target& target : match.targets) {
+    if (target.session == FakeSession(1)) {
+      EXPECT_THAT(IdsOf(target), UnorderedElementsAre(11, 12, 13));
+    } else {
+      EXPECT_THAT(IdsOf(target), UnorderedElementsAre(21, 22));
+    }
+  }
+}
+
+TEST(Router, ASecondSubscriptionToAFilterReplacesTheFirst) {
+  Router router(10);
+  EXPECT_EQ(router.Add("a", SubscriberOf(1, 1)), Change::kFirst);
+  router.Find("a");
+  EXPECT_EQ(router.Add("a", SubscriberOf(1, 2, mqtt::QoS::kAtLeastOnce)), Change::kNone);
+  const Match& match = router.Find("a");
+  ASSERT_EQ(match.targets.size(), 1u);
+  EXPECT_THAT(IdsOf(match.targets[0]), ElementsAre(2));
+  EXPECT_EQ(match.targets[0].subscriptions[0].options.qos, mqtt::QoS::kAtLeastOnce);
+}
+
+TEST(Router, TellsWhenAFilterComesToTheShardAndWhenItGoes) {
+  Router router(10);
+  for (const char* filter : {"a/b", "a/+"}) {
+    router.SetShard(filter, 3, true);  // What others have does not count.
+    EXPECT_EQ(router.Add(filter, SubscriberOf(1)), Change::kFirst);
+    EXPECT_EQ(router.Add(filter, SubscriberOf(2)), Change::kNone);
+    EXPECT_EQ(router.Remove(filter, FakeSession(3)), Change::kNone);
+    EXPECT_EQ(router.Remove(filter, FakeSession(1)), Change::kNone);
+    EXPECT_EQ(router.Remove(filter, FakeSession(2)), Change::kLast);
+    EXPECT_EQ(router.Remove(filter, FakeSession(2)), Change::kNone);
+    EXPECT_EQ(router.Find("a/b").shards, ShardMask{1} << 3);
+    router.SetShard(filter, 3, false);
+    EXPECT_EQ(router.Remove(filter, FakeSession(2)), Change::kNone);
+    EXPECT_EQ(router.filters(), 0u);
+  }
+}
+
+TEST(Router, RemovesEachOfManySubscribers) {
+  Router router(10);
+  for (size_t i = 0; i < 5; ++i) router.Add("a", SubscriberOf(i));
+  for (const size_t i : {2u, 0u, 4u, 1u}) router.Remove("a", FakeSession(i));
+  const Match& match = router.Find("a");
+  ASSERT_EQ(match.targets.size(), 1u);
+  EXPECT_EQ(match.targets[0].session, FakeSession(3));
+}
+
+TEST(Router, TakesTheHighestShardNodeAndPartition) {
+  Router router(10);
+  router.SetShard("a", 63, true);
+  router.SetNode("+", 63, true);
+  router.SetPartition("#", 63, true);
+  router.SetShard("#", 0, true);
+  const Match& match = router.Find("a");
+  EXPECT_EQ(match.shards, ShardMask{1} << 63 | 1);
+  EXPECT_EQ(match.nodes, NodeMask{1} << 63);
+  EXPECT_EQ(match.partitions, storage::PartitionMask{1} << 63);
+}
+
+TEST(Router, ClearingWhatWasNeverSetLeavesNothing) {
+  Router router(10);
+  router.SetShard("a/+", 1, false);
+  router.SetNode("a", 1, false);
+  router.SetPartition("#", 1, false);
+  router.RemoveMember("$share/g/a", "c");
+  EXPECT_EQ(router.filters(), 0u);
+  EXPECT_TRUE(router.Find("a").empty());
+}
+
+TEST(Router, GroupsOfTheSameFilterAreApart) {
+  Router router(10);
+  router.SetMember("$share/g/a/+", Member("c1"));
+  router.SetMember("$share/h/a/+", Member("c1"));
+  router.SetMember("$share/g/a/+", Member("c2"));
+  EXPECT_EQ(router.filters(), 1u);
+  EXPECT_EQ(router.Find("a/b").groups.size(), 2u);
+  ASSERT_NE(router.FindGroup("$share/g/a/+"), nullptr);
+  EXPECT_EQ(router.FindGroup("$share/g/a/+")->members().size(), 2u);
+  EXPECT_EQ(router.FindGroup("$share/g/a/b"), nullptr);
+  EXPECT_EQ(router.FindGroup("a/+"), nullptr);
+  router.RemoveMember("$share/g/a/+", "c1");
+  router.RemoveMember("$share/g/a/+", "c2");
+  EXPECT_EQ(router.FindGroup("$share/g/a/+"), nullptr);
+  ASSERT_EQ(router.Find("a/b").groups.size(), 1u);
+  EXPECT_EQ(router.Find("a/b").groups[0]->filter(), "$share/h/a/+");
+}
+
+TEST(Router, ASharedFilterTakesDollarTopicsOnlyIfItNamesThem) {
+  Router router(10);
+  router.SetMember("$share/g/#", Member("c"));
+  router.SetMember("$share/g/$SYS/#", Member("c"));
+  const Match& match = router.Find("$SYS/a");
+  ASSERT_EQ(match.groups.size(), 1u);
+  EXPECT_EQ(match.groups[0]->filter(), "$share/g/$SYS/#");
+}
+
+TEST(Router, AChangeOfAnExactFilterSpoilsItsTopicOnly) {
+  Router router(10);
+  router.Find("a");
+  router.Find("b");
+  EXPECT_EQ(router.cache_misses(), 2u);
+  router.Add("a", SubscriberOf(1));
+  router.Find("b");
+  EXPECT_EQ(router.cache_misses(), 2u);
+  EXPECT_EQ(router.Find("a").targets.size(), 1u);
+  EXPECT_EQ(router.cache_misses(), 3u);
+  router.Find("a");
+  EXPECT_EQ(router.cache_misses(), 3u);
+}
+
+TEST(Router, HotTopicsStayInTheCacheWhileColdOnesPassThrough) {
+  Router router(4);
+  for (int i = 0; i < 1000; ++i) {
+    router.Find("hot");
+    router.Find("cold/" + std::to_string(i));
+  }
+  EXPECT_LE(router.cache_misses(), 1010u);
+}
+
+struct ModelCase {
+  uint64_t seed;
+  size_t cached_topics_max;
+};
+class RouterModel : public ::testing::TestWithParam<ModelCase> {};
+
+class Model {
+ public:
+  struct Entry {
+    std::map<size_t, Subscriber> subscribers;
+    std::map<std::string, std::set<std::string>> groups;
+    ShardMask shards = 0;
+    NodeMask nodes = 0;
+    storage::PartitionMask partitions = 0;
+  };
+
+  Entry& operator[](const std::string& filter) { return entries_[filter]; }
+  void Tidy() {
+    std::erase_if(entries_, [](const auto& each) {
+      const Entry& entry = each.second;
+      return entry.subscribers.empty() && entry.groups.empty() && entry.shards == 0 &&
+             entry.nodes == 0 && entry.partitions == 0;
+    });
+  }
+  size_t size() const { return entries_.size(); }
+  const std::map<std::string, Entry>& entries() const { return entries_; }
+
+  Answer Find(const std::string& topic) const {
+    Answer answer;
+    for (const auto& [filter, entry] : entries_) {
+      if (!mqtt::Matches(filter, topic)) continue;
+      for (const auto& [number, each] : entry.subscribers) {
+        answer.targets[each.session].emplace(each.session, each.subscription_id, each.options.qos);
+      }
+      for (const auto& [name, members] : entry.groups)
+        answer.groups[name].assign(members.begin(), members.end());
+      answer.shards |= entry.shards;
+      answer.nodes |= entry.nodes;
+      answer.partitions |= entry.partitions;
+    }
+    return answer;
+  }
+
+ private:
+  std::map<std::string, Entry> entries_;
+};
+
+void ChangeMask(uint64_t& mask, uint64_t bit, bool present) {
+  mask = present ? mask | uint64_t{1} << bit : mask & ~(uint64_t{1} << bit);
+}
+
+void ChangeSubscriber(base::Rng& rng, const std::string& filter, bool add, Router& router,
+                      Model& model) {
+  auto& subscribers = model[filter].subscribers;
+  const size_t session = rng.Below(5);
+  if (add) {
+    const Subscriber subscriber =
+        SubscriberOf(session, static_cast<uint32_t>(rng.Below(4)), mqtt::QoS{1});
+    const Change expected = subscribers.empty() ? Change::kFirst : Change::kNone;
+    subscribers[session] = subscriber;
+    ASSERT_EQ(router.Add(filter, subscriber), expected);
+  } else {
+    const bool last = subscribers.erase(session) == 1 && subscribers.empty();
+    ASSERT_EQ(router.Remove(filter, FakeSession(session)), last ? Change::kLast : Change::kNone);
+  }
+}
+
+void ChangeMember(base::Rng& rng, const std::string& filter, bool add, Router& router,
+                  Model& model) {
+  const std::string name = (rng.Chance(0.5) ? "$share/g/" : "$share/h/") + filter;
+  const std::string client_id(1, static_cast<char>('p' + rng.Below(3)));
+  auto& groups = model[filter].groups;
+  if (add) {
+    groups[name].insert(client_id);
+    router.SetMember(name, Member(client_id));
+  } else {
+    if (groups.contains(name)) groups[name].erase(client_id);
+    if (groups.contains(name) && groups[name].empty()) groups.erase(name);
+    router.RemoveMember(name, client_id);
+  }
+  ASSERT_EQ(router.FindGroup(name) != nullptr, groups.contains(name));
+}
+
+void RandomChange(base::Rng& rng, double adding, Router& router, Model& model) {
+  std::string filter = testing::RandomFilter(rng);
+  const bool add = rng.Chance(adding);
+  // Removals mostly aim at something that is there.
+  if (!add && model.size() > 0 && rng.Chance(0.8)) {
+    const auto it = model.entries().lower_bound(filter);
+    filter = it == model.entries().end() ? model.entries().begin()->first : it->first;
+  }
+  const uint64_t bit = rng.Below(3) * 30;
+  switch (rng.Below(6)) {
+    case 0:
+      ChangeMask(model[filter].shards, bit, add);
+      router.SetShard(filter, static_cast<storage::ShardId>(bit), add);
+      break;
+    case 1:
+      ChangeMask(model[filter].nodes, bit, add);
+      router.SetNode(filter, static_cast<uint32_t>(bit), add);
+      break;
+    case 2:
+      ChangeMask(model[filter].partitions, bit, add);
+      router.SetPartition(filter, static_cast<storage::PartitionId>(bit), add);
+      break;
+    case 3:
+      ChangeMember(rng, filter, add, router, model);
+      break;
+    default:
+      ChangeSubscriber(rng, filter, add, router, model);
+  }
+  model.Tidy();
+}
+
+void RemoveAll(Router& router, const Model& model) {
+  for (const auto& [filter, entry] : model.entries()) {
+    for (const auto& [number, each] : entry.subscribers) router.Remove(filter, each.session);
+    for (const auto& [name, members] : entry.groups) {
+      for (const std::string& member : members) router.RemoveMember(name, member);
+    }
+    for (uint16_t bit = 0; bit < 64; ++bit) {
+      router.SetShard(filter, bit, false);
+      router.SetNode(filter, bit, false);
+      router.SetPartition(filter, bit, false);
+    }
+  }
+}
+
+TEST_P(RouterModel, FindsWhatBruteForceFindsAfterEveryChange) {
+  base::Rng rng(GetParam().seed);
+  Router router(GetParam().cached_topics_max);
+  Model model;
+  std::vector<std::string> topics = {"a", "a/b", "/", "$s/a", "b/a/b"};
+  for (int i = 0; i < 12; ++i) topics.push_back(testing::RandomTopic(rng));
+  for (int step = 0; step < 3000; ++step) {
+    SCOPED_TRACE(step);
+    RandomChange(rng, step / 500 % 2 == 0 ? 0.75 : 0.2, router, model);
+    ASSERT_FALSE(::testing::Test::HasFailure());
+    ASSERT_EQ(router.filters(), model.size());
+    for (int i = 0; i < 3; ++i) {
+      const std::string& topic = topics[rng.Below(topics.size())];
+      ASSERT_EQ(AnswerOf(router.Find(topic)), model.Find(topic)) << topic;
+    }
+    const std::string other = testing::RandomTopic(rng);
+    ASSERT_EQ(AnswerOf(router.Find(other)), model.Find(other)) << other;
+  }
+  RemoveAll(router, model);
+  EXPECT_EQ(router.filters(), 0u);
+  for (const std::string& topic : topics) EXPECT_TRUE(router.Find(topic).empty()) << topic;
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RouterModel,
+                         ::testing::Values(ModelCase{1, 0}, ModelCase{2, 1}, ModelCase{3, 4},
+                                           ModelCase{4, 4}, ModelCase{5, 1000}, ModelCase{6, 1000}),
+                         [](const auto& param) {
+                           return "Seed" + std::to_string(param.param.seed) + "Cache" +
+                                  std::to_string(param.param.cached_topics_max);
+                         });
+
+}  // namespace
+}  // namespace broker

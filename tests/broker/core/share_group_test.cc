@@ -1,0 +1,327 @@
+// Who of a `$share` group gets a message, by strategy.
+#include "broker/core/share_group.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/rng.h"
+#include "broker/core/session.h"
+
+namespace broker {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::Ge;
+using ::testing::Le;
+
+constexpr ShareStrategy kStrategies[] = {ShareStrategy::kRoundRobin,    ShareStrategy::kRandom,
+                                         ShareStrategy::kLeastInFlight, ShareStrategy::kSticky,
+                                         ShareStrategy::kHashClient,    ShareStrategy::kHashTopic};
+
+ShareMember Member(std::string client_id, bool connected = true) {
+  ShareMember member;
+  member.client_id = std::move(client_id);
+  member.connected = connected;
+  member.durable = !connected;
+  return member;
+}
+
+bool AcceptAll(const ShareMember&) { return true; }
+
+class ShareGroupTest : public ::testing::Test {
+ protected:
+  void Add(std::initializer_list<const char*> ids) {
+    for (const char* const id : ids) group_.Set(Member(id));
+  }
+  template <typename Accept>
+  std::string ChooseIf(Accept&& accept) {
+    const ShareMember* const member = group_.Choose(question_, rng_, accept);
+    return member == nullptr ? "nobody" : member->client_id;
+  }
+  std::string Choose() { return ChooseIf(AcceptAll); }
+  std::string ChooseButNot(std::string_view id) {
+    return ChooseIf([&](const ShareMember& member) { return member.client_id != id; });
+  }
+  std::vector<std::string> Choose(size_t times) {
+    std::vector<std::string> chosen;
+    for (size_t i = 0; i < times; ++i) chosen.push_back(Choose());
+    return chosen;
+  }
+  std::map<std::string, size_t> Count(size_t times) {
+    std::map<std::string, size_t> counts;
+    for (size_t i = 0; i < times; ++i) ++counts[Choose()];
+    return counts;
+  }
+
+  ShareGroup group_{"$share/g/t"};
+  ShareGroup::Question question_{.topic = "t", .publisher = "p"};
+  base::Rng rng_{1};
+};
+
+// ---- Every strategy ----
+
+class EveryStrategy : public ShareGroupTest, public ::testing::WithParamInterface<ShareStrategy> {
+ protected:
+  EveryStrategy() { question_.strategy = GetParam(); }
+};
+
+TEST_P(EveryStrategy, AnEmptyGroupHasNobody) {
+  EXPECT_TRUE(group_.empty());
+  EXPECT_EQ(Choose(), "nobody");
+  Add({"a"});
+  group_.Remove("a");
+  EXPECT_TRUE(group_.empty());
+  EXPECT_EQ(Choose(), "nobody");
+}
+
+TEST_P(EveryStrategy, TheOnlyMemberGetsAll) {
+  Add({"a"});
+  EXPECT_THAT(Choose(5), Each("a"));
+}
+
+TEST_P(EveryStrategy, ConnectedMembersGoBeforeOfflineOnes) {
+  for (const char* const id : {"a", "b", "d", "e"}) group_.Set(Member(id, false));
+  Add({"c"});
+  EXPECT_THAT(Choose(20), Each("c"));
+  EXPECT_NE(ChooseButNot("c"), "nobody") << "an offline one is better than none";
+  EXPECT_NE(ChooseButNot("c"), "c");
+}
+
+TEST_P(EveryStrategy, OfflineMembersGetItWhenNobodyIsConnected) {
+  for (const char* const id : {"a", "b"}) group_.Set(Member(id, false));
+  EXPECT_NE(Choose(), "nobody");
+}
+
+TEST_P(EveryStrategy, WhoRefusesPassesItOn) {
+  Add({"a", "b", "c"});
+  for (const std::string only : {"a", "b", "c"}) {
+    EXPECT_EQ(ChooseIf([&](const ShareMember& member) { return member.client_id == only; }), only);
+  }
+}
+
+TEST_P(EveryStrategy, EachCandidateIsAskedOnceAndNobodyTakesWhatAllRefuse) {
+  Add({"a", "b"});
+  group_.Set(Member("c", false));
+  std::vector<std::string> asked;
+  EXPECT_EQ(ChooseIf([&](const ShareMember& member) {
+              asked.push_back(member.client_id);
+              return false;
+            }),
+            "nobody");
+  ASSERT_EQ(asked.size(), 3u);
+  EXPECT_EQ(asked[2], "c");
+  EXPECT_NE(asked[0], asked[1]);
+}
+
+TEST_P(EveryStrategy, WhoLeftGetsNothing) {
+  Add({"a", "b", "c"});
+  Choose(4);
+  group_.Remove("b");
+  group_.Remove("unknown");
+  for (const std::string& id : Choose(20)) EXPECT_NE(id, "b");
+}
+
+TEST_P(EveryStrategy, MembersStandByClientIdentifierAndOnce) {
+  Add({"c", "a", "b", "a", "c"});
+  std::vector<std::string> ids;
+  for (const ShareMember& member : group_.members()) ids.push_back(member.client_id);
+  EXPECT_THAT(ids, ElementsAre("a", "b", "c"));
+}
+
+TEST_P(EveryStrategy, AReplacedMemberHasItsNewState) {
+  Add({"a"});
+  ShareMember member = Member("a", false);
+  member.subscription_id = 7;
+  member.partition = 3;
+  group_.Set(member);
+  ASSERT_EQ(group_.members().size(), 1u);
+  EXPECT_FALSE(group_.members()[0].connected);
+  EXPECT_EQ(group_.members()[0].subscription_id, 7u);
+  EXPECT_EQ(group_.members()[0].partition, 3);
+}
+
+std::string StrategyName(const ::testing::TestParamInfo<ShareStrategy>& info) {
+  constexpr const char* kNames[] = {"RoundRobin", "Random",     "LeastInFlight",
+                                    "Sticky",     "HashClient", "HashTopic"};
+  return kNames[static_cast<size_t>(info.param)];
+}
+INSTANTIATE_TEST_SUITE_P(Strategies, EveryStrategy, ::testing::ValuesIn(kStrategies), StrategyName);
+
+// ---- Round robin ----
+
+TEST_F(ShareGroupTest, RoundRobinGoesRound) {
+  Add({"a", "b", "c"});
+  EXPECT_THAT(Choose(6), ElementsAre("a", "b", "c", "a", "b", "c"));
+}
+
+TEST_F(ShareGroupTest, RoundRobinSkipsNobodyWhenAMemberLeavesBehindIt) {
+  Add({"a", "b", "c"});
+  EXPECT_THAT(Choose(2), ElementsAre("a", "b"));
+  group_.Remove("a");
+  EXPECT_THAT(Choose(3), ElementsAre("c", "b", "c"));
+}
+
+TEST_F(ShareGroupTest, RoundRobinRepeatsNobodyWhenAMemberComesBehindIt) {
+  Add({"b", "c"});
+  EXPECT_EQ(Choose(), "b");
+  Add({"a"});
+  EXPECT_THAT(Choose(4), ElementsAre("c", "a", "b", "c"));
+}
+
+TEST_F(ShareGroupTest, RoundRobinIsEvenAfterEveryChangeOfMembers) {
+  std::set<std::string> members;
+  for (int round = 0; round < 300; ++round) {
+    const std::string id(1, static_cast<char>('a' + rng_.Below(8)));
+    if (rng_.Chance(0.5)) {
+      members.insert(id);
+      group_.Set(Member(id));
+    } else {
+      members.erase(id);
+      group_.Remove(id);
+    }
+    if (members.empty()) continue;
+    const std::map<std::string, size_t> counts = Count(members.size() * 3 + rng_.Below(members.size()));
+    ASSERT_EQ(counts.size(), members.size());
+    for (const auto& [each, count] : counts) ASSERT_THAT(count, AllOf(Ge(3u), Le(4u))) << each;
+  }
+}
+
+TEST_F(ShareGroupTest, RoundRobinIsEvenAmongConnectedOnes) {
+  Add({"a", "c", "d"});
+  group_.Set(Member("b", false));
+  EXPECT_THAT(Choose(6), ElementsAre("a", "c", "d", "a", "c", "d"));
+}
+
+// ---- Sticky ----
+
+TEST_F(ShareGroupTest, StickySticksWhoeverElseComesOrGoes) {
+  question_.strategy = ShareStrategy::kSticky;
+  Add({"m"});
+  EXPECT_EQ(Choose(), "m");
+  for (const char* const id : {"a", "z", "b", "n", "k"}) {
+    Add({id});
+    EXPECT_THAT(Choose(3), Each("m")) << "after " << id << " came";
+  }
+  for (const char* const id : {"a", "z", "k", "n"}) {
+    group_.Remove(id);
+    EXPECT_THAT(Choose(3), Each("m")) << "after " << id << " went";
+  }
+}
+
+TEST_F(ShareGroupTest, StickyMovesWhenItsMemberGoesAndStaysThere) {
+  question_.strategy = ShareStrategy::kSticky;
+  Add({"a", "b", "c"});
+  EXPECT_EQ(Choose(), "a");
+  group_.Set(Member("a", false));
+  const std::string next = Choose();
+  EXPECT_NE(next, "a");
+  Add({"a"});
+  EXPECT_THAT(Choose(5), Each(next)) << "who comes back does not take it again";
+}
+
+// ---- By hash ----
+
+TEST_F(ShareGroupTest, TheSamePublisherGetsTheSameMember) {
+  question_.strategy = ShareStrategy::kHashClient;
+  Add({"a", "b", "c", "d"});
+  std::set<std::string> chosen;
+  for (int i = 0; i < 100; ++i) {
+    const std::string publisher = "publisher-" + std::to_string(i);
+    question_.publisher = publisher;
+    question_.topic = "one";
+    const std::string first = Choose();
+    question_.topic = "another";
+    EXPECT_EQ(Choose(), first);
+    chosen.insert(first);
+  }
+  EXPECT_EQ(chosen.size(), 4u) << "and all members get some";
+}
+
+TEST_F(ShareGroupTest, TheSameTopicGetsTheSameMemberWhoeverAsks) {
+  question_.strategy = ShareStrategy::kHashTopic;
+  Add({"a", "b", "c", "d"});
+  ShareGroup elsewhere("$share/g/t");  // Another shard's, whose members came in another order.
+  for (const char* const id : {"d", "b", "c", "a"}) elsewhere.Set(Member(id));
+  std::set<std::string> chosen;
+  base::Rng other_rng(99);
+  for (int i = 0; i < 100; ++i) {
+    const std::string topic = "t/" + std::to_string(i);
+    question_.topic = topic;
+    question_.publisher = "p";
+    const std::string first = Choose();
+    question_.publisher = "q";
+    const ShareMember* const same = elsewhere.Choose(question_, other_rng, AcceptAll);
+    ASSERT_NE(same, nullptr);
+    EXPECT_EQ(same->client_id, first);
+    chosen.insert(first);
+  }
+  EXPECT_EQ(chosen.size(), 4u);
+}
+
+// ---- Random ----
+
+TEST_F(ShareGroupTest, RandomGivesAllAboutAlike) {
+  question_.strategy = ShareStrategy::kRandom;
+  Add({"a", "b", "c", "d"});
+  const auto counts = Count(4000);
+  ASSERT_EQ(counts.size(), 4u);
+  for (const auto& [id, count] : counts) EXPECT_THAT(count, AllOf(Ge(850u), Le(1150u))) << id;
+}
+
+// ---- Least in flight ----
+
+TEST_F(ShareGroupTest, LeastInFlightIsEvenAmongRemoteMembers) {
+  question_.strategy = ShareStrategy::kLeastInFlight;
+  Add({"a", "b", "c"});
+  for (const auto& [id, count] : Count(30)) EXPECT_EQ(count, 10u) << id;
+}
+
+TEST_F(ShareGroupTest, LeastInFlightDoesNotFloodANewcomer) {
+  question_.strategy = ShareStrategy::kLeastInFlight;
+  Add({"a", "b"});
+  Count(1000);
+  Add({"c"});
+  for (const auto& [id, count] : Count(30)) EXPECT_EQ(count, 10u) << id;
+}
+
+TEST_F(ShareGroupTest, LeastInFlightKeepsItsCountsWhenAMemberIsReplaced) {
+  question_.strategy = ShareStrategy::kLeastInFlight;
+  Add({"a", "b"});
+  EXPECT_EQ(ChooseButNot("b"), "a");
+  Add({"a"});
+  EXPECT_EQ(Choose(), "b");
+}
+
+TEST_F(ShareGroupTest, LeastInFlightPrefersTheSessionWithTheShortestQueue) {
+  question_.strategy = ShareStrategy::kLeastInFlight;
+  // A Session only keeps the reference to its Connection: no connection is needed here.
+  alignas(std::max_align_t) static char nowhere[1];
+  auto& connection = reinterpret_cast<Connection&>(nowhere);
+  const Limits limits;
+  Session slow(connection, "a", mqtt::Version::k5, limits, 10);
+  Session fast(connection, "b", mqtt::Version::k5, limits, 10);
+  ShareMember member = Member("a");
+  member.local = &slow;
+  group_.Set(member);
+  member = Member("b");
+  member.local = &fast;
+  group_.Set(member);
+  slow.outbound.Start(mqtt::QoS::kAtLeastOnce);
+  EXPECT_THAT(Choose(3), Each("b"));
+  fast.outbound.Start(mqtt::QoS::kAtLeastOnce);
+  fast.outbound.Push({mqtt::Message::Create({.topic = "t"}), mqtt::QoS::kAtLeastOnce});
+  EXPECT_THAT(Choose(3), Each("a"));
+  EXPECT_EQ(ChooseButNot("a"), "b");
+}
+
+}  // namespace
+}  // namespace broker
