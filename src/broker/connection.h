@@ -41,8 +41,7 @@ enum PauseReason : uint8_t {
 // partition.
 class Connection final : public Pollable {
  public:
-  Connection(storage::ConnectionRef r, std::unique_ptr<Transport> t, const ListenerRuntime& l)
-      : ref(r), transport(std::move(t)), listener(l) {}
+  Connection(storage::ConnectionRef r, std::unique_ptr<Transport> t, const ListenerRuntime& l);
   ~Connection();
 
   const storage::ConnectionRef ref;
@@ -52,14 +51,15 @@ class Connection final : public Pollable {
   Phase phase = Phase::kAwaitingConnect;
   mqtt::Version version = mqtt::Version::kUnknown;
   uint8_t pauses = 0;           // PauseReason bits.
-  bool readable = false;        // An edge came while paused.
+  bool resumed = false;         // Reading goes on after a pause: the stash comes first.
   bool peer_closed = false;     // RDHUP or HUP was seen: read to the end.
   bool dirty = false;           // On the shard's list of connections with output.
   bool output_blocked = false;  // The kernel takes no more: wait for EPOLLOUT.
   bool counted = false;         // In `clients_connected`.
   uint16_t keep_alive_s = 0;    // In force; 0: none.
   uint32_t last_packet_s = 0;   // Shard's seconds at the last packet from the client.
-  uint32_t deadline_s = 0;      // Of the timer wheel: CONNECT, keep alive, or the end of lingering.
+  uint32_t deadline_s = 0;      // Before CONNACK: of CONNECT. While lingering: the end of patience.
+  uint32_t filed_s = 0;         // Where the timer wheel holds it; 0: nowhere.
 
   OutputQueue output;
   std::string

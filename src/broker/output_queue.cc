@@ -25,6 +25,8 @@ struct BufferPool::Segments {
   bool empty() const { return first == list.size(); }
 };
 
+BufferPool::BufferPool() = default;
+
 BufferPool::~BufferPool() {
   for (Chunk* chunk : free_) std::free(chunk);
 }

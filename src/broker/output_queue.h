@@ -28,7 +28,10 @@ class BufferPool {
     uint8_t* bytes() { return reinterpret_cast<uint8_t*>(this + 1); }
   };
 
+  BufferPool();
   ~BufferPool();
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
 
   // At least `size` bytes in one piece.
   Chunk* Take(size_t size);

@@ -48,6 +48,14 @@ void ShareGroup::Remove(std::string_view client_id) {
   members_.erase(it);
 }
 
+void ShareGroup::Detach(const Session* session) {
+  for (ShareMember& member : members_) {
+    if (member.local != session) continue;
+    member.local = nullptr;
+    member.connected = false;
+  }
+}
+
 size_t ShareGroup::First(const Question& question, base::Rng& rng) const {
   if (members_.empty()) return 0;
   switch (question.strategy) {

@@ -44,6 +44,8 @@ class ShareGroup {
   // Adds a member or replaces it.
   void Set(ShareMember member);
   void Remove(std::string_view client_id);
+  // The connection is gone from this shard: its member, if it stays, is reached through the host.
+  void Detach(const Session* session);
 
   struct Question {
     ShareStrategy strategy = ShareStrategy::kRoundRobin;

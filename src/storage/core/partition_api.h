@@ -84,7 +84,9 @@ enum class CloseCause : uint8_t {
                     // next start.
 };
 
-// The connection is gone (or is being closed): nothing more comes from it.
+// The connection is gone (or is being closed): nothing more comes from it. `epoch` 0: it closed before
+// it heard SessionOpened; whatever this connection holds or has asked for under `client_id` ends (a
+// claim that still waits is dropped without an answer, a granted one is closed by `cause`).
 struct CloseSession {
   std::string client_id;
   uint64_t epoch = 0;

@@ -1,0 +1,350 @@
+#include "broker/connect_flow.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "mqtt/decode.h"
+#include "mqtt/encode.h"
+#include "mqtt/message.h"
+
+namespace broker {
+namespace {
+
+using mqtt::ReasonCode;
+
+ReasonCode ToReason(auth::AuthCode code) { return static_cast<ReasonCode>(code); }
+
+ReasonCode ToReason(const absl::Status& status) {
+  if (absl::IsResourceExhausted(status)) return ReasonCode::kQuotaExceeded;
+  return ReasonCode::kServerUnavailable;
+}
+
+std::optional<auth::CertificateFields> CertificateOf(const PeerInfo& peer) {
+  if (peer.certificate_subject_dn.empty() && peer.certificate_subject_cn.empty() &&
+      peer.certificate_sans.empty()) {
+    return std::nullopt;
+  }
+  auth::CertificateFields fields;
+  fields.common_name = peer.certificate_subject_cn;
+  fields.subject_dn = peer.certificate_subject_dn;
+  for (const std::string& name : peer.certificate_sans) {
+    const std::string_view text = name;
+    if (text.substr(0, 4) == "DNS:") fields.dns_names.emplace_back(text.substr(4));
+    if (text.substr(0, 4) == "URI:") fields.uris.emplace_back(text.substr(4));
+    if (text.substr(0, 6) == "email:") fields.email_addresses.emplace_back(text.substr(6));
+  }
+  return fields;
+}
+
+std::optional<std::string> ToString(const std::optional<std::string_view>& text) {
+  if (!text.has_value()) return std::nullopt;
+  return std::string(*text);
+}
+
+// Copies the will out of the frame, views and all.
+void KeepWill(const mqtt::Will& will, PendingConnect& pending) {
+  pending.has_will = true;
+  pending.will = will;
+  pending.will_delay_s = will.delay_interval;
+  pending.will_bytes.reserve(will.topic.size() + will.payload.size() + will.raw_properties.size());
+  const auto keep = [&](std::string_view text) {
+    const size_t at = pending.will_bytes.size();
+    pending.will_bytes.append(text);
+    return std::string_view(pending.will_bytes).substr(at, text.size());
+  };
+  pending.will.topic = keep(will.topic);
+  pending.will.payload = keep(will.payload);
+  pending.will.raw_properties = keep(will.raw_properties);
+}
+
+}  // namespace
+
+void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& header,
+                            mqtt::Bytes body) {
+  mqtt::Connect connect;
+  auto violation = mqtt::DecodeConnect(header, body, connect);
+  connection.version = connect.version;
+  const Limits& limits = connection.listener.settings.limits;
+  if (!violation.has_value()) violation = CheckConnect(connect, limits);
+  if (violation.has_value()) {
+    context_.metrics.violations.Add(violation->rule);
+    return Refuse(connection, violation->reason, violation->rule);
+  }
+  connection.connecting = std::make_unique<PendingConnect>();
+  PendingConnect& pending = *connection.connecting;
+  pending.terms = TermsFor(connect, limits);
+  pending.clean_start = connect.clean_start;
+  pending.response_information = connect.request_response_information;
+  pending.problem_information = connect.request_problem_information;
+  pending.assigned_client_id = connect.client_id.empty();
+  pending.credentials.client_id = pending.assigned_client_id
+                                      ? AssignedClientId(context_.rng(), context_.rng())
+                                      : std::string(connect.client_id);
+  pending.credentials.listener = connection.listener.settings.name;
+  pending.credentials.user_name = ToString(connect.user_name);
+  pending.credentials.password = ToString(connect.password);
+  const PeerInfo peer = connection.transport->peer();
+  if (peer.tls) pending.credentials.certificate = CertificateOf(peer);
+  if (connect.will.has_value()) KeepWill(*connect.will, pending);
+  context_.Pause(connection, kPauseConnecting);
+
+  if (connect.authentication_method.has_value()) {
+    pending.authentication_method = std::string(*connect.authentication_method);
+    pending.exchange = methods_.Create(pending.authentication_method);
+    if (pending.exchange == nullptr)
+      return Refuse(connection, ReasonCode::kBadAuthenticationMethod);  // [MQTT5-4.12.0-1]
+    return OnStep(connection, pending.exchange->Start(
+                                  pending.credentials,
+                                  connect.authentication_data.value_or(std::string_view())));
+  }
+  if (auto outcome = connection.listener.authenticator->TryNow(pending.credentials)) {
+    return OnOutcome(connection, *std::move(outcome));
+  }
+  connection.phase = Phase::kAuthenticating;
+  connection.listener.authenticator->Authenticate(
+      pending.credentials,
+      [&mailbox = context_.mailbox(), id = connection.ref.connection](auth::Outcome outcome) {
+        mailbox.PostOne(PasswordVerified{id, std::move(outcome)});
+      });
+}
+
+void ConnectFlow::OnPasswordVerified(Connection& connection, auth::Outcome outcome) {
+  if (connection.phase == Phase::kAuthenticating) OnOutcome(connection, std::move(outcome));
+}
+
+void ConnectFlow::OnStep(Connection& connection, auth::AuthStep step) {
+  PendingConnect& pending = *connection.connecting;
+  switch (step.kind) {
+    case auth::AuthStep::Kind::kContinue:
+      connection.phase = Phase::kExchangingAuth;
+      SendAuth(connection, ReasonCode::kContinueAuthentication, pending.authentication_method,
+               step.data);
+      context_.Resume(connection, kPauseConnecting);
+      return;
+    case auth::AuthStep::Kind::kOk:
+      if (connection.phase == Phase::kExchangingAuth) context_.Pause(connection, kPauseConnecting);
+      pending.authentication_data = std::move(step.data);
+      pending.exchange.reset();
+      return OnOutcome(connection, connection.listener.authenticator->AdmitAs(pending.credentials,
+                                                                              step.user_name));
+    case auth::AuthStep::Kind::kFail:
+      context_.metrics.auth_failures.Add();
+      return Refuse(connection, ToReason(step.code));  // [MQTT5-4.12.0-4]
+  }
+}
+
+void ConnectFlow::OnAuth(Connection& connection, const mqtt::Auth& packet) {
+  const auto protocol_error = [&](std::string_view rule) {
+    context_.Violated(connection, {ReasonCode::kProtocolError, rule});
+  };
+  if (connection.phase == Phase::kConnected) return OnReauthentication(connection, packet);
+  PendingConnect& pending = *connection.connecting;
+  if (packet.reason != ReasonCode::kContinueAuthentication) return protocol_error("MQTT5-4.12.0-3");
+  if (packet.authentication_method != pending.authentication_method)
+    return protocol_error("MQTT5-4.12.0-5");
+  OnStep(connection,
+         pending.exchange->Step(packet.authentication_data.value_or(std::string_view())));
+}
+
+void ConnectFlow::OnReauthentication(Connection& connection, const mqtt::Auth& packet) {
+  const auto protocol_error = [&](std::string_view rule) {
+    context_.Violated(connection, {ReasonCode::kProtocolError, rule});
+  };
+  const auto method = methods_in_use_.find(connection.ref.connection);
+  // Without a method in CONNECT there is no AUTH [MQTT5-4.12.0-7]; with one, it stays the same
+  // [MQTT5-4.12.1-1].
+  if (method == methods_in_use_.end()) return protocol_error("MQTT5-4.12.0-7");
+  if (packet.authentication_method != method->second) return protocol_error("MQTT5-4.12.1-1");
+  const std::string_view data = packet.authentication_data.value_or(std::string_view());
+  const auto running = reauthentications_.find(connection.ref.connection);
+  if (packet.reason == ReasonCode::kReauthenticate && running == reauthentications_.end()) {
+    auth::Credentials credentials;
+    credentials.client_id = connection.session->client_id;
+    credentials.listener = connection.listener.settings.name;
+    auto exchange = methods_.Create(method->second);
+    const auth::AuthStep step = exchange->Start(credentials, data);
+    reauthentications_[connection.ref.connection] = std::move(exchange);
+    return OnReauthenticationStep(connection, step);
+  }
+  if (packet.reason == ReasonCode::kContinueAuthentication && running != reauthentications_.end()) {
+    return OnReauthenticationStep(connection, running->second->Step(data));
+  }
+  protocol_error("MQTT5-4.12.0-3");
+}
+
+void ConnectFlow::OnReauthenticationStep(Connection& connection, auth::AuthStep step) {
+  const std::string method = methods_in_use_[connection.ref.connection];
+  if (step.kind == auth::AuthStep::Kind::kContinue) {
+    return SendAuth(connection, ReasonCode::kContinueAuthentication, method, step.data);
+  }
+  reauthentications_.erase(connection.ref.connection);
+  Session& session = *connection.session;
+  // Another user cannot slip into the session: the name must stay.
+  if (step.kind == auth::AuthStep::Kind::kFail || step.user_name != session.identity.user_name) {
+    context_.metrics.auth_failures.Add();
+    const auto code =
+        step.kind == auth::AuthStep::Kind::kFail ? step.code : auth::AuthCode::kNotAuthorized;
+    context_.Close(connection, {.cause = CloseCause::kAdministrative,
+                                .say = ToReason(code)});  // [MQTT5-4.12.1-2]
+    return;
+  }
+  session.permissions = connection.listener.authenticator->PermissionsFor(session.identity);
+  SendAuth(connection, ReasonCode::kSuccess, method, step.data);
+}
+
+void ConnectFlow::SendAuth(Connection& connection, ReasonCode reason, std::string_view method,
+                           std::string_view data) {
+  mqtt::Auth packet;
+  packet.reason = reason;
+  packet.authentication_method = method;
+  if (!data.empty()) packet.authentication_data = data;
+  std::string bytes;
+  mqtt::Encode(packet, bytes);
+  connection.output.Append(context_.buffers, bytes);
+  constexpr auto kAuth = static_cast<size_t>(mqtt::PacketType::kAuth);
+  context_.metrics.packets_sent[kAuth].Add();
+  context_.metrics.bytes_sent[kAuth].Add(bytes.size());
+  context_.MarkDirty(connection);
+}
+
+void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
+  PendingConnect& pending = *connection.connecting;
+  if (outcome.code != auth::AuthCode::kOk) {
+    if (outcome.code != auth::AuthCode::kServerBusy) context_.metrics.auth_failures.Add();
+    base::Log(base::LogLevel::kInfo, "connection refused",
+              {{"client", pending.credentials.client_id},
+               {"listener", pending.credentials.listener},
+               {"address", connection.transport->peer().address},
+               {"reason", std::string(mqtt::ReasonCodeName(ToReason(outcome.code)))}});
+    return Refuse(connection, ToReason(outcome.code));
+  }
+  pending.identity = std::move(outcome.identity);
+  pending.permissions = std::move(outcome.permissions);
+  // Nobody could be told later that the will may not be published.
+  if (pending.has_will && !pending.permissions->MayWrite(pending.will.topic)) {
+    context_.metrics.auth_failures.Add();
+    return Refuse(connection, ReasonCode::kNotAuthorized);
+  }
+  Open(connection);
+}
+
+void ConnectFlow::Open(Connection& connection) {
+  PendingConnect& pending = *connection.connecting;
+  connection.phase = Phase::kOpening;
+  storage::OpenSession open;
+  open.token = context_.NextToken();
+  open.connection = connection.ref;
+  open.client_id = pending.credentials.client_id;
+  open.user_name = pending.identity.user_name;
+  open.version = connection.version;
+  open.clean_start = pending.clean_start;
+  open.expiry_s = pending.terms.session_expiry_s;
+  open.window_messages = pending.terms.window_durable;
+  open.window_bytes = connection.listener.settings.limits.inflight_bytes_max_durable;
+  if (pending.has_will) {
+    std::string scratch;
+    open.will = mqtt::MakeMessage(pending.will, pending.credentials.client_id, context_.now_unix_ms,
+                                  scratch);
+    open.will_delay_s = pending.will_delay_s;
+  }
+  opening_[open.token] = connection.ref.connection;
+  context_.Ask(std::move(open));
+}
+
+void ConnectFlow::OnSessionOpened(storage::SessionOpened event) {
+  const auto claim = opening_.find(event.token);
+  if (claim == opening_.end())
+    return;  // Taken over or closed meanwhile; OnClosed has let go of it.
+  Connection* const connection = context_.Find(claim->second);
+  opening_.erase(claim);
+  if (connection == nullptr || connection->phase != Phase::kOpening) return;
+  if (!event.status.ok())
+    return Refuse(*connection, ToReason(event.status), std::string(event.status.message()));
+  Accept(*connection, event);
+}
+
+void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) {
+  const std::unique_ptr<PendingConnect> pending = std::move(connection.connecting);
+  const ConnectTerms& terms = pending->terms;
+  const Limits& limits = connection.listener.settings.limits;
+  const uint16_t window = event.durable ? terms.window_durable : terms.window;
+  connection.session = std::make_unique<Session>(connection, pending->credentials.client_id,
+                                                 connection.version, limits, window);
+  Session& session = *connection.session;
+  session.durable = event.durable;
+  session.had_will = pending->has_will;
+  session.epoch = event.epoch;
+  session.session_expiry_s = terms.session_expiry_s;
+  session.packet_size_max = terms.packet_size_max;
+  session.problem_information = pending->problem_information;
+  session.identity = std::move(pending->identity);
+  session.permissions = std::move(pending->permissions);
+  if (terms.topic_alias_out > 0)
+    session.aliases_out = std::make_unique<OutboundTopicAliases>(terms.topic_alias_out);
+  for (const uint16_t id : event.inbound_qos2) session.inbound.Restore(id);
+  for (const auto& record : event.subscriptions) add_subscription(session, record);
+
+  mqtt::ConnAck ack = AcceptanceFor(terms, limits, event.session_present);
+  if (pending->assigned_client_id)
+    ack.assigned_client_identifier = session.client_id;  // [MQTT5-3.2.2-16]
+  std::string response;
+  if (pending->response_information && !context_.options.response_information_prefix.empty()) {
+    response = context_.options.response_information_prefix + session.client_id;
+    ack.response_information = response;  // [MQTT5-3.1.2-28]
+  }
+  if (!pending->authentication_method.empty()) {
+    ack.authentication_method = pending->authentication_method;  // [MQTT5-4.12.0-5]
+    if (!pending->authentication_data.empty())
+      ack.authentication_data = pending->authentication_data;
+    methods_in_use_[connection.ref.connection] = pending->authentication_method;
+  }
+  std::string bytes;
+  mqtt::Encode(ack, connection.version, bytes, session.packet_size_max);
+  connection.output.Append(context_.buffers, bytes);
+  connection.phase = Phase::kConnected;
+  connection.keep_alive_s = terms.keep_alive_s;
+  connection.last_packet_s = context_.now_s;
+  connection.counted = true;
+
+  ShardMetrics& metrics = context_.metrics;
+  metrics.clients_connected.Add();
+  if (metrics.clients_connected.value() > metrics.clients_connected_maximum.value()) {
+    metrics.clients_connected_maximum.Set(metrics.clients_connected.value());
+  }
+  if (!session.durable) metrics.sessions_transient.Add();
+  metrics.connects_by_version[static_cast<size_t>(connection.version)].Add();
+  metrics.connacks_sent[static_cast<size_t>(ReasonCode::kSuccess)].Add();
+  constexpr auto kConnAck = static_cast<size_t>(mqtt::PacketType::kConnAck);
+  metrics.packets_sent[kConnAck].Add();
+  metrics.bytes_sent[kConnAck].Add(bytes.size());
+  context_.MarkDirty(connection);
+  context_.Resume(connection, kPauseConnecting);
+}
+
+void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_view words) {
+  std::string bytes;
+  mqtt::EncodeRefusal(connection.version, reason, words, bytes);
+  if (!bytes.empty()) {
+    connection.output.Append(context_.buffers, bytes);
+    constexpr auto kConnAck = static_cast<size_t>(mqtt::PacketType::kConnAck);
+    context_.metrics.packets_sent[kConnAck].Add();
+    context_.metrics.bytes_sent[kConnAck].Add(bytes.size());
+    context_.metrics.connacks_sent[static_cast<size_t>(reason)].Add();
+    context_.MarkDirty(connection);
+  }
+  context_.Close(connection, {.cause = CloseCause::kConnectRefused});
+}
+
+void ConnectFlow::OnClosed(Connection& connection) {
+  methods_in_use_.erase(connection.ref.connection);
+  reauthentications_.erase(connection.ref.connection);
+  if (connection.phase != Phase::kOpening || connection.connecting == nullptr) return;
+  // The claim may be granted already: this takes it back, whether or not it is.
+  storage::CloseSession close;
+  close.client_id = connection.connecting->credentials.client_id;
+  close.connection = connection.ref;
+  close.cause = storage::CloseCause::kWithWill;
+  context_.Ask(std::move(close));
+}
+
+}  // namespace broker

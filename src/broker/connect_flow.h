@@ -1,0 +1,80 @@
+// From CONNECT to CONNACK: rules, authentication, the claim on the Client Identifier. And AUTH,
+// then and later.
+#ifndef BROKER_CONNECT_FLOW_H_
+#define BROKER_CONNECT_FLOW_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "auth/authenticator.h"
+#include "auth/method.h"
+#include "broker/core/connect_rules.h"
+#include "broker/shard_context.h"
+#include "mqtt/frame.h"
+#include "mqtt/packets.h"
+
+namespace broker {
+
+// What must be remembered of a CONNECT until it is answered. Owned by the connection.
+struct PendingConnect {
+  auth::Credentials credentials;
+  ConnectTerms terms;
+  bool clean_start = true;
+  bool assigned_client_id = false;
+  bool response_information = false;
+  bool problem_information = true;
+  bool has_will = false;
+  uint32_t will_delay_s = 0;
+  std::string will_bytes;  // Backs `will`'s views.
+  mqtt::Will will;
+  std::string authentication_method;
+  std::string authentication_data;  // The last of the server's, for CONNACK.
+  std::unique_ptr<auth::AuthMethod> exchange;
+  auth::Identity identity;
+  std::shared_ptr<const auth::Permissions> permissions;
+};
+
+// Part of one shard, used on its thread.
+class ConnectFlow {
+ public:
+  ConnectFlow(ShardContext& context, const auth::AuthMethodRegistry& methods)
+      : context_(context), methods_(methods) {}
+
+  void OnConnect(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
+  void OnAuth(Connection& connection, const mqtt::Auth& packet);
+  void OnPasswordVerified(Connection& connection, auth::Outcome outcome);
+  void OnSessionOpened(storage::SessionOpened event);
+
+  // The connection is closed: forgets its claim, if one is on its way.
+  void OnClosed(Connection& connection);
+
+  // A CONNACK that says no, then the end [MQTT5-3.1.4-2] [MQTT311-3.1.4-1].
+  void Refuse(Connection& connection, mqtt::ReasonCode reason, std::string_view words = {});
+
+ private:
+  void OnStep(Connection& connection, auth::AuthStep step);
+  void OnReauthentication(Connection& connection, const mqtt::Auth& packet);
+  void OnReauthenticationStep(Connection& connection, auth::AuthStep step);
+  void OnOutcome(Connection& connection, auth::Outcome outcome);
+  void Open(Connection& connection);
+  void Accept(Connection& connection, storage::SessionOpened& event);
+  void SendAuth(Connection& connection, mqtt::ReasonCode reason, std::string_view method,
+                std::string_view data);
+
+  ShardContext& context_;
+  const auth::AuthMethodRegistry& methods_;
+  absl::flat_hash_map<storage::Token, uint64_t> opening_;  // Claims on their way → connection.
+  absl::flat_hash_map<uint64_t, std::string>
+      methods_in_use_;  // Connection → the method of its CONNECT.
+  absl::flat_hash_map<uint64_t, std::unique_ptr<auth::AuthMethod>> reauthentications_;
+
+ public:
+  // Set by the shard: a durable session is back, with these subscriptions.
+  std::function<void(Session&, const storage::SubscriptionRecord&)> add_subscription;
+};
+
+}  // namespace broker
+#endif  // BROKER_CONNECT_FLOW_H_

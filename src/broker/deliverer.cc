@@ -1,0 +1,266 @@
+#include "broker/deliverer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "mqtt/types.h"
+
+namespace broker {
+namespace {
+
+// Above this a payload that goes to several is referred to instead of copied: measured, copying is
+// cheaper below.
+constexpr size_t kCopyBytesMax = 1024;
+
+size_t VariantIndex(mqtt::Version version, mqtt::QoS qos, bool retain) {
+  return (version == mqtt::Version::k5 ? 6u : 0u) + static_cast<size_t>(qos) * 2 + (retain ? 1 : 0);
+}
+
+// What one session's matching subscriptions make of a message.
+struct Terms {
+  bool any = false;
+  mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
+  bool retain = false;
+  absl::InlinedVector<uint32_t, 2> ids;
+};
+
+Terms Combine(const Target& target, const Outgoing& outgoing) {
+  Terms terms;
+  for (const Subscriber& subscriber : target.subscriptions) {
+    if (subscriber.options.no_local && outgoing.IsFrom(*target.session))
+      continue;  // [MQTT5-3.8.3-3]
+    terms.any = true;
+    terms.qos = std::max(
+        terms.qos, mqtt::Min(outgoing.parts().qos, subscriber.options.qos));  // [MQTT5-3.3.4-2]
+    // RETAIN stays 1 only for who asked for it [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]; never in 3.1.1
+    // [MQTT311-3.3.1-9].
+    terms.retain =
+        terms.retain || (subscriber.options.retain_as_published && outgoing.parts().retain);
+    if (subscriber.subscription_id != 0)
+      terms.ids.push_back(subscriber.subscription_id);  // [MQTT5-3.3.4-4]
+  }
+  return terms;
+}
+
+}  // namespace
+
+void Deliverer::ToTargets(Outgoing& outgoing, const Match& match) {
+  NextMessage();
+  const bool fan_out = match.targets.size() > 1;
+  if (fan_out && outgoing.parts().payload.size() > kCopyBytesMax) outgoing.Keep();
+  for (const Target& target : match.targets) {
+    Session& session = *target.session;
+    const Terms terms = Combine(target, outgoing);
+    if (!terms.any) continue;
+    if (session.durable && terms.qos != mqtt::QoS::kAtMostOnce)
+      continue;  // Its partition delivers.
+    ToSession(session, outgoing, terms.qos, terms.retain, terms.ids);
+  }
+}
+
+bool Deliverer::ToSession(Session& session, Outgoing& outgoing, mqtt::QoS qos, bool retain,
+                          absl::Span<const uint32_t> subscription_ids,
+                          std::string_view shared_filter) {
+  const mqtt::MessageParts& parts = outgoing.parts();
+  if (!session.permissions->MayRead(parts.topic)) return Drop(DropCause::kNotAuthorized);
+  if (session.replays != nullptr && parts.retain) NoteLiveTopic(session, parts.topic);
+  const Envelope envelope = {qos, retain, false, 0, subscription_ids, shared_filter};
+  const bool output_full = session.connection.output.bytes() >= session.limits.output_bytes_max;
+  if (qos == mqtt::QoS::kAtMostOnce) {
+    if (output_full) return Drop(DropCause::kOutputFull);
+    return Write(session, outgoing, envelope);
+  }
+  if (!output_full && session.outbound.queue_empty() && session.outbound.has_room()) {
+    return Write(session, outgoing, envelope);
+  }
+  return Enqueue(session, outgoing, envelope);
+}
+
+bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope) {
+  const Limits& limits = session.limits;
+  if (session.outbound.queued_messages() >= limits.queue_messages_max ||
+      session.outbound.queued_bytes() >= limits.queue_bytes_max) {
+    switch (limits.queue_full) {
+      case QueueFullPolicy::kDropNewest:
+        return Drop(DropCause::kQueueFull);
+      case QueueFullPolicy::kDropOldest: {
+        const OutboundMessage dropped = session.outbound.Pop();
+        context_.metrics.queued_messages.Add(-1);
+        context_.metrics.queued_bytes.Add(-static_cast<int64_t>(dropped.message->bytes()));
+        Drop(DropCause::kQueueFull);
+        break;
+      }
+      case QueueFullPolicy::kDisconnect:
+        context_.CloseLater(session.connection, {.cause = CloseCause::kOutputFull,
+                                                 .say = mqtt::ReasonCode::kQuotaExceeded});
+        return Drop(DropCause::kQueueFull);
+    }
+  }
+  OutboundMessage entry;
+  entry.message = outgoing.Keep();
+  entry.qos = envelope.qos;
+  entry.retain = envelope.retain;
+  entry.subscription_ids.assign(envelope.subscription_ids.begin(), envelope.subscription_ids.end());
+  entry.shared_filter.assign(envelope.shared_filter);
+  context_.metrics.queued_messages.Add();
+  context_.metrics.queued_bytes.Add(static_cast<int64_t>(entry.message->bytes()));
+  session.outbound.Push(std::move(entry));
+  return true;
+}
+
+void Deliverer::Drain(Session& session) {
+  while (!session.outbound.queue_empty() && session.outbound.has_room() &&
+         session.connection.output.bytes() < session.limits.output_bytes_max) {
+    const OutboundMessage entry = session.outbound.Pop();
+    context_.metrics.queued_messages.Add(-1);
+    context_.metrics.queued_bytes.Add(-static_cast<int64_t>(entry.message->bytes()));
+    Outgoing outgoing(entry.message);
+    NextMessage();
+    Write(session, outgoing,
+          {entry.qos, entry.retain, false, 0, entry.subscription_ids, entry.shared_filter});
+  }
+}
+
+void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries) {
+  Connection& connection = session.connection;
+  for (storage::Delivery& entry : entries) {
+    if (entry.release) {
+      session.outbound.StartDurable(entry.sequence, entry.qos, true);
+      uint8_t* const p = connection.output.Reserve(context_.buffers, mqtt::kAckSizeMax);
+      const uint8_t* const end = mqtt::WriteAck(p, mqtt::PacketType::kPubRel, session.version,
+                                                OutboundFlow::IdOf(entry.sequence));
+      connection.output.Commit(static_cast<size_t>(end - p));
+      context_.metrics.packets_sent[static_cast<size_t>(mqtt::PacketType::kPubRel)].Add();
+      context_.MarkDirty(connection);
+      continue;
+    }
+    Outgoing outgoing(std::move(entry.message));
+    NextMessage();
+    const Envelope envelope = {entry.qos,      entry.retain,           entry.dup,
+                               entry.sequence, entry.subscription_ids, {}};
+    const bool readable = session.permissions->MayRead(outgoing.parts().topic);
+    if (!readable) Drop(DropCause::kNotAuthorized);
+    if (readable && Write(session, outgoing, envelope)) continue;
+    // It can never be sent to this client: let the partition forget it, or the window would stay
+    // full.
+    if (entry.sequence == 0) continue;
+    if (session.acknowledgements == nullptr)
+      session.acknowledgements = std::make_unique<storage::Acknowledge>();
+    session.acknowledgements->entries.push_back({entry.sequence, storage::AckKind::kPubAck});
+    context_.MarkDirty(connection);
+  }
+}
+
+bool Deliverer::Write(Session& session, Outgoing& outgoing, const Envelope& envelope) {
+  const mqtt::MessageParts& parts = outgoing.parts();
+  if (parts.expires_at_unix_ms != 0 && parts.expires_at_unix_ms <= context_.now_unix_ms) {
+    return Drop(DropCause::kExpired);  // [MQTT5-3.3.2-5]
+  }
+  const bool v5 = session.version == mqtt::Version::k5;
+  // Sessions of one kind get the same bytes but for the Packet Identifier.
+  const bool common =
+      envelope.sequence == 0 && !envelope.dup &&
+      (!v5 || (envelope.subscription_ids.empty() && session.aliases_out == nullptr));
+  Variant* const variant =
+      common ? &variants_[VariantIndex(session.version, envelope.qos, envelope.retain)] : nullptr;
+  if (variant == nullptr || variant->frame == nullptr)
+    return WriteFresh(session, outgoing, envelope, variant);
+
+  const size_t total = variant->copied + (variant->by_reference ? parts.payload.size() : 0);
+  if (total > session.packet_size_max) return Drop(DropCause::kPacketTooLarge);  // [MQTT5-3.1.2-24]
+  OutputQueue& output = session.connection.output;
+  uint8_t* const p = output.Reserve(context_.buffers, variant->copied);
+  std::memcpy(p, variant->frame, variant->copied);
+  if (envelope.qos != mqtt::QoS::kAtMostOnce) {
+    mqtt::PatchPacketId(p + variant->packet_id, StartExchange(session, outgoing, envelope));
+  }
+  output.Commit(variant->copied);
+  if (variant->by_reference)
+    output.AppendReference(context_.buffers, outgoing.Keep(), outgoing.Keep()->payload());
+  Count(session, outgoing, envelope.qos, total);
+  return true;
+}
+
+bool Deliverer::WriteFresh(Session& session, Outgoing& outgoing, const Envelope& envelope,
+                           Variant* remember) {
+  const mqtt::MessageParts& parts = outgoing.parts();
+  mqtt::PublishHead head;
+  head.version = session.version;
+  head.dup = envelope.dup;
+  head.qos = envelope.qos;
+  head.retain = envelope.retain;
+  head.topic = parts.topic;
+  head.payload = parts.payload;
+  bool new_alias = false;
+  if (session.version == mqtt::Version::k5) {
+    head.subscription_ids = envelope.subscription_ids;
+    head.forward_properties = parts.properties;
+    if (parts.expires_at_unix_ms != 0) {  // [MQTT5-3.3.2-6]
+      head.message_expiry_interval =
+          static_cast<uint32_t>((parts.expires_at_unix_ms - context_.now_unix_ms + 999) / 1000);
+    }
+    if (session.aliases_out != nullptr) {
+      const OutboundTopicAliases::Use use = session.aliases_out->For(parts.topic);
+      head.topic_alias = use.alias;
+      new_alias = use.alias != 0 && use.send_name;
+      if (!use.send_name) head.topic = {};
+    }
+  }
+  const mqtt::PublishSize size = mqtt::MeasurePublish(head);
+  if (size.total > session.packet_size_max) {  // [MQTT5-3.1.2-24] [MQTT5-3.1.2-25]
+    if (new_alias) session.aliases_out->Forget(parts.topic);
+    return Drop(DropCause::kPacketTooLarge);
+  }
+  if (envelope.qos != mqtt::QoS::kAtMostOnce)
+    head.packet_id = StartExchange(session, outgoing, envelope);
+
+  OutputQueue& output = session.connection.output;
+  const bool by_reference = outgoing.kept() && parts.payload.size() > kCopyBytesMax;
+  const size_t copied = by_reference ? size.total - parts.payload.size() : size.total;
+  uint8_t* const p = output.Reserve(context_.buffers, copied);
+  const mqtt::WrittenPublish written =
+      by_reference ? mqtt::WritePublishHeader(p, head, size) : mqtt::WritePublish(p, head, size);
+  output.Commit(copied);
+  if (by_reference)
+    output.AppendReference(context_.buffers, outgoing.Keep(), outgoing.Keep()->payload());
+  if (remember != nullptr) {
+    *remember = {p, static_cast<uint32_t>(copied),
+                 written.packet_id == nullptr ? 0 : static_cast<uint32_t>(written.packet_id - p),
+                 by_reference};
+  }
+  Count(session, outgoing, envelope.qos, size.total);
+  return true;
+}
+
+mqtt::PacketId Deliverer::StartExchange(Session& session, Outgoing& outgoing,
+                                        const Envelope& envelope) {
+  context_.metrics.inflight_messages.Add();
+  if (envelope.sequence != 0) {
+    session.outbound.StartDurable(envelope.sequence, envelope.qos, false);
+    return OutboundFlow::IdOf(envelope.sequence);
+  }
+  const mqtt::PacketId id = session.outbound.Start(envelope.qos);
+  if (!envelope.shared_filter.empty()) {
+    session.outbound.RememberShared(id, outgoing.Keep(), std::string(envelope.shared_filter));
+  }
+  return id;
+}
+
+void Deliverer::Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos, size_t bytes) {
+  constexpr auto kPublish = static_cast<size_t>(mqtt::PacketType::kPublish);
+  context_.metrics.packets_sent[kPublish].Add();
+  context_.metrics.bytes_sent[kPublish].Add(bytes);
+  context_.metrics.publish_sent[static_cast<size_t>(qos)].Add();
+  context_.metrics.publish_bytes_sent.Add(outgoing.parts().payload.size());
+  ++delivered_;
+  context_.MarkDirty(session.connection);
+}
+
+void Deliverer::NoteLiveTopic(Session& session, std::string_view topic) {
+  auto& live = session.replays->live_topics;
+  if (live.size() < Session::kLiveTopicsMax) live.emplace(std::string(topic), true);
+}
+
+}  // namespace broker

@@ -1,0 +1,109 @@
+// Messages on their way out: encoded once per variant, appended to each connection's output.
+#ifndef BROKER_DELIVERER_H_
+#define BROKER_DELIVERER_H_
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "broker/core/router.h"
+#include "broker/core/session.h"
+#include "broker/shard_context.h"
+#include "mqtt/encode.h"
+#include "mqtt/message.h"
+
+namespace broker {
+
+// A message while one shard hands it out. Views: of the publisher's frame, or of a Message. Only
+// where somebody must keep it (a queue, another thread) it becomes a Message, once.
+class Outgoing {
+ public:
+  // From the frame of a PUBLISH. `parts` must stay valid.
+  explicit Outgoing(const mqtt::MessageParts& parts, const Session* publisher)
+      : parts_(parts), publisher_(publisher) {}
+  explicit Outgoing(mqtt::MessagePtr message)
+      : parts_(message->parts()), publisher_(nullptr), message_(std::move(message)) {}
+
+  const mqtt::MessageParts& parts() const { return parts_; }
+  bool kept() const { return static_cast<bool>(message_); }
+  const mqtt::MessagePtr& Keep() {
+    if (!message_) message_ = mqtt::Message::Create(parts_);
+    return message_;
+  }
+
+  // Whether `session` published it itself, for No Local [MQTT5-3.8.3-3].
+  bool IsFrom(const Session& session) const {
+    return publisher_ != nullptr ? publisher_ == &session : parts_.publisher == session.client_id;
+  }
+
+ private:
+  mqtt::MessageParts parts_;
+  const Session* publisher_;
+  mqtt::MessagePtr message_;
+};
+
+// Part of one shard, used on its thread. The path of a QoS 0 or 1 message to transient sessions
+// allocates nothing.
+class Deliverer {
+ public:
+  explicit Deliverer(ShardContext& context) : context_(context) {}
+
+  // To the sessions of a match. What a durable session is owed at QoS 1 or 2 comes from its
+  // partition and is skipped.
+  void ToTargets(Outgoing& outgoing, const Match& match);
+
+  // To a transient session, or at QoS 0. False: it was dropped (counted).
+  bool ToSession(Session& session, Outgoing& outgoing, mqtt::QoS qos, bool retain,
+                 absl::Span<const uint32_t> subscription_ids, std::string_view shared_filter = {});
+
+  // What a partition pushed for a durable session.
+  void Durable(Session& session, std::vector<storage::Delivery> entries);
+
+  // There is room again in the window or in the output of a transient session: sends what waits.
+  void Drain(Session& session);
+
+  // A new message is about to be handed out: forget how the last one was encoded.
+  void NextMessage() { variants_ = {}; }
+
+  // Messages handed out since the turn began.
+  uint64_t TakeDelivered() { return std::exchange(delivered_, 0); }
+
+ private:
+  // How a message was encoded for an earlier session of the same kind: to be copied. Points into
+  // that one's output.
+  struct Variant {
+    const uint8_t* frame = nullptr;
+    uint32_t copied = 0;  // Bytes to copy; the payload is not among them if it goes by reference.
+    uint32_t packet_id = 0;  // Offset.
+    bool by_reference = false;
+  };
+  struct Envelope {
+    mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
+    bool retain = false;
+    bool dup = false;
+    uint64_t sequence = 0;  // Not 0: of a durable session, which also says the Packet Identifier.
+    absl::Span<const uint32_t> subscription_ids;
+    std::string_view shared_filter;
+  };
+
+  bool Write(Session& session, Outgoing& outgoing, const Envelope& envelope);
+  bool WriteFresh(Session& session, Outgoing& outgoing, const Envelope& envelope,
+                  Variant* remember);
+  mqtt::PacketId StartExchange(Session& session, Outgoing& outgoing, const Envelope& envelope);
+  void Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos, size_t bytes);
+  bool Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope);
+  bool Drop(DropCause cause) {
+    context_.metrics.dropped[cause].Add();
+    return false;
+  }
+  void NoteLiveTopic(Session& session, std::string_view topic);
+
+  ShardContext& context_;
+  std::array<Variant, 12> variants_{};  // By version (5.0 or not), QoS, retain.
+  uint64_t delivered_ = 0;
+};
+
+}  // namespace broker
+#endif  // BROKER_DELIVERER_H_

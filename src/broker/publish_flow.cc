@@ -1,0 +1,364 @@
+#include "broker/publish_flow.h"
+
+#include <bit>
+#include <utility>
+
+#include "base/check.h"
+#include "mqtt/decode.h"
+#include "mqtt/encode.h"
+#include "mqtt/topic.h"
+
+namespace broker {
+namespace {
+
+using mqtt::QoS;
+using mqtt::ReasonCode;
+
+ReasonCode ToReason(const absl::Status& status) {
+  if (status.ok()) return ReasonCode::kSuccess;
+  if (absl::IsResourceExhausted(status)) return ReasonCode::kQuotaExceeded;
+  return ReasonCode::kUnspecifiedError;
+}
+
+constexpr size_t Index(mqtt::PacketType type) { return static_cast<size_t>(type); }
+
+}  // namespace
+
+void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body) {
+  Session& session = *connection.session;
+  mqtt::Publish packet;
+  if (const auto violation =
+          mqtt::DecodePublish(flags, body, session.version, mqtt::Sender::kClient, packet)) {
+    return context_.Violated(connection, *violation);
+  }
+  context_.metrics.publish_received[static_cast<size_t>(packet.qos)].Add();
+  context_.metrics.publish_bytes_received.Add(packet.payload.size());
+  std::string_view topic = packet.topic;
+  if (packet.topic_alias != 0) {
+    if (session.aliases_in == nullptr) {
+      session.aliases_in =
+          std::make_unique<InboundTopicAliases>(session.limits.topic_alias_maximum);
+    }
+    if (const auto violation = session.aliases_in->Resolve(packet, topic))
+      return context_.Violated(connection, *violation);
+  }
+  if (const auto violation = CheckLimits(session, packet, topic))
+    return context_.Violated(connection, *violation);
+  if (packet.qos != QoS::kAtMostOnce) {
+    Admission admission = Admission::kRoute;
+    if (const auto violation =
+            session.inbound.Admit(session.version, packet.qos, packet.packet_id, admission)) {
+      return context_.Violated(connection, *violation);
+    }
+    if (admission != Admission::kRoute) {
+      context_.metrics.publish_duplicates.Add();
+      if (admission == Admission::kRepeat)
+        Acknowledge(session, packet.qos, packet.packet_id, ReasonCode::kSuccess);
+      return;
+    }
+  }
+  // $SYS is the server's own. Not authorised: 5.0 is told; 3.1.1 can only be acknowledged or cut
+  // off, and is acknowledged [MQTT311-3.3.5-2].
+  if (!session.permissions->MayWrite(topic) || topic.substr(0, 5) == "$SYS/") {
+    context_.metrics.dropped[DropCause::kNotAuthorized].Add();
+    if (packet.qos == QoS::kAtMostOnce) return;
+    const bool told = session.version == mqtt::Version::k5;
+    return Acknowledge(session, packet.qos, packet.packet_id,
+                       told ? ReasonCode::kNotAuthorized : ReasonCode::kSuccess);
+  }
+  Route(connection, packet, topic);
+}
+
+std::optional<mqtt::Violation> PublishFlow::CheckLimits(const Session& session,
+                                                        const mqtt::Publish& packet,
+                                                        std::string_view topic) {
+  const Limits& limits = session.limits;
+  if (static_cast<uint8_t>(packet.qos) > limits.maximum_qos) {
+    return mqtt::Violation{ReasonCode::kQosNotSupported, "MQTT5-3.2.2-11"};
+  }
+  if (packet.retain && !limits.retain_available) {
+    return mqtt::Violation{ReasonCode::kRetainNotSupported, "MQTT5-3.2.2-14"};
+  }
+  if (!mqtt::IsWithin({limits.topic_bytes_max, limits.topic_levels_max}, topic)) {
+    return mqtt::Violation{ReasonCode::kTopicNameInvalid, "MQTT5-3.3.2.1"};
+  }
+  return std::nullopt;
+}
+
+void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet,
+                        std::string_view topic) {
+  Session& session = *connection.session;
+  mqtt::MessageParts parts;
+  parts.topic = topic;
+  parts.payload = packet.payload;
+  parts.properties = mqtt::ForwardProperties(packet, scratch_);
+  parts.qos = packet.qos;
+  parts.retain = packet.retain;
+  parts.created_at_unix_ms = context_.now_unix_ms;
+  if (packet.message_expiry_interval.has_value()) {
+    parts.expires_at_unix_ms =
+        context_.now_unix_ms + int64_t{*packet.message_expiry_interval} * 1000;
+  }
+  parts.publisher = session.client_id;
+  Outgoing outgoing(parts, &session);
+
+  const Match& match = context_.router.Find(topic);
+  const bool unmatched = match.empty();
+  if (unmatched) context_.metrics.publish_unmatched.Add();
+
+  storage::Publish publish;
+  if (packet.qos != QoS::kAtMostOnce) publish.partitions = match.partitions;
+  publish.set_retained = packet.retain;  // [MQTT-3.3.1-5]
+  // A QoS 2 identifier of a durable session is committed with the message, even if the message is
+  // for nobody.
+  const bool remember = packet.qos == QoS::kExactlyOnce && session.durable;
+  if (remember) publish.origin = {session.client_id, session.epoch, packet.packet_id.value};
+
+  Waiting waiting;
+  if (remember) {
+    // Before the commit it may still turn out to be a repeat, or fail: nobody gets it until then.
+    waiting.route_after = outgoing.Keep();
+    for (ShareGroup* const group : match.groups) waiting.groups_after.push_back(group->filter());
+  } else {
+    for (ShareGroup* const group : match.groups) AssignShared(*group, outgoing, publish);
+    RouteTransient(outgoing, match);
+  }
+  const bool durable = publish.partitions != 0 || publish.set_retained || remember ||
+                       !publish.shared_targets.empty();
+  if (!durable) {
+    if (packet.qos == QoS::kAtMostOnce) return;
+    const bool told = unmatched && session.version == mqtt::Version::k5;
+    return Acknowledge(session, packet.qos, packet.packet_id,
+                       told ? ReasonCode::kNoMatchingSubscribers : ReasonCode::kSuccess);
+  }
+  publish.message = outgoing.Keep();
+  waiting.connection = connection.ref.connection;
+  waiting.id = packet.packet_id;
+  waiting.qos = packet.qos;
+  if (packet.qos != QoS::kAtMostOnce) {
+    session.inbound.Queue(packet.qos, packet.packet_id, ReasonCode::kSuccess, false);
+  }
+  Submit(std::move(publish), std::move(waiting));
+  PauseIfCommitsPileUp(connection);
+  if (session.version != mqtt::Version::k5 && session.inbound.full())
+    context_.Pause(connection, kPauseReceiveMaximum);
+}
+
+void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
+  deliverer_.ToTargets(outgoing, match);
+  for (ShardMask rest = match.shards; rest != 0; rest &= rest - 1) {
+    const auto shard = static_cast<storage::ShardId>(std::countr_zero(rest));
+    context_.Send(shard, ForwardedPublish{outgoing.Keep()});
+  }
+  if (match.nodes != 0 && context_.forwarder != nullptr)
+    context_.forwarder->Forward(context_.id, outgoing.Keep());
+}
+
+void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish) {
+  const QoS qos = outgoing.parts().qos;
+  const ShareMember* const member = group.Choose(
+      {context_.options.share_strategy, outgoing.parts().topic, outgoing.parts().publisher},
+      context_.rng, [&](const ShareMember& candidate) {
+        // QoS 0 is not kept for anyone.
+        if (!candidate.connected && mqtt::Min(qos, candidate.options.qos) == QoS::kAtMostOnce)
+          return false;
+        return candidate.local == nullptr ||
+               candidate.local->permissions->MayRead(outgoing.parts().topic);
+      });
+  if (member == nullptr) {
+    context_.metrics.dropped[DropCause::kNoShareMember].Add();
+    return;
+  }
+  const QoS granted = mqtt::Min(qos, member->options.qos);
+  if (member->durable && granted != QoS::kAtMostOnce) {
+    publish.shared_targets.push_back(
+        {member->client_id, group.filter(), member->options, member->subscription_id});
+    return;
+  }
+  if (member->local != nullptr) {
+    const bool retain = member->options.retain_as_published && outgoing.parts().retain;
+    const uint32_t ids[] = {member->subscription_id};
+    deliverer_.NextMessage();
+    deliverer_.ToSession(*member->local, outgoing, granted, retain,
+                         absl::MakeConstSpan(ids, member->subscription_id == 0 ? 0 : 1),
+                         group.filter());
+    return;
+  }
+  context_.Send(member->connection.shard,
+                SharedAssignment{outgoing.Keep(), group.filter(), member->connection.connection,
+                                 member->options, member->subscription_id});
+}
+
+void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
+  if (waiting.connection != 0) {
+    publish.token = context_.NextToken();
+    waiting.token = publish.token;
+    waiting.bytes = publish.message->bytes();
+    waiting.since_ns = context_.now_ns;
+    waiting_bytes_ += waiting.bytes;
+    waiting_.push_back(std::move(waiting));
+  }
+  context_.Ask(std::move(publish));
+}
+
+void PublishFlow::PauseIfCommitsPileUp(Connection& connection) {
+  const BrokerOptions& options = context_.options;
+  if (waiting_.size() < options.commits_pending_max &&
+      waiting_bytes_ < options.commits_pending_bytes_max)
+    return;
+  if ((connection.pauses & kPauseCommits) != 0) return;
+  context_.Pause(connection, kPauseCommits);
+  paused_.push_back(connection.ref.connection);
+}
+
+void PublishFlow::OnPublished(storage::Published event) {
+  CHECK(!waiting_.empty() && waiting_.front().token == event.token) << "the host answers in order";
+  Waiting waiting = std::move(waiting_.front());
+  waiting_.pop_front();
+  waiting_bytes_ -= waiting.bytes;
+  context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
+  if (!event.status.ok()) {
+    context_.metrics.dropped[DropCause::kStorageFailed].Add();
+  } else if (event.duplicate) {
+    context_.metrics.publish_duplicates.Add();
+  } else if (waiting.route_after) {
+    Outgoing outgoing(waiting.route_after);
+    RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
+    for (const std::string& filter : waiting.groups_after) HandOn(waiting.route_after, filter);
+  }
+  if (waiting_.size() * 2 <= context_.options.commits_pending_max &&
+      waiting_bytes_ * 2 <= context_.options.commits_pending_bytes_max) {
+    for (const uint64_t id : std::exchange(paused_, {})) {
+      if (Connection* const paused = context_.Find(id)) context_.Resume(*paused, kPauseCommits);
+    }
+  }
+  Connection* const connection = context_.Find(waiting.connection);
+  if (connection == nullptr || connection->session == nullptr || waiting.qos == QoS::kAtMostOnce)
+    return;
+  Session& session = *connection->session;
+  if (!event.status.ok() && session.version != mqtt::Version::k5) {
+    // There is no word for it: without an acknowledgement the client sends the message again.
+    return context_.CloseLater(*connection, {.cause = CloseCause::kStorageFailed});
+  }
+  session.inbound.Complete(
+      waiting.id, waiting.qos, ToReason(event.status),
+      [&](const InboundFlow::Ack& ack) { WriteAck(session, ack.qos, ack.id, ack.reason); });
+  if (!session.inbound.full()) context_.Resume(*connection, kPauseReceiveMaximum);
+}
+
+void PublishFlow::Acknowledge(Session& session, QoS qos, mqtt::PacketId id, ReasonCode reason) {
+  if (!session.inbound.in_order()) return session.inbound.Queue(qos, id, reason, true);
+  session.inbound.AckedNow(qos, id, reason);
+  WriteAck(session, qos, id, reason);
+}
+
+void PublishFlow::WriteAck(Session& session, QoS qos, mqtt::PacketId id, ReasonCode reason) {
+  const auto type =
+      qos == QoS::kExactlyOnce ? mqtt::PacketType::kPubRec : mqtt::PacketType::kPubAck;
+  OutputQueue& output = session.connection.output;
+  uint8_t* const p = output.Reserve(context_.buffers, mqtt::kAckSizeMax);
+  const auto size = static_cast<size_t>(mqtt::WriteAck(p, type, session.version, id, reason) - p);
+  output.Commit(size);
+  context_.metrics.packets_sent[Index(type)].Add();
+  context_.metrics.bytes_sent[Index(type)].Add(size);
+  context_.MarkDirty(session.connection);
+}
+
+void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
+  Session& session = *connection.session;
+  if (!session.inbound.Knows(packet.packet_id)) {
+    // 3.1.1 has no other answer, and the client must be able to go on.
+    return WritePubComp(session, packet.packet_id, ReasonCode::kPacketIdentifierNotFound);
+  }
+  if (!session.durable) {
+    session.inbound.Release(packet.packet_id);
+    return WritePubComp(session, packet.packet_id, ReasonCode::kSuccess);
+  }
+  storage::ReleaseInbound release;
+  release.token = context_.NextToken();
+  release.client_id = session.client_id;
+  release.epoch = session.epoch;
+  release.packet_ids.push_back(packet.packet_id.value);
+  releasing_[release.token] = {connection.ref.connection, {packet.packet_id.value}};
+  context_.Ask(std::move(release));
+}
+
+void PublishFlow::OnInboundReleased(const storage::InboundReleased& event) {
+  const auto it = releasing_.find(event.token);
+  if (it == releasing_.end()) return;
+  const WaitingRelease waiting = std::move(it->second);
+  releasing_.erase(it);
+  Connection* const connection = context_.Find(waiting.connection);
+  if (connection == nullptr || connection->session == nullptr) return;
+  if (!event.status.ok()) {
+    // Without PUBCOMP the client asks again on its next connection.
+    return context_.CloseLater(
+        *connection, {.cause = CloseCause::kStorageFailed, .say = ToReason(event.status)});
+  }
+  for (const uint16_t id : waiting.packet_ids) {
+    connection->session->inbound.Release(mqtt::PacketId{id});
+    WritePubComp(*connection->session, mqtt::PacketId{id}, ReasonCode::kSuccess);
+  }
+  if (!connection->session->inbound.full()) context_.Resume(*connection, kPauseReceiveMaximum);
+}
+
+void PublishFlow::WritePubComp(Session& session, mqtt::PacketId id, ReasonCode reason) {
+  OutputQueue& output = session.connection.output;
+  uint8_t* const p = output.Reserve(context_.buffers, mqtt::kAckSizeMax);
+  const auto size = static_cast<size_t>(
+      mqtt::WriteAck(p, mqtt::PacketType::kPubComp, session.version, id, reason) - p);
+  output.Commit(size);
+  context_.metrics.packets_sent[Index(mqtt::PacketType::kPubComp)].Add();
+  context_.metrics.bytes_sent[Index(mqtt::PacketType::kPubComp)].Add(size);
+  context_.MarkDirty(session.connection);
+}
+
+void PublishFlow::OnForwarded(mqtt::MessagePtr message) { RouteHere(std::move(message)); }
+
+void PublishFlow::RouteHere(mqtt::MessagePtr message) {
+  Outgoing outgoing(std::move(message));
+  deliverer_.ToTargets(outgoing, context_.router.Find(outgoing.parts().topic));
+}
+
+void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
+  Connection* const connection = context_.Find(assignment.connection);
+  if (connection == nullptr || connection->session == nullptr) {
+    return HandOn(std::move(assignment.message), assignment.filter);  // Gone on the way.
+  }
+  Outgoing outgoing(std::move(assignment.message));
+  const uint32_t ids[] = {assignment.subscription_id};
+  deliverer_.NextMessage();
+  deliverer_.ToSession(
+      *connection->session, outgoing, mqtt::Min(outgoing.parts().qos, assignment.options.qos),
+      assignment.options.retain_as_published && outgoing.parts().retain,
+      absl::MakeConstSpan(ids, assignment.subscription_id == 0 ? 0 : 1), assignment.filter);
+}
+
+void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
+  if (!event.only_filter.empty()) return HandOn(std::move(event.message), event.only_filter);
+  context_.metrics.wills_published.Add();
+  Outgoing outgoing(event.message);
+  const Match& match = context_.router.Find(outgoing.parts().topic);
+  storage::Publish publish;
+  for (ShareGroup* const group : match.groups) AssignShared(*group, outgoing, publish);
+  RouteTransient(outgoing, match);
+  if (publish.shared_targets.empty()) return;
+  publish.message = outgoing.Keep();
+  Submit(std::move(publish), {});
+}
+
+void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter) {
+  ShareGroup* const group = context_.router.FindGroup(shared_filter);
+  if (group == nullptr) {
+    context_.metrics.dropped[DropCause::kNoShareMember].Add();
+    return;
+  }
+  Outgoing outgoing(std::move(message));
+  storage::Publish publish;
+  AssignShared(*group, outgoing, publish);
+  if (publish.shared_targets.empty()) return;
+  publish.message = outgoing.Keep();
+  Submit(std::move(publish), {});
+}
+
+}  // namespace broker

@@ -1,0 +1,81 @@
+// From a client's PUBLISH to everyone it is for, and the acknowledgement back.
+#ifndef BROKER_PUBLISH_FLOW_H_
+#define BROKER_PUBLISH_FLOW_H_
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "broker/deliverer.h"
+#include "broker/shard_context.h"
+#include "mqtt/packets.h"
+
+namespace broker {
+
+// Part of one shard, used on its thread.
+//
+// When may PUBACK leave? At once if nothing durable is concerned; else when the partition host has
+// answered. That is `Route` here, and `OnPublished`.
+class PublishFlow {
+ public:
+  PublishFlow(ShardContext& context, Deliverer& deliverer)
+      : context_(context), deliverer_(deliverer) {}
+
+  void OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body);
+  void OnPubRel(Connection& connection, const mqtt::Ack& packet);
+
+  // The partition host's answers.
+  void OnPublished(storage::Published event);
+  void OnInboundReleased(const storage::InboundReleased& event);
+
+  // What another shard or the host asks to be handed out here.
+  void OnForwarded(mqtt::MessagePtr message);
+  void OnSharedAssignment(SharedAssignment assignment);
+  void OnRouteMessage(storage::RouteMessage event);
+  // A shared message whose member went before it had it: another member gets it [MQTT5-4.8.2-5 and
+  // §4.8.2].
+  void HandOn(mqtt::MessagePtr message, std::string_view shared_filter);
+  // The server's own message, to the sessions of this shard only ($SYS).
+  void RouteHere(mqtt::MessagePtr message);
+
+ private:
+  // A PUBLISH that waits for the commit.
+  struct Waiting {
+    storage::Token token = 0;
+    uint64_t connection = 0;
+    mqtt::PacketId id;
+    mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
+    uint64_t bytes = 0;
+    int64_t since_ns = 0;
+    mqtt::MessagePtr
+        route_after;  // QoS 2 of a durable session: transient sessions get it after the commit.
+    std::vector<std::string> groups_after;  // Likewise.
+  };
+  struct WaitingRelease {
+    uint64_t connection = 0;
+    std::vector<uint16_t> packet_ids;
+  };
+
+  std::optional<mqtt::Violation> CheckLimits(const Session& session, const mqtt::Publish& packet,
+                                             std::string_view topic);
+  void Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic);
+  void Acknowledge(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
+  void WriteAck(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
+  void WritePubComp(Session& session, mqtt::PacketId id, mqtt::ReasonCode reason);
+  void RouteTransient(Outgoing& outgoing, const Match& match);
+  void AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish);
+  void Submit(storage::Publish publish, Waiting waiting);
+  void PauseIfCommitsPileUp(Connection& connection);
+
+  ShardContext& context_;
+  Deliverer& deliverer_;
+  std::string scratch_;
+  std::deque<Waiting> waiting_;  // The host answers in order.
+  uint64_t waiting_bytes_ = 0;
+  absl::flat_hash_map<storage::Token, WaitingRelease> releasing_;
+  std::vector<uint64_t> paused_;  // Connections that stand still until commits catch up.
+};
+
+}  // namespace broker
+#endif  // BROKER_PUBLISH_FLOW_H_

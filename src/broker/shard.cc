@@ -1,0 +1,423 @@
+#include "broker/shard.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "mqtt/encode.h"
+
+namespace broker {
+namespace {
+
+constexpr size_t kReadBytes = 64 * 1024;
+constexpr int kReadsPerVisit = 4;  // Then others have their turn.
+
+}  // namespace
+
+Connection::Connection(storage::ConnectionRef r, std::unique_ptr<Transport> t,
+                       const ListenerRuntime& l)
+    : ref(r), transport(std::move(t)), listener(l) {}
+Connection::~Connection() = default;
+
+struct Shard::Loop {
+  // No locks in Asio: only this thread touches it, others use the mailbox.
+  boost::asio::io_context context{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
+  boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                    boost::asio::wait_traits<std::chrono::steady_clock>,
+                                    boost::asio::io_context::executor_type>
+      tick{context};
+  std::vector<std::unique_ptr<Acceptor>> acceptors;
+  size_t next_adopter = 0;
+  bool in_turn = false;
+  int64_t turn_began_ns = 0;
+  // Our own reason to run, so that the loop does not end while nothing is registered.
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{
+      context.get_executor()};
+};
+
+absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(storage::ShardId id, uint32_t shards,
+                                                     ShardWorld& world, ShardMetrics& metrics) {
+  auto shard = std::unique_ptr<Shard>(new Shard(id, shards, world, metrics));
+  Poller::Handler& handler = *shard;
+  ASSIGN_OR_RETURN(shard->poller_, Poller::Create(shard->loop_->context, handler));
+  return shard;
+}
+
+Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
+             ShardMetrics& shard_metrics)
+    : ShardContext(shard_id, count, *world.options, shard_metrics),
+      world_(world),
+      mailbox_([this] { poller_->Wake(); }),
+      loop_(std::make_unique<Loop>()),
+      deliverer_(*this),
+      publishing_(*this, deliverer_),
+      subscribing_(*this, deliverer_),
+      connecting_(*this, *world.methods),
+      read_buffer_(kReadBytes) {
+  forwarder = world.forwarder;
+  connecting_.add_subscription = [this](Session& session,
+                                        const storage::SubscriptionRecord& record) {
+    subscribing_.AddStored(session, record);
+  };
+  ReadClocks();
+}
+
+Shard::~Shard() { Join(); }
+
+void Shard::Start() {
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), absl::StrCat("shard-", id).c_str());
+    ReadClocks();
+    OnTick();
+    loop_->context.run();
+  });
+}
+
+void Shard::Join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Shard::StartAccepting() {
+  for (const auto& runtime : world_.listeners) {
+    const size_t index = runtime->index;
+    const bool spread = runtime->listener->shares_one_socket();
+    loop_->acceptors.push_back(std::make_unique<Acceptor>(
+        loop_->context, runtime->listener, id,
+        [this, index, spread](std::unique_ptr<Transport> transport) {
+          if (!spread || shards == 1) return AddConnection(std::move(transport), index);
+          const auto target = static_cast<storage::ShardId>(loop_->next_adopter++ % shards);
+          Send(target, AdoptConnection{std::move(transport), index});
+        }));
+  }
+}
+
+void Shard::StopAccepting() {
+  for (const auto& acceptor : loop_->acceptors) acceptor->StopAccepting();
+}
+
+void Shard::ShutDown() {
+  StopAccepting();
+  shutdown_deadline_s_ = now_s + options.shutdown_timeout_s + 1;
+  std::vector<Connection*> open;
+  for (const auto& [number, connection] : connections) open.push_back(connection.get());
+  for (Connection* const connection : open) {
+    Close(*connection, {.cause = CloseCause::kShutdown,
+                        .say = mqtt::ReasonCode::kServerShuttingDown,
+                        .session = storage::CloseCause::kServerShutdown});
+  }
+  RequestTurn();
+}
+
+void Shard::ReadClocks() {
+  const absl::Duration monotonic = world_.clock->Monotonic();
+  now_ns = absl::ToInt64Nanoseconds(monotonic);
+  now_s = static_cast<uint32_t>(now_ns / 1'000'000'000) + 1;  // Never 0: that means "not filed".
+  now_unix_ms = absl::ToUnixMillis(world_.clock->Now());
+}
+
+void Shard::OnTick() {
+  ReadClocks();
+  wheel_.Advance(now_s, [this](uint64_t number, uint32_t at_s) {
+    Connection* const connection = Find(number);
+    if (connection == nullptr || connection->filed_s != at_s) return;
+    connection->filed_s = 0;
+    const uint32_t deadline = DeadlineOf(*connection);
+    if (deadline == 0) return;
+    if (deadline > now_s) return wheel_.File(*connection, deadline);
+    OnDeadline(*connection);
+  });
+  if (shutdown_deadline_s_ != 0) {
+    if (now_s >= shutdown_deadline_s_) {
+      std::vector<Connection*> late;
+      for (const auto& [number, connection] : connections) late.push_back(connection.get());
+      for (Connection* const connection : late) Bury(*connection);
+    }
+    RequestTurn();
+  }
+  loop_->tick.expires_after(std::chrono::seconds(1));
+  loop_->tick.async_wait([this](const boost::system::error_code& error) {
+    if (!error) OnTick();
+  });
+}
+
+uint32_t Shard::DeadlineOf(const Connection& connection) const {
+  if (connection.phase != Phase::kConnected) return connection.deadline_s;
+  if (connection.keep_alive_s == 0)
+    return 0;  // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]: one and a half times.
+  return connection.last_packet_s + (connection.keep_alive_s * 3u + 1) / 2 + 1;
+}
+
+void Shard::OnDeadline(Connection& connection) {
+  if (connection.phase == Phase::kLingering) return Bury(connection);
+  if (connection.phase != Phase::kConnected)
+    return Close(connection, {.cause = CloseCause::kConnectTimeout});
+  if (connection.pauses != 0) {  // It is we who do not listen.
+    connection.last_packet_s = now_s;
+    return wheel_.File(connection, DeadlineOf(connection));
+  }
+  Close(connection,
+        {.cause = CloseCause::kKeepAliveTimeout, .say = mqtt::ReasonCode::kKeepAliveTimeout});
+}
+
+void Shard::AddConnection(std::unique_ptr<Transport> transport, size_t listener) {
+  const ListenerRuntime& runtime = *world_.listeners[listener];
+  const uint64_t number = ++last_connection_;
+  const int fd = transport->fd();
+  auto owned = std::make_unique<Connection>(storage::ConnectionRef{id, number},
+                                            std::move(transport), runtime);
+  Connection& connection = *owned;
+  if (const absl::Status status = poller_->Add(fd, connection); !status.ok()) {
+    base::Log(base::LogLevel::kWarning, "connection dropped",
+              {{"listener", runtime.settings.name}, {"error", status}});
+    metrics.connections_refused[RefuseCause::kMemory].Add();
+    return;
+  }
+  connections.emplace(number, std::move(owned));
+  metrics.connections.Add();
+  metrics.connections_opened.Add();
+  if (runtime.settings.listener.url.tls()) metrics.connections_tls.Add();
+  if (runtime.settings.listener.url.websocket()) metrics.connections_websocket.Add();
+  connection.deadline_s = now_s + options.connect_timeout_s;
+  wheel_.File(connection, connection.deadline_s);
+}
+
+void Shard::OnTurn() {
+  loop_->in_turn = true;
+  mailbox_.Awake();
+  ReadClocks();
+  loop_->turn_began_ns = now_ns;
+  metrics.turns.Add();
+}
+
+bool Shard::OnSleep() {
+  if (!mailbox_.Sleep()) return true;
+  loop_->in_turn = false;
+  if (shutdown_deadline_s_ != 0 && connections.empty()) loop_->context.stop();
+  return false;
+}
+
+void Shard::RequestTurn() {
+  if (!loop_->in_turn) poller_->RequestTurn();
+}
+
+void Shard::OnEvents(Pollable& target, uint32_t events) {
+  auto& connection = static_cast<Connection&>(target);
+  if (connection.phase == Phase::kClosed) return;
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) connection.peer_closed = true;
+  if ((events & EPOLLOUT) != 0) {
+    if (connection.transport->WantsWrite()) connection.transport->Write(nullptr, 0);
+    if (connection.output_blocked) {
+      connection.output_blocked = false;
+      MarkDirty(connection);
+    }
+  }
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) return;
+  if (connection.phase == Phase::kLingering) return Discard(connection);
+  if (connection.pauses == 0) Read(connection);  // Else `Resume` reads what is there then.
+}
+
+void Shard::Read(Connection& connection) {
+  if (connection.resumed) {  // First what came while reading was paused, any number of packets.
+    connection.resumed = false;
+    const std::string stashed = std::exchange(connection.stash, std::string());
+    Consume(connection, reinterpret_cast<const uint8_t*>(stashed.data()), stashed.size());
+    if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
+    if (connection.pauses != 0) return;
+  }
+  for (int i = 0; i < kReadsPerVisit; ++i) {
+    const ReadResult result = connection.transport->Read(read_buffer_.data(), read_buffer_.size());
+    if (result.state == IoState::kAgain) return;
+    if (result.state != IoState::kOk) {
+      const bool broken = result.state == IoState::kError && !connection.transport->HandshakeDone();
+      if (broken) {
+        base::Log(base::LogLevel::kInfo, "connection failed",
+                  {{"listener", connection.listener.settings.name},
+                   {"error", std::string(connection.transport->error())}});
+      }
+      return Close(connection,
+                   {.cause = broken ? CloseCause::kTransportError : CloseCause::kPeerClosed});
+    }
+    Consume(connection, reinterpret_cast<const uint8_t*>(read_buffer_.data()), result.bytes);
+    if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
+    if (connection.pauses != 0) return;
+    const bool more =
+        result.bytes == read_buffer_.size() || connection.transport->HasBufferedInput();
+    if (!more && !connection.peer_closed) return;
+  }
+  poller_->VisitAgain(connection);
+}
+
+void Shard::Discard(Connection& connection) {
+  for (int i = 0; i < kReadsPerVisit; ++i) {
+    const ReadResult result = connection.transport->Read(read_buffer_.data(), read_buffer_.size());
+    if (result.state == IoState::kAgain) return;
+    if (result.state != IoState::kOk) return Bury(connection);
+  }
+  poller_->VisitAgain(connection);
+}
+
+void Shard::Pause(Connection& connection, PauseReason reason) {
+  if (connection.pauses == 0 && reason != kPauseConnecting) metrics.reads_paused.Add();
+  connection.pauses |= reason;
+}
+
+void Shard::Resume(Connection& connection, PauseReason reason) {
+  if ((connection.pauses & reason) == 0) return;
+  connection.pauses &= static_cast<uint8_t>(~reason);
+  if (connection.pauses != 0) return;
+  connection.resumed = true;  // At the next visit: what is stashed, then what the kernel has.
+  poller_->VisitAgain(connection);
+  RequestTurn();
+}
+
+void Shard::Close(Connection& connection, const CloseOrder& order) {
+  if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
+  if (order.say.has_value() && connection.phase == Phase::kConnected &&
+      connection.version == mqtt::Version::k5) {
+    mqtt::Disconnect packet;  // [MQTT5-3.14.4-1]: nothing follows it.
+    packet.reason = *order.say;
+    std::string bytes;
+    mqtt::Encode(packet, connection.version, bytes);
+    connection.output.Append(buffers, bytes);
+    constexpr auto kDisconnect = static_cast<size_t>(mqtt::PacketType::kDisconnect);
+    metrics.packets_sent[kDisconnect].Add();
+    metrics.bytes_sent[kDisconnect].Add(bytes.size());
+    metrics.disconnects_sent[static_cast<size_t>(*order.say)].Add();
+  }
+  metrics.connections_closed[order.cause].Add();
+  connecting_.OnClosed(connection);
+  if (connection.session != nullptr) EndSession(connection, order);
+  connection.connecting.reset();
+  connection.stash = std::string();
+  const bool peer_is_gone = order.cause == CloseCause::kPeerClosed ||
+                            order.cause == CloseCause::kTransportError ||
+                            order.cause == CloseCause::kDisconnect;
+  if (peer_is_gone) return Bury(connection);
+  // What we said must arrive: if unread input were left at close(), the kernel would reset the
+  // connection.
+  connection.phase = Phase::kLingering;
+  connection.pauses = 0;
+  connection.deadline_s = now_s + options.linger_timeout_s;
+  wheel_.File(connection, connection.deadline_s);
+  MarkDirty(connection);
+}
+
+void Shard::EndSession(Connection& connection, const CloseOrder& order) {
+  Session& session = *connection.session;
+  subscribing_.RemoveAll(session);
+  metrics.inflight_messages.Add(-static_cast<int64_t>(session.outbound.in_flight()));
+  metrics.queued_messages.Add(-static_cast<int64_t>(session.outbound.queued_messages()));
+  metrics.queued_bytes.Add(-static_cast<int64_t>(session.outbound.queued_bytes()));
+  session.outbound.TakeShared([this](mqtt::MessagePtr message, const std::string& filter) {
+    publishing_.HandOn(std::move(message), filter);
+  });
+  if (session.acknowledgements != nullptr) {  // What the client has acknowledged, it has.
+    session.acknowledgements->client_id = session.client_id;
+    session.acknowledgements->epoch = session.epoch;
+    Ask(std::move(*session.acknowledgements));
+  }
+  storage::CloseSession close;
+  close.client_id = session.client_id;
+  close.epoch = session.epoch;
+  close.connection = connection.ref;
+  close.cause = order.session;
+  close.expiry_s = order.expiry_s;
+  Ask(std::move(close));
+  if (connection.counted) metrics.clients_connected.Add(-1);
+  if (!session.durable) metrics.sessions_transient.Add(-1);
+  connection.counted = false;
+  connection.session.reset();
+}
+
+void Shard::Bury(Connection& connection) {
+  if (connection.phase == Phase::kClosed) return;
+  connection.phase = Phase::kClosed;
+  poller_->Remove(connection.transport->fd(), connection);
+  connection.output.Clear(buffers);
+  metrics.connections.Add(-1);
+  if (connection.listener.settings.listener.url.tls()) metrics.connections_tls.Add(-1);
+  if (connection.listener.settings.listener.url.websocket()) metrics.connections_websocket.Add(-1);
+  dead_.push_back(&connection);
+  RequestTurn();
+}
+
+void Shard::OnEndOfRound() {
+  const size_t taken = mailbox_.TakeAll([this](ShardTask&& task) { OnTask(std::move(task)); });
+  if (taken > 0) {
+    metrics.mailbox_batches.Add();
+    metrics.mailbox_messages.Add(taken);
+  }
+  FinishRound();
+}
+
+void Shard::FinishRound() {
+  while (!closing.empty() || !dirty.empty()) {
+    for (const auto& [number, order] : std::exchange(closing, {})) {
+      if (Connection* const connection = Find(number)) Close(*connection, order);
+    }
+    FlushAll();
+  }
+  if (!requests.empty()) {
+    metrics.storage_requests.Add(requests.size());
+    world_.partitions->Submit(id, std::exchange(requests, {}));
+  }
+  for (uint32_t shard = 0; shard < shards; ++shard) {
+    if (auto batch = TakeOutbox(static_cast<storage::ShardId>(shard))) {
+      world_.shards[shard]->mailbox().Post(std::move(batch));
+    }
+  }
+  for (const Connection* const connection : std::exchange(dead_, {}))
+    connections.erase(connection->ref.connection);
+  if (const uint64_t delivered = deliverer_.TakeDelivered(); delivered > 0) {
+    const int64_t end_ns = absl::ToInt64Nanoseconds(world_.clock->Monotonic());
+    metrics.delivery_latency.Record(absl::Nanoseconds(end_ns - loop_->turn_began_ns), delivered);
+  }
+}
+
+void Shard::FlushAll() {
+  for (Connection* const connection : std::exchange(dirty, {})) {
+    connection->dirty = false;
+    if (connection->phase != Phase::kClosed) Flush(*connection);
+  }
+}
+
+void Shard::Flush(Connection& connection) {
+  Session* const session = connection.session.get();
+  if (session != nullptr && session->acknowledgements != nullptr) {
+    session->acknowledgements->client_id = session->client_id;
+    session->acknowledgements->epoch = session->epoch;
+    Ask(std::move(*session->acknowledgements));
+    session->acknowledgements.reset();
+  }
+  IoState state = IoState::kOk;
+  if (!connection.output_blocked) state = connection.output.Flush(buffers, *connection.transport);
+  if (state == IoState::kAgain) connection.output_blocked = true;
+  if (state == IoState::kError || state == IoState::kClosed) {
+    if (connection.phase == Phase::kLingering) return Bury(connection);
+    return Close(connection, {.cause = CloseCause::kPeerClosed});
+  }
+  if (connection.phase == Phase::kLingering) {
+    if (connection.output.empty()) {
+      connection.transport->StartClose();
+      poller_->VisitAgain(connection);  // The peer's end may have come already.
+    }
+    return;
+  }
+  if (session != nullptr && connection.output.empty()) {
+    deliverer_.Drain(*session);  // Marks the connection again if anything went out.
+    subscribing_.ContinueReplays(*session);
+  }
+  if (const uint32_t deadline = DeadlineOf(connection); deadline != 0)
+    wheel_.File(connection, deadline);
+}
+
+}  // namespace broker

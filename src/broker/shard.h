@@ -1,0 +1,129 @@
+// One thread that serves connections: the event loop, the bytes in, and the ways out at the end of
+// each round.
+#ifndef BROKER_SHARD_H_
+#define BROKER_SHARD_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "auth/method.h"
+#include "base/clock.h"
+#include "base/mailbox.h"
+#include "broker/connect_flow.h"
+#include "broker/deliverer.h"
+#include "broker/publish_flow.h"
+#include "broker/shard_context.h"
+#include "broker/subscribe_flow.h"
+#include "broker/timer_wheel.h"
+#include "broker/transport/poller.h"
+
+namespace broker {
+
+// What all shards of a server share. Outlives them.
+struct ShardWorld {
+  const BrokerOptions* options = nullptr;
+  base::Clock* clock = nullptr;
+  PartitionClient* partitions = nullptr;
+  Forwarder* forwarder = nullptr;  // Null on a node alone.
+  const auth::AuthMethodRegistry* methods = nullptr;
+  std::vector<std::shared_ptr<ListenerRuntime>> listeners;
+  std::vector<class Shard*> shards;  // By number; filled before any of them starts.
+};
+
+// Owns its connections. All but the constructor, `Start`, `mailbox` and `Join` on its own thread.
+class Shard final : public ShardContext, private Poller::Handler {
+ public:
+  static absl::StatusOr<std::unique_ptr<Shard>> Create(storage::ShardId id, uint32_t shards,
+                                                       ShardWorld& world, ShardMetrics& metrics);
+  ~Shard() override;
+
+  // Starts the thread. Nothing is accepted before `StartAccepting`.
+  void Start();
+  void Join();
+  base::Mailbox<ShardTask>& mailbox() override { return mailbox_; }
+
+  // On the shard's thread, by a Control task.
+  void StartAccepting();
+  void StopAccepting();
+  // DISCONNECT 0x8B for everyone, wills by the rules, sessions kept; then the thread ends, at the
+  // latest after the timeout.
+  void ShutDown();
+
+  void Close(Connection& connection, const CloseOrder& order) override;
+  void Violated(Connection& connection, const mqtt::Violation& violation) override;
+  void Pause(Connection& connection, PauseReason reason) override;
+  void Resume(Connection& connection, PauseReason reason) override;
+
+ private:
+  struct Loop;  // Asio's side, kept out of this header.
+
+  Shard(storage::ShardId id, uint32_t shards, ShardWorld& world, ShardMetrics& metrics);
+
+  // Poller::Handler
+  void OnEvents(Pollable& target, uint32_t events) override;
+  void OnEndOfRound() override;
+  void OnTurn() override;
+  bool OnSleep() override;
+
+  void RequestTurn() override;
+  void ReadClocks();
+  void OnTick();
+  void OnDeadline(Connection& connection);
+  uint32_t DeadlineOf(const Connection& connection) const;
+
+  void AddConnection(std::unique_ptr<Transport> transport, size_t listener);
+  void Read(Connection& connection);
+  void Discard(Connection& connection);
+  void Consume(Connection& connection, const uint8_t* data, size_t size);
+  size_t ConsumeStash(Connection& connection, const uint8_t* data, size_t size);
+  void OnFrame(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
+  void OnFrameBeforeConnAck(Connection& connection, const mqtt::FrameHeader& header,
+                            mqtt::Bytes body);
+  void OnFrameConnected(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
+  void OnAck(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
+  void OnOutboundAck(Session& session, const mqtt::Ack& packet);
+  void OnPubRec(Session& session, const mqtt::Ack& packet);
+  void OnDisconnect(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
+  void SendPingResp(Connection& connection);
+  void SendPubRel(Session& session, mqtt::PacketId id, mqtt::ReasonCode reason);
+  void NoteAcknowledged(Session& session, uint64_t sequence, storage::AckKind kind);
+
+  void OnTask(ShardTask task);
+  void OnStorageEvent(storage::Event event);
+  void OnTakenOver(const storage::TakenOver& event);
+  void OnDeliver(storage::Deliver event);
+  void OnReleaseDue(const storage::ReleaseDue& event);
+
+  void Flush(Connection& connection);
+  void FlushAll();
+  void FinishRound();
+  void EndSession(Connection& connection, const CloseOrder& order);
+  void Bury(Connection& connection);
+  bool IsLive(const storage::ConnectionRef& ref, uint64_t epoch, Connection*& connection) const;
+
+  ShardWorld& world_;
+  base::Mailbox<ShardTask> mailbox_;
+  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<Poller> poller_;
+  std::thread thread_;
+
+  Deliverer deliverer_;
+  PublishFlow publishing_;
+  SubscribeFlow subscribing_;
+  ConnectFlow connecting_;
+  TimerWheel wheel_;
+
+  std::vector<char> read_buffer_;
+  std::vector<Connection*> dead_;  // To be freed at the end of the round.
+  uint64_t last_connection_ = 0;
+  uint32_t shutdown_deadline_s_ = 0;  // 0: not shutting down.
+  bool turn_requested_ = false;
+};
+
+}  // namespace broker
+#endif  // BROKER_SHARD_H_

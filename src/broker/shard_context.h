@@ -1,0 +1,135 @@
+// What the parts of one shard share: the world as this thread sees it, and the ways out of it.
+#ifndef BROKER_SHARD_CONTEXT_H_
+#define BROKER_SHARD_CONTEXT_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "auth/authenticator.h"
+#include "auth/method.h"
+#include "base/mailbox.h"
+#include "base/rng.h"
+#include "broker/connection.h"
+#include "broker/core/ports.h"
+#include "broker/core/router.h"
+#include "broker/metrics.h"
+#include "broker/options.h"
+#include "broker/output_queue.h"
+#include "broker/shard_task.h"
+#include "broker/transport/listener.h"
+
+namespace broker {
+
+// One listener with what serves it; made by the server, shared by all shards, outlives them.
+struct ListenerRuntime {
+  size_t index = 0;
+  ListenerSettings settings;
+  std::shared_ptr<Listener> listener;
+  std::shared_ptr<auth::Authenticator> authenticator;
+};
+
+// How a connection is to end.
+struct CloseOrder {
+  CloseCause cause = CloseCause::kPeerClosed;
+  // 5.0, after CONNACK: DISCONNECT with this code goes first. None: nothing is said.
+  std::optional<mqtt::ReasonCode> say = std::nullopt;
+  storage::CloseCause session = storage::CloseCause::kWithWill;
+  std::optional<uint32_t> expiry_s = std::nullopt;  // From the client's DISCONNECT.
+};
+
+// Used on the shard's thread only.
+class ShardContext {
+ public:
+  ShardContext(storage::ShardId shard, uint32_t count, const BrokerOptions& o, ShardMetrics& m)
+      : id(shard),
+        shards(count),
+        options(o),
+        metrics(m),
+        router(o.match_cache_topics_max),
+        outboxes_(count) {}
+  virtual ~ShardContext() = default;
+  ShardContext(const ShardContext&) = delete;
+  ShardContext& operator=(const ShardContext&) = delete;
+
+  const storage::ShardId id;
+  const uint32_t shards;
+  const BrokerOptions& options;
+  ShardMetrics& metrics;
+  Router router;
+  BufferPool buffers;
+  base::Rng rng = base::Rng::FromEntropy();
+  Forwarder* forwarder = nullptr;  // Null on a node alone.
+
+  // Read once a turn: wall clock in milliseconds since the Unix epoch, and a clock that never goes
+  // back.
+  int64_t now_unix_ms = 0;
+  uint32_t now_s = 0;
+  int64_t now_ns = 0;
+
+  Connection* Find(uint64_t connection) const {
+    const auto it = connections.find(connection);
+    return it == connections.end() ? nullptr : it->second.get();
+  }
+  absl::flat_hash_map<uint64_t, std::unique_ptr<Connection>> connections;
+
+  // The connection has output: it is written at the end of the round.
+  void MarkDirty(Connection& connection) {
+    if (connection.dirty) return;
+    connection.dirty = true;
+    dirty.push_back(&connection);
+    RequestTurn();
+  }
+  std::vector<Connection*> dirty;
+
+  // Leaves at the end of the round, in order.
+  void Ask(storage::Request request) {
+    requests.push_back(std::move(request));
+    RequestTurn();
+  }
+  std::vector<storage::Request> requests;
+
+  void Send(storage::ShardId shard, ShardTask task) {
+    auto& batch = outboxes_[shard];
+    if (batch == nullptr) batch = std::make_unique<base::Batch<ShardTask>>();
+    batch->items.push_back(std::move(task));
+    RequestTurn();
+  }
+  std::unique_ptr<base::Batch<ShardTask>> TakeOutbox(storage::ShardId shard) {
+    return std::move(outboxes_[shard]);
+  }
+
+  storage::Token NextToken() { return ++last_token_; }
+
+  // Ends a connection. `Close` at once: not while a Match is being walked; `CloseLater` at the end
+  // of the round.
+  virtual void Close(Connection& connection, const CloseOrder& order) = 0;
+  void CloseLater(Connection& connection, const CloseOrder& order) {
+    closing.emplace_back(connection.ref.connection, order);
+    RequestTurn();
+  }
+  std::vector<std::pair<uint64_t, CloseOrder>> closing;
+
+  // The peer broke a rule: the answer the version knows, then close.
+  virtual void Violated(Connection& connection, const mqtt::Violation& violation) = 0;
+
+  virtual void Pause(Connection& connection, PauseReason reason) = 0;
+  virtual void Resume(Connection& connection, PauseReason reason) = 0;
+
+  // Someone else's mailbox: for what runs on the hash pool's threads.
+  virtual base::Mailbox<ShardTask>& mailbox() = 0;
+
+ protected:
+  virtual void RequestTurn() = 0;
+
+ private:
+  std::vector<std::unique_ptr<base::Batch<ShardTask>>> outboxes_;
+  storage::Token last_token_ = 0;
+};
+
+}  // namespace broker
+#endif  // BROKER_SHARD_CONTEXT_H_

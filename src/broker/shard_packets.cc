@@ -1,0 +1,341 @@
+// The packets of a shard's connections, and what the partition host and other threads tell it.
+#include <utility>
+
+#include "base/check.h"
+#include "broker/shard.h"
+#include "mqtt/decode.h"
+#include "mqtt/encode.h"
+
+namespace broker {
+namespace {
+
+using mqtt::PacketType;
+using mqtt::ReasonCode;
+
+template <typename... Visitors>
+struct Overloaded : Visitors... {
+  using Visitors::operator()...;
+};
+
+}  // namespace
+
+void Shard::Consume(Connection& connection, const uint8_t* data, size_t size) {
+  size_t at = connection.stash.empty() ? 0 : ConsumeStash(connection, data, size);
+  while (at < size && connection.pauses == 0) {
+    if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
+    const mqtt::Bytes rest(data + at, size - at);
+    const mqtt::FrameResult frame = mqtt::PeekFrame(
+        rest, connection.listener.settings.limits.maximum_packet_size, connection.version);
+    if (frame.kind == mqtt::FrameResult::Kind::kViolation)
+      return Violated(connection, frame.violation);
+    if (frame.kind == mqtt::FrameResult::Kind::kNeedMore) break;
+    OnFrame(connection, frame.header, mqtt::FrameBody(frame.header, rest));
+    at += frame.header.frame_size();
+  }
+  if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
+  if (at < size) connection.stash.append(reinterpret_cast<const char*>(data + at), size - at);
+}
+
+// Completes the one packet that began in an earlier read; returns how much of `data` that took.
+size_t Shard::ConsumeStash(Connection& connection, const uint8_t* data, size_t size) {
+  size_t at = 0;
+  for (;;) {
+    const mqtt::FrameResult frame = mqtt::PeekFrame(
+        mqtt::AsBytes(connection.stash), connection.listener.settings.limits.maximum_packet_size,
+        connection.version);
+    if (frame.kind == mqtt::FrameResult::Kind::kViolation) {
+      Violated(connection, frame.violation);
+      return size;
+    }
+    if (frame.kind == mqtt::FrameResult::Kind::kComplete) {
+      const std::string bytes = std::exchange(connection.stash, std::string());
+      DCHECK(bytes.size() == frame.header.frame_size())
+          << "the stash holds one packet while reading goes on";
+      OnFrame(connection, frame.header, mqtt::FrameBody(frame.header, mqtt::AsBytes(bytes)));
+      return at;
+    }
+    const size_t take = std::min(frame.bytes_needed - connection.stash.size(), size - at);
+    if (take == 0) return at;
+    connection.stash.append(reinterpret_cast<const char*>(data + at), take);
+    at += take;
+  }
+}
+
+void Shard::OnFrame(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body) {
+  metrics.packets_received[static_cast<size_t>(header.type)].Add();
+  metrics.bytes_received[static_cast<size_t>(header.type)].Add(header.frame_size());
+  connection.last_packet_s = now_s;
+  if (connection.phase == Phase::kConnected) return OnFrameConnected(connection, header, body);
+  OnFrameBeforeConnAck(connection, header, body);
+}
+
+void Shard::OnFrameBeforeConnAck(Connection& connection, const mqtt::FrameHeader& header,
+                                 mqtt::Bytes body) {
+  if (connection.phase == Phase::kAwaitingConnect) {
+    if (header.type == PacketType::kConnect) return connecting_.OnConnect(connection, header, body);
+    return Violated(connection, {ReasonCode::kProtocolError, "MQTT-3.1.0-1"});
+  }
+  // An exchange of AUTH packets is going on: nothing else may come before CONNACK but DISCONNECT
+  // (§4.12).
+  if (header.type == PacketType::kAuth) {
+    mqtt::Auth packet;
+    if (const auto violation = mqtt::DecodeAuth(header.flags, body, connection.version,
+                                                mqtt::Sender::kClient, packet)) {
+      return Violated(connection, *violation);
+    }
+    return connecting_.OnAuth(connection, packet);
+  }
+  if (header.type == PacketType::kDisconnect)
+    return Close(connection, {.cause = CloseCause::kDisconnect});
+  const bool again = header.type == PacketType::kConnect;
+  Violated(connection, {ReasonCode::kProtocolError, again ? "MQTT-3.1.0-2" : "MQTT5-3.1.2-30"});
+}
+
+void Shard::OnFrameConnected(Connection& connection, const mqtt::FrameHeader& header,
+                             mqtt::Bytes body) {
+  switch (header.type) {
+    case PacketType::kPublish:
+      return publishing_.OnPublish(connection, header.flags, body);
+    case PacketType::kPubAck:
+    case PacketType::kPubRec:
+    case PacketType::kPubRel:
+    case PacketType::kPubComp:
+      return OnAck(connection, header, body);
+    case PacketType::kSubscribe:
+      return subscribing_.OnSubscribe(connection, header.flags, body);
+    case PacketType::kUnsubscribe:
+      return subscribing_.OnUnsubscribe(connection, header.flags, body);
+    case PacketType::kPingReq:
+      if (const auto violation = mqtt::DecodePingReq(header.flags, body, connection.version)) {
+        return Violated(connection, *violation);
+      }
+      return SendPingResp(connection);  // [MQTT-3.12.4-1]
+    case PacketType::kDisconnect:
+      return OnDisconnect(connection, header, body);
+    case PacketType::kConnect:
+      return Violated(connection, {ReasonCode::kProtocolError, "MQTT-3.1.0-2"});
+    case PacketType::kAuth: {
+      if (const auto violation =
+              mqtt::CheckDirection(header.type, connection.version, mqtt::Sender::kClient)) {
+        return Violated(connection, *violation);
+      }
+      mqtt::Auth packet;
+      if (const auto violation = mqtt::DecodeAuth(header.flags, body, connection.version,
+                                                  mqtt::Sender::kClient, packet)) {
+        return Violated(connection, *violation);
+      }
+      return connecting_.OnAuth(connection, packet);
+    }
+    default: {
+      const auto violation =
+          mqtt::CheckDirection(header.type, connection.version, mqtt::Sender::kClient);
+      return Violated(connection, violation.value_or(
+                                      mqtt::Violation{ReasonCode::kProtocolError, "MQTT5-2.1.2"}));
+    }
+  }
+}
+
+void Shard::SendPingResp(Connection& connection) {
+  connection.output.Append(buffers, mqtt::AsText(mqtt::kPingRespFrame));
+  metrics.packets_sent[static_cast<size_t>(PacketType::kPingResp)].Add();
+  metrics.bytes_sent[static_cast<size_t>(PacketType::kPingResp)].Add(mqtt::kPingRespFrame.size());
+  MarkDirty(connection);
+}
+
+void Shard::OnAck(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body) {
+  mqtt::Ack packet;
+  if (const auto violation =
+          mqtt::DecodeAck(header.type, header.flags, body, connection.version, packet)) {
+    return Violated(connection, *violation);
+  }
+  Session& session = *connection.session;
+  if (header.type == PacketType::kPubRel) return publishing_.OnPubRel(connection, packet);
+  if (header.type == PacketType::kPubRec) return OnPubRec(session, packet);
+  OnOutboundAck(session, packet);
+}
+
+void Shard::OnOutboundAck(Session& session, const mqtt::Ack& packet) {
+  const bool comp = packet.type == PacketType::kPubComp;
+  const uint64_t sequence = session.durable ? session.outbound.SequenceOf(packet.packet_id) : 0;
+  const OutboundFlow::AckResult result = comp ? session.outbound.OnPubComp(packet.packet_id)
+                                              : session.outbound.OnPubAck(packet.packet_id);
+  switch (result) {
+    case OutboundFlow::AckResult::kDone:
+      metrics.inflight_messages.Add(-1);
+      if (session.durable) {
+        NoteAcknowledged(session, sequence,
+                         comp ? storage::AckKind::kPubComp : storage::AckKind::kPubAck);
+      } else {
+        if (!session.outbound.queue_empty()) deliverer_.Drain(session);
+        subscribing_.ContinueReplays(session);
+      }
+      return;
+    case OutboundFlow::AckResult::kWrongType:
+      return Violated(session.connection,
+                      {ReasonCode::kProtocolError, comp ? "MQTT5-4.3.3-5" : "MQTT5-4.3.2-2"});
+    default:
+      return;  // A late answer to something that is over: nothing to be done.
+  }
+}
+
+void Shard::OnPubRec(Session& session, const mqtt::Ack& packet) {
+  const bool refused = mqtt::IsError(packet.reason);
+  const uint64_t sequence = session.durable ? session.outbound.SequenceOf(packet.packet_id) : 0;
+  switch (session.outbound.OnPubRec(packet.packet_id, refused, session.durable)) {
+    case OutboundFlow::AckResult::kDone:  // PUBREC ≥ 0x80 ends the exchange [MQTT5-4.4.0-2].
+      metrics.inflight_messages.Add(-1);
+      if (session.durable) NoteAcknowledged(session, sequence, storage::AckKind::kPubAck);
+      if (!session.durable && !session.outbound.queue_empty()) deliverer_.Drain(session);
+      return;
+    case OutboundFlow::AckResult::kRelease:  // [MQTT5-4.3.3-4] [MQTT311-4.3.3-1]
+      return SendPubRel(session, packet.packet_id, ReasonCode::kSuccess);
+    case OutboundFlow::AckResult::kCommitFirst:
+      return NoteAcknowledged(session, sequence, storage::AckKind::kPubRec);
+    case OutboundFlow::AckResult::kUnknown:
+      if (!refused) SendPubRel(session, packet.packet_id, ReasonCode::kPacketIdentifierNotFound);
+      return;
+    case OutboundFlow::AckResult::kWrongType:
+      return Violated(session.connection, {ReasonCode::kProtocolError, "MQTT5-4.3.3-4"});
+  }
+}
+
+void Shard::SendPubRel(Session& session, mqtt::PacketId packet_id, ReasonCode reason) {
+  OutputQueue& output = session.connection.output;
+  uint8_t* const p = output.Reserve(buffers, mqtt::kAckSizeMax);
+  const auto size = static_cast<size_t>(
+      mqtt::WriteAck(p, PacketType::kPubRel, session.version, packet_id, reason) - p);
+  output.Commit(size);
+  metrics.packets_sent[static_cast<size_t>(PacketType::kPubRel)].Add();
+  metrics.bytes_sent[static_cast<size_t>(PacketType::kPubRel)].Add(size);
+  MarkDirty(session.connection);
+}
+
+void Shard::NoteAcknowledged(Session& session, uint64_t sequence, storage::AckKind kind) {
+  if (session.acknowledgements == nullptr)
+    session.acknowledgements = std::make_unique<storage::Acknowledge>();
+  session.acknowledgements->entries.push_back({sequence, kind});
+  MarkDirty(session.connection);  // Sent at the end of the round.
+}
+
+void Shard::OnDisconnect(Connection& connection, const mqtt::FrameHeader& header,
+                         mqtt::Bytes body) {
+  mqtt::Disconnect packet;
+  if (const auto violation = mqtt::DecodeDisconnect(header.flags, body, connection.version,
+                                                    mqtt::Sender::kClient, packet)) {
+    return Violated(connection, *violation);
+  }
+  CloseOrder order;
+  order.cause = CloseCause::kDisconnect;
+  // 0x00 deletes the will [MQTT5-3.14.4-3] [MQTT311-3.14.4-3]; any other code leaves it.
+  order.session = packet.reason == ReasonCode::kNormalDisconnection
+                      ? storage::CloseCause::kNormal
+                      : storage::CloseCause::kWithWill;
+  if (packet.session_expiry_interval.has_value()) {
+    // A session that was to end with the connection cannot be kept after all (§3.14.2.2.2).
+    if (connection.session->session_expiry_s == 0 && *packet.session_expiry_interval != 0) {
+      return Violated(connection, {ReasonCode::kProtocolError, "MQTT5-3.14.2.2.2"});
+    }
+    order.expiry_s = std::min(*packet.session_expiry_interval,
+                              connection.session->limits.session_expiry_interval_max);
+  }
+  metrics.disconnects_received[static_cast<size_t>(packet.reason)].Add();
+  Close(connection, order);
+}
+
+void Shard::Violated(Connection& connection, const mqtt::Violation& violation) {
+  metrics.violations.Add(violation.rule);
+  if (connection.phase == Phase::kConnected) {
+    return Close(connection, {.cause = CloseCause::kViolation, .say = violation.reason});
+  }
+  // Before CONNACK the answer is CONNACK, if it is known in which form; nothing before CONNECT.
+  if (connection.connecting != nullptr) return connecting_.Refuse(connection, violation.reason);
+  Close(connection, {.cause = CloseCause::kViolation});
+}
+
+void Shard::OnTask(ShardTask task) {
+  std::visit(
+      Overloaded{
+          [this](ForwardedPublish& it) { publishing_.OnForwarded(std::move(it.message)); },
+          [this](storage::Event& it) { OnStorageEvent(std::move(it)); },
+          [this](SharedAssignment& it) { publishing_.OnSharedAssignment(std::move(it)); },
+          [this](ShardRouteChange& it) { subscribing_.OnShardRoute(it); },
+          [this](ShardMemberChange& it) { subscribing_.OnShardMember(std::move(it)); },
+          [this](RoutesConfirmed& it) { subscribing_.OnConfirmed(it); },
+          [this](AdoptConnection& it) { AddConnection(std::move(it.transport), it.listener); },
+          [this](PasswordVerified& it) {
+            if (Connection* const connection = Find(it.connection)) {
+              connecting_.OnPasswordVerified(*connection, std::move(it.outcome));
+            }
+          },
+          [this](SysTopics& it) {
+            subscribing_.OnSysTopics(it);
+            for (const auto& [topic, value] : *it.values) {
+              mqtt::MessageParts parts;
+              parts.topic = topic;
+              parts.payload = value;
+              parts.created_at_unix_ms = now_unix_ms;
+              parts.retain = true;
+              publishing_.RouteHere(mqtt::Message::Create(parts));
+            }
+          },
+          [this](Control& it) { it.run(*this); }},
+      task);
+}
+
+void Shard::OnStorageEvent(storage::Event event) {
+  std::visit(
+      Overloaded{
+          [this](storage::SessionOpened& it) { connecting_.OnSessionOpened(std::move(it)); },
+          [this](storage::TakenOver& it) { OnTakenOver(it); },
+          [this](storage::SubscribeDone& it) { subscribing_.OnSubscribeDone(it); },
+          [this](storage::UnsubscribeDone& it) { subscribing_.OnUnsubscribeDone(std::move(it)); },
+          [this](storage::Published& it) { publishing_.OnPublished(std::move(it)); },
+          [this](storage::Deliver& it) { OnDeliver(std::move(it)); },
+          [this](storage::ReleaseDue& it) { OnReleaseDue(it); },
+          [this](storage::InboundReleased& it) { publishing_.OnInboundReleased(it); },
+          [this](storage::RetainedPage& it) { subscribing_.OnRetainedPage(std::move(it)); },
+          [this](storage::RouteChange& it) { subscribing_.OnRouteChange(it); },
+          [this](storage::ShareMemberChange& it) {
+            subscribing_.OnShareMemberChange(std::move(it));
+          },
+          [this](storage::RouteMessage& it) { publishing_.OnRouteMessage(std::move(it)); },
+          // Requests are answered one by one with the reason; nothing else changes here.
+          [](storage::StorageState&) {}},
+      event);
+}
+
+void Shard::OnTakenOver(const storage::TakenOver& event) {
+  Connection* const connection = Find(event.connection.connection);
+  if (connection == nullptr) return;  // Closed on its own; its CloseSession is on the way.
+  metrics.takeovers.Add();
+  Close(*connection, {.cause = CloseCause::kTakenOver,
+                      .say = ReasonCode::kSessionTakenOver,  // [MQTT5-3.1.4-3]
+                      .session = storage::CloseCause::kTakenOver});
+}
+
+bool Shard::IsLive(const storage::ConnectionRef& ref, uint64_t epoch,
+                   Connection*& connection) const {
+  connection = Find(ref.connection);
+  return connection != nullptr && connection->session != nullptr &&
+         connection->session->epoch == epoch;
+}
+
+void Shard::OnDeliver(storage::Deliver event) {
+  Connection* connection = nullptr;
+  if (!IsLive(event.connection, event.epoch, connection))
+    return;  // The partition keeps what is not acknowledged.
+  deliverer_.Durable(*connection->session, std::move(event.entries));
+}
+
+void Shard::OnReleaseDue(const storage::ReleaseDue& event) {
+  Connection* connection = nullptr;
+  if (!IsLive(event.connection, event.epoch, connection)) return;
+  for (const uint64_t sequence : event.sequences) {
+    const mqtt::PacketId packet_id = OutboundFlow::IdOf(sequence);
+    if (connection->session->outbound.OnPubRecCommitted(packet_id)) {
+      SendPubRel(*connection->session, packet_id, ReasonCode::kSuccess);
+    }
+  }
+}
+
+}  // namespace broker

@@ -1,0 +1,87 @@
+// What other threads tell a shard: values in its mailbox.
+#ifndef BROKER_SHARD_TASK_H_
+#define BROKER_SHARD_TASK_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "auth/authenticator.h"
+#include "broker/core/share_group.h"
+#include "broker/transport/transport.h"
+#include "mqtt/message.h"
+#include "storage/core/partition_api.h"
+
+namespace broker {
+
+class Shard;
+
+// A message that another shard received: match it and deliver it to the sessions here. `$share`
+// groups and partitions are the sender's business.
+struct ForwardedPublish {
+  mqtt::MessagePtr message;
+};
+
+// The sender chose this connection of a `$share` group.
+struct SharedAssignment {
+  mqtt::MessagePtr message;
+  std::string filter;
+  uint64_t connection = 0;
+  mqtt::SubscriptionOptions options;
+  uint32_t subscription_id = 0;
+};
+
+// The sender's sessions have their first subscription to a filter, or the last one went. Answer:
+// RoutesConfirmed.
+struct ShardRouteChange {
+  storage::ShardId from = 0;
+  uint64_t number = 0;
+  bool add = true;
+  std::string filter;
+};
+
+// A transient session of the sender joined or left a `$share` group. Answer: RoutesConfirmed.
+struct ShardMemberChange {
+  storage::ShardId from = 0;
+  uint64_t number = 0;
+  bool add = true;
+  std::string filter;
+  ShareMember member;
+};
+
+struct RoutesConfirmed {
+  storage::ShardId from = 0;
+  uint64_t number = 0;
+};
+
+// A connection that another shard's acceptor took in.
+struct AdoptConnection {
+  std::unique_ptr<Transport> transport;
+  size_t listener = 0;
+};
+
+struct PasswordVerified {
+  uint64_t connection = 0;
+  auth::Outcome outcome;
+};
+
+// New values of $SYS topics, and which of them changed.
+struct SysTopics {
+  std::shared_ptr<const std::vector<std::pair<std::string, std::string>>> values;
+};
+
+// Start, reload, shut down: rare, so a function will do.
+struct Control {
+  std::function<void(Shard&)> run;
+};
+
+using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ShardRouteChange,
+                               ShardMemberChange, RoutesConfirmed, AdoptConnection,
+                               PasswordVerified, SysTopics, Control>;
+
+}  // namespace broker
+#endif  // BROKER_SHARD_TASK_H_

@@ -1,0 +1,433 @@
+#include "broker/subscribe_flow.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "mqtt/decode.h"
+#include "mqtt/encode.h"
+#include "mqtt/topic.h"
+
+namespace broker {
+namespace {
+
+using mqtt::ReasonCode;
+
+// Retained messages are asked for in pages of this many, and the next page only when the last one
+// is on its way out.
+constexpr uint32_t kPageMessages = 64;
+
+ReasonCode ToReason(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) ? ReasonCode::kQuotaExceeded
+                                           : ReasonCode::kUnspecifiedError;
+}
+
+bool WantsRetained(const storage::SubscriptionRecord& record, bool existed) {
+  if (mqtt::IsShared(record.filter)) return false;  // §4.8.2: a Shared Subscription gets none.
+  switch (record.options.retain_handling) {
+    case mqtt::RetainHandling::kSend:
+      return true;  // [MQTT5-3.3.1-9] [MQTT311-3.8.4-3]
+    case mqtt::RetainHandling::kSendIfNew:
+      return !existed;  // [MQTT5-3.3.1-10]
+    case mqtt::RetainHandling::kDoNotSend:
+      return false;  // [MQTT5-3.3.1-11]
+  }
+  return false;
+}
+
+}  // namespace
+
+void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body) {
+  Session& session = *connection.session;
+  mqtt::Subscribe packet;
+  auto violation = mqtt::DecodeSubscribe(flags, body, session.version, packet);
+  if (!violation.has_value()) violation = CheckAvailable(session, packet);
+  if (violation.has_value()) return context_.Violated(connection, *violation);
+
+  Pending pending;
+  pending.connection = connection.ref.connection;
+  pending.id = packet.packet_id;
+  storage::Subscribe commit;
+  for (const mqtt::Subscription& subscription : packet.subscriptions) {
+    const ReasonCode reason = Judge(session, subscription);
+    pending.reasons.push_back(reason);
+    if (mqtt::IsError(reason)) continue;
+    storage::SubscriptionRecord record{std::string(subscription.filter), subscription.options,
+                                       packet.subscription_id};
+    record.options.qos = static_cast<mqtt::QoS>(reason);
+    const bool existed = session.subscriptions.contains(record.filter);
+    if (!existed) pending.added.push_back(record.filter);
+    Add(session, record);
+    if (WantsRetained(record, existed)) {
+      if (record.filter[0] == '$') pending.sys.push_back(record);
+      if (!session.durable) pending.replay.push_back(record);
+    }
+    if (session.durable) commit.subscriptions.push_back(std::move(record));
+  }
+  pending.route = announcer_.number();
+  const uint64_t key = next_pending_++;
+  if (!commit.subscriptions.empty()) {
+    commit.token = context_.NextToken();
+    commit.client_id = session.client_id;
+    commit.epoch = session.epoch;
+    pending.commit = commit.token;
+    commits_[commit.token] = key;
+    context_.Ask(std::move(commit));
+  }
+  AcknowledgeIfReady(pending_.emplace(key, std::move(pending)).first);
+}
+
+std::optional<mqtt::Violation> SubscribeFlow::CheckAvailable(const Session& session,
+                                                             const mqtt::Subscribe& packet) const {
+  const Limits& limits = session.limits;
+  if (session.version != mqtt::Version::k5) return std::nullopt;  // Told one by one in SUBACK.
+  if (packet.subscription_id != 0 && !limits.subscription_identifier_available) {
+    return mqtt::Violation{ReasonCode::kSubscriptionIdentifiersNotSupported, "MQTT5-3.2.2.3.12"};
+  }
+  for (const mqtt::Subscription& subscription : packet.subscriptions) {
+    if (!limits.wildcard_subscription_available && mqtt::HasWildcard(subscription.filter)) {
+      return mqtt::Violation{ReasonCode::kWildcardSubscriptionsNotSupported, "MQTT5-3.2.2.3.11"};
+    }
+    if (!limits.shared_subscription_available && mqtt::IsShared(subscription.filter)) {
+      return mqtt::Violation{ReasonCode::kSharedSubscriptionsNotSupported, "MQTT5-3.2.2.3.13"};
+    }
+  }
+  return std::nullopt;
+}
+
+ReasonCode SubscribeFlow::Judge(const Session& session,
+                                const mqtt::Subscription& subscription) const {
+  const Limits& limits = session.limits;
+  const std::string_view filter = subscription.filter;
+  if (!mqtt::IsWithin({limits.topic_bytes_max, limits.topic_levels_max}, filter))
+    return ReasonCode::kTopicFilterInvalid;
+  if (!limits.wildcard_subscription_available && mqtt::HasWildcard(filter)) {
+    return ReasonCode::kWildcardSubscriptionsNotSupported;
+  }
+  if (mqtt::IsShared(filter)) {
+    if (!limits.shared_subscription_available) return ReasonCode::kSharedSubscriptionsNotSupported;
+    // 3.1.1 clients may share too; there the decoder has not looked at the parts.
+    const auto shared = mqtt::ParseShared(filter);
+    if (!shared.has_value() || !mqtt::IsValidTopicFilter(shared->filter))
+      return ReasonCode::kTopicFilterInvalid;
+  }
+  if (!session.permissions->MaySubscribe(filter)) return ReasonCode::kNotAuthorized;
+  if (session.subscriptions.size() >= limits.subscriptions_max &&
+      !session.subscriptions.contains(std::string(filter))) {
+    return ReasonCode::kQuotaExceeded;
+  }
+  // The granted QoS may be lower than asked [MQTT5-3.9.3-1 and §3.8.4] [MQTT311-3.8.4-6].
+  return static_cast<ReasonCode>(
+      mqtt::Min(subscription.options.qos, static_cast<mqtt::QoS>(limits.maximum_qos)));
+}
+
+void SubscribeFlow::AddStored(Session& session, const storage::SubscriptionRecord& record) {
+  Add(session, record);
+}
+
+void SubscribeFlow::Add(Session& session, const storage::SubscriptionRecord& record) {
+  const auto [it, is_new] = session.subscriptions.insert_or_assign(
+      record.filter, Session::SubscriptionState{record.options, record.subscription_id});
+  const bool shared = mqtt::IsShared(record.filter);
+  if (is_new && !session.durable) {
+    context_.metrics.subscriptions.Add();
+    if (shared) context_.metrics.subscriptions_shared.Add();
+  }
+  if (!shared) {
+    const Router::Change change =
+        context_.router.Add(record.filter, {&session, record.subscription_id, record.options});
+    if (change == Router::Change::kFirst) announcer_.Route(true, record.filter);
+    return;
+  }
+  if (session.durable) return;  // The host tells every shard.
+  ShareMember member;
+  member.client_id = session.client_id;
+  member.connection = session.connection.ref;
+  member.local = &session;
+  member.options = record.options;
+  member.subscription_id = record.subscription_id;
+  announcer_.Member(true, record.filter, member);
+  context_.router.SetMember(record.filter, std::move(member));
+}
+
+void SubscribeFlow::Remove(Session& session, const std::string& filter) {
+  if (session.subscriptions.erase(filter) == 0) return;
+  const bool shared = mqtt::IsShared(filter);
+  if (!session.durable) {
+    context_.metrics.subscriptions.Add(-1);
+    if (shared) context_.metrics.subscriptions_shared.Add(-1);
+  }
+  if (!shared) {
+    if (context_.router.Remove(filter, &session) == Router::Change::kLast)
+      announcer_.Route(false, filter);
+    return;
+  }
+  if (session.durable) return;
+  ShareMember member;
+  member.client_id = session.client_id;
+  context_.router.RemoveMember(filter, session.client_id);
+  announcer_.Member(false, filter, member);
+}
+
+void SubscribeFlow::RemoveAll(Session& session) {
+  std::vector<std::string> filters;
+  filters.reserve(session.subscriptions.size());
+  for (const auto& [filter, state] : session.subscriptions) filters.push_back(filter);
+  for (const std::string& filter : filters) {
+    if (session.durable && mqtt::IsShared(filter)) {
+      // The session may live on elsewhere; but this shard must not reach for it here until the host
+      // says so.
+      if (ShareGroup* const group = context_.router.FindGroup(filter)) group->Detach(&session);
+    }
+    Remove(session, filter);
+  }
+}
+
+void SubscribeFlow::OnSubscribeDone(const storage::SubscribeDone& event) {
+  const auto commit = commits_.find(event.token);
+  if (commit == commits_.end()) return;
+  const auto it = pending_.find(commit->second);
+  commits_.erase(commit);
+  Pending& pending = it->second;
+  pending.commit = 0;
+  if (!event.status.ok()) {
+    for (ReasonCode& reason : pending.reasons) {
+      if (!mqtt::IsError(reason)) reason = ToReason(event.status);
+    }
+    Connection* const connection = context_.Find(pending.connection);
+    if (connection != nullptr && connection->session != nullptr) {
+      for (const std::string& filter : pending.added) Remove(*connection->session, filter);
+    }
+    pending.sys.clear();
+  }
+  AcknowledgeIfReady(it);
+}
+
+bool SubscribeFlow::AcknowledgeIfReady(std::map<uint64_t, Pending>::iterator it) {
+  Pending& pending = it->second;
+  if (pending.commit != 0 || pending.route > announcer_.confirmed()) return false;
+  Connection* const connection = context_.Find(pending.connection);
+  if (connection != nullptr && connection->session != nullptr) Acknowledge(*connection, pending);
+  pending_.erase(it);
+  return true;
+}
+
+void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
+  Session& session = *connection.session;
+  mqtt::SubAck ack;
+  ack.packet_id = pending.id;
+  ack.reasons.assign(pending.reasons.begin(), pending.reasons.end());
+  std::string bytes;
+  if (!mqtt::Encode(ack, session.version, bytes, session.packet_size_max)) return;
+  connection.output.Append(context_.buffers, bytes);
+  constexpr auto kSubAck = static_cast<size_t>(mqtt::PacketType::kSubAck);
+  context_.metrics.packets_sent[kSubAck].Add();
+  context_.metrics.bytes_sent[kSubAck].Add(bytes.size());
+  context_.MarkDirty(connection);
+  for (const auto& record : pending.sys) SendSysTopics(session, record);
+  if (pending.replay.empty()) return;
+  if (session.replays == nullptr) session.replays = std::make_unique<Session::Replays>();
+  for (auto& record : pending.replay)
+    session.replays->waiting.push_back({std::move(record), {}, false, 0});
+  ContinueReplays(session);
+}
+
+void SubscribeFlow::ContinueReplays(Session& session) {
+  if (session.replays == nullptr) return;
+  if (session.replays->waiting.empty()) {
+    session.replays.reset();
+    return;
+  }
+  RetainedReplay& replay = session.replays->waiting.front();
+  // The next page when there is room for it in the window and on the wire.
+  if (replay.asked || !session.outbound.queue_empty() ||
+      session.connection.output.bytes() >= session.limits.output_bytes_max) {
+    return;
+  }
+  replay.asked = true;
+  replay.token = context_.NextToken();
+  pages_[replay.token] = session.connection.ref.connection;
+  context_.Ask(storage::ScanRetained{replay.token, replay.subscription.filter, replay.cursor,
+                                     kPageMessages});
+}
+
+void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
+  const auto page = pages_.find(event.token);
+  if (page == pages_.end()) return;
+  Connection* const connection = context_.Find(page->second);
+  pages_.erase(page);
+  if (connection == nullptr || connection->session == nullptr) return;
+  Session& session = *connection->session;
+  if (session.replays == nullptr || session.replays->waiting.empty() ||
+      session.replays->waiting.front().token != event.token) {
+    return;  // Unsubscribed meanwhile.
+  }
+  RetainedReplay& replay = session.replays->waiting.front();
+  replay.asked = false;
+  replay.cursor = std::move(event.cursor);
+  if (!event.status.ok()) {
+    base::Log(base::LogLevel::kError, "retained messages cannot be read",
+              {{"client", session.client_id},
+               {"filter", replay.subscription.filter},
+               {"error", event.status}});
+    replay.cursor.clear();
+  }
+  const storage::SubscriptionRecord& record = replay.subscription;
+  const uint32_t ids[] = {record.subscription_id};
+  // ToSession remembers topics as live: not those of the replay itself.
+  const std::unique_ptr<Session::Replays> replays = std::move(session.replays);
+  for (mqtt::MessagePtr& message : event.messages) {
+    if (replays->live_topics.contains(std::string(message->topic()))) continue;
+    Outgoing outgoing(std::move(message));
+    if (record.options.no_local && outgoing.IsFrom(session)) continue;
+    deliverer_.NextMessage();
+    deliverer_.ToSession(session, outgoing, mqtt::Min(outgoing.parts().qos, record.options.qos),
+                         /*retain=*/true,
+                         absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1));
+  }
+  const bool done = replay.cursor.empty();
+  if (done) replays->waiting.erase(replays->waiting.begin());
+  session.replays = std::make_unique<Session::Replays>(std::move(*replays));
+  ContinueReplays(session);
+}
+
+void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body) {
+  Session& session = *connection.session;
+  mqtt::Unsubscribe packet;
+  if (const auto violation = mqtt::DecodeUnsubscribe(flags, body, session.version, packet)) {
+    return context_.Violated(connection, *violation);
+  }
+  absl::InlinedVector<ReasonCode, 8> reasons;
+  storage::Unsubscribe commit;
+  for (const std::string_view view : packet.filters) {
+    const std::string filter(view);
+    const bool existed = session.subscriptions.contains(filter);
+    reasons.push_back(existed ? ReasonCode::kSuccess : ReasonCode::kNoSubscriptionExisted);
+    Remove(session,
+           filter);  // From here on nothing new is added [MQTT5-3.10.4-2] [MQTT311-3.10.4-2].
+    if (session.replays != nullptr) {
+      std::erase_if(session.replays->waiting, [&](const RetainedReplay& replay) {
+        return replay.subscription.filter == filter;
+      });
+    }
+    commit.filters.push_back(filter);
+  }
+  ContinueReplays(session);
+  if (!session.durable) return WriteUnsubAck(connection, packet.packet_id, reasons);
+  commit.token = context_.NextToken();
+  commit.client_id = session.client_id;
+  commit.epoch = session.epoch;
+  unsubscribing_[commit.token] = {connection.ref.connection, packet.packet_id,
+                                  packet.filters.size()};
+  context_.Ask(std::move(commit));
+}
+
+void SubscribeFlow::OnUnsubscribeDone(storage::UnsubscribeDone event) {
+  const auto it = unsubscribing_.find(event.token);
+  if (it == unsubscribing_.end()) return;
+  const PendingUnsubscribe pending = it->second;
+  unsubscribing_.erase(it);
+  Connection* const connection = context_.Find(pending.connection);
+  if (connection == nullptr || connection->session == nullptr) return;
+  event.existed.resize(pending.filters);
+  absl::InlinedVector<ReasonCode, 8> reasons;
+  for (const bool existed : event.existed) {
+    reasons.push_back(!event.status.ok() ? ToReason(event.status)
+                      : existed          ? ReasonCode::kSuccess
+                                         : ReasonCode::kNoSubscriptionExisted);
+  }
+  if (!event.status.ok() && connection->version != mqtt::Version::k5) {
+    return context_.CloseLater(*connection,
+                               {.cause = CloseCause::kStorageFailed});  // UNSUBACK cannot say no.
+  }
+  WriteUnsubAck(*connection, pending.id, reasons);
+}
+
+void SubscribeFlow::WriteUnsubAck(Connection& connection, mqtt::PacketId id,
+                                  absl::Span<const ReasonCode> reasons) {
+  mqtt::UnsubAck ack;
+  ack.packet_id = id;
+  ack.reasons.assign(reasons.begin(), reasons.end());
+  std::string bytes;
+  if (!mqtt::Encode(ack, connection.version, bytes, connection.session->packet_size_max)) return;
+  connection.output.Append(context_.buffers, bytes);
+  constexpr auto kUnsubAck = static_cast<size_t>(mqtt::PacketType::kUnsubAck);
+  context_.metrics.packets_sent[kUnsubAck].Add();
+  context_.metrics.bytes_sent[kUnsubAck].Add(bytes.size());
+  context_.MarkDirty(connection);
+}
+
+void SubscribeFlow::OnRouteChange(const storage::RouteChange& event) {
+  context_.router.SetPartition(event.filter, event.partition, event.add);
+  context_.Ask(storage::ConfirmRoutes{event.number});
+}
+
+void SubscribeFlow::OnShareMemberChange(storage::ShareMemberChange event) {
+  const std::string filter = event.subscription.filter;
+  if (event.state == storage::ShareMemberChange::State::kGone) {
+    context_.router.RemoveMember(filter, event.client_id);
+  } else {
+    ShareMember member;
+    member.client_id = std::move(event.client_id);
+    member.durable = true;
+    member.connected = event.state == storage::ShareMemberChange::State::kConnected;
+    member.partition = event.partition;
+    member.connection = event.connection;
+    member.options = event.subscription.options;
+    member.subscription_id = event.subscription.subscription_id;
+    if (member.connected && event.connection.shard == context_.id) {
+      Connection* const connection = context_.Find(event.connection.connection);
+      if (connection != nullptr) member.local = connection->session.get();
+    }
+    context_.router.SetMember(filter, std::move(member));
+  }
+  context_.Ask(storage::ConfirmRoutes{event.number});
+}
+
+void SubscribeFlow::OnShardRoute(const ShardRouteChange& change) {
+  context_.router.SetShard(change.filter, change.from, change.add);
+  context_.Send(change.from, RoutesConfirmed{context_.id, change.number});
+}
+
+void SubscribeFlow::OnShardMember(ShardMemberChange change) {
+  if (change.add) {
+    context_.router.SetMember(change.filter, std::move(change.member));
+  } else {
+    context_.router.RemoveMember(change.filter, change.member.client_id);
+  }
+  context_.Send(change.from, RoutesConfirmed{context_.id, change.number});
+}
+
+void SubscribeFlow::OnConfirmed(const RoutesConfirmed& confirmed) {
+  announcer_.OnConfirmed(confirmed.from, confirmed.number);
+  // Announcements are in the order of arrival: those after the first unconfirmed one need not be
+  // looked at.
+  for (auto it = pending_.begin();
+       it != pending_.end() && it->second.route <= announcer_.confirmed();) {
+    AcknowledgeIfReady(it++);
+  }
+}
+
+void SubscribeFlow::OnSysTopics(const SysTopics& topics) {
+  for (const auto& [topic, value] : *topics.values) {
+    mqtt::MessageParts parts;
+    parts.topic = topic;
+    parts.payload = value;
+    parts.retain = true;
+    parts.created_at_unix_ms = context_.now_unix_ms;
+    sys_topics_[topic] = mqtt::Message::Create(parts);
+  }
+}
+
+void SubscribeFlow::SendSysTopics(Session& session, const storage::SubscriptionRecord& record) {
+  for (const auto& [topic, message] : sys_topics_) {
+    if (!mqtt::Matches(record.filter, topic)) continue;
+    Outgoing outgoing(message);
+    const uint32_t ids[] = {record.subscription_id};
+    deliverer_.NextMessage();
+    deliverer_.ToSession(session, outgoing, mqtt::QoS::kAtMostOnce, /*retain=*/true,
+                         absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1));
+  }
+}
+
+}  // namespace broker
