@@ -62,6 +62,7 @@ Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
       publishing_(*this, deliverer_),
       subscribing_(*this, deliverer_),
       connecting_(*this, *world.methods),
+      listeners_(world.listeners),
       read_buffer_(kReadBytes) {
   forwarder = world.forwarder;
   connecting_.add_subscription = [this](Session& session,
@@ -87,7 +88,7 @@ void Shard::Join() {
 }
 
 void Shard::StartAccepting() {
-  for (const auto& runtime : world_.listeners) {
+  for (const auto& runtime : listeners_) {
     const size_t index = runtime->index;
     const bool spread = runtime->listener->shares_one_socket();
     loop_->acceptors.push_back(std::make_unique<Acceptor>(
@@ -102,6 +103,31 @@ void Shard::StartAccepting() {
 
 void Shard::StopAccepting() {
   for (const auto& acceptor : loop_->acceptors) acceptor->StopAccepting();
+}
+
+void Shard::UseListener(std::shared_ptr<ListenerRuntime> runtime) {
+  const size_t index = runtime->index;
+  listeners_[index] = std::move(runtime);
+}
+
+void Shard::RefreshPermissions() {
+  for (const auto& [number, connection] : connections) {
+    Session* const session = connection->session.get();
+    if (session == nullptr) continue;
+    const auth::Authenticator& authenticator = *connection->listener.authenticator;
+    if (authenticator.StillAdmits(session->identity)) {
+      session->permissions = authenticator.PermissionsFor(session->identity);
+    } else {
+      CloseLater(*connection,
+                 {.cause = CloseCause::kAdministrative, .say = mqtt::ReasonCode::kNotAuthorized});
+    }
+  }
+}
+
+void Shard::PublishSysTopics() {
+  const auto values = world_.sys_topics();
+  for (uint32_t shard = 0; shard < shards; ++shard)
+    Send(static_cast<storage::ShardId>(shard), SysTopics{values});
 }
 
 void Shard::ShutDown() {
@@ -135,6 +161,10 @@ void Shard::OnTick() {
     if (deadline > now_s) return wheel_.File(*connection, deadline);
     OnDeadline(*connection);
   });
+  if (id == 0 && world_.sys_topics != nullptr && now_s >= next_sys_s_) {
+    next_sys_s_ = now_s + options.sys_interval_s;
+    PublishSysTopics();
+  }
   if (shutdown_deadline_s_ != 0) {
     if (now_s >= shutdown_deadline_s_) {
       std::vector<Connection*> late;
@@ -169,7 +199,7 @@ void Shard::OnDeadline(Connection& connection) {
 }
 
 void Shard::AddConnection(std::unique_ptr<Transport> transport, size_t listener) {
-  const ListenerRuntime& runtime = *world_.listeners[listener];
+  const ListenerRuntime& runtime = *listeners_[listener];
   const uint64_t number = ++last_connection_;
   const int fd = transport->fd();
   auto owned = std::make_unique<Connection>(storage::ConnectionRef{id, number},

@@ -5,8 +5,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -33,6 +36,10 @@ struct ShardWorld {
   const auth::AuthMethodRegistry* methods = nullptr;
   std::vector<std::shared_ptr<ListenerRuntime>> listeners;
   std::vector<class Shard*> shards;  // By number; filled before any of them starts.
+  // Changed values of the $SYS topics, or null: there are none. Shard 0 asks every
+  // `sys_interval_s`.
+  std::function<std::shared_ptr<const std::vector<std::pair<std::string, std::string>>>()>
+      sys_topics;
 };
 
 // Owns its connections. All but the constructor, `Start`, `mailbox` and `Join` on its own thread.
@@ -50,6 +57,10 @@ class Shard final : public ShardContext, private Poller::Handler {
   // On the shard's thread, by a Control task.
   void StartAccepting();
   void StopAccepting();
+  // New connections of the listener get these settings.
+  void UseListener(std::shared_ptr<ListenerRuntime> runtime);
+  // The access rules were read again: connected clients get the new ones, or are sent away.
+  void RefreshPermissions();
   // DISCONNECT 0x8B for everyone, wills by the rules, sessions kept; then the thread ends, at the
   // latest after the timeout.
   void ShutDown();
@@ -74,6 +85,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void ReadClocks();
   void OnTick();
   void OnDeadline(Connection& connection);
+  void PublishSysTopics();
   uint32_t DeadlineOf(const Connection& connection) const;
 
   void AddConnection(std::unique_ptr<Transport> transport, size_t listener);
@@ -118,6 +130,8 @@ class Shard final : public ShardContext, private Poller::Handler {
   ConnectFlow connecting_;
   TimerWheel wheel_;
 
+  std::vector<std::shared_ptr<ListenerRuntime>> listeners_;  // As of the last reload.
+  uint32_t next_sys_s_ = 0;
   std::vector<char> read_buffer_;
   std::vector<Connection*> dead_;  // To be freed at the end of the round.
   uint64_t last_connection_ = 0;

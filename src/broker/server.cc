@@ -1,0 +1,219 @@
+#include "broker/server.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "auth/hash_pool.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "broker/shard.h"
+
+namespace broker {
+namespace {
+
+// Processors this process may use: its affinity, and the cgroup's quota rounded up.
+uint32_t UsableProcessors() {
+  cpu_set_t set;
+  uint32_t count = 1;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) count = static_cast<uint32_t>(CPU_COUNT(&set));
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  uint64_t period = 0;
+  if (file >> quota >> period && quota != "max" && period > 0) {
+    const uint64_t quota_us = std::strtoull(quota.c_str(), nullptr, 10);
+    count = std::min(count, static_cast<uint32_t>((quota_us + period - 1) / period));
+  }
+  return std::max(count, 1u);
+}
+
+absl::Status Annotate(const absl::Status& status, const std::string& name) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat("listener ", name, ": ", status.message()));
+}
+
+}  // namespace
+
+// On a node alone the partition host is in this process.
+class Server::LocalPartitions final : public PartitionClient {
+ public:
+  explicit LocalPartitions(storage::PartitionHost& host) : host_(host) {}
+  void Submit(storage::ShardId shard, std::vector<storage::Request> requests) override {
+    host_.Submit(shard, std::move(requests));
+  }
+
+ private:
+  storage::PartitionHost& host_;
+};
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Create(BrokerOptions options,
+                                                       Dependencies dependencies) {
+  if (options.shards == 0) options.shards = std::min(UsableProcessors(), kShardsMax);
+  if (options.shards > kShardsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("at most ", kShardsMax, " shards, not ", options.shards));
+  }
+  std::unique_ptr<Server> server(new Server(std::move(options), dependencies));
+  RETURN_IF_ERROR(server->Bind());
+  return server;
+}
+
+Server::Server(BrokerOptions options, Dependencies dependencies)
+    : options_(std::move(options)),
+      dependencies_(dependencies),
+      started_(dependencies.clock->Now()) {}
+
+Server::~Server() {
+  if (running_) ShutDown();
+}
+
+absl::Status Server::Bind() {
+  world_ = std::make_unique<ShardWorld>();
+  world_->options = &options_;
+  world_->clock = dependencies_.clock;
+  world_->methods = dependencies_.methods != nullptr ? dependencies_.methods : &no_methods_;
+  for (size_t i = 0; i < options_.listeners.size(); ++i) {
+    ASSIGN_OR_RETURN(auto runtime, MakeListener(options_.listeners[i], i));
+    listeners_.push_back(runtime);
+    world_->listeners.push_back(std::move(runtime));
+  }
+  for (uint32_t i = 0; i < options_.shards; ++i) {
+    metrics_.push_back(std::make_unique<ShardMetrics>());
+    ASSIGN_OR_RETURN(auto shard, Shard::Create(static_cast<storage::ShardId>(i), options_.shards,
+                                               *world_, *metrics_.back()));
+    world_->shards.push_back(shard.get());
+    shards_.push_back(std::move(shard));
+  }
+  if (options_.sys_interval_s > 0) {
+    sys_topics_ = std::make_unique<SysTopicSource>();
+    world_->sys_topics = [this] {
+      return std::make_shared<const SysTopicSource::Values>(
+          sys_topics_->Update(metrics(), started_ + (dependencies_.clock->Now() - started_)));
+    };
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<ListenerRuntime>> Server::MakeListener(
+    const ListenerSettings& settings, size_t index) {
+  auto runtime = std::make_shared<ListenerRuntime>();
+  runtime->index = index;
+  runtime->settings = settings;
+  if (hash_pool_ == nullptr) {  // The first listener's settings decide for all.
+    hash_pool_ = std::make_shared<auth::HashPool>(
+        auth::HashPool::Limits{settings.auth.hash_threads, settings.auth.hash_queue_max});
+  }
+  auto authenticator = auth::Authenticator::Create(settings.auth, hash_pool_);
+  if (!authenticator.ok()) return Annotate(authenticator.status(), settings.name);
+  runtime->authenticator = *std::move(authenticator);
+  for (const std::string& warning : runtime->authenticator->warnings()) {
+    base::Log(base::LogLevel::kWarning, "access rules",
+              {{"listener", settings.name}, {"warning", warning}});
+  }
+  auto listener = Listener::Create(settings.listener, static_cast<int>(options_.shards));
+  if (!listener.ok()) return Annotate(listener.status(), settings.name);
+  runtime->listener = *std::move(listener);
+  return runtime;
+}
+
+storage::ShardId Server::shards() const { return static_cast<storage::ShardId>(options_.shards); }
+
+std::vector<std::string> Server::urls() const {
+  std::vector<std::string> urls;
+  for (const auto& runtime : listeners_) urls.push_back(runtime->listener->url().ToString());
+  return urls;
+}
+
+void Server::Start(storage::PartitionHost& host, std::function<void()> on_ready) {
+  host_ = &host;
+  partitions_ = std::make_unique<LocalPartitions>(host);
+  world_->partitions = partitions_.get();
+  for (const auto& shard : shards_) shard->Start();
+  running_ = true;
+  host.Start([this, on_ready = std::move(on_ready)] {
+    for (const auto& shard : shards_) {
+      shard->mailbox().PostOne(Control{[](Shard& self) { self.StartAccepting(); }});
+    }
+    on_ready();
+  });
+}
+
+absl::Status Server::Reload(const BrokerOptions& options, std::vector<std::string>& needs_restart) {
+  absl::Status first_error;
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    const std::string& name = listeners_[i]->settings.name;
+    const auto found = std::find_if(options.listeners.begin(), options.listeners.end(),
+                                    [&](const ListenerSettings& it) { return it.name == name; });
+    if (found == options.listeners.end() ||
+        !(found->listener.url == options_.listeners[i].listener.url)) {
+      needs_restart.push_back(absl::StrCat("listener ", name));
+      continue;
+    }
+    absl::Status status = listeners_[i]->listener->ReloadTls(found->listener.tls);
+    if (status.ok()) status = listeners_[i]->authenticator->Reload(found->auth);
+    if (!status.ok()) {
+      status = Annotate(status, name);
+      base::Log(base::LogLevel::kError, "reload failed", {{"error", status}});
+      first_error.Update(status);
+      continue;
+    }
+    auto runtime = std::make_shared<ListenerRuntime>(*listeners_[i]);
+    runtime->settings.limits = found->limits;
+    retired_.push_back(std::exchange(listeners_[i], runtime));
+    for (const auto& shard : shards_) {
+      shard->mailbox().PostOne(Control{[runtime](Shard& self) { self.UseListener(runtime); }});
+    }
+  }
+  for (const ListenerSettings& wanted : options.listeners) {
+    const bool known = std::any_of(listeners_.begin(), listeners_.end(), [&](const auto& runtime) {
+      return runtime->settings.name == wanted.name;
+    });
+    if (!known) needs_restart.push_back(absl::StrCat("listener ", wanted.name));
+  }
+  for (const auto& shard : shards_) {
+    shard->mailbox().PostOne(Control{[](Shard& self) { self.RefreshPermissions(); }});
+  }
+  return first_error;
+}
+
+void Server::ShutDown() {
+  if (!running_) return;
+  running_ = false;
+  for (const auto& shard : shards_)
+    shard->mailbox().PostOne(Control{[](Shard& self) { self.ShutDown(); }});
+  for (const auto& shard : shards_) shard->Join();
+}
+
+MetricsSnapshot Server::metrics() const {
+  MetricsSnapshot snapshot;
+  snapshot.started = started_;
+  for (const auto& shard : metrics_) snapshot.shards.push_back(shard.get());
+  for (const auto& runtime : listeners_) {
+    const ListenerCounters& counters = runtime->listener->counters();
+    ListenerView view;
+    view.url = runtime->listener->url().ToString();
+    view.connections = counters.connections.load(std::memory_order_relaxed);
+    view.accepted = counters.accepted.load(std::memory_order_relaxed);
+    view.refused_connections_max = counters.refused_connections_max.load(std::memory_order_relaxed);
+    view.refused_descriptors = counters.refused_descriptors.load(std::memory_order_relaxed);
+    view.pauses = counters.pauses.load(std::memory_order_relaxed);
+    snapshot.listeners.push_back(std::move(view));
+  }
+  if (host_ != nullptr) snapshot.storage = &host_->metrics();
+  snapshot.hash_pool = hash_pool_.get();
+  return snapshot;
+}
+
+void Server::Post(storage::ShardId shard, std::vector<storage::Event> events) {
+  auto batch = std::make_unique<base::Batch<ShardTask>>();
+  batch->items.reserve(events.size());
+  for (storage::Event& event : events) batch->items.emplace_back(std::move(event));
+  shards_[shard]->mailbox().Post(std::move(batch));
+}
+
+}  // namespace broker

@@ -1,0 +1,95 @@
+// The broker as a whole: listeners, shards, and their life from binding to the last DISCONNECT.
+#ifndef BROKER_SERVER_H_
+#define BROKER_SERVER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "auth/hash_pool.h"
+#include "auth/method.h"
+#include "base/clock.h"
+#include "broker/metrics.h"
+#include "broker/options.h"
+#include "broker/sys_topics.h"
+#include "storage/core/partition_api.h"
+#include "storage/partition_host.h"
+
+namespace broker {
+
+class Shard;
+struct ShardWorld;
+struct ListenerRuntime;
+
+// Embeddable: main makes one, gives it a partition host, starts it. Every function is for one
+// controlling thread, but `metrics` and what storage::EventSink says.
+//
+//   Server::Create   binds the listeners and loads certificates, passwords, rules: all that can be
+//   wrong is told here Start            threads run; connections are accepted once stored sessions'
+//   routes are known (`on_ready`) ShutDown         DISCONNECT 0x8B, sessions kept, wills by the
+//   rules; returns when the last connection is gone
+class Server final : public storage::EventSink {
+ public:
+  struct Dependencies {
+    base::Clock* clock = nullptr;
+    const auth::AuthMethodRegistry* methods = nullptr;  // Null: no enhanced authentication.
+  };
+
+  // Errors: those of the listeners and of the authentication files, in words that name the
+  // listener.
+  static absl::StatusOr<std::unique_ptr<Server>> Create(BrokerOptions options,
+                                                        Dependencies dependencies);
+  ~Server() override;
+
+  storage::ShardId shards() const;
+  // The URLs in force, with real ports.
+  std::vector<std::string> urls() const;
+
+  // `host` outlives the server's threads. `on_ready` is called once, on some thread, when
+  // connections are accepted.
+  void Start(storage::PartitionHost& host, std::function<void()> on_ready);
+
+  // Certificates, passwords and access rules are read again, limits taken from `options`; connected
+  // clients stay, but those whose account is gone. Listeners are matched by name; new or removed
+  // ones need a restart and are named in `needs_restart`. On an error that listener stays as it
+  // was.
+  absl::Status Reload(const BrokerOptions& options, std::vector<std::string>& needs_restart);
+
+  void ShutDown();
+
+  MetricsSnapshot metrics() const;
+
+  // storage::EventSink. Called on the partition host's thread.
+  void Post(storage::ShardId shard, std::vector<storage::Event> events) override;
+
+ private:
+  explicit Server(BrokerOptions options, Dependencies dependencies);
+  absl::Status Bind();
+  absl::StatusOr<std::shared_ptr<ListenerRuntime>> MakeListener(const ListenerSettings& settings,
+                                                                size_t index);
+
+  class LocalPartitions;
+
+  const BrokerOptions options_;
+  const Dependencies dependencies_;
+  const auth::AuthMethodRegistry no_methods_;
+  const absl::Time started_;
+  std::vector<std::unique_ptr<ShardMetrics>> metrics_;
+  std::unique_ptr<ShardWorld> world_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::unique_ptr<LocalPartitions> partitions_;
+  std::vector<std::shared_ptr<ListenerRuntime>> listeners_;
+  std::vector<std::shared_ptr<ListenerRuntime>>
+      retired_;  // Connections made with them may still be open.
+  std::unique_ptr<SysTopicSource> sys_topics_;
+  std::shared_ptr<auth::HashPool> hash_pool_;  // One for all listeners.
+  storage::PartitionHost* host_ = nullptr;
+  bool running_ = false;
+};
+
+}  // namespace broker
+#endif  // BROKER_SERVER_H_
