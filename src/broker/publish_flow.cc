@@ -274,11 +274,8 @@ void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
     session.inbound.Release(packet.packet_id);
     return WritePubComp(session, packet.packet_id, ReasonCode::kSuccess);
   }
-  storage::ReleaseInbound release;
-  release.token = context_.NextToken();
-  release.client_id = session.client_id;
-  release.epoch = session.epoch;
-  release.packet_ids.push_back(packet.packet_id.value);
+  storage::ReleaseInbound release{
+      context_.NextToken(), session.client_id, session.epoch, {packet.packet_id.value}};
   releasing_[release.token] = {connection.ref.connection, {packet.packet_id.value}};
   context_.Ask(std::move(release));
 }
