@@ -1,0 +1,78 @@
+#include "admin/endpoint.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "admin/metrics_text.h"
+#include "admin/process_stats.h"
+#include "base/version.h"
+#include "config/http_address.h"
+
+namespace admin {
+namespace {
+
+std::string Html(absl::string_view text) {
+  return absl::StrReplaceAll(text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}});
+}
+
+std::string Page(const EndpointSources& sources) {
+  const broker::MetricsSnapshot snapshot = sources.metrics();
+  std::string listeners;
+  for (const broker::ListenerView& listener : snapshot.listeners) {
+    absl::StrAppend(&listeners, "<tr><td>", Html(listener.url), "</td><td>", listener.connections,
+                    " connections</td></tr>\n");
+  }
+  const absl::Duration uptime =
+      absl::Floor(sources.clock->Now() - snapshot.started, absl::Seconds(1));
+  return absl::StrCat(
+      "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>mqttd</title>\n"
+      "<style>body{font-family:sans-serif;margin:2em}td{padding:0 2em 0 0}</style>\n"
+      "<h1>mqttd ",
+      Html(base::kVersion), "</h1>\n<p>Node ", Html(sources.node_id), ", up ",
+      absl::FormatDuration(uptime), ": ", Html(sources.readiness->why()), "</p>\n<table>\n",
+      listeners,
+      "</table>\n<ul>\n<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>\n"
+      "<li><a href=\"/healthz\">/healthz</a> whether the process lives</li>\n"
+      "<li><a href=\"/readyz\">/readyz</a> whether clients may come</li>\n</ul>\n</html>\n");
+}
+
+}  // namespace
+
+HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
+  HttpResponse response;
+  if (request.path == "/metrics") {
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body =
+        MetricsText(sources.metrics(), ReadProcessStats(), sources.clock->Now(), sources.node_id);
+  } else if (request.path == "/healthz") {
+    response.body = "ok\n";
+  } else if (request.path == "/readyz") {
+    response.status = sources.readiness->ready() ? 200 : 503;
+    response.body = absl::StrCat(sources.readiness->why(), "\n");
+  } else if (request.path == "/") {
+    response.content_type = "text/html; charset=utf-8";
+    response.body = Page(sources);
+  } else {
+    response.status = 404;
+    response.body = "nothing here; there are /, /metrics, /healthz and /readyz\n";
+  }
+  return response;
+}
+
+absl::StatusOr<std::unique_ptr<HttpServer>> StartEndpoint(const config::HttpOptions& options,
+                                                          EndpointSources sources) {
+  const absl::StatusOr<config::HttpAddress> address = config::ParseHttpAddress(options.listen);
+  if (!address.ok()) return address.status();
+  if (address->off) return nullptr;
+  HttpServerOptions server;
+  server.address = address->address;
+  server.port = address->port;
+  server.connections_max = options.connections_max;
+  server.request_timeout = absl::Seconds(options.request_timeout_s);
+  return HttpServer::Start(server, [sources = std::move(sources)](const HttpRequest& request) {
+    return Route(request, sources);
+  });
+}
+
+}  // namespace admin

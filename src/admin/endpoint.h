@@ -1,0 +1,43 @@
+// What the HTTP endpoint serves: /metrics, /healthz, /readyz and a page for people.
+#ifndef ADMIN_ENDPOINT_H_
+#define ADMIN_ENDPOINT_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "admin/http_server.h"
+#include "admin/readiness.h"
+#include "base/clock.h"
+#include "broker/metrics.h"
+#include "config/config.h"
+
+namespace admin {
+
+// Where the broker's numbers come from. Called on the endpoint's thread, and must not wait for a
+// shard: a broker in trouble is when they are wanted.
+using MetricsSource = std::function<broker::MetricsSnapshot()>;
+
+// All of it outlives the endpoint.
+struct EndpointSources {
+  MetricsSource metrics;
+  const Readiness* readiness = nullptr;
+  const base::Clock* clock = nullptr;
+  std::string node_id;
+};
+
+// Answers one request: a function of its arguments and what the sources say.
+//   /metrics  200, Prometheus' text format
+//   /healthz  200 while the process can answer at all
+//   /readyz   200 if clients may come, else 503; the body says why
+//   /         200, a page with links
+HttpResponse Route(const HttpRequest& request, const EndpointSources& sources);
+
+// The server with these answers. null if the options say off. Errors: those of HttpServer::Start.
+absl::StatusOr<std::unique_ptr<HttpServer>> StartEndpoint(const config::HttpOptions& options,
+                                                          EndpointSources sources);
+
+}  // namespace admin
+
+#endif  // ADMIN_ENDPOINT_H_

@@ -1,0 +1,23 @@
+// All metrics by name, in Prometheus' text format.
+#ifndef ADMIN_METRICS_TEXT_H_
+#define ADMIN_METRICS_TEXT_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "admin/process_stats.h"
+#include "broker/metrics.h"
+
+namespace admin {
+
+// Cost: some hundred lines of text, no lock and no wait.
+std::string MetricsText(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
+                        absl::Time now, absl::string_view node_id);
+
+// docs/metrics.md, whole.
+std::string MetricsDocumentation();
+
+}  // namespace admin
+
+#endif  // ADMIN_METRICS_TEXT_H_

@@ -1,0 +1,80 @@
+#include "admin/notify.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+namespace admin {
+namespace {
+
+std::string Environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+// A line of the protocol ends at a line feed.
+std::string OneLine(absl::string_view text) { return absl::StrReplaceAll(text, {{"\n", " "}}); }
+
+}  // namespace
+
+ServiceManager ServiceManager::FromEnvironment() {
+  ServiceManager manager(Environment("NOTIFY_SOCKET"));
+  unsetenv("NOTIFY_SOCKET");
+  return manager;
+}
+
+absl::Status ServiceManager::Ready(absl::string_view status_text) const {
+  return Send(absl::StrCat("READY=1\nSTATUS=", OneLine(status_text), "\n"));
+}
+
+absl::Status ServiceManager::Reloading(absl::Duration monotonic) const {
+  return Send(
+      absl::StrCat("RELOADING=1\nMONOTONIC_USEC=", absl::ToInt64Microseconds(monotonic), "\n"));
+}
+
+absl::Status ServiceManager::Stopping(absl::string_view status_text) const {
+  return Send(absl::StrCat("STOPPING=1\nSTATUS=", OneLine(status_text), "\n"));
+}
+
+absl::Status ServiceManager::Watchdog() const { return Send("WATCHDOG=1\n"); }
+
+std::optional<absl::Duration> ServiceManager::WatchdogTimeout() {
+  const std::string pid = Environment("WATCHDOG_PID");
+  int64_t microseconds = 0;
+  if (!pid.empty() && pid != absl::StrCat(getpid())) return std::nullopt;
+  if (!absl::SimpleAtoi(Environment("WATCHDOG_USEC"), &microseconds) || microseconds <= 0) {
+    return std::nullopt;
+  }
+  return absl::Microseconds(microseconds);
+}
+
+absl::Status ServiceManager::Send(const std::string& text) const {
+  if (socket_.empty()) return absl::OkStatus();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_.size() >= sizeof(address.sun_path)) {
+    return absl::InvalidArgumentError("NOTIFY_SOCKET is too long");
+  }
+  std::memcpy(address.sun_path, socket_.data(), socket_.size());
+  if (socket_[0] == '@') address.sun_path[0] = '\0';
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + socket_.size());
+
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return absl::ErrnoToStatus(errno, "NOTIFY_SOCKET");
+  const ssize_t sent = sendto(fd, text.data(), text.size(), MSG_NOSIGNAL,
+                              reinterpret_cast<const sockaddr*>(&address), size);
+  const int error = errno;
+  close(fd);
+  return sent < 0 ? absl::ErrnoToStatus(error, "NOTIFY_SOCKET") : absl::OkStatus();
+}
+
+}  // namespace admin

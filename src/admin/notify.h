@@ -1,0 +1,43 @@
+// Messages to the service manager that started us (systemd's protocol, without its library).
+#ifndef ADMIN_NOTIFY_H_
+#define ADMIN_NOTIFY_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace admin {
+
+// Sends datagrams to the socket named by $NOTIFY_SOCKET. Without one everything is a successful
+// no-op. May be used from any thread; each message takes a socket of its own, so nothing is kept.
+class ServiceManager {
+ public:
+  // `socket`: an absolute path, or "@name" for the abstract name space; empty: nobody listens.
+  explicit ServiceManager(std::string socket) : socket_(std::move(socket)) {}
+
+  // From $NOTIFY_SOCKET, which is unset so that children do not speak for us.
+  static ServiceManager FromEnvironment();
+
+  absl::Status Ready(absl::string_view status_text) const;
+  absl::Status Reloading(absl::Duration monotonic) const;  // Then Ready again when done.
+  absl::Status Stopping(absl::string_view status_text) const;
+  absl::Status Watchdog() const;
+
+  // How long the service manager waits for Watchdog (from $WATCHDOG_USEC, for our pid): call it
+  // twice as often. None: it does not watch.
+  static std::optional<absl::Duration> WatchdogTimeout();
+
+  bool connected() const { return !socket_.empty(); }
+
+ private:
+  absl::Status Send(const std::string& text) const;
+
+  std::string socket_;
+};
+
+}  // namespace admin
+
+#endif  // ADMIN_NOTIFY_H_
