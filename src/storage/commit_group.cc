@@ -1,0 +1,38 @@
+#include "storage/commit_group.h"
+
+#include <utility>
+
+namespace storage {
+
+pb::Command& CommitGroup::Add(PartitionId partition, mqtt::MessagePtr message,
+                              CommandPlace* place) {
+  Part& part = parts_[partition];
+  if (part.entry.commands_size() == 0) used_.push_back(partition);
+  if (place != nullptr) *place = {partition, part.entry.commands_size()};
+  part.messages.push_back(std::move(message));
+  ++command_count_;
+  return *part.entry.add_commands();
+}
+
+CommandPlace CommitGroup::Take(Part& from, PartitionId partition, int command) {
+  CommandPlace place;
+  Add(partition, std::move(from.messages[static_cast<size_t>(command)]), &place)
+      .Swap(from.entry.mutable_commands(command));
+  return place;
+}
+
+void CommitGroup::Clear() {
+  for (const PartitionId partition : used_) {
+    parts_[partition].entry.Clear();
+    parts_[partition].messages.clear();
+    parts_[partition].index = 0;
+  }
+  used_.clear();
+  steps_.clear();
+  command_count_ = 0;
+  bytes_ = 0;
+  needs_sync_ = false;
+  urgent_ = false;
+}
+
+}  // namespace storage

@@ -1,0 +1,142 @@
+// What is written to the log in one go, and what follows once it is there.
+#ifndef STORAGE_COMMIT_GROUP_H_
+#define STORAGE_COMMIT_GROUP_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/types/span.h"
+#include "mqtt/message.h"
+#include "mqttd/storage/v1/command.pb.h"
+#include "storage/core/partition_api.h"
+
+namespace storage {
+
+namespace pb = ::mqttd::storage::v1;
+
+// Where a command stands in a group.
+struct CommandPlace {
+  PartitionId partition = 0;
+  int command = 0;
+};
+
+// Answers and continuations, one for each request, in the order of the requests.
+struct AnswerPublish {
+  ShardId shard = 0;
+  Token token = 0;
+  bool duplicate = false;
+  absl::Status status;  // Decided before the commit.
+  std::optional<CommandPlace> retained;
+  std::optional<Qos2Origin> origin;
+};
+struct FinishOpen {
+  CommandPlace open;
+  std::string client_id;
+};
+struct FinishClose {
+  CommandPlace close;
+  std::string client_id;
+};
+// The will fires, or the session ends, or both.
+struct FinishTimer {
+  std::string client_id;
+};
+struct AnnounceWill {
+  CommandPlace fire;
+  mqtt::MessagePtr message;
+};
+struct AnswerSubscribe {
+  CommandPlace subscribe;
+  ShardId shard = 0;
+  Token token = 0;
+};
+struct AnswerUnsubscribe {
+  CommandPlace unsubscribe;
+  ShardId shard = 0;
+  Token token = 0;
+};
+struct AnswerRelease {
+  std::optional<CommandPlace> release;
+  ShardId shard = 0;
+  Token token = 0;
+  absl::Status status;
+};
+struct FinishReplay {
+  CommandPlace page;
+  std::string client_id;
+};
+// A shared message without an owner is in another member's queue, or is nobody's any more.
+struct FinishOrphan {
+  PartitionId partition = 0;
+  uint64_t orphan = 0;
+  std::string share_filter;
+  mqtt::MessagePtr message;
+  bool enqueued = false;
+};
+// A will that a clean start left over is published.
+struct FinishWill {
+  mqtt::MessagePtr message;
+};
+struct FinishStart {};
+// A look at the retained messages, which must see what was asked for before it.
+struct RunScan {
+  ShardId shard = 0;
+  ScanRetained request;
+};
+
+using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, AnnounceWill,
+                          AnswerSubscribe, AnswerUnsubscribe, AnswerRelease, FinishReplay,
+                          FinishOrphan, FinishWill, FinishStart, RunScan>;
+
+// At most one entry per partition. Everything in a group is committed together.
+class CommitGroup {
+ public:
+  struct Part {
+    pb::Entry entry;
+    std::vector<mqtt::MessagePtr> messages;  // Beside each command: its Message, or null.
+    uint64_t index = 0;                      // In the log, once the group is sealed.
+  };
+
+  explicit CommitGroup(uint32_t partitions) : parts_(partitions) {}
+
+  // Appends an empty command. The reference holds until the next Add.
+  pb::Command& Add(PartitionId partition, mqtt::MessagePtr message, CommandPlace* place = nullptr);
+  // Appends a command that another group held.
+  CommandPlace Take(Part& from, PartitionId partition, int command);
+  void Then(Step step) { steps_.push_back(std::move(step)); }
+
+  // Somebody is answered only once it is on the disk.
+  void NeedSync() { needs_sync_ = true; }
+  bool needs_sync() const { return needs_sync_; }
+  // It must not wait for company.
+  void Hurry() { urgent_ = true; }
+  bool urgent() const { return urgent_ || needs_sync_; }
+
+  bool has_commands() const { return !used_.empty(); }
+  bool empty() const { return used_.empty() && steps_.empty(); }
+  Part& part(PartitionId partition) { return parts_[partition]; }
+  const std::vector<PartitionId>& used() const { return used_; }
+  std::vector<Step>& steps() { return steps_; }
+  size_t command_count() const { return command_count_; }
+  size_t bytes() const { return bytes_; }
+  void AddBytes(size_t bytes) { bytes_ += bytes; }
+
+  void Clear();
+
+ private:
+  std::vector<Part> parts_;
+  std::vector<PartitionId> used_;
+  std::vector<Step> steps_;
+  size_t command_count_ = 0;
+  size_t bytes_ = 0;
+  bool needs_sync_ = false;
+  bool urgent_ = false;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_COMMIT_GROUP_H_

@@ -1,0 +1,136 @@
+#include "storage/data_dir.h"
+
+#include <rocksdb/env.h>
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/rng.h"
+#include "base/status_macros.h"
+#include "storage/rocksdb_status.h"
+
+namespace storage {
+namespace {
+
+// A random UUID (version 4) in its usual spelling.
+std::string NewNodeId() {
+  base::Rng rng = base::Rng::FromEntropy();
+  const uint64_t high = (rng() & ~uint64_t{0xF000}) | 0x4000;
+  const uint64_t low = (rng() & ~(uint64_t{3} << 62)) | uint64_t{1} << 63;
+  return absl::StrFormat("%08x-%04x-%04x-%04x-%012x", high >> 32, high >> 16 & 0xFFFF,
+                         high & 0xFFFF, low >> 48, low & 0xFFFF'FFFF'FFFF);
+}
+
+// Lines "key: value".
+std::map<std::string, std::string> ParseNode(const std::string& text) {
+  std::map<std::string, std::string> values;
+  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    const std::pair<std::string, std::string> pair = absl::StrSplit(line, absl::MaxSplits(": ", 1));
+    values.insert(pair);
+  }
+  return values;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, uint32_t partitions,
+                                                       rocksdb::Env& env) {
+  auto dir = std::unique_ptr<DataDir>(new DataDir(path, env));
+  RETURN_IF_ERROR(ToStatus(env.CreateDirIfMissing(path),
+                           absl::StrCat("creating data_dir ", path, " (does its parent exist?)")));
+  RETURN_IF_ERROR(dir->Lock());
+  const rocksdb::Status found = env.FileExists(path + "/node");
+  if (found.ok()) {
+    RETURN_IF_ERROR(dir->ReadNode(partitions));
+  } else if (found.IsNotFound()) {
+    RETURN_IF_ERROR(dir->BeginCreation(partitions));
+  } else {
+    return ToStatus(found, absl::StrCat("looking for ", path, "/node"));
+  }
+  return dir;
+}
+
+DataDir::~DataDir() {
+  if (lock_ != nullptr) env_.UnlockFile(lock_).PermitUncheckedError();
+}
+
+absl::Status DataDir::Lock() {
+  const rocksdb::Status locked = env_.LockFile(path_ + "/lock", &lock_);
+  if (locked.ok()) return absl::OkStatus();
+  lock_ = nullptr;
+  const absl::Status status = ToStatus(locked, absl::StrCat("locking data_dir ", path_));
+  if (status.code() == absl::StatusCode::kPermissionDenied) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        status.message(), ". The directory must be writable for the user that runs mqttd"));
+  }
+  if (absl::StrContains(status.message(), "lock hold by current process") ||
+      absl::StrContains(status.message(), "temporarily unavailable")) {
+    return absl::UnavailableError(absl::StrCat(
+        "data_dir ", path_, " is in use by another process; stop that one, or choose another"));
+  }
+  return status;
+}
+
+absl::Status DataDir::ReadNode(uint32_t partitions) {
+  std::string text;
+  RETURN_IF_ERROR(ToStatus(rocksdb::ReadFileToString(&env_, path_ + "/node", &text),
+                           absl::StrCat("reading ", path_, "/node")));
+  auto values = ParseNode(text);
+  uint32_t version = 0;
+  uint32_t stored_partitions = 0;
+  if (!absl::SimpleAtoi(values["format_version"], &version) ||
+      !absl::SimpleAtoi(values["partitions"], &stored_partitions) || values["node_id"].empty()) {
+    return absl::DataLossError(absl::StrCat(
+        path_,
+        "/node is damaged: it must have format_version, node_id and partitions. Restore "
+        "it, or the whole directory, from a backup"));
+  }
+  if (version != kFormatVersion) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("data_dir ", path_, " has format version ", version, ", this mqttd knows ",
+                     kFormatVersion, ". Use the release that wrote it"));
+  }
+  if (stored_partitions != partitions) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "partitions: ", partitions, " is configured, but data_dir ", path_, " was made with ",
+        stored_partitions, "; the number is fixed. Set it back, or start with a new directory"));
+  }
+  node_id_ = values["node_id"];
+  return absl::OkStatus();
+}
+
+absl::Status DataDir::BeginCreation(uint32_t partitions) {
+  std::vector<std::string> children;
+  RETURN_IF_ERROR(ToStatus(env_.GetChildren(path_, &children), "listing data_dir"));
+  const auto has = [&](std::string_view name) {
+    return std::find(children.begin(), children.end(), name) != children.end();
+  };
+  if ((has("log") || has("state")) && !has("node.new")) {
+    return absl::DataLossError(absl::StrCat("data_dir ", path_,
+                                            " has databases but no node file. Restore that file "
+                                            "from a backup, or empty the directory"));
+  }
+  node_id_ = NewNodeId();
+  created_ = true;
+  const std::string text = absl::StrCat("format_version: ", kFormatVersion, "\nnode_id: ", node_id_,
+                                        "\npartitions: ", partitions, "\n");
+  return ToStatus(rocksdb::WriteStringToFile(&env_, text, path_ + "/node.new",
+                                             /*should_sync=*/true),
+                  absl::StrCat("writing ", path_, "/node.new"));
+}
+
+absl::Status DataDir::FinishCreation() {
+  RETURN_IF_ERROR(ToStatus(env_.RenameFile(path_ + "/node.new", path_ + "/node"),
+                           absl::StrCat("renaming ", path_, "/node.new")));
+  std::unique_ptr<rocksdb::Directory> directory;
+  RETURN_IF_ERROR(ToStatus(env_.NewDirectory(path_, &directory), "opening data_dir"));
+  return ToStatus(directory->Fsync(), "syncing data_dir");
+}
+
+}  // namespace storage

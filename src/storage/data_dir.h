@@ -1,0 +1,61 @@
+// The data directory: who may use it, whose it is, and in which format.
+//
+//   DIR/node    what does not change: format version, node identity, number of partitions
+//   DIR/lock    held while a process has the store open
+//   DIR/log     RocksDB: entries, synced by the group commit
+//   DIR/state   RocksDB: what the entries made, without a log of its own
+#ifndef STORAGE_DATA_DIR_H_
+#define STORAGE_DATA_DIR_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace rocksdb {
+class Env;
+class FileLock;
+}  // namespace rocksdb
+
+namespace storage {
+
+// Of what is in the directory. Raised when a program that does not know the new one would do harm.
+inline constexpr uint32_t kFormatVersion = 1;
+
+class DataDir {
+ public:
+  // Locks the directory and reads its node file; in an empty or missing directory makes one.
+  // `partitions` must be what the store was made with.
+  static absl::StatusOr<std::unique_ptr<DataDir>> Open(const std::string& path, uint32_t partitions,
+                                                       rocksdb::Env& env);
+  ~DataDir();
+  DataDir(const DataDir&) = delete;
+  DataDir& operator=(const DataDir&) = delete;
+
+  const std::string& node_id() const { return node_id_; }
+  // The directory is new: the databases may be made, and then FinishCreation called.
+  bool created() const { return created_; }
+  // Puts the node file in place. Before that, an interrupted creation is just begun again.
+  absl::Status FinishCreation();
+
+  std::string log_path() const { return path_ + "/log"; }
+  std::string state_path() const { return path_ + "/state"; }
+  const std::string& path() const { return path_; }
+
+ private:
+  DataDir(std::string path, rocksdb::Env& env) : path_(std::move(path)), env_(env) {}
+  absl::Status Lock();
+  absl::Status ReadNode(uint32_t partitions);
+  absl::Status BeginCreation(uint32_t partitions);
+
+  const std::string path_;
+  rocksdb::Env& env_;
+  rocksdb::FileLock* lock_ = nullptr;
+  std::string node_id_;
+  bool created_ = false;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_DATA_DIR_H_

@@ -1,0 +1,416 @@
+#include "storage/host_core.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "storage/core/keys.h"
+
+namespace storage {
+namespace {
+
+// A node alone is its own leader for ever. In a cluster the term comes from the consensus engine.
+constexpr uint64_t kTerm = 1;
+// Acknowledgements alone wait so long for company: nobody waits for them.
+constexpr absl::Duration kLinger = absl::Milliseconds(5);
+constexpr absl::Duration kRetry = absl::Seconds(1);
+constexpr size_t kCommittedMax = 2;
+
+// Kept and written later when a write failed: what a client or a connection did is a fact.
+bool IsFact(const pb::Command& command) {
+  switch (command.kind_case()) {
+    case pb::Command::kAcknowledge:
+    case pb::Command::kDropQueued:
+    case pb::Command::kCloseSession:
+    case pb::Command::kCloseAll:
+    case pb::Command::kSetLimits:
+      return true;
+    default:
+      return false;
+  }
+}
+
+uint64_t Share(uint64_t total, uint64_t partitions) {
+  return total == 0 ? 0 : (total + partitions - 1) / partitions;
+}
+
+}  // namespace
+
+HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& store,
+                   HostMetrics& metrics)
+    : options_(options),
+      shards_(shards),
+      store_(store),
+      metrics_(metrics),
+      last_index_(options.partitions, 0),
+      filters_(options.partitions, 0),
+      slots_(options.partitions),
+      effects_(options.partitions),
+      routes_(shards),
+      outbox_(shards) {
+  CHECK(shards > 0) << "somebody must hear the events";
+  for (uint32_t id = 0; id < options.partitions; ++id) {
+    partitions_.push_back(std::make_unique<Partition>(static_cast<PartitionId>(id)));
+  }
+  growing_ = NewGroup();
+}
+
+HostCore::~HostCore() = default;
+
+// ---- Start -----------------------------------------------------------------------------------
+
+absl::Status HostCore::Load() {
+  for (const auto& partition : partitions_) {
+    RETURN_IF_ERROR(partition->Load(store_.reader()));
+    last_index_[partition->id()] = partition->applied_index();
+    last_order_ = std::max(last_order_, partition->last_order());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status HostCore::Replay(const LogEntry& entry) {
+  pb::Entry parsed;
+  if (!parsed.ParseFromString(entry.data)) {
+    return absl::DataLossError(
+        absl::StrCat("entry ", entry.index, " of partition ", entry.partition, " cannot be read"));
+  }
+  Partition& partition = *partitions_[entry.partition];
+  Effects effects;
+  RETURN_IF_ERROR(partition.ApplyEntry(parsed, {}, entry.index, entry.term, store_.reader(),
+                                       store_.batch(), effects));
+  RETURN_IF_ERROR(store_.Write());
+  last_index_[entry.partition] = entry.index;
+  last_order_ = std::max(last_order_, partition.last_order());
+  return absl::OkStatus();
+}
+
+void HostCore::Begin(std::function<void()> ready) {
+  ready_ = std::move(ready);
+  const uint64_t partitions = partitions_.size();
+  pb::Limits limits;
+  limits.set_queue_messages_max(options_.queue_messages_max);
+  limits.set_queue_bytes_max(options_.queue_bytes_max);
+  limits.set_queue_policy(options_.queue_full == QueueFull::kDropOldest ? pb::Limits::DROP_OLDEST
+                                                                        : pb::Limits::DROP_NEWEST);
+  limits.set_retained_messages_max(Share(options_.retained_messages_max, partitions));
+  limits.set_retained_bytes_max(Share(options_.retained_bytes_max, partitions));
+  for (const auto& partition : partitions_) {
+    bool connected = false;
+    partition->ForEachSession([&](const Session& session) {
+      connected = connected || session.connected;
+      if (!session.connected) ArmDeadlines(session);
+    });
+    if (connected) Propose(partition->id()).mutable_close_all();
+    if (partition->limits().SerializeAsString() != limits.SerializeAsString()) {
+      *Propose(partition->id()).mutable_set_limits()->mutable_limits() = limits;
+    }
+  }
+  if (growing_->has_commands()) growing_->NeedSync();
+  After(FinishStart{});
+}
+
+// ---- The life of a group -----------------------------------------------------------------------
+
+HostCore::GroupPtr HostCore::NewGroup() {
+  if (spare_groups_.empty()) return std::make_unique<CommitGroup>(options_.partitions);
+  GroupPtr group = std::move(spare_groups_.back());
+  spare_groups_.pop_back();
+  return group;
+}
+
+pb::Command& HostCore::Propose(PartitionId partition, mqtt::MessagePtr message,
+                               CommandPlace* place) {
+  if (!growing_->has_commands()) growing_since_ = now_.monotonic;
+  pb::Command& command = growing_->Add(partition, std::move(message), place);
+  command.set_time_unix_ms(now_.unix_ms);
+  command.set_order(++last_order_);
+  return command;
+}
+
+void HostCore::After(Step step) {
+  if (Drained()) {
+    std::visit([this](auto& now) { Finish(now); }, step);
+    return;
+  }
+  growing_->Then(std::move(step));
+  growing_->Hurry();
+}
+
+std::optional<HostCore::Write> HostCore::TakeWrite() {
+  if (flying_ != nullptr || committed_.size() >= kCommittedMax) return std::nullopt;
+  if (!healthy() || !log_status_.ok() || applying_failed_) return std::nullopt;
+  if (growing_->empty()) return std::nullopt;
+  if (!growing_->has_commands()) {  // Answers that only waited for what was before them.
+    committed_.push_back(std::exchange(growing_, NewGroup()));
+    return std::nullopt;
+  }
+  if (!growing_->urgent() && now_.monotonic < growing_since_ + kLinger) return std::nullopt;
+  flying_ = std::exchange(growing_, NewGroup());
+  Write write;
+  write.sync = flying_->needs_sync();
+  write.entries.reserve(flying_->used().size());
+  for (const PartitionId id : flying_->used()) {
+    CommitGroup::Part& part = flying_->part(id);
+    part.index = ++last_index_[id];
+    write.entries.push_back({.partition = id,
+                             .index = part.index,
+                             .term = kTerm,
+                             .data = part.entry.SerializeAsString()});
+  }
+  return write;
+}
+
+void HostCore::OnWritten(const absl::Status& status) {
+  CHECK(flying_ != nullptr) << "nothing was being written";
+  if (status.ok()) {
+    committed_.push_back(std::move(flying_));
+    return;
+  }
+  for (const PartitionId id : flying_->used()) --last_index_[id];
+  flying_failed_ = true;  // Its answers come after those of what is committed: see Run.
+  log_status_ = status;
+  retry_at_ = now_.monotonic;  // The repair may be tried at once.
+}
+
+void HostCore::Run() {
+  if (applying_failed_ && now_.monotonic >= retry_at_) {
+    retry_at_ = now_.monotonic + kRetry;
+    applying_failed_ = false;
+    state_status_ = store_.Resume();
+    if (state_status_.ok() && reload_needed_) state_status_ = ReloadPartitions(*committed_.front());
+    if (!state_status_.ok()) applying_failed_ = true;
+  }
+  ApplyCommitted();
+  const bool writing = flying_ != nullptr && !flying_failed_;
+  if (!log_status_.ok() && !writing && committed_.empty() &&
+      (flying_failed_ || !growing_->steps().empty())) {
+    FailEverything(log_status_);
+  }
+  SetStorageStatus(!log_status_.ok() ? log_status_ : state_status_);
+  if (healthy() && begun_) {
+    RetryPostponed();
+    RunDeadlines();
+    Pump();
+  }
+  ReleaseConfirmed();
+}
+
+void HostCore::ApplyCommitted() {
+  while (!committed_.empty() && !applying_failed_) {
+    CommitGroup& group = *committed_.front();
+    const absl::Status status = ApplyGroup(group);
+    if (!status.ok()) {
+      applying_failed_ = true;
+      state_status_ = status;
+      retry_at_ = now_.monotonic + kRetry;
+      return;
+    }
+    state_status_ = absl::OkStatus();
+    FinishGroup(group);
+    group.Clear();
+    spare_groups_.push_back(std::move(committed_.front()));
+    committed_.pop_front();
+  }
+}
+
+// Committed entries are applied whatever it takes: when the state cannot be read or written this
+// is done again until it can, and everything waits.
+absl::Status HostCore::ApplyGroup(CommitGroup& group) {
+  for (const PartitionId id : group.used()) {
+    CommitGroup::Part& part = group.part(id);
+    if (partitions_[id]->applied_index() >= part.index) continue;  // Only its Write failed.
+    effects_[id].Clear();
+    const absl::Status applied =
+        partitions_[id]->ApplyEntry(part.entry, part.messages, part.index, kTerm, store_.reader(),
+                                    store_.batch(), effects_[id]);
+    if (!applied.ok()) {
+      store_.Discard();
+      reload_needed_ = true;
+      return applied;
+    }
+  }
+  return store_.Write();
+}
+
+absl::Status HostCore::ReloadPartitions(const CommitGroup& group) {
+  for (const PartitionId id : group.used()) {
+    auto fresh = std::make_unique<Partition>(id);
+    RETURN_IF_ERROR(fresh->Load(store_.reader()));
+    partitions_[id] = std::move(fresh);
+    slots_[id].clear();
+  }
+  for (const auto& [client_id, claim] : claims_) {
+    if (claim->state != Claim::State::kOpen || !claim->stored) continue;
+    const Session* const session = partitions_[claim->partition]->Find(client_id);
+    if (session == nullptr) continue;
+    claim->slot = session->slot;
+    auto& slots = slots_[claim->partition];
+    if (slots.size() <= claim->slot) slots.resize(claim->slot + 1, nullptr);
+    slots[claim->slot] = claim.get();
+  }
+  reload_needed_ = false;
+  return absl::OkStatus();
+}
+
+void HostCore::FinishGroup(CommitGroup& group) {
+  for (const PartitionId id : group.used()) RunEffects(id, effects_[id]);
+  for (Step& step : group.steps()) {
+    std::visit([this](auto& now) { Finish(now); }, step);
+  }
+  metrics_.entries_applied.Add(group.used().size());
+  CountGauges();
+}
+
+const Outcome& HostCore::OutcomeAt(CommandPlace place) const {
+  return effects_[place.partition].outcomes[static_cast<size_t>(place.command)];
+}
+
+// ---- Storage that fails ------------------------------------------------------------------------
+
+void HostCore::FailEverything(const absl::Status& status) {
+  flying_failed_ = false;
+  GroupPtr flying = std::move(flying_);
+  GroupPtr growing = std::exchange(growing_, NewGroup());
+  if (flying != nullptr) FailGroup(*flying, status);
+  FailGroup(*growing, status);
+  for (GroupPtr* group : {&flying, &growing}) {
+    if (*group == nullptr) continue;
+    (*group)->Clear();
+    spare_groups_.push_back(std::move(*group));
+  }
+}
+
+void HostCore::FailGroup(CommitGroup& group, const absl::Status& status) {
+  // Where a fact stands now, by where it stood.
+  absl::flat_hash_map<std::pair<PartitionId, int>, CommandPlace> moved;
+  for (const PartitionId id : group.used()) {
+    CommitGroup::Part& part = group.part(id);
+    for (int i = 0; i < part.entry.commands_size(); ++i) {
+      if (!IsFact(part.entry.commands(i))) continue;
+      if (!growing_->has_commands()) growing_since_ = now_.monotonic;
+      moved[{id, i}] = growing_->Take(part, id, i);
+      growing_->NeedSync();
+    }
+  }
+  for (Step& step : group.steps()) {
+    if (auto* close = std::get_if<FinishClose>(&step)) {
+      close->close = moved.at({close->close.partition, close->close.command});
+    }
+    std::visit([&](auto& failed) { Fail(failed, status); }, step);
+  }
+}
+
+bool HostCore::WantsRepair() const {
+  return !log_status_.ok() && flying_ == nullptr && now_.monotonic >= retry_at_;
+}
+
+void HostCore::OnRepair(const absl::Status& status) {
+  log_status_ = status;
+  retry_at_ = now_.monotonic + kRetry;
+}
+
+void HostCore::OnLogError(const absl::Status& status) {
+  log_status_ = status;
+  retry_at_ = now_.monotonic;
+}
+
+void HostCore::SetDiskFree(uint64_t bytes) {
+  const bool low = options_.min_free_disk_bytes != 0 && bytes < options_.min_free_disk_bytes;
+  if (low == disk_low_) return;
+  disk_low_ = low;
+  if (!healthy()) return;
+  base::Log(low ? base::LogLevel::kError : base::LogLevel::kInfo,
+            low ? "disk nearly full, nothing more is stored" : "disk has room again",
+            {{"free_bytes", bytes}, {"min_free_disk_bytes", options_.min_free_disk_bytes}});
+  SendToAll(StorageState{Refusal(/*stores=*/true)});
+}
+
+void HostCore::SetStorageStatus(const absl::Status& status) {
+  if (status.code() == storage_status_.code()) return;
+  storage_status_ = status;
+  if (status.ok()) {
+    base::Log(base::LogLevel::kInfo, "storage works again");
+  } else {
+    base::Log(base::LogLevel::kError, "storage cannot write", {{"error", status}});
+  }
+  SendToAll(StorageState{Refusal(/*stores=*/true)});
+}
+
+// What a request that must be logged is answered with now; `stores`: it takes room.
+absl::Status HostCore::Refusal(bool stores) const {
+  if (!storage_status_.ok()) return storage_status_;
+  if (!log_status_.ok()) return log_status_;
+  if (stores && disk_low_) {
+    return absl::ResourceExhaustedError("less than min_free_disk_bytes is free on the disk");
+  }
+  return absl::OkStatus();
+}
+
+// ---- Around it ---------------------------------------------------------------------------------
+
+void HostCore::OnRequest(ShardId from, Request request) {
+  metrics_.requests.Add();
+  std::visit([&](auto& one) { Handle(from, one); }, request);
+}
+
+std::vector<Event> HostCore::TakeEvents(ShardId shard) {
+  ++outbox_round_;
+  metrics_.events.Add(outbox_[shard].size());
+  return std::exchange(outbox_[shard], {});
+}
+
+std::optional<absl::Duration> HostCore::NextWake() const {
+  std::optional<absl::Duration> next;
+  const auto consider = [&](absl::Duration at) {
+    next = next.has_value() ? std::min(*next, at) : at;
+  };
+  if (!healthy() || applying_failed_ || !log_status_.ok()) {
+    consider(retry_at_);
+    return next;
+  }
+  if (!committed_.empty()) consider(now_.monotonic);
+  if (!growing_->empty() && flying_ == nullptr) {
+    const bool at_once = growing_->urgent() || !growing_->has_commands();
+    consider(at_once ? now_.monotonic : growing_since_ + kLinger);
+  }
+  if (!pump_list_.empty()) consider(std::max(now_.monotonic, pump_again_at_));
+  if (!shutting_down_ && deadlines_.next().has_value()) consider(*deadlines_.next());
+  return next;
+}
+
+void HostCore::SendToAll(const Event& event) {
+  for (ShardId shard = 0; shard < shards_; ++shard) Send(shard, event);
+}
+
+void HostCore::ReleaseConfirmed() {
+  routes_.ReleaseReady([this](ConfirmedAnswer answer) {
+    if (answer.call != nullptr) {
+      answer.call();
+    } else {
+      Send(answer.shard, std::move(answer.event));
+    }
+  });
+}
+
+void HostCore::CountGauges() {
+  int64_t sessions = 0;
+  int64_t retained = 0;
+  int64_t retained_bytes = 0;
+  for (const auto& partition : partitions_) {
+    sessions += static_cast<int64_t>(partition->session_count());
+    retained += static_cast<int64_t>(partition->retained_messages());
+    retained_bytes += static_cast<int64_t>(partition->retained_bytes());
+  }
+  metrics_.sessions.Set(sessions);
+  metrics_.retained_messages.Set(retained);
+  metrics_.retained_bytes.Set(retained_bytes);
+  metrics_.subscriptions_shared.Set(static_cast<int64_t>(share_members_.subscriptions()));
+}
+
+PartitionId HostCore::PartitionOf(std::string_view client_id) const {
+  return PartitionOfClient(client_id, options_.partitions);
+}
+
+}  // namespace storage

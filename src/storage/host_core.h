@@ -1,0 +1,266 @@
+// What the partition host decides: no thread, no disk, no clock of its own.
+#ifndef STORAGE_HOST_CORE_H_
+#define STORAGE_HOST_CORE_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "storage/claim.h"
+#include "storage/commit_group.h"
+#include "storage/core/effects.h"
+#include "storage/core/partition.h"
+#include "storage/core/partition_api.h"
+#include "storage/core/retained.h"
+#include "storage/deadlines.h"
+#include "storage/log.h"
+#include "storage/metrics.h"
+#include "storage/options.h"
+#include "storage/route_ledger.h"
+#include "storage/share_members.h"
+#include "storage/state_store.h"
+
+namespace storage {
+
+// Inputs: requests, what became of writes, time. Outputs: groups for the log, events for shards.
+// The host's thread drives it, and so do the tests, on a FakeClock and a disk that forgets:
+//
+//   core.OnRequest(shard, request);          as many as there are
+//   if (auto write = core.TakeWrite()) …     one at a time goes to the log
+//   core.OnWritten(status);                  what became of it
+//   core.Run();                              applies what is committed, timers, deliveries
+//   core.TakeEvents(shard)
+//
+// Order of a group's life: collected (growing_), being written (flying_), committed (committed_),
+// applied, and only then answered. While one is being written the next one grows: that is the group
+// commit. A group that could not be written is never applied: what must not be forgotten of it
+// (acknowledgements, ended connections) grows again, the rest is answered with the error.
+class HostCore {
+ public:
+  HostCore(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics);
+  ~HostCore();
+  HostCore(const HostCore&) = delete;
+  HostCore& operator=(const HostCore&) = delete;
+
+  // ---- Start: Load, then Replay of what the log has above applied(), then Begin.
+  absl::Status Load();
+  absl::Status Replay(const LogEntry& entry);
+  // Closes what was connected when the last process died, tells the shards all routes, and calls
+  // `ready` when they have them. Until the first is committed, OnRequest must not be called.
+  void Begin(std::function<void()> ready);
+  bool begun() const { return begun_; }
+
+  // ---- Driving it.
+  void SetTime(const HostTime& now) { now_ = now; }
+  void OnRequest(ShardId from, Request request);
+
+  struct Write {
+    std::vector<LogEntry> entries;
+    bool sync = false;
+  };
+  // None: nothing to write, or not yet, or the last one is not done.
+  std::optional<Write> TakeWrite();
+  void OnWritten(const absl::Status& status);
+  void Run();
+  std::vector<Event> TakeEvents(ShardId shard);
+  // When Run must be called if nothing else happens before. Monotonic.
+  std::optional<absl::Duration> NextWake() const;
+
+  // ---- Storage that fails.
+  // The log is to be repaired, and no write is under way. `OnRepair` says how it went.
+  bool WantsRepair() const;
+  void OnRepair(const absl::Status& status);
+  // A sync of the log's own accord failed.
+  void OnLogError(const absl::Status& status);
+  void SetDiskFree(uint64_t bytes);
+  bool healthy() const { return storage_status_.ok(); }
+
+  // Nothing is collected, being written or waiting to be applied.
+  bool Drained() const { return growing_->empty() && flying_ == nullptr && committed_.empty(); }
+  uint32_t partitions() const { return static_cast<uint32_t>(partitions_.size()); }
+  const Partition& partition(PartitionId id) const { return *partitions_[id]; }
+  uint64_t applied(PartitionId id) const { return partitions_[id]->applied_index(); }
+
+ private:
+  using GroupPtr = std::unique_ptr<CommitGroup>;
+  struct ConfirmedAnswer {
+    ShardId shard = 0;
+    Event event;
+    std::function<void()> call;  // Of Begin.
+  };
+
+  // host_core.cc: the life of a group.
+  GroupPtr NewGroup();
+  pb::Command& Propose(PartitionId partition, mqtt::MessagePtr message = {},
+                       CommandPlace* place = nullptr);
+  void After(Step step);  // Once everything proposed so far is applied; now, if nothing is.
+  void ApplyCommitted();
+  absl::Status ApplyGroup(CommitGroup& group);
+  absl::Status ReloadPartitions(const CommitGroup& group);
+  void FinishGroup(CommitGroup& group);
+  const Outcome& OutcomeAt(CommandPlace place) const;
+  void FailEverything(const absl::Status& status);
+  void FailGroup(CommitGroup& group, const absl::Status& status);
+  void SetStorageStatus(const absl::Status& status);
+  absl::Status Refusal(bool stores) const;
+  void Send(ShardId shard, Event event) { outbox_[shard].push_back(std::move(event)); }
+  void SendToAll(const Event& event);
+  void ReleaseConfirmed();
+  void CountGauges();
+  PartitionId PartitionOf(std::string_view client_id) const;
+
+  // host_core_sessions.cc: claims, timers, wills.
+  void Handle(ShardId from, OpenSession& request);
+  void Handle(ShardId from, CloseSession& request);
+  void Grant(OpenSession request);
+  void GrantUnlogged(const OpenSession& request);
+  void ProposeOpen(const OpenSession& request, const Session* stored);
+  void RefuseOpen(const OpenSession& request, const absl::Status& status);
+  void Evict(Claim& claim, OpenSession request);
+  void Release(const std::string& client_id, const CloseSession& request);
+  void ProposeClose(Claim& claim, const CloseSession& request);
+  void Forget(const std::string& client_id);
+  void DetachWindow(Claim& claim);
+  void ArmDeadlines(const Session& session);
+  void RunDeadlines();
+  void OnDeadline(const Deadline& deadline);
+  void ProposeWill(const Session& session);
+  void EnqueueWill(const mqtt::MessagePtr& message);
+  Claim* FindClaim(std::string_view client_id);
+  Claim* OwnerOf(std::string_view client_id, uint64_t epoch);
+
+  // host_core_requests.cc: what sessions and publishers ask for.
+  void Handle(ShardId from, Publish& request);
+  void Handle(ShardId from, Subscribe& request);
+  void Handle(ShardId from, Unsubscribe& request);
+  void Handle(ShardId from, Acknowledge& request);
+  void Handle(ShardId from, ReleaseInbound& request);
+  void Handle(ShardId from, ScanRetained& request);
+  void Handle(ShardId from, ConfirmRoutes& request);
+  std::optional<CommandPlace> ProposeEnqueues(const Publish& request, const std::string& stored);
+  absl::Status CheckRetainedRoom(const mqtt::Message& message);
+  bool IsRepeat(const Qos2Origin& origin) const;
+  struct ScanPage {
+    std::vector<mqtt::MessagePtr> messages;
+    std::string cursor;
+  };
+  absl::StatusOr<ScanPage> Scan(std::string_view filter, std::string_view cursor,
+                                const RetainedScanOptions& options);
+  void DropExpiredRetained(PartitionId partition,
+                           const std::vector<RetainedScanPage::Expired>& expired);
+
+  // host_core_steps.cc: what follows a commit.
+  void RunEffects(PartitionId partition, Effects& effects);
+  void On(PartitionId partition, Enqueued& effect);
+  void On(PartitionId partition, Released& effect);
+  void On(PartitionId partition, Acknowledged& effect);
+  void On(PartitionId partition, SessionEnded& effect);
+  void On(PartitionId partition, RouteChanged& effect);
+  void On(PartitionId partition, ShareMemberChanged& effect);
+  void On(PartitionId partition, WillFired& effect);
+  void On(PartitionId partition, TimersSet& effect);
+  void On(PartitionId partition, ReplayPending& effect);
+  void On(PartitionId partition, Orphaned& effect);
+  void Finish(AnswerPublish& step);
+  void Finish(FinishOpen& step);
+  void Finish(FinishClose& step);
+  void Finish(FinishTimer& step);
+  void Finish(AnnounceWill& step);
+  void Finish(AnswerSubscribe& step);
+  void Finish(AnswerUnsubscribe& step);
+  void Finish(AnswerRelease& step);
+  void Finish(FinishReplay& step);
+  void Finish(FinishOrphan& step);
+  void Finish(FinishWill& step);
+  void Finish(FinishStart& step);
+  void Finish(RunScan& step);
+  void AnswerOpened(Claim& claim, const Outcome& outcome);
+  void AnnounceMessage(mqtt::MessagePtr message, std::string only_filter);
+  void SendRoute(bool add, PartitionId partition, const std::string& filter);
+  void SendShareMember(const ShareMemberChanged& change, PartitionId partition);
+
+  // host_core_failures.cc: the same steps when the write failed.
+  void Fail(AnswerPublish& step, const absl::Status& status);
+  void Fail(FinishOpen& step, const absl::Status& status);
+  void Fail(FinishClose& step, const absl::Status& status);
+  void Fail(FinishTimer& step, const absl::Status& status);
+  void Fail(AnnounceWill& step, const absl::Status& status);
+  void Fail(AnswerSubscribe& step, const absl::Status& status);
+  void Fail(AnswerUnsubscribe& step, const absl::Status& status);
+  void Fail(AnswerRelease& step, const absl::Status& status);
+  void Fail(FinishReplay& step, const absl::Status& status);
+  void Fail(FinishOrphan& step, const absl::Status& status);
+  void Fail(FinishWill& step, const absl::Status& status);
+  void Fail(FinishStart& step, const absl::Status& status);
+  void Fail(RunScan& step, const absl::Status& status);
+  void RetryPostponed();
+
+  // host_core_delivery.cc: queues to connections.
+  void Push(Claim& claim, Delivery delivery);
+  Deliver& DeliverFor(Claim& claim);
+  void ListForPump(Claim& claim);
+  void Pump();
+  bool PumpOne(Claim& claim);
+  bool PumpPage(Claim& claim);
+  void ProposeReplayPage(Claim& claim);
+  void LoadOrphans();
+  void PassOnOrphan(FinishOrphan orphan);
+  Claim* AtSlot(PartitionId partition, SessionSlot slot);
+
+  const StorageOptions options_;
+  const ShardId shards_;
+  StateStore& store_;
+  HostMetrics& metrics_;
+  HostTime now_;
+  bool begun_ = false;
+  bool shutting_down_ = false;
+
+  std::vector<std::unique_ptr<Partition>> partitions_;
+  std::vector<uint64_t> last_index_;        // Of entries handed to the log, by partition.
+  std::vector<uint64_t> filters_;           // Routes, by partition.
+  std::vector<std::vector<Claim*>> slots_;  // By partition and slot; null: not connected.
+  std::vector<Effects> effects_;            // Of the group being finished, by partition.
+  uint64_t last_order_ = 0;
+  uint64_t last_unlogged_epoch_ = 0;
+
+  GroupPtr growing_;
+  GroupPtr flying_;
+  bool flying_failed_ = false;  // It came back with an error and waits for its turn to be answered.
+  std::deque<GroupPtr> committed_;
+  std::vector<GroupPtr> spare_groups_;
+  absl::Duration growing_since_;  // When its first command came.
+  bool applying_failed_ = false;  // The first of committed_ waits for the state to work again.
+  bool reload_needed_ = false;    // … and its partitions are not what the store says.
+
+  absl::flat_hash_map<std::string, std::unique_ptr<Claim>> claims_;
+  absl::flat_hash_set<std::pair<std::string, uint16_t>> inbound_pending_;  // Not applied yet.
+  Deadlines deadlines_;
+  ShareMembers share_members_;
+  RouteLedger<ConfirmedAnswer> routes_;
+  std::deque<std::string> pump_list_;                         // Client Identifiers.
+  absl::Duration pump_again_at_ = -absl::InfiniteDuration();  // After an error.
+  std::vector<std::vector<Event>> outbox_;
+  uint64_t outbox_round_ = 1;
+  ShardId announce_shard_ = 0;
+  std::function<void()> ready_;
+
+  absl::Status storage_status_;
+  absl::Status log_status_;
+  absl::Status state_status_;
+  bool disk_low_ = false;
+  absl::Duration retry_at_;
+  std::vector<FinishOrphan> postponed_orphans_;
+  std::vector<mqtt::MessagePtr> postponed_wills_;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_HOST_CORE_H_

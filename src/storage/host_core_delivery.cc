@@ -1,0 +1,189 @@
+// Queues to connections: what fits the window leaves at once, the rest is read when there is room.
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/session.h"
+#include "storage/host_core.h"
+
+namespace storage {
+namespace {
+
+// Sessions served in one round: so that a crowd that reconnects does not hold up everyone else.
+constexpr size_t kPumpSessionsMax = 256;
+constexpr size_t kPumpMessagesMax = 256;
+constexpr size_t kPumpBytesMax = 1 << 20;
+constexpr size_t kReplayPageMax = 100;
+constexpr size_t kOrphansAtStartMax = 100'000;
+
+size_t SizeOf(const Delivery& delivery) {
+  return delivery.message ? delivery.message->topic().size() + delivery.message->payload().size()
+                          : 0;
+}
+
+}  // namespace
+
+Deliver& HostCore::DeliverFor(Claim& claim) {
+  std::vector<Event>& events = outbox_[claim.connection.shard];
+  if (claim.deliver_round != outbox_round_) {
+    claim.deliver_round = outbox_round_;
+    claim.deliver_index = events.size();
+    Deliver deliver;
+    deliver.connection = claim.connection;
+    deliver.epoch = claim.epoch;
+    events.push_back(std::move(deliver));
+  }
+  return std::get<Deliver>(events[claim.deliver_index]);
+}
+
+void HostCore::Push(Claim& claim, Delivery delivery) {
+  claim.window.Sent(delivery.sequence, SizeOf(delivery));
+  DeliverFor(claim).entries.push_back(std::move(delivery));
+}
+
+void HostCore::ListForPump(Claim& claim) {
+  if (claim.in_pump || claim.state != Claim::State::kOpen || !claim.stored) return;
+  claim.in_pump = true;
+  pump_list_.push_back(claim.client_id);
+}
+
+void HostCore::Pump() {
+  if (now_.monotonic < pump_again_at_) return;
+  std::deque<std::string> again;
+  for (size_t i = 0; i < kPumpSessionsMax && !pump_list_.empty(); ++i) {
+    const std::string client_id = std::move(pump_list_.front());
+    pump_list_.pop_front();
+    Claim* const claim = FindClaim(client_id);
+    if (claim == nullptr || !claim->in_pump) continue;
+    claim->in_pump = false;
+    if (claim->state != Claim::State::kOpen || !claim->stored) continue;
+    if (PumpOne(*claim)) {
+      claim->in_pump = true;
+      again.push_back(client_id);
+    }
+  }
+  for (std::string& client_id : again) pump_list_.push_back(std::move(client_id));
+}
+
+// True: there is more to do for it soon.
+bool HostCore::PumpOne(Claim& claim) {
+  const bool more = claim.behind && claim.window.HasRoom() && PumpPage(claim);
+  if (claim.behind && claim.window.WaitsForCommit()) growing_->Hurry();
+  const Session& session = partitions_[claim.partition]->session(claim.slot);
+  if (!session.replays.empty() && !claim.replaying &&
+      session.queue.messages() < std::max<uint64_t>(claim.window_messages, 1)) {
+    ProposeReplayPage(claim);
+  }
+  return more;
+}
+
+bool HostCore::PumpPage(Claim& claim) {
+  Partition& partition = *partitions_[claim.partition];
+  QueueReadLimits limits;
+  limits.messages_max = std::min(claim.window.RoomMessages(), kPumpMessagesMax);
+  limits.bytes_max = std::clamp<size_t>(claim.window.RoomBytes(), 1, kPumpBytesMax);
+  const uint64_t head = partition.session(claim.slot).queue.head();
+  const uint64_t from = std::max(claim.window.next(), head);
+  auto page = partition.ReadQueue(store_.reader(), claim.slot, from, limits, now_.unix_ms);
+  if (!page.ok()) {
+    base::Log(base::LogLevel::kError, "cannot read a session's queue",
+              {{"client_id", claim.client_id}, {"error", page.status()}});
+    pump_again_at_ = now_.monotonic + absl::Seconds(1);
+    return true;
+  }
+  for (Delivery& delivery : page->entries) {
+    if (delivery.sequence >= head + kSequenceSpan) return false;  // Until the head has moved.
+    Push(claim, std::move(delivery));
+  }
+  claim.window.SkipTo(page->next);
+  if (!page->expired.empty()) {
+    pb::DropQueued& drop = *Propose(claim.partition).mutable_drop_queued();
+    drop.set_client_id(claim.client_id);
+    drop.set_epoch(claim.epoch);
+    for (const uint64_t sequence : page->expired) drop.add_sequences(sequence);
+  }
+  claim.behind = !page->end;
+  return claim.behind && claim.window.HasRoom();
+}
+
+// Retained messages of a new subscription go through the queue, a page at a time, while the queue
+// is shorter than the window.
+void HostCore::ProposeReplayPage(Claim& claim) {
+  const Session& session = partitions_[claim.partition]->session(claim.slot);
+  const RetainedReplay& replay = session.replays.front();
+  RetainedScanOptions options;
+  options.messages_max = std::clamp<size_t>(claim.window_messages, 1, kReplayPageMax);
+  options.since_order = replay.since_order;
+  options.live_partition = claim.partition;
+  auto page = Scan(replay.filter, replay.cursor, options);
+  if (!page.ok()) {
+    base::Log(base::LogLevel::kError, "cannot read retained messages",
+              {{"client_id", claim.client_id}, {"error", page.status()}});
+    pump_again_at_ = now_.monotonic + absl::Seconds(1);
+    ListForPump(claim);
+    return;
+  }
+  FinishReplay step;
+  step.client_id = claim.client_id;
+  pb::EnqueueRetainedPage& enqueue =
+      *Propose(claim.partition, {}, &step.page).mutable_enqueue_retained_page();
+  enqueue.set_client_id(claim.client_id);
+  enqueue.set_epoch(claim.epoch);
+  enqueue.set_replay(replay.number);
+  for (const mqtt::MessagePtr& message : page->messages) {
+    enqueue.add_messages(EncodeStoredMessage(*message));
+  }
+  enqueue.set_next_cursor(page->cursor);
+  enqueue.set_last(page->cursor.empty());
+  claim.replaying = true;
+  growing_->NeedSync();  // It gives out sequences.
+  growing_->Then(std::move(step));
+}
+
+void HostCore::Finish(FinishReplay& step) {
+  Claim* const claim = FindClaim(step.client_id);
+  if (claim == nullptr) return;
+  claim->replaying = false;
+  ListForPump(*claim);
+}
+
+// ---- Messages of `$share` groups whose member went
+// ------------------------------------------------
+
+void HostCore::LoadOrphans() {
+  for (const auto& partition : partitions_) {
+    auto orphans = partition->ReadOrphans(store_.reader(), kOrphansAtStartMax);
+    if (!orphans.ok()) {
+      base::Log(base::LogLevel::kError, "cannot read shared messages without an owner",
+                {{"error", orphans.status()}});
+      continue;
+    }
+    for (Orphaned& orphan : *orphans) On(partition->id(), orphan);
+  }
+}
+
+// To another durable member, in the same commit that forgets it here; or, if there is none, to
+// whoever the shards know.
+void HostCore::PassOnOrphan(FinishOrphan orphan) {
+  const ShareMembers::Member* const member = share_members_.Choose(orphan.share_filter);
+  orphan.enqueued = member != nullptr;
+  if (member != nullptr) {
+    Publish publish;
+    publish.message = orphan.message;
+    publish.shared_targets.push_back({.client_id = member->client_id,
+                                      .filter = member->subscription.filter,
+                                      .options = member->subscription.options,
+                                      .subscription_id = member->subscription.subscription_id});
+    ProposeEnqueues(publish, EncodeStoredMessage(*orphan.message));
+  }
+  Propose(orphan.partition).mutable_forget_orphans()->add_orphans(orphan.orphan);
+  growing_->NeedSync();
+  growing_->Then(std::move(orphan));
+}
+
+void HostCore::Finish(FinishOrphan& step) {
+  if (!step.enqueued) AnnounceMessage(std::move(step.message), std::move(step.share_filter));
+}
+
+}  // namespace storage

@@ -1,0 +1,85 @@
+// The steps of groups that could not be written: answers with the error, and what is tried again.
+#include <utility>
+
+#include "base/check.h"
+#include "storage/core/session.h"
+#include "storage/host_core.h"
+
+namespace storage {
+
+void HostCore::Fail(AnswerPublish& step, const absl::Status& status) {
+  if (step.origin.has_value()) {
+    inbound_pending_.erase({step.origin->client_id, step.origin->packet_id});
+  }
+  // One that was decided already keeps its answer: a repeat of what is stored is a repeat.
+  const bool decided = step.duplicate || !step.status.ok();
+  if (step.token == 0) return;
+  Send(step.shard, Published{step.token, decided ? step.status : status, step.duplicate});
+}
+
+void HostCore::Fail(FinishOpen& step, const absl::Status& status) {
+  Claim* const claim = FindClaim(step.client_id);
+  CHECK(claim != nullptr) << "a claim stays until its open is committed";
+  if (!claim->abandoned && !claim->closed_early.has_value()) {
+    SessionOpened refused;
+    refused.token = claim->token;
+    refused.status = status;
+    Send(claim->connection.shard, std::move(refused));
+  }
+  // A deadline of the stored session may have passed while the claim stood.
+  const Session* const session = partitions_[claim->partition]->Find(step.client_id);
+  if (session != nullptr && !session->connected) ArmDeadlines(*session);
+  Forget(step.client_id);
+}
+
+// The command grows again, and so does what follows it.
+void HostCore::Fail(FinishClose& step, const absl::Status& /*status*/) {
+  growing_->Then(std::move(step));
+}
+
+void HostCore::Fail(FinishTimer& step, const absl::Status& /*status*/) { Finish(step); }
+
+void HostCore::Fail(AnnounceWill& /*step*/, const absl::Status& /*status*/) {
+  // FinishTimer, or the next OpenSession, proposes it again.
+}
+
+void HostCore::Fail(AnswerSubscribe& step, const absl::Status& status) {
+  Send(step.shard, SubscribeDone{step.token, status});
+}
+
+void HostCore::Fail(AnswerUnsubscribe& step, const absl::Status& status) {
+  Send(step.shard, UnsubscribeDone{step.token, status, {}});
+}
+
+void HostCore::Fail(AnswerRelease& step, const absl::Status& status) {
+  Send(step.shard, InboundReleased{step.token, step.status.ok() ? status : step.status});
+}
+
+void HostCore::Fail(FinishReplay& step, const absl::Status& /*status*/) { Finish(step); }
+
+void HostCore::Fail(FinishOrphan& step, const absl::Status& /*status*/) {
+  postponed_orphans_.push_back(std::move(step));
+}
+
+void HostCore::Fail(FinishWill& step, const absl::Status& /*status*/) {
+  postponed_wills_.push_back(std::move(step.message));
+}
+
+void HostCore::Fail(FinishStart& step, const absl::Status& /*status*/) {
+  growing_->Then(step);  // Its commands are facts and grow again.
+}
+
+// Reading may work although writing does not.
+void HostCore::Fail(RunScan& step, const absl::Status& /*status*/) { Finish(step); }
+
+void HostCore::RetryPostponed() {
+  for (FinishOrphan& orphan : std::exchange(postponed_orphans_, {})) {
+    PassOnOrphan(std::move(orphan));
+  }
+  for (mqtt::MessagePtr& message : std::exchange(postponed_wills_, {})) {
+    EnqueueWill(message);
+    growing_->Then(FinishWill{std::move(message)});
+  }
+}
+
+}  // namespace storage

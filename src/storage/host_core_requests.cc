@@ -1,0 +1,332 @@
+// What publishers and sessions ask for.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "mqtt/topic.h"
+#include "storage/core/keys.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/session.h"
+#include "storage/host_core.h"
+
+namespace storage {
+namespace {
+
+constexpr size_t kScanPageMax = 256;
+
+pb::Subscription ToRecord(const SubscriptionRecord& subscription) {
+  pb::Subscription record;
+  record.set_filter(subscription.filter);
+  record.set_options(subscription.options.ToByte());
+  record.set_subscription_id(subscription.subscription_id);
+  return record;
+}
+
+absl::Status NotOwner() {
+  return absl::FailedPreconditionError("the session is not this connection's any more");
+}
+
+}  // namespace
+
+// ---- Publishing --------------------------------------------------------------------------------
+
+void HostCore::Handle(ShardId from, Publish& request) {
+  AnswerPublish answer;
+  answer.shard = from;
+  answer.token = request.token;
+  answer.status = Refusal(/*stores=*/true);
+  if (answer.status.ok() && request.origin.has_value()) {
+    if (OwnerOf(request.origin->client_id, request.origin->epoch) == nullptr) {
+      answer.status = NotOwner();
+    } else {
+      answer.duplicate = IsRepeat(*request.origin);
+    }
+  }
+  if (answer.status.ok() && !answer.duplicate && request.set_retained) {
+    answer.status = CheckRetainedRoom(*request.message);
+  }
+  if (!answer.status.ok() || answer.duplicate) {
+    if (answer.duplicate) metrics_.duplicates.Add();
+    return After(std::move(answer));
+  }
+  const std::string stored = EncodeStoredMessage(*request.message);
+  answer.retained = ProposeEnqueues(request, stored);
+  if (request.origin.has_value()) {
+    const Qos2Origin& origin = *request.origin;
+    pb::RememberInbound& remember =
+        *Propose(PartitionOf(origin.client_id)).mutable_remember_inbound();
+    remember.set_client_id(origin.client_id);
+    remember.set_epoch(origin.epoch);
+    remember.set_packet_id(origin.packet_id);
+    inbound_pending_.insert({origin.client_id, origin.packet_id});
+    answer.origin = origin;
+  }
+  if (request.token == 0) return;  // A retained message that nobody waits for: see kLinger.
+  growing_->NeedSync();
+  growing_->Then(std::move(answer));
+}
+
+// Returns where the retained message is set, if it is.
+std::optional<CommandPlace> HostCore::ProposeEnqueues(const Publish& request,
+                                                      const std::string& stored) {
+  const auto propose = [&](PartitionId id, bool match) {
+    pb::Enqueue& enqueue = *Propose(id, request.message).mutable_enqueue();
+    enqueue.set_message(stored);
+    enqueue.set_match(match);
+    for (const SharedTarget& target : request.shared_targets) {
+      if (PartitionOf(target.client_id) != id) continue;
+      pb::Enqueue::Target& added = *enqueue.add_targets();
+      added.set_client_id(target.client_id);
+      *added.mutable_subscription() = ToRecord({.filter = target.filter,
+                                                .options = target.options,
+                                                .subscription_id = target.subscription_id});
+    }
+  };
+  PartitionMask targets = 0;
+  for (const SharedTarget& target : request.shared_targets) {
+    targets |= PartitionMask{1} << PartitionOf(target.client_id);
+  }
+  for (uint32_t id = 0; id < options_.partitions; ++id) {
+    const bool match = (request.partitions >> id & 1) != 0;
+    if (match || (targets >> id & 1) != 0) propose(static_cast<PartitionId>(id), match);
+  }
+  if (!request.set_retained) return std::nullopt;
+  CommandPlace place;
+  const PartitionId home = PartitionOfTopic(request.message->topic(), options_.partitions);
+  pb::SetRetained& set = *Propose(home, request.message, &place).mutable_set_retained();
+  set.set_message(stored);
+  set.set_partitions(request.partitions);
+  return place;
+}
+
+// So that a message over the limit is refused as a whole. The partition checks again: requests that
+// are on their way together may still exceed it, and then only their retained part is refused.
+absl::Status HostCore::CheckRetainedRoom(const mqtt::Message& message) {
+  if (message.payload().empty()) return absl::OkStatus();
+  const PartitionId home = PartitionOfTopic(message.topic(), options_.partitions);
+  const Partition& partition = *partitions_[home];
+  const pb::Limits& limits = partition.limits();
+  const bool count_is_full = limits.retained_messages_max() != 0 &&
+                             partition.retained_messages() >= limits.retained_messages_max();
+  const bool bytes_are_full =
+      limits.retained_bytes_max() != 0 &&
+      partition.retained_bytes() + message.topic().size() + message.payload().size() >
+          limits.retained_bytes_max();
+  if (!count_is_full && !bytes_are_full) return absl::OkStatus();
+  const auto existing = ReadRetained(store_.reader(), home, message.topic());
+  RETURN_IF_ERROR(existing.status());
+  if (*existing && !bytes_are_full) return absl::OkStatus();  // It is replaced.
+  if (*existing && (*existing)->payload().size() >= message.payload().size()) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError("retained_messages_max or retained_bytes_max is reached");
+}
+
+bool HostCore::IsRepeat(const Qos2Origin& origin) const {
+  if (inbound_pending_.contains({origin.client_id, origin.packet_id})) return true;
+  const Session* const session = partitions_[PartitionOf(origin.client_id)]->Find(origin.client_id);
+  return session != nullptr && session->queue.HasInbound(origin.packet_id);
+}
+
+void HostCore::Finish(AnswerPublish& step) {
+  Published published;
+  published.token = step.token;
+  published.status = std::move(step.status);
+  published.duplicate = step.duplicate;
+  if (step.origin.has_value()) {
+    inbound_pending_.erase({step.origin->client_id, step.origin->packet_id});
+  }
+  if (step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit) {
+    published.status =
+        absl::ResourceExhaustedError("retained_messages_max or retained_bytes_max is reached");
+  }
+  if (step.token != 0) Send(step.shard, std::move(published));
+}
+
+// ---- Subscriptions -----------------------------------------------------------------------------
+
+void HostCore::Handle(ShardId from, Subscribe& request) {
+  absl::Status status = Refusal(/*stores=*/true);
+  if (status.ok() && OwnerOf(request.client_id, request.epoch) == nullptr) status = NotOwner();
+  if (!status.ok()) return Send(from, SubscribeDone{request.token, std::move(status)});
+  AnswerSubscribe answer;
+  answer.shard = from;
+  answer.token = request.token;
+  pb::Subscribe& subscribe =
+      *Propose(PartitionOf(request.client_id), {}, &answer.subscribe).mutable_subscribe();
+  subscribe.set_client_id(request.client_id);
+  subscribe.set_epoch(request.epoch);
+  for (const SubscriptionRecord& subscription : request.subscriptions) {
+    *subscribe.add_subscriptions() = ToRecord(subscription);
+  }
+  growing_->NeedSync();
+  growing_->Then(std::move(answer));
+}
+
+void HostCore::Finish(AnswerSubscribe& step) {
+  SubscribeDone done{step.token, absl::OkStatus()};
+  if (OutcomeAt(step.subscribe).code != OutcomeCode::kOk) {
+    done.status = NotOwner();
+    return Send(step.shard, std::move(done));
+  }
+  routes_.Wait({.shard = step.shard, .event = std::move(done), .call = nullptr});
+}
+
+void HostCore::Handle(ShardId from, Unsubscribe& request) {
+  absl::Status status = Refusal(/*stores=*/false);
+  if (status.ok() && OwnerOf(request.client_id, request.epoch) == nullptr) status = NotOwner();
+  if (!status.ok()) return Send(from, UnsubscribeDone{request.token, std::move(status), {}});
+  AnswerUnsubscribe answer;
+  answer.shard = from;
+  answer.token = request.token;
+  pb::Unsubscribe& unsubscribe =
+      *Propose(PartitionOf(request.client_id), {}, &answer.unsubscribe).mutable_unsubscribe();
+  unsubscribe.set_client_id(request.client_id);
+  unsubscribe.set_epoch(request.epoch);
+  for (const std::string& filter : request.filters) unsubscribe.add_filters(filter);
+  growing_->NeedSync();
+  growing_->Then(std::move(answer));
+}
+
+void HostCore::Finish(AnswerUnsubscribe& step) {
+  const Outcome& outcome = OutcomeAt(step.unsubscribe);
+  UnsubscribeDone done{step.token, absl::OkStatus(), {}};
+  if (outcome.code == OutcomeCode::kOk) {
+    done.existed.assign(outcome.existed.begin(), outcome.existed.end());
+  } else {
+    done.status = NotOwner();
+  }
+  Send(step.shard, std::move(done));
+}
+
+// ---- Acknowledgements --------------------------------------------------------------------------
+
+void HostCore::Handle(ShardId /*from*/, Acknowledge& request) {
+  Claim* const claim = OwnerOf(request.client_id, request.epoch);
+  if (claim == nullptr) return;  // It comes from a connection that is gone: sent again later.
+  pb::Acknowledge* acknowledge = nullptr;
+  for (const Acknowledge::Entry& entry : request.entries) {
+    if (!claim->window.Acknowledge(entry.sequence, entry.kind)) continue;
+    if (acknowledge == nullptr) {
+      acknowledge = Propose(claim->partition).mutable_acknowledge();
+      acknowledge->set_client_id(request.client_id);
+      acknowledge->set_epoch(request.epoch);
+    }
+    switch (entry.kind) {
+      case AckKind::kPubAck:
+        acknowledge->add_puback(entry.sequence);
+        break;
+      case AckKind::kPubRec:
+        acknowledge->add_pubrec(entry.sequence);
+        growing_->NeedSync();  // PUBREL waits for it.
+        break;
+      case AckKind::kPubComp:
+        acknowledge->add_pubcomp(entry.sequence);
+        break;
+    }
+  }
+  if (acknowledge == nullptr) return;
+  if (claim->behind && claim->window.WaitsForCommit()) growing_->Hurry();
+  ListForPump(*claim);
+}
+
+void HostCore::Handle(ShardId from, ReleaseInbound& request) {
+  absl::Status status = Refusal(/*stores=*/false);
+  if (status.ok() && OwnerOf(request.client_id, request.epoch) == nullptr) status = NotOwner();
+  AnswerRelease answer;
+  answer.shard = from;
+  answer.token = request.token;
+  answer.status = status;
+  if (!status.ok()) return After(std::move(answer));
+  CommandPlace place;
+  pb::ReleaseInbound& release =
+      *Propose(PartitionOf(request.client_id), {}, &place).mutable_release_inbound();
+  answer.release = place;
+  release.set_client_id(request.client_id);
+  release.set_epoch(request.epoch);
+  for (const uint16_t id : request.packet_ids) release.add_packet_ids(id);
+  growing_->NeedSync();
+  growing_->Then(std::move(answer));
+}
+
+void HostCore::Finish(AnswerRelease& step) {
+  // Identifiers that were not known are released all the same: PUBCOMP is due (§4.3.3).
+  Send(step.shard, InboundReleased{step.token, std::move(step.status)});
+}
+
+// ---- Retained messages -------------------------------------------------------------------------
+
+void HostCore::Handle(ShardId from, ScanRetained& request) {
+  After(RunScan{from, std::move(request)});
+}
+
+void HostCore::Finish(RunScan& step) {
+  RetainedScanOptions options;
+  options.messages_max = std::clamp<size_t>(step.request.messages_max, 1, kScanPageMax);
+  absl::StatusOr<ScanPage> scanned = Scan(step.request.filter, step.request.cursor, options);
+  RetainedPage page;
+  page.token = step.request.token;
+  if (scanned.ok()) {
+    page.messages = std::move(scanned->messages);
+    page.cursor = std::move(scanned->cursor);
+  } else {
+    page.status = std::move(scanned).status();
+  }
+  Send(step.shard, std::move(page));
+}
+
+// Over all partitions, from first to last. The cursor is the partition and that one's cursor.
+absl::StatusOr<HostCore::ScanPage> HostCore::Scan(std::string_view filter, std::string_view cursor,
+                                                  const RetainedScanOptions& options) {
+  ScanPage page;
+  uint32_t id = 0;
+  uint32_t end = options_.partitions;
+  if (!mqtt::HasWildcard(filter)) {  // One topic: it can be in one place only.
+    id = PartitionOfTopic(filter, options_.partitions);
+    end = id + 1;
+  }
+  std::string inner;
+  if (!cursor.empty()) {
+    id = static_cast<uint8_t>(cursor[0]);
+    inner = cursor.substr(1);
+    if (id >= end) return absl::InvalidArgumentError("a cursor of another filter");
+  }
+  RetainedScanOptions rest = options;
+  for (; id < end; ++id, inner.clear()) {
+    ASSIGN_OR_RETURN(RetainedScanPage part,
+                     ScanRetainedMessages(store_.reader(), static_cast<PartitionId>(id), filter,
+                                          inner, now_.unix_ms, rest));
+    for (mqtt::MessagePtr& message : part.messages) page.messages.push_back(std::move(message));
+    DropExpiredRetained(static_cast<PartitionId>(id), part.expired);
+    const bool full = page.messages.size() >= options.messages_max;
+    const bool more = !part.cursor.empty();
+    if (more || (full && id + 1 < end)) {
+      page.cursor.push_back(static_cast<char>(more ? id : id + 1));
+      if (more) page.cursor += part.cursor;
+      return page;
+    }
+    rest.messages_max = options.messages_max - std::min(options.messages_max, page.messages.size());
+  }
+  return page;
+}
+
+void HostCore::DropExpiredRetained(PartitionId partition,
+                                   const std::vector<RetainedScanPage::Expired>& expired) {
+  if (expired.empty() || !healthy()) return;
+  pb::DropRetained& drop = *Propose(partition).mutable_drop_retained();
+  for (const RetainedScanPage::Expired& one : expired) {
+    pb::DropRetained::Item& item = *drop.add_items();
+    item.set_topic(one.topic);
+    item.set_order(one.order);
+  }
+}
+
+// ---- Routes ------------------------------------------------------------------------------------
+
+void HostCore::Handle(ShardId from, ConfirmRoutes& request) {
+  routes_.Confirm(from, request.number);
+}
+
+}  // namespace storage

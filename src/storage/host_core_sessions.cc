@@ -1,0 +1,332 @@
+// Claims on Client Identifiers, the ends of sessions, wills.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "storage/core/absl_view.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/session.h"
+#include "storage/host_core.h"
+
+namespace storage {
+
+Claim* HostCore::FindClaim(std::string_view client_id) {
+  const auto it = claims_.find(AbslView(client_id));
+  return it == claims_.end() ? nullptr : it->second.get();
+}
+
+// The claim if it is open, has a record, and the request comes from its connection.
+Claim* HostCore::OwnerOf(std::string_view client_id, uint64_t epoch) {
+  Claim* const claim = FindClaim(client_id);
+  const bool owns = claim != nullptr && claim->state == Claim::State::kOpen && claim->stored &&
+                    claim->epoch == epoch;
+  return owns ? claim : nullptr;
+}
+
+// ---- Opening -----------------------------------------------------------------------------------
+
+void HostCore::Handle(ShardId /*from*/, OpenSession& request) {
+  Claim* const claim = FindClaim(request.client_id);
+  const bool exists =
+      partitions_[PartitionOf(request.client_id)]->Find(request.client_id) != nullptr;
+  const bool logged = request.expiry_s > 0 || request.will || exists ||
+                      (claim != nullptr && (claim->stored || claim->state != Claim::State::kOpen));
+  if (logged) {
+    const absl::Status refusal = Refusal(/*stores=*/!exists);
+    if (!refusal.ok()) return RefuseOpen(request, refusal);
+  }
+  if (claim != nullptr) return Evict(*claim, std::move(request));
+  Grant(std::move(request));
+}
+
+// The newest claim waits until the owner has let go; an older one that waited is told at once.
+void HostCore::Evict(Claim& claim, OpenSession request) {
+  if (claim.waiting.has_value()) {
+    const ConnectionRef older = claim.waiting->connection;
+    Send(older.shard, TakenOver{older, claim.client_id, 0});
+  } else if (claim.state == Claim::State::kOpen) {
+    Send(claim.connection.shard, TakenOver{claim.connection, claim.client_id, claim.epoch});
+  } else if (claim.state == Claim::State::kOpening && !claim.abandoned &&
+             !claim.closed_early.has_value()) {
+    claim.abandoned = true;
+    Send(claim.connection.shard, TakenOver{claim.connection, claim.client_id, 0});
+  }
+  claim.waiting = std::move(request);
+}
+
+// Nobody has the identifier.
+void HostCore::Grant(OpenSession request) {
+  const Session* const stored =
+      partitions_[PartitionOf(request.client_id)]->Find(request.client_id);
+  if (stored == nullptr && request.expiry_s == 0 && !request.will) {
+    return GrantUnlogged(request);
+  }
+  const absl::Status refusal = Refusal(/*stores=*/stored == nullptr);
+  if (!refusal.ok()) return RefuseOpen(request, refusal);
+  ProposeOpen(request, stored);
+}
+
+void HostCore::GrantUnlogged(const OpenSession& request) {
+  auto claim = std::make_unique<Claim>();
+  claim->state = Claim::State::kOpen;
+  claim->client_id = request.client_id;
+  claim->connection = request.connection;
+  // Above all epochs of records, so that one never passes for the other.
+  claim->epoch = uint64_t{1} << 63 | ++last_unlogged_epoch_;
+  claim->partition = PartitionOf(request.client_id);
+  SessionOpened opened;
+  opened.token = request.token;
+  opened.epoch = claim->epoch;
+  claims_[request.client_id] = std::move(claim);
+  Send(request.connection.shard, std::move(opened));
+}
+
+void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
+  auto claim = std::make_unique<Claim>();
+  claim->client_id = request.client_id;
+  claim->connection = request.connection;
+  claim->token = request.token;
+  claim->partition = PartitionOf(request.client_id);
+  claim->expiry_s = request.expiry_s;
+  claim->window_messages = request.window_messages;
+  claim->window_bytes = request.window_bytes;
+  if (stored != nullptr &&
+      FateOfWill(*stored, request.clean_start, now_.unix_ms) == WillFate::kFire) {
+    ProposeWill(*stored);
+  }
+  FinishOpen step;
+  step.client_id = request.client_id;
+  pb::OpenSession& open = *Propose(claim->partition, {}, &step.open).mutable_open_session();
+  open.set_client_id(request.client_id);
+  open.set_user_name(request.user_name);
+  open.set_version(static_cast<uint32_t>(request.version));
+  open.set_clean_start(request.clean_start);
+  open.set_expiry_s(request.expiry_s);
+  open.set_window_messages(std::max<uint32_t>(request.window_messages, 1));
+  if (request.will) {
+    open.set_will(EncodeStoredMessage(*request.will));
+    open.set_will_delay_s(request.will_delay_s);
+  }
+  growing_->NeedSync();
+  growing_->Then(std::move(step));
+  claims_[request.client_id] = std::move(claim);
+}
+
+void HostCore::RefuseOpen(const OpenSession& request, const absl::Status& status) {
+  SessionOpened refused;
+  refused.token = request.token;
+  refused.status = status;
+  Send(request.connection.shard, std::move(refused));
+}
+
+void HostCore::Finish(FinishOpen& step) {
+  Claim* const claim = FindClaim(step.client_id);
+  CHECK(claim != nullptr) << "a claim stays until its open is committed";
+  const Outcome& outcome = OutcomeAt(step.open);
+  CHECK(outcome.code == OutcomeCode::kOk) << "an open has no reason to fail";
+  claim->epoch = outcome.epoch;
+  claim->stored = outcome.durable;
+  claim->slot = outcome.slot;
+  if (claim->abandoned || claim->closed_early.has_value()) {
+    CloseSession close;
+    if (!claim->abandoned) close = *std::move(claim->closed_early);
+    // It never was connected for its client: then its will never stood.
+    if (claim->abandoned) close.cause = CloseCause::kNormal;
+    if (!claim->stored) return Forget(step.client_id);
+    return ProposeClose(*claim, close);
+  }
+  claim->state = Claim::State::kOpen;
+  AnswerOpened(*claim, outcome);
+}
+
+void HostCore::AnswerOpened(Claim& claim, const Outcome& outcome) {
+  SessionOpened opened;
+  opened.token = claim.token;
+  opened.session_present = outcome.session_present;
+  opened.durable = claim.stored && (claim.expiry_s > 0 || outcome.session_present);
+  opened.epoch = claim.epoch;
+  if (!claim.stored) {
+    Send(claim.connection.shard, std::move(opened));
+    return;
+  }
+  const Session& session = partitions_[claim.partition]->session(claim.slot);
+  for (const auto& [filter, subscription] : session.subscriptions) {
+    opened.subscriptions.push_back(subscription->record);
+  }
+  opened.inbound_qos2 = session.queue.inbound();
+  Send(claim.connection.shard, std::move(opened));
+
+  auto& slots = slots_[claim.partition];
+  if (slots.size() <= claim.slot) slots.resize(claim.slot + 1, nullptr);
+  slots[claim.slot] = &claim;
+  claim.window = DeliveryWindow(claim.window_messages, claim.window_bytes, session.queue.head());
+  claim.behind = session.queue.messages() > 0;
+  metrics_.sessions_connected.Add();
+  ListForPump(claim);
+}
+
+// ---- Closing -----------------------------------------------------------------------------------
+
+void HostCore::Handle(ShardId /*from*/, CloseSession& request) {
+  if (request.cause == CloseCause::kServerShutdown) shutting_down_ = true;
+  Claim* const claim = FindClaim(request.client_id);
+  if (claim == nullptr) return;
+  if (claim->waiting.has_value() && claim->waiting->connection == request.connection) {
+    claim->waiting.reset();  // The owner was told to go and goes; nobody follows it.
+    return;
+  }
+  if (claim->connection != request.connection) return;
+  switch (claim->state) {
+    case Claim::State::kOpening:
+      if (!claim->closed_early.has_value()) claim->closed_early = std::move(request);
+      return;
+    case Claim::State::kOpen:
+      if (request.epoch != 0 && request.epoch != claim->epoch) return;
+      if (!claim->stored) return Forget(request.client_id);
+      return ProposeClose(*claim, request);
+    case Claim::State::kBusy:
+      return;
+  }
+}
+
+void HostCore::ProposeClose(Claim& claim, const CloseSession& request) {
+  FinishClose step;
+  step.client_id = claim.client_id;
+  pb::CloseSession& close = *Propose(claim.partition, {}, &step.close).mutable_close_session();
+  close.set_client_id(claim.client_id);
+  close.set_epoch(claim.epoch);
+  close.set_cause(request.cause == CloseCause::kNormal ? pb::CloseSession::NORMAL
+                                                       : pb::CloseSession::WITH_WILL);
+  if (request.expiry_s.has_value()) close.set_expiry_s(*request.expiry_s);
+  close.set_sent_through(claim.window.sent_through());
+  DetachWindow(claim);
+  claim.state = Claim::State::kBusy;
+  claim.connection = {};
+  growing_->NeedSync();
+  growing_->Then(std::move(step));
+}
+
+void HostCore::DetachWindow(Claim& claim) {
+  if (claim.state != Claim::State::kOpen || !claim.stored) return;
+  auto& slots = slots_[claim.partition];
+  if (claim.slot < slots.size() && slots[claim.slot] == &claim) slots[claim.slot] = nullptr;
+  claim.behind = false;
+  metrics_.sessions_connected.Add(-1);
+}
+
+void HostCore::Finish(FinishClose& step) { Forget(step.client_id); }
+
+void HostCore::Finish(FinishTimer& step) {
+  // A deadline that was due meanwhile has been passed over.
+  const Session* const session = partitions_[PartitionOf(step.client_id)]->Find(step.client_id);
+  if (session != nullptr) ArmDeadlines(*session);
+  Forget(step.client_id);
+}
+
+// Nobody has the identifier any more; whoever waits for it gets it.
+void HostCore::Forget(const std::string& client_id) {
+  const auto it = claims_.find(client_id);
+  CHECK(it != claims_.end()) << "a claim is forgotten once";
+  std::optional<OpenSession> next = std::move(it->second->waiting);
+  claims_.erase(it);
+  if (next.has_value()) Grant(*std::move(next));
+}
+
+// ---- Deadlines and wills
+// -------------------------------------------------------------------------
+
+void HostCore::ArmDeadlines(const Session& session) {
+  if (session.will.message && session.will.due_at_unix_ms != 0) {
+    deadlines_.Add(session.client_id, session.epoch, session.will.due_at_unix_ms,
+                   int64_t{1000} * session.will.delay_s, now_);
+  }
+  if (session.ends_at_unix_ms != 0) {
+    deadlines_.Add(session.client_id, session.epoch, session.ends_at_unix_ms,
+                   int64_t{1000} * session.expiry_s, now_);
+  }
+}
+
+// While the server ends nothing fires: nobody would hear it. It is due at the next start.
+void HostCore::RunDeadlines() {
+  if (shutting_down_) return;
+  while (const auto deadline = deadlines_.Take(now_.monotonic)) OnDeadline(*deadline);
+}
+
+void HostCore::OnDeadline(const Deadline& deadline) {
+  if (FindClaim(deadline.client_id) != nullptr) return;  // Open again, or just being changed.
+  const PartitionId partition = PartitionOf(deadline.client_id);
+  const Session* const session = partitions_[partition]->Find(deadline.client_id);
+  if (session == nullptr || session->connected || session->epoch != deadline.epoch) return;
+  const bool will_is_due =
+      session->will.message && session->will.due_at_unix_ms == deadline.at_unix_ms;
+  const bool ends = session->ends_at_unix_ms == deadline.at_unix_ms;
+  if (!will_is_due && !ends) return;
+
+  // It is due by the monotonic clock; the wall clock may have been put back since.
+  const HostTime real = now_;
+  now_.unix_ms = std::max(now_.unix_ms, deadline.at_unix_ms);
+  const bool fires = session->will.message && session->will.due_at_unix_ms != 0 &&
+                     session->will.due_at_unix_ms <= now_.unix_ms;
+  if (fires) ProposeWill(*session);
+  if (session->ends_at_unix_ms != 0 && session->ends_at_unix_ms <= now_.unix_ms) {
+    pb::ExpireSession& expire = *Propose(partition).mutable_expire_session();
+    expire.set_client_id(session->client_id);
+    expire.set_epoch(session->epoch);
+    metrics_.sessions_expired.Add();
+  }
+  now_ = real;
+  auto claim = std::make_unique<Claim>();
+  claim->state = Claim::State::kBusy;
+  claim->client_id = deadline.client_id;
+  claim->partition = partition;
+  claims_[deadline.client_id] = std::move(claim);
+  growing_->NeedSync();
+  growing_->Then(FinishTimer{deadline.client_id});
+}
+
+void HostCore::ProposeWill(const Session& session) {
+  AnnounceWill step;
+  step.message = PublishedWill(*session.will.message, now_.unix_ms);
+  pb::FireWill& fire = *Propose(PartitionOf(session.client_id), {}, &step.fire).mutable_fire_will();
+  fire.set_client_id(session.client_id);
+  fire.set_epoch(session.epoch);
+  EnqueueWill(step.message);
+  growing_->Then(std::move(step));
+}
+
+// Everything a will is for, in the commit that fires it: durable sessions, one durable member of
+// every `$share` group that has one, the retained message.
+void HostCore::EnqueueWill(const mqtt::MessagePtr& message) {
+  Publish publish;
+  publish.message = message;
+  if (message->qos() != mqtt::QoS::kAtMostOnce) {
+    for (size_t id = 0; id < filters_.size(); ++id) {
+      if (filters_[id] != 0) publish.partitions |= PartitionMask{1} << id;
+    }
+    for (const std::string& group : share_members_.GroupsFor(message->topic())) {
+      const ShareMembers::Member* const member = share_members_.Choose(group);
+      if (member == nullptr) continue;
+      publish.shared_targets.push_back({.client_id = member->client_id,
+                                        .filter = member->subscription.filter,
+                                        .options = member->subscription.options,
+                                        .subscription_id = member->subscription.subscription_id});
+    }
+  }
+  publish.set_retained = message->retain() && CheckRetainedRoom(*message).ok();
+  ProposeEnqueues(publish, EncodeStoredMessage(*message));
+  growing_->NeedSync();
+  metrics_.wills_published.Add();
+}
+
+void HostCore::Finish(AnnounceWill& step) {
+  if (OutcomeAt(step.fire).code == OutcomeCode::kOk) AnnounceMessage(step.message, {});
+}
+
+void HostCore::Finish(FinishWill& step) { AnnounceMessage(step.message, {}); }
+
+void HostCore::AnnounceMessage(mqtt::MessagePtr message, std::string only_filter) {
+  Send(announce_shard_, RouteMessage{std::move(message), std::move(only_filter)});
+  announce_shard_ = static_cast<ShardId>((announce_shard_ + 1) % shards_);
+}
+
+}  // namespace storage

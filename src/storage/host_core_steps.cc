@@ -1,0 +1,145 @@
+// What follows a commit: the effects of the entries, routes.
+#include <utility>
+
+#include "storage/core/message_codec.h"
+#include "storage/core/session.h"
+#include "storage/host_core.h"
+
+namespace storage {
+
+void HostCore::RunEffects(PartitionId partition, Effects& effects) {
+  for (Effect& effect : effects.list) {
+    std::visit([&](auto& one) { On(partition, one); }, effect);
+  }
+  const auto dropped = [&](DropCause cause) { return effects.dropped[static_cast<size_t>(cause)]; };
+  metrics_.dropped_queue_full.Add(dropped(DropCause::kQueueMessages) +
+                                  dropped(DropCause::kQueueBytes));
+  metrics_.dropped_expired.Add(dropped(DropCause::kExpired));
+}
+
+Claim* HostCore::AtSlot(PartitionId partition, SessionSlot slot) {
+  const auto& slots = slots_[partition];
+  return slot < slots.size() ? slots[slot] : nullptr;
+}
+
+void HostCore::On(PartitionId partition, Enqueued& effect) {
+  Claim* const claim = AtSlot(partition, effect.slot);
+  if (claim == nullptr) return;  // Opening or closing: it is read from the queue in its time.
+  if (effect.delivery.sequence == 0) {
+    DeliverFor(*claim).entries.push_back(std::move(effect.delivery));
+    return;
+  }
+  const Session& session = partitions_[partition]->session(effect.slot);
+  const bool in_span = effect.delivery.sequence < session.queue.head() + kSequenceSpan;
+  if (claim->behind || !claim->window.HasRoom() || !in_span ||
+      effect.delivery.message->has_expired(now_.unix_ms)) {
+    claim->behind = true;
+    ListForPump(*claim);
+    return;
+  }
+  Push(*claim, std::move(effect.delivery));
+}
+
+void HostCore::On(PartitionId partition, Released& effect) {
+  const Claim* const claim = AtSlot(partition, effect.slot);
+  if (claim == nullptr) return;
+  ReleaseDue due;
+  due.connection = claim->connection;
+  due.epoch = claim->epoch;
+  due.sequences.assign(effect.sequences.begin(), effect.sequences.end());
+  Send(claim->connection.shard, std::move(due));
+}
+
+void HostCore::On(PartitionId partition, Acknowledged& effect) {
+  metrics_.messages_delivered.Add(effect.done);
+  Claim* const claim = AtSlot(partition, effect.slot);
+  if (claim == nullptr) return;
+  claim->window.Committed(effect.done);
+  ListForPump(*claim);
+}
+
+void HostCore::On(PartitionId partition, SessionEnded& effect) {
+  auto& slots = slots_[partition];
+  if (effect.slot < slots.size()) slots[effect.slot] = nullptr;
+}
+
+void HostCore::On(PartitionId partition, RouteChanged& effect) {
+  filters_[partition] = effect.add ? filters_[partition] + 1 : filters_[partition] - 1;
+  SendRoute(effect.add, partition, effect.filter);
+}
+
+void HostCore::On(PartitionId partition, ShareMemberChanged& effect) {
+  share_members_.Change(effect.client_id, effect.subscription, partition, effect.state);
+  SendShareMember(effect, partition);
+}
+
+// Routed ones are announced by the step that proposed them.
+void HostCore::On(PartitionId /*partition*/, WillFired& effect) {
+  if (effect.routed) return;
+  postponed_wills_.push_back(PublishedWill(*effect.message, now_.unix_ms));
+}
+
+void HostCore::On(PartitionId partition, TimersSet& effect) {
+  ArmDeadlines(partitions_[partition]->session(effect.slot));
+}
+
+void HostCore::On(PartitionId partition, ReplayPending& effect) {
+  Claim* const claim = AtSlot(partition, effect.slot);
+  if (claim != nullptr) ListForPump(*claim);
+}
+
+void HostCore::On(PartitionId partition, Orphaned& effect) {
+  postponed_orphans_.push_back({.partition = partition,
+                                .orphan = effect.orphan,
+                                .share_filter = std::move(effect.share_filter),
+                                .message = std::move(effect.message)});
+}
+
+// ---- Routes ------------------------------------------------------------------------------------
+
+void HostCore::SendRoute(bool add, PartitionId partition, const std::string& filter) {
+  SendToAll(
+      RouteChange{.number = routes_.Next(), .add = add, .partition = partition, .filter = filter});
+}
+
+void HostCore::SendShareMember(const ShareMemberChanged& change, PartitionId partition) {
+  ShareMemberChange event;
+  event.number = routes_.Next();
+  event.state = change.state;
+  event.partition = partition;
+  event.client_id = change.client_id;
+  event.subscription = change.subscription;
+  const Claim* const claim = FindClaim(change.client_id);
+  if (change.state == ShareMemberChange::State::kConnected && claim != nullptr) {
+    event.connection = claim->connection;
+  }
+  SendToAll(event);
+}
+
+// What connected clients were is closed now; everything stored is announced.
+void HostCore::Finish(FinishStart& /*step*/) {
+  for (const auto& partition : partitions_) {
+    const PartitionId id = partition->id();
+    filters_[id] = 0;
+    partition->ForEachFilter([&](std::string_view filter) {
+      ++filters_[id];
+      SendRoute(/*add=*/true, id, std::string(filter));
+    });
+    partition->ForEachSession([&](const Session& session) {
+      for (const auto& [filter, subscription] : session.subscriptions) {
+        if (subscription->entry != nullptr) continue;
+        ShareMemberChanged member{.state = ShareMemberChange::State::kOffline,
+                                  .slot = session.slot,
+                                  .client_id = session.client_id,
+                                  .subscription = subscription->record};
+        On(id, member);
+      }
+    });
+  }
+  LoadOrphans();
+  begun_ = true;
+  CountGauges();
+  routes_.Wait({.shard = 0, .event = StorageState{}, .call = std::move(ready_)});
+}
+
+}  // namespace storage

@@ -1,0 +1,158 @@
+#include "storage/log_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace storage {
+
+LogWriter::LogWriter(std::unique_ptr<Log> log, const StorageOptions& options,
+                     const base::Clock& clock, HostMetrics& metrics,
+                     std::function<void(Result)> report)
+    : log_(std::move(log)),
+      durability_(options.durability),
+      interval_(options.durability_interval),
+      clock_(clock),
+      metrics_(metrics),
+      report_(std::move(report)) {
+  metrics_.log_healthy.Set(1);
+}
+
+LogWriter::~LogWriter() {
+  if (thread_.joinable()) (void)Stop();
+}
+
+void LogWriter::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void LogWriter::Write(std::vector<LogEntry> entries, Log::Sync sync) {
+  base::MutexLock lock(mutex_);
+  CHECK(!task_.has_value()) << "the writer has a task already";
+  task_ = Task{.job = Job::kWrite, .entries = std::move(entries), .sync = sync};
+  wake_.SignalOne();
+}
+
+void LogWriter::Repair() {
+  base::MutexLock lock(mutex_);
+  CHECK(!task_.has_value()) << "the writer has a task already";
+  task_ = Task{.job = Job::kRepair, .entries = {}, .sync = Log::Sync::kYes};
+  wake_.SignalOne();
+}
+
+void LogWriter::Cut(PartitionId partition, uint64_t index) {
+  base::MutexLock lock(mutex_);
+  uint64_t& cut = cuts_[partition];
+  cut = std::max(cut, index);
+  wake_.SignalOne();
+}
+
+absl::Status LogWriter::Stop() {
+  {
+    base::MutexLock lock(mutex_);
+    stop_ = true;
+    wake_.SignalOne();
+  }
+  thread_.join();
+  if (broken_) return absl::UnavailableError("the log could not be written when mqttd stopped");
+  absl::Status synced = unsynced_ ? log_->SyncAppended() : absl::OkStatus();
+  const absl::Status closed = log_->Close();
+  return synced.ok() ? closed : synced;
+}
+
+void LogWriter::Run() {
+  std::optional<Task> task;
+  std::map<PartitionId, uint64_t> cuts;
+  while (WaitForWork(task, cuts)) {
+    if (task.has_value()) {
+      const Job job = task->job;
+      report_({.job = job, .status = Execute(*task)});
+      task.reset();
+    }
+    SyncIfDue();
+    CutAll(std::exchange(cuts, {}));
+  }
+}
+
+// False: stop, nothing is left to do.
+bool LogWriter::WaitForWork(std::optional<Task>& task, std::map<PartitionId, uint64_t>& cuts) {
+  base::MutexLock lock(mutex_);
+  while (!task_.has_value() && cuts_.empty() && !stop_) {
+    if (!unsynced_ || broken_ || durability_ != Durability::kInterval) {
+      wake_.Wait(mutex_);
+      continue;
+    }
+    const absl::Duration left = unsynced_since_ + interval_ - clock_.Monotonic();
+    if (left <= absl::ZeroDuration() || !wake_.WaitFor(mutex_, left)) return true;
+  }
+  if (!task_.has_value() && cuts_.empty()) return false;
+  task = std::exchange(task_, std::nullopt);
+  cuts = std::exchange(cuts_, {});
+  return true;
+}
+
+absl::Status LogWriter::Execute(Task& task) {
+  if (task.job == Job::kWrite) return ExecuteWrite(task);
+  const absl::Status status = log_->Repair(failed_);
+  if (status.ok()) {
+    failed_.clear();
+    broken_ = false;
+    unsynced_ = false;
+  }
+  metrics_.log_healthy.Set(status.ok() ? 1 : 0);
+  return status;
+}
+
+absl::Status LogWriter::ExecuteWrite(Task& task) {
+  if (broken_) {  // A sync of our own failed while the host handed this over.
+    failed_ = std::move(task.entries);
+    return absl::UnavailableError("the log is waiting for its repair");
+  }
+  const absl::Duration begin = clock_.Monotonic();
+  const Log::Sync sync = durability_ == Durability::kSync ? task.sync : Log::Sync::kNo;
+  const absl::Status status = log_->Append(task.entries, sync);
+  const absl::Duration end = clock_.Monotonic();
+  if (!status.ok()) {
+    broken_ = true;
+    failed_ = std::move(task.entries);
+    metrics_.log_errors.Add();
+    metrics_.log_healthy.Set(0);
+    return status;
+  }
+  if (sync == Log::Sync::kYes) {
+    unsynced_ = false;
+    metrics_.log_fsyncs.Add();
+  } else if (!std::exchange(unsynced_, true)) {
+    unsynced_since_ = begin;
+  }
+  metrics_.log_batches.Add();
+  metrics_.log_entries.Add(task.entries.size());
+  for (const LogEntry& entry : task.entries) metrics_.log_bytes.Add(entry.data.size() + 19);
+  metrics_.log_sync_latency.Record(end - begin);
+  return status;
+}
+
+void LogWriter::SyncIfDue() {
+  if (!unsynced_ || broken_ || durability_ != Durability::kInterval) return;
+  if (clock_.Monotonic() < unsynced_since_ + interval_) return;
+  const absl::Status status = log_->SyncAppended();
+  unsynced_ = !status.ok();
+  if (status.ok()) {
+    metrics_.log_fsyncs.Add();
+    return;
+  }
+  broken_ = true;
+  metrics_.log_errors.Add();
+  metrics_.log_healthy.Set(0);
+  report_({.job = Job::kSync, .status = status});
+}
+
+void LogWriter::CutAll(const std::map<PartitionId, uint64_t>& cuts) {
+  if (broken_) return;  // Cut again after the next flush.
+  for (const auto& [partition, index] : cuts) {
+    if (!log_->Cut(partition, index).ok()) return;  // The next write finds out why.
+  }
+}
+
+}  // namespace storage

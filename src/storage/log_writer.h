@@ -1,0 +1,86 @@
+// The thread that writes the log: one group at a time, while the host collects the next.
+#ifndef STORAGE_LOG_WRITER_H_
+#define STORAGE_LOG_WRITER_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "storage/log.h"
+#include "storage/metrics.h"
+#include "storage/options.h"
+
+namespace storage {
+
+// Driven by the host's thread, which hands over one Write or Repair at a time and waits for its
+// result before the next. Cuts may be handed over at any time. Owns the Log while it runs.
+class LogWriter {
+ public:
+  enum class Job { kWrite, kRepair, kSync };
+  struct Result {
+    Job job = Job::kWrite;
+    absl::Status status;
+  };
+
+  // `report` is called on the writer's thread for every Write and Repair, and for a sync of its
+  // own (durability interval) that failed.
+  LogWriter(std::unique_ptr<Log> log, const StorageOptions& options, const base::Clock& clock,
+            HostMetrics& metrics, std::function<void(Result)> report);
+  ~LogWriter();  // Stops.
+  LogWriter(const LogWriter&) = delete;
+  LogWriter& operator=(const LogWriter&) = delete;
+
+  void Start();
+  // Durable when reported, as far as `sync` and the durability asked for say.
+  void Write(std::vector<LogEntry> entries, Log::Sync sync);
+  // Tries to get the log to work again; what the last failed Write left is removed.
+  void Repair();
+  void Cut(PartitionId partition, uint64_t index);
+  // Finishes what was handed over, syncs and closes the log, ends the thread.
+  absl::Status Stop();
+
+ private:
+  struct Task {
+    Job job = Job::kWrite;
+    std::vector<LogEntry> entries;
+    Log::Sync sync = Log::Sync::kNo;
+  };
+
+  void Run();
+  bool WaitForWork(std::optional<Task>& task, std::map<PartitionId, uint64_t>& cuts);
+  absl::Status Execute(Task& task);
+  absl::Status ExecuteWrite(Task& task);
+  void SyncIfDue();
+  void CutAll(const std::map<PartitionId, uint64_t>& cuts);
+
+  const std::unique_ptr<Log> log_;
+  const Durability durability_;
+  const absl::Duration interval_;
+  const base::Clock& clock_;
+  HostMetrics& metrics_;
+  const std::function<void(Result)> report_;
+  std::thread thread_;
+
+  base::Mutex mutex_;
+  base::CondVar wake_;
+  std::optional<Task> task_ ABSL_GUARDED_BY(mutex_);
+  std::map<PartitionId, uint64_t> cuts_ ABSL_GUARDED_BY(mutex_);
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // The writer's thread only.
+  std::vector<LogEntry> failed_;  // Of the last Write, until Repair has removed them.
+  bool broken_ = false;
+  bool unsynced_ = false;
+  absl::Duration unsynced_since_;  // Monotonic.
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LOG_WRITER_H_

@@ -1,0 +1,335 @@
+#include "storage/partition_host.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <rocksdb/env.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "base/status_macros.h"
+#include "mqttd/storage/v1/records.pb.h"
+#include "storage/core/keys.h"
+#include "storage/data_dir.h"
+#include "storage/host_core.h"
+#include "storage/log.h"
+#include "storage/log_writer.h"
+#include "storage/rocksdb_status.h"
+#include "storage/state_db.h"
+
+namespace storage {
+namespace {
+
+constexpr absl::Duration kDiskCheck = absl::Seconds(1);
+
+// What wakes the host's thread.
+struct FromShard {
+  ShardId shard = 0;
+  std::vector<Request> requests;
+};
+struct StateFlushed {};
+struct StopRequested {};
+using Input = std::variant<FromShard, LogWriter::Result, StateFlushed, StopRequested>;
+
+// An eventfd to sleep on.
+class Bell {
+ public:
+  Bell() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) { CHECK(fd_ >= 0) << "no eventfd"; }
+  ~Bell() { close(fd_); }
+  Bell(const Bell&) = delete;
+  Bell& operator=(const Bell&) = delete;
+
+  void Ring() const {
+    const uint64_t one = 1;
+    const ssize_t written = write(fd_, &one, sizeof(one));
+    CHECK(written == sizeof(one)) << "an eventfd takes every ring";
+  }
+  // Until somebody rings, or the time is over.
+  void Wait(std::optional<absl::Duration> timeout) const {
+    pollfd waiting{.fd = fd_, .events = POLLIN, .revents = 0};
+    timespec limit{};
+    if (timeout.has_value()) limit = absl::ToTimespec(std::max(*timeout, absl::ZeroDuration()));
+    if (ppoll(&waiting, 1, timeout.has_value() ? &limit : nullptr, nullptr) > 0) {
+      uint64_t rings = 0;
+      const ssize_t taken = read(fd_, &rings, sizeof(rings));
+      (void)taken;  // Nothing to take: somebody rings again.
+    }
+  }
+
+ private:
+  const int fd_;
+};
+
+class RocksPartitionHost final : public PartitionHost {
+ public:
+  RocksPartitionHost(const StorageOptions& options, const base::Clock& clock, EventSink& sink,
+                     ShardId shards, rocksdb::Env& env)
+      : options_(options), clock_(clock), sink_(sink), shards_(shards), env_(env), mailbox_([this] {
+          bell_.Ring();
+        }) {}
+  ~RocksPartitionHost() override;
+
+  absl::Status OpenStore();
+  void Start(std::function<void()> ready) override;
+  void Submit(ShardId from, std::vector<Request> batch) override;
+  absl::Status Stop() override;
+  const HostMetrics& metrics() const override { return metrics_; }
+  const std::string& node_id() const override { return dir_->node_id(); }
+
+ private:
+  absl::Status ReplayLog(const Log& log);
+  void Run();
+  void TakeInputs();
+  void On(FromShard& input);
+  void On(LogWriter::Result& input);
+  void On(StateFlushed& input);
+  void On(StopRequested& input);
+  void DriveLog();
+  void CheckDisk();
+  void PostEvents();
+  void Sleep();
+  HostTime Now() const;
+  absl::Status CutLog();
+  absl::Status ShutDown();
+
+  const StorageOptions options_;
+  const base::Clock& clock_;
+  EventSink& sink_;
+  const ShardId shards_;
+  rocksdb::Env& env_;
+  HostMetrics metrics_;
+  Bell bell_;
+  base::Mailbox<Input> mailbox_;
+
+  // Set up by OpenStore, then the host's thread only.
+  std::unique_ptr<DataDir> dir_;
+  std::unique_ptr<StateDb> state_;
+  std::unique_ptr<HostCore> core_;
+  std::unique_ptr<LogWriter> writer_;
+  std::vector<FromShard> held_;  // Until the start is committed.
+  absl::Duration next_disk_check_;
+  bool disk_low_ = false;
+  bool repairing_ = false;
+  bool stopping_ = false;
+
+  std::thread thread_;
+  absl::Status stop_status_;  // Of the thread's end.
+};
+
+// ---- Opening -----------------------------------------------------------------------------------
+
+absl::Status RocksPartitionHost::OpenStore() {
+  ASSIGN_OR_RETURN(dir_, DataDir::Open(options_.data_dir, options_.partitions, env_));
+  const bool create = dir_->created();
+  ASSIGN_OR_RETURN(state_, StateDb::Open(dir_->state_path(), options_, env_, create,
+                                         [this] { mailbox_.PostOne(StateFlushed{}); }));
+  ASSIGN_OR_RETURN(std::unique_ptr<Log> log, Log::Open(dir_->log_path(), options_, env_, create));
+  core_ = std::make_unique<HostCore>(options_, shards_, *state_, metrics_);
+  RETURN_IF_ERROR(core_->Load());
+  RETURN_IF_ERROR(ReplayLog(*log));
+  if (create) RETURN_IF_ERROR(dir_->FinishCreation());
+  writer_ = std::make_unique<LogWriter>(
+      std::move(log), options_, clock_, metrics_,
+      [this](LogWriter::Result result) { mailbox_.PostOne(std::move(result)); });
+  return absl::OkStatus();
+}
+
+absl::Status RocksPartitionHost::ReplayLog(const Log& log) {
+  uint64_t replayed = 0;
+  const absl::Duration begin = clock_.Monotonic();
+  for (uint32_t i = 0; i < options_.partitions; ++i) {
+    const auto id = static_cast<PartitionId>(i);
+    RETURN_IF_ERROR(log.ReadAfter(id, core_->applied(id), [&](const LogEntry& entry) {
+      ++replayed;
+      return core_->Replay(entry);
+    }));
+  }
+  base::Log(base::LogLevel::kInfo, "store opened",
+            {{"data_dir", options_.data_dir},
+             {"node_id", dir_->node_id()},
+             {"replayed_entries", replayed},
+             {"replay_time", clock_.Monotonic() - begin}});
+  return absl::OkStatus();
+}
+
+void RocksPartitionHost::Start(std::function<void()> ready) {
+  CHECK(!thread_.joinable()) << "started twice";
+  writer_->Start();
+  core_->SetTime(Now());
+  core_->Begin(std::move(ready));
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "partitions");
+    Run();
+  });
+}
+
+RocksPartitionHost::~RocksPartitionHost() {
+  if (thread_.joinable()) (void)Stop();
+}
+
+absl::Status RocksPartitionHost::Stop() {
+  if (!thread_.joinable()) return absl::OkStatus();
+  mailbox_.PostOne(StopRequested{});
+  thread_.join();
+  return stop_status_;
+}
+
+void RocksPartitionHost::Submit(ShardId from, std::vector<Request> batch) {
+  if (batch.empty()) return;
+  mailbox_.PostOne(FromShard{from, std::move(batch)});
+}
+
+// ---- The thread --------------------------------------------------------------------------------
+
+HostTime RocksPartitionHost::Now() const {
+  return {.unix_ms = absl::ToUnixMillis(clock_.Now()), .monotonic = clock_.Monotonic()};
+}
+
+void RocksPartitionHost::Run() {
+  while (true) {
+    core_->SetTime(Now());
+    TakeInputs();
+    CheckDisk();
+    DriveLog();
+    core_->Run();
+    DriveLog();  // What the run asked for must not wait for the next.
+    PostEvents();
+    // A store that fails is not waited for: what was answered is in the log.
+    if (stopping_ && mailbox_.empty() && (core_->Drained() || !core_->healthy())) break;
+    Sleep();
+  }
+  stop_status_ = ShutDown();
+}
+
+void RocksPartitionHost::TakeInputs() {
+  mailbox_.TakeAll([this](Input input) {
+    metrics_.mailbox_batches.Add();
+    std::visit([this](auto& one) { On(one); }, input);
+  });
+  if (!core_->begun() || held_.empty()) return;
+  for (FromShard& input : std::exchange(held_, {})) On(input);
+}
+
+void RocksPartitionHost::On(FromShard& input) {
+  if (!core_->begun()) {
+    held_.push_back(std::move(input));
+    return;
+  }
+  for (Request& request : input.requests) core_->OnRequest(input.shard, std::move(request));
+}
+
+void RocksPartitionHost::On(LogWriter::Result& input) {
+  switch (input.job) {
+    case LogWriter::Job::kWrite:
+      return core_->OnWritten(input.status);
+    case LogWriter::Job::kRepair:
+      repairing_ = false;
+      return core_->OnRepair(input.status);
+    case LogWriter::Job::kSync:
+      return core_->OnLogError(input.status);
+  }
+}
+
+void RocksPartitionHost::On(StateFlushed& /*input*/) {
+  metrics_.state_flushes.Add();
+  const absl::Status cut = CutLog();
+  if (!cut.ok()) base::Log(base::LogLevel::kError, "cannot cut the log", {{"error", cut}});
+}
+
+void RocksPartitionHost::On(StopRequested& /*input*/) { stopping_ = true; }
+
+// The log keeps what the state has in memory only.
+absl::Status RocksPartitionHost::CutLog() {
+  std::string value;
+  pb::Meta meta;
+  for (uint32_t i = 0; i < options_.partitions; ++i) {
+    const auto id = static_cast<PartitionId>(i);
+    ASSIGN_OR_RETURN(const bool found, state_->GetFlushed(MetaKey(id), value));
+    if (!found) continue;
+    if (!meta.ParseFromString(value)) {
+      return absl::DataLossError(absl::StrCat("the state of partition ", id, " is damaged"));
+    }
+    writer_->Cut(id, meta.applied_index());
+  }
+  return absl::OkStatus();
+}
+
+void RocksPartitionHost::DriveLog() {
+  if (repairing_) return;
+  if (core_->WantsRepair()) {
+    repairing_ = true;
+    writer_->Repair();
+    return;
+  }
+  std::optional<HostCore::Write> write = core_->TakeWrite();
+  if (!write.has_value()) return;
+  writer_->Write(std::move(write->entries), write->sync ? Log::Sync::kYes : Log::Sync::kNo);
+}
+
+void RocksPartitionHost::CheckDisk() {
+  const absl::Duration now = clock_.Monotonic();
+  if (options_.min_free_disk_bytes == 0 || now < next_disk_check_) return;
+  next_disk_check_ = now + kDiskCheck;
+  uint64_t free = 0;
+  if (!env_.GetFreeSpace(options_.data_dir, &free).ok()) return;  // Then writing will tell.
+  disk_low_ = free < options_.min_free_disk_bytes;
+  core_->SetDiskFree(free);
+}
+
+void RocksPartitionHost::PostEvents() {
+  for (ShardId shard = 0; shard < shards_; ++shard) {
+    std::vector<Event> events = core_->TakeEvents(shard);
+    if (!events.empty()) sink_.Post(shard, std::move(events));
+  }
+}
+
+void RocksPartitionHost::Sleep() {
+  std::optional<absl::Duration> until = repairing_ ? std::nullopt : core_->NextWake();
+  if (disk_low_) until = std::min(until.value_or(next_disk_check_), next_disk_check_);
+  std::optional<absl::Duration> timeout;
+  if (until.has_value()) {
+    timeout = *until - clock_.Monotonic();
+    if (*timeout <= absl::ZeroDuration()) return;
+  }
+  if (mailbox_.Sleep()) bell_.Wait(timeout);
+  mailbox_.Awake();
+}
+
+// Everything is applied: write it out, so that the next start has nothing to replay.
+absl::Status RocksPartitionHost::ShutDown() {
+  absl::Status status = core_->healthy()
+                            ? absl::OkStatus()
+                            : absl::UnavailableError("the store could not be written to the end");
+  const auto note = [&](const absl::Status& step) {
+    if (status.ok()) status = step;
+  };
+  const absl::Status flushed = state_->Flush();
+  note(flushed);
+  if (flushed.ok()) note(CutLog());
+  note(writer_->Stop());
+  note(state_->Close());
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PartitionHost>> PartitionHost::Open(const StorageOptions& options,
+                                                                   const base::Clock& clock,
+                                                                   EventSink& sink, ShardId shards,
+                                                                   rocksdb::Env* env) {
+  RETURN_IF_ERROR(Validate(options));
+  auto host = std::make_unique<RocksPartitionHost>(
+      options, clock, sink, shards, env != nullptr ? *env : *rocksdb::Env::Default());
+  RETURN_IF_ERROR(host->OpenStore());
+  return host;
+}
+
+}  // namespace storage

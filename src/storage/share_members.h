@@ -1,0 +1,47 @@
+// Durable members of `$share` groups: for messages that the host itself publishes.
+#ifndef STORAGE_SHARE_MEMBERS_H_
+#define STORAGE_SHARE_MEMBERS_H_
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "storage/core/partition_api.h"
+
+namespace storage {
+
+class ShareMembers {
+ public:
+  struct Member {
+    PartitionId partition = 0;
+    std::string client_id;
+    SubscriptionRecord subscription;
+    bool connected = false;
+  };
+
+  // As told by a partition; the state of a member replaces its former one.
+  void Change(const std::string& client_id, const SubscriptionRecord& subscription,
+              PartitionId partition, ShareMemberChange::State state);
+
+  // One member of the group: in turn, a connected one if there is any. Null: no durable member.
+  const Member* Choose(std::string_view share_filter);
+
+  // The groups (whole `$share/…` filters) that take messages of the topic and have members here.
+  std::vector<std::string> GroupsFor(std::string_view topic) const;
+
+  size_t subscriptions() const { return subscriptions_; }
+
+ private:
+  struct Group {
+    std::vector<Member> members;
+    size_t turn = 0;
+  };
+  absl::flat_hash_map<std::string, Group> groups_;
+  size_t subscriptions_ = 0;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_SHARE_MEMBERS_H_

@@ -1,0 +1,173 @@
+#include "storage/state_db.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "storage/options.h"
+#include "storage/rocksdb_status.h"
+
+namespace storage {
+namespace {
+
+rocksdb::Slice AsSlice(std::string_view text) { return {text.data(), text.size()}; }
+
+class RocksIterator final : public StateIterator {
+ public:
+  RocksIterator(rocksdb::DB& db, std::string_view lower, std::string_view upper)
+      : lower_(lower), upper_(upper), lower_slice_(lower_), upper_slice_(upper_) {
+    rocksdb::ReadOptions options;
+    options.iterate_lower_bound = &lower_slice_;
+    options.iterate_upper_bound = &upper_slice_;
+    it_.reset(db.NewIterator(options));
+  }
+
+  bool Valid() const override { return it_->Valid(); }
+  void Seek(std::string_view key) override { it_->Seek(AsSlice(key)); }
+  void SeekForPrev(std::string_view key) override { it_->SeekForPrev(AsSlice(key)); }
+  void Next() override { it_->Next(); }
+  std::string_view key() const override { return it_->key().ToStringView(); }
+  std::string_view value() const override { return it_->value().ToStringView(); }
+  absl::Status status() const override { return ToStatus(it_->status(), "reading the state"); }
+
+ private:
+  const std::string lower_;
+  const std::string upper_;
+  const rocksdb::Slice lower_slice_;
+  const rocksdb::Slice upper_slice_;
+  std::unique_ptr<rocksdb::Iterator> it_;
+};
+
+class FlushListener final : public rocksdb::EventListener {
+ public:
+  explicit FlushListener(std::function<void()> flushed) : flushed_(std::move(flushed)) {}
+  void OnFlushCompleted(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
+    flushed_();
+  }
+
+ private:
+  const std::function<void()> flushed_;
+};
+
+rocksdb::Options MakeOptions(const StorageOptions& options, rocksdb::Env& env, bool create,
+                             std::function<void()> flushed) {
+  rocksdb::Options result;
+  result.env = &env;
+  result.create_if_missing = create;
+  result.write_buffer_size = options.state_memtable_bytes;
+  result.max_write_buffer_number = 3;
+  result.max_background_jobs = 2;
+  result.max_open_files = 1024;
+  result.keep_log_file_num = 3;
+  result.max_log_file_size = 4 << 20;
+  result.compression = rocksdb::kLZ4Compression;
+  result.bytes_per_sync = 1 << 20;
+  result.avoid_flush_during_shutdown = true;  // Stop flushes; a crash must look like one.
+  result.listeners.push_back(std::make_shared<FlushListener>(std::move(flushed)));
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.format_version = 5;
+  result.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return result;
+}
+
+}  // namespace
+
+RocksBatch::RocksBatch() : batch_(std::make_unique<rocksdb::WriteBatch>()) {}
+RocksBatch::~RocksBatch() = default;
+
+// A WriteBatch in memory fails only beyond 4 GiB, which an iteration never reaches.
+void RocksBatch::Put(std::string_view key, std::string_view value) {
+  const rocksdb::Status status = batch_->Put(AsSlice(key), AsSlice(value));
+  CHECK(status.ok()) << status.ToString();
+}
+
+void RocksBatch::Delete(std::string_view key) {
+  const rocksdb::Status status = batch_->Delete(AsSlice(key));
+  CHECK(status.ok()) << status.ToString();
+}
+
+void RocksBatch::DeleteRange(std::string_view lower, std::string_view upper) {
+  const rocksdb::Status status = batch_->DeleteRange(AsSlice(lower), AsSlice(upper));
+  CHECK(status.ok()) << status.ToString();
+}
+
+void RocksBatch::Clear() { batch_->Clear(); }
+
+absl::StatusOr<std::unique_ptr<StateDb>> StateDb::Open(const std::string& path,
+                                                       const StorageOptions& options,
+                                                       rocksdb::Env& env, bool create,
+                                                       std::function<void()> flushed) {
+  auto state = std::unique_ptr<StateDb>(new StateDb);
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status opened =
+      rocksdb::DB::Open(MakeOptions(options, env, create, std::move(flushed)), path, &db);
+  if (opened.ok()) {
+    state->db_.reset(db);
+    return state;
+  }
+  const absl::Status status = ToStatus(opened, absl::StrCat("opening the state ", path));
+  if (status.code() == absl::StatusCode::kDataLoss ||
+      absl::StrContains(status.message(), "does not exist")) {
+    return absl::DataLossError(
+        absl::StrCat(status.message(), ". Nothing was changed. Restore data_dir from a backup"));
+  }
+  return status;
+}
+
+StateDb::~StateDb() {
+  if (db_ != nullptr) (void)Close();
+}
+
+absl::StatusOr<bool> StateDb::Get(std::string_view key, std::string& value) const {
+  const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), AsSlice(key), &value);
+  if (status.IsNotFound()) return false;
+  RETURN_IF_ERROR(ToStatus(status, "reading the state"));
+  return true;
+}
+
+std::unique_ptr<StateIterator> StateDb::NewIterator(std::string_view lower,
+                                                    std::string_view upper) const {
+  return std::make_unique<RocksIterator>(*db_, lower, upper);
+}
+
+absl::Status StateDb::Write() {
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;
+  RETURN_IF_ERROR(ToStatus(db_->Write(options, batch_.batch_.get()), "writing the state"));
+  batch_.Clear();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> StateDb::GetFlushed(std::string_view key, std::string& value) const {
+  rocksdb::ReadOptions options;
+  options.read_tier = rocksdb::kPersistedTier;  // Skips memtables, as there is no log of their own.
+  const rocksdb::Status status = db_->Get(options, AsSlice(key), &value);
+  if (status.IsNotFound()) return false;
+  RETURN_IF_ERROR(ToStatus(status, "reading the state"));
+  return true;
+}
+
+absl::Status StateDb::Resume() { return ToStatus(db_->Resume(), "resuming writes of the state"); }
+
+absl::Status StateDb::Flush() {
+  return ToStatus(db_->Flush(rocksdb::FlushOptions()), "writing the state out");
+}
+
+absl::Status StateDb::Close() {
+  const absl::Status status = ToStatus(db_->Close(), "closing the state");
+  db_.reset();
+  return status;
+}
+
+}  // namespace storage

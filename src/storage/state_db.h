@@ -1,0 +1,75 @@
+// The state of all partitions: one RocksDB instance without a write-ahead log, for the entries are
+// its log.
+#ifndef STORAGE_STATE_DB_H_
+#define STORAGE_STATE_DB_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/core/kv.h"
+#include "storage/state_store.h"
+
+namespace rocksdb {
+class DB;
+class Env;
+class WriteBatch;
+}  // namespace rocksdb
+
+namespace storage {
+
+struct StorageOptions;
+
+// What partitions write while one iteration's entries are applied.
+class RocksBatch final : public StateBatch {
+ public:
+  RocksBatch();
+  ~RocksBatch() override;
+  void Put(std::string_view key, std::string_view value) override;
+  void Delete(std::string_view key) override;
+  void DeleteRange(std::string_view lower, std::string_view upper) override;
+  void Clear();
+
+ private:
+  friend class StateDb;
+  std::unique_ptr<rocksdb::WriteBatch> batch_;
+};
+
+// Belongs to the host's thread. `flushed` is called on one of RocksDB's own.
+class StateDb final : public StateReader, public StateStore {
+ public:
+  static absl::StatusOr<std::unique_ptr<StateDb>> Open(const std::string& path,
+                                                       const StorageOptions& options,
+                                                       rocksdb::Env& env, bool create,
+                                                       std::function<void()> flushed);
+  ~StateDb() override;
+
+  absl::StatusOr<bool> Get(std::string_view key, std::string& value) const override;
+  std::unique_ptr<StateIterator> NewIterator(std::string_view lower,
+                                             std::string_view upper) const override;
+
+  const StateReader& reader() const override { return *this; }
+  StateBatch& batch() override { return batch_; }
+  absl::Status Write() override;
+  void Discard() override { batch_.Clear(); }
+  absl::Status Resume() override;
+
+  // Like Get, but only what would survive kill -9 at this moment.
+  absl::StatusOr<bool> GetFlushed(std::string_view key, std::string& value) const;
+
+  // Writes everything out. Blocks.
+  absl::Status Flush();
+  absl::Status Close();
+
+ private:
+  StateDb() = default;
+  std::unique_ptr<rocksdb::DB> db_;
+  RocksBatch batch_;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_STATE_DB_H_
