@@ -1,0 +1,236 @@
+// A partition host on a real directory, and shards that note what they hear.
+#ifndef TESTS_STORAGE_HOST_RIG_H_
+#define TESTS_STORAGE_HOST_RIG_H_
+
+#include <stdlib.h>
+
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "storage/partition_host.h"
+
+namespace storage {
+
+// A directory that goes away with the test.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "mqttd-test-XXXXXX").string();
+    CHECK(mkdtemp(pattern.data()) != nullptr) << "no temporary directory";
+    path_ = pattern;
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+inline mqtt::MessagePtr MakeMessage(std::string_view topic, std::string_view payload,
+                                    mqtt::QoS qos = mqtt::QoS::kAtLeastOnce, bool retain = false) {
+  return mqtt::Message::Create(
+      {.topic = topic, .payload = payload, .properties = {}, .qos = qos, .retain = retain});
+}
+
+// All shards in one: hears events, confirms routes at once, hands events to whoever waits.
+class Ears final : public EventSink {
+ public:
+  void Attach(PartitionHost* host) {
+    base::MutexLock lock(mutex_);
+    host_ = host;
+  }
+
+  void Post(ShardId shard, std::vector<Event> events) override {
+    std::vector<Request> answers;
+    PartitionHost* host = nullptr;
+    {
+      base::MutexLock lock(mutex_);
+      host = host_;
+      for (Event& event : events) {
+        const uint64_t number = RouteNumber(event);
+        if (number != 0) answers.push_back(ConfirmRoutes{number});
+        heard_.push_back(std::move(event));
+      }
+      changed_.SignalAll();
+    }
+    if (host != nullptr) host->Submit(shard, std::move(answers));
+  }
+
+  // The first event of the type (not taken yet) for which `wanted` holds. Waits for it.
+  template <typename T, typename Wanted>
+  T Await(Wanted&& wanted) {
+    base::MutexLock lock(mutex_);
+    while (true) {
+      for (auto it = heard_.begin(); it != heard_.end(); ++it) {
+        T* const event = std::get_if<T>(&*it);
+        if (event == nullptr || !wanted(*event)) continue;
+        T taken = std::move(*event);
+        heard_.erase(it);
+        return taken;
+      }
+      const bool in_time = changed_.WaitFor(mutex_, absl::Seconds(60));
+      CHECK(in_time) << "an event never came";
+    }
+  }
+  template <typename T>
+  T Await(Token token) {
+    return Await<T>([&](const T& event) { return event.token == token; });
+  }
+  template <typename T>
+  T Await() {
+    return Await<T>([](const T&) { return true; });
+  }
+
+  template <typename T>
+  size_t Count() {
+    base::MutexLock lock(mutex_);
+    size_t count = 0;
+    for (const Event& event : heard_) count += std::holds_alternative<T>(event) ? 1 : 0;
+    return count;
+  }
+
+ private:
+  static uint64_t RouteNumber(const Event& event) {
+    if (const auto* route = std::get_if<RouteChange>(&event)) return route->number;
+    if (const auto* member = std::get_if<ShareMemberChange>(&event)) return member->number;
+    return 0;
+  }
+
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  PartitionHost* host_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  std::deque<Event> heard_ ABSL_GUARDED_BY(mutex_);
+};
+
+class HostRig {
+ public:
+  explicit HostRig(StorageOptions options, rocksdb::Env* env = nullptr)
+      : options_(std::move(options)), env_(env) {}
+  ~HostRig() { ears_.Attach(nullptr); }
+
+  absl::Status Open() {
+    auto opened = PartitionHost::Open(options_, base::RealClock::Get(), ears_, 1, env_);
+    if (!opened.ok()) return opened.status();
+    host_ = *std::move(opened);
+    ears_.Attach(host_.get());
+    return absl::OkStatus();
+  }
+
+  // Returns when every route is known.
+  void Start() {
+    base::Mutex mutex;
+    base::CondVar changed;
+    bool ready = false;
+    host_->Start([&] {
+      base::MutexLock lock(mutex);
+      ready = true;
+      changed.SignalAll();
+    });
+    base::MutexLock lock(mutex);
+    while (!ready) changed.Wait(mutex);
+  }
+
+  absl::Status Stop() {
+    const absl::Status status = host_->Stop();
+    ears_.Attach(nullptr);
+    host_.reset();
+    return status;
+  }
+
+  void Send(Request request) {
+    std::vector<Request> batch;
+    batch.push_back(std::move(request));
+    host_->Submit(0, std::move(batch));
+  }
+
+  SessionOpened OpenSession(const std::string& client_id, uint32_t expiry_s = 3600,
+                            uint32_t window_messages = 100) {
+    storage::OpenSession open;
+    open.token = ++token_;
+    open.connection = {.shard = 0, .connection = ++connection_};
+    open.client_id = client_id;
+    open.expiry_s = expiry_s;
+    open.window_messages = window_messages;
+    open.window_bytes = 1 << 20;
+    Send(std::move(open));
+    return ears_.Await<SessionOpened>(token_);
+  }
+
+  SubscribeDone Subscribe(const std::string& client_id, uint64_t epoch, const std::string& filter,
+                          mqtt::QoS qos = mqtt::QoS::kExactlyOnce) {
+    storage::Subscribe subscribe;
+    subscribe.token = ++token_;
+    subscribe.client_id = client_id;
+    subscribe.epoch = epoch;
+    subscribe.subscriptions.push_back({.filter = filter, .options = {.qos = qos}});
+    Send(std::move(subscribe));
+    return ears_.Await<SubscribeDone>(token_);
+  }
+
+  Token SendPublish(mqtt::MessagePtr message, std::optional<Qos2Origin> origin = {}) {
+    storage::Publish publish;
+    publish.token = ++token_;
+    publish.set_retained = message->retain();
+    publish.message = std::move(message);
+    publish.partitions = AllPartitions();
+    publish.origin = std::move(origin);
+    Send(std::move(publish));
+    return token_;
+  }
+  Published Publish(mqtt::MessagePtr message, std::optional<Qos2Origin> origin = {}) {
+    return ears_.Await<Published>(SendPublish(std::move(message), std::move(origin)));
+  }
+
+  // The next `count` messages for the session.
+  std::vector<Delivery> Receive(uint64_t epoch, size_t count) {
+    std::vector<Delivery> received;
+    while (received.size() < count) {
+      Deliver deliver =
+          ears_.Await<Deliver>([&](const Deliver& event) { return event.epoch == epoch; });
+      for (Delivery& delivery : deliver.entries) received.push_back(std::move(delivery));
+    }
+    return received;
+  }
+
+  void Acknowledge(const std::string& client_id, uint64_t epoch, uint64_t sequence,
+                   AckKind kind = AckKind::kPubAck) {
+    storage::Acknowledge acknowledge;
+    acknowledge.client_id = client_id;
+    acknowledge.epoch = epoch;
+    acknowledge.entries.push_back({sequence, kind});
+    Send(std::move(acknowledge));
+  }
+
+  PartitionMask AllPartitions() const {
+    return options_.partitions == 64 ? ~PartitionMask{0}
+                                     : (PartitionMask{1} << options_.partitions) - 1;
+  }
+  ConnectionRef last_connection() const { return {.shard = 0, .connection = connection_}; }
+  Ears& ears() { return ears_; }
+  PartitionHost& host() { return *host_; }
+
+ private:
+  StorageOptions options_;
+  rocksdb::Env* const env_;
+  Ears ears_;
+  std::unique_ptr<PartitionHost> host_;
+  Token token_ = 0;
+  uint64_t connection_ = 0;
+};
+
+}  // namespace storage
+
+#endif  // TESTS_STORAGE_HOST_RIG_H_

@@ -1,0 +1,206 @@
+// The whole host on real files: threads, RocksDB, death by _exit.
+#include "storage/partition_host.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/storage/host_rig.h"
+
+namespace storage {
+namespace {
+
+StorageOptions OptionsIn(const TemporaryDirectory& directory) {
+  StorageOptions options;
+  options.data_dir = directory.path() + "/store";
+  options.partitions = 4;
+  options.min_free_disk_bytes = 0;
+  return options;
+}
+
+std::vector<std::string> Payloads(const std::vector<Delivery>& deliveries) {
+  std::vector<std::string> payloads;
+  for (const Delivery& delivery : deliveries) {
+    payloads.emplace_back(delivery.message->payload());
+  }
+  return payloads;
+}
+
+TEST(PartitionHost, DeliversToAConnectedDurableSession) {
+  TemporaryDirectory directory;
+  HostRig rig(OptionsIn(directory));
+  ASSERT_TRUE(rig.Open().ok());
+  rig.Start();
+  const SessionOpened opened = rig.OpenSession("bob");
+  ASSERT_TRUE(opened.status.ok());
+  EXPECT_TRUE(opened.durable);
+  EXPECT_FALSE(opened.session_present);
+  ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a/#").status.ok());
+  EXPECT_TRUE(rig.Publish(MakeMessage("a/1", "one")).status.ok());
+  EXPECT_TRUE(rig.Publish(MakeMessage("b/1", "not for bob")).status.ok());
+  EXPECT_TRUE(rig.Publish(MakeMessage("a/2", "two")).status.ok());
+  const std::vector<Delivery> received = rig.Receive(opened.epoch, 2);
+  EXPECT_THAT(Payloads(received), testing::ElementsAre("one", "two"));
+  EXPECT_FALSE(received[0].dup);
+  EXPECT_TRUE(rig.Stop().ok());
+}
+
+TEST(PartitionHost, KeepsWhatWasNotAcknowledgedOverAStop) {
+  TemporaryDirectory directory;
+  {
+    HostRig rig(OptionsIn(directory));
+    ASSERT_TRUE(rig.Open().ok());
+    rig.Start();
+    const SessionOpened opened = rig.OpenSession("bob");
+    ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a/#").status.ok());
+    for (const char* payload : {"one", "two", "three"}) {
+      ASSERT_TRUE(rig.Publish(MakeMessage("a", payload)).status.ok());
+    }
+    const std::vector<Delivery> received = rig.Receive(opened.epoch, 3);
+    rig.Acknowledge("bob", opened.epoch, received[0].sequence);
+    ASSERT_TRUE(rig.Stop().ok());
+  }
+  HostRig rig(OptionsIn(directory));
+  ASSERT_TRUE(rig.Open().ok());
+  rig.Start();
+  const SessionOpened opened = rig.OpenSession("bob");
+  EXPECT_TRUE(opened.session_present);
+  ASSERT_EQ(opened.subscriptions.size(), 1u);
+  EXPECT_EQ(opened.subscriptions[0].filter, "a/#");
+  const std::vector<Delivery> received = rig.Receive(opened.epoch, 2);
+  EXPECT_THAT(Payloads(received), testing::ElementsAre("two", "three"));
+  EXPECT_TRUE(received[0].dup);
+  EXPECT_TRUE(rig.Stop().ok());
+}
+
+// In a child process, which ends without a word in the middle of things.
+TEST(PartitionHost, LosesNothingThatWasAnsweredWhenTheProcessDies) {
+  TemporaryDirectory directory;
+  constexpr int kMessages = 200;
+  int answered[2];
+  ASSERT_EQ(pipe(answered), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    HostRig rig(OptionsIn(directory));
+    CHECK(rig.Open().ok()) << "open";
+    rig.Start();
+    const SessionOpened opened = rig.OpenSession("bob");
+    CHECK(rig.Subscribe("bob", opened.epoch, "a/#").status.ok()) << "subscribe";
+    std::vector<Token> tokens;
+    for (int i = 0; i < kMessages; ++i) {
+      tokens.push_back(rig.SendPublish(MakeMessage("a", std::to_string(i))));
+    }
+    for (int i = 0; i < kMessages; ++i) {
+      if (!rig.ears().Await<Published>(tokens[static_cast<size_t>(i)]).status.ok()) continue;
+      CHECK(write(answered[1], &i, sizeof(i)) == sizeof(i)) << "pipe";
+    }
+    _exit(0);
+  }
+  close(answered[1]);
+  std::vector<std::string> promised;
+  for (int i = 0; read(answered[0], &i, sizeof(i)) == sizeof(i);) {
+    promised.push_back(std::to_string(i));
+  }
+  close(answered[0]);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  ASSERT_EQ(promised.size(), static_cast<size_t>(kMessages));
+
+  StorageOptions options = OptionsIn(directory);
+  HostRig rig(options);
+  ASSERT_TRUE(rig.Open().ok());
+  rig.Start();
+  const SessionOpened opened = rig.OpenSession("bob", 3600, 1000);
+  EXPECT_TRUE(opened.session_present);
+  EXPECT_EQ(Payloads(rig.Receive(opened.epoch, kMessages)), promised);
+  EXPECT_TRUE(rig.Stop().ok());
+}
+
+TEST(PartitionHost, TakesOverWithinOneProcess) {
+  TemporaryDirectory directory;
+  HostRig rig(OptionsIn(directory));
+  ASSERT_TRUE(rig.Open().ok());
+  rig.Start();
+  const SessionOpened first = rig.OpenSession("bob");
+  const ConnectionRef first_connection = rig.last_connection();
+  OpenSession open;
+  open.token = 1000;
+  open.connection = {.shard = 0, .connection = 77};
+  open.client_id = "bob";
+  open.expiry_s = 60;
+  open.window_messages = 1;
+  rig.Send(open);
+  const TakenOver taken = rig.ears().Await<TakenOver>();
+  EXPECT_EQ(taken.connection, first_connection);
+  EXPECT_EQ(taken.epoch, first.epoch);
+  EXPECT_EQ(rig.ears().Count<SessionOpened>(), 0u);
+  CloseSession close;
+  close.client_id = "bob";
+  close.epoch = first.epoch;
+  close.connection = first_connection;
+  close.cause = CloseCause::kTakenOver;
+  rig.Send(close);
+  const SessionOpened second = rig.ears().Await<SessionOpened>(Token{1000});
+  EXPECT_TRUE(second.session_present);
+  EXPECT_GT(second.epoch, first.epoch);
+  EXPECT_TRUE(rig.Stop().ok());
+}
+
+TEST(PartitionHost, RefusesADirectoryInUse) {
+  TemporaryDirectory directory;
+  HostRig first(OptionsIn(directory));
+  ASSERT_TRUE(first.Open().ok());
+  HostRig second(OptionsIn(directory));
+  const absl::Status status = second.Open();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("in use by another process"));
+}
+
+TEST(PartitionHost, RefusesAnotherNumberOfPartitions) {
+  TemporaryDirectory directory;
+  StorageOptions options = OptionsIn(directory);
+  {
+    HostRig rig(options);
+    ASSERT_TRUE(rig.Open().ok());
+  }
+  options.partitions = 8;
+  HostRig rig(options);
+  const absl::Status status = rig.Open();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("was made with 4"));
+}
+
+TEST(PartitionHost, RefusesAFormatItDoesNotKnow) {
+  TemporaryDirectory directory;
+  {
+    HostRig rig(OptionsIn(directory));
+    ASSERT_TRUE(rig.Open().ok());
+  }
+  std::ofstream(directory.path() + "/store/node")
+      << "format_version: 999\nnode_id: x\npartitions: 4\n";
+  HostRig rig(OptionsIn(directory));
+  const absl::Status status = rig.Open();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("format version 999"));
+}
+
+TEST(PartitionHost, KeepsItsIdentity) {
+  TemporaryDirectory directory;
+  std::string id;
+  {
+    HostRig rig(OptionsIn(directory));
+    ASSERT_TRUE(rig.Open().ok());
+    id = rig.host().node_id();
+    EXPECT_EQ(id.size(), 36u);
+  }
+  HostRig rig(OptionsIn(directory));
+  ASSERT_TRUE(rig.Open().ok());
+  EXPECT_EQ(rig.host().node_id(), id);
+}
+
+}  // namespace
+}  // namespace storage
