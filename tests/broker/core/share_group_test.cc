@@ -189,7 +189,8 @@ TEST_F(ShareGroupTest, RoundRobinIsEvenAfterEveryChangeOfMembers) {
       group_.Remove(id);
     }
     if (members.empty()) continue;
-    const std::map<std::string, size_t> counts = Count(members.size() * 3 + rng_.Below(members.size()));
+    const std::map<std::string, size_t> counts =
+        Count(members.size() * 3 + rng_.Below(members.size()));
     ASSERT_EQ(counts.size(), members.size());
     for (const auto& [each, count] : counts) ASSERT_THAT(count, AllOf(Ge(3u), Le(4u))) << each;
   }
