@@ -80,18 +80,22 @@ bool Deliverer::ToSession(Session& session, Outgoing& outgoing, mqtt::QoS qos, b
 
 bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope) {
   const Limits& limits = session.limits;
-  if (session.outbound.queued_messages() >= limits.queue_messages_max ||
-      session.outbound.queued_bytes() >= limits.queue_bytes_max) {
+  const auto full = [&] {
+    return session.outbound.queued_messages() >= limits.queue_messages_max ||
+           session.outbound.queued_bytes() >= limits.queue_bytes_max;
+  };
+  if (full()) {
     switch (limits.queue_full) {
       case QueueFullPolicy::kDropNewest:
         return Drop(DropCause::kQueueFull);
-      case QueueFullPolicy::kDropOldest: {
-        const OutboundMessage dropped = session.outbound.Pop();
-        context_.metrics.queued_messages.Add(-1);
-        context_.metrics.queued_bytes.Add(-static_cast<int64_t>(dropped.message->bytes()));
-        Drop(DropCause::kQueueFull);
+      case QueueFullPolicy::kDropOldest:
+        while (full()) {  // Several, where this one is larger than they are.
+          const OutboundMessage dropped = session.outbound.Pop();
+          context_.metrics.queued_messages.Add(-1);
+          context_.metrics.queued_bytes.Add(-static_cast<int64_t>(dropped.message->bytes()));
+          Drop(DropCause::kQueueFull);
+        }
         break;
-      }
       case QueueFullPolicy::kDisconnect:
         context_.CloseLater(session.connection, {.cause = CloseCause::kOutputFull,
                                                  .say = mqtt::ReasonCode::kQuotaExceeded});

@@ -140,8 +140,12 @@ void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet,
   }
   Submit(std::move(publish), std::move(waiting));
   PauseIfCommitsPileUp(connection);
+  PauseIfFull(session);
+}
+
+void PublishFlow::PauseIfFull(Session& session) {
   if (session.version != mqtt::Version::k5 && session.inbound.full())
-    context_.Pause(connection, kPauseReceiveMaximum);
+    context_.Pause(session.connection, kPauseReceiveMaximum);
 }
 
 void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
@@ -247,7 +251,10 @@ void PublishFlow::OnPublished(storage::Published event) {
 }
 
 void PublishFlow::Acknowledge(Session& session, QoS qos, mqtt::PacketId id, ReasonCode reason) {
-  if (!session.inbound.in_order()) return session.inbound.Queue(qos, id, reason, true);
+  if (!session.inbound.in_order()) {
+    session.inbound.Queue(qos, id, reason, true);
+    return PauseIfFull(session);
+  }
   session.inbound.AckedNow(qos, id, reason);
   WriteAck(session, qos, id, reason);
 }
@@ -268,6 +275,7 @@ void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
   Session& session = *connection.session;
   if (!session.inbound.Knows(packet.packet_id)) {
     // 3.1.1 has no other answer, and the client must be able to go on.
+    session.inbound.Release(packet.packet_id);
     return WritePubComp(session, packet.packet_id, ReasonCode::kPacketIdentifierNotFound);
   }
   if (!session.durable) {
@@ -296,7 +304,6 @@ void PublishFlow::OnInboundReleased(const storage::InboundReleased& event) {
     connection->session->inbound.Release(mqtt::PacketId{id});
     WritePubComp(*connection->session, mqtt::PacketId{id}, ReasonCode::kSuccess);
   }
-  if (!connection->session->inbound.full()) context_.Resume(*connection, kPauseReceiveMaximum);
 }
 
 void PublishFlow::WritePubComp(Session& session, mqtt::PacketId id, ReasonCode reason) {

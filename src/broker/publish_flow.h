@@ -67,6 +67,7 @@ class PublishFlow {
   void AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish);
   void Submit(storage::Publish publish, Waiting waiting);
   void PauseIfCommitsPileUp(Connection& connection);
+  void PauseIfFull(Session& session);
 
   ShardContext& context_;
   Deliverer& deliverer_;
