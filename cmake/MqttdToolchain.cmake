@@ -43,7 +43,8 @@ if(MQTTD_SANITIZE)
   set(sanitize -fsanitize=${MQTTD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_compile_options(${sanitize})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    add_compile_options(-Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow)
+    add_compile_options(-Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow
+      -Wno-tsan)  # Asio's fences, between threads that it does not have here.
   endif()
   add_link_options(${sanitize})
 endif()

@@ -104,6 +104,7 @@ class RecordCutter {
     size_t gathered = 0;
     for (; index < count_ && gathered < kRecordBytesMax; ++index, offset = 0) {
       const size_t size = std::min(ranges_[index].iov_len - offset, kRecordBytesMax - gathered);
+      if (size == 0) continue;  // An empty range may have no address.
       std::memcpy(scratch_ + gathered, static_cast<const char*>(ranges_[index].iov_base) + offset,
                   size);
       gathered += size;

@@ -116,8 +116,7 @@ TEST(TlsTransport, HalfARecordIsNoReasonToReadAgain) {
   Pair pair(files().options);
   pair.client->Handshake(*pair.server);
   BIO* const memory = BIO_new(BIO_s_mem());  // The client's next record, held back.
-  BIO_up_ref(SSL_get_rbio(pair.client->ssl()));
-  SSL_set_bio(pair.client->ssl(), SSL_get_rbio(pair.client->ssl()), memory);
+  SSL_set0_wbio(pair.client->ssl(), memory);
   pair.client->Send("payload");
   char record[200];
   const int size = BIO_read(memory, record, sizeof(record));
