@@ -27,7 +27,8 @@ class TimerWheel {
   // another time: `IsDue`.
   template <typename Visit>
   void Advance(uint32_t now_s, Visit&& visit) {
-    if (done_s_ == 0) done_s_ = now_s - 1;
+    // At first, once round for what was filed before.
+    if (done_s_ == 0 && now_s > kSlots) done_s_ = now_s - kSlots;
     while (done_s_ < now_s) {
       ++done_s_;
       std::vector<Entry> entries;
