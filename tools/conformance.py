@@ -1,125 +1,151 @@
 #!/usr/bin/env python3
-"""docs/conformance.md: every normative statement of MQTT 5.0 and 3.1.1, and the tests that bear its number.
+"""Writes docs/conformance.md: every normative statement and the tests that show it.
 
-    tools/conformance.py --write    writes the page                 (`./dev spec`)
-    tools/conformance.py --check    fails if the page is stale, or if a statement that binds a
-                                    server has no test              (part of `./dev lint`)
+The statements are tests/spec/statements.tsv. A test shows a statement when its name is the statement's
+identifier (TEST(Spec, MQTT5_3_1_2_4) for MQTT5-3.1.2-4), or when it is a row of a table test that begins
+with the identifier (Row{"MQTT5-3.3.1-4", ...}).
 
-A test bears a statement's number if its name does (TEST(Spec, MQTT5_3_3_1_2_DupAtQos0)) or if a row of
-its data begins with it ("MQTT5-3.3.1-2"). A number without a version stands for both.
+  conformance.py            writes the page
+  conformance.py --check    exit 1 if a statement that binds the server has no test, a test names a statement
+                            that does not exist, or the page is not what would be written
 """
 
+import argparse
+import collections
+import pathlib
 import re
 import sys
-from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-TABLE = ROOT / "tests" / "spec" / "statements.tsv"
-PAGE = ROOT / "docs" / "conformance.md"
-VERSIONS = {"MQTT5": "MQTT 5.0", "MQTT311": "MQTT 3.1.1"}
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+STATEMENTS = ROOT / "tests/spec/statements.tsv"
+PAGE = ROOT / "docs/conformance.md"
+TITLES = {"5": "MQTT 5.0", "311": "MQTT 3.1.1"}
+# Statements of the OASIS list of MQTT 3.1.1 whose numbers are misprinted there and so stand inside another.
+MISPRINTED = {"MQTT311-3.1.2-7", "MQTT311-3.8.3-4"}
+LISTED = {"5": 251, "311": 139}
 
-TEST = re.compile(r"\bTEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\s*\)")
-NAME = re.compile(r"(?<![A-Za-z0-9])(MQTT(?:5|311)?)((?:_\d+){3,5})(?!\d)")
-ROW = re.compile(r'"(MQTT(?:5|311)?)-(\d+(?:\.\d+)*-\d+)[a-z]?"')
+Statement = collections.namedtuple("Statement", "id version binds wording")
+Test = collections.namedtuple("Test", "name path line")
 
-
-@dataclass(frozen=True)
-class Statement:
-    id: str
-    binds: str
-    wording: str
-
-    @property
-    def order(self):
-        return [int(part) for part in re.findall(r"\d+", self.id.split("-", 1)[1])]
+NAMED = re.compile(r"^TEST(?:_F|_P)?\(\s*(\w+),\s*(MQTT(?:5|311)_\d+_\d+_\d+_\d+)(\w*)\)", re.MULTILINE)
+ROW = re.compile(r"\bRow\{\s*\"(MQTT(?:5|311)-\d+\.\d+\.\d+-\d+)\"")
+TABLE = re.compile(r"INSTANTIATE_TEST_SUITE_P\(\s*(\w+),\s*(\w+)")
 
 
 def read_statements():
     statements = []
-    for line in TABLE.read_text(encoding="utf-8").splitlines():
-        if line.startswith("MQTT"):
-            id_, _, binds, wording = line.split("\t")
-            statements.append(Statement(id_, binds, wording))
+    for line in STATEMENTS.read_text().splitlines():
+        if line and not line.startswith("#"):
+            statements.append(Statement(*line.split("\t")))
     return statements
 
 
-def both_if_unversioned(version, number):
-    return [f"{each}-{number}" for each in (VERSIONS if version == "MQTT" else [version])]
+def identifier(name):
+    version, *numbers = name.split("_")
+    return f"{version}-{'.'.join(numbers[:-1])}-{numbers[-1]}"
+
+
+def line_of(text, position):
+    return text.count("\n", 0, position) + 1
 
 
 def read_tests():
-    """{statement id: {(file, test)}}; a row belongs to its file, whatever suites it feeds."""
-    found = defaultdict(set)
+    """Identifier -> tests, from the sources."""
+    tests = collections.defaultdict(list)
     for path in sorted((ROOT / "tests").rglob("*_test.cc")):
-        text = path.read_text(encoding="utf-8")
-        name = path.relative_to(ROOT).as_posix()
-        for suite, test in TEST.findall(text):
-            for version, digits in NAME.findall(f"{suite}.{test}"):
-                parts = digits.strip("_").split("_")
-                number = ".".join(parts[:-1]) + "-" + parts[-1]
-                for id_ in both_if_unversioned(version, number):
-                    found[id_].add((name, f"{suite}.{test}"))
-        for version, number in ROW.findall(text):
-            for id_ in both_if_unversioned(version, number):
-                found[id_].add((name, ""))
-    return found
+        text = path.read_text()
+        relative = path.relative_to(ROOT).as_posix()
+        for match in NAMED.finditer(text):
+            name = f"{match[1]}.{match[2]}{match[3]}"
+            tests[identifier(match[2])].append(Test(name, relative, line_of(text, match.start())))
+        tables = list(TABLE.finditer(text))
+        for match in ROW.finditer(text):
+            before = [table for table in tables if table.start() < match.start()]
+            if not before:
+                continue
+            name = f"{before[-1][1]}/{before[-1][2]}: {match[1].replace('-', '_').replace('.', '_')}_…"
+            if name not in (test.name for test in tests[match[1]]):
+                tests[match[1]].append(Test(name, relative, line_of(text, match.start())))
+    return tests
 
 
-def describe(tests):
-    """Tests by name; a file's rows only where it has no test of that name."""
-    named = {file for file, test in tests if test}
-    parts = [f"[{test or 'rows of ' + Path(file).name}](../{file})"
-             for file, test in sorted(tests) if test or file not in named]
-    return ", ".join(parts)
+def row(statement, tests):
+    cells = [f"[{test.name}](../{test.path})" for test in tests]
+    return f"| {statement.id} | {statement.binds} | {statement.wording} | {'<br>'.join(cells)} |"
 
 
-def cell(text):
-    return text.replace("|", "\\|")
+def page(statements, tests):
+    lines = [
+        "# Conformance",
+        "",
+        "Generated by [tools/conformance.py](../tools/conformance.py) from [tests/spec/statements.tsv](../tests/spec/statements.tsv)"
+        " and the names of the tests; not edited by hand.",
+        "",
+        "One row for each normative statement of the two specifications, in our own words; the sentences that count are those of"
+        " the OASIS documents. *Binds* says whose behaviour it is about: a statement about clients that the server has to check"
+        " binds both. `TEST` names can be given to `--gtest_filter`.",
+        "",
+        "| | statements | bind the server | with a test | bind the client only |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for version, title in TITLES.items():
+        own = [s for s in statements if s.version == version]
+        server = [s for s in own if s.binds != "client"]
+        tested = [s for s in server if tests[s.id]]
+        lines.append(f"| {title} | {len(own)} | {len(server)} | {len(tested)} | {len(own) - len(server)} |")
+    lines += [
+        "",
+        "The OASIS list of MQTT 3.1.1 has 139 identifiers; two more statements stand inside it with misprinted ones (3.1.2.7 and"
+        " 3-8.3-4) and have rows of their own here.",
+        "",
+    ]
+    for version, title in TITLES.items():
+        own = [s for s in statements if s.version == version]
+        lines += [f"## {title}", "", "| statement | binds | what it asks for | shown by |", "| --- | --- | --- | --- |"]
+        lines += [row(s, tests[s.id]) for s in own if s.binds != "client"]
+        lines += ["", f"### {title}: binds the client only", "", "A server can neither break these nor tell whether a client does.", ""]
+        lines += ["| statement | what it asks for |", "| --- | --- |"]
+        lines += [f"| {s.id} | {s.wording} |" for s in own if s.binds == "client"]
+        lines.append("")
+    return "\n".join(lines)
 
 
-def render(statements, tests):
-    lines = ["# Conformance", "",
-             "Generated by `./dev spec` from [the statements](../tests/spec/statements.tsv) and the tests; do not "
-             "edit. The wording is ours: the specifications are OASIS's, and the numbers are theirs.", ""]
-    lines += ["| | statements | tested | bind only the client | missing |", "|---|---|---|---|---|"]
-    for version, title in VERSIONS.items():
-        own = [each for each in statements if each.id.startswith(version + "-")]
-        tested = sum(1 for each in own if each.id in tests)
-        client = sum(1 for each in own if each.id not in tests and each.binds == "client")
-        lines.append(f"| {title} | {len(own)} | {tested} | {client} | {len(own) - tested - client} |")
-    for version, title in VERSIONS.items():
-        own = sorted((each for each in statements if each.id.startswith(version + "-")),
-                     key=lambda each: each.order)
-        lines += ["", f"## {title}", "", "| statement | binds | what it says | tests |", "|---|---|---|---|"]
-        for each in own:
-            if each.id in tests:
-                covered = describe(tests[each.id])
-            else:
-                covered = "binds the client only" if each.binds == "client" else "**none**"
-            lines.append(f"| {each.id} | {each.binds} | {cell(each.wording)} | {covered} |")
-    return "\n".join(lines) + "\n"
+def problems(statements, tests):
+    known = {s.id for s in statements}
+    for duplicate, count in collections.Counter(s.id for s in statements).items():
+        if count > 1:
+            yield f"{STATEMENTS}: {duplicate} stands {count} times"
+    for version, count in LISTED.items():
+        have = len([s for s in statements if s.version == version and s.id not in MISPRINTED])
+        if have != count:
+            yield f"{STATEMENTS}: {have} statements of {TITLES[version]}, not {count}"
+    for s in statements:
+        if s.binds not in ("server", "client", "both"):
+            yield f"{STATEMENTS}: {s.id} binds {s.binds!r}"
+        elif s.binds != "client" and not tests.get(s.id):
+            yield f"{s.id}: no test: {s.wording}"
+    for name in sorted(set(tests) - known):
+        for test in tests[name]:
+            yield f"{test.path}:{test.line}: {name} is no statement"
 
 
-def main(arguments):
-    statements, tests = read_statements(), read_tests()
-    page = render(statements, tests)
-    missing = [each for each in statements if each.id not in tests and each.binds != "client"]
-    if arguments == ["--write"]:
-        PAGE.write_text(page, encoding="utf-8")
-        print(f"docs/conformance.md: {len(statements)} statements, {len(missing)} without a test")
-        return 0
-    if arguments != ["--check"]:
-        print(__doc__)
-        return 2
-    for each in missing:
-        print(f"{each.id}: no test bears its number")
-    stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page
-    if stale:
-        print("docs/conformance.md is stale: ./dev spec")
-    return 1 if stale or missing else 0
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something is missing or stale")
+    arguments = parser.parse_args()
+    statements = read_statements()
+    tests = read_tests()
+    found = list(problems(statements, tests))
+    text = page(statements, tests)
+    if not arguments.check:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(text)
+    elif not PAGE.exists() or PAGE.read_text() != text:
+        found.append(f"{PAGE}: stale; run tools/conformance.py")
+    for problem in found:
+        print(problem, file=sys.stderr)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

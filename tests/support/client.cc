@@ -36,7 +36,7 @@ void Fail(const std::string& message, Where where) {
 
 std::string Unique(std::string_view suffix) {
   const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
-  return std::string(test->test_suite_name()) + "." + test->name() + "-" + std::string(suffix);
+  return std::string(test->test_suite_name()) + "." + test->name() + "/" + std::string(suffix);
 }
 
 Socket::Socket(uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -98,6 +98,30 @@ RawClient& RawClient::Send(std::string_view bytes) {
 }
 
 std::optional<Packet> RawClient::Read(Where where) {
+  if (kept_.empty()) return ReadFromSocket(where);
+  Packet packet = std::move(kept_.front());
+  kept_.pop_front();
+  return packet;
+}
+
+Packet RawClient::Await(PacketType type, uint16_t packet_id, Where where) {
+  for (;;) {
+    std::optional<Packet> packet = ReadFromSocket(where);
+    if (!packet) Fail("the connection was closed instead of " + std::string(Name(type)), where);
+    if (packet->type == PacketType::kPublish) {
+      kept_.push_back(*std::move(packet));
+      continue;
+    }
+    if (packet->type != type || packet->packet_id != packet_id || packet->reason >= 0x80) {
+      Fail("expected " + std::string(Name(type)) + " of " + std::to_string(packet_id) + ", got " +
+               packet->ToString(),
+           where);
+    }
+    return *std::move(packet);
+  }
+}
+
+std::optional<Packet> RawClient::ReadFromSocket(Where where) {
   for (;;) {
     const std::optional<size_t> size = FrameSize(buffer_);
     if (size && *size <= buffer_.size()) {
@@ -173,7 +197,7 @@ Packet RawClient::Subscribe(const std::vector<Filter>& filters, const Properties
                             Where where) {
   const uint16_t id = next_packet_id_++;
   Send(support::Subscribe(version_, id, filters, properties));
-  Packet suback = ExpectAck(PacketType::kSuback, id, 0, where);
+  Packet suback = Await(PacketType::kSuback, id, where);
   for (size_t i = 0; i < filters.size(); ++i) {
     if (suback.reasons.size() != filters.size() || suback.reasons[i] != (filters[i].options & 3)) {
       Fail("not granted as asked: " + suback.ToString(), where);
@@ -185,19 +209,17 @@ Packet RawClient::Subscribe(const std::vector<Filter>& filters, const Properties
 Packet RawClient::Unsubscribe(const std::vector<std::string>& filters, Where where) {
   const uint16_t id = next_packet_id_++;
   Send(support::Unsubscribe(version_, id, filters));
-  return ExpectAck(PacketType::kUnsuback, id, 0, where);
+  return Await(PacketType::kUnsuback, id, where);
 }
 
 void RawClient::Publish(PublishPacket publish, Where where) {
   if (publish.qos > 0) publish.packet_id = next_packet_id_++;
   Send(publish);
   if (publish.qos == 0) return;
-  const Packet first = Expect(publish.qos == 1 ? PacketType::kPuback : PacketType::kPubrec, where);
-  if (first.packet_id != publish.packet_id || first.reason >= 0x80)
-    Fail("not accepted: " + first.ToString(), where);
+  Await(publish.qos == 1 ? PacketType::kPuback : PacketType::kPubrec, publish.packet_id, where);
   if (publish.qos == 1) return;
   Send(Ack(PacketType::kPubrel, publish.packet_id));
-  ExpectAck(PacketType::kPubcomp, publish.packet_id, 0, where);
+  Await(PacketType::kPubcomp, publish.packet_id, where);
 }
 
 void RawClient::Disconnect(unsigned reason, const Properties& properties, Where where) {
@@ -209,7 +231,7 @@ void RawClient::Acknowledge(const Packet& publish, Where where) {
   if (publish.qos() == 1) Send(Ack(PacketType::kPuback, publish.packet_id));
   if (publish.qos() != 2) return;
   Send(Ack(PacketType::kPubrec, publish.packet_id));
-  ExpectAck(PacketType::kPubrel, publish.packet_id, 0, where);
+  Await(PacketType::kPubrel, publish.packet_id, where);
   Send(Ack(PacketType::kPubcomp, publish.packet_id));
 }
 

@@ -3,6 +3,7 @@
 #define TESTS_SUPPORT_CLIENT_H_
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -73,7 +74,8 @@ class RawClient {
   // PINGREQ, and the next packet is its PINGRESP: nothing was on its way before.
   void ExpectNothing(Where where = Where::current());
 
-  // A whole exchange.
+  // Whole exchanges. A PUBLISH that comes in between is kept, and is what the next Expect… or Read
+  // gives.
   Packet Subscribe(const std::vector<Filter>& filters, const Properties& properties = {},
                    Where where = Where::current());
   Packet Unsubscribe(const std::vector<std::string>& filters, Where where = Where::current());
@@ -86,9 +88,14 @@ class RawClient {
   void Acknowledge(const Packet& publish, Where where = Where::current());
 
  private:
+  std::optional<Packet> ReadFromSocket(Where where);
+  // The next packet that is no PUBLISH; those before it are kept.
+  Packet Await(PacketType type, uint16_t packet_id, Where where);
+
   Socket socket_;
   Version version_;
   std::string buffer_;
+  std::deque<Packet> kept_;
   Packet connack_;
   uint16_t next_packet_id_ = 1000;  // Apart from the identifiers that cases choose.
 };
