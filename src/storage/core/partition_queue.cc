@@ -304,9 +304,15 @@ uint64_t Partition::Impl::MaybeSentThrough(const Session& session) const {
 bool Partition::Impl::Finish(Session& session, uint64_t sequence, Context& ctx) {
   const std::optional<uint32_t> size = SizeOf(session, sequence, ctx);
   if (!size.has_value()) return false;
-  session.queue.MarkDone(sequence, *size);
+  SessionQueue& queue = session.queue;
+  queue.MarkDone(sequence, *size);
   Touch(session, &Session::Changes::cursor);
-  return true;
+  // The head may have jumped over messages that were done before the last load: their chunks must
+  // be known to be deleted.
+  if (!queue.known().empty() && queue.known().back().last() + 1 < queue.head()) {
+    ctx.status = LearnChunks(session, queue.head() - 1, ctx.reader);
+  }
+  return ctx.status.ok();
 }
 
 std::optional<uint32_t> Partition::Impl::SizeOf(Session& session, uint64_t sequence, Context& ctx) {

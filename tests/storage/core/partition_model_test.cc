@@ -1,0 +1,405 @@
+// Random entries, applied to a partition, to a plain model of one, and to a second replica that
+// crashes: the partition does what the model says, and the replicas are the same to the byte.
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "base/rng.h"
+#include "gtest/gtest.h"
+#include "mqttd/storage/v1/command.pb.h"
+#include "storage/core/memory_store.h"
+#include "storage/core/partition.h"
+#include "storage/core/retained.h"
+#include "tests/storage/core/harness.h"
+#include "tests/storage/core/model.h"
+
+namespace storage {
+namespace {
+
+constexpr PartitionId kPartition = 5;
+
+// Makes entries that are likely to mean something to the model's present state.
+class Generator {
+ public:
+  Generator(uint64_t seed, const Model& model) : rng_(seed), model_(model) {}
+
+  pb::Entry Next() {
+    pb::Entry entry;
+    if (rng_.Chance(0.3)) now_ += static_cast<int64_t>(rng_.Below(4000));
+    const uint64_t commands = rng_.Chance(0.1) ? 20 + rng_.Below(30) : 1 + rng_.Below(4);
+    for (uint64_t i = 0; i < commands; ++i) {
+      pb::Command& command = *entry.add_commands();
+      command.set_time_unix_ms(now_);
+      command.set_order(++order_);
+      Fill(command);
+    }
+    return entry;
+  }
+  int64_t now() const { return now_; }
+
+ private:
+  std::string Client() { return "c" + std::to_string(rng_.Below(5)); }
+  uint64_t Epoch(const std::string& client) {
+    const auto found = model_.sessions.find(client);
+    const uint64_t epoch = found == model_.sessions.end() ? 1 : found->second.epoch;
+    return rng_.Chance(0.03) ? epoch - 1 : epoch;
+  }
+  template <typename Command>
+  std::string Address(Command& command) {
+    std::string client = Client();
+    command.set_client_id(client);
+    command.set_epoch(Epoch(client));
+    return client;
+  }
+  std::string Topic() {
+    static const char* const kTopics[] = {"a", "a/b", "a/b/c", "b", "$x/a", "a//"};
+    return kTopics[rng_.Below(6)];
+  }
+  std::string Filter() {
+    static const char* const kFilters[] = {"a",   "a/b", "a/#",        "+",          "#",
+                                           "+/b", "b",   "$share/g/a", "$share/g/#", "$x/#"};
+    return kFilters[rng_.Below(10)];
+  }
+  std::string Message() {
+    Text text;
+    text.topic = Topic();
+    text.payload = rng_.Chance(0.05) ? "" : "m" + std::to_string(++messages_);
+    if (rng_.Chance(0.1)) text.payload += std::string(rng_.Below(300), 'x');
+    text.qos = static_cast<mqtt::QoS>(rng_.Chance(0.1) ? 0 : 1 + rng_.Below(2));
+    text.retain = rng_.Chance(0.3);
+    text.publisher = rng_.Chance(0.5) ? Client() : "";
+    if (rng_.Chance(0.2)) text.expires = now_ + static_cast<int64_t>(rng_.Below(8000));
+    return Stored(text);
+  }
+  void FillSubscription(pb::Subscription& subscription, const std::string& filter) {
+    mqtt::SubscriptionOptions options;
+    options.qos = static_cast<mqtt::QoS>(rng_.Below(3));
+    options.no_local = rng_.Chance(0.2) && filter[0] != '$';
+    options.retain_as_published = rng_.Chance(0.5);
+    options.retain_handling = static_cast<mqtt::RetainHandling>(rng_.Below(3));
+    subscription.set_filter(filter);
+    subscription.set_options(options.ToByte());
+    subscription.set_subscription_id(static_cast<uint32_t>(rng_.Below(4) * 200));
+  }
+
+  void Fill(pb::Command& command) {
+    const uint64_t dice = rng_.Below(100);
+    if (dice < 6) return FillOpen(*command.mutable_open_session());
+    if (dice < 10) return FillClose(*command.mutable_close_session());
+    if (dice < 11) {
+      if (rng_.Chance(0.3))
+        command.mutable_close_all();
+      else
+        Address(*command.mutable_fire_will());
+      return;
+    }
+    if (dice < 12) return void(Address(*command.mutable_expire_session()));
+    if (dice < 20) return FillSubscribe(*command.mutable_subscribe());
+    if (dice < 22) {
+      Address(*command.mutable_unsubscribe());
+      return command.mutable_unsubscribe()->add_filters(Filter());
+    }
+    if (dice < 60) return FillEnqueue(*command.mutable_enqueue());
+    if (dice < 82) return FillAcknowledge(*command.mutable_acknowledge());
+    if (dice < 85) {
+      Address(*command.mutable_remember_inbound());
+      return command.mutable_remember_inbound()->set_packet_id(
+          static_cast<uint32_t>(1 + rng_.Below(6)));
+    }
+    if (dice < 88) {
+      Address(*command.mutable_release_inbound());
+      return command.mutable_release_inbound()->add_packet_ids(
+          static_cast<uint32_t>(1 + rng_.Below(6)));
+    }
+    if (dice < 94) return command.mutable_set_retained()->set_message(Message());
+    if (dice < 99) return FillPage(*command.mutable_enqueue_retained_page());
+    FillLimits(*command.mutable_set_limits()->mutable_limits());
+  }
+
+  void FillOpen(pb::OpenSession& open) {
+    open.set_client_id(Client());
+    open.set_version(5);
+    open.set_clean_start(rng_.Chance(0.2));
+    open.set_expiry_s(rng_.Chance(0.2)   ? 0
+                      : rng_.Chance(0.3) ? kExpiryNever
+                                         : static_cast<uint32_t>(1 + rng_.Below(10)));
+    open.set_window_messages(static_cast<uint32_t>(1 + rng_.Below(4)));
+    if (rng_.Chance(0.4)) open.set_will(Message());
+    open.set_will_delay_s(static_cast<uint32_t>(rng_.Below(6)));
+  }
+  void FillClose(pb::CloseSession& close) {
+    const std::string client = Address(close);
+    close.set_cause(rng_.Chance(0.4) ? pb::CloseSession::NORMAL : pb::CloseSession::WITH_WILL);
+    if (rng_.Chance(0.1)) close.set_expiry_s(static_cast<uint32_t>(rng_.Below(5)));
+    if (rng_.Chance(0.6)) close.set_sent_through(Sequence(client));
+  }
+  void FillSubscribe(pb::Subscribe& subscribe) {
+    Address(subscribe);
+    for (uint64_t i = 1 + rng_.Below(2); i > 0; --i) {
+      FillSubscription(*subscribe.add_subscriptions(), Filter());
+    }
+  }
+  void FillEnqueue(pb::Enqueue& enqueue) {
+    enqueue.set_message(Message());
+    enqueue.set_match(rng_.Chance(0.8));
+    if (rng_.Chance(0.3)) {
+      pb::Enqueue::Target& target = *enqueue.add_targets();
+      target.set_client_id(Client());
+      FillSubscription(*target.mutable_subscription(),
+                       rng_.Chance(0.5) ? "$share/g/a" : "$share/g/#");
+      target.mutable_subscription()->set_options(static_cast<uint32_t>(rng_.Below(3)));
+    }
+  }
+  // Mostly one that is open, near the head.
+  uint64_t Sequence(const std::string& client) {
+    const auto found = model_.sessions.find(client);
+    if (found == model_.sessions.end() || found->second.queue.empty()) return rng_.Below(5);
+    const std::vector<ModelEntry>& queue = found->second.queue;
+    if (rng_.Chance(0.05)) return rng_.Below(found->second.tail + 3);
+    return queue[rng_.Below(std::min<size_t>(queue.size(), 12))].sequence;
+  }
+  void FillAcknowledge(pb::Acknowledge& acknowledge) {
+    const std::string client = Address(acknowledge);
+    for (uint64_t i = 1 + rng_.Below(5); i > 0; --i) {
+      const uint64_t kind = rng_.Below(3);
+      if (kind == 0) acknowledge.add_puback(Sequence(client));
+      if (kind == 1) acknowledge.add_pubrec(Sequence(client));
+      if (kind == 2) acknowledge.add_pubcomp(Sequence(client));
+    }
+  }
+  void FillPage(pb::EnqueueRetainedPage& page) {
+    const std::string client = Address(page);
+    const auto found = model_.sessions.find(client);
+    if (found != model_.sessions.end() && !found->second.replays.empty()) {
+      page.set_replay(found->second.replays.begin()->first);
+    }
+    for (uint64_t i = rng_.Below(4); i > 0; --i) page.add_messages(Message());
+    page.set_next_cursor(std::to_string(messages_));
+    page.set_last(rng_.Chance(0.5));
+  }
+  void FillLimits(pb::Limits& limits) {
+    if (rng_.Chance(0.7)) limits.set_queue_messages_max(5 + rng_.Below(100));
+    if (rng_.Chance(0.3)) limits.set_queue_bytes_max(500 + rng_.Below(5000));
+    if (rng_.Chance(0.6)) limits.set_queue_policy(pb::Limits::DROP_OLDEST);
+    if (rng_.Chance(0.3)) limits.set_retained_messages_max(1 + rng_.Below(6));
+  }
+
+  base::Rng rng_;
+  const Model& model_;
+  int64_t now_ = 1'000'000;
+  uint64_t order_ = 0;
+  uint64_t messages_ = 0;
+};
+
+// One replica. What it has written may not be flushed yet; a crash loses that, and the log brings
+// it again.
+class Replica {
+ public:
+  Replica() : partition_(std::make_unique<Partition>(kPartition)) {
+    EXPECT_TRUE(partition_->Load(written_).ok());
+  }
+
+  void Apply(const pb::Entry& entry, uint64_t index, Effects& effects) {
+    MemoryBatch batch;
+    const absl::Status status =
+        partition_->ApplyEntry(entry, {}, index, 1, written_, batch, effects);
+    ASSERT_TRUE(status.ok()) << status;
+    written_.Write(batch);
+  }
+  void Flush() { flushed_ = written_; }
+  void CrashAndReplay(const std::vector<pb::Entry>& log) {
+    written_ = flushed_;
+    partition_ = std::make_unique<Partition>(kPartition);
+    const absl::Status status = partition_->Load(written_);
+    ASSERT_TRUE(status.ok()) << status;
+    Effects effects;
+    for (uint64_t index = partition_->applied_index() + 1; index <= log.size(); ++index) {
+      Apply(log[index - 1], index, effects);
+    }
+  }
+
+  Partition& partition() { return *partition_; }
+  const MemoryStore& store() const { return written_; }
+
+ private:
+  MemoryStore written_;
+  MemoryStore flushed_;
+  std::unique_ptr<Partition> partition_;
+};
+
+void ExpectSameQueue(Replica& replica, const Session& real, const ModelSession& model,
+                     int64_t now) {
+  ASSERT_EQ(real.queue.messages(), model.queue.size());
+  ASSERT_EQ(real.queue.bytes(), model.bytes());
+  ASSERT_EQ(real.queue.tail(), model.tail);
+  ASSERT_EQ(real.queue.sent_through(), model.sent_through);
+  auto page =
+      replica.partition().ReadQueue(replica.store(), real.slot, 1, {.messages_max = 1000}, now);
+  ASSERT_TRUE(page.ok()) << page.status();
+  ASSERT_TRUE(page->end);
+  size_t at = 0;
+  std::vector<uint64_t> expired;
+  for (const ModelEntry& entry : model.queue) {
+    const bool sent = entry.sequence <= model.sent_through;
+    if (!entry.released && !sent && entry.expires != 0 && entry.expires <= now) {
+      expired.push_back(entry.sequence);
+      continue;
+    }
+    ASSERT_LT(at, page->entries.size());
+    const Delivery& delivery = page->entries[at++];
+    ASSERT_EQ(delivery.sequence, entry.sequence);
+    ASSERT_EQ(delivery.release, entry.released);
+    if (entry.released) continue;
+    ASSERT_EQ(delivery.message->payload(), entry.payload);
+    ASSERT_EQ(delivery.qos, entry.qos);
+    ASSERT_EQ(delivery.retain, entry.retain);
+    ASSERT_EQ(delivery.dup, sent);
+    ASSERT_EQ(
+        std::vector<uint32_t>(delivery.subscription_ids.begin(), delivery.subscription_ids.end()),
+        entry.ids);
+  }
+  ASSERT_EQ(at, page->entries.size());
+  ASSERT_EQ(page->expired, expired);
+}
+
+void ExpectSameSession(const Session& real, const ModelSession& model) {
+  ASSERT_EQ(real.epoch, model.epoch);
+  ASSERT_EQ(real.connected, model.connected);
+  ASSERT_EQ(real.expiry_s, model.expiry_s);
+  ASSERT_EQ(real.ends_at_unix_ms, model.ends_at);
+  ASSERT_EQ(static_cast<bool>(real.will.message), model.will.has_value());
+  if (model.will.has_value()) {
+    ASSERT_EQ(real.will.message->payload(), *model.will);
+    if (!model.connected) {
+      ASSERT_EQ(real.will.due_at_unix_ms, model.will_due);
+    }
+  }
+  ASSERT_EQ(real.subscriptions.size(), model.subscriptions.size());
+  for (const auto& [filter, subscription] : model.subscriptions) {
+    const SessionSubscription* const found = real.FindSubscription(filter);
+    ASSERT_NE(found, nullptr) << filter;
+    ASSERT_EQ(found->record.options, subscription.options);
+    ASSERT_EQ(found->record.subscription_id, subscription.id);
+  }
+  ASSERT_EQ(std::set<uint16_t>(real.queue.inbound().begin(), real.queue.inbound().end()),
+            model.inbound);
+  ASSERT_EQ(real.replays.size(), model.replays.size());
+  for (const RetainedReplay& replay : real.replays) {
+    ASSERT_EQ(model.replays.at(replay.number), std::pair(replay.filter, replay.since_order));
+  }
+}
+
+void ExpectSame(Replica& replica, const Model& model, int64_t now) {
+  ASSERT_EQ(replica.partition().session_count(), model.sessions.size());
+  std::set<std::string> filters;
+  for (const auto& [client, session] : model.sessions) {
+    SCOPED_TRACE(client);
+    const Session* const real = replica.partition().Find(client);
+    ASSERT_NE(real, nullptr);
+    ASSERT_NO_FATAL_FAILURE(ExpectSameSession(*real, session));
+    ASSERT_NO_FATAL_FAILURE(ExpectSameQueue(replica, *real, session, now));
+    for (const auto& [filter, unused] : session.subscriptions) {
+      if (!mqtt::IsShared(filter)) filters.insert(filter);
+    }
+  }
+  std::set<std::string> real_filters;
+  replica.partition().ForEachFilter([&](std::string_view f) { real_filters.emplace(f); });
+  ASSERT_EQ(real_filters, filters);
+
+  const auto orphans = replica.partition().ReadOrphans(replica.store(), 1'000'000);
+  ASSERT_TRUE(orphans.ok());
+  ASSERT_EQ(orphans->size(), model.orphans.size());
+  for (size_t i = 0; i < orphans->size(); ++i) {
+    ASSERT_EQ((*orphans)[i].share_filter, model.orphans[i].first);
+    ASSERT_EQ((*orphans)[i].message->payload(), model.orphans[i].second);
+  }
+  uint64_t bytes = 0;
+  for (const auto& [topic, value] : model.retained) {
+    const auto message = ReadRetained(replica.store(), kPartition, topic);
+    ASSERT_TRUE(message.ok() && *message) << topic;
+    ASSERT_EQ((*message)->payload(), value.first);
+    bytes += value.second;
+  }
+  ASSERT_EQ(replica.partition().retained_messages(), model.retained.size());
+  ASSERT_EQ(replica.partition().retained_bytes(), bytes);
+}
+
+// Names the first key that differs: two whole stores would be no help.
+void ExpectSameBytes(const MemoryStore& a, const MemoryStore& b) {
+  for (const auto& [key, value] : a.map()) {
+    const auto found = b.map().find(key);
+    ASSERT_TRUE(found != b.map().end()) << "only in the first: " << absl::CHexEscape(key);
+    ASSERT_EQ(absl::CHexEscape(value), absl::CHexEscape(found->second)) << absl::CHexEscape(key);
+  }
+  for (const auto& [key, value] : b.map()) {
+    ASSERT_TRUE(a.map().contains(key)) << "only in the second: " << absl::CHexEscape(key);
+  }
+}
+
+void ExpectSameEffects(const Effects& effects, const Model& model) {
+  uint64_t dropped = 0;
+  for (const uint64_t count : effects.dropped) dropped += count;
+  ASSERT_EQ(dropped, model.dropped);
+  std::vector<std::string> fired;
+  for (const Effect& effect : effects.list) {
+    if (const auto* const will = std::get_if<WillFired>(&effect)) {
+      fired.emplace_back(will->message->payload());
+    }
+  }
+  ASSERT_EQ(fired, model.fired);
+}
+
+void RunSeed(uint64_t seed, int entries) {
+  base::Rng rng(seed * 7919);
+  Model model;
+  Generator generator(seed, model);
+  Replica first, second;
+  std::vector<pb::Entry> log;
+  Effects effects;
+  for (int i = 0; i < entries; ++i) {
+    SCOPED_TRACE("entry " + std::to_string(i));
+    log.push_back(generator.Next());
+    effects.Clear();
+    model.fired.clear();
+    model.dropped = 0;
+    ASSERT_NO_FATAL_FAILURE(first.Apply(log.back(), log.size(), effects));
+    for (int c = 0; c < log.back().commands_size(); ++c) {
+      const OutcomeCode code = model.Apply(log.back().commands(c));
+      ASSERT_EQ(effects.outcomes[static_cast<size_t>(c)].code, code)
+          << log.back().commands(c).ShortDebugString();
+    }
+    ASSERT_NO_FATAL_FAILURE(ExpectSameEffects(effects, model));
+    if (rng.Chance(0.2)) {
+      ASSERT_NO_FATAL_FAILURE(ExpectSame(first, model, generator.now()));
+    }
+
+    effects.Clear();
+    ASSERT_NO_FATAL_FAILURE(second.Apply(log.back(), log.size(), effects));
+    if (rng.Chance(0.1)) second.Flush();
+    if (rng.Chance(0.03)) {
+      ASSERT_NO_FATAL_FAILURE(second.CrashAndReplay(log));
+      ASSERT_EQ(second.partition().Dump(), first.partition().Dump());
+      ASSERT_NO_FATAL_FAILURE(ExpectSameBytes(first.store(), second.store()));
+    }
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectSame(first, model, generator.now()));
+  ASSERT_NO_FATAL_FAILURE(second.CrashAndReplay(log));
+  ASSERT_NO_FATAL_FAILURE(ExpectSame(second, model, generator.now()));
+  ASSERT_NO_FATAL_FAILURE(ExpectSameBytes(first.store(), second.store()));
+}
+
+TEST(PartitionModel, DoesWhatTheModelDoesAndReplicasAreEqual) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    ASSERT_NO_FATAL_FAILURE(RunSeed(seed, 700));
+  }
+}
+
+}  // namespace
+}  // namespace storage
