@@ -229,10 +229,10 @@ void Shard::OnTurn() {
 }
 
 bool Shard::OnSleep() {
-  if (!mailbox_.Sleep()) return true;
+  if (!mailbox_.Sleep()) return false;
   loop_->in_turn = false;
   if (shutdown_deadline_s_ != 0 && connections.empty()) loop_->context.stop();
-  return false;
+  return true;
 }
 
 void Shard::RequestTurn() {
