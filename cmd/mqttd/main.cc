@@ -1,9 +1,252 @@
-// mqttd: the broker. Wiring only.
+// mqttd: the broker. Wiring only: the parts are made, introduced to each other, and told to stop.
+#include <unistd.h>
+
+#include <atomic>
 #include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "admin/endpoint.h"
+#include "admin/notify.h"
+#include "admin/readiness.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status_macros.h"
 #include "base/version.h"
+#include "broker/server.h"
+#include "check_files.h"
+#include "config/config.h"
+#include "control.h"
+#include "storage/partition_host.h"
 
-int main() {
-  std::printf("mqttd %s\n", base::kVersion);
-  return 0;
+namespace mqttd {
+namespace {
+
+using admin::Readiness;
+using base::LogLevel;
+
+constexpr int kExitOk = 0;
+constexpr int kExitFailure = 1;  // The world: a port, a disk, another process.
+constexpr int kExitUsage = 2;    // The configuration or the command line.
+
+struct Invocation {
+  std::vector<std::string> args;
+  std::vector<std::string> environment;
+};
+
+void PrintLines(absl::string_view prefix, absl::string_view text) {
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    std::fprintf(stderr, "mqttd: %s%s\n", std::string(prefix).c_str(), std::string(line).c_str());
+  }
+}
+
+// The broker's life after its configuration was found to be right.
+class Daemon {
+ public:
+  Daemon(Invocation invocation, config::Config config, Control control)
+      : invocation_(std::move(invocation)),
+        config_(std::move(config)),
+        control_(std::move(control)),
+        manager_(admin::ServiceManager::FromEnvironment()) {}
+
+  absl::Status Run() {
+    base::Log(LogLevel::kInfo, "starting",
+              {{"version", base::kVersion},
+               {"pid", getpid()},
+               {"config", config_.file},
+               {"data_dir", config_.storage.data_dir}});
+    RETURN_IF_ERROR(Start());
+    Serve();
+    return Stop();
+  }
+
+ private:
+  absl::Status Start() {
+    broker::Server::Dependencies dependencies;
+    dependencies.clock = &base::RealClock::Get();
+    ASSIGN_OR_RETURN(server_, broker::Server::Create(config_.broker, dependencies));
+    readiness_.Set(Readiness::State::kStarting, "reading the store");
+    ASSIGN_OR_RETURN(endpoint_, admin::StartEndpoint(config_.http, EndpointSources()));
+    ASSIGN_OR_RETURN(host_, storage::PartitionHost::Open(config_.storage, base::RealClock::Get(),
+                                                         *server_, server_->shards()));
+    readiness_.Set(Readiness::State::kStarting, "waiting for the routes of stored sessions");
+    server_->Start(*host_, [this] { control_.NotifyReady(); });
+    metrics_of_.store(server_.get(), std::memory_order_release);
+    return absl::OkStatus();
+  }
+
+  admin::EndpointSources EndpointSources() {
+    admin::EndpointSources sources;
+    sources.metrics = [this, started = base::RealClock::Get().Now()] {
+      const broker::Server* const server = metrics_of_.load(std::memory_order_acquire);
+      if (server != nullptr) return server->metrics();
+      broker::MetricsSnapshot nothing_yet;
+      nothing_yet.started = started;
+      return nothing_yet;
+    };
+    sources.readiness = &readiness_;
+    sources.clock = &base::RealClock::Get();
+    sources.node_id = [this] {
+      return metrics_of_.load(std::memory_order_acquire) == nullptr ? std::string()
+                                                                    : host_->node_id();
+    };
+    return sources;
+  }
+
+  void Serve() {
+    const std::optional<absl::Duration> watchdog = admin::ServiceManager::WatchdogTimeout();
+    const std::optional<absl::Duration> interval =
+        watchdog.has_value() ? std::optional<absl::Duration>(*watchdog / 2) : std::nullopt;
+    for (;;) {
+      const Control::Event event = control_.Wait(interval);
+      if (watchdog.has_value()) Tell(manager_.Watchdog());
+      if (event == Control::Event::kStop) return;
+      if (event == Control::Event::kReady) AnnounceReady();
+      if (event == Control::Event::kReload) Reload();
+    }
+  }
+
+  void AnnounceReady() {
+    const std::string urls = absl::StrJoin(server_->urls(), ",");
+    const std::string http = endpoint_ == nullptr ? std::string("off") : endpoint_->address();
+    readiness_.Set(Readiness::State::kReady, "ready");
+    std::printf("mqttd ready pid=%d node=%s listen=%s http=%s\n", getpid(),
+                host_->node_id().c_str(), urls.c_str(), http.c_str());
+    std::fflush(stdout);
+    base::Log(LogLevel::kInfo, "ready",
+              {{"node", host_->node_id()}, {"listen", urls}, {"http", http}});
+    Tell(manager_.Ready(absl::StrCat("listening on ", urls)));
+  }
+
+  void Reload() {
+    Tell(manager_.Reloading(base::RealClock::Get().Monotonic()));
+    const absl::StatusOr<config::Loaded> loaded =
+        config::Load(invocation_.args, invocation_.environment);
+    if (loaded.ok()) {
+      UseConfig(loaded->config);
+    } else {
+      for (const absl::string_view line : absl::StrSplit(loaded.status().message(), '\n')) {
+        base::Log(LogLevel::kError, "reload refused, nothing changed",
+                  {{"error", std::string(line)}});
+      }
+    }
+    Tell(manager_.Ready(absl::StrCat("listening on ", absl::StrJoin(server_->urls(), ","))));
+  }
+
+  void UseConfig(const config::Config& wanted) {
+    for (const config::Change& change : config::Diff(config_, wanted)) {
+      const bool now = change.effect == config::Effect::kReload;
+      base::Log(now ? LogLevel::kInfo : LogLevel::kWarning,
+                now ? "configuration changed" : "configuration changed, needs a restart",
+                {{"key", change.path}, {"before", change.before}, {"after", change.after}});
+    }
+    config_ = config::Reloaded(config_, wanted);
+    if (absl::Status status = base::ConfigureLog(config_.log); !status.ok()) {
+      base::Log(LogLevel::kError, "log stays as it was", {{"error", status}});
+    }
+    // The files are read again even if their names did not change.
+    std::vector<std::string> needs_restart;  // Reported above, by key.
+    const absl::Status status = server_->Reload(config_.broker, needs_restart);
+    base::Log(status.ok() ? LogLevel::kInfo : LogLevel::kError, "reloaded", {{"status", status}});
+  }
+
+  absl::Status Stop() {
+    base::Log(LogLevel::kInfo, "stopping");
+    readiness_.Set(Readiness::State::kDraining, "stopping");
+    Tell(manager_.Stopping("telling clients, writing the store"));
+    server_->ShutDown();
+    const absl::Status status = host_->Stop();
+    endpoint_.reset();
+    metrics_of_.store(nullptr, std::memory_order_release);
+    if (status.ok()) base::Log(LogLevel::kInfo, "stopped");
+    return status;
+  }
+
+  static void Tell(const absl::Status& sent) {
+    if (!sent.ok()) {
+      base::Log(LogLevel::kWarning, "service manager not told", {{"error", sent}});
+    }
+  }
+
+  const Invocation invocation_;
+  config::Config config_;
+  Control control_;
+  const admin::ServiceManager manager_;
+  Readiness readiness_;
+  // The server once its numbers may be read from the endpoint's thread.
+  std::atomic<const broker::Server*> metrics_of_{nullptr};
+  // Each is used by those below it, which go first.
+  std::unique_ptr<broker::Server> server_;
+  std::unique_ptr<storage::PartitionHost> host_;
+  std::unique_ptr<admin::HttpServer> endpoint_;
+};
+
+int CheckConfig(const config::Config& config, std::vector<std::string> warnings) {
+  const std::vector<std::string> errors = CheckFiles(config, warnings);
+  for (const std::string& warning : warnings) PrintLines("warning: ", warning);
+  for (const std::string& error : errors) PrintLines("", error);
+  if (!errors.empty()) return kExitUsage;
+  std::printf("the configuration is right\n");
+  return kExitOk;
+}
+
+int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
+  absl::StatusOr<Control> control = Control::Create();
+  absl::Status status = control.status();
+  if (status.ok()) status = base::ConfigureLog(loaded.config.log);
+  if (!status.ok()) {
+    PrintLines("", status.message());
+    return kExitFailure;
+  }
+  for (const std::string& warning : loaded.warnings) {
+    base::Log(LogLevel::kWarning, "configuration", {{"warning", warning}});
+  }
+  RaiseDescriptorLimit();
+  status = Daemon(std::move(invocation), loaded.config, *std::move(control)).Run();
+  if (status.ok()) return kExitOk;
+  base::Log(LogLevel::kError, "failed", {{"error", status}});
+  return kExitFailure;
+}
+
+int Main(Invocation invocation) {
+  const absl::StatusOr<config::Loaded> loaded =
+      config::Load(invocation.args, invocation.environment);
+  if (!loaded.ok()) {
+    PrintLines("", loaded.status().message());
+    return kExitUsage;
+  }
+  switch (loaded->action) {
+    case config::Action::kVersion:
+      std::printf("mqttd %s\n", base::kVersion);
+      return kExitOk;
+    case config::Action::kHelp:
+    case config::Action::kHelpAll:
+      std::fputs(config::Usage(loaded->action).c_str(), stdout);
+      return kExitOk;
+    case config::Action::kPrint:
+      std::fputs(config::Print(loaded->config).c_str(), stdout);
+      return kExitOk;
+    case config::Action::kCheck:
+      return CheckConfig(loaded->config, loaded->warnings);
+    case config::Action::kRun:
+      break;
+  }
+  return RunDaemon(std::move(invocation), *loaded);
+}
+
+}  // namespace
+}  // namespace mqttd
+
+int main(int argc, char** argv) {
+  mqttd::Invocation invocation;
+  for (int i = 1; i < argc; ++i) invocation.args.emplace_back(argv[i]);
+  for (char** entry = environ; *entry != nullptr; ++entry)
+    invocation.environment.emplace_back(*entry);
+  return mqttd::Main(std::move(invocation));
 }

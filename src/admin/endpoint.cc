@@ -29,7 +29,7 @@ std::string Page(const EndpointSources& sources) {
       "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>mqttd</title>\n"
       "<style>body{font-family:sans-serif;margin:2em}td{padding:0 2em 0 0}</style>\n"
       "<h1>mqttd ",
-      Html(base::kVersion), "</h1>\n<p>Node ", Html(sources.node_id), ", up ",
+      Html(base::kVersion), "</h1>\n<p>Node ", Html(sources.node_id()), ", up ",
       absl::FormatDuration(uptime), ": ", Html(sources.readiness->why()), "</p>\n<table>\n",
       listeners,
       "</table>\n<ul>\n<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>\n"
@@ -44,7 +44,7 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
   if (request.path == "/metrics") {
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     response.body =
-        MetricsText(sources.metrics(), ReadProcessStats(), sources.clock->Now(), sources.node_id);
+        MetricsText(sources.metrics(), ReadProcessStats(), sources.clock->Now(), sources.node_id());
   } else if (request.path == "/healthz") {
     response.body = "ok\n";
   } else if (request.path == "/readyz") {

@@ -24,7 +24,7 @@ struct EndpointSources {
   MetricsSource metrics;
   const Readiness* readiness = nullptr;
   const base::Clock* clock = nullptr;
-  std::string node_id;
+  std::function<std::string()> node_id;  // Empty as long as the store is not open.
 };
 
 // Answers one request: a function of its arguments and what the sources say.

@@ -80,6 +80,7 @@ absl::Status Server::Bind() {
   for (size_t i = 0; i < options_.listeners.size(); ++i) {
     ASSIGN_OR_RETURN(auto runtime, MakeListener(options_.listeners[i], i));
     listeners_.push_back(runtime);
+    sockets_.push_back(runtime->listener);
     world_->listeners.push_back(std::move(runtime));
   }
   for (uint32_t i = 0; i < options_.shards; ++i) {
@@ -193,10 +194,10 @@ MetricsSnapshot Server::metrics() const {
   MetricsSnapshot snapshot;
   snapshot.started = started_;
   for (const auto& shard : metrics_) snapshot.shards.push_back(shard.get());
-  for (const auto& runtime : listeners_) {
-    const ListenerCounters& counters = runtime->listener->counters();
+  for (const auto& listener : sockets_) {
+    const ListenerCounters& counters = listener->counters();
     ListenerView view;
-    view.url = runtime->listener->url().ToString();
+    view.url = listener->url().ToString();
     view.connections = counters.connections.load(std::memory_order_relaxed);
     view.accepted = counters.accepted.load(std::memory_order_relaxed);
     view.refused_connections_max = counters.refused_connections_max.load(std::memory_order_relaxed);

@@ -83,6 +83,7 @@ class Server final : public storage::EventSink {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<LocalPartitions> partitions_;
   std::vector<std::shared_ptr<ListenerRuntime>> listeners_;
+  std::vector<std::shared_ptr<const Listener>> sockets_;  // Of these; fixed, for `metrics`.
   std::vector<std::shared_ptr<ListenerRuntime>>
       retired_;  // Connections made with them may still be open.
   std::unique_ptr<SysTopicSource> sys_topics_;

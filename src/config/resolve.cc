@@ -185,6 +185,22 @@ class Resolver {
       errors_.Add(places_[index], absl::StrCat(path, ": url is missing"));
     }
     if (listener.name.empty()) listener.name = listener.listener.url.ToString();
+    if (NameTaken(index)) {
+      // Twice port 0 is no mistake; twice a given name is.
+      if (config_.origins.count(path + ".name") > 0) {
+        errors_.Add(config_.origins[path + ".name"].where,
+                    absl::StrCat(path, ".name: another listener has it already"));
+      }
+      absl::StrAppend(&listener.name, "#", index);
+    }
+  }
+
+  bool NameTaken(size_t index) const {
+    const std::vector<ListenerSettings>& listeners = config_.broker.listeners;
+    for (size_t i = 0; i < index; ++i) {
+      if (listeners[i].name == listeners[index].name) return true;
+    }
+    return false;
   }
 
   const std::vector<Assignment>& assignments_;

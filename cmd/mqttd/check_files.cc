@@ -1,0 +1,38 @@
+#include "check_files.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "auth/authenticator.h"
+#include "broker/transport/tls_context.h"
+
+namespace mqttd {
+namespace {
+
+void AddOnce(std::vector<std::string>& lines, std::string line) {
+  if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(std::move(line));
+}
+
+}  // namespace
+
+std::vector<std::string> CheckFiles(const config::Config& config,
+                                    std::vector<std::string>& warnings) {
+  std::vector<std::string> errors;  // Listeners often share a file: each is named once.
+  const auto pool = std::make_shared<auth::HashPool>(auth::HashPool::Limits{});
+  for (const broker::ListenerSettings& listener : config.broker.listeners) {
+    if (listener.listener.url.tls()) {
+      const auto tls = broker::TlsContext::Create(listener.listener.tls);
+      if (!tls.ok()) AddOnce(errors, std::string(tls.status().message()));
+    }
+    const auto authenticator = auth::Authenticator::Create(listener.auth, pool);
+    if (!authenticator.ok()) {
+      AddOnce(errors, std::string(authenticator.status().message()));
+      continue;
+    }
+    for (std::string& warning : (*authenticator)->warnings()) AddOnce(warnings, std::move(warning));
+  }
+  return errors;
+}
+
+}  // namespace mqttd

@@ -1,0 +1,41 @@
+// What the main thread waits for: signals, and a word from other threads.
+#ifndef CMD_MQTTD_CONTROL_H_
+#define CMD_MQTTD_CONTROL_H_
+
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace mqttd {
+
+// Made on the main thread before any other thread, so that all of them leave SIGTERM, SIGINT and
+// SIGHUP to it. SIGPIPE is ignored: a closed socket is an error code.
+class Control {
+ public:
+  enum class Event { kReady, kReload, kStop, kTimeout };
+
+  static absl::StatusOr<Control> Create();
+  ~Control();
+  Control(Control&& other) noexcept;
+  Control& operator=(Control&&) = delete;
+
+  // Any thread, once.
+  void NotifyReady();
+
+  // Blocks until something happens, or for so long.
+  Event Wait(std::optional<absl::Duration> timeout);
+
+ private:
+  Control(int signals, int ready) : signals_(signals), ready_(ready) {}
+
+  int signals_;  // A signalfd.
+  int ready_;    // An eventfd.
+};
+
+// As many descriptors as the system lets us have; each connection takes one.
+void RaiseDescriptorLimit();
+
+}  // namespace mqttd
+
+#endif  // CMD_MQTTD_CONTROL_H_
