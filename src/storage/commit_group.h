@@ -3,6 +3,7 @@
 #define STORAGE_COMMIT_GROUP_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -11,8 +12,12 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/types/span.h"
 #include "mqtt/message.h"
-#include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/partition_api.h"
+
+namespace mqttd::storage::v1 {
+class Command;
+class Entry;
+}  // namespace mqttd::storage::v1
 
 namespace storage {
 
@@ -96,12 +101,16 @@ using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, A
 class CommitGroup {
  public:
   struct Part {
-    pb::Entry entry;
+    Part();
+    Part(Part&&) noexcept;
+    ~Part();
+    std::unique_ptr<pb::Entry> entry;
     std::vector<mqtt::MessagePtr> messages;  // Beside each command: its Message, or null.
     uint64_t index = 0;                      // In the log, once the group is sealed.
   };
 
-  explicit CommitGroup(uint32_t partitions) : parts_(partitions) {}
+  explicit CommitGroup(uint32_t partitions);
+  ~CommitGroup();
 
   // Appends an empty command. The reference holds until the next Add.
   pb::Command& Add(PartitionId partition, mqtt::MessagePtr message, CommandPlace* place = nullptr);

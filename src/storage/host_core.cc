@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/keys.h"
 
 namespace storage {
@@ -157,7 +158,7 @@ std::optional<HostCore::Write> HostCore::TakeWrite() {
     write.entries.push_back({.partition = id,
                              .index = part.index,
                              .term = kTerm,
-                             .data = part.entry.SerializeAsString()});
+                             .data = part.entry->SerializeAsString()});
   }
   return write;
 }
@@ -223,7 +224,7 @@ absl::Status HostCore::ApplyGroup(CommitGroup& group) {
     if (partitions_[id]->applied_index() >= part.index) continue;  // Only its Write failed.
     effects_[id].Clear();
     const absl::Status applied =
-        partitions_[id]->ApplyEntry(part.entry, part.messages, part.index, kTerm, store_.reader(),
+        partitions_[id]->ApplyEntry(*part.entry, part.messages, part.index, kTerm, store_.reader(),
                                     store_.batch(), effects_[id]);
     if (!applied.ok()) {
       store_.Discard();
@@ -287,8 +288,8 @@ void HostCore::FailGroup(CommitGroup& group, const absl::Status& status) {
   absl::flat_hash_map<std::pair<PartitionId, int>, CommandPlace> moved;
   for (const PartitionId id : group.used()) {
     CommitGroup::Part& part = group.part(id);
-    for (int i = 0; i < part.entry.commands_size(); ++i) {
-      if (!IsFact(part.entry.commands(i))) continue;
+    for (int i = 0; i < part.entry->commands_size(); ++i) {
+      if (!IsFact(part.entry->commands(i))) continue;
       if (!growing_->has_commands()) growing_since_ = now_.monotonic;
       moved[{id, i}] = growing_->Take(part, id, i);
       growing_->NeedSync();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/session.h"
 #include "storage/host_core.h"

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "mqtt/topic.h"
+#include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/keys.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/session.h"

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/absl_view.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/session.h"
