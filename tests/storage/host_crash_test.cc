@@ -1,0 +1,326 @@
+// Random work, random crashes that lose what was not synced, and what must hold all the same.
+#include <map>
+#include <set>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "gtest/gtest.h"
+#include "tests/storage/host_sim.h"
+
+namespace storage {
+namespace {
+
+constexpr PartitionMask kAll = 0b1111;
+
+StorageOptions SmallOptions() {
+  StorageOptions options;
+  options.data_dir = "unused";
+  options.partitions = 4;
+  options.min_free_disk_bytes = 0;
+  return options;
+}
+
+mqtt::MessagePtr Numbered(std::string_view topic, uint64_t number, mqtt::QoS qos) {
+  return mqtt::Message::Create(
+      {.topic = topic, .payload = std::to_string(number), .properties = {}, .qos = qos});
+}
+
+// A client with a durable session, as its shard sees it: publishes QoS 2 messages one after the
+// other, each again with its identifier until it is answered.
+struct Publisher {
+  uint64_t epoch = 0;
+  uint64_t connection = 0;
+  uint64_t number = 0;    // Of the message that is on its way.
+  uint16_t packet_id = 1;
+  Token token = 0;        // Of the request that is not answered yet; 0: none.
+  enum class Stage { kIdle, kPublish, kRelease } stage = Stage::kIdle;
+  std::set<uint64_t> answered;
+};
+
+// A durable session that takes everything, in the order it came.
+struct Subscriber {
+  std::string client_id;
+  uint64_t epoch = 0;
+  uint64_t connection = 0;
+  bool subscribed = false;
+  Token subscribe_token = 0;
+  std::map<uint64_t, uint64_t> sequence_of;  // Message number → sequence.
+  std::map<uint64_t, uint64_t> number_at;    // Sequence → message number, not acknowledged.
+  std::set<uint64_t> received;               // PUBREC sent, PUBCOMP not.
+  uint64_t last_number = 0;
+};
+
+class World {
+ public:
+  explicit World(uint64_t seed) : rng_(seed), sim_(SmallOptions()) {
+    sim_.on_event = [this](ShardId, Event& event) {
+      std::visit([this](auto& one) { On(one); }, event);
+    };
+    for (int i = 0; i < 3; ++i) {
+      Subscriber& bob = subscribers_.emplace_back();
+      bob.client_id = "bob" + std::to_string(i);
+    }
+  }
+
+  void RunFor(int steps) {
+    ReconnectAll();
+    sim_.Settle();
+    for (Subscriber& bob : subscribers_) EXPECT_TRUE(bob.subscribed);
+    for (int i = 0; i < steps; ++i) Step();
+  }
+
+  void CalmDown() {
+    ReconnectAll();
+    for (int i = 0; i < 200; ++i) {
+      Advance();
+      for (Subscriber& bob : subscribers_) {
+        while (!bob.number_at.empty() || !bob.received.empty()) {
+          AcknowledgeSome(bob);
+          sim_.Settle();
+        }
+      }
+      sim_.Settle();
+    }
+    for (const Subscriber& bob : subscribers_) {
+      for (const uint64_t number : alice_.answered) {
+        EXPECT_TRUE(bob.sequence_of.contains(number))
+            << bob.client_id << " never got message " << number;
+      }
+    }
+    EXPECT_GT(alice_.answered.size(), 10u);
+  }
+
+  size_t crashes() const { return crashes_; }
+
+ private:
+  void Step() {
+    switch (rng_.Below(12)) {
+      case 0:
+      case 1:
+        return Advance();
+      case 2:
+      case 3:
+        return sim_.BeginWrite();
+      case 4:
+      case 5:
+        return sim_.EndWrite();
+      case 6:
+      case 7:
+        return sim_.Run();
+      case 8:
+      case 9:
+        return AcknowledgeSome(subscribers_[rng_.Below(subscribers_.size())]);
+      case 10:
+        if (rng_.Chance(0.3)) sim_.state().Flush();
+        sim_.clock().Advance(absl::Milliseconds(3));
+        return;
+      default:
+        if (rng_.Chance(0.9)) return Reconnect(subscribers_[rng_.Below(subscribers_.size())]);
+        if (!rng_.Chance(0.3)) return;
+        ++crashes_;
+        sim_.Crash(rng_);
+        ReconnectAll();
+        sim_.Settle();
+    }
+  }
+
+  // The publisher does the next thing, or the same again.
+  void Advance() {
+    if (alice_.token != 0 || alice_.epoch == 0) return;
+    alice_.token = ++token_;
+    if (alice_.stage == Publisher::Stage::kIdle) {
+      ++alice_.number;
+      alice_.packet_id = static_cast<uint16_t>(alice_.number % 7 + 1);
+      alice_.stage = Publisher::Stage::kPublish;
+    }
+    if (alice_.stage == Publisher::Stage::kPublish) {
+      Publish publish;
+      publish.token = alice_.token;
+      publish.message = Numbered("news", alice_.number, mqtt::QoS::kExactlyOnce);
+      publish.partitions = kAll;
+      publish.origin = Qos2Origin{"alice", alice_.epoch, alice_.packet_id};
+      return sim_.Send(std::move(publish));
+    }
+    ReleaseInbound release;
+    release.token = alice_.token;
+    release.client_id = "alice";
+    release.epoch = alice_.epoch;
+    release.packet_ids.push_back(alice_.packet_id);
+    sim_.Send(std::move(release));
+  }
+
+  void AcknowledgeSome(Subscriber& bob) {
+    if (bob.epoch == 0 || (bob.number_at.empty() && bob.received.empty())) return;
+    Acknowledge acknowledge;
+    acknowledge.client_id = bob.client_id;
+    acknowledge.epoch = bob.epoch;
+    if (!bob.number_at.empty()) {
+      const uint64_t sequence = bob.number_at.begin()->first;
+      acknowledge.entries.push_back({sequence, AckKind::kPubRec});
+      bob.number_at.erase(sequence);
+    } else {
+      const uint64_t sequence = *bob.received.begin();
+      acknowledge.entries.push_back({sequence, AckKind::kPubComp});
+      bob.received.erase(sequence);
+    }
+    sim_.Send(std::move(acknowledge));
+  }
+
+  void Reconnect(Subscriber& bob) {
+    if (bob.epoch != 0) {
+      CloseSession close;
+      close.client_id = bob.client_id;
+      close.epoch = bob.epoch;
+      close.connection = {0, bob.connection};
+      sim_.Send(std::move(close));
+    }
+    Open(bob.client_id, bob.connection, bob.epoch);
+    bob.number_at.clear();
+    bob.received.clear();
+  }
+
+  void ReconnectAll() {
+    alice_.token = 0;
+    Open("alice", alice_.connection, alice_.epoch);
+    for (Subscriber& bob : subscribers_) {
+      bob.epoch = 0;
+      Reconnect(bob);
+    }
+  }
+
+  void Open(const std::string& client_id, uint64_t& connection, uint64_t& epoch) {
+    // A connection of before may still be there (CalmDown): then it is closed first.
+    if (epoch != 0) {
+      CloseSession close;
+      close.client_id = client_id;
+      close.connection = {0, connection};
+      sim_.Send(std::move(close));
+    }
+    epoch = 0;
+    connection = ++connection_;
+    OpenSession open;
+    open.token = ++token_;
+    open.connection = {0, connection};
+    open.client_id = client_id;
+    open.expiry_s = kExpiryNever;
+    open.window_messages = 3;
+    open.window_bytes = 1000;
+    opening_[open.token] = client_id;
+    sim_.Send(std::move(open));
+  }
+
+  Subscriber* Find(std::string_view client_id) {
+    for (Subscriber& bob : subscribers_) {
+      if (bob.client_id == client_id) return &bob;
+    }
+    return nullptr;
+  }
+
+  void On(SessionOpened& event) {
+    ASSERT_TRUE(event.status.ok());
+    const std::string client_id = opening_.at(event.token);
+    opening_.erase(event.token);
+    if (client_id == "alice") {
+      alice_.epoch = event.epoch;
+      return;
+    }
+    Subscriber& bob = *Find(client_id);
+    bob.epoch = event.epoch;
+    if (bob.subscribed) {
+      EXPECT_TRUE(event.session_present);
+      EXPECT_EQ(event.subscriptions.size(), 1u);
+      return;
+    }
+    Subscribe subscribe;
+    subscribe.token = bob.subscribe_token = ++token_;
+    subscribe.client_id = bob.client_id;
+    subscribe.epoch = bob.epoch;
+    subscribe.subscriptions.push_back(
+        {.filter = "news", .options = {.qos = mqtt::QoS::kExactlyOnce}});
+    sim_.core().OnRequest(0, std::move(subscribe));
+  }
+  void On(SubscribeDone& event) {
+    ASSERT_TRUE(event.status.ok());
+    for (Subscriber& bob : subscribers_) {
+      if (bob.subscribe_token == event.token) bob.subscribed = true;
+    }
+  }
+  void On(Published& event) {
+    if (event.token != alice_.token) return;
+    ASSERT_TRUE(event.status.ok());
+    alice_.token = 0;
+    alice_.answered.insert(alice_.number);
+    alice_.stage = Publisher::Stage::kRelease;
+  }
+  void On(InboundReleased& event) {
+    if (event.token != alice_.token) return;
+    alice_.token = 0;
+    alice_.stage = Publisher::Stage::kIdle;
+  }
+  void On(Deliver& event) {
+    Subscriber* bob = nullptr;
+    for (Subscriber& one : subscribers_) {
+      if (one.connection == event.connection.connection) bob = &one;
+    }
+    if (bob == nullptr || bob->epoch != event.epoch) return;
+    for (const Delivery& delivery : event.entries) {
+      if (delivery.release) {
+        bob->received.insert(delivery.sequence);
+        continue;
+      }
+      uint64_t number = 0;
+      ASSERT_TRUE(absl::SimpleAtoi(
+          absl::string_view(delivery.message->payload().data(), delivery.message->payload().size()),
+          &number));
+      const auto [it, first] = bob->sequence_of.emplace(number, delivery.sequence);
+      // Exactly once: the same message never comes again under another identifier.
+      EXPECT_EQ(it->second, delivery.sequence) << "message " << number << " is there twice";
+      if (first) {
+        EXPECT_GT(number, bob->last_number) << "out of order";
+        bob->last_number = number;
+      } else {
+        EXPECT_TRUE(delivery.dup);
+        EXPECT_FALSE(released_.contains({bob->client_id, delivery.sequence}))
+            << "a PUBLISH after its PUBREL";
+      }
+      bob->number_at[delivery.sequence] = number;
+    }
+  }
+  void On(ReleaseDue& event) {
+    for (Subscriber& bob : subscribers_) {
+      if (bob.connection != event.connection.connection || bob.epoch != event.epoch) continue;
+      for (const uint64_t sequence : event.sequences) {
+        bob.received.insert(sequence);
+        released_.insert({bob.client_id, sequence});
+      }
+    }
+  }
+  template <typename Other>
+  void On(Other& /*event*/) {}
+
+  base::Rng rng_;
+  HostSim sim_;
+  Publisher alice_;
+  std::vector<Subscriber> subscribers_;
+  std::map<Token, std::string> opening_;
+  std::set<std::pair<std::string, uint64_t>> released_;
+  Token token_ = 0;
+  uint64_t connection_ = 0;
+  size_t crashes_ = 0;
+};
+
+TEST(HostCrash, WhatWasAnsweredIsDeliveredExactlyOnceAndInOrder) {
+  size_t crashes = 0;
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    World world(seed);
+    world.RunFor(1500);
+    world.CalmDown();
+    crashes += world.crashes();
+    if (testing::Test::HasFailure()) break;
+  }
+  EXPECT_GT(crashes, 60u);
+}
+
+}  // namespace
+}  // namespace storage

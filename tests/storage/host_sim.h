@@ -1,0 +1,216 @@
+// A HostCore without threads, on a disk that forgets: what was not synced may be gone after a
+// crash.
+#ifndef TESTS_STORAGE_HOST_SIM_H_
+#define TESTS_STORAGE_HOST_SIM_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "storage/core/memory_store.h"
+#include "storage/host_core.h"
+#include "tests/support/fake_clock.h"
+
+namespace storage {
+
+// The state without a log of its own: a crash takes it back to the last flush.
+class MemoryState final : public StateStore {
+ public:
+  const StateReader& reader() const override { return *store_; }
+  StateBatch& batch() override { return batch_; }
+  absl::Status Write() override {
+    if (!fail_.ok()) return fail_;
+    store_->Write(batch_);
+    batch_.Clear();
+    return absl::OkStatus();
+  }
+  void Discard() override { batch_.Clear(); }
+  absl::Status Resume() override { return fail_; }
+
+  void Flush() { flushed_ = std::make_unique<MemoryStore>(*store_); }
+  void Crash() {
+    batch_.Clear();
+    fail_ = absl::OkStatus();
+    store_ = flushed_ == nullptr ? std::make_unique<MemoryStore>()
+                                 : std::make_unique<MemoryStore>(*flushed_);
+  }
+  void FailWith(absl::Status status) { fail_ = std::move(status); }
+
+ private:
+  std::unique_ptr<MemoryStore> store_ = std::make_unique<MemoryStore>();
+  std::unique_ptr<MemoryStore> flushed_;
+  MemoryBatch batch_;
+  absl::Status fail_;
+};
+
+// Batches of entries, of which a crash keeps all that were synced and some of the others.
+class MemoryLog {
+ public:
+  void Append(HostCore::Write write) {
+    batches_.push_back(std::move(write.entries));
+    if (write.sync) synced_ = batches_.size();
+  }
+  void Crash(base::Rng& rng) {
+    batches_.resize(synced_ + rng.Below(batches_.size() - synced_ + 1));
+    synced_ = batches_.size();
+  }
+  void Replay(HostCore& core) const {
+    for (const auto& batch : batches_) {
+      for (const LogEntry& entry : batch) {
+        if (entry.index <= core.applied(entry.partition)) continue;
+        CHECK(entry.index == core.applied(entry.partition) + 1) << "the log has a gap";
+        CHECK(core.Replay(entry).ok()) << "replay";
+      }
+    }
+  }
+
+ private:
+  std::vector<std::vector<LogEntry>> batches_;
+  size_t synced_ = 0;
+};
+
+class HostSim {
+ public:
+  explicit HostSim(StorageOptions options, ShardId shards = 1)
+      : options_(std::move(options)), shards_(shards) {
+    Boot();
+  }
+
+  HostCore& core() { return *core_; }
+  MemoryState& state() { return state_; }
+  support::FakeClock& clock() { return clock_; }
+  HostMetrics& metrics() { return *metrics_; }
+
+  // Every event goes here; without it they are kept in `events`.
+  std::function<void(ShardId, Event&)> on_event;
+  std::vector<Event> events;
+
+  void Send(Request request, ShardId from = 0) {
+    Tick();
+    core_->OnRequest(from, std::move(request));
+  }
+
+  // One step of the machine: hand a group to the log, have it written, apply.
+  void BeginWrite() {
+    Tick();
+    if (writing_.has_value()) return;
+    writing_ = core_->TakeWrite();
+  }
+  void EndWrite(const absl::Status& status = absl::OkStatus()) {
+    Tick();
+    if (!writing_.has_value()) return;
+    HostCore::Write write = *std::move(writing_);
+    writing_.reset();
+    if (status.ok()) log_.Append(std::move(write));
+    core_->OnWritten(status);
+  }
+  void Run() {
+    Tick();
+    core_->Run();
+    Deliver();
+  }
+
+  // Until nothing is left to do at this moment.
+  void Settle() {
+    for (int i = 0; i < 1000; ++i) {
+      BeginWrite();
+      EndWrite();
+      Run();
+      clock_.Advance(absl::Milliseconds(6));  // Longer than acknowledgements wait for company.
+      if (core_->Drained() && !writing_.has_value()) {
+        BeginWrite();
+        Run();
+        if (core_->Drained() && !writing_.has_value()) return;
+      }
+    }
+    CHECK(false) << "the host never comes to rest";
+  }
+
+  // The machine dies and starts again.
+  void Crash(base::Rng& rng) {
+    writing_.reset();
+    log_.Crash(rng);
+    state_.Crash();
+    Boot();
+  }
+
+  // The events of a type heard so far, which are taken away.
+  template <typename T>
+  std::vector<T> Take() {
+    std::vector<T> taken;
+    std::vector<Event> rest;
+    for (Event& event : events) {
+      if (T* wanted = std::get_if<T>(&event)) {
+        taken.push_back(std::move(*wanted));
+      } else {
+        rest.push_back(std::move(event));
+      }
+    }
+    events = std::move(rest);
+    return taken;
+  }
+
+ private:
+  void Tick() {
+    core_->SetTime(
+        {.unix_ms = absl::ToUnixMillis(clock_.Now()), .monotonic = clock_.Monotonic()});
+  }
+
+  void Boot() {
+    core_.reset();
+    metrics_ = std::make_unique<HostMetrics>();
+    core_ = std::make_unique<HostCore>(options_, shards_, state_, *metrics_);
+    CHECK(core_->Load().ok()) << "load";
+    log_.Replay(*core_);
+    Tick();
+    bool ready = false;
+    core_->Begin([&ready] { ready = true; });
+    while (!ready) {
+      BeginWrite();
+      EndWrite();
+      Run();
+    }
+  }
+
+  void Deliver() {
+    for (ShardId shard = 0; shard < shards_; ++shard) {
+      for (Event& event : core_->TakeEvents(shard)) {
+        if (const auto* route = std::get_if<RouteChange>(&event)) Confirm(shard, route->number);
+        if (const auto* member = std::get_if<ShareMemberChange>(&event)) {
+          Confirm(shard, member->number);
+        }
+        if (on_event) {
+          on_event(shard, event);
+        } else {
+          events.push_back(std::move(event));
+        }
+      }
+    }
+    if (confirmed_) {
+      confirmed_ = false;
+      Run();
+    }
+  }
+  void Confirm(ShardId shard, uint64_t number) {
+    core_->OnRequest(shard, ConfirmRoutes{number});
+    confirmed_ = true;
+  }
+
+  const StorageOptions options_;
+  const ShardId shards_;
+  support::FakeClock clock_;
+  MemoryState state_;
+  MemoryLog log_;
+  std::unique_ptr<HostMetrics> metrics_;
+  std::unique_ptr<HostCore> core_;
+  std::optional<HostCore::Write> writing_;
+  bool confirmed_ = false;
+};
+
+}  // namespace storage
+
+#endif  // TESTS_STORAGE_HOST_SIM_H_
