@@ -30,6 +30,7 @@ mqtt::MessagePtr Numbered(std::string_view topic, uint64_t number, mqtt::QoS qos
 struct Publisher {
   uint64_t epoch = 0;
   uint64_t connection = 0;
+  bool refused = false;
   uint64_t number = 0;    // Of the message that is on its way.
   uint16_t packet_id = 1;
   Token token = 0;        // Of the request that is not answered yet; 0: none.
@@ -42,6 +43,7 @@ struct Subscriber {
   std::string client_id;
   uint64_t epoch = 0;
   uint64_t connection = 0;
+  bool refused = false;
   bool subscribed = false;
   Token subscribe_token = 0;
   std::map<uint64_t, uint64_t> sequence_of;  // Message number → sequence.
@@ -52,7 +54,9 @@ struct Subscriber {
 
 class World {
  public:
-  explicit World(uint64_t seed) : rng_(seed), sim_(SmallOptions()) {
+  enum class Weather { kCrashes, kCrashesAndErrors };
+  World(uint64_t seed, Weather weather)
+      : rng_(seed), errors_(weather == Weather::kCrashesAndErrors), sim_(SmallOptions()) {
     sim_.on_event = [this](ShardId, Event& event) {
       std::visit([this](auto& one) { On(one); }, event);
     };
@@ -70,6 +74,9 @@ class World {
   }
 
   void CalmDown() {
+    sim_.state().FailWith(absl::OkStatus());
+    sim_.clock().Advance(absl::Seconds(2));
+    sim_.Settle();
     ReconnectAll();
     for (int i = 0; i < 200; ++i) {
       Advance();
@@ -103,6 +110,7 @@ class World {
         return sim_.BeginWrite();
       case 4:
       case 5:
+        if (errors_ && rng_.Chance(0.1)) return sim_.EndWrite(absl::UnavailableError("EIO"));
         return sim_.EndWrite();
       case 6:
       case 7:
@@ -113,6 +121,7 @@ class World {
       case 10:
         if (rng_.Chance(0.3)) sim_.state().Flush();
         sim_.clock().Advance(absl::Milliseconds(3));
+        if (errors_) BreakAndMend();
         return;
       default:
         if (rng_.Chance(0.9)) return Reconnect(subscribers_[rng_.Below(subscribers_.size())]);
@@ -122,6 +131,18 @@ class World {
         ReconnectAll();
         sim_.Settle();
     }
+  }
+
+  void BreakAndMend() {
+    if (rng_.Chance(0.05)) sim_.state().FailWith(absl::ResourceExhaustedError("ENOSPC"));
+    if (rng_.Chance(0.3)) sim_.state().FailWith(absl::OkStatus());
+    if (rng_.Chance(0.5)) sim_.Repair();
+    if (rng_.Chance(0.3)) sim_.clock().Advance(absl::Seconds(1));  // The next try is due.
+    for (Subscriber& bob : subscribers_) {
+      if (bob.refused) Reconnect(bob);
+    }
+    if (alice_.refused) Open("alice", alice_.connection, alice_.epoch);
+    alice_.refused = false;
   }
 
   // The publisher does the next thing, or the same again.
@@ -167,7 +188,7 @@ class World {
   }
 
   void Reconnect(Subscriber& bob) {
-    if (bob.epoch != 0) {
+    if (bob.epoch != 0 && rng_.Chance(0.5)) {  // Else it is a takeover.
       CloseSession close;
       close.client_id = bob.client_id;
       close.epoch = bob.epoch;
@@ -189,13 +210,6 @@ class World {
   }
 
   void Open(const std::string& client_id, uint64_t& connection, uint64_t& epoch) {
-    // A connection of before may still be there (CalmDown): then it is closed first.
-    if (epoch != 0) {
-      CloseSession close;
-      close.client_id = client_id;
-      close.connection = {0, connection};
-      sim_.Send(std::move(close));
-    }
     epoch = 0;
     connection = ++connection_;
     OpenSession open;
@@ -217,14 +231,17 @@ class World {
   }
 
   void On(SessionOpened& event) {
-    ASSERT_TRUE(event.status.ok());
     const std::string client_id = opening_.at(event.token);
     opening_.erase(event.token);
     if (client_id == "alice") {
+      alice_.refused = !event.status.ok();
       alice_.epoch = event.epoch;
       return;
     }
     Subscriber& bob = *Find(client_id);
+    bob.refused = !event.status.ok();
+    EXPECT_TRUE(errors_ || !bob.refused);
+    if (bob.refused) return;
     bob.epoch = event.epoch;
     if (bob.subscribed) {
       EXPECT_TRUE(event.session_present);
@@ -239,6 +256,15 @@ class World {
         {.filter = "news", .options = {.qos = mqtt::QoS::kExactlyOnce}});
     sim_.core().OnRequest(0, std::move(subscribe));
   }
+  void On(TakenOver& event) {
+    if (event.epoch == 0) return;
+    CloseSession close;
+    close.client_id = event.client_id;
+    close.epoch = event.epoch;
+    close.connection = event.connection;
+    close.cause = CloseCause::kTakenOver;
+    sim_.core().OnRequest(0, std::move(close));
+  }
   void On(SubscribeDone& event) {
     ASSERT_TRUE(event.status.ok());
     for (Subscriber& bob : subscribers_) {
@@ -247,15 +273,18 @@ class World {
   }
   void On(Published& event) {
     if (event.token != alice_.token) return;
-    ASSERT_TRUE(event.status.ok());
     alice_.token = 0;
+    if (!event.status.ok()) {  // Refused: the same again.
+      EXPECT_TRUE(errors_);
+      return;
+    }
     alice_.answered.insert(alice_.number);
     alice_.stage = Publisher::Stage::kRelease;
   }
   void On(InboundReleased& event) {
     if (event.token != alice_.token) return;
     alice_.token = 0;
-    alice_.stage = Publisher::Stage::kIdle;
+    if (event.status.ok()) alice_.stage = Publisher::Stage::kIdle;
   }
   void On(Deliver& event) {
     Subscriber* bob = nullptr;
@@ -299,6 +328,7 @@ class World {
   void On(Other& /*event*/) {}
 
   base::Rng rng_;
+  const bool errors_;
   HostSim sim_;
   Publisher alice_;
   std::vector<Subscriber> subscribers_;
@@ -309,11 +339,11 @@ class World {
   size_t crashes_ = 0;
 };
 
-TEST(HostCrash, WhatWasAnsweredIsDeliveredExactlyOnceAndInOrder) {
+void RunSeeds(World::Weather weather) {
   size_t crashes = 0;
   for (uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
-    World world(seed);
+    World world(seed, weather);
     world.RunFor(1500);
     world.CalmDown();
     crashes += world.crashes();
@@ -321,6 +351,12 @@ TEST(HostCrash, WhatWasAnsweredIsDeliveredExactlyOnceAndInOrder) {
   }
   EXPECT_GT(crashes, 60u);
 }
+
+TEST(HostCrash, WhatWasAnsweredIsDeliveredExactlyOnceAndInOrder) {
+  RunSeeds(World::Weather::kCrashes);
+}
+
+TEST(HostCrash, SoItIsWhenTheDiskFailsNowAndThen) { RunSeeds(World::Weather::kCrashesAndErrors); }
 
 }  // namespace
 }  // namespace storage

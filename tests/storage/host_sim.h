@@ -54,8 +54,13 @@ class MemoryLog {
     batches_.push_back(std::move(write.entries));
     if (write.sync) synced_ = batches_.size();
   }
+  // An error came back: what is on the disk is not known until the repair.
+  void Fail(HostCore::Write write) { doubtful_ = std::move(write.entries); }
+  void Repair() { doubtful_.clear(); }
   void Crash(base::Rng& rng) {
     batches_.resize(synced_ + rng.Below(batches_.size() - synced_ + 1));
+    if (!doubtful_.empty() && rng.Chance(0.5)) batches_.push_back(doubtful_);
+    doubtful_.clear();
     synced_ = batches_.size();
   }
   void Replay(HostCore& core) const {
@@ -71,6 +76,7 @@ class MemoryLog {
  private:
   std::vector<std::vector<LogEntry>> batches_;
   size_t synced_ = 0;
+  std::vector<LogEntry> doubtful_;
 };
 
 class HostSim {
@@ -105,8 +111,19 @@ class HostSim {
     if (!writing_.has_value()) return;
     HostCore::Write write = *std::move(writing_);
     writing_.reset();
-    if (status.ok()) log_.Append(std::move(write));
+    if (status.ok()) {
+      log_.Append(std::move(write));
+    } else {
+      log_.Fail(std::move(write));
+    }
     core_->OnWritten(status);
+  }
+  // The log's thread tries to make the log work again, if it is asked to.
+  void Repair(const absl::Status& status = absl::OkStatus()) {
+    Tick();
+    if (!core_->WantsRepair() || writing_.has_value()) return;
+    if (status.ok()) log_.Repair();
+    core_->OnRepair(status);
   }
   void Run() {
     Tick();
@@ -120,6 +137,7 @@ class HostSim {
       BeginWrite();
       EndWrite();
       Run();
+      Repair();
       clock_.Advance(absl::Milliseconds(6));  // Longer than acknowledgements wait for company.
       if (core_->Drained() && !writing_.has_value()) {
         BeginWrite();
