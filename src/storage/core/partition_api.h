@@ -64,7 +64,7 @@ struct OpenSession {
   std::string user_name;  // For inspection and for authorising what is sent on the session's behalf
                           // (its will).
   mqtt::Version version = mqtt::Version::k311;
-  bool clean_start = false;  // Discard what is stored [MQTT-3.1.2-4].
+  bool clean_start = false;  // Discard what is stored [MQTT5-3.1.2-4].
   uint32_t expiry_s = 0;     // 0: ends with the connection.
   uint32_t window_messages =
       0;  // In flight at most: min(client's Receive Maximum, inflight_messages_max). ≥ 1.
@@ -84,9 +84,9 @@ enum class CloseCause : uint8_t {
                     // next start.
 };
 
-// The connection is gone (or is being closed): nothing more comes from it. `epoch` 0: it closed before
-// it heard SessionOpened; whatever this connection holds or has asked for under `client_id` ends (a
-// claim that still waits is dropped without an answer, a granted one is closed by `cause`).
+// The connection is gone (or is being closed): nothing more comes from it. `epoch` 0: it closed
+// before it heard SessionOpened; whatever this connection holds or has asked for under `client_id`
+// ends (a claim that still waits is dropped without an answer, a granted one is closed by `cause`).
 struct CloseSession {
   std::string client_id;
   uint64_t epoch = 0;

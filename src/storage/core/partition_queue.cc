@@ -77,8 +77,8 @@ void Partition::Impl::EnqueueMatching(Incoming& incoming, Context& ctx) {
     Session& session = *subscription->session;
     if (options.no_local && incoming.parts.publisher == session.client_id) continue;
     ChunkEntry how;
-    how.qos = mqtt::Min(incoming.parts.qos, options.qos);               // [MQTT-3.8.4-8]
-    if (how.qos == mqtt::QoS::kAtMostOnce) continue;                    // Not ours: see Publish.
+    how.qos = mqtt::Min(incoming.parts.qos, options.qos);  // [MQTT5-3.8.4-8] [MQTT311-3.8.4-6]
+    if (how.qos == mqtt::QoS::kAtMostOnce) continue;       // Not ours: see Publish.
     how.retain = incoming.parts.retain && options.retain_as_published;  // [MQTT5-3.3.1-12,-13]
     if (subscription->record.subscription_id != 0) {
       how.subscription_ids.push_back(subscription->record.subscription_id);

@@ -44,7 +44,7 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
           WillFired{session->client_id, session->will.message, /*routed=*/false});
     }
     session->will = {};
-    if (command.clean_start() || HasEnded(*session, ctx.now_unix_ms)) {  // [MQTT-3.1.2-4]
+    if (command.clean_start() || HasEnded(*session, ctx.now_unix_ms)) {  // [MQTT5-3.1.2-4]
       End(*session, ctx);
       session = nullptr;
     }

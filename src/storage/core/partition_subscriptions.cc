@@ -135,7 +135,7 @@ Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, Context& 
     Incoming incoming{bytes, *parts, {}};
     ChunkEntry how;
     how.qos = mqtt::Min(parts->qos, record.options.qos);
-    how.retain = true;  // [MQTT-3.3.1-8]
+    how.retain = true;  // [MQTT311-3.3.1-8]
     if (record.subscription_id != 0) how.subscription_ids.push_back(record.subscription_id);
     if (how.qos == mqtt::QoS::kAtMostOnce) {
       SendNow(*session, how, incoming, ctx);

@@ -110,7 +110,7 @@ bool CameLive(const RetainedView& record, const RetainedScanOptions& options) {
 }
 
 mqtt::MessagePtr Retained(mqtt::MessageParts parts) {
-  parts.retain = true;  // [MQTT-3.3.1-8]
+  parts.retain = true;  // [MQTT311-3.3.1-8]
   return mqtt::Message::Create(parts);
 }
 
