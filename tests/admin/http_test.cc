@@ -1,0 +1,231 @@
+// The endpoint over real sockets, and its routes.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "admin/endpoint.h"
+#include "admin/http_server.h"
+#include "tests/support/fake_clock.h"
+
+namespace admin {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+// A blocking client of a server on 127.0.0.1.
+class Client {
+ public:
+  explicit Client(const HttpServer& server) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+    int port = 0;
+    const std::string& address = server.address();
+    EXPECT_TRUE(absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port)) << address;
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(static_cast<uint16_t>(port));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof(to)), 0);
+  }
+  ~Client() { close(fd_); }
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  void Send(const std::string& text) {
+    EXPECT_EQ(send(fd_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
+
+  // Until the server closes.
+  std::string ReadAll() {
+    std::string text;
+    char buffer[4096];
+    for (ssize_t count = 0; (count = recv(fd_, buffer, sizeof(buffer), 0)) > 0;) {
+      text.append(buffer, static_cast<size_t>(count));
+    }
+    return text;
+  }
+
+  // Until `end` was read.
+  std::string ReadUntil(absl::string_view end) {
+    std::string text;
+    char c = 0;
+    while (!absl::EndsWith(text, end) && recv(fd_, &c, 1, 0) == 1) text += c;
+    return text;
+  }
+
+ private:
+  int fd_;
+};
+
+std::unique_ptr<HttpServer> Serve(HttpServerOptions options = {}) {
+  options.address = "127.0.0.1";
+  auto server = HttpServer::Start(options, [](const HttpRequest& request) {
+    HttpResponse response;
+    response.body = absl::StrCat("you asked for ", request.path);
+    return response;
+  });
+  EXPECT_TRUE(server.ok()) << server.status();
+  return *std::move(server);
+}
+
+std::string Ask(const HttpServer& server, const std::string& request) {
+  Client client(server);
+  client.Send(request);
+  return client.ReadAll();
+}
+
+TEST(HttpServer, AnswersAGet) {
+  const auto server = Serve();
+  EXPECT_THAT(Ask(*server, "GET /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 200 OK\r\n"), HasSubstr("Content-Length: 16\r\n"),
+                    EndsWith("\r\n\r\nyou asked for /a")));
+}
+
+TEST(HttpServer, AnswersHeadWithTheLengthAndNoBody) {
+  const auto server = Serve();
+  EXPECT_THAT(Ask(*server, "HEAD /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              AllOf(HasSubstr("Content-Length: 16\r\n"), EndsWith("\r\n\r\n")));
+}
+
+TEST(HttpServer, KeepsAConnectionForFurtherRequests) {
+  const auto server = Serve();
+  Client client(*server);
+  client.Send("GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(client.ReadUntil("asked for /a"), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(client.ReadUntil("asked for /b"), StartsWith("HTTP/1.1 200"));
+}
+
+TEST(HttpServer, ClosesAfterHttp10) {
+  const auto server = Serve();
+  EXPECT_THAT(Ask(*server, "GET / HTTP/1.0\r\n\r\n"), StartsWith("HTTP/1.0 200"));
+}
+
+TEST(HttpServer, RefusesOtherMethodsBodiesAndHeaps) {
+  const auto server = Serve();
+  EXPECT_THAT(Ask(*server, "DELETE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("Allow: GET, HEAD\r\n")));
+  EXPECT_THAT(Ask(*server, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"),
+              StartsWith("HTTP/1.1 413 "));
+  EXPECT_THAT(Ask(*server, "GET / HTTP/1.1\r\nX: " + std::string(8300, 'a')),
+              StartsWith("HTTP/1.1 431 "));
+  EXPECT_THAT(Ask(*server, "\x10\x0c not http\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+}
+
+TEST(HttpServer, ClosesWhoIsTooMany) {
+  HttpServerOptions options;
+  options.connections_max = 1;
+  const auto server = Serve(options);
+  Client first(*server);
+  first.Send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  first.ReadUntil("asked for /a");  // Now it is counted.
+  EXPECT_THAT(Client(*server).ReadAll(), IsEmpty());
+  first.Send("GET /b HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(first.ReadUntil("asked for /b"), StartsWith("HTTP/1.1 200"));
+}
+
+TEST(HttpServer, ClosesWhoSaysNothingInTime) {
+  HttpServerOptions options;
+  options.request_timeout = absl::Milliseconds(20);
+  const auto server = Serve(options);
+  Client client(*server);
+  client.Send("GET / HT");
+  EXPECT_THAT(client.ReadAll(), IsEmpty());
+}
+
+TEST(HttpServer, EndsWithConnectionsOpen) {
+  auto server = Serve();
+  Client idle(*server);
+  Client half(*server);
+  half.Send("GET / HT");
+  server.reset();
+  EXPECT_THAT(half.ReadAll(), IsEmpty());
+}
+
+TEST(HttpServer, SaysWhyItCannotListen) {
+  const auto server = Serve();
+  HttpServerOptions options;
+  options.address = "127.0.0.1";
+  int port = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(server->address().substr(10), &port));
+  options.port = static_cast<uint16_t>(port);
+  const absl::Status taken = HttpServer::Start(options, {}).status();
+  EXPECT_EQ(taken.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(taken.message()),
+              HasSubstr("cannot listen on " + server->address() + ": "));
+  options.address = "here";
+  EXPECT_EQ(HttpServer::Start(options, {}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// ---- Routes.
+
+class RouteTest : public testing::Test {
+ protected:
+  HttpResponse Get(const std::string& path) {
+    HttpRequest request;
+    request.path = path;
+    return Route(request, sources_);
+  }
+
+  support::FakeClock clock_;
+  Readiness readiness_;
+  broker::MetricsSnapshot snapshot_{.started = clock_.Now()};
+  EndpointSources sources_ = {.metrics = [this] { return snapshot_; },
+                              .readiness = &readiness_,
+                              .clock = &clock_,
+                              .node_id = [] { return std::string("n-1"); }};
+};
+
+TEST_F(RouteTest, TheProcessIsHealthyWhileItStarts) {
+  EXPECT_EQ(Get("/healthz").status, 200);
+  EXPECT_EQ(Get("/healthz").body, "ok\n");
+}
+
+TEST_F(RouteTest, ReadinessFollowsTheBrokerAndSaysWhy) {
+  EXPECT_EQ(Get("/readyz").status, 503);
+  EXPECT_EQ(Get("/readyz").body, "starting\n");
+  readiness_.Set(Readiness::State::kReady, "ready");
+  EXPECT_EQ(Get("/readyz").status, 200);
+  readiness_.Set(Readiness::State::kDraining, "stopping");
+  EXPECT_EQ(Get("/readyz").status, 503);
+  EXPECT_EQ(Get("/readyz").body, "stopping\n");
+}
+
+TEST_F(RouteTest, ThePageForPeopleEscapesWhatItShows) {
+  snapshot_.listeners.push_back({.url = "ws://h/<b>&", .connections = 3});
+  clock_.Advance(absl::Seconds(90));
+  const HttpResponse page = Get("/");
+  EXPECT_EQ(page.content_type, "text/html; charset=utf-8");
+  EXPECT_THAT(page.body, HasSubstr("<td>ws://h/&lt;b&gt;&amp;</td><td>3 connections</td>"));
+  EXPECT_THAT(page.body, HasSubstr("Node n-1, up 1m30s"));
+}
+
+TEST_F(RouteTest, MetricsHavePrometheusContentType) {
+  EXPECT_EQ(Get("/metrics").content_type, "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_THAT(Get("/metrics").body, HasSubstr("mqttd_info{version="));
+}
+
+TEST_F(RouteTest, NothingElseIsThere) { EXPECT_EQ(Get("/metrics/").status, 404); }
+
+TEST_F(RouteTest, OffMeansNoServer) {
+  const auto none = StartEndpoint({.listen = "off"}, sources_);
+  ASSERT_TRUE(none.ok());
+  EXPECT_EQ(*none, nullptr);
+  const auto some = StartEndpoint({.listen = "127.0.0.1:0"}, sources_);
+  ASSERT_TRUE(some.ok()) << some.status();
+  EXPECT_THAT(Ask(**some, "GET /healthz HTTP/1.0\r\n\r\n"), EndsWith("\r\n\r\nok\n"));
+}
+
+}  // namespace
+}  // namespace admin
