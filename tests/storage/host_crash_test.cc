@@ -341,7 +341,7 @@ class World {
 
 void RunSeeds(World::Weather weather) {
   size_t crashes = 0;
-  for (uint64_t seed = 1; seed <= 60; ++seed) {
+  for (uint64_t seed = 1; seed <= 150; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     World world(seed, weather);
     world.RunFor(1500);

@@ -142,7 +142,7 @@ class HostSim {
       if (core_->Drained() && !writing_.has_value()) {
         BeginWrite();
         Run();
-        if (core_->Drained() && !writing_.has_value()) return;
+        if (core_->Drained() && !writing_.has_value() && core_->healthy()) return;
       }
     }
     CHECK(false) << "the host never comes to rest";

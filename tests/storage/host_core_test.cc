@@ -1,0 +1,606 @@
+// The rules of the host, one at a time, without threads.
+#include "storage/host_core.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/core/session.h"
+#include "tests/storage/host_sim.h"
+
+namespace storage {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr PartitionMask kAll = 0b1111;
+
+StorageOptions SmallOptions() {
+  StorageOptions options;
+  options.data_dir = "unused";
+  options.partitions = 4;
+  options.min_free_disk_bytes = 1000;
+  return options;
+}
+
+mqtt::MessagePtr Text(std::string_view topic, std::string_view payload,
+                      mqtt::QoS qos = mqtt::QoS::kAtLeastOnce, bool retain = false) {
+  return mqtt::Message::Create(
+      {.topic = topic, .payload = payload, .properties = {}, .qos = qos, .retain = retain});
+}
+
+class HostCoreTest : public testing::Test {
+ protected:
+  OpenSession MakeOpen(const std::string& client_id, uint32_t expiry_s = 3600) {
+    OpenSession open;
+    open.token = ++token_;
+    open.connection = {.shard = 0, .connection = ++connection_};
+    open.client_id = client_id;
+    open.expiry_s = expiry_s;
+    open.window_messages = 10;
+    open.window_bytes = 100'000;
+    return open;
+  }
+  SessionOpened Open(OpenSession open) {
+    sim_.Send(std::move(open));
+    sim_.Settle();
+    std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+    EXPECT_THAT(opened, SizeIs(1));
+    return opened.empty() ? SessionOpened{} : opened.front();
+  }
+  SessionOpened Open(const std::string& client_id, uint32_t expiry_s = 3600) {
+    return Open(MakeOpen(client_id, expiry_s));
+  }
+  void SendClose(const std::string& client_id, CloseCause cause, uint64_t connection) {
+    CloseSession close;
+    close.client_id = client_id;
+    close.connection = {.shard = 0, .connection = connection};
+    close.cause = cause;
+    sim_.Send(std::move(close));
+  }
+  void Close(const std::string& client_id, CloseCause cause = CloseCause::kWithWill) {
+    SendClose(client_id, cause, connection_);
+    sim_.Settle();
+  }
+  absl::Status Subscribe(const std::string& client_id, uint64_t epoch, const std::string& filter) {
+    storage::Subscribe subscribe;
+    subscribe.token = ++token_;
+    subscribe.client_id = client_id;
+    subscribe.epoch = epoch;
+    subscribe.subscriptions.push_back(
+        {.filter = filter, .options = {.qos = mqtt::QoS::kExactlyOnce}});
+    sim_.Send(std::move(subscribe));
+    sim_.Settle();
+    const std::vector<SubscribeDone> done = sim_.Take<SubscribeDone>();
+    EXPECT_THAT(done, SizeIs(1));
+    return done.empty() ? absl::UnknownError("no answer") : done.front().status;
+  }
+  Token SendPublish(mqtt::MessagePtr message) {
+    storage::Publish publish;
+    publish.token = ++token_;
+    publish.partitions = kAll;
+    publish.set_retained = message->retain();
+    publish.message = std::move(message);
+    sim_.Send(std::move(publish));
+    return token_;
+  }
+  absl::Status Publish(mqtt::MessagePtr message) {
+    SendPublish(std::move(message));
+    sim_.Settle();
+    const std::vector<Published> published = sim_.Take<Published>();
+    EXPECT_THAT(published, SizeIs(1));
+    return published.empty() ? absl::UnknownError("no answer") : published.front().status;
+  }
+  std::vector<std::string> TakePayloads() {
+    std::vector<std::string> payloads;
+    for (const Deliver& deliver : sim_.Take<Deliver>()) {
+      for (const Delivery& delivery : deliver.entries) {
+        payloads.emplace_back(delivery.message ? delivery.message->payload() : "PUBREL");
+      }
+    }
+    return payloads;
+  }
+  std::vector<std::string> TakeWills() {
+    std::vector<std::string> payloads;
+    for (const RouteMessage& route : sim_.Take<RouteMessage>()) {
+      payloads.emplace_back(route.message->payload());
+    }
+    return payloads;
+  }
+  void Acknowledge(const std::string& client_id, uint64_t epoch, uint64_t sequence,
+                   AckKind kind = AckKind::kPubAck) {
+    storage::Acknowledge acknowledge;
+    acknowledge.client_id = client_id;
+    acknowledge.epoch = epoch;
+    acknowledge.entries.push_back({sequence, kind});
+    sim_.Send(std::move(acknowledge));
+    sim_.Settle();
+  }
+
+  HostSim sim_{SmallOptions()};
+  Token token_ = 0;
+  uint64_t connection_ = 0;
+};
+
+// ---- Claims --------------------------------------------------------------------------------------
+
+TEST_F(HostCoreTest, ATransientClaimIsNotLogged) {
+  const SessionOpened opened = Open("bob", 0);
+  EXPECT_TRUE(opened.status.ok());
+  EXPECT_FALSE(opened.durable);
+  EXPECT_FALSE(opened.session_present);
+  EXPECT_EQ(sim_.core().partition(0).session_count() + sim_.core().partition(1).session_count() +
+                sim_.core().partition(2).session_count() + sim_.core().partition(3).session_count(),
+            0u);
+}
+
+TEST_F(HostCoreTest, ATransientSessionWithAWillIsNoDurableOne) {
+  OpenSession open = MakeOpen("bob", 0);
+  open.will = Text("wills/bob", "gone");
+  EXPECT_FALSE(Open(open).durable);
+}
+
+TEST_F(HostCoreTest, TheNewestClaimGetsTheSessionAndOlderOnesAreToldOff) {
+  const SessionOpened first = Open("bob");
+  const uint64_t first_connection = connection_;
+  sim_.Send(MakeOpen("bob"));
+  const uint64_t second_connection = connection_;
+  sim_.Send(MakeOpen("bob"));
+  const Token third = token_;
+  sim_.Settle();
+  const std::vector<TakenOver> taken = sim_.Take<TakenOver>();
+  ASSERT_THAT(taken, SizeIs(2));
+  EXPECT_EQ(taken[0].connection.connection, first_connection);
+  EXPECT_EQ(taken[0].epoch, first.epoch);
+  EXPECT_EQ(taken[1].connection.connection, second_connection);
+  EXPECT_THAT(sim_.Take<SessionOpened>(), IsEmpty());
+  SendClose("bob", CloseCause::kTakenOver, first_connection);
+  sim_.Settle();
+  const std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+  ASSERT_THAT(opened, SizeIs(1));
+  EXPECT_EQ(opened[0].token, third);
+  EXPECT_TRUE(opened[0].session_present);
+  EXPECT_GT(opened[0].epoch, first.epoch);
+}
+
+TEST_F(HostCoreTest, AClaimTakenOverBeforeItWasAnsweredIsNeverAnswered) {
+  sim_.Send(MakeOpen("bob"));
+  const uint64_t first_connection = connection_;
+  sim_.BeginWrite();
+  sim_.Send(MakeOpen("bob"));
+  const Token second = token_;
+  sim_.Settle();
+  const std::vector<TakenOver> taken = sim_.Take<TakenOver>();
+  ASSERT_THAT(taken, SizeIs(1));
+  EXPECT_EQ(taken[0].connection.connection, first_connection);
+  const std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+  ASSERT_THAT(opened, SizeIs(1));
+  EXPECT_EQ(opened[0].token, second);
+}
+
+TEST_F(HostCoreTest, AConnectionThatEndsWhileItOpensLeavesNoClaim) {
+  sim_.Send(MakeOpen("bob"));
+  sim_.BeginWrite();
+  SendClose("bob", CloseCause::kWithWill, connection_);
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SessionOpened>(), IsEmpty());
+  EXPECT_TRUE(Open("bob").session_present);
+  EXPECT_THAT(sim_.Take<TakenOver>(), IsEmpty());
+}
+
+TEST_F(HostCoreTest, ACleanStartDiscardsWhatIsStored) {
+  const SessionOpened first = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", first.epoch, "a").ok());
+  Close("bob");
+  OpenSession open = MakeOpen("bob", 0);
+  open.clean_start = true;
+  const SessionOpened second = Open(open);
+  EXPECT_FALSE(second.session_present);
+  EXPECT_FALSE(second.durable);
+  EXPECT_THAT(second.subscriptions, IsEmpty());
+  Close("bob");
+  EXPECT_FALSE(Open("bob").session_present);
+}
+
+// ---- Routes --------------------------------------------------------------------------------------
+
+TEST(HostCoreRoutes, SubscribeDoneWaitsForEveryShard) {
+  RouteLedger<int> ledger(2);
+  EXPECT_EQ(ledger.Next(), 1u);
+  ledger.Wait(7);
+  std::vector<int> released;
+  const auto release = [&](int waiter) { released.push_back(waiter); };
+  ledger.Confirm(0, 1);
+  ledger.ReleaseReady(release);
+  EXPECT_THAT(released, IsEmpty());
+  ledger.Confirm(1, 1);
+  ledger.ReleaseReady(release);
+  EXPECT_THAT(released, ElementsAre(7));
+}
+
+TEST_F(HostCoreTest, RoutesOfStoredSessionsAreToldAtStart) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a/+").ok());
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/b").ok());
+  sim_.events.clear();
+  base::Rng rng(1);
+  sim_.Crash(rng);
+  const std::vector<RouteChange> routes = sim_.Take<RouteChange>();
+  ASSERT_THAT(routes, SizeIs(1));
+  EXPECT_EQ(routes[0].filter, "a/+");
+  EXPECT_TRUE(routes[0].add);
+  const std::vector<ShareMemberChange> members = sim_.Take<ShareMemberChange>();
+  ASSERT_FALSE(members.empty());
+  EXPECT_EQ(members.back().subscription.filter, "$share/g/b");
+  EXPECT_EQ(members.back().state, ShareMemberChange::State::kOffline);
+}
+
+// ---- Delivery ------------------------------------------------------------------------------------
+
+TEST_F(HostCoreTest, NoMoreIsInFlightThanTheWindow) {
+  OpenSession open = MakeOpen("bob");
+  open.window_messages = 2;
+  const SessionOpened bob = Open(open);
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  for (const char* payload : {"1", "2", "3", "4", "5"}) {
+    ASSERT_TRUE(Publish(Text("a", payload)).ok());
+  }
+  EXPECT_THAT(TakePayloads(), ElementsAre("1", "2"));
+  Acknowledge("bob", bob.epoch, 2);
+  EXPECT_THAT(TakePayloads(), ElementsAre("3"));
+  Acknowledge("bob", bob.epoch, 1);
+  Acknowledge("bob", bob.epoch, 1);  // Known already: nothing more leaves for it.
+  EXPECT_THAT(TakePayloads(), ElementsAre("4"));
+}
+
+TEST_F(HostCoreTest, AnOwedPubrelIsSentAgainAndNoPublish) {
+  const SessionOpened first = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", first.epoch, "a").ok());
+  ASSERT_TRUE(Publish(Text("a", "1", mqtt::QoS::kExactlyOnce)).ok());
+  ASSERT_TRUE(Publish(Text("a", "2", mqtt::QoS::kExactlyOnce)).ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("1", "2"));
+  Acknowledge("bob", first.epoch, 1, AckKind::kPubRec);
+  EXPECT_THAT(sim_.Take<ReleaseDue>(), SizeIs(1));
+  Close("bob");
+  Open("bob");
+  EXPECT_THAT(TakePayloads(), ElementsAre("PUBREL", "2"));
+}
+
+TEST_F(HostCoreTest, AnExpiredMessageIsNotSent) {
+  const SessionOpened first = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", first.epoch, "a").ok());
+  Close("bob");
+  const int64_t now = absl::ToUnixMillis(sim_.clock().Now());
+  ASSERT_TRUE(Publish(mqtt::Message::Create({.topic = "a",
+                                             .payload = "short",
+                                             .properties = {},
+                                             .qos = mqtt::QoS::kAtLeastOnce,
+                                             .created_at_unix_ms = now,
+                                             .expires_at_unix_ms = now + 5000}))
+                  .ok());
+  ASSERT_TRUE(Publish(Text("a", "long")).ok());
+  sim_.clock().Advance(absl::Seconds(6));
+  Open("bob");
+  EXPECT_THAT(TakePayloads(), ElementsAre("long"));
+}
+
+TEST_F(HostCoreTest, ARepeatedQos2PublishIsADuplicateEvenBeforeItsCommit) {
+  const SessionOpened alice = Open("alice");
+  storage::Publish publish;
+  publish.message = Text("a", "1", mqtt::QoS::kExactlyOnce);
+  publish.partitions = kAll;
+  publish.origin = Qos2Origin{"alice", alice.epoch, 7};
+  publish.token = 100;
+  sim_.Send(publish);
+  publish.token = 101;
+  sim_.Send(publish);
+  sim_.Settle();
+  const std::vector<Published> published = sim_.Take<Published>();
+  ASSERT_THAT(published, SizeIs(2));
+  EXPECT_EQ(published[0].token, 100u);
+  EXPECT_FALSE(published[0].duplicate);
+  EXPECT_EQ(published[1].token, 101u);
+  EXPECT_TRUE(published[1].duplicate);
+}
+
+// ---- Retained messages -----------------------------------------------------------------------------
+
+TEST_F(HostCoreTest, RetainedMessagesAreReplayedAPageAtATimeUnderTheWindow) {
+  for (int i = 0; i < 25; ++i) {
+    ASSERT_TRUE(Publish(Text("r/" + std::to_string(i), std::to_string(i),
+                             mqtt::QoS::kAtLeastOnce, /*retain=*/true))
+                    .ok());
+  }
+  OpenSession open = MakeOpen("bob");
+  open.window_messages = 4;
+  const SessionOpened bob = Open(open);
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "r/#").ok());
+  std::set<std::string> received;
+  uint64_t sequence = 0;
+  for (int round = 0; round < 30; ++round) {
+    const std::vector<std::string> page = TakePayloads();
+    EXPECT_LE(page.size(), 4u);
+    received.insert(page.begin(), page.end());
+    for (size_t i = 0; i < page.size(); ++i) Acknowledge("bob", bob.epoch, ++sequence);
+  }
+  EXPECT_THAT(received, SizeIs(25));
+}
+
+TEST_F(HostCoreTest, AScanSeesWhatWasPublishedBeforeIt) {
+  SendPublish(Text("r/1", "one", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
+  sim_.Send(ScanRetained{.token = 5, .filter = "r/+", .cursor = {}, .messages_max = 10});
+  sim_.Settle();
+  const std::vector<RetainedPage> pages = sim_.Take<RetainedPage>();
+  ASSERT_THAT(pages, SizeIs(1));
+  ASSERT_THAT(pages[0].messages, SizeIs(1));
+  EXPECT_TRUE(pages[0].messages[0]->retain());
+  EXPECT_EQ(pages[0].cursor, "");
+}
+
+TEST_F(HostCoreTest, AScanGoesOnWhereThePageEnded) {
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(Publish(Text("r/" + std::to_string(i), "x", mqtt::QoS::kAtLeastOnce, true)).ok());
+  }
+  std::set<std::string> topics;
+  std::string cursor;
+  int pages = 0;
+  do {
+    sim_.Send(ScanRetained{.token = 5, .filter = "#", .cursor = cursor, .messages_max = 3});
+    sim_.Settle();
+    const std::vector<RetainedPage> page = sim_.Take<RetainedPage>();
+    ASSERT_THAT(page, SizeIs(1));
+    EXPECT_LE(page[0].messages.size(), 3u);
+    for (const auto& message : page[0].messages) {
+      EXPECT_TRUE(topics.insert(std::string(message->topic())).second);
+    }
+    cursor = page[0].cursor;
+    ++pages;
+  } while (!cursor.empty() && pages < 20);
+  EXPECT_THAT(topics, SizeIs(10));
+}
+
+// ---- Wills and expiry ------------------------------------------------------------------------------
+
+TEST_F(HostCoreTest, AWillFiresOnceWhenTheConnectionIsLost) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "wills/#").ok());
+  OpenSession open = MakeOpen("alice", 0);
+  open.will = Text("wills/alice", "gone", mqtt::QoS::kAtLeastOnce, /*retain=*/true);
+  Open(open);
+  Close("alice");
+  EXPECT_THAT(TakeWills(), ElementsAre("gone"));
+  EXPECT_THAT(TakePayloads(), ElementsAre("gone"));
+  sim_.Send(ScanRetained{.token = 5, .filter = "wills/alice", .cursor = {}, .messages_max = 10});
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<RetainedPage>().at(0).messages, SizeIs(1));
+  sim_.clock().Advance(absl::Hours(1));
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), IsEmpty());
+}
+
+TEST_F(HostCoreTest, ANormalDisconnectDeletesTheWill) {
+  OpenSession open = MakeOpen("alice", 0);
+  open.will = Text("wills/alice", "gone");
+  Open(open);
+  Close("alice", CloseCause::kNormal);
+  EXPECT_THAT(TakeWills(), IsEmpty());
+}
+
+TEST_F(HostCoreTest, AReconnectBeforeTheDelayIsOverDeletesTheWill) {
+  OpenSession open = MakeOpen("alice");
+  open.will = Text("wills/alice", "gone");
+  open.will_delay_s = 30;
+  Open(open);
+  Close("alice");
+  sim_.clock().Advance(absl::Seconds(29));
+  Open("alice");
+  sim_.clock().Advance(absl::Hours(1));
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), IsEmpty());
+}
+
+TEST_F(HostCoreTest, AWillFiresWhenItsDelayIsOver) {
+  OpenSession open = MakeOpen("alice");
+  open.will = Text("wills/alice", "gone");
+  open.will_delay_s = 30;
+  Open(open);
+  Close("alice");
+  sim_.clock().Advance(absl::Seconds(29));
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), IsEmpty());
+  sim_.clock().Advance(absl::Seconds(2));
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), ElementsAre("gone"));
+}
+
+TEST_F(HostCoreTest, AWillFiresWhenACleanStartEndsTheSession) {
+  OpenSession open = MakeOpen("alice");
+  open.will = Text("wills/alice", "gone");
+  open.will_delay_s = 30;
+  Open(open);
+  Close("alice");
+  OpenSession clean = MakeOpen("alice");
+  clean.clean_start = true;
+  Open(clean);
+  EXPECT_THAT(TakeWills(), ElementsAre("gone"));
+}
+
+TEST_F(HostCoreTest, AWillFiresAfterTheProcessDied) {
+  OpenSession open = MakeOpen("alice", 0);
+  open.will = Text("wills/alice", "gone");
+  Open(open);
+  base::Rng rng(1);
+  sim_.Crash(rng);
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), ElementsAre("gone"));
+  sim_.Crash(rng);
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), IsEmpty());
+}
+
+TEST_F(HostCoreTest, NothingFiresWhileTheServerEnds) {
+  OpenSession open = MakeOpen("alice", 0);
+  open.will = Text("wills/alice", "gone");
+  Open(open);
+  Close("alice", CloseCause::kServerShutdown);
+  EXPECT_THAT(TakeWills(), IsEmpty());
+  base::Rng rng(1);
+  sim_.Crash(rng);
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), ElementsAre("gone"));
+}
+
+TEST_F(HostCoreTest, ASessionEndsWhenItsTimeIsOver) {
+  Open("bob", 60);
+  Close("bob");
+  sim_.clock().Advance(absl::Seconds(59));
+  sim_.Settle();
+  EXPECT_TRUE(Open("bob", 60).session_present);
+  Close("bob");
+  sim_.clock().Advance(absl::Seconds(61));
+  sim_.Settle();
+  EXPECT_FALSE(Open("bob", 60).session_present);
+}
+
+TEST_F(HostCoreTest, TheWallClockMayJumpWithoutEndingASessionEarlyOrLate) {
+  Open("bob", 60);
+  Close("bob");
+  sim_.clock().SetWall(sim_.clock().Now() + absl::Hours(5));
+  sim_.clock().Advance(absl::Seconds(30));
+  sim_.Settle();
+  sim_.clock().SetWall(sim_.clock().Now() - absl::Hours(9));
+  sim_.clock().Advance(absl::Seconds(20));
+  sim_.Settle();
+  EXPECT_TRUE(Open("bob", 60).session_present);
+  Close("bob");
+  sim_.clock().SetWall(sim_.clock().Now() - absl::Hours(3));
+  sim_.clock().Advance(absl::Seconds(61));
+  sim_.Settle();
+  EXPECT_FALSE(Open("bob", 60).session_present);
+}
+
+// ---- `$share` --------------------------------------------------------------------------------------
+
+TEST_F(HostCoreTest, WhatADurableMemberHeldGoesToAnotherWhenItEnds) {
+  const SessionOpened bob = Open("bob");
+  const uint64_t bob_connection = connection_;
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/a").ok());
+  storage::Publish publish;
+  publish.token = ++token_;
+  publish.message = Text("a", "job");
+  publish.shared_targets.push_back(
+      {.client_id = "bob", .filter = "$share/g/a", .options = {.qos = mqtt::QoS::kAtLeastOnce}});
+  sim_.Send(publish);
+  sim_.Settle();
+  EXPECT_THAT(TakePayloads(), ElementsAre("job"));
+  const SessionOpened carol = Open("carol");
+  ASSERT_TRUE(Subscribe("carol", carol.epoch, "$share/g/a").ok());
+  CloseSession close;
+  close.client_id = "bob";
+  close.connection = {.shard = 0, .connection = bob_connection};
+  close.expiry_s = 0;
+  sim_.Send(std::move(close));
+  sim_.Settle();
+  EXPECT_THAT(TakePayloads(), ElementsAre("job"));
+  EXPECT_THAT(sim_.Take<RouteMessage>(), IsEmpty());
+}
+
+TEST_F(HostCoreTest, WhatNobodyDurableCanTakeIsOfferedToTheShards) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/a").ok());
+  storage::Publish publish;
+  publish.token = ++token_;
+  publish.message = Text("a", "job");
+  publish.shared_targets.push_back(
+      {.client_id = "bob", .filter = "$share/g/a", .options = {.qos = mqtt::QoS::kAtLeastOnce}});
+  sim_.Send(publish);
+  sim_.Settle();
+  CloseSession close;
+  close.client_id = "bob";
+  close.connection = {.shard = 0, .connection = connection_};
+  close.expiry_s = 0;
+  sim_.Send(std::move(close));
+  sim_.Settle();
+  const std::vector<RouteMessage> offered = sim_.Take<RouteMessage>();
+  ASSERT_THAT(offered, SizeIs(1));
+  EXPECT_EQ(offered[0].only_filter, "$share/g/a");
+}
+
+// ---- Storage that fails ------------------------------------------------------------------------------
+
+TEST_F(HostCoreTest, AFailedWriteIsNotAcknowledgedAndNotApplied) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  SendPublish(Text("a", "lost"));
+  sim_.BeginWrite();
+  SendPublish(Text("a", "lost too"));
+  sim_.EndWrite(absl::ResourceExhaustedError("No space left on device"));
+  sim_.Run();
+  for (const Published& published : sim_.Take<Published>()) {
+    EXPECT_EQ(published.status.code(), absl::StatusCode::kResourceExhausted);
+  }
+  EXPECT_THAT(sim_.Take<StorageState>(), SizeIs(1));
+  EXPECT_THAT(TakePayloads(), IsEmpty());
+  // Transient sessions go on.
+  sim_.Send(MakeOpen("eve", 0));
+  sim_.Run();
+  EXPECT_TRUE(sim_.Take<SessionOpened>().at(0).status.ok());
+  sim_.Repair();
+  sim_.Run();
+  EXPECT_TRUE(sim_.Take<StorageState>().at(0).status.ok());
+  EXPECT_TRUE(Publish(Text("a", "kept")).ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("kept"));
+}
+
+TEST_F(HostCoreTest, WhatAClientAcknowledgedIsNotForgottenWhenTheWriteFails) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  ASSERT_TRUE(Publish(Text("a", "1")).ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("1"));
+  storage::Acknowledge acknowledge;
+  acknowledge.client_id = "bob";
+  acknowledge.epoch = bob.epoch;
+  acknowledge.entries.push_back({1, AckKind::kPubAck});
+  sim_.Send(std::move(acknowledge));
+  SendClose("bob", CloseCause::kNormal, connection_);
+  sim_.BeginWrite();
+  sim_.EndWrite(absl::UnavailableError("Input/output error"));
+  sim_.Run();
+  sim_.Repair();
+  sim_.Settle();
+  EXPECT_TRUE(Open("bob").session_present);
+  EXPECT_THAT(TakePayloads(), IsEmpty());
+}
+
+TEST_F(HostCoreTest, AFullDiskRefusesWhatTakesRoomAndLetsClientsDrainTheirQueues) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  ASSERT_TRUE(Publish(Text("a", "1")).ok());
+  sim_.core().SetDiskFree(999);
+  EXPECT_EQ(Publish(Text("a", "2")).code(), absl::StatusCode::kResourceExhausted);
+  Acknowledge("bob", bob.epoch, 1);
+  Close("bob");
+  EXPECT_TRUE(Open("bob").status.ok());
+  sim_.core().SetDiskFree(1000);
+  EXPECT_TRUE(Publish(Text("a", "3")).ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("1", "3"));
+}
+
+TEST_F(HostCoreTest, AStateThatCannotBeWrittenHoldsAnswersUntilItCan) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  sim_.state().FailWith(absl::ResourceExhaustedError("No space left on device"));
+  SendPublish(Text("a", "1"));
+  sim_.BeginWrite();
+  sim_.EndWrite();
+  sim_.Run();
+  EXPECT_THAT(sim_.Take<Published>(), IsEmpty());
+  sim_.state().FailWith(absl::OkStatus());
+  sim_.clock().Advance(absl::Seconds(2));
+  sim_.Settle();
+  EXPECT_TRUE(sim_.Take<Published>().at(0).status.ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("1"));
+}
+
+}  // namespace
+}  // namespace storage
