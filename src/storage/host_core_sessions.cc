@@ -126,7 +126,7 @@ void HostCore::Finish(FinishOpen& step) {
   const Outcome& outcome = OutcomeAt(step.open);
   CHECK(outcome.code == OutcomeCode::kOk) << "an open has no reason to fail";
   claim->epoch = outcome.epoch;
-  claim->stored = outcome.durable;
+  claim->stored = outcome.slot != kNoSlot;
   claim->slot = outcome.slot;
   if (claim->abandoned || claim->closed_early.has_value()) {
     CloseSession close;
@@ -144,7 +144,7 @@ void HostCore::AnswerOpened(Claim& claim, const Outcome& outcome) {
   SessionOpened opened;
   opened.token = claim.token;
   opened.session_present = outcome.session_present;
-  opened.durable = claim.stored && (claim.expiry_s > 0 || outcome.session_present);
+  opened.durable = outcome.durable;
   opened.epoch = claim.epoch;
   if (!claim.stored) {
     Send(claim.connection.shard, std::move(opened));

@@ -122,7 +122,8 @@ class HostCoreTest : public testing::Test {
   uint64_t connection_ = 0;
 };
 
-// ---- Claims --------------------------------------------------------------------------------------
+// ---- Claims
+// --------------------------------------------------------------------------------------
 
 TEST_F(HostCoreTest, ATransientClaimIsNotLogged) {
   const SessionOpened opened = Open("bob", 0);
@@ -202,7 +203,8 @@ TEST_F(HostCoreTest, ACleanStartDiscardsWhatIsStored) {
   EXPECT_FALSE(Open("bob").session_present);
 }
 
-// ---- Routes --------------------------------------------------------------------------------------
+// ---- Routes
+// --------------------------------------------------------------------------------------
 
 TEST(HostCoreRoutes, SubscribeDoneWaitsForEveryShard) {
   RouteLedger<int> ledger(2);
@@ -235,7 +237,8 @@ TEST_F(HostCoreTest, RoutesOfStoredSessionsAreToldAtStart) {
   EXPECT_EQ(members.back().state, ShareMemberChange::State::kOffline);
 }
 
-// ---- Delivery ------------------------------------------------------------------------------------
+// ---- Delivery
+// ------------------------------------------------------------------------------------
 
 TEST_F(HostCoreTest, NoMoreIsInFlightThanTheWindow) {
   OpenSession open = MakeOpen("bob");
@@ -303,12 +306,13 @@ TEST_F(HostCoreTest, ARepeatedQos2PublishIsADuplicateEvenBeforeItsCommit) {
   EXPECT_TRUE(published[1].duplicate);
 }
 
-// ---- Retained messages -----------------------------------------------------------------------------
+// ---- Retained messages
+// -----------------------------------------------------------------------------
 
 TEST_F(HostCoreTest, RetainedMessagesAreReplayedAPageAtATimeUnderTheWindow) {
   for (int i = 0; i < 25; ++i) {
-    ASSERT_TRUE(Publish(Text("r/" + std::to_string(i), std::to_string(i),
-                             mqtt::QoS::kAtLeastOnce, /*retain=*/true))
+    ASSERT_TRUE(Publish(Text("r/" + std::to_string(i), std::to_string(i), mqtt::QoS::kAtLeastOnce,
+                             /*retain=*/true))
                     .ok());
   }
   OpenSession open = MakeOpen("bob");
@@ -359,7 +363,8 @@ TEST_F(HostCoreTest, AScanGoesOnWhereThePageEnded) {
   EXPECT_THAT(topics, SizeIs(10));
 }
 
-// ---- Wills and expiry ------------------------------------------------------------------------------
+// ---- Wills and expiry
+// ------------------------------------------------------------------------------
 
 TEST_F(HostCoreTest, AWillFiresOnceWhenTheConnectionIsLost) {
   const SessionOpened bob = Open("bob");
@@ -479,7 +484,8 @@ TEST_F(HostCoreTest, TheWallClockMayJumpWithoutEndingASessionEarlyOrLate) {
   EXPECT_FALSE(Open("bob", 60).session_present);
 }
 
-// ---- `$share` --------------------------------------------------------------------------------------
+// ---- `$share`
+// --------------------------------------------------------------------------------------
 
 TEST_F(HostCoreTest, WhatADurableMemberHeldGoesToAnotherWhenItEnds) {
   const SessionOpened bob = Open("bob");
@@ -526,7 +532,8 @@ TEST_F(HostCoreTest, WhatNobodyDurableCanTakeIsOfferedToTheShards) {
   EXPECT_EQ(offered[0].only_filter, "$share/g/a");
 }
 
-// ---- Storage that fails ------------------------------------------------------------------------------
+// ---- Storage that fails
+// ------------------------------------------------------------------------------
 
 TEST_F(HostCoreTest, AFailedWriteIsNotAcknowledgedAndNotApplied) {
   const SessionOpened bob = Open("bob");

@@ -31,9 +31,9 @@ struct Publisher {
   uint64_t epoch = 0;
   uint64_t connection = 0;
   bool refused = false;
-  uint64_t number = 0;    // Of the message that is on its way.
+  uint64_t number = 0;  // Of the message that is on its way.
   uint16_t packet_id = 1;
-  Token token = 0;        // Of the request that is not answered yet; 0: none.
+  Token token = 0;  // Of the request that is not answered yet; 0: none.
   enum class Stage { kIdle, kPublish, kRelease } stage = Stage::kIdle;
   std::set<uint64_t> answered;
 };

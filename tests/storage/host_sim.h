@@ -174,8 +174,7 @@ class HostSim {
 
  private:
   void Tick() {
-    core_->SetTime(
-        {.unix_ms = absl::ToUnixMillis(clock_.Now()), .monotonic = clock_.Monotonic()});
+    core_->SetTime({.unix_ms = absl::ToUnixMillis(clock_.Now()), .monotonic = clock_.Monotonic()});
   }
 
   void Boot() {
