@@ -1,0 +1,153 @@
+// The host on disks that are full, fail, or lose power: never an acknowledged message lost, never a
+// refused one stored.
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/storage/faulty_disk.h"
+#include "tests/storage/host_rig.h"
+
+namespace storage {
+namespace {
+
+using testing::HasSubstr;
+
+class HostFaults : public testing::Test {
+ protected:
+  HostFaults() : disk_(std::make_shared<FaultyDisk>()), env_(rocksdb::NewCompositeEnv(disk_)) {
+    options_.data_dir = directory_.path() + "/store";
+    options_.partitions = 4;
+    options_.min_free_disk_bytes = 0;
+  }
+
+  std::vector<std::string> Queued(HostRig& rig, size_t count) {
+    const SessionOpened opened = rig.OpenSession("bob", 3600, 1000);
+    EXPECT_TRUE(opened.session_present);
+    std::vector<std::string> payloads;
+    for (const Delivery& delivery : rig.Receive(opened.epoch, count)) {
+      payloads.emplace_back(delivery.message->payload());
+    }
+    return payloads;
+  }
+
+  // Publishes under the fault, lets it pass, publishes again, and looks after a restart.
+  void FailAndRecover(FaultyDisk::Fault fault, absl::StatusCode expected) {
+    std::vector<std::string> promised;
+    {
+      HostRig rig(options_, env_.get());
+      ASSERT_TRUE(rig.Open().ok());
+      rig.Start();
+      const SessionOpened opened = rig.OpenSession("bob");
+      ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a").status.ok());
+      ASSERT_TRUE(rig.Publish(MakeMessage("a", "before")).status.ok());
+      promised.push_back("before");
+      disk_->Set(fault);
+      EXPECT_EQ(rig.Publish(MakeMessage("a", "refused")).status.code(), expected);
+      EXPECT_FALSE(rig.ears().Await<StorageState>().status.ok());
+      EXPECT_TRUE(rig.OpenSession("eve", 0).status.ok());
+      EXPECT_FALSE(rig.OpenSession("mallory", 60).status.ok());
+      disk_->Set(FaultyDisk::Fault::kNone);
+      EXPECT_TRUE(rig.ears().Await<StorageState>().status.ok());
+      EXPECT_TRUE(rig.Publish(MakeMessage("a", "after")).status.ok());
+      promised.push_back("after");
+      EXPECT_TRUE(rig.Stop().ok());
+    }
+    HostRig rig(options_, env_.get());
+    ASSERT_TRUE(rig.Open().ok());
+    rig.Start();
+    EXPECT_EQ(Queued(rig, promised.size()), promised);
+    EXPECT_EQ(rig.ears().Count<Deliver>(), 0u);
+    EXPECT_TRUE(rig.Stop().ok());
+  }
+
+  TemporaryDirectory directory_;
+  std::shared_ptr<FaultyDisk> disk_;
+  std::unique_ptr<rocksdb::Env> env_;
+  StorageOptions options_;
+};
+
+TEST_F(HostFaults, AFullDiskRefusesAndHeals) {
+  FailAndRecover(FaultyDisk::Fault::kNoSpace, absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(HostFaults, AFailedSyncRefusesAndHeals) {
+  FailAndRecover(FaultyDisk::Fault::kSyncFails, absl::StatusCode::kUnavailable);
+}
+
+TEST_F(HostFaults, APowerCutLosesNothingThatWasAnswered) {
+  std::vector<std::string> promised;
+  {
+    HostRig rig(options_, env_.get());
+    ASSERT_TRUE(rig.Open().ok());
+    rig.Start();
+    const SessionOpened opened = rig.OpenSession("bob");
+    ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a").status.ok());
+    std::vector<Token> tokens;
+    for (int i = 0; i < 500; ++i) {
+      tokens.push_back(rig.SendPublish(MakeMessage("a", std::to_string(i))));
+      if (i == 250) {
+        // In the middle of things, some answered and some not.
+        (void)rig.ears().Await<Published>(tokens[100]);
+        disk_->Set(FaultyDisk::Fault::kPowerOff);
+      }
+    }
+    promised.push_back("100");
+    for (int i = 0; i < 500; ++i) {
+      if (i == 100) continue;
+      const Published published = rig.ears().Await<Published>(tokens[static_cast<size_t>(i)]);
+      if (published.status.ok()) promised.push_back(std::to_string(i));
+    }
+  }
+  disk_->Forget();
+  HostRig rig(options_, env_.get());
+  ASSERT_TRUE(rig.Open().ok());
+  rig.Start();
+  const std::vector<std::string> found = Queued(rig, promised.size());
+  EXPECT_THAT(found, testing::IsSupersetOf(promised));
+  EXPECT_TRUE(rig.Stop().ok());
+}
+
+TEST_F(HostFaults, ADamagedLogIsRefusedAndSalvagedOnlyWhenTold) {
+  {
+    HostRig rig(options_, env_.get());
+    ASSERT_TRUE(rig.Open().ok());
+    rig.Start();
+    const SessionOpened opened = rig.OpenSession("bob");
+    ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a").status.ok());
+    for (int i = 0; i < 50; ++i) {
+      ASSERT_TRUE(rig.Publish(MakeMessage("a", std::string(200, 'x'))).status.ok());
+    }
+    disk_->Set(FaultyDisk::Fault::kPowerOff);  // So that nothing is written out.
+  }
+  disk_->Forget();
+  for (const auto& file : std::filesystem::directory_iterator(options_.data_dir + "/log")) {
+    if (file.path().extension() != ".log" || file.file_size() < 2000) continue;
+    std::fstream damaged(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+    damaged.seekp(1500);
+    damaged << "damage";
+  }
+  HostRig strict(options_, env_.get());
+  const absl::Status status = strict.Open();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("Restore data_dir from a backup"));
+
+  options_.log_recovery = LogRecovery::kSalvage;
+  HostRig salvaged(options_, env_.get());
+  ASSERT_TRUE(salvaged.Open().ok());
+  salvaged.Start();
+  EXPECT_TRUE(salvaged.OpenSession("bob").session_present);
+  EXPECT_TRUE(salvaged.Stop().ok());
+}
+
+TEST_F(HostFaults, AMissingLogIsDamage) {
+  {
+    HostRig rig(options_, env_.get());
+    ASSERT_TRUE(rig.Open().ok());
+  }
+  std::filesystem::remove_all(options_.data_dir + "/log");
+  HostRig rig(options_, env_.get());
+  EXPECT_EQ(rig.Open().code(), absl::StatusCode::kDataLoss);
+}
+
+}  // namespace
+}  // namespace storage
