@@ -14,6 +14,10 @@
 namespace storage {
 namespace {
 
+// Room that stays from entry to entry: what one large entry needed is given back.
+constexpr size_t kAppendsKept = 256;
+constexpr size_t kAppendBytesKept = 16 << 10;
+
 template <typename Record>
 bool Parse(std::string_view bytes, Record& record) {
   return record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
@@ -276,7 +280,9 @@ void Partition::Impl::Touch(Session& session, bool Session::Changes::*what) {
 void Partition::Impl::WriteBack(Context& ctx) {
   for (size_t i = 0; i < appends_used_; ++i) {
     if (appends_[i].session != nullptr) WriteAppend(appends_[i], ctx);
+    if (appends_[i].entries.capacity() > kAppendBytesKept) appends_[i].entries = std::string();
   }
+  if (appends_.size() > kAppendsKept) appends_.resize(kAppendsKept);
   appends_used_ = 0;
   for (Session* const session : touched_) {
     if (session == nullptr) continue;
