@@ -6,7 +6,6 @@ find_package(OpenSSL 3.0 REQUIRED)           # OpenSSL::SSL OpenSSL::Crypto
 find_package(RocksDB REQUIRED)               # rocksdb
 find_package(Protobuf REQUIRED)              # protobuf::libprotobuf
 find_package(yaml-cpp REQUIRED)              # yaml-cpp
-find_package(CLI11 REQUIRED)                 # CLI11::CLI11
 find_package(spdlog REQUIRED)                # spdlog::spdlog
 find_package(prometheus-cpp REQUIRED)        # prometheus-cpp::core
 find_package(nlohmann_json REQUIRED)         # nlohmann_json::nlohmann_json

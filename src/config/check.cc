@@ -78,7 +78,7 @@ class WholeChecker {
              absl::StrCat(url, " has no TLS, so there is no certificate to take a name from"));
       }
       const std::string cert_path = PathOf(index, "cert_file");
-      if (OriginOf(config_, cert_path).source > Source::kInherited) {
+      if (!tls.cert_file.empty() && OriginOf(config_, cert_path).source > Source::kInherited) {
         Warn(cert_path, absl::StrCat("has no effect: ", url, " has no TLS"));
       }
       return;
