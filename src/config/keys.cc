@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
+#include "broker/core/router.h"
 #include "broker/transport/listener_url.h"
 #include "config/http_address.h"
 #include "config/schema.h"
@@ -218,8 +219,8 @@ Keys<ListenerOptions> SocketKeys() {
 Keys<BrokerOptions> BrokerKeys() {
   using broker::ShareStrategy;
   return {
-      Row("shards", &BrokerOptions::shards, Named(Integer(0, 256), "auto", 0), kRestart,
-          "Threads that serve connections. auto: as many as processors may be used."),
+      Row("shards", &BrokerOptions::shards, Named(Integer(0, broker::kShardsMax), "auto", 0),
+          kRestart, "Threads that serve connections. auto: as many as processors may be used."),
       Row("connect_timeout", &BrokerOptions::connect_timeout_s, Seconds(1, kDay), kRestart,
           "From accepting a connection to its complete CONNECT; then it is closed."),
       Row("linger_timeout", &BrokerOptions::linger_timeout_s, Seconds(0, kDay), kRestart,
