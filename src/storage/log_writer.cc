@@ -72,24 +72,50 @@ void LogWriter::Run() {
     }
     SyncIfDue();
     CutAll(std::exchange(cuts, {}));
+    base::MutexLock lock(mutex_);
+    working_ = false;
   }
 }
 
-// False: stop, nothing is left to do.
+// False: stop, nothing is left to do. Else the log is the writer's until `working_` is reset.
 bool LogWriter::WaitForWork(std::optional<Task>& task, std::map<PartitionId, uint64_t>& cuts) {
   base::MutexLock lock(mutex_);
-  while (!task_.has_value() && cuts_.empty() && !stop_) {
-    if (!unsynced_ || broken_ || durability_ != Durability::kInterval) {
-      wake_.Wait(mutex_);
-      continue;
-    }
-    const absl::Duration left = unsynced_since_ + interval_ - clock_.Monotonic();
-    if (left <= absl::ZeroDuration() || !wake_.WaitFor(mutex_, left)) return true;
+  bool sync_is_due = false;
+  while (working_ || (!task_.has_value() && cuts_.empty() && !stop_ && !sync_is_due)) {
+    sync_is_due = WaitForNews();
   }
-  if (!task_.has_value() && cuts_.empty()) return false;
+  if (!task_.has_value() && cuts_.empty() && !sync_is_due) return false;
+  working_ = true;
   task = std::exchange(task_, std::nullopt);
   cuts = std::exchange(cuts_, {});
   return true;
+}
+
+// True: what was written must be synced now.
+bool LogWriter::WaitForNews() {
+  if (working_ || !unsynced_ || broken_ || durability_ != Durability::kInterval) {
+    wake_.Wait(mutex_);
+    return false;
+  }
+  const absl::Duration left = unsynced_since_ + interval_ - clock_.Monotonic();
+  return left <= absl::ZeroDuration() || !wake_.WaitFor(mutex_, left);
+}
+
+std::optional<absl::Status> LogWriter::WriteHere(std::vector<LogEntry>& entries) {
+  {
+    base::MutexLock lock(mutex_);
+    if (working_ || task_.has_value() || !cuts_.empty()) return std::nullopt;
+    working_ = true;
+  }
+  Task task{.job = Job::kWrite, .entries = std::move(entries), .sync = Log::Sync::kNo};
+  const absl::Status status = ExecuteWrite(task);
+  base::MutexLock lock(mutex_);
+  working_ = false;
+  // It has the interval to watch, or was given something meanwhile.
+  if (durability_ == Durability::kInterval || task_.has_value() || !cuts_.empty() || stop_) {
+    wake_.SignalOne();
+  }
+  return status;
 }
 
 absl::Status LogWriter::Execute(Task& task) {

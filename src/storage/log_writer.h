@@ -40,6 +40,9 @@ class LogWriter {
   void Start();
   // Durable when reported, as far as `sync` and the durability asked for say.
   void Write(std::vector<LogEntry> entries, Log::Sync sync);
+  // Writes without a sync on the caller's thread, if the writer's is at rest: nobody waits for the
+  // disk, so two changes of threads would cost more than the write. None: hand it over with Write.
+  std::optional<absl::Status> WriteHere(std::vector<LogEntry>& entries);
   // Tries to get the log to work again; what the last failed Write left is removed.
   void Repair();
   void Cut(PartitionId partition, uint64_t index);
@@ -55,6 +58,7 @@ class LogWriter {
 
   void Run();
   bool WaitForWork(std::optional<Task>& task, std::map<PartitionId, uint64_t>& cuts);
+  bool WaitForNews() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Execute(Task& task);
   absl::Status ExecuteWrite(Task& task);
   void SyncIfDue();
@@ -73,8 +77,9 @@ class LogWriter {
   std::optional<Task> task_ ABSL_GUARDED_BY(mutex_);
   std::map<PartitionId, uint64_t> cuts_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  bool working_ ABSL_GUARDED_BY(mutex_) = false;  // One of both threads uses the log.
 
-  // The writer's thread only.
+  // Of whoever set `working_`.
   std::vector<LogEntry> failed_;  // Of the last Write, until Repair has removed them.
   bool broken_ = false;
   bool unsynced_ = false;

@@ -271,7 +271,11 @@ void RocksPartitionHost::DriveLog() {
   }
   std::optional<HostCore::Write> write = core_->TakeWrite();
   if (!write.has_value()) return;
-  writer_->Write(std::move(write->entries), write->sync ? Log::Sync::kYes : Log::Sync::kNo);
+  const bool sync = write->sync && options_.durability == Durability::kSync;
+  if (!sync) {
+    if (const auto written = writer_->WriteHere(write->entries)) return core_->OnWritten(*written);
+  }
+  writer_->Write(std::move(write->entries), sync ? Log::Sync::kYes : Log::Sync::kNo);
 }
 
 void RocksPartitionHost::CheckDisk() {
