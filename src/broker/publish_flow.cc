@@ -106,16 +106,35 @@ void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet,
   const bool unmatched = match.empty();
   if (unmatched) context_.metrics.publish_unmatched.Add();
 
-  storage::Publish publish;
-  if (packet.qos != QoS::kAtMostOnce) publish.partitions = match.partitions;
-  publish.set_retained = packet.retain;  // [MQTT-3.3.1-5]
   // A QoS 2 identifier of a durable session is committed with the message, even if the message is
   // for nobody.
   const bool remember = packet.qos == QoS::kExactlyOnce && session.durable;
-  if (remember) publish.origin = {session.client_id, session.epoch, packet.packet_id.value};
+  const bool durable = packet.qos != QoS::kAtMostOnce && match.partitions != 0;
+  if (durable || remember || packet.retain || !match.groups.empty()) {
+    return RouteDurable(connection, packet, outgoing, match);
+  }
+  RouteTransient(outgoing, match);
+  AcknowledgeRouted(session, packet, unmatched);
+}
 
+void PublishFlow::AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched) {
+  if (packet.qos == QoS::kAtMostOnce) return;
+  const bool told = unmatched && session.version == mqtt::Version::k5;
+  Acknowledge(session, packet.qos, packet.packet_id,
+              told ? ReasonCode::kNoMatchingSubscribers : ReasonCode::kSuccess);
+}
+
+void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& packet,
+                               Outgoing& outgoing, const Match& match) {
+  Session& session = *connection.session;
+  const bool unmatched = match.empty();
+  const bool remember = packet.qos == QoS::kExactlyOnce && session.durable;
+  storage::Publish publish;
+  if (packet.qos != QoS::kAtMostOnce) publish.partitions = match.partitions;
+  publish.set_retained = packet.retain;  // [MQTT-3.3.1-5]
   Waiting waiting;
   if (remember) {
+    publish.origin = {session.client_id, session.epoch, packet.packet_id.value};
     // Before the commit it may still turn out to be a repeat, or fail: nobody gets it until then.
     waiting.route_after = outgoing.Keep();
     for (ShareGroup* const group : match.groups) waiting.groups_after.push_back(group->filter());
@@ -123,13 +142,9 @@ void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet,
     for (ShareGroup* const group : match.groups) AssignShared(*group, outgoing, publish);
     RouteTransient(outgoing, match);
   }
-  const bool durable = publish.partitions != 0 || publish.set_retained || remember ||
-                       !publish.shared_targets.empty();
-  if (!durable) {
-    if (packet.qos == QoS::kAtMostOnce) return;
-    const bool told = unmatched && session.version == mqtt::Version::k5;
-    return Acknowledge(session, packet.qos, packet.packet_id,
-                       told ? ReasonCode::kNoMatchingSubscribers : ReasonCode::kSuccess);
+  if (publish.partitions == 0 && !publish.set_retained && !remember &&
+      publish.shared_targets.empty()) {
+    return AcknowledgeRouted(session, packet, unmatched);
   }
   publish.message = outgoing.Keep();
   waiting.connection = connection.ref.connection;

@@ -59,6 +59,9 @@ class PublishFlow {
 
   std::optional<mqtt::Violation> CheckLimits(const Session& session, const mqtt::Publish& packet,
                                              std::string_view topic);
+  void RouteDurable(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
+                    const Match& match);
+  void AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched);
   void Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic);
   void Acknowledge(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
   void WriteAck(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);

@@ -93,7 +93,9 @@ size_t LevelCount(std::string_view topic) {
 }
 
 bool IsWithin(const TopicLimits& limits, std::string_view topic) {
-  return topic.size() <= limits.bytes_max && LevelCount(topic) <= limits.levels_max;
+  if (topic.size() > limits.bytes_max) return false;
+  // n bytes make at most n + 1 levels: most topics need not be counted.
+  return topic.size() < limits.levels_max || LevelCount(topic) <= limits.levels_max;
 }
 
 std::optional<SharedFilter> ParseShared(std::string_view filter) {
