@@ -159,8 +159,10 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
 
 bool Deliverer::Write(Session& session, Outgoing& outgoing, const Envelope& envelope) {
   const mqtt::MessageParts& parts = outgoing.parts();
-  if (parts.expires_at_unix_ms != 0 && parts.expires_at_unix_ms <= context_.now_unix_ms) {
-    return Drop(DropCause::kExpired);  // [MQTT5-3.3.2-5]
+  // [MQTT5-3.3.2-5]; what was sent before goes on to its end [MQTT5-4.3.3-7].
+  if (parts.expires_at_unix_ms != 0 && parts.expires_at_unix_ms <= context_.now_unix_ms &&
+      !envelope.dup) {
+    return Drop(DropCause::kExpired);
   }
   const bool v5 = session.version == mqtt::Version::k5;
   // Sessions of one kind get the same bytes but for the Packet Identifier.
@@ -202,8 +204,8 @@ bool Deliverer::WriteFresh(Session& session, Outgoing& outgoing, const Envelope&
     head.subscription_ids = envelope.subscription_ids;
     head.forward_properties = parts.properties;
     if (parts.expires_at_unix_ms != 0) {  // [MQTT5-3.3.2-6]
-      head.message_expiry_interval =
-          static_cast<uint32_t>((parts.expires_at_unix_ms - context_.now_unix_ms + 999) / 1000);
+      const int64_t left_ms = std::max(parts.expires_at_unix_ms - context_.now_unix_ms, int64_t{0});
+      head.message_expiry_interval = static_cast<uint32_t>((left_ms + 999) / 1000);
     }
     if (session.aliases_out != nullptr) {
       const OutboundTopicAliases::Use use = session.aliases_out->For(parts.topic);

@@ -267,13 +267,10 @@ TEST(Spec, MQTT311_7_0_0_2) {
   RawClient client = Dial(kV311);
   client.Send("\x10\x0D\0\4MQTT\4\2\0\0\0\1z"s + "\x82\x06\0\1\0\1q\1"s + "\x32\x06\0\1q\0\7x"s);
   client.ExpectConnack();
-  client.ExpectAck(PacketType::kSuback, 1);
-  Packet first = *client.Read();
-  Packet second = *client.Read();
-  if (first.type == PacketType::kPuback) std::swap(first, second);
-  EXPECT_EQ(first.type, PacketType::kPublish);
-  EXPECT_EQ(first.payload, "x");
-  EXPECT_EQ(second.type, PacketType::kPuback);
+  std::multiset<PacketType> answers;
+  for (int i = 0; i < 3; ++i) answers.insert(client.Read().value().type);
+  EXPECT_EQ(answers,
+            (std::multiset{PacketType::kPublish, PacketType::kPuback, PacketType::kSuback}));
   client.Send("\xE0\0"s);
   client.ExpectClosed();
 }

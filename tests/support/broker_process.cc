@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -63,6 +64,10 @@ BrokerProcess::BrokerProcess(BrokerOptions options)
 }
 
 BrokerProcess::~BrokerProcess() {
+  if (pid_ > 0 && waitpid(pid_, nullptr, WNOHANG) == pid_) {
+    std::fprintf(stderr, "mqttd ended by itself:\n%s", Stderr().c_str());
+    pid_ = -1;
+  }
   if (pid_ > 0) Kill();
   std::error_code ignored;
   std::filesystem::remove_all(directory_, ignored);
