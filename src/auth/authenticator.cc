@@ -32,7 +32,10 @@ struct Authenticator::Tables {
     outcome.identity.anonymous = user_name.empty();
     outcome.identity.client_id = credentials.client_id;
     outcome.identity.listener = credentials.listener;
-    outcome.identity.certificate = credentials.certificate;
+    if (credentials.certificate) {
+      outcome.identity.certificate =
+          std::make_shared<const CertificateFields>(*credentials.certificate);
+    }
     outcome.permissions = PermissionsFor(outcome.identity);
     outcome.generation = generation;
     return outcome;

@@ -104,7 +104,7 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
   connection.listener.authenticator->Authenticate(
       pending.credentials,
       [&mailbox = context_.mailbox(), id = connection.ref.connection](auth::Outcome outcome) {
-        mailbox.PostOne(PasswordVerified{id, std::move(outcome)});
+        mailbox.PostOne(PasswordVerified{id, std::make_unique<auth::Outcome>(std::move(outcome))});
       });
 }
 

@@ -264,7 +264,7 @@ void Shard::OnTask(ShardTask task) {
           [this](AdoptConnection& it) { AddConnection(std::move(it.transport), it.listener); },
           [this](PasswordVerified& it) {
             if (Connection* const connection = Find(it.connection)) {
-              connecting_.OnPasswordVerified(*connection, std::move(it.outcome));
+              connecting_.OnPasswordVerified(*connection, std::move(*it.outcome));
             }
           },
           [this](SysTopics& it) {

@@ -66,7 +66,7 @@ struct AdoptConnection {
 
 struct PasswordVerified {
   uint64_t connection = 0;
-  auth::Outcome outcome;
+  std::unique_ptr<auth::Outcome> outcome;  // Apart: it would make every task large.
 };
 
 // New values of $SYS topics, and which of them changed.

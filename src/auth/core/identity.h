@@ -2,7 +2,7 @@
 #ifndef AUTH_CORE_IDENTITY_H_
 #define AUTH_CORE_IDENTITY_H_
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,8 +26,8 @@ struct Identity {
   std::string client_id;  // The Client Identifier in force, also when the server assigned it.
   std::string listener;   // The listener's name in the configuration.
   bool anonymous = true;
-  std::optional<CertificateFields>
-      certificate;  // Of the TLS peer, whether or not it gave the name.
+  // Of the TLS peer, whether or not it gave the name. Null: there is none, as with most clients.
+  std::shared_ptr<const CertificateFields> certificate;
 };
 
 }  // namespace auth
