@@ -37,18 +37,18 @@ class BrokerProcess {
   const std::filesystem::path& directory() const { return directory_; }
   std::string Stderr() const;
 
-  // kill -9, and waits for the end.
-  void Kill();
-  // SIGTERM, and waits for the end: the exit code, nullopt when a signal ended it or it did not
-  // end.
-  std::optional<int> Terminate();
   void Signal(int signal) const;
+  // Waits for its end: the exit code, nullopt when a signal ended it or it did not end.
+  std::optional<int> Wait();
+  // kill -9, and waits.
+  void Kill();
+  // SIGTERM, and waits.
+  std::optional<int> Terminate();
   // Starts it after Kill or Terminate, on the same data directory; the ports are new.
   void Start();
   void Restart();
 
  private:
-  std::optional<int> Wait();
   std::string ReadReadyLine(int stdout_fd);
 
   BrokerOptions options_;
