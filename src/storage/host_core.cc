@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/keys.h"
+#include "storage/core/session.h"
 
 namespace storage {
 namespace {
@@ -17,6 +18,7 @@ constexpr uint64_t kTerm = 1;
 // Acknowledgements alone wait so long for company: nobody waits for them.
 constexpr absl::Duration kLinger = absl::Milliseconds(5);
 constexpr absl::Duration kRetry = absl::Seconds(1);
+constexpr absl::Duration kCountSessions = absl::Seconds(5);
 constexpr size_t kCommittedMax = 2;
 
 // Kept and written later when a write failed: what a client or a connection did is a fact.
@@ -408,6 +410,28 @@ void HostCore::CountGauges() {
   metrics_.retained_messages.Set(retained);
   metrics_.retained_bytes.Set(retained_bytes);
   metrics_.subscriptions_shared.Set(static_cast<int64_t>(share_members_.subscriptions()));
+  if (now_.monotonic >= count_sessions_at_) CountSessions();
+}
+
+// Sums over all sessions: a few milliseconds for 100,000 of them, so now and then only.
+void HostCore::CountSessions() {
+  count_sessions_at_ = now_.monotonic + kCountSessions;
+  uint64_t messages = 0;
+  uint64_t bytes = 0;
+  uint64_t subscriptions = 0;
+  uint64_t wills = 0;
+  for (const auto& partition : partitions_) {
+    partition->ForEachSession([&](const Session& session) {
+      messages += session.queue.messages();
+      bytes += session.queue.bytes();
+      subscriptions += session.subscriptions.size();
+      wills += session.will.message ? 1 : 0;
+    });
+  }
+  metrics_.queued_messages.Set(static_cast<int64_t>(messages));
+  metrics_.queued_bytes.Set(static_cast<int64_t>(bytes));
+  metrics_.subscriptions.Set(static_cast<int64_t>(subscriptions));
+  metrics_.wills.Set(static_cast<int64_t>(wills));
 }
 
 PartitionId HostCore::PartitionOf(std::string_view client_id) const {

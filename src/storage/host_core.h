@@ -115,6 +115,7 @@ class HostCore {
   void SendToAll(const Event& event);
   void ReleaseConfirmed();
   void CountGauges();
+  void CountSessions();
   PartitionId PartitionOf(std::string_view client_id) const;
 
   // host_core_sessions.cc: claims, timers, wills.
@@ -257,6 +258,7 @@ class HostCore {
   absl::Status state_status_;
   bool disk_low_ = false;
   absl::Duration retry_at_;
+  absl::Duration count_sessions_at_ = -absl::InfiniteDuration();
   std::vector<FinishOrphan> postponed_orphans_;
   std::vector<mqtt::MessagePtr> postponed_wills_;
 };

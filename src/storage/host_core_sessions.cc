@@ -295,22 +295,14 @@ void HostCore::ProposeWill(const Session& session) {
   growing_->Then(std::move(step));
 }
 
-// Everything a will is for, in the commit that fires it: durable sessions, one durable member of
-// every `$share` group that has one, the retained message.
+// What a will is for, in the commit that fires it: durable sessions, the retained message. Members
+// of `$share` groups are chosen by the shard that hears of it, by the strategy it is told to use.
 void HostCore::EnqueueWill(const mqtt::MessagePtr& message) {
   Publish publish;
   publish.message = message;
   if (message->qos() != mqtt::QoS::kAtMostOnce) {
     for (size_t id = 0; id < filters_.size(); ++id) {
       if (filters_[id] != 0) publish.partitions |= PartitionMask{1} << id;
-    }
-    for (const std::string& group : share_members_.GroupsFor(message->topic())) {
-      const ShareMembers::Member* const member = share_members_.Choose(group);
-      if (member == nullptr) continue;
-      publish.shared_targets.push_back({.client_id = member->client_id,
-                                        .filter = member->subscription.filter,
-                                        .options = member->subscription.options,
-                                        .subscription_id = member->subscription.subscription_id});
     }
   }
   publish.set_retained = message->retain() && CheckRetainedRoom(*message).ok();

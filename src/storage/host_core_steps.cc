@@ -23,6 +23,7 @@ Claim* HostCore::AtSlot(PartitionId partition, SessionSlot slot) {
 }
 
 void HostCore::On(PartitionId partition, Enqueued& effect) {
+  metrics_.messages_queued.Add(effect.delivery.sequence != 0 ? 1 : 0);
   Claim* const claim = AtSlot(partition, effect.slot);
   if (claim == nullptr) return;  // Opening or closing: it is read from the queue in its time.
   if (effect.delivery.sequence == 0) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "mqtt/topic.h"
 #include "storage/core/absl_view.h"
 
 namespace storage {
@@ -44,17 +43,6 @@ const ShareMembers::Member* ShareMembers::Choose(std::string_view share_filter) 
     if (member.connected) return &member;
   }
   return &group.members[first];
-}
-
-std::vector<std::string> ShareMembers::GroupsFor(std::string_view topic) const {
-  std::vector<std::string> matching;
-  for (const auto& [share_filter, group] : groups_) {
-    const auto shared = mqtt::ParseShared(share_filter);
-    if (shared.has_value() && mqtt::Matches(shared->filter, topic)) {
-      matching.push_back(share_filter);
-    }
-  }
-  return matching;
 }
 
 }  // namespace storage

@@ -28,9 +28,6 @@ class ShareMembers {
   // One member of the group: in turn, a connected one if there is any. Null: no durable member.
   const Member* Choose(std::string_view share_filter);
 
-  // The groups (whole `$share/…` filters) that take messages of the topic and have members here.
-  std::vector<std::string> GroupsFor(std::string_view topic) const;
-
   size_t subscriptions() const { return subscriptions_; }
 
  private:

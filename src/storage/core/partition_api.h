@@ -285,9 +285,10 @@ struct ShareMemberChange {
   ConnectionRef connection;         // While kConnected.
 };
 
-// Messages that the host publishes: wills that are due, and shared messages whose member went. Durable sessions, the
-// retained store, and one durable member of every `$share` group that has any, have them already (same commit): route to
-// transient sessions, to groups of transient members only, and QoS 0 to connected durable ones. To one shard.
+// Messages that the host publishes: wills that are due, and shared messages whose member went.
+// Durable sessions and the retained store have them already (same commit): route to transient
+// sessions, to a member of every `$share` group (Publish with shared_targets for a durable one),
+// and QoS 0 to connected durable ones. To one shard.
 struct RouteMessage {
   mqtt::MessagePtr message;
   std::string only_filter;  // Not empty: for this `$share/group/filter` only (redelivery). Then
