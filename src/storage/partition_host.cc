@@ -93,6 +93,7 @@ class RocksPartitionHost final : public PartitionHost {
   void On(StateFlushed& input);
   void On(StopRequested& input);
   void DriveLog();
+  void BoundReplay(const HostCore::Write& write);
   void CheckDisk();
   void PostEvents();
   void Sleep();
@@ -116,6 +117,7 @@ class RocksPartitionHost final : public PartitionHost {
   std::unique_ptr<LogWriter> writer_;
   std::vector<FromShard> held_;  // Until the start is committed.
   absl::Duration next_disk_check_;
+  uint64_t log_bytes_ = 0;  // Since the state was last written out.
   bool disk_low_ = false;
   bool repairing_ = false;
   bool stopping_ = false;
@@ -240,6 +242,7 @@ void RocksPartitionHost::On(LogWriter::Result& input) {
 
 void RocksPartitionHost::On(StateFlushed& /*input*/) {
   metrics_.state_flushes.Add();
+  log_bytes_ = 0;
   const absl::Status cut = CutLog();
   if (!cut.ok()) base::Log(base::LogLevel::kError, "cannot cut the log", {{"error", cut}});
 }
@@ -271,11 +274,22 @@ void RocksPartitionHost::DriveLog() {
   }
   std::optional<HostCore::Write> write = core_->TakeWrite();
   if (!write.has_value()) return;
+  BoundReplay(*write);
   const bool sync = write->sync && options_.durability == Durability::kSync;
   if (!sync) {
     if (const auto written = writer_->WriteHere(write->entries)) return core_->OnWritten(*written);
   }
   writer_->Write(std::move(write->entries), sync ? Log::Sync::kYes : Log::Sync::kNo);
+}
+
+// Entries that change little (messages that match nobody) fill the log and not the state's memory:
+// then the state is written out for the log's sake, or a start would have ever more to replay.
+void RocksPartitionHost::BoundReplay(const HostCore::Write& write) {
+  for (const LogEntry& entry : write.entries) log_bytes_ += entry.data.size();
+  if (log_bytes_ < options_.log_memtable_bytes) return;
+  log_bytes_ = 0;
+  const absl::Status begun = state_->BeginFlush();
+  if (!begun.ok()) base::Log(base::LogLevel::kWarning, "flush", {{"error", begun}});
 }
 
 void RocksPartitionHost::CheckDisk() {

@@ -160,6 +160,13 @@ absl::StatusOr<bool> StateDb::GetFlushed(std::string_view key, std::string& valu
 
 absl::Status StateDb::Resume() { return ToStatus(db_->Resume(), "resuming writes of the state"); }
 
+absl::Status StateDb::BeginFlush() {
+  rocksdb::FlushOptions options;
+  options.wait = false;
+  options.allow_write_stall = true;  // Else it would wait here for a flush under way.
+  return ToStatus(db_->Flush(options), "writing the state out");
+}
+
 absl::Status StateDb::Flush() {
   return ToStatus(db_->Flush(rocksdb::FlushOptions()), "writing the state out");
 }

@@ -60,6 +60,8 @@ class StateDb final : public StateReader, public StateStore {
   // Like Get, but only what would survive kill -9 at this moment.
   absl::StatusOr<bool> GetFlushed(std::string_view key, std::string& value) const;
 
+  // Has what is in memory written out some time soon; `flushed` tells when.
+  absl::Status BeginFlush();
   // Writes everything out. Blocks.
   absl::Status Flush();
   absl::Status Close();

@@ -139,6 +139,20 @@ TEST(PartitionHost, LosesNothingThatWasAnsweredWhenTheProcessDies) {
   EXPECT_TRUE(rig.Stop().ok());
 }
 
+TEST(PartitionHost, CutsALogWhoseEntriesChangeNothing) {
+  TemporaryDirectory directory;
+  StorageOptions options = OptionsIn(directory);
+  options.durability = Durability::kNone;
+  options.log_memtable_bytes = 1 << 20;
+  HostRig rig(options);
+  ASSERT_TRUE(rig.Open().ok());
+  rig.Start();
+  while (rig.host().metrics().state_flushes.value() == 0) {
+    ASSERT_TRUE(rig.Publish(MakeMessage("nobody", std::string(100'000, 'x'))).status.ok());
+  }
+  EXPECT_TRUE(rig.Stop().ok());
+}
+
 TEST(PartitionHost, TakesOverWithinOneProcess) {
   TemporaryDirectory directory;
   HostRig rig(OptionsIn(directory));
