@@ -13,7 +13,7 @@ import threading
 import time
 
 from killable_broker import Broker
-from mqtt_wire import Client, Closed, Nothing, PUBLISH
+from mqtt_wire import Client, Closed, Nothing, PUBCOMP, PUBLISH, PUBREL
 
 # Not "abandoned": a PUBREL that is repeated because a kill cut its PUBCOMP off is answered with 0x92.
 LEDGER_ZERO = ("lost", "lost_accepted", "out_of_order", "lost_pub_sessions", "lost_sub_sessions",
@@ -66,6 +66,7 @@ class Keeper(threading.Thread):
         self.subscribed = {}             # filter -> set of bool
         self.problems = []
         self.changes = self.audits = self.number = 0
+        self._unfinished = None          # packet identifier of a QoS 2 handshake that was cut
         self._known = set()              # clients whose session must be there
         self._stopping = threading.Event()
 
@@ -94,6 +95,10 @@ class Keeper(threading.Thread):
     def _change_until_cut(self):
         publisher, subscriber = self._connect("keeper-pub"), self._connect("keeper-sub")
         try:
+            if self._unfinished:  # Before its identifier is used again.
+                publisher.acknowledge(PUBREL, self._unfinished)
+                publisher.wait_for(PUBCOMP, self._unfinished)
+                self._unfinished = None
             while not self._stopping.is_set():
                 self._change_retained(publisher)
                 self._change_subscription(subscriber)
@@ -107,7 +112,10 @@ class Keeper(threading.Thread):
         self.number += 1
         payload = b"" if self.random.random() < 0.1 else str(self.number).encode()
         self.allowed[topic] = self.allowed.get(topic, {b""}) | {payload}
-        reason = client.published(topic, payload, qos=self.random.choice((1, 2)), retain=True)
+        qos = self.random.choice((1, 2))
+        self._unfinished = client.new_id() if qos == 2 else None
+        reason = client.published(topic, payload, qos=qos, id=self._unfinished, retain=True)
+        self._unfinished = None
         assert reason < 0x80, f"PUBLISH was answered with {reason:#x}"
         self.allowed[topic] = {payload}
 

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 
+from e2e import MQTTD_BIN, die_with_parent
+
 READY = re.compile(r"mqttd ready pid=\d+ node=\S+ listen=(\S+) http=(\S+)")
 
 
@@ -21,10 +23,10 @@ class StartFailed(Exception):
 class Broker:
     """One data directory and one port, for as many processes as one likes, one after the other."""
 
-    def __init__(self, directory, *arguments):
-        self.directory = directory
+    def __init__(self, directory, *arguments, data_dir=None):
+        directory = str(directory)
         os.makedirs(directory, exist_ok=True)
-        self.data_dir = os.path.join(directory, "data")
+        self.data_dir = str(data_dir or os.path.join(directory, "data"))
         self.log = os.path.join(directory, "mqttd.log")
         self.arguments = list(arguments)
         self.process = None
@@ -45,13 +47,12 @@ class Broker:
         assert self.process is None
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [os.environ["MQTTD_BIN"], "--listen", f"mqtt://127.0.0.1:{self.port}", "--http", "off",
+                [MQTTD_BIN, "--listen", f"mqtt://127.0.0.1:{self.port}", "--http", "off",
                  "--allow-anonymous", "--data-dir", self.data_dir, *self.arguments],
-                stdout=subprocess.PIPE, stderr=log, text=True)
+                stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=die_with_parent)
         return self
 
     def wait_ready(self):
-        """Seconds since `spawn` are the caller's to take."""
         line = self.process.stdout.readline()
         if not READY.match(line):
             status = self._reap()
