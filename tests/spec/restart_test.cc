@@ -170,6 +170,8 @@ TEST_P(Restart, WillsFireOnce) {
     RawClient a = Meet(transient);
     RawClient b = Meet(durable);
     Meet(removed).Disconnect();
+    // DISCONNECT has no answer, so nobody knows when it is stored; this CONNACK comes after it.
+    Meet(Durable(version(), "removed")).ExpectNothing();
     broker_.Restart();
   }
   std::vector<std::string> topics;
@@ -183,7 +185,12 @@ TEST_P(Restart, WillsFireOnce) {
   watcher.ExpectNothing();
   watcher.Disconnect();
   broker_.Restart();
-  Meet(Durable(version(), "watcher")).ExpectNothing();
+  // The last PUBACK may not have been stored, so a copy may come again; a will may not.
+  RawClient again = Meet(Durable(version(), "watcher"));
+  again.Send(support::kPingreq);
+  for (Packet packet = *again.Read(); packet.type != kPingresp; packet = *again.Read()) {
+    EXPECT_TRUE(packet.dup()) << packet.ToString();
+  }
 }
 
 // Message Expiry Interval runs on while nothing runs.
@@ -216,6 +223,7 @@ TEST_P(Restart, ShutsDownInOrder) {
   watcher.Subscribe({{"t", 1}});
   broker_.Signal(SIGTERM);
   watcher.ExpectDisconnect(0x8B);
+  watcher.socket().Close();
   EXPECT_EQ(broker_.Wait(), 0);
   broker_.Start();
   EXPECT_TRUE(Meet(Durable(version(), "watcher")).connack().session_present());
