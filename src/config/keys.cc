@@ -51,11 +51,14 @@ Keys<Limits> CapabilityKeys() {
       Row("retain_available", &Limits::retain_available, Bool(), kReload,
           "Whether clients may publish retained messages; if not, they get 0x9A."),
       Row("wildcard_subscription_available", &Limits::wildcard_subscription_available, Bool(),
-          kReload, "Whether Topic Filters may hold wildcards; if not, SUBACK says 0xA2."),
+          kReload,
+          "Whether Topic Filters may hold wildcards; if not, 5.0 clients get 0xA2, others SUBACK "
+          "0x80."),
       Row("subscription_identifier_available", &Limits::subscription_identifier_available, Bool(),
           kReload, "Whether clients may use Subscription Identifiers; if not, they get 0xA1."),
       Row("shared_subscription_available", &Limits::shared_subscription_available, Bool(), kReload,
-          "Whether $share subscriptions are allowed; if not, SUBACK says 0x9E."),
+          "Whether $share subscriptions are allowed; if not, 5.0 clients get 0x9E, others SUBACK "
+          "0x80."),
       Row("receive_maximum", &Limits::receive_maximum, Integer(1, k16), kReload,
           "PUBLISH of QoS 1 and 2 that a client may have unacknowledged. 5.0 clients that send "
           "more "

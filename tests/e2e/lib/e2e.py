@@ -371,8 +371,10 @@ def publish_packet(topic, payload=b"", qos=0, packet_id=0, version=5, dup=False,
     return frame(0x30 | (8 if dup else 0) | qos << 1 | (1 if retain else 0), body + payload)
 
 
-def subscribe_packet(packet_id, topic, options, version=5):
-    return frame(0x82, packet_id.to_bytes(2, "big") + (b"\0" if version == 5 else b"")
+def subscribe_packet(packet_id, topic, options, version=5, identifier=None):
+    """identifier: a Subscription Identifier up to 127."""
+    properties = b"" if identifier is None else bytes([0x0B, identifier])
+    return frame(0x82, packet_id.to_bytes(2, "big") + (bytes([len(properties)]) + properties if version == 5 else b"")
                  + text(topic) + bytes([options]))
 
 
