@@ -1,5 +1,6 @@
 #include "broker/publish_flow.h"
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -231,9 +232,12 @@ void PublishFlow::PauseIfCommitsPileUp(Connection& connection) {
 }
 
 void PublishFlow::OnPublished(storage::Published event) {
-  CHECK(!waiting_.empty() && waiting_.front().token == event.token) << "the host answers in order";
-  Waiting waiting = std::move(waiting_.front());
-  waiting_.pop_front();
+  // In the order of the requests, but that a refusal may overtake what waits for the disk.
+  const auto place = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [&](const Waiting& entry) { return entry.token == event.token; });
+  CHECK(place != waiting_.end()) << "an answer to a request that was never made";
+  Waiting waiting = std::move(*place);
+  waiting_.erase(place);
   waiting_bytes_ -= waiting.bytes;
   context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
   if (!event.status.ok()) {
