@@ -68,7 +68,8 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
   if (!violation.has_value()) violation = CheckConnect(connect, limits);
   if (violation.has_value()) {
     context_.metrics.violations.Add(violation->rule);
-    return Refuse(connection, violation->reason, violation->rule);
+    return Refuse(connection, violation->reason, violation->rule,
+                  connect.maximum_packet_size.value_or(mqtt::kPacketSizeMax));
   }
   connection.connecting = std::make_unique<PendingConnect>();
   PendingConnect& pending = *connection.connecting;
@@ -117,8 +118,9 @@ void ConnectFlow::OnStep(Connection& connection, auth::AuthStep step) {
   switch (step.kind) {
     case auth::AuthStep::Kind::kContinue:
       connection.phase = Phase::kExchangingAuth;
-      SendAuth(connection, ReasonCode::kContinueAuthentication, pending.authentication_method,
-               step.data);
+      if (!SendAuth(connection, ReasonCode::kContinueAuthentication, pending.authentication_method,
+                    step.data, pending.terms.packet_size_max))
+        return Refuse(connection, ReasonCode::kPacketTooLarge);
       context_.Resume(connection, kPauseConnecting);
       return;
     case auth::AuthStep::Kind::kOk:
@@ -174,9 +176,14 @@ void ConnectFlow::OnReauthentication(Connection& connection, const mqtt::Auth& p
 
 void ConnectFlow::OnReauthenticationStep(Connection& connection, auth::AuthStep step) {
   const std::string method = methods_in_use_[connection.ref.connection];
-  if (step.kind == auth::AuthStep::Kind::kContinue) {
-    return SendAuth(connection, ReasonCode::kContinueAuthentication, method, step.data);
-  }
+  const auto send = [&](ReasonCode reason) {
+    if (SendAuth(connection, reason, method, step.data, connection.session->packet_size_max))
+      return;
+    context_.Close(connection,
+                   {.cause = CloseCause::kAdministrative, .say = ReasonCode::kPacketTooLarge});
+  };
+  if (step.kind == auth::AuthStep::Kind::kContinue)
+    return send(ReasonCode::kContinueAuthentication);
   reauthentications_.erase(connection.ref.connection);
   Session& session = *connection.session;
   // Another user cannot slip into the session: the name must stay.
@@ -189,22 +196,23 @@ void ConnectFlow::OnReauthenticationStep(Connection& connection, auth::AuthStep 
     return;
   }
   session.permissions = connection.listener.authenticator->PermissionsFor(session.identity);
-  SendAuth(connection, ReasonCode::kSuccess, method, step.data);
+  send(ReasonCode::kSuccess);
 }
 
-void ConnectFlow::SendAuth(Connection& connection, ReasonCode reason, std::string_view method,
-                           std::string_view data) {
+bool ConnectFlow::SendAuth(Connection& connection, ReasonCode reason, std::string_view method,
+                           std::string_view data, uint32_t packet_size_max) {
   mqtt::Auth packet;
   packet.reason = reason;
   packet.authentication_method = method;
   if (!data.empty()) packet.authentication_data = data;
   std::string bytes;
-  mqtt::Encode(packet, bytes);
+  if (!mqtt::Encode(packet, bytes, packet_size_max)) return false;  // [MQTT5-3.1.2-24]
   connection.output.Append(context_.buffers, bytes);
   constexpr auto kAuth = static_cast<size_t>(mqtt::PacketType::kAuth);
   context_.metrics.packets_sent[kAuth].Add();
   context_.metrics.bytes_sent[kAuth].Add(bytes.size());
   context_.MarkDirty(connection);
+  return true;
 }
 
 void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
@@ -272,6 +280,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
                                                  connection.version, limits, window);
   Session& session = *connection.session;
   session.durable = event.durable;
+  if (!session.durable) context_.metrics.sessions_transient.Add();
   session.had_will = pending->has_will;
   session.epoch = event.epoch;
   session.session_expiry_s = terms.session_expiry_s;
@@ -299,7 +308,11 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
     methods_in_use_[connection.ref.connection] = pending->authentication_method;
   }
   std::string bytes;
-  mqtt::Encode(ack, connection.version, bytes, session.packet_size_max);
+  // Nothing may come before CONNACK, so a client that cannot be sent it cannot be served.
+  if (!mqtt::Encode(ack, connection.version, bytes, session.packet_size_max)) {
+    return context_.Close(connection, {.cause = CloseCause::kConnectRefused,
+                                       .session = storage::CloseCause::kNormal});
+  }
   connection.output.Append(context_.buffers, bytes);
   connection.phase = Phase::kConnected;
   connection.keep_alive_s = terms.keep_alive_s;
@@ -311,7 +324,6 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   if (metrics.clients_connected.value() > metrics.clients_connected_maximum.value()) {
     metrics.clients_connected_maximum.Set(metrics.clients_connected.value());
   }
-  if (!session.durable) metrics.sessions_transient.Add();
   metrics.connects_by_version[static_cast<size_t>(connection.version)].Add();
   metrics.connacks_sent[static_cast<size_t>(ReasonCode::kSuccess)].Add();
   constexpr auto kConnAck = static_cast<size_t>(mqtt::PacketType::kConnAck);
@@ -322,8 +334,15 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
 }
 
 void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_view words) {
+  const PendingConnect* const pending = connection.connecting.get();
+  Refuse(connection, reason, words,
+         pending != nullptr ? pending->terms.packet_size_max : mqtt::kPacketSizeMax);
+}
+
+void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_view words,
+                         uint32_t packet_size_max) {
   std::string bytes;
-  mqtt::EncodeRefusal(connection.version, reason, words, bytes);
+  mqtt::EncodeRefusal(connection.version, reason, words, bytes, packet_size_max);
   if (!bytes.empty()) {
     connection.output.Append(context_.buffers, bytes);
     constexpr auto kConnAck = static_cast<size_t>(mqtt::PacketType::kConnAck);

@@ -61,8 +61,11 @@ class ConnectFlow {
   void OnOutcome(Connection& connection, auth::Outcome outcome);
   void Open(Connection& connection);
   void Accept(Connection& connection, storage::SessionOpened& event);
-  void SendAuth(Connection& connection, mqtt::ReasonCode reason, std::string_view method,
-                std::string_view data);
+  void Refuse(Connection& connection, mqtt::ReasonCode reason, std::string_view words,
+              uint32_t packet_size_max);
+  // False: it is larger than the client takes, and was not sent.
+  bool SendAuth(Connection& connection, mqtt::ReasonCode reason, std::string_view method,
+                std::string_view data, uint32_t packet_size_max);
 
   ShardContext& context_;
   const auth::AuthMethodRegistry& methods_;

@@ -174,13 +174,12 @@ bool Encode(const ConnAck& packet, Version version, std::string& out, uint32_t p
 }
 
 void EncodeRefusal(Version version, ReasonCode reason, std::string_view reason_string,
-                   std::string& out) {
+                   std::string& out, uint32_t packet_size_max) {
   if (version == Version::kUnknown) return;
   if (version != Version::k5 && !ToConnectReturnCode(reason).has_value()) return;
   ConnAck packet{.reason = reason};
   if (!reason_string.empty()) packet.reason_string = reason_string;
-  const bool fits = Encode(packet, version, out);
-  CHECK(fits) << "a CONNACK with a reason of " << reason_string.size() << " bytes";
+  Encode(packet, version, out, packet_size_max);
 }
 
 bool Encode(const Ack& packet, Version version, std::string& out, uint32_t packet_size_max) {

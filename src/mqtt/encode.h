@@ -104,11 +104,12 @@ bool Encode(const Disconnect& packet, Version version, std::string& out,
 bool Encode(const Auth& packet, std::string& out, uint32_t packet_size_max = kPacketSizeMax);
 bool Encode(const PublishHead& head, std::string& out, uint32_t packet_size_max = kPacketSizeMax);
 
-// The CONNACK that refuses a CONNECT, in the version's form, with no property but `reason_string`.
-// Nothing is appended if the client must be left without an answer: version unknown, or no 3.1.1
-// return code applies [MQTT311-3.1.4-1] [MQTT311-3.2.2-6].
+// The CONNACK that refuses a CONNECT, in the version's form, with no property but `reason_string`,
+// and without that if it does not fit [MQTT5-3.2.2-19]. Nothing is appended if the client must be
+// left without an answer: version unknown, no 3.1.1 return code applies [MQTT311-3.1.4-1]
+// [MQTT311-3.2.2-6], or no CONNACK is small enough [MQTT5-3.1.2-24].
 void EncodeRefusal(Version version, ReasonCode reason, std::string_view reason_string,
-                   std::string& out);
+                   std::string& out, uint32_t packet_size_max = kPacketSizeMax);
 
 }  // namespace mqtt
 

@@ -241,6 +241,17 @@ TEST(EncodeRefusal, AnswersInTheClientsVersionOrNotAtAll) {
   EXPECT_EQ(refusal(Version::kUnknown, ReasonCode::kUnsupportedProtocolVersion), "");
 }
 
+TEST(EncodeRefusal, FitsTheClientOrIsNotSent_MQTT5_3_2_2_19_MQTT5_3_1_2_24) {
+  const auto refusal = [](uint32_t packet_size_max) {
+    std::string out;
+    EncodeRefusal(Version::k5, ReasonCode::kMalformedPacket, "why", out, packet_size_max);
+    return out;
+  };
+  EXPECT_EQ(refusal(11), Frame(0x20, "00 81 p{1F s'why'}"));
+  EXPECT_EQ(refusal(10), Frame(0x20, "00 81 p{}"));
+  EXPECT_EQ(refusal(4), "");
+}
+
 TEST(EncodeSubAck, OlderVersionsKnowOneFailure_MQTT311_3_9_3_2) {
   const SubAck packet{.packet_id = PacketId{1},
                       .reasons = {ReasonCode::kGrantedQos1, ReasonCode::kNotAuthorized,

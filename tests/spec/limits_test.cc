@@ -249,15 +249,34 @@ auto Answer(std::string bytes) {
   };
 }
 void ConnackFits() {
-  FitsTheClient(kConnack, [](RawClient& client, const ConnectPacket& connect) {
+  const auto answer = [](RawClient& client, const ConnectPacket& connect) {
     client.Send(connect.Encode());
     return client.Read().value();
-  });
-  FitsTheClient(kConnack, [](RawClient& client, ConnectPacket connect) {
+  };
+  FitsTheClient(kConnack, answer);
+  FitsTheClient(kConnack, [&](RawClient& client, ConnectPacket connect) {
     connect.properties.Text(kAuthenticationMethod, "no such method");
-    client.Send(connect.Encode());
-    return client.Read().value();
+    return answer(client, connect);
   });
+  // Refusals with a Reason String: it is there with room for it, and gone without.
+  for (const uint32_t maximum : {200U, 10U, 5U}) {
+    ConnectPacket connect = Transient(kV5, "client");
+    connect.properties.Number(kMaximumPacketSize, maximum);
+    connect.will = Will{.topic = Unique("t"), .qos = 2};
+    RawClient client(RestrictedPort());
+    const Packet packet = answer(client, connect);
+    ASSERT_EQ(packet.type, kConnack);
+    EXPECT_EQ(packet.reason, 0x9B);
+    EXPECT_LE(packet.bytes, maximum);
+    EXPECT_EQ(packet.Has(kReasonString), maximum == 200);
+    client.ExpectClosed();
+  }
+  // No CONNACK is small enough: none is sent, nor anything else.
+  ConnectPacket connect = Transient(kV5, "client");
+  connect.properties.Number(kMaximumPacketSize, 4);
+  RawClient client = Dial();
+  client.Send(connect.Encode());
+  client.ExpectClosed();
 }
 TEST(Spec, MQTT5_3_2_2_19) { ConnackFits(); }
 TEST(Spec, MQTT5_3_2_2_20) { ConnackFits(); }
