@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "storage/options.h"
+#include "storage/rocksdb_logger.h"
 #include "storage/rocksdb_status.h"
 
 namespace storage {
@@ -60,8 +61,7 @@ std::unique_ptr<rocksdb::Options> MakeOptions(const StorageOptions& options, roc
   result->max_write_buffer_number = 3;
   result->max_background_jobs = 2;
   result->max_open_files = 256;
-  result->keep_log_file_num = 3;
-  result->max_log_file_size = 4 << 20;
+  result->info_log = MakeRocksDbLogger("log");
   result->compression = rocksdb::kNoCompression;  // Written once, read after a crash at most.
   result->wal_recovery_mode = options.log_recovery == LogRecovery::kStrict
                                   ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords

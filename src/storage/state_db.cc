@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "storage/options.h"
+#include "storage/rocksdb_logger.h"
 #include "storage/rocksdb_status.h"
 
 namespace storage {
@@ -67,8 +68,7 @@ rocksdb::Options MakeOptions(const StorageOptions& options, rocksdb::Env& env, b
   result.max_write_buffer_number = 3;
   result.max_background_jobs = 2;
   result.max_open_files = 1024;
-  result.keep_log_file_num = 3;
-  result.max_log_file_size = 4 << 20;
+  result.info_log = MakeRocksDbLogger("state");
   result.compression = rocksdb::kLZ4Compression;
   result.bytes_per_sync = 1 << 20;
   result.avoid_flush_during_shutdown = true;  // Stop flushes; a crash must look like one.

@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+"""Disks that are full, read-only or damaged: what is refused, what goes on, and that nothing is lost.
+
+The small disk is a tmpfs; without the right to mount one (root), its cases are skipped.
+"""
+
+import contextlib
+import glob
+import os
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from e2e import PATIENCE_S, Skip, case, equal, holds, main, scratch  # noqa: E402
+from killable_broker import Broker, StartFailed  # noqa: E402
+from mqtt_wire import Client, Closed, Nothing, PUBACK  # noqa: E402
+
+QUOTA_EXCEEDED = 0x97
+SMALL = ("--set", "storage.state_memtable_bytes=2MiB", "--set", "storage.log_memtable_bytes=4MiB")
+
+RESERVE = ("--set", "storage.min_free_disk_bytes=16MiB")
+NO_RESERVE = ("--set", "storage.min_free_disk_bytes=off")
+
+
+@contextlib.contextmanager
+def small_disk(options="size=64m"):
+    path = scratch("disk")
+    path.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)],
+                             capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        raise Skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def fill(path, leave=0):
+    """Takes all the room but so much."""
+    with open(path / "filler", "wb", buffering=0) as filler:
+        piece = b"\0" * (1 << 20)
+        while piece and os.statvfs(path).f_bavail * os.statvfs(path).f_bsize > leave:
+            try:
+                filler.write(piece)
+            except OSError:
+                piece = piece[:len(piece) // 2]
+
+
+class Publisher:
+    """Numbered messages of 10 KB to a durable subscriber that is away."""
+
+    def __init__(self, broker):
+        self.broker, self.number, self.acknowledged, self.unanswered = broker, 0, [], set()
+        subscriber = Client(broker.port, "keeps")
+        subscriber.subscribe("disk/t", 1)
+        subscriber.disconnect()
+        self.client = Client(broker.port, "publishes")
+
+    def come_back(self):
+        """With a session of its own again, so that identifiers are free."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            client = Client(self.broker.port, "publishes", clean=True, expect=None)
+            if client.connack.reasons[0] == 0:
+                self.client = client
+                return
+            holds(time.monotonic() < deadline, "CONNECT is refused although there is room")
+
+    def publish(self):
+        """The reason code."""
+        self.number += 1
+        payload = f"{self.number} ".ljust(10_000, "x")
+        reason = self.client.published("disk/t", payload, qos=1 + self.number % 2)
+        if reason < 0x80:
+            self.acknowledged.append(self.number)
+        return reason
+
+    def publish_until(self, done, what):
+        deadline = time.monotonic() + PATIENCE_S
+        while not done(reason := self.publish()):
+            holds(time.monotonic() < deadline, f"{what}; the last answer was {reason:#x}")
+        return reason
+
+    def audit(self):
+        """All that was acknowledged arrives once and in order; of the rest some may."""
+        client = Client(self.broker.port, "keeps", properties={"receive_maximum": 1000})
+        holds(client.session_present, "the session is lost")
+        publisher = Client(self.broker.port, "audits", clean=True)
+        publisher.published("disk/t", "0 last", qos=1)
+        numbers = []
+        while not numbers or numbers[-1]:
+            numbers.append(int(client.message().payload.split()[0]))
+        equal(numbers[:-1], sorted(set(numbers[:-1])), "order")
+        missing = set(self.acknowledged) - set(numbers)
+        holds(not missing, f"acknowledged and lost: {sorted(missing)[:10]} of {len(self.acknowledged)}")
+        refused = set(numbers[:-1]) - set(self.acknowledged) - self.unanswered
+        holds(not refused, f"refused and delivered: {sorted(refused)[:10]}")
+        client.disconnect()
+
+
+def what_needs_no_disk_goes_on(broker):
+    online = Client(broker.port, "online", clean=True, expiry=0)
+    online.subscribe("live/#", 2)
+    for qos in (0, 1, 2):
+        other = Client(broker.port, "other", clean=True, expiry=0)
+        if qos:
+            equal(other.published("live/t", str(qos), qos=qos), 0)
+        else:
+            other.publish("live/t", "0")
+        equal(online.message().payload, str(qos).encode())
+        other.disconnect()
+    online.disconnect()
+
+
+@case("a disk below its reserve: 0x97 to what must be stored, the rest goes on, nothing is lost")
+def reserve():
+    with small_disk() as disk, \
+            Broker(scratch("broker"), *SMALL, *RESERVE, data_dir=disk / "data") as broker:
+        broker.start()
+        publisher = Publisher(broker)
+        for _ in range(20):
+            equal(publisher.publish(), 0, "with room")
+        fill(disk, leave=8 << 20)
+        equal(publisher.publish_until(lambda reason: reason >= 0x80, "the disk is never full"),
+              QUOTA_EXCEEDED)
+        what_needs_no_disk_goes_on(broker)
+        equal(publisher.client.published("kept/t", "x", qos=1, retain=True), QUOTA_EXCEEDED)
+        os.remove(disk / "filler")
+        publisher.publish_until(lambda reason: reason == 0, "room does not help")
+        for _ in range(5):
+            equal(publisher.publish(), 0, "with room again")
+        broker.restart()
+        publisher.audit()
+        equal(broker.stop(), 0, "exit status")
+        broker.start()
+
+
+def publish_until_full(publisher):
+    """Whether the last one waits for its answer: it is in the log, and what follows is not possible."""
+    publisher.client.timeout = 2.0
+    try:
+        reason = publisher.publish_until(lambda reason: reason >= 0x80, "the disk is never full")
+        equal(reason, QUOTA_EXCEEDED)
+        return False
+    except Nothing:
+        publisher.unanswered.add(publisher.number)
+        return True
+    finally:
+        publisher.client.drop()
+
+
+@case("a disk with no room at all: nothing is acknowledged, the rest goes on, with room all does")
+def full():
+    for durability in ("sync", "none"):
+        with small_disk() as disk, \
+                Broker(scratch("broker"), *SMALL, *NO_RESERVE, "--set", f"durability={durability}",
+                       data_dir=disk / "data") as broker:
+            broker.start()
+            publisher = Publisher(broker)
+            for _ in range(20):
+                equal(publisher.publish(), 0, "with room")
+            fill(disk)
+            publish_until_full(publisher)
+            what_needs_no_disk_goes_on(broker)
+            os.remove(disk / "filler")
+            publisher.come_back()
+            publisher.publish_until(lambda reason: reason == 0, "room does not help")
+            for _ in range(5):
+                equal(publisher.publish(), 0, "with room again")
+            broker.restart()
+            publisher.audit()
+            equal(broker.stop(), 0, "exit status")
+            broker.start()
+
+
+@case("kill -9 while the disk is full loses nothing, once there is room to start")
+def killed_while_full():
+    with small_disk() as disk, \
+            Broker(scratch("broker"), *SMALL, *NO_RESERVE, data_dir=disk / "data") as broker:
+        broker.start()
+        publisher = Publisher(broker)
+        for _ in range(500):
+            equal(publisher.publish(), 0, "with room")
+        fill(disk)
+        publish_until_full(publisher)
+        broker.kill()
+        try:
+            broker.start()
+            broker.kill()
+        except StartFailed as failure:
+            equal(failure.status, 1, "exit status")
+            holds("space" in str(failure), f"it does not say why: {failure}")
+        os.remove(disk / "filler")
+        broker.start()
+        publisher.audit()
+
+
+@case("a 3.1.1 client is not told that a message is stored when it is not")
+def full_311():
+    with small_disk() as disk, \
+            Broker(scratch("broker"), *SMALL, *RESERVE, data_dir=disk / "data") as broker:
+        broker.start()
+        publisher = Publisher(broker)
+        equal(publisher.publish(), 0)
+        fill(disk, leave=8 << 20)
+        publisher.publish_until(lambda reason: reason >= 0x80, "the disk is never full")
+        old = Client(broker.port, "old", version=4, clean=True)
+        old.publish("disk/t", "999999", qos=1)
+        try:
+            packet = old.receive()
+            holds(packet.kind != PUBACK, "PUBACK for what was not stored")
+        except Closed:
+            pass
+        os.remove(disk / "filler")
+        publisher.publish_until(lambda reason: reason == 0, "room does not help")
+        publisher.audit()
+
+
+def refuses_to_start(broker, *words):
+    """Exit status 1, and an error that says so."""
+    try:
+        broker.start()
+    except StartFailed as failure:
+        equal(failure.status, 1, "exit status")
+        text = [line for line in broker.log_tail().splitlines() if " error " in line]
+        holds(text, f"no error in {broker.log_tail()}")
+        for word in words:
+            holds(word in text[-1], f"{word!r} is not in: {text[-1]}")
+        return
+    raise AssertionError("it started")
+
+
+@case("a read-only data directory: an error that names it, exit status 1")
+def read_only():
+    with small_disk() as disk:
+        with Broker(scratch("broker"), data_dir=disk / "data") as broker:
+            broker.start()
+            equal(broker.stop(), 0, "exit status")
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            refuses_to_start(broker, str(disk / "data"), "ead-only")
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            broker.start()
+
+
+@case("a data directory in use: an error that names it, exit status 1, and the owner goes on")
+def in_use():
+    with Broker(scratch("broker")) as owner:
+        owner.start()
+        with Broker(scratch("other"), data_dir=owner.data_dir) as other:
+            refuses_to_start(other, owner.data_dir, "in use")
+        Client(owner.port, "c").disconnect()
+
+
+@case("a damaged log: an error that names the file, exit status 1; salvage keeps what stands before")
+def damaged_log():
+    with Broker(scratch("broker")) as broker:
+        broker.start()
+        publisher = Publisher(broker)
+        for _ in range(100):
+            equal(publisher.publish(), 0)
+        broker.kill()
+        logs = glob.glob(os.path.join(broker.data_dir, "log", "*.log"))
+        largest = max(logs, key=os.path.getsize)
+        holds(os.path.getsize(largest) > 900_000, f"{largest} is small")
+        with open(largest, "r+b") as log:
+            log.seek(500_000)
+            log.write(b"damaged!")
+        for _ in range(2):  # Trying makes nothing worse.
+            refuses_to_start(broker, broker.data_dir, "salvage")
+        broker.arguments += ["--set", "storage.log_recovery=salvage"]
+        broker.start()
+        client = Client(broker.port, "keeps")
+        holds(client.session_present, "the session is lost")
+        first = [int(client.message().payload.split()[0]) for _ in range(20)]
+        equal(first, list(range(1, 21)))
+
+
+@case("a record cut short at the end of the log is no damage")
+def torn_log():
+    with Broker(scratch("broker")) as broker:
+        broker.start()
+        publisher = Publisher(broker)
+        for _ in range(10):
+            equal(publisher.publish(), 0)
+        broker.kill()
+        logs = glob.glob(os.path.join(broker.data_dir, "log", "*.log"))
+        largest = max(logs, key=os.path.getsize)
+        with open(largest, "ab") as log:  # As of a write that the machine's death cut off.
+            log.write(b"\x12\x34\x56\x78\xff\x7f\x01half of a record")
+        broker.start()
+        publisher.audit()
+
+
+if __name__ == "__main__":
+    main()
