@@ -73,10 +73,7 @@ class WholeChecker {
     const bool names_users =
         listener.auth.use_identity_as_username != auth::CertificateIdentity::kNone;
     if (!listener.listener.url.tls()) {
-      if (names_users) {
-        Fail(PathOf(index, "use_identity_as_username"),
-             absl::StrCat(url, " has no TLS, so there is no certificate to take a name from"));
-      }
+      CheckProxyNames(index);
       const std::string cert_path = PathOf(index, "cert_file");
       if (!tls.cert_file.empty() && OriginOf(config_, cert_path).source > Source::kInherited) {
         Warn(cert_path, absl::StrCat("has no effect: ", url, " has no TLS"));
@@ -95,6 +92,22 @@ class WholeChecker {
     if (names_users && !asks) {
       Fail(PathOf(index, "use_identity_as_username"),
            "needs client_certificate: required (or optional)");
+    }
+  }
+
+  // Without TLS of its own a listener knows a certificate only from a proxy that has verified it; a
+  // PROXY header has room for its Common Name.
+  void CheckProxyNames(size_t index) {
+    const ListenerSettings& listener = config_.broker.listeners[index];
+    const auth::CertificateIdentity identity = listener.auth.use_identity_as_username;
+    if (identity == auth::CertificateIdentity::kNone) return;
+    if (!listener.listener.proxy_protocol) {
+      Fail(PathOf(index, "use_identity_as_username"),
+           absl::StrCat(listener.listener.url.ToString(),
+                        " has no TLS, so there is no certificate to take a name from"));
+    } else if (identity != auth::CertificateIdentity::kCn) {
+      Fail(PathOf(index, "use_identity_as_username"),
+           "a PROXY header has only the common name: cn");
     }
   }
 

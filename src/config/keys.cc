@@ -143,7 +143,8 @@ Keys<AuthOptions> ListenerAuthKeys() {
                  {auth::CertificateIdentity::kSan, "san"}},
                 kReload,
                 "Part of the client's certificate that becomes its user name: common name, whole "
-                "subject, or subject alternative name. Then passwords are not looked at."),
+                "subject, or subject alternative name. Then passwords are not looked at. "
+                "Also from a PROXY header of version 2 (cn only)."),
   };
 }
 

@@ -400,6 +400,11 @@ TEST(Access, TlsNeedsItsFiles) {
               HasSubstr("needs client_certificate: required"));
   EXPECT_THAT(ParseError("listeners: [{url: mqtt://127.0.0.1:1, use_identity_as_username: cn}]\n"),
               HasSubstr("has no TLS"));
+  // A proxy may have ended the TLS; its header has the common name and nothing else.
+  const std::string proxied =
+      "listeners: [{url: mqtt://127.0.0.1:1, proxy_protocol: true, use_identity_as_username: ";
+  EXPECT_EQ(ParseError(proxied + "cn}]\n"), "");
+  EXPECT_THAT(ParseError(proxied + "dn}]\n"), HasSubstr("only the common name"));
 }
 
 // ---- Reload.

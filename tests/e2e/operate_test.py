@@ -1,0 +1,377 @@
+#!/usr/bin/env python3
+"""Running the broker: configuration, reload, stop, health, the service manager; with real clients connected."""
+
+import os
+import re
+import signal
+import socket
+import ssl
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from e2e import (MQTTD_BIN, PATIENCE_S, Broker, Certificates, Process, Wire, case, connect_packet, equal,  # noqa: E402
+                 holds, main, publish_packet, run, scratch, subscribe_packet, write)
+
+ROOT = Path(__file__).resolve().parents[2]
+CONNACK, PINGRESP, DISCONNECT, SUBACK, PUBLISH = 0x20, 0xD0, 0xE0, 0x90, 0x30
+
+
+def connected(port, client_id, context=None, **arguments):
+    wire = Wire(port, context=context)
+    wire.send(connect_packet(client_id, **arguments))
+    first, body = wire.packet()
+    equal((first, body[1]), (CONNACK, 0), "CONNACK")
+    return wire
+
+
+def alive(wire):
+    wire.send(b"\xc0\0")
+    equal(wire.packet(), (PINGRESP, b""), "answer to PINGREQ")
+
+
+def mqttd(*arguments, status=0):
+    return run(MQTTD_BIN, *arguments, status=status)
+
+
+@case("--check-config names every mistake with its file, line and column, and ends with 2")
+def _():
+    path = write("wrong.yaml", """\
+data_dir: data
+durabilty: sync
+listeners:
+  - url: mqtt://127.0.0.1:99999
+mqtt:
+  receive_maximum: 0
+  maximum_packet_size: lots
+http:
+  listen: nowhere
+""")
+    said = mqttd("--check-config", "--config", path, status=2).err.text().splitlines()
+    wanted = {"2:1": "did you mean durability?", "4:5": "port", "6:3": "mqtt.receive_maximum: must be from 1 to 65535",
+              "7:3": 'not "lots"', "9:3": 'not "nowhere"'}
+    for place, words in wanted.items():
+        holds(any(line.startswith(f"mqttd: {path}:{place}: ") and words in line for line in said), f"{place} in {said}")
+    equal(len(said), len(wanted), "lines")
+
+
+@case("--check-config finds broken YAML, missing files, bad rules, a key of another certificate")
+def _():
+    path = write("broken.yaml", "listeners:\n  - url: [mqtt://127.0.0.1:0\n")
+    holds(re.match(rf"mqttd: {path}:\d+:\d+: ", mqttd("--check-config", "--config", path, status=2).err.text()), "place")
+    one, other = Certificates(), Certificates()
+    path = write("mqttd.yaml", f"""\
+listeners:
+  - url: mqtts://127.0.0.1:0
+    cert_file: {one.server}
+    key_file: {other.server_key}
+    acl_file: /nonexistent/acl
+    password_file: /nonexistent/passwords
+""")
+    said = mqttd("--check-config", "--config", path, status=2).err.text()
+    for words in (str(other.server_key), "/nonexistent/passwords"):
+        holds(words in said, f"{words} in {said}")
+
+
+@case("--print-config prints a file that means the same, and where each value comes from")
+def _():
+    path = write("mqttd.yaml", "mqtt: {receive_maximum: 17}\nlisteners: [ws://127.0.0.1:0/mqtt]\n")
+    printed = run(MQTTD_BIN, "--print-config", "--config", path, "--set", "mqtt.topic_alias_maximum=5",
+                  env={"MQTTD_BROKER_SHARDS": "3"}).out.text()
+    for key, value, source in (("receive_maximum", "17", str(path)), ("topic_alias_maximum", "5", "--set"),
+                               ("shards", "3", "MQTTD_BROKER_SHARDS")):
+        holds(re.search(rf"^ *{key}: {value} .*# .*{re.escape(source)}", printed, re.MULTILINE), f"{key} in {printed}")
+    again = mqttd("--print-config", "--config", write("printed.yaml", printed)).out.text()
+
+    def values(text):
+        return [line.split("  #")[0].rstrip() for line in text.splitlines() if not line.lstrip().startswith("#")]
+
+    equal(values(again), values(printed), "printed again")
+
+
+@case("anonymous clients on an address that others reach need an explicit word")
+def _():
+    for url in ("mqtt://0.0.0.0:0", "mqtt://*:0", "mqtt://[::]:0", "ws://0.0.0.0:0/mqtt"):
+        for arguments in (["--listen", url], ["--listen", "mqtt://127.0.0.1:0", "--listen", url]):
+            said = mqttd(*arguments, "--data-dir", scratch("data"), "--http", "off", status=2).err.text()
+            holds("allow_anonymous" in said and url in said, said)
+    with Broker("--allow-anonymous", listen=["mqtt://0.0.0.0:0"]) as broker:
+        connected(broker.port, "welcome").close()
+
+
+@case("--listen may be repeated, for several kinds, IPv6 and one port for each")
+def _():
+    path = scratch("a.sock")
+    with Broker(listen=["mqtt://127.0.0.1:0", "mqtt://127.0.0.1:0", "mqtt://[::1]:0", "ws://127.0.0.1:0/mqtt",
+                        f"unix:{path}"]) as broker:
+        equal(len(broker.urls), 5, "listeners")
+        equal(len(set(broker.urls)), 5, "different addresses")
+        subscriber = connected(broker.ports[0], "subscriber")
+        subscriber.send(subscribe_packet(1, "x", 0))
+        subscriber.packet()
+        for address in (broker.ports[1], str(path)):
+            with connected(address, "publisher") as publisher:
+                publisher.send(publish_packet("x", b"hello"))
+                equal(subscriber.packet(), (PUBLISH, b"\0\1x\0hello"), f"message over {address}")
+        six = socket.create_connection(("::1", broker.ports[2]), PATIENCE_S)
+        six.sendall(connect_packet("six"))
+        equal(six.recv(1), b"\x20", "CONNACK over IPv6")
+        six.close()
+        subscriber.close()
+        equal(broker.terminate(), 0, "exit status")
+        holds(not path.exists(), "the unix socket is still there")
+
+
+@case("a port, a data directory and a unix socket that another broker uses are refused, and the first goes on")
+def _():
+    path = scratch("used.sock")
+    with Broker(listen=["mqtt://127.0.0.1:0", f"unix:{path}"]) as broker:
+        client = connected(broker.port, "stays")
+        for arguments, words in (
+                (["--listen", f"mqtt://127.0.0.1:{broker.port}", "--data-dir", scratch("data")], str(broker.port)),
+                (["--listen", "mqtt://127.0.0.1:0", "--data-dir", broker.data_dir], str(broker.data_dir)),
+                (["--listen", f"unix:{path}", "--data-dir", scratch("data")], str(path)),
+                (["--listen", "mqtt://127.0.0.1:0", "--data-dir", "/proc/nowhere"], "/proc/nowhere")):
+            said = mqttd(*arguments, "--http", "off", status=1).err.text()
+            holds(words in said and "error" in said, said)
+        alive(client)
+        connected(str(path), "over the socket").close()
+        client.close()
+        equal(broker.terminate(), 0, "exit status")
+        # A socket left behind by a killed broker is nobody's.
+    with Broker(listen=[f"unix:{path}"]) as broker:
+        broker.kill()
+        holds(path.exists(), "kill -9 leaves the socket")
+        broker.start()
+        connected(str(path), "again").close()
+
+
+@case("SIGHUP takes a new certificate for new connections; the old ones go on")
+def _():
+    authority = Certificates()
+    certificate, key = authority.issue("localhost")
+    context = ssl.create_default_context(cafile=authority.ca)
+    with Broker(config=f"data_dir: {{data}}\ntls: {{cert_file: {certificate}, key_file: {key}}}\n"
+                       "listeners: [mqtts://127.0.0.1:0, mqtt://127.0.0.1:0]\n") as broker:
+        def serial():
+            with connected(broker.ports[0], "who", context) as wire:
+                return wire.socket.getpeercert()["serialNumber"]
+
+        old, plain = connected(broker.ports[0], "old", context), connected(broker.ports[1], "plain")
+        before = serial()
+        new_certificate, new_key = authority.issue("localhost")
+        certificate.write_bytes(new_certificate.read_bytes())
+        holds("error" in broker.reload(), "a certificate without its key was taken")
+        equal(serial(), before, "certificate while the key does not fit")
+        key.write_bytes(new_key.read_bytes())
+        holds(" info reloaded" in broker.reload(), "reload")
+        holds(serial() != before, "the old certificate is still in use")
+        alive(old)
+        alive(plain)
+
+
+@case("SIGHUP takes new passwords and rules: who is still allowed stays, whose account is gone goes")
+def _():
+    passwords = scratch("passwords")
+    acl = write("acl", "user alice\ntopic readwrite a/#\nuser bob\ntopic readwrite a/#\n")
+    for create, user in ((["-c"], "alice"), ([], "bob")):
+        run("mosquitto_passwd", *create, "-b", passwords, user, "secret")
+    with Broker(config=f"data_dir: {{data}}\nauth: {{password_file: {passwords}, acl_file: {acl}}}\n"
+                       "listeners: [mqtt://127.0.0.1:0]\n") as broker:
+        alice = connected(broker.port, "alice", user="alice", password=b"secret")
+        bob = connected(broker.port, "bob", user="bob", password=b"secret")
+        alice.send(subscribe_packet(1, "a/#", 0))
+        equal(alice.packet()[1][-1], 0, "SUBACK")
+        alice.send(subscribe_packet(2, "b/#", 0))
+        equal(alice.packet()[1][-1], 0x87, "SUBACK")
+
+        run("mosquitto_passwd", "-D", passwords, "bob")
+        run("mosquitto_passwd", "-b", passwords, "carol", "secret")
+        acl.write_text("user alice\ntopic readwrite a/#\ntopic readwrite b/#\nuser carol\ntopic write a/#\n")
+        holds(" info reloaded" in broker.reload(), "reload")
+        alive(alice)
+        alice.send(subscribe_packet(3, "b/#", 0))
+        equal(alice.packet()[1][-1], 0, "SUBACK by the new rules")
+        packet = bob.packet()
+        equal(packet and packet[0], DISCONNECT, "bob is told")
+        equal(packet[1][0], 0x87, "why")
+        carol = connected(broker.port, "carol", user="carol", password=b"secret")
+        carol.send(publish_packet("a/x", b"hi"))
+        equal(alice.packet()[1][-2:], b"hi", "message of carol")
+
+        acl.write_text("usr alice\n")
+        holds("error" in broker.reload(), "broken rules were taken")
+        carol.send(publish_packet("a/x", b"ho"))
+        equal(alice.packet()[1][-2:], b"ho", "message under the rules of before")
+
+
+@case("SIGHUP opens the log file again, so that it can be rotated, and takes a new level")
+def _():
+    log = scratch("mqttd.log")
+    config = "data_dir: {data}\nlog: {file: %s, format: json}\nlisteners: [mqtt://127.0.0.1:0]\n" % log
+    with Broker(config=config) as broker:
+        client = connected(broker.port, "stays")
+        holds('"ready"' in log.read_text(), log.read_text())
+        rotated = log.with_suffix(".1")
+        log.rename(rotated)
+        config_text = broker.config_file.read_text()
+        broker.config_file.write_text(config_text + "mqtt: {maximum_qos: 1}\n")
+        broker.process.signal(signal.SIGHUP)
+        # The new limit is in use when a new connection is told: an event to wait for.
+        body = b""
+        while b"\x24\1" not in body:
+            with Wire(broker.port) as wire:
+                wire.send(connect_packet("probe"))
+                body = wire.packet()[1]
+        alive(client)
+        client.close()
+        equal(broker.terminate(), 0, "exit status")
+        holds('"stopped"' in log.read_text() and '"stopped"' not in rotated.read_text(), "the new file is not in use")
+
+
+@case("SIGTERM: 5.0 clients are told 0x8B, others closed, wills published, sessions kept, exit 0")
+def _():
+    with Broker() as broker:
+        five = connected(broker.port, "five", clean=False, properties=b"\x11\xff\xff\xff\xff")
+        five.send(subscribe_packet(1, "x", 1))
+        equal(five.packet()[0], SUBACK, "packet type")
+        old = connected(broker.port, "old", version=4)
+        run("mosquitto_sub", "-p", broker.port, "-c", "-i", "heir", "-q", "1", "-t", "wills", "-E")
+        testator = Process(["stdbuf", "-oL", "mosquitto_sub", "-p", broker.port, "-t", "x", "-d",
+                            "--will-topic", "wills", "--will-payload", "for the heir", "--will-qos", "1"])
+        testator.out.wait_for("received SUBACK")
+        half = Wire(broker.port)
+        half.send(connect_packet("half")[:7])  # A client in the middle of its CONNECT holds nothing up.
+        equal(broker.terminate(), 0, "exit status")
+        equal(five.packet(), (DISCONNECT, b"\x8b"), "DISCONNECT")
+        equal(five.packet(), None, "end")
+        equal(old.packet(), None, "end for 3.1.1")
+        half.close()
+        broker.start()
+        with Wire(broker.port) as wire:
+            wire.send(connect_packet("five", clean=False, properties=b"\x11\xff\xff\xff\xff"))
+            equal(wire.packet()[1][0], 1, "session present")
+        # A client that the broker leaves has not said DISCONNECT.
+        heir = run("mosquitto_sub", "-p", broker.port, "-c", "-i", "heir", "-q", "1", "-t", "wills", "-C", "1")
+        equal(heir.out.text(), "for the heir", "the will")
+        testator.kill()
+
+
+@case("SIGTERM ends even with a client that does not read and one that floods")
+def _():
+    with Broker("--set", "broker.shutdown_timeout=1s", "--set", "broker.linger_timeout=1s") as broker:
+        deaf = connected(broker.port, "deaf")
+        deaf.send(subscribe_packet(1, "flood", 0))
+        deaf.packet()
+        flood = Process(["mosquitto_pub", "-p", broker.port, "-V", "5", "-t", "flood", "-m", "x" * 60000,
+                         "--repeat", "1000000"])
+        name = 'mqttd_messages_dropped_total{cause="output_full"}'
+        while not broker.metric(name):  # Until the deaf client's output is full.
+            holds(flood.running(), flood.err.text())
+        equal(broker.terminate(), 0, "exit status")
+        flood.wait()
+
+
+@case("/healthz, /readyz and /metrics answer; numbers follow what clients do; nothing else is served")
+def _():
+    with Broker() as broker:
+        equal(broker.get("/healthz"), (200, "ok\n"), "/healthz")
+        equal(broker.get("/readyz"), (200, "ready\n"), "/readyz")
+        equal(broker.get("/etc/passwd")[0], 404, "elsewhere")
+        subscriber = connected(broker.port, "subscriber")
+        subscriber.send(subscribe_packet(1, "m/#", 0))
+        subscriber.packet()
+        publisher = connected(broker.port, "publisher", version=4)
+        for number in range(5):
+            publisher.send(publish_packet("m/x", b"12345678", version=4))
+            subscriber.packet()
+        for series, value in (("mqttd_clients_connected", 2), ('mqttd_connects_total{version="5.0"}', 1),
+                              ('mqttd_connects_total{version="3.1.1"}', 1),
+                              ('mqttd_publish_received_total{qos="0"}', 5), ('mqttd_publish_sent_total{qos="0"}', 5),
+                              ("mqttd_publish_payload_bytes_sent_total", 40),
+                              ('mqttd_packets_received_total{type="subscribe"}', 1), ("mqttd_log_healthy", 1)):
+            equal(broker.metric(series), value, series)
+        text = broker.get("/metrics")[1]
+        for line in text.splitlines():
+            holds(re.match(r'(# (HELP|TYPE) \S+ .*|[a-z_:]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [-+.e0-9naifNI]+)$',
+                           line), f"not Prometheus' format: {line}")
+        publisher.send(b"\x30\x00")  # A PUBLISH without a topic.
+        holds(publisher.closed(), "open")
+        holds(re.search(r"^mqttd_protocol_violations_total\{.*\} 1$", broker.get("/metrics")[1], re.MULTILINE),
+              "the violation is not counted")
+
+
+@case("the service manager is told ready, reloading, ready, stopping, and is kept awake")
+def _():
+    path = scratch("notify")
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.settimeout(PATIENCE_S)
+    manager.bind(str(path))
+
+    def told():
+        """The next message that is no sign of life."""
+        while (message := manager.recv(4096).decode()) == "WATCHDOG=1\n":
+            pass
+        return message
+
+    # WATCHDOG_PID is not set: the message is for whoever has the variable.
+    with Broker(env={"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "200000"}) as broker:
+        first = told()
+        holds(first.startswith("READY=1\n") and broker.urls[0] in first, first)
+        for _ in range(3):
+            equal(manager.recv(4096), b"WATCHDOG=1\n", "sign of life")
+        broker.reload()
+        holds(told().startswith("RELOADING=1\nMONOTONIC_USEC="), "reloading")
+        holds(told().startswith("READY=1\n"), "ready again")
+        equal(broker.terminate(), 0, "exit status")
+        holds(told().startswith("STOPPING=1\n"), "stopping")
+    manager.close()
+
+
+def examples(document):
+    """The configurations in a document of ours: YAML blocks that have listeners."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if "listeners:" in block]
+
+
+for document_ in ("README.md", "docs/configuration.md", "docs/operations.md"):
+    @case(f"the configuration in {document_} works as it stands, but for paths and ports")
+    def _(document=document_):
+        found = examples(document)
+        holds(found, f"no example in {document}")
+        authority = Certificates()
+        directory = scratch("etc")
+        directory.mkdir()
+        for suffix in ("crt", "pem"):
+            (directory / f"server.{suffix}").write_bytes(authority.server.read_bytes())
+        (directory / "server.key").write_bytes(authority.server_key.read_bytes())
+        (directory / "server-key.pem").write_bytes(authority.server_key.read_bytes())
+        (directory / "acl").write_text("user alice\ntopic readwrite #\n")
+        run("mosquitto_passwd", "-c", "-b", directory / "passwords", "alice", "wonderland")
+        for example in found:
+            text = example.replace("/etc/mqttd/", f"{directory}/").replace("/run/mqttd/", f"{directory}/")
+            text = re.sub(r"(://[^/\s]*|listen: [\d.]+):\d+", r"\1:0", text).replace("/var/lib/mqttd", "{data}")
+            if "data_dir" not in text:
+                text = "data_dir: {data}\n" + text
+            with Broker(config=text) as broker:
+                context = ssl.create_default_context(cafile=authority.ca)
+                for url, port in zip(broker.urls, broker.ports):
+                    if url.startswith("ws"):
+                        continue
+                    address = port or url[len("unix:"):]
+                    connected(address, "c", context if url.startswith("mqtts") else None, user="alice",
+                              password=b"wonderland").close()
+
+
+@case("the systemd unit's command lines are ones that mqttd understands")
+def _():
+    unit = (ROOT / "deploy/systemd/mqttd.service").read_text()
+    commands = re.findall(r"^Exec(?:StartPre|Start)=/usr/bin/mqttd (.*)$", unit, re.MULTILINE)
+    equal(len(commands), 2, "commands")
+    path = write("mqttd.yaml", "listeners: [mqtt://127.0.0.1:0]\n")
+    for command in commands:
+        arguments = command.replace("/etc/mqttd/mqttd.yaml", str(path)).split()
+        mqttd(*arguments, *([] if "--check-config" in arguments else ["--check-config"]))
+
+
+main()
