@@ -38,7 +38,9 @@ else()
 endif()
 target_include_directories(mqttd_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
 
+set(MQTTD_TEST_SLOWDOWN 1)  # What a test's time limit is multiplied by.
 if(MQTTD_SANITIZE)
+  set(MQTTD_TEST_SLOWDOWN 4)
   # -Wmaybe-uninitialized and friends misfire on instrumented code (GCC bug 105562 among others).
   set(sanitize -fsanitize=${MQTTD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_compile_options(${sanitize})

@@ -17,6 +17,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/support/patience.h"
+
 #ifndef MQTTD_BIN
 #define MQTTD_BIN "mqttd"
 #endif
@@ -112,7 +114,7 @@ void BrokerProcess::Start() {
 
 std::string BrokerProcess::ReadReadyLine(int stdout_fd) {
   using Clock = std::chrono::steady_clock;
-  const auto deadline = Clock::now() + std::chrono::milliseconds(kStartTimeoutMs);
+  const auto deadline = Clock::now() + std::chrono::milliseconds(kStartTimeoutMs * TestSlowdown());
   std::string text;
   for (;;) {
     const auto left =
@@ -160,7 +162,7 @@ void BrokerProcess::Restart() {
 std::optional<int> BrokerProcess::Wait() {
   const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
   pollfd ended{.fd = fd, .events = POLLIN, .revents = 0};
-  const bool in_time = poll(&ended, 1, kStopTimeoutMs) == 1;
+  const bool in_time = poll(&ended, 1, kStopTimeoutMs * TestSlowdown()) == 1;
   close(fd);
   if (!in_time) kill(pid_, SIGKILL);
   int status = 0;

@@ -13,6 +13,8 @@
 #include <cstring>
 #include <utility>
 
+#include "tests/support/patience.h"
+
 namespace support {
 namespace {
 
@@ -65,7 +67,7 @@ void Socket::Send(std::string_view bytes) const {
 
 bool Socket::Receive(std::string& buffer, Where where) const {
   pollfd readable{.fd = fd_, .events = POLLIN, .revents = 0};
-  if (poll(&readable, 1, kPatienceMs) != 1)
+  if (poll(&readable, 1, kPatienceMs * TestSlowdown()) != 1)
     Fail("nothing came, and the connection is still open", where);
   char bytes[65536];
   const ssize_t count = recv(fd_, bytes, sizeof(bytes), 0);

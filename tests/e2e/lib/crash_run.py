@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 
+from e2e import PATIENCE_S
 from killable_broker import Broker
 from mqtt_wire import Client, Closed, Nothing, PUBCOMP, PUBLISH, PUBREL
 
@@ -39,7 +40,7 @@ class Ledger:
     def finish(self):
         """What it counted, after it had time to receive the rest."""
         self.process.terminate()
-        output, _ = self.process.communicate(timeout=180)
+        output, _ = self.process.communicate(timeout=3 * PATIENCE_S)
         self.errors.seek(0)
         assert output.strip(), f"mqload ended without a result: {self.errors.read()}"
         return json.loads(output)

@@ -6,7 +6,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
-const PATIENCE_MS = 60000; // Only a failure ever waits that long.
+const PATIENCE_MS = 60000 * Number(process.env.MQTTD_TEST_SLOWDOWN || 1); // Only a failure ever waits that long.
 const scratch = process.env.TEST_TMPDIR || fs.mkdtempSync(path.join(os.tmpdir(), 'mqttd-e2e-'));
 const binary = process.env.MQTTD_BIN || 'build/release/bin/mqttd';
 

@@ -2,7 +2,8 @@
 
 A script is a list of functions marked `@case("what must hold")`, run in order by `main()`, each of which
 prints "ok N - name" or "not ok N - name". Nothing here sleeps: everything waits for an event, and gives
-up after PATIENCE_S, which only a failure ever reaches. A test that something does *not* happen makes
+up after PATIENCE_S, which only a failure ever reaches (MQTTD_TEST_SLOWDOWN, set for sanitized programs,
+multiplies it). A test that something does *not* happen makes
 something else happen after it, on the same connection, and looks at what came before.
 """
 
@@ -22,7 +23,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-PATIENCE_S = 60.0
+SLOWDOWN = int(os.environ.get("MQTTD_TEST_SLOWDOWN", "1"))
+PATIENCE_S = 60.0 * SLOWDOWN
 MQTTD_BIN = os.environ.get("MQTTD_BIN", "build/release/bin/mqttd")
 SCRATCH = Path(os.environ.get("TEST_TMPDIR") or tempfile.mkdtemp(prefix="mqttd-e2e-"))
 

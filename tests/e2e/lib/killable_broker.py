@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 
-from e2e import MQTTD_BIN, die_with_parent
+from e2e import MQTTD_BIN, PATIENCE_S, die_with_parent
 
 READY = re.compile(r"mqttd ready pid=\d+ node=\S+ listen=(\S+) http=(\S+)")
 
@@ -98,7 +98,7 @@ class Broker:
             return "".join(log.readlines()[-lines:])
 
     def _reap(self):
-        status = self.process.wait(60)
+        status = self.process.wait(PATIENCE_S)
         self.process.stdout.close()
         self.process = None
         return status

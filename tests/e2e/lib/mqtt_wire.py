@@ -10,6 +10,8 @@ import socket
 import struct
 import time
 
+from e2e import SLOWDOWN
+
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 1, 2, 3, 4, 5, 6, 7
 SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 8, 9, 10, 11, 12, 13, 14
 
@@ -118,7 +120,7 @@ class Client:
     """One network connection. `receive` waits; sending does not."""
 
     def __init__(self, port, client_id, *, version=5, clean=False, expiry=3600, keep_alive=600,
-                 will=None, properties=None, timeout=10.0, expect=0):
+                 will=None, properties=None, timeout=10.0 * SLOWDOWN, expect=0):
         self.version, self.timeout = version, timeout
         self._buffer = bytearray()
         self._waiting = collections.deque()
