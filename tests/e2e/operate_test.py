@@ -211,7 +211,7 @@ def _():
     config = "data_dir: {data}\nlog: {file: %s, format: json}\nlisteners: [mqtt://127.0.0.1:0]\n" % log
     with Broker(config=config) as broker:
         client = connected(broker.port, "stays")
-        holds('"ready"' in log.read_text(), log.read_text())
+        holds('"store opened"' in log.read_text(), log.read_text())
         rotated = log.with_suffix(".1")
         log.rename(rotated)
         config_text = broker.config_file.read_text()

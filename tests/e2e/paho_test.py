@@ -222,8 +222,8 @@ for v, label in ((V311, "3.1.1"), (V5, "5.0")):
         second = client(f"twin-{name}", version=version, clean=False, **durable)
         first.disconnected()
         equal(second.session_present, True, "session present")
-        second.publish(f"twin/{name}", "to myself", 1)
-        second.expect((f"twin/{name}", "to myself", 1, False))
+        second.publish(f"twin/{name}", "to myself", 0)  # Of QoS 1 the third could get a copy, if PUBACK is late.
+        second.expect((f"twin/{name}", "to myself", 0, False))
         number, props = (5, b"\x11\xff\xff\xff\xff") if version == V5 else (4, b"")
         third = wire(f"twin-{name}", version=number, props=props)
         equal(third.session_present, True, "session present")
@@ -420,9 +420,10 @@ def _():
     for qos in (1, 2):
         subject = wire(f"window-{qos}", props=b"\x21\0\2\x11\0\0\x03\xe8")
         subject.send(subscribe_packet(1, "window/#", qos))
-        equal(subject.packet()[0], SUBACK, "packet type")
-        publisher.publish("window/live", "x", qos)
         seen, unacknowledged, arrived = 0, [], []
+        while (packet := subject.packet())[0] != SUBACK:  # Messages may come before it.
+            arrived.append(packet)
+        publisher.publish("window/live", "x", qos)
         while seen < 5 or unacknowledged:
             if not arrived and (len(unacknowledged) == 2 or seen == 5):
                 arrived += ping(subject)  # Time enough to send more, if the broker were to.
