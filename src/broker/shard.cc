@@ -244,7 +244,10 @@ void Shard::OnEvents(Pollable& target, uint32_t events) {
   if (connection.phase == Phase::kClosed) return;
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) connection.peer_closed = true;
   if ((events & EPOLLOUT) != 0) {
-    if (connection.transport->WantsWrite()) connection.transport->Write(nullptr, 0);
+    if (connection.transport->WantsWrite()) {
+      connection.transport->Write(nullptr, 0);  // Control frames, also while reading is paused.
+      events |= EPOLLIN;                        // Handshakes go on in `Read`.
+    }
     if (connection.output_blocked) {
       connection.output_blocked = false;
       MarkDirty(connection);
@@ -265,7 +268,10 @@ void Shard::Read(Connection& connection) {
   }
   for (int i = 0; i < kReadsPerVisit; ++i) {
     const ReadResult result = connection.transport->Read(read_buffer_.data(), read_buffer_.size());
-    if (result.state == IoState::kAgain) return;
+    if (result.state == IoState::kAgain) {
+      if (connection.transport->HasBufferedInput()) break;
+      return;
+    }
     if (result.state != IoState::kOk) {
       const bool broken = result.state == IoState::kError && !connection.transport->HandshakeDone();
       if (broken) {
@@ -289,7 +295,10 @@ void Shard::Read(Connection& connection) {
 void Shard::Discard(Connection& connection) {
   for (int i = 0; i < kReadsPerVisit; ++i) {
     const ReadResult result = connection.transport->Read(read_buffer_.data(), read_buffer_.size());
-    if (result.state == IoState::kAgain) return;
+    if (result.state == IoState::kAgain) {
+      if (connection.transport->HasBufferedInput()) break;
+      return;
+    }
     if (result.state != IoState::kOk) return Bury(connection);
   }
   poller_->VisitAgain(connection);
