@@ -136,7 +136,8 @@ absl::Status Partition::Impl::LoadSubscriptions(const StateReader& reader) {
 absl::Status Partition::Impl::LoadTails(const StateReader& reader) {
   const KeyRange all = RangeOf(id_, KeyKind::kQueue);
   const std::unique_ptr<StateIterator> it = reader.NewIterator(all.begin, all.end);
-  for (const auto& [client_id, session] : sessions_) {
+  for (const std::unique_ptr<Session>& session : slots_) {  // In the order of their keys.
+    const std::string& client_id = session->client_id;
     const KeyRange range = QueueRange(id_, client_id);
     it->SeekForPrev(range.end);
     if (!it->Valid() || it->key() < range.begin) {
