@@ -11,13 +11,18 @@ HashPool::HashPool(Limits limits) : limits_(limits) {
   for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
 }
 
-HashPool::~HashPool() {
+HashPool::~HashPool() { Stop(); }
+
+void HashPool::Stop() {
+  std::deque<std::function<void()>> dropped;
   {
     base::MutexLock lock(mutex_);
     stopping_ = true;
+    dropped.swap(queue_);
   }
   changed_.SignalAll();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 HashPool::Submitted HashPool::Submit(std::function<void()> task) {

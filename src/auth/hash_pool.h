@@ -25,15 +25,18 @@ class HashPool {
 
   explicit HashPool(Limits limits);
 
-  // Waits for the tasks that run. Those that wait are dropped without being run: at that point the
-  // connections they were for are closing too.
-  ~HashPool();
+  ~HashPool();  // Stops, if Stop was not called.
   HashPool(const HashPool&) = delete;
   HashPool& operator=(const HashPool&) = delete;
 
   enum class Submitted : uint8_t { kAccepted, kQueueFull, kStopping };
 
-  // Policy when full (or being destroyed): refuse, and do not run the task. A login storm costs an
+  // Waits for the tasks that run. Those that wait are dropped without being run: at that point the
+  // connections they were for are closing too. Afterwards no task touches anything. Only its owner
+  // calls it, more than once if it likes.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Policy when full (or stopped): refuse, and do not run the task. A login storm costs an
   // answer, never memory nor the shards' time.
   Submitted Submit(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);
 

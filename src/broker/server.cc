@@ -188,6 +188,8 @@ void Server::ShutDown() {
   for (const auto& shard : shards_)
     shard->mailbox().PostOne(Control{[](Shard& self) { self.ShutDown(); }});
   for (const auto& shard : shards_) shard->Join();
+  // Listeners keep the pool for longer than the shards live, and its tasks post to these.
+  if (hash_pool_ != nullptr) hash_pool_->Stop();
 }
 
 MetricsSnapshot Server::metrics() const {

@@ -98,5 +98,25 @@ TEST(HashPool, DestructionFinishesWhatRunsAndDropsWhatWaits) {
   EXPECT_FALSE(waiting_ran);
 }
 
+TEST(HashPool, AfterStopNothingRunsNorIsTaken) {
+  Gate gate;
+  std::atomic<bool> stopped = false;
+  HashPool pool({.threads = 1, .queue_max = 10});
+  ASSERT_EQ(pool.Submit(gate.Task()), Submitted::kAccepted);
+  gate.WaitUntilEntered();
+  EXPECT_EQ(pool.Submit([] { ADD_FAILURE() << "dropped, yet run"; }), Submitted::kAccepted);
+  std::thread stopper([&] {
+    pool.Stop();
+    stopped = true;
+  });
+  while (pool.Submit([] {}) != Submitted::kStopping) std::this_thread::yield();
+  EXPECT_FALSE(stopped) << "a task is still running";
+  gate.Open();
+  stopper.join();
+  EXPECT_EQ(pool.waiting(), 0u);
+  EXPECT_EQ(pool.completed(), 1u);
+  pool.Stop();  // Once more does no harm.
+}
+
 }  // namespace
 }  // namespace auth
