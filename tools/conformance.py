@@ -71,7 +71,11 @@ def read_tests():
 
 def row(statement, tests):
     cells = [f"[{test.name}](../{test.path})" for test in tests]
-    return f"| {statement.id} | {statement.binds} | {statement.wording} | {'<br>'.join(cells)} |"
+    return f"| {statement.id} | {statement.binds} | {escaped(statement.wording)} | {'<br>'.join(cells)} |"
+
+
+def escaped(text):
+    return text.replace("|", "\\|")
 
 
 def page(statements, tests):
@@ -105,7 +109,7 @@ def page(statements, tests):
         lines += [row(s, tests[s.id]) for s in own if s.binds != "client"]
         lines += ["", f"### {title}: binds the client only", "", "A server can neither break these nor tell whether a client does.", ""]
         lines += ["| statement | what it asks for |", "| --- | --- |"]
-        lines += [f"| {s.id} | {s.wording} |" for s in own if s.binds == "client"]
+        lines += [f"| {s.id} | {escaped(s.wording)} |" for s in own if s.binds == "client"]
         lines.append("")
     return "\n".join(lines)
 

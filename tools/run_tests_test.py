@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """run_tests.py counts what happened: a crash, a time-out or a silent script is no success."""
 
+import collections
 import os
 import sys
 import tempfile
@@ -63,22 +64,29 @@ class Scripts(unittest.TestCase):
 
 
 class Conformance(unittest.TestCase):
-    STATEMENTS = [conformance.Statement("MQTT5-3.3.1-2", "both", "DUP | QoS"),
-                  conformance.Statement("MQTT5-3.1.2-10", "server", "Later"),
-                  conformance.Statement("MQTT311-1.1.1-1", "client", "Yours")]
+    STATEMENTS = [conformance.Statement("MQTT5-3.3.1-2", "5", "both", "DUP | QoS"),
+                  conformance.Statement("MQTT5-3.1.2-10", "5", "server", "Later"),
+                  conformance.Statement("MQTT311-1.1.1-1", "311", "client", "Yours")]
+
+    def named(self):
+        tests = collections.defaultdict(list)
+        tests["MQTT5-3.3.1-2"] = [conformance.Test("Spec.MQTT5_3_3_1_2", "tests/spec/a_test.cc", 7)]
+        return tests
 
     def test_the_page_says_what_is_tested_and_what_is_missing(self):
-        page = conformance.render(self.STATEMENTS,
-                                  {"MQTT5-3.3.1-2": {("tests/spec/a_test.cc", "Spec.MQTT5_3_3_1_2")}})
-        self.assertIn("| MQTT 5.0 | 2 | 1 | 0 | 1 |", page)
-        self.assertIn("| MQTT 3.1.1 | 1 | 0 | 1 | 0 |", page)
+        page = conformance.page(self.STATEMENTS, self.named())
+        self.assertIn("| MQTT 5.0 | 2 | 2 | 1 | 0 |", page)
+        self.assertIn("| MQTT 3.1.1 | 1 | 0 | 0 | 1 |", page)
         self.assertIn("| MQTT5-3.3.1-2 | both | DUP \\| QoS | "
                       "[Spec.MQTT5_3_3_1_2](../tests/spec/a_test.cc) |", page)
-        self.assertLess(page.index("MQTT5-3.1.2-10"), page.index("MQTT5-3.3.1-2"))
 
-    def test_a_number_without_a_version_is_both(self):
-        self.assertEqual(conformance.both_if_unversioned("MQTT", "3.3.1-2"),
-                         ["MQTT5-3.3.1-2", "MQTT311-3.3.1-2"])
+    def test_a_statement_without_a_test_and_a_test_without_a_statement_are_problems(self):
+        tests = self.named()
+        tests["MQTT5-9.9.9-9"] = [conformance.Test("Spec.MQTT5_9_9_9_9", "tests/spec/b_test.cc", 3)]
+        found = "\n".join(conformance.problems(self.STATEMENTS, tests))
+        self.assertIn("MQTT5-3.1.2-10: no test", found)
+        self.assertIn("tests/spec/b_test.cc:3: MQTT5-9.9.9-9 is no statement", found)
+        self.assertNotIn("MQTT5-3.3.1-2: no test", found)
 
 
 if __name__ == "__main__":
