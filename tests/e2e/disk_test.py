@@ -20,6 +20,7 @@ QUOTA_EXCEEDED = 0x97
 SMALL = ("--set", "storage.state_memtable_bytes=2MiB", "--set", "storage.log_memtable_bytes=4MiB")
 
 RESERVE = ("--set", "storage.min_free_disk_bytes=16MiB")
+SLOW = 500  # Bytes of a message: what comes in the second between two looks at the disk must fit.
 NO_RESERVE = ("--set", "storage.min_free_disk_bytes=off")
 
 
@@ -49,10 +50,10 @@ def fill(path, leave=0):
 
 
 class Publisher:
-    """Numbered messages of 10 KB to a durable subscriber that is away."""
+    """Numbered messages to a durable subscriber that is away."""
 
-    def __init__(self, broker):
-        self.broker, self.number, self.acknowledged, self.unanswered = broker, 0, [], set()
+    def __init__(self, broker, size=10_000):
+        self.size, self.broker, self.number, self.acknowledged, self.unanswered = size, broker, 0, [], set()
         subscriber = Client(broker.port, "keeps")
         subscriber.subscribe("disk/t", 1)
         subscriber.disconnect()
@@ -71,7 +72,7 @@ class Publisher:
     def publish(self):
         """The reason code."""
         self.number += 1
-        payload = f"{self.number} ".ljust(10_000, "x")
+        payload = f"{self.number} ".ljust(self.size, "x")
         reason = self.client.published("disk/t", payload, qos=1 + self.number % 2)
         if reason < 0x80:
             self.acknowledged.append(self.number)
@@ -119,7 +120,7 @@ def reserve():
     with small_disk() as disk, \
             Broker(scratch("broker"), *SMALL, *RESERVE, data_dir=disk / "data") as broker:
         broker.start()
-        publisher = Publisher(broker)
+        publisher = Publisher(broker, SLOW)
         for _ in range(20):
             equal(publisher.publish(), 0, "with room")
         fill(disk, leave=8 << 20)
@@ -202,7 +203,7 @@ def full_311():
     with small_disk() as disk, \
             Broker(scratch("broker"), *SMALL, *RESERVE, data_dir=disk / "data") as broker:
         broker.start()
-        publisher = Publisher(broker)
+        publisher = Publisher(broker, SLOW)
         equal(publisher.publish(), 0)
         fill(disk, leave=8 << 20)
         publisher.publish_until(lambda reason: reason >= 0x80, "the disk is never full")
