@@ -14,12 +14,12 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from e2e import holds, scratch  # noqa: E402
+from e2e import SLOWDOWN, holds, scratch  # noqa: E402
 from killable_broker import Broker  # noqa: E402
 from mqtt_wire import Client  # noqa: E402
 
 MQLOAD_BIN = os.environ.get("MQLOAD_BIN", "build/release/bin/mqload")
-LIMIT_S = 5.0
+LIMIT_S = 5.0 * SLOWDOWN
 PREFIX = "cold"
 PART = 10_000
 
