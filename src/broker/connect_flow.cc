@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "broker/packet_output.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
 #include "mqtt/message.h"
@@ -207,11 +208,7 @@ bool ConnectFlow::SendAuth(Connection& connection, ReasonCode reason, std::strin
   if (!data.empty()) packet.authentication_data = data;
   std::string bytes;
   if (!mqtt::Encode(packet, bytes, packet_size_max)) return false;  // [MQTT5-3.1.2-24]
-  connection.output.Append(context_.buffers, bytes);
-  constexpr auto kAuth = static_cast<size_t>(mqtt::PacketType::kAuth);
-  context_.metrics.packets_sent[kAuth].Add();
-  context_.metrics.bytes_sent[kAuth].Add(bytes.size());
-  context_.MarkDirty(connection);
+  SendPacket(context_, connection, mqtt::PacketType::kAuth, bytes);
   return true;
 }
 
@@ -313,7 +310,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
     return context_.Close(connection, {.cause = CloseCause::kConnectRefused,
                                        .session = storage::CloseCause::kNormal});
   }
-  connection.output.Append(context_.buffers, bytes);
+  SendPacket(context_, connection, mqtt::PacketType::kConnAck, bytes);
   connection.phase = Phase::kConnected;
   connection.keep_alive_s = terms.keep_alive_s;
   connection.last_packet_s = context_.now_s;
@@ -326,10 +323,6 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   }
   metrics.connects_by_version[static_cast<size_t>(connection.version)].Add();
   metrics.connacks_sent[static_cast<size_t>(ReasonCode::kSuccess)].Add();
-  constexpr auto kConnAck = static_cast<size_t>(mqtt::PacketType::kConnAck);
-  metrics.packets_sent[kConnAck].Add();
-  metrics.bytes_sent[kConnAck].Add(bytes.size());
-  context_.MarkDirty(connection);
   context_.Resume(connection, kPauseConnecting);
 }
 
@@ -344,12 +337,8 @@ void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_
   std::string bytes;
   mqtt::EncodeRefusal(connection.version, reason, words, bytes, packet_size_max);
   if (!bytes.empty()) {
-    connection.output.Append(context_.buffers, bytes);
-    constexpr auto kConnAck = static_cast<size_t>(mqtt::PacketType::kConnAck);
-    context_.metrics.packets_sent[kConnAck].Add();
-    context_.metrics.bytes_sent[kConnAck].Add(bytes.size());
+    SendPacket(context_, connection, mqtt::PacketType::kConnAck, bytes);
     context_.metrics.connacks_sent[static_cast<size_t>(reason)].Add();
-    context_.MarkDirty(connection);
   }
   context_.Close(connection, {.cause = CloseCause::kConnectRefused});
 }

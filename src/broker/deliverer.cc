@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "broker/packet_output.h"
 #include "mqtt/types.h"
 
 namespace broker {
@@ -132,12 +133,8 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
   for (storage::Delivery& entry : entries) {
     if (entry.release) {
       session.outbound.StartDurable(entry.sequence, entry.qos, true);
-      uint8_t* const p = connection.output.Reserve(context_.buffers, mqtt::kAckSizeMax);
-      const uint8_t* const end = mqtt::WriteAck(p, mqtt::PacketType::kPubRel, session.version,
-                                                OutboundFlow::IdOf(entry.sequence));
-      connection.output.Commit(static_cast<size_t>(end - p));
-      context_.metrics.packets_sent[static_cast<size_t>(mqtt::PacketType::kPubRel)].Add();
-      context_.MarkDirty(connection);
+      context_.metrics.inflight_messages.Add();
+      SendAck(context_, session, mqtt::PacketType::kPubRel, OutboundFlow::IdOf(entry.sequence));
       continue;
     }
     Outgoing outgoing(std::move(entry.message));
@@ -255,13 +252,10 @@ mqtt::PacketId Deliverer::StartExchange(Session& session, Outgoing& outgoing,
 }
 
 void Deliverer::Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos, size_t bytes) {
-  constexpr auto kPublish = static_cast<size_t>(mqtt::PacketType::kPublish);
-  context_.metrics.packets_sent[kPublish].Add();
-  context_.metrics.bytes_sent[kPublish].Add(bytes);
+  CountSent(context_, session.connection, mqtt::PacketType::kPublish, bytes);
   context_.metrics.publish_sent[static_cast<size_t>(qos)].Add();
   context_.metrics.publish_bytes_sent.Add(outgoing.parts().payload.size());
   ++delivered_;
-  context_.MarkDirty(session.connection);
 }
 
 void Deliverer::NoteLiveTopic(Session& session, std::string_view topic) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "broker/packet_output.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
 #include "mqtt/topic.h"
@@ -20,8 +21,6 @@ ReasonCode ToReason(const absl::Status& status) {
   if (absl::IsResourceExhausted(status)) return ReasonCode::kQuotaExceeded;
   return ReasonCode::kUnspecifiedError;
 }
-
-constexpr size_t Index(mqtt::PacketType type) { return static_cast<size_t>(type); }
 
 }  // namespace
 
@@ -279,15 +278,9 @@ void PublishFlow::Acknowledge(Session& session, QoS qos, mqtt::PacketId id, Reas
 }
 
 void PublishFlow::WriteAck(Session& session, QoS qos, mqtt::PacketId id, ReasonCode reason) {
-  const auto type =
-      qos == QoS::kExactlyOnce ? mqtt::PacketType::kPubRec : mqtt::PacketType::kPubAck;
-  OutputQueue& output = session.connection.output;
-  uint8_t* const p = output.Reserve(context_.buffers, mqtt::kAckSizeMax);
-  const auto size = static_cast<size_t>(mqtt::WriteAck(p, type, session.version, id, reason) - p);
-  output.Commit(size);
-  context_.metrics.packets_sent[Index(type)].Add();
-  context_.metrics.bytes_sent[Index(type)].Add(size);
-  context_.MarkDirty(session.connection);
+  const bool received = qos == QoS::kExactlyOnce;
+  SendAck(context_, session, received ? mqtt::PacketType::kPubRec : mqtt::PacketType::kPubAck, id,
+          reason);
 }
 
 void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
@@ -295,11 +288,12 @@ void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
   if (!session.inbound.Knows(packet.packet_id)) {
     // 3.1.1 has no other answer, and the client must be able to go on.
     session.inbound.Release(packet.packet_id);
-    return WritePubComp(session, packet.packet_id, ReasonCode::kPacketIdentifierNotFound);
+    return SendAck(context_, session, mqtt::PacketType::kPubComp, packet.packet_id,
+                   ReasonCode::kPacketIdentifierNotFound);
   }
   if (!session.durable) {
     session.inbound.Release(packet.packet_id);
-    return WritePubComp(session, packet.packet_id, ReasonCode::kSuccess);
+    return SendAck(context_, session, mqtt::PacketType::kPubComp, packet.packet_id);
   }
   storage::ReleaseInbound release{
       context_.NextToken(), session.client_id, session.epoch, {packet.packet_id.value}};
@@ -321,19 +315,8 @@ void PublishFlow::OnInboundReleased(const storage::InboundReleased& event) {
   }
   for (const uint16_t id : waiting.packet_ids) {
     connection->session->inbound.Release(mqtt::PacketId{id});
-    WritePubComp(*connection->session, mqtt::PacketId{id}, ReasonCode::kSuccess);
+    SendAck(context_, *connection->session, mqtt::PacketType::kPubComp, mqtt::PacketId{id});
   }
-}
-
-void PublishFlow::WritePubComp(Session& session, mqtt::PacketId id, ReasonCode reason) {
-  OutputQueue& output = session.connection.output;
-  uint8_t* const p = output.Reserve(context_.buffers, mqtt::kAckSizeMax);
-  const auto size = static_cast<size_t>(
-      mqtt::WriteAck(p, mqtt::PacketType::kPubComp, session.version, id, reason) - p);
-  output.Commit(size);
-  context_.metrics.packets_sent[Index(mqtt::PacketType::kPubComp)].Add();
-  context_.metrics.bytes_sent[Index(mqtt::PacketType::kPubComp)].Add(size);
-  context_.MarkDirty(session.connection);
 }
 
 void PublishFlow::OnForwarded(mqtt::MessagePtr message) { RouteHere(std::move(message)); }

@@ -65,7 +65,6 @@ class PublishFlow {
   void Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic);
   void Acknowledge(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
   void WriteAck(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
-  void WritePubComp(Session& session, mqtt::PacketId id, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);
   void AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish);
   void Submit(storage::Publish publish, Waiting waiting);

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "broker/packet_output.h"
 #include "mqtt/encode.h"
 
 namespace broker {
@@ -326,10 +327,7 @@ void Shard::Close(Connection& connection, const CloseOrder& order) {
     packet.reason = *order.say;
     std::string bytes;
     mqtt::Encode(packet, connection.version, bytes);
-    connection.output.Append(buffers, bytes);
-    constexpr auto kDisconnect = static_cast<size_t>(mqtt::PacketType::kDisconnect);
-    metrics.packets_sent[kDisconnect].Add();
-    metrics.bytes_sent[kDisconnect].Add(bytes.size());
+    SendPacket(*this, connection, mqtt::PacketType::kDisconnect, bytes);
     metrics.disconnects_sent[static_cast<size_t>(*order.say)].Add();
   }
   metrics.connections_closed[order.cause].Add();

@@ -101,8 +101,6 @@ class Shard final : public ShardContext, private Poller::Handler {
   void OnOutboundAck(Session& session, const mqtt::Ack& packet);
   void OnPubRec(Session& session, const mqtt::Ack& packet);
   void OnDisconnect(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
-  void SendPingResp(Connection& connection);
-  void SendPubRel(Session& session, mqtt::PacketId id, mqtt::ReasonCode reason);
   void NoteAcknowledged(Session& session, uint64_t sequence, storage::AckKind kind);
 
   void OnTask(ShardTask task);

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "broker/packet_output.h"
 #include "broker/shard.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
@@ -111,7 +112,8 @@ void Shard::OnFrameConnected(Connection& connection, const mqtt::FrameHeader& he
       if (const auto violation = mqtt::DecodePingReq(header.flags, body, connection.version)) {
         return Violated(connection, *violation);
       }
-      return SendPingResp(connection);  // [MQTT-3.12.4-1]
+      return SendPacket(*this, connection, PacketType::kPingResp,  // [MQTT-3.12.4-1]
+                        mqtt::AsText(mqtt::kPingRespFrame));
     case PacketType::kDisconnect:
       return OnDisconnect(connection, header, body);
     case PacketType::kConnect:
@@ -135,13 +137,6 @@ void Shard::OnFrameConnected(Connection& connection, const mqtt::FrameHeader& he
                                       mqtt::Violation{ReasonCode::kProtocolError, "MQTT5-2.1.2"}));
     }
   }
-}
-
-void Shard::SendPingResp(Connection& connection) {
-  connection.output.Append(buffers, mqtt::AsText(mqtt::kPingRespFrame));
-  metrics.packets_sent[static_cast<size_t>(PacketType::kPingResp)].Add();
-  metrics.bytes_sent[static_cast<size_t>(PacketType::kPingResp)].Add(mqtt::kPingRespFrame.size());
-  MarkDirty(connection);
 }
 
 void Shard::OnAck(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body) {
@@ -190,26 +185,17 @@ void Shard::OnPubRec(Session& session, const mqtt::Ack& packet) {
       if (!session.durable && !session.outbound.queue_empty()) deliverer_.Drain(session);
       return;
     case OutboundFlow::AckResult::kRelease:  // [MQTT5-4.3.3-4] [MQTT311-4.3.3-1]
-      return SendPubRel(session, packet.packet_id, ReasonCode::kSuccess);
+      return SendAck(*this, session, PacketType::kPubRel, packet.packet_id, ReasonCode::kSuccess);
     case OutboundFlow::AckResult::kCommitFirst:
       return NoteAcknowledged(session, sequence, storage::AckKind::kPubRec);
     case OutboundFlow::AckResult::kUnknown:
-      if (!refused) SendPubRel(session, packet.packet_id, ReasonCode::kPacketIdentifierNotFound);
+      if (!refused)
+        SendAck(*this, session, PacketType::kPubRel, packet.packet_id,
+                ReasonCode::kPacketIdentifierNotFound);
       return;
     case OutboundFlow::AckResult::kWrongType:
       return Violated(session.connection, {ReasonCode::kProtocolError, "MQTT5-4.3.3-4"});
   }
-}
-
-void Shard::SendPubRel(Session& session, mqtt::PacketId packet_id, ReasonCode reason) {
-  OutputQueue& output = session.connection.output;
-  uint8_t* const p = output.Reserve(buffers, mqtt::kAckSizeMax);
-  const auto size = static_cast<size_t>(
-      mqtt::WriteAck(p, PacketType::kPubRel, session.version, packet_id, reason) - p);
-  output.Commit(size);
-  metrics.packets_sent[static_cast<size_t>(PacketType::kPubRel)].Add();
-  metrics.bytes_sent[static_cast<size_t>(PacketType::kPubRel)].Add(size);
-  MarkDirty(session.connection);
 }
 
 void Shard::NoteAcknowledged(Session& session, uint64_t sequence, storage::AckKind kind) {
@@ -335,7 +321,7 @@ void Shard::OnReleaseDue(const storage::ReleaseDue& event) {
   for (const uint64_t sequence : event.sequences) {
     const mqtt::PacketId packet_id = OutboundFlow::IdOf(sequence);
     if (connection->session->outbound.OnPubRecCommitted(packet_id)) {
-      SendPubRel(*connection->session, packet_id, ReasonCode::kSuccess);
+      SendAck(*this, *connection->session, PacketType::kPubRel, packet_id, ReasonCode::kSuccess);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "broker/packet_output.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
 #include "mqtt/topic.h"
@@ -219,11 +220,7 @@ void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
   ack.reasons.assign(pending.reasons.begin(), pending.reasons.end());
   std::string bytes;
   if (!mqtt::Encode(ack, session.version, bytes, session.packet_size_max)) return;
-  connection.output.Append(context_.buffers, bytes);
-  constexpr auto kSubAck = static_cast<size_t>(mqtt::PacketType::kSubAck);
-  context_.metrics.packets_sent[kSubAck].Add();
-  context_.metrics.bytes_sent[kSubAck].Add(bytes.size());
-  context_.MarkDirty(connection);
+  SendPacket(context_, connection, mqtt::PacketType::kSubAck, bytes);
   for (const auto& record : pending.sys) SendSysTopics(session, record);
   if (pending.replay.empty()) return;
   if (session.replays == nullptr) session.replays = std::make_unique<Session::Replays>();
@@ -350,11 +347,7 @@ void SubscribeFlow::WriteUnsubAck(Connection& connection, mqtt::PacketId id,
   ack.reasons.assign(reasons.begin(), reasons.end());
   std::string bytes;
   if (!mqtt::Encode(ack, connection.version, bytes, connection.session->packet_size_max)) return;
-  connection.output.Append(context_.buffers, bytes);
-  constexpr auto kUnsubAck = static_cast<size_t>(mqtt::PacketType::kUnsubAck);
-  context_.metrics.packets_sent[kUnsubAck].Add();
-  context_.metrics.bytes_sent[kUnsubAck].Add(bytes.size());
-  context_.MarkDirty(connection);
+  SendPacket(context_, connection, mqtt::PacketType::kUnsubAck, bytes);
 }
 
 void SubscribeFlow::OnRouteChange(const storage::RouteChange& event) {

@@ -1,0 +1,39 @@
+// Small packets on their way out: appended to the connection's output, counted by type.
+#ifndef BROKER_PACKET_OUTPUT_H_
+#define BROKER_PACKET_OUTPUT_H_
+
+#include <cstddef>
+#include <string_view>
+
+#include "broker/shard_context.h"
+#include "mqtt/encode.h"
+
+namespace broker {
+
+inline void CountSent(ShardContext& context, Connection& connection, mqtt::PacketType type,
+                      size_t bytes) {
+  context.metrics.packets_sent[static_cast<size_t>(type)].Add();
+  context.metrics.bytes_sent[static_cast<size_t>(type)].Add(bytes);
+  context.MarkDirty(connection);
+}
+
+// A whole packet of `type`, encoded already.
+inline void SendPacket(ShardContext& context, Connection& connection, mqtt::PacketType type,
+                       std::string_view bytes) {
+  connection.output.Append(context.buffers, bytes);
+  CountSent(context, connection, type, bytes.size());
+}
+
+// PUBACK, PUBREC, PUBREL or PUBCOMP, written in place.
+inline void SendAck(ShardContext& context, Session& session, mqtt::PacketType type,
+                    mqtt::PacketId id, mqtt::ReasonCode reason = mqtt::ReasonCode::kSuccess) {
+  OutputQueue& output = session.connection.output;
+  uint8_t* const begin = output.Reserve(context.buffers, mqtt::kAckSizeMax);
+  const uint8_t* const end = mqtt::WriteAck(begin, type, session.version, id, reason);
+  const auto bytes = static_cast<size_t>(end - begin);
+  output.Commit(bytes);
+  CountSent(context, session.connection, type, bytes);
+}
+
+}  // namespace broker
+#endif  // BROKER_PACKET_OUTPUT_H_
