@@ -36,7 +36,7 @@ struct AnswerPublish {
   bool duplicate = false;
   absl::Status status;  // Decided before the commit.
   std::optional<CommandPlace> retained;
-  std::optional<Qos2Origin> origin;
+  std::optional<Qos2Origin> origin;  // A duplicate's too.
 };
 struct FinishOpen {
   CommandPlace open;
@@ -58,11 +58,14 @@ struct AnswerSubscribe {
   CommandPlace subscribe;
   ShardId shard = 0;
   Token token = 0;
+  std::string client_id;
+  absl::Status status;  // Decided before the commit; then there is no command.
 };
 struct AnswerUnsubscribe {
   CommandPlace unsubscribe;
   ShardId shard = 0;
   Token token = 0;
+  absl::Status status;  // Likewise.
 };
 struct AnswerRelease {
   std::optional<CommandPlace> release;

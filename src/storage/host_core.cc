@@ -105,7 +105,7 @@ void HostCore::Begin(std::function<void()> ready) {
       connected = connected || session.connected;
       if (!session.connected) ArmDeadlines(session);
     });
-    if (connected) Propose(partition->id()).mutable_close_all();
+    if (connected) ProposeTimed(partition->id()).mutable_close_all();
     if (partition->limits().SerializeAsString() != limits.SerializeAsString()) {
       *Propose(partition->id()).mutable_set_limits()->mutable_limits() = limits;
     }
@@ -130,6 +130,27 @@ pb::Command& HostCore::Propose(PartitionId partition, mqtt::MessagePtr message,
   command.set_time_unix_ms(now_.unix_ms);
   command.set_order(++last_order_);
   return command;
+}
+
+pb::Command& HostCore::ProposeTimed(PartitionId partition, CommandPlace* place) {
+  pb::Command& command = Propose(partition, {}, place);
+  command.set_time_unix_ms(SessionTime().unix_ms);
+  return command;
+}
+
+void HostCore::SetTime(const HostTime& now) {
+  now_ = now;
+  if (!wall_at_zero_ms_.has_value()) {
+    wall_at_zero_ms_ = now.unix_ms - absl::ToInt64Milliseconds(now.monotonic);
+  }
+}
+
+// What sessions and wills are timed by: the wall clock as it was at the start, moved on by the
+// monotonic one. A step of the wall clock then ends no session early, whoever looks first: its
+// deadline, or the client that comes back.
+HostTime HostCore::SessionTime() const {
+  return {.unix_ms = wall_at_zero_ms_.value_or(0) + absl::ToInt64Milliseconds(now_.monotonic),
+          .monotonic = now_.monotonic};
 }
 
 void HostCore::After(Step step) {

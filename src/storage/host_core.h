@@ -59,7 +59,7 @@ class HostCore {
   bool begun() const { return begun_; }
 
   // ---- Driving it.
-  void SetTime(const HostTime& now) { now_ = now; }
+  void SetTime(const HostTime& now);
   void OnRequest(ShardId from, Request request);
 
   struct Write {
@@ -101,6 +101,9 @@ class HostCore {
   GroupPtr NewGroup();
   pb::Command& Propose(PartitionId partition, mqtt::MessagePtr message = {},
                        CommandPlace* place = nullptr);
+  // The same, stamped with SessionTime.
+  pb::Command& ProposeTimed(PartitionId partition, CommandPlace* place = nullptr);
+  HostTime SessionTime() const;
   void After(Step step);  // Once everything proposed so far is applied; now, if nothing is.
   void ApplyCommitted();
   absl::Status ApplyGroup(CommitGroup& group);
@@ -133,7 +136,7 @@ class HostCore {
   void ArmDeadlines(const Session& session);
   void RunDeadlines();
   void OnDeadline(const Deadline& deadline);
-  void ProposeWill(const Session& session);
+  void ProposeWill(const Session& session, int64_t time_ms);
   void EnqueueWill(const mqtt::MessagePtr& message);
   Claim* FindClaim(std::string_view client_id);
   Claim* OwnerOf(std::string_view client_id, uint64_t epoch);
@@ -221,6 +224,7 @@ class HostCore {
   StateStore& store_;
   HostMetrics& metrics_;
   HostTime now_;
+  std::optional<int64_t> wall_at_zero_ms_;  // The wall clock when the monotonic one showed 0.
   bool begun_ = false;
   bool shutting_down_ = false;
 

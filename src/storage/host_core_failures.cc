@@ -8,13 +8,19 @@
 namespace storage {
 
 void HostCore::Fail(AnswerPublish& step, const absl::Status& status) {
-  if (step.origin.has_value()) {
+  bool duplicate = step.duplicate;
+  if (duplicate) {
+    // A repeat of what is stored is a repeat. What failed with it just now is not stored.
+    const Session* const session =
+        partitions_[PartitionOf(step.origin->client_id)]->Find(step.origin->client_id);
+    duplicate = session != nullptr && session->queue.HasInbound(step.origin->packet_id);
+  } else if (step.origin.has_value()) {
     inbound_pending_.erase({step.origin->client_id, step.origin->packet_id});
   }
-  // One that was decided already keeps its answer: a repeat of what is stored is a repeat.
-  const bool decided = step.duplicate || !step.status.ok();
+  // One that was decided already keeps its answer.
+  const bool decided = duplicate || !step.status.ok();
   if (step.token == 0) return;
-  Send(step.shard, Published{step.token, decided ? step.status : status, step.duplicate});
+  Send(step.shard, Published{step.token, decided ? step.status : status, duplicate});
 }
 
 void HostCore::Fail(FinishOpen& step, const absl::Status& status) {
@@ -44,11 +50,11 @@ void HostCore::Fail(AnnounceWill& /*step*/, const absl::Status& /*status*/) {
 }
 
 void HostCore::Fail(AnswerSubscribe& step, const absl::Status& status) {
-  Send(step.shard, SubscribeDone{step.token, status});
+  Send(step.shard, SubscribeDone{step.token, step.status.ok() ? status : step.status});
 }
 
 void HostCore::Fail(AnswerUnsubscribe& step, const absl::Status& status) {
-  Send(step.shard, UnsubscribeDone{step.token, status, {}});
+  Send(step.shard, UnsubscribeDone{step.token, step.status.ok() ? status : step.status, {}});
 }
 
 void HostCore::Fail(AnswerRelease& step, const absl::Status& status) {

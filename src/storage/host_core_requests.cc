@@ -43,10 +43,12 @@ void HostCore::Handle(ShardId from, Publish& request) {
       answer.status = NotOwner();
     } else {
       answer.duplicate = IsRepeat(*request.origin);
+      answer.origin = request.origin;
     }
   }
   if (answer.status.ok() && !answer.duplicate && request.set_retained) {
     answer.status = CheckRetainedRoom(*request.message);
+    if (!answer.status.ok()) answer.origin.reset();
   }
   if (!answer.status.ok() || answer.duplicate) {
     if (answer.duplicate) metrics_.duplicates.Add();
@@ -62,7 +64,6 @@ void HostCore::Handle(ShardId from, Publish& request) {
     remember.set_epoch(origin.epoch);
     remember.set_packet_id(origin.packet_id);
     inbound_pending_.insert({origin.client_id, origin.packet_id});
-    answer.origin = origin;
   }
   if (request.token == 0) return;  // A retained message that nobody waits for: see kLinger.
   growing_->NeedSync();
@@ -136,7 +137,7 @@ void HostCore::Finish(AnswerPublish& step) {
   published.token = step.token;
   published.status = std::move(step.status);
   published.duplicate = step.duplicate;
-  if (step.origin.has_value()) {
+  if (step.origin.has_value() && !step.duplicate) {
     inbound_pending_.erase({step.origin->client_id, step.origin->packet_id});
   }
   if (step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit) {
@@ -151,10 +152,12 @@ void HostCore::Finish(AnswerPublish& step) {
 void HostCore::Handle(ShardId from, Subscribe& request) {
   absl::Status status = Refusal(/*stores=*/true);
   if (status.ok() && OwnerOf(request.client_id, request.epoch) == nullptr) status = NotOwner();
-  if (!status.ok()) return Send(from, SubscribeDone{request.token, std::move(status)});
   AnswerSubscribe answer;
   answer.shard = from;
   answer.token = request.token;
+  answer.client_id = request.client_id;
+  answer.status = std::move(status);
+  if (!answer.status.ok()) return After(std::move(answer));
   pb::Subscribe& subscribe =
       *Propose(PartitionOf(request.client_id), {}, &answer.subscribe).mutable_subscribe();
   subscribe.set_client_id(request.client_id);
@@ -167,21 +170,22 @@ void HostCore::Handle(ShardId from, Subscribe& request) {
 }
 
 void HostCore::Finish(AnswerSubscribe& step) {
-  SubscribeDone done{step.token, absl::OkStatus()};
-  if (OutcomeAt(step.subscribe).code != OutcomeCode::kOk) {
+  SubscribeDone done{step.token, std::move(step.status)};
+  if (done.status.ok() && OutcomeAt(step.subscribe).code != OutcomeCode::kOk) {
     done.status = NotOwner();
-    return Send(step.shard, std::move(done));
   }
+  if (!done.status.ok()) return Send(step.shard, std::move(done));
   routes_.Wait({.shard = step.shard, .event = std::move(done), .call = nullptr});
 }
 
 void HostCore::Handle(ShardId from, Unsubscribe& request) {
   absl::Status status = Refusal(/*stores=*/false);
   if (status.ok() && OwnerOf(request.client_id, request.epoch) == nullptr) status = NotOwner();
-  if (!status.ok()) return Send(from, UnsubscribeDone{request.token, std::move(status), {}});
   AnswerUnsubscribe answer;
   answer.shard = from;
   answer.token = request.token;
+  answer.status = std::move(status);
+  if (!answer.status.ok()) return After(std::move(answer));
   pb::Unsubscribe& unsubscribe =
       *Propose(PartitionOf(request.client_id), {}, &answer.unsubscribe).mutable_unsubscribe();
   unsubscribe.set_client_id(request.client_id);
@@ -192,8 +196,9 @@ void HostCore::Handle(ShardId from, Unsubscribe& request) {
 }
 
 void HostCore::Finish(AnswerUnsubscribe& step) {
+  UnsubscribeDone done{step.token, std::move(step.status), {}};
+  if (!done.status.ok()) return Send(step.shard, std::move(done));
   const Outcome& outcome = OutcomeAt(step.unsubscribe);
-  UnsubscribeDone done{step.token, absl::OkStatus(), {}};
   if (outcome.code == OutcomeCode::kOk) {
     done.existed.assign(outcome.existed.begin(), outcome.existed.end());
   } else {

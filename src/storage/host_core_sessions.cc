@@ -92,12 +92,12 @@ void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
   claim->window_messages = request.window_messages;
   claim->window_bytes = request.window_bytes;
   if (stored != nullptr &&
-      FateOfWill(*stored, request.clean_start, now_.unix_ms) == WillFate::kFire) {
-    ProposeWill(*stored);
+      FateOfWill(*stored, request.clean_start, SessionTime().unix_ms) == WillFate::kFire) {
+    ProposeWill(*stored, SessionTime().unix_ms);
   }
   FinishOpen step;
   step.client_id = request.client_id;
-  pb::OpenSession& open = *Propose(claim->partition, {}, &step.open).mutable_open_session();
+  pb::OpenSession& open = *ProposeTimed(claim->partition, &step.open).mutable_open_session();
   open.set_client_id(request.client_id);
   open.set_user_name(request.user_name);
   open.set_version(static_cast<uint32_t>(request.version));
@@ -193,7 +193,7 @@ void HostCore::Handle(ShardId /*from*/, CloseSession& request) {
 void HostCore::ProposeClose(Claim& claim, const CloseSession& request) {
   FinishClose step;
   step.client_id = claim.client_id;
-  pb::CloseSession& close = *Propose(claim.partition, {}, &step.close).mutable_close_session();
+  pb::CloseSession& close = *ProposeTimed(claim.partition, &step.close).mutable_close_session();
   close.set_client_id(claim.client_id);
   close.set_epoch(claim.epoch);
   close.set_cause(request.cause == CloseCause::kNormal ? pb::CloseSession::NORMAL
@@ -239,11 +239,11 @@ void HostCore::Forget(const std::string& client_id) {
 void HostCore::ArmDeadlines(const Session& session) {
   if (session.will.message && session.will.due_at_unix_ms != 0) {
     deadlines_.Add(session.client_id, session.epoch, session.will.due_at_unix_ms,
-                   int64_t{1000} * session.will.delay_s, now_);
+                   int64_t{1000} * session.will.delay_s, SessionTime());
   }
   if (session.ends_at_unix_ms != 0) {
     deadlines_.Add(session.client_id, session.epoch, session.ends_at_unix_ms,
-                   int64_t{1000} * session.expiry_s, now_);
+                   int64_t{1000} * session.expiry_s, SessionTime());
   }
 }
 
@@ -263,19 +263,18 @@ void HostCore::OnDeadline(const Deadline& deadline) {
   const bool ends = session->ends_at_unix_ms == deadline.at_unix_ms;
   if (!will_is_due && !ends) return;
 
-  // It is due by the monotonic clock; the wall clock may have been put back since.
-  const HostTime real = now_;
-  now_.unix_ms = std::max(now_.unix_ms, deadline.at_unix_ms);
+  // It is due by the monotonic clock; the wall clock may have been put back before the start.
+  const int64_t time_ms = std::max(SessionTime().unix_ms, deadline.at_unix_ms);
   const bool fires = session->will.message && session->will.due_at_unix_ms != 0 &&
-                     session->will.due_at_unix_ms <= now_.unix_ms;
-  if (fires) ProposeWill(*session);
-  if (session->ends_at_unix_ms != 0 && session->ends_at_unix_ms <= now_.unix_ms) {
-    pb::ExpireSession& expire = *Propose(partition).mutable_expire_session();
-    expire.set_client_id(session->client_id);
-    expire.set_epoch(session->epoch);
+                     session->will.due_at_unix_ms <= time_ms;
+  if (fires) ProposeWill(*session, time_ms);
+  if (session->ends_at_unix_ms != 0 && session->ends_at_unix_ms <= time_ms) {
+    pb::Command& command = Propose(partition);
+    command.set_time_unix_ms(time_ms);
+    command.mutable_expire_session()->set_client_id(session->client_id);
+    command.mutable_expire_session()->set_epoch(session->epoch);
     metrics_.sessions_expired.Add();
   }
-  now_ = real;
   auto claim = std::make_unique<Claim>();
   claim->state = Claim::State::kBusy;
   claim->client_id = deadline.client_id;
@@ -285,12 +284,13 @@ void HostCore::OnDeadline(const Deadline& deadline) {
   growing_->Then(FinishTimer{deadline.client_id});
 }
 
-void HostCore::ProposeWill(const Session& session) {
+void HostCore::ProposeWill(const Session& session, int64_t time_ms) {
   AnnounceWill step;
   step.message = PublishedWill(*session.will.message, now_.unix_ms);
-  pb::FireWill& fire = *Propose(PartitionOf(session.client_id), {}, &step.fire).mutable_fire_will();
-  fire.set_client_id(session.client_id);
-  fire.set_epoch(session.epoch);
+  pb::Command& command = Propose(PartitionOf(session.client_id), {}, &step.fire);
+  command.set_time_unix_ms(time_ms);
+  command.mutable_fire_will()->set_client_id(session.client_id);
+  command.mutable_fire_will()->set_epoch(session.epoch);
   EnqueueWill(step.message);
   growing_->Then(std::move(step));
 }

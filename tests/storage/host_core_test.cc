@@ -4,7 +4,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/core/session.h"
-#include "tests/storage/host_sim.h"
+#include "tests/storage/host_core_fixture.h"
 
 namespace storage {
 namespace {
@@ -12,115 +12,6 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-constexpr PartitionMask kAll = 0b1111;
-
-StorageOptions SmallOptions() {
-  StorageOptions options;
-  options.data_dir = "unused";
-  options.partitions = 4;
-  options.min_free_disk_bytes = 1000;
-  return options;
-}
-
-mqtt::MessagePtr Text(std::string_view topic, std::string_view payload,
-                      mqtt::QoS qos = mqtt::QoS::kAtLeastOnce, bool retain = false) {
-  return mqtt::Message::Create(
-      {.topic = topic, .payload = payload, .properties = {}, .qos = qos, .retain = retain});
-}
-
-class HostCoreTest : public testing::Test {
- protected:
-  OpenSession MakeOpen(const std::string& client_id, uint32_t expiry_s = 3600) {
-    OpenSession open;
-    open.token = ++token_;
-    open.connection = {.shard = 0, .connection = ++connection_};
-    open.client_id = client_id;
-    open.expiry_s = expiry_s;
-    open.window_messages = 10;
-    open.window_bytes = 100'000;
-    return open;
-  }
-  SessionOpened Open(OpenSession open) {
-    sim_.Send(std::move(open));
-    sim_.Settle();
-    std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
-    EXPECT_THAT(opened, SizeIs(1));
-    return opened.empty() ? SessionOpened{} : opened.front();
-  }
-  SessionOpened Open(const std::string& client_id, uint32_t expiry_s = 3600) {
-    return Open(MakeOpen(client_id, expiry_s));
-  }
-  void SendClose(const std::string& client_id, CloseCause cause, uint64_t connection) {
-    CloseSession close;
-    close.client_id = client_id;
-    close.connection = {.shard = 0, .connection = connection};
-    close.cause = cause;
-    sim_.Send(std::move(close));
-  }
-  void Close(const std::string& client_id, CloseCause cause = CloseCause::kWithWill) {
-    SendClose(client_id, cause, connection_);
-    sim_.Settle();
-  }
-  absl::Status Subscribe(const std::string& client_id, uint64_t epoch, const std::string& filter) {
-    storage::Subscribe subscribe;
-    subscribe.token = ++token_;
-    subscribe.client_id = client_id;
-    subscribe.epoch = epoch;
-    subscribe.subscriptions.push_back(
-        {.filter = filter, .options = {.qos = mqtt::QoS::kExactlyOnce}});
-    sim_.Send(std::move(subscribe));
-    sim_.Settle();
-    const std::vector<SubscribeDone> done = sim_.Take<SubscribeDone>();
-    EXPECT_THAT(done, SizeIs(1));
-    return done.empty() ? absl::UnknownError("no answer") : done.front().status;
-  }
-  Token SendPublish(mqtt::MessagePtr message) {
-    storage::Publish publish;
-    publish.token = ++token_;
-    publish.partitions = kAll;
-    publish.set_retained = message->retain();
-    publish.message = std::move(message);
-    sim_.Send(std::move(publish));
-    return token_;
-  }
-  absl::Status Publish(mqtt::MessagePtr message) {
-    SendPublish(std::move(message));
-    sim_.Settle();
-    const std::vector<Published> published = sim_.Take<Published>();
-    EXPECT_THAT(published, SizeIs(1));
-    return published.empty() ? absl::UnknownError("no answer") : published.front().status;
-  }
-  std::vector<std::string> TakePayloads() {
-    std::vector<std::string> payloads;
-    for (const Deliver& deliver : sim_.Take<Deliver>()) {
-      for (const Delivery& delivery : deliver.entries) {
-        payloads.emplace_back(delivery.message ? delivery.message->payload() : "PUBREL");
-      }
-    }
-    return payloads;
-  }
-  std::vector<std::string> TakeWills() {
-    std::vector<std::string> payloads;
-    for (const RouteMessage& route : sim_.Take<RouteMessage>()) {
-      payloads.emplace_back(route.message->payload());
-    }
-    return payloads;
-  }
-  void Acknowledge(const std::string& client_id, uint64_t epoch, uint64_t sequence,
-                   AckKind kind = AckKind::kPubAck) {
-    storage::Acknowledge acknowledge;
-    acknowledge.client_id = client_id;
-    acknowledge.epoch = epoch;
-    acknowledge.entries.push_back({sequence, kind});
-    sim_.Send(std::move(acknowledge));
-    sim_.Settle();
-  }
-
-  HostSim sim_{SmallOptions()};
-  Token token_ = 0;
-  uint64_t connection_ = 0;
-};
 
 // ---- Claims
 // --------------------------------------------------------------------------------------

@@ -1,0 +1,77 @@
+// Retained messages that are on their way into the store.
+#ifndef STORAGE_RETAINED_PENDING_H_
+#define STORAGE_RETAINED_PENDING_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "mqtt/message.h"
+#include "storage/core/absl_view.h"
+#include "storage/core/partition_api.h"
+
+namespace storage {
+
+// A retained message that was proposed. No payload: it removes.
+struct RetainedSet {
+  PartitionId home = 0;
+  uint64_t bytes = 0;
+  PartitionMask partitions = 0;  // That get the same message into their queues.
+  mqtt::MessagePtr message;
+
+  bool removes() const { return message->payload().empty(); }
+};
+
+// Of all that was proposed and is not applied. Bounded by what publishers may have unanswered.
+class RetainedPending {
+ public:
+  struct Room {
+    uint64_t messages = 0;
+    uint64_t bytes = 0;
+  };
+
+  explicit RetainedPending(uint32_t partitions) : taken_(partitions) {}
+
+  void Add(const RetainedSet& set) {
+    Topic& topic = topics_[AbslView(set.message->topic())];
+    ++topic.sets;
+    topic.last = set;
+    if (set.removes()) return;
+    ++taken_[set.home].messages;
+    taken_[set.home].bytes += set.bytes;
+  }
+
+  // It is applied, or never will be.
+  void Remove(const RetainedSet& set) {
+    const auto found = topics_.find(AbslView(set.message->topic()));
+    if (--found->second.sets == 0) topics_.erase(found);
+    if (set.removes()) return;
+    --taken_[set.home].messages;
+    taken_[set.home].bytes -= set.bytes;
+  }
+
+  // What will be retained for the topic; null: nothing is on its way.
+  const RetainedSet* Find(std::string_view topic) const {
+    const auto found = topics_.find(AbslView(topic));
+    return found == topics_.end() ? nullptr : &found->second.last;
+  }
+
+  // What a partition may need beyond what it has. Each counts in full, also where it replaces
+  // another: so whatever is removed meanwhile, there is room for all that was promised it.
+  const Room& taken(PartitionId home) const { return taken_[home]; }
+
+ private:
+  struct Topic {
+    uint32_t sets = 0;
+    RetainedSet last;
+  };
+  absl::flat_hash_map<std::string, Topic> topics_;
+  std::vector<Room> taken_;  // By partition.
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_RETAINED_PENDING_H_
