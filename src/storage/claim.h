@@ -43,9 +43,13 @@ struct Claim {
   // kOpen and stored.
   SessionSlot slot = kNoSlot;
   DeliveryWindow window;
-  bool behind = false;     // The queue has messages at or after window.next().
-  bool in_pump = false;    // Listed for the pump.
-  bool replaying = false;  // A page of retained messages is being committed.
+  bool behind = false;        // The queue has messages at or after window.next().
+  bool in_pump = false;       // Listed for the pump.
+  bool replaying = false;     // A page of retained messages is being committed.
+  uint32_t replays_held = 0;  // Until so many subscriptions are known everywhere.
+  // How far a replay has been read beyond what its record says, without finding anything.
+  uint64_t scanned_replay = 0;
+  std::string scanned_to;
 
   // Where this round's Deliver stands in the outbox.
   uint64_t deliver_round = 0;

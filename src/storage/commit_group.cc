@@ -38,8 +38,8 @@ void CommitGroup::Clear() {
   }
   used_.clear();
   steps_.clear();
+  retained_sets_.clear();
   command_count_ = 0;
-  bytes_ = 0;
   needs_sync_ = false;
   urgent_ = false;
 }

@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
+#include "storage/retained_pending.h"
 
 namespace mqttd::storage::v1 {
 class Command;
@@ -49,6 +50,7 @@ struct FinishClose {
 // The will fires, or the session ends, or both.
 struct FinishTimer {
   std::string client_id;
+  bool ends = false;
 };
 struct AnnounceWill {
   CommandPlace fire;
@@ -90,6 +92,11 @@ struct FinishWill {
   mqtt::MessagePtr message;
 };
 struct FinishStart {};
+// Every shard had the routes of a subscription: what is retained and did not come live is applied.
+struct StartReplays {
+  std::string client_id;
+  uint64_t epoch = 0;
+};
 // A look at the retained messages, which must see what was asked for before it.
 struct RunScan {
   ShardId shard = 0;
@@ -98,7 +105,7 @@ struct RunScan {
 
 using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, AnnounceWill,
                           AnswerSubscribe, AnswerUnsubscribe, AnswerRelease, FinishReplay,
-                          FinishOrphan, FinishWill, FinishStart, RunScan>;
+                          FinishOrphan, FinishWill, FinishStart, StartReplays, RunScan>;
 
 // At most one entry per partition. Everything in a group is committed together.
 class CommitGroup {
@@ -120,6 +127,7 @@ class CommitGroup {
   // Appends a command that another group held.
   CommandPlace Take(Part& from, PartitionId partition, int command);
   void Then(Step step) { steps_.push_back(std::move(step)); }
+  void Retains(RetainedSet set) { retained_sets_.push_back(std::move(set)); }
 
   // Somebody is answered only once it is on the disk.
   void NeedSync() { needs_sync_ = true; }
@@ -133,9 +141,8 @@ class CommitGroup {
   Part& part(PartitionId partition) { return parts_[partition]; }
   const std::vector<PartitionId>& used() const { return used_; }
   std::vector<Step>& steps() { return steps_; }
+  const std::vector<RetainedSet>& retained_sets() const { return retained_sets_; }
   size_t command_count() const { return command_count_; }
-  size_t bytes() const { return bytes_; }
-  void AddBytes(size_t bytes) { bytes_ += bytes; }
 
   void Clear();
 
@@ -143,8 +150,8 @@ class CommitGroup {
   std::vector<Part> parts_;
   std::vector<PartitionId> used_;
   std::vector<Step> steps_;
+  std::vector<RetainedSet> retained_sets_;
   size_t command_count_ = 0;
-  size_t bytes_ = 0;
   bool needs_sync_ = false;
   bool urgent_ = false;
 };

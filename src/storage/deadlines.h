@@ -2,9 +2,9 @@
 #ifndef STORAGE_DEADLINES_H_
 #define STORAGE_DEADLINES_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <queue>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,8 +32,9 @@ struct Deadline {
 // put forward or back, and nothing fires early or late. Across a restart the wall clock has to be
 // believed, with one bound: nothing waits longer than its whole interval, in case it was put back.
 //
-// Lazy: a deadline that no longer holds stays until it is due; whoever takes it compares it with
-// the session.
+// Lazy: a deadline that no longer holds stays; whoever takes it compares it with the session. But
+// when there are many more than there were after the last Prune, they are to be pruned: a client
+// that comes and goes all day would leave one each time.
 class Deadlines {
  public:
   // `interval_ms`: the whole of which this is the rest.
@@ -42,22 +43,32 @@ class Deadlines {
     int64_t left_ms = at_unix_ms - now.unix_ms;
     if (left_ms > interval_ms) left_ms = interval_ms;
     if (left_ms < 0) left_ms = 0;
-    heap_.push({.due = now.monotonic + absl::Milliseconds(left_ms),
-                .at_unix_ms = at_unix_ms,
-                .epoch = epoch,
-                .client_id = std::move(client_id)});
+    heap_.push_back({.due = now.monotonic + absl::Milliseconds(left_ms),
+                     .at_unix_ms = at_unix_ms,
+                     .epoch = epoch,
+                     .client_id = std::move(client_id)});
+    std::push_heap(heap_.begin(), heap_.end(), Later());
+  }
+
+  bool WantsPrune() const { return heap_.size() > 2 * pruned_size_ + kPruneMin; }
+  template <typename Holds>
+  void Prune(Holds&& holds) {
+    std::erase_if(heap_, [&](const Deadline& deadline) { return !holds(deadline); });
+    std::make_heap(heap_.begin(), heap_.end(), Later());
+    pruned_size_ = heap_.size();
   }
 
   std::optional<absl::Duration> next() const {
     if (heap_.empty()) return std::nullopt;
-    return heap_.top().due;
+    return heap_.front().due;
   }
 
   // The earliest that is due.
   std::optional<Deadline> Take(absl::Duration monotonic) {
-    if (heap_.empty() || heap_.top().due > monotonic) return std::nullopt;
-    Deadline taken = heap_.top();
-    heap_.pop();
+    if (heap_.empty() || heap_.front().due > monotonic) return std::nullopt;
+    std::pop_heap(heap_.begin(), heap_.end(), Later());
+    Deadline taken = std::move(heap_.back());
+    heap_.pop_back();
     return taken;
   }
 
@@ -67,7 +78,9 @@ class Deadlines {
   struct Later {
     bool operator()(const Deadline& a, const Deadline& b) const { return a.due > b.due; }
   };
-  std::priority_queue<Deadline, std::vector<Deadline>, Later> heap_;
+  static constexpr size_t kPruneMin = 1024;
+  std::vector<Deadline> heap_;
+  size_t pruned_size_ = 0;
 };
 
 }  // namespace storage

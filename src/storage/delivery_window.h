@@ -37,12 +37,15 @@ class DeliveryWindow {
   bool WaitsForCommit() const { return in_flight_ < messages_max_ && RoomMessages() == 0; }
 
   void Sent(uint64_t sequence, size_t bytes);
+  // Messages from next() on were passed over and are to be dropped. Until that is committed they
+  // count like acknowledged ones: they stand before what is sent after them.
+  void Dropped(size_t messages) { uncommitted_ += messages; }
   // The queue was read up to `next` without anything to send.
   void SkipTo(uint64_t next) { next_ = next > next_ ? next : next_; }
 
   // True if the sequence was in flight: worth a command.
   bool Acknowledge(uint64_t sequence, AckKind kind);
-  // `done` messages left the queue.
+  // `done` messages, acknowledged or dropped, left the queue.
   void Committed(uint32_t done) { uncommitted_ -= done < uncommitted_ ? done : uncommitted_; }
 
   size_t in_flight() const { return in_flight_; }

@@ -20,6 +20,11 @@ constexpr absl::Duration kLinger = absl::Milliseconds(5);
 constexpr absl::Duration kRetry = absl::Seconds(1);
 constexpr absl::Duration kCountSessions = absl::Seconds(5);
 constexpr size_t kCommittedMax = 2;
+// What is done of the host's own accord waits when a group has so many commands: a crowd of
+// sessions that end at once must not hold up who publishes.
+constexpr size_t kBackgroundCommandsMax = 1024;
+// Messages and seeks of one round, each about a microsecond.
+constexpr size_t kRoundWorkMax = 8192;
 
 // Kept and written later when a write failed: what a client or a connection did is a fact.
 bool IsFact(const pb::Command& command) {
@@ -51,8 +56,11 @@ HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& st
       filters_(options.partitions, 0),
       slots_(options.partitions),
       effects_(options.partitions),
+      retained_pending_(options.partitions),
       routes_(shards),
-      outbox_(shards) {
+      outbox_(shards),
+      orphans_passed_(options.partitions, 0),
+      orphans_wait_(options.partitions, false) {
   CHECK(shards > 0) << "somebody must hear the events";
   for (uint32_t id = 0; id < options.partitions; ++id) {
     partitions_.push_back(std::make_unique<Partition>(static_cast<PartitionId>(id)));
@@ -153,8 +161,12 @@ HostTime HostCore::SessionTime() const {
           .monotonic = now_.monotonic};
 }
 
+bool HostCore::RoomForBackground() const {
+  return growing_->command_count() < kBackgroundCommandsMax;
+}
+
 void HostCore::After(Step step) {
-  if (Drained()) {
+  if (NothingPending()) {
     std::visit([this](auto& now) { Finish(now); }, step);
     return;
   }
@@ -213,12 +225,17 @@ void HostCore::Run() {
     FailEverything(log_status_);
   }
   SetStorageStatus(!log_status_.ok() ? log_status_ : state_status_);
+  work_left_ = kRoundWorkMax;
+  RunScans();
   if (healthy() && begun_) {
     RetryPostponed();
+    PassOnOrphans();
     RunDeadlines();
     Pump();
   }
   ReleaseConfirmed();
+  metrics_.requests_pending.Set(static_cast<int64_t>(
+      growing_->steps().size() + (flying_ != nullptr ? flying_->steps().size() : 0)));
 }
 
 void HostCore::ApplyCommitted() {
@@ -279,6 +296,7 @@ absl::Status HostCore::ReloadPartitions(const CommitGroup& group) {
 }
 
 void HostCore::FinishGroup(CommitGroup& group) {
+  for (const RetainedSet& set : group.retained_sets()) retained_pending_.Remove(set);
   for (const PartitionId id : group.used()) RunEffects(id, effects_[id]);
   for (Step& step : group.steps()) {
     std::visit([this](auto& now) { Finish(now); }, step);
@@ -307,6 +325,7 @@ void HostCore::FailEverything(const absl::Status& status) {
 }
 
 void HostCore::FailGroup(CommitGroup& group, const absl::Status& status) {
+  for (const RetainedSet& set : group.retained_sets()) retained_pending_.Remove(set);
   // Where a fact stands now, by where it stood.
   absl::flat_hash_map<std::pair<PartitionId, int>, CommandPlace> moved;
   for (const PartitionId id : group.used()) {
@@ -390,6 +409,7 @@ std::optional<absl::Duration> HostCore::NextWake() const {
   const auto consider = [&](absl::Duration at) {
     next = next.has_value() ? std::min(*next, at) : at;
   };
+  if (!scans_.empty()) consider(now_.monotonic);
   if (!healthy() || applying_failed_ || !log_status_.ok()) {
     consider(retry_at_);
     return next;
@@ -400,7 +420,12 @@ std::optional<absl::Duration> HostCore::NextWake() const {
     consider(at_once ? now_.monotonic : growing_since_ + kLinger);
   }
   if (!pump_list_.empty()) consider(std::max(now_.monotonic, pump_again_at_));
+  // Without room for them, the end of a write wakes.
+  if (!RoomForBackground()) return next;
   if (!shutting_down_ && deadlines_.next().has_value()) consider(*deadlines_.next());
+  const bool orphans_wait =
+      std::find(orphans_wait_.begin(), orphans_wait_.end(), true) != orphans_wait_.end();
+  if (orphans_wait) consider(std::max(now_.monotonic, pump_again_at_));
   return next;
 }
 
@@ -410,11 +435,9 @@ void HostCore::SendToAll(const Event& event) {
 
 void HostCore::ReleaseConfirmed() {
   routes_.ReleaseReady([this](ConfirmedAnswer answer) {
-    if (answer.call != nullptr) {
-      answer.call();
-    } else {
-      Send(answer.shard, std::move(answer.event));
-    }
+    if (answer.call != nullptr) answer.call();
+    if (answer.event.has_value()) Send(answer.shard, *std::move(answer.event));
+    if (!answer.replays.client_id.empty()) After(std::move(answer.replays));
   });
 }
 

@@ -24,9 +24,14 @@
 #include "storage/log.h"
 #include "storage/metrics.h"
 #include "storage/options.h"
+#include "storage/retained_pending.h"
 #include "storage/route_ledger.h"
 #include "storage/share_members.h"
 #include "storage/state_store.h"
+
+namespace mqttd::storage::v1 {
+class EnqueueRetainedPage;
+}  // namespace mqttd::storage::v1
 
 namespace storage {
 
@@ -84,16 +89,18 @@ class HostCore {
   bool healthy() const { return storage_status_.ok(); }
 
   // Nothing is collected, being written or waiting to be applied.
-  bool Drained() const { return growing_->empty() && flying_ == nullptr && committed_.empty(); }
+  bool Drained() const { return NothingPending() && scans_.empty(); }
   uint32_t partitions() const { return static_cast<uint32_t>(partitions_.size()); }
   const Partition& partition(PartitionId id) const { return *partitions_[id]; }
   uint64_t applied(PartitionId id) const { return partitions_[id]->applied_index(); }
 
  private:
   using GroupPtr = std::unique_ptr<CommitGroup>;
+  // What waits for the shards to know all routes.
   struct ConfirmedAnswer {
     ShardId shard = 0;
-    Event event;
+    std::optional<Event> event;
+    StartReplays replays;        // Of nobody, if there is no client_id.
     std::function<void()> call;  // Of Begin.
   };
 
@@ -104,6 +111,10 @@ class HostCore {
   // The same, stamped with SessionTime.
   pb::Command& ProposeTimed(PartitionId partition, CommandPlace* place = nullptr);
   HostTime SessionTime() const;
+  bool NothingPending() const {
+    return growing_->empty() && flying_ == nullptr && committed_.empty();
+  }
+  bool RoomForBackground() const;
   void After(Step step);  // Once everything proposed so far is applied; now, if nothing is.
   void ApplyCommitted();
   absl::Status ApplyGroup(CommitGroup& group);
@@ -136,6 +147,7 @@ class HostCore {
   void ArmDeadlines(const Session& session);
   void RunDeadlines();
   void OnDeadline(const Deadline& deadline);
+  bool Holds(const Deadline& deadline) const;
   void ProposeWill(const Session& session, int64_t time_ms);
   void EnqueueWill(const mqtt::MessagePtr& message);
   Claim* FindClaim(std::string_view client_id);
@@ -150,7 +162,7 @@ class HostCore {
   void Handle(ShardId from, ScanRetained& request);
   void Handle(ShardId from, ConfirmRoutes& request);
   std::optional<CommandPlace> ProposeEnqueues(const Publish& request, const std::string& stored);
-  absl::Status CheckRetainedRoom(const mqtt::Message& message);
+  absl::Status CheckRetainedRoom(const mqtt::Message& message, uint64_t stored_bytes);
   bool IsRepeat(const Qos2Origin& origin) const;
   struct ScanPage {
     std::vector<mqtt::MessagePtr> messages;
@@ -158,6 +170,7 @@ class HostCore {
   };
   absl::StatusOr<ScanPage> Scan(std::string_view filter, std::string_view cursor,
                                 const RetainedScanOptions& options);
+  void RunScans();
   void DropExpiredRetained(PartitionId partition,
                            const std::vector<RetainedScanPage::Expired>& expired);
 
@@ -185,6 +198,7 @@ class HostCore {
   void Finish(FinishOrphan& step);
   void Finish(FinishWill& step);
   void Finish(FinishStart& step);
+  void Finish(StartReplays& step);
   void Finish(RunScan& step);
   void AnswerOpened(Claim& claim, const Outcome& outcome);
   void AnnounceMessage(mqtt::MessagePtr message, std::string only_filter);
@@ -204,6 +218,7 @@ class HostCore {
   void Fail(FinishOrphan& step, const absl::Status& status);
   void Fail(FinishWill& step, const absl::Status& status);
   void Fail(FinishStart& step, const absl::Status& status);
+  void Fail(StartReplays& step, const absl::Status& status);
   void Fail(RunScan& step, const absl::Status& status);
   void RetryPostponed();
 
@@ -214,8 +229,11 @@ class HostCore {
   void Pump();
   bool PumpOne(Claim& claim);
   bool PumpPage(Claim& claim);
+  bool SendPage(Claim& claim, QueuePage& page, uint64_t head);
   void ProposeReplayPage(Claim& claim);
-  void LoadOrphans();
+  void AddReplayed(const Claim& claim, const mqtt::Message& message,
+                   pb::EnqueueRetainedPage& enqueue) const;
+  void PassOnOrphans();
   void PassOnOrphan(FinishOrphan orphan);
   Claim* AtSlot(PartitionId partition, SessionSlot slot);
 
@@ -247,10 +265,13 @@ class HostCore {
 
   absl::flat_hash_map<std::string, std::unique_ptr<Claim>> claims_;
   absl::flat_hash_set<std::pair<std::string, uint16_t>> inbound_pending_;  // Not applied yet.
+  RetainedPending retained_pending_;
   Deadlines deadlines_;
   ShareMembers share_members_;
   RouteLedger<ConfirmedAnswer> routes_;
-  std::deque<std::string> pump_list_;                         // Client Identifiers.
+  std::deque<std::string> pump_list_;  // Client Identifiers.
+  std::deque<RunScan> scans_;  // One per shard's request; a shard asks for a page at a time.
+  size_t work_left_ = 0;       // Of this round, for reading: messages and seeks.
   absl::Duration pump_again_at_ = -absl::InfiniteDuration();  // After an error.
   std::vector<std::vector<Event>> outbox_;
   uint64_t outbox_round_ = 1;
@@ -263,7 +284,9 @@ class HostCore {
   bool disk_low_ = false;
   absl::Duration retry_at_;
   absl::Duration count_sessions_at_ = -absl::InfiniteDuration();
-  std::vector<FinishOrphan> postponed_orphans_;
+  // By partition: orphans up to here are being passed on; and whether there are more.
+  std::vector<uint64_t> orphans_passed_;
+  std::vector<bool> orphans_wait_;
   std::vector<mqtt::MessagePtr> postponed_wills_;
 };
 

@@ -16,7 +16,7 @@ constexpr size_t kPumpSessionsMax = 256;
 constexpr size_t kPumpMessagesMax = 256;
 constexpr size_t kPumpBytesMax = 1 << 20;
 constexpr size_t kReplayPageMax = 100;
-constexpr size_t kOrphansAtStartMax = 100'000;
+constexpr size_t kOrphansPageMax = 64;
 
 size_t SizeOf(const Delivery& delivery) {
   return delivery.message ? delivery.message->topic().size() + delivery.message->payload().size()
@@ -52,7 +52,7 @@ void HostCore::ListForPump(Claim& claim) {
 void HostCore::Pump() {
   if (now_.monotonic < pump_again_at_) return;
   std::deque<std::string> again;
-  for (size_t i = 0; i < kPumpSessionsMax && !pump_list_.empty(); ++i) {
+  for (size_t i = 0; i < kPumpSessionsMax && work_left_ > 0 && !pump_list_.empty(); ++i) {
     const std::string client_id = std::move(pump_list_.front());
     pump_list_.pop_front();
     Claim* const claim = FindClaim(client_id);
@@ -72,7 +72,7 @@ bool HostCore::PumpOne(Claim& claim) {
   const bool more = claim.behind && claim.window.HasRoom() && PumpPage(claim);
   if (claim.behind && claim.window.WaitsForCommit()) growing_->Hurry();
   const Session& session = partitions_[claim.partition]->session(claim.slot);
-  if (!session.replays.empty() && !claim.replaying &&
+  if (!session.replays.empty() && !claim.replaying && claim.replays_held == 0 &&
       session.queue.messages() < std::max<uint64_t>(claim.window_messages, 1)) {
     ProposeReplayPage(claim);
   }
@@ -93,19 +93,41 @@ bool HostCore::PumpPage(Claim& claim) {
     pump_again_at_ = now_.monotonic + absl::Seconds(1);
     return true;
   }
-  for (Delivery& delivery : page->entries) {
-    if (delivery.sequence >= head + kSequenceSpan) return false;  // Until the head has moved.
+  work_left_ -= std::min(work_left_, page->entries.size() + page->expired.size() + 1);
+  const bool complete = SendPage(claim, *page, head);
+  return complete && claim.behind && claim.window.HasRoom();
+}
+
+// What is on the page, as far as the window goes: whether all of it did. Expired messages count
+// like acknowledged ones until their drop is committed: were more sent behind them than kRunAhead
+// says, then after a crash nobody would know that it had been.
+bool HostCore::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
+  size_t dropped = 0;
+  const auto drop_before = [&](uint64_t sequence) {
+    const size_t before = dropped;
+    while (dropped < page.expired.size() && page.expired[dropped] < sequence) ++dropped;
+    claim.window.Dropped(dropped - before);
+  };
+  bool complete = true;
+  for (Delivery& delivery : page.entries) {
+    drop_before(delivery.sequence);
+    complete = claim.window.RoomMessages() > 0 && delivery.sequence < head + kSequenceSpan;
+    if (!complete) break;  // The rest when the head has moved.
     Push(claim, std::move(delivery));
   }
-  claim.window.SkipTo(page->next);
-  if (!page->expired.empty()) {
-    pb::DropQueued& drop = *Propose(claim.partition).mutable_drop_queued();
-    drop.set_client_id(claim.client_id);
-    drop.set_epoch(claim.epoch);
-    for (const uint64_t sequence : page->expired) drop.add_sequences(sequence);
+  if (complete) {
+    drop_before(page.next);
+    claim.window.SkipTo(page.next);
+    claim.behind = !page.end;
+  } else if (dropped != 0) {
+    claim.window.SkipTo(page.expired[dropped - 1] + 1);
   }
-  claim.behind = !page->end;
-  return claim.behind && claim.window.HasRoom();
+  if (dropped == 0) return complete;
+  pb::DropQueued& drop = *Propose(claim.partition).mutable_drop_queued();
+  drop.set_client_id(claim.client_id);
+  drop.set_epoch(claim.epoch);
+  for (size_t i = 0; i < dropped; ++i) drop.add_sequences(page.expired[i]);
+  return complete;
 }
 
 // Retained messages of a new subscription go through the queue, a page at a time, while the queue
@@ -117,13 +139,20 @@ void HostCore::ProposeReplayPage(Claim& claim) {
   options.messages_max = std::clamp<size_t>(claim.window_messages, 1, kReplayPageMax);
   options.since_order = replay.since_order;
   options.live_partition = claim.partition;
-  auto page = Scan(replay.filter, replay.cursor, options);
+  const bool scanned = claim.scanned_replay == replay.number;
+  auto page = Scan(replay.filter, scanned ? claim.scanned_to : replay.cursor, options);
   if (!page.ok()) {
     base::Log(base::LogLevel::kError, "cannot read retained messages",
               {{"client_id", claim.client_id}, {"error", page.status()}});
     pump_again_at_ = now_.monotonic + absl::Seconds(1);
     ListForPump(claim);
     return;
+  }
+  claim.scanned_replay = 0;
+  if (page->messages.empty() && !page->cursor.empty()) {  // Nothing to write down yet.
+    claim.scanned_replay = replay.number;
+    claim.scanned_to = std::move(page->cursor);
+    return ListForPump(claim);
   }
   FinishReplay step;
   step.client_id = claim.client_id;
@@ -132,14 +161,31 @@ void HostCore::ProposeReplayPage(Claim& claim) {
   enqueue.set_client_id(claim.client_id);
   enqueue.set_epoch(claim.epoch);
   enqueue.set_replay(replay.number);
-  for (const mqtt::MessagePtr& message : page->messages) {
-    enqueue.add_messages(EncodeStoredMessage(*message));
-  }
+  for (const mqtt::MessagePtr& message : page->messages) AddReplayed(claim, *message, enqueue);
   enqueue.set_next_cursor(page->cursor);
   enqueue.set_last(page->cursor.empty());
   claim.replaying = true;
   growing_->NeedSync();  // It gives out sequences.
   growing_->Then(std::move(step));
+}
+
+// Where another is on its way to replace it, that one stands before the page in the log. It comes
+// live, and nothing older may follow it; or, if it does not go through the queue, it is given now.
+void HostCore::AddReplayed(const Claim& claim, const mqtt::Message& message,
+                           pb::EnqueueRetainedPage& enqueue) const {
+  const RetainedSet* const newer = retained_pending_.Find(message.topic());
+  if (newer == nullptr) {
+    enqueue.add_messages(EncodeStoredMessage(message));
+  } else if ((newer->partitions >> claim.partition & 1) == 0 && !newer->removes()) {
+    enqueue.add_messages(EncodeStoredMessage(*newer->message));
+  }
+}
+
+void HostCore::Finish(StartReplays& step) {
+  Claim* const claim = OwnerOf(step.client_id, step.epoch);
+  if (claim == nullptr) return;
+  --claim->replays_held;
+  ListForPump(*claim);
 }
 
 void HostCore::Finish(FinishReplay& step) {
@@ -152,15 +198,28 @@ void HostCore::Finish(FinishReplay& step) {
 // ---- Messages of `$share` groups whose member went
 // ------------------------------------------------
 
-void HostCore::LoadOrphans() {
-  for (const auto& partition : partitions_) {
-    auto orphans = partition->ReadOrphans(store_.reader(), kOrphansAtStartMax);
-    if (!orphans.ok()) {
-      base::Log(base::LogLevel::kError, "cannot read shared messages without an owner",
-                {{"error", orphans.status()}});
-      continue;
+// Read a page at a time: a session may leave as many as its queue held.
+void HostCore::PassOnOrphans() {
+  if (now_.monotonic < pump_again_at_) return;
+  for (size_t id = 0; id < orphans_wait_.size(); ++id) {
+    while (orphans_wait_[id] && RoomForBackground()) {
+      auto page =
+          partitions_[id]->ReadOrphans(store_.reader(), orphans_passed_[id], kOrphansPageMax);
+      if (!page.ok()) {
+        base::Log(base::LogLevel::kError, "cannot read shared messages without an owner",
+                  {{"error", page.status()}});
+        pump_again_at_ = now_.monotonic + absl::Seconds(1);
+        return;
+      }
+      for (Orphaned& orphan : *page) {
+        orphans_passed_[id] = orphan.orphan;
+        PassOnOrphan({.partition = static_cast<PartitionId>(id),
+                      .orphan = orphan.orphan,
+                      .share_filter = std::move(orphan.share_filter),
+                      .message = std::move(orphan.message)});
+      }
+      orphans_wait_[id] = page->size() == kOrphansPageMax;
     }
-    for (Orphaned& orphan : *orphans) On(partition->id(), orphan);
   }
 }
 

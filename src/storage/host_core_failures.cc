@@ -63,8 +63,10 @@ void HostCore::Fail(AnswerRelease& step, const absl::Status& status) {
 
 void HostCore::Fail(FinishReplay& step, const absl::Status& /*status*/) { Finish(step); }
 
+// With it failed every other that is not committed: they are read again, from the first.
 void HostCore::Fail(FinishOrphan& step, const absl::Status& /*status*/) {
-  postponed_orphans_.push_back(std::move(step));
+  orphans_passed_[step.partition] = 0;
+  orphans_wait_[step.partition] = true;
 }
 
 void HostCore::Fail(FinishWill& step, const absl::Status& /*status*/) {
@@ -75,13 +77,12 @@ void HostCore::Fail(FinishStart& step, const absl::Status& /*status*/) {
   growing_->Then(step);  // Its commands are facts and grow again.
 }
 
+void HostCore::Fail(StartReplays& step, const absl::Status& /*status*/) { Finish(step); }
+
 // Reading may work although writing does not.
 void HostCore::Fail(RunScan& step, const absl::Status& /*status*/) { Finish(step); }
 
 void HostCore::RetryPostponed() {
-  for (FinishOrphan& orphan : std::exchange(postponed_orphans_, {})) {
-    PassOnOrphan(std::move(orphan));
-  }
   for (mqtt::MessagePtr& message : std::exchange(postponed_wills_, {})) {
     EnqueueWill(message);
     growing_->Then(FinishWill{std::move(message)});

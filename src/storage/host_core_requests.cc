@@ -16,6 +16,7 @@ namespace storage {
 namespace {
 
 constexpr size_t kScanPageMax = 256;
+constexpr size_t kScanSeeksMax = 2048;  // A few milliseconds.
 
 pb::Subscription ToRecord(const SubscriptionRecord& subscription) {
   pb::Subscription record;
@@ -46,15 +47,16 @@ void HostCore::Handle(ShardId from, Publish& request) {
       answer.origin = request.origin;
     }
   }
+  std::string stored;
+  if (answer.status.ok() && !answer.duplicate) stored = EncodeStoredMessage(*request.message);
   if (answer.status.ok() && !answer.duplicate && request.set_retained) {
-    answer.status = CheckRetainedRoom(*request.message);
+    answer.status = CheckRetainedRoom(*request.message, stored.size());
     if (!answer.status.ok()) answer.origin.reset();
   }
   if (!answer.status.ok() || answer.duplicate) {
     if (answer.duplicate) metrics_.duplicates.Add();
     return After(std::move(answer));
   }
-  const std::string stored = EncodeStoredMessage(*request.message);
   answer.retained = ProposeEnqueues(request, stored);
   if (request.origin.has_value()) {
     const Qos2Origin& origin = *request.origin;
@@ -100,29 +102,37 @@ std::optional<CommandPlace> HostCore::ProposeEnqueues(const Publish& request,
   pb::SetRetained& set = *Propose(home, request.message, &place).mutable_set_retained();
   set.set_message(stored);
   set.set_partitions(request.partitions);
+  RetainedSet pending{home, stored.size(), request.partitions, request.message};
+  retained_pending_.Add(pending);
+  growing_->Retains(std::move(pending));
   return place;
 }
 
-// So that a message over the limit is refused as a whole. The partition checks again: requests that
-// are on their way together may still exceed it, and then only their retained part is refused.
-absl::Status HostCore::CheckRetainedRoom(const mqtt::Message& message) {
+// So that a message over the limit is refused as a whole: with what is on its way counted, the
+// partition, which checks again, has room for all that passes here.
+absl::Status HostCore::CheckRetainedRoom(const mqtt::Message& message, uint64_t stored_bytes) {
   if (message.payload().empty()) return absl::OkStatus();
   const PartitionId home = PartitionOfTopic(message.topic(), options_.partitions);
   const Partition& partition = *partitions_[home];
   const pb::Limits& limits = partition.limits();
-  const bool count_is_full = limits.retained_messages_max() != 0 &&
-                             partition.retained_messages() >= limits.retained_messages_max();
+  const RetainedPending::Room& taken = retained_pending_.taken(home);
+  const bool count_is_full =
+      limits.retained_messages_max() != 0 &&
+      partition.retained_messages() + taken.messages >= limits.retained_messages_max();
   const bool bytes_are_full =
       limits.retained_bytes_max() != 0 &&
-      partition.retained_bytes() + message.topic().size() + message.payload().size() >
-          limits.retained_bytes_max();
+      partition.retained_bytes() + taken.bytes + stored_bytes > limits.retained_bytes_max();
   if (!count_is_full && !bytes_are_full) return absl::OkStatus();
-  const auto existing = ReadRetained(store_.reader(), home, message.topic());
-  RETURN_IF_ERROR(existing.status());
-  if (*existing && !bytes_are_full) return absl::OkStatus();  // It is replaced.
-  if (*existing && (*existing)->payload().size() >= message.payload().size()) {
-    return absl::OkStatus();
+  uint64_t replaced_bytes = 0;
+  if (const RetainedSet* const pending = retained_pending_.Find(message.topic())) {
+    replaced_bytes = pending->removes() ? 0 : pending->bytes;
+  } else {
+    ASSIGN_OR_RETURN(const mqtt::MessagePtr existing,
+                     ReadRetained(store_.reader(), home, message.topic()));
+    if (existing) replaced_bytes = EncodeStoredMessage(*existing).size();
   }
+  const bool fits = !bytes_are_full || replaced_bytes >= stored_bytes;
+  if (replaced_bytes != 0 && fits) return absl::OkStatus();
   return absl::ResourceExhaustedError("retained_messages_max or retained_bytes_max is reached");
 }
 
@@ -175,7 +185,13 @@ void HostCore::Finish(AnswerSubscribe& step) {
     done.status = NotOwner();
   }
   if (!done.status.ok()) return Send(step.shard, std::move(done));
-  routes_.Wait({.shard = step.shard, .event = std::move(done), .call = nullptr});
+  ConfirmedAnswer answer{
+      .shard = step.shard, .event = std::move(done), .replays = {}, .call = nullptr};
+  if (Claim* const claim = FindClaim(step.client_id); claim != nullptr) {
+    ++claim->replays_held;
+    answer.replays = {step.client_id, claim->epoch};
+  }
+  routes_.Wait(std::move(answer));
 }
 
 void HostCore::Handle(ShardId from, Unsubscribe& request) {
@@ -268,22 +284,31 @@ void HostCore::Handle(ShardId from, ScanRetained& request) {
   After(RunScan{from, std::move(request)});
 }
 
-void HostCore::Finish(RunScan& step) {
-  RetainedScanOptions options;
-  options.messages_max = std::clamp<size_t>(step.request.messages_max, 1, kScanPageMax);
-  absl::StatusOr<ScanPage> scanned = Scan(step.request.filter, step.request.cursor, options);
-  RetainedPage page;
-  page.token = step.request.token;
-  if (scanned.ok()) {
-    page.messages = std::move(scanned->messages);
-    page.cursor = std::move(scanned->cursor);
-  } else {
-    page.status = std::move(scanned).status();
+void HostCore::Finish(RunScan& step) { scans_.push_back(std::move(step)); }
+
+// As many as the round has time for, and half of it at most: queues wait for the other half.
+void HostCore::RunScans() {
+  const size_t stop_at = work_left_ / 2;
+  while (!scans_.empty() && work_left_ > stop_at) {
+    const RunScan scan = std::move(scans_.front());
+    scans_.pop_front();
+    RetainedScanOptions options;
+    options.messages_max = std::clamp<size_t>(scan.request.messages_max, 1, kScanPageMax);
+    absl::StatusOr<ScanPage> scanned = Scan(scan.request.filter, scan.request.cursor, options);
+    RetainedPage page;
+    page.token = scan.request.token;
+    if (scanned.ok()) {
+      page.messages = std::move(scanned->messages);
+      page.cursor = std::move(scanned->cursor);
+    } else {
+      page.status = std::move(scanned).status();
+    }
+    Send(scan.shard, std::move(page));
   }
-  Send(step.shard, std::move(page));
 }
 
-// Over all partitions, from first to last. The cursor is the partition and that one's cursor.
+// Over all partitions, from first to last, until the page is full or the work it may cost is done:
+// it may be empty and not the last. The cursor is the partition and that one's cursor.
 absl::StatusOr<HostCore::ScanPage> HostCore::Scan(std::string_view filter, std::string_view cursor,
                                                   const RetainedScanOptions& options) {
   ScanPage page;
@@ -300,13 +325,19 @@ absl::StatusOr<HostCore::ScanPage> HostCore::Scan(std::string_view filter, std::
     if (id >= end) return absl::InvalidArgumentError("a cursor of another filter");
   }
   RetainedScanOptions rest = options;
+  rest.seeks_max = kScanSeeksMax;
   for (; id < end; ++id, inner.clear()) {
     ASSIGN_OR_RETURN(RetainedScanPage part,
                      ScanRetainedMessages(store_.reader(), static_cast<PartitionId>(id), filter,
                                           inner, now_.unix_ms, rest));
     for (mqtt::MessagePtr& message : part.messages) page.messages.push_back(std::move(message));
     DropExpiredRetained(static_cast<PartitionId>(id), part.expired);
-    const bool full = page.messages.size() >= options.messages_max;
+    const size_t seeks = part.seeks + 1;  // An empty partition costs its iterator.
+    work_left_ -= std::min(work_left_, seeks);
+    rest.seeks_max -= std::min(rest.seeks_max, seeks);
+    rest.bytes_max -= std::min(rest.bytes_max, part.bytes);
+    const bool full =
+        page.messages.size() >= options.messages_max || rest.seeks_max == 0 || rest.bytes_max == 0;
     const bool more = !part.cursor.empty();
     if (more || (full && id + 1 < end)) {
       page.cursor.push_back(static_cast<char>(more ? id : id + 1));

@@ -164,6 +164,12 @@ void HostCore::AnswerOpened(Claim& claim, const Outcome& outcome) {
   claim.behind = session.queue.messages() > 0;
   metrics_.sessions_connected.Add();
   ListForPump(claim);
+  if (session.replays.empty()) return;
+  ++claim.replays_held;  // The connection before may have gone before all shards knew its routes.
+  routes_.Wait({.shard = 0,
+                .event = std::nullopt,
+                .replays = {claim.client_id, claim.epoch},
+                .call = nullptr});
 }
 
 // ---- Closing -----------------------------------------------------------------------------------
@@ -221,6 +227,7 @@ void HostCore::Finish(FinishTimer& step) {
   // A deadline that was due meanwhile has been passed over.
   const Session* const session = partitions_[PartitionOf(step.client_id)]->Find(step.client_id);
   if (session != nullptr) ArmDeadlines(*session);
+  if (session == nullptr && step.ends) metrics_.sessions_expired.Add();
   Forget(step.client_id);
 }
 
@@ -245,35 +252,45 @@ void HostCore::ArmDeadlines(const Session& session) {
     deadlines_.Add(session.client_id, session.epoch, session.ends_at_unix_ms,
                    int64_t{1000} * session.expiry_s, SessionTime());
   }
+  if (!deadlines_.WantsPrune()) return;
+  deadlines_.Prune([this](const Deadline& deadline) { return Holds(deadline); });
+}
+
+// Whether the session still says so.
+bool HostCore::Holds(const Deadline& deadline) const {
+  const Session* const session =
+      partitions_[PartitionOf(deadline.client_id)]->Find(deadline.client_id);
+  if (session == nullptr || session->connected || session->epoch != deadline.epoch) return false;
+  const bool will_is_due =
+      session->will.message && session->will.due_at_unix_ms == deadline.at_unix_ms;
+  return will_is_due || session->ends_at_unix_ms == deadline.at_unix_ms;
 }
 
 // While the server ends nothing fires: nobody would hear it. It is due at the next start.
 void HostCore::RunDeadlines() {
-  if (shutting_down_) return;
-  while (const auto deadline = deadlines_.Take(now_.monotonic)) OnDeadline(*deadline);
+  while (!shutting_down_ && RoomForBackground()) {
+    const auto deadline = deadlines_.Take(now_.monotonic);
+    if (!deadline.has_value()) return;
+    OnDeadline(*deadline);
+  }
 }
 
 void HostCore::OnDeadline(const Deadline& deadline) {
   if (FindClaim(deadline.client_id) != nullptr) return;  // Open again, or just being changed.
+  if (!Holds(deadline)) return;
   const PartitionId partition = PartitionOf(deadline.client_id);
   const Session* const session = partitions_[partition]->Find(deadline.client_id);
-  if (session == nullptr || session->connected || session->epoch != deadline.epoch) return;
-  const bool will_is_due =
-      session->will.message && session->will.due_at_unix_ms == deadline.at_unix_ms;
-  const bool ends = session->ends_at_unix_ms == deadline.at_unix_ms;
-  if (!will_is_due && !ends) return;
-
   // It is due by the monotonic clock; the wall clock may have been put back before the start.
   const int64_t time_ms = std::max(SessionTime().unix_ms, deadline.at_unix_ms);
   const bool fires = session->will.message && session->will.due_at_unix_ms != 0 &&
                      session->will.due_at_unix_ms <= time_ms;
   if (fires) ProposeWill(*session, time_ms);
-  if (session->ends_at_unix_ms != 0 && session->ends_at_unix_ms <= time_ms) {
+  const bool ends = session->ends_at_unix_ms != 0 && session->ends_at_unix_ms <= time_ms;
+  if (ends) {
     pb::Command& command = Propose(partition);
     command.set_time_unix_ms(time_ms);
     command.mutable_expire_session()->set_client_id(session->client_id);
     command.mutable_expire_session()->set_epoch(session->epoch);
-    metrics_.sessions_expired.Add();
   }
   auto claim = std::make_unique<Claim>();
   claim->state = Claim::State::kBusy;
@@ -281,7 +298,7 @@ void HostCore::OnDeadline(const Deadline& deadline) {
   claim->partition = partition;
   claims_[deadline.client_id] = std::move(claim);
   growing_->NeedSync();
-  growing_->Then(FinishTimer{deadline.client_id});
+  growing_->Then(FinishTimer{deadline.client_id, ends});
 }
 
 void HostCore::ProposeWill(const Session& session, int64_t time_ms) {
@@ -305,17 +322,22 @@ void HostCore::EnqueueWill(const mqtt::MessagePtr& message) {
       if (filters_[id] != 0) publish.partitions |= PartitionMask{1} << id;
     }
   }
-  publish.set_retained = message->retain() && CheckRetainedRoom(*message).ok();
-  ProposeEnqueues(publish, EncodeStoredMessage(*message));
+  const std::string stored = EncodeStoredMessage(*message);
+  publish.set_retained = message->retain() && CheckRetainedRoom(*message, stored.size()).ok();
+  ProposeEnqueues(publish, stored);
   growing_->NeedSync();
-  metrics_.wills_published.Add();
 }
 
 void HostCore::Finish(AnnounceWill& step) {
-  if (OutcomeAt(step.fire).code == OutcomeCode::kOk) AnnounceMessage(step.message, {});
+  if (OutcomeAt(step.fire).code != OutcomeCode::kOk) return;
+  metrics_.wills_published.Add();
+  AnnounceMessage(step.message, {});
 }
 
-void HostCore::Finish(FinishWill& step) { AnnounceMessage(step.message, {}); }
+void HostCore::Finish(FinishWill& step) {
+  metrics_.wills_published.Add();
+  AnnounceMessage(step.message, {});
+}
 
 void HostCore::AnnounceMessage(mqtt::MessagePtr message, std::string only_filter) {
   Send(announce_shard_, RouteMessage{std::move(message), std::move(only_filter)});

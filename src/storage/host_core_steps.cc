@@ -12,6 +12,7 @@ void HostCore::RunEffects(PartitionId partition, Effects& effects) {
     std::visit([&](auto& one) { On(partition, one); }, effect);
   }
   const auto dropped = [&](DropCause cause) { return effects.dropped[static_cast<size_t>(cause)]; };
+  metrics_.messages_queued.Add(effects.queued);
   metrics_.dropped_queue_full.Add(dropped(DropCause::kQueueMessages) +
                                   dropped(DropCause::kQueueBytes));
   metrics_.dropped_expired.Add(dropped(DropCause::kExpired));
@@ -23,7 +24,6 @@ Claim* HostCore::AtSlot(PartitionId partition, SessionSlot slot) {
 }
 
 void HostCore::On(PartitionId partition, Enqueued& effect) {
-  metrics_.messages_queued.Add(effect.delivery.sequence != 0 ? 1 : 0);
   Claim* const claim = AtSlot(partition, effect.slot);
   if (claim == nullptr) return;  // Opening or closing: it is read from the queue in its time.
   if (effect.delivery.sequence == 0) {
@@ -55,7 +55,7 @@ void HostCore::On(PartitionId partition, Acknowledged& effect) {
   metrics_.messages_delivered.Add(effect.done);
   Claim* const claim = AtSlot(partition, effect.slot);
   if (claim == nullptr) return;
-  claim->window.Committed(effect.done);
+  claim->window.Committed(effect.done + effect.dropped);
   ListForPump(*claim);
 }
 
@@ -89,12 +89,7 @@ void HostCore::On(PartitionId partition, ReplayPending& effect) {
   if (claim != nullptr) ListForPump(*claim);
 }
 
-void HostCore::On(PartitionId partition, Orphaned& effect) {
-  postponed_orphans_.push_back({.partition = partition,
-                                .orphan = effect.orphan,
-                                .share_filter = std::move(effect.share_filter),
-                                .message = std::move(effect.message)});
-}
+void HostCore::On(PartitionId partition, Orphaned& /*effect*/) { orphans_wait_[partition] = true; }
 
 // ---- Routes ------------------------------------------------------------------------------------
 
@@ -137,10 +132,10 @@ void HostCore::Finish(FinishStart& /*step*/) {
       }
     });
   }
-  LoadOrphans();
+  orphans_wait_.assign(orphans_wait_.size(), true);
   begun_ = true;
   CountGauges();
-  routes_.Wait({.shard = 0, .event = StorageState{}, .call = std::move(ready_)});
+  routes_.Wait({.shard = 0, .event = std::nullopt, .replays = {}, .call = std::move(ready_)});
 }
 
 }  // namespace storage

@@ -29,9 +29,9 @@ struct HostMetrics {
   base::Gauge retained_messages;
   base::Gauge retained_bytes;    // Topics and payloads.
   base::Gauge wills;             // Stored: of connected sessions, or waiting for their delay.
-  base::Gauge requests_pending;  // Taken from shards and not yet answered.
+  base::Gauge requests_pending;  // Answers that wait for a commit, and what the host asked itself.
   base::Counter state_flushes;   // Of the state instance, after which the log is cut.
-  base::LatencyHistogram apply_latency;  // One committed batch.
+  base::LatencyHistogram apply_latency;  // One round that applied something.
 
   // ---- Written by the log writer's thread.
   base::Counter log_batches;  // Group commits.

@@ -92,6 +92,7 @@ class RocksPartitionHost final : public PartitionHost {
   void On(LogWriter::Result& input);
   void On(StateFlushed& input);
   void On(StopRequested& input);
+  void RunCore();
   void DriveLog();
   void BoundReplay(const HostCore::Write& write);
   void CheckDisk();
@@ -201,7 +202,7 @@ void RocksPartitionHost::Run() {
     TakeInputs();
     CheckDisk();
     DriveLog();
-    core_->Run();
+    RunCore();
     DriveLog();  // What the run asked for must not wait for the next.
     PostEvents();
     // A store that fails is not waited for: what was answered is in the log.
@@ -263,6 +264,15 @@ absl::Status RocksPartitionHost::CutLog() {
     writer_->Cut(id, meta.applied_index());
   }
   return absl::OkStatus();
+}
+
+void RocksPartitionHost::RunCore() {
+  const uint64_t applied = metrics_.entries_applied.value();
+  const absl::Duration begin = clock_.Monotonic();
+  core_->Run();
+  if (metrics_.entries_applied.value() != applied) {
+    metrics_.apply_latency.Record(clock_.Monotonic() - begin);
+  }
 }
 
 void RocksPartitionHost::DriveLog() {

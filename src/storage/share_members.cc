@@ -1,48 +1,57 @@
 #include "storage/share_members.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "storage/core/absl_view.h"
 
 namespace storage {
 
+void ShareMembers::Group::Swap(size_t a, size_t b) {
+  if (a == b) return;
+  std::swap(members[a], members[b]);
+  places[members[a].client_id] = a;
+  places[members[b].client_id] = b;
+}
+
+// The member is one of the connected: it becomes the first of the others.
+void ShareMembers::Group::Disconnect(size_t place) {
+  Swap(place, --connected);
+  members[connected].connected = false;
+}
+
 void ShareMembers::Change(const std::string& client_id, const SubscriptionRecord& subscription,
                           PartitionId partition, ShareMemberChange::State state) {
-  Group& group = groups_[subscription.filter];
-  const auto it = std::find_if(group.members.begin(), group.members.end(),
-                               [&](const Member& member) { return member.client_id == client_id; });
-  if (state != ShareMemberChange::State::kGone) {
-    Member member{.partition = partition,
-                  .client_id = client_id,
-                  .subscription = subscription,
-                  .connected = state == ShareMemberChange::State::kConnected};
-    if (it == group.members.end()) {
-      group.members.push_back(std::move(member));
-      ++subscriptions_;
-    } else {
-      *it = std::move(member);
-    }
-    return;
-  }
-  if (it != group.members.end()) {
-    group.members.erase(it);
+  using State = ShareMemberChange::State;
+  const auto found = groups_.find(subscription.filter);
+  if (found == groups_.end() && state == State::kGone) return;
+  Group& group = found != groups_.end() ? found->second : groups_[subscription.filter];
+  const auto member = group.places.find(client_id);
+  if (member != group.places.end()) {
+    if (member->second < group.connected) group.Disconnect(member->second);
+    group.Swap(member->second, group.members.size() - 1);
+    group.members.pop_back();
+    group.places.erase(member);
     --subscriptions_;
   }
-  if (group.members.empty()) groups_.erase(subscription.filter);
+  if (state == State::kGone) {
+    if (group.members.empty()) groups_.erase(subscription.filter);
+    return;
+  }
+  group.places[client_id] = group.members.size();
+  group.members.push_back({.partition = partition,
+                           .client_id = client_id,
+                           .subscription = subscription,
+                           .connected = state == State::kConnected});
+  ++subscriptions_;
+  if (state == State::kConnected) group.Swap(group.members.size() - 1, group.connected++);
 }
 
 const ShareMembers::Member* ShareMembers::Choose(std::string_view share_filter) {
   const auto it = groups_.find(AbslView(share_filter));
   if (it == groups_.end()) return nullptr;
   Group& group = it->second;
-  const size_t count = group.members.size();
-  const size_t first = group.turn++ % count;
-  for (size_t i = 0; i < count; ++i) {
-    const Member& member = group.members[(first + i) % count];
-    if (member.connected) return &member;
-  }
-  return &group.members[first];
+  const size_t count = group.connected != 0 ? group.connected : group.members.size();
+  return &group.members[group.turn++ % count];
 }
 
 }  // namespace storage

@@ -21,7 +21,8 @@ class ShareMembers {
     bool connected = false;
   };
 
-  // As told by a partition; the state of a member replaces its former one.
+  // As told by a partition; the state of a member replaces its former one. Cost: O(1), however many
+  // members the group has.
   void Change(const std::string& client_id, const SubscriptionRecord& subscription,
               PartitionId partition, ShareMemberChange::State state);
 
@@ -31,9 +32,15 @@ class ShareMembers {
   size_t subscriptions() const { return subscriptions_; }
 
  private:
+  // Connected members stand first.
   struct Group {
     std::vector<Member> members;
+    absl::flat_hash_map<std::string, size_t> places;  // In `members`, by Client Identifier.
+    size_t connected = 0;
     size_t turn = 0;
+
+    void Swap(size_t a, size_t b);
+    void Disconnect(size_t place);
   };
   absl::flat_hash_map<std::string, Group> groups_;
   size_t subscriptions_ = 0;

@@ -30,6 +30,8 @@ inline mqtt::MessagePtr Text(std::string_view topic, std::string_view payload,
 
 class HostCoreTest : public testing::Test {
  protected:
+  explicit HostCoreTest(StorageOptions options = SmallOptions()) : sim_(std::move(options)) {}
+
   OpenSession MakeOpen(const std::string& client_id, uint32_t expiry_s = 3600) {
     OpenSession open;
     open.token = ++token_;
@@ -116,7 +118,7 @@ class HostCoreTest : public testing::Test {
     sim_.Settle();
   }
 
-  HostSim sim_{SmallOptions()};
+  HostSim sim_;
   Token token_ = 0;
   uint64_t connection_ = 0;
 };

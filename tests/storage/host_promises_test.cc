@@ -1,6 +1,15 @@
 // What the host says must be true, also when things come in an order that nobody likes.
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "mqttd/storage/v1/command.pb.h"
+#include "storage/core/keys.h"
 #include "storage/core/session.h"
 #include "storage/host_core.h"
 #include "tests/storage/host_core_fixture.h"
@@ -63,6 +72,284 @@ TEST_F(HostPromises, ARefusalDoesNotOvertakeWhatWaitsForTheState) {
   EXPECT_TRUE(published[0].status.ok());
   EXPECT_FALSE(published[1].status.ok());
   EXPECT_THAT(sim_.Take<UnsubscribeDone>(), SizeIs(1));
+}
+
+TEST_F(HostPromises, RetainedMessagesThatDoNotFitTogetherAreRefusedBeforeAnybodyGetsThem) {
+  StorageOptions options = SmallOptions();
+  options.retained_messages_max = 4;  // One for each partition.
+  HostSim sim(options);
+  std::vector<std::string> topics;
+  for (int i = 0; topics.size() < 3; ++i) {
+    const std::string topic = "r/" + std::to_string(i);
+    if (PartitionOfTopic(topic, options.partitions) == 2) topics.push_back(topic);
+  }
+  OpenSession open = MakeOpen("bob");
+  sim.Send(open);
+  sim.Settle();
+  storage::Subscribe subscribe;
+  subscribe.client_id = "bob";
+  subscribe.epoch = sim.Take<SessionOpened>().at(0).epoch;
+  subscribe.subscriptions.push_back({.filter = "r/#", .options = {.qos = mqtt::QoS::kAtLeastOnce}});
+  sim.Send(subscribe);
+  sim.Settle();
+  // The first fits. The second does not, with it. The third replaces the first.
+  for (const auto& [topic, payload] :
+       {std::pair(topics[0], "1"), {topics[1], "2"}, {topics[0], "3"}}) {
+    storage::Publish publish;
+    publish.token = ++token_;
+    publish.partitions = kAll;
+    publish.set_retained = true;
+    publish.message = Text(topic, payload, mqtt::QoS::kAtLeastOnce, /*retain=*/true);
+    sim.Send(publish);
+  }
+  sim.Settle();
+  const std::vector<Published> published = sim.Take<Published>();
+  ASSERT_THAT(published, SizeIs(3));
+  EXPECT_TRUE(published[0].status.ok());
+  EXPECT_EQ(published[1].status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(published[2].status.ok());
+  std::vector<std::string> received;
+  for (const Deliver& deliver : sim.Take<Deliver>()) {
+    for (const Delivery& delivery : deliver.entries) {
+      received.emplace_back(delivery.message->payload());
+    }
+  }
+  EXPECT_THAT(received, ElementsAre("1", "3"));
+}
+
+// ---- Delivery ----------------------------------------------------------------------------------
+
+TEST_F(HostPromises, WhatWasSentBehindExpiredMessagesIsKnownAsSentAfterACrash) {
+  OpenSession open = MakeOpen("bob");
+  open.window_messages = 1;
+  const SessionOpened first = Open(open);
+  ASSERT_TRUE(Subscribe("bob", first.epoch, "a").ok());
+  Close("bob");
+  const int64_t now = absl::ToUnixMillis(sim_.clock().Now());
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(Publish(mqtt::Message::Create({.topic = "a",
+                                               .payload = "short",
+                                               .properties = {},
+                                               .qos = mqtt::QoS::kAtLeastOnce,
+                                               .created_at_unix_ms = now,
+                                               .expires_at_unix_ms = now + 5000}))
+                    .ok());
+  }
+  ASSERT_TRUE(Publish(Text("a", "long")).ok());
+  sim_.clock().Advance(absl::Seconds(6));
+  open = MakeOpen("bob");
+  open.window_messages = 1;
+  sim_.Send(open);
+  sim_.BeginWrite();
+  sim_.EndWrite();
+  sim_.Run();
+  const bool sent = !TakePayloads().empty();
+  base::Rng rng(1);
+  sim_.Crash(rng);  // Before the drop of the expired ones is written.
+  sim_.events.clear();
+  open = MakeOpen("bob");
+  open.window_messages = 1;
+  const SessionOpened last = Open(open);
+  // What a window may have held counts as sent, whether it was or not; then comes this one.
+  Delivery delivery;
+  for (int i = 0; i < 5; ++i) {
+    const std::vector<Deliver> delivered = sim_.Take<Deliver>();
+    ASSERT_THAT(delivered, SizeIs(1));
+    ASSERT_THAT(delivered[0].entries, SizeIs(1));
+    delivery = delivered[0].entries[0];
+    if (delivery.message->payload() == "long") break;
+    Acknowledge("bob", last.epoch, delivery.sequence);
+  }
+  EXPECT_EQ(delivery.message->payload(), "long");
+  EXPECT_EQ(delivery.dup, sent);  // [MQTT-3.3.1-1]
+  EXPECT_EQ(sim_.metrics().dropped_expired.value(), 8u);
+}
+
+TEST_F(HostPromises, NothingOlderFollowsARetainedMessageThatCameLive) {
+  ASSERT_TRUE(Publish(Text("r", "old", mqtt::QoS::kAtLeastOnce, /*retain=*/true)).ok());
+  const SessionOpened bob = Open("bob");
+  storage::Subscribe subscribe;
+  subscribe.token = ++token_;
+  subscribe.client_id = "bob";
+  subscribe.epoch = bob.epoch;
+  subscribe.subscriptions.push_back({.filter = "r", .options = {.qos = mqtt::QoS::kAtLeastOnce}});
+  sim_.Send(std::move(subscribe));
+  sim_.BeginWrite();
+  SendPublish(Text("r", "new", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
+  sim_.EndWrite();
+  sim_.Run();
+  sim_.Settle();
+  EXPECT_THAT(TakePayloads(), ElementsAre("new"));
+}
+
+TEST_F(HostPromises, ARetainedMessageOfWhoDidNotKnowTheRouteYetIsReplayed) {
+  const SessionOpened bob = Open("bob");
+  sim_.confirm_routes = false;
+  EXPECT_THAT(sim_.Take<SubscribeDone>(), IsEmpty());
+  storage::Subscribe subscribe;
+  subscribe.token = ++token_;
+  subscribe.client_id = "bob";
+  subscribe.epoch = bob.epoch;
+  subscribe.subscriptions.push_back({.filter = "r", .options = {.qos = mqtt::QoS::kAtLeastOnce}});
+  sim_.Send(std::move(subscribe));
+  sim_.Settle();
+  storage::Publish publish;
+  publish.token = ++token_;
+  publish.set_retained = true;
+  publish.message = Text("r", "kept", mqtt::QoS::kAtLeastOnce, /*retain=*/true);
+  sim_.Send(publish);
+  sim_.ConfirmRoutesNow();
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SubscribeDone>(), SizeIs(1));
+  EXPECT_THAT(TakePayloads(), ElementsAre("kept"));
+}
+
+TEST_F(HostPromises, WhatASessionLeavesToItsGroupArrivesInOrderHoweverMuch) {
+  const SessionOpened bob = Open("bob");
+  const uint64_t bob_connection = connection_;
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/a").ok());
+  std::vector<std::string> payloads;
+  storage::Publish publish;
+  publish.shared_targets.push_back(
+      {.client_id = "bob", .filter = "$share/g/a", .options = {.qos = mqtt::QoS::kAtLeastOnce}});
+  for (int i = 0; i < 3000; ++i) {
+    payloads.push_back(std::to_string(i));
+    publish.token = ++token_;
+    publish.message = Text("a", payloads.back());
+    sim_.Send(publish);
+  }
+  sim_.Settle();
+  OpenSession open = MakeOpen("carol");
+  open.window_messages = 5000;
+  const SessionOpened carol = Open(open);
+  ASSERT_TRUE(Subscribe("carol", carol.epoch, "$share/g/a").ok());
+  TakePayloads();
+  CloseSession close;
+  close.client_id = "bob";
+  close.connection = {.shard = 0, .connection = bob_connection};
+  close.expiry_s = 0;
+  sim_.Send(std::move(close));
+  sim_.BeginWrite();
+  sim_.EndWrite();
+  sim_.Run();
+  sim_.BeginWrite();  // A first part is on its way, and the next is collected.
+  sim_.Run();
+  sim_.EndWrite(absl::UnavailableError("Input/output error"));
+  sim_.Run();
+  sim_.Settle();
+  EXPECT_EQ(TakePayloads(), payloads);
+}
+
+// ---- Crowds ------------------------------------------------------------------------------------
+
+TEST_F(HostPromises, SessionsThatEndTogetherEndAPortionAtATime) {
+  constexpr int kSessions = 3000;
+  for (int i = 0; i < kSessions; ++i) {
+    const std::string client_id = "c" + std::to_string(i);
+    sim_.Send(MakeOpen(client_id, 60));
+    SendClose(client_id, CloseCause::kNormal, connection_);
+  }
+  sim_.Settle();
+  sim_.clock().Advance(absl::Seconds(61));
+  sim_.Run();
+  const std::optional<HostCore::Write> write = sim_.core().TakeWrite();
+  ASSERT_TRUE(write.has_value());
+  int commands = 0;
+  for (const LogEntry& entry : write->entries) {
+    pb::Entry parsed;
+    ASSERT_TRUE(parsed.ParseFromString(entry.data));
+    commands += parsed.commands_size();
+  }
+  EXPECT_GT(commands, 100);
+  EXPECT_LE(commands, 1100);
+  sim_.core().OnWritten(absl::OkStatus());
+  EXPECT_EQ(sim_.metrics().sessions_expired.value(), 0u);  // Not yet.
+  for (int i = 0; i < 10; ++i) sim_.Settle();
+  EXPECT_EQ(sim_.metrics().sessions_expired.value(), uint64_t{kSessions});
+}
+
+TEST_F(HostPromises, AScanThatFindsLittleComesBackAfterSomeWork) {
+  for (int i = 0; i < 6000; ++i) {
+    SendPublish(Text("r/" + std::to_string(i) + "/x", "x", mqtt::QoS::kAtLeastOnce, true));
+  }
+  sim_.Settle();
+  std::string cursor;
+  int pages = 0;
+  do {
+    sim_.Send(ScanRetained{.token = 5, .filter = "+/+/y", .cursor = cursor, .messages_max = 10});
+    sim_.Settle();
+    const std::vector<RetainedPage> page = sim_.Take<RetainedPage>();
+    ASSERT_THAT(page, SizeIs(1));
+    EXPECT_THAT(page[0].messages, IsEmpty());
+    cursor = page[0].cursor;
+    ++pages;
+  } while (!cursor.empty() && pages < 100);
+  EXPECT_GT(pages, 2);
+  EXPECT_LT(pages, 20);
+}
+
+TEST(DeadlinesTest, ThoseThatNoLongerHoldDoNotPileUp) {
+  Deadlines deadlines;
+  size_t greatest = 0;
+  for (int i = 1; i <= 100'000; ++i) {
+    const HostTime now{.unix_ms = i, .monotonic = absl::Milliseconds(i)};
+    deadlines.Add("bob", static_cast<uint64_t>(i), i + 3'600'000, 3'600'000, now);
+    if (deadlines.WantsPrune()) {
+      deadlines.Prune(
+          [&](const Deadline& deadline) { return deadline.epoch == static_cast<uint64_t>(i); });
+    }
+    greatest = std::max(greatest, deadlines.size());
+  }
+  EXPECT_LE(greatest, 2000u);
+  EXPECT_EQ(deadlines.Take(absl::Hours(3))->client_id, "bob");
+}
+
+TEST(ShareMembersTest, AConnectedMemberIsChosenIfThereIsOne) {
+  ShareMembers members;
+  using State = ShareMemberChange::State;
+  const SubscriptionRecord g{.filter = "$share/g/a"};
+  EXPECT_EQ(members.Choose(g.filter), nullptr);
+  members.Change("a", g, 0, State::kOffline);
+  members.Change("b", g, 0, State::kOffline);
+  members.Change("c", g, 0, State::kConnected);
+  members.Change("d", g, 0, State::kConnected);
+  members.Change("c", g, 0, State::kConnected);  // Changed its options.
+  std::set<std::string> chosen;
+  for (int i = 0; i < 4; ++i) chosen.insert(members.Choose(g.filter)->client_id);
+  EXPECT_THAT(chosen, ElementsAre("c", "d"));
+  members.Change("c", g, 0, State::kGone);
+  members.Change("d", g, 0, State::kOffline);
+  EXPECT_EQ(members.subscriptions(), 3u);
+  chosen.clear();
+  for (int i = 0; i < 6; ++i) chosen.insert(members.Choose(g.filter)->client_id);
+  EXPECT_THAT(chosen, ElementsAre("a", "b", "d"));
+  for (const char* gone : {"a", "b", "d", "d"}) members.Change(gone, g, 0, State::kGone);
+  EXPECT_EQ(members.subscriptions(), 0u);
+  EXPECT_EQ(members.Choose(g.filter), nullptr);
+}
+
+// ---- Counters ----------------------------------------------------------------------------------
+
+TEST_F(HostPromises, WhatIsCountedHasHappened) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "#").ok());
+  Close("bob");
+  ASSERT_TRUE(Publish(Text("a", "1")).ok());
+  EXPECT_EQ(sim_.metrics().messages_queued.value(), 1u);
+  OpenSession open = MakeOpen("alice", 0);
+  open.will = Text("wills/alice", "gone");
+  Open(open);
+  SendClose("alice", CloseCause::kWithWill, connection_);
+  sim_.BeginWrite();
+  sim_.EndWrite();
+  sim_.Run();
+  sim_.BeginWrite();
+  sim_.EndWrite(absl::UnavailableError("Input/output error"));
+  sim_.Run();
+  EXPECT_EQ(sim_.metrics().wills_published.value(), 0u);
+  sim_.Settle();
+  EXPECT_EQ(sim_.metrics().wills_published.value(), 1u);
+  EXPECT_EQ(sim_.metrics().messages_queued.value(), 2u);
 }
 
 // ---- Time --------------------------------------------------------------------------------------

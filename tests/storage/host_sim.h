@@ -94,6 +94,8 @@ class HostSim {
   // Every event goes here; without it they are kept in `events`.
   std::function<void(ShardId, Event&)> on_event;
   std::vector<Event> events;
+  // Shards confirm routes as they hear of them; or nobody does.
+  bool confirm_routes = true;
 
   void Send(Request request, ShardId from = 0) {
     Tick();
@@ -129,6 +131,11 @@ class HostSim {
     Tick();
     core_->Run();
     Deliver();
+  }
+  // What they did not while `confirm_routes` was false.
+  void ConfirmRoutesNow() {
+    confirm_routes = true;
+    for (ShardId shard = 0; shard < shards_; ++shard) ConfirmHeard(shard);
   }
 
   // Until nothing is left to do at this moment.
@@ -212,9 +219,13 @@ class HostSim {
       Run();
     }
   }
-  void Confirm(ShardId shard, uint64_t number) {
-    core_->OnRequest(shard, ConfirmRoutes{number});
+  void ConfirmHeard(ShardId shard) {
+    core_->OnRequest(shard, ConfirmRoutes{heard_routes_});
     confirmed_ = true;
+  }
+  void Confirm(ShardId shard, uint64_t number) {
+    heard_routes_ = number;
+    if (confirm_routes) ConfirmHeard(shard);
   }
 
   const StorageOptions options_;
@@ -226,6 +237,7 @@ class HostSim {
   std::unique_ptr<HostCore> core_;
   std::optional<HostCore::Write> writing_;
   bool confirmed_ = false;
+  uint64_t heard_routes_ = 0;
 };
 
 }  // namespace storage

@@ -60,10 +60,11 @@ struct Released {
   absl::InlinedVector<uint64_t, 4> sequences;
 };
 
-// There is room in the window again. `done` as acknowledged or dropped by this entry.
+// There is room in the window again.
 struct Acknowledged {
   SessionSlot slot = kNoSlot;
-  uint32_t done = 0;
+  uint32_t done = 0;     // Acknowledged, and out of the queue.
+  uint32_t dropped = 0;  // DropQueued named so many, whatever had become of them meanwhile.
 };
 
 // The record is gone. `slot` may be given to another session by the next command.
@@ -109,7 +110,8 @@ struct ReplayPending {
   SessionSlot slot = kNoSlot;
 };
 
-// A message for a `$share` group has no owner. It is stored until ForgetOrphans.
+// A message for a `$share` group has no owner. It is stored until ForgetOrphans. The effect has no
+// message: a session may leave many, so they are read a page at a time (Partition::ReadOrphans).
 struct Orphaned {
   uint64_t orphan = 0;
   std::string share_filter;
@@ -134,8 +136,10 @@ struct Effects {
   std::vector<Outcome> outcomes;  // One per command.
   std::vector<Effect> list;       // In order.
   std::array<uint64_t, kDropCauses> dropped{};
+  uint64_t queued = 0;  // Messages appended to queues, of sessions without a connection too.
 
   void Clear() {
+    queued = 0;
     outcomes.clear();
     list.clear();
     dropped.fill(0);

@@ -51,6 +51,7 @@ absl::Status Fill(const pb::Session& record, Session& session) {
   session.disconnected_at_unix_ms = record.disconnected_at_unix_ms();
   session.ends_at_unix_ms = record.ends_at_unix_ms();
   session.last_replay = record.last_replay();
+  session.had_shared = record.had_shared();
   for (const pb::Replay& replay : record.replays()) {
     session.replays.push_back(
         {replay.number(), replay.filter(), replay.since_order(), replay.cursor()});
@@ -262,7 +263,9 @@ Session& Partition::Impl::AddSession(std::string client_id) {
 }
 
 void Partition::Impl::RemoveSession(Session& session) {
-  std::replace(touched_.begin(), touched_.end(), &session, static_cast<Session*>(nullptr));
+  if (session.changes.record || session.changes.cursor) {
+    std::replace(touched_.begin(), touched_.end(), &session, static_cast<Session*>(nullptr));
+  }
   if (session.changes.append != Session::kNoAppend) {
     appends_[session.changes.append].session = nullptr;
   }
@@ -312,6 +315,7 @@ void Partition::Impl::WriteSession(const Session& session, Context& ctx) {
   record.set_window_messages(session.window_messages);
   record.set_created_at_unix_ms(session.created_at_unix_ms);
   record.set_last_replay(session.last_replay);
+  record.set_had_shared(session.had_shared);
   if (session.will.message) {
     record.mutable_will()->set_message(EncodeStoredMessage(*session.will.message));
     record.mutable_will()->set_delay_s(session.will.delay_s);
@@ -463,8 +467,9 @@ absl::StatusOr<QueuePage> Partition::ReadQueue(const StateReader& reader, Sessio
 }
 
 absl::StatusOr<std::vector<Orphaned>> Partition::ReadOrphans(const StateReader& reader,
+                                                             uint64_t after,
                                                              size_t orphans_max) const {
-  return impl_->ReadOrphans(reader, orphans_max);
+  return impl_->ReadOrphans(reader, after, orphans_max);
 }
 
 std::string Partition::Dump() const { return impl_->Dump(); }

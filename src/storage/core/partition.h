@@ -104,9 +104,9 @@ class Partition {
   absl::StatusOr<QueuePage> ReadQueue(const StateReader& reader, SessionSlot slot, uint64_t from,
                                       const QueueReadLimits& limits, int64_t now_unix_ms);
 
-  // Messages for `$share` groups that have no owner, oldest first: at start, hand them out, then
-  // ForgetOrphans.
-  absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader,
+  // Messages for `$share` groups that have no owner and were numbered above `after`, oldest first:
+  // hand them out, then ForgetOrphans.
+  absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader, uint64_t after,
                                                     size_t orphans_max) const;
 
   // What is in memory, as text in a fixed order: equal for replicas that applied the same entries.

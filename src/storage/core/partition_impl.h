@@ -58,7 +58,7 @@ class Partition::Impl {
   // partition_queue.cc
   absl::StatusOr<QueuePage> ReadQueue(const StateReader& reader, SessionSlot slot, uint64_t from,
                                       const QueueReadLimits& limits, int64_t now_unix_ms);
-  absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader,
+  absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader, uint64_t after,
                                                     size_t orphans_max) const;
 
   const PartitionId id_;
@@ -112,6 +112,7 @@ class Partition::Impl {
   };
   void Close(Session& session, const Ending& ending, Context& ctx);
   void End(Session& session, Context& ctx);
+  void DeleteQueue(const Session& session, Context& ctx);
   void ReportMembership(const Session& session, ShareMemberChange::State state, Context& ctx);
 
   // partition_subscriptions.cc

@@ -160,6 +160,7 @@ void Partition::Impl::AppendMessage(Session& session, ChunkEntry& how, Incoming&
   append.starts.push_back(static_cast<uint32_t>(append.entries.size()));
   AppendChunkEntry(how, size, append.entries);
   const uint64_t sequence = session.queue.Append(size);
+  ++ctx.effects.queued;
   if (!session.connected) return;
   Enqueued enqueued;
   enqueued.slot = session.slot;
@@ -248,7 +249,7 @@ Outcome Partition::Impl::Apply(const pb::Acknowledge& command, Context& ctx) {
   }
   if (done == 0 && released.sequences.empty()) outcome.code = OutcomeCode::kNothing;
   if (!released.sequences.empty()) ctx.effects.list.push_back(std::move(released));
-  if (done != 0) ctx.effects.list.push_back(Acknowledged{session->slot, done});
+  if (done != 0) ctx.effects.list.push_back(Acknowledged{session->slot, done, 0});
   return outcome;
 }
 
@@ -264,7 +265,8 @@ Outcome Partition::Impl::Apply(const pb::DropQueued& command, Context& ctx) {
     ++done;
   }
   if (done == 0) outcome.code = OutcomeCode::kNothing;
-  if (done != 0) ctx.effects.list.push_back(Acknowledged{session->slot, done});
+  ctx.effects.list.push_back(
+      Acknowledged{session->slot, 0, static_cast<uint32_t>(command.sequences_size())});
   return outcome;
 }
 
@@ -365,7 +367,7 @@ void Partition::Impl::TrimQueue(Session& session, Context& ctx) {
 // The session ends: its messages that came through a `$share` group and were not acknowledged go to
 // another member (§4.8.2), so they are set aside.
 void Partition::Impl::OrphanShared(Session& session, Context& ctx) {
-  if (session.queue.messages() == 0) return;
+  if (session.queue.messages() == 0 || !session.had_shared) return;
   const uint64_t sent_through = MaybeSentThrough(session);
   const KeyRange range = QueueRange(id_, session.client_id);
   const std::unique_ptr<StateIterator> it = ctx.reader.NewIterator(range.begin, range.end);
@@ -414,8 +416,7 @@ void Partition::Impl::AddOrphan(std::string_view share_filter, std::string_view 
   record.set_share_filter(share_filter.data(), share_filter.size());
   record.set_message(message_bytes.data(), message_bytes.size());
   ctx.batch.Put(OrphanKey(id_, number), record.SerializeAsString());
-  ctx.effects.list.push_back(
-      Orphaned{number, std::string(share_filter), DecodeStoredMessage(message_bytes)});
+  ctx.effects.list.push_back(Orphaned{number, std::string(share_filter), {}});
 }
 
 Outcome Partition::Impl::Apply(const pb::ForgetOrphans& command, Context& ctx) {
@@ -424,11 +425,13 @@ Outcome Partition::Impl::Apply(const pb::ForgetOrphans& command, Context& ctx) {
 }
 
 absl::StatusOr<std::vector<Orphaned>> Partition::Impl::ReadOrphans(const StateReader& reader,
+                                                                   uint64_t after,
                                                                    size_t orphans_max) const {
   std::vector<Orphaned> orphans;
   const KeyRange range = RangeOf(id_, KeyKind::kOrphan);
   const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
-  for (it->Seek(range.begin); it->Valid() && orphans.size() < orphans_max; it->Next()) {
+  it->Seek(OrphanKey(id_, after + 1));
+  for (; it->Valid() && orphans.size() < orphans_max; it->Next()) {
     pb::OrphanRecord record;
     const std::string_view value = it->value();
     if (!record.ParseFromArray(value.data(), static_cast<int>(value.size()))) {

@@ -11,6 +11,7 @@ namespace storage {
 namespace {
 
 constexpr int64_t kMsPerSecond = 1000;
+constexpr size_t kChunksDeletedByKeyMax = 64;
 
 bool HasEnded(const Session& session, int64_t now_unix_ms) {
   return !session.connected && session.ends_at_unix_ms != 0 &&
@@ -169,12 +170,29 @@ void Partition::Impl::End(Session& session, Context& ctx) {
   }
   ctx.batch.Delete(SessionKey(id_, session.client_id));
   ctx.batch.Delete(CursorKey(id_, session.client_id));
-  if (session.queue.messages() != 0 || !session.queue.known().empty()) {
-    const KeyRange range = QueueRange(id_, session.client_id);
-    ctx.batch.DeleteRange(range.begin, range.end);
-  }
+  DeleteQueue(session, ctx);
   ctx.effects.list.push_back(SessionEnded{session.slot, session.client_id, session.epoch});
   RemoveSession(session);
+}
+
+// By key where the chunks are known and few: a range that was deleted costs every read until it is
+// compacted away, and sessions end by the thousand.
+void Partition::Impl::DeleteQueue(const Session& session, Context& ctx) {
+  const SessionQueue& queue = session.queue;
+  if (queue.messages() == 0 && queue.known().empty()) return;
+  const uint64_t stored_tail = session.changes.append == Session::kNoAppend
+                                   ? queue.tail()
+                                   : appends_[session.changes.append].first - 1;
+  if (queue.known_through() >= stored_tail && queue.known().size() <= kChunksDeletedByKeyMax) {
+    std::string key = QueueKey(id_, session.client_id, 0);
+    for (const KnownChunk& chunk : queue.known()) {
+      ReplaceSequence(key, chunk.last());
+      ctx.batch.Delete(key);
+    }
+    return;
+  }
+  const KeyRange range = QueueRange(id_, session.client_id);
+  ctx.batch.DeleteRange(range.begin, range.end);
 }
 
 void Partition::Impl::ReportMembership(const Session& session, ShareMemberChange::State state,

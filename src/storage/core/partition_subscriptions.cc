@@ -65,6 +65,10 @@ bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted
   record.subscription_id = wanted.subscription_id();
 
   if (mqtt::IsShared(record.filter)) {
+    if (!session.had_shared) {
+      session.had_shared = true;
+      Touch(session, &Session::Changes::record);
+    }
     const auto state = session.connected ? ShareMemberChange::State::kConnected
                                          : ShareMemberChange::State::kOffline;
     ctx.effects.list.push_back(ShareMemberChanged{state, session.slot, session.client_id, record});

@@ -135,11 +135,11 @@ class Scan {
     }
     if (CameLive(*record, options_)) return Taken::kYes;
     const size_t size = parts->topic.size() + parts->payload.size();
-    if (!page_.messages.empty() &&
-        (page_.messages.size() >= options_.messages_max || bytes_ + size > options_.bytes_max)) {
+    if (!page_.messages.empty() && (page_.messages.size() >= options_.messages_max ||
+                                    page_.bytes + size > options_.bytes_max)) {
       return Taken::kPageFull;
     }
-    bytes_ += size;
+    page_.bytes += size;
     page_.messages.push_back(Retained(*parts));
     return Taken::kYes;
   }
@@ -149,7 +149,6 @@ class Scan {
  private:
   const int64_t now_unix_ms_;
   const RetainedScanOptions& options_;
-  size_t bytes_ = 0;
   RetainedScanPage page_;
 };
 
@@ -187,9 +186,10 @@ absl::StatusOr<RetainedScanPage> ScanRetainedMessages(const StateReader& reader,
   Scan scan(now_unix_ms, options);
   std::string at = cursor.empty() ? walk.First() : std::string(cursor);
   it->Seek(range.begin + at);
-  for (size_t seeks = 1; it->Valid(); ++seeks) {
+  size_t& seeks = scan.page().seeks;
+  while (it->Valid()) {
     const std::string_view topic = it->key().substr(range.begin.size());
-    if (seeks > options.seeks_max) {
+    if (++seeks > options.seeks_max) {
       scan.page().cursor = std::string(topic);
       return std::move(scan.page());
     }

@@ -39,6 +39,9 @@ struct RetainedScanPage {
     uint64_t order = 0;
   };
   std::vector<Expired> expired;
+  // What it took, for who shares a budget among scans.
+  size_t seeks = 0;
+  size_t bytes = 0;
 };
 
 // The retained messages of one partition whose topics match `filter` (valid, not shared), from

@@ -63,6 +63,7 @@ struct Session {
   absl::btree_map<std::string_view, std::unique_ptr<SessionSubscription>> subscriptions;
   std::vector<RetainedReplay> replays;
   uint64_t last_replay = 0;
+  bool had_shared = false;  // Some of the queue may have come through a `$share` group.
   SessionQueue queue;
 
   // What the entry that is being applied has changed: the partition's own.

@@ -77,11 +77,19 @@ bool SessionQueue::RemoveInbound(uint16_t packet_id) {
   return true;
 }
 
+void SessionQueue::PopKnown() {
+  ++known_first_;
+  if (known_first_ * 2 < known_.size()) return;  // Half of it is gone: pays for the move.
+  known_.erase(known_.begin(), known_.begin() + static_cast<std::ptrdiff_t>(known_first_));
+  known_first_ = 0;
+}
+
 std::optional<uint32_t> SessionQueue::KnownSize(uint64_t sequence) const {
+  const absl::Span<const KnownChunk> chunks = known();
   const auto chunk =
-      std::lower_bound(known_.begin(), known_.end(), sequence,
+      std::lower_bound(chunks.begin(), chunks.end(), sequence,
                        [](const KnownChunk& c, uint64_t value) { return c.last() < value; });
-  if (chunk == known_.end() || sequence < chunk->first) return std::nullopt;
+  if (chunk == chunks.end() || sequence < chunk->first) return std::nullopt;
   return chunk->sizes[sequence - chunk->first];
 }
 

@@ -6,7 +6,6 @@
 #define STORAGE_CORE_SESSION_QUEUE_H_
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +13,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "mqtt/types.h"
 #include "storage/core/range_set.h"
 
@@ -82,13 +82,15 @@ class SessionQueue {
 
   // Chunks without a gap from the head's on. A cache of the store, not part of the state; short
   // when the queue is long or was just loaded.
-  const std::deque<KnownChunk>& known() const { return known_; }
-  uint64_t known_through() const { return known_.empty() ? head_ - 1 : known_.back().last(); }
+  absl::Span<const KnownChunk> known() const {
+    return absl::MakeConstSpan(known_).subspan(known_first_);
+  }
+  uint64_t known_through() const { return known().empty() ? head_ - 1 : known_.back().last(); }
   bool Follows(const KnownChunk& chunk) const {  // Whether `chunk` is the next to know.
     return chunk.first <= known_through() + 1 && known_through() < chunk.last();
   }
   void AddKnown(KnownChunk chunk) { known_.push_back(std::move(chunk)); }
-  void PopKnown() { known_.pop_front(); }
+  void PopKnown();
   std::optional<uint32_t> KnownSize(uint64_t sequence) const;
 
   uint64_t appended_bytes() const { return appended_bytes_; }
@@ -108,7 +110,8 @@ class SessionQueue {
   RangeSet done_;  // Beyond the head.
   std::vector<uint64_t> released_;
   std::vector<uint16_t> inbound_;
-  std::deque<KnownChunk> known_;
+  std::vector<KnownChunk> known_;  // Not a deque: an empty one would take 600 bytes.
+  size_t known_first_ = 0;         // What is before it is gone.
 };
 
 // How many chunks a queue knows at most of those that nobody has asked for yet.

@@ -312,7 +312,7 @@ void ExpectSame(Replica& replica, const Model& model, int64_t now) {
   replica.partition().ForEachFilter([&](std::string_view f) { real_filters.emplace(f); });
   ASSERT_EQ(real_filters, filters);
 
-  const auto orphans = replica.partition().ReadOrphans(replica.store(), 1'000'000);
+  const auto orphans = replica.partition().ReadOrphans(replica.store(), 0, 1'000'000);
   ASSERT_TRUE(orphans.ok());
   ASSERT_EQ(orphans->size(), model.orphans.size());
   for (size_t i = 0; i < orphans->size(); ++i) {
