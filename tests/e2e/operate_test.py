@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Running the broker: configuration, reload, stop, health, the service manager; with real clients connected."""
 
+import hashlib
 import os
 import re
 import signal
 import socket
 import ssl
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -270,6 +272,23 @@ def _():
             holds(flood.running(), flood.err.text())
         equal(broker.terminate(), 0, "exit status")
         flood.wait()
+
+
+@case("SIGTERM ends while passwords are being hashed, whether their clients still wait or have gone")
+def _():
+    salt, iterations = b"twelve bytes", 1_000_000  # So many that we come in time.
+    derived = hashlib.pbkdf2_hmac("sha512", b"secret", salt, iterations)
+    passwords = write("passwords", f"user:$7${iterations}${b64encode(salt).decode()}${b64encode(derived).decode()}\n")
+    for stay in (True, False):
+        with Broker("--password-file", passwords, "--set", "broker.linger_timeout=1s") as broker:
+            waiting = [Wire(broker.port) for _ in range(4)]
+            for number, client in enumerate(waiting):
+                client.send(connect_packet(f"c{number}", user="user", password="secret"))
+            while broker.metric("mqttd_password_hashes_waiting") < 3:  # So one is being hashed.
+                holds(broker.process.running(), broker.log.text())
+            for client in waiting[:0 if stay else None]:
+                client.close()
+            equal(broker.terminate(), 0, "exit status")
 
 
 @case("/healthz, /readyz and /metrics answer; numbers follow what clients do; nothing else is served")
