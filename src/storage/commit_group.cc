@@ -40,6 +40,7 @@ void CommitGroup::Clear() {
   steps_.clear();
   retained_sets_.clear();
   command_count_ = 0;
+  has_news_ = false;
   needs_sync_ = false;
   urgent_ = false;
 }

@@ -126,7 +126,14 @@ class CommitGroup {
   pb::Command& Add(PartitionId partition, mqtt::MessagePtr message, CommandPlace* place = nullptr);
   // Appends a command that another group held.
   CommandPlace Take(Part& from, PartitionId partition, int command);
-  void Then(Step step) { steps_.push_back(std::move(step)); }
+  void Then(Step step) {
+    steps_.push_back(std::move(step));
+    has_news_ = true;
+  }
+  // A step of a group that failed, and that goes with this one: nobody is to hear of it.
+  void Follow(Step step) { steps_.push_back(std::move(step)); }
+  // Whether there are steps that did not fail before.
+  bool has_news() const { return has_news_; }
   void Retains(RetainedSet set) { retained_sets_.push_back(std::move(set)); }
 
   // Somebody is answered only once it is on the disk.
@@ -152,6 +159,7 @@ class CommitGroup {
   std::vector<Step> steps_;
   std::vector<RetainedSet> retained_sets_;
   size_t command_count_ = 0;
+  bool has_news_ = false;
   bool needs_sync_ = false;
   bool urgent_ = false;
 };

@@ -18,7 +18,8 @@ constexpr uint64_t kTerm = 1;
 // Acknowledgements alone wait so long for company: nobody waits for them.
 constexpr absl::Duration kLinger = absl::Milliseconds(5);
 constexpr absl::Duration kRetry = absl::Seconds(1);
-constexpr absl::Duration kCountSessions = absl::Seconds(5);
+// All sessions are counted once in so long while there is anything new, a partition at a time.
+constexpr absl::Duration kCountSessions = absl::Seconds(2);
 constexpr size_t kCommittedMax = 2;
 // What is done of the host's own accord waits when a group has so many commands: a crowd of
 // sessions that end at once must not hold up who publishes.
@@ -59,6 +60,7 @@ HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& st
       retained_pending_(options.partitions),
       routes_(shards),
       outbox_(shards),
+      counts_(options.partitions),
       orphans_passed_(options.partitions, 0),
       orphans_wait_(options.partitions, false) {
   CHECK(shards > 0) << "somebody must hear the events";
@@ -221,7 +223,7 @@ void HostCore::Run() {
   ApplyCommitted();
   const bool writing = flying_ != nullptr && !flying_failed_;
   if (!log_status_.ok() && !writing && committed_.empty() &&
-      (flying_failed_ || !growing_->steps().empty())) {
+      (flying_failed_ || growing_->has_news())) {
     FailEverything(log_status_);
   }
   SetStorageStatus(!log_status_.ok() ? log_status_ : state_status_);
@@ -234,6 +236,7 @@ void HostCore::Run() {
     Pump();
   }
   ReleaseConfirmed();
+  if (counts_due_ > 0 && now_.monotonic >= count_at_) CountSessions();
   metrics_.requests_pending.Set(static_cast<int64_t>(
       growing_->steps().size() + (flying_ != nullptr ? flying_->steps().size() : 0)));
 }
@@ -415,6 +418,7 @@ std::optional<absl::Duration> HostCore::NextWake() const {
     return next;
   }
   if (!committed_.empty()) consider(now_.monotonic);
+  if (counts_due_ > 0) consider(count_at_);
   if (!growing_->empty() && flying_ == nullptr) {
     const bool at_once = growing_->urgent() || !growing_->has_commands();
     consider(at_once ? now_.monotonic : growing_since_ + kLinger);
@@ -454,28 +458,32 @@ void HostCore::CountGauges() {
   metrics_.retained_messages.Set(retained);
   metrics_.retained_bytes.Set(retained_bytes);
   metrics_.subscriptions_shared.Set(static_cast<int64_t>(share_members_.subscriptions()));
-  if (now_.monotonic >= count_sessions_at_) CountSessions();
+  counts_due_ = counts_.size();
 }
 
-// Sums over all sessions: a few milliseconds for 100,000 of them, so now and then only.
+// Sums over the sessions of one partition, and over what was found in the others.
 void HostCore::CountSessions() {
-  count_sessions_at_ = now_.monotonic + kCountSessions;
-  uint64_t messages = 0;
-  uint64_t bytes = 0;
-  uint64_t subscriptions = 0;
-  uint64_t wills = 0;
-  for (const auto& partition : partitions_) {
-    partition->ForEachSession([&](const Session& session) {
-      messages += session.queue.messages();
-      bytes += session.queue.bytes();
-      subscriptions += session.subscriptions.size();
-      wills += session.will.message ? 1 : 0;
-    });
+  --counts_due_;
+  count_at_ = now_.monotonic + kCountSessions / static_cast<int64_t>(counts_.size());
+  count_next_ = (count_next_ + 1) % counts_.size();
+  Counts& counted = counts_[count_next_] = {};
+  partitions_[count_next_]->ForEachSession([&](const Session& session) {
+    counted.messages += static_cast<int64_t>(session.queue.messages());
+    counted.bytes += static_cast<int64_t>(session.queue.bytes());
+    counted.subscriptions += static_cast<int64_t>(session.subscriptions.size());
+    counted.wills += session.will.message ? 1 : 0;
+  });
+  Counts sum;
+  for (const Counts& counts : counts_) {
+    sum.messages += counts.messages;
+    sum.bytes += counts.bytes;
+    sum.subscriptions += counts.subscriptions;
+    sum.wills += counts.wills;
   }
-  metrics_.queued_messages.Set(static_cast<int64_t>(messages));
-  metrics_.queued_bytes.Set(static_cast<int64_t>(bytes));
-  metrics_.subscriptions.Set(static_cast<int64_t>(subscriptions));
-  metrics_.wills.Set(static_cast<int64_t>(wills));
+  metrics_.queued_messages.Set(sum.messages);
+  metrics_.queued_bytes.Set(sum.bytes);
+  metrics_.subscriptions.Set(sum.subscriptions);
+  metrics_.wills.Set(sum.wills);
 }
 
 PartitionId HostCore::PartitionOf(std::string_view client_id) const {

@@ -283,7 +283,17 @@ class HostCore {
   absl::Status state_status_;
   bool disk_low_ = false;
   absl::Duration retry_at_;
-  absl::Duration count_sessions_at_ = -absl::InfiniteDuration();
+  // What sessions hold together, by partition, as it was counted last.
+  struct Counts {
+    int64_t messages = 0;
+    int64_t bytes = 0;
+    int64_t subscriptions = 0;
+    int64_t wills = 0;
+  };
+  std::vector<Counts> counts_;
+  size_t count_next_ = 0;
+  size_t counts_due_ = 0;  // Partitions to count until all is as new as the last commit.
+  absl::Duration count_at_ = -absl::InfiniteDuration();
   // By partition: orphans up to here are being passed on; and whether there are more.
   std::vector<uint64_t> orphans_passed_;
   std::vector<bool> orphans_wait_;

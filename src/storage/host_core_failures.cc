@@ -40,7 +40,7 @@ void HostCore::Fail(FinishOpen& step, const absl::Status& status) {
 
 // The command grows again, and so does what follows it.
 void HostCore::Fail(FinishClose& step, const absl::Status& /*status*/) {
-  growing_->Then(std::move(step));
+  growing_->Follow(std::move(step));
 }
 
 void HostCore::Fail(FinishTimer& step, const absl::Status& /*status*/) { Finish(step); }
@@ -74,7 +74,7 @@ void HostCore::Fail(FinishWill& step, const absl::Status& /*status*/) {
 }
 
 void HostCore::Fail(FinishStart& step, const absl::Status& /*status*/) {
-  growing_->Then(step);  // Its commands are facts and grow again.
+  growing_->Follow(step);  // Its commands are facts and grow again.
 }
 
 void HostCore::Fail(StartReplays& step, const absl::Status& /*status*/) { Finish(step); }

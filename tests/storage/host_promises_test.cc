@@ -352,6 +352,37 @@ TEST_F(HostPromises, WhatIsCountedHasHappened) {
   EXPECT_EQ(sim_.metrics().messages_queued.value(), 2u);
 }
 
+TEST_F(HostPromises, GaugesAreRightSoonAfterTheLastChange) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  ASSERT_TRUE(Publish(Text("a", "1")).ok());
+  for (int i = 0; i < 8; ++i) {
+    sim_.clock().Advance(absl::Milliseconds(500));
+    sim_.Run();
+  }
+  EXPECT_EQ(sim_.metrics().queued_messages.value(), 1);
+  EXPECT_EQ(sim_.metrics().subscriptions.value(), 1);
+  EXPECT_FALSE(sim_.core().NextWake().has_value());
+}
+
+TEST_F(HostPromises, ConnectionsThatEndWhileTheDiskFailsAreClosedWhenItWorksAgain) {
+  OpenSession open = MakeOpen("alice", 0);
+  open.will = Text("wills/alice", "gone");
+  Open(open);
+  SendPublish(Text("a", "lost"));
+  sim_.BeginWrite();
+  SendClose("alice", CloseCause::kWithWill, connection_);
+  sim_.EndWrite(absl::UnavailableError("Input/output error"));
+  sim_.Run();
+  sim_.Run();
+  SendPublish(Text("a", "refused"));
+  sim_.Run();
+  EXPECT_THAT(sim_.Take<Published>(), SizeIs(2));  // At once, not when the disk works.
+  EXPECT_THAT(TakeWills(), IsEmpty());
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), ElementsAre("gone"));
+}
+
 // ---- Time --------------------------------------------------------------------------------------
 
 TEST_F(HostPromises, AWallClockThatIsSetEndsNoSessionOfAClientThatComesBack) {
