@@ -163,7 +163,12 @@ void SubscribeFlow::Remove(Session& session, const std::string& filter) {
       announcer_.Route(false, filter);
     return;
   }
-  if (session.durable) return;
+  if (session.durable) {
+    // The host says when the member is gone, and the session may end, or live on elsewhere, before:
+    // from here on this shard must not reach for it.
+    if (ShareGroup* const group = context_.router.FindGroup(filter)) group->Detach(&session);
+    return;
+  }
   ShareMember member;
   member.client_id = session.client_id;
   context_.router.RemoveMember(filter, session.client_id);
@@ -174,14 +179,7 @@ void SubscribeFlow::RemoveAll(Session& session) {
   std::vector<std::string> filters;
   filters.reserve(session.subscriptions.size());
   for (const auto& [filter, state] : session.subscriptions) filters.push_back(filter);
-  for (const std::string& filter : filters) {
-    if (session.durable && mqtt::IsShared(filter)) {
-      // The session may live on elsewhere; but this shard must not reach for it here until the host
-      // says so.
-      if (ShareGroup* const group = context_.router.FindGroup(filter)) group->Detach(&session);
-    }
-    Remove(session, filter);
-  }
+  for (const std::string& filter : filters) Remove(session, filter);
 }
 
 void SubscribeFlow::OnSubscribeDone(const storage::SubscribeDone& event) {

@@ -1,0 +1,153 @@
+// A broker over a partition host that the test plays: it sees every request and answers when it
+// likes, or not at all.
+#ifndef TESTS_BROKER_FAKE_HOST_H_
+#define TESTS_BROKER_FAKE_HOST_H_
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "broker/server.h"
+#include "storage/partition_host.h"
+#include "tests/support/client.h"
+#include "tests/support/patience.h"
+
+namespace broker {
+
+class FakeHost final : public storage::PartitionHost {
+ public:
+  void Start(std::function<void()> ready) override { ready(); }
+  void Submit(storage::ShardId, std::vector<storage::Request> batch) override {
+    const std::lock_guard lock(mutex_);
+    for (storage::Request& request : batch) requests_.push_back(std::move(request));
+    came_.notify_all();
+  }
+  absl::Status Stop() override { return absl::OkStatus(); }
+  const storage::HostMetrics& metrics() const override { return metrics_; }
+  const std::string& node_id() const override { return node_id_; }
+
+  // The first request of that kind that was not taken yet; waits for it. Others stay.
+  template <typename Kind>
+  Kind Take(support::Where where = support::Where::current()) {
+    std::unique_lock lock(mutex_);
+    const auto deadline =
+        std::chrono::steady_clock::now() + std::chrono::seconds(10) * support::TestSlowdown();
+    for (;;) {
+      for (auto it = requests_.begin(); it != requests_.end(); ++it) {
+        if (!std::holds_alternative<Kind>(*it)) continue;
+        Kind taken = std::get<Kind>(std::move(*it));
+        requests_.erase(it);
+        return taken;
+      }
+      if (came_.wait_until(lock, deadline) == std::cv_status::timeout)
+        support::Fail("the shard did not ask", where);
+    }
+  }
+  template <typename Kind>
+  bool Has() {
+    const std::lock_guard lock(mutex_);
+    for (const storage::Request& request : requests_) {
+      if (std::holds_alternative<Kind>(request)) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable came_;
+  std::deque<storage::Request> requests_;
+  storage::HostMetrics metrics_;
+  const std::string node_id_ = "fake";
+};
+
+// One listener, and clients whose sessions the test grants.
+class ServerTest : public testing::Test {
+ protected:
+  ServerTest() {
+    options_.shards = 1;
+    options_.sys_interval_s = 0;
+    options_.listeners.resize(1);
+    options_.listeners[0].name = "test";
+    options_.listeners[0].listener.url = ParseListenerUrl("mqtt://127.0.0.1:0").value();
+    options_.listeners[0].auth.allow_anonymous = true;
+  }
+  ~ServerTest() override {
+    if (server_ != nullptr) server_->ShutDown();
+  }
+
+  Limits& limits() { return options_.listeners[0].limits; }
+
+  void Start() {
+    server_ = Server::Create(options_, {.clock = &base::RealClock::Get()}).value();
+    server_->Start(host_, [] {});
+    const std::string url = server_->urls().at(0);
+    port_ = static_cast<uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
+  }
+
+  // CONNECT is sent, nothing is answered yet.
+  support::RawClient Knock(const support::ConnectPacket& connect) {
+    support::RawClient client(port_, connect.version);
+    client.Send(connect.Encode());
+    return client;
+  }
+  // The host grants what was asked for. Returns the session's epoch.
+  storage::SessionOpened Grant(const storage::OpenSession& open) {
+    storage::SessionOpened opened;
+    opened.token = open.token;
+    opened.durable = open.expiry_s > 0;
+    opened.epoch = ++last_epoch_;
+    Post(open.connection.shard, opened);
+    return opened;
+  }
+
+  struct Client {
+    support::RawClient wire;
+    storage::ConnectionRef ref;
+    uint64_t epoch = 0;
+    std::string id;
+  };
+  Client Join(const support::ConnectPacket& connect) {
+    Client client{Knock(connect), {}, 0, connect.client_id};
+    const auto open = host_.Take<storage::OpenSession>();
+    client.ref = open.connection;
+    client.epoch = Grant(open).epoch;
+    client.wire.ExpectConnack();
+    return client;
+  }
+  static support::ConnectPacket Transient(std::string id,
+                                          support::Version version = support::Version::k5) {
+    return {.version = version, .client_id = std::move(id)};
+  }
+  static support::ConnectPacket Durable(std::string id) {
+    support::ConnectPacket connect{.client_id = std::move(id), .clean = false};
+    connect.properties.Number(support::PropertyId::kSessionExpiryInterval, 3600);
+    return connect;
+  }
+
+  template <typename Kind>
+  void Post(storage::ShardId shard, Kind event) {
+    std::vector<storage::Event> events;
+    events.emplace_back(std::move(event));
+    server_->Post(shard, std::move(events));
+  }
+
+  const ShardMetrics& metrics(size_t shard = 0) { return *server_->metrics().shards.at(shard); }
+
+  BrokerOptions options_;
+  FakeHost host_;
+  std::unique_ptr<Server> server_;
+  uint16_t port_ = 0;
+  uint64_t last_epoch_ = 0;
+};
+
+}  // namespace broker
+#endif  // TESTS_BROKER_FAKE_HOST_H_

@@ -1,0 +1,80 @@
+// Shards over a partition host that answers when the test wants it: what must hold between a
+// request and its answer.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/broker/fake_host.h"
+
+namespace broker {
+namespace {
+
+using enum support::PacketType;
+using enum support::PropertyId;
+
+// ---- Claims
+
+TEST_F(ServerTest, ATakeoverTellsTheFormerOwnerAndClosesItsSession) {
+  Start();
+  Client first = Join(Durable("same"));
+  support::RawClient second = Knock(Durable("same"));
+  const auto open = host_.Take<storage::OpenSession>();
+  Post(first.ref.shard, storage::TakenOver{first.ref, "same", first.epoch});
+  first.wire.ExpectDisconnect(0x8E);
+  const auto close = host_.Take<storage::CloseSession>();
+  EXPECT_EQ(close.connection, first.ref);
+  EXPECT_EQ(close.epoch, first.epoch);
+  EXPECT_EQ(close.cause, storage::CloseCause::kTakenOver);
+  Grant(open);
+  second.ExpectConnack();
+}
+
+TEST_F(ServerTest, AConnectionThatEndsBeforeItsClaimIsGrantedTakesItBack) {
+  Start();
+  support::RawClient client = Knock(Durable("impatient"));
+  const auto open = host_.Take<storage::OpenSession>();
+  Post(open.connection.shard, storage::TakenOver{open.connection, "impatient", 0});
+  client.ExpectClosed();
+  const auto close = host_.Take<storage::CloseSession>();
+  EXPECT_EQ(close.client_id, "impatient");
+  EXPECT_EQ(close.connection, open.connection);
+  EXPECT_EQ(close.epoch, 0u);
+  Grant(open);  // It crossed the CloseSession: nobody listens, nothing happens.
+  Client other = Join(Transient("other"));
+  other.wire.ExpectNothing();
+  EXPECT_EQ(metrics().clients_connected.value(), 1);
+}
+
+// ---- Shared subscriptions
+
+// A durable member whose UNSUBSCRIBE is not committed is still known to the router when its
+// connection ends; the session behind it is not there any more.
+TEST_F(ServerTest, AMemberThatUnsubscribesAndGoesIsNotReachedForAfterwards) {
+  Start();
+  Client member = Join(Durable("member"));
+  member.wire.Send(support::Subscribe(support::Version::k5, 1, {{"$share/g/t", 1}}));
+  const auto subscribe = host_.Take<storage::Subscribe>();
+  Post(0, storage::ShareMemberChange{.number = 1,
+                                     .state = storage::ShareMemberChange::State::kConnected,
+                                     .partition = 0,
+                                     .client_id = "member",
+                                     .subscription = subscribe.subscriptions.at(0),
+                                     .connection = member.ref});
+  Post(0, storage::SubscribeDone{subscribe.token, {}});
+  member.wire.ExpectAck(kSuback, 1, 1);
+  member.wire.Send(support::Unsubscribe(support::Version::k5, 2, {"$share/g/t"}));
+  host_.Take<storage::Unsubscribe>();
+  member.wire.Disconnect();
+  host_.Take<storage::CloseSession>();
+
+  Client publisher = Join(Transient("publisher"));
+  publisher.wire.Send(
+      support::PublishPacket{.topic = "t", .payload = "x", .qos = 1, .packet_id = 5});
+  const auto publish = host_.Take<storage::Publish>();  // Its partition knows what to do with it.
+  EXPECT_EQ(publish.shared_targets.size(), 1u);
+  Post(0, storage::Published{publish.token, {}, false});
+  publisher.wire.ExpectAck(kPuback, 5);
+}
+
+}  // namespace
+}  // namespace broker
