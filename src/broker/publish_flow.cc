@@ -136,8 +136,9 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
   if (remember) {
     publish.origin = {session.client_id, session.epoch, packet.packet_id.value};
     // Before the commit it may still turn out to be a repeat, or fail: nobody gets it until then.
+    // Durable members of groups are part of it, or PUBREC would leave before they have it.
     waiting.route_after = outgoing.Keep();
-    for (ShareGroup* const group : match.groups) waiting.groups_after.push_back(group->filter());
+    for (ShareGroup* const group : match.groups) AssignShared(*group, outgoing, publish, &waiting);
   } else {
     for (ShareGroup* const group : match.groups) AssignShared(*group, outgoing, publish);
     RouteTransient(outgoing, match);
@@ -173,7 +174,8 @@ void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
     context_.forwarder->Forward(context_.id, outgoing.Keep());
 }
 
-void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish) {
+void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
+                               Waiting* waiting) {
   const QoS qos = outgoing.parts().qos;
   const ShareMember* const member = group.Choose(
       {context_.options.share_strategy, outgoing.parts().topic, outgoing.parts().publisher},
@@ -192,6 +194,15 @@ void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
   if (member->durable && granted != QoS::kAtMostOnce) {
     publish.shared_targets.push_back(
         {member->client_id, group.filter(), member->options, member->subscription_id});
+    return;
+  }
+  if (waiting != nullptr) {
+    waiting->assigned_after.emplace_back(member->connection.shard,
+                                         SharedAssignment{{},
+                                                          group.filter(),
+                                                          member->connection.connection,
+                                                          member->options,
+                                                          member->subscription_id});
     return;
   }
   if (member->local != nullptr) {
@@ -244,9 +255,7 @@ void PublishFlow::OnPublished(storage::Published event) {
   } else if (event.duplicate) {
     context_.metrics.publish_duplicates.Add();
   } else if (waiting.route_after) {
-    Outgoing outgoing(waiting.route_after);
-    RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
-    for (const std::string& filter : waiting.groups_after) HandOn(waiting.route_after, filter);
+    RouteCommitted(waiting);
   }
   if (waiting_.size() * 2 <= context_.options.commits_pending_max &&
       waiting_bytes_ * 2 <= context_.options.commits_pending_bytes_max) {
@@ -266,6 +275,19 @@ void PublishFlow::OnPublished(storage::Published event) {
       waiting.id, waiting.qos, ToReason(event.status),
       [&](const InboundFlow::Ack& ack) { WriteAck(session, ack.qos, ack.id, ack.reason); });
   if (!session.inbound.full()) context_.Resume(*connection, kPauseReceiveMaximum);
+}
+
+void PublishFlow::RouteCommitted(Waiting& waiting) {
+  Outgoing outgoing(waiting.route_after);
+  RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
+  for (auto& [shard, assignment] : waiting.assigned_after) {
+    assignment.message = waiting.route_after;
+    if (shard == context_.id) {
+      OnSharedAssignment(std::move(assignment));
+    } else {
+      context_.Send(shard, std::move(assignment));
+    }
+  }
 }
 
 void PublishFlow::Acknowledge(Session& session, QoS qos, mqtt::PacketId id, ReasonCode reason) {

@@ -50,7 +50,8 @@ class PublishFlow {
     int64_t since_ns = 0;
     mqtt::MessagePtr
         route_after;  // QoS 2 of a durable session: transient sessions get it after the commit.
-    std::vector<std::string> groups_after;  // Likewise.
+    // Likewise: transient members of `$share` groups, chosen already; the message is `route_after`.
+    std::vector<std::pair<storage::ShardId, SharedAssignment>> assigned_after;
   };
   struct WaitingRelease {
     uint64_t connection = 0;
@@ -66,7 +67,11 @@ class PublishFlow {
   void Acknowledge(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
   void WriteAck(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);
-  void AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish);
+  // A durable member goes into `publish`. A transient one gets the message now or, if `waiting` is
+  // given, once that is committed.
+  void AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
+                    Waiting* waiting = nullptr);
+  void RouteCommitted(Waiting& waiting);
   void Submit(storage::Publish publish, Waiting waiting);
   void PauseIfCommitsPileUp(Connection& connection);
   void PauseIfFull(Session& session);

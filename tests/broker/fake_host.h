@@ -123,6 +123,21 @@ class ServerTest : public testing::Test {
     client.wire.ExpectConnack();
     return client;
   }
+  // A durable member of "$share/g/t", as the host tells of it.
+  Client JoinGroup(const std::string& id) {
+    Client client = Join(Durable(id));
+    client.wire.Send(support::Subscribe(support::Version::k5, 1, {{"$share/g/t", 2}}));
+    const auto subscribe = host_.Take<storage::Subscribe>();
+    Post(0, storage::ShareMemberChange{.number = 1,
+                                       .state = storage::ShareMemberChange::State::kConnected,
+                                       .partition = 0,
+                                       .client_id = id,
+                                       .subscription = subscribe.subscriptions.at(0),
+                                       .connection = client.ref});
+    Post(0, storage::SubscribeDone{subscribe.token, {}});
+    client.wire.ExpectAck(support::PacketType::kSuback, 1, 2);
+    return client;
+  }
   static support::ConnectPacket Transient(std::string id,
                                           support::Version version = support::Version::k5) {
     return {.version = version, .client_id = std::move(id)};

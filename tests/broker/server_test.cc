@@ -51,17 +51,7 @@ TEST_F(ServerTest, AConnectionThatEndsBeforeItsClaimIsGrantedTakesItBack) {
 // connection ends; the session behind it is not there any more.
 TEST_F(ServerTest, AMemberThatUnsubscribesAndGoesIsNotReachedForAfterwards) {
   Start();
-  Client member = Join(Durable("member"));
-  member.wire.Send(support::Subscribe(support::Version::k5, 1, {{"$share/g/t", 1}}));
-  const auto subscribe = host_.Take<storage::Subscribe>();
-  Post(0, storage::ShareMemberChange{.number = 1,
-                                     .state = storage::ShareMemberChange::State::kConnected,
-                                     .partition = 0,
-                                     .client_id = "member",
-                                     .subscription = subscribe.subscriptions.at(0),
-                                     .connection = member.ref});
-  Post(0, storage::SubscribeDone{subscribe.token, {}});
-  member.wire.ExpectAck(kSuback, 1, 1);
+  Client member = JoinGroup("member");
   member.wire.Send(support::Unsubscribe(support::Version::k5, 2, {"$share/g/t"}));
   host_.Take<storage::Unsubscribe>();
   member.wire.Disconnect();
@@ -74,6 +64,39 @@ TEST_F(ServerTest, AMemberThatUnsubscribesAndGoesIsNotReachedForAfterwards) {
   EXPECT_EQ(publish.shared_targets.size(), 1u);
   Post(0, storage::Published{publish.token, {}, false});
   publisher.wire.ExpectAck(kPuback, 5);
+}
+
+// PUBREC says that the message is safe: with a durable member of a group it is only if that
+// member's queue is part of the same commit.
+TEST_F(ServerTest, AQos2MessageForADurableMemberIsCommittedWithItsIdentifier) {
+  Start();
+  Client member = JoinGroup("member");
+  Client publisher = Join(Durable("publisher"));
+  publisher.wire.Send(
+      support::PublishPacket{.topic = "t", .payload = "x", .qos = 2, .packet_id = 5});
+  const auto publish = host_.Take<storage::Publish>();
+  EXPECT_TRUE(publish.origin.has_value());
+  ASSERT_EQ(publish.shared_targets.size(), 1u);
+  EXPECT_EQ(publish.shared_targets[0].client_id, "member");
+  Post(0, storage::Published{publish.token, {}, false});
+  publisher.wire.ExpectAck(kPubrec, 5);
+  EXPECT_FALSE(host_.Has<storage::Publish>());
+}
+
+TEST_F(ServerTest, AQos2MessageReachesATransientMemberOnceItIsCommitted) {
+  Start();
+  Client member = Join(Transient("member"));
+  member.wire.Subscribe({{"$share/g/t", 2}});
+  Client publisher = Join(Durable("publisher"));
+  publisher.wire.Send(
+      support::PublishPacket{.topic = "t", .payload = "x", .qos = 2, .packet_id = 5});
+  const auto publish = host_.Take<storage::Publish>();
+  EXPECT_TRUE(publish.shared_targets.empty());
+  member.wire.ExpectNothing();
+  Post(0, storage::Published{publish.token, {}, false});
+  publisher.wire.ExpectAck(kPubrec, 5);
+  member.wire.ExpectPublish("t", "x");
+  member.wire.ExpectNothing();
 }
 
 }  // namespace
