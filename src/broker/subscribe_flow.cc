@@ -222,28 +222,59 @@ void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
   for (const auto& record : pending.sys) SendSysTopics(session, record);
   if (pending.replay.empty()) return;
   if (session.replays == nullptr) session.replays = std::make_unique<Session::Replays>();
-  for (auto& record : pending.replay)
-    session.replays->waiting.push_back({std::move(record), {}, false, 0});
+  for (storage::SubscriptionRecord& record : pending.replay) {
+    if (!session.subscriptions.contains(record.filter)) continue;  // Unsubscribed meanwhile.
+    session.replays->waiting.emplace_back().subscription = std::move(record);
+  }
   ContinueReplays(session);
 }
 
 void SubscribeFlow::ContinueReplays(Session& session) {
   if (session.replays == nullptr) return;
-  if (session.replays->waiting.empty()) {
-    session.replays.reset();
-    return;
+  std::vector<RetainedReplay>& waiting = session.replays->waiting;
+  while (!waiting.empty()) {
+    RetainedReplay& replay = waiting.front();
+    if (replay.asked) return;
+    SendPage(session);
+    // The rest, and then the next page, when there is room in the window and on the wire.
+    if (!replay.page.empty() || !HasRoomForRetained(session)) return;
+    if (!replay.last) {
+      replay.asked = true;
+      replay.token = context_.NextToken();
+      pages_[replay.token] = session.connection.ref.connection;
+      context_.Ask(storage::ScanRetained{replay.token, replay.subscription.filter, replay.cursor,
+                                         kPageMessages});
+      return;
+    }
+    waiting.erase(waiting.begin());
   }
-  RetainedReplay& replay = session.replays->waiting.front();
-  // The next page when there is room for it in the window and on the wire.
-  if (replay.asked || !session.outbound.queue_empty() ||
-      session.connection.output.bytes() >= session.limits.output_bytes_max) {
-    return;
+  session.replays.reset();
+}
+
+bool SubscribeFlow::HasRoomForRetained(const Session& session) {
+  return session.outbound.queue_empty() &&
+         session.connection.output.bytes() < session.limits.output_bytes_max;
+}
+
+// As much of the first replay's page as there is room for: QoS 0 would be dropped beyond.
+void SubscribeFlow::SendPage(Session& session) {
+  // ToSession remembers topics as live: not those of the replay itself.
+  std::unique_ptr<Session::Replays> replays = std::move(session.replays);
+  RetainedReplay& replay = replays->waiting.front();
+  const storage::SubscriptionRecord& record = replay.subscription;
+  const uint32_t ids[] = {record.subscription_id};
+  while (!replay.page.empty() && HasRoomForRetained(session)) {
+    const mqtt::MessagePtr message = std::move(replay.page.front());
+    replay.page.pop_front();
+    if (replays->live_topics.contains(std::string(message->topic()))) continue;
+    Outgoing outgoing(message);
+    if (record.options.no_local && outgoing.IsFrom(session)) continue;
+    deliverer_.NextMessage();
+    deliverer_.ToSession(session, outgoing, mqtt::Min(outgoing.parts().qos, record.options.qos),
+                         /*retain=*/true,
+                         absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1));
   }
-  replay.asked = true;
-  replay.token = context_.NextToken();
-  pages_[replay.token] = session.connection.ref.connection;
-  context_.Ask(storage::ScanRetained{replay.token, replay.subscription.filter, replay.cursor,
-                                     kPageMessages});
+  session.replays = std::move(replays);
 }
 
 void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
@@ -260,29 +291,14 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
   RetainedReplay& replay = session.replays->waiting.front();
   replay.asked = false;
   replay.cursor = std::move(event.cursor);
+  replay.last = replay.cursor.empty() || !event.status.ok();
+  replay.page.assign(event.messages.begin(), event.messages.end());
   if (!event.status.ok()) {
     base::Log(base::LogLevel::kError, "retained messages cannot be read",
               {{"client", session.client_id},
                {"filter", replay.subscription.filter},
                {"error", event.status}});
-    replay.cursor.clear();
   }
-  const storage::SubscriptionRecord& record = replay.subscription;
-  const uint32_t ids[] = {record.subscription_id};
-  // ToSession remembers topics as live: not those of the replay itself.
-  const std::unique_ptr<Session::Replays> replays = std::move(session.replays);
-  for (mqtt::MessagePtr& message : event.messages) {
-    if (replays->live_topics.contains(std::string(message->topic()))) continue;
-    Outgoing outgoing(std::move(message));
-    if (record.options.no_local && outgoing.IsFrom(session)) continue;
-    deliverer_.NextMessage();
-    deliverer_.ToSession(session, outgoing, mqtt::Min(outgoing.parts().qos, record.options.qos),
-                         /*retain=*/true,
-                         absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1));
-  }
-  const bool done = replay.cursor.empty();
-  if (done) replays->waiting.erase(replays->waiting.begin());
-  session.replays = std::make_unique<Session::Replays>(std::move(*replays));
   ContinueReplays(session);
 }
 

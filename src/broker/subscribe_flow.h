@@ -75,6 +75,8 @@ class SubscribeFlow {
   void Acknowledge(Connection& connection, Pending& pending);
   void WriteUnsubAck(Connection& connection, mqtt::PacketId id,
                      absl::Span<const mqtt::ReasonCode> reasons);
+  static bool HasRoomForRetained(const Session& session);
+  void SendPage(Session& session);
   void SendSysTopics(Session& session, const storage::SubscriptionRecord& record);
 
   ShardContext& context_;

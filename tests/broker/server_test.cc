@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "mqtt/message.h"
 #include "tests/broker/fake_host.h"
 
 namespace broker {
@@ -11,6 +12,14 @@ namespace {
 
 using enum support::PacketType;
 using enum support::PropertyId;
+
+mqtt::MessagePtr Retained(std::string_view topic, std::string_view payload) {
+  mqtt::MessageParts parts;
+  parts.topic = topic;
+  parts.payload = payload;
+  parts.retain = true;
+  return mqtt::Message::Create(parts);
+}
 
 // ---- Claims
 
@@ -97,6 +106,27 @@ TEST_F(ServerTest, AQos2MessageReachesATransientMemberOnceItIsCommitted) {
   publisher.wire.ExpectAck(kPubrec, 5);
   member.wire.ExpectPublish("t", "x");
   member.wire.ExpectNothing();
+}
+
+// ---- Retained messages
+
+// A page may be larger than what may wait for a client: nothing of it is dropped.
+TEST_F(ServerTest, RetainedMessagesWaitForRoomOnTheWire) {
+  limits().output_bytes_max = 1024;
+  Start();
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe({{"t/#", 0}});
+  const auto scan = host_.Take<storage::ScanRetained>();
+  storage::RetainedPage page;
+  page.token = scan.token;
+  page.cursor = "more";
+  const std::string payload(500, 'x');
+  for (int i = 0; i < 20; ++i) page.messages.push_back(Retained("t/" + std::to_string(i), payload));
+  Post(0, page);
+  for (int i = 0; i < 20; ++i) subscriber.wire.ExpectPublish("t/" + std::to_string(i), payload);
+  const auto next = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(next.cursor, "more");
+  EXPECT_EQ(metrics().dropped[DropCause::kOutputFull].value(), 0u);
 }
 
 }  // namespace

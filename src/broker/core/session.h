@@ -3,6 +3,7 @@
 #define BROKER_CORE_SESSION_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "broker/core/outbound_flow.h"
 #include "broker/core/topic_aliases.h"
 #include "mqtt/frame.h"
+#include "mqtt/message.h"
 #include "mqtt/types.h"
 #include "storage/core/partition_api.h"
 
@@ -29,7 +31,9 @@ struct RetainedReplay {
   storage::SubscriptionRecord subscription;
   std::string cursor;
   bool asked = false;  // A page is on its way.
+  bool last = false;   // There is none after this one.
   storage::Token token = 0;
+  std::deque<mqtt::MessagePtr> page;  // Waits for room on the wire: at most one page.
 };
 
 // Owned by its Connection, used on its shard's thread. A transient session is all here and ends
