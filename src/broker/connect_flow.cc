@@ -252,6 +252,7 @@ void ConnectFlow::Open(Connection& connection) {
                                   scratch);
     open.will_delay_s = pending.will_delay_s;
   }
+  pending.claim = open.token;
   opening_[open.token] = connection.ref.connection;
   context_.Ask(std::move(open));
 }
@@ -347,6 +348,7 @@ void ConnectFlow::OnClosed(Connection& connection) {
   methods_in_use_.erase(connection.ref.connection);
   reauthentications_.erase(connection.ref.connection);
   if (connection.phase != Phase::kOpening || connection.connecting == nullptr) return;
+  opening_.erase(connection.connecting->claim);  // Its answer need not come any more.
   // The claim may be granted already: this takes it back, whether or not it is.
   storage::CloseSession close;
   close.client_id = connection.connecting->credentials.client_id;

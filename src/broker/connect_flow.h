@@ -33,6 +33,7 @@ struct PendingConnect {
   std::string authentication_method;
   std::string authentication_data;  // The last of the server's, for CONNACK.
   std::unique_ptr<auth::AuthMethod> exchange;
+  storage::Token claim = 0;  // Of the OpenSession that is on its way.
   auth::Identity identity;
   std::shared_ptr<const auth::Permissions> permissions;
 };

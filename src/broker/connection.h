@@ -56,6 +56,7 @@ class Connection final : public Pollable {
   bool dirty = false;           // On the shard's list of connections with output.
   bool output_blocked = false;  // The kernel takes no more: wait for EPOLLOUT.
   bool counted = false;         // In `clients_connected`.
+  size_t bytes_counted = 0;     // In `output_bytes`.
   uint16_t keep_alive_s = 0;    // In force; 0: none.
   uint32_t last_packet_s = 0;   // Shard's seconds at the last packet from the client.
   uint32_t deadline_s = 0;      // Before CONNACK: of CONNECT. While lingering: the end of patience.

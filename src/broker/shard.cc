@@ -195,11 +195,21 @@ void Shard::OnDeadline(Connection& connection) {
     connection.last_packet_s = now_s;
     return wheel_.File(connection, DeadlineOf(connection));
   }
+  // After a standstill of ours (a stopped process, a moved machine) what it sent lies in the
+  // kernel.
+  Read(connection);
+  if (connection.phase != Phase::kConnected) return;
+  if (const uint32_t deadline = DeadlineOf(connection); deadline > now_s)
+    return wheel_.File(connection, deadline);
   Close(connection,
         {.cause = CloseCause::kKeepAliveTimeout, .say = mqtt::ReasonCode::kKeepAliveTimeout});
 }
 
 void Shard::AddConnection(std::unique_ptr<Transport> transport, size_t listener) {
+  if (shutdown_deadline_s_ != 0) {  // Taken in by another shard just before.
+    metrics.connections_refused[RefuseCause::kDraining].Add();
+    return;
+  }
   const ListenerRuntime& runtime = *listeners_[listener];
   const uint64_t number = ++last_connection_;
   const int fd = transport->fd();
@@ -354,9 +364,12 @@ void Shard::EndSession(Connection& connection, const CloseOrder& order) {
   metrics.inflight_messages.Add(-static_cast<int64_t>(session.outbound.in_flight()));
   metrics.queued_messages.Add(-static_cast<int64_t>(session.outbound.queued_messages()));
   metrics.queued_bytes.Add(-static_cast<int64_t>(session.outbound.queued_bytes()));
-  session.outbound.TakeShared([this](mqtt::MessagePtr message, const std::string& filter) {
+  size_t lost = session.outbound.in_flight() + session.outbound.queued_messages();
+  session.outbound.TakeShared([&](mqtt::MessagePtr message, const std::string& filter) {
     publishing_.HandOn(std::move(message), filter);
+    --lost;
   });
+  if (!session.durable && lost > 0) metrics.dropped[DropCause::kSessionEnded].Add(lost);
   if (session.acknowledgements != nullptr) {  // What the client has acknowledged, it has.
     session.acknowledgements->client_id = session.client_id;
     session.acknowledgements->epoch = session.epoch;
@@ -380,6 +393,7 @@ void Shard::Bury(Connection& connection) {
   connection.phase = Phase::kClosed;
   poller_->Remove(connection.transport->fd(), connection);
   connection.output.Clear(buffers);
+  CountOutput(connection);
   metrics.connections.Add(-1);
   if (connection.listener.settings.listener.url.tls()) metrics.connections_tls.Add(-1);
   if (connection.listener.settings.listener.url.websocket()) metrics.connections_websocket.Add(-1);
@@ -397,6 +411,7 @@ void Shard::OnEndOfRound() {
 }
 
 void Shard::FinishRound() {
+  CountLookups();
   while (!closing.empty() || !dirty.empty()) {
     for (const auto& [number, order] : std::exchange(closing, {})) {
       if (Connection* const connection = Find(number)) Close(*connection, order);
@@ -427,6 +442,23 @@ void Shard::FlushAll() {
   }
 }
 
+void Shard::CountOutput(Connection& connection) {
+  const size_t bytes = connection.output.bytes();
+  if (bytes == connection.bytes_counted) return;
+  metrics.output_bytes.Add(static_cast<int64_t>(bytes) -
+                           static_cast<int64_t>(connection.bytes_counted));
+  connection.bytes_counted = bytes;
+}
+
+void Shard::CountLookups() {
+  const uint64_t finds = router.finds() - std::exchange(finds_counted_, router.finds());
+  const uint64_t misses =
+      router.cache_misses() - std::exchange(misses_counted_, router.cache_misses());
+  if (finds == 0) return;
+  metrics.match_cache_hits.Add(finds - misses);
+  metrics.match_cache_misses.Add(misses);
+}
+
 void Shard::Flush(Connection& connection) {
   Session* const session = connection.session.get();
   if (session != nullptr && session->acknowledgements != nullptr) {
@@ -437,6 +469,7 @@ void Shard::Flush(Connection& connection) {
   }
   IoState state = IoState::kOk;
   if (!connection.output_blocked) state = connection.output.Flush(buffers, *connection.transport);
+  CountOutput(connection);
   if (state == IoState::kAgain) connection.output_blocked = true;
   if (state == IoState::kError || state == IoState::kClosed) {
     if (connection.phase == Phase::kLingering) return Bury(connection);

@@ -101,6 +101,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void OnOutboundAck(Session& session, const mqtt::Ack& packet);
   void OnPubRec(Session& session, const mqtt::Ack& packet);
   void OnDisconnect(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
+  void OnRoom(Session& session, uint64_t sequence, storage::AckKind kind);
   void NoteAcknowledged(Session& session, uint64_t sequence, storage::AckKind kind);
 
   void OnTask(ShardTask task);
@@ -110,6 +111,8 @@ class Shard final : public ShardContext, private Poller::Handler {
   void OnReleaseDue(const storage::ReleaseDue& event);
 
   void Flush(Connection& connection);
+  void CountOutput(Connection& connection);
+  void CountLookups();
   void FlushAll();
   void FinishRound();
   void EndSession(Connection& connection, const CloseOrder& order);
@@ -133,6 +136,8 @@ class Shard final : public ShardContext, private Poller::Handler {
   std::vector<char> read_buffer_;
   std::vector<Connection*> dead_;  // To be freed at the end of the round.
   uint64_t last_connection_ = 0;
+  uint64_t finds_counted_ = 0;
+  uint64_t misses_counted_ = 0;
   uint32_t shutdown_deadline_s_ = 0;  // 0: not shutting down.
   bool turn_requested_ = false;
 };

@@ -159,14 +159,8 @@ void Shard::OnOutboundAck(Session& session, const mqtt::Ack& packet) {
   switch (result) {
     case OutboundFlow::AckResult::kDone:
       metrics.inflight_messages.Add(-1);
-      if (session.durable) {
-        NoteAcknowledged(session, sequence,
-                         comp ? storage::AckKind::kPubComp : storage::AckKind::kPubAck);
-      } else {
-        if (!session.outbound.queue_empty()) deliverer_.Drain(session);
-        subscribing_.ContinueReplays(session);
-      }
-      return;
+      return OnRoom(session, sequence,
+                    comp ? storage::AckKind::kPubComp : storage::AckKind::kPubAck);
     case OutboundFlow::AckResult::kWrongType:
       return Violated(session.connection,
                       {ReasonCode::kProtocolError, comp ? "MQTT5-4.3.3-5" : "MQTT5-4.3.2-2"});
@@ -181,9 +175,7 @@ void Shard::OnPubRec(Session& session, const mqtt::Ack& packet) {
   switch (session.outbound.OnPubRec(packet.packet_id, refused, session.durable)) {
     case OutboundFlow::AckResult::kDone:  // PUBREC ≥ 0x80 ends the exchange [MQTT5-4.4.0-2].
       metrics.inflight_messages.Add(-1);
-      if (session.durable) NoteAcknowledged(session, sequence, storage::AckKind::kPubAck);
-      if (!session.durable && !session.outbound.queue_empty()) deliverer_.Drain(session);
-      return;
+      return OnRoom(session, sequence, storage::AckKind::kPubAck);
     case OutboundFlow::AckResult::kRelease:  // [MQTT5-4.3.3-4] [MQTT311-4.3.3-1]
       return SendAck(*this, session, PacketType::kPubRel, packet.packet_id, ReasonCode::kSuccess);
     case OutboundFlow::AckResult::kCommitFirst:
@@ -196,6 +188,13 @@ void Shard::OnPubRec(Session& session, const mqtt::Ack& packet) {
     case OutboundFlow::AckResult::kWrongType:
       return Violated(session.connection, {ReasonCode::kProtocolError, "MQTT5-4.3.3-4"});
   }
+}
+
+// A message is done, and its place in the window free.
+void Shard::OnRoom(Session& session, uint64_t sequence, storage::AckKind kind) {
+  if (session.durable) return NoteAcknowledged(session, sequence, kind);  // Its partition goes on.
+  if (!session.outbound.queue_empty()) deliverer_.Drain(session);
+  subscribing_.ContinueReplays(session);
 }
 
 void Shard::NoteAcknowledged(Session& session, uint64_t sequence, storage::AckKind kind) {

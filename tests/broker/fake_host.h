@@ -135,7 +135,7 @@ class ServerTest : public testing::Test {
                                        .subscription = subscribe.subscriptions.at(0),
                                        .connection = client.ref});
     Post(0, storage::SubscribeDone{subscribe.token, {}});
-    client.wire.ExpectAck(support::PacketType::kSuback, 1, 2);
+    client.wire.ExpectAck(support::PacketType::kSuback, 1);
     return client;
   }
   static support::ConnectPacket Transient(std::string id,

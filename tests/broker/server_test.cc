@@ -10,6 +10,7 @@
 namespace broker {
 namespace {
 
+using support::Packet;
 using enum support::PacketType;
 using enum support::PropertyId;
 
@@ -127,6 +128,47 @@ TEST_F(ServerTest, RetainedMessagesWaitForRoomOnTheWire) {
   const auto next = host_.Take<storage::ScanRetained>();
   EXPECT_EQ(next.cursor, "more");
   EXPECT_EQ(metrics().dropped[DropCause::kOutputFull].value(), 0u);
+}
+
+// ---- Gauges
+
+TEST_F(ServerTest, NothingIsInFlightWhenAllIsAcknowledged) {
+  Start();
+  Client client = Join(Durable("client"));
+  storage::Delivery owed;  // PUBREC came on an earlier connection.
+  owed.sequence = 7;
+  owed.qos = mqtt::QoS::kExactlyOnce;
+  owed.release = true;
+  storage::Delivery message;
+  message.sequence = 8;
+  message.qos = mqtt::QoS::kAtLeastOnce;
+  message.message = Retained("t", "x");
+  Post(0, storage::Deliver{client.ref, client.epoch, {owed, message}});
+  const Packet release = client.wire.Expect(kPubrel);
+  const Packet publish = client.wire.ExpectPublish("t", "x");
+  EXPECT_EQ(metrics().inflight_messages.value(), 2);
+  client.wire.Send(support::Ack(kPubcomp, release.packet_id));
+  client.wire.Acknowledge(publish);
+  client.wire.ExpectNothing();
+  EXPECT_EQ(metrics().inflight_messages.value(), 0);
+}
+
+TEST_F(ServerTest, WhatATransientSessionLeavesBehindIsCounted) {
+  limits().inflight_messages_max = 2;
+  Start();
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe({{"t", 1}});
+  Client publisher = Join(Transient("publisher"));
+  for (int i = 0; i < 5; ++i) publisher.wire.Publish({.topic = "t", .payload = "x", .qos = 1});
+  EXPECT_EQ(metrics().queued_messages.value(), 3);
+  EXPECT_EQ(metrics().match_cache_hits.value() + metrics().match_cache_misses.value(), 5u);
+  subscriber.wire.socket().Reset();
+  for (auto gone = host_.Take<storage::CloseSession>(); gone.connection != subscriber.ref;)
+    gone = host_.Take<storage::CloseSession>();
+  EXPECT_EQ(metrics().queued_messages.value(), 0);
+  EXPECT_EQ(metrics().queued_bytes.value(), 0);
+  EXPECT_EQ(metrics().inflight_messages.value(), 0);
+  EXPECT_EQ(metrics().dropped[DropCause::kSessionEnded].value(), 5u);
 }
 
 }  // namespace

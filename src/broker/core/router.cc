@@ -103,6 +103,7 @@ ShareGroup* Router::FindGroup(std::string_view filter) {
 const Match& Router::Find(std::string_view topic) {
   Cached& cached = Slot(topic);
   cached.used = true;
+  ++finds_;
   if (cached.epoch == epoch_) return cached.match;
   ++cache_misses_;
   cached.match = Match();

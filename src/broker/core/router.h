@@ -83,6 +83,7 @@ class Router {
   const Match& Find(std::string_view topic);
 
   size_t filters() const { return tree_.size(); }
+  uint64_t finds() const { return finds_; }
   uint64_t cache_misses() const { return cache_misses_; }
 
  private:
@@ -116,6 +117,7 @@ class Router {
   std::vector<std::unique_ptr<Cached>> ring_;  // Clock eviction.
   size_t hand_ = 0;
   uint64_t epoch_ = 1;  // Counts changes of wildcards; an exact filter spoils one topic only.
+  uint64_t finds_ = 0;
   uint64_t cache_misses_ = 0;
 };
 
