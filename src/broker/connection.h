@@ -35,6 +35,7 @@ enum PauseReason : uint8_t {
   kPauseConnecting = 1,      // The answer to CONNECT is on its way.
   kPauseReceiveMaximum = 2,  // A 3.1.1 client has as much unacknowledged as a 5.0 client may.
   kPauseCommits = 4,         // Too much waits for the group commit.
+  kPauseForwards = 8,        // Another shard is behind with what this client sends it.
 };
 
 // Owned by its shard, used on its thread. Nothing of it survives a crash: what must, is in the

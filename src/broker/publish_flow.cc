@@ -66,7 +66,9 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
     return Acknowledge(session, packet.qos, packet.packet_id,
                        told ? ReasonCode::kNotAuthorized : ReasonCode::kSuccess);
   }
+  behind_.reset();
   Route(connection, packet, topic);
+  PauseIfShardIsBehind(connection);
 }
 
 std::optional<mqtt::Violation> PublishFlow::CheckLimits(const Session& session,
@@ -168,7 +170,8 @@ void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
   deliverer_.ToTargets(outgoing, match);
   for (ShardMask rest = match.shards; rest != 0; rest &= rest - 1) {
     const auto shard = static_cast<storage::ShardId>(std::countr_zero(rest));
-    context_.Send(shard, ForwardedPublish{outgoing.Keep()});
+    NoteForwarded(shard, *outgoing.Keep());
+    context_.Send(shard, ForwardedPublish{outgoing.Keep(), context_.id});
   }
   if (match.nodes != 0 && context_.forwarder != nullptr)
     context_.forwarder->Forward(context_.id, outgoing.Keep());
@@ -196,13 +199,13 @@ void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
         {member->client_id, group.filter(), member->options, member->subscription_id});
     return;
   }
+  const auto assignment = [&](mqtt::MessagePtr message) {
+    return SharedAssignment{
+        std::move(message), group.filter(),          member->connection.connection,
+        member->options,    member->subscription_id, context_.id};
+  };
   if (waiting != nullptr) {
-    waiting->assigned_after.emplace_back(member->connection.shard,
-                                         SharedAssignment{{},
-                                                          group.filter(),
-                                                          member->connection.connection,
-                                                          member->options,
-                                                          member->subscription_id});
+    waiting->assigned_after.emplace_back(member->connection.shard, assignment({}));
     return;
   }
   if (member->local != nullptr) {
@@ -214,9 +217,7 @@ void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
                          group.filter());
     return;
   }
-  context_.Send(member->connection.shard,
-                SharedAssignment{outgoing.Keep(), group.filter(), member->connection.connection,
-                                 member->options, member->subscription_id});
+  SendAssignment(member->connection.shard, assignment(outgoing.Keep()));
 }
 
 void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
@@ -285,7 +286,7 @@ void PublishFlow::RouteCommitted(Waiting& waiting) {
     if (shard == context_.id) {
       OnSharedAssignment(std::move(assignment));
     } else {
-      context_.Send(shard, std::move(assignment));
+      SendAssignment(shard, std::move(assignment));
     }
   }
 }
@@ -341,7 +342,47 @@ void PublishFlow::OnInboundReleased(const storage::InboundReleased& event) {
   }
 }
 
-void PublishFlow::OnForwarded(mqtt::MessagePtr message) { RouteHere(std::move(message)); }
+// ---- Between shards
+
+void PublishFlow::SendAssignment(storage::ShardId shard, SharedAssignment assignment) {
+  NoteForwarded(shard, *assignment.message);
+  context_.Send(shard, std::move(assignment));
+}
+
+void PublishFlow::NoteForwarded(storage::ShardId shard, const mqtt::Message& message) {
+  credit_.Sent(shard, message.bytes());
+  if (credit_.IsBehind(shard)) behind_ = shard;
+}
+
+void PublishFlow::PauseIfShardIsBehind(Connection& connection) {
+  if (!behind_.has_value() || (connection.pauses & kPauseForwards) != 0) return;
+  context_.Pause(connection, kPauseForwards);
+  paused_for_shard_[*behind_].push_back(connection.ref.connection);
+}
+
+void PublishFlow::OnForwardsTaken(const ForwardsTaken& taken) {
+  credit_.Taken(taken.by, taken.amount);
+  if (!credit_.HasCaughtUp(taken.by)) return;
+  for (const uint64_t id : std::exchange(paused_for_shard_[taken.by], {})) {
+    if (Connection* const paused = context_.Find(id)) context_.Resume(*paused, kPauseForwards);
+  }
+}
+
+void PublishFlow::TellSenders() {
+  credit_.TellSenders([this](storage::ShardId to, ForwardCredit::Amount amount) {
+    context_.Send(to, ForwardsTaken{context_.id, amount});
+  });
+}
+
+void PublishFlow::OnForwarded(ForwardedPublish forwarded) {
+  credit_.Received(forwarded.from, forwarded.message->bytes());
+  RouteHere(std::move(forwarded.message));
+}
+
+void PublishFlow::OnForwardedAssignment(SharedAssignment assignment) {
+  credit_.Received(assignment.from, assignment.message->bytes());
+  OnSharedAssignment(std::move(assignment));
+}
 
 void PublishFlow::RouteHere(mqtt::MessagePtr message) {
   Outgoing outgoing(std::move(message));

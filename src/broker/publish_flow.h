@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "broker/core/forward_credit.h"
 #include "broker/deliverer.h"
 #include "broker/shard_context.h"
 #include "mqtt/packets.h"
@@ -20,7 +22,10 @@ namespace broker {
 class PublishFlow {
  public:
   PublishFlow(ShardContext& context, Deliverer& deliverer)
-      : context_(context), deliverer_(deliverer) {}
+      : context_(context),
+        deliverer_(deliverer),
+        credit_(context.shards),
+        paused_for_shard_(context.shards) {}
 
   void OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body);
   void OnPubRel(Connection& connection, const mqtt::Ack& packet);
@@ -30,8 +35,11 @@ class PublishFlow {
   void OnInboundReleased(const storage::InboundReleased& event);
 
   // What another shard or the host asks to be handed out here.
-  void OnForwarded(mqtt::MessagePtr message);
-  void OnSharedAssignment(SharedAssignment assignment);
+  void OnForwarded(ForwardedPublish forwarded);
+  void OnForwardedAssignment(SharedAssignment assignment);
+  // This shard has taken in what was in its mailbox: senders may go on.
+  void TellSenders();
+  void OnForwardsTaken(const ForwardsTaken& taken);
   void OnRouteMessage(storage::RouteMessage event);
   // A shared message whose member went before it had it: another member gets it [MQTT5-4.8.2-5 and
   // §4.8.2].
@@ -72,6 +80,10 @@ class PublishFlow {
   void AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
                     Waiting* waiting = nullptr);
   void RouteCommitted(Waiting& waiting);
+  void OnSharedAssignment(SharedAssignment assignment);
+  void SendAssignment(storage::ShardId shard, SharedAssignment assignment);
+  void NoteForwarded(storage::ShardId shard, const mqtt::Message& message);
+  void PauseIfShardIsBehind(Connection& connection);
   void Submit(storage::Publish publish, Waiting waiting);
   void PauseIfCommitsPileUp(Connection& connection);
   void PauseIfFull(Session& session);
@@ -83,6 +95,10 @@ class PublishFlow {
   uint64_t waiting_bytes_ = 0;
   absl::flat_hash_map<storage::Token, WaitingRelease> releasing_;
   std::vector<uint64_t> paused_;  // Connections that stand still until commits catch up.
+  ForwardCredit credit_;
+  std::optional<storage::ShardId> behind_;  // One that the present PUBLISH found behind.
+  // Connections that stand still until that shard catches up.
+  std::vector<std::vector<uint64_t>> paused_for_shard_;
 };
 
 }  // namespace broker

@@ -406,6 +406,7 @@ void Shard::OnEndOfRound() {
   if (taken > 0) {
     metrics.mailbox_batches.Add();
     metrics.mailbox_messages.Add(taken);
+    publishing_.TellSenders();
   }
   FinishRound();
 }

@@ -242,9 +242,10 @@ void Shard::Violated(Connection& connection, const mqtt::Violation& violation) {
 void Shard::OnTask(ShardTask task) {
   std::visit(
       Overloaded{
-          [this](ForwardedPublish& it) { publishing_.OnForwarded(std::move(it.message)); },
+          [this](ForwardedPublish& it) { publishing_.OnForwarded(std::move(it)); },
           [this](storage::Event& it) { OnStorageEvent(std::move(it)); },
-          [this](SharedAssignment& it) { publishing_.OnSharedAssignment(std::move(it)); },
+          [this](SharedAssignment& it) { publishing_.OnForwardedAssignment(std::move(it)); },
+          [this](ForwardsTaken& it) { publishing_.OnForwardsTaken(it); },
           [this](ShardRouteChange& it) { subscribing_.OnShardRoute(it); },
           [this](ShardMemberChange& it) { subscribing_.OnShardMember(std::move(it)); },
           [this](RoutesConfirmed& it) { subscribing_.OnConfirmed(it); },

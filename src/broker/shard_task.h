@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "auth/authenticator.h"
+#include "broker/core/forward_credit.h"
 #include "broker/core/share_group.h"
 #include "broker/transport/transport.h"
 #include "mqtt/message.h"
@@ -24,6 +25,7 @@ class Shard;
 // groups and partitions are the sender's business.
 struct ForwardedPublish {
   mqtt::MessagePtr message;
+  storage::ShardId from = 0;
 };
 
 // The sender chose this connection of a `$share` group.
@@ -33,6 +35,13 @@ struct SharedAssignment {
   uint64_t connection = 0;
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;
+  storage::ShardId from = 0;
+};
+
+// Messages of these two kinds that the sender has taken in since it said so last.
+struct ForwardsTaken {
+  storage::ShardId by = 0;
+  ForwardCredit::Amount amount;
 };
 
 // The sender's sessions have their first subscription to a filter, or the last one went. Answer:
@@ -79,9 +88,9 @@ struct Control {
   std::function<void(Shard&)> run;
 };
 
-using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ShardRouteChange,
-                               ShardMemberChange, RoutesConfirmed, AdoptConnection,
-                               PasswordVerified, SysTopics, Control>;
+using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
+                               ShardRouteChange, ShardMemberChange, RoutesConfirmed,
+                               AdoptConnection, PasswordVerified, SysTopics, Control>;
 
 }  // namespace broker
 #endif  // BROKER_SHARD_TASK_H_

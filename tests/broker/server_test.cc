@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/core/forward_credit.h"
 #include "mqtt/message.h"
 #include "tests/broker/fake_host.h"
 
@@ -128,6 +129,39 @@ TEST_F(ServerTest, RetainedMessagesWaitForRoomOnTheWire) {
   const auto next = host_.Take<storage::ScanRetained>();
   EXPECT_EQ(next.cursor, "more");
   EXPECT_EQ(metrics().dropped[DropCause::kOutputFull].value(), 0u);
+}
+
+// ---- Between shards
+
+// More than may be on its way between two shards: the publisher waits now and then, nothing is lost
+// and nothing stands still.
+TEST_F(ServerTest, WhatGoesToAnotherShardArrivesHoweverMuchItIs) {
+  options_.shards = 2;
+  limits().output_bytes_max = 64 * 1024 * 1024;
+  Start();
+  std::vector<Client> clients;
+  const auto on_shard = [&](storage::ShardId shard) -> Client& {
+    for (;;) {  // The kernel chooses.
+      for (Client& client : clients) {
+        if (client.ref.shard == shard) return client;
+      }
+      clients.push_back(Join(Transient("client-" + std::to_string(clients.size()))));
+    }
+  };
+  on_shard(0);
+  on_shard(1);
+  Client& publisher = on_shard(0);
+  Client& subscriber = on_shard(1);
+  subscriber.wire.Subscribe({{"t", 0}});
+  constexpr uint64_t kCount = 3 * ForwardCredit::kMessagesMax;
+  std::string bytes;
+  for (uint64_t i = 0; i < kCount; ++i) {
+    const support::PublishPacket publish{.topic = "t", .payload = std::to_string(i)};
+    bytes += publish.Encode(support::Version::k5);
+  }
+  publisher.wire.Send(bytes);
+  publisher.wire.ExpectNothing();
+  for (uint64_t i = 0; i < kCount; ++i) subscriber.wire.ExpectPublish("t", std::to_string(i));
 }
 
 // ---- Gauges
