@@ -35,7 +35,8 @@ enum PauseReason : uint8_t {
   kPauseConnecting = 1,      // The answer to CONNECT is on its way.
   kPauseReceiveMaximum = 2,  // A 3.1.1 client has as much unacknowledged as a 5.0 client may.
   kPauseCommits = 4,         // Too much waits for the group commit.
-  kPauseForwards = 8,        // Another shard is behind with what this client sends it.
+  kPauseRequests = 8,        // Too many of its SUBSCRIBE, UNSUBSCRIBE, PUBREL wait for an answer.
+  kPauseForwards = 16,       // Another shard is behind with what this client sends it.
 };
 
 // Owned by its shard, used on its thread. Nothing of it survives a crash: what must, is in the
@@ -51,17 +52,18 @@ class Connection final : public Pollable {
 
   Phase phase = Phase::kAwaitingConnect;
   mqtt::Version version = mqtt::Version::kUnknown;
-  uint8_t pauses = 0;           // PauseReason bits.
-  bool resumed = false;         // Reading goes on after a pause: the stash comes first.
-  bool peer_closed = false;     // RDHUP or HUP was seen: read to the end.
-  bool dirty = false;           // On the shard's list of connections with output.
-  bool output_blocked = false;  // The kernel takes no more: wait for EPOLLOUT.
-  bool counted = false;         // In `clients_connected`.
-  size_t bytes_counted = 0;     // In `output_bytes`.
-  uint16_t keep_alive_s = 0;    // In force; 0: none.
-  uint32_t last_packet_s = 0;   // Shard's seconds at the last packet from the client.
-  uint32_t deadline_s = 0;      // Before CONNACK: of CONNECT. While lingering: the end of patience.
-  uint32_t filed_s = 0;         // Where the timer wheel holds it; 0: nowhere.
+  uint8_t pauses = 0;             // PauseReason bits.
+  bool resumed = false;           // Reading goes on after a pause: the stash comes first.
+  bool peer_closed = false;       // RDHUP or HUP was seen: read to the end.
+  bool dirty = false;             // On the shard's list of connections with output.
+  bool output_blocked = false;    // The kernel takes no more: wait for EPOLLOUT.
+  bool counted = false;           // In `clients_connected`.
+  size_t bytes_counted = 0;       // In `output_bytes`.
+  uint32_t requests_waiting = 0;  // SUBSCRIBE, UNSUBSCRIBE, PUBREL not yet answered.
+  uint16_t keep_alive_s = 0;      // In force; 0: none.
+  uint32_t last_packet_s = 0;     // Shard's seconds at the last packet from the client.
+  uint32_t deadline_s = 0;  // Before CONNACK: of CONNECT. While lingering: the end of patience.
+  uint32_t filed_s = 0;     // Where the timer wheel holds it; 0: nowhere.
 
   OutputQueue output;
   std::string

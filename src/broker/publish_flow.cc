@@ -321,6 +321,7 @@ void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
   storage::ReleaseInbound release{
       context_.NextToken(), session.client_id, session.epoch, {packet.packet_id.value}};
   releasing_[release.token] = {connection.ref.connection, {packet.packet_id.value}};
+  context_.RequestCame(connection);
   context_.Ask(std::move(release));
 }
 
@@ -330,7 +331,9 @@ void PublishFlow::OnInboundReleased(const storage::InboundReleased& event) {
   const WaitingRelease waiting = std::move(it->second);
   releasing_.erase(it);
   Connection* const connection = context_.Find(waiting.connection);
-  if (connection == nullptr || connection->session == nullptr) return;
+  if (connection == nullptr) return;
+  context_.RequestAnswered(*connection);
+  if (connection->session == nullptr) return;
   if (!event.status.ok()) {
     // Without PUBCOMP the client asks again on its next connection.
     return context_.CloseLater(

@@ -22,7 +22,7 @@ class RouteAnnouncer {
   void Route(bool add, std::string_view filter) {
     ++number_;
     ForOthers([&](storage::ShardId shard) {
-      context_.Send(shard, ShardRouteChange{context_.id, number_, add, std::string(filter)});
+      context_.Announce(shard, ShardRouteChange{context_.id, number_, add, std::string(filter)});
     });
   }
   void Member(bool add, std::string_view filter, const ShareMember& member) {
@@ -30,8 +30,8 @@ class RouteAnnouncer {
     ForOthers([&](storage::ShardId shard) {
       ShareMember remote = member;
       remote.local = nullptr;
-      context_.Send(shard, ShardMemberChange{context_.id, number_, add, std::string(filter),
-                                             std::move(remote)});
+      context_.Announce(shard, ShardMemberChange{context_.id, number_, add, std::string(filter),
+                                                 std::move(remote)});
     });
   }
 

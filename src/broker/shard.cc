@@ -419,6 +419,10 @@ void Shard::FinishRound() {
     }
     FlushAll();
   }
+  for (uint32_t shard = 0; shard < shards; ++shard) {
+    if (auto batch = TakeAnnouncements(static_cast<storage::ShardId>(shard)))
+      world_.shards[shard]->mailbox().Post(std::move(batch));
+  }
   if (!requests.empty()) {
     metrics.storage_requests.Add(requests.size());
     world_.partitions->Submit(id, std::exchange(requests, {}));

@@ -51,7 +51,8 @@ class ShardContext {
         options(o),
         metrics(m),
         router(o.match_cache_topics_max),
-        outboxes_(count) {}
+        outboxes_(count),
+        announcements_(count) {}
   virtual ~ShardContext() = default;
   ShardContext(const ShardContext&) = delete;
   ShardContext& operator=(const ShardContext&) = delete;
@@ -103,6 +104,18 @@ class ShardContext {
     return std::move(outboxes_[shard]);
   }
 
+  // A change of this shard's routes. Leaves before the requests: when another shard is granted a
+  // Client Identifier that a session here gave up, all have heard that it is gone from here.
+  void Announce(storage::ShardId shard, ShardTask task) {
+    auto& batch = announcements_[shard];
+    if (batch == nullptr) batch = std::make_unique<base::Batch<ShardTask>>();
+    batch->items.push_back(std::move(task));
+    RequestTurn();
+  }
+  std::unique_ptr<base::Batch<ShardTask>> TakeAnnouncements(storage::ShardId shard) {
+    return std::move(announcements_[shard]);
+  }
+
   storage::Token NextToken() { return ++last_token_; }
 
   // Ends a connection. `Close` at once: not while a Match is being walked; `CloseLater` at the end
@@ -120,6 +133,18 @@ class ShardContext {
   virtual void Pause(Connection& connection, PauseReason reason) = 0;
   virtual void Resume(Connection& connection, PauseReason reason) = 0;
 
+  // A SUBSCRIBE, UNSUBSCRIBE or PUBREL that other threads have to agree to came, or is answered. At
+  // the limit the client is not read from until half of them are.
+  static constexpr uint32_t kRequestsWaitingMax = 1024;
+  void RequestCame(Connection& connection) {
+    if (++connection.requests_waiting >= kRequestsWaitingMax) Pause(connection, kPauseRequests);
+  }
+  void RequestAnswered(Connection& connection) {
+    if (--connection.requests_waiting <= kRequestsWaitingMax / 2) {
+      Resume(connection, kPauseRequests);
+    }
+  }
+
   // Someone else's mailbox: for what runs on the hash pool's threads.
   virtual base::Mailbox<ShardTask>& mailbox() = 0;
 
@@ -128,6 +153,7 @@ class ShardContext {
 
  private:
   std::vector<std::unique_ptr<base::Batch<ShardTask>>> outboxes_;
+  std::vector<std::unique_ptr<base::Batch<ShardTask>>> announcements_;
   storage::Token last_token_ = 0;
 };
 

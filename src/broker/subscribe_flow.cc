@@ -75,6 +75,7 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
     commits_[commit.token] = key;
     context_.Ask(std::move(commit));
   }
+  context_.RequestCame(connection);
   AcknowledgeIfReady(pending_.emplace(key, std::move(pending)).first);
 }
 
@@ -206,6 +207,7 @@ bool SubscribeFlow::AcknowledgeIfReady(std::map<uint64_t, Pending>::iterator it)
   Pending& pending = it->second;
   if (pending.commit != 0 || pending.route > announcer_.confirmed()) return false;
   Connection* const connection = context_.Find(pending.connection);
+  if (connection != nullptr) context_.RequestAnswered(*connection);
   if (connection != nullptr && connection->session != nullptr) Acknowledge(*connection, pending);
   pending_.erase(it);
   return true;
@@ -330,6 +332,7 @@ void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::B
   commit.epoch = session.epoch;
   unsubscribing_[commit.token] = {connection.ref.connection, packet.packet_id,
                                   packet.filters.size()};
+  context_.RequestCame(connection);
   context_.Ask(std::move(commit));
 }
 
@@ -339,7 +342,9 @@ void SubscribeFlow::OnUnsubscribeDone(storage::UnsubscribeDone event) {
   const PendingUnsubscribe pending = it->second;
   unsubscribing_.erase(it);
   Connection* const connection = context_.Find(pending.connection);
-  if (connection == nullptr || connection->session == nullptr) return;
+  if (connection == nullptr) return;
+  context_.RequestAnswered(*connection);
+  if (connection->session == nullptr) return;
   event.existed.resize(pending.filters);
   absl::InlinedVector<ReasonCode, 8> reasons;
   for (const bool existed : event.existed) {

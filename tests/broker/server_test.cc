@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "broker/core/forward_credit.h"
+#include "broker/shard_context.h"
 #include "mqtt/message.h"
 #include "tests/broker/fake_host.h"
 
@@ -162,6 +163,30 @@ TEST_F(ServerTest, WhatGoesToAnotherShardArrivesHoweverMuchItIs) {
   publisher.wire.Send(bytes);
   publisher.wire.ExpectNothing();
   for (uint64_t i = 0; i < kCount; ++i) subscriber.wire.ExpectPublish("t", std::to_string(i));
+}
+
+// ---- Requests that are not answered
+
+TEST_F(ServerTest, AClientWithTooManyUnansweredRequestsIsNotReadFrom) {
+  Start();
+  Client client = Join(Durable("client"));
+  constexpr uint16_t kCount = 2 * ShardContext::kRequestsWaitingMax;
+  std::string bytes;
+  for (uint16_t id = 1; id <= kCount; ++id) {
+    bytes += support::Unsubscribe(support::Version::k5, id, {"t"});
+  }
+  client.wire.Send(bytes);
+  std::vector<storage::Unsubscribe> asked;
+  while (asked.size() < ShardContext::kRequestsWaitingMax)
+    asked.push_back(host_.Take<storage::Unsubscribe>());
+  Join(Transient("other"));  // The shard had time for more.
+  EXPECT_FALSE(host_.Has<storage::Unsubscribe>());
+  for (uint16_t id = 1; id <= kCount; ++id) {
+    if (id > asked.size()) asked.push_back(host_.Take<storage::Unsubscribe>());
+    Post(0, storage::UnsubscribeDone{asked[id - 1u].token, {}, {true}});
+    client.wire.ExpectAck(kUnsuback, id);
+  }
+  client.wire.ExpectNothing();
 }
 
 // ---- Gauges
