@@ -58,6 +58,18 @@ void KeepWill(const mqtt::Will& will, PendingConnect& pending) {
   pending.will.raw_properties = keep(will.raw_properties);
 }
 
+void LogConnected(const Connection& connection, bool session_present) {
+  const Session& session = *connection.session;
+  base::Log(base::LogLevel::kDebug, "client connected",
+            {{"client", session.client_id},
+             {"user", session.identity.user_name},
+             {"listener", connection.listener.settings.name},
+             {"address", connection.transport->peer().address},
+             {"keep_alive_s", connection.keep_alive_s},
+             {"session_expiry_s", session.session_expiry_s},
+             {"session_present", session_present}});
+}
+
 }  // namespace
 
 void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& header,
@@ -324,6 +336,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   }
   metrics.connects_by_version[static_cast<size_t>(connection.version)].Add();
   metrics.connacks_sent[static_cast<size_t>(ReasonCode::kSuccess)].Add();
+  if (base::LogEnabled(base::LogLevel::kDebug)) LogConnected(connection, event.session_present);
   context_.Resume(connection, kPauseConnecting);
 }
 

@@ -360,6 +360,10 @@ void Shard::Close(Connection& connection, const CloseOrder& order) {
 
 void Shard::EndSession(Connection& connection, const CloseOrder& order) {
   Session& session = *connection.session;
+  if (base::LogEnabled(base::LogLevel::kDebug)) {
+    base::Log(base::LogLevel::kDebug, "client disconnected",
+              {{"client", session.client_id}, {"cause", std::string(Name(order.cause))}});
+  }
   subscribing_.RemoveAll(session);
   metrics.inflight_messages.Add(-static_cast<int64_t>(session.outbound.in_flight()));
   metrics.queued_messages.Add(-static_cast<int64_t>(session.outbound.queued_messages()));
