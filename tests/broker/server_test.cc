@@ -57,6 +57,61 @@ TEST_F(ServerTest, AConnectionThatEndsBeforeItsClaimIsGrantedTakesItBack) {
   EXPECT_EQ(metrics().clients_connected.value(), 1);
 }
 
+// ---- Commits
+
+// There is a durable subscription to "t" somewhere.
+storage::RouteChange DurableRoute() { return {.number = 1, .partition = 3, .filter = "t"}; }
+
+TEST_F(ServerTest, WhatCannotBeStoredIsRefusedOrTheClientCutOff) {
+  Start();
+  Post(0, DurableRoute());
+  const support::PublishPacket message{.topic = "t", .payload = "x", .qos = 1, .packet_id = 5};
+  Client told = Join(Transient("told"));
+  told.wire.Send(message);
+  Post(0, storage::Published{host_.Take<storage::Publish>().token,
+                             absl::ResourceExhaustedError("disk full"), false});
+  told.wire.ExpectAck(kPuback, 5, 0x97);
+  Client cut = Join(Transient("cut", support::Version::k311));  // It has no word for a refusal.
+  cut.wire.Send(message);
+  Post(0, storage::Published{host_.Take<storage::Publish>().token,
+                             absl::ResourceExhaustedError("disk full"), false});
+  cut.wire.ExpectClosed();
+}
+
+TEST_F(ServerTest, AcknowledgementsKeepTheOrderOfTheMessages) {
+  Start();
+  Post(0, DurableRoute());
+  Client client = Join(Transient("client"));
+  client.wire.Send(support::PublishPacket{.topic = "t", .qos = 1, .packet_id = 1});
+  client.wire.Send(support::PublishPacket{.topic = "nobody", .qos = 1, .packet_id = 2});
+  const auto publish = host_.Take<storage::Publish>();
+  client.wire.ExpectNothing();
+  Post(0, storage::Published{publish.token, {}, false});
+  client.wire.ExpectAck(kPuback, 1);
+  client.wire.ExpectAck(kPuback, 2, 0x10);
+}
+
+TEST_F(ServerTest, ReadingPausesWhileTooManyCommitsWait) {
+  options_.commits_pending_max = 2;
+  Start();
+  Post(0, DurableRoute());
+  Client client = Join(Transient("client"));
+  std::string bytes;
+  for (uint16_t id = 1; id <= 3; ++id) {
+    bytes += support::PublishPacket{.topic = "t", .qos = 1, .packet_id = id}.Encode(
+        support::Version::k5);
+  }
+  client.wire.Send(bytes);
+  const auto first = host_.Take<storage::Publish>();
+  const auto second = host_.Take<storage::Publish>();
+  Join(Transient("other"));  // The shard had time for more.
+  EXPECT_FALSE(host_.Has<storage::Publish>());
+  Post(0, storage::Published{first.token, {}, false});
+  Post(0, storage::Published{second.token, {}, false});
+  Post(0, storage::Published{host_.Take<storage::Publish>().token, {}, false});
+  for (uint16_t id = 1; id <= 3; ++id) client.wire.ExpectAck(kPuback, id);
+}
+
 // ---- Shared subscriptions
 
 // A durable member whose UNSUBSCRIBE is not committed is still known to the router when its
