@@ -37,6 +37,7 @@ enum PauseReason : uint8_t {
   kPauseCommits = 4,         // Too much waits for the group commit.
   kPauseRequests = 8,        // Too many of its SUBSCRIBE, UNSUBSCRIBE, PUBREL wait for an answer.
   kPauseForwards = 16,       // Another shard is behind with what this client sends it.
+  kPauseAnswers = 32,        // It does not read our answers to what it sends.
 };
 
 // Owned by its shard, used on its thread. Nothing of it survives a crash: what must, is in the
@@ -60,10 +61,14 @@ class Connection final : public Pollable {
   bool counted = false;           // In `clients_connected`.
   size_t bytes_counted = 0;       // In `output_bytes`.
   uint32_t requests_waiting = 0;  // SUBSCRIBE, UNSUBSCRIBE, PUBREL not yet answered.
-  uint16_t keep_alive_s = 0;      // In force; 0: none.
-  uint32_t last_packet_s = 0;     // Shard's seconds at the last packet from the client.
-  uint32_t deadline_s = 0;  // Before CONNACK: of CONNECT. While lingering: the end of patience.
-  uint32_t filed_s = 0;     // Where the timer wheel holds it; 0: nowhere.
+  // Answers put into the output since it was at `answers_mark` (of `appended`); counted anew when
+  // all before the mark is written.
+  uint64_t answer_bytes = 0;
+  uint64_t answers_mark = 0;
+  uint16_t keep_alive_s = 0;   // In force; 0: none.
+  uint32_t last_packet_s = 0;  // Shard's seconds at the last packet from the client.
+  uint32_t deadline_s = 0;     // Before CONNACK: of CONNECT. While lingering: the end of patience.
+  uint32_t filed_s = 0;        // Where the timer wheel holds it; 0: nowhere.
 
   OutputQueue output;
   std::string

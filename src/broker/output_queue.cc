@@ -91,6 +91,7 @@ void OutputQueue::Commit(size_t size) {
   segment.chunk->used += static_cast<uint32_t>(size);
   segment.size += size;
   segments_->bytes += size;
+  appended_ += size;
 }
 
 void OutputQueue::Append(BufferPool& pool, std::string_view bytes) {
@@ -104,6 +105,7 @@ void OutputQueue::AppendReference(BufferPool& pool, const mqtt::MessagePtr& mess
   segments.list.push_back(
       {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), nullptr, message});
   segments.bytes += bytes.size();
+  appended_ += bytes.size();
 }
 
 IoState OutputQueue::Flush(BufferPool& pool, Transport& transport) {

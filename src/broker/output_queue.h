@@ -55,6 +55,9 @@ class OutputQueue {
 
   bool empty() const { return segments_ == nullptr; }
   size_t bytes() const;
+  // Bytes since the connection began: of all that was put in, and of what left.
+  uint64_t appended() const { return appended_; }
+  uint64_t written() const { return appended_ - bytes(); }
 
   // Room for `size` bytes in one piece, to be written at once and followed by Commit(how many
   // were).
@@ -75,6 +78,7 @@ class OutputQueue {
   void Consume(BufferPool& pool, size_t bytes);
 
   std::unique_ptr<BufferPool::Segments> segments_;
+  uint64_t appended_ = 0;
 };
 
 }  // namespace broker

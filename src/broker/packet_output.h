@@ -3,6 +3,7 @@
 #define BROKER_PACKET_OUTPUT_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "broker/shard_context.h"
@@ -17,11 +18,22 @@ inline void CountSent(ShardContext& context, Connection& connection, mqtt::Packe
   context.MarkDirty(connection);
 }
 
+// Answers (acknowledgements, PINGRESP) that wait for a client to read them; above, nothing more is
+// read from it. At most twice as much is kept.
+inline constexpr uint64_t kAnswerBytesMax = 256 * 1024;
+
+inline void CountAnswer(ShardContext& context, Connection& connection, mqtt::PacketType type,
+                        size_t bytes) {
+  CountSent(context, connection, type, bytes);
+  connection.answer_bytes += bytes;
+  if (connection.answer_bytes >= kAnswerBytesMax) context.Pause(connection, kPauseAnswers);
+}
+
 // A whole packet of `type`, encoded already.
 inline void SendPacket(ShardContext& context, Connection& connection, mqtt::PacketType type,
                        std::string_view bytes) {
   connection.output.Append(context.buffers, bytes);
-  CountSent(context, connection, type, bytes.size());
+  CountAnswer(context, connection, type, bytes.size());
 }
 
 // PUBACK, PUBREC, PUBREL or PUBCOMP, written in place.
@@ -32,7 +44,7 @@ inline void SendAck(ShardContext& context, Session& session, mqtt::PacketType ty
   const uint8_t* const end = mqtt::WriteAck(begin, type, session.version, id, reason);
   const auto bytes = static_cast<size_t>(end - begin);
   output.Commit(bytes);
-  CountSent(context, session.connection, type, bytes);
+  CountAnswer(context, session.connection, type, bytes);
 }
 
 }  // namespace broker

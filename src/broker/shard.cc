@@ -459,6 +459,13 @@ void Shard::CountOutput(Connection& connection) {
   connection.bytes_counted = bytes;
 }
 
+void Shard::CountAnswers(Connection& connection) {
+  if (connection.answer_bytes == 0 || connection.output.written() < connection.answers_mark) return;
+  connection.answer_bytes = 0;
+  connection.answers_mark = connection.output.appended();
+  Resume(connection, kPauseAnswers);
+}
+
 void Shard::CountLookups() {
   const uint64_t finds = router.finds() - std::exchange(finds_counted_, router.finds());
   const uint64_t misses =
@@ -479,6 +486,7 @@ void Shard::Flush(Connection& connection) {
   IoState state = IoState::kOk;
   if (!connection.output_blocked) state = connection.output.Flush(buffers, *connection.transport);
   CountOutput(connection);
+  CountAnswers(connection);
   if (state == IoState::kAgain) connection.output_blocked = true;
   if (state == IoState::kError || state == IoState::kClosed) {
     if (connection.phase == Phase::kLingering) return Bury(connection);

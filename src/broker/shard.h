@@ -112,6 +112,7 @@ class Shard final : public ShardContext, private Poller::Handler {
 
   void Flush(Connection& connection);
   void CountOutput(Connection& connection);
+  void CountAnswers(Connection& connection);
   void CountLookups();
   void FlushAll();
   void FinishRound();

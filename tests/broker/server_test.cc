@@ -1,6 +1,7 @@
 // Shards over a partition host that answers when the test wants it: what must hold between a
 // request and its answer.
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -242,6 +243,27 @@ TEST_F(ServerTest, AClientWithTooManyUnansweredRequestsIsNotReadFrom) {
     client.wire.ExpectAck(kUnsuback, id);
   }
   client.wire.ExpectNothing();
+}
+
+// Answers that nobody reads do not pile up without a bound, and all come when somebody does.
+TEST_F(ServerTest, AClientThatDoesNotReadItsAnswersIsNotReadFrom) {
+  Start();
+  Client client = Join(Transient("client"));
+  constexpr size_t kBytes = 64 * 1024 * 1024;  // More than the kernel holds.
+  std::thread sender([&] {
+    std::string pings;
+    while (pings.size() < 1024 * 1024) pings += support::kPingreq;
+    for (size_t sent = 0; sent < kBytes; sent += pings.size()) client.wire.socket().Send(pings);
+  });
+  while (metrics().reads_paused.value() == 0) std::this_thread::yield();
+  EXPECT_LT(metrics().output_bytes.value(), 1024 * 1024);
+  size_t received = 0;
+  for (std::string buffer; received < kBytes; received += buffer.size()) {
+    buffer.clear();
+    if (!client.wire.socket().Receive(buffer, support::Where::current())) break;
+  }
+  EXPECT_EQ(received, kBytes);
+  sender.join();
 }
 
 // ---- Gauges
