@@ -2,10 +2,7 @@
 #ifndef TESTS_STORAGE_HOST_RIG_H_
 #define TESTS_STORAGE_HOST_RIG_H_
 
-#include <stdlib.h>
-
 #include <deque>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,28 +13,11 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "storage/partition_host.h"
+#include "tests/support/temp_dir.h"
 
 namespace storage {
 
-// A directory that goes away with the test.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "mqttd-test-XXXXXX").string();
-    CHECK(mkdtemp(pattern.data()) != nullptr) << "no temporary directory";
-    path_ = pattern;
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using TemporaryDirectory = support::TempDir;
 
 inline mqtt::MessagePtr MakeMessage(std::string_view topic, std::string_view payload,
                                     mqtt::QoS qos = mqtt::QoS::kAtLeastOnce, bool retain = false) {
