@@ -88,13 +88,20 @@ void AddListeners(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   }
   out.Counter("listener_accepted_total", "Connections that a listener accepted.", {"listener"});
   for (const auto& listener : snapshot.listeners) out.Sample(listener.accepted, {listener.url});
-  out.Counter("listener_refused_total",
-              "Connections closed at once: connections_max was reached, or no descriptor was left.",
-              {"listener", "cause"});
+  out.Counter(
+      "listener_refused_total",
+      "Connections closed at once, by the limit that was reached; descriptors: none was left. "
+      "Behind a proxy those of an address are told in CONNACK.",
+      {"listener", "cause"});
   for (const auto& listener : snapshot.listeners) {
     out.Sample(listener.refused_connections_max, {listener.url, "connections_max"});
+    out.Sample(listener.refused_address_max, {listener.url, "address_connections_max"});
+    out.Sample(listener.refused_address_rate, {listener.url, "address_connection_rate_max"});
     out.Sample(listener.refused_descriptors, {listener.url, "descriptors"});
   }
+  out.Counter("listener_rate_waits_total",
+              "Times that accepting waited because of connection_rate_max.", {"listener"});
+  for (const auto& listener : snapshot.listeners) out.Sample(listener.rate_waits, {listener.url});
   out.Counter("listener_pauses_total",
               "Times that accepting stopped for a moment for want of descriptors or memory.",
               {"listener"});

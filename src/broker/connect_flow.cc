@@ -98,6 +98,7 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
   pending.credentials.user_name = ToString(connect.user_name);
   pending.credentials.password = ToString(connect.password);
   const PeerInfo peer = connection.transport->peer();
+  if (peer.proxied && !AdmitProxied(connection, peer.address)) return;
   if (peer.tls) pending.credentials.certificate = CertificateOf(peer);
   if (connect.will.has_value()) KeepWill(*connect.will, pending);
   context_.Pause(connection, kPauseConnecting);
@@ -120,6 +121,21 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
       [&mailbox = context_.mailbox(), id = connection.ref.connection](auth::Outcome outcome) {
         mailbox.PostOne(PasswordVerified{id, std::make_unique<auth::Outcome>(std::move(outcome))});
       });
+}
+
+bool ConnectFlow::AdmitProxied(Connection& connection, const std::string& address) {
+  using Verdict = SourceLimits::Verdict;
+  SourceLimits::Admission admission =
+      connection.listener.listener->AdmitProxied(address, context_.now_ns);
+  if (admission.verdict == Verdict::kAdmitted) {
+    // Not where there is no limit: then the place is everybody's.
+    if (connection.listener.listener->limits_sources())
+      source_places_[connection.ref.connection] = std::move(admission.place);
+    return true;
+  }
+  Refuse(connection, admission.verdict == Verdict::kTooMany ? ReasonCode::kQuotaExceeded
+                                                            : ReasonCode::kConnectionRateExceeded);
+  return false;
 }
 
 void ConnectFlow::OnPasswordVerified(Connection& connection, auth::Outcome outcome) {
@@ -360,6 +376,7 @@ void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_
 void ConnectFlow::OnClosed(Connection& connection) {
   methods_in_use_.erase(connection.ref.connection);
   reauthentications_.erase(connection.ref.connection);
+  source_places_.erase(connection.ref.connection);
   if (connection.phase != Phase::kOpening || connection.connecting == nullptr) return;
   opening_.erase(connection.connecting->claim);  // Its answer need not come any more.
   // The claim may be granted already: this takes it back, whether or not it is.

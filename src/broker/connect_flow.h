@@ -56,6 +56,8 @@ class ConnectFlow {
   void Refuse(Connection& connection, mqtt::ReasonCode reason, std::string_view words = {});
 
  private:
+  // False: its address has too many connections, and it was refused.
+  bool AdmitProxied(Connection& connection, const std::string& address);
   void OnStep(Connection& connection, auth::AuthStep step);
   void OnReauthentication(Connection& connection, const mqtt::Auth& packet);
   void OnReauthenticationStep(Connection& connection, auth::AuthStep step);
@@ -74,6 +76,8 @@ class ConnectFlow {
   absl::flat_hash_map<uint64_t, std::string>
       methods_in_use_;  // Connection → the method of its CONNECT.
   absl::flat_hash_map<uint64_t, std::unique_ptr<auth::AuthMethod>> reauthentications_;
+  // Connections that a proxy passed on, if their addresses are limited → their places there.
+  absl::flat_hash_map<uint64_t, std::shared_ptr<ListenerCounters>> source_places_;
 
  public:
   // Set by the shard: a durable session is back, with these subscriptions.

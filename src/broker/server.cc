@@ -155,6 +155,7 @@ absl::Status Server::Reload(const BrokerOptions& options, std::vector<std::strin
       needs_restart.push_back(absl::StrCat("listener ", name));
       continue;
     }
+    listeners_[i]->listener->UseBounds(found->listener);
     absl::Status status = listeners_[i]->listener->ReloadTls(found->listener.tls);
     if (status.ok()) status = listeners_[i]->authenticator->Reload(found->auth);
     if (!status.ok()) {
@@ -203,7 +204,10 @@ MetricsSnapshot Server::metrics() const {
     view.connections = counters.connections.load(std::memory_order_relaxed);
     view.accepted = counters.accepted.load(std::memory_order_relaxed);
     view.refused_connections_max = counters.refused_connections_max.load(std::memory_order_relaxed);
+    view.refused_address_max = counters.refused_address_max.load(std::memory_order_relaxed);
+    view.refused_address_rate = counters.refused_address_rate.load(std::memory_order_relaxed);
     view.refused_descriptors = counters.refused_descriptors.load(std::memory_order_relaxed);
+    view.rate_waits = counters.rate_waits.load(std::memory_order_relaxed);
     view.pauses = counters.pauses.load(std::memory_order_relaxed);
     snapshot.listeners.push_back(std::move(view));
   }

@@ -208,8 +208,21 @@ Key<ListenerSettings> UrlKey() {
 
 Keys<ListenerOptions> SocketKeys() {
   return {
-      Row("connections_max", &ListenerOptions::connections_max, Unlimited(Integer(0, k32)),
-          kRestart, "Connections at the same time; further ones are closed at once."),
+      Row("connections_max", &ListenerOptions::connections_max, Unlimited(Integer(0, k32)), kReload,
+          "Connections at the same time; further ones are closed at once."),
+      Row("connection_rate_max", &ListenerOptions::connection_rate_max, Unlimited(Integer(0, k32)),
+          kReload,
+          "New connections per second; further ones wait in the backlog until there is room. "
+          "A second's worth may come at once."),
+      Row("address_connections_max", &ListenerOptions::address_connections_max,
+          Unlimited(Integer(0, k32)), kReload,
+          "Connections from one IPv4 address, or one IPv6 network of 64 bits, at the same time; "
+          "further ones are closed at once. Behind a proxy, of the address in its header: CONNACK "
+          "0x97."),
+      Row("address_connection_rate_max", &ListenerOptions::address_connection_rate_max,
+          Unlimited(Integer(0, k32)), kReload,
+          "New connections per second from one such address; further ones are closed at once. "
+          "Behind a proxy: CONNACK 0x9F."),
       Row("proxy_protocol", &ListenerOptions::proxy_protocol, Bool(), kRestart,
           "Every connection begins with a PROXY header, version 1 or 2. Only behind a proxy: what "
           "the header says is believed."),

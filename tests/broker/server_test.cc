@@ -58,6 +58,38 @@ TEST_F(ServerTest, AConnectionThatEndsBeforeItsClaimIsGrantedTakesItBack) {
   EXPECT_EQ(metrics().clients_connected.value(), 1);
 }
 
+// ---- Limits on connections
+
+constexpr std::string_view kProxied = "PROXY TCP4 192.0.2.1 192.0.2.9 4711 1883\r\n";
+
+TEST_F(ServerTest, BehindAProxyTheLimitsAreOfTheAddressInItsHeader) {
+  options_.listeners[0].listener.proxy_protocol = true;
+  options_.listeners[0].listener.address_connections_max = 1;
+  options_.listeners[0].listener.address_connection_rate_max = 2;
+  Start();
+  const auto connect = [this](std::string_view header, const std::string& id) {
+    support::RawClient client(port_, support::Version::k5);
+    client.Send(std::string(header) + Transient(id).Encode());
+    return client;
+  };
+  support::RawClient first = connect(kProxied, "first");
+  Grant(host_.Take<storage::OpenSession>());
+  first.ExpectConnack();
+  connect(kProxied, "second").ExpectConnack(0x97);
+  support::RawClient other =
+      connect("PROXY TCP4 192.0.2.2 192.0.2.9 4711 1883\r\n", "of another address");
+  Grant(host_.Take<storage::OpenSession>());
+  other.ExpectConnack();
+  first.Disconnect();
+  support::RawClient third = connect(kProxied, "third");
+  Grant(host_.Take<storage::OpenSession>());
+  third.ExpectConnack();
+  third.Disconnect();
+  connect(kProxied, "fourth").ExpectConnack(0x9F);
+  EXPECT_EQ(server_->metrics().listeners.at(0).refused_address_max, 1u);
+  EXPECT_EQ(server_->metrics().listeners.at(0).refused_address_rate, 1u);
+}
+
 // ---- Commits
 
 // There is a durable subscription to "t" somewhere.

@@ -18,8 +18,8 @@ namespace {
 namespace asio = boost::asio;
 using Executor = asio::io_context::executor_type;
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
-using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
-                                         asio::wait_traits<std::chrono::steady_clock>, Executor>;
+using Clock = std::chrono::steady_clock;
+using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
 
 // Of one turn: connections that are already open need their share.
 constexpr int kAcceptsMax = 64;
@@ -61,11 +61,18 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
 
  private:
   void AcceptSome() {
+    const int64_t now_ns = std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
     for (int i = 0; i < kAcceptsMax; ++i) {
-      const int fd =
-          accept4(socket_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (const int64_t wait_ns = listener_->WaitBeforeAccept(now_ns); wait_ns > 0) {
+        listener_->CountRateWait();
+        return WaitAfter(std::chrono::nanoseconds(wait_ns));
+      }
+      sockaddr_storage peer{};
+      socklen_t length = sizeof(peer);
+      const int fd = accept4(socket_.native_handle(), reinterpret_cast<sockaddr*>(&peer), &length,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0) {
-        std::unique_ptr<Transport> transport = listener_->Admit(fd);
+        std::unique_ptr<Transport> transport = listener_->Admit(fd, peer, now_ns);
         if (transport != nullptr) accept_(std::move(transport));
         if (!socket_.is_open()) return;  // `accept_` stopped us.
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -104,7 +111,11 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
 
   void Pause() {
     listener_->CountPause();
-    timer_.expires_after(kPause);
+    WaitAfter(kPause);
+  }
+
+  void WaitAfter(std::chrono::nanoseconds pause) {
+    timer_.expires_after(pause);
     timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
       if (error || !self->socket_.is_open()) return;
       if (self->reserve_ < 0) self->reserve_ = OpenReserve();

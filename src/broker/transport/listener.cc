@@ -132,7 +132,10 @@ bool AnswersAt(const SocketAddress& address) {
 Listener::Listener(ListenerOptions options)
     : options_(std::move(options)),
       counters_(std::make_shared<ListenerCounters>()),
-      served_path_(std::make_shared<const std::string>(options_.url.path)) {}
+      sources_(counters_),
+      served_path_(std::make_shared<const std::string>(options_.url.path)) {
+  UseBounds(options_);
+}
 
 Listener::~Listener() {
   for (const int fd : sockets_) {
@@ -238,8 +241,56 @@ int Listener::TakeSocket(int shard) {
   return std::exchange(sockets_[static_cast<size_t>(shard)], -1);
 }
 
-std::unique_ptr<Transport> Listener::Admit(int fd) {
-  ConnectionSlot slot = ConnectionSlot::Take(counters_, options_.connections_max);
+void Listener::UseBounds(const ListenerOptions& options) {
+  connections_max_.store(options.connections_max, std::memory_order_relaxed);
+  connection_rate_max_.store(options.connection_rate_max, std::memory_order_relaxed);
+  address_connections_max_.store(options.address_connections_max, std::memory_order_relaxed);
+  address_connection_rate_max_.store(options.address_connection_rate_max,
+                                     std::memory_order_relaxed);
+}
+
+SourceLimits::Bounds Listener::SourceBounds() const {
+  return {address_connections_max_.load(std::memory_order_relaxed),
+          address_connection_rate_max_.load(std::memory_order_relaxed)};
+}
+
+int64_t Listener::WaitBeforeAccept(int64_t now_ns) {
+  const uint32_t rate = connection_rate_max_.load(std::memory_order_relaxed);
+  if (rate == 0) return 0;
+  const base::MutexLock lock(rate_mutex_);
+  return rate_.WaitFor(now_ns, rate);
+}
+
+SourceLimits::Admission Listener::AdmitSource(std::optional<Source> source, int64_t now_ns) {
+  using Verdict = SourceLimits::Verdict;
+  const SourceLimits::Bounds bounds = SourceBounds();
+  if (!source.has_value() || !bounds.any()) return {Verdict::kAdmitted, counters_};
+  SourceLimits::Admission admission = sources_.Admit(*source, bounds, now_ns);
+  if (admission.verdict == Verdict::kTooMany)
+    counters_->refused_address_max.fetch_add(1, std::memory_order_relaxed);
+  if (admission.verdict == Verdict::kTooFast)
+    counters_->refused_address_rate.fetch_add(1, std::memory_order_relaxed);
+  return admission;
+}
+
+SourceLimits::Admission Listener::AdmitProxied(const std::string& address, int64_t now_ns) {
+  return AdmitSource(Source::Of(address), now_ns);
+}
+
+std::unique_ptr<Transport> Listener::Admit(int fd, const sockaddr_storage& peer, int64_t now_ns) {
+  const auto source = options_.proxy_protocol ? std::nullopt : Source::Of(peer);
+  SourceLimits::Admission admission = AdmitSource(source, now_ns);
+  if (admission.place == nullptr) {
+    close(fd);
+    return nullptr;
+  }
+  // Not those that one address has too many of: others need not wait for them.
+  if (const uint32_t rate = connection_rate_max_.load(std::memory_order_relaxed); rate != 0) {
+    const base::MutexLock lock(rate_mutex_);
+    rate_.Take(now_ns, rate);
+  }
+  ConnectionSlot slot = ConnectionSlot::Take(std::move(admission.place),
+                                             connections_max_.load(std::memory_order_relaxed));
   if (slot.empty()) {
     close(fd);
     counters_->refused_connections_max.fetch_add(1, std::memory_order_relaxed);
@@ -268,6 +319,8 @@ std::unique_ptr<Transport> Listener::Admit(int fd) {
 void Listener::CountRefusedDescriptor() {
   counters_->refused_descriptors.fetch_add(1, std::memory_order_relaxed);
 }
+
+void Listener::CountRateWait() { counters_->rate_waits.fetch_add(1, std::memory_order_relaxed); }
 
 void Listener::CountPause() { counters_->pauses.fetch_add(1, std::memory_order_relaxed); }
 

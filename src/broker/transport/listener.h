@@ -2,19 +2,24 @@
 #ifndef BROKER_TRANSPORT_LISTENER_H_
 #define BROKER_TRANSPORT_LISTENER_H_
 
+#include <sys/socket.h>
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "base/rate_meter.h"
 #include "broker/transport/listener_counters.h"
 #include "broker/transport/listener_url.h"
+#include "broker/transport/source_limits.h"
 #include "broker/transport/tls_context.h"
 #include "broker/transport/transport.h"
 
@@ -26,8 +31,13 @@ namespace broker {
 
 struct ListenerOptions {
   ListenerUrl url;
-  TlsOptions tls;                // Used if `url.tls()`.
-  uint32_t connections_max = 0;  // At the same time, over all shards; 0: no limit.
+  TlsOptions tls;  // Used if `url.tls()`.
+  // Over all shards; 0: no limit. Further connections are closed at once, but those above
+  // `connection_rate_max`, per second, wait in the kernel's queue (`backlog`).
+  uint32_t connections_max = 0;  // At the same time.
+  uint32_t connection_rate_max = 0;
+  uint32_t address_connections_max = 0;  // From one Source, likewise.
+  uint32_t address_connection_rate_max = 0;
   // Every connection must begin with a PROXY header, version 1 or 2. Only behind a proxy: a
   // header is believed.
   bool proxy_protocol = false;
@@ -53,6 +63,8 @@ class Listener {
   const ListenerOptions& options() const { return options_; }
   const ListenerCounters& counters() const { return *counters_; }
 
+  bool limits_sources() const { return SourceBounds().any(); }
+
   // All connections come in at shard 0's acceptor; its `AcceptFn` spreads them.
   bool shares_one_socket() const { return options_.url.unix_socket(); }
 
@@ -60,13 +72,26 @@ class Listener {
   // it was. kOk without TLS.
   absl::Status ReloadTls(const TlsOptions& tls);
 
+  // The bounds on connections that `options` has hold from the next one on.
+  void UseBounds(const ListenerOptions& options);
+
   // For `Acceptor`. The caller owns the descriptor; -1 if this shard has none.
   int TakeSocket(int shard);
 
+  // For `Acceptor`: nanoseconds until another connection is within the rate; 0: it is.
+  int64_t WaitBeforeAccept(int64_t now_ns);
+
   // For `Acceptor`: makes the transport of an accepted descriptor, or closes it and returns null if
-  // the limit is reached.
-  std::unique_ptr<Transport> Admit(int fd);
+  // a limit is reached. `peer`: as accept() told it; that of a proxy is not limited.
+  std::unique_ptr<Transport> Admit(int fd, const sockaddr_storage& peer, int64_t now_ns);
+
+  // A connection that a proxy passed on, once its header has said whose it is: to be closed unless
+  // admitted, else its place is kept while it lives. `now_ns` must be of the acceptors' clock,
+  // which is std::chrono::steady_clock.
+  SourceLimits::Admission AdmitProxied(const std::string& address, int64_t now_ns);
+
   void CountRefusedDescriptor();
+  void CountRateWait();
   void CountPause();
 
  private:
@@ -74,9 +99,19 @@ class Listener {
 
   absl::Status BindInternet();
   absl::Status BindUnix();
+  SourceLimits::Admission AdmitSource(std::optional<Source> source, int64_t now_ns);
+  SourceLimits::Bounds SourceBounds() const;
 
   ListenerOptions options_;
   std::shared_ptr<ListenerCounters> counters_;  // Outlives the listener in its connections.
+  // Of `options_`, and of each reload.
+  std::atomic<uint32_t> connections_max_;
+  std::atomic<uint32_t> connection_rate_max_;
+  std::atomic<uint32_t> address_connections_max_;
+  std::atomic<uint32_t> address_connection_rate_max_;
+  SourceLimits sources_;
+  base::Mutex rate_mutex_;  // Taken once per accepted connection, if there is a limit.
+  base::RateMeter rate_ ABSL_GUARDED_BY(rate_mutex_);
   mutable base::Mutex tls_mutex_;  // Taken once per accepted connection and per reload.
   std::shared_ptr<TlsContext> tls_ ABSL_GUARDED_BY(tls_mutex_);
   std::shared_ptr<const std::string> served_path_;  // Shared with the WebSocket transports.

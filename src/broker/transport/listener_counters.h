@@ -14,8 +14,11 @@ struct ListenerCounters {
   std::atomic<uint32_t> connections{0};              // Open now.
   std::atomic<uint64_t> accepted{0};                 // Given to a shard.
   std::atomic<uint64_t> refused_connections_max{0};  // Closed at once: the limit was reached.
+  std::atomic<uint64_t> refused_address_max{0};      // … from the same address, likewise.
+  std::atomic<uint64_t> refused_address_rate{0};     // … or more a second than allowed.
   std::atomic<uint64_t> refused_descriptors{0};      // Closed at once: no descriptor was left.
-  std::atomic<uint64_t> pauses{0};  // Accepting stopped for a moment: no descriptor or memory.
+  std::atomic<uint64_t> rate_waits{0};  // Accepting waited: more came a second than allowed.
+  std::atomic<uint64_t> pauses{0};      // Accepting stopped for a moment: no descriptor or memory.
 };
 
 // One of a listener's `connections`, given back when destroyed. May be empty.

@@ -160,6 +160,44 @@ TEST(Listener, ConnectionsMaxIsKeptOverAllShardsAndGivenBack) {
   EXPECT_EQ(accepting.listener->counters().accepted, 3u);
 }
 
+// It waits for time to pass, as the peers do, who are not turned away.
+TEST(Listener, ConnectionsAboveTheRateWaitTheirTurn) {
+  ListenerOptions options = Options("mqtt://127.0.0.1:0");
+  options.connection_rate_max = 20;
+  Accepting accepting(Listen(options));
+  std::vector<Peer> peers;
+  for (int i = 0; i < 22; ++i) peers.push_back(Peer::Connect(accepting.port()));
+  accepting.Await(20);
+  EXPECT_EQ(accepting.listener->counters().accepted, 20u);
+  accepting.Await(22);
+  EXPECT_GE(accepting.listener->counters().rate_waits, 1u);
+  EXPECT_EQ(accepting.listener->counters().connections, 22u);
+}
+
+TEST(Listener, AnAddressHasItsOwnLimitsWhichAReloadChanges) {
+  ListenerOptions options = Options("mqtt://127.0.0.1:0");
+  options.address_connections_max = 1;
+  Accepting accepting(Listen(options));
+  const Peer first = Peer::Connect(accepting.port());
+  accepting.Await(1);
+  const Peer second = Peer::Connect(accepting.port());
+  while (accepting.listener->counters().refused_address_max == 0) accepting.context.run_one();
+  EXPECT_TRUE(second.ReceivesEnd());
+  EXPECT_EQ(accepting.listener->counters().connections, 1u);
+  accepting.transports.clear();
+  const Peer third = Peer::Connect(accepting.port());
+  accepting.Await(1);
+
+  options.address_connections_max = 0;
+  options.address_connection_rate_max = 1;
+  accepting.listener->UseBounds(options);
+  const Peer fourth = Peer::Connect(accepting.port());
+  accepting.Await(2);
+  const Peer fifth = Peer::Connect(accepting.port());
+  while (accepting.listener->counters().refused_address_rate == 0) accepting.context.run_one();
+  EXPECT_TRUE(fifth.ReceivesEnd());
+}
+
 // The limit of descriptors, lowered while it lives.
 class DescriptorLimit {
  public:
