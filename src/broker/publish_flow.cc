@@ -109,10 +109,11 @@ void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet,
   if (unmatched) context_.metrics.publish_unmatched.Add();
 
   // A QoS 2 identifier of a durable session is committed with the message, even if the message is
-  // for nobody.
-  const bool remember = packet.qos == QoS::kExactlyOnce && session.durable;
+  // for nobody; and none overtakes one before it that waits for its commit [MQTT5-4.6.0-6].
+  const bool queues =
+      packet.qos == QoS::kExactlyOnce && (session.durable || !session.inbound.in_order());
   const bool durable = packet.qos != QoS::kAtMostOnce && match.partitions != 0;
-  if (durable || remember || packet.retain || !match.groups.empty()) {
+  if (durable || queues || packet.retain || !match.groups.empty()) {
     return RouteDurable(connection, packet, outgoing, match);
   }
   RouteTransient(outgoing, match);
@@ -130,23 +131,22 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
                                Outgoing& outgoing, const Match& match) {
   Session& session = *connection.session;
   const bool unmatched = match.empty();
-  const bool remember = packet.qos == QoS::kExactlyOnce && session.durable;
+  const bool exactly_once = packet.qos == QoS::kExactlyOnce;
   storage::Publish publish;
   if (packet.qos != QoS::kAtMostOnce) publish.partitions = match.partitions;
   publish.set_retained = packet.retain;  // [MQTT-3.3.1-5]
-  Waiting waiting;
-  if (remember) {
+  if (exactly_once && session.durable)
     publish.origin = {session.client_id, session.epoch, packet.packet_id.value};
-    // Before the commit it may still turn out to be a repeat, or fail: nobody gets it until then.
-    // Durable members of groups are part of it, or PUBREC would leave before they have it.
-    waiting.route_after = outgoing.Keep();
-    for (ShareGroup* const group : match.groups) AssignShared(*group, outgoing, publish, &waiting);
-  } else {
-    for (ShareGroup* const group : match.groups) AssignShared(*group, outgoing, publish);
-    RouteTransient(outgoing, match);
-  }
-  if (publish.partitions == 0 && !publish.set_retained && !remember &&
-      publish.shared_targets.empty()) {
+  Waiting waiting;
+  if (exactly_once) waiting.route_after = outgoing.Keep();
+  for (ShareGroup* const group : match.groups)
+    AssignShared(*group, outgoing, publish, exactly_once ? &waiting : nullptr);
+  if (!exactly_once) RouteTransient(outgoing, match);
+  const bool commits = publish.partitions != 0 || publish.set_retained ||
+                       publish.origin.has_value() || !publish.shared_targets.empty();
+  // Without anything to store the host is asked all the same if that is to be waited for.
+  if (!commits && (!exactly_once || session.inbound.in_order())) {
+    if (exactly_once) RouteCommitted(waiting);
     return AcknowledgeRouted(session, packet, unmatched);
   }
   publish.message = outgoing.Keep();
@@ -256,7 +256,10 @@ void PublishFlow::OnPublished(storage::Published event) {
   } else if (event.duplicate) {
     context_.metrics.publish_duplicates.Add();
   } else if (waiting.route_after) {
+    behind_.reset();
     RouteCommitted(waiting);
+    if (Connection* const publisher = context_.Find(waiting.connection))
+      PauseIfShardIsBehind(*publisher);
   }
   if (waiting_.size() * 2 <= context_.options.commits_pending_max &&
       waiting_bytes_ * 2 <= context_.options.commits_pending_bytes_max) {

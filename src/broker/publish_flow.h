@@ -19,6 +19,10 @@ namespace broker {
 //
 // When may PUBACK leave? At once if nothing durable is concerned; else when the partition host has
 // answered. That is `Route` here, and `OnPublished`.
+//
+// And when do transient sessions get what is to be stored as well? A QoS 1 message at once: if it
+// is refused after all, its publisher hears so and may send it again, and a repeat is what QoS 1
+// allows. A QoS 2 message once it is committed: before that it may be a repeat, or be refused.
 class PublishFlow {
  public:
   PublishFlow(ShardContext& context, Deliverer& deliverer)
@@ -56,8 +60,7 @@ class PublishFlow {
     mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
     uint64_t bytes = 0;
     int64_t since_ns = 0;
-    mqtt::MessagePtr
-        route_after;  // QoS 2 of a durable session: transient sessions get it after the commit.
+    mqtt::MessagePtr route_after;  // QoS 2: transient sessions get it after the commit.
     // Likewise: transient members of `$share` groups, chosen already; the message is `route_after`.
     std::vector<std::pair<storage::ShardId, SharedAssignment>> assigned_after;
   };

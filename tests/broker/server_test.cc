@@ -145,6 +145,60 @@ TEST_F(ServerTest, ReadingPausesWhileTooManyCommitsWait) {
   for (uint16_t id = 1; id <= 3; ++id) client.wire.ExpectAck(kPuback, id);
 }
 
+// What is refused may be sent again: at QoS 2 nobody may have had it by then.
+TEST_F(ServerTest, AQos2MessageReachesTransientSessionsOnlyOnceItIsCommitted) {
+  Start();
+  Post(0, DurableRoute());
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe({{"t", 2}});
+  Client publisher = Join(Transient("publisher"));
+  publisher.wire.Send(
+      support::PublishPacket{.topic = "t", .payload = "refused", .qos = 2, .packet_id = 5});
+  Post(0, storage::Published{host_.Take<storage::Publish>().token,
+                             absl::ResourceExhaustedError("disk full"), false});
+  publisher.wire.ExpectAck(kPubrec, 5, 0x97);
+  publisher.wire.Send(
+      support::PublishPacket{.topic = "t", .payload = "stored", .qos = 2, .packet_id = 6});
+  const auto publish = host_.Take<storage::Publish>();
+  EXPECT_FALSE(publish.origin.has_value());
+  subscriber.wire.ExpectNothing();
+  Post(0, storage::Published{publish.token, {}, false});
+  publisher.wire.ExpectAck(kPubrec, 6);
+  subscriber.wire.ExpectPublish("t", "stored");
+  subscriber.wire.ExpectNothing();
+}
+
+TEST_F(ServerTest, AQos1MessageReachesTransientSessionsAtOnce) {
+  Start();
+  Post(0, DurableRoute());
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe({{"t", 1}});
+  Client publisher = Join(Transient("publisher"));
+  publisher.wire.Send(
+      support::PublishPacket{.topic = "t", .payload = "x", .qos = 1, .packet_id = 5});
+  subscriber.wire.ExpectPublish("t", "x");
+  publisher.wire.ExpectNothing();
+}
+
+// The first is stored as the retained message, the second would not have to wait for anything.
+TEST_F(ServerTest, AQos2MessageDoesNotOvertakeOneThatWaitsForItsCommit) {
+  Start();
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe({{"x", 2}});
+  Client publisher = Join(Transient("publisher"));
+  publisher.wire.Send(support::PublishPacket{
+      .topic = "x", .payload = "first", .qos = 2, .packet_id = 5, .retain = true});
+  publisher.wire.Send(
+      support::PublishPacket{.topic = "x", .payload = "second", .qos = 2, .packet_id = 6});
+  const auto first = host_.Take<storage::Publish>();
+  const auto second = host_.Take<storage::Publish>();
+  subscriber.wire.ExpectNothing();
+  Post(0, storage::Published{first.token, {}, false});
+  Post(0, storage::Published{second.token, {}, false});
+  subscriber.wire.ExpectPublish("x", "first");
+  subscriber.wire.ExpectPublish("x", "second");
+}
+
 // ---- Shared subscriptions
 
 // A durable member whose UNSUBSCRIBE is not committed is still known to the router when its
