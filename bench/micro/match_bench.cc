@@ -64,6 +64,7 @@ void FindAll(benchmark::State& state, Router& router, const std::vector<std::str
     next = next + 1 == topics.size() ? 0 : next + 1;
   }
   state.SetItemsProcessed(state.iterations());
+  state.SetComplexityN(state.range(0));
   state.counters["targets"] =
       benchmark::Counter(static_cast<double>(targets), benchmark::Counter::kAvgIterations);
 }
@@ -74,7 +75,7 @@ void BM_FindHotTopics(benchmark::State& state) {
   const auto router = RouterWith(subscriptions, 10'000);
   FindAll(state, *router, TopicsAmong(subscriptions, 100));
 }
-BENCHMARK(BM_FindHotTopics)->RangeMultiplier(10)->Range(1'000, 1'000'000);
+BENCHMARK(BM_FindHotTopics)->RangeMultiplier(10)->Range(1'000, 1'000'000)->Complexity();
 
 // Never in the cache.
 void BM_FindColdTopics(benchmark::State& state) {
@@ -82,7 +83,7 @@ void BM_FindColdTopics(benchmark::State& state) {
   const auto router = RouterWith(subscriptions, 1);
   FindAll(state, *router, TopicsAmong(subscriptions, std::min<size_t>(subscriptions, 100'000)));
 }
-BENCHMARK(BM_FindColdTopics)->RangeMultiplier(10)->Range(1'000, 1'000'000);
+BENCHMARK(BM_FindColdTopics)->RangeMultiplier(10)->Range(1'000, 1'000'000)->Complexity();
 
 // A client subscribes and goes again; `wildcard` changes spoil the cache for all topics.
 void BM_AddAndRemove(benchmark::State& state) {

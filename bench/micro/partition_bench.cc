@@ -51,15 +51,8 @@ void OpenSessions(Partition& partition, const MemoryStore& store, StateBatch& ba
   CHECK(partition.ApplyEntry(entry, {}, 1, 1, store, batch, effects).ok()) << "in set-up";
 }
 
-// Argument: payload bytes. Encoding the message and building the entry is part of it, as is the
-// acknowledgement that follows.
-void EnqueueAndAcknowledge(benchmark::State& state) {
-  MemoryStore store;
-  NullBatch batch;
-  Partition partition(0);
-  CHECK(partition.Load(store).ok()) << "in set-up";
-  OpenSessions(partition, store, batch);
-  const std::string payload(static_cast<size_t>(state.range(0)), 'x');
+std::vector<mqtt::MessagePtr> MessageForEach(size_t payload_bytes) {
+  const std::string payload(payload_bytes, 'x');
   std::vector<mqtt::MessagePtr> messages;
   for (int i = 0; i < kSessions; ++i) {
     const std::string topic = Name("plant/7/sensor/", i);
@@ -70,20 +63,38 @@ void EnqueueAndAcknowledge(benchmark::State& state) {
     parts.publisher = "publisher";
     messages.push_back(mqtt::Message::Create(parts));
   }
+  return messages;
+}
+
+// One entry of kCommandsPerEntry messages, for one session after the other.
+void AddMessages(const std::vector<mqtt::MessagePtr>& messages, size_t& next, pb::Entry& entry,
+                 std::vector<mqtt::MessagePtr>& used) {
+  used.clear();
+  for (int i = 0; i < kCommandsPerEntry; ++i) {
+    const mqtt::MessagePtr& message = messages[next++ % kSessions];
+    pb::Enqueue& enqueue = *entry.add_commands()->mutable_enqueue();
+    AppendStoredMessage(message->parts(), *enqueue.mutable_message());
+    enqueue.set_match(true);
+    used.push_back(message);
+  }
+}
+
+// Argument: payload bytes. Encoding the message and building the entry is part of it, as is the
+// acknowledgement that follows.
+void EnqueueAndAcknowledge(benchmark::State& state) {
+  MemoryStore store;
+  NullBatch batch;
+  Partition partition(0);
+  CHECK(partition.Load(store).ok()) << "in set-up";
+  OpenSessions(partition, store, batch);
+  const auto messages = MessageForEach(static_cast<size_t>(state.range(0)));
   uint64_t index = 1;
   size_t next = 0;
   Effects effects;
   std::vector<mqtt::MessagePtr> used;
   for (auto _ : state) {
     pb::Entry entry;
-    used.clear();
-    for (int i = 0; i < kCommandsPerEntry; ++i) {
-      const mqtt::MessagePtr& message = messages[next++ % kSessions];
-      pb::Enqueue& enqueue = *entry.add_commands()->mutable_enqueue();
-      AppendStoredMessage(message->parts(), *enqueue.mutable_message());
-      enqueue.set_match(true);
-      used.push_back(message);
-    }
+    AddMessages(messages, next, entry, used);
     effects.Clear();
     CHECK(partition.ApplyEntry(entry, used, ++index, 1, store, batch, effects).ok()) << "enqueue";
     state.PauseTiming();
@@ -109,6 +120,37 @@ BENCHMARK(EnqueueAndAcknowledge)
     ->Args({256, 0})
     ->Args({256, 1})
     ->Args({1024, 0});
+
+// The same behind messages that wait already, for sessions whose window is full: a queue's length
+// must not be felt at its end.
+void EnqueueBehind(benchmark::State& state) {
+  MemoryStore store;
+  NullBatch batch;
+  Partition partition(0);
+  CHECK(partition.Load(store).ok()) << "in set-up";
+  OpenSessions(partition, store, batch);
+  const auto messages = MessageForEach(64);
+  uint64_t index = 1;
+  size_t next = 0;
+  Effects effects;
+  std::vector<mqtt::MessagePtr> used;
+  const auto enqueue = [&] {
+    pb::Entry entry;
+    AddMessages(messages, next, entry, used);
+    effects.Clear();
+    CHECK(partition.ApplyEntry(entry, used, ++index, 1, store, batch, effects).ok()) << "enqueue";
+  };
+  while (next < static_cast<size_t>(state.range(0))) enqueue();
+  for (auto _ : state) enqueue();
+  state.SetItemsProcessed(state.iterations() * kCommandsPerEntry);
+  state.SetComplexityN(state.range(0));
+}
+BENCHMARK(EnqueueBehind)
+    ->ArgName("waiting")
+    ->RangeMultiplier(10)
+    ->Range(20'000, 2'000'000)
+    ->Iterations(1000)
+    ->Complexity();
 
 }  // namespace
 }  // namespace storage

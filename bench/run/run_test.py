@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""The benchmark's arithmetic, what counts as met, and that results survive a file."""
+
+import json
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import charts
+import document
+import micro
+import report
+import scenarios
+from stats import Goal, adjacent_difference, adjacent_ratio, median, number, spread
+
+
+class Arithmetic(unittest.TestCase):
+    def test_the_median_leaves_out_what_was_not_measured(self):
+        self.assertEqual(median([3, None, 1, 2]), 2)
+        self.assertEqual(median([1, 2]), 1.5)
+        self.assertIsNone(median([None]))
+
+    def test_a_ratio_is_taken_between_neighbours_and_not_between_medians(self):
+        # The machine slows down threefold; the ratio stays 2 in each round.
+        self.assertEqual(adjacent_ratio([2, 4, 6], [1, 2, 3]), 2)
+        # A ratio of medians would say 4 / 3.
+        self.assertEqual(adjacent_ratio([4, 4, 9], [4, 3, 3]), 4 / 3)
+        self.assertEqual(adjacent_ratio([1, 4, 9], [1, 1, 3]), 3)
+
+    def test_a_round_that_failed_on_one_side_does_not_count(self):
+        self.assertEqual(adjacent_ratio([2, None, 5], [1, 1, 0]), 2)
+        self.assertIsNone(adjacent_ratio([None], [1]))
+        self.assertEqual(adjacent_difference([5, None, 9], [1, 1, 2]), 5.5)
+
+    def test_spread_is_half_the_range_over_the_median(self):
+        self.assertEqual(spread([90, 100, 110]), 0.1)
+        self.assertEqual(spread([5]), 0)
+        self.assertEqual(spread([None, None]), 0)
+
+    def test_numbers_have_three_digits_that_count(self):
+        self.assertEqual([number(value) for value in (0.4567, 12.34, 1234567.8, 0, None)],
+                         ["0.46", "12.3", "1,234,568", "0", "–"])
+
+
+class Goals(unittest.TestCase):
+    COLUMNS = {"mqttd": [2, 2.4, 2.2], "floor": [2, 2, 2], "late": [None, 3, None]}
+
+    def test_ratio(self):
+        self.assertTrue(Goal("mqttd", 1.1, "floor").met(self.COLUMNS))
+        self.assertFalse(Goal("mqttd", 1.09, "floor").met(self.COLUMNS))
+        self.assertEqual(Goal("late", 9, "floor").value(self.COLUMNS), 1.5)
+
+    def test_ratio_at_least(self):
+        self.assertTrue(Goal("mqttd", 1.1, "floor", "ratio at least").met(self.COLUMNS))
+        self.assertFalse(Goal("mqttd", 1.2, "floor", "ratio at least").met(self.COLUMNS))
+
+    def test_bounds_and_differences(self):
+        self.assertTrue(Goal("mqttd", 2.2, kind="at most").met(self.COLUMNS))
+        self.assertFalse(Goal("mqttd", 2.1, kind="at most").met(self.COLUMNS))
+        self.assertTrue(Goal("mqttd", 2.2, kind="at least").met(self.COLUMNS))
+        self.assertFalse(Goal("mqttd", 0.1, "floor", kind="difference").met(self.COLUMNS))
+
+    def test_what_was_not_measured_is_neither_met_nor_missed(self):
+        self.assertIsNone(Goal("mqttd", 1, "mosquitto").met(self.COLUMNS))
+        self.assertIsNone(Goal("mosquitto", 1, kind="at most").met(self.COLUMNS))
+        self.assertEqual(report.verdict(None), "not measured")
+
+    def test_it_says_what_it_wants(self):
+        self.assertEqual(Goal("mqttd", 1.3, "floor").text(), "≤ 1.3 × floor")
+        self.assertEqual(Goal("ws", 200, "tcp", "difference").text(), "≤ tcp + 200")
+        self.assertEqual(Goal("tls", 16384, kind="at most").text(), "≤ 16,384")
+        self.assertEqual(Goal("x", 1, kind="at least").text(), "≥ 1")
+
+
+class Results(unittest.TestCase):
+    SCENARIO = scenarios.Scenario("x", "cost", "X", (scenarios.Row("cpu", "µs", (Goal("a", 1.3, "b"),)),
+                                                     scenarios.Row("p99", "µs")), ())
+    ROUNDS = [{("cpu", "a"): 1.0, ("cpu", "b"): 1.0, ("p99", "a"): None}, {("cpu", "a"): 2.0, ("cpu", "b"): 1.0}]
+
+    def test_rows_without_a_figure_are_left_out(self):
+        results = list(report.results_of(self.SCENARIO, self.ROUNDS))
+        self.assertEqual([(result.row, result.columns) for result in results], [("cpu", {"a": [1.0, 2.0], "b": [1.0, 1.0]})])
+
+    def test_they_survive_json(self):
+        (result,) = report.results_of(self.SCENARIO, self.ROUNDS)
+        self.assertEqual(report.Result.from_json(result.as_json()), result)
+        self.assertFalse(result.as_json()["goals"][0]["met"])
+
+    def test_the_table_names_what_was_missed(self):
+        results = list(report.results_of(self.SCENARIO, self.ROUNDS))
+        text = "\n".join(report.table(results, {"cost": "Cost"}))
+        self.assertIn("MISSED", text)
+        self.assertIn("a: 1.50 × b   (goal ≤ 1.3 × b)", text)
+        self.assertEqual(report.tally(results), (0, 1, 0))
+
+
+class Scenarios(unittest.TestCase):
+    def test_identifiers_are_unique_and_groups_known(self):
+        found = list(scenarios.all_scenarios())
+        self.assertEqual(len({scenario.id for scenario in found}), len(found))
+        self.assertEqual({scenario.group for scenario in found} | {"checklist"}, set(scenarios.GROUPS))
+
+    def test_a_goal_names_columns_that_exist(self):
+        named_by_themselves = {"10³", "10⁴", "10⁵", "10⁶", "quiet", "in the storm"}
+        for scenario in scenarios.all_scenarios():
+            columns = {measure.label for measure in scenario.measures} | named_by_themselves
+            for goal in (goal for row in scenario.rows for goal in row.goals):
+                self.assertIn(goal.of, columns, scenario.id)
+                self.assertIn(goal.to or goal.of, columns, scenario.id)
+
+    def test_a_comparison_of_two_builds_has_no_other_programs(self):
+        for scenario in map(scenarios.compared, scenarios.all_scenarios()):
+            self.assertLessEqual({measure.target for measure in scenario.measures}, {"mqttd", "against"})
+
+
+class Page(unittest.TestCase):
+    DOCUMENT = {"about": {"revision": "abc", "taken": "2000-01-01T00:00+00:00", "processors": 2, "system": "Linux 6",
+                          "rounds": 2, "seconds": 1, "shards": 1, "load_before": 0.5},
+                "results": [result.as_json() for result in report.results_of(Results.SCENARIO, Results.ROUNDS)]}
+
+    def test_tables_replace_what_stood_between_the_marks_and_nothing_else(self):
+        page = "before\n<!-- bench: cost -->\nold\n<!-- end -->\nafter <!-- bench: summary --><!-- end -->\n"
+        made = document.render(page, self.DOCUMENT)
+        self.assertTrue(made.startswith("before\n") and made.endswith("\n"))
+        self.assertNotIn("old", made)
+        self.assertIn("| X | 1.50 | 1.00 | 1.50 × b | a ≤ 1.3 × b | MISSED |", made)
+        self.assertIn("0 of 1 goals met. Missed:", made)
+        self.assertEqual(document.render(made, self.DOCUMENT), made)
+
+    def test_a_curve_and_bars_are_svg_with_all_their_figures(self):
+        for drawing in (charts.curve("t", {"a": [(1, 10), (1000, 20000)]}, "x", "y"),
+                        charts.bars("t <&>", [("row", [1.25, None, 20])], ("a", "b", "c"), 1.3)):
+            self.assertTrue(drawing.startswith("<svg") and drawing.endswith("</svg>\n"))
+            self.assertNotIn("<&>", drawing)
+        self.assertIn("1.25", drawing)
+
+    def test_docs_show_the_figures_kept_beside_them(self):
+        if document.FIGURES.exists():
+            figures = json.loads(document.FIGURES.read_text())
+            self.assertEqual(document.PAGE.read_text(), document.render(document.PAGE.read_text(), figures))
+
+
+class Micro(unittest.TestCase):
+    def test_time_is_per_item_where_there_are_items(self):
+        entry = {"name": "a", "run_name": "a", "cpu_time": 2, "time_unit": "us"}
+        self.assertEqual(micro.nanoseconds_per_item(entry), 2000)
+        self.assertEqual(micro.nanoseconds_per_item(dict(entry, items_per_second=1e6)), 1000)
+
+    def test_growth_is_what_was_fitted(self):
+        entries = [{"name": "a_BigO", "run_name": "a", "aggregate_name": "BigO", "big_o": "(1)"}]
+        self.assertEqual(micro.growth(entries), {"a": "constant"})
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,256 @@
+"""What is measured, in which columns, and what it must keep to.
+
+A scenario has measures, each of which runs something against a server and returns figures; one round is all of
+them in turn. A figure belongs to a row (what is shown: CPU, latency, bytes) and a column (for whom).
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import procedures
+from procedures import paced, pubsub
+from stats import Goal
+
+MQTTD, FLOOR, MOSQUITTO = "mqttd", "floor", "mosquitto"
+CPU = "CPU µs per delivered message"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """do(server, options) -> {row: figure} or {(row, column): figure}; a row alone is column `label`."""
+    label: str
+    target: str
+    do: Callable
+    settings: tuple = ()
+    fresh: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    name: str
+    unit: str
+    goals: tuple = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    id: str
+    group: str
+    title: str
+    rows: tuple
+    measures: tuple
+    rounds_max: int = 1000
+    note: str = ""
+
+
+GROUPS = {
+    "cost": "CPU per message against a bare relay",
+    "version": "MQTT 5.0 against 3.1.1",
+    "paced": "At a fixed rate",
+    "memory": "Memory of idle connections",
+    "subscriptions": "Publishing among other subscriptions",
+    "durable": "Durable sessions",
+    "fsync": "Commits under more publishers",
+    "connect": "Connections that come",
+    "storm": "Storms while traffic runs",
+    "slow": "A subscriber that never reads",
+    "growth": "How cost grows",
+    "shards": "Shards",
+    "checklist": "Inside the broker",
+}
+
+
+def against_floor(ident, title, arguments, limit, *, mosquitto=True, group="cost", goal=True):
+    """CPU per delivered message of the three, mqttd at most `limit` times the floor."""
+    measures = [Measure(MQTTD, MQTTD, pubsub(arguments)), Measure(FLOOR, FLOOR, pubsub(arguments))]
+    if mosquitto:
+        measures.append(Measure(MOSQUITTO, MOSQUITTO, pubsub(arguments)))
+    goals = (Goal(MQTTD, limit, FLOOR),) if goal else ()
+    return Scenario(ident, group, title, (Row("cpu", CPU, goals),), tuple(measures))
+
+
+def cost():
+    pairs = "--topology pairs --pubs 50 --size 256 --window 16 --qos"
+    yield against_floor("pairs-qos0", "50 pairs, QoS 0, window 16", f"{pairs} 0", 1.3)
+    yield against_floor("pairs-qos1", "50 pairs, QoS 1, window 16", f"{pairs} 1", 1.3)
+    yield against_floor("pairs-qos2", "50 pairs, QoS 2, window 16", f"{pairs} 2", 1.3)
+    yield against_floor("fanin-qos1", "fan-in 200 → 1, QoS 1",
+                        "--topology fanin --pubs 200 --subs 1 --topics 1 --size 256 --window 16 --qos 1", 1.3)
+    for subscribers in (100, 1000):
+        for qos in (0, 1):
+            yield against_floor(f"fanout{subscribers}-qos{qos}", f"fan-out 1 → {subscribers}, QoS {qos}",
+                                f"--topology fanout --pubs 1 --subs {subscribers} --size 256 --window 16 --qos {qos}", 1.3)
+    yield against_floor("pairs-4k", "50 pairs, QoS 0, 4 KiB",
+                        "--topology pairs --pubs 50 --size 4096 --window 16 --qos 0", 1.3)
+    one = "--topology pairs --pubs 50 --size 256 --window 1 --qos"
+    yield against_floor("one-qos0", "50 pairs, QoS 0, one in flight", f"{one} 0", 1.1)
+    yield against_floor("one-qos1", "50 pairs, QoS 1, one in flight", f"{one} 1", 1.1)
+
+
+def versions():
+    shapes = {f"pairs-qos{qos}": (f"50 pairs, QoS {qos}, window 16",
+                                  f"--topology pairs --pubs 50 --size 256 --window 16 --qos {qos}") for qos in (0, 1, 2)}
+    shapes["fanout1000-qos0"] = ("fan-out 1 → 1000, QoS 0",
+                                 "--topology fanout --pubs 1 --subs 1000 --size 256 --window 16 --qos 0")
+    for ident, (title, arguments) in shapes.items():
+        yield Scenario(f"v5-{ident}", "version", title, (Row("cpu", CPU, (Goal("5.0", 1.1, "3.1.1"),)),),
+                       (Measure("5.0", MQTTD, pubsub(f"{arguments} --version 5")),
+                        Measure("3.1.1", MQTTD, pubsub(f"{arguments} --version 4"))))
+
+
+def at_fixed_rate():
+    for qos in (0, 1):
+        load = paced(f"--topology pairs --pubs 50 --size 256 --rate 20000 --qos {qos}")
+        yield Scenario(f"paced-qos{qos}", "paced", f"50 pairs, QoS {qos}, 20,000 msg/s",
+                       (Row("cpu", CPU, (Goal(MQTTD, 1.1, FLOOR),)),
+                        Row("p99", "latency, 99th percentile, µs", (Goal(MQTTD, 1.0, MOSQUITTO),)),
+                        Row("p50", "latency, median, µs")),
+                       tuple(Measure(name, name, load) for name in (MQTTD, FLOOR, MOSQUITTO)))
+
+
+def memory():
+    transports = ("tcp", "ws", "tls", "wss")
+    goals = (Goal("tcp", 900, kind="at most"), Goal("tls", 16384, kind="at most"),
+             Goal("ws", 200, "tcp", kind="difference"))
+    measures = [Measure(transport, MQTTD, procedures.idle_connections(transport), fresh=True) for transport in transports]
+    measures.append(Measure(MOSQUITTO, MOSQUITTO, procedures.idle_connections("tcp"), fresh=True))
+    yield Scenario("idle", "memory", "10,000 connections with session, keep alive and one subscription",
+                   (Row("idle", "bytes per connection", goals), Row("spoken", "bytes, after each has spoken once", goals)),
+                   tuple(measures), rounds_max=3)
+
+
+def subscriptions():
+    steps = {"10³": 1000, "10⁴": 10_000, "10⁵": 100_000, "10⁶": 1_000_000}
+    wide = ("mqtt.subscriptions_max=1000000",)
+    for ident, title, hot in (("hot", "1,000 hot topics", 1000), ("random", "random topics", 0)):
+        goals = (Goal("10⁶", 1.5, "10³"),) if hot else ()
+        yield Scenario(f"subscriptions-{ident}", "subscriptions",
+                       f"publish to {title} among N subscriptions, 10 % with wildcards",
+                       (Row("cpu", "CPU µs per publish", goals),
+                        Row("bytes", "bytes per subscription", (Goal("10⁶", 150, kind="at most"),))),
+                       (Measure(MQTTD, MQTTD, procedures.among_subscriptions(steps, hot), wide, fresh=True),), rounds_max=3)
+    few = {name: count for name, count in steps.items() if count <= 100_000}
+    yield Scenario("subscriptions-mosquitto", "subscriptions", "the same, hot topics, mosquitto",
+                   (Row("cpu", "CPU µs per publish"), Row("bytes", "bytes per subscription")),
+                   (Measure(MOSQUITTO, MOSQUITTO, procedures.among_subscriptions(few, 1000), fresh=True),), rounds_max=1)
+
+
+def durable():
+    pairs = pubsub("--topology pairs --pubs 50 --size 256 --window 16 --qos 1 --persistent")
+    yield Scenario("durable-pairs", "durable", "50 pairs, QoS 1, durable sessions",
+                   (Row("cpu", CPU, (Goal("sync", 1.0, "mosquitto, not durable"),)),
+                    Row("rate", "messages per second")),
+                   (Measure("sync", MQTTD, pairs, ("durability=sync",)),
+                    Measure("mosquitto, not durable", MOSQUITTO, pairs),
+                    Measure("interval", MQTTD, pairs, ("durability=interval",)),
+                    Measure("none", MQTTD, pairs, ("durability=none",))))
+    queue = procedures.queue_and_drain("--clients 1000 --messages 100 --size 256 --qos 1 --pubs 4")
+    yield Scenario("queue-drain", "durable", "queue and drain, 1,000 sessions × 100 messages, QoS 1",
+                   (Row("both", "CPU µs per message, both together", (Goal("sync", 8, kind="at most"),)),
+                    Row("queue", "CPU µs per message queued"), Row("drain", "CPU µs per message drained")),
+                   (Measure("sync", MQTTD, queue, ("durability=sync",)),
+                    Measure("none", MQTTD, queue, ("durability=none",)),
+                    Measure("mosquitto, not durable", MOSQUITTO, queue)), rounds_max=3)
+
+
+def fsync_curve():
+    publishers = (1, 16, 64, 1000)
+    yield Scenario("fsync", "fsync", "publishers with one message in flight each, to durable sessions, durability: sync",
+                   (Row("rate", "messages per second"), Row("per fsync", "messages per fsync"),
+                    Row("cpu", CPU), Row("p99", "from publishing to delivery, 99th percentile, ms")),
+                   tuple(Measure(f"{count:,}", MQTTD, procedures.commits(count), ("durability=sync",)) for count in publishers)
+                   + (Measure("bare write + fdatasync", FLOOR, procedures.bare_syncs),), rounds_max=3)
+
+
+def connects():
+    clean = procedures.connects("")
+    yield Scenario("connect-clean", "connect", "10,000 clean sessions",
+                   (Row("cpu", "CPU µs per connect", (Goal(MQTTD, 1.0, MOSQUITTO),)), Row("rate", "connects per second")),
+                   (Measure(MQTTD, MQTTD, clean), Measure(MOSQUITTO, MOSQUITTO, clean)), rounds_max=3)
+    yield Scenario("connect-resume", "connect", "10,000 durable sessions resume",
+                   (Row("cpu", "CPU µs per connect", (Goal("resume", 3.0, "mosquitto, clean"),)),
+                    Row("rate", "connects per second")),
+                   (Measure("resume", MQTTD, procedures.connects("--resume --subscribe")),
+                    Measure("mosquitto, clean", MOSQUITTO, clean),
+                    Measure("mosquitto, resume", MOSQUITTO, procedures.connects("--resume --subscribe"))), rounds_max=3)
+    handshakes = procedures.handshakes
+    yield Scenario("connect-tls", "connect", "TLS handshakes, 64 at a time",
+                   (Row("cpu", "CPU µs per connect"), Row("rate", "connects per second")),
+                   (Measure(MQTTD, MQTTD, handshakes), Measure(MOSQUITTO, MOSQUITTO, handshakes)))
+
+
+def storms():
+    kinds = (("clean", "clean sessions connect", "--clients 10000", "tcp", 2.0),
+             ("resume", "durable sessions resume", "--clients 10000 --persistent", "tcp", 2.0),
+             ("tls", "TLS handshakes", "--clients 10000", "tls", None))
+    for ident, title, arguments, transport, limit in kinds:
+        row = Row("p99", "latency at 5,000 msg/s, 99th percentile, µs",
+                  (Goal("in the storm", limit, "quiet"),) if limit else ())
+        yield Scenario(f"storm-{ident}", "storm", f"{title}, 64 at a time, as fast as they can",
+                       (row, Row("p50", "median, µs"), Row("rate", "connects per second")),
+                       (Measure("mqttd", MQTTD, procedures.storm(arguments, transport)),
+                        Measure("mosquitto", MOSQUITTO, procedures.storm(arguments, transport, prefix="mosquitto "))),
+                       rounds_max=5)
+
+
+def slow_subscriber():
+    arguments = "--topology fanout --pubs 1 --subs 10000 --size 256 --window 4 --qos 1 --version 5 --receive-max 5"
+    limits = ("mqtt.queue_messages_max=5",)  # So that a few seconds fill it.
+    yield Scenario("deaf", "slow", "fan-out 1 → 10,000, QoS 1, one more subscriber never reads",
+                   (Row("rate", "deliveries per second to the others", (Goal("one never reads", 0.9, "all read", "ratio at least"),)),
+                    Row("cpu", CPU),
+                    Row("memory", "growth of the process, MiB", (Goal("one never reads", 64, kind="at most"),)),
+                    Row("dropped", "messages dropped, counted with their cause", (Goal("one never reads", 1, kind="at least"),))),
+                   (Measure("all read", MQTTD, procedures.deaf_fanout(arguments), limits),
+                    Measure("one never reads", MQTTD, procedures.deaf_fanout(f"{arguments} --deaf 1"), limits)), rounds_max=3)
+
+
+def growth():
+    for size in (64, 1024, 16384, 65536):
+        yield against_floor(f"payload-{size}", f"50 pairs, QoS 0, {size:,} bytes",
+                            f"--topology pairs --pubs 50 --size {size} --window 16 --qos 0", 0, group="growth",
+                            mosquitto=False, goal=False)
+    for count in (1, 10, 200, 1000):
+        yield against_floor(f"pairs-{count}", f"{count:,} pairs, QoS 1",
+                            f"--topology pairs --pubs {count} --size 256 --window 16 --qos 1", 0, group="growth",
+                            mosquitto=False, goal=False)
+    for count in (1, 10, 10000):
+        yield against_floor(f"fanout-{count}", f"fan-out 1 → {count:,}, QoS 0",
+                            f"--topology fanout --pubs 1 --subs {count} --size 256 --window 16 --qos 0", 0, group="growth",
+                            mosquitto=False, goal=False)
+    for topics in (50, 5000, 50000):
+        yield against_floor(f"topics-{topics}", f"50 pairs, QoS 0, {topics:,} topics in turn",
+                            f"--topology pairs --pubs 50 --topics {topics} --size 256 --window 16 --qos 0", 0,
+                            group="growth", mosquitto=False, goal=False)
+
+
+def shards():
+    for qos in (0, 1):
+        load = pubsub(f"--topology pairs --pubs 50 --size 256 --window 16 --qos {qos}")
+        yield Scenario(f"shards-qos{qos}", "shards", f"50 pairs, QoS {qos}, window 16", (Row("cpu", CPU),),
+                       (Measure("1 shard", MQTTD, load, ("broker.shards=1",)),
+                        Measure("2 shards", MQTTD, load, ("broker.shards=2",)),
+                        Measure("floor, 1 thread", FLOOR, load),
+                        Measure("floor, 2 threads", FLOOR, load, ("--threads", "2"))))
+    load = paced("--topology pairs --pubs 50 --size 256 --rate 20000 --qos 1")
+    yield Scenario("shards-paced", "shards", "50 pairs, QoS 1, 20,000 msg/s",
+                   (Row("cpu", CPU), Row("p99", "latency, 99th percentile, µs")),
+                   (Measure("1 shard", MQTTD, load, ("broker.shards=1",)),
+                    Measure("2 shards", MQTTD, load, ("broker.shards=2",)),
+                    Measure("floor, 1 thread", FLOOR, load),
+                    Measure("floor, 2 threads", FLOOR, load, ("--threads", "2"))))
+
+
+def all_scenarios():
+    for make in (cost, versions, at_fixed_rate, memory, subscriptions, durable, fsync_curve, connects, storms,
+                 slow_subscriber, growth, shards):
+        yield from make()
+
+
+def compared(scenario):
+    """The same for two builds of mqttd: its measures twice, other programs not at all."""
+    mine = [measure for measure in scenario.measures if measure.target == MQTTD]
+    theirs = [dataclasses.replace(measure, label=f"{measure.label}, before", target="against") for measure in mine]
+    rows = tuple(dataclasses.replace(row, goals=()) for row in scenario.rows)
+    turns = tuple(measure for pair in zip(mine, theirs) for measure in pair)
+    return dataclasses.replace(scenario, rows=rows, measures=turns)
