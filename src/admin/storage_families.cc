@@ -86,6 +86,9 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
     out.Sample(snapshot.storage->dropped_queue_full.value(), {"queue_full"});
     out.Sample(snapshot.storage->dropped_expired.value(), {"expired"});
   }
+  out.Gauge("storage_state_pending_bytes",
+            "Queued messages in the log and in memory that the state has not yet.");
+  OfHost(snapshot, &HostMetrics::state_pending_bytes, out);
   out.Counter("storage_state_flushes_total", "Times that the state was written out.");
   OfHost(snapshot, &HostMetrics::state_flushes, out);
   out.Histogram("apply_latency_seconds", "Applying one committed batch.",

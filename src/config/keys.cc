@@ -309,11 +309,14 @@ Keys<StorageOptions> StorageKeys() {
           kRestart, "Bytes of all retained messages; above: 0x97."),
       Row("min_free_disk_bytes", &StorageOptions::min_free_disk_bytes, Off(Bytes(0, kTiB)),
           kRestart, "With less than this free on the disk nothing more is stored."),
+      Row("state_pending_bytes", &StorageOptions::state_pending_bytes, Bytes(0, kTiB), kRestart,
+          "Queued messages in the log and in memory, not yet in the state, so that those that are "
+          "acknowledged soon are never written there; all sessions together."),
       Row("state_memtable_bytes", &StorageOptions::state_memtable_bytes, Bytes(kMiB, kTiB),
-          kRestart,
-          "State in memory before it is written out; what a start after a crash replays."),
+          kRestart, "State in memory before it is written out."),
       Row("log_memtable_bytes", &StorageOptions::log_memtable_bytes, Bytes(kMiB, kTiB), kRestart,
-          "Log in memory before it is written out; best above state_memtable_bytes."),
+          "Log in memory before it is written out, and about what a start after a crash replays "
+          "at most; best above state_memtable_bytes."),
       Row("block_cache_bytes", &StorageOptions::block_cache_bytes, Bytes(0, kTiB), kRestart,
           "Memory for reading queues that wait on disk."),
       ChoiceRow("log_recovery", &StorageOptions::log_recovery,

@@ -1,6 +1,7 @@
 #include "storage/host_core.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -84,19 +85,24 @@ absl::Status HostCore::Load() {
 }
 
 absl::Status HostCore::Replay(const LogEntry& entry) {
+  Partition& partition = *partitions_[entry.partition];
+  RETURN_IF_ERROR(ApplyLogged(partition, entry));
+  RETURN_IF_ERROR(FlushSome());
+  last_index_[entry.partition] = entry.index;
+  last_order_ = std::max(last_order_, partition.last_order());
+  return absl::OkStatus();
+}
+
+absl::Status HostCore::ApplyLogged(Partition& partition, const LogEntry& entry) {
   pb::Entry parsed;
   if (!parsed.ParseFromString(entry.data)) {
     return absl::DataLossError(
         absl::StrCat("entry ", entry.index, " of partition ", entry.partition, " cannot be read"));
   }
-  Partition& partition = *partitions_[entry.partition];
   Effects effects;
   RETURN_IF_ERROR(partition.ApplyEntry(parsed, {}, entry.index, entry.term, store_.reader(),
                                        store_.batch(), effects));
-  RETURN_IF_ERROR(store_.Write());
-  last_index_[entry.partition] = entry.index;
-  last_order_ = std::max(last_order_, partition.last_order());
-  return absl::OkStatus();
+  return store_.Write();
 }
 
 void HostCore::Begin(std::function<void()> ready) {
@@ -217,7 +223,8 @@ void HostCore::Run() {
     retry_at_ = now_.monotonic + kRetry;
     applying_failed_ = false;
     state_status_ = store_.Resume();
-    if (state_status_.ok() && reload_needed_) state_status_ = ReloadPartitions(*committed_.front());
+    if (state_status_.ok() && reload_.has_value()) state_status_ = ReloadPartition(*reload_);
+    if (state_status_.ok()) state_status_ = store_.Write();  // What could not be written.
     if (!state_status_.ok()) applying_failed_ = true;
   }
   ApplyCommitted();
@@ -245,18 +252,21 @@ void HostCore::ApplyCommitted() {
   while (!committed_.empty() && !applying_failed_) {
     CommitGroup& group = *committed_.front();
     const absl::Status status = ApplyGroup(group);
-    if (!status.ok()) {
-      applying_failed_ = true;
-      state_status_ = status;
-      retry_at_ = now_.monotonic + kRetry;
-      return;
-    }
+    if (!status.ok()) return ApplyFailed(status);
     state_status_ = absl::OkStatus();
     FinishGroup(group);
     group.Clear();
     spare_groups_.push_back(std::move(committed_.front()));
     committed_.pop_front();
   }
+  if (applying_failed_) return;
+  if (const absl::Status status = FlushSome(); !status.ok()) ApplyFailed(status);
+}
+
+void HostCore::ApplyFailed(const absl::Status& status) {
+  applying_failed_ = true;
+  state_status_ = status;
+  retry_at_ = now_.monotonic + kRetry;
 }
 
 // Committed entries are applied whatever it takes: when the state cannot be read or written this
@@ -264,38 +274,93 @@ void HostCore::ApplyCommitted() {
 absl::Status HostCore::ApplyGroup(CommitGroup& group) {
   for (const PartitionId id : group.used()) {
     CommitGroup::Part& part = group.part(id);
-    if (partitions_[id]->applied_index() >= part.index) continue;  // Only its Write failed.
+    if (partitions_[id]->applied_index() >= part.index) continue;  // Before the one that failed.
     effects_[id].Clear();
     const absl::Status applied =
         partitions_[id]->ApplyEntry(*part.entry, part.messages, part.index, kTerm, store_.reader(),
                                     store_.batch(), effects_[id]);
     if (!applied.ok()) {
       store_.Discard();
-      reload_needed_ = true;
+      reload_ = id;
       return applied;
     }
+    // Not all partitions' changes at once: a large message for thousands of sessions is there as
+    // often.
+    RETURN_IF_ERROR(store_.Write());
   }
+  return absl::OkStatus();
+}
+
+// Back to before the entry that it could not apply: from the state, and from the log what the state
+// does not have.
+absl::Status HostCore::ReloadPartition(PartitionId id) {
+  const uint64_t applied = partitions_[id]->applied_index();
+  auto fresh = std::make_unique<Partition>(id);
+  RETURN_IF_ERROR(fresh->Load(store_.reader()));
+  if (fresh->applied_index() < applied) {
+    RETURN_IF_ERROR(read_log_(id, fresh->applied_index(), [&](const LogEntry& entry) {
+      return entry.index > applied ? absl::OkStatus() : ApplyLogged(*fresh, entry);
+    }));
+  }
+  if (fresh->applied_index() != applied) {
+    return absl::DataLossError(absl::StrCat("the log of partition ", id, " ends at entry ",
+                                            fresh->applied_index(), " and not at ", applied));
+  }
+  partitions_[id] = std::move(fresh);
+  slots_[id].clear();
+  for (const auto& [client_id, claim] : claims_) {
+    if (claim->partition != id) continue;
+    if (claim->state != Claim::State::kOpen || !claim->stored) continue;
+    const Session* const session = partitions_[id]->Find(client_id);
+    if (session == nullptr) continue;
+    claim->slot = session->slot;
+    if (slots_[id].size() <= claim->slot) slots_[id].resize(claim->slot + 1, nullptr);
+    slots_[id][claim->slot] = claim.get();
+  }
+  reload_.reset();
+  return absl::OkStatus();
+}
+
+// ---- What is applied and not in the state store ------------------------------------------------
+
+void HostCore::WantFlush() {
+  for (const auto& partition : partitions_) {
+    const bool has_news = partition->flushed_index() < partition->applied_index();
+    if (has_news) flush_wanted_ |= PartitionMask{1} << partition->id();
+  }
+}
+
+absl::Status HostCore::FlushPartition(PartitionId id) {
+  flush_wanted_ &= ~(PartitionMask{1} << id);
+  if (partitions_[id]->flushed_index() == partitions_[id]->applied_index()) return absl::OkStatus();
+  partitions_[id]->Flush(store_.batch());
   return store_.Write();
 }
 
-absl::Status HostCore::ReloadPartitions(const CommitGroup& group) {
-  for (const PartitionId id : group.used()) {
-    auto fresh = std::make_unique<Partition>(id);
-    RETURN_IF_ERROR(fresh->Load(store_.reader()));
-    partitions_[id] = std::move(fresh);
-    slots_[id].clear();
+// What must be, and one of those that are to be.
+absl::Status HostCore::FlushSome() {
+  size_t bytes = UnflushedBytes();
+  while (bytes > options_.state_pending_bytes) {
+    const auto largest = std::max_element(
+        partitions_.begin(), partitions_.end(),
+        [](const auto& a, const auto& b) { return a->unflushed_bytes() < b->unflushed_bytes(); });
+    bytes -= (*largest)->unflushed_bytes();
+    RETURN_IF_ERROR(FlushPartition((*largest)->id()));
   }
-  for (const auto& [client_id, claim] : claims_) {
-    if (claim->state != Claim::State::kOpen || !claim->stored) continue;
-    const Session* const session = partitions_[claim->partition]->Find(client_id);
-    if (session == nullptr) continue;
-    claim->slot = session->slot;
-    auto& slots = slots_[claim->partition];
-    if (slots.size() <= claim->slot) slots.resize(claim->slot + 1, nullptr);
-    slots[claim->slot] = claim.get();
-  }
-  reload_needed_ = false;
+  metrics_.state_pending_bytes.Set(static_cast<int64_t>(bytes));
+  if (flush_wanted_ == 0) return absl::OkStatus();
+  return FlushPartition(static_cast<PartitionId>(std::countr_zero(flush_wanted_)));
+}
+
+absl::Status HostCore::FlushAll() {
+  for (const auto& partition : partitions_) RETURN_IF_ERROR(FlushPartition(partition->id()));
   return absl::OkStatus();
+}
+
+size_t HostCore::UnflushedBytes() const {
+  size_t bytes = 0;
+  for (const auto& partition : partitions_) bytes += partition->unflushed_bytes();
+  return bytes;
 }
 
 void HostCore::FinishGroup(CommitGroup& group) {
@@ -417,7 +482,7 @@ std::optional<absl::Duration> HostCore::NextWake() const {
     consider(retry_at_);
     return next;
   }
-  if (!committed_.empty()) consider(now_.monotonic);
+  if (!committed_.empty() || flush_wanted_ != 0) consider(now_.monotonic);
   if (counts_due_ > 0) consider(count_at_);
   if (!growing_->empty() && flying_ == nullptr) {
     const bool at_once = growing_->urgent() || !growing_->has_commands();

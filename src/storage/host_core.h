@@ -88,6 +88,18 @@ class HostCore {
   void SetDiskFree(uint64_t bytes);
   bool healthy() const { return storage_status_.ok(); }
 
+  // ---- The state in memory.
+  // Entries of a partition above an index that the log has, in order; how to get at them again.
+  using LogReader =
+      std::function<absl::Status(PartitionId partition, uint64_t after,
+                                 const std::function<absl::Status(const LogEntry&)>& visit)>;
+  void SetLogReader(LogReader reader) { read_log_ = std::move(reader); }
+  // Has all that is applied by now written to the state store, a partition with each Run.
+  void WantFlush();
+  bool FlushIsDone() const { return flush_wanted_ == 0; }
+  // At once.
+  absl::Status FlushAll();
+
   // Nothing is collected, being written or waiting to be applied.
   bool Drained() const { return NothingPending() && scans_.empty(); }
   uint32_t partitions() const { return static_cast<uint32_t>(partitions_.size()); }
@@ -118,7 +130,12 @@ class HostCore {
   void After(Step step);  // Once everything proposed so far is applied; now, if nothing is.
   void ApplyCommitted();
   absl::Status ApplyGroup(CommitGroup& group);
-  absl::Status ReloadPartitions(const CommitGroup& group);
+  absl::Status ApplyLogged(Partition& partition, const LogEntry& entry);
+  absl::Status ReloadPartition(PartitionId id);
+  absl::Status FlushPartition(PartitionId id);
+  absl::Status FlushSome();
+  size_t UnflushedBytes() const;
+  void ApplyFailed(const absl::Status& status);
   void FinishGroup(CommitGroup& group);
   const Outcome& OutcomeAt(CommandPlace place) const;
   void FailEverything(const absl::Status& status);
@@ -259,9 +276,11 @@ class HostCore {
   bool flying_failed_ = false;  // It came back with an error and waits for its turn to be answered.
   std::deque<GroupPtr> committed_;
   std::vector<GroupPtr> spare_groups_;
-  absl::Duration growing_since_;  // When its first command came.
-  bool applying_failed_ = false;  // The first of committed_ waits for the state to work again.
-  bool reload_needed_ = false;    // … and its partitions are not what the store says.
+  absl::Duration growing_since_;       // When its first command came.
+  bool applying_failed_ = false;       // What is committed waits for the state to work again.
+  std::optional<PartitionId> reload_;  // This one took half an entry in.
+  PartitionMask flush_wanted_ = 0;
+  LogReader read_log_;
 
   absl::flat_hash_map<std::string, std::unique_ptr<Claim>> claims_;
   absl::flat_hash_set<std::pair<std::string, uint16_t>> inbound_pending_;  // Not applied yet.

@@ -1,5 +1,7 @@
 #include "storage/log_writer.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -24,7 +26,10 @@ LogWriter::~LogWriter() {
 }
 
 void LogWriter::Start() {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "mqttd-log");
+    Run();
+  });
 }
 
 void LogWriter::Write(std::vector<LogEntry> entries, Log::Sync sync) {
@@ -72,9 +77,14 @@ void LogWriter::Run() {
     }
     SyncIfDue();
     CutAll(std::exchange(cuts, {}));
-    base::MutexLock lock(mutex_);
-    working_ = false;
+    Rest();
   }
+}
+
+void LogWriter::Rest() {
+  base::MutexLock lock(mutex_);
+  working_ = false;
+  rest_.SignalOne();
 }
 
 // False: stop, nothing is left to do. Else the log is the writer's until `working_` is reset.
@@ -115,6 +125,21 @@ std::optional<absl::Status> LogWriter::WriteHere(std::vector<LogEntry>& entries)
   if (durability_ == Durability::kInterval || task_.has_value() || !cuts_.empty() || stop_) {
     wake_.SignalOne();
   }
+  return status;
+}
+
+absl::Status LogWriter::ReadAfter(PartitionId partition, uint64_t after,
+                                  const std::function<absl::Status(const LogEntry&)>& visit) {
+  {
+    base::MutexLock lock(mutex_);
+    while (working_) rest_.Wait(mutex_);
+    working_ = true;
+  }
+  const absl::Status status = broken_ ? absl::UnavailableError("the log is waiting for its repair")
+                                      : log_->ReadAfter(partition, after, visit);
+  base::MutexLock lock(mutex_);
+  working_ = false;
+  wake_.SignalOne();
   return status;
 }
 

@@ -46,6 +46,9 @@ class LogWriter {
   // Tries to get the log to work again; what the last failed Write left is removed.
   void Repair();
   void Cut(PartitionId partition, uint64_t index);
+  // Log::ReadAfter, on the caller's thread. Waits for a write that is under way.
+  absl::Status ReadAfter(PartitionId partition, uint64_t after,
+                         const std::function<absl::Status(const LogEntry&)>& visit);
   // Finishes what was handed over, syncs and closes the log, ends the thread.
   absl::Status Stop();
 
@@ -57,6 +60,7 @@ class LogWriter {
   };
 
   void Run();
+  void Rest();
   bool WaitForWork(std::optional<Task>& task, std::map<PartitionId, uint64_t>& cuts);
   bool WaitForNews() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Execute(Task& task);
@@ -74,6 +78,7 @@ class LogWriter {
 
   base::Mutex mutex_;
   base::CondVar wake_;
+  base::CondVar rest_;  // `working_` is false again.
   std::optional<Task> task_ ABSL_GUARDED_BY(mutex_);
   std::map<PartitionId, uint64_t> cuts_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

@@ -30,7 +30,8 @@ struct HostMetrics {
   base::Gauge retained_bytes;    // Topics and payloads.
   base::Gauge wills;             // Stored: of connected sessions, or waiting for their delay.
   base::Gauge requests_pending;  // Answers that wait for a commit, and what the host asked itself.
-  base::Counter state_flushes;   // Of the state instance, after which the log is cut.
+  base::Gauge state_pending_bytes;       // Queued messages in memory that the state has not yet.
+  base::Counter state_flushes;           // Of the state instance, after which the log is cut.
   base::LatencyHistogram apply_latency;  // One round that applied something.
 
   // ---- Written by the log writer's thread.

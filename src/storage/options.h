@@ -60,9 +60,13 @@ struct StorageOptions {
   // 0: write until the disk is full (and then wait for room).
   uint64_t min_free_disk_bytes = 256ull << 20;
 
-  // Of the state's memory before it is written out: also what a start after a crash replays.
+  // Queued messages that the log has and the state has not, all sessions together: those that are
+  // acknowledged soon are never written to it, the others in larger pieces.
+  uint64_t state_pending_bytes = 16ull << 20;
+  // Of the state's memory before it is written out.
   uint64_t state_memtable_bytes = 32ull << 20;
-  // Of the log's. Entries cut before it is full never become files, so keep it above the state's.
+  // Of the log's, and how much of it a start after a crash replays at most, about. Entries cut
+  // before it is full never become files, so keep it above the state's.
   uint64_t log_memtable_bytes = 64ull << 20;
   // Shared by both, for reads of queues that wait on disk.
   uint64_t block_cache_bytes = 64ull << 20;

@@ -95,6 +95,7 @@ class RocksPartitionHost final : public PartitionHost {
   void RunCore();
   void DriveLog();
   void BoundReplay(const HostCore::Write& write);
+  void BeginFlush();
   void CheckDisk();
   void PostEvents();
   void Sleep();
@@ -118,7 +119,8 @@ class RocksPartitionHost final : public PartitionHost {
   std::unique_ptr<LogWriter> writer_;
   std::vector<FromShard> held_;  // Until the start is committed.
   absl::Duration next_disk_check_;
-  uint64_t log_bytes_ = 0;  // Since the state was last written out.
+  uint64_t log_bytes_ = 0;     // Since the state was last to be written out.
+  bool flush_begins_ = false;  // When the core has handed over everything.
   bool disk_low_ = false;
   bool repairing_ = false;
   bool stopping_ = false;
@@ -142,6 +144,10 @@ absl::Status RocksPartitionHost::OpenStore() {
   writer_ = std::make_unique<LogWriter>(
       std::move(log), options_, clock_, metrics_,
       [this](LogWriter::Result result) { mailbox_.PostOne(std::move(result)); });
+  core_->SetLogReader([this](PartitionId partition, uint64_t after,
+                             const std::function<absl::Status(const LogEntry&)>& visit) {
+    return writer_->ReadAfter(partition, after, visit);
+  });
   return absl::OkStatus();
 }
 
@@ -204,6 +210,7 @@ void RocksPartitionHost::Run() {
     DriveLog();
     RunCore();
     DriveLog();  // What the run asked for must not wait for the next.
+    BeginFlush();
     PostEvents();
     // A store that fails is not waited for: what was answered is in the log.
     if (stopping_ && mailbox_.empty() && (core_->Drained() || !core_->healthy())) break;
@@ -243,7 +250,6 @@ void RocksPartitionHost::On(LogWriter::Result& input) {
 
 void RocksPartitionHost::On(StateFlushed& /*input*/) {
   metrics_.state_flushes.Add();
-  log_bytes_ = 0;
   const absl::Status cut = CutLog();
   if (!cut.ok()) base::Log(base::LogLevel::kError, "cannot cut the log", {{"error", cut}});
 }
@@ -292,12 +298,22 @@ void RocksPartitionHost::DriveLog() {
   writer_->Write(std::move(write->entries), sync ? Log::Sync::kYes : Log::Sync::kNo);
 }
 
-// Entries that change little (messages that match nobody) fill the log and not the state's memory:
-// then the state is written out for the log's sake, or a start would have ever more to replay.
+// Most entries fill the log and not the state: messages that match nobody, or that are acknowledged
+// soon. Then the state is written out for the log's sake, or a start would have ever more to
+// replay.
 void RocksPartitionHost::BoundReplay(const HostCore::Write& write) {
   for (const LogEntry& entry : write.entries) log_bytes_ += entry.data.size();
-  if (log_bytes_ < options_.log_memtable_bytes) return;
+  // Half: entries that are cut before the log fills its memory never become files.
+  if (log_bytes_ < options_.log_memtable_bytes / 2) return;
   log_bytes_ = 0;
+  core_->WantFlush();
+  flush_begins_ = true;
+}
+
+// Once all is in its memory.
+void RocksPartitionHost::BeginFlush() {
+  if (!flush_begins_ || !core_->FlushIsDone()) return;
+  flush_begins_ = false;
   const absl::Status begun = state_->BeginFlush();
   if (!begun.ok()) base::Log(base::LogLevel::kWarning, "flush", {{"error", begun}});
 }
@@ -339,6 +355,7 @@ absl::Status RocksPartitionHost::ShutDown() {
   const auto note = [&](const absl::Status& step) {
     if (status.ok()) status = step;
   };
+  if (status.ok()) note(core_->FlushAll());
   const absl::Status flushed = state_->Flush();
   note(flushed);
   if (flushed.ok()) note(CutLog());

@@ -20,6 +20,8 @@
 namespace storage {
 namespace {
 
+constexpr size_t kBatchBytesKept = 4 << 20;
+
 rocksdb::Slice AsSlice(std::string_view text) { return {text.data(), text.size()}; }
 
 class RocksIterator final : public StateIterator {
@@ -102,7 +104,13 @@ void RocksBatch::DeleteRange(std::string_view lower, std::string_view upper) {
   CHECK(status.ok()) << status.ToString();
 }
 
-void RocksBatch::Clear() { batch_->Clear(); }
+void RocksBatch::Clear() {
+  if (batch_->GetDataSize() > kBatchBytesKept) {
+    batch_ = std::make_unique<rocksdb::WriteBatch>();  // Else it would keep the room for ever.
+  } else {
+    batch_->Clear();
+  }
+}
 
 absl::StatusOr<std::unique_ptr<StateDb>> StateDb::Open(const std::string& path,
                                                        const StorageOptions& options,
@@ -142,6 +150,7 @@ std::unique_ptr<StateIterator> StateDb::NewIterator(std::string_view lower,
 }
 
 absl::Status StateDb::Write() {
+  if (batch_.batch_->Count() == 0) return absl::OkStatus();
   rocksdb::WriteOptions options;
   options.disableWAL = true;
   RETURN_IF_ERROR(ToStatus(db_->Write(options, batch_.batch_.get()), "writing the state"));

@@ -13,7 +13,8 @@ class StateStore {
   virtual const StateReader& reader() const = 0;
   // What is being collected; the reader does not see it yet.
   virtual StateBatch& batch() = 0;
-  // Makes it visible and begins a new one. After an error it is as it was: Write again.
+  // Makes it visible and begins a new one; costs nothing if it is empty. After an error it is as it
+  // was: Write again.
   virtual absl::Status Write() = 0;
   // Throws it away.
   virtual void Discard() = 0;

@@ -3,6 +3,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/core/keys.h"
 #include "storage/core/session.h"
 #include "tests/storage/host_core_fixture.h"
 
@@ -488,7 +489,8 @@ TEST_F(HostCoreTest, AStateThatCannotBeWrittenHoldsAnswersUntilItCan) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
   sim_.state().FailWith(absl::ResourceExhaustedError("No space left on device"));
-  SendPublish(Text("a", "1"));
+  // A retained message is written with its entry, one in a queue later.
+  SendPublish(Text("a", "1", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
   sim_.BeginWrite();
   sim_.EndWrite();
   sim_.Run();
@@ -498,6 +500,96 @@ TEST_F(HostCoreTest, AStateThatCannotBeWrittenHoldsAnswersUntilItCan) {
   sim_.Settle();
   EXPECT_TRUE(sim_.Take<Published>().at(0).status.ok());
   EXPECT_THAT(TakePayloads(), ElementsAre("1"));
+}
+
+// ---- What the state has not yet ----------------------------------------------------------------
+
+TEST_F(HostCoreTest, WhatIsAcknowledgedSoonIsNeverWrittenToTheState) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  const size_t before = sim_.state().writes;
+  for (uint64_t i = 1; i <= 20; ++i) {
+    ASSERT_TRUE(Publish(Text("a", "1")).ok());
+    Acknowledge("bob", bob.epoch, i);
+  }
+  EXPECT_EQ(sim_.state().writes, before);
+  EXPECT_EQ(sim_.metrics().state_pending_bytes.value(), 0);
+  ASSERT_TRUE(sim_.core().FlushAll().ok());
+  EXPECT_EQ(sim_.state().ChunkCount(), 0u);
+}
+
+TEST_F(HostCoreTest, AFlushThatIsWantedWritesAPartitionWithEachRun) {
+  for (const char* const client : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+    ASSERT_TRUE(Subscribe(client, Open(client).epoch, "t").ok());
+  }
+  ASSERT_TRUE(Publish(Text("t", "1")).ok());
+  sim_.core().WantFlush();
+  int runs = 0;
+  for (; !sim_.core().FlushIsDone(); ++runs) {
+    EXPECT_EQ(sim_.core().NextWake(), sim_.clock().Monotonic());
+    sim_.Run();
+  }
+  EXPECT_EQ(runs, 4);
+  EXPECT_EQ(sim_.state().ChunkCount(), 8u);
+}
+
+class HostCoreWithLittleMemory : public HostCoreTest {
+ protected:
+  static StorageOptions Options() {
+    StorageOptions options = SmallOptions();
+    options.state_pending_bytes = 10'000;
+    return options;
+  }
+  HostCoreWithLittleMemory() : HostCoreTest(Options()) {}
+};
+
+TEST_F(HostCoreWithLittleMemory, QueuesBeyondItAreWrittenInLargePieces) {
+  ASSERT_TRUE(Subscribe("bob", Open("bob").epoch, "a").ok());
+  Close("bob");
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(Publish(Text("a", std::string(1000, 'x'))).ok());
+    EXPECT_LE(sim_.metrics().state_pending_bytes.value(), 10'000);
+  }
+  EXPECT_GE(sim_.state().ChunkCount(), 9u);
+  EXPECT_LE(sim_.state().ChunkCount(), 12u);
+  Open("bob");
+  EXPECT_THAT(TakePayloads(), testing::SizeIs(10));  // The window.
+}
+
+// Half an entry was taken in: the partition is made again, from the state and the log.
+TEST_F(HostCoreTest, AStateThatCannotBeReadIsWaitedFor) {
+  std::string topic = "a";
+  while (PartitionOfTopic(topic, 4) != PartitionOfClient("bob", 4)) topic += "a";
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, topic).ok());
+  for (const char* const text : {"1", "2", "3"}) ASSERT_TRUE(Publish(Text(topic, text)).ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("1", "2", "3"));
+
+  sim_.state().FailReadsWith(absl::UnavailableError("EIO"));
+  storage::Acknowledge acknowledge;
+  acknowledge.client_id = "bob";
+  acknowledge.epoch = bob.epoch;
+  acknowledge.entries.push_back({1, AckKind::kPubAck});
+  sim_.Send(std::move(acknowledge));
+  SendPublish(Text(topic, "4", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
+  sim_.BeginWrite();
+  sim_.EndWrite();
+  sim_.Run();
+  EXPECT_FALSE(sim_.core().healthy());
+  EXPECT_THAT(sim_.Take<Published>(), IsEmpty());
+  sim_.clock().Advance(absl::Seconds(2));
+  sim_.Run();  // It still cannot.
+  EXPECT_FALSE(sim_.core().healthy());
+
+  sim_.state().FailReadsWith(absl::OkStatus());
+  sim_.clock().Advance(absl::Seconds(2));
+  sim_.Settle();
+  EXPECT_TRUE(sim_.Take<Published>().at(0).status.ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("4"));
+  const PartitionId home = PartitionOfClient("bob", 4);
+  EXPECT_EQ(sim_.core().partition(home).Find("bob")->queue.messages(), 3u);
+  Acknowledge("bob", bob.epoch, 2);
+  EXPECT_EQ(sim_.core().partition(home).Find("bob")->queue.head(), 3u);
 }
 
 }  // namespace

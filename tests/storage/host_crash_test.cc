@@ -56,7 +56,7 @@ class World {
  public:
   enum class Weather { kCrashes, kCrashesAndErrors };
   World(uint64_t seed, Weather weather)
-      : rng_(seed), errors_(weather == Weather::kCrashesAndErrors), sim_(SmallOptions()) {
+      : rng_(seed), errors_(weather == Weather::kCrashesAndErrors), sim_(OptionsOf(seed)) {
     sim_.on_event = [this](ShardId, Event& event) {
       std::visit([this](auto& one) { On(one); }, event);
     };
@@ -100,6 +100,13 @@ class World {
   size_t crashes() const { return crashes_; }
 
  private:
+  // With much memory for what the state has not yet, or hardly any.
+  static StorageOptions OptionsOf(uint64_t seed) {
+    StorageOptions options = SmallOptions();
+    if (seed % 2 == 0) options.state_pending_bytes = 300;
+    return options;
+  }
+
   void Step() {
     switch (rng_.Below(12)) {
       case 0:
@@ -119,6 +126,7 @@ class World {
       case 9:
         return AcknowledgeSome(subscribers_[rng_.Below(subscribers_.size())]);
       case 10:
+        if (rng_.Chance(0.3)) sim_.core().WantFlush();
         if (rng_.Chance(0.3)) sim_.state().Flush();
         sim_.clock().Advance(absl::Milliseconds(3));
         if (errors_) BreakAndMend();

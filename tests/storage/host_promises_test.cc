@@ -48,7 +48,8 @@ TEST_F(HostPromises, ARepeatOfWhatCouldNotBeWrittenIsNotCalledADuplicate) {
 TEST_F(HostPromises, ARefusalDoesNotOvertakeWhatWaitsForTheState) {
   const SessionOpened bob = Open("bob");
   sim_.state().FailWith(absl::ResourceExhaustedError("No space left on device"));
-  const Token first = SendPublish(Text("a", "1"));
+  // A retained message is written with its entry, one in a queue later.
+  const Token first = SendPublish(Text("a", "1", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
   sim_.BeginWrite();
   sim_.EndWrite();
   sim_.Run();

@@ -3,6 +3,7 @@
 #ifndef TESTS_STORAGE_HOST_SIM_H_
 #define TESTS_STORAGE_HOST_SIM_H_
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "storage/core/keys.h"
 #include "storage/core/memory_store.h"
 #include "storage/host_core.h"
 #include "tests/support/fake_clock.h"
@@ -18,14 +20,25 @@
 namespace storage {
 
 // The state without a log of its own: a crash takes it back to the last flush.
-class MemoryState final : public StateStore {
+class MemoryState final : public StateStore, public StateReader {
  public:
-  const StateReader& reader() const override { return *store_; }
+  const StateReader& reader() const override { return *this; }
+  absl::StatusOr<bool> Get(std::string_view key, std::string& value) const override {
+    if (!fail_reads_.ok()) return fail_reads_;
+    return store_->Get(key, value);
+  }
+  std::unique_ptr<StateIterator> NewIterator(std::string_view lower,
+                                             std::string_view upper) const override {
+    if (!fail_reads_.ok()) return std::make_unique<FailedIterator>(fail_reads_);
+    return store_->NewIterator(lower, upper);
+  }
   StateBatch& batch() override { return batch_; }
   absl::Status Write() override {
+    if (batch_.size() == 0) return absl::OkStatus();
     if (!fail_.ok()) return fail_;
     store_->Write(batch_);
     batch_.Clear();
+    ++writes;
     return absl::OkStatus();
   }
   void Discard() override { batch_.Clear(); }
@@ -35,16 +48,41 @@ class MemoryState final : public StateStore {
   void Crash() {
     batch_.Clear();
     fail_ = absl::OkStatus();
+    fail_reads_ = absl::OkStatus();
     store_ = flushed_ == nullptr ? std::make_unique<MemoryStore>()
                                  : std::make_unique<MemoryStore>(*flushed_);
   }
   void FailWith(absl::Status status) { fail_ = std::move(status); }
+  void FailReadsWith(absl::Status status) { fail_reads_ = std::move(status); }
+  size_t ChunkCount() const {
+    return static_cast<size_t>(std::count_if(
+        store_->map().begin(), store_->map().end(),
+        [](const auto& item) { return item.first[2] == static_cast<char>(KeyKind::kQueue); }));
+  }
+
+  size_t writes = 0;
 
  private:
+  class FailedIterator final : public StateIterator {
+   public:
+    explicit FailedIterator(absl::Status status) : status_(std::move(status)) {}
+    bool Valid() const override { return false; }
+    void Seek(std::string_view) override {}
+    void SeekForPrev(std::string_view) override {}
+    void Next() override {}
+    std::string_view key() const override { return {}; }
+    std::string_view value() const override { return {}; }
+    absl::Status status() const override { return status_; }
+
+   private:
+    const absl::Status status_;
+  };
+
   std::unique_ptr<MemoryStore> store_ = std::make_unique<MemoryStore>();
   std::unique_ptr<MemoryStore> flushed_;
   MemoryBatch batch_;
   absl::Status fail_;
+  absl::Status fail_reads_;
 };
 
 // Batches of entries, of which a crash keeps all that were synced and some of the others.
@@ -58,8 +96,10 @@ class MemoryLog {
   void Fail(HostCore::Write write) { doubtful_ = std::move(write.entries); }
   void Repair() { doubtful_.clear(); }
   void Crash(base::Rng& rng) {
-    batches_.resize(synced_ + rng.Below(batches_.size() - synced_ + 1));
-    if (!doubtful_.empty() && rng.Chance(0.5)) batches_.push_back(doubtful_);
+    const size_t written = batches_.size();
+    batches_.resize(synced_ + rng.Below(written - synced_ + 1));
+    const bool all_kept = batches_.size() == written;  // A log loses its end only.
+    if (!doubtful_.empty() && all_kept && rng.Chance(0.5)) batches_.push_back(doubtful_);
     doubtful_.clear();
     synced_ = batches_.size();
   }
@@ -71,6 +111,16 @@ class MemoryLog {
         CHECK(core.Replay(entry).ok()) << "replay";
       }
     }
+  }
+  absl::Status ReadAfter(PartitionId partition, uint64_t after,
+                         const std::function<absl::Status(const LogEntry&)>& visit) const {
+    for (const auto& batch : batches_) {
+      for (const LogEntry& entry : batch) {
+        if (entry.partition != partition || entry.index <= after) continue;
+        if (absl::Status status = visit(entry); !status.ok()) return status;
+      }
+    }
+    return absl::OkStatus();
   }
 
  private:
@@ -188,6 +238,9 @@ class HostSim {
     core_.reset();
     metrics_ = std::make_unique<HostMetrics>();
     core_ = std::make_unique<HostCore>(options_, shards_, state_, *metrics_);
+    core_->SetLogReader([this](PartitionId partition, uint64_t after, const auto& visit) {
+      return log_.ReadAfter(partition, after, visit);
+    });
     CHECK(core_->Load().ok()) << "load";
     log_.Replay(*core_);
     Tick();

@@ -6,7 +6,7 @@ namespace storage {
 namespace {
 
 // Field numbers of QueueChunk and QueueEntry.
-constexpr uint32_t kFirst = 1, kAppendedBytes = 2, kEntries = 3;
+constexpr uint32_t kFirst = 1, kEntries = 3;
 constexpr uint32_t kMessage = 1, kQos = 2, kRetain = 3, kSubscriptionIds = 4, kShareFilter = 5;
 
 size_t PackedSize(absl::Span<const uint32_t> numbers) {
@@ -44,9 +44,7 @@ uint32_t ChunkEntrySize(const ChunkEntry& entry) {
   return static_cast<uint32_t>(size);
 }
 
-void AppendChunkEntry(const ChunkEntry& entry, uint32_t size, std::string& out) {
-  out.push_back(static_cast<char>(kEntries << 3 | 2));
-  wire::AppendVarint(out, size);
+void AppendChunkEntry(const ChunkEntry& entry, std::string& out) {
   wire::AppendBytes(out, kMessage, entry.message);
   wire::AppendNumber(out, kQos, static_cast<uint64_t>(entry.qos));
   wire::AppendNumber(out, kRetain, entry.retain ? 1 : 0);
@@ -58,13 +56,10 @@ void AppendChunkEntry(const ChunkEntry& entry, uint32_t size, std::string& out) 
   wire::AppendBytes(out, kShareFilter, entry.share_filter);
 }
 
-std::string MakeChunk(uint64_t first, uint64_t appended_bytes, std::string_view entries) {
-  std::string chunk;
-  chunk.reserve(entries.size() + 24);
-  wire::AppendNumber(chunk, kFirst, first);
-  wire::AppendNumber(chunk, kAppendedBytes, appended_bytes);
-  chunk.append(entries);
-  return chunk;
+void BeginChunk(uint64_t first, std::string& out) { wire::AppendNumber(out, kFirst, first); }
+
+void AddToChunk(std::string_view entry, std::string& out) {
+  wire::AppendElement(out, kEntries, entry);
 }
 
 std::optional<ChunkView> ParseChunk(std::string_view bytes) {
@@ -74,9 +69,6 @@ std::optional<ChunkView> ParseChunk(std::string_view bytes) {
     switch (reader.field()) {
       case kFirst:
         chunk.first = reader.number();
-        break;
-      case kAppendedBytes:
-        chunk.appended_bytes = reader.number();
         break;
       case kEntries:
         chunk.entries.push_back(reader.bytes());

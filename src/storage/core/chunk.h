@@ -24,14 +24,14 @@ struct ChunkEntry {
 
 // What an entry counts for in the bounds of a queue, and as `sizes` in memory.
 uint32_t ChunkEntrySize(const ChunkEntry& entry);
-// Appends one element of `entries`. `size` is ChunkEntrySize.
-void AppendChunkEntry(const ChunkEntry& entry, uint32_t size, std::string& out);
-// `entries` is what AppendChunkEntry made.
-std::string MakeChunk(uint64_t first, uint64_t appended_bytes, std::string_view entries);
+// Appends a QueueEntry, of that size.
+void AppendChunkEntry(const ChunkEntry& entry, std::string& out);
+// Begins a chunk in `out`, which is empty; then come its entries.
+void BeginChunk(uint64_t first, std::string& out);
+void AddToChunk(std::string_view entry, std::string& out);
 
 struct ChunkView {
   uint64_t first = 0;
-  uint64_t appended_bytes = 0;
   absl::InlinedVector<std::string_view, 16> entries;  // Each for ParseChunkEntry; its size counts.
   uint64_t last() const { return first + entries.size() - 1; }
 };

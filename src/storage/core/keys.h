@@ -10,8 +10,8 @@
 //     'O'  number (8, big-endian)                       OrphanRecord
 //   session key: hash of the Client Identifier (8, big-endian) | its length (2) | the identifier.
 //
-// A chunk is keyed by its last sequence, so that Seek(queue | n) finds the chunk that holds n, and
-// the tail of a queue is the end of its last key. The whole hash stands in the key: when the number
+// A chunk is keyed by its last sequence, so that Seek(queue | n) finds the chunk that holds n. The
+// whole hash stands in the key: when the number
 // of partitions doubles, half of a partition's sessions move, and they are found by their hash.
 // A topic has no U+0000 [MQTT-4.7.3-2], so its level separator can be the lowest byte: all topics
 // below "a" then follow "a" at once, before "a-b", and one seek skips them.
@@ -27,7 +27,8 @@
 
 namespace storage {
 
-inline constexpr uint32_t kStateFormat = 1;
+// 2: the Cursor says where a queue ends; before, its last chunk did.
+inline constexpr uint32_t kStateFormat = 2;
 
 enum class KeyKind : char {
   kMeta = 'M',

@@ -14,9 +14,8 @@
 namespace storage {
 namespace {
 
-// Room that stays from entry to entry: what one large entry needed is given back.
-constexpr size_t kAppendsKept = 256;
-constexpr size_t kAppendBytesKept = 16 << 10;
+// A chunk that is so large already takes no further message: who reads one reads the chunk.
+constexpr size_t kChunkBytesMax = 64 << 10;
 
 template <typename Record>
 bool Parse(std::string_view bytes, Record& record) {
@@ -79,14 +78,16 @@ absl::Status Partition::Impl::Load(const StateReader& reader) {
     return absl::OkStatus();
   }
   if (!Parse(bytes, meta_)) return absl::DataLossError("unreadable meta record");
-  if (meta_.format() > kStateFormat) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "state format ", meta_.format(), " is of a later release: this one reads ", kStateFormat));
+  if (meta_.format() != kStateFormat) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("state format ", meta_.format(), " is of ",
+                     meta_.format() > kStateFormat ? "a later" : "an earlier",
+                     " release: this one reads ", kStateFormat));
   }
+  flushed_index_ = meta_.applied_index();
   if (absl::Status status = LoadSessions(reader); !status.ok()) return status;
   if (absl::Status status = LoadCursors(reader); !status.ok()) return status;
-  if (absl::Status status = LoadSubscriptions(reader); !status.ok()) return status;
-  return LoadTails(reader);
+  return LoadSubscriptions(reader);
 }
 
 absl::Status Partition::Impl::LoadSessions(const StateReader& reader) {
@@ -133,27 +134,6 @@ absl::Status Partition::Impl::LoadSubscriptions(const StateReader& reader) {
                     });
 }
 
-// An append does not write the cursor: where a queue ends stands in its last chunk.
-absl::Status Partition::Impl::LoadTails(const StateReader& reader) {
-  const KeyRange all = RangeOf(id_, KeyKind::kQueue);
-  const std::unique_ptr<StateIterator> it = reader.NewIterator(all.begin, all.end);
-  for (const std::unique_ptr<Session>& session : slots_) {  // In the order of their keys.
-    const std::string& client_id = session->client_id;
-    const KeyRange range = QueueRange(id_, client_id);
-    it->SeekForPrev(range.end);
-    if (!it->Valid() || it->key() < range.begin) {
-      if (!it->status().ok()) return it->status();
-      if (session->queue.messages() != 0) return Unreadable("queue", client_id);
-      continue;
-    }
-    const std::optional<ChunkView> chunk = ParseChunk(it->value());
-    const std::optional<uint64_t> last = SequenceOf(it->key());
-    if (!chunk.has_value() || last != chunk->last()) return Unreadable("queue", client_id);
-    if (*last > session->queue.tail()) session->queue.SetTail(*last, chunk->appended_bytes);
-  }
-  return absl::OkStatus();
-}
-
 // ---- Apply -------------------------------------------------------------------------------------
 
 absl::Status Partition::Impl::ApplyEntry(const pb::Entry& entry,
@@ -164,7 +144,7 @@ absl::Status Partition::Impl::ApplyEntry(const pb::Entry& entry,
   CHECK(messages.empty() || messages.size() == static_cast<size_t>(entry.commands_size()))
       << "one message for each command, or none at all";
   static const mqtt::MessagePtr kNoMessage;
-  Context ctx{reader, batch, effects, 0, 0, absl::OkStatus()};
+  Context ctx{.reader = reader, .batch = batch, .effects = effects};
   for (int i = 0; i < entry.commands_size(); ++i) {
     const pb::Command& command = entry.commands(i);
     ctx.now_unix_ms = command.time_unix_ms();
@@ -177,8 +157,9 @@ absl::Status Partition::Impl::ApplyEntry(const pb::Entry& entry,
   }
   meta_.set_applied_index(index);
   meta_.set_applied_term(term);
-  WriteBack(ctx);
-  return ctx.status;
+  retained_now_.clear();
+  if (ctx.writes) Flush(batch);
+  return absl::OkStatus();
 }
 
 Outcome Partition::Impl::ApplyCommand(const pb::Command& command, const mqtt::MessagePtr& message,
@@ -263,46 +244,50 @@ Session& Partition::Impl::AddSession(std::string client_id) {
 }
 
 void Partition::Impl::RemoveSession(Session& session) {
-  if (session.changes.record || session.changes.cursor) {
-    std::replace(touched_.begin(), touched_.end(), &session, static_cast<Session*>(nullptr));
-  }
-  if (session.changes.append != Session::kNoAppend) {
-    appends_[session.changes.append].session = nullptr;
-  }
+  if (session.changes.touched != Session::kNone) touched_[session.changes.touched] = nullptr;
+  if (session.changes.append != Session::kNone) ForgetAppend(session);
   sessions_.erase(session.client_id);
   free_slots_.push_back(session.slot);
   slots_[session.slot].reset();
 }
 
 void Partition::Impl::Touch(Session& session, bool Session::Changes::*what) {
-  if (!session.changes.record && !session.changes.cursor) touched_.push_back(&session);
   session.changes.*what = true;
+  if (session.changes.touched != Session::kNone) return;
+  session.changes.touched = static_cast<uint32_t>(touched_.size());
+  touched_.push_back(&session);
 }
 
-// ---- What the entry has changed goes into the batch --------------------------------------------
+// ---- What has changed goes into the batch ------------------------------------------------------
 
-void Partition::Impl::WriteBack(Context& ctx) {
-  for (size_t i = 0; i < appends_used_; ++i) {
-    if (appends_[i].session != nullptr) WriteAppend(appends_[i], ctx);
-    if (appends_[i].entries.capacity() > kAppendBytesKept) appends_[i].entries = std::string();
-  }
-  if (appends_.size() > kAppendsKept) appends_.resize(kAppendsKept);
-  appends_used_ = 0;
+// In the order of keys, which an ordered store takes several times as fast.
+void Partition::Impl::Flush(StateBatch& batch) {
+  std::vector<std::pair<uint64_t, Session*>> changed;
+  changed.reserve(touched_.size());
   for (Session* const session : touched_) {
-    if (session == nullptr) continue;
-    if (session->changes.record) WriteSession(*session, ctx);
-    if (session->changes.cursor) {
-      TrimQueue(*session, ctx);
-      ctx.batch.Put(CursorKey(id_, session->client_id), session->queue.EncodeCursor());
-    }
-    session->changes = {};
+    if (session != nullptr) changed.emplace_back(StableHash(session->client_id), session);
   }
   touched_.clear();
-  retained_now_.clear();
-  ctx.batch.Put(MetaKey(id_), meta_.SerializeAsString());
+  std::sort(changed.begin(), changed.end());
+  for (const auto& [hash, session] : changed) {
+    if (!session->changes.cursor) continue;
+    batch.Put(CursorKey(id_, session->client_id), session->queue.EncodeCursor());
+  }
+  batch.Put(MetaKey(id_), meta_.SerializeAsString());
+  for (const auto& [hash, session] : changed) {
+    if (!session->changes.cursor) continue;
+    TrimQueue(*session, batch);
+    if (session->changes.append != Session::kNone) WriteAppend(*session, batch);
+    session->queue.SetStoredThrough(session->queue.tail());
+  }
+  for (const auto& [hash, session] : changed) {
+    if (session->changes.record) WriteSession(*session, batch);
+    session->changes = {};
+  }
+  flushed_index_ = meta_.applied_index();
 }
 
-void Partition::Impl::WriteSession(const Session& session, Context& ctx) {
+void Partition::Impl::WriteSession(const Session& session, StateBatch& batch) {
   pb::Session record;
   record.set_client_id(session.client_id);
   record.set_epoch(session.epoch);
@@ -328,33 +313,34 @@ void Partition::Impl::WriteSession(const Session& session, Context& ctx) {
     to.set_since_order(replay.since_order);
     to.set_cursor(replay.cursor);
   }
-  ctx.batch.Put(SessionKey(id_, session.client_id), record.SerializeAsString());
+  batch.Put(SessionKey(id_, session.client_id), record.SerializeAsString());
 }
 
-// Cuts what a session appends into chunks.
-void Partition::Impl::WriteAppend(PendingAppend& append, Context& ctx) {
-  Session& session = *append.session;
-  session.changes.append = Session::kNoAppend;
+// Cuts what is appended to a queue, and is not done, into chunks.
+void Partition::Impl::WriteAppend(Session& session, StateBatch& batch) {
+  const PendingAppend& append = appends_[session.changes.append];
   std::string key = QueueKey(id_, session.client_id, 0);
-  uint64_t appended_bytes = append.appended_bytes_before;
-  for (size_t at = 0; at < append.sizes.size(); at += kChunkEntriesMax) {
-    const size_t end = std::min<size_t>(at + kChunkEntriesMax, append.sizes.size());
+  std::string bytes;
+  const uint64_t end = append.first + append.items.size();
+  for (uint64_t sequence = session.queue.NextOpen(append.first); sequence < end;) {
     KnownChunk chunk;
-    chunk.first = append.first + at;
-    for (size_t i = at; i < end; ++i) {
-      appended_bytes += append.sizes[i];
-      chunk.sizes.push_back(append.sizes[i]);
+    chunk.first = sequence;
+    bytes.clear();
+    BeginChunk(sequence, bytes);
+    while (sequence < end && chunk.sizes.size() < kChunkEntriesMax &&
+           bytes.size() < kChunkBytesMax) {
+      AddToChunk(append.Entry(sequence), bytes);
+      chunk.sizes.push_back(append.items[sequence - append.first].size);
+      ++sequence;
     }
-    if (chunk.last() < session.queue.head()) continue;  // All dropped again.
-    const size_t from = append.starts[at];
-    const size_t to = end < append.starts.size() ? append.starts[end] : append.entries.size();
     ReplaceSequence(key, chunk.last());
-    ctx.batch.Put(key, MakeChunk(chunk.first, appended_bytes,
-                                 std::string_view(append.entries).substr(from, to - from)));
+    batch.Put(key, bytes);
     if (session.queue.known().size() < kKnownChunksMax && session.queue.Follows(chunk)) {
       session.queue.AddKnown(std::move(chunk));
     }
+    sequence = session.queue.NextOpen(sequence);
   }
+  ForgetAppend(session);
 }
 
 // ---- Dump --------------------------------------------------------------------------------------
@@ -433,6 +419,10 @@ absl::Status Partition::ApplyEntry(const pb::Entry& entry,
   return impl_->ApplyEntry(entry, messages, index, term, reader, batch, effects);
 }
 
+void Partition::Flush(StateBatch& batch) { impl_->Flush(batch); }
+
+uint64_t Partition::flushed_index() const { return impl_->flushed_index_; }
+size_t Partition::unflushed_bytes() const { return impl_->unflushed_bytes_; }
 uint64_t Partition::applied_index() const { return impl_->meta_.applied_index(); }
 uint64_t Partition::applied_term() const { return impl_->meta_.applied_term(); }
 uint64_t Partition::last_order() const { return impl_->meta_.last_order(); }

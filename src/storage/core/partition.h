@@ -2,14 +2,19 @@
 //
 // Applying an entry is a function of (state, entry): no clock, no chance, no input or output but
 // the reader and the batch it is given. Two replicas that apply the same entries hold the same
-// bytes. In memory: sessions, subscriptions and the moving part of queues. In the store only:
-// queued and retained messages.
+// state. In memory: sessions, subscriptions and the moving part of queues. In the store only:
+// retained messages, and queued ones but for the newest.
+//
+// What entries change of sessions and queues is written with the next Flush: a message that is
+// acknowledged before is never written, and those that are not stand in chunks of many. Until then
+// the log has it.
 //
 // How the host uses it:
 //   Partition p(id);  p.Load(reader);               at start, then ApplyEntry for what the log has
 //                                                   beyond applied_index (effects are thrown away)
 //   propose: build a proto Entry, append its bytes to the log, sync
 //   p.ApplyEntry(entry, messages, index, term, reader, batch, effects);  write the batch; act.
+//   p.Flush(batch);                                when unflushed_bytes(), or the log, is too much
 #ifndef STORAGE_CORE_PARTITION_H_
 #define STORAGE_CORE_PARTITION_H_
 
@@ -63,19 +68,27 @@ class Partition {
   PartitionId id() const { return id_; }
 
   // Restores what is in memory. An empty store is an empty partition. Once, before anything else.
-  // Cost: sessions, not messages: one seek for each session.
+  // Cost: sessions, not messages.
   absl::Status Load(const StateReader& reader);
 
   // Applies one log entry. `messages` is empty, or has for each command its Message if the caller
   // has it at hand (Enqueue, SetRetained), else null: a message that is needed is decoded
   // otherwise. The reader shows everything up to the entry before: write each entry's batch before
-  // applying the next, or lend a reader that looks through the batch. The new applied index is in
-  // the batch. An entry at or below applied_index() is skipped, with no outcome. `effects` are
-  // added to. Errors: the store's, or an entry that contradicts it; then the partition must be
+  // applying the next. It is empty if nothing has changed that cannot wait for Flush; else all is
+  // flushed with it. An entry at or below applied_index() is skipped, with no outcome. `effects`
+  // are added to. Errors: the store's, or an entry that contradicts it; then the partition must be
   // loaded again, and the batch thrown away.
   absl::Status ApplyEntry(const pb::Entry& entry, absl::Span<const mqtt::MessagePtr> messages,
                           uint64_t index, uint64_t term, const StateReader& reader,
                           StateBatch& batch, Effects& effects);
+
+  // Puts into the batch what the store does not have, and the applied index: of this partition, the
+  // batch then is the only change to be written next.
+  void Flush(StateBatch& batch);
+  // What a start after a crash would go on from.
+  uint64_t flushed_index() const;
+  // Of messages that wait in memory for the next flush.
+  size_t unflushed_bytes() const;
 
   uint64_t applied_index() const;
   uint64_t applied_term() const;
@@ -109,7 +122,8 @@ class Partition {
   absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader, uint64_t after,
                                                     size_t orphans_max) const;
 
-  // What is in memory, as text in a fixed order: equal for replicas that applied the same entries.
+  // What is in memory, as text in a fixed order: equal for replicas that applied the same entries,
+  // whenever they flushed.
   std::string Dump() const;
 
  private:

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/chunk.h"
@@ -29,6 +30,12 @@ class Partition::Impl {
 
   // What one command is applied with.
   struct Context {
+    // For what is not kept in memory until the next flush.
+    StateBatch& Batch() {
+      writes = true;
+      return batch;
+    }
+
     const StateReader& reader;
     StateBatch& batch;
     Effects& effects;
@@ -36,6 +43,7 @@ class Partition::Impl {
     uint64_t order = 0;
     // Nothing more may be applied: the store failed, or contradicts the entry.
     absl::Status status;
+    bool writes = false;
   };
 
   // A message on its way into queues: bytes from the command, parsed once, made a Message if some
@@ -52,6 +60,7 @@ class Partition::Impl {
   absl::Status ApplyEntry(const pb::Entry& entry, absl::Span<const mqtt::MessagePtr> messages,
                           uint64_t index, uint64_t term, const StateReader& reader,
                           StateBatch& batch, Effects& effects);
+  void Flush(StateBatch& batch);
   std::string Dump() const;
   const Session* Find(std::string_view client_id) const;
 
@@ -63,20 +72,32 @@ class Partition::Impl {
 
   const PartitionId id_;
   pb::Meta meta_;
+  uint64_t flushed_index_ = 0;
+  size_t unflushed_bytes_ = 0;  // Of `appends_`.
   SubscriptionIndex index_;
   std::vector<std::unique_ptr<Session>> slots_;  // Null: free.
   std::vector<SessionSlot> free_slots_;
   absl::flat_hash_map<std::string_view, Session*> sessions_;  // Keys are views of client_id.
 
  private:
-  // What one session appends in one entry: it becomes chunks when the entry is done.
+  // The end of one session's queue that is not in the store: it becomes chunks with the next flush,
+  // as far as it is not done by then.
   struct PendingAppend {
-    Session* session = nullptr;
+    struct Item {
+      size_t start = 0;  // In `entries`.
+      uint32_t size = 0;
+    };
     uint64_t first = 0;
-    uint64_t appended_bytes_before = 0;
-    std::vector<uint32_t> sizes;
-    std::vector<uint32_t> starts;  // Of each entry in `entries`.
-    std::string entries;           // In the form of a chunk.
+    uint32_t open = 0;  // Of the items, how many are not done. None: it is not needed any more.
+    std::vector<Item> items;
+    std::string entries;
+
+    bool Holds(uint64_t sequence) const { return sequence - first < items.size(); }
+    std::string_view Entry(uint64_t sequence) const {  // For ParseChunkEntry.
+      const Item& item = items[sequence - first];
+      return std::string_view(entries).substr(item.start, item.size);
+    }
+    size_t bytes() const { return entries.size() + items.size() * sizeof(Item); }
   };
 
   // The size and order of a retained message that this entry set (or removed: none).
@@ -91,13 +112,11 @@ class Partition::Impl {
   Session& AddSession(std::string client_id);
   void RemoveSession(Session& session);
   void Touch(Session& session, bool Session::Changes::*what);
-  void WriteBack(Context& ctx);
-  void WriteSession(const Session& session, Context& ctx);
-  void WriteAppend(PendingAppend& append, Context& ctx);
+  void WriteSession(const Session& session, StateBatch& batch);
+  void WriteAppend(Session& session, StateBatch& batch);
   absl::Status LoadSessions(const StateReader& reader);
   absl::Status LoadCursors(const StateReader& reader);
   absl::Status LoadSubscriptions(const StateReader& reader);
-  absl::Status LoadTails(const StateReader& reader);
 
   // partition_sessions.cc
   Outcome Apply(const pb::OpenSession& command, Context& ctx);
@@ -124,6 +143,9 @@ class Partition::Impl {
   void RemoveFromIndex(SessionSubscription& subscription, Context& ctx);
 
   // partition_queue.cc
+  absl::StatusOr<bool> ReadStored(const StateReader& reader, Session& session, uint64_t through,
+                                  const uint64_t& next,
+                                  absl::FunctionRef<absl::StatusOr<bool>(std::string_view)> add);
   Outcome Apply(const pb::Enqueue& command, const mqtt::MessagePtr& message, Context& ctx);
   Outcome Apply(const pb::Acknowledge& command, Context& ctx);
   Outcome Apply(const pb::DropQueued& command, Context& ctx);
@@ -138,11 +160,15 @@ class Partition::Impl {
   void SendNow(Session& session, const ChunkEntry& how, Incoming& incoming, Context& ctx);
   bool MakeRoom(Session& session, uint32_t size, Context& ctx);
   PendingAppend& AppendOf(Session& session);
+  PendingAppend* FindAppend(const Session& session);
+  void ForgetAppend(Session& session);
+  void DoneInAppend(Session& session, uint64_t sequence);
+  void TrimAppend(const Session& session, PendingAppend& append);
   uint64_t MaybeSentThrough(const Session& session) const;
   bool Finish(Session& session, uint64_t sequence, Context& ctx);
   std::optional<uint32_t> SizeOf(Session& session, uint64_t sequence, Context& ctx);
   absl::Status LearnChunks(Session& session, uint64_t through, const StateReader& reader);
-  void TrimQueue(Session& session, Context& ctx);
+  void TrimQueue(Session& session, StateBatch& batch);
   void OrphanShared(Session& session, Context& ctx);
   void OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
                    std::string_view bytes, Context& ctx);
@@ -154,10 +180,12 @@ class Partition::Impl {
   std::optional<RetainedState> RetainedNow(const std::string& topic, Context& ctx);
   void RemoveRetained(const std::string& topic, const RetainedState& state, Context& ctx);
 
+  // Since the last flush.
+  std::vector<Session*> touched_;  // Null: it has ended.
+  std::vector<PendingAppend> appends_;
+  std::vector<uint32_t> free_appends_;  // They keep some of their room.
+
   // Of the entry that is being applied.
-  std::vector<Session*> touched_;
-  std::vector<PendingAppend> appends_;  // The first `appends_used_` are; strings keep their room.
-  size_t appends_used_ = 0;
   std::vector<const SessionSubscription*> matched_;
   absl::flat_hash_map<std::string, std::optional<RetainedState>> retained_now_;
 };

@@ -17,6 +17,11 @@ namespace {
 constexpr size_t kExpiredMax = 1024;
 // How many chunks beyond the head a reader's queue remembers at most.
 constexpr size_t kKnownByReadingMax = 4 * kKnownChunksMax;
+// So many appends that are not needed any more keep so much room at most.
+constexpr size_t kAppendsKept = 256;
+constexpr size_t kAppendBytesKept = 16 << 10;
+// One with fewer messages is not shortened.
+constexpr size_t kTrimAppendMin = 32;
 
 absl::Status BadChunk(std::string_view client_id) {
   return absl::DataLossError(
@@ -156,9 +161,10 @@ void Partition::Impl::AppendMessage(Session& session, ChunkEntry& how, Incoming&
   const uint32_t size = ChunkEntrySize(how);
   if (!MakeRoom(session, size, ctx)) return;
   PendingAppend& append = AppendOf(session);
-  append.sizes.push_back(size);
-  append.starts.push_back(static_cast<uint32_t>(append.entries.size()));
-  AppendChunkEntry(how, size, append.entries);
+  append.items.push_back({append.entries.size(), size});
+  ++append.open;
+  AppendChunkEntry(how, append.entries);
+  unflushed_bytes_ += size + sizeof(PendingAppend::Item);
   const uint64_t sequence = session.queue.Append(size);
   ++ctx.effects.queued;
   if (!session.connected) return;
@@ -211,18 +217,58 @@ bool Partition::Impl::MakeRoom(Session& session, uint32_t size, Context& ctx) {
   }
 }
 
+// ---- What is not in the store yet --------------------------------------------------------------
+
+Partition::Impl::PendingAppend* Partition::Impl::FindAppend(const Session& session) {
+  return session.changes.append == Session::kNone ? nullptr : &appends_[session.changes.append];
+}
+
 Partition::Impl::PendingAppend& Partition::Impl::AppendOf(Session& session) {
-  if (session.changes.append != Session::kNoAppend) return appends_[session.changes.append];
-  if (appends_used_ == appends_.size()) appends_.emplace_back();
-  session.changes.append = static_cast<uint32_t>(appends_used_);
-  PendingAppend& append = appends_[appends_used_++];
-  append.session = &session;
+  if (PendingAppend* const append = FindAppend(session)) return *append;
+  Touch(session, &Session::Changes::cursor);
+  if (free_appends_.empty()) {
+    free_appends_.push_back(static_cast<uint32_t>(appends_.size()));
+    appends_.emplace_back();
+  }
+  session.changes.append = free_appends_.back();
+  free_appends_.pop_back();
+  PendingAppend& append = appends_[session.changes.append];
   append.first = session.queue.tail() + 1;
-  append.appended_bytes_before = session.queue.appended_bytes();
-  append.sizes.clear();
-  append.starts.clear();
-  append.entries.clear();
   return append;
+}
+
+void Partition::Impl::ForgetAppend(Session& session) {
+  PendingAppend& append = appends_[session.changes.append];
+  unflushed_bytes_ -= append.bytes();
+  append.open = 0;
+  append.items.clear();
+  append.entries.clear();
+  const bool keeps_room =
+      append.entries.capacity() <= kAppendBytesKept && free_appends_.size() < kAppendsKept;
+  if (!keeps_room) append = PendingAppend();
+  free_appends_.push_back(std::exchange(session.changes.append, Session::kNone));
+}
+
+void Partition::Impl::DoneInAppend(Session& session, uint64_t sequence) {
+  PendingAppend* const append = FindAppend(session);
+  if (append == nullptr || !append->Holds(sequence)) return;
+  if (--append->open == 0) return ForgetAppend(session);
+  const size_t items = append->items.size();
+  if (items >= kTrimAppendMin && append->open < items / 2) TrimAppend(session, *append);
+}
+
+// Lets go of what is done at the front. What it costs is paid for by as many that were done.
+void Partition::Impl::TrimAppend(const Session& session, PendingAppend& append) {
+  const uint64_t first = session.queue.NextOpen(append.first);
+  const size_t gone = first - append.first;
+  if (gone < append.items.size() / 4) return;
+  unflushed_bytes_ -= append.bytes();
+  const size_t start = append.items[gone].start;
+  append.entries.erase(0, start);
+  append.items.erase(append.items.begin(), append.items.begin() + static_cast<ptrdiff_t>(gone));
+  for (PendingAppend::Item& item : append.items) item.start -= start;
+  append.first = first;
+  unflushed_bytes_ += append.bytes();
 }
 
 // ---- Acknowledge -------------------------------------------------------------------------------
@@ -309,18 +355,20 @@ bool Partition::Impl::Finish(Session& session, uint64_t sequence, Context& ctx) 
   SessionQueue& queue = session.queue;
   queue.MarkDone(sequence, *size);
   Touch(session, &Session::Changes::cursor);
+  DoneInAppend(session, sequence);
   // The head may have jumped over messages that were done before the last load: their chunks must
   // be known to be deleted.
-  if (!queue.known().empty() && queue.known().back().last() + 1 < queue.head()) {
-    ctx.status = LearnChunks(session, queue.head() - 1, ctx.reader);
+  const uint64_t below = std::min(queue.head() - 1, queue.stored_through());
+  if (!queue.known().empty() && queue.known().back().last() < below) {
+    ctx.status = LearnChunks(session, below, ctx.reader);
   }
   return ctx.status.ok();
 }
 
 std::optional<uint32_t> Partition::Impl::SizeOf(Session& session, uint64_t sequence, Context& ctx) {
-  if (session.changes.append != Session::kNoAppend) {
-    const PendingAppend& append = appends_[session.changes.append];
-    if (sequence >= append.first) return append.sizes[sequence - append.first];
+  const PendingAppend* const append = FindAppend(session);
+  if (append != nullptr && append->Holds(sequence)) {
+    return append->items[sequence - append->first].size;
   }
   if (session.queue.known_through() < sequence) {
     absl::Status status = LearnChunks(session, sequence, ctx.reader);
@@ -351,13 +399,13 @@ absl::Status Partition::Impl::LearnChunks(Session& session, uint64_t through,
 }
 
 // Deletes the chunks that lie below the head. All of them are known: what is done was known first.
-void Partition::Impl::TrimQueue(Session& session, Context& ctx) {
+void Partition::Impl::TrimQueue(Session& session, StateBatch& batch) {
   SessionQueue& queue = session.queue;
   if (queue.known().empty() || queue.known().front().last() >= queue.head()) return;
   std::string key = QueueKey(id_, session.client_id, 0);
   while (!queue.known().empty() && queue.known().front().last() < queue.head()) {
     ReplaceSequence(key, queue.known().front().last());
-    ctx.batch.Delete(key);
+    batch.Delete(key);
     queue.PopKnown();
   }
 }
@@ -383,12 +431,10 @@ void Partition::Impl::OrphanShared(Session& session, Context& ctx) {
     }
   }
   if (!it->status().ok()) ctx.status = it->status();
-  if (session.changes.append == Session::kNoAppend) return;
-  const PendingAppend& append = appends_[session.changes.append];
-  const std::string pending = MakeChunk(append.first, 0, append.entries);
-  const std::optional<ChunkView> chunk = ParseChunk(pending);
-  for (size_t i = 0; chunk.has_value() && i < chunk->entries.size(); ++i) {
-    OrphanEntry(session, append.first + i, sent_through, chunk->entries[i], ctx);
+  const PendingAppend* const append = FindAppend(session);
+  for (size_t i = 0; append != nullptr && i < append->items.size(); ++i) {
+    const uint64_t sequence = append->first + i;
+    OrphanEntry(session, sequence, sent_through, append->Entry(sequence), ctx);
   }
 }
 
@@ -415,12 +461,12 @@ void Partition::Impl::AddOrphan(std::string_view share_filter, std::string_view 
   pb::OrphanRecord record;
   record.set_share_filter(share_filter.data(), share_filter.size());
   record.set_message(message_bytes.data(), message_bytes.size());
-  ctx.batch.Put(OrphanKey(id_, number), record.SerializeAsString());
+  ctx.Batch().Put(OrphanKey(id_, number), record.SerializeAsString());
   ctx.effects.list.push_back(Orphaned{number, std::string(share_filter), {}});
 }
 
 Outcome Partition::Impl::Apply(const pb::ForgetOrphans& command, Context& ctx) {
-  for (const uint64_t orphan : command.orphans()) ctx.batch.Delete(OrphanKey(id_, orphan));
+  for (const uint64_t orphan : command.orphans()) ctx.Batch().Delete(OrphanKey(id_, orphan));
   return {};
 }
 
@@ -487,36 +533,64 @@ absl::StatusOr<QueuePage> Partition::Impl::ReadQueue(const StateReader& reader, 
                                                      int64_t now_unix_ms) {
   CHECK(slot < slots_.size() && slots_[slot] != nullptr) << "no session in slot " << slot;
   Session& session = *slots_[slot];
-  SessionQueue& queue = session.queue;
+  const SessionQueue& queue = session.queue;
   QueuePage page;
   page.next = queue.NextOpen(from);
+  size_t bytes = 0;
+  // Whether there is room for the entry, and more.
+  const auto add = [&](std::string_view raw) -> absl::StatusOr<bool> {
+    const std::optional<ChunkEntry> entry = ParseChunkEntry(raw);
+    const auto parts = entry.has_value() ? ParseStoredMessage(entry->message) : std::nullopt;
+    if (!parts.has_value()) return BadChunk(session.client_id);
+    if (!AddToPage(queue, page.next, *entry, *parts, limits, now_unix_ms, bytes, page)) {
+      return false;
+    }
+    page.next = queue.NextOpen(page.next + 1);
+    return true;
+  };
+  const PendingAppend* const append = FindAppend(session);
+  const uint64_t stored_through =
+      append == nullptr ? queue.tail() : std::min(queue.stored_through(), append->first - 1);
+  if (page.next <= stored_through) {
+    const auto read = ReadStored(reader, session, stored_through, page.next, add);
+    if (!read.ok()) return read.status();
+    if (!*read) return page;
+  }
+  while (page.next <= queue.tail()) {
+    if (append == nullptr || !append->Holds(page.next)) return BadChunk(session.client_id);
+    const auto added = add(append->Entry(page.next));
+    if (!added.ok()) return added.status();
+    if (!*added) return page;
+  }
+  page.end = true;
+  return page;
+}
+
+// Hands over the entries from `next` on, which `add` moves, until it is behind `through`. False if
+// `add` wants no more.
+absl::StatusOr<bool> Partition::Impl::ReadStored(
+    const StateReader& reader, Session& session, uint64_t through, const uint64_t& next,
+    absl::FunctionRef<absl::StatusOr<bool>(std::string_view)> add) {
+  SessionQueue& queue = session.queue;
   const KeyRange range = QueueRange(id_, session.client_id);
   const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
-  size_t bytes = 0;
-  if (page.next <= queue.tail()) it->Seek(QueueKey(id_, session.client_id, page.next));
-  for (; it->Valid() && page.next <= queue.tail(); it->Next()) {
+  for (it->Seek(QueueKey(id_, session.client_id, next)); it->Valid() && next <= through;
+       it->Next()) {
     const std::optional<ChunkView> chunk = ParseChunk(it->value());
     if (!chunk.has_value()) return BadChunk(session.client_id);
     KnownChunk known = SizesOf(*chunk);
     if (queue.known().size() < kKnownByReadingMax && queue.Follows(known)) {
       queue.AddKnown(std::move(known));
     }
-    while (page.next <= chunk->last()) {
-      const uint64_t sequence = page.next;
-      if (sequence < chunk->first) return BadChunk(session.client_id);
-      const auto entry = ParseChunkEntry(chunk->entries[sequence - chunk->first]);
-      const auto parts = entry.has_value() ? ParseStoredMessage(entry->message) : std::nullopt;
-      if (!parts.has_value()) return BadChunk(session.client_id);
-      if (!AddToPage(queue, sequence, *entry, *parts, limits, now_unix_ms, bytes, page)) {
-        return page;
-      }
-      page.next = queue.NextOpen(sequence + 1);
+    while (next <= chunk->last()) {
+      if (next < chunk->first) return BadChunk(session.client_id);
+      const auto added = add(chunk->entries[next - chunk->first]);
+      if (!added.ok() || !*added) return added;
     }
   }
   if (!it->status().ok()) return it->status();
-  if (page.next <= queue.tail()) return BadChunk(session.client_id);
-  page.end = true;
-  return page;
+  if (next <= through) return BadChunk(session.client_id);
+  return true;
 }
 
 }  // namespace storage

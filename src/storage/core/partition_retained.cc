@@ -41,8 +41,8 @@ Outcome Partition::Impl::Apply(const pb::SetRetained& command, const mqtt::Messa
   meta_.set_retained_messages(messages);
   meta_.set_retained_bytes(bytes);
   retained_now_[topic] = RetainedState{new_bytes, ctx.order};
-  ctx.batch.Put(RetainedKey(id_, topic),
-                EncodeRetained({command.message(), ctx.order, command.partitions()}));
+  ctx.Batch().Put(RetainedKey(id_, topic),
+                  EncodeRetained({command.message(), ctx.order, command.partitions()}));
   return outcome;
 }
 
@@ -85,7 +85,7 @@ void Partition::Impl::RemoveRetained(const std::string& topic, const RetainedSta
   meta_.set_retained_messages(meta_.retained_messages() - 1);
   meta_.set_retained_bytes(meta_.retained_bytes() - state.bytes);
   retained_now_[topic] = std::nullopt;
-  ctx.batch.Delete(RetainedKey(id_, topic));
+  ctx.Batch().Delete(RetainedKey(id_, topic));
 }
 
 }  // namespace storage

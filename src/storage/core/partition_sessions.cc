@@ -166,10 +166,10 @@ void Partition::Impl::End(Session& session, Context& ctx) {
   ReportMembership(session, ShareMemberChange::State::kGone, ctx);
   for (const auto& [filter, subscription] : session.subscriptions) {
     RemoveFromIndex(*subscription, ctx);
-    ctx.batch.Delete(SubscriptionKey(id_, session.client_id, filter));
+    ctx.Batch().Delete(SubscriptionKey(id_, session.client_id, filter));
   }
-  ctx.batch.Delete(SessionKey(id_, session.client_id));
-  ctx.batch.Delete(CursorKey(id_, session.client_id));
+  ctx.Batch().Delete(SessionKey(id_, session.client_id));
+  ctx.Batch().Delete(CursorKey(id_, session.client_id));
   DeleteQueue(session, ctx);
   ctx.effects.list.push_back(SessionEnded{session.slot, session.client_id, session.epoch});
   RemoveSession(session);
@@ -179,20 +179,17 @@ void Partition::Impl::End(Session& session, Context& ctx) {
 // compacted away, and sessions end by the thousand.
 void Partition::Impl::DeleteQueue(const Session& session, Context& ctx) {
   const SessionQueue& queue = session.queue;
-  if (queue.messages() == 0 && queue.known().empty()) return;
-  const uint64_t stored_tail = session.changes.append == Session::kNoAppend
-                                   ? queue.tail()
-                                   : appends_[session.changes.append].first - 1;
-  if (queue.known_through() >= stored_tail && queue.known().size() <= kChunksDeletedByKeyMax) {
+  if (queue.known_through() >= queue.stored_through() &&
+      queue.known().size() <= kChunksDeletedByKeyMax) {
     std::string key = QueueKey(id_, session.client_id, 0);
     for (const KnownChunk& chunk : queue.known()) {
       ReplaceSequence(key, chunk.last());
-      ctx.batch.Delete(key);
+      ctx.Batch().Delete(key);
     }
     return;
   }
   const KeyRange range = QueueRange(id_, session.client_id);
-  ctx.batch.DeleteRange(range.begin, range.end);
+  ctx.Batch().DeleteRange(range.begin, range.end);
 }
 
 void Partition::Impl::ReportMembership(const Session& session, ShareMemberChange::State state,

@@ -82,7 +82,8 @@ bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted
   }
   pb::Subscription stored = wanted;
   stored.clear_filter();
-  ctx.batch.Put(SubscriptionKey(id_, session.client_id, record.filter), stored.SerializeAsString());
+  ctx.Batch().Put(SubscriptionKey(id_, session.client_id, record.filter),
+                  stored.SerializeAsString());
   return existed;
 }
 
@@ -107,7 +108,7 @@ bool Partition::Impl::Unsubscribe(Session& session, std::string_view filter, Con
   }
   RemoveFromIndex(subscription, ctx);
   if (EraseReplays(session, filter)) Touch(session, &Session::Changes::record);
-  ctx.batch.Delete(SubscriptionKey(id_, session.client_id, filter));
+  ctx.Batch().Delete(SubscriptionKey(id_, session.client_id, filter));
   const std::unique_ptr<SessionSubscription> doomed = std::move(found->second);  // Holds the key.
   session.subscriptions.erase(found);
   return true;

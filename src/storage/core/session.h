@@ -66,13 +66,14 @@ struct Session {
   bool had_shared = false;  // Some of the queue may have come through a `$share` group.
   SessionQueue queue;
 
-  // What the entry that is being applied has changed: the partition's own.
+  // What is not in the store yet: the partition's own.
   struct Changes {
     bool record = false;
     bool cursor = false;
-    uint32_t append = kNoAppend;  // Index of what it appends.
+    uint32_t touched = kNone;  // Index among the sessions that have changed.
+    uint32_t append = kNone;   // Index of what is appended to the queue.
   };
-  static constexpr uint32_t kNoAppend = 0xFFFFFFFF;
+  static constexpr uint32_t kNone = 0xFFFFFFFF;
   Changes changes;
 
   const SessionSubscription* FindSubscription(std::string_view filter) const;

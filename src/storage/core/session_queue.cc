@@ -123,6 +123,7 @@ absl::Status SessionQueue::DecodeCursor(std::string_view bytes) {
   *this = SessionQueue();
   head_ = record.head();
   tail_ = record.tail();
+  stored_through_ = tail_;
   sent_through_ = record.sent_through();
   removed_bytes_ = record.removed_bytes();
   appended_bytes_ = record.appended_bytes();
@@ -147,11 +148,6 @@ absl::Status SessionQueue::DecodeCursor(std::string_view bytes) {
     inbound_.push_back(static_cast<uint16_t>(packet_id));
   }
   return absl::OkStatus();
-}
-
-void SessionQueue::SetTail(uint64_t tail, uint64_t appended_bytes) {
-  tail_ = tail;
-  appended_bytes_ = appended_bytes;
 }
 
 }  // namespace storage

@@ -1,7 +1,8 @@
 // The moving part of a durable session: where its queue stands, and which identifiers are in use.
 //
-// The messages themselves are chunks in the store (keys.h) and never in memory. Here are the
-// sequences of head and tail, what is done in between, and the sizes of the entries near the head.
+// The messages themselves are chunks in the store (keys.h), or will be with the next flush. Here
+// are the sequences of head and tail, what is done in between, and the sizes of the entries near
+// the head.
 #ifndef STORAGE_CORE_SESSION_QUEUE_H_
 #define STORAGE_CORE_SESSION_QUEUE_H_
 
@@ -36,7 +37,7 @@ constexpr uint64_t SequenceInFlight(mqtt::PacketId id, uint64_t head) {
   return head + (wanted >= from ? wanted - from : wanted + kSequenceSpan - from);
 }
 
-// Entry sizes of a chunk that is in the store, or will be with this entry of the log.
+// Entry sizes of a chunk that is in the store.
 struct KnownChunk {
   uint64_t first = 0;
   absl::InlinedVector<uint32_t, 2> sizes;
@@ -80,14 +81,18 @@ class SessionQueue {
   bool AddInbound(uint16_t packet_id);     // Whether it was new.
   bool RemoveInbound(uint16_t packet_id);  // Whether it was there.
 
-  // Chunks without a gap from the head's on. A cache of the store, not part of the state; short
+  // Nothing behind it is in the store.
+  uint64_t stored_through() const { return stored_through_; }
+  void SetStoredThrough(uint64_t sequence) { stored_through_ = sequence; }
+
+  // Chunks from the head's on, none left out. A cache of the store, not part of the state; short
   // when the queue is long or was just loaded.
   absl::Span<const KnownChunk> known() const {
     return absl::MakeConstSpan(known_).subspan(known_first_);
   }
   uint64_t known_through() const { return known().empty() ? head_ - 1 : known_.back().last(); }
   bool Follows(const KnownChunk& chunk) const {  // Whether `chunk` is the next to know.
-    return chunk.first <= known_through() + 1 && known_through() < chunk.last();
+    return known_through() < chunk.last() && chunk.first <= NextOpen(known_through() + 1);
   }
   void AddKnown(KnownChunk chunk) { known_.push_back(std::move(chunk)); }
   void PopKnown();
@@ -97,13 +102,12 @@ class SessionQueue {
 
   // Appends a Cursor record.
   std::string EncodeCursor() const;
-  // From a Cursor record, and the last chunk in the store.
   absl::Status DecodeCursor(std::string_view record);
-  void SetTail(uint64_t tail, uint64_t appended_bytes);
 
  private:
   uint64_t head_ = 1;
   uint64_t tail_ = 0;
+  uint64_t stored_through_ = 0;
   uint64_t appended_bytes_ = 0;  // Running sums: the difference is what is queued.
   uint64_t removed_bytes_ = 0;
   uint64_t sent_through_ = 0;

@@ -1,5 +1,7 @@
-// A partition on a store in memory, with short words for commands. After every entry the partition
-// is loaded again from what was written, and must be the same: every test is a crash test too.
+// A partition on a store in memory, with short words for commands. It flushes after every entry,
+// and is then loaded again from what was written. Beside it a replica applies the same and flushes
+// only what must be; it is loaded again too, and given the entries that its store has not. All of
+// them must be the same: every test is a crash test too.
 #ifndef TESTS_STORAGE_CORE_HARNESS_H_
 #define TESTS_STORAGE_CORE_HARNESS_H_
 
@@ -55,8 +57,12 @@ struct OpenOptions {
 
 class Harness {
  public:
-  explicit Harness(PartitionId id = 3) : id_(id), partition_(std::make_unique<Partition>(id)) {
+  explicit Harness(PartitionId id = 3)
+      : id_(id),
+        partition_(std::make_unique<Partition>(id)),
+        lazy_(std::make_unique<Partition>(id)) {
     EXPECT_TRUE(partition_->Load(store_).ok());
+    EXPECT_TRUE(lazy_->Load(lazy_store_).ok());
   }
 
   Partition& partition() { return *partition_; }
@@ -81,8 +87,11 @@ class Harness {
     const absl::Status status =
         partition_->ApplyEntry(entry_, {}, ++index_, /*term=*/1, store_, batch, effects_);
     EXPECT_TRUE(status.ok()) << status;
-    entry_.Clear();
+    partition_->Flush(batch);
     store_.Write(batch);
+    log_.push_back(std::move(entry_));
+    entry_.Clear();
+    ApplyLazily();
     ExpectSameAfterLoading();
     return effects_.outcomes;
   }
@@ -214,7 +223,11 @@ class Harness {
     absl::StatusOr<QueuePage> page =
         partition_->ReadQueue(store_, session->slot, from, limits, now_);
     EXPECT_TRUE(page.ok()) << page.status();
-    return page.ok() ? *std::move(page) : QueuePage();
+    if (!page.ok()) return {};
+    const auto lazy = lazy_->ReadQueue(lazy_store_, lazy_->Find(client)->slot, from, limits, now_);
+    EXPECT_TRUE(lazy.ok()) << lazy.status();
+    if (lazy.ok()) ExpectSamePage(*page, *lazy);
+    return *std::move(page);
   }
 
   // The queue in words: payload, "*" behind it if DUP, "!" if only PUBREL is owed.
@@ -241,16 +254,54 @@ class Harness {
   uint64_t Dropped(DropCause cause) const { return effects_.dropped[static_cast<size_t>(cause)]; }
 
  private:
+  void ApplyLazily() {
+    MemoryBatch batch;
+    Effects effects;
+    const absl::Status status =
+        lazy_->ApplyEntry(log_.back(), {}, index_, /*term=*/1, lazy_store_, batch, effects);
+    ASSERT_TRUE(status.ok()) << status;
+    ASSERT_EQ(batch.size() == 0, lazy_->flushed_index() != index_);
+    lazy_store_.Write(batch);
+    ASSERT_EQ(effects.list.size(), effects_.list.size());
+    ASSERT_EQ(effects.dropped, effects_.dropped);
+  }
   void ExpectSameAfterLoading() {
+    ASSERT_EQ(lazy_->Dump(), partition_->Dump());
     Partition again(id_);
     const absl::Status status = again.Load(store_);
     ASSERT_TRUE(status.ok()) << status;
     ASSERT_EQ(again.Dump(), partition_->Dump());
+
+    Partition late(id_);
+    ASSERT_TRUE(late.Load(lazy_store_).ok());
+    Effects effects;
+    for (uint64_t index = late.applied_index() + 1; index <= index_; ++index) {
+      MemoryBatch batch;
+      const pb::Entry& entry = log_[index - 1];
+      ASSERT_TRUE(late.ApplyEntry(entry, {}, index, /*term=*/1, lazy_store_, batch, effects).ok());
+      ASSERT_EQ(batch.size(), 0u);  // Else it had been written.
+    }
+    ASSERT_EQ(late.Dump(), partition_->Dump());
+  }
+  static void ExpectSamePage(const QueuePage& a, const QueuePage& b) {
+    ASSERT_EQ(a.entries.size(), b.entries.size());
+    for (size_t i = 0; i < a.entries.size(); ++i) {
+      ASSERT_EQ(a.entries[i].sequence, b.entries[i].sequence);
+      ASSERT_EQ(a.entries[i].release, b.entries[i].release);
+      if (a.entries[i].release) continue;
+      ASSERT_EQ(a.entries[i].message->payload(), b.entries[i].message->payload());
+    }
+    ASSERT_EQ(a.expired, b.expired);
+    ASSERT_EQ(a.next, b.next);
+    ASSERT_EQ(a.end, b.end);
   }
 
   const PartitionId id_;
   MemoryStore store_;
   std::unique_ptr<Partition> partition_;
+  MemoryStore lazy_store_;
+  std::unique_ptr<Partition> lazy_;
+  std::vector<pb::Entry> log_;
   pb::Entry entry_;
   Effects effects_;
   uint64_t index_ = 0;
