@@ -226,16 +226,15 @@ void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
   if (session.replays == nullptr) session.replays = std::make_unique<Session::Replays>();
   for (storage::SubscriptionRecord& record : pending.replay) {
     if (!session.subscriptions.contains(record.filter)) continue;  // Unsubscribed meanwhile.
-    session.replays->waiting.emplace_back().subscription = std::move(record);
+    session.replays->waiting.push_back(std::move(record));
   }
   ContinueReplays(session);
 }
 
 void SubscribeFlow::ContinueReplays(Session& session) {
   if (session.replays == nullptr) return;
-  std::vector<RetainedReplay>& waiting = session.replays->waiting;
-  while (!waiting.empty()) {
-    RetainedReplay& replay = waiting.front();
+  while (!session.replays->waiting.empty()) {
+    RetainedReplay& replay = session.replays->first;
     if (replay.asked) return;
     SendPage(session);
     // The rest, and then the next page, when there is room in the window and on the wire.
@@ -244,11 +243,12 @@ void SubscribeFlow::ContinueReplays(Session& session) {
       replay.asked = true;
       replay.token = context_.NextToken();
       pages_[replay.token] = session.connection.ref.connection;
-      context_.Ask(storage::ScanRetained{replay.token, replay.subscription.filter, replay.cursor,
-                                         kPageMessages});
+      context_.Ask(storage::ScanRetained{replay.token, session.replays->waiting.front().filter,
+                                         replay.cursor, kPageMessages});
       return;
     }
-    waiting.erase(waiting.begin());
+    replay = {};
+    session.replays->waiting.pop_front();
   }
   session.replays.reset();
 }
@@ -262,8 +262,8 @@ bool SubscribeFlow::HasRoomForRetained(const Session& session) {
 void SubscribeFlow::SendPage(Session& session) {
   // ToSession remembers topics as live: not those of the replay itself.
   std::unique_ptr<Session::Replays> replays = std::move(session.replays);
-  RetainedReplay& replay = replays->waiting.front();
-  const storage::SubscriptionRecord& record = replay.subscription;
+  RetainedReplay& replay = replays->first;
+  const storage::SubscriptionRecord& record = replays->waiting.front();
   const uint32_t ids[] = {record.subscription_id};
   while (!replay.page.empty() && HasRoomForRetained(session)) {
     const mqtt::MessagePtr message = std::move(replay.page.front());
@@ -287,10 +287,10 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
   if (connection == nullptr || connection->session == nullptr) return;
   Session& session = *connection->session;
   if (session.replays == nullptr || session.replays->waiting.empty() ||
-      session.replays->waiting.front().token != event.token) {
+      session.replays->first.token != event.token) {
     return;  // Unsubscribed meanwhile.
   }
-  RetainedReplay& replay = session.replays->waiting.front();
+  RetainedReplay& replay = session.replays->first;
   replay.asked = false;
   replay.cursor = std::move(event.cursor);
   replay.last = replay.cursor.empty() || !event.status.ok();
@@ -298,10 +298,18 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
   if (!event.status.ok()) {
     base::Log(base::LogLevel::kError, "retained messages cannot be read",
               {{"client", session.client_id},
-               {"filter", replay.subscription.filter},
+               {"filter", session.replays->waiting.front().filter},
                {"error", event.status}});
   }
   ContinueReplays(session);
+}
+
+void SubscribeFlow::ForgetReplays(Session::Replays& replays, const std::string& filter) {
+  if (replays.waiting.empty()) return;
+  if (replays.waiting.front().filter == filter) replays.first = {};  // Its page finds nobody.
+  std::erase_if(replays.waiting, [&](const storage::SubscriptionRecord& subscription) {
+    return subscription.filter == filter;
+  });
 }
 
 void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body) {
@@ -319,9 +327,7 @@ void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::B
     Remove(session,
            filter);  // From here on nothing new is added [MQTT5-3.10.4-2] [MQTT311-3.10.4-2].
     if (session.replays != nullptr) {
-      std::erase_if(session.replays->waiting, [&](const RetainedReplay& replay) {
-        return replay.subscription.filter == filter;
-      });
+      ForgetReplays(*session.replays, filter);
     }
     commit.filters.push_back(filter);
   }

@@ -77,6 +77,8 @@ class SubscribeFlow {
                      absl::Span<const mqtt::ReasonCode> reasons);
   static bool HasRoomForRetained(const Session& session);
   void SendPage(Session& session);
+  // An unsubscribed filter gets none.
+  static void ForgetReplays(Session::Replays& replays, const std::string& filter);
   void SendSysTopics(Session& session, const storage::SubscriptionRecord& record);
 
   ShardContext& context_;

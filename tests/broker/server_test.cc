@@ -274,6 +274,35 @@ TEST_F(ServerTest, RetainedMessagesWaitForRoomOnTheWire) {
   EXPECT_EQ(metrics().dropped[DropCause::kOutputFull].value(), 0u);
 }
 
+// Replays go one after the other; what an unsubscribed filter had asked for is dropped when it
+// comes.
+TEST_F(ServerTest, RetainedMessagesOfAnUnsubscribedFilterAreSkippedAndTheNextFollow) {
+  Start();
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe({{"a", 0}, {"b", 0}, {"c", 0}});
+  const auto page_for = [](const storage::ScanRetained& scan, std::string_view topic) {
+    storage::RetainedPage page;
+    page.token = scan.token;
+    page.messages.push_back(Retained(topic, "x"));
+    return page;
+  };
+  const auto first = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(first.filter, "a");
+  EXPECT_FALSE(host_.Has<storage::ScanRetained>());
+  subscriber.wire.Send(support::Unsubscribe(support::Version::k5, 2, {"a"}));
+  const auto second = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(second.filter, "b");
+  Post(0, page_for(first, "a"));
+  Post(0, page_for(second, "b"));
+  const auto third = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(third.filter, "c");
+  Post(0, page_for(third, "c"));
+  subscriber.wire.Expect(support::PacketType::kUnsuback);
+  subscriber.wire.ExpectPublish("b", "x");
+  subscriber.wire.ExpectPublish("c", "x");
+  subscriber.wire.ExpectNothing();
+}
+
 // ---- Between shards
 
 // More than may be on its way between two shards: the publisher waits now and then, nothing is lost

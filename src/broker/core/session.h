@@ -25,10 +25,9 @@ namespace broker {
 
 class Connection;
 
-// Retained messages still to be sent to a transient session for one new subscription. (A durable
-// session's are replayed by its partition.)
+// How far the retained messages are that go to a transient session for one new subscription. (A
+// durable session's are replayed by its partition.)
 struct RetainedReplay {
-  storage::SubscriptionRecord subscription;
   std::string cursor;
   bool asked = false;  // A page is on its way.
   bool last = false;   // There is none after this one.
@@ -82,7 +81,8 @@ class Session {
   // that an older retained message does not come after a newer live one. Bounded: `kLiveTopicsMax`,
   // then a repeat is possible.
   struct Replays {
-    std::vector<RetainedReplay> waiting;
+    std::deque<storage::SubscriptionRecord> waiting;  // One after the other, in their order.
+    RetainedReplay first;                             // How far that of waiting.front() is.
     absl::flat_hash_map<std::string, bool> live_topics;
   };
   static constexpr size_t kLiveTopicsMax = 10'000;
