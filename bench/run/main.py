@@ -32,6 +32,8 @@ def parse(arguments):
     parser.add_argument("--seconds", type=float, default=2, help="measured time of each run (default 2)")
     parser.add_argument("--shards", type=int, default=1,
                         help="of mqttd (default 1, as the relay has one thread); 0: its own choice")
+    parser.add_argument("--nice", type=int, default=0, metavar="N",
+                        help="priority of everything that is started; -10 on a busy machine, for latencies (root)")
     parser.add_argument("--only", default="", metavar="REGEX", help="scenarios by identifier, group or title")
     parser.add_argument("--skip", default="", metavar="REGEX", help="leave these out")
     parser.add_argument("--quick", action="store_true", help="one round of a second each; at most 10^5 subscriptions")
@@ -141,6 +143,7 @@ def main():
     against = build_revision(options.against) if options.against else None
     if against:
         wanted = [scenario for scenario in map(scenarios.compared, wanted) if scenario.measures]
+    os.nice(options.nice)
     started, results = time.monotonic(), []
     factory = Factory(options.bin / "mqttd", options.bin / "mqload", options.shards, against)
     if not factory.mosquitto:

@@ -11,10 +11,10 @@ from pathlib import Path
 TRAFFIC = "pubsub --topology pairs --pubs 50 --size 256 --qos 1 --rate 5000 --warmup 0.5"
 
 
-def pubsub(arguments):
+def pubsub(arguments, transport="tcp"):
     """CPU per delivered message, and the rate, of a closed loop."""
     def do(server, options):
-        result = server.load_one(f"pubsub {arguments} --warmup 0.5", seconds=options.seconds)
+        result = server.load_one(f"pubsub {arguments} --warmup 0.5", transport, seconds=options.seconds)
         return {"cpu": result.get("broker_cpu_us_per_msg"), "rate": result.get("delivered_per_s")}
     return do
 
@@ -105,24 +105,20 @@ def handshakes(server, options):
     return {"cpu": result.get("broker_cpu_us_per_connect"), "rate": result.get("connects_per_s")}
 
 
-def _first_in_line():
-    """The traffic's generator goes before the storm's: it is the broker whose latency is asked for."""
-    try:
-        os.nice(-10)
-    except OSError:
-        pass
+def _behind():
+    """The storm's generator comes last: it is the broker's latency that is asked for, not that of the machine."""
+    os.nice(5)
 
 
 def storm(arguments, transport, prefix=""):
     """Latency of paced traffic, first alone and then while clients connect and leave as fast as they can."""
     def do(server, options):
         def traffic():
-            result = server.end(server.begin(TRAFFIC, seconds=options.seconds, preexec_fn=_first_in_line))
-            return result[0].get("latency_us", {}) if result else {}
+            return server.load_one(TRAFFIC, seconds=options.seconds).get("latency_us", {})
 
         quiet = traffic()
         weather = server.begin(f"connect --mode churn --concurrency 64 {arguments}", transport,
-                               seconds=options.seconds + 4)
+                               seconds=options.seconds + 4, preexec_fn=_behind)
         if "--persistent" in arguments:
             await_sessions(server, options)
         wild = traffic()

@@ -46,6 +46,7 @@ class Scenario:
 GROUPS = {
     "cost": "CPU per message against a bare relay",
     "version": "MQTT 5.0 against 3.1.1",
+    "transport": "TLS and WebSocket",
     "paced": "At a fixed rate",
     "memory": "Memory of idle connections",
     "subscriptions": "Publishing among other subscriptions",
@@ -96,6 +97,15 @@ def versions():
         yield Scenario(f"v5-{ident}", "version", title, (Row("cpu", CPU, (Goal("5.0", 1.1, "3.1.1"),)),),
                        (Measure("5.0", MQTTD, pubsub(f"{arguments} --version 5")),
                         Measure("3.1.1", MQTTD, pubsub(f"{arguments} --version 4"))))
+
+
+def transports():
+    shapes = {"50 pairs, QoS 0, window 16": "--topology pairs --pubs 50 --size 256 --window 16 --qos 0",
+              "fan-out 1 → 100, QoS 0": "--topology fanout --pubs 1 --subs 100 --size 256 --window 16 --qos 0"}
+    for ident, (title, arguments) in zip(("pairs", "fanout"), shapes.items()):
+        yield Scenario(f"transport-{ident}", "transport", title, (Row("cpu", CPU),),
+                       (*(Measure(transport, MQTTD, pubsub(arguments, transport)) for transport in ("tcp", "ws", "tls", "wss")),
+                        Measure("mosquitto tls", MOSQUITTO, pubsub(arguments, "tls"))))
 
 
 def at_fixed_rate():
@@ -242,7 +252,7 @@ def shards():
 
 
 def all_scenarios():
-    for make in (cost, versions, at_fixed_rate, memory, subscriptions, durable, fsync_curve, connects, storms,
+    for make in (cost, versions, transports, at_fixed_rate, memory, subscriptions, durable, fsync_curve, connects, storms,
                  slow_subscriber, growth, shards):
         yield from make()
 
