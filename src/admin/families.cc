@@ -138,6 +138,12 @@ void AddConnections(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   ByReason(snapshot, &ShardMetrics::disconnects_sent, out);
   out.Counter("disconnect_received_total", "DISCONNECTs received, by Reason Code.", {"code"});
   ByReason(snapshot, &ShardMetrics::disconnects_received, out);
+  out.Gauge("arrivals_waiting",
+            "Connections before CONNECT that have something to be read and wait for their turn.");
+  out.Sample(Total(snapshot, &ShardMetrics::arrivals_waiting));
+  out.Counter("accept_holds_total",
+              "Times that a shard accepted nothing for a while because too many of them waited.");
+  out.Sample(Total(snapshot, &ShardMetrics::accept_holds));
   out.Counter("takeovers_total", "Connections that gave way to a newer one of the same client.");
   out.Sample(Total(snapshot, &ShardMetrics::takeovers));
   out.Counter("auth_failures_total", "CONNECTs refused for who the client is or says it is.");

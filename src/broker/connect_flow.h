@@ -49,6 +49,9 @@ class ConnectFlow {
   void OnPasswordVerified(Connection& connection, auth::Outcome outcome);
   void OnSessionOpened(storage::SessionOpened event);
 
+  // Claims on their way.
+  size_t opening() const { return opening_.size(); }
+
   // The connection is closed: forgets its claim, if one is on its way.
   void OnClosed(Connection& connection);
 

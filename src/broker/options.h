@@ -29,6 +29,13 @@ struct BrokerOptions {
   std::vector<ListenerSettings> listeners;
   // Seconds from accepting to a complete CONNECT; then the connection is closed.
   uint32_t connect_timeout_s = 10;
+  // Per shard: what new connections may take of its time before those that are connected have their
+  // turn again, in microseconds; at least one of them goes on each time. Further ones wait, and
+  // above `arrivals_max` nothing is accepted.
+  uint32_t arrivals_us_max = 200;
+  uint32_t arrivals_max = 1024;
+  // CONNECTs that wait for the partition host; further ones wait their turn.
+  uint32_t connects_pending_max = 256;
   // Seconds a closing connection may take to read its DISCONNECT.
   uint32_t linger_timeout_s = 2;
   ShareStrategy share_strategy = ShareStrategy::kRoundRobin;

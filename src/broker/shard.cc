@@ -63,6 +63,9 @@ Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
       publishing_(*this, deliverer_),
       subscribing_(*this, deliverer_),
       connecting_(*this, *world.methods),
+      arrivals_({.round_ns = int64_t{world.options->arrivals_us_max} * 1000,
+                 .waiting_max = world.options->arrivals_max,
+                 .answers_max = world.options->connects_pending_max}),
       listeners_(world.listeners),
       read_buffer_(kReadBytes) {
   forwarder = world.forwarder;
@@ -240,7 +243,7 @@ void Shard::OnTurn() {
 }
 
 bool Shard::OnSleep() {
-  if (!mailbox_.Sleep()) return false;
+  if (arrivals_.Ready(connecting_.opening()) || !mailbox_.Sleep()) return false;
   loop_->in_turn = false;
   if (shutdown_deadline_s_ != 0 && connections.empty()) loop_->context.stop();
   return true;
@@ -266,7 +269,38 @@ void Shard::OnEvents(Pollable& target, uint32_t events) {
   }
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) return;
   if (connection.phase == Phase::kLingering) return Discard(connection);
+  if (connection.phase == Phase::kAwaitingConnect) return Arrive(connection);
   if (connection.pauses == 0) Read(connection);  // Else `Resume` reads what is there then.
+}
+
+// It is read from at the end of the round, or of a later one.
+void Shard::Arrive(Connection& connection) {
+  if (connection.arriving) return;
+  connection.arriving = true;
+  arrivals_.Push(connection.ref.connection);
+}
+
+void Shard::ServeArrivals() {
+  arrivals_.ServeRound([this] { return absl::ToInt64Nanoseconds(world_.clock->Monotonic()); },
+                       [this] { return connecting_.opening(); },
+                       [this](uint64_t number) {
+                         Connection* const connection = Find(number);
+                         if (connection == nullptr) return;
+                         connection->arriving = false;
+                         if (connection->phase == Phase::kAwaitingConnect) Read(*connection);
+                       });
+  metrics.arrivals_waiting.Set(static_cast<int64_t>(arrivals_.waiting()));
+  switch (arrivals_.Decide()) {
+    case Arrivals::Door::kAsBefore:
+      break;
+    case Arrivals::Door::kClose:
+      metrics.accept_holds.Add();
+      for (const auto& acceptor : loop_->acceptors) acceptor->Hold();
+      break;
+    case Arrivals::Door::kOpen:
+      for (const auto& acceptor : loop_->acceptors) acceptor->GoOn();
+      break;
+  }
 }
 
 void Shard::Read(Connection& connection) {
@@ -412,6 +446,9 @@ void Shard::OnEndOfRound() {
     metrics.mailbox_messages.Add(taken);
     publishing_.TellSenders();
   }
+  FinishRound();  // Those who are connected go first.
+  if (arrivals_.waiting() == 0) return;
+  ServeArrivals();
   FinishRound();
 }
 

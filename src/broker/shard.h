@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "broker/connect_flow.h"
+#include "broker/core/arrivals.h"
 #include "broker/deliverer.h"
 #include "broker/publish_flow.h"
 #include "broker/shard_context.h"
@@ -89,6 +90,8 @@ class Shard final : public ShardContext, private Poller::Handler {
   uint32_t DeadlineOf(const Connection& connection) const;
 
   void AddConnection(std::unique_ptr<Transport> transport, size_t listener);
+  void Arrive(Connection& connection);
+  void ServeArrivals();
   void Read(Connection& connection);
   void Discard(Connection& connection);
   void Consume(Connection& connection, const uint8_t* data, size_t size);
@@ -131,6 +134,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   SubscribeFlow subscribing_;
   ConnectFlow connecting_;
   TimerWheel wheel_;
+  Arrivals arrivals_;
 
   std::vector<std::shared_ptr<ListenerRuntime>> listeners_;  // As of the last reload.
   uint32_t next_sys_s_ = 0;

@@ -240,6 +240,15 @@ Keys<BrokerOptions> BrokerKeys() {
           kRestart, "Threads that serve connections. auto: as many as processors may be used."),
       Row("connect_timeout", &BrokerOptions::connect_timeout_s, Seconds(1, kDay), kRestart,
           "From accepting a connection to its complete CONNECT; then it is closed."),
+      Row("arrivals_us_max", &BrokerOptions::arrivals_us_max, Integer(1, 1'000'000), kRestart,
+          "Microseconds that a shard gives to new connections (handshakes, CONNECT) before it "
+          "serves "
+          "the others again; at least one of them goes on each time."),
+      Row("arrivals_max", &BrokerOptions::arrivals_max, Integer(1, k32), kRestart,
+          "New connections of a shard that may wait for that; above, accepting waits until half of "
+          "them are served."),
+      Row("connects_pending_max", &BrokerOptions::connects_pending_max, Integer(1, k32), kRestart,
+          "CONNECTs of a shard that the store works on; further ones wait their turn."),
       Row("linger_timeout", &BrokerOptions::linger_timeout_s, Seconds(0, kDay), kRestart,
           "How long a connection that is being closed may take to read its DISCONNECT."),
       ChoiceRow("share_strategy", &BrokerOptions::share_strategy,

@@ -90,6 +90,32 @@ TEST_F(ServerTest, BehindAProxyTheLimitsAreOfTheAddressInItsHeader) {
   EXPECT_EQ(server_->metrics().listeners.at(0).refused_address_rate, 1u);
 }
 
+// A storm: only so many CONNECTs are worked on, only so many connections are accepted, those who
+// are connected are served meanwhile, and everyone gets in.
+TEST_F(ServerTest, NewConnectionsTakeTurns) {
+  options_.connects_pending_max = 2;
+  options_.arrivals_max = 4;
+  options_.arrivals_us_max = 1;
+  Start();
+  Client connected = Join(Transient("connected"));
+  std::vector<support::RawClient> storm;
+  constexpr size_t kStorm = 50;
+  for (size_t i = 0; i < kStorm; ++i) storm.push_back(Knock(Transient(std::to_string(i))));
+  std::vector<storage::OpenSession> asked;
+  for (int i = 0; i < 2; ++i) asked.push_back(host_.Take<storage::OpenSession>());
+  while (metrics().accept_holds.value() == 0) std::this_thread::yield();
+  connected.wire.ExpectNothing();
+  EXPECT_FALSE(host_.Has<storage::OpenSession>());
+  EXPECT_LT(metrics().connections.value(), 30);  // One turn of accepting may be too many.
+  for (size_t i = 0; i < kStorm; ++i) {
+    Grant(asked.at(i));
+    if (asked.size() < kStorm) asked.push_back(host_.Take<storage::OpenSession>());
+  }
+  for (support::RawClient& client : storm) client.ExpectConnack();
+  EXPECT_EQ(metrics().clients_connected.value(), int64_t{kStorm} + 1);
+  EXPECT_EQ(metrics().arrivals_waiting.value(), 0);
+}
+
 // ---- Commits
 
 // There is a durable subscription to "t" somewhere.

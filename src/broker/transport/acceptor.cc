@@ -22,7 +22,7 @@ using Clock = std::chrono::steady_clock;
 using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
 
 // Of one turn: connections that are already open need their share.
-constexpr int kAcceptsMax = 64;
+constexpr int kAcceptsMax = 16;
 
 // Descriptors and memory come back when connections close, and nothing tells when.
 constexpr std::chrono::milliseconds kPause(100);
@@ -53,6 +53,13 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
                        });
   }
 
+  void Hold() { held_ = true; }
+
+  void GoOn() {
+    held_ = false;
+    if (std::exchange(idle_, false)) Wait();
+  }
+
   void Stop() {
     boost::system::error_code ignored;
     socket_.close(ignored);
@@ -61,6 +68,10 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
 
  private:
   void AcceptSome() {
+    if (held_) {
+      idle_ = true;
+      return;
+    }
     const int64_t now_ns = std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
     for (int i = 0; i < kAcceptsMax; ++i) {
       if (const int64_t wait_ns = listener_->WaitBeforeAccept(now_ns); wait_ns > 0) {
@@ -128,6 +139,8 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
   Descriptor socket_;
   Timer timer_;
   int reserve_;
+  bool held_ = false;
+  bool idle_ = false;  // Nothing is waited for: `GoOn` must.
 };
 
 Acceptor::Acceptor(asio::io_context& context, std::shared_ptr<Listener> listener, int shard,
@@ -139,6 +152,14 @@ Acceptor::Acceptor(asio::io_context& context, std::shared_ptr<Listener> listener
 }
 
 Acceptor::~Acceptor() { StopAccepting(); }
+
+void Acceptor::Hold() {
+  if (loop_ != nullptr) loop_->Hold();
+}
+
+void Acceptor::GoOn() {
+  if (loop_ != nullptr) loop_->GoOn();
+}
 
 void Acceptor::StopAccepting() {
   if (loop_ == nullptr) return;

@@ -135,6 +135,10 @@ class Acceptor {
   Acceptor(const Acceptor&) = delete;
   Acceptor& operator=(const Acceptor&) = delete;
 
+  // Accepts nothing until told to go on; the kernel queues connections meanwhile. Idempotent.
+  void Hold();
+  void GoOn();
+
   // Closes the socket; connections the kernel still queued are reset. Idempotent.
   void StopAccepting();
 

@@ -253,6 +253,21 @@ TEST(Listener, StopAcceptingClosesTheDoorOnly) {
   EXPECT_EQ(AwaitAndReadAll(transport).bytes, "still");
 }
 
+TEST(Listener, WhileItHoldsConnectionsWait) {
+  Accepting accepting(Listen(Options("mqtt://127.0.0.1:0")));
+  accepting.acceptors[0]->Hold();
+  const Peer peer = Peer::Connect(accepting.port());
+  accepting.context.run_one();
+  accepting.context.restart();
+  EXPECT_EQ(accepting.context.poll(), 0u) << "it looks at what it does not take";
+  EXPECT_EQ(accepting.listener->counters().accepted, 0u);
+  accepting.context.restart();
+  accepting.acceptors[0]->GoOn();
+  accepting.acceptors[0]->GoOn();
+  peer.Send("connect");
+  EXPECT_EQ(AwaitAndReadAll(accepting.Await(1)).bytes, "connect");
+}
+
 TEST(Listener, AnAcceptFunctionMayStopItsAcceptor) {
   boost::asio::io_context context(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
   const auto listener = Listen(Options("mqtt://127.0.0.1:0"));
