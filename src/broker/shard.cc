@@ -21,6 +21,7 @@ namespace {
 
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr int kReadsPerVisit = 4;  // Then others have their turn.
+constexpr size_t kFlushAfterBytes = 16 * 1024;
 
 }  // namespace
 
@@ -328,6 +329,8 @@ void Shard::Read(Connection& connection) {
                    {.cause = broken ? CloseCause::kTransportError : CloseCause::kPeerClosed});
     }
     Consume(connection, reinterpret_cast<const uint8_t*>(read_buffer_.data()), result.bytes);
+    // Large output is written while it is in the cache, and its chunks serve the next read.
+    if (result.bytes >= kFlushAfterBytes) FlushAll();
     if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
     if (connection.pauses != 0) return;
     const bool more =
