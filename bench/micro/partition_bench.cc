@@ -6,8 +6,8 @@
 #include "base/check.h"
 #include "benchmark/benchmark.h"
 #include "mqttd/storage/v1/command.pb.h"
+#include "storage/core/command_codec.h"
 #include "storage/core/memory_store.h"
-#include "storage/core/message_codec.h"
 #include "storage/core/partition.h"
 
 namespace storage {
@@ -48,7 +48,8 @@ void OpenSessions(Partition& partition, const MemoryStore& store, StateBatch& ba
     wanted.set_options(1);
   }
   Effects effects;
-  CHECK(partition.ApplyEntry(entry, {}, 1, 1, store, batch, effects).ok()) << "in set-up";
+  CHECK(partition.ApplyEntry(entry.SerializeAsString(), {}, 1, 1, store, batch, effects).ok())
+      << "in set-up";
 }
 
 std::vector<mqtt::MessagePtr> MessageForEach(size_t payload_bytes) {
@@ -92,6 +93,7 @@ void EnqueueAndAcknowledge(benchmark::State& state) {
   size_t next = 0;
   Effects effects;
   std::vector<mqtt::MessagePtr> used;
+  std::string entry;
   for (auto _ : state) {
     pb::Entry entry;
     AddMessages(messages, next, entry, used);
@@ -109,7 +111,10 @@ void EnqueueAndAcknowledge(benchmark::State& state) {
     }
     effects.Clear();
     if (state.range(1) != 0) state.ResumeTiming();
-    CHECK(partition.ApplyEntry(acknowledge, {}, ++index, 1, store, batch, effects).ok()) << "ack";
+    CHECK(
+        partition.ApplyEntry(acknowledge.SerializeAsString(), {}, ++index, 1, store, batch, effects)
+            .ok())
+        << "ack";
     if (state.range(1) == 0) state.ResumeTiming();
   }
   benchmark::DoNotOptimize(batch.bytes());
@@ -134,6 +139,7 @@ void EnqueueBehind(benchmark::State& state) {
   size_t next = 0;
   Effects effects;
   std::vector<mqtt::MessagePtr> used;
+  std::string entry;
   const auto enqueue = [&] {
     pb::Entry entry;
     AddMessages(messages, next, entry, used);

@@ -3,39 +3,54 @@
 #include <utility>
 
 #include "mqttd/storage/v1/command.pb.h"
+#include "storage/core/command_codec.h"
 
 namespace storage {
+namespace {
 
-CommitGroup::Part::Part() : entry(std::make_unique<pb::Entry>()) {}
-CommitGroup::Part::Part(Part&&) noexcept = default;
-CommitGroup::Part::~Part() = default;
+// Of an entry's bytes, from group to group.
+constexpr size_t kEntryBytesKept = 256 << 10;
 
-CommitGroup::CommitGroup(uint32_t partitions) : parts_(partitions) {}
+}  // namespace
+
+CommitGroup::CommitGroup(uint32_t partitions)
+    : parts_(partitions), open_(std::make_unique<pb::Command>()) {}
 CommitGroup::~CommitGroup() = default;
+
+std::string& CommitGroup::AddTo(PartitionId partition, mqtt::MessagePtr message,
+                                CommandPlace* place) {
+  Seal();
+  Part& part = parts_[partition];
+  if (part.messages.empty()) used_.push_back(partition);
+  if (place != nullptr) *place = {partition, static_cast<int>(part.messages.size())};
+  part.messages.push_back(std::move(message));
+  ++command_count_;
+  return part.entry;
+}
 
 pb::Command& CommitGroup::Add(PartitionId partition, mqtt::MessagePtr message,
                               CommandPlace* place) {
-  Part& part = parts_[partition];
-  if (part.entry->commands_size() == 0) used_.push_back(partition);
-  if (place != nullptr) *place = {partition, part.entry->commands_size()};
-  part.messages.push_back(std::move(message));
-  ++command_count_;
-  return *part.entry->add_commands();
+  AddTo(partition, std::move(message), place);
+  open_in_ = partition;
+  open_->Clear();
+  return *open_;
 }
 
-CommandPlace CommitGroup::Take(Part& from, PartitionId partition, int command) {
-  CommandPlace place;
-  Add(partition, std::move(from.messages[static_cast<size_t>(command)]), &place)
-      .Swap(from.entry->mutable_commands(command));
-  return place;
+void CommitGroup::Seal() {
+  if (!open_in_.has_value()) return;
+  AppendCommand(*open_, parts_[*open_in_].entry);
+  open_in_.reset();
 }
 
 void CommitGroup::Clear() {
   for (const PartitionId partition : used_) {
-    parts_[partition].entry->Clear();
-    parts_[partition].messages.clear();
-    parts_[partition].index = 0;
+    Part& part = parts_[partition];
+    part.entry.clear();
+    if (part.entry.capacity() > kEntryBytesKept) part.entry = std::string();
+    part.messages.clear();
+    part.index = 0;
   }
+  open_in_.reset();
   used_.clear();
   steps_.clear();
   retained_sets_.clear();

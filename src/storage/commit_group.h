@@ -17,7 +17,6 @@
 
 namespace mqttd::storage::v1 {
 class Command;
-class Entry;
 }  // namespace mqttd::storage::v1
 
 namespace storage {
@@ -111,21 +110,21 @@ using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, A
 class CommitGroup {
  public:
   struct Part {
-    Part();
-    Part(Part&&) noexcept;
-    ~Part();
-    std::unique_ptr<pb::Entry> entry;
+    std::string entry;                       // The bytes of an Entry, once the group is sealed.
     std::vector<mqtt::MessagePtr> messages;  // Beside each command: its Message, or null.
-    uint64_t index = 0;                      // In the log, once the group is sealed.
+    uint64_t index = 0;                      // In the log.
   };
 
   explicit CommitGroup(uint32_t partitions);
   ~CommitGroup();
 
-  // Appends an empty command. The reference holds until the next Add.
+  // Appends an empty command. The reference holds until the next Add, AddTo or Seal.
   pb::Command& Add(PartitionId partition, mqtt::MessagePtr message, CommandPlace* place = nullptr);
-  // Appends a command that another group held.
-  CommandPlace Take(Part& from, PartitionId partition, int command);
+  // The same for who writes the command by hand: it goes to the end of the entry (command_codec.h).
+  std::string& AddTo(PartitionId partition, mqtt::MessagePtr message,
+                     CommandPlace* place = nullptr);
+  // Nothing more is added: the entries are whole, and stay where they are until Clear.
+  void Seal();
   void Then(Step step) {
     steps_.push_back(std::move(step));
     has_news_ = true;
@@ -155,6 +154,8 @@ class CommitGroup {
 
  private:
   std::vector<Part> parts_;
+  std::unique_ptr<pb::Command> open_;  // What Add gave out last, if it is open_in_'s.
+  std::optional<PartitionId> open_in_;
   std::vector<PartitionId> used_;
   std::vector<Step> steps_;
   std::vector<RetainedSet> retained_sets_;

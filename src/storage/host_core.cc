@@ -29,9 +29,14 @@ constexpr size_t kBackgroundCommandsMax = 1024;
 constexpr size_t kRoundWorkMax = 8192;
 
 // Kept and written later when a write failed: what a client or a connection did is a fact.
-bool IsFact(const pb::Command& command) {
+bool IsFact(std::string_view bytes) {
+  const std::optional<CommandView> view = ParseCommand(bytes);
+  if (view.has_value() && view->kind != CommandKind::kOther) {
+    return view->kind == CommandKind::kAcknowledge;
+  }
+  pb::Command command;
+  CHECK(command.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) << "our own command";
   switch (command.kind_case()) {
-    case pb::Command::kAcknowledge:
     case pb::Command::kDropQueued:
     case pb::Command::kCloseSession:
     case pb::Command::kCloseAll:
@@ -94,13 +99,8 @@ absl::Status HostCore::Replay(const LogEntry& entry) {
 }
 
 absl::Status HostCore::ApplyLogged(Partition& partition, const LogEntry& entry) {
-  pb::Entry parsed;
-  if (!parsed.ParseFromString(entry.data)) {
-    return absl::DataLossError(
-        absl::StrCat("entry ", entry.index, " of partition ", entry.partition, " cannot be read"));
-  }
   Effects effects;
-  RETURN_IF_ERROR(partition.ApplyEntry(parsed, {}, entry.index, entry.term, store_.reader(),
+  RETURN_IF_ERROR(partition.ApplyEntry(entry.data, {}, entry.index, entry.term, store_.reader(),
                                        store_.batch(), effects));
   return store_.Write();
 }
@@ -148,6 +148,13 @@ pb::Command& HostCore::Propose(PartitionId partition, mqtt::MessagePtr message,
   return command;
 }
 
+std::string& HostCore::ProposeTo(PartitionId partition, mqtt::MessagePtr message,
+                                 CommandStamp& stamp) {
+  if (!growing_->has_commands()) growing_since_ = now_.monotonic;
+  stamp = {.time_unix_ms = now_.unix_ms, .order = ++last_order_};
+  return growing_->AddTo(partition, std::move(message));
+}
+
 pb::Command& HostCore::ProposeTimed(PartitionId partition, CommandPlace* place) {
   pb::Command& command = Propose(partition, {}, place);
   command.set_time_unix_ms(SessionTime().unix_ms);
@@ -192,16 +199,15 @@ std::optional<HostCore::Write> HostCore::TakeWrite() {
   }
   if (!growing_->urgent() && now_.monotonic < growing_since_ + kLinger) return std::nullopt;
   flying_ = std::exchange(growing_, NewGroup());
+  flying_->Seal();
   Write write;
   write.sync = flying_->needs_sync();
   write.entries.reserve(flying_->used().size());
   for (const PartitionId id : flying_->used()) {
     CommitGroup::Part& part = flying_->part(id);
     part.index = ++last_index_[id];
-    write.entries.push_back({.partition = id,
-                             .index = part.index,
-                             .term = kTerm,
-                             .data = part.entry->SerializeAsString()});
+    write.entries.push_back(
+        {.partition = id, .index = part.index, .term = kTerm, .data = part.entry});
   }
   return write;
 }
@@ -277,7 +283,7 @@ absl::Status HostCore::ApplyGroup(CommitGroup& group) {
     if (partitions_[id]->applied_index() >= part.index) continue;  // Before the one that failed.
     effects_[id].Clear();
     const absl::Status applied =
-        partitions_[id]->ApplyEntry(*part.entry, part.messages, part.index, kTerm, store_.reader(),
+        partitions_[id]->ApplyEntry(part.entry, part.messages, part.index, kTerm, store_.reader(),
                                     store_.batch(), effects_[id]);
     if (!applied.ok()) {
       store_.Discard();
@@ -393,15 +399,18 @@ void HostCore::FailEverything(const absl::Status& status) {
 }
 
 void HostCore::FailGroup(CommitGroup& group, const absl::Status& status) {
+  group.Seal();
   for (const RetainedSet& set : group.retained_sets()) retained_pending_.Remove(set);
   // Where a fact stands now, by where it stood.
   absl::flat_hash_map<std::pair<PartitionId, int>, CommandPlace> moved;
   for (const PartitionId id : group.used()) {
-    CommitGroup::Part& part = group.part(id);
-    for (int i = 0; i < part.entry->commands_size(); ++i) {
-      if (!IsFact(part.entry->commands(i))) continue;
+    std::string_view entry = group.part(id).entry;
+    std::string_view command;
+    bool ok = true;
+    for (int i = 0; NextCommand(entry, command, ok); ++i) {
+      if (!IsFact(command)) continue;
       if (!growing_->has_commands()) growing_since_ = now_.monotonic;
-      moved[{id, i}] = growing_->Take(part, id, i);
+      AppendCommandBytes(command, growing_->AddTo(id, {}, &moved[{id, i}]));
       growing_->NeedSync();
     }
   }

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "storage/claim.h"
 #include "storage/commit_group.h"
+#include "storage/core/command_codec.h"
 #include "storage/core/effects.h"
 #include "storage/core/partition.h"
 #include "storage/core/partition_api.h"
@@ -67,6 +68,7 @@ class HostCore {
   void SetTime(const HostTime& now);
   void OnRequest(ShardId from, Request request);
 
+  // The entries hold until Run is called after OnWritten.
   struct Write {
     std::vector<LogEntry> entries;
     bool sync = false;
@@ -120,7 +122,9 @@ class HostCore {
   GroupPtr NewGroup();
   pb::Command& Propose(PartitionId partition, mqtt::MessagePtr message = {},
                        CommandPlace* place = nullptr);
-  // The same, stamped with SessionTime.
+  // The same for who writes the command by hand, with the stamp it needs.
+  std::string& ProposeTo(PartitionId partition, mqtt::MessagePtr message, CommandStamp& stamp);
+  // Propose, stamped with SessionTime.
   pb::Command& ProposeTimed(PartitionId partition, CommandPlace* place = nullptr);
   HostTime SessionTime() const;
   bool NothingPending() const {
@@ -178,8 +182,9 @@ class HostCore {
   void Handle(ShardId from, ReleaseInbound& request);
   void Handle(ShardId from, ScanRetained& request);
   void Handle(ShardId from, ConfirmRoutes& request);
-  std::optional<CommandPlace> ProposeEnqueues(const Publish& request, const std::string& stored);
-  absl::Status CheckRetainedRoom(const mqtt::Message& message, uint64_t stored_bytes);
+  std::optional<CommandPlace> ProposeEnqueues(const Publish& request);
+  void ProposeEnqueue(const Publish& request, PartitionId partition, bool match);
+  absl::Status CheckRetainedRoom(const mqtt::Message& message);
   bool IsRepeat(const Qos2Origin& origin) const;
   struct ScanPage {
     std::vector<mqtt::MessagePtr> messages;

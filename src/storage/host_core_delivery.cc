@@ -235,7 +235,7 @@ void HostCore::PassOnOrphan(FinishOrphan orphan) {
                                       .filter = member->subscription.filter,
                                       .options = member->subscription.options,
                                       .subscription_id = member->subscription.subscription_id});
-    ProposeEnqueues(publish, EncodeStoredMessage(*orphan.message));
+    ProposeEnqueues(publish);
   }
   Propose(orphan.partition).mutable_forget_orphans()->add_orphans(orphan.orphan);
   growing_->NeedSync();

@@ -47,17 +47,15 @@ void HostCore::Handle(ShardId from, Publish& request) {
       answer.origin = request.origin;
     }
   }
-  std::string stored;
-  if (answer.status.ok() && !answer.duplicate) stored = EncodeStoredMessage(*request.message);
   if (answer.status.ok() && !answer.duplicate && request.set_retained) {
-    answer.status = CheckRetainedRoom(*request.message, stored.size());
+    answer.status = CheckRetainedRoom(*request.message);
     if (!answer.status.ok()) answer.origin.reset();
   }
   if (!answer.status.ok() || answer.duplicate) {
     if (answer.duplicate) metrics_.duplicates.Add();
     return After(std::move(answer));
   }
-  answer.retained = ProposeEnqueues(request, stored);
+  answer.retained = ProposeEnqueues(request);
   if (request.origin.has_value()) {
     const Qos2Origin& origin = *request.origin;
     pb::RememberInbound& remember =
@@ -73,45 +71,48 @@ void HostCore::Handle(ShardId from, Publish& request) {
 }
 
 // Returns where the retained message is set, if it is.
-std::optional<CommandPlace> HostCore::ProposeEnqueues(const Publish& request,
-                                                      const std::string& stored) {
-  const auto propose = [&](PartitionId id, bool match) {
-    pb::Enqueue& enqueue = *Propose(id, request.message).mutable_enqueue();
-    enqueue.set_message(stored);
-    enqueue.set_match(match);
-    for (const SharedTarget& target : request.shared_targets) {
-      if (PartitionOf(target.client_id) != id) continue;
-      pb::Enqueue::Target& added = *enqueue.add_targets();
-      added.set_client_id(target.client_id);
-      *added.mutable_subscription() = ToRecord({.filter = target.filter,
-                                                .options = target.options,
-                                                .subscription_id = target.subscription_id});
-    }
-  };
+std::optional<CommandPlace> HostCore::ProposeEnqueues(const Publish& request) {
   PartitionMask targets = 0;
   for (const SharedTarget& target : request.shared_targets) {
     targets |= PartitionMask{1} << PartitionOf(target.client_id);
   }
   for (uint32_t id = 0; id < options_.partitions; ++id) {
     const bool match = (request.partitions >> id & 1) != 0;
-    if (match || (targets >> id & 1) != 0) propose(static_cast<PartitionId>(id), match);
+    if (match || (targets >> id & 1) != 0) {
+      ProposeEnqueue(request, static_cast<PartitionId>(id), match);
+    }
   }
   if (!request.set_retained) return std::nullopt;
   CommandPlace place;
   const PartitionId home = PartitionOfTopic(request.message->topic(), options_.partitions);
   pb::SetRetained& set = *Propose(home, request.message, &place).mutable_set_retained();
-  set.set_message(stored);
+  set.set_message(EncodeStoredMessage(*request.message));
   set.set_partitions(request.partitions);
-  RetainedSet pending{home, stored.size(), request.partitions, request.message};
+  RetainedSet pending{home, set.message().size(), request.partitions, request.message};
   retained_pending_.Add(pending);
   growing_->Retains(std::move(pending));
   return place;
 }
 
+void HostCore::ProposeEnqueue(const Publish& request, PartitionId partition, bool match) {
+  absl::InlinedVector<EnqueueTarget, 1> targets;
+  for (const SharedTarget& target : request.shared_targets) {
+    if (PartitionOf(target.client_id) != partition) continue;
+    targets.push_back({.client_id = target.client_id,
+                       .filter = target.filter,
+                       .options = target.options,
+                       .subscription_id = target.subscription_id});
+  }
+  CommandStamp stamp;
+  std::string& entry = ProposeTo(partition, request.message, stamp);
+  AppendEnqueue(stamp, request.message->parts(), match, targets, entry);
+}
+
 // So that a message over the limit is refused as a whole: with what is on its way counted, the
 // partition, which checks again, has room for all that passes here.
-absl::Status HostCore::CheckRetainedRoom(const mqtt::Message& message, uint64_t stored_bytes) {
+absl::Status HostCore::CheckRetainedRoom(const mqtt::Message& message) {
   if (message.payload().empty()) return absl::OkStatus();
+  const uint64_t stored_bytes = StoredMessageSize(message.parts());
   const PartitionId home = PartitionOfTopic(message.topic(), options_.partitions);
   const Partition& partition = *partitions_[home];
   const pb::Limits& limits = partition.limits();
@@ -129,7 +130,7 @@ absl::Status HostCore::CheckRetainedRoom(const mqtt::Message& message, uint64_t 
   } else {
     ASSIGN_OR_RETURN(const mqtt::MessagePtr existing,
                      ReadRetained(store_.reader(), home, message.topic()));
-    if (existing) replaced_bytes = EncodeStoredMessage(*existing).size();
+    if (existing) replaced_bytes = StoredMessageSize(existing->parts());
   }
   const bool fits = !bytes_are_full || replaced_bytes >= stored_bytes;
   if (replaced_bytes != 0 && fits) return absl::OkStatus();
@@ -228,28 +229,28 @@ void HostCore::Finish(AnswerUnsubscribe& step) {
 void HostCore::Handle(ShardId /*from*/, Acknowledge& request) {
   Claim* const claim = OwnerOf(request.client_id, request.epoch);
   if (claim == nullptr) return;  // It comes from a connection that is gone: sent again later.
-  pb::Acknowledge* acknowledge = nullptr;
+  AcknowledgeView acknowledge{.client_id = request.client_id, .epoch = request.epoch};
   for (const Acknowledge::Entry& entry : request.entries) {
     if (!claim->window.Acknowledge(entry.sequence, entry.kind)) continue;
-    if (acknowledge == nullptr) {
-      acknowledge = Propose(claim->partition).mutable_acknowledge();
-      acknowledge->set_client_id(request.client_id);
-      acknowledge->set_epoch(request.epoch);
-    }
     switch (entry.kind) {
       case AckKind::kPubAck:
-        acknowledge->add_puback(entry.sequence);
+        acknowledge.puback.push_back(entry.sequence);
         break;
       case AckKind::kPubRec:
-        acknowledge->add_pubrec(entry.sequence);
-        growing_->NeedSync();  // PUBREL waits for it.
+        acknowledge.pubrec.push_back(entry.sequence);
         break;
       case AckKind::kPubComp:
-        acknowledge->add_pubcomp(entry.sequence);
+        acknowledge.pubcomp.push_back(entry.sequence);
         break;
     }
   }
-  if (acknowledge == nullptr) return;
+  const bool none =
+      acknowledge.puback.empty() && acknowledge.pubrec.empty() && acknowledge.pubcomp.empty();
+  if (none) return;
+  CommandStamp stamp;
+  std::string& entry = ProposeTo(claim->partition, {}, stamp);
+  AppendAcknowledge(stamp, acknowledge, entry);
+  if (!acknowledge.pubrec.empty()) growing_->NeedSync();  // PUBREL waits for it.
   if (claim->behind && claim->window.WaitsForCommit()) growing_->Hurry();
   ListForPump(*claim);
 }

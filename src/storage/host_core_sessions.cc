@@ -322,9 +322,8 @@ void HostCore::EnqueueWill(const mqtt::MessagePtr& message) {
       if (filters_[id] != 0) publish.partitions |= PartitionMask{1} << id;
     }
   }
-  const std::string stored = EncodeStoredMessage(*message);
-  publish.set_retained = message->retain() && CheckRetainedRoom(*message, stored.size()).ok();
-  ProposeEnqueues(publish, stored);
+  publish.set_retained = message->retain() && CheckRetainedRoom(*message).ok();
+  ProposeEnqueues(publish);
   growing_->NeedSync();
 }
 

@@ -45,6 +45,7 @@ std::string CutKey(PartitionId partition) {
 
 constexpr size_t kEntryKeyBytes = 11;
 constexpr size_t kTermBytes = 8;
+constexpr size_t kBatchBytesKept = 1 << 20;
 
 rocksdb::WriteOptions WithSync(Log::Sync sync) {
   rocksdb::WriteOptions options;
@@ -84,7 +85,9 @@ absl::Status Damaged(PartitionId partition, absl::string_view what) {
 }  // namespace
 
 Log::Log(std::string path, std::unique_ptr<rocksdb::Options> options)
-    : path_(std::move(path)), options_(std::move(options)) {}
+    : path_(std::move(path)),
+      options_(std::move(options)),
+      batch_(std::make_unique<rocksdb::WriteBatch>()) {}
 
 Log::~Log() {
   if (db_ != nullptr) (void)Close();
@@ -118,18 +121,19 @@ absl::Status Log::OpenDb() {
 
 absl::Status Log::Append(const std::vector<LogEntry>& entries, Sync sync) {
   CHECK(db_ != nullptr) << "the log is closed";
-  rocksdb::WriteBatch batch;
+  if (batch_->GetDataSize() > kBatchBytesKept) batch_ = std::make_unique<rocksdb::WriteBatch>();
+  batch_->Clear();
   std::string term;
   for (const LogEntry& entry : entries) {
     term.clear();
     AppendBigEndian(term, entry.term, kTermBytes);
     const std::string key = EntryKey(entry.partition, entry.index);
     const rocksdb::Slice keys[] = {key};
-    const rocksdb::Slice values[] = {term, entry.data};
+    const rocksdb::Slice values[] = {term, {entry.data.data(), entry.data.size()}};
     RETURN_IF_ERROR(ToStatus(
-        batch.Put(rocksdb::SliceParts(keys, 1), rocksdb::SliceParts(values, 2)), "log entry"));
+        batch_->Put(rocksdb::SliceParts(keys, 1), rocksdb::SliceParts(values, 2)), "log entry"));
   }
-  return ToStatus(db_->Write(WithSync(sync), &batch), "writing the log");
+  return ToStatus(db_->Write(WithSync(sync), batch_.get()), "writing the log");
 }
 
 absl::Status Log::SyncAppended() {
@@ -200,7 +204,7 @@ absl::Status Log::ReadAfter(PartitionId partition, uint64_t after,
     }
     entry.index = index;
     entry.term = ReadBigEndian(value.substr(0, kTermBytes));
-    entry.data.assign(value.substr(kTermBytes));
+    entry.data = value.substr(kTermBytes);
     RETURN_IF_ERROR(visit(entry));
   }
   return ToStatus(it->status(), "reading the log");

@@ -16,6 +16,7 @@
 namespace rocksdb {
 class DB;
 class Env;
+class WriteBatch;
 struct Options;
 }  // namespace rocksdb
 
@@ -23,12 +24,13 @@ namespace storage {
 
 struct StorageOptions;
 
-// One partition's share of a group commit. Indexes of a partition are consecutive.
+// One partition's share of a group commit. Indexes of a partition are consecutive. `data` is a view
+// of what whoever handed it over keeps.
 struct LogEntry {
   PartitionId partition = 0;
   uint64_t index = 0;
   uint64_t term = 0;
-  std::string data;
+  std::string_view data;
 };
 
 // Keys: 'l' partition index -> term data; 't' partition -> the index up to which it was cut.
@@ -52,7 +54,8 @@ class Log {
   absl::Status SyncAppended();
 
   // After an error: makes the database writable again, opening it anew if it must, and removes
-  // `failed`, of which parts may be on the disk. Durable when it returns OK; else call it again.
+  // `failed`, of which parts may be on the disk (their data is not looked at). Durable when it
+  // returns OK; else call it again.
   absl::Status Repair(const std::vector<LogEntry>& failed);
 
   // Forgets the partition's entries up to `index`, which a flush of the state holds. Not synced:
@@ -74,6 +77,7 @@ class Log {
 
   const std::string path_;
   const std::unique_ptr<rocksdb::Options> options_;
+  std::unique_ptr<rocksdb::WriteBatch> batch_;  // Keeps its room.
   std::unique_ptr<rocksdb::DB> db_;
 };
 

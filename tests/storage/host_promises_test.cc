@@ -258,7 +258,7 @@ TEST_F(HostPromises, SessionsThatEndTogetherEndAPortionAtATime) {
   int commands = 0;
   for (const LogEntry& entry : write->entries) {
     pb::Entry parsed;
-    ASSERT_TRUE(parsed.ParseFromString(entry.data));
+    ASSERT_TRUE(parsed.ParseFromString(std::string(entry.data)));
     commands += parsed.commands_size();
   }
   EXPECT_GT(commands, 100);

@@ -89,11 +89,11 @@ class MemoryState final : public StateStore, public StateReader {
 class MemoryLog {
  public:
   void Append(HostCore::Write write) {
-    batches_.push_back(std::move(write.entries));
+    batches_.push_back(Keep(write));
     if (write.sync) synced_ = batches_.size();
   }
   // An error came back: what is on the disk is not known until the repair.
-  void Fail(HostCore::Write write) { doubtful_ = std::move(write.entries); }
+  void Fail(HostCore::Write write) { doubtful_ = Keep(write); }
   void Repair() { doubtful_.clear(); }
   void Crash(base::Rng& rng) {
     const size_t written = batches_.size();
@@ -105,7 +105,8 @@ class MemoryLog {
   }
   void Replay(HostCore& core) const {
     for (const auto& batch : batches_) {
-      for (const LogEntry& entry : batch) {
+      for (const Kept& kept : batch) {
+        const LogEntry entry = kept.View();
         if (entry.index <= core.applied(entry.partition)) continue;
         CHECK(entry.index == core.applied(entry.partition) + 1) << "the log has a gap";
         CHECK(core.Replay(entry).ok()) << "replay";
@@ -115,7 +116,8 @@ class MemoryLog {
   absl::Status ReadAfter(PartitionId partition, uint64_t after,
                          const std::function<absl::Status(const LogEntry&)>& visit) const {
     for (const auto& batch : batches_) {
-      for (const LogEntry& entry : batch) {
+      for (const Kept& kept : batch) {
+        const LogEntry entry = kept.View();
         if (entry.partition != partition || entry.index <= after) continue;
         if (absl::Status status = visit(entry); !status.ok()) return status;
       }
@@ -124,9 +126,25 @@ class MemoryLog {
   }
 
  private:
-  std::vector<std::vector<LogEntry>> batches_;
+  struct Kept {
+    LogEntry entry;
+    std::string data;
+    LogEntry View() const {
+      LogEntry view = entry;
+      view.data = data;
+      return view;
+    }
+  };
+  using Batch = std::vector<Kept>;
+  static Batch Keep(const HostCore::Write& write) {
+    Batch batch;
+    for (const LogEntry& entry : write.entries) batch.push_back({entry, std::string(entry.data)});
+    return batch;
+  }
+
+  std::vector<Batch> batches_;
   size_t synced_ = 0;
-  std::vector<LogEntry> doubtful_;
+  Batch doubtful_;
 };
 
 class HostSim {

@@ -11,9 +11,16 @@ constexpr uint32_t kTopic = 1, kPayload = 2, kProperties = 3, kQos = 4, kRetain 
 
 }  // namespace
 
+size_t StoredMessageSize(const mqtt::MessageParts& parts) {
+  return wire::BytesSize(parts.topic) + wire::BytesSize(parts.payload) +
+         wire::BytesSize(parts.properties) + wire::NumberSize(static_cast<uint64_t>(parts.qos)) +
+         wire::NumberSize(parts.retain ? 1 : 0) +
+         wire::NumberSize(static_cast<uint64_t>(parts.created_at_unix_ms)) +
+         wire::NumberSize(static_cast<uint64_t>(parts.expires_at_unix_ms)) +
+         wire::BytesSize(parts.publisher);
+}
+
 void AppendStoredMessage(const mqtt::MessageParts& parts, std::string& out) {
-  out.reserve(out.size() + parts.topic.size() + parts.payload.size() + parts.properties.size() +
-              parts.publisher.size() + 48);
   wire::AppendBytes(out, kTopic, parts.topic);
   wire::AppendBytes(out, kPayload, parts.payload);
   wire::AppendBytes(out, kProperties, parts.properties);
@@ -26,6 +33,7 @@ void AppendStoredMessage(const mqtt::MessageParts& parts, std::string& out) {
 
 std::string EncodeStoredMessage(const mqtt::Message& message) {
   std::string bytes;
+  bytes.reserve(StoredMessageSize(message.parts()));
   AppendStoredMessage(message.parts(), bytes);
   return bytes;
 }

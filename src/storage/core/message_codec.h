@@ -12,7 +12,8 @@
 
 namespace storage {
 
-// Appends a StoredMessage.
+size_t StoredMessageSize(const mqtt::MessageParts& parts);
+// Appends a StoredMessage, of that size.
 void AppendStoredMessage(const mqtt::MessageParts& parts, std::string& out);
 std::string EncodeStoredMessage(const mqtt::Message& message);
 

@@ -27,6 +27,11 @@ absl::Status Unreadable(std::string_view what, std::string_view client_id) {
       absl::StrCat("unreadable ", AbslView(what), " of session '", AbslView(client_id), "'"));
 }
 
+absl::Status BadEntry(PartitionId partition, uint64_t index) {
+  return absl::DataLossError(
+      absl::StrCat("entry ", index, " of partition ", partition, " cannot be read"));
+}
+
 // Calls `visit(key, value)` for every key of the kind until it fails.
 template <typename Visit>
 absl::Status ForEachKey(const StateReader& reader, PartitionId partition, KeyKind kind,
@@ -136,25 +141,28 @@ absl::Status Partition::Impl::LoadSubscriptions(const StateReader& reader) {
 
 // ---- Apply -------------------------------------------------------------------------------------
 
-absl::Status Partition::Impl::ApplyEntry(const pb::Entry& entry,
+absl::Status Partition::Impl::ApplyEntry(std::string_view entry,
                                          absl::Span<const mqtt::MessagePtr> messages,
                                          uint64_t index, uint64_t term, const StateReader& reader,
                                          StateBatch& batch, Effects& effects) {
   if (index <= meta_.applied_index()) return absl::OkStatus();
-  CHECK(messages.empty() || messages.size() == static_cast<size_t>(entry.commands_size()))
-      << "one message for each command, or none at all";
   static const mqtt::MessagePtr kNoMessage;
   Context ctx{.reader = reader, .batch = batch, .effects = effects};
-  for (int i = 0; i < entry.commands_size(); ++i) {
-    const pb::Command& command = entry.commands(i);
-    ctx.now_unix_ms = command.time_unix_ms();
-    ctx.order = command.order();
-    meta_.set_last_order(std::max(meta_.last_order(), command.order()));
-    const mqtt::MessagePtr& message =
-        messages.empty() ? kNoMessage : messages[static_cast<size_t>(i)];
-    effects.outcomes.push_back(ApplyCommand(command, message, ctx));
+  bool ok = true;
+  std::string_view bytes;
+  for (size_t i = 0; NextCommand(entry, bytes, ok); ++i) {
+    const std::optional<CommandView> command = ParseCommand(bytes);
+    if (!command.has_value()) return BadEntry(id_, index);
+    ctx.now_unix_ms = command->stamp.time_unix_ms;
+    ctx.order = command->stamp.order;
+    meta_.set_last_order(std::max(meta_.last_order(), ctx.order));
+    CHECK(messages.empty() || i < messages.size())
+        << "one message for each command, or none at all";
+    effects.outcomes.push_back(
+        ApplyCommand(*command, messages.empty() ? kNoMessage : messages[i], ctx));
     if (!ctx.status.ok()) return ctx.status;
   }
+  if (!ok) return BadEntry(id_, index);
   meta_.set_applied_index(index);
   meta_.set_applied_term(term);
   retained_now_.clear();
@@ -162,8 +170,28 @@ absl::Status Partition::Impl::ApplyEntry(const pb::Entry& entry,
   return absl::OkStatus();
 }
 
-Outcome Partition::Impl::ApplyCommand(const pb::Command& command, const mqtt::MessagePtr& message,
+Outcome Partition::Impl::ApplyCommand(const CommandView& view, const mqtt::MessagePtr& message,
                                       Context& ctx) {
+  switch (view.kind) {
+    case CommandKind::kEnqueue:
+      if (const std::optional<EnqueueView> enqueue = ParseEnqueue(view.body)) {
+        return Apply(*enqueue, message, ctx);
+      }
+      break;
+    case CommandKind::kAcknowledge:
+      if (const std::optional<AcknowledgeView> acknowledge = ParseAcknowledge(view.body)) {
+        return Apply(*acknowledge, ctx);
+      }
+      break;
+    case CommandKind::kOther:
+      if (pb::Command command; Parse(view.bytes, command)) return ApplyRare(command, message, ctx);
+      break;
+  }
+  return {.code = OutcomeCode::kInvalid};
+}
+
+Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::MessagePtr& message,
+                                   Context& ctx) {
   switch (command.kind_case()) {
     case pb::Command::kSetLimits:
       *meta_.mutable_limits() = command.set_limits().limits();
@@ -182,10 +210,6 @@ Outcome Partition::Impl::ApplyCommand(const pb::Command& command, const mqtt::Me
       return Apply(command.subscribe(), ctx);
     case pb::Command::kUnsubscribe:
       return Apply(command.unsubscribe(), ctx);
-    case pb::Command::kEnqueue:
-      return Apply(command.enqueue(), message, ctx);
-    case pb::Command::kAcknowledge:
-      return Apply(command.acknowledge(), ctx);
     case pb::Command::kDropQueued:
       return Apply(command.drop_queued(), ctx);
     case pb::Command::kRememberInbound:
@@ -200,6 +224,8 @@ Outcome Partition::Impl::ApplyCommand(const pb::Command& command, const mqtt::Me
       return Apply(command.enqueue_retained_page(), ctx);
     case pb::Command::kForgetOrphans:
       return Apply(command.forget_orphans(), ctx);
+    case pb::Command::kEnqueue:
+    case pb::Command::kAcknowledge:
     case pb::Command::KIND_NOT_SET:
       break;
   }
@@ -412,7 +438,7 @@ Partition::~Partition() = default;
 
 absl::Status Partition::Load(const StateReader& reader) { return impl_->Load(reader); }
 
-absl::Status Partition::ApplyEntry(const pb::Entry& entry,
+absl::Status Partition::ApplyEntry(std::string_view entry,
                                    absl::Span<const mqtt::MessagePtr> messages, uint64_t index,
                                    uint64_t term, const StateReader& reader, StateBatch& batch,
                                    Effects& effects) {

@@ -12,7 +12,7 @@
 // How the host uses it:
 //   Partition p(id);  p.Load(reader);               at start, then ApplyEntry for what the log has
 //                                                   beyond applied_index (effects are thrown away)
-//   propose: build a proto Entry, append its bytes to the log, sync
+//   propose: build an Entry (command_codec.h), append it to the log, sync
 //   p.ApplyEntry(entry, messages, index, term, reader, batch, effects);  write the batch; act.
 //   p.Flush(batch);                                when unflushed_bytes(), or the log, is too much
 #ifndef STORAGE_CORE_PARTITION_H_
@@ -36,7 +36,6 @@
 #include "storage/core/session.h"
 
 namespace mqttd::storage::v1 {
-class Entry;
 class Limits;
 class Meta;
 }  // namespace mqttd::storage::v1
@@ -71,14 +70,14 @@ class Partition {
   // Cost: sessions, not messages.
   absl::Status Load(const StateReader& reader);
 
-  // Applies one log entry. `messages` is empty, or has for each command its Message if the caller
-  // has it at hand (Enqueue, SetRetained), else null: a message that is needed is decoded
-  // otherwise. The reader shows everything up to the entry before: write each entry's batch before
-  // applying the next. It is empty if nothing has changed that cannot wait for Flush; else all is
-  // flushed with it. An entry at or below applied_index() is skipped, with no outcome. `effects`
-  // are added to. Errors: the store's, or an entry that contradicts it; then the partition must be
-  // loaded again, and the batch thrown away.
-  absl::Status ApplyEntry(const pb::Entry& entry, absl::Span<const mqtt::MessagePtr> messages,
+  // Applies one log entry: the bytes of an Entry. `messages` is empty, or has for each command its
+  // Message if the caller has it at hand (Enqueue, SetRetained), else null: a message that is
+  // needed is decoded otherwise. The reader shows everything up to the entry before: write each
+  // entry's batch before applying the next. It is empty if nothing has changed that cannot wait for
+  // Flush; else all is flushed with it. An entry at or below applied_index() is skipped, with no
+  // outcome. `effects` are added to. Errors: the store's, or an entry that contradicts it; then the
+  // partition must be loaded again, and the batch thrown away.
+  absl::Status ApplyEntry(std::string_view entry, absl::Span<const mqtt::MessagePtr> messages,
                           uint64_t index, uint64_t term, const StateReader& reader,
                           StateBatch& batch, Effects& effects);
 

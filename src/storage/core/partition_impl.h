@@ -19,6 +19,7 @@
 #include "mqttd/storage/v1/command.pb.h"
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/chunk.h"
+#include "storage/core/command_codec.h"
 #include "storage/core/partition.h"
 #include "storage/core/subscription_index.h"
 
@@ -57,7 +58,7 @@ class Partition::Impl {
 
   // partition.cc
   absl::Status Load(const StateReader& reader);
-  absl::Status ApplyEntry(const pb::Entry& entry, absl::Span<const mqtt::MessagePtr> messages,
+  absl::Status ApplyEntry(std::string_view entry, absl::Span<const mqtt::MessagePtr> messages,
                           uint64_t index, uint64_t term, const StateReader& reader,
                           StateBatch& batch, Effects& effects);
   void Flush(StateBatch& batch);
@@ -107,7 +108,8 @@ class Partition::Impl {
   };
 
   // partition.cc
-  Outcome ApplyCommand(const pb::Command& command, const mqtt::MessagePtr& message, Context& ctx);
+  Outcome ApplyCommand(const CommandView& view, const mqtt::MessagePtr& message, Context& ctx);
+  Outcome ApplyRare(const pb::Command& command, const mqtt::MessagePtr& message, Context& ctx);
   Session* FindCurrent(std::string_view client_id, uint64_t epoch, Outcome& outcome);
   Session& AddSession(std::string client_id);
   void RemoveSession(Session& session);
@@ -146,8 +148,8 @@ class Partition::Impl {
   absl::StatusOr<bool> ReadStored(const StateReader& reader, Session& session, uint64_t through,
                                   const uint64_t& next,
                                   absl::FunctionRef<absl::StatusOr<bool>(std::string_view)> add);
-  Outcome Apply(const pb::Enqueue& command, const mqtt::MessagePtr& message, Context& ctx);
-  Outcome Apply(const pb::Acknowledge& command, Context& ctx);
+  Outcome Apply(const EnqueueView& command, const mqtt::MessagePtr& message, Context& ctx);
+  Outcome Apply(const AcknowledgeView& command, Context& ctx);
   Outcome Apply(const pb::DropQueued& command, Context& ctx);
   Outcome Apply(const pb::RememberInbound& command);
   Outcome Apply(const pb::ReleaseInbound& command);
@@ -155,7 +157,7 @@ class Partition::Impl {
   void EnqueueMatching(Incoming& incoming, Context& ctx);
   void EnqueueOverlapping(const SubscriptionIndex::Matches& matches, Incoming& incoming,
                           Context& ctx);
-  void EnqueueTarget(const pb::Enqueue::Target& target, Incoming& incoming, Context& ctx);
+  void EnqueueFor(const EnqueueTarget& target, Incoming& incoming, Context& ctx);
   void AppendMessage(Session& session, ChunkEntry& how, Incoming& incoming, Context& ctx);
   void SendNow(Session& session, const ChunkEntry& how, Incoming& incoming, Context& ctx);
   bool MakeRoom(Session& session, uint32_t size, Context& ctx);

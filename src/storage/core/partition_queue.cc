@@ -48,24 +48,22 @@ const mqtt::MessagePtr& Partition::Impl::Incoming::Get() {
 
 // ---- Enqueue -----------------------------------------------------------------------------------
 
-Outcome Partition::Impl::Apply(const pb::Enqueue& command, const mqtt::MessagePtr& message,
+Outcome Partition::Impl::Apply(const EnqueueView& command, const mqtt::MessagePtr& message,
                                Context& ctx) {
   Outcome outcome;
   Incoming incoming;
-  incoming.bytes = command.message();
+  incoming.bytes = command.message;
   if (message) {
     incoming.message = message;
     incoming.parts = message->parts();
-  } else if (const auto parts = ParseStoredMessage(command.message()); parts.has_value()) {
+  } else if (const auto parts = ParseStoredMessage(command.message); parts.has_value()) {
     incoming.parts = *parts;
   } else {
     outcome.code = OutcomeCode::kInvalid;
     return outcome;
   }
-  if (command.match()) EnqueueMatching(incoming, ctx);
-  for (const pb::Enqueue::Target& target : command.targets()) {
-    EnqueueTarget(target, incoming, ctx);
-  }
+  if (command.match) EnqueueMatching(incoming, ctx);
+  for (const EnqueueTarget& target : command.targets) EnqueueFor(target, incoming, ctx);
   return outcome;
 }
 
@@ -127,18 +125,13 @@ void Partition::Impl::EnqueueOverlapping(const SubscriptionIndex::Matches& match
 }
 
 // One member of a `$share` group. If it went since it was chosen, the message is an orphan.
-void Partition::Impl::EnqueueTarget(const pb::Enqueue::Target& target, Incoming& incoming,
-                                    Context& ctx) {
-  const auto options =
-      mqtt::SubscriptionOptions::FromByte(static_cast<uint8_t>(target.subscription().options()));
+void Partition::Impl::EnqueueFor(const EnqueueTarget& target, Incoming& incoming, Context& ctx) {
   ChunkEntry how;
-  how.qos = mqtt::Min(incoming.parts.qos, options.qos);
-  how.retain = incoming.parts.retain && options.retain_as_published;
-  how.share_filter = target.subscription().filter();
-  if (target.subscription().subscription_id() != 0) {
-    how.subscription_ids.push_back(target.subscription().subscription_id());
-  }
-  const auto found = sessions_.find(target.client_id());
+  how.qos = mqtt::Min(incoming.parts.qos, target.options.qos);
+  how.retain = incoming.parts.retain && target.options.retain_as_published;
+  how.share_filter = target.filter;
+  if (target.subscription_id != 0) how.subscription_ids.push_back(target.subscription_id);
+  const auto found = sessions_.find(target.client_id);
   const bool member =
       found != sessions_.end() && found->second->FindSubscription(how.share_filter) != nullptr;
   if (how.qos == mqtt::QoS::kAtMostOnce) {
@@ -273,24 +266,24 @@ void Partition::Impl::TrimAppend(const Session& session, PendingAppend& append) 
 
 // ---- Acknowledge -------------------------------------------------------------------------------
 
-Outcome Partition::Impl::Apply(const pb::Acknowledge& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const AcknowledgeView& command, Context& ctx) {
   Outcome outcome;
-  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  Session* const session = FindCurrent(command.client_id, command.epoch, outcome);
   if (session == nullptr) return outcome;
   SessionQueue& queue = session->queue;
   uint32_t done = 0;
-  for (const uint64_t sequence : command.puback()) {
+  for (const uint64_t sequence : command.puback) {
     if (queue.IsOpen(sequence) && Finish(*session, sequence, ctx)) ++done;
   }
   Released released;
   released.slot = session->slot;
-  for (const uint64_t sequence : command.pubrec()) {
+  for (const uint64_t sequence : command.pubrec) {
     if (!queue.IsOpen(sequence)) continue;
     queue.Release(sequence);
     released.sequences.push_back(sequence);
     Touch(*session, &Session::Changes::cursor);
   }
-  for (const uint64_t sequence : command.pubcomp()) {
+  for (const uint64_t sequence : command.pubcomp) {
     if (queue.IsReleased(sequence) && Finish(*session, sequence, ctx)) ++done;
   }
   if (done == 0 && released.sequences.empty()) outcome.code = OutcomeCode::kNothing;

@@ -21,27 +21,56 @@ constexpr size_t VarintSize(uint64_t value) {
   return size;
 }
 
-inline void AppendVarint(std::string& out, uint64_t value) {
+// Of a number of 64 bits.
+inline constexpr size_t kVarintMax = 10;
+
+// Writes at `to`, and returns where it ends.
+inline char* WriteVarint(char* to, uint64_t value) {
   while (value >= 0x80) {
-    out.push_back(static_cast<char>(value | 0x80));
+    *to++ = static_cast<char>(value | 0x80);
     value >>= 7;
   }
-  out.push_back(static_cast<char>(value));
+  *to++ = static_cast<char>(value);
+  return to;
+}
+
+inline void AppendVarint(std::string& out, uint64_t value) {
+  char buffer[kVarintMax];
+  out.append(buffer, static_cast<size_t>(WriteVarint(buffer, value) - buffer));
+}
+
+// Takes a number off the front. False if there is none.
+inline bool TakeVarint(std::string_view& bytes, uint64_t& value) {
+  value = 0;
+  for (unsigned shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
+    const auto byte = static_cast<uint8_t>(bytes.front());
+    bytes.remove_prefix(1);
+    value |= static_cast<uint64_t>(byte & 0x7F) << shift;
+    if (byte < 0x80) return true;
+  }
+  return false;
 }
 
 // Field numbers here are below 16: a tag is one byte.
 inline void AppendNumber(std::string& out, uint32_t field, uint64_t value) {
   if (value == 0) return;
-  out.push_back(static_cast<char>(field << 3));
-  AppendVarint(out, value);
+  char buffer[1 + kVarintMax];
+  buffer[0] = static_cast<char>(field << 3);
+  out.append(buffer, static_cast<size_t>(WriteVarint(buffer + 1, value) - buffer));
+}
+
+// What comes before the bytes of a field.
+inline void AppendHeader(std::string& out, uint32_t field, size_t bytes) {
+  char buffer[1 + kVarintMax];
+  buffer[0] = static_cast<char>(field << 3 | 2);
+  out.append(buffer, static_cast<size_t>(WriteVarint(buffer + 1, bytes) - buffer));
 }
 
 constexpr size_t NumberSize(uint64_t value) { return value == 0 ? 0 : 1 + VarintSize(value); }
 
 // Also when empty, so that it can stand for an element of a repeated field.
 inline void AppendElement(std::string& out, uint32_t field, std::string_view bytes) {
-  out.push_back(static_cast<char>(field << 3 | 2));
-  AppendVarint(out, bytes.size());
+  AppendHeader(out, field, bytes.size());
   out.append(bytes);
 }
 
@@ -64,18 +93,18 @@ class Reader {
   bool Next() {
     if (rest_.empty()) return false;
     uint64_t tag = 0;
-    if (!TakeVarint(tag) || tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF) return Fail();
+    if (!TakeVarint(rest_, tag) || tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF) return Fail();
     field_ = static_cast<uint32_t>(tag >> 3);
     number_ = 0;
     bytes_ = {};
     switch (tag & 7) {
       case 0:
-        return TakeVarint(number_) || Fail();
+        return TakeVarint(rest_, number_) || Fail();
       case 1:
         return TakeBytes(8) || Fail();
       case 2: {
         uint64_t size = 0;
-        return (TakeVarint(size) && TakeBytes(size)) || Fail();
+        return (TakeVarint(rest_, size) && TakeBytes(size)) || Fail();
       }
       case 5:
         return TakeBytes(4) || Fail();
@@ -88,6 +117,7 @@ class Reader {
   uint32_t field() const { return field_; }
   uint64_t number() const { return number_; }        // Zero if the field is none.
   std::string_view bytes() const { return bytes_; }  // Empty if the field is a number.
+  std::string_view rest() const { return rest_; }    // Behind the field.
 
  private:
   bool Fail() {
@@ -99,16 +129,6 @@ class Reader {
     bytes_ = rest_.substr(0, size);
     rest_.remove_prefix(size);
     return true;
-  }
-  bool TakeVarint(uint64_t& value) {
-    value = 0;
-    for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
-      const auto byte = static_cast<uint8_t>(rest_.front());
-      rest_.remove_prefix(1);
-      value |= static_cast<uint64_t>(byte & 0x7F) << shift;
-      if (byte < 0x80) return true;
-    }
-    return false;
   }
 
   std::string_view rest_;

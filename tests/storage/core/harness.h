@@ -84,12 +84,12 @@ class Harness {
   std::vector<Outcome> Commit() {
     effects_.Clear();
     MemoryBatch batch;
-    const absl::Status status =
-        partition_->ApplyEntry(entry_, {}, ++index_, /*term=*/1, store_, batch, effects_);
+    const absl::Status status = partition_->ApplyEntry(entry_.SerializeAsString(), {}, ++index_,
+                                                       /*term=*/1, store_, batch, effects_);
     EXPECT_TRUE(status.ok()) << status;
     partition_->Flush(batch);
     store_.Write(batch);
-    log_.push_back(std::move(entry_));
+    log_.push_back(entry_.SerializeAsString());
     entry_.Clear();
     ApplyLazily();
     ExpectSameAfterLoading();
@@ -277,7 +277,7 @@ class Harness {
     Effects effects;
     for (uint64_t index = late.applied_index() + 1; index <= index_; ++index) {
       MemoryBatch batch;
-      const pb::Entry& entry = log_[index - 1];
+      const std::string& entry = log_[index - 1];
       ASSERT_TRUE(late.ApplyEntry(entry, {}, index, /*term=*/1, lazy_store_, batch, effects).ok());
       ASSERT_EQ(batch.size(), 0u);  // Else it had been written.
     }
@@ -301,7 +301,7 @@ class Harness {
   std::unique_ptr<Partition> partition_;
   MemoryStore lazy_store_;
   std::unique_ptr<Partition> lazy_;
-  std::vector<pb::Entry> log_;
+  std::vector<std::string> log_;
   pb::Entry entry_;
   Effects effects_;
   uint64_t index_ = 0;

@@ -210,7 +210,7 @@ class Replica {
   void Apply(const pb::Entry& entry, uint64_t index, Effects& effects) {
     MemoryBatch batch;
     const absl::Status status =
-        partition_->ApplyEntry(entry, {}, index, 1, written_, batch, effects);
+        partition_->ApplyEntry(entry.SerializeAsString(), {}, index, 1, written_, batch, effects);
     ASSERT_TRUE(status.ok()) << status;
     written_.Write(batch);
   }

@@ -112,7 +112,9 @@ TEST(Enqueue, SharesTheMessageOfTheCaller) {
   MemoryBatch batch;
   Effects effects;
   ASSERT_TRUE(
-      h.partition().ApplyEntry(entry, {&message, 1}, 100, 1, h.store(), batch, effects).ok());
+      h.partition()
+          .ApplyEntry(entry.SerializeAsString(), {&message, 1}, 100, 1, h.store(), batch, effects)
+          .ok());
   ASSERT_THAT(effects.list, SizeIs(1));
   EXPECT_EQ(std::get<Enqueued>(effects.list[0]).delivery.message, message);
 }
@@ -127,7 +129,9 @@ TEST(Enqueue, OfAnEntryBelowTheAppliedIndexIsSkipped) {
   MemoryBatch batch;
   Effects effects;
   const uint64_t applied = h.partition().applied_index();
-  ASSERT_TRUE(h.partition().ApplyEntry(entry, {}, applied, 1, h.store(), batch, effects).ok());
+  ASSERT_TRUE(h.partition()
+                  .ApplyEntry(entry.SerializeAsString(), {}, applied, 1, h.store(), batch, effects)
+                  .ok());
   EXPECT_THAT(effects.outcomes, IsEmpty());
   EXPECT_EQ(batch.size(), 0u);
 }

@@ -3,8 +3,10 @@
 
 #include "base/rng.h"
 #include "gtest/gtest.h"
+#include "mqttd/storage/v1/command.pb.h"
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/chunk.h"
+#include "storage/core/command_codec.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/partition.h"
 #include "storage/core/retained_record.h"
@@ -82,6 +84,12 @@ TEST(StoredMessage, NoiseDoesNoHarm) {
     ParseChunk(noise);
     ParseChunkEntry(noise);
     ParseRetained(noise);
+    std::string_view rest = noise;
+    std::string_view command;
+    bool ok = true;
+    while (NextCommand(rest, command, ok)) ParseCommand(command);
+    ParseEnqueue(noise);
+    ParseAcknowledge(noise);
   }
 }
 
@@ -92,6 +100,73 @@ TEST(PublishedWill, ExpiresAsLongAfterItIsPublishedAsItWasSetTo) {
   mqtt::MessageParts endless = Sample();
   endless.expires_at_unix_ms = 0;
   EXPECT_EQ(PublishedWill(*mqtt::Message::Create(endless), 5'000)->expires_at_unix_ms(), 0);
+}
+
+TEST(Commands, AreWhatProtobufReadsAndWrites) {
+  mqtt::MessageParts parts;
+  parts.topic = "t";
+  parts.payload = std::string_view("a\0b", 3);
+  parts.properties = "props";
+  parts.qos = mqtt::QoS::kExactlyOnce;
+  parts.retain = true;
+  parts.created_at_unix_ms = 1'700'000'000'000;
+  parts.expires_at_unix_ms = 1'800'000'000'000;
+  parts.publisher = "alice";
+  const EnqueueTarget targets[] = {{.client_id = "bob",
+                                    .filter = "$share/g/t",
+                                    .options = {.qos = mqtt::QoS::kAtLeastOnce},
+                                    .subscription_id = 300},
+                                   {.client_id = "carol", .filter = "$share/h/#"}};
+  AcknowledgeView acknowledge{.client_id = "bob", .epoch = 1u << 20};
+  acknowledge.puback = {1, 200, 1ull << 40};
+  acknowledge.pubcomp = {7};
+  std::string bytes;
+  AppendEnqueue({.time_unix_ms = 1'700'000'000'001, .order = 9}, parts, true, targets, bytes);
+  AppendAcknowledge({.time_unix_ms = 5, .order = 10}, acknowledge, bytes);
+  pb::Command rare;
+  rare.set_order(11);
+  rare.mutable_close_all();
+  AppendCommand(rare, bytes);
+
+  pb::Entry entry;
+  ASSERT_TRUE(entry.ParseFromString(bytes));
+  EXPECT_EQ(entry.SerializeAsString(), bytes);
+  ASSERT_EQ(entry.commands_size(), 3);
+  EXPECT_EQ(entry.commands(0).time_unix_ms(), 1'700'000'000'001);
+  const pb::Enqueue& enqueue = entry.commands(0).enqueue();
+  EXPECT_EQ(enqueue.message().size(), StoredMessageSize(parts));
+  EXPECT_EQ(ParseStoredMessage(enqueue.message())->publisher, "alice");
+  EXPECT_TRUE(enqueue.match());
+  EXPECT_EQ(enqueue.targets(0).subscription().subscription_id(), 300u);
+  EXPECT_EQ(enqueue.targets(1).client_id(), "carol");
+  EXPECT_EQ(entry.commands(1).acknowledge().puback(2), 1ull << 40);
+
+  std::string_view rest = bytes;
+  std::string_view command;
+  bool ok = true;
+  ASSERT_TRUE(NextCommand(rest, command, ok));
+  const std::optional<EnqueueView> back = ParseEnqueue(ParseCommand(command)->body);
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ(back->message, enqueue.message());
+  EXPECT_TRUE(back->match);
+  ASSERT_EQ(back->targets.size(), 2u);
+  EXPECT_EQ(back->targets[0].filter, "$share/g/t");
+  EXPECT_EQ(back->targets[0].options.qos, mqtt::QoS::kAtLeastOnce);
+  EXPECT_EQ(back->targets[1].subscription_id, 0u);
+  ASSERT_TRUE(NextCommand(rest, command, ok));
+  EXPECT_EQ(ParseCommand(command)->stamp.order, 10u);
+  const std::optional<AcknowledgeView> acked = ParseAcknowledge(ParseCommand(command)->body);
+  ASSERT_TRUE(acked.has_value());
+  EXPECT_EQ(acked->epoch, 1u << 20);
+  EXPECT_EQ(acked->puback, acknowledge.puback);
+  EXPECT_EQ(acked->pubcomp, acknowledge.pubcomp);
+  ASSERT_TRUE(NextCommand(rest, command, ok));
+  EXPECT_EQ(ParseCommand(command)->kind, CommandKind::kOther);
+  EXPECT_FALSE(NextCommand(rest, command, ok));
+  EXPECT_TRUE(ok);
+  rest = std::string_view(bytes).substr(0, bytes.size() - 1);
+  while (NextCommand(rest, command, ok)) continue;
+  EXPECT_FALSE(ok);
 }
 
 TEST(Chunk, IsWhatProtobufReads) {

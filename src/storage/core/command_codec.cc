@@ -1,0 +1,241 @@
+#include "storage/core/command_codec.h"
+
+#include "mqttd/storage/v1/command.pb.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/wire.h"
+
+namespace storage {
+namespace {
+
+// Field numbers.
+constexpr uint32_t kCommands = 1;                           // Entry
+constexpr uint32_t kTime = 1, kOrder = 2;                   // Command
+constexpr uint32_t kEnqueue = 11, kAcknowledge = 12;        // Command
+constexpr uint32_t kMessage = 1, kMatch = 2, kTargets = 3;  // Enqueue
+constexpr uint32_t kTargetClientId = 1, kSubscription = 2;  // Enqueue.Target
+constexpr uint32_t kFilter = 1, kOptions = 2, kId = 3;      // Subscription
+constexpr uint32_t kClientId = 1, kEpoch = 2;               // Acknowledge
+constexpr uint32_t kPubAck = 3, kPubRec = 4, kPubComp = 5;  // Acknowledge
+
+size_t ElementSize(size_t bytes) { return 1 + wire::VarintSize(bytes) + bytes; }
+
+// The beginning of a command, whose body of so many bytes follows.
+void BeginCommand(const CommandStamp& stamp, uint32_t kind, size_t body, std::string& entry) {
+  const auto time = static_cast<uint64_t>(stamp.time_unix_ms);
+  const size_t size = wire::NumberSize(time) + wire::NumberSize(stamp.order) + ElementSize(body);
+  wire::AppendHeader(entry, kCommands, size);
+  wire::AppendNumber(entry, kTime, time);
+  wire::AppendNumber(entry, kOrder, stamp.order);
+  wire::AppendHeader(entry, kind, body);
+}
+
+size_t SubscriptionSize(const EnqueueTarget& target) {
+  return wire::BytesSize(target.filter) + wire::NumberSize(target.options.ToByte()) +
+         wire::NumberSize(target.subscription_id);
+}
+
+size_t TargetSize(const EnqueueTarget& target) {
+  return wire::BytesSize(target.client_id) + ElementSize(SubscriptionSize(target));
+}
+
+void AppendTarget(const EnqueueTarget& target, std::string& out) {
+  wire::AppendHeader(out, kTargets, TargetSize(target));
+  wire::AppendBytes(out, kTargetClientId, target.client_id);
+  wire::AppendHeader(out, kSubscription, SubscriptionSize(target));
+  wire::AppendBytes(out, kFilter, target.filter);
+  wire::AppendNumber(out, kOptions, target.options.ToByte());
+  wire::AppendNumber(out, kId, target.subscription_id);
+}
+
+size_t PackedSize(absl::Span<const uint64_t> numbers) {
+  size_t size = 0;
+  for (const uint64_t number : numbers) size += wire::VarintSize(number);
+  return size;
+}
+
+size_t PackedFieldSize(size_t packed) { return packed == 0 ? 0 : ElementSize(packed); }
+
+void AppendPacked(std::string& out, uint32_t field, size_t packed,
+                  absl::Span<const uint64_t> numbers) {
+  if (packed == 0) return;
+  wire::AppendHeader(out, field, packed);
+  for (const uint64_t number : numbers) wire::AppendVarint(out, number);
+}
+
+template <typename Numbers>
+bool ParsePacked(std::string_view packed, Numbers& numbers) {
+  while (!packed.empty()) {
+    uint64_t number = 0;
+    if (!wire::TakeVarint(packed, number)) return false;
+    numbers.push_back(number);
+  }
+  return true;
+}
+
+bool ParseSubscription(std::string_view bytes, EnqueueTarget& target) {
+  wire::Reader reader(bytes);
+  while (reader.Next()) {
+    switch (reader.field()) {
+      case kFilter:
+        target.filter = reader.bytes();
+        break;
+      case kOptions:
+        target.options = mqtt::SubscriptionOptions::FromByte(static_cast<uint8_t>(reader.number()));
+        break;
+      case kId:
+        target.subscription_id = static_cast<uint32_t>(reader.number());
+        break;
+      default:
+        break;
+    }
+  }
+  return reader.ok();
+}
+
+bool ParseTarget(std::string_view bytes, EnqueueTarget& target) {
+  wire::Reader reader(bytes);
+  while (reader.Next()) {
+    switch (reader.field()) {
+      case kTargetClientId:
+        target.client_id = reader.bytes();
+        break;
+      case kSubscription:
+        if (!ParseSubscription(reader.bytes(), target)) return false;
+        break;
+      default:
+        break;
+    }
+  }
+  return reader.ok();
+}
+
+}  // namespace
+
+void AppendEnqueue(const CommandStamp& stamp, const mqtt::MessageParts& message, bool match,
+                   absl::Span<const EnqueueTarget> targets, std::string& entry) {
+  const size_t stored = StoredMessageSize(message);
+  size_t body = ElementSize(stored) + (match ? 2 : 0);
+  for (const EnqueueTarget& target : targets) body += ElementSize(TargetSize(target));
+  BeginCommand(stamp, kEnqueue, body, entry);
+  wire::AppendHeader(entry, kMessage, stored);
+  AppendStoredMessage(message, entry);
+  wire::AppendNumber(entry, kMatch, match ? 1 : 0);
+  for (const EnqueueTarget& target : targets) AppendTarget(target, entry);
+}
+
+void AppendAcknowledge(const CommandStamp& stamp, const AcknowledgeView& acknowledge,
+                       std::string& entry) {
+  const size_t puback = PackedSize(acknowledge.puback);
+  const size_t pubrec = PackedSize(acknowledge.pubrec);
+  const size_t pubcomp = PackedSize(acknowledge.pubcomp);
+  const size_t body = wire::BytesSize(acknowledge.client_id) + wire::NumberSize(acknowledge.epoch) +
+                      PackedFieldSize(puback) + PackedFieldSize(pubrec) + PackedFieldSize(pubcomp);
+  BeginCommand(stamp, kAcknowledge, body, entry);
+  wire::AppendBytes(entry, kClientId, acknowledge.client_id);
+  wire::AppendNumber(entry, kEpoch, acknowledge.epoch);
+  AppendPacked(entry, kPubAck, puback, acknowledge.puback);
+  AppendPacked(entry, kPubRec, pubrec, acknowledge.pubrec);
+  AppendPacked(entry, kPubComp, pubcomp, acknowledge.pubcomp);
+}
+
+void AppendCommand(const ::mqttd::storage::v1::Command& command, std::string& entry) {
+  wire::AppendHeader(entry, kCommands, command.ByteSizeLong());
+  command.AppendToString(&entry);
+}
+
+void AppendCommandBytes(std::string_view command, std::string& entry) {
+  wire::AppendElement(entry, kCommands, command);
+}
+
+bool NextCommand(std::string_view& entry, std::string_view& command, bool& ok) {
+  wire::Reader reader(entry);
+  while (reader.Next()) {
+    if (reader.field() != kCommands) continue;
+    command = reader.bytes();
+    entry = reader.rest();
+    return true;
+  }
+  ok = reader.ok();
+  return false;
+}
+
+std::optional<CommandView> ParseCommand(std::string_view bytes) {
+  CommandView command;
+  command.bytes = bytes;
+  wire::Reader reader(bytes);
+  while (reader.Next()) {
+    switch (reader.field()) {
+      case kTime:
+        command.stamp.time_unix_ms = static_cast<int64_t>(reader.number());
+        break;
+      case kOrder:
+        command.stamp.order = reader.number();
+        break;
+      case kEnqueue:
+        command.kind = CommandKind::kEnqueue;
+        command.body = reader.bytes();
+        break;
+      case kAcknowledge:
+        command.kind = CommandKind::kAcknowledge;
+        command.body = reader.bytes();
+        break;
+      default:
+        break;
+    }
+  }
+  if (!reader.ok()) return std::nullopt;
+  return command;
+}
+
+std::optional<EnqueueView> ParseEnqueue(std::string_view body) {
+  EnqueueView enqueue;
+  wire::Reader reader(body);
+  while (reader.Next()) {
+    switch (reader.field()) {
+      case kMessage:
+        enqueue.message = reader.bytes();
+        break;
+      case kMatch:
+        enqueue.match = reader.number() != 0;
+        break;
+      case kTargets:
+        if (!ParseTarget(reader.bytes(), enqueue.targets.emplace_back())) return std::nullopt;
+        break;
+      default:
+        break;
+    }
+  }
+  if (!reader.ok()) return std::nullopt;
+  return enqueue;
+}
+
+std::optional<AcknowledgeView> ParseAcknowledge(std::string_view body) {
+  AcknowledgeView acknowledge;
+  bool packed = true;
+  wire::Reader reader(body);
+  while (reader.Next()) {
+    switch (reader.field()) {
+      case kClientId:
+        acknowledge.client_id = reader.bytes();
+        break;
+      case kEpoch:
+        acknowledge.epoch = reader.number();
+        break;
+      case kPubAck:
+        packed = packed && ParsePacked(reader.bytes(), acknowledge.puback);
+        break;
+      case kPubRec:
+        packed = packed && ParsePacked(reader.bytes(), acknowledge.pubrec);
+        break;
+      case kPubComp:
+        packed = packed && ParsePacked(reader.bytes(), acknowledge.pubcomp);
+        break;
+      default:
+        break;
+    }
+  }
+  if (!reader.ok() || !packed) return std::nullopt;
+  return acknowledge;
+}
+
+}  // namespace storage
