@@ -19,6 +19,10 @@ size_t VariantIndex(mqtt::Version version, mqtt::QoS qos, bool retain) {
   return (version == mqtt::Version::k5 ? 6u : 0u) + static_cast<size_t>(qos) * 2 + (retain ? 1 : 0);
 }
 
+bool OutputFull(const Session& session) {
+  return session.connection.output.bytes() >= session.limits.output_bytes_max;
+}
+
 // What one session's matching subscriptions make of a message.
 struct Terms {
   bool any = false;
@@ -51,12 +55,12 @@ void Deliverer::ToTargets(Outgoing& outgoing, const Match& match) {
   NextMessage();
   const bool fan_out = match.targets.size() > 1;
   if (fan_out && outgoing.parts().payload.size() > kCopyBytesMax) outgoing.Keep();
+  const bool partitions_deliver = outgoing.parts().qos != mqtt::QoS::kAtMostOnce;
   for (const Target& target : match.targets) {
     Session& session = *target.session;
+    if (session.durable && partitions_deliver) continue;
     const Terms terms = Combine(target, outgoing);
     if (!terms.any) continue;
-    if (session.durable && terms.qos != mqtt::QoS::kAtMostOnce)
-      continue;  // Its partition delivers.
     ToSession(session, outgoing, terms.qos, terms.retain, terms.ids);
   }
 }
@@ -68,7 +72,7 @@ bool Deliverer::ToSession(Session& session, Outgoing& outgoing, mqtt::QoS qos, b
   if (!session.permissions->MayRead(parts.topic)) return Drop(DropCause::kNotAuthorized);
   if (session.replays != nullptr && parts.retain) NoteLiveTopic(session, parts.topic);
   const Envelope envelope = {qos, retain, false, 0, subscription_ids, shared_filter};
-  const bool output_full = session.connection.output.bytes() >= session.limits.output_bytes_max;
+  const bool output_full = OutputFull(session);
   if (qos == mqtt::QoS::kAtMostOnce) {
     if (output_full) return Drop(DropCause::kOutputFull);
     return Write(session, outgoing, envelope);
@@ -116,8 +120,7 @@ bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& en
 }
 
 void Deliverer::Drain(Session& session) {
-  while (!session.outbound.queue_empty() && session.outbound.has_room() &&
-         session.connection.output.bytes() < session.limits.output_bytes_max) {
+  while (!session.outbound.queue_empty() && session.outbound.has_room() && !OutputFull(session)) {
     const OutboundMessage entry = session.outbound.Pop();
     context_.metrics.queued_messages.Add(-1);
     context_.metrics.queued_bytes.Add(-static_cast<int64_t>(entry.message->bytes()));
@@ -143,6 +146,11 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
                                entry.sequence, entry.subscription_ids, {}};
     const bool readable = session.permissions->MayRead(outgoing.parts().topic);
     if (!readable) Drop(DropCause::kNotAuthorized);
+    // The window bounds QoS 1 and 2, and the partition the pages of a replay.
+    if (entry.sequence == 0 && !entry.replay && OutputFull(session)) {
+      Drop(DropCause::kOutputFull);
+      continue;
+    }
     if (readable && Write(session, outgoing, envelope)) continue;
     // It can never be sent to this client: let the partition forget it, or the window would stay
     // full.

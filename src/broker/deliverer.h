@@ -50,8 +50,8 @@ class Deliverer {
  public:
   explicit Deliverer(ShardContext& context) : context_(context) {}
 
-  // To the sessions of a match. What a durable session is owed at QoS 1 or 2 comes from its
-  // partition and is skipped.
+  // To the sessions of a match. What a durable session is owed of a QoS 1 or 2 message comes from
+  // its partition, also at QoS 0, and is skipped.
   void ToTargets(Outgoing& outgoing, const Match& match);
 
   // To a transient session, or at QoS 0. False: it was dropped (counted).

@@ -116,6 +116,17 @@ TEST_F(ServerTest, NewConnectionsTakeTurns) {
   EXPECT_EQ(metrics().arrivals_waiting.value(), 0);
 }
 
+// What a partition pushes of a message that it does not keep for the session.
+storage::Delivery Live(std::string_view payload) {
+  mqtt::MessageParts parts;
+  parts.topic = "t";
+  parts.payload = payload;
+  parts.qos = mqtt::QoS::kAtLeastOnce;
+  storage::Delivery delivery;
+  delivery.message = mqtt::Message::Create(parts);
+  return delivery;
+}
+
 // ---- Commits
 
 // There is a durable subscription to "t" somewhere.
@@ -223,6 +234,52 @@ TEST_F(ServerTest, AQos2MessageDoesNotOvertakeOneThatWaitsForItsCommit) {
   Post(0, storage::Published{second.token, {}, false});
   subscriber.wire.ExpectPublish("x", "first");
   subscriber.wire.ExpectPublish("x", "second");
+}
+
+// ---- Durable sessions
+
+// Of a QoS 1 message the partition alone says who gets it, whatever QoS this shard believes the
+// subscription to have: the two would differ while it is being replaced.
+TEST_F(ServerTest, ADurableSessionGetsQos0MessagesFromTheShardAndAllOthersFromItsPartition) {
+  Start();
+  Post(0, DurableRoute());
+  Client subscriber = Join(Durable("subscriber"));
+  SubscribeDurably(subscriber, "t", 0);
+  Client publisher = Join(Transient("publisher"));
+  const auto publish = [&](std::string payload) {
+    publisher.wire.Send(
+        support::PublishPacket{.topic = "t", .payload = payload, .qos = 1, .packet_id = 5});
+    const auto request = host_.Take<storage::Publish>();
+    EXPECT_EQ(request.partitions, 1u << 3);
+    Post(0, storage::Published{request.token, {}, false});
+    publisher.wire.ExpectAck(kPuback, 5);
+    publisher.wire.Send(support::PublishPacket{.topic = "t", .payload = payload + ", QoS 0"});
+    subscriber.wire.ExpectPublish("t", payload + ", QoS 0");
+  };
+  publish("first");
+  subscriber.wire.Send(support::Subscribe(support::Version::k5, 2, {{"t", 1}}));
+  host_.Take<storage::Subscribe>();
+  publish("second");
+  subscriber.wire.ExpectNothing();
+  Post(0, storage::Deliver{subscriber.ref, subscriber.epoch, {Live("first"), Live("second")}});
+  subscriber.wire.ExpectPublish("t", "first");
+  subscriber.wire.ExpectPublish("t", "second");
+}
+
+TEST_F(ServerTest, OfWhatIsNotKeptADurableSessionGetsWhatThereIsRoomFor) {
+  limits().output_bytes_max = 1024;
+  Start();
+  Client subscriber = Join(Durable("subscriber"));
+  const std::string payload(500, 'x');
+  storage::Deliver deliver{subscriber.ref, subscriber.epoch, {}};
+  for (int i = 0; i < 5; ++i) deliver.entries.push_back(Live(payload));
+  Post(0, deliver);
+  for (int i = 0; i < 3; ++i) subscriber.wire.ExpectPublish("t", payload);
+  subscriber.wire.ExpectNothing();
+  EXPECT_EQ(metrics().dropped[DropCause::kOutputFull].value(), 2u);
+  for (storage::Delivery& entry : deliver.entries) entry.replay = true;  // Its pages are bounded.
+  Post(0, deliver);
+  for (int i = 0; i < 5; ++i) subscriber.wire.ExpectPublish("t", payload);
 }
 
 // ---- Shared subscriptions

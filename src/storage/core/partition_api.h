@@ -135,7 +135,8 @@ struct Qos2Origin {
 struct Publish {
   Token token = 0;  // 0: no answer wanted (QoS 0, retained only).
   mqtt::MessagePtr message;
-  PartitionMask partitions = 0;  // Each matches the message against its own subscriptions.
+  PartitionMask partitions = 0;  // QoS 1 and 2: each matches the message against its own
+                                 // subscriptions, and sends what one of QoS 0 is owed as well.
   std::vector<SharedTarget>
       shared_targets;         // Exactly one entry per matching group with a durable choice.
   bool set_retained = false;  // An empty payload removes the retained message.
@@ -234,6 +235,7 @@ struct Delivery {
   mqtt::QoS qos = mqtt::QoS::kAtMostOnce;  // Already the lesser of both.
   bool retain = false;                     // The flag to send.
   bool dup = false;
+  bool replay = false;  // Of QoS 0: retained, for a new subscription. Of others it is not told.
   bool release =
       false;  // PUBREC was received before: send PUBREL with this identifier, no PUBLISH.
   absl::InlinedVector<uint32_t, 1> subscription_ids;
@@ -288,7 +290,7 @@ struct ShareMemberChange {
 // Messages that the host publishes: wills that are due, and shared messages whose member went.
 // Durable sessions and the retained store have them already (same commit): route to transient
 // sessions, to a member of every `$share` group (Publish with shared_targets for a durable one),
-// and QoS 0 to connected durable ones. To one shard.
+// and one of QoS 0 to connected durable ones. To one shard.
 struct RouteMessage {
   mqtt::MessagePtr message;
   std::string only_filter;  // Not empty: for this `$share/group/filter` only (redelivery). Then

@@ -158,8 +158,11 @@ class Partition::Impl {
   void EnqueueOverlapping(const SubscriptionIndex::Matches& matches, Incoming& incoming,
                           Context& ctx);
   void EnqueueFor(const EnqueueTarget& target, Incoming& incoming, Context& ctx);
+  enum class Source : uint8_t { kLive, kReplay };
+  void AppendOrSend(Session& session, ChunkEntry& how, Incoming& incoming, Context& ctx);
   void AppendMessage(Session& session, ChunkEntry& how, Incoming& incoming, Context& ctx);
-  void SendNow(Session& session, const ChunkEntry& how, Incoming& incoming, Context& ctx);
+  void SendNow(Session& session, const ChunkEntry& how, Incoming& incoming, Context& ctx,
+               Source source);
   bool MakeRoom(Session& session, uint32_t size, Context& ctx);
   PendingAppend& AppendOf(Session& session);
   PendingAppend* FindAppend(const Session& session);

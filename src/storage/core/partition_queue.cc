@@ -67,7 +67,11 @@ Outcome Partition::Impl::Apply(const EnqueueView& command, const mqtt::MessagePt
   return outcome;
 }
 
+// What the subscriptions here make of a message of QoS 1 or 2 is decided here alone, down to QoS 0:
+// were the shard of the connection to say which copy is its own, the two would disagree while a
+// subscription is being replaced.
 void Partition::Impl::EnqueueMatching(Incoming& incoming, Context& ctx) {
+  if (incoming.parts.qos == mqtt::QoS::kAtMostOnce) return;  // The shards have sent it.
   SubscriptionIndex::Matches matches;
   index_.Match(incoming.parts.topic, matches);
   if (matches.empty()) return;
@@ -81,12 +85,11 @@ void Partition::Impl::EnqueueMatching(Incoming& incoming, Context& ctx) {
     if (options.no_local && incoming.parts.publisher == session.client_id) continue;
     ChunkEntry how;
     how.qos = mqtt::Min(incoming.parts.qos, options.qos);  // [MQTT5-3.8.4-8] [MQTT311-3.8.4-6]
-    if (how.qos == mqtt::QoS::kAtMostOnce) continue;       // Not ours: see Publish.
     how.retain = incoming.parts.retain && options.retain_as_published;  // [MQTT5-3.3.1-12,-13]
     if (subscription->record.subscription_id != 0) {
       how.subscription_ids.push_back(subscription->record.subscription_id);
     }
-    AppendMessage(session, how, incoming, ctx);
+    AppendOrSend(session, how, incoming, ctx);
   }
 }
 
@@ -118,9 +121,8 @@ void Partition::Impl::EnqueueOverlapping(const SubscriptionIndex::Matches& match
       how.retain |= incoming.parts.retain && record.options.retain_as_published;
       if (record.subscription_id != 0) how.subscription_ids.push_back(record.subscription_id);
     }
-    if (how.qos == mqtt::QoS::kAtMostOnce) continue;
     std::sort(how.subscription_ids.begin(), how.subscription_ids.end());  // Replicas are equal.
-    AppendMessage(session, how, incoming, ctx);
+    AppendOrSend(session, how, incoming, ctx);
   }
 }
 
@@ -135,11 +137,20 @@ void Partition::Impl::EnqueueFor(const EnqueueTarget& target, Incoming& incoming
   const bool member =
       found != sessions_.end() && found->second->FindSubscription(how.share_filter) != nullptr;
   if (how.qos == mqtt::QoS::kAtMostOnce) {
-    if (member) SendNow(*found->second, how, incoming, ctx);
+    if (member) SendNow(*found->second, how, incoming, ctx, Source::kLive);
   } else if (member) {
     AppendMessage(*found->second, how, incoming, ctx);
   } else {
     AddOrphan(how.share_filter, incoming.bytes, ctx);
+  }
+}
+
+void Partition::Impl::AppendOrSend(Session& session, ChunkEntry& how, Incoming& incoming,
+                                   Context& ctx) {
+  if (how.qos == mqtt::QoS::kAtMostOnce) {
+    SendNow(session, how, incoming, ctx, Source::kLive);
+  } else {
+    AppendMessage(session, how, incoming, ctx);
   }
 }
 
@@ -173,7 +184,7 @@ void Partition::Impl::AppendMessage(Session& session, ChunkEntry& how, Incoming&
 
 // QoS 0: to the connection, if there is one.
 void Partition::Impl::SendNow(Session& session, const ChunkEntry& how, Incoming& incoming,
-                              Context& ctx) {
+                              Context& ctx, Source source) {
   const int64_t expires = incoming.parts.expires_at_unix_ms;
   if (expires != 0 && expires <= ctx.now_unix_ms) {
     Count(ctx.effects, DropCause::kExpired);
@@ -187,6 +198,7 @@ void Partition::Impl::SendNow(Session& session, const ChunkEntry& how, Incoming&
   enqueued.slot = session.slot;
   enqueued.delivery.message = incoming.Get();
   enqueued.delivery.retain = how.retain;
+  enqueued.delivery.replay = source == Source::kReplay;
   enqueued.delivery.subscription_ids = how.subscription_ids;
   ctx.effects.list.push_back(std::move(enqueued));
 }

@@ -143,7 +143,7 @@ Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, Context& 
     how.retain = true;  // [MQTT311-3.3.1-8]
     if (record.subscription_id != 0) how.subscription_ids.push_back(record.subscription_id);
     if (how.qos == mqtt::QoS::kAtMostOnce) {
-      SendNow(*session, how, incoming, ctx);
+      SendNow(*session, how, incoming, ctx, Source::kReplay);
     } else {
       AppendMessage(*session, how, incoming, ctx);
     }

@@ -267,15 +267,21 @@ class Model {
     for (auto& [client, session] : sessions) {
       if (!enqueue.match()) break;
       ModelEntry entry;
+      bool any = false;
       for (const auto& [filter, subscription] : session.subscriptions) {
         if (mqtt::IsShared(filter) || !mqtt::Matches(filter, message.topic())) continue;
         if (subscription.options.no_local && message.publisher() == client) continue;
+        any = true;
         entry.qos = std::max(entry.qos, LesserQos(message, subscription.options));
         entry.retain |= message.retain() && subscription.options.retain_as_published;
         if (subscription.id != 0) entry.ids.push_back(subscription.id);
       }
       std::sort(entry.ids.begin(), entry.ids.end());
-      if (entry.qos != mqtt::QoS::kAtMostOnce) Append(session, entry, message, enqueue.message());
+      if (entry.qos != mqtt::QoS::kAtMostOnce) {
+        Append(session, entry, message, enqueue.message());
+      } else if (any && message.qos() != 0 && (Expired(message) || !session.connected)) {
+        ++dropped;
+      }
     }
     for (const pb::Enqueue::Target& target : enqueue.targets()) EnqueueTarget(target, enqueue);
     return OutcomeCode::kOk;

@@ -40,6 +40,27 @@ TEST(Enqueue, SendsWithTheLesserQos) {
   EXPECT_TRUE(page.end);
 }
 
+// The shards send a QoS 0 message themselves. Of any other it is said here who gets it, and how.
+TEST(Enqueue, SendsToASubscriptionOfQos0WhatItDoesNotKeep) {
+  Harness h;
+  h.Open("c");
+  h.Subscribe("c", "t", {.qos = kQos0}, 7);
+  h.Publish({.payload = "zero", .qos = kQos0});
+  EXPECT_THAT(h.EffectsOf<Enqueued>(), IsEmpty());
+  h.Publish({.payload = "one", .qos = kQos1});
+  ASSERT_THAT(h.EffectsOf<Enqueued>(), SizeIs(1));
+  const Delivery delivery = h.EffectsOf<Enqueued>()[0].delivery;
+  EXPECT_EQ(delivery.sequence, 0u);
+  EXPECT_EQ(delivery.qos, kQos0);
+  EXPECT_FALSE(delivery.replay);
+  EXPECT_THAT(delivery.subscription_ids, ElementsAre(7));
+  h.Subscribe("c", "#", {.qos = kQos0}, 8);
+  h.Publish({.payload = "one", .qos = kQos1});
+  ASSERT_THAT(h.EffectsOf<Enqueued>(), SizeIs(1));  // Once, however many match.
+  EXPECT_THAT(h.EffectsOf<Enqueued>()[0].delivery.subscription_ids, ElementsAre(7, 8));
+  EXPECT_THAT(h.Read("c").entries, IsEmpty());
+}
+
 TEST(Enqueue, OfOverlappingSubscriptionsIsOneCopyWithGreatestQosAndAllIdentifiers) {
   Harness h;
   h.Open("c");
