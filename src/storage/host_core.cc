@@ -293,6 +293,7 @@ absl::Status HostCore::ApplyGroup(CommitGroup& group) {
     // Not all partitions' changes at once: a large message for thousands of sessions is there as
     // often.
     RETURN_IF_ERROR(store_.Write());
+    RETURN_IF_ERROR(BoundPending());
   }
   return absl::OkStatus();
 }
@@ -343,8 +344,7 @@ absl::Status HostCore::FlushPartition(PartitionId id) {
   return store_.Write();
 }
 
-// What must be, and one of those that are to be.
-absl::Status HostCore::FlushSome() {
+absl::Status HostCore::BoundPending() {
   size_t bytes = UnflushedBytes();
   while (bytes > options_.state_pending_bytes) {
     const auto largest = std::max_element(
@@ -354,6 +354,12 @@ absl::Status HostCore::FlushSome() {
     RETURN_IF_ERROR(FlushPartition((*largest)->id()));
   }
   metrics_.state_pending_bytes.Set(static_cast<int64_t>(bytes));
+  return absl::OkStatus();
+}
+
+// What must be, and one of those that are to be.
+absl::Status HostCore::FlushSome() {
+  RETURN_IF_ERROR(BoundPending());
   if (flush_wanted_ == 0) return absl::OkStatus();
   return FlushPartition(static_cast<PartitionId>(std::countr_zero(flush_wanted_)));
 }

@@ -137,6 +137,7 @@ class HostCore {
   absl::Status ApplyLogged(Partition& partition, const LogEntry& entry);
   absl::Status ReloadPartition(PartitionId id);
   absl::Status FlushPartition(PartitionId id);
+  absl::Status BoundPending();
   absl::Status FlushSome();
   size_t UnflushedBytes() const;
   void ApplyFailed(const absl::Status& status);

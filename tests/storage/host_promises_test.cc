@@ -269,6 +269,23 @@ TEST_F(HostPromises, SessionsThatEndTogetherEndAPortionAtATime) {
   EXPECT_EQ(sim_.metrics().sessions_expired.value(), uint64_t{kSessions});
 }
 
+TEST_F(HostPromises, ALargeMessageForManySessionsIsNotWrittenAllAtOnce) {
+  constexpr int kSessions = 100;
+  for (int i = 0; i < kSessions; ++i) {
+    const std::string client_id = "c" + std::to_string(i);
+    ASSERT_TRUE(Subscribe(client_id, Open(client_id).epoch, "a").ok());
+    Close(client_id);
+  }
+  ASSERT_TRUE(Publish(Text("a", std::string(1 << 20, 'x'))).ok());
+  EXPECT_EQ(sim_.metrics().messages_queued.value(), uint64_t{kSessions});
+  EXPECT_LT(sim_.state().greatest_batch_bytes, size_t{60} << 20);
+  EXPECT_LE(sim_.metrics().state_pending_bytes.value(), 16 << 20);
+  base::Rng rng(1);
+  sim_.Crash(rng);  // All of it is in the log.
+  Open("c7");
+  EXPECT_THAT(TakePayloads(), SizeIs(1));
+}
+
 TEST_F(HostPromises, AScanThatFindsLittleComesBackAfterSomeWork) {
   for (int i = 0; i < 6000; ++i) {
     SendPublish(Text("r/" + std::to_string(i) + "/x", "x", mqtt::QoS::kAtLeastOnce, true));

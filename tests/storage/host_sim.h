@@ -36,6 +36,7 @@ class MemoryState final : public StateStore, public StateReader {
   absl::Status Write() override {
     if (batch_.size() == 0) return absl::OkStatus();
     if (!fail_.ok()) return fail_;
+    greatest_batch_bytes = std::max(greatest_batch_bytes, batch_.bytes());
     store_->Write(batch_);
     batch_.Clear();
     ++writes;
@@ -61,6 +62,7 @@ class MemoryState final : public StateStore, public StateReader {
   }
 
   size_t writes = 0;
+  size_t greatest_batch_bytes = 0;
 
  private:
   class FailedIterator final : public StateIterator {

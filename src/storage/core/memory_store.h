@@ -18,6 +18,11 @@ class MemoryBatch : public StateBatch {
   void Put(std::string_view key, std::string_view value) override;
   void Delete(std::string_view key) override;
   void DeleteRange(std::string_view lower, std::string_view upper) override;
+  size_t bytes() const {
+    size_t sum = 0;
+    for (const Change& change : changes_) sum += change.key.size() + change.value.size();
+    return sum;
+  }
   void Clear() { changes_.clear(); }
   size_t size() const { return changes_.size(); }
 
