@@ -51,6 +51,16 @@ def tables(results):
     return lines + [""]
 
 
+def micro(entries):
+    lines = ["", row(["", "ns per item (over what is named: arguments of the benchmark)", "fitted"]), row(["---", "---", "---"])]
+    for entry in entries:
+        figures = " · ".join(f"{arguments}: {number(figure)}" if arguments else number(figure)
+                             for arguments, figure in entry["figures"].items())
+        lines.append(row([f"`{entry['program'].removesuffix('_bench')}` {entry['name'].removeprefix('BM_')}", figures,
+                          entry["order"]]))
+    return lines + [""]
+
+
 def summary(results):
     met, missed, _ = report.tally(results)
     lines = ["", f"{met} of {met + missed} goals met. Missed:" if missed else f"All {met} goals met.", ""]
@@ -77,7 +87,7 @@ def render(page, document):
     def part(match):
         name = match.group(1)
         lines = (origin(document["about"]) if name == "origin" else summary(results) if name == "summary"
-                 else tables(groups.get(name, [])))
+                 else micro(document.get("micro", [])) if name == "micro" else tables(groups.get(name, [])))
         return "\n".join([f"<!-- bench: {name} -->", *lines, "<!-- end -->"])
 
     return re.sub(r"<!-- bench: (\w+) -->.*?<!-- end -->", part, page, flags=re.DOTALL)

@@ -123,10 +123,10 @@ def about(options):
 
 def write_json(path, options, results):
     """Scenarios already in the file stay, unless they were measured again."""
-    document = {"about": about(options), "results": []}
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    document = dict(kept, about=about(options))
     fresh = {result.scenario for result in results}
-    if path.exists():
-        document["results"] = [old for old in json.loads(path.read_text())["results"] if old["scenario"] not in fresh]
+    document["results"] = [old for old in kept.get("results", []) if old["scenario"] not in fresh]
     document["results"] += [result.as_json() for result in results]
     order = {scenario.id: at for at, scenario in enumerate(scenarios.all_scenarios())}
     document["results"].sort(key=lambda result: order.get(result["scenario"], len(order)))

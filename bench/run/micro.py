@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the micro-benchmarks and shows how each cost grows over its N.
 
-`./dev bench --micro [--only REGEX] [--json FILE]`. What follows `--` goes to the programs, as
+`./dev bench --micro [--only REGEX] [--json FILE]`; FILE may be one of `./dev bench --json`. What follows `--` goes to the programs, as
 `-- --benchmark_min_time=1`.
 """
 
@@ -14,21 +14,27 @@ from pathlib import Path
 
 from stats import number
 
-# Which of them mean N by their first argument; what is said of growth is said of these.
 PROGRAMS = ("codec_bench", "mailbox_bench", "match_bench", "partition_bench", "storage_bench")
 _NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 
 
 def nanoseconds_per_item(entry):
-    """CPU time for one item, or one iteration of what has no items."""
+    """CPU time for one item, or one iteration of what has no items.
+
+    Items per second are of real time where a benchmark waits for others; such a one counts its messages.
+    """
     time = entry["cpu_time"] * _NANOSECONDS[entry["time_unit"]]
+    if "messages" in entry:
+        return time * entry["iterations"] / entry["messages"]
     per_second = entry.get("items_per_second")
     return 1e9 / per_second if per_second and "real_time" not in entry["name"] else time
 
 
 def run(program, only, extra):
     output = subprocess.run([program, "--benchmark_format=json", f"--benchmark_filter={only or '.'}", *extra],
-                            stdout=subprocess.PIPE, text=True, check=False)
+                            capture_output=True, text=True, check=False)
+    if output.returncode != 0:
+        print(output.stderr, file=sys.stderr)
     return json.loads(output.stdout)["benchmarks"] if output.stdout.strip().startswith("{") else []
 
 
@@ -39,14 +45,19 @@ def growth(entries):
             if entry.get("aggregate_name") == "BigO"}
 
 
-def lines_of(entries):
+def families(entries):
+    """[(name without arguments, {arguments: ns}, order or "")], in the order of the program."""
     orders = growth(entries)
+    found = {}
     for entry in entries:
         if entry.get("run_type") == "aggregate":
             continue
-        yield entry["name"], nanoseconds_per_item(entry)
-    for name, order in orders.items():
-        yield f"{name}, fitted over N", order
+        name, *arguments = entry["name"].split("/")
+        kept = [part for part in arguments if not re.match(r"(iterations|min_time|process_time|real_time|threads)\b", part)]
+        kept += [part.replace(":", " ") for part in arguments if part.startswith("threads")]
+        found.setdefault(name, {})[", ".join(kept)] = nanoseconds_per_item(entry)
+    return [(name, figures, next((order for run, order in orders.items() if run.split("/")[0] == name), ""))
+            for name, figures in found.items()]
 
 
 def main():
@@ -60,18 +71,18 @@ def main():
     parser.add_argument("--only", default="", metavar="REGEX", help="benchmarks by name")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     options = parser.parse_args(own)
-    document = []
+    found = []
     for name in PROGRAMS:
         print(name, flush=True)
-        entries = run(options.bin / name, options.only, extra)
-        for benchmark, figure in lines_of(entries):
-            shown = f"{number(figure):>12} ns" if not isinstance(figure, str) else f"{figure:>12}"
-            print(f"  {benchmark:64}{shown}", flush=True)
-            document.append({"program": name, "name": re.sub(r"/(iterations|min_time|process_time|real_time)[^/]*", "", benchmark),
-                             "figure": figure})
+        for family, figures, order in families(run(options.bin / name, options.only, extra)):
+            print(f"  {family}" + (f": {order}" if order else ""), flush=True)
+            for arguments, figure in figures.items():
+                print(f"    {arguments:40}{number(figure):>14} ns", flush=True)
+            found.append({"program": name, "name": family, "figures": figures, "order": order})
     if options.json:
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    return 0 if document else "bench: no micro-benchmark matches"
+        document = json.loads(options.json.read_text()) if options.json.exists() else {}
+        options.json.write_text(json.dumps(dict(document, micro=found), indent=1, ensure_ascii=False) + "\n")
+    return 0 if found else "bench: no micro-benchmark matches"
 
 
 if __name__ == "__main__":

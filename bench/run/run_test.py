@@ -146,10 +146,17 @@ class Micro(unittest.TestCase):
         entry = {"name": "a", "run_name": "a", "cpu_time": 2, "time_unit": "us"}
         self.assertEqual(micro.nanoseconds_per_item(entry), 2000)
         self.assertEqual(micro.nanoseconds_per_item(dict(entry, items_per_second=1e6)), 1000)
+        self.assertEqual(micro.nanoseconds_per_item(dict(entry, name="a/real_time", iterations=10, messages=40)), 500)
 
     def test_growth_is_what_was_fitted(self):
         entries = [{"name": "a_BigO", "run_name": "a", "aggregate_name": "BigO", "big_o": "(1)"}]
         self.assertEqual(micro.growth(entries), {"a": "constant"})
+
+    def test_runs_of_one_benchmark_belong_together(self):
+        entries = [{"name": f"a/{n}/real_time", "run_name": f"a/{n}", "cpu_time": n, "time_unit": "ns"} for n in (1, 8)]
+        entries.append({"name": "a/real_time_BigO", "run_name": "a/real_time", "run_type": "aggregate",
+                        "aggregate_name": "BigO", "big_o": "N"})
+        self.assertEqual(micro.families(entries), [("a", {"1": 1, "8": 8}, "N")])
 
 
 if __name__ == "__main__":
