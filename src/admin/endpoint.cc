@@ -48,8 +48,12 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
   } else if (request.path == "/healthz") {
     response.body = "ok\n";
   } else if (request.path == "/readyz") {
-    response.status = sources.readiness->ready() ? 200 : 503;
-    response.body = absl::StrCat(sources.readiness->why(), "\n");
+    // With memory short new clients would be refused: they are better off elsewhere.
+    const bool ready = sources.readiness->ready();
+    const bool short_of_memory = ready && sources.metrics().memory.high;
+    response.status = ready && !short_of_memory ? 200 : 503;
+    response.body =
+        short_of_memory ? "memory is short\n" : absl::StrCat(sources.readiness->why(), "\n");
   } else if (request.path == "/") {
     response.content_type = "text/html; charset=utf-8";
     response.body = Page(sources);

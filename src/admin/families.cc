@@ -120,7 +120,8 @@ void AddConnections(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Sample(Total(snapshot, &ShardMetrics::connections_websocket));
   out.Counter("connections_opened_total", "Network connections since the start.");
   out.Sample(Total(snapshot, &ShardMetrics::connections_opened));
-  out.Counter("connections_refused_total", "Closed before CONNECT, by cause.", {"cause"});
+  out.Counter("connections_refused_total", "Refused by a bound of the whole broker, by cause.",
+              {"cause"});
   ByCause(snapshot, &ShardMetrics::connections_refused, out);
   out.Counter("connections_closed_total", "Connections that ended, by cause.", {"cause"});
   ByCause(snapshot, &ShardMetrics::connections_closed, out);
@@ -230,6 +231,17 @@ void AddInside(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Sample(Total(snapshot, &ShardMetrics::mailbox_messages));
   out.Counter("reads_paused_total", "Times that a publisher was not read from, to slow it down.");
   out.Sample(Total(snapshot, &ShardMetrics::reads_paused));
+  out.Counter("publish_throttled_total",
+              "PUBLISH after which a client had to wait, or was disconnected, by cause: its rate, "
+              "or the broker's memory.",
+              {"cause"});
+  ByCause(snapshot, &ShardMetrics::throttled, out);
+  out.Gauge("memory_high", "1: memory is above the mark, new clients are refused. 0: enough.");
+  out.Sample(uint64_t{snapshot.memory.high ? 1u : 0u});
+  out.Gauge("memory_high_bytes", "The mark: broker.memory_high_bytes.");
+  out.Sample(snapshot.memory.high_bytes);
+  out.Counter("memory_high_total", "Times that memory rose above the mark.");
+  out.Sample(snapshot.memory.rises);
   out.Counter("match_cache_hits_total", "Topics whose subscribers were remembered.");
   out.Sample(Total(snapshot, &ShardMetrics::match_cache_hits));
   out.Counter("match_cache_misses_total", "Topics whose subscribers had to be looked up.");

@@ -51,10 +51,7 @@ struct Authenticator::Tables {
 
 absl::StatusOr<std::unique_ptr<Authenticator>> Authenticator::Create(
     AuthOptions options, std::shared_ptr<HashPool> pool) {
-  if (pool == nullptr) {
-    pool = std::make_shared<HashPool>(
-        HashPool::Limits{.threads = options.hash_threads, .queue_max = options.hash_queue_max});
-  }
+  if (pool == nullptr) pool = std::make_shared<HashPool>(HashPool::Limits{});
   auto authenticator = std::unique_ptr<Authenticator>(new Authenticator(std::move(pool)));
   RETURN_IF_ERROR(authenticator->Reload(std::move(options)));
   return authenticator;

@@ -19,8 +19,9 @@ namespace auth {
 class HashPool {
  public:
   struct Limits {
-    size_t threads = 1;       // At least 1.
-    size_t queue_max = 1024;  // Tasks that wait, not counting those that run.
+    size_t threads = 1;  // At least 1.
+    // Tasks that wait, not counting those that run. Further logins are answered with 0x89.
+    size_t queue_max = 1024;
   };
 
   explicit HashPool(Limits limits);

@@ -32,13 +32,6 @@ struct AuthOptions {
   // the user name, user name and password of CONNECT are not looked at, and a client without a
   // certificate (or without that field) is refused.
   CertificateIdentity use_identity_as_username = CertificateIdentity::kNone;
-
-  // hash_threads: threads that verify passwords, at least 1.
-  size_t hash_threads = 1;
-
-  // hash_queue_max: logins that may wait for a hash thread. Further ones are answered with
-  // 0x89 Server busy.
-  size_t hash_queue_max = 1024;
 };
 
 }  // namespace auth

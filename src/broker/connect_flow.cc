@@ -84,6 +84,11 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
     return Refuse(connection, violation->reason, violation->rule,
                   connect.maximum_packet_size.value_or(mqtt::kPacketSizeMax));
   }
+  if (context_.memory_high) {
+    context_.metrics.connections_refused[RefuseCause::kMemory].Add();
+    return Refuse(connection, ReasonCode::kServerBusy, {},
+                  connect.maximum_packet_size.value_or(mqtt::kPacketSizeMax));
+  }
   connection.connecting = std::make_unique<PendingConnect>();
   PendingConnect& pending = *connection.connecting;
   pending.terms = TermsFor(connect, limits);

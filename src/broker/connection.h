@@ -38,6 +38,7 @@ enum PauseReason : uint8_t {
   kPauseRequests = 8,        // Too many of its SUBSCRIBE, UNSUBSCRIBE, PUBREL wait for an answer.
   kPauseForwards = 16,       // Another shard is behind with what this client sends it.
   kPauseAnswers = 32,        // It does not read our answers to what it sends.
+  kPauseThrottle = 64,       // It publishes too fast, see `Throttle`.
 };
 
 // Owned by its shard, used on its thread. Nothing of it survives a crash: what must, is in the

@@ -19,8 +19,8 @@ size_t VariantIndex(mqtt::Version version, mqtt::QoS qos, bool retain) {
   return (version == mqtt::Version::k5 ? 6u : 0u) + static_cast<size_t>(qos) * 2 + (retain ? 1 : 0);
 }
 
-bool OutputFull(const Session& session) {
-  return session.connection.output.bytes() >= session.limits.output_bytes_max;
+bool OutputFull(const ShardContext& context, const Session& session) {
+  return session.connection.output.bytes() >= context.InMemory(session.limits.output_bytes_max);
 }
 
 // What one session's matching subscriptions make of a message.
@@ -72,7 +72,7 @@ bool Deliverer::ToSession(Session& session, Outgoing& outgoing, mqtt::QoS qos, b
   if (!session.permissions->MayRead(parts.topic)) return Drop(DropCause::kNotAuthorized);
   if (session.replays != nullptr && parts.retain) NoteLiveTopic(session, parts.topic);
   const Envelope envelope = {qos, retain, false, 0, subscription_ids, shared_filter};
-  const bool output_full = OutputFull(session);
+  const bool output_full = OutputFull(context_, session);
   if (qos == mqtt::QoS::kAtMostOnce) {
     if (output_full) return Drop(DropCause::kOutputFull);
     return Write(session, outgoing, envelope);
@@ -86,8 +86,8 @@ bool Deliverer::ToSession(Session& session, Outgoing& outgoing, mqtt::QoS qos, b
 bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope) {
   const Limits& limits = session.limits;
   const auto full = [&] {
-    return session.outbound.queued_messages() >= limits.queue_messages_max ||
-           session.outbound.queued_bytes() >= limits.queue_bytes_max;
+    return session.outbound.queued_messages() >= context_.InMemory(limits.queue_messages_max) ||
+           session.outbound.queued_bytes() >= context_.InMemory(limits.queue_bytes_max);
   };
   if (full()) {
     switch (limits.queue_full) {
@@ -120,7 +120,8 @@ bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& en
 }
 
 void Deliverer::Drain(Session& session) {
-  while (!session.outbound.queue_empty() && session.outbound.has_room() && !OutputFull(session)) {
+  while (!session.outbound.queue_empty() && session.outbound.has_room() &&
+         !OutputFull(context_, session)) {
     const OutboundMessage entry = session.outbound.Pop();
     context_.metrics.queued_messages.Add(-1);
     context_.metrics.queued_bytes.Add(-static_cast<int64_t>(entry.message->bytes()));
@@ -147,7 +148,7 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
     const bool readable = session.permissions->MayRead(outgoing.parts().topic);
     if (!readable) Drop(DropCause::kNotAuthorized);
     // The window bounds QoS 1 and 2, and the partition the pages of a replay.
-    if (entry.sequence == 0 && !entry.replay && OutputFull(session)) {
+    if (entry.sequence == 0 && !entry.replay && OutputFull(context_, session)) {
       Drop(DropCause::kOutputFull);
       continue;
     }

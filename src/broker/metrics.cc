@@ -88,11 +88,21 @@ std::string_view Name(RefuseCause cause) {
       return "connections_max";
     case RefuseCause::kMemory:
       return "memory";
-    case RefuseCause::kRate:
-      return "rate";
     case RefuseCause::kDraining:
       return "draining";
     case RefuseCause::kCount_:
+      break;
+  }
+  return "unknown";
+}
+
+std::string_view Name(ThrottleCause cause) {
+  switch (cause) {
+    case ThrottleCause::kRate:
+      return "rate";
+    case ThrottleCause::kMemory:
+      return "memory";
+    case ThrottleCause::kCount_:
       break;
   }
   return "unknown";

@@ -12,6 +12,7 @@
 
 #include "absl/time/time.h"
 #include "base/metric.h"
+#include "broker/core/throttle.h"
 #include "mqtt/types.h"
 
 namespace auth {
@@ -54,11 +55,10 @@ enum class CloseCause : uint8_t {
   kCount_,
 };
 
-// Why a connection was closed before it could send CONNECT.
+// Why a connection was closed before it had a session.
 enum class RefuseCause : uint8_t {
   kConnectionsMax,  // The broker's own limit; a listener's is in its ListenerCounters.
-  kMemory,          // Above the memory high-water mark.
-  kRate,            // More new connections per second than allowed.
+  kMemory,          // Above the memory mark (CONNACK 0x89), or no memory for it.
   kDraining,        // The server is about to stop.
   kCount_,
 };
@@ -145,6 +145,7 @@ struct ShardMetrics {
   base::Counter mailbox_batches;   // Received from other threads.
   base::Counter mailbox_messages;  // What was in them.
   base::Counter reads_paused;      // Publishers not read from because a limit was reached.
+  base::CounterPer<ThrottleCause> throttled;  // PUBLISH after which its client had to wait, or go.
   base::Counter match_cache_hits;
   base::Counter match_cache_misses;
   base::Counter storage_requests;  // To the partition host.
@@ -167,12 +168,21 @@ struct ListenerView {
   uint64_t pauses = 0;
 };
 
+// The process's memory, as MemoryMonitor sees it.
+struct MemoryView {
+  uint64_t used_bytes = 0;
+  uint64_t high_bytes = 0;  // The mark; 0: not known yet.
+  bool high = false;
+  uint64_t rises = 0;
+};
+
 // All there is to report at one moment. The pointers stay valid until the process ends; the
 // numbers behind them go on changing.
 struct MetricsSnapshot {
   absl::Time started;
   std::vector<const ShardMetrics*> shards;
   std::vector<ListenerView> listeners;
+  MemoryView memory;
   const storage::HostMetrics* storage = nullptr;  // Null: not opened yet.
   const auth::HashPool* hash_pool = nullptr;      // Null: no passwords are verified.
 };
@@ -186,9 +196,10 @@ auto Sum(const Shards& shards, Get&& get) {
   return sum;
 }
 
-std::string_view Name(DropCause cause);    // "output_full"
-std::string_view Name(CloseCause cause);   // "keep_alive_timeout"
-std::string_view Name(RefuseCause cause);  // "connections_max"
+std::string_view Name(DropCause cause);      // "output_full"
+std::string_view Name(CloseCause cause);     // "keep_alive_timeout"
+std::string_view Name(RefuseCause cause);    // "connections_max"
+std::string_view Name(ThrottleCause cause);  // "rate"
 
 }  // namespace broker
 

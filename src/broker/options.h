@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "auth/hash_pool.h"
 #include "auth/options.h"
 #include "broker/core/limits.h"
 #include "broker/transport/listener.h"
@@ -27,6 +28,13 @@ struct BrokerOptions {
   // Threads that serve connections. 0: as many as usable processors (affinity and cgroup quota).
   uint32_t shards = 0;
   std::vector<ListenerSettings> listeners;
+  // Over all listeners and shards; further connections are closed at once. 0: as many as there are
+  // descriptors, but for those that the store needs.
+  uint32_t connections_max = 0;
+  // Resident memory of the process. Above, clients that connect are refused with 0x89, those that
+  // publish are slowed down, and for slow readers less is kept. 0: three quarters of what the
+  // process may use.
+  uint64_t memory_high_bytes = 0;
   // Seconds from accepting to a complete CONNECT; then the connection is closed.
   uint32_t connect_timeout_s = 10;
   // Per shard: what new connections may take of its time before those that are connected have their
@@ -44,6 +52,8 @@ struct BrokerOptions {
   // Waiting for the group commit, per shard; above, reading from publishers pauses.
   uint32_t commits_pending_max = 20'000;
   uint64_t commits_pending_bytes_max = 64 * 1024 * 1024;
+  // Threads and queue for passwords, of all listeners.
+  auth::HashPool::Limits hash_pool;
   // Not empty: clients that ask for Response Information (§3.2.2.3.14) get this, then their Client
   // Identifier.
   std::string response_information_prefix;

@@ -33,6 +33,9 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
   }
   context_.metrics.publish_received[static_cast<size_t>(packet.qos)].Add();
   context_.metrics.publish_bytes_received.Add(packet.payload.size());
+  if (Throttle::Concerns(session.limits, context_.memory_high) &&
+      !KeepsToRate(connection, body.size()))
+    return;
   std::string_view topic = packet.topic;
   if (packet.topic_alias != 0) {
     if (session.aliases_in == nullptr) {
@@ -69,6 +72,26 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
   behind_.reset();
   Route(connection, packet, topic);
   PauseIfShardIsBehind(connection);
+}
+
+bool PublishFlow::KeepsToRate(Connection& connection, uint64_t bytes) {
+  const Throttle::Verdict verdict =
+      throttle_.OnPublish(connection.ref.connection, connection.session->limits,
+                          context_.memory_high, bytes, context_.now_ns);
+  switch (verdict.kind) {
+    case Throttle::Verdict::Kind::kGoOn:
+      return true;
+    case Throttle::Verdict::Kind::kPause:  // After this one.
+      context_.metrics.throttled[verdict.cause].Add();
+      context_.PauseUntil(connection, verdict.until_ns);
+      return true;
+    case Throttle::Verdict::Kind::kDisconnect:
+      context_.metrics.throttled[verdict.cause].Add();
+      context_.Close(connection,
+                     {.cause = CloseCause::kOverloaded, .say = ReasonCode::kMessageRateTooHigh});
+      return false;
+  }
+  return true;
 }
 
 std::optional<mqtt::Violation> PublishFlow::CheckLimits(const Session& session,

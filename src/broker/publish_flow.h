@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "broker/core/forward_credit.h"
+#include "broker/core/throttle.h"
 #include "broker/deliverer.h"
 #include "broker/shard_context.h"
 #include "mqtt/packets.h"
@@ -33,6 +34,7 @@ class PublishFlow {
 
   void OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body);
   void OnPubRel(Connection& connection, const mqtt::Ack& packet);
+  void OnClosed(const Connection& connection) { throttle_.Forget(connection.ref.connection); }
 
   // The partition host's answers.
   void OnPublished(storage::Published event);
@@ -71,6 +73,8 @@ class PublishFlow {
 
   std::optional<mqtt::Violation> CheckLimits(const Session& session, const mqtt::Publish& packet,
                                              std::string_view topic);
+  // False: it publishes too fast, and is closed.
+  bool KeepsToRate(Connection& connection, uint64_t bytes);
   void RouteDurable(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
                     const Match& match);
   void AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched);
@@ -98,6 +102,7 @@ class PublishFlow {
   uint64_t waiting_bytes_ = 0;
   absl::flat_hash_map<storage::Token, WaitingRelease> releasing_;
   std::vector<uint64_t> paused_;  // Connections that stand still until commits catch up.
+  Throttle throttle_;
   ForwardCredit credit_;
   std::optional<storage::ShardId> behind_;  // One that the present PUBLISH found behind.
   // Connections that stand still until that shard catches up.

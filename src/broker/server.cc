@@ -1,6 +1,7 @@
 #include "broker/server.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <fstream>
@@ -32,6 +33,31 @@ uint32_t UsableProcessors() {
   return std::max(count, 1u);
 }
 
+// Files of the store, and some for everything else.
+constexpr uint64_t kReservedDescriptors = 1500;
+
+// What is to follow from the machine.
+void ResolveBounds(BrokerOptions& options) {
+  rlimit descriptors{};
+  if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+    const uint64_t limit = descriptors.rlim_cur;
+    const uint64_t usable = limit - std::min(kReservedDescriptors, limit / 4);
+    if (options.connections_max > usable) {
+      base::Log(base::LogLevel::kWarning, "too few descriptors: raise LimitNOFILE",
+                {{"connections_max", options.connections_max},
+                 {"descriptors", limit},
+                 {"enough_for_connections", usable}});
+    }
+    if (options.connections_max == 0)
+      options.connections_max = static_cast<uint32_t>(std::min<uint64_t>(usable, UINT32_MAX));
+  }
+  if (options.connections_max == 0) options.connections_max = UINT32_MAX;
+  if (options.memory_high_bytes == 0) options.memory_high_bytes = UsableMemoryBytes() / 4 * 3;
+  base::Log(base::LogLevel::kInfo, "bounds",
+            {{"connections_max", options.connections_max},
+             {"memory_high_bytes", options.memory_high_bytes}});
+}
+
 absl::Status Annotate(const absl::Status& status, const std::string& name) {
   if (status.ok()) return status;
   return absl::Status(status.code(), absl::StrCat("listener ", name, ": ", status.message()));
@@ -58,15 +84,19 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(BrokerOptions options,
     return absl::InvalidArgumentError(
         absl::StrCat("at most ", kShardsMax, " shards, not ", options.shards));
   }
-  std::unique_ptr<Server> server(new Server(std::move(options), dependencies));
+  ResolveBounds(options);
+  std::unique_ptr<Server> server(new Server(std::move(options), std::move(dependencies)));
   RETURN_IF_ERROR(server->Bind());
   return server;
 }
 
 Server::Server(BrokerOptions options, Dependencies dependencies)
     : options_(std::move(options)),
-      dependencies_(dependencies),
-      started_(dependencies.clock->Now()) {}
+      dependencies_(std::move(dependencies)),
+      started_(dependencies_.clock->Now()),
+      memory_(options_.memory_high_bytes,
+              dependencies_.memory_used_bytes ? dependencies_.memory_used_bytes : &ResidentBytes,
+              [this](bool high) { TellMemoryState(high); }) {}
 
 Server::~Server() {
   if (running_) ShutDown();
@@ -105,10 +135,7 @@ absl::StatusOr<std::shared_ptr<ListenerRuntime>> Server::MakeListener(
   auto runtime = std::make_shared<ListenerRuntime>();
   runtime->index = index;
   runtime->settings = settings;
-  if (hash_pool_ == nullptr) {  // The first listener's settings decide for all.
-    hash_pool_ = std::make_shared<auth::HashPool>(
-        auth::HashPool::Limits{settings.auth.hash_threads, settings.auth.hash_queue_max});
-  }
+  if (hash_pool_ == nullptr) hash_pool_ = std::make_shared<auth::HashPool>(options_.hash_pool);
   auto authenticator = auth::Authenticator::Create(settings.auth, hash_pool_);
   if (!authenticator.ok()) return Annotate(authenticator.status(), settings.name);
   runtime->authenticator = *std::move(authenticator);
@@ -136,6 +163,7 @@ void Server::Start(storage::PartitionHost& host, std::function<void()> on_ready)
   world_->partitions = partitions_.get();
   for (const auto& shard : shards_) shard->Start();
   running_ = true;
+  memory_.Start();
   host.Start([this, on_ready = std::move(on_ready)] {
     for (const auto& shard : shards_) {
       shard->mailbox().PostOne(Control{[](Shard& self) { self.StartAccepting(); }});
@@ -183,9 +211,16 @@ absl::Status Server::Reload(const BrokerOptions& options, std::vector<std::strin
   return first_error;
 }
 
+void Server::TellMemoryState(bool high) {
+  for (const auto& shard : shards_) {
+    shard->mailbox().PostOne(Control{[high](Shard& self) { self.UseMemoryState(high); }});
+  }
+}
+
 void Server::ShutDown() {
   if (!running_) return;
   running_ = false;
+  memory_.Stop();
   for (const auto& shard : shards_)
     shard->mailbox().PostOne(Control{[](Shard& self) { self.ShutDown(); }});
   for (const auto& shard : shards_) shard->Join();
@@ -213,6 +248,7 @@ MetricsSnapshot Server::metrics() const {
   }
   if (host_ != nullptr) snapshot.storage = &host_->metrics();
   snapshot.hash_pool = hash_pool_.get();
+  snapshot.memory = {memory_.used_bytes(), memory_.high_bytes(), memory_.high(), memory_.rises()};
   return snapshot;
 }
 

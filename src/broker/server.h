@@ -13,6 +13,7 @@
 #include "auth/hash_pool.h"
 #include "auth/method.h"
 #include "base/clock.h"
+#include "broker/memory_monitor.h"
 #include "broker/metrics.h"
 #include "broker/options.h"
 #include "broker/sys_topics.h"
@@ -37,6 +38,8 @@ class Server final : public storage::EventSink {
   struct Dependencies {
     base::Clock* clock = nullptr;
     const auth::AuthMethodRegistry* methods = nullptr;  // Null: no enhanced authentication.
+    // What is compared with `memory_high_bytes`; on any thread. Null: the resident memory.
+    std::function<uint64_t()> memory_used_bytes = nullptr;
   };
 
   // Errors: those of the listeners and of the authentication files, in words that name the
@@ -72,12 +75,15 @@ class Server final : public storage::EventSink {
   absl::StatusOr<std::shared_ptr<ListenerRuntime>> MakeListener(const ListenerSettings& settings,
                                                                 size_t index);
 
+  void TellMemoryState(bool high);
+
   class LocalPartitions;
 
   const BrokerOptions options_;
   const Dependencies dependencies_;
   const auth::AuthMethodRegistry no_methods_;
   const absl::Time started_;
+  MemoryMonitor memory_;
   std::vector<std::unique_ptr<ShardMetrics>> metrics_;
   std::unique_ptr<ShardWorld> world_;
   std::vector<std::unique_ptr<Shard>> shards_;

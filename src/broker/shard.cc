@@ -37,6 +37,11 @@ struct Shard::Loop {
                                     boost::asio::wait_traits<std::chrono::steady_clock>,
                                     boost::asio::io_context::executor_type>
       tick{context};
+  boost::asio::basic_waitable_timer<std::chrono::steady_clock,
+                                    boost::asio::wait_traits<std::chrono::steady_clock>,
+                                    boost::asio::io_context::executor_type>
+      throttle{context};
+  int64_t throttle_at_ns = INT64_MAX;  // The moment it waits for.
   std::vector<std::unique_ptr<Acceptor>> acceptors;
   size_t next_adopter = 0;
   bool in_turn = false;
@@ -209,9 +214,20 @@ void Shard::OnDeadline(Connection& connection) {
         {.cause = CloseCause::kKeepAliveTimeout, .say = mqtt::ReasonCode::kKeepAliveTimeout});
 }
 
+// Several shards that look at the same moment may let in one too many each.
+bool Shard::IsFull() const {
+  int64_t open = 0;
+  for (const Shard* const shard : world_.shards) open += shard->metrics.connections.value();
+  return open >= int64_t{options.connections_max};
+}
+
 void Shard::AddConnection(std::unique_ptr<Transport> transport, size_t listener) {
   if (shutdown_deadline_s_ != 0) {  // Taken in by another shard just before.
     metrics.connections_refused[RefuseCause::kDraining].Add();
+    return;
+  }
+  if (IsFull()) {
+    metrics.connections_refused[RefuseCause::kConnectionsMax].Add();
     return;
   }
   const ListenerRuntime& runtime = *listeners_[listener];
@@ -366,6 +382,29 @@ void Shard::Resume(Connection& connection, PauseReason reason) {
   RequestTurn();
 }
 
+void Shard::PauseUntil(Connection& connection, int64_t until_ns) {
+  if ((connection.pauses & kPauseThrottle) != 0) return;
+  Pause(connection, kPauseThrottle);
+  throttled_.Add(until_ns, connection.ref.connection);
+  AwaitThrottled();
+}
+
+void Shard::AwaitThrottled() {
+  if (throttled_.empty() || throttled_.next_ns() >= loop_->throttle_at_ns) return;
+  loop_->throttle_at_ns = throttled_.next_ns();
+  loop_->throttle.expires_after(
+      std::chrono::nanoseconds(std::max<int64_t>(throttled_.next_ns() - now_ns, 0)));
+  loop_->throttle.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    loop_->throttle_at_ns = INT64_MAX;
+    ReadClocks();
+    throttled_.TakeDue(now_ns, [this](uint64_t number) {
+      if (Connection* const connection = Find(number)) Resume(*connection, kPauseThrottle);
+    });
+    AwaitThrottled();
+  });
+}
+
 void Shard::Close(Connection& connection, const CloseOrder& order) {
   if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
   if (order.say.has_value() && connection.phase == Phase::kConnected &&
@@ -402,6 +441,7 @@ void Shard::EndSession(Connection& connection, const CloseOrder& order) {
               {{"client", session.client_id}, {"cause", std::string(Name(order.cause))}});
   }
   subscribing_.RemoveAll(session);
+  publishing_.OnClosed(connection);
   metrics.inflight_messages.Add(-static_cast<int64_t>(session.outbound.in_flight()));
   metrics.queued_messages.Add(-static_cast<int64_t>(session.outbound.queued_messages()));
   metrics.queued_bytes.Add(-static_cast<int64_t>(session.outbound.queued_bytes()));

@@ -62,6 +62,8 @@ class Shard final : public ShardContext, private Poller::Handler {
   void UseListener(std::shared_ptr<ListenerRuntime> runtime);
   // The access rules were read again: connected clients get the new ones, or are sent away.
   void RefreshPermissions();
+  // Memory is short, or enough again.
+  void UseMemoryState(bool high) { memory_high = high; }
   // DISCONNECT 0x8B for everyone, wills by the rules, sessions kept; then the thread ends, at the
   // latest after the timeout.
   void ShutDown();
@@ -70,6 +72,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void Violated(Connection& connection, const mqtt::Violation& violation) override;
   void Pause(Connection& connection, PauseReason reason) override;
   void Resume(Connection& connection, PauseReason reason) override;
+  void PauseUntil(Connection& connection, int64_t until_ns) override;
 
  private:
   struct Loop;  // Asio's side, kept out of this header.
@@ -86,10 +89,12 @@ class Shard final : public ShardContext, private Poller::Handler {
   void ReadClocks();
   void OnTick();
   void OnDeadline(Connection& connection);
+  void AwaitThrottled();
   void PublishSysTopics();
   uint32_t DeadlineOf(const Connection& connection) const;
 
   void AddConnection(std::unique_ptr<Transport> transport, size_t listener);
+  bool IsFull() const;
   void Arrive(Connection& connection);
   void ServeArrivals();
   void Read(Connection& connection);
@@ -135,6 +140,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   ConnectFlow connecting_;
   TimerWheel wheel_;
   Arrivals arrivals_;
+  Waiting throttled_;
 
   std::vector<std::shared_ptr<ListenerRuntime>> listeners_;  // As of the last reload.
   uint32_t next_sys_s_ = 0;

@@ -72,6 +72,10 @@ class ShardContext {
   uint32_t now_s = 0;
   int64_t now_ns = 0;
 
+  // Memory is short, see MemoryMonitor. Then only a sixteenth is kept for those who read slowly.
+  bool memory_high = false;
+  uint64_t InMemory(uint64_t bound) const { return bound >> (memory_high ? 4 : 0); }
+
   Connection* Find(uint64_t connection) const {
     const auto it = connections.find(connection);
     return it == connections.end() ? nullptr : it->second.get();
@@ -132,6 +136,8 @@ class ShardContext {
 
   virtual void Pause(Connection& connection, PauseReason reason) = 0;
   virtual void Resume(Connection& connection, PauseReason reason) = 0;
+  // Until the clock says so.
+  virtual void PauseUntil(Connection& connection, int64_t until_ns) = 0;
 
   // A SUBSCRIBE, UNSUBSCRIBE or PUBREL that other threads have to agree to came, or is answered. At
   // the limit the client is not read from until half of them are.

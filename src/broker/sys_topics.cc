@@ -91,6 +91,8 @@ void AddState(SysTopicSource::Values& values, const MetricsSnapshot& snapshot, c
   add("retained messages/count", retained);
   add("store/messages/count", queued);
   add("store/messages/bytes", queued_bytes);
+  add("memory/used", snapshot.memory.used_bytes);
+  add("memory/high", snapshot.memory.high ? 1 : 0);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ namespace config {
 namespace {
 
 using auth::AuthOptions;
+using auth::HashPool;
 using broker::BrokerOptions;
 using broker::Limits;
 using broker::ListenerOptions;
@@ -105,6 +106,18 @@ Keys<Limits> BoundKeys() {
       Row("output_bytes_max", &Limits::output_bytes_max, Bytes(kKiB, kTiB), kReload,
           "Bytes written for a client that does not read them; above, QoS 0 is dropped and QoS 1 "
           "and 2 wait in the queue."),
+      Row("publish_rate_max", &Limits::publish_rate_max, Unlimited(Integer(0, k32)), kReload,
+          "PUBLISH packets per second that a client may send; above, see publish_rate_policy. A "
+          "second's worth may come at once."),
+      Row("publish_bytes_rate_max", &Limits::publish_bytes_rate_max, Unlimited(Bytes(0, kTiB)),
+          kReload, "Bytes of PUBLISH packets per second that a client may send; likewise."),
+      ChoiceRow(
+          "publish_rate_policy", &Limits::publish_rate_policy,
+          {{broker::PublishRatePolicy::kPause, "pause"},
+           {broker::PublishRatePolicy::kDisconnect, "disconnect"}},
+          kReload,
+          "What happens to a client above its rate: it is not read from until it is within it "
+          "again, or disconnected with 0x96."),
       Row("client_id_bytes_max", &Limits::client_id_bytes_max, Bytes(1, k16), kReload,
           "Longest Client Identifier; above: 0x85."),
       Row("topic_bytes_max", &Limits::topic_bytes_max, Bytes(1, k16), kReload,
@@ -153,11 +166,17 @@ Keys<AuthOptions> AuthKeys() {
   keys[0].flag = "--allow-anonymous";
   keys[1].flag = "--password-file";
   keys[2].flag = "--acl-file";
-  keys.push_back(Row("hash_threads", &AuthOptions::hash_threads, Integer(1, 64), kRestart,
-                     "Threads that verify passwords."));
-  keys.push_back(Row("hash_queue_max", &AuthOptions::hash_queue_max, Integer(1, k32), kRestart,
-                     "Logins that may wait for such a thread; above: 0x89."));
   return keys;
+}
+
+// Of all listeners together, whatever users they have.
+Keys<HashPool::Limits> HashPoolKeys() {
+  return {
+      Row("hash_threads", &HashPool::Limits::threads, Integer(1, 64), kRestart,
+          "Threads that verify passwords, for all listeners."),
+      Row("hash_queue_max", &HashPool::Limits::queue_max, Integer(1, k32), kRestart,
+          "Logins that may wait for such a thread; above: 0x89."),
+  };
 }
 
 Keys<TlsOptions> TlsKeys() {
@@ -238,6 +257,17 @@ Keys<BrokerOptions> BrokerKeys() {
   return {
       Row("shards", &BrokerOptions::shards, Named(Integer(0, broker::kShardsMax), "auto", 0),
           kRestart, "Threads that serve connections. auto: as many as processors may be used."),
+      Row("connections_max", &BrokerOptions::connections_max, Named(Integer(0, k32), "auto", 0),
+          kRestart,
+          "Connections of all listeners at the same time; further ones are closed at once. auto: "
+          "as many as there are file descriptors, but for 1500 (at most a quarter) that the store "
+          "needs."),
+      Row("memory_high_bytes", &BrokerOptions::memory_high_bytes, Named(Bytes(0, kTiB), "auto", 0),
+          kRestart,
+          "Resident memory above which new clients get 0x89, publishers are slowed down, and only "
+          "a "
+          "sixteenth of output_bytes_max, queue_messages_max and queue_bytes_max is kept; until "
+          "an eighth is free again. auto: three quarters of what the process may use."),
       Row("connect_timeout", &BrokerOptions::connect_timeout_s, Seconds(1, kDay), kRestart,
           "From accepting a connection to its complete CONNECT; then it is closed."),
       Row("arrivals_us_max", &BrokerOptions::arrivals_us_max, Integer(1, 1'000'000), kRestart,
@@ -374,6 +404,8 @@ Keys<Config> BuildConfigKeys() {
   Append(keys, Within("", &Config::storage, TopLevelStorageKeys()));
   Append(keys, Within("tls", &Config::tls, TlsKeys()));
   Append(keys, Within("auth", &Config::auth, AuthKeys()));
+  Append(keys,
+         Within("auth", &Config::broker, Within("", &BrokerOptions::hash_pool, HashPoolKeys())));
   Append(keys, Within("mqtt", &Config::mqtt, LimitKeys()));
   Append(keys, Within("broker", &Config::broker, BrokerKeys()));
   Append(keys, Within("storage", &Config::storage, StorageKeys()));

@@ -202,6 +202,16 @@ TEST_F(RouteTest, ReadinessFollowsTheBrokerAndSaysWhy) {
   EXPECT_EQ(Get("/readyz").body, "stopping\n");
 }
 
+TEST_F(RouteTest, ABrokerShortOfMemoryIsNotReadyForMoreClients) {
+  readiness_.Set(Readiness::State::kReady, "ready");
+  snapshot_.memory.high = true;
+  EXPECT_EQ(Get("/readyz").status, 503);
+  EXPECT_EQ(Get("/readyz").body, "memory is short\n");
+  EXPECT_EQ(Get("/healthz").status, 200);
+  snapshot_.memory.high = false;
+  EXPECT_EQ(Get("/readyz").status, 200);
+}
+
 TEST_F(RouteTest, ThePageForPeopleEscapesWhatItShows) {
   snapshot_.listeners.push_back({.url = "ws://h/<b>&", .connections = 3});
   clock_.Advance(absl::Seconds(90));

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -87,7 +88,9 @@ class ServerTest : public testing::Test {
   Limits& limits() { return options_.listeners[0].limits; }
 
   void Start() {
-    server_ = Server::Create(options_, {.clock = &base::RealClock::Get()}).value();
+    server_ = Server::Create(options_, {.clock = &base::RealClock::Get(),
+                                        .memory_used_bytes = [this] { return memory_.load(); }})
+                  .value();
     server_->Start(host_, [] {});
     const std::string url = server_->urls().at(0);
     port_ = static_cast<uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
@@ -164,6 +167,7 @@ class ServerTest : public testing::Test {
   const ShardMetrics& metrics(size_t shard = 0) { return *server_->metrics().shards.at(shard); }
 
   BrokerOptions options_;
+  std::atomic<uint64_t> memory_{0};  // What the process uses, as far as the broker knows.
   FakeHost host_;
   std::unique_ptr<Server> server_;
   uint16_t port_ = 0;

@@ -116,6 +116,69 @@ TEST_F(ServerTest, NewConnectionsTakeTurns) {
   EXPECT_EQ(metrics().arrivals_waiting.value(), 0);
 }
 
+TEST_F(ServerTest, ConnectionsOfAllListenersHaveABound) {
+  options_.connections_max = 1;
+  Start();
+  Client client = Join(Transient("first"));
+  support::RawClient(port_, support::Version::k5).ExpectClosed();
+  EXPECT_EQ(metrics().connections_refused[RefuseCause::kConnectionsMax].value(), 1u);
+  client.wire.Disconnect();
+  Join(Transient("second"));
+}
+
+// ---- Publishers that are too fast
+
+TEST_F(ServerTest, APublisherAboveItsRateWaitsAndLosesNothing) {
+  limits().publish_rate_max = 50;
+  Start();
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe({{"t", 0}});
+  Client publisher = Join(Transient("publisher"));
+  std::string bytes;
+  constexpr int kCount = 60;
+  for (int i = 0; i < kCount; ++i) {
+    const support::PublishPacket publish{.topic = "t", .payload = std::to_string(i)};
+    bytes += publish.Encode(support::Version::k5);
+  }
+  const auto before = std::chrono::steady_clock::now();
+  publisher.wire.Send(bytes);
+  publisher.wire.ExpectNothing();  // PINGRESP comes after all of it.
+  // The first 50 at once, and each further one 20 ms later; the last pause need not be over.
+  EXPECT_GE(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(150));
+  for (int i = 0; i < kCount; ++i) subscriber.wire.ExpectPublish("t", std::to_string(i));
+  EXPECT_GT(metrics().throttled[ThrottleCause::kRate].value(), 0u);
+}
+
+TEST_F(ServerTest, APublisherAboveItsRateIsDisconnectedIfThatIsThePolicy) {
+  limits().publish_bytes_rate_max = 1000;
+  limits().publish_rate_policy = PublishRatePolicy::kDisconnect;
+  Start();
+  Client publisher = Join(Transient("publisher"));
+  publisher.wire.Publish({.topic = "t", .payload = std::string(500, 'x'), .qos = 1});
+  publisher.wire.Send(support::PublishPacket{
+      .topic = "t", .payload = std::string(1000, 'x'), .qos = 1, .packet_id = 7});
+  publisher.wire.ExpectDisconnect(0x96);
+  EXPECT_EQ(metrics().connections_closed[CloseCause::kOverloaded].value(), 1u);
+}
+
+// ---- Memory
+
+TEST_F(ServerTest, WhileMemoryIsShortNewClientsAreRefusedAndPublishersSlowedDown) {
+  options_.memory_high_bytes = 1000;
+  Start();
+  Client client = Join(Transient("client"));
+  memory_ = 1000;
+  while (!server_->metrics().memory.high) std::this_thread::yield();
+  Knock(Transient("late")).ExpectConnack(0x89);
+  EXPECT_EQ(metrics().connections_refused[RefuseCause::kMemory].value(), 1u);
+  client.wire.Publish({.topic = "t", .qos = 1});  // It is taken, and then there is a pause.
+  EXPECT_EQ(metrics().throttled[ThrottleCause::kMemory].value(), 1u);
+  memory_ = 0;
+  client.wire.ExpectNothing();
+  while (server_->metrics().memory.high) std::this_thread::yield();
+  Join(Transient("late"));
+}
+
 // What a partition pushes of a message that it does not keep for the session.
 storage::Delivery Live(std::string_view payload) {
   mqtt::MessageParts parts;

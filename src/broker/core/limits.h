@@ -24,6 +24,12 @@ enum class QueueFullPolicy : uint8_t {
   kDisconnect,  // disconnect: the slow client, with 0x97.
 };
 
+// What happens to a client that publishes faster than it may.
+enum class PublishRatePolicy : uint8_t {
+  kPause,       // pause: it is not read from until it is within the rate.
+  kDisconnect,  // disconnect: with 0x96.
+};
+
 // Limits towards one client. A listener may override each.
 struct Limits {
   // What CONNACK tells the client (§3.2.2.3). Breaking one is answered with the code MQTT gives for
@@ -61,6 +67,12 @@ struct Limits {
   // Bytes written for a client that does not read; above, QoS 0 is dropped and QoS 1 and 2 wait in
   // the queue.
   uint64_t output_bytes_max = 1024 * 1024;
+
+  // PUBLISH packets, and their bytes, that a client may send per second; 0: no limit. Above:
+  // `publish_rate_policy`.
+  uint32_t publish_rate_max = 0;
+  uint64_t publish_bytes_rate_max = 0;
+  PublishRatePolicy publish_rate_policy = PublishRatePolicy::kPause;
 
   uint16_t client_id_bytes_max = 65535;  // Above: 0x85.
   uint16_t topic_bytes_max = 65535;      // Above: 0x90 (name), 0x8F (filter).

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""More than the broker can take, or may: what happens at the bounds, to whom, and where it is counted."""
+
+import os
+import stat
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+import e2e  # noqa: E402
+from e2e import (Broker, Wire, case, connect_packet, equal, holds, main, publish_packet,  # noqa: E402
+                 subscribe_packet, write)
+
+SUBSCRIBERS = 500
+MESSAGES = 400
+PAYLOAD = b"x" * 4096
+
+
+def client(broker, client_id, **rest):
+    wire = Wire(broker.port)
+    wire.send(connect_packet(client_id, **rest))
+    first, body = wire.packet()
+    equal((first, body[1]), (0x20, 0), f"CONNACK of {client_id}")
+    return wire
+
+
+def subscribed(broker, client_id, topic, qos=1):
+    wire = client(broker, client_id)
+    wire.send(subscribe_packet(1, topic, qos))
+    equal(wire.packet()[1][-1], qos, "SUBACK")
+    return wire
+
+
+def acknowledge(wire, body):
+    """PUBACK for a PUBLISH of QoS 1 to topic "t"."""
+    wire.send(b"\x40\x02" + body[3:5])
+
+
+def published(wire, packet_id):
+    wire.send(publish_packet("t", PAYLOAD, qos=1, packet_id=packet_id))
+    first, body = wire.packet()
+    equal((first, body[:2]), (0x40, packet_id.to_bytes(2, "big")), "PUBACK")
+
+
+@case("one of 500 subscribers never reads: the others get everything, and its share is bounded and counted")
+def deaf_subscriber():
+    bounds = ["--set", "mqtt.output_bytes_max=64KiB", "--set", "mqtt.queue_messages_max=50"]
+    with Broker(*bounds) as broker:
+        deaf = client(broker, "deaf")
+        deaf.socket.setsockopt(e2e.socket.SOL_SOCKET, e2e.socket.SO_RCVBUF, 4096)
+        deaf.send(subscribe_packet(1, "t", 1))
+        readers = [subscribed(broker, f"reader-{i}", "t") for i in range(SUBSCRIBERS - 1)]
+        publisher = client(broker, "publisher")
+        published_count = 0
+        dropped = 'mqttd_messages_dropped_total{cause="queue_full"}'
+        # Until it is plainly full, whatever the kernel holds for it.
+        while published_count < MESSAGES or broker.metric(dropped) < 20:
+            holds(published_count < 100 * MESSAGES, "too little is ever dropped")
+            batch = readers if published_count < MESSAGES else readers[:0]
+            published(publisher, published_count % 65535 + 1)
+            published_count += 1
+            for reader in batch:
+                first, body = reader.packet()
+                equal((first & 0x36, body[6:]), (0x32, PAYLOAD), "PUBLISH")
+                acknowledge(reader, body)
+            if published_count == MESSAGES:
+                for reader in readers:
+                    reader.close()
+        queued = broker.metric("mqttd_queued_messages")
+        holds(queued <= 50, f"{queued} messages are queued")
+        output = broker.metric("mqttd_output_bytes")
+        holds(output <= 64 * 1024 + 2 * len(PAYLOAD), f"{output} bytes wait to be written")
+        deaf.close()
+        publisher.close()
+
+
+@case("connections never take the descriptors that the store needs")
+def few_descriptors():
+    wrapper = write("few", f'#!/bin/sh\nulimit -n 160\nexec "{os.path.abspath(e2e.MQTTD_BIN)}" "$@"\n')
+    wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
+    real, e2e.MQTTD_BIN = e2e.MQTTD_BIN, str(wrapper)
+    try:
+        broker = Broker()
+    finally:
+        e2e.MQTTD_BIN = real
+    with broker:
+        broker.log.wait_for(r"bounds.*connections_max=120")
+        wires = [client(broker, f"client-{i}") for i in range(120)]
+        refused = 'mqttd_connections_refused_total{cause="connections_max"}'
+        for _ in range(50):
+            with Wire(broker.port) as wire:
+                wire.send(connect_packet("late"))
+                equal(wire.packet(), None, "answer to a connection too many")
+        equal(broker.metric(refused), 50)
+        # Those who are in are served, the store included.
+        wires[0].send(subscribe_packet(1, "t", 1))
+        equal(wires[0].packet()[1][-1], 1, "SUBACK")
+        wires[1].send(publish_packet("t", PAYLOAD, qos=1, packet_id=1, retain=True))
+        equal(wires[1].packet()[1][:2], b"\0\1", "PUBACK of a retained message")
+        equal(wires[0].packet()[1][6:], PAYLOAD)
+        holds(broker.metric("mqttd_process_open_fds") < 160, "descriptors are left")
+        wires.pop().close()
+        while broker.metric("mqttd_connections") >= 120:
+            pass
+        client(broker, "next").close()
+        for wire in wires:
+            wire.close()
+
+
+@case("above the memory mark clients are refused with 0x89, and /readyz, $SYS, the log and the metrics say so")
+def memory_mark():
+    # Less than any process needs: above the mark from the first look on.
+    with Broker("--set", "broker.memory_high_bytes=1MiB", "--set", "broker.sys_interval=1s") as broker:
+        broker.log.wait_for(r"memory is short.*high_bytes=1048576")
+        while broker.metric("mqttd_memory_high") == 0:
+            pass
+        for version, code in ((5, 0x89), (4, 3)):
+            with Wire(broker.port) as wire:
+                wire.send(connect_packet("late", version=version))
+                first, body = wire.packet()
+                equal((first, body[1]), (0x20, code), f"CONNACK of version {version}")
+                holds(wire.closed(), "the connection stays open")
+        equal(broker.get("/readyz"), (503, "memory is short\n"))
+        equal(broker.get("/healthz")[0], 200)
+        equal(broker.metric("mqttd_memory_high_bytes"), 1048576)
+        equal(broker.metric("mqttd_memory_high_total"), 1)
+        equal(broker.metric('mqttd_connections_refused_total{cause="memory"}'), 2)
+
+
+if __name__ == "__main__":
+    main()
