@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -144,6 +145,7 @@ def main():
     if against:
         wanted = [scenario for scenario in map(scenarios.compared, wanted) if scenario.measures]
     os.nice(options.nice)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that no server stays behind.
     started, results = time.monotonic(), []
     factory = Factory(options.bin / "mqttd", options.bin / "mqload", options.shards, against)
     if not factory.mosquitto:
