@@ -347,7 +347,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   SendPacket(context_, connection, mqtt::PacketType::kConnAck, bytes);
   connection.phase = Phase::kConnected;
   connection.keep_alive_s = terms.keep_alive_s;
-  connection.last_packet_s = context_.now_s;
+  connection.last_packet_tick = context_.now_tick;
   connection.counted = true;
 
   ShardMetrics& metrics = context_.metrics;

@@ -66,11 +66,11 @@ class Connection final : public Pollable {
   // all before the mark is written.
   uint64_t answer_bytes = 0;
   uint64_t answers_mark = 0;
-  uint16_t keep_alive_s = 0;   // In force; 0: none.
-  bool arriving = false;       // In the shard's `Arrivals`.
-  uint32_t last_packet_s = 0;  // Shard's seconds at the last packet from the client.
-  uint32_t deadline_s = 0;     // Before CONNACK: of CONNECT. While lingering: the end of patience.
-  uint32_t filed_s = 0;        // Where the timer wheel holds it; 0: nowhere.
+  uint16_t keep_alive_s = 0;      // In force; 0: none.
+  bool arriving = false;          // In the shard's `Arrivals`.
+  uint32_t last_packet_tick = 0;  // The shard's tick at the last packet from the client.
+  uint32_t deadline_tick = 0;  // Before CONNACK: of CONNECT. While lingering: the end of patience.
+  uint32_t filed_tick = 0;     // Where the timer wheel holds it; 0: nowhere.
 
   OutputQueue output;
   std::string

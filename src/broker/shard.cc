@@ -142,7 +142,7 @@ void Shard::PublishSysTopics() {
 
 void Shard::ShutDown() {
   StopAccepting();
-  shutdown_deadline_s_ = now_s + options.shutdown_timeout_s + 1;
+  shutdown_deadline_tick_ = InTicks(options.shutdown_timeout_s + 1);
   std::vector<Connection*> open;
   for (const auto& [number, connection] : connections) open.push_back(connection.get());
   for (Connection* const connection : open) {
@@ -156,44 +156,46 @@ void Shard::ShutDown() {
 void Shard::ReadClocks() {
   const absl::Duration monotonic = world_.clock->Monotonic();
   now_ns = absl::ToInt64Nanoseconds(monotonic);
-  now_s = static_cast<uint32_t>(now_ns / 1'000'000'000) + 1;  // Never 0: that means "not filed".
+  now_tick = static_cast<uint32_t>(now_ns / kTickNs) + 1;  // Never 0: that means "not filed".
   now_unix_ms = absl::ToUnixMillis(world_.clock->Now());
 }
 
 void Shard::OnTick() {
   ReadClocks();
-  wheel_.Advance(now_s, [this](uint64_t number, uint32_t at_s) {
+  wheel_.Advance(now_tick, [this](uint64_t number, uint32_t at_tick) {
     Connection* const connection = Find(number);
-    if (connection == nullptr || connection->filed_s != at_s) return;
-    connection->filed_s = 0;
+    if (connection == nullptr || connection->filed_tick != at_tick) return;
+    connection->filed_tick = 0;
     const uint32_t deadline = DeadlineOf(*connection);
     if (deadline == 0) return;
-    if (deadline > now_s) return wheel_.File(*connection, deadline);
+    if (deadline > now_tick) return wheel_.File(*connection, deadline);
     OnDeadline(*connection);
   });
-  if (id == 0 && world_.sys_topics != nullptr && now_s >= next_sys_s_) {
-    next_sys_s_ = now_s + options.sys_interval_s;
+  if (id == 0 && world_.sys_topics != nullptr && now_tick >= next_sys_tick_) {
+    next_sys_tick_ = InTicks(options.sys_interval_s);
     PublishSysTopics();
   }
-  if (shutdown_deadline_s_ != 0) {
-    if (now_s >= shutdown_deadline_s_) {
+  if (shutdown_deadline_tick_ != 0) {
+    if (now_tick >= shutdown_deadline_tick_) {
       std::vector<Connection*> late;
       for (const auto& [number, connection] : connections) late.push_back(connection.get());
       for (Connection* const connection : late) Bury(*connection);
     }
     RequestTurn();
   }
-  loop_->tick.expires_after(std::chrono::seconds(1));
+  // When the next of them is due, to the tick; once a second for everything else.
+  const uint32_t next_tick = wheel_.Next(kTicksPerSecond);
+  loop_->tick.expires_after(std::chrono::nanoseconds(int64_t{next_tick - 1} * kTickNs - now_ns));
   loop_->tick.async_wait([this](const boost::system::error_code& error) {
     if (!error) OnTick();
   });
 }
 
 uint32_t Shard::DeadlineOf(const Connection& connection) const {
-  if (connection.phase != Phase::kConnected) return connection.deadline_s;
+  if (connection.phase != Phase::kConnected) return connection.deadline_tick;
   if (connection.keep_alive_s == 0)
     return 0;  // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]: one and a half times.
-  return connection.last_packet_s + (connection.keep_alive_s * 3u + 1) / 2 + 1;
+  return connection.last_packet_tick + connection.keep_alive_s * kTicksPerSecond * 3 / 2 + 1;
 }
 
 void Shard::OnDeadline(Connection& connection) {
@@ -201,14 +203,14 @@ void Shard::OnDeadline(Connection& connection) {
   if (connection.phase != Phase::kConnected)
     return Close(connection, {.cause = CloseCause::kConnectTimeout});
   if (connection.pauses != 0) {  // It is we who do not listen.
-    connection.last_packet_s = now_s;
+    connection.last_packet_tick = now_tick;
     return wheel_.File(connection, DeadlineOf(connection));
   }
   // After a standstill of ours (a stopped process, a moved machine) what it sent lies in the
   // kernel.
   Read(connection);
   if (connection.phase != Phase::kConnected) return;
-  if (const uint32_t deadline = DeadlineOf(connection); deadline > now_s)
+  if (const uint32_t deadline = DeadlineOf(connection); deadline > now_tick)
     return wheel_.File(connection, deadline);
   Close(connection,
         {.cause = CloseCause::kKeepAliveTimeout, .say = mqtt::ReasonCode::kKeepAliveTimeout});
@@ -222,7 +224,7 @@ bool Shard::IsFull() const {
 }
 
 void Shard::AddConnection(std::unique_ptr<Transport> transport, size_t listener) {
-  if (shutdown_deadline_s_ != 0) {  // Taken in by another shard just before.
+  if (shutdown_deadline_tick_ != 0) {  // Taken in by another shard just before.
     metrics.connections_refused[RefuseCause::kDraining].Add();
     return;
   }
@@ -247,8 +249,8 @@ void Shard::AddConnection(std::unique_ptr<Transport> transport, size_t listener)
   metrics.connections_opened.Add();
   if (runtime.settings.listener.url.tls()) metrics.connections_tls.Add();
   if (runtime.settings.listener.url.websocket()) metrics.connections_websocket.Add();
-  connection.deadline_s = now_s + options.connect_timeout_s;
-  wheel_.File(connection, connection.deadline_s);
+  connection.deadline_tick = InTicks(options.connect_timeout_s);
+  wheel_.File(connection, connection.deadline_tick);
 }
 
 void Shard::OnTurn() {
@@ -262,7 +264,7 @@ void Shard::OnTurn() {
 bool Shard::OnSleep() {
   if (arrivals_.Ready(connecting_.opening()) || !mailbox_.Sleep()) return false;
   loop_->in_turn = false;
-  if (shutdown_deadline_s_ != 0 && connections.empty()) loop_->context.stop();
+  if (shutdown_deadline_tick_ != 0 && connections.empty()) loop_->context.stop();
   return true;
 }
 
@@ -429,8 +431,8 @@ void Shard::Close(Connection& connection, const CloseOrder& order) {
   // connection.
   connection.phase = Phase::kLingering;
   connection.pauses = 0;
-  connection.deadline_s = now_s + options.linger_timeout_s;
-  wheel_.File(connection, connection.deadline_s);
+  connection.deadline_tick = InTicks(options.linger_timeout_s);
+  wheel_.File(connection, connection.deadline_tick);
   MarkDirty(connection);
 }
 

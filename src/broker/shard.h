@@ -143,13 +143,13 @@ class Shard final : public ShardContext, private Poller::Handler {
   Waiting throttled_;
 
   std::vector<std::shared_ptr<ListenerRuntime>> listeners_;  // As of the last reload.
-  uint32_t next_sys_s_ = 0;
+  uint32_t next_sys_tick_ = 0;
   std::vector<char> read_buffer_;
   std::vector<Connection*> dead_;  // To be freed at the end of the round.
   uint64_t last_connection_ = 0;
   uint64_t finds_counted_ = 0;
   uint64_t misses_counted_ = 0;
-  uint32_t shutdown_deadline_s_ = 0;  // 0: not shutting down.
+  uint32_t shutdown_deadline_tick_ = 0;  // 0: not shutting down.
   bool turn_requested_ = false;
 };
 

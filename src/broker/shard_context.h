@@ -69,8 +69,12 @@ class ShardContext {
   // Read once a turn: wall clock in milliseconds since the Unix epoch, and a clock that never goes
   // back.
   int64_t now_unix_ms = 0;
-  uint32_t now_s = 0;
+  uint32_t now_tick = 0;  // The same in tenths of a second, for what is filed in the TimerWheel.
   int64_t now_ns = 0;
+
+  static constexpr uint32_t kTicksPerSecond = 10;
+  static constexpr int64_t kTickNs = 1'000'000'000 / kTicksPerSecond;
+  uint32_t InTicks(uint32_t seconds) const { return now_tick + seconds * kTicksPerSecond; }
 
   // Memory is short, see MemoryMonitor. Then only a sixteenth is kept for those who read slowly.
   bool memory_high = false;

@@ -67,7 +67,7 @@ size_t Shard::ConsumeStash(Connection& connection, const uint8_t* data, size_t s
 void Shard::OnFrame(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body) {
   metrics.packets_received[static_cast<size_t>(header.type)].Add();
   metrics.bytes_received[static_cast<size_t>(header.type)].Add(header.frame_size());
-  connection.last_packet_s = now_s;
+  connection.last_packet_tick = now_tick;
   if (connection.phase == Phase::kConnected) return OnFrameConnected(connection, header, body);
   OnFrameBeforeConnAck(connection, header, body);
 }

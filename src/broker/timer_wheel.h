@@ -1,4 +1,4 @@
-// When to look at a connection again: a coarse wheel of seconds.
+// When to look at a connection again: a wheel of tenths of a second.
 #ifndef BROKER_TIMER_WHEEL_H_
 #define BROKER_TIMER_WHEEL_H_
 
@@ -15,29 +15,37 @@ namespace broker {
 // not silent after all. So nothing is paid per packet. Part of one shard, used on its thread.
 class TimerWheel {
  public:
-  // Look at the connection at `at_s` or earlier. A later time than it is filed for changes nothing.
-  void File(Connection& connection, uint32_t at_s) {
-    at_s = std::max(at_s, done_s_ + 1);
-    if (connection.filed_s != 0 && connection.filed_s <= at_s) return;
-    connection.filed_s = at_s;
-    slots_[at_s % kSlots].push_back({connection.ref.connection, at_s});
+  // Look at the connection at `at_tick` or earlier. A later time than it is filed for changes
+  // nothing.
+  void File(Connection& connection, uint32_t at_tick) {
+    at_tick = std::max(at_tick, done_tick_ + 1);
+    if (connection.filed_tick != 0 && connection.filed_tick <= at_tick) return;
+    connection.filed_tick = at_tick;
+    slots_[at_tick % kSlots].push_back({connection.ref.connection, at_tick});
   }
 
-  // Calls visit(connection number) for what is due up to `now_s`. It may be gone, or filed for
+  // The next tick that may have something to visit, at most so far from the last one advanced to.
+  uint32_t Next(uint32_t ticks_max) const {
+    uint32_t ahead = 1;
+    while (ahead < ticks_max && slots_[(done_tick_ + ahead) % kSlots].empty()) ++ahead;
+    return done_tick_ + ahead;
+  }
+
+  // Calls visit(connection number) for what is due up to `now_tick`. It may be gone, or filed for
   // another time: `IsDue`.
   template <typename Visit>
-  void Advance(uint32_t now_s, Visit&& visit) {
+  void Advance(uint32_t now_tick, Visit&& visit) {
     // At first, once round for what was filed before.
-    if (done_s_ == 0 && now_s > kSlots) done_s_ = now_s - kSlots;
-    while (done_s_ < now_s) {
-      ++done_s_;
+    if (done_tick_ == 0 && now_tick > kSlots) done_tick_ = now_tick - kSlots;
+    while (done_tick_ < now_tick) {
+      ++done_tick_;
       std::vector<Entry> entries;
-      entries.swap(slots_[done_s_ % kSlots]);
+      entries.swap(slots_[done_tick_ % kSlots]);
       for (const Entry& entry : entries) {
-        if (entry.at_s > done_s_) {
-          slots_[entry.at_s % kSlots].push_back(entry);  // A later round of the wheel.
+        if (entry.at_tick > done_tick_) {
+          slots_[entry.at_tick % kSlots].push_back(entry);  // A later round of the wheel.
         } else {
-          visit(entry.connection, entry.at_s);
+          visit(entry.connection, entry.at_tick);
         }
       }
     }
@@ -47,10 +55,10 @@ class TimerWheel {
   static constexpr uint32_t kSlots = 1024;
   struct Entry {
     uint64_t connection;
-    uint32_t at_s;
+    uint32_t at_tick;
   };
   std::array<std::vector<Entry>, kSlots> slots_;
-  uint32_t done_s_ = 0;
+  uint32_t done_tick_ = 0;
 };
 
 }  // namespace broker

@@ -27,16 +27,16 @@ std::unique_ptr<Connection> ConnectionOf(uint64_t number) {
                                       reinterpret_cast<const ListenerRuntime&>(nowhere));
 }
 
-std::vector<uint64_t> Advance(TimerWheel& wheel, uint32_t now_s) {
+std::vector<uint64_t> Advance(TimerWheel& wheel, uint32_t now_tick) {
   std::vector<uint64_t> visited;
-  wheel.Advance(now_s, [&](uint64_t number, uint32_t at_s) {
-    EXPECT_LE(at_s, now_s);
+  wheel.Advance(now_tick, [&](uint64_t number, uint32_t at_tick) {
+    EXPECT_LE(at_tick, now_tick);
     visited.push_back(number);
   });
   return visited;
 }
 
-TEST(TimerWheel, VisitsAtTheSecondItWasFiledFor) {
+TEST(TimerWheel, VisitsAtTheTickItWasFiledFor) {
   TimerWheel wheel;
   const auto connection = ConnectionOf(7);
   EXPECT_THAT(Advance(wheel, 100), IsEmpty());
@@ -51,16 +51,16 @@ TEST(TimerWheel, DeadlinesRoundsAwayComeInTheirRound) {
   Advance(wheel, 100);
   std::vector<std::unique_ptr<Connection>> connections;
   const uint32_t deadlines[] = {1124, 1123, 2148, 100 + 98'303, 101};
-  for (const uint32_t at_s : deadlines) {
-    connections.push_back(ConnectionOf(at_s));
-    wheel.File(*connections.back(), at_s);
+  for (const uint32_t at_tick : deadlines) {
+    connections.push_back(ConnectionOf(at_tick));
+    wheel.File(*connections.back(), at_tick);
   }
-  for (uint32_t now_s = 101; now_s < 100'000; ++now_s) {
-    const bool due = std::count(std::begin(deadlines), std::end(deadlines), now_s) != 0;
+  for (uint32_t now_tick = 101; now_tick < 100'000; ++now_tick) {
+    const bool due = std::count(std::begin(deadlines), std::end(deadlines), now_tick) != 0;
     if (due) {
-      ASSERT_THAT(Advance(wheel, now_s), ElementsAre(now_s));
+      ASSERT_THAT(Advance(wheel, now_tick), ElementsAre(now_tick));
     } else {
-      ASSERT_THAT(Advance(wheel, now_s), IsEmpty());
+      ASSERT_THAT(Advance(wheel, now_tick), IsEmpty());
     }
   }
 }
@@ -73,6 +73,19 @@ TEST(TimerWheel, WhatIsFiledBeforeTheFirstAdvanceIsNotLost) {
   wheel.File(*late, 20);
   EXPECT_THAT(Advance(wheel, 10), ElementsAre(1));
   EXPECT_THAT(Advance(wheel, 20), ElementsAre(2));
+}
+
+TEST(TimerWheel, TellsWhenToLookNext) {
+  TimerWheel wheel;
+  Advance(wheel, 100);
+  EXPECT_EQ(wheel.Next(10), 110u);
+  const auto connection = ConnectionOf(7);
+  wheel.File(*connection, 115);
+  EXPECT_EQ(wheel.Next(10), 110u);
+  EXPECT_THAT(Advance(wheel, 110), IsEmpty());
+  EXPECT_EQ(wheel.Next(10), 115u);
+  EXPECT_THAT(Advance(wheel, 115), ElementsAre(7));
+  EXPECT_EQ(wheel.Next(10), 125u);
 }
 
 TEST(TimerWheel, ALongPauseBringsAllThatIsDue) {
@@ -101,9 +114,9 @@ TEST(TimerWheel, AnEarlierTimeCountsAndALaterOneDoesNot) {
   const auto connection = ConnectionOf(1);
   wheel.File(*connection, 200);
   wheel.File(*connection, 300);
-  EXPECT_EQ(connection->filed_s, 200u);
+  EXPECT_EQ(connection->filed_tick, 200u);
   wheel.File(*connection, 150);
-  EXPECT_EQ(connection->filed_s, 150u);
+  EXPECT_EQ(connection->filed_tick, 150u);
   EXPECT_THAT(Advance(wheel, 150), ElementsAre(1));
 }
 
@@ -111,8 +124,8 @@ TEST(TimerWheel, AnEarlierTimeCountsAndALaterOneDoesNot) {
 TEST(TimerWheel, LazyFilingMissesNoDeadline) {
   base::Rng rng(5);
   TimerWheel wheel;
-  uint32_t now_s = 1000;
-  Advance(wheel, now_s);
+  uint32_t now_tick = 1000;
+  Advance(wheel, now_tick);
   std::map<uint64_t, std::unique_ptr<Connection>> connections;
   std::map<uint64_t, uint32_t> deadlines;
   uint64_t last = 0;
@@ -121,7 +134,7 @@ TEST(TimerWheel, LazyFilingMissesNoDeadline) {
       const uint64_t number = ++last;
       const auto after_s = static_cast<uint32_t>(1 + rng.Below(rng.Chance(0.2) ? 5000 : 100));
       connections[number] = ConnectionOf(number);
-      deadlines[number] = now_s + after_s;
+      deadlines[number] = now_tick + after_s;
       wheel.File(*connections[number], deadlines[number]);
     }
     auto any = connections.lower_bound(1 + rng.Below(last));
@@ -131,27 +144,27 @@ TEST(TimerWheel, LazyFilingMissesNoDeadline) {
       connections.erase(any);
     } else {  // Its deadline moves, later without the wheel, earlier with it.
       uint32_t& deadline = deadlines[any->first];
-      const auto moved = now_s + static_cast<uint32_t>(1 + rng.Below(2000));
+      const auto moved = now_tick + static_cast<uint32_t>(1 + rng.Below(2000));
       if (moved < deadline) wheel.File(*any->second, moved);
       deadline = moved;
     }
     if (!rng.Chance(0.5)) continue;
-    now_s += rng.Chance(0.01) ? 3000 : 1;
+    now_tick += rng.Chance(0.01) ? 3000 : 1;
     std::vector<uint64_t> over;
-    wheel.Advance(now_s, [&](uint64_t number, uint32_t at_s) {
+    wheel.Advance(now_tick, [&](uint64_t number, uint32_t at_tick) {
       const auto it = connections.find(number);
-      if (it == connections.end() || it->second->filed_s != at_s) return;
-      it->second->filed_s = 0;
-      if (deadlines[number] > now_s) return wheel.File(*it->second, deadlines[number]);
+      if (it == connections.end() || it->second->filed_tick != at_tick) return;
+      it->second->filed_tick = 0;
+      if (deadlines[number] > now_tick) return wheel.File(*it->second, deadlines[number]);
       over.push_back(number);
     });
     for (const uint64_t number : over) {
-      ASSERT_LE(deadlines[number], now_s);
+      ASSERT_LE(deadlines[number], now_tick);
       deadlines.erase(number);
       connections.erase(number);
     }
     for (const auto& [number, deadline] : deadlines)
-      ASSERT_GT(deadline, now_s) << "missed " << number << " in step " << step;
+      ASSERT_GT(deadline, now_tick) << "missed " << number << " in step " << step;
   }
 }
 
