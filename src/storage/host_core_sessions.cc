@@ -129,10 +129,11 @@ void HostCore::Finish(FinishOpen& step) {
   claim->stored = outcome.slot != kNoSlot;
   claim->slot = outcome.slot;
   if (claim->abandoned || claim->closed_early.has_value()) {
+    // Its CONNECT is accepted all the same, and its will stands [MQTT-3.1.2-8]: who follows, or its
+    // delay, decides about it as about that of any other connection that ended.
     CloseSession close;
-    if (!claim->abandoned) close = *std::move(claim->closed_early);
-    // It never was connected for its client: then its will never stood.
-    if (claim->abandoned) close.cause = CloseCause::kNormal;
+    close.cause = CloseCause::kTakenOver;
+    if (claim->closed_early.has_value()) close = *std::move(claim->closed_early);
     if (!claim->stored) return Forget(step.client_id);
     return ProposeClose(*claim, close);
   }

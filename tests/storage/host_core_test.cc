@@ -71,6 +71,25 @@ TEST_F(HostCoreTest, AClaimTakenOverBeforeItWasAnsweredIsNeverAnswered) {
   EXPECT_EQ(opened[0].token, second);
 }
 
+// It was accepted, and it ended: its will is published by the rules for any that is taken over.
+TEST_F(HostCoreTest, TheWillOfAClaimTakenOverBeforeItWasAnsweredStands) {
+  OpenSession open = MakeOpen("bob");
+  open.will = Text("will", "at once");
+  sim_.Send(open);
+  sim_.BeginWrite();
+  sim_.Send(MakeOpen("bob"));
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), ElementsAre("at once"));
+  open = MakeOpen("alice");
+  open.will = Text("will", "the next connection is early enough");
+  open.will_delay_s = 60;
+  sim_.Send(open);
+  sim_.BeginWrite();
+  sim_.Send(MakeOpen("alice"));
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), IsEmpty());
+}
+
 TEST_F(HostCoreTest, AConnectionThatEndsWhileItOpensLeavesNoClaim) {
   sim_.Send(MakeOpen("bob"));
   sim_.BeginWrite();
