@@ -312,6 +312,7 @@ void Shard::OnDeliver(storage::Deliver event) {
   Connection* connection = nullptr;
   if (!IsLive(event.connection, event.epoch, connection))
     return;  // The partition keeps what is not acknowledged.
+  subscribing_.HoldBack(*connection, event.entries);
   deliverer_.Durable(*connection->session, std::move(event.entries));
 }
 

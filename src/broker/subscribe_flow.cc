@@ -48,7 +48,6 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
   Pending pending;
   pending.connection = connection.ref.connection;
   pending.id = packet.packet_id;
-  storage::Subscribe commit;
   for (const mqtt::Subscription& subscription : packet.subscriptions) {
     const ReasonCode reason = Judge(session, subscription);
     pending.reasons.push_back(reason);
@@ -56,27 +55,34 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
     storage::SubscriptionRecord record{std::string(subscription.filter), subscription.options,
                                        packet.subscription_id};
     record.options.qos = static_cast<mqtt::QoS>(reason);
-    const bool existed = session.subscriptions.contains(record.filter);
-    if (!existed) pending.added.push_back(record.filter);
-    Add(session, record);
-    if (WantsRetained(record, existed)) {
-      if (record.filter[0] == '$') pending.sys.push_back(record);
-      if (!session.durable) pending.replay.push_back(record);
+    if (!session.durable) {
+      Take(session, std::move(record), pending);
+      continue;
     }
-    if (session.durable) commit.subscriptions.push_back(std::move(record));
-  }
-  pending.route = announcer_.number();
-  const uint64_t key = next_pending_++;
-  if (!commit.subscriptions.empty()) {
-    commit.token = context_.NextToken();
-    commit.client_id = session.client_id;
-    commit.epoch = session.epoch;
-    pending.commit = commit.token;
-    commits_[commit.token] = key;
-    context_.Ask(std::move(commit));
+    if (!session.subscriptions.contains(record.filter)) {
+      ++pending.commit_new;
+      ++committing_new_[pending.connection];
+    }
+    pending.commit.push_back(std::move(record));
   }
   context_.RequestCame(connection);
-  AcknowledgeIfReady(pending_.emplace(key, std::move(pending)).first);
+  if (pending.commit.empty()) return AwaitRoutes(std::move(pending));
+  storage::Subscribe commit;
+  commit.token = context_.NextToken();
+  commit.client_id = session.client_id;
+  commit.epoch = session.epoch;
+  commit.subscriptions = pending.commit;
+  committing_.emplace(commit.token, std::move(pending));
+  context_.Ask(std::move(commit));
+}
+
+// Into the index, and what is to follow SUBACK.
+void SubscribeFlow::Take(Session& session, storage::SubscriptionRecord record, Pending& pending) {
+  const bool existed = session.subscriptions.contains(record.filter);
+  Add(session, record);
+  if (!WantsRetained(record, existed)) return;
+  if (record.filter[0] == '$') pending.sys.push_back(record);
+  if (!session.durable) pending.replay.push_back(std::move(record));
 }
 
 std::optional<mqtt::Violation> SubscribeFlow::CheckAvailable(const Session& session,
@@ -114,8 +120,10 @@ ReasonCode SubscribeFlow::Judge(const Session& session,
       return ReasonCode::kTopicFilterInvalid;
   }
   if (!session.permissions->MaySubscribe(filter)) return ReasonCode::kNotAuthorized;
-  if (session.subscriptions.size() >= limits.subscriptions_max &&
-      !session.subscriptions.contains(std::string(filter))) {
+  const auto committing = committing_new_.find(session.connection.ref.connection);
+  const size_t held =
+      session.subscriptions.size() + (committing == committing_new_.end() ? 0 : committing->second);
+  if (held >= limits.subscriptions_max && !session.subscriptions.contains(std::string(filter))) {
     return ReasonCode::kQuotaExceeded;
   }
   // The granted QoS may be lower than asked [MQTT5-3.9.3-1 and §3.8.4] [MQTT311-3.8.4-6].
@@ -141,7 +149,11 @@ void SubscribeFlow::Add(Session& session, const storage::SubscriptionRecord& rec
     if (change == Router::Change::kFirst) announcer_.Route(true, record.filter);
     return;
   }
-  if (session.durable) return;  // The host tells every shard.
+  if (session.durable) {  // The host has told every shard.
+    if (ShareGroup* const group = context_.router.FindGroup(record.filter))
+      group->Attach(session.client_id, session.connection.ref, &session);
+    return;
+  }
   ShareMember member;
   member.client_id = session.client_id;
   member.connection = session.connection.ref;
@@ -184,33 +196,53 @@ void SubscribeFlow::RemoveAll(Session& session) {
 }
 
 void SubscribeFlow::OnSubscribeDone(const storage::SubscribeDone& event) {
-  const auto commit = commits_.find(event.token);
-  if (commit == commits_.end()) return;
-  const auto it = pending_.find(commit->second);
-  commits_.erase(commit);
-  Pending& pending = it->second;
-  pending.commit = 0;
+  const auto commit = committing_.find(event.token);
+  if (commit == committing_.end()) return;
+  Pending pending = std::move(commit->second);
+  committing_.erase(commit);
+  if (pending.commit_new != 0) {
+    const auto count = committing_new_.find(pending.connection);
+    count->second -= pending.commit_new;
+    if (count->second == 0) committing_new_.erase(count);
+  }
   if (!event.status.ok()) {
     for (ReasonCode& reason : pending.reasons) {
       if (!mqtt::IsError(reason)) reason = ToReason(event.status);
     }
-    Connection* const connection = context_.Find(pending.connection);
-    if (connection != nullptr && connection->session != nullptr) {
-      for (const std::string& filter : pending.added) Remove(*connection->session, filter);
-    }
-    pending.sys.clear();
+    return AwaitRoutes(std::move(pending));
   }
-  AcknowledgeIfReady(it);
+  Connection* const connection = context_.Find(pending.connection);
+  if (connection != nullptr && connection->session != nullptr) {
+    for (storage::SubscriptionRecord& record : std::exchange(pending.commit, {}))
+      Take(*connection->session, std::move(record), pending);
+  }
+  AwaitRoutes(std::move(pending));
 }
 
-bool SubscribeFlow::AcknowledgeIfReady(std::map<uint64_t, Pending>::iterator it) {
-  Pending& pending = it->second;
-  if (pending.commit != 0 || pending.route > announcer_.confirmed()) return false;
+// SUBACK leaves when every shard has heard what was announced so far.
+void SubscribeFlow::AwaitRoutes(Pending pending) {
+  pending.route = announcer_.number();
+  if (pending.route <= announcer_.confirmed()) return Finish(pending);
+  ++held_[pending.connection].subacks;
+  announcing_.push_back(std::move(pending));
+}
+
+void SubscribeFlow::Finish(Pending& pending) {
   Connection* const connection = context_.Find(pending.connection);
   if (connection != nullptr) context_.RequestAnswered(*connection);
   if (connection != nullptr && connection->session != nullptr) Acknowledge(*connection, pending);
-  pending_.erase(it);
-  return true;
+}
+
+void SubscribeFlow::HoldBack(const Connection& connection,
+                             std::vector<storage::Delivery>& entries) {
+  const auto held = held_.find(connection.ref.connection);
+  if (held == held_.end()) return;
+  const auto waits = std::stable_partition(
+      entries.begin(), entries.end(),
+      [](const storage::Delivery& entry) { return entry.sequence == 0 && !entry.replay; });
+  held->second.entries.insert(held->second.entries.end(), std::make_move_iterator(waits),
+                              std::make_move_iterator(entries.end()));
+  entries.erase(waits, entries.end());
 }
 
 void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
@@ -318,26 +350,28 @@ void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::B
   if (const auto violation = mqtt::DecodeUnsubscribe(flags, body, session.version, packet)) {
     return context_.Violated(connection, *violation);
   }
+  if (session.durable) return CommitUnsubscribe(connection, packet);
   absl::InlinedVector<ReasonCode, 8> reasons;
-  storage::Unsubscribe commit;
   for (const std::string_view view : packet.filters) {
     const std::string filter(view);
     const bool existed = session.subscriptions.contains(filter);
     reasons.push_back(existed ? ReasonCode::kSuccess : ReasonCode::kNoSubscriptionExisted);
     Remove(session,
            filter);  // From here on nothing new is added [MQTT5-3.10.4-2] [MQTT311-3.10.4-2].
-    if (session.replays != nullptr) {
-      ForgetReplays(*session.replays, filter);
-    }
-    commit.filters.push_back(filter);
+    if (session.replays != nullptr) ForgetReplays(*session.replays, filter);
   }
   ContinueReplays(session);
-  if (!session.durable) return WriteUnsubAck(connection, packet.packet_id, reasons);
+  WriteUnsubAck(connection, packet.packet_id, reasons);
+}
+
+void SubscribeFlow::CommitUnsubscribe(Connection& connection, const mqtt::Unsubscribe& packet) {
+  const Session& session = *connection.session;
+  storage::Unsubscribe commit;
   commit.token = context_.NextToken();
   commit.client_id = session.client_id;
   commit.epoch = session.epoch;
-  unsubscribing_[commit.token] = {connection.ref.connection, packet.packet_id,
-                                  packet.filters.size()};
+  commit.filters.assign(packet.filters.begin(), packet.filters.end());
+  unsubscribing_[commit.token] = {connection.ref.connection, packet.packet_id, commit.filters};
   context_.RequestCame(connection);
   context_.Ask(std::move(commit));
 }
@@ -345,13 +379,16 @@ void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::B
 void SubscribeFlow::OnUnsubscribeDone(storage::UnsubscribeDone event) {
   const auto it = unsubscribing_.find(event.token);
   if (it == unsubscribing_.end()) return;
-  const PendingUnsubscribe pending = it->second;
+  const PendingUnsubscribe pending = std::move(it->second);
   unsubscribing_.erase(it);
   Connection* const connection = context_.Find(pending.connection);
   if (connection == nullptr) return;
   context_.RequestAnswered(*connection);
   if (connection->session == nullptr) return;
-  event.existed.resize(pending.filters);
+  if (event.status.ok()) {
+    for (const std::string& filter : pending.filters) Remove(*connection->session, filter);
+  }
+  event.existed.resize(pending.filters.size());
   absl::InlinedVector<ReasonCode, 8> reasons;
   for (const bool existed : event.existed) {
     reasons.push_back(!event.status.ok() ? ToReason(event.status)
@@ -394,8 +431,10 @@ void SubscribeFlow::OnShareMemberChange(storage::ShareMemberChange event) {
     member.options = event.subscription.options;
     member.subscription_id = event.subscription.subscription_id;
     if (member.connected && event.connection.shard == context_.id) {
-      Connection* const connection = context_.Find(event.connection.connection);
-      if (connection != nullptr) member.local = connection->session.get();
+      // Of others that are connected here the answer to their client's request is still to come.
+      const Connection* const connection = context_.Find(event.connection.connection);
+      Session* const session = connection == nullptr ? nullptr : connection->session.get();
+      if (session != nullptr && session->subscriptions.contains(filter)) member.local = session;
     }
     context_.router.SetMember(filter, std::move(member));
   }
@@ -418,12 +457,23 @@ void SubscribeFlow::OnShardMember(ShardMemberChange change) {
 
 void SubscribeFlow::OnConfirmed(const RoutesConfirmed& confirmed) {
   announcer_.OnConfirmed(confirmed.from, confirmed.number);
-  // Announcements are in the order of arrival: those after the first unconfirmed one need not be
-  // looked at.
-  for (auto it = pending_.begin();
-       it != pending_.end() && it->second.route <= announcer_.confirmed();) {
-    AcknowledgeIfReady(it++);
+  while (!announcing_.empty() && announcing_.front().route <= announcer_.confirmed()) {
+    Pending pending = std::move(announcing_.front());
+    announcing_.pop_front();
+    Finish(pending);
+    ReleaseHeld(pending.connection);
   }
+}
+
+// One more SUBACK of the connection is out.
+void SubscribeFlow::ReleaseHeld(uint64_t number) {
+  const auto held = held_.find(number);
+  if (--held->second.subacks != 0) return;
+  std::vector<storage::Delivery> entries = std::move(held->second.entries);
+  held_.erase(held);
+  Connection* const connection = context_.Find(number);
+  if (connection == nullptr || connection->session == nullptr || entries.empty()) return;
+  deliverer_.Durable(*connection->session, std::move(entries));
 }
 
 void SubscribeFlow::OnSysTopics(const SysTopics& topics) {

@@ -4,6 +4,7 @@
 #define BROKER_SUBSCRIBE_FLOW_H_
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <vector>
@@ -17,6 +18,10 @@
 namespace broker {
 
 // Part of one shard, used on its thread.
+//
+// The subscriptions of a transient session are here, and change when the client asks. Those of a
+// durable one are its partition's: what this shard has of them changes when the partition has said
+// that it has, so there is nothing to be taken back when it cannot.
 class SubscribeFlow {
  public:
   SubscribeFlow(ShardContext& context, Deliverer& deliverer)
@@ -30,6 +35,10 @@ class SubscribeFlow {
   void OnUnsubscribeDone(storage::UnsubscribeDone event);
   void OnRetainedPage(storage::RetainedPage event);
   void OnRouteChange(const storage::RouteChange& event);
+  // What a partition pushed while a SUBACK of the session waits for the other shards: retained
+  // messages are not to come before it. Takes what has to wait out of `entries`: as much as the
+  // session's window holds, and a page of retained messages.
+  void HoldBack(const Connection& connection, std::vector<storage::Delivery>& entries);
   void OnShareMemberChange(storage::ShareMemberChange event);
 
   // What other shards announce, and their answers to our announcements.
@@ -53,25 +62,33 @@ class SubscribeFlow {
     uint64_t connection = 0;
     mqtt::PacketId id;
     absl::InlinedVector<mqtt::ReasonCode, 8> reasons;
+    std::vector<storage::SubscriptionRecord> commit;  // Of a durable session: being committed.
+    size_t commit_new = 0;                            // So many of these it did not have before.
     std::vector<storage::SubscriptionRecord>
         replay;  // Of a transient session: retained messages to send after SUBACK.
     std::vector<storage::SubscriptionRecord> sys;  // $SYS values likewise, of any session.
-    std::vector<std::string> added;                // To be taken back if the commit fails.
     uint64_t route = 0;                            // Announcement that every shard must have.
-    storage::Token commit = 0;                     // 0: none is waited for.
   };
   struct PendingUnsubscribe {
     uint64_t connection = 0;
     mqtt::PacketId id;
-    size_t filters = 0;
+    std::vector<std::string> filters;
+  };
+  struct Held {
+    size_t subacks = 0;
+    std::vector<storage::Delivery> entries;
   };
 
   std::optional<mqtt::Violation> CheckAvailable(const Session& session,
                                                 const mqtt::Subscribe& packet) const;
   mqtt::ReasonCode Judge(const Session& session, const mqtt::Subscription& subscription) const;
+  void Take(Session& session, storage::SubscriptionRecord record, Pending& pending);
   void Add(Session& session, const storage::SubscriptionRecord& record);
   void Remove(Session& session, const std::string& filter);
-  bool AcknowledgeIfReady(std::map<uint64_t, Pending>::iterator it);
+  void AwaitRoutes(Pending pending);
+  void Finish(Pending& pending);
+  void ReleaseHeld(uint64_t number);
+  void CommitUnsubscribe(Connection& connection, const mqtt::Unsubscribe& packet);
   void Acknowledge(Connection& connection, Pending& pending);
   void WriteUnsubAck(Connection& connection, mqtt::PacketId id,
                      absl::Span<const mqtt::ReasonCode> reasons);
@@ -84,9 +101,11 @@ class SubscribeFlow {
   ShardContext& context_;
   Deliverer& deliverer_;
   RouteAnnouncer announcer_;
-  std::map<uint64_t, Pending> pending_;  // By order of arrival.
-  uint64_t next_pending_ = 0;
-  absl::flat_hash_map<storage::Token, uint64_t> commits_;  // → pending_
+  absl::flat_hash_map<storage::Token, Pending> committing_;
+  // By connection: new subscriptions that are being committed, for `subscriptions_max`.
+  absl::flat_hash_map<uint64_t, size_t> committing_new_;
+  std::deque<Pending> announcing_;            // In the order of their announcements.
+  absl::flat_hash_map<uint64_t, Held> held_;  // By connection: while there are any of these.
   absl::flat_hash_map<storage::Token, PendingUnsubscribe> unsubscribing_;
   absl::flat_hash_map<storage::Token, uint64_t> pages_;  // → connection
   std::map<std::string, mqtt::MessagePtr> sys_topics_;

@@ -221,7 +221,8 @@ void HostCore::Finish(AnswerUnsubscribe& step) {
   } else {
     done.status = NotOwner();
   }
-  Send(step.shard, std::move(done));
+  // After the answers to a SUBSCRIBE before it: the shard does what it hears.
+  routes_.Wait({.shard = step.shard, .event = std::move(done), .replays = {}, .call = nullptr});
 }
 
 // ---- Acknowledgements --------------------------------------------------------------------------

@@ -75,6 +75,33 @@ TEST_F(HostPromises, ARefusalDoesNotOvertakeWhatWaitsForTheState) {
   EXPECT_THAT(sim_.Take<UnsubscribeDone>(), SizeIs(1));
 }
 
+// The shard does what it hears: an older SUBSCRIBE must not come back after the UNSUBSCRIBE.
+TEST_F(HostPromises, AnUnsubscribeIsAnsweredAfterTheSubscribeBeforeIt) {
+  const SessionOpened bob = Open("bob");
+  sim_.confirm_routes = false;
+  storage::Subscribe subscribe;
+  subscribe.client_id = "bob";
+  subscribe.epoch = bob.epoch;
+  subscribe.subscriptions.push_back({.filter = "a", .options = {}});
+  sim_.Send(subscribe);
+  storage::Unsubscribe unsubscribe;
+  unsubscribe.client_id = "bob";
+  unsubscribe.epoch = bob.epoch;
+  unsubscribe.filters.push_back("a");
+  sim_.Send(unsubscribe);
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SubscribeDone>(), IsEmpty());
+  EXPECT_THAT(sim_.Take<UnsubscribeDone>(), IsEmpty());
+  sim_.ConfirmRoutesNow();
+  sim_.Settle();
+  std::vector<std::string> answers;
+  for (const Event& event : sim_.events) {
+    if (std::holds_alternative<SubscribeDone>(event)) answers.push_back("subscribed");
+    if (std::holds_alternative<UnsubscribeDone>(event)) answers.push_back("unsubscribed");
+  }
+  EXPECT_THAT(answers, ElementsAre("subscribed", "unsubscribed"));
+}
+
 TEST_F(HostPromises, RetainedMessagesThatDoNotFitTogetherAreRefusedBeforeAnybodyGetsThem) {
   StorageOptions options = SmallOptions();
   options.retained_messages_max = 4;  // One for each partition.

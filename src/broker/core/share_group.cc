@@ -48,6 +48,16 @@ void ShareGroup::Remove(std::string_view client_id) {
   members_.erase(it);
 }
 
+void ShareGroup::Attach(std::string_view client_id, const storage::ConnectionRef& connection,
+                        Session* session) {
+  const auto it = std::lower_bound(
+      members_.begin(), members_.end(), client_id,
+      [](const ShareMember& member, std::string_view id) { return member.client_id < id; });
+  if (it == members_.end() || it->client_id != client_id || it->connection != connection) return;
+  it->local = session;
+  it->connected = true;
+}
+
 void ShareGroup::Detach(const Session* session) {
   for (ShareMember& member : members_) {
     if (member.local != session) continue;

@@ -44,6 +44,9 @@ class ShareGroup {
   // Adds a member or replaces it.
   void Set(ShareMember member);
   void Remove(std::string_view client_id);
+  // The member's session is on this shard, and stays until Detach.
+  void Attach(std::string_view client_id, const storage::ConnectionRef& connection,
+              Session* session);
   // The connection is gone from this shard: its member, if it stays, is reached through the host.
   void Detach(const Session* session);
 

@@ -1,0 +1,120 @@
+// SUBSCRIBE and UNSUBSCRIBE between a request and its answer, and the retained messages around it.
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mqtt/message.h"
+#include "tests/broker/fake_host.h"
+
+namespace broker {
+namespace {
+
+using support::Packet;
+using enum support::PacketType;
+using enum support::PropertyId;
+
+class SubscribeFlowTest : public ServerTest {
+ protected:
+  void PublishLive(const std::string& payload) {
+    publisher_.value().wire.Send(support::PublishPacket{.topic = "t", .payload = payload});
+    publisher_->wire.ExpectNothing();
+  }
+  void StartWithPublisher() {
+    Start();
+    publisher_.emplace(Join(Transient("publisher")));
+  }
+  static mqtt::MessagePtr Retained(std::string_view payload) {
+    mqtt::MessageParts parts;
+    parts.topic = "t";
+    parts.payload = payload;
+    parts.retain = true;
+    return mqtt::Message::Create(parts);
+  }
+
+  std::optional<Client> publisher_;
+};
+
+// ---- Durable sessions: what the shard has is what the partition has
+
+TEST_F(SubscribeFlowTest, ARefusedSubscribeLeavesTheSubscriptionAsItWas) {
+  StartWithPublisher();
+  Client client = Join(Durable("client"));
+  support::Properties first;
+  first.Number(kSubscriptionIdentifier, 1);
+  client.wire.Send(support::Subscribe(support::Version::k5, 1, {{"t", 0}}, first));
+  Post(0, storage::SubscribeDone{host_.Take<storage::Subscribe>().token, {}});
+  client.wire.ExpectAck(kSuback, 1);
+  support::Properties second;
+  second.Number(kSubscriptionIdentifier, 2);
+  client.wire.Send(support::Subscribe(support::Version::k5, 2, {{"t", 0}, {"new", 0}}, second));
+  Post(0, storage::SubscribeDone{host_.Take<storage::Subscribe>().token,
+                                 absl::ResourceExhaustedError("disk full")});
+  const Packet refusal = client.wire.Expect(kSuback);
+  EXPECT_EQ(refusal.packet_id, 2);
+  PublishLive("x");
+  EXPECT_EQ(client.wire.ExpectPublish("t", "x").Numbers(kSubscriptionIdentifier),
+            std::vector<uint32_t>{1});
+  publisher_->wire.Send(support::PublishPacket{.topic = "new", .payload = "y"});
+  publisher_->wire.ExpectNothing();
+  client.wire.ExpectNothing();
+}
+
+TEST_F(SubscribeFlowTest, ARefusedUnsubscribeLeavesTheSubscription) {
+  StartWithPublisher();
+  Client client = Join(Durable("client"));
+  SubscribeDurably(client, "t", 0);
+  client.wire.Send(support::Unsubscribe(support::Version::k5, 2, {"t"}));
+  Post(0, storage::UnsubscribeDone{
+              host_.Take<storage::Unsubscribe>().token, absl::UnavailableError("disk"), {}});
+  client.wire.Expect(kUnsuback);
+  PublishLive("still");
+  client.wire.ExpectPublish("t", "still");
+  client.wire.Send(support::Unsubscribe(support::Version::k5, 3, {"t"}));
+  Post(0, storage::UnsubscribeDone{host_.Take<storage::Unsubscribe>().token, {}, {true}});
+  client.wire.ExpectAck(kUnsuback, 3);
+  PublishLive("no more");
+  client.wire.ExpectNothing();
+}
+
+// What is on its way to be committed counts.
+TEST_F(SubscribeFlowTest, SubscriptionsMaxHoldsHoweverFastTheyCome) {
+  limits().subscriptions_max = 2;
+  Start();
+  Client client = Join(Durable("client"));
+  client.wire.Send(support::Subscribe(support::Version::k5, 1, {{"a", 0}}));
+  client.wire.Send(support::Subscribe(support::Version::k5, 2, {{"b", 0}, {"c", 0}}));
+  const auto first = host_.Take<storage::Subscribe>();
+  const auto second = host_.Take<storage::Subscribe>();
+  ASSERT_EQ(second.subscriptions.size(), 1u);
+  EXPECT_EQ(second.subscriptions[0].filter, "b");
+  Post(0, storage::SubscribeDone{first.token, {}});
+  Post(0, storage::SubscribeDone{second.token, absl::ResourceExhaustedError("disk full")});
+  client.wire.ExpectAck(kSuback, 1);
+  client.wire.Expect(kSuback);
+  client.wire.Send(support::Subscribe(support::Version::k5, 3, {{"c", 0}}));
+  EXPECT_EQ(host_.Take<storage::Subscribe>().subscriptions.size(), 1u);
+}
+
+// The host's answer may come with the first retained messages; the other shard's comes later.
+TEST_F(SubscribeFlowTest, RetainedMessagesOfADurableSessionComeAfterSuback) {
+  options_.shards = 2;
+  Start();
+  Client client = Join(Durable("client"));
+  client.wire.Send(support::Subscribe(support::Version::k5, 1, {{"t", 1}}));
+  storage::Delivery delivery;
+  delivery.sequence = 1;
+  delivery.qos = mqtt::QoS::kAtLeastOnce;
+  delivery.retain = true;
+  delivery.message = Retained("kept");
+  std::vector<storage::Event> events;
+  events.emplace_back(storage::SubscribeDone{host_.Take<storage::Subscribe>().token, {}});
+  events.emplace_back(storage::Deliver{client.ref, client.epoch, {delivery}});
+  server_->Post(client.ref.shard, std::move(events));
+  EXPECT_EQ(client.wire.Expect(kSuback).reasons, std::vector<uint8_t>{1});
+  client.wire.Acknowledge(client.wire.ExpectPublish("t", "kept"));
+  EXPECT_EQ(host_.Take<storage::Acknowledge>().entries.at(0).sequence, 1u);
+}
+
+}  // namespace
+}  // namespace broker
