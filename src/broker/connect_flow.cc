@@ -340,10 +340,8 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   }
   std::string bytes;
   // Nothing may come before CONNACK, so a client that cannot be sent it cannot be served.
-  if (!mqtt::Encode(ack, connection.version, bytes, session.packet_size_max)) {
-    return context_.Close(connection, {.cause = CloseCause::kConnectRefused,
-                                       .session = storage::CloseCause::kNormal});
-  }
+  if (!mqtt::Encode(ack, connection.version, bytes, session.packet_size_max))
+    return Refuse(connection, ReasonCode::kPacketTooLarge, {}, session.packet_size_max);
   SendPacket(context_, connection, mqtt::PacketType::kConnAck, bytes);
   connection.phase = Phase::kConnected;
   connection.keep_alive_s = terms.keep_alive_s;
@@ -375,7 +373,9 @@ void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_
     SendPacket(context_, connection, mqtt::PacketType::kConnAck, bytes);
     context_.metrics.connacks_sent[static_cast<size_t>(reason)].Add();
   }
-  context_.Close(connection, {.cause = CloseCause::kConnectRefused});
+  // Its client never was connected: a will is not for it to leave.
+  context_.Close(connection,
+                 {.cause = CloseCause::kConnectRefused, .session = storage::CloseCause::kNormal});
 }
 
 void ConnectFlow::OnClosed(Connection& connection) {

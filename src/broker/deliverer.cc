@@ -70,17 +70,16 @@ bool Deliverer::ToSession(Session& session, Outgoing& outgoing, mqtt::QoS qos, b
                           std::string_view shared_filter) {
   const mqtt::MessageParts& parts = outgoing.parts();
   if (!session.permissions->MayRead(parts.topic)) return Drop(DropCause::kNotAuthorized);
-  if (session.replays != nullptr && parts.retain) NoteLiveTopic(session, parts.topic);
   const Envelope envelope = {qos, retain, false, 0, subscription_ids, shared_filter};
   const bool output_full = OutputFull(context_, session);
   if (qos == mqtt::QoS::kAtMostOnce) {
     if (output_full) return Drop(DropCause::kOutputFull);
-    return Write(session, outgoing, envelope);
+    return Note(session, parts, Write(session, outgoing, envelope));
   }
   if (!output_full && session.outbound.queue_empty() && session.outbound.has_room()) {
-    return Write(session, outgoing, envelope);
+    return Note(session, parts, Write(session, outgoing, envelope));
   }
-  return Enqueue(session, outgoing, envelope);
+  return Note(session, parts, Enqueue(session, outgoing, envelope));
 }
 
 bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope) {
@@ -267,9 +266,14 @@ void Deliverer::Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos,
   ++delivered_;
 }
 
-void Deliverer::NoteLiveTopic(Session& session, std::string_view topic) {
-  auto& live = session.replays->live_topics;
-  if (live.size() < Session::kLiveTopicsMax) live.emplace(std::string(topic), true);
+void Deliverer::NoteLiveTopic(Session::Replays& replays, std::string_view topic) {
+  ++replays.now;
+  if (const auto known = replays.live_topics.find(AbslView(topic));
+      known != replays.live_topics.end()) {
+    known->second = replays.now;
+  } else if (replays.live_topics.size() < Session::kLiveTopicsMax) {
+    replays.live_topics.emplace(std::string(topic), replays.now);
+  }
 }
 
 }  // namespace broker

@@ -98,7 +98,13 @@ class Deliverer {
     context_.metrics.dropped[cause].Add();
     return false;
   }
-  void NoteLiveTopic(Session& session, std::string_view topic);
+  // A retained message was delivered live, or was not: `delivered`, passed on.
+  static bool Note(Session& session, const mqtt::MessageParts& parts, bool delivered) {
+    if (delivered && parts.retain && session.replays != nullptr)
+      NoteLiveTopic(*session.replays, parts.topic);
+    return delivered;
+  }
+  static void NoteLiveTopic(Session::Replays& replays, std::string_view topic);
 
   ShardContext& context_;
   std::array<Variant, 12> variants_{};  // By version (5.0 or not), QoS, retain.

@@ -36,6 +36,14 @@ inline void SendPacket(ShardContext& context, Connection& connection, mqtt::Pack
   CountAnswer(context, connection, type, bytes.size());
 }
 
+// A packet that has to be sent is larger than the client takes [MQTT5-3.1.2-24], and it cannot go
+// on without. That concerns the answers that grow with the question: a client that was sent a
+// CONNACK takes every other packet that is not a PUBLISH.
+inline void CloseTooLarge(ShardContext& context, Connection& connection) {
+  context.CloseLater(
+      connection, {.cause = CloseCause::kAdministrative, .say = mqtt::ReasonCode::kPacketTooLarge});
+}
+
 // PUBACK, PUBREC, PUBREL or PUBCOMP, written in place.
 inline void SendAck(ShardContext& context, Session& session, mqtt::PacketType type,
                     mqtt::PacketId id, mqtt::ReasonCode reason = mqtt::ReasonCode::kSuccess) {

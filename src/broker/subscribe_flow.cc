@@ -82,7 +82,10 @@ void SubscribeFlow::Take(Session& session, storage::SubscriptionRecord record, P
   Add(session, record);
   if (!WantsRetained(record, existed)) return;
   if (record.filter[0] == '$') pending.sys.push_back(record);
-  if (!session.durable) pending.replay.push_back(std::move(record));
+  if (session.durable) return;
+  if (session.replays == nullptr) session.replays = std::make_unique<Session::Replays>();
+  if (pending.replay.empty()) ++session.replays->subacks;
+  pending.replay.push_back({std::move(record), session.replays->now});
 }
 
 std::optional<mqtt::Violation> SubscribeFlow::CheckAvailable(const Session& session,
@@ -251,14 +254,16 @@ void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
   ack.packet_id = pending.id;
   ack.reasons.assign(pending.reasons.begin(), pending.reasons.end());
   std::string bytes;
-  if (!mqtt::Encode(ack, session.version, bytes, session.packet_size_max)) return;
+  if (!mqtt::Encode(ack, session.version, bytes, session.packet_size_max))
+    return CloseTooLarge(context_, connection);
   SendPacket(context_, connection, mqtt::PacketType::kSubAck, bytes);
   for (const auto& record : pending.sys) SendSysTopics(session, record);
   if (pending.replay.empty()) return;
-  if (session.replays == nullptr) session.replays = std::make_unique<Session::Replays>();
-  for (storage::SubscriptionRecord& record : pending.replay) {
-    if (!session.subscriptions.contains(record.filter)) continue;  // Unsubscribed meanwhile.
-    session.replays->waiting.push_back(std::move(record));
+  --session.replays->subacks;
+  for (Session::Replays::Waiting& replay : pending.replay) {
+    if (!session.subscriptions.contains(replay.subscription.filter))
+      continue;  // Unsubscribed meanwhile.
+    session.replays->waiting.push_back(std::move(replay));
   }
   ContinueReplays(session);
 }
@@ -275,14 +280,15 @@ void SubscribeFlow::ContinueReplays(Session& session) {
       replay.asked = true;
       replay.token = context_.NextToken();
       pages_[replay.token] = session.connection.ref.connection;
-      context_.Ask(storage::ScanRetained{replay.token, session.replays->waiting.front().filter,
+      context_.Ask(storage::ScanRetained{replay.token,
+                                         session.replays->waiting.front().subscription.filter,
                                          replay.cursor, kPageMessages});
       return;
     }
     replay = {};
     session.replays->waiting.pop_front();
   }
-  session.replays.reset();
+  if (session.replays->subacks == 0) session.replays.reset();
 }
 
 bool SubscribeFlow::HasRoomForRetained(const Session& session) {
@@ -295,12 +301,14 @@ void SubscribeFlow::SendPage(Session& session) {
   // ToSession remembers topics as live: not those of the replay itself.
   std::unique_ptr<Session::Replays> replays = std::move(session.replays);
   RetainedReplay& replay = replays->first;
-  const storage::SubscriptionRecord& record = replays->waiting.front();
+  const storage::SubscriptionRecord& record = replays->waiting.front().subscription;
   const uint32_t ids[] = {record.subscription_id};
   while (!replay.page.empty() && HasRoomForRetained(session)) {
     const mqtt::MessagePtr message = std::move(replay.page.front());
     replay.page.pop_front();
-    if (replays->live_topics.contains(std::string(message->topic()))) continue;
+    const auto live = replays->live_topics.find(AbslView(message->topic()));
+    if (live != replays->live_topics.end() && live->second > replays->waiting.front().made_at)
+      continue;
     Outgoing outgoing(message);
     if (record.options.no_local && outgoing.IsFrom(session)) continue;
     deliverer_.NextMessage();
@@ -330,7 +338,7 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
   if (!event.status.ok()) {
     base::Log(base::LogLevel::kError, "retained messages cannot be read",
               {{"client", session.client_id},
-               {"filter", session.replays->waiting.front().filter},
+               {"filter", session.replays->waiting.front().subscription.filter},
                {"error", event.status}});
   }
   ContinueReplays(session);
@@ -338,9 +346,10 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
 
 void SubscribeFlow::ForgetReplays(Session::Replays& replays, const std::string& filter) {
   if (replays.waiting.empty()) return;
-  if (replays.waiting.front().filter == filter) replays.first = {};  // Its page finds nobody.
-  std::erase_if(replays.waiting, [&](const storage::SubscriptionRecord& subscription) {
-    return subscription.filter == filter;
+  if (replays.waiting.front().subscription.filter == filter)
+    replays.first = {};  // Its page finds nobody.
+  std::erase_if(replays.waiting, [&](const Session::Replays::Waiting& waiting) {
+    return waiting.subscription.filter == filter;
   });
 }
 
@@ -408,7 +417,8 @@ void SubscribeFlow::WriteUnsubAck(Connection& connection, mqtt::PacketId id,
   ack.packet_id = id;
   ack.reasons.assign(reasons.begin(), reasons.end());
   std::string bytes;
-  if (!mqtt::Encode(ack, connection.version, bytes, connection.session->packet_size_max)) return;
+  if (!mqtt::Encode(ack, connection.version, bytes, connection.session->packet_size_max))
+    return CloseTooLarge(context_, connection);
   SendPacket(context_, connection, mqtt::PacketType::kUnsubAck, bytes);
 }
 

@@ -64,10 +64,9 @@ class SubscribeFlow {
     absl::InlinedVector<mqtt::ReasonCode, 8> reasons;
     std::vector<storage::SubscriptionRecord> commit;  // Of a durable session: being committed.
     size_t commit_new = 0;                            // So many of these it did not have before.
-    std::vector<storage::SubscriptionRecord>
-        replay;  // Of a transient session: retained messages to send after SUBACK.
-    std::vector<storage::SubscriptionRecord> sys;  // $SYS values likewise, of any session.
-    uint64_t route = 0;                            // Announcement that every shard must have.
+    std::vector<Session::Replays::Waiting> replay;    // Of a transient session: after SUBACK.
+    std::vector<storage::SubscriptionRecord> sys;     // $SYS values likewise, of any session.
+    uint64_t route = 0;                               // Announcement that every shard must have.
   };
   struct PendingUnsubscribe {
     uint64_t connection = 0;

@@ -116,5 +116,77 @@ TEST_F(SubscribeFlowTest, RetainedMessagesOfADurableSessionComeAfterSuback) {
   EXPECT_EQ(host_.Take<storage::Acknowledge>().entries.at(0).sequence, 1u);
 }
 
+// ---- Transient sessions
+
+// SUBACK waits for the other shard; a message that is retained comes live before it.
+TEST_F(SubscribeFlowTest, ARetainedMessageThatCameLiveIsNotRepeated) {
+  options_.shards = 2;
+  Start();
+  Client client = Join(Transient("client"));
+  client.wire.Send(support::Subscribe(support::Version::k5, 1, {{"t", 0}}) +
+                   support::PublishPacket{.topic = "t", .payload = "live", .retain = true}.Encode(
+                       support::Version::k5));
+  storage::RetainedPage page;
+  page.token = host_.Take<storage::ScanRetained>().token;
+  page.messages.push_back(Retained("live"));
+  Post(client.ref.shard, page);
+  client.wire.ExpectPublish("t", "live");
+  client.wire.ExpectAck(kSuback, 1);
+  client.wire.ExpectNothing();
+}
+
+// A subscription that is made after it was not there to get it.
+TEST_F(SubscribeFlowTest, ARetainedMessageThatCameLiveIsForASubscriptionMadeLater) {
+  StartWithPublisher();
+  Client client = Join(Transient("client"));
+  client.wire.Subscribe({{"t", 0}});
+  const auto first = host_.Take<storage::ScanRetained>();
+  publisher_->wire.Send(support::PublishPacket{.topic = "t", .payload = "live", .retain = true});
+  client.wire.ExpectPublish("t", "live");
+  client.wire.Subscribe({{"#", 0}});
+  storage::RetainedPage page;
+  page.messages.push_back(Retained("live"));
+  page.token = first.token;
+  Post(0, page);
+  page.token = host_.Take<storage::ScanRetained>().token;
+  Post(0, page);
+  client.wire.ExpectPublish("t", "live");
+  client.wire.ExpectNothing();
+}
+
+// ---- A client that takes small packets only
+
+support::ConnectPacket Small(uint32_t packet_size_max) {
+  support::ConnectPacket connect{.client_id = "small"};
+  connect.properties.Number(kMaximumPacketSize, packet_size_max);
+  return connect;
+}
+
+TEST_F(SubscribeFlowTest, ASubackThatTheClientCannotTakeEndsTheConnection) {
+  Start();
+  Client client = Join(Small(100));
+  const std::vector<support::Filter> filters(200, {"t", 0});
+  client.wire.Send(support::Subscribe(support::Version::k5, 1, filters));
+  client.wire.ExpectDisconnect(0x95);
+}
+
+TEST_F(SubscribeFlowTest, AnUnsubackThatTheClientCannotTakeEndsTheConnection) {
+  Start();
+  Client client = Join(Small(100));
+  client.wire.Send(
+      support::Unsubscribe(support::Version::k5, 1, std::vector<std::string>(200, "t")));
+  client.wire.ExpectDisconnect(0x95);
+}
+
+// The smallest CONNACK is five bytes. Its client was not connected, so it leaves no will.
+TEST_F(SubscribeFlowTest, AConnackThatTheClientCannotTakeIsARefusalThatItCan) {
+  Start();
+  support::RawClient client = Knock(Small(5));
+  Grant(host_.Take<storage::OpenSession>());
+  client.ExpectConnack(0x95);
+  client.ExpectClosed();
+  EXPECT_EQ(host_.Take<storage::CloseSession>().cause, storage::CloseCause::kNormal);
+}
+
 }  // namespace
 }  // namespace broker

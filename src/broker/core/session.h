@@ -77,13 +77,20 @@ class Session {
   absl::flat_hash_map<std::string, SubscriptionState>
       subscriptions;  // Whole filters, `$share/…` included.
 
-  // Retained messages on their way; while there are any, topics delivered live are remembered, so
-  // that an older retained message does not come after a newer live one. Bounded: `kLiveTopicsMax`,
-  // then a repeat is possible.
+  // Retained messages on their way, from SUBSCRIBE on. While there are any it is remembered of
+  // which topics one was delivered live, and when: a subscription that was there by then gets no
+  // other, neither that one again nor an older one after it. Bounded: `kLiveTopicsMax`, then a
+  // repeat is possible.
   struct Replays {
-    std::deque<storage::SubscriptionRecord> waiting;  // One after the other, in their order.
-    RetainedReplay first;                             // How far that of waiting.front() is.
-    absl::flat_hash_map<std::string, bool> live_topics;
+    struct Waiting {
+      storage::SubscriptionRecord subscription;
+      uint64_t made_at = 0;  // `now` when it was made.
+    };
+    std::deque<Waiting> waiting;  // One after the other, in their order.
+    RetainedReplay first;         // How far that of waiting.front() is.
+    size_t subacks = 0;           // Still to come, before more of them wait.
+    uint64_t now = 0;             // Counts live messages.
+    absl::flat_hash_map<std::string, uint64_t> live_topics;
   };
   static constexpr size_t kLiveTopicsMax = 10'000;
   std::unique_ptr<Replays> replays;
