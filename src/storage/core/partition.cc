@@ -361,10 +361,12 @@ void Partition::Impl::WriteAppend(Session& session, StateBatch& batch) {
     }
     ReplaceSequence(key, chunk.last());
     batch.Put(key, bytes);
-    if (session.queue.known().size() < kKnownChunksMax && session.queue.Follows(chunk)) {
-      session.queue.AddKnown(std::move(chunk));
-    }
-    sequence = session.queue.NextOpen(sequence);
+    SessionQueue& queue = session.queue;
+    const uint64_t last = chunk.last();
+    const bool is_next = queue.Follows(chunk) || queue.known_through() >= queue.stored_through();
+    if (queue.known().size() < kKnownChunksMax && is_next) queue.AddKnown(std::move(chunk));
+    queue.SetStoredThrough(last);
+    sequence = queue.NextOpen(sequence);
   }
   ForgetAppend(session);
 }

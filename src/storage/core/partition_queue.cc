@@ -397,7 +397,7 @@ absl::Status Partition::Impl::LearnChunks(Session& session, uint64_t through,
     const std::optional<ChunkView> view = ParseChunk(it->value());
     if (!view.has_value()) return BadChunk(session.client_id);
     KnownChunk known = SizesOf(*view);
-    if (!session.queue.Follows(known)) return BadChunk(session.client_id);
+    if (!session.queue.MayFollow(known)) return BadChunk(session.client_id);
     session.queue.AddKnown(std::move(known));
   }
   return it->status();

@@ -91,7 +91,13 @@ class SessionQueue {
     return absl::MakeConstSpan(known_).subspan(known_first_);
   }
   uint64_t known_through() const { return known().empty() ? head_ - 1 : known_.back().last(); }
-  bool Follows(const KnownChunk& chunk) const {  // Whether `chunk` is the next to know.
+  // Whether `chunk` is the next to know: none of the store stands between, not one of done messages
+  // either, or nobody would ever delete that.
+  bool Follows(const KnownChunk& chunk) const {
+    return chunk.first <= known_through() + 1 && known_through() < chunk.last();
+  }
+  // Whether it can be the next in the store: what is missing between was done before it was written.
+  bool MayFollow(const KnownChunk& chunk) const {
     return known_through() < chunk.last() && chunk.first <= NextOpen(known_through() + 1);
   }
   void AddKnown(KnownChunk chunk) { known_.push_back(std::move(chunk)); }

@@ -248,6 +248,24 @@ TEST(Acknowledge, DeletesWholeChunksOnly) {
   EXPECT_EQ(h.partition().Find("c")->queue.bytes(), 0u);
 }
 
+TEST(Acknowledge, DeletesChunksThatWereDoneBeforeARestart) {
+  Harness h;
+  h.Open("c");
+  h.Subscribe("c", "t");
+  h.AddPublish({});
+  h.AddPublish({});
+  h.Commit();
+  h.Publish({});
+  h.Publish({});
+  h.Acknowledge("c", {3, 4});
+  h.Reload();
+  h.Acknowledge("c", {1});
+  h.Publish({});  // Its chunk comes next to the first that is open, but not in the store.
+  h.Acknowledge("c", {2});
+  h.Acknowledge("c", {5});
+  EXPECT_EQ(Chunks(h, "c"), 0u);
+}
+
 TEST(Acknowledge, AfterARestartFindsTheChunks) {
   Harness h;
   h.Open("c");
