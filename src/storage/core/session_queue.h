@@ -96,7 +96,8 @@ class SessionQueue {
   bool Follows(const KnownChunk& chunk) const {
     return chunk.first <= known_through() + 1 && known_through() < chunk.last();
   }
-  // Whether it can be the next in the store: what is missing between was done before it was written.
+  // Whether it can be the next in the store: what is missing between was done before it was
+  // written.
   bool MayFollow(const KnownChunk& chunk) const {
     return known_through() < chunk.last() && chunk.first <= NextOpen(known_through() + 1);
   }
