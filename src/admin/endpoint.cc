@@ -8,12 +8,22 @@
 #include "admin/process_stats.h"
 #include "base/version.h"
 #include "config/http_address.h"
+#include "storage/metrics.h"
 
 namespace admin {
 namespace {
 
 std::string Html(absl::string_view text) {
   return absl::StrReplaceAll(text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}});
+}
+
+// Why a broker that is ready is no good for more clients all the same: with memory short they would
+// be refused, and while nothing can be stored those that want it to be. Empty: it is.
+std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
+  if (snapshot.memory.high) return "memory is short";
+  // The log is repaired without anybody asking: this passes by itself.
+  const bool stores = snapshot.storage == nullptr || snapshot.storage->log_healthy.value() != 0;
+  return stores ? "" : "the disk is full, read-only or failing";
 }
 
 std::string Page(const EndpointSources& sources) {
@@ -48,12 +58,10 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
   } else if (request.path == "/healthz") {
     response.body = "ok\n";
   } else if (request.path == "/readyz") {
-    // With memory short new clients would be refused: they are better off elsewhere.
     const bool ready = sources.readiness->ready();
-    const bool short_of_memory = ready && sources.metrics().memory.high;
-    response.status = ready && !short_of_memory ? 200 : 503;
-    response.body =
-        short_of_memory ? "memory is short\n" : absl::StrCat(sources.readiness->why(), "\n");
+    const std::string obstacle = ready ? Obstacle(sources.metrics()) : "";
+    response.status = ready && obstacle.empty() ? 200 : 503;
+    response.body = absl::StrCat(obstacle.empty() ? sources.readiness->why() : obstacle, "\n");
   } else if (request.path == "/") {
     response.content_type = "text/html; charset=utf-8";
     response.body = Page(sources);

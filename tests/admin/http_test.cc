@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "admin/endpoint.h"
 #include "admin/http_server.h"
+#include "storage/metrics.h"
 #include "tests/support/fake_clock.h"
 
 namespace admin {
@@ -209,6 +210,18 @@ TEST_F(RouteTest, ABrokerShortOfMemoryIsNotReadyForMoreClients) {
   EXPECT_EQ(Get("/readyz").body, "memory is short\n");
   EXPECT_EQ(Get("/healthz").status, 200);
   snapshot_.memory.high = false;
+  EXPECT_EQ(Get("/readyz").status, 200);
+}
+
+TEST_F(RouteTest, ABrokerThatCannotStoreIsNotReadyUntilItCan) {
+  readiness_.Set(Readiness::State::kReady, "ready");
+  storage::HostMetrics storage;
+  snapshot_.storage = &storage;
+  storage.log_healthy.Set(0);
+  EXPECT_EQ(Get("/readyz").status, 503);
+  EXPECT_EQ(Get("/readyz").body, "the disk is full, read-only or failing\n");
+  EXPECT_EQ(Get("/healthz").status, 200);
+  storage.log_healthy.Set(1);
   EXPECT_EQ(Get("/readyz").status, 200);
 }
 
