@@ -40,7 +40,7 @@ struct BrokerOptions {
   // Per shard: what new connections may take of its time before those that are connected have their
   // turn again, in microseconds; at least one of them goes on each time. Further ones wait, and
   // above `arrivals_max` nothing is accepted.
-  uint32_t arrivals_us_max = 200;
+  uint32_t arrivals_us_max = 500;
   uint32_t arrivals_max = 1024;
   // CONNECTs that wait for the partition host; further ones wait their turn.
   uint32_t connects_pending_max = 256;
