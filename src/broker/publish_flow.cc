@@ -244,14 +244,12 @@ void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
 }
 
 void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
-  if (waiting.connection != 0) {
-    publish.token = context_.NextToken();
-    waiting.token = publish.token;
-    waiting.bytes = publish.message->bytes();
-    waiting.since_ns = context_.now_ns;
-    waiting_bytes_ += waiting.bytes;
-    waiting_.push_back(std::move(waiting));
-  }
+  publish.token = context_.NextToken();
+  waiting.token = publish.token;
+  waiting.bytes = publish.message->bytes();
+  waiting.since_ns = context_.now_ns;
+  waiting_bytes_ += waiting.bytes;
+  waiting_.push_back(std::move(waiting));
   context_.Ask(std::move(publish));
 }
 

@@ -57,7 +57,7 @@ class PublishFlow {
   // A PUBLISH that waits for the commit.
   struct Waiting {
     storage::Token token = 0;
-    uint64_t connection = 0;
+    uint64_t connection = 0;  // 0: the server's own, a will or what a member of a group left.
     mqtt::PacketId id;
     mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
     uint64_t bytes = 0;

@@ -399,6 +399,24 @@ TEST_F(ServerTest, AQos2MessageReachesATransientMemberOnceItIsCommitted) {
   member.wire.ExpectNothing();
 }
 
+// Nobody is told, so it is at least asked for a commit, and counted when it is refused.
+TEST_F(ServerTest, WhatAMemberLeavesToADurableOneIsWrittenAtOnceOrCounted) {
+  Start();
+  Client leaver = Join(Transient("leaver"));
+  leaver.wire.Subscribe({{"$share/g/t", 1}});
+  Client publisher = Join(Transient("publisher"));
+  publisher.wire.Publish({.topic = "t", .payload = "x", .qos = 1});
+  leaver.wire.ExpectPublish("t", "x");  // Never acknowledged.
+  Client member = JoinGroup("member");
+  leaver.wire.Disconnect();
+  const auto handed_on = host_.Take<storage::Publish>();
+  ASSERT_EQ(handed_on.shared_targets.size(), 1u);
+  EXPECT_NE(handed_on.token, 0u);
+  Post(0, storage::Published{handed_on.token, absl::ResourceExhaustedError("disk full"), false});
+  publisher.wire.ExpectNothing();
+  EXPECT_EQ(metrics().dropped[DropCause::kStorageFailed].value(), 1u);
+}
+
 // ---- Retained messages
 
 // A page may be larger than what may wait for a client: nothing of it is dropped.
