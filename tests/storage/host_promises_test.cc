@@ -305,8 +305,8 @@ TEST_F(HostPromises, ALargeMessageForManySessionsIsNotWrittenAllAtOnce) {
   }
   ASSERT_TRUE(Publish(Text("a", std::string(1 << 20, 'x'))).ok());
   EXPECT_EQ(sim_.metrics().messages_queued.value(), uint64_t{kSessions});
-  EXPECT_LT(sim_.state().greatest_batch_bytes, size_t{60} << 20);
-  EXPECT_LE(sim_.metrics().state_pending_bytes.value(), 16 << 20);
+  EXPECT_LT(sim_.state().greatest_batch_bytes, size_t{3} << 20);
+  EXPECT_LE(sim_.metrics().state_pending_bytes.value(), 5 << 20);  // One for each partition.
   base::Rng rng(1);
   sim_.Crash(rng);  // All of it is in the log.
   Open("c7");

@@ -7,7 +7,8 @@ namespace {
 
 // Field numbers of QueueChunk and QueueEntry.
 constexpr uint32_t kFirst = 1, kEntries = 3;
-constexpr uint32_t kMessage = 1, kQos = 2, kRetain = 3, kSubscriptionIds = 4, kShareFilter = 5;
+constexpr uint32_t kMessage = 1, kQos = 2, kRetain = 3, kSubscriptionIds = 4, kShareFilter = 5,
+                   kBody = 6, kSize = 7;
 
 size_t PackedSize(absl::Span<const uint32_t> numbers) {
   size_t size = 0;
@@ -36,7 +37,8 @@ bool ParsePacked(std::string_view packed, absl::InlinedVector<uint32_t, 1>& numb
 uint32_t ChunkEntrySize(const ChunkEntry& entry) {
   size_t size = wire::BytesSize(entry.message) +
                 wire::NumberSize(static_cast<uint64_t>(entry.qos)) + (entry.retain ? 2 : 0) +
-                wire::BytesSize(entry.share_filter);
+                wire::BytesSize(entry.share_filter) + wire::NumberSize(entry.body) +
+                wire::NumberSize(entry.size);
   if (!entry.subscription_ids.empty()) {
     const size_t packed = PackedSize(entry.subscription_ids);
     size += 1 + wire::VarintSize(packed) + packed;
@@ -54,6 +56,8 @@ void AppendChunkEntry(const ChunkEntry& entry, std::string& out) {
     for (const uint32_t id : entry.subscription_ids) wire::AppendVarint(out, id);
   }
   wire::AppendBytes(out, kShareFilter, entry.share_filter);
+  wire::AppendNumber(out, kBody, entry.body);
+  wire::AppendNumber(out, kSize, entry.size);
 }
 
 void BeginChunk(uint64_t first, std::string& out) { wire::AppendNumber(out, kFirst, first); }
@@ -102,12 +106,28 @@ std::optional<ChunkEntry> ParseChunkEntry(std::string_view bytes) {
       case kShareFilter:
         entry.share_filter = reader.bytes();
         break;
+      case kBody:
+        entry.body = reader.number();
+        break;
+      case kSize:
+        entry.size = static_cast<uint32_t>(reader.number());
+        break;
       default:
         break;
     }
   }
   if (!reader.ok()) return std::nullopt;
   return entry;
+}
+
+EntryFacts FactsOfEntry(std::string_view bytes) {
+  // The message comes first, where there is one.
+  if (!bytes.empty() && bytes.front() == static_cast<char>(kMessage << 3 | 2)) {
+    return {static_cast<uint32_t>(bytes.size()), 0};
+  }
+  const std::optional<ChunkEntry> entry = ParseChunkEntry(bytes);
+  if (!entry.has_value() || entry->body == 0) return {static_cast<uint32_t>(bytes.size()), 0};
+  return {entry->size, entry->body};
 }
 
 }  // namespace storage

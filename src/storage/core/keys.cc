@@ -48,6 +48,12 @@ std::string After(std::string prefix) {
   return prefix;
 }
 
+std::string WithNumber(PartitionId partition, KeyKind kind, uint64_t number) {
+  std::string key = Prefix(partition, kind, kSequenceBytes);
+  AppendBigEndian(key, number);
+  return key;
+}
+
 }  // namespace
 
 uint64_t StableHash(std::string_view text) {
@@ -122,9 +128,15 @@ std::string RetainedKey(PartitionId partition, std::string_view topic) {
 }
 
 std::string OrphanKey(PartitionId partition, uint64_t number) {
-  std::string key = Prefix(partition, KeyKind::kOrphan, kSequenceBytes);
-  AppendBigEndian(key, number);
-  return key;
+  return WithNumber(partition, KeyKind::kOrphan, number);
+}
+
+std::string BodyKey(PartitionId partition, uint64_t number) {
+  return WithNumber(partition, KeyKind::kBody, number);
+}
+
+std::string BodyCountKey(PartitionId partition, uint64_t number) {
+  return WithNumber(partition, KeyKind::kBodyCount, number);
 }
 
 void ReplaceSequence(std::string& key, uint64_t sequence) {

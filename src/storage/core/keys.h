@@ -8,6 +8,8 @@
 //     'Q'  session key | last sequence (8, big-endian)  QueueChunk
 //     'R'  topic, each '/' as 0x00                      RetainedRecord
 //     'O'  number (8, big-endian)                       OrphanRecord
+//     'B'  number (8, big-endian)                       StoredMessage that several queues share
+//     'N'  number (8, big-endian)                       BodyCount
 //   session key: hash of the Client Identifier (8, big-endian) | its length (2) | the identifier.
 //
 // A chunk is keyed by its last sequence, so that Seek(queue | n) finds the chunk that holds n. The
@@ -27,7 +29,8 @@
 
 namespace storage {
 
-// 2: the Cursor says where a queue ends; before, its last chunk did.
+// 2: the Cursor says where a queue ends (before, its last chunk did), and large messages are
+// shared.
 inline constexpr uint32_t kStateFormat = 2;
 
 enum class KeyKind : char {
@@ -38,6 +41,8 @@ enum class KeyKind : char {
   kQueue = 'Q',
   kRetained = 'R',
   kOrphan = 'O',
+  kBody = 'B',
+  kBodyCount = 'N',
 };
 
 // Stable for ever: it is in keys, and it says where a session lives.
@@ -64,11 +69,13 @@ std::string SubscriptionKey(PartitionId partition, std::string_view client_id,
 std::string QueueKey(PartitionId partition, std::string_view client_id, uint64_t last_sequence);
 std::string RetainedKey(PartitionId partition, std::string_view topic);
 std::string OrphanKey(PartitionId partition, uint64_t number);
+std::string BodyKey(PartitionId partition, uint64_t number);
+std::string BodyCountKey(PartitionId partition, uint64_t number);
 
 // A queue or orphan key of another sequence, without building it again.
 void ReplaceSequence(std::string& key, uint64_t sequence);
 
-// What stands at the end of a queue or orphan key. None if the key is too short.
+// What stands at the end of a queue, orphan or body key. None if the key is too short.
 std::optional<uint64_t> SequenceOf(std::string_view key);
 // The Client Identifier in a key that has a session key. None if the key is not one.
 std::optional<std::string_view> ClientIdOf(std::string_view key);

@@ -1,6 +1,7 @@
 #include "storage/core/partition.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -56,6 +57,7 @@ absl::Status Fill(const pb::Session& record, Session& session) {
   session.ends_at_unix_ms = record.ends_at_unix_ms();
   session.last_replay = record.last_replay();
   session.had_shared = record.had_shared();
+  session.had_bodies = record.had_bodies();
   for (const pb::Replay& replay : record.replays()) {
     session.replays.push_back(
         {replay.number(), replay.filter(), replay.since_order(), replay.cursor()});
@@ -92,7 +94,8 @@ absl::Status Partition::Impl::Load(const StateReader& reader) {
   flushed_index_ = meta_.applied_index();
   if (absl::Status status = LoadSessions(reader); !status.ok()) return status;
   if (absl::Status status = LoadCursors(reader); !status.ok()) return status;
-  return LoadSubscriptions(reader);
+  if (absl::Status status = LoadSubscriptions(reader); !status.ok()) return status;
+  return LoadBodies(reader);
 }
 
 absl::Status Partition::Impl::LoadSessions(const StateReader& reader) {
@@ -146,6 +149,7 @@ absl::Status Partition::Impl::ApplyEntry(std::string_view entry,
                                          uint64_t index, uint64_t term, const StateReader& reader,
                                          StateBatch& batch, Effects& effects) {
   if (index <= meta_.applied_index()) return absl::OkStatus();
+  last_read_message_ = mqtt::MessagePtr();
   static const mqtt::MessagePtr kNoMessage;
   Context ctx{.reader = reader, .batch = batch, .effects = effects};
   bool ok = true;
@@ -310,6 +314,7 @@ void Partition::Impl::Flush(StateBatch& batch) {
     if (session->changes.record) WriteSession(*session, batch);
     session->changes = {};
   }
+  FlushBodies(batch);
   flushed_index_ = meta_.applied_index();
 }
 
@@ -327,6 +332,7 @@ void Partition::Impl::WriteSession(const Session& session, StateBatch& batch) {
   record.set_created_at_unix_ms(session.created_at_unix_ms);
   record.set_last_replay(session.last_replay);
   record.set_had_shared(session.had_shared);
+  record.set_had_bodies(session.had_bodies);
   if (session.will.message) {
     record.mutable_will()->set_message(EncodeStoredMessage(*session.will.message));
     record.mutable_will()->set_delay_s(session.will.delay_s);
@@ -355,8 +361,9 @@ void Partition::Impl::WriteAppend(Session& session, StateBatch& batch) {
     BeginChunk(sequence, bytes);
     while (sequence < end && chunk.sizes.size() < kChunkEntriesMax &&
            bytes.size() < kChunkBytesMax) {
+      const PendingAppend::Item& item = append.items[sequence - append.first];
       AddToChunk(append.Entry(sequence), bytes);
-      chunk.sizes.push_back(append.items[sequence - append.first].size);
+      chunk.Add(item.size, item.body);
       ++sequence;
     }
     ReplaceSequence(key, chunk.last());
@@ -415,11 +422,18 @@ void DumpSession(const Session& session, std::string& out) {
 }  // namespace
 
 std::string Partition::Impl::Dump() const {
-  std::string out =
-      absl::StrCat("partition ", id_, " applied ", meta_.applied_index(), " term ",
-                   meta_.applied_term(), " epoch ", meta_.last_epoch(), " order ",
-                   meta_.last_order(), " retained ", meta_.retained_messages(), " bytes ",
-                   meta_.retained_bytes(), " orphan ", meta_.last_orphan(), "\n");
+  std::string out = absl::StrCat("partition ", id_, " applied ", meta_.applied_index(), " term ",
+                                 meta_.applied_term(), " epoch ", meta_.last_epoch(), " order ",
+                                 meta_.last_order(), " retained ", meta_.retained_messages(),
+                                 " bytes ", meta_.retained_bytes(), " orphan ", meta_.last_orphan(),
+                                 " last body ", meta_.last_body(), "\n");
+  std::map<uint64_t, uint64_t> bodies;
+  for (const auto& [number, body] : bodies_) {
+    if (body.count != 0) bodies[number] = body.count;
+  }
+  for (const auto& [number, count] : bodies) {
+    absl::StrAppend(&out, "body ", number, " of ", count, "\n");
+  }
   std::vector<const Session*> sorted;
   for (const auto& [client_id, session] : sessions_) sorted.push_back(session);
   std::sort(sorted.begin(), sorted.end(),

@@ -3,6 +3,7 @@
 //   partition_sessions.cc       open, close, expire, wills
 //   partition_subscriptions.cc  subscribe, unsubscribe, replay of retained messages
 //   partition_queue.cc          enqueue, acknowledge, read, orphans
+//   partition_bodies.cc         messages that several queues share
 //   partition_retained.cc       set and drop retained messages
 #ifndef STORAGE_CORE_PARTITION_IMPL_H_
 #define STORAGE_CORE_PARTITION_IMPL_H_
@@ -53,6 +54,8 @@ class Partition::Impl {
     std::string_view bytes;
     mqtt::MessageParts parts;
     mqtt::MessagePtr message;
+    bool shares = false;  // It is large and for several queues: they have one body.
+    uint64_t body = 0;    // Once one has it.
     const mqtt::MessagePtr& Get();
   };
 
@@ -86,7 +89,9 @@ class Partition::Impl {
   struct PendingAppend {
     struct Item {
       size_t start = 0;  // In `entries`.
-      uint32_t size = 0;
+      uint32_t length = 0;
+      uint32_t size = 0;  // What it counts for.
+      uint64_t body = 0;
     };
     uint64_t first = 0;
     uint32_t open = 0;  // Of the items, how many are not done. None: it is not needed any more.
@@ -96,9 +101,17 @@ class Partition::Impl {
     bool Holds(uint64_t sequence) const { return sequence - first < items.size(); }
     std::string_view Entry(uint64_t sequence) const {  // For ParseChunkEntry.
       const Item& item = items[sequence - first];
-      return std::string_view(entries).substr(item.start, item.size);
+      return std::string_view(entries).substr(item.start, item.length);
     }
     size_t bytes() const { return entries.size() + items.size() * sizeof(Item); }
+  };
+
+  // A message that several queues have. What only its count knows is kept in memory.
+  struct Body {
+    uint64_t count = 0;  // Of queue entries. 0: it is to be deleted.
+    bool stored = false;
+    bool changed = false;
+    std::string bytes;  // Until it is stored.
   };
 
   // The size and order of a retained message that this entry set (or removed: none).
@@ -119,6 +132,7 @@ class Partition::Impl {
   absl::Status LoadSessions(const StateReader& reader);
   absl::Status LoadCursors(const StateReader& reader);
   absl::Status LoadSubscriptions(const StateReader& reader);
+  absl::Status LoadBodies(const StateReader& reader);
 
   // partition_sessions.cc
   Outcome Apply(const pb::OpenSession& command, Context& ctx);
@@ -174,9 +188,17 @@ class Partition::Impl {
   std::optional<uint32_t> SizeOf(Session& session, uint64_t sequence, Context& ctx);
   absl::Status LearnChunks(Session& session, uint64_t through, const StateReader& reader);
   void TrimQueue(Session& session, StateBatch& batch);
-  void OrphanShared(Session& session, Context& ctx);
+  uint64_t BodyOf(const Session& session, uint64_t sequence);
+  void ShareBody(Session& session, ChunkEntry& how, Incoming& incoming, uint32_t size);
+  void TouchBody(uint64_t number, Body& body);
+  void ReleaseBody(uint64_t number);
+  void FlushBodies(StateBatch& batch);
+  absl::StatusOr<mqtt::MessagePtr> ReadBody(uint64_t number, const StateReader& reader);
+  void LeaveQueue(Session& session, Context& ctx);
+  void LeaveEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
+                  std::string_view bytes, Context& ctx);
   void OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
-                   std::string_view bytes, Context& ctx);
+                   const ChunkEntry& entry, Context& ctx);
   void AddOrphan(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
 
   // partition_retained.cc
@@ -189,6 +211,13 @@ class Partition::Impl {
   std::vector<Session*> touched_;  // Null: it has ended.
   std::vector<PendingAppend> appends_;
   std::vector<uint32_t> free_appends_;  // They keep some of their room.
+  std::vector<uint64_t> changed_bodies_;
+
+  absl::flat_hash_map<uint64_t, Body> bodies_;
+  // The one that was read last, until the next entry: queues with the same message are often read
+  // together.
+  uint64_t last_read_ = 0;
+  mqtt::MessagePtr last_read_message_;
 
   // Of the entry that is being applied.
   std::vector<const SessionSubscription*> matched_;

@@ -20,6 +20,8 @@ constexpr size_t kKnownByReadingMax = 4 * kKnownChunksMax;
 // So many appends that are not needed any more keep so much room at most.
 constexpr size_t kAppendsKept = 256;
 constexpr size_t kAppendBytesKept = 16 << 10;
+// A message that is larger, and for several queues, is stored once.
+constexpr size_t kSharedBytesMin = 1024;
 // One with fewer messages is not shortened.
 constexpr size_t kTrimAppendMin = 32;
 
@@ -34,7 +36,8 @@ KnownChunk SizesOf(const ChunkView& view) {
   KnownChunk known;
   known.first = view.first;
   for (const std::string_view entry : view.entries) {
-    known.sizes.push_back(static_cast<uint32_t>(entry.size()));
+    const EntryFacts facts = FactsOfEntry(entry);
+    known.Add(facts.size, facts.body);
   }
   return known;
 }
@@ -63,6 +66,7 @@ Outcome Partition::Impl::Apply(const EnqueueView& command, const mqtt::MessagePt
     return outcome;
   }
   if (command.match) EnqueueMatching(incoming, ctx);
+  incoming.shares = false;  // One member of each group has it, and may hand it on.
   for (const EnqueueTarget& target : command.targets) EnqueueFor(target, incoming, ctx);
   return outcome;
 }
@@ -75,6 +79,9 @@ void Partition::Impl::EnqueueMatching(Incoming& incoming, Context& ctx) {
   SubscriptionIndex::Matches matches;
   index_.Match(incoming.parts.topic, matches);
   if (matches.empty()) return;
+  size_t subscribers = 0;
+  for (const FilterEntry* const entry : matches) subscribers += entry->subscribers.size();
+  incoming.shares = subscribers > 1 && incoming.bytes.size() > kSharedBytesMin;
   if (matches.size() > 1) {
     EnqueueOverlapping(matches, incoming, ctx);
     return;
@@ -164,11 +171,14 @@ void Partition::Impl::AppendMessage(Session& session, ChunkEntry& how, Incoming&
   how.message = incoming.bytes;
   const uint32_t size = ChunkEntrySize(how);
   if (!MakeRoom(session, size, ctx)) return;
+  if (incoming.shares) ShareBody(session, how, incoming, size);
   PendingAppend& append = AppendOf(session);
-  append.items.push_back({append.entries.size(), size});
-  ++append.open;
+  const size_t start = append.entries.size();
   AppendChunkEntry(how, append.entries);
-  unflushed_bytes_ += size + sizeof(PendingAppend::Item);
+  const size_t length = append.entries.size() - start;
+  append.items.push_back({start, static_cast<uint32_t>(length), size, how.body});
+  ++append.open;
+  unflushed_bytes_ += length + sizeof(PendingAppend::Item);
   const uint64_t sequence = session.queue.Append(size);
   ++ctx.effects.queued;
   if (!session.connected) return;
@@ -358,6 +368,7 @@ bool Partition::Impl::Finish(Session& session, uint64_t sequence, Context& ctx) 
   const std::optional<uint32_t> size = SizeOf(session, sequence, ctx);
   if (!size.has_value()) return false;
   SessionQueue& queue = session.queue;
+  if (const uint64_t body = BodyOf(session, sequence); body != 0) ReleaseBody(body);
   queue.MarkDone(sequence, *size);
   Touch(session, &Session::Changes::cursor);
   DoneInAppend(session, sequence);
@@ -417,10 +428,10 @@ void Partition::Impl::TrimQueue(Session& session, StateBatch& batch) {
 
 // ---- Orphans -----------------------------------------------------------------------------------
 
-// The session ends: its messages that came through a `$share` group and were not acknowledged go to
-// another member (§4.8.2), so they are set aside.
-void Partition::Impl::OrphanShared(Session& session, Context& ctx) {
-  if (session.queue.messages() == 0 || !session.had_shared) return;
+// The session ends: what others have of its queue. Messages that came through a `$share` group and
+// were not acknowledged go to another member (§4.8.2), so they are set aside.
+void Partition::Impl::LeaveQueue(Session& session, Context& ctx) {
+  if (session.queue.messages() == 0 || !(session.had_shared || session.had_bodies)) return;
   const uint64_t sent_through = MaybeSentThrough(session);
   const KeyRange range = QueueRange(id_, session.client_id);
   const std::unique_ptr<StateIterator> it = ctx.reader.NewIterator(range.begin, range.end);
@@ -432,31 +443,38 @@ void Partition::Impl::OrphanShared(Session& session, Context& ctx) {
       return;
     }
     for (size_t i = 0; i < chunk->entries.size(); ++i) {
-      OrphanEntry(session, chunk->first + i, sent_through, chunk->entries[i], ctx);
+      LeaveEntry(session, chunk->first + i, sent_through, chunk->entries[i], ctx);
     }
   }
   if (!it->status().ok()) ctx.status = it->status();
   const PendingAppend* const append = FindAppend(session);
   for (size_t i = 0; append != nullptr && i < append->items.size(); ++i) {
     const uint64_t sequence = append->first + i;
-    OrphanEntry(session, sequence, sent_through, append->Entry(sequence), ctx);
+    LeaveEntry(session, sequence, sent_through, append->Entry(sequence), ctx);
   }
 }
 
-void Partition::Impl::OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
-                                  std::string_view bytes, Context& ctx) {
-  if (!session.queue.IsOpen(sequence) || session.queue.IsReleased(sequence)) return;
+void Partition::Impl::LeaveEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
+                                 std::string_view bytes, Context& ctx) {
+  if (!session.queue.IsOpen(sequence)) return;
   const std::optional<ChunkEntry> entry = ParseChunkEntry(bytes);
-  if (!entry.has_value() || entry->share_filter.empty()) return;
+  if (!entry.has_value()) return;
+  if (entry->body != 0) ReleaseBody(entry->body);
+  if (!entry->share_filter.empty()) OrphanEntry(session, sequence, sent_through, *entry, ctx);
+}
+
+void Partition::Impl::OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
+                                  const ChunkEntry& entry, Context& ctx) {
+  if (session.queue.IsReleased(sequence)) return;
   // A QoS 2 message whose delivery may have begun goes to nobody else [MQTT5-4.8.2-5].
-  if (entry->qos == mqtt::QoS::kExactlyOnce && sequence <= sent_through) return;
-  const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(entry->message);
+  if (entry.qos == mqtt::QoS::kExactlyOnce && sequence <= sent_through) return;
+  const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(entry.message);
   if (!parts.has_value()) return;
   if (parts->expires_at_unix_ms != 0 && parts->expires_at_unix_ms <= ctx.now_unix_ms) {
     Count(ctx.effects, DropCause::kExpired);
     return;
   }
-  AddOrphan(entry->share_filter, entry->message, ctx);
+  AddOrphan(entry.share_filter, entry.message, ctx);
 }
 
 void Partition::Impl::AddOrphan(std::string_view share_filter, std::string_view message_bytes,
@@ -501,8 +519,8 @@ namespace {
 
 // Puts one open entry on the page. False if the page is full: read it again the next time.
 bool AddToPage(const SessionQueue& queue, uint64_t sequence, const ChunkEntry& entry,
-               const mqtt::MessageParts& parts, const QueueReadLimits& limits, int64_t now_unix_ms,
-               size_t& bytes, QueuePage& page) {
+               const mqtt::MessageParts& parts, const mqtt::MessagePtr& shared,
+               const QueueReadLimits& limits, int64_t now_unix_ms, size_t& bytes, QueuePage& page) {
   if (page.entries.size() >= limits.messages_max || page.expired.size() >= kExpiredMax) {
     return false;
   }
@@ -523,7 +541,7 @@ bool AddToPage(const SessionQueue& queue, uint64_t sequence, const ChunkEntry& e
   const size_t size = parts.payload.size() + parts.topic.size();
   if (bytes + size > limits.bytes_max && !page.entries.empty()) return false;
   bytes += size;
-  delivery.message = mqtt::Message::Create(parts);
+  delivery.message = shared ? shared : mqtt::Message::Create(parts);
   delivery.retain = entry.retain;
   delivery.dup = sent_before;
   delivery.subscription_ids = entry.subscription_ids;
@@ -545,9 +563,19 @@ absl::StatusOr<QueuePage> Partition::Impl::ReadQueue(const StateReader& reader, 
   // Whether there is room for the entry, and more.
   const auto add = [&](std::string_view raw) -> absl::StatusOr<bool> {
     const std::optional<ChunkEntry> entry = ParseChunkEntry(raw);
-    const auto parts = entry.has_value() ? ParseStoredMessage(entry->message) : std::nullopt;
+    if (!entry.has_value()) return BadChunk(session.client_id);
+    mqtt::MessagePtr shared;
+    std::optional<mqtt::MessageParts> parts;
+    if (entry->body == 0) {
+      parts = ParseStoredMessage(entry->message);
+    } else {
+      absl::StatusOr<mqtt::MessagePtr> read = ReadBody(entry->body, reader);
+      if (!read.ok()) return read.status();
+      shared = *std::move(read);
+      parts = shared->parts();
+    }
     if (!parts.has_value()) return BadChunk(session.client_id);
-    if (!AddToPage(queue, page.next, *entry, *parts, limits, now_unix_ms, bytes, page)) {
+    if (!AddToPage(queue, page.next, *entry, *parts, shared, limits, now_unix_ms, bytes, page)) {
       return false;
     }
     page.next = queue.NextOpen(page.next + 1);

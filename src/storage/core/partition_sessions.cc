@@ -162,7 +162,7 @@ void Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx
 }
 
 void Partition::Impl::End(Session& session, Context& ctx) {
-  OrphanShared(session, ctx);
+  LeaveQueue(session, ctx);
   ReportMembership(session, ShareMemberChange::State::kGone, ctx);
   for (const auto& [filter, subscription] : session.subscriptions) {
     RemoveFromIndex(*subscription, ctx);

@@ -64,6 +64,7 @@ struct Session {
   std::vector<RetainedReplay> replays;
   uint64_t last_replay = 0;
   bool had_shared = false;  // Some of the queue may have come through a `$share` group.
+  bool had_bodies = false;  // Some of the queue may have bodies that others share.
   SessionQueue queue;
 
   // What is not in the store yet: the partition's own.

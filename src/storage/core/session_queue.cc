@@ -84,13 +84,23 @@ void SessionQueue::PopKnown() {
   known_first_ = 0;
 }
 
-std::optional<uint32_t> SessionQueue::KnownSize(uint64_t sequence) const {
+const KnownChunk* SessionQueue::FindKnown(uint64_t sequence) const {
   const absl::Span<const KnownChunk> chunks = known();
   const auto chunk =
       std::lower_bound(chunks.begin(), chunks.end(), sequence,
                        [](const KnownChunk& c, uint64_t value) { return c.last() < value; });
-  if (chunk == chunks.end() || sequence < chunk->first) return std::nullopt;
+  return chunk == chunks.end() || sequence < chunk->first ? nullptr : &*chunk;
+}
+
+std::optional<uint32_t> SessionQueue::KnownSize(uint64_t sequence) const {
+  const KnownChunk* const chunk = FindKnown(sequence);
+  if (chunk == nullptr) return std::nullopt;
   return chunk->sizes[sequence - chunk->first];
+}
+
+uint64_t SessionQueue::KnownBody(uint64_t sequence) const {
+  const KnownChunk* const chunk = FindKnown(sequence);
+  return chunk == nullptr || chunk->bodies.empty() ? 0 : chunk->bodies[sequence - chunk->first];
 }
 
 std::string SessionQueue::EncodeCursor() const {

@@ -41,6 +41,12 @@ constexpr uint64_t SequenceInFlight(mqtt::PacketId id, uint64_t head) {
 struct KnownChunk {
   uint64_t first = 0;
   absl::InlinedVector<uint32_t, 2> sizes;
+  std::vector<uint64_t> bodies;  // Of each entry, 0: of its own. Empty: all are.
+  void Add(uint32_t size, uint64_t body) {
+    if (body != 0 && bodies.empty()) bodies.resize(sizes.size());
+    if (body != 0 || !bodies.empty()) bodies.push_back(body);
+    sizes.push_back(size);
+  }
   uint64_t last() const { return first + sizes.size() - 1; }
 };
 
@@ -104,6 +110,7 @@ class SessionQueue {
   void AddKnown(KnownChunk chunk) { known_.push_back(std::move(chunk)); }
   void PopKnown();
   std::optional<uint32_t> KnownSize(uint64_t sequence) const;
+  uint64_t KnownBody(uint64_t sequence) const;  // 0: of its own, or not known.
 
   uint64_t appended_bytes() const { return appended_bytes_; }
 
@@ -112,6 +119,8 @@ class SessionQueue {
   absl::Status DecodeCursor(std::string_view record);
 
  private:
+  const KnownChunk* FindKnown(uint64_t sequence) const;
+
   uint64_t head_ = 1;
   uint64_t tail_ = 0;
   uint64_t stored_through_ = 0;

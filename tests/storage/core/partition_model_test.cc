@@ -14,6 +14,8 @@
 #include "base/rng.h"
 #include "gtest/gtest.h"
 #include "mqttd/storage/v1/command.pb.h"
+#include "mqttd/storage/v1/records.pb.h"
+#include "storage/core/chunk.h"
 #include "storage/core/keys.h"
 #include "storage/core/memory_store.h"
 #include "storage/core/partition.h"
@@ -73,6 +75,7 @@ class Generator {
     text.topic = Topic();
     text.payload = rng_.Chance(0.05) ? "" : "m" + std::to_string(++messages_);
     if (rng_.Chance(0.1)) text.payload += std::string(rng_.Below(300), 'x');
+    if (rng_.Chance(0.05)) text.payload += std::string(1000 + rng_.Below(100), 'x');
     text.qos = static_cast<mqtt::QoS>(rng_.Chance(0.1) ? 0 : 1 + rng_.Below(2));
     text.retain = rng_.Chance(0.3);
     text.publisher = rng_.Chance(0.5) ? Client() : "";
@@ -341,15 +344,33 @@ void ExpectSame(Replica& replica, const Model& model, int64_t now) {
 
 bool IsChunk(std::string_view key) { return key[2] == static_cast<char>(KeyKind::kQueue); }
 
-// Every chunk belongs to a session that still needs it.
+// Every chunk belongs to a session that still needs it, and every shared body to as many entries as
+// its count says.
 void ExpectNoLeftovers(Replica& replica) {
+  std::map<uint64_t, uint64_t> wanted, counted;
+  std::set<uint64_t> bodies;
   for (const auto& [key, value] : replica.store().map()) {
+    if (key[2] == static_cast<char>(KeyKind::kBody)) bodies.insert(*SequenceOf(key));
+    if (key[2] == static_cast<char>(KeyKind::kBodyCount)) {
+      pb::BodyCount record;
+      ASSERT_TRUE(record.ParseFromString(value));
+      counted[*SequenceOf(key)] = record.count();
+      ASSERT_TRUE(bodies.contains(*SequenceOf(key)));  // 'B' < 'N'.
+    }
     if (!IsChunk(key)) continue;
     const Session* const session =
         replica.partition().Find(ClientIdOf(key).value_or(std::string_view()));
     ASSERT_NE(session, nullptr) << absl::CHexEscape(key);
     ASSERT_GE(SequenceOf(key).value_or(0), session->queue.head()) << absl::CHexEscape(key);
+    const std::optional<ChunkView> chunk = ParseChunk(value);
+    ASSERT_TRUE(chunk.has_value());
+    for (size_t i = 0; i < chunk->entries.size(); ++i) {
+      const uint64_t body = FactsOfEntry(chunk->entries[i]).body;
+      if (body != 0 && session->queue.IsOpen(chunk->first + i)) ++wanted[body];
+    }
   }
+  ASSERT_EQ(counted, wanted);
+  ASSERT_EQ(bodies.size(), wanted.size());
 }
 
 // Names the first key that differs: two whole stores would be no help.

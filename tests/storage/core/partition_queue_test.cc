@@ -118,6 +118,55 @@ TEST(Enqueue, OfOneEntryMakesChunksOfSixteen) {
   EXPECT_EQ(h.Queue("c").back(), "40");
 }
 
+size_t KeysOf(Harness& h, KeyKind kind) {
+  const KeyRange range = RangeOf(h.partition().id(), kind);
+  const auto& map = h.store().map();
+  return static_cast<size_t>(
+      std::distance(map.lower_bound(range.begin), map.lower_bound(range.end)));
+}
+
+TEST(LargeMessage, ForManySessionsIsStoredOnceUntilTheLastIsDone) {
+  Harness h;
+  for (const char* const client : {"a", "b", "c", "d"}) {
+    h.Open(client);
+    h.Subscribe(client, "t");
+  }
+  const std::string payload(5000, 'x');
+  h.Publish({.payload = payload});
+  h.Publish({.payload = "small"});
+  EXPECT_EQ(KeysOf(h, KeyKind::kBody), 1u);
+  size_t bytes = 0;
+  for (const auto& [key, value] : h.store().map()) bytes += value.size();
+  EXPECT_LT(bytes, 7000u);
+  for (const char* const client : {"a", "b", "c", "d"}) {
+    EXPECT_THAT(h.Queue(client), ElementsAre(payload, "small"));
+    EXPECT_GT(h.partition().Find(client)->queue.bytes(), 5000u);  // Each is charged for it.
+  }
+  const QueuePage one = h.Read("a"), two = h.Read("b");
+  EXPECT_EQ(one.entries[0].message, two.entries[0].message);
+
+  h.Acknowledge("a", {1});
+  h.Reload();
+  h.Acknowledge("b", {}, {1});
+  h.Acknowledge("b", {}, {}, {1});
+  h.Open("c", {.clean_start = true});
+  EXPECT_EQ(KeysOf(h, KeyKind::kBody), 1u);
+  EXPECT_THAT(h.Queue("d"), ElementsAre(payload, "small"));
+  h.Acknowledge("d", {1});
+  EXPECT_EQ(KeysOf(h, KeyKind::kBody), 0u);
+  EXPECT_EQ(KeysOf(h, KeyKind::kBodyCount), 0u);
+  EXPECT_THAT(h.Queue("b"), ElementsAre("small"));
+}
+
+TEST(LargeMessage, ForOneSessionStandsInItsQueue) {
+  Harness h;
+  h.Open("a");
+  h.Subscribe("a", "t");
+  h.Publish({.payload = std::string(5000, 'x')});
+  EXPECT_EQ(KeysOf(h, KeyKind::kBody), 0u);
+  EXPECT_THAT(h.Queue("a"), SizeIs(1));
+}
+
 TEST(Enqueue, SharesTheMessageOfTheCaller) {
   Harness h;
   h.Open("c");

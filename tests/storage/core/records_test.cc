@@ -178,9 +178,13 @@ TEST(Chunk, IsWhatProtobufReads) {
   entry.share_filter = "$share/g/t";
   ChunkEntry bare;
   bare.message = "m";
+  ChunkEntry shared;
+  shared.body = 300;
+  shared.size = 5000;
+  shared.qos = mqtt::QoS::kAtLeastOnce;
   std::string bytes;
   BeginChunk(1'000'000, bytes);
-  for (const ChunkEntry& one : {entry, bare}) {
+  for (const ChunkEntry& one : {entry, bare, shared}) {
     std::string raw;
     AppendChunkEntry(one, raw);
     EXPECT_EQ(raw.size(), ChunkEntrySize(one));
@@ -191,7 +195,8 @@ TEST(Chunk, IsWhatProtobufReads) {
   ASSERT_TRUE(record.ParseFromString(bytes));
   EXPECT_EQ(record.SerializeAsString(), bytes);
   EXPECT_EQ(record.first(), 1'000'000u);
-  ASSERT_EQ(record.entries_size(), 2);
+  ASSERT_EQ(record.entries_size(), 3);
+  EXPECT_EQ(record.entries(2).body(), 300u);
   EXPECT_EQ(record.entries(0).message(), "message bytes");
   EXPECT_EQ(record.entries(0).subscription_ids(2), 268'435'455u);
   EXPECT_EQ(record.entries(0).share_filter(), "$share/g/t");
@@ -199,7 +204,11 @@ TEST(Chunk, IsWhatProtobufReads) {
 
   const std::optional<ChunkView> view = ParseChunk(bytes);
   ASSERT_TRUE(view.has_value());
-  EXPECT_EQ(view->last(), 1'000'001u);
+  EXPECT_EQ(view->last(), 1'000'002u);
+  EXPECT_EQ(FactsOfEntry(view->entries[0]).size, ChunkEntrySize(entry));
+  EXPECT_EQ(FactsOfEntry(view->entries[0]).body, 0u);
+  EXPECT_EQ(FactsOfEntry(view->entries[2]).size, 5000u);
+  EXPECT_EQ(FactsOfEntry(view->entries[2]).body, 300u);
   const std::optional<ChunkEntry> back = ParseChunkEntry(view->entries[0]);
   ASSERT_TRUE(back.has_value());
   EXPECT_EQ(back->qos, mqtt::QoS::kAtLeastOnce);
