@@ -4,9 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
+#include "base/text.h"
+#include "storage/core/absl_view.h"
 #include "storage/core/effects.h"
 #include "storage/core/partition_api.h"
 #include "storage/delivery_window.h"
@@ -15,7 +21,7 @@ namespace storage {
 
 // One for each Client Identifier that is connected, or whose record is just being changed: what the
 // log is told about one identifier goes one step at a time, so a decision always sees the outcome
-// of the one before.
+// of the one before. Most are of connected transient sessions: those are nothing but this.
 struct Claim {
   enum class State : uint8_t {
     kOpening,  // OpenSession is being committed.
@@ -23,38 +29,74 @@ struct Claim {
     kBusy,     // Nobody owns it: a close, an expiry or a will is being committed.
   };
 
-  State state = State::kOpening;
-  std::string client_id;
+  // While somebody waits for an answer.
+  struct Opening {
+    Token token = 0;         // kOpening: of the OpenSession that is being committed.
+    bool abandoned = false;  // kOpening: somebody else wants it, SessionOpened is not due any more.
+    std::optional<CloseSession> closed_early;  // kOpening: its connection went.
+    std::optional<OpenSession> waiting;        // The newest that wants it, once the owner let go.
+  };
+
+  // How the queue of its record goes to the connection.
+  struct Feed {
+    uint32_t window_messages = 0;  // As OpenSession asked.
+    uint64_t window_bytes = 0;
+
+    // kOpen and stored.
+    SessionSlot slot = kNoSlot;
+    DeliveryWindow window;
+    bool behind = false;        // The queue has messages at or after window.next().
+    bool in_pump = false;       // Listed for the pump.
+    bool replaying = false;     // A page of retained messages is being committed.
+    uint32_t replays_held = 0;  // Until so many subscriptions are known everywhere.
+    // How far a replay has been read beyond what its record says, without finding anything.
+    uint64_t scanned_replay = 0;
+    std::string scanned_to;
+
+    // Where this round's Deliver stands in the outbox.
+    uint64_t deliver_round = 0;
+    size_t deliver_index = 0;
+  };
+
+  Claim(std::string_view id, PartitionId p, State s) : client_id(id), partition(p), state(s) {}
+
+  bool waited_for() const { return opening != nullptr && opening->waiting.has_value(); }
+  Opening& opening_state() {
+    if (opening == nullptr) opening = std::make_unique<Opening>();
+    return *opening;
+  }
+
+  const base::Text client_id;
   ConnectionRef connection;
-  Token token = 0;
   uint64_t epoch = 0;
-  PartitionId partition = 0;
-
-  bool stored = false;     // The partition has a record of it.
-  bool abandoned = false;  // kOpening: somebody else wants it, SessionOpened is not due any more.
-  std::optional<CloseSession> closed_early;  // kOpening: its connection went.
-  std::optional<OpenSession> waiting;        // The newest that wants it, once the owner let go.
-
-  // What `opening` asked for, as far as it is needed later.
-  uint32_t expiry_s = 0;
-  uint32_t window_messages = 0;
-  uint64_t window_bytes = 0;
-
-  // kOpen and stored.
-  SessionSlot slot = kNoSlot;
-  DeliveryWindow window;
-  bool behind = false;        // The queue has messages at or after window.next().
-  bool in_pump = false;       // Listed for the pump.
-  bool replaying = false;     // A page of retained messages is being committed.
-  uint32_t replays_held = 0;  // Until so many subscriptions are known everywhere.
-  // How far a replay has been read beyond what its record says, without finding anything.
-  uint64_t scanned_replay = 0;
-  std::string scanned_to;
-
-  // Where this round's Deliver stands in the outbox.
-  uint64_t deliver_round = 0;
-  size_t deliver_index = 0;
+  std::unique_ptr<Opening> opening;  // Never null in kOpening.
+  std::unique_ptr<Feed> feed;        // Null: it has no record, and asked for none.
+  const PartitionId partition;
+  State state;
+  bool stored = false;  // The partition has a record of it.
 };
+
+// A budget: there is one for each connection.
+static_assert(sizeof(Claim) <= 56);
+
+// By Client Identifier, which is nowhere but in the claim itself.
+struct ClaimHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view client_id) const {
+    return absl::Hash<absl::string_view>()(AbslView(client_id));
+  }
+  size_t operator()(const std::unique_ptr<Claim>& claim) const { return (*this)(claim->client_id); }
+};
+struct ClaimEqual {
+  using is_transparent = void;
+  static std::string_view Id(std::string_view client_id) { return client_id; }
+  static std::string_view Id(const std::unique_ptr<Claim>& claim) { return claim->client_id; }
+  template <typename A, typename B>
+  bool operator()(const A& a, const B& b) const {
+    return Id(a) == Id(b);
+  }
+};
+using Claims = absl::flat_hash_set<std::unique_ptr<Claim>, ClaimHash, ClaimEqual>;
 
 }  // namespace storage
 

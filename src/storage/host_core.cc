@@ -315,14 +315,14 @@ absl::Status HostCore::ReloadPartition(PartitionId id) {
   }
   partitions_[id] = std::move(fresh);
   slots_[id].clear();
-  for (const auto& [client_id, claim] : claims_) {
+  for (const auto& claim : claims_) {
     if (claim->partition != id) continue;
     if (claim->state != Claim::State::kOpen || !claim->stored) continue;
-    const Session* const session = partitions_[id]->Find(client_id);
+    const Session* const session = partitions_[id]->Find(claim->client_id);
     if (session == nullptr) continue;
-    claim->slot = session->slot;
-    if (slots_[id].size() <= claim->slot) slots_[id].resize(claim->slot + 1, nullptr);
-    slots_[id][claim->slot] = claim.get();
+    claim->feed->slot = session->slot;
+    if (slots_[id].size() <= session->slot) slots_[id].resize(session->slot + 1, nullptr);
+    slots_[id][session->slot] = claim.get();
   }
   reload_.reset();
   return absl::OkStatus();

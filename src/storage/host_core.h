@@ -288,7 +288,7 @@ class HostCore {
   PartitionMask flush_wanted_ = 0;
   LogReader read_log_;
 
-  absl::flat_hash_map<std::string, std::unique_ptr<Claim>> claims_;
+  Claims claims_;
   absl::flat_hash_set<std::pair<std::string, uint16_t>> inbound_pending_;  // Not applied yet.
   RetainedPending retained_pending_;
   Deadlines deadlines_;

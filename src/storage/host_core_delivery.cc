@@ -27,26 +27,26 @@ size_t SizeOf(const Delivery& delivery) {
 
 Deliver& HostCore::DeliverFor(Claim& claim) {
   std::vector<Event>& events = outbox_[claim.connection.shard];
-  if (claim.deliver_round != outbox_round_) {
-    claim.deliver_round = outbox_round_;
-    claim.deliver_index = events.size();
+  if (claim.feed->deliver_round != outbox_round_) {
+    claim.feed->deliver_round = outbox_round_;
+    claim.feed->deliver_index = events.size();
     Deliver deliver;
     deliver.connection = claim.connection;
     deliver.epoch = claim.epoch;
     events.push_back(std::move(deliver));
   }
-  return std::get<Deliver>(events[claim.deliver_index]);
+  return std::get<Deliver>(events[claim.feed->deliver_index]);
 }
 
 void HostCore::Push(Claim& claim, Delivery delivery) {
-  claim.window.Sent(delivery.sequence, SizeOf(delivery));
+  claim.feed->window.Sent(delivery.sequence, SizeOf(delivery));
   DeliverFor(claim).entries.push_back(std::move(delivery));
 }
 
 void HostCore::ListForPump(Claim& claim) {
-  if (claim.in_pump || claim.state != Claim::State::kOpen || !claim.stored) return;
-  claim.in_pump = true;
-  pump_list_.push_back(claim.client_id);
+  if (claim.state != Claim::State::kOpen || !claim.stored || claim.feed->in_pump) return;
+  claim.feed->in_pump = true;
+  pump_list_.emplace_back(claim.client_id);
 }
 
 void HostCore::Pump() {
@@ -56,11 +56,11 @@ void HostCore::Pump() {
     const std::string client_id = std::move(pump_list_.front());
     pump_list_.pop_front();
     Claim* const claim = FindClaim(client_id);
-    if (claim == nullptr || !claim->in_pump) continue;
-    claim->in_pump = false;
+    if (claim == nullptr || claim->feed == nullptr || !claim->feed->in_pump) continue;
+    claim->feed->in_pump = false;
     if (claim->state != Claim::State::kOpen || !claim->stored) continue;
     if (PumpOne(*claim)) {
-      claim->in_pump = true;
+      claim->feed->in_pump = true;
       again.push_back(client_id);
     }
   }
@@ -69,11 +69,11 @@ void HostCore::Pump() {
 
 // True: there is more to do for it soon.
 bool HostCore::PumpOne(Claim& claim) {
-  const bool more = claim.behind && claim.window.HasRoom() && PumpPage(claim);
-  if (claim.behind && claim.window.WaitsForCommit()) growing_->Hurry();
-  const Session& session = partitions_[claim.partition]->session(claim.slot);
-  if (!session.replays.empty() && !claim.replaying && claim.replays_held == 0 &&
-      session.queue.messages() < std::max<uint64_t>(claim.window_messages, 1)) {
+  const bool more = claim.feed->behind && claim.feed->window.HasRoom() && PumpPage(claim);
+  if (claim.feed->behind && claim.feed->window.WaitsForCommit()) growing_->Hurry();
+  const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
+  if (!session.replays.empty() && !claim.feed->replaying && claim.feed->replays_held == 0 &&
+      session.queue.messages() < std::max<uint64_t>(claim.feed->window_messages, 1)) {
     ProposeReplayPage(claim);
   }
   return more;
@@ -82,20 +82,20 @@ bool HostCore::PumpOne(Claim& claim) {
 bool HostCore::PumpPage(Claim& claim) {
   Partition& partition = *partitions_[claim.partition];
   QueueReadLimits limits;
-  limits.messages_max = std::min(claim.window.RoomMessages(), kPumpMessagesMax);
-  limits.bytes_max = std::clamp<size_t>(claim.window.RoomBytes(), 1, kPumpBytesMax);
-  const uint64_t head = partition.session(claim.slot).queue.head();
-  const uint64_t from = std::max(claim.window.next(), head);
-  auto page = partition.ReadQueue(store_.reader(), claim.slot, from, limits, now_.unix_ms);
+  limits.messages_max = std::min(claim.feed->window.RoomMessages(), kPumpMessagesMax);
+  limits.bytes_max = std::clamp<size_t>(claim.feed->window.RoomBytes(), 1, kPumpBytesMax);
+  const uint64_t head = partition.session(claim.feed->slot).queue.head();
+  const uint64_t from = std::max(claim.feed->window.next(), head);
+  auto page = partition.ReadQueue(store_.reader(), claim.feed->slot, from, limits, now_.unix_ms);
   if (!page.ok()) {
     base::Log(base::LogLevel::kError, "cannot read a session's queue",
-              {{"client_id", claim.client_id}, {"error", page.status()}});
+              {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
     pump_again_at_ = now_.monotonic + absl::Seconds(1);
     return true;
   }
   work_left_ -= std::min(work_left_, page->entries.size() + page->expired.size() + 1);
   const bool complete = SendPage(claim, *page, head);
-  return complete && claim.behind && claim.window.HasRoom();
+  return complete && claim.feed->behind && claim.feed->window.HasRoom();
 }
 
 // What is on the page, as far as the window goes: whether all of it did. Expired messages count
@@ -106,25 +106,25 @@ bool HostCore::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
   const auto drop_before = [&](uint64_t sequence) {
     const size_t before = dropped;
     while (dropped < page.expired.size() && page.expired[dropped] < sequence) ++dropped;
-    claim.window.Dropped(dropped - before);
+    claim.feed->window.Dropped(dropped - before);
   };
   bool complete = true;
   for (Delivery& delivery : page.entries) {
     drop_before(delivery.sequence);
-    complete = claim.window.RoomMessages() > 0 && delivery.sequence < head + kSequenceSpan;
+    complete = claim.feed->window.RoomMessages() > 0 && delivery.sequence < head + kSequenceSpan;
     if (!complete) break;  // The rest when the head has moved.
     Push(claim, std::move(delivery));
   }
   if (complete) {
     drop_before(page.next);
-    claim.window.SkipTo(page.next);
-    claim.behind = !page.end;
+    claim.feed->window.SkipTo(page.next);
+    claim.feed->behind = !page.end;
   } else if (dropped != 0) {
-    claim.window.SkipTo(page.expired[dropped - 1] + 1);
+    claim.feed->window.SkipTo(page.expired[dropped - 1] + 1);
   }
   if (dropped == 0) return complete;
   pb::DropQueued& drop = *Propose(claim.partition).mutable_drop_queued();
-  drop.set_client_id(claim.client_id);
+  drop.set_client_id(std::string(claim.client_id));
   drop.set_epoch(claim.epoch);
   for (size_t i = 0; i < dropped; ++i) drop.add_sequences(page.expired[i]);
   return complete;
@@ -133,38 +133,38 @@ bool HostCore::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
 // Retained messages of a new subscription go through the queue, a page at a time, while the queue
 // is shorter than the window.
 void HostCore::ProposeReplayPage(Claim& claim) {
-  const Session& session = partitions_[claim.partition]->session(claim.slot);
+  const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
   const RetainedReplay& replay = session.replays.front();
   RetainedScanOptions options;
-  options.messages_max = std::clamp<size_t>(claim.window_messages, 1, kReplayPageMax);
+  options.messages_max = std::clamp<size_t>(claim.feed->window_messages, 1, kReplayPageMax);
   options.since_order = replay.since_order;
   options.live_partition = claim.partition;
-  const bool scanned = claim.scanned_replay == replay.number;
-  auto page = Scan(replay.filter, scanned ? claim.scanned_to : replay.cursor, options);
+  const bool scanned = claim.feed->scanned_replay == replay.number;
+  auto page = Scan(replay.filter, scanned ? claim.feed->scanned_to : replay.cursor, options);
   if (!page.ok()) {
     base::Log(base::LogLevel::kError, "cannot read retained messages",
-              {{"client_id", claim.client_id}, {"error", page.status()}});
+              {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
     pump_again_at_ = now_.monotonic + absl::Seconds(1);
     ListForPump(claim);
     return;
   }
-  claim.scanned_replay = 0;
+  claim.feed->scanned_replay = 0;
   if (page->messages.empty() && !page->cursor.empty()) {  // Nothing to write down yet.
-    claim.scanned_replay = replay.number;
-    claim.scanned_to = std::move(page->cursor);
+    claim.feed->scanned_replay = replay.number;
+    claim.feed->scanned_to = std::move(page->cursor);
     return ListForPump(claim);
   }
   FinishReplay step;
-  step.client_id = claim.client_id;
+  step.client_id = claim.client_id.view();
   pb::EnqueueRetainedPage& enqueue =
       *Propose(claim.partition, {}, &step.page).mutable_enqueue_retained_page();
-  enqueue.set_client_id(claim.client_id);
+  enqueue.set_client_id(std::string(claim.client_id));
   enqueue.set_epoch(claim.epoch);
   enqueue.set_replay(replay.number);
   for (const mqtt::MessagePtr& message : page->messages) AddReplayed(claim, *message, enqueue);
   enqueue.set_next_cursor(page->cursor);
   enqueue.set_last(page->cursor.empty());
-  claim.replaying = true;
+  claim.feed->replaying = true;
   growing_->NeedSync();  // It gives out sequences.
   growing_->Then(std::move(step));
 }
@@ -184,14 +184,14 @@ void HostCore::AddReplayed(const Claim& claim, const mqtt::Message& message,
 void HostCore::Finish(StartReplays& step) {
   Claim* const claim = OwnerOf(step.client_id, step.epoch);
   if (claim == nullptr) return;
-  --claim->replays_held;
+  --claim->feed->replays_held;
   ListForPump(*claim);
 }
 
 void HostCore::Finish(FinishReplay& step) {
   Claim* const claim = FindClaim(step.client_id);
-  if (claim == nullptr) return;
-  claim->replaying = false;
+  if (claim == nullptr || claim->feed == nullptr) return;
+  claim->feed->replaying = false;
   ListForPump(*claim);
 }
 

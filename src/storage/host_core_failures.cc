@@ -26,9 +26,10 @@ void HostCore::Fail(AnswerPublish& step, const absl::Status& status) {
 void HostCore::Fail(FinishOpen& step, const absl::Status& status) {
   Claim* const claim = FindClaim(step.client_id);
   CHECK(claim != nullptr) << "a claim stays until its open is committed";
-  if (!claim->abandoned && !claim->closed_early.has_value()) {
+  const Claim::Opening& opening = *claim->opening;
+  if (!opening.abandoned && !opening.closed_early.has_value()) {
     SessionOpened refused;
-    refused.token = claim->token;
+    refused.token = opening.token;
     refused.status = status;
     Send(claim->connection.shard, std::move(refused));
   }

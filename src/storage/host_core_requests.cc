@@ -188,8 +188,8 @@ void HostCore::Finish(AnswerSubscribe& step) {
   if (!done.status.ok()) return Send(step.shard, std::move(done));
   ConfirmedAnswer answer{
       .shard = step.shard, .event = std::move(done), .replays = {}, .call = nullptr};
-  if (Claim* const claim = FindClaim(step.client_id); claim != nullptr) {
-    ++claim->replays_held;
+  if (Claim* const claim = FindClaim(step.client_id); claim != nullptr && claim->feed != nullptr) {
+    ++claim->feed->replays_held;
     answer.replays = {step.client_id, claim->epoch};
   }
   routes_.Wait(std::move(answer));
@@ -232,7 +232,7 @@ void HostCore::Handle(ShardId /*from*/, Acknowledge& request) {
   if (claim == nullptr) return;  // It comes from a connection that is gone: sent again later.
   AcknowledgeView acknowledge{.client_id = request.client_id, .epoch = request.epoch};
   for (const Acknowledge::Entry& entry : request.entries) {
-    if (!claim->window.Acknowledge(entry.sequence, entry.kind)) continue;
+    if (!claim->feed->window.Acknowledge(entry.sequence, entry.kind)) continue;
     switch (entry.kind) {
       case AckKind::kPubAck:
         acknowledge.puback.push_back(entry.sequence);
@@ -252,7 +252,7 @@ void HostCore::Handle(ShardId /*from*/, Acknowledge& request) {
   std::string& entry = ProposeTo(claim->partition, {}, stamp);
   AppendAcknowledge(stamp, acknowledge, entry);
   if (!acknowledge.pubrec.empty()) growing_->NeedSync();  // PUBREL waits for it.
-  if (claim->behind && claim->window.WaitsForCommit()) growing_->Hurry();
+  if (claim->feed->behind && claim->feed->window.WaitsForCommit()) growing_->Hurry();
   ListForPump(*claim);
 }
 

@@ -12,8 +12,8 @@
 namespace storage {
 
 Claim* HostCore::FindClaim(std::string_view client_id) {
-  const auto it = claims_.find(AbslView(client_id));
-  return it == claims_.end() ? nullptr : it->second.get();
+  const auto it = claims_.find(client_id);
+  return it == claims_.end() ? nullptr : it->get();
 }
 
 // The claim if it is open, has a record, and the request comes from its connection.
@@ -42,17 +42,19 @@ void HostCore::Handle(ShardId /*from*/, OpenSession& request) {
 
 // The newest claim waits until the owner has let go; an older one that waited is told at once.
 void HostCore::Evict(Claim& claim, OpenSession request) {
-  if (claim.waiting.has_value()) {
-    const ConnectionRef older = claim.waiting->connection;
-    Send(older.shard, TakenOver{older, claim.client_id, 0});
+  std::string client_id(claim.client_id);
+  Claim::Opening& opening = claim.opening_state();
+  if (opening.waiting.has_value()) {
+    const ConnectionRef older = opening.waiting->connection;
+    Send(older.shard, TakenOver{older, std::move(client_id), 0});
   } else if (claim.state == Claim::State::kOpen) {
-    Send(claim.connection.shard, TakenOver{claim.connection, claim.client_id, claim.epoch});
-  } else if (claim.state == Claim::State::kOpening && !claim.abandoned &&
-             !claim.closed_early.has_value()) {
-    claim.abandoned = true;
-    Send(claim.connection.shard, TakenOver{claim.connection, claim.client_id, 0});
+    Send(claim.connection.shard, TakenOver{claim.connection, std::move(client_id), claim.epoch});
+  } else if (claim.state == Claim::State::kOpening && !opening.abandoned &&
+             !opening.closed_early.has_value()) {
+    opening.abandoned = true;
+    Send(claim.connection.shard, TakenOver{claim.connection, std::move(client_id), 0});
   }
-  claim.waiting = std::move(request);
+  opening.waiting = std::move(request);
 }
 
 // Nobody has the identifier.
@@ -68,29 +70,26 @@ void HostCore::Grant(OpenSession request) {
 }
 
 void HostCore::GrantUnlogged(const OpenSession& request) {
-  auto claim = std::make_unique<Claim>();
-  claim->state = Claim::State::kOpen;
-  claim->client_id = request.client_id;
+  auto claim = std::make_unique<Claim>(request.client_id, PartitionOf(request.client_id),
+                                       Claim::State::kOpen);
   claim->connection = request.connection;
   // Above all epochs of records, so that one never passes for the other.
   claim->epoch = uint64_t{1} << 63 | ++last_unlogged_epoch_;
-  claim->partition = PartitionOf(request.client_id);
   SessionOpened opened;
   opened.token = request.token;
   opened.epoch = claim->epoch;
-  claims_[request.client_id] = std::move(claim);
+  claims_.insert(std::move(claim));
   Send(request.connection.shard, std::move(opened));
 }
 
 void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
-  auto claim = std::make_unique<Claim>();
-  claim->client_id = request.client_id;
+  auto claim = std::make_unique<Claim>(request.client_id, PartitionOf(request.client_id),
+                                       Claim::State::kOpening);
   claim->connection = request.connection;
-  claim->token = request.token;
-  claim->partition = PartitionOf(request.client_id);
-  claim->expiry_s = request.expiry_s;
-  claim->window_messages = request.window_messages;
-  claim->window_bytes = request.window_bytes;
+  claim->opening_state().token = request.token;
+  claim->feed = std::make_unique<Claim::Feed>();
+  claim->feed->window_messages = request.window_messages;
+  claim->feed->window_bytes = request.window_bytes;
   if (stored != nullptr &&
       FateOfWill(*stored, request.clean_start, SessionTime().unix_ms) == WillFate::kFire) {
     ProposeWill(*stored, SessionTime().unix_ms);
@@ -110,7 +109,7 @@ void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
   }
   growing_->NeedSync();
   growing_->Then(std::move(step));
-  claims_[request.client_id] = std::move(claim);
+  claims_.insert(std::move(claim));
 }
 
 void HostCore::RefuseOpen(const OpenSession& request, const absl::Status& status) {
@@ -127,31 +126,34 @@ void HostCore::Finish(FinishOpen& step) {
   CHECK(outcome.code == OutcomeCode::kOk) << "an open has no reason to fail";
   claim->epoch = outcome.epoch;
   claim->stored = outcome.slot != kNoSlot;
-  claim->slot = outcome.slot;
-  if (claim->abandoned || claim->closed_early.has_value()) {
+  claim->feed->slot = outcome.slot;
+  Claim::Opening& opening = *claim->opening;
+  if (opening.abandoned || opening.closed_early.has_value()) {
     // Its CONNECT is accepted all the same, and its will stands [MQTT-3.1.2-8]: who follows, or its
     // delay, decides about it as about that of any other connection that ended.
     CloseSession close;
     close.cause = CloseCause::kTakenOver;
-    if (claim->closed_early.has_value()) close = *std::move(claim->closed_early);
+    if (opening.closed_early.has_value()) close = *std::move(opening.closed_early);
     if (!claim->stored) return Forget(step.client_id);
     return ProposeClose(*claim, close);
   }
   claim->state = Claim::State::kOpen;
   AnswerOpened(*claim, outcome);
+  if (!claim->waited_for()) claim->opening.reset();
 }
 
 void HostCore::AnswerOpened(Claim& claim, const Outcome& outcome) {
   SessionOpened opened;
-  opened.token = claim.token;
+  opened.token = claim.opening->token;
   opened.session_present = outcome.session_present;
   opened.durable = outcome.durable;
   opened.epoch = claim.epoch;
   if (!claim.stored) {
+    claim.feed.reset();
     Send(claim.connection.shard, std::move(opened));
     return;
   }
-  const Session& session = partitions_[claim.partition]->session(claim.slot);
+  const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
   for (const auto& [filter, subscription] : session.subscriptions) {
     opened.subscriptions.push_back(subscription->record);
   }
@@ -159,17 +161,19 @@ void HostCore::AnswerOpened(Claim& claim, const Outcome& outcome) {
   Send(claim.connection.shard, std::move(opened));
 
   auto& slots = slots_[claim.partition];
-  if (slots.size() <= claim.slot) slots.resize(claim.slot + 1, nullptr);
-  slots[claim.slot] = &claim;
-  claim.window = DeliveryWindow(claim.window_messages, claim.window_bytes, session.queue.head());
-  claim.behind = session.queue.messages() > 0;
+  if (slots.size() <= claim.feed->slot) slots.resize(claim.feed->slot + 1, nullptr);
+  slots[claim.feed->slot] = &claim;
+  claim.feed->window =
+      DeliveryWindow(claim.feed->window_messages, claim.feed->window_bytes, session.queue.head());
+  claim.feed->behind = session.queue.messages() > 0;
   metrics_.sessions_connected.Add();
   ListForPump(claim);
   if (session.replays.empty()) return;
-  ++claim.replays_held;  // The connection before may have gone before all shards knew its routes.
+  ++claim.feed
+        ->replays_held;  // The connection before may have gone before all shards knew its routes.
   routes_.Wait({.shard = 0,
                 .event = std::nullopt,
-                .replays = {claim.client_id, claim.epoch},
+                .replays = {std::string(claim.client_id), claim.epoch},
                 .call = nullptr});
 }
 
@@ -179,14 +183,15 @@ void HostCore::Handle(ShardId /*from*/, CloseSession& request) {
   if (request.cause == CloseCause::kServerShutdown) shutting_down_ = true;
   Claim* const claim = FindClaim(request.client_id);
   if (claim == nullptr) return;
-  if (claim->waiting.has_value() && claim->waiting->connection == request.connection) {
-    claim->waiting.reset();  // The owner was told to go and goes; nobody follows it.
+  if (claim->waited_for() && claim->opening->waiting->connection == request.connection) {
+    claim->opening->waiting.reset();  // The owner was told to go and goes; nobody follows it.
     return;
   }
   if (claim->connection != request.connection) return;
   switch (claim->state) {
     case Claim::State::kOpening:
-      if (!claim->closed_early.has_value()) claim->closed_early = std::move(request);
+      if (!claim->opening->closed_early.has_value())
+        claim->opening->closed_early = std::move(request);
       return;
     case Claim::State::kOpen:
       if (request.epoch != 0 && request.epoch != claim->epoch) return;
@@ -199,14 +204,14 @@ void HostCore::Handle(ShardId /*from*/, CloseSession& request) {
 
 void HostCore::ProposeClose(Claim& claim, const CloseSession& request) {
   FinishClose step;
-  step.client_id = claim.client_id;
+  step.client_id = claim.client_id.view();
   pb::CloseSession& close = *ProposeTimed(claim.partition, &step.close).mutable_close_session();
-  close.set_client_id(claim.client_id);
+  close.set_client_id(step.client_id);
   close.set_epoch(claim.epoch);
   close.set_cause(request.cause == CloseCause::kNormal ? pb::CloseSession::NORMAL
                                                        : pb::CloseSession::WITH_WILL);
   if (request.expiry_s.has_value()) close.set_expiry_s(*request.expiry_s);
-  close.set_sent_through(claim.window.sent_through());
+  close.set_sent_through(claim.feed->window.sent_through());
   DetachWindow(claim);
   claim.state = Claim::State::kBusy;
   claim.connection = {};
@@ -217,8 +222,9 @@ void HostCore::ProposeClose(Claim& claim, const CloseSession& request) {
 void HostCore::DetachWindow(Claim& claim) {
   if (claim.state != Claim::State::kOpen || !claim.stored) return;
   auto& slots = slots_[claim.partition];
-  if (claim.slot < slots.size() && slots[claim.slot] == &claim) slots[claim.slot] = nullptr;
-  claim.behind = false;
+  if (claim.feed->slot < slots.size() && slots[claim.feed->slot] == &claim)
+    slots[claim.feed->slot] = nullptr;
+  claim.feed->behind = false;
   metrics_.sessions_connected.Add(-1);
 }
 
@@ -234,9 +240,10 @@ void HostCore::Finish(FinishTimer& step) {
 
 // Nobody has the identifier any more; whoever waits for it gets it.
 void HostCore::Forget(const std::string& client_id) {
-  const auto it = claims_.find(client_id);
+  const auto it = claims_.find(std::string_view(client_id));
   CHECK(it != claims_.end()) << "a claim is forgotten once";
-  std::optional<OpenSession> next = std::move(it->second->waiting);
+  std::optional<OpenSession> next;
+  if ((*it)->waited_for()) next = std::move((*it)->opening->waiting);
   claims_.erase(it);
   if (next.has_value()) Grant(*std::move(next));
 }
@@ -293,11 +300,7 @@ void HostCore::OnDeadline(const Deadline& deadline) {
     command.mutable_expire_session()->set_client_id(session->client_id);
     command.mutable_expire_session()->set_epoch(session->epoch);
   }
-  auto claim = std::make_unique<Claim>();
-  claim->state = Claim::State::kBusy;
-  claim->client_id = deadline.client_id;
-  claim->partition = partition;
-  claims_[deadline.client_id] = std::move(claim);
+  claims_.insert(std::make_unique<Claim>(deadline.client_id, partition, Claim::State::kBusy));
   growing_->NeedSync();
   growing_->Then(FinishTimer{deadline.client_id, ends});
 }

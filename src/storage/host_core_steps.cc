@@ -32,9 +32,9 @@ void HostCore::On(PartitionId partition, Enqueued& effect) {
   }
   const Session& session = partitions_[partition]->session(effect.slot);
   const bool in_span = effect.delivery.sequence < session.queue.head() + kSequenceSpan;
-  if (claim->behind || !claim->window.HasRoom() || !in_span ||
+  if (claim->feed->behind || !claim->feed->window.HasRoom() || !in_span ||
       effect.delivery.message->has_expired(now_.unix_ms)) {
-    claim->behind = true;
+    claim->feed->behind = true;
     ListForPump(*claim);
     return;
   }
@@ -55,7 +55,7 @@ void HostCore::On(PartitionId partition, Acknowledged& effect) {
   metrics_.messages_delivered.Add(effect.done);
   Claim* const claim = AtSlot(partition, effect.slot);
   if (claim == nullptr) return;
-  claim->window.Committed(effect.done + effect.dropped);
+  claim->feed->window.Committed(effect.done + effect.dropped);
   ListForPump(*claim);
 }
 
