@@ -61,8 +61,8 @@ void KeepWill(const mqtt::Will& will, PendingConnect& pending) {
 void LogConnected(const Connection& connection, bool session_present) {
   const Session& session = *connection.session;
   base::Log(base::LogLevel::kDebug, "client connected",
-            {{"client", session.client_id},
-             {"user", session.identity.user_name},
+            {{"client", std::string(session.client_id)},
+             {"user", std::string(session.user_name())},
              {"listener", connection.listener.settings.name},
              {"address", connection.transport->peer().address},
              {"keep_alive_s", connection.keep_alive_s},
@@ -195,7 +195,7 @@ void ConnectFlow::OnReauthentication(Connection& connection, const mqtt::Auth& p
   const auto running = reauthentications_.find(connection.ref.connection);
   if (packet.reason == ReasonCode::kReauthenticate && running == reauthentications_.end()) {
     auth::Credentials credentials;
-    credentials.client_id = connection.session->client_id;
+    credentials.client_id = connection.session->client_id.view();
     credentials.listener = connection.listener.settings.name;
     auto exchange = methods_.Create(method->second);
     const auth::AuthStep step = exchange->Start(credentials, data);
@@ -221,7 +221,7 @@ void ConnectFlow::OnReauthenticationStep(Connection& connection, auth::AuthStep 
   reauthentications_.erase(connection.ref.connection);
   Session& session = *connection.session;
   // Another user cannot slip into the session: the name must stay.
-  if (step.kind == auth::AuthStep::Kind::kFail || step.user_name != session.identity.user_name) {
+  if (step.kind == auth::AuthStep::Kind::kFail || step.user_name != session.user_name()) {
     context_.metrics.auth_failures.Add();
     const auto code =
         step.kind == auth::AuthStep::Kind::kFail ? step.code : auth::AuthCode::kNotAuthorized;
@@ -229,7 +229,8 @@ void ConnectFlow::OnReauthenticationStep(Connection& connection, auth::AuthStep 
                                 .say = ToReason(code)});  // [MQTT5-4.12.1-2]
     return;
   }
-  session.permissions = connection.listener.authenticator->PermissionsFor(session.identity);
+  session.permissions = connection.listener.authenticator->PermissionsFor(
+      session.IdentityOn(connection.listener.settings.name));
   send(ReasonCode::kSuccess);
 }
 
@@ -317,7 +318,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   session.session_expiry_s = terms.session_expiry_s;
   session.packet_size_max = terms.packet_size_max;
   session.problem_information = pending->problem_information;
-  session.identity = std::move(pending->identity);
+  session.SetIdentity(std::move(pending->identity));
   session.permissions = std::move(pending->permissions);
   if (terms.topic_alias_out > 0)
     session.aliases_out = std::make_unique<OutboundTopicAliases>(terms.topic_alias_out);
@@ -326,10 +327,10 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
 
   mqtt::ConnAck ack = AcceptanceFor(terms, limits, event.session_present);
   if (pending->assigned_client_id)
-    ack.assigned_client_identifier = session.client_id;  // [MQTT5-3.2.2-16]
+    ack.assigned_client_identifier = session.client_id.view();  // [MQTT5-3.2.2-16]
   std::string response;
   if (pending->response_information && !context_.options.response_information_prefix.empty()) {
-    response = context_.options.response_information_prefix + session.client_id;
+    response = context_.options.response_information_prefix + std::string(session.client_id);
     ack.response_information = response;  // [MQTT5-3.1.2-28]
   }
   if (!pending->authentication_method.empty()) {

@@ -48,36 +48,41 @@ class Connection final : public Pollable {
   Connection(storage::ConnectionRef r, std::unique_ptr<Transport> t, const ListenerRuntime& l);
   ~Connection();
 
+  // In an order that leaves no gaps: there are many of these.
+  uint16_t requests_waiting = 0;  // SUBSCRIBE, UNSUBSCRIBE, PUBREL not yet answered.
+  uint16_t keep_alive_s = 0;      // In force; 0: none.
+
   const storage::ConnectionRef ref;
   const std::unique_ptr<Transport> transport;
   const ListenerRuntime& listener;
 
   Phase phase = Phase::kAwaitingConnect;
   mqtt::Version version = mqtt::Version::kUnknown;
-  uint8_t pauses = 0;             // PauseReason bits.
-  bool resumed = false;           // Reading goes on after a pause: the stash comes first.
-  bool peer_closed = false;       // RDHUP or HUP was seen: read to the end.
-  bool dirty = false;             // On the shard's list of connections with output.
-  bool output_blocked = false;    // The kernel takes no more: wait for EPOLLOUT.
-  bool counted = false;           // In `clients_connected`.
-  size_t bytes_counted = 0;       // In `output_bytes`.
-  uint32_t requests_waiting = 0;  // SUBSCRIBE, UNSUBSCRIBE, PUBREL not yet answered.
+  uint8_t pauses = 0;           // PauseReason bits.
+  bool resumed = false;         // Reading goes on after a pause: the stash comes first.
+  bool peer_closed = false;     // RDHUP or HUP was seen: read to the end.
+  bool dirty = false;           // On the shard's list of connections with output.
+  bool output_blocked = false;  // The kernel takes no more: wait for EPOLLOUT.
+  bool counted : 1 = false;     // In `clients_connected`.
+  bool arriving : 1 = false;    // In the shard's `Arrivals`.
+  size_t bytes_counted = 0;     // In `output_bytes`.
   // Answers put into the output since it was at `answers_mark` (of `appended`); counted anew when
   // all before the mark is written.
-  uint64_t answer_bytes = 0;
   uint64_t answers_mark = 0;
-  uint16_t keep_alive_s = 0;      // In force; 0: none.
-  bool arriving = false;          // In the shard's `Arrivals`.
+  uint32_t answer_bytes = 0;
   uint32_t last_packet_tick = 0;  // The shard's tick at the last packet from the client.
   uint32_t deadline_tick = 0;  // Before CONNACK: of CONNECT. While lingering: the end of patience.
   uint32_t filed_tick = 0;     // Where the timer wheel holds it; 0: nowhere.
 
   OutputQueue output;
-  std::string
-      stash;  // The beginning of a packet whose rest is still to come, or what came while paused.
+  // The beginning of a packet whose rest is still to come, or what came while paused; else null.
+  std::unique_ptr<std::string> stash;
   std::unique_ptr<PendingConnect> connecting;  // From CONNECT to CONNACK.
   std::unique_ptr<Session> session;            // From CONNACK on.
 };
+
+// A budget: docs/performance.md counts what an idle connection costs.
+static_assert(sizeof(Connection) <= 120);
 
 }  // namespace broker
 #endif  // BROKER_CONNECTION_H_

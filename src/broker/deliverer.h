@@ -35,7 +35,8 @@ class Outgoing {
 
   // Whether `session` published it itself, for No Local [MQTT5-3.8.3-3].
   bool IsFrom(const Session& session) const {
-    return publisher_ != nullptr ? publisher_ == &session : parts_.publisher == session.client_id;
+    return publisher_ != nullptr ? publisher_ == &session
+                                 : parts_.publisher == session.client_id.view();
   }
 
  private:

@@ -159,7 +159,7 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
   if (packet.qos != QoS::kAtMostOnce) publish.partitions = match.partitions;
   publish.set_retained = packet.retain;  // [MQTT-3.3.1-5]
   if (exactly_once && session.durable)
-    publish.origin = {session.client_id, session.epoch, packet.packet_id.value};
+    publish.origin = {std::string(session.client_id), session.epoch, packet.packet_id.value};
   Waiting waiting;
   if (exactly_once) waiting.route_after = outgoing.Keep();
   for (ShareGroup* const group : match.groups)
@@ -342,8 +342,10 @@ void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
     session.inbound.Release(packet.packet_id);
     return SendAck(context_, session, mqtt::PacketType::kPubComp, packet.packet_id);
   }
-  storage::ReleaseInbound release{
-      context_.NextToken(), session.client_id, session.epoch, {packet.packet_id.value}};
+  storage::ReleaseInbound release{context_.NextToken(),
+                                  std::string(session.client_id),
+                                  session.epoch,
+                                  {packet.packet_id.value}};
   releasing_[release.token] = {connection.ref.connection, {packet.packet_id.value}};
   context_.RequestCame(connection);
   context_.Ask(std::move(release));

@@ -125,8 +125,9 @@ void Shard::RefreshPermissions() {
     Session* const session = connection->session.get();
     if (session == nullptr) continue;
     const auth::Authenticator& authenticator = *connection->listener.authenticator;
-    if (authenticator.StillAdmits(session->identity)) {
-      session->permissions = authenticator.PermissionsFor(session->identity);
+    const auth::Identity identity = session->IdentityOn(connection->listener.settings.name);
+    if (authenticator.StillAdmits(identity)) {
+      session->permissions = authenticator.PermissionsFor(identity);
     } else {
       CloseLater(*connection,
                  {.cause = CloseCause::kAdministrative, .say = mqtt::ReasonCode::kNotAuthorized});
@@ -325,8 +326,9 @@ void Shard::ServeArrivals() {
 void Shard::Read(Connection& connection) {
   if (connection.resumed) {  // First what came while reading was paused, any number of packets.
     connection.resumed = false;
-    const std::string stashed = std::exchange(connection.stash, std::string());
-    Consume(connection, reinterpret_cast<const uint8_t*>(stashed.data()), stashed.size());
+    if (const auto stashed = std::move(connection.stash)) {
+      Consume(connection, reinterpret_cast<const uint8_t*>(stashed->data()), stashed->size());
+    }
     if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
     if (connection.pauses != 0) return;
   }
@@ -422,7 +424,7 @@ void Shard::Close(Connection& connection, const CloseOrder& order) {
   connecting_.OnClosed(connection);
   if (connection.session != nullptr) EndSession(connection, order);
   connection.connecting.reset();
-  connection.stash = std::string();
+  connection.stash.reset();
   const bool peer_is_gone = order.cause == CloseCause::kPeerClosed ||
                             order.cause == CloseCause::kTransportError ||
                             order.cause == CloseCause::kDisconnect;
@@ -439,8 +441,9 @@ void Shard::Close(Connection& connection, const CloseOrder& order) {
 void Shard::EndSession(Connection& connection, const CloseOrder& order) {
   Session& session = *connection.session;
   if (base::LogEnabled(base::LogLevel::kDebug)) {
-    base::Log(base::LogLevel::kDebug, "client disconnected",
-              {{"client", session.client_id}, {"cause", std::string(Name(order.cause))}});
+    base::Log(
+        base::LogLevel::kDebug, "client disconnected",
+        {{"client", std::string(session.client_id)}, {"cause", std::string(Name(order.cause))}});
   }
   subscribing_.RemoveAll(session);
   publishing_.OnClosed(connection);
@@ -454,12 +457,12 @@ void Shard::EndSession(Connection& connection, const CloseOrder& order) {
   });
   if (!session.durable && lost > 0) metrics.dropped[DropCause::kSessionEnded].Add(lost);
   if (session.acknowledgements != nullptr) {  // What the client has acknowledged, it has.
-    session.acknowledgements->client_id = session.client_id;
+    session.acknowledgements->client_id = session.client_id.view();
     session.acknowledgements->epoch = session.epoch;
     Ask(std::move(*session.acknowledgements));
   }
   storage::CloseSession close;
-  close.client_id = session.client_id;
+  close.client_id = session.client_id.view();
   close.epoch = session.epoch;
   close.connection = connection.ref;
   close.cause = order.session;
@@ -560,7 +563,7 @@ void Shard::CountLookups() {
 void Shard::Flush(Connection& connection) {
   Session* const session = connection.session.get();
   if (session != nullptr && session->acknowledgements != nullptr) {
-    session->acknowledgements->client_id = session->client_id;
+    session->acknowledgements->client_id = session->client_id.view();
     session->acknowledgements->epoch = session->epoch;
     Ask(std::move(*session->acknowledgements));
     session->acknowledgements.reset();

@@ -23,7 +23,7 @@ Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang 14 does not deduce
 }  // namespace
 
 void Shard::Consume(Connection& connection, const uint8_t* data, size_t size) {
-  size_t at = connection.stash.empty() ? 0 : ConsumeStash(connection, data, size);
+  size_t at = connection.stash == nullptr ? 0 : ConsumeStash(connection, data, size);
   while (at < size && connection.pauses == 0) {
     if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
     const mqtt::Bytes rest(data + at, size - at);
@@ -36,7 +36,9 @@ void Shard::Consume(Connection& connection, const uint8_t* data, size_t size) {
     at += frame.header.frame_size();
   }
   if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
-  if (at < size) connection.stash.append(reinterpret_cast<const char*>(data + at), size - at);
+  if (at == size) return;
+  if (connection.stash == nullptr) connection.stash = std::make_unique<std::string>();
+  connection.stash->append(reinterpret_cast<const char*>(data + at), size - at);
 }
 
 // Completes the one packet that began in an earlier read; returns how much of `data` that took.
@@ -44,22 +46,22 @@ size_t Shard::ConsumeStash(Connection& connection, const uint8_t* data, size_t s
   size_t at = 0;
   for (;;) {
     const mqtt::FrameResult frame = mqtt::PeekFrame(
-        mqtt::AsBytes(connection.stash), connection.listener.settings.limits.maximum_packet_size,
+        mqtt::AsBytes(*connection.stash), connection.listener.settings.limits.maximum_packet_size,
         connection.version);
     if (frame.kind == mqtt::FrameResult::Kind::kViolation) {
       Violated(connection, frame.violation);
       return size;
     }
     if (frame.kind == mqtt::FrameResult::Kind::kComplete) {
-      const std::string bytes = std::exchange(connection.stash, std::string());
-      DCHECK(bytes.size() == frame.header.frame_size())
+      const std::unique_ptr<std::string> bytes = std::move(connection.stash);
+      DCHECK(bytes->size() == frame.header.frame_size())
           << "the stash holds one packet while reading goes on";
-      OnFrame(connection, frame.header, mqtt::FrameBody(frame.header, mqtt::AsBytes(bytes)));
+      OnFrame(connection, frame.header, mqtt::FrameBody(frame.header, mqtt::AsBytes(*bytes)));
       return at;
     }
-    const size_t take = std::min(frame.bytes_needed - connection.stash.size(), size - at);
+    const size_t take = std::min(frame.bytes_needed - connection.stash->size(), size - at);
     if (take == 0) return at;
-    connection.stash.append(reinterpret_cast<const char*>(data + at), take);
+    connection.stash->append(reinterpret_cast<const char*>(data + at), take);
     at += take;
   }
 }

@@ -69,7 +69,7 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
   if (pending.commit.empty()) return AwaitRoutes(std::move(pending));
   storage::Subscribe commit;
   commit.token = context_.NextToken();
-  commit.client_id = session.client_id;
+  commit.client_id = session.client_id.view();
   commit.epoch = session.epoch;
   commit.subscriptions = pending.commit;
   committing_.emplace(commit.token, std::move(pending));
@@ -158,7 +158,7 @@ void SubscribeFlow::Add(Session& session, const storage::SubscriptionRecord& rec
     return;
   }
   ShareMember member;
-  member.client_id = session.client_id;
+  member.client_id = session.client_id.view();
   member.connection = session.connection.ref;
   member.local = &session;
   member.options = record.options;
@@ -186,7 +186,7 @@ void SubscribeFlow::Remove(Session& session, const std::string& filter) {
     return;
   }
   ShareMember member;
-  member.client_id = session.client_id;
+  member.client_id = session.client_id.view();
   context_.router.RemoveMember(filter, session.client_id);
   announcer_.Member(false, filter, member);
 }
@@ -337,7 +337,7 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
   replay.page.assign(event.messages.begin(), event.messages.end());
   if (!event.status.ok()) {
     base::Log(base::LogLevel::kError, "retained messages cannot be read",
-              {{"client", session.client_id},
+              {{"client", std::string(session.client_id)},
                {"filter", session.replays->waiting.front().subscription.filter},
                {"error", event.status}});
   }
@@ -377,7 +377,7 @@ void SubscribeFlow::CommitUnsubscribe(Connection& connection, const mqtt::Unsubs
   const Session& session = *connection.session;
   storage::Unsubscribe commit;
   commit.token = context_.NextToken();
-  commit.client_id = session.client_id;
+  commit.client_id = session.client_id.view();
   commit.epoch = session.epoch;
   commit.filters.assign(packet.filters.begin(), packet.filters.end());
   unsubscribing_[commit.token] = {connection.ref.connection, packet.packet_id, commit.filters};

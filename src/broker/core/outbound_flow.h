@@ -94,7 +94,7 @@ class OutboundFlow {
     if (state == State::kAwaitingPubComp)
       return AckResult::kRelease;  // A repeated PUBREC: PUBREL again.
     table_.Set(id, durable ? State::kPubRecCommitting : State::kAwaitingPubComp);
-    if (shared_ != nullptr) shared_->erase(id.value);  // The client owns the message now.
+    if (shared_ != nullptr) shared_->by_id.erase(id.value);  // The client owns the message now.
     return durable ? AckResult::kCommitFirst : AckResult::kRelease;
   }
 
@@ -138,9 +138,8 @@ class OutboundFlow {
     uint64_t number = 0;  // In the order in which they were sent.
   };
   void RememberShared(mqtt::PacketId id, mqtt::MessagePtr message, std::string shared_filter) {
-    if (shared_ == nullptr)
-      shared_ = std::make_unique<absl::flat_hash_map<uint16_t, SharedInFlight>>();
-    (*shared_)[id.value] = {std::move(message), std::move(shared_filter), ++shared_sent_};
+    if (shared_ == nullptr) shared_ = std::make_unique<Shared>();
+    shared_->by_id[id.value] = {std::move(message), std::move(shared_filter), ++shared_->sent};
   }
 
   // The session ends: `hand_on(MessagePtr, shared_filter)` for each shared message the client does
@@ -149,7 +148,7 @@ class OutboundFlow {
   void TakeShared(HandOn&& hand_on) {
     if (shared_ != nullptr) {
       std::vector<SharedInFlight> entries;
-      for (auto& [id, entry] : *shared_) entries.push_back(std::move(entry));
+      for (auto& [id, entry] : shared_->by_id) entries.push_back(std::move(entry));
       shared_.reset();
       std::sort(entries.begin(), entries.end(),
                 [](const auto& a, const auto& b) { return a.number < b.number; });
@@ -173,16 +172,22 @@ class OutboundFlow {
   }
   void Finish(mqtt::PacketId id) {
     table_.Erase(id);
-    if (shared_ != nullptr) shared_->erase(id.value);
+    if (shared_ != nullptr) shared_->by_id.erase(id.value);
   }
 
   InFlightTable table_;
   uint64_t last_sequence_ = 0;
   std::unique_ptr<Pending> queue_;
-  std::unique_ptr<absl::flat_hash_map<uint16_t, SharedInFlight>> shared_;
-  uint64_t shared_sent_ = 0;
+  struct Shared {
+    absl::flat_hash_map<uint16_t, SharedInFlight> by_id;
+    uint64_t sent = 0;
+  };
+  std::unique_ptr<Shared> shared_;
   uint16_t window_;
 };
+
+// A budget: part of every session.
+static_assert(sizeof(OutboundFlow) <= 64);
 
 }  // namespace broker
 #endif  // BROKER_CORE_OUTBOUND_FLOW_H_

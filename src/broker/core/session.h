@@ -6,12 +6,14 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "auth/core/identity.h"
 #include "auth/core/permissions.h"
+#include "base/text.h"
 #include "broker/core/inbound_flow.h"
 #include "broker/core/limits.h"
 #include "broker/core/outbound_flow.h"
@@ -40,34 +42,53 @@ struct RetainedReplay {
 // needs at hand.
 class Session {
  public:
-  Session(Connection& owner, std::string id, mqtt::Version protocol, const Limits& bounds,
+  Session(Connection& owner, std::string_view id, mqtt::Version protocol, const Limits& bounds,
           uint16_t outbound_window)
       : connection(owner),
-        client_id(std::move(id)),
-        version(protocol),
         limits(bounds),
+        client_id(id),
+        version(protocol),
         inbound(bounds.receive_maximum),
         outbound(outbound_window) {}
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   Connection& connection;
-  const std::string client_id;
-  const mqtt::Version version;
   const Limits& limits;  // Its listener's.
-  bool durable = false;
-  bool had_will = false;
+  const base::Text client_id;
   uint64_t epoch = 0;  // Of the claim on the Client Identifier, see storage::SessionOpened.
   uint32_t session_expiry_s = 0;                    // As CONNACK told.
   uint32_t packet_size_max = mqtt::kPacketSizeMax;  // What the client takes [MQTT5-3.1.2-24].
-  bool problem_information = true;                  // §3.1.2.11.7
+  const mqtt::Version version;
+  bool durable = false;
+  bool had_will = false;
+  bool problem_information = true;  // §3.1.2.11.7
 
   InboundFlow inbound;
   OutboundFlow outbound;
   std::unique_ptr<InboundTopicAliases> aliases_in;    // Made when first used.
   std::unique_ptr<OutboundTopicAliases> aliases_out;  // Null: the client allows none.
 
-  auth::Identity identity;
+  // Who the client proved to be. Null: anonymous, without a certificate.
+  struct User {
+    std::string name;
+    std::shared_ptr<const auth::CertificateFields> certificate;
+  };
+  std::unique_ptr<const User> user;
+  std::string_view user_name() const { return user == nullptr ? std::string_view() : user->name; }
+  // The whole of it, put together: for the rare moments when access rules change.
+  auth::Identity IdentityOn(std::string_view listener) const {
+    return {.user_name = std::string(user_name()),
+            .client_id = std::string(client_id),
+            .listener = std::string(listener),
+            .anonymous = user_name().empty(),
+            .certificate = user == nullptr ? nullptr : user->certificate};
+  }
+  void SetIdentity(auth::Identity identity) {
+    if (identity.anonymous && identity.certificate == nullptr) return user.reset();
+    user = std::make_unique<const User>(
+        User{std::move(identity.user_name), std::move(identity.certificate)});
+  }
   std::shared_ptr<const auth::Permissions> permissions;
 
   struct SubscriptionState {
