@@ -60,7 +60,7 @@ void FindAll(benchmark::State& state, Router& router, const std::vector<std::str
   size_t next = 0;
   size_t targets = 0;
   for (auto _ : state) {
-    targets += router.Find(topics[next]).targets.size();
+    targets += router.Find(topics[next]).subscribers.size();
     next = next + 1 == topics.size() ? 0 : next + 1;
   }
   state.SetItemsProcessed(state.iterations());

@@ -31,10 +31,10 @@ struct Terms {
   absl::InlinedVector<uint32_t, 2> ids;
 };
 
-Terms Combine(const Target& target, const Outgoing& outgoing) {
+Terms Combine(absl::Span<const Subscriber> subscriptions, const Outgoing& outgoing) {
   Terms terms;
-  for (const Subscriber& subscriber : target.subscriptions) {
-    if (subscriber.options.no_local && outgoing.IsFrom(*target.session))
+  for (const Subscriber& subscriber : subscriptions) {
+    if (subscriber.options.no_local && outgoing.IsFrom(*subscriber.session))
       continue;  // [MQTT5-3.8.3-3]
     terms.any = true;
     terms.qos = std::max(
@@ -53,13 +53,17 @@ Terms Combine(const Target& target, const Outgoing& outgoing) {
 
 void Deliverer::ToTargets(Outgoing& outgoing, const Match& match) {
   NextMessage();
-  const bool fan_out = match.targets.size() > 1;
+  const bool fan_out = match.subscribers.size() > 1;
   if (fan_out && outgoing.parts().payload.size() > kCopyBytesMax) outgoing.Keep();
   const bool partitions_deliver = outgoing.parts().qos != mqtt::QoS::kAtMostOnce;
-  for (const Target& target : match.targets) {
-    Session& session = *target.session;
+  const absl::Span<const Subscriber> all = match.subscribers;
+  size_t end = 0;
+  for (size_t begin = 0; begin < all.size(); begin = end) {
+    Session& session = *all[begin].session;
+    end = begin + 1;
+    while (end < all.size() && all[end].session == &session) ++end;
     if (session.durable && partitions_deliver) continue;
-    const Terms terms = Combine(target, outgoing);
+    const Terms terms = Combine(all.subspan(begin, end - begin), outgoing);
     if (!terms.any) continue;
     ToSession(session, outgoing, terms.qos, terms.retain, terms.ids);
   }

@@ -191,7 +191,7 @@ void PublishFlow::PauseIfFull(Session& session) {
 
 void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
   deliverer_.ToTargets(outgoing, match);
-  for (ShardMask rest = match.shards; rest != 0; rest &= rest - 1) {
+  for (ShardMask rest = match.ShardsFor(outgoing.parts().qos); rest != 0; rest &= rest - 1) {
     const auto shard = static_cast<storage::ShardId>(std::countr_zero(rest));
     NoteForwarded(shard, *outgoing.Keep());
     context_.Send(shard, ForwardedPublish{outgoing.Keep(), context_.id});

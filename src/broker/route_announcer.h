@@ -19,10 +19,13 @@ class RouteAnnouncer {
   explicit RouteAnnouncer(ShardContext& context)
       : context_(context), confirmed_(context.shards, 0) {}
 
-  void Route(bool add, std::string_view filter) {
+  // Nothing, unless the shard wants something else of the filter's messages now.
+  void Route(std::string_view filter, const Router::Change& change) {
+    if (!change.any()) return;
     ++number_;
     ForOthers([&](storage::ShardId shard) {
-      context_.Announce(shard, ShardRouteChange{context_.id, number_, add, std::string(filter)});
+      context_.Announce(shard, ShardRouteChange{context_.id, number_, change.before, change.after,
+                                                std::string(filter)});
     });
   }
   void Member(bool add, std::string_view filter, const ShareMember& member) {

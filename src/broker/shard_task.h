@@ -44,12 +44,13 @@ struct ForwardsTaken {
   ForwardCredit::Amount amount;
 };
 
-// The sender's sessions have their first subscription to a filter, or the last one went. Answer:
-// RoutesConfirmed.
+// The sender wants another part of a filter's messages: its sessions have their first subscription
+// to it, the first that needs more, or the last one went. Answer: RoutesConfirmed.
 struct ShardRouteChange {
   storage::ShardId from = 0;
   uint64_t number = 0;
-  bool add = true;
+  Wanted before = Wanted::kNothing;
+  Wanted after = Wanted::kNothing;
   std::string filter;
 };
 

@@ -59,7 +59,7 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
       Take(session, std::move(record), pending);
       continue;
     }
-    if (!session.subscriptions.contains(record.filter)) {
+    if (!session.subscriptions.Contains(record.filter)) {
       ++pending.commit_new;
       ++committing_new_[pending.connection];
     }
@@ -78,7 +78,7 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
 
 // Into the index, and what is to follow SUBACK.
 void SubscribeFlow::Take(Session& session, storage::SubscriptionRecord record, Pending& pending) {
-  const bool existed = session.subscriptions.contains(record.filter);
+  const bool existed = session.subscriptions.Contains(record.filter);
   Add(session, record);
   if (!WantsRetained(record, existed)) return;
   if (record.filter[0] == '$') pending.sys.push_back(record);
@@ -126,7 +126,7 @@ ReasonCode SubscribeFlow::Judge(const Session& session,
   const auto committing = committing_new_.find(session.connection.ref.connection);
   const size_t held =
       session.subscriptions.size() + (committing == committing_new_.end() ? 0 : committing->second);
-  if (held >= limits.subscriptions_max && !session.subscriptions.contains(std::string(filter))) {
+  if (held >= limits.subscriptions_max && !session.subscriptions.Contains(filter)) {
     return ReasonCode::kQuotaExceeded;
   }
   // The granted QoS may be lower than asked [MQTT5-3.9.3-1 and §3.8.4] [MQTT311-3.8.4-6].
@@ -139,19 +139,25 @@ void SubscribeFlow::AddStored(Session& session, const storage::SubscriptionRecor
 }
 
 void SubscribeFlow::Add(Session& session, const storage::SubscriptionRecord& record) {
-  const auto [it, is_new] = session.subscriptions.insert_or_assign(
-      record.filter, Session::SubscriptionState{record.options, record.subscription_id});
   const bool shared = mqtt::IsShared(record.filter);
+  bool is_new = false;
+  if (shared) {
+    is_new = session.subscriptions.InsertShared(record.filter);
+  } else {
+    const DeliveryOptions options = {.qos = record.options.qos,
+                                     .no_local = record.options.no_local,
+                                     .retain_as_published = record.options.retain_as_published,
+                                     .durable = session.durable};
+    const Router::Change change =
+        context_.router.Add(record.filter, {&session, record.subscription_id, options});
+    is_new = session.subscriptions.Insert(change.filter);
+    announcer_.Route(record.filter, change);
+  }
   if (is_new && !session.durable) {
     context_.metrics.subscriptions.Add();
     if (shared) context_.metrics.subscriptions_shared.Add();
   }
-  if (!shared) {
-    const Router::Change change =
-        context_.router.Add(record.filter, {&session, record.subscription_id, record.options});
-    if (change == Router::Change::kFirst) announcer_.Route(true, record.filter);
-    return;
-  }
+  if (!shared) return;
   if (session.durable) {  // The host has told every shard.
     if (ShareGroup* const group = context_.router.FindGroup(record.filter))
       group->Attach(session.client_id, session.connection.ref, &session);
@@ -168,17 +174,13 @@ void SubscribeFlow::Add(Session& session, const storage::SubscriptionRecord& rec
 }
 
 void SubscribeFlow::Remove(Session& session, const std::string& filter) {
-  if (session.subscriptions.erase(filter) == 0) return;
+  if (!session.subscriptions.Erase(filter)) return;
   const bool shared = mqtt::IsShared(filter);
   if (!session.durable) {
     context_.metrics.subscriptions.Add(-1);
     if (shared) context_.metrics.subscriptions_shared.Add(-1);
   }
-  if (!shared) {
-    if (context_.router.Remove(filter, &session) == Router::Change::kLast)
-      announcer_.Route(false, filter);
-    return;
-  }
+  if (!shared) return announcer_.Route(filter, context_.router.Remove(filter, &session));
   if (session.durable) {
     // The host says when the member is gone, and the session may end, or live on elsewhere, before:
     // from here on this shard must not reach for it.
@@ -194,7 +196,7 @@ void SubscribeFlow::Remove(Session& session, const std::string& filter) {
 void SubscribeFlow::RemoveAll(Session& session) {
   std::vector<std::string> filters;
   filters.reserve(session.subscriptions.size());
-  for (const auto& [filter, state] : session.subscriptions) filters.push_back(filter);
+  session.subscriptions.ForEach([&](std::string_view filter) { filters.emplace_back(filter); });
   for (const std::string& filter : filters) Remove(session, filter);
 }
 
@@ -261,7 +263,7 @@ void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
   if (pending.replay.empty()) return;
   --session.replays->subacks;
   for (Session::Replays::Waiting& replay : pending.replay) {
-    if (!session.subscriptions.contains(replay.subscription.filter))
+    if (!session.subscriptions.Contains(replay.subscription.filter))
       continue;  // Unsubscribed meanwhile.
     session.replays->waiting.push_back(std::move(replay));
   }
@@ -363,7 +365,7 @@ void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::B
   absl::InlinedVector<ReasonCode, 8> reasons;
   for (const std::string_view view : packet.filters) {
     const std::string filter(view);
-    const bool existed = session.subscriptions.contains(filter);
+    const bool existed = session.subscriptions.Contains(filter);
     reasons.push_back(existed ? ReasonCode::kSuccess : ReasonCode::kNoSubscriptionExisted);
     Remove(session,
            filter);  // From here on nothing new is added [MQTT5-3.10.4-2] [MQTT311-3.10.4-2].
@@ -444,7 +446,7 @@ void SubscribeFlow::OnShareMemberChange(storage::ShareMemberChange event) {
       // Of others that are connected here the answer to their client's request is still to come.
       const Connection* const connection = context_.Find(event.connection.connection);
       Session* const session = connection == nullptr ? nullptr : connection->session.get();
-      if (session != nullptr && session->subscriptions.contains(filter)) member.local = session;
+      if (session != nullptr && session->subscriptions.Contains(filter)) member.local = session;
     }
     context_.router.SetMember(filter, std::move(member));
   }
@@ -452,7 +454,7 @@ void SubscribeFlow::OnShareMemberChange(storage::ShareMemberChange event) {
 }
 
 void SubscribeFlow::OnShardRoute(const ShardRouteChange& change) {
-  context_.router.SetShard(change.filter, change.from, change.add);
+  context_.router.ChangeShard(change.filter, change.from, change.before, change.after);
   context_.Send(change.from, RoutesConfirmed{context_.id, change.number});
 }
 

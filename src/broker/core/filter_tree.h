@@ -4,38 +4,33 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
-#include "absl/strings/string_view.h"
+#include "broker/core/named.h"
 
 namespace broker {
 
-// absl's own hash takes absl::string_view, which in Debian's build is not std::string_view.
-inline absl::string_view AbslView(std::string_view text) { return {text.data(), text.size()}; }
-
-// Topic Filter → T. Exact filters stand in a hash map, wildcards in a trie of interned levels:
+// Topic Filter → T. Exact filters stand in a hash set, wildcards in a trie of interned levels:
 // exact ones never slow the trie down, and the trie costs one small look-up for each level and
 // wildcard. Used on one thread. The T of a filter stays at its address until it is erased.
 template <typename T>
 class FilterTree {
  public:
-  struct Node {
-    std::string filter;
-    T value;
-  };
+  using Node = Named<T>;
+
+  FilterTree() {
+    Intern("+");
+    Intern("#");
+  }
 
   size_t size() const { return exact_.size() + wildcards_; }
+  size_t wildcards() const { return wildcards_; }
 
   Node* Find(std::string_view filter) const {
-    if (!IsWildcard(filter)) {
-      const auto it = exact_.find(AbslView(filter));
-      return it == exact_.end() ? nullptr : it->second.get();
-    }
+    if (!IsWildcard(filter)) return FindExact(filter, HashOfName(filter));
     const uint32_t place = Walk(filter);
     return place == kNone ? nullptr : places_[place].node.get();
   }
@@ -43,19 +38,14 @@ class FilterTree {
   // The filter's node, made if it is new.
   Node& Insert(std::string_view filter) {
     if (!IsWildcard(filter)) {
-      if (Node* node = Find(filter); node != nullptr) return *node;
-      auto node = std::make_unique<Node>();
-      node->filter.assign(filter);
-      Node& result = *node;
-      exact_.emplace(absl::string_view(result.filter), std::move(node));
-      return result;
+      const auto it = exact_.find(filter);
+      return it != exact_.end() ? **it : **exact_.insert(Node::Create(filter)).first;
     }
     uint32_t place = kRoot;
     ForEachLevel(filter, [&](std::string_view level) { place = Child(place, Intern(level)); });
-    std::unique_ptr<Node>& node = places_[place].node;
+    typename Node::Ptr& node = places_[place].node;
     if (node == nullptr) {
-      node = std::make_unique<Node>();
-      node->filter.assign(filter);
+      node = Node::Create(filter);
       ++wildcards_;
     }
     return *node;
@@ -63,7 +53,8 @@ class FilterTree {
 
   void Erase(std::string_view filter) {
     if (!IsWildcard(filter)) {
-      exact_.erase(AbslView(filter));
+      const auto it = exact_.find(filter);  // Erased by place: `filter` may be the node's own.
+      if (it != exact_.end()) exact_.erase(it);
       return;
     }
     uint32_t place = Walk(filter);
@@ -76,32 +67,23 @@ class FilterTree {
   }
 
   // Calls visit(Node&) for every filter that matches the (valid) Topic Name; no order. Wildcards in
-  // the first level do not match names that begin with '$' [MQTT-4.7.2-1].
+  // the first level do not match names that begin with '$' [MQTT-4.7.2-1]. `hash` is the topic's
+  // HashOfName.
   template <typename Visit>
-  void ForEachMatch(std::string_view topic, Visit&& visit) const {
-    if (Node* node = FindExact(topic); node != nullptr) visit(*node);
+  void ForEachMatch(std::string_view topic, size_t hash, Visit&& visit) const {
+    if (Node* node = FindExact(topic, hash); node != nullptr) visit(*node);
     if (wildcards_ == 0) return;
-    uint32_t levels[kLevelsOnStack];
-    std::vector<uint32_t> many;
-    size_t count = 0;
+    absl::InlinedVector<uint32_t, kLevelsOnStack> levels;
     ForEachLevel(topic, [&](std::string_view level) {
-      const auto it = level_ids_.find(AbslView(level));
-      const uint32_t id = it == level_ids_.end() ? kNone : it->second;
-      if (count < kLevelsOnStack) {
-        levels[count] = id;
-      } else {
-        if (many.empty()) many.assign(levels, levels + kLevelsOnStack);
-        many.push_back(id);
-      }
-      ++count;
+      const auto it = level_ids_.find(level);
+      levels.push_back(it == level_ids_.end() ? kNone : (*it)->value.id);
     });
-    const uint32_t* const ids = many.empty() ? levels : many.data();
-    MatchLevels(ids, count, !topic.empty() && topic[0] == '$', visit);
+    MatchLevels(levels.data(), levels.size(), !topic.empty() && topic[0] == '$', visit);
   }
 
   template <typename Visit>
   void ForEach(Visit&& visit) const {
-    for (const auto& [filter, node] : exact_) visit(*node);
+    for (const auto& node : exact_) visit(*node);
     for (const Place& place : places_) {
       if (place.node != nullptr) visit(*place.node);
     }
@@ -109,6 +91,17 @@ class FilterTree {
 
   static bool IsWildcard(std::string_view filter) {
     return filter.find_first_of("+#") != std::string_view::npos;
+  }
+
+  // Calls visit(std::string_view) for each level.
+  template <typename Visit>
+  static void ForEachLevel(std::string_view text, Visit&& visit) {
+    for (;;) {
+      const size_t slash = text.find('/');
+      visit(text.substr(0, slash));
+      if (slash == std::string_view::npos) return;
+      text.remove_prefix(slash + 1);
+    }
   }
 
  private:
@@ -122,28 +115,18 @@ class FilterTree {
     uint32_t parent = kNone;
     uint32_t level = kNone;
     uint32_t children = 0;
-    std::unique_ptr<Node> node;
+    typename Node::Ptr node;
   };
   struct Level {
-    std::string text;
+    uint32_t id = 0;
     uint32_t uses = 0;
   };
 
-  template <typename Visit>
-  static void ForEachLevel(std::string_view text, Visit&& visit) {
-    for (;;) {
-      const size_t slash = text.find('/');
-      visit(text.substr(0, slash));
-      if (slash == std::string_view::npos) return;
-      text.remove_prefix(slash + 1);
-    }
-  }
-
   static uint64_t Edge(uint32_t place, uint32_t level) { return uint64_t{place} << 32 | level; }
 
-  Node* FindExact(std::string_view topic) const {
-    const auto it = exact_.find(AbslView(topic));
-    return it == exact_.end() ? nullptr : it->second.get();
+  Node* FindExact(std::string_view topic, size_t hash) const {
+    const auto it = exact_.find(topic, hash);
+    return it == exact_.end() ? nullptr : it->get();
   }
 
   uint32_t Next(uint32_t place, uint32_t level) const {
@@ -199,25 +182,26 @@ class FilterTree {
     uint32_t place = kRoot;
     ForEachLevel(filter, [&](std::string_view level) {
       if (place == kNone) return;
-      const auto it = level_ids_.find(AbslView(level));
-      place = it == level_ids_.end() ? kNone : Next(place, it->second);
+      const auto it = level_ids_.find(level);
+      place = it == level_ids_.end() ? kNone : Next(place, (*it)->value.id);
     });
     return place;
   }
 
   uint32_t Intern(std::string_view text) {
-    if (const auto it = level_ids_.find(AbslView(text)); it != level_ids_.end()) return it->second;
-    uint32_t id;
+    if (const auto it = level_ids_.find(text); it != level_ids_.end()) return (*it)->value.id;
+    auto level = Named<Level>::Create(text);
+    Named<Level>* const made = level.get();
     if (free_levels_.empty()) {
-      id = static_cast<uint32_t>(levels_.size());
-      levels_.push_back(std::make_unique<Level>());
+      made->value.id = static_cast<uint32_t>(levels_.size());
+      levels_.push_back(made);
     } else {
-      id = free_levels_.back();
+      made->value.id = free_levels_.back();
       free_levels_.pop_back();
+      levels_[made->value.id] = made;
     }
-    levels_[id]->text.assign(text);
-    level_ids_.emplace(absl::string_view(levels_[id]->text), id);
-    return id;
+    level_ids_.insert(std::move(level));
+    return made->value.id;
   }
 
   uint32_t Child(uint32_t parent, uint32_t level) {
@@ -233,7 +217,7 @@ class FilterTree {
     places_[id].parent = parent;
     places_[id].level = level;
     ++places_[parent].children;
-    ++levels_[level]->uses;
+    ++levels_[level]->value.uses;
     edges_.emplace(Edge(parent, level), id);
     return id;
   }
@@ -245,29 +229,23 @@ class FilterTree {
     --places_[parent].children;
     places_[place] = Place();
     free_places_.push_back(place);
-    if (--levels_[level]->uses == 0 && level > kHash) {
-      level_ids_.erase(absl::string_view(levels_[level]->text));
-      levels_[level]->text = std::string();  // Up to 64 KiB.
+    if (--levels_[level]->value.uses == 0 && level > kHash) {
+      const auto it = level_ids_.find(levels_[level]->name());
+      levels_[level] = nullptr;
       free_levels_.push_back(level);
+      level_ids_.erase(it);
     }
     return parent;
   }
 
-  absl::flat_hash_map<absl::string_view, std::unique_ptr<Node>>
-      exact_;  // Keys view the nodes' filters.
+  NamedSet<T> exact_;
   std::vector<Place> places_ = std::vector<Place>(1);
   std::vector<uint32_t> free_places_;
   absl::flat_hash_map<uint64_t, uint32_t> edges_;
-  std::vector<std::unique_ptr<Level>> levels_;
+  NamedSet<Level> level_ids_;
+  std::vector<Named<Level>*> levels_;  // By id.
   std::vector<uint32_t> free_levels_;
-  absl::flat_hash_map<absl::string_view, uint32_t> level_ids_;  // Keys view the levels' texts.
   size_t wildcards_ = 0;
-
- public:
-  FilterTree() {
-    Intern("+");
-    Intern("#");
-  }
 };
 
 }  // namespace broker

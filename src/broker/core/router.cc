@@ -9,168 +9,329 @@
 namespace broker {
 namespace {
 
-template <typename Mask>
-Mask With(Mask mask, unsigned bit, bool present) {
-  return present ? mask | Mask{1} << bit : mask & ~(Mask{1} << bit);
+Wanted WantedBy(const Subscriber& subscriber) {
+  return subscriber.options.durable ? Wanted::kQos0 : Wanted::kAll;
 }
 
 }  // namespace
 
-Router::Change Router::Add(std::string_view filter, const Subscriber& subscriber) {
-  Entry& entry = tree_.Insert(filter).value;
-  Invalidate(filter);
-  for (Subscriber& known : entry.subscribers) {
-    if (known.session != subscriber.session) continue;
-    known = subscriber;
-    return Change::kNone;
+// ---- Route
+
+Wanted Route::wanted() const {
+  if (first_.session == nullptr) return Wanted::kNothing;
+  if (more_ == nullptr) return WantedBy(first_);
+  return more_->wanting_all > 0 ? Wanted::kAll : Wanted::kQos0;
+}
+
+Subscriber* Route::Find(const Session* session) {
+  if (first_.session == session) return &first_;
+  if (more_ == nullptr) return nullptr;
+  std::vector<Subscriber>& others = more_->others;
+  if (!more_->places.empty()) {
+    const auto it = more_->places.find(session);
+    return it == more_->places.end() ? nullptr : &others[it->second];
   }
-  entry.subscribers.push_back(subscriber);
-  return entry.subscribers.size() == 1 ? Change::kFirst : Change::kNone;
+  const auto it = std::find_if(others.begin(), others.end(),
+                               [&](const Subscriber& each) { return each.session == session; });
+  return it == others.end() ? nullptr : &*it;
+}
+
+Route::More& Route::more() {
+  if (more_ == nullptr) {
+    more_ = std::make_unique<More>();
+    more_->wanting_all = first_.session != nullptr && WantedBy(first_) == Wanted::kAll ? 1 : 0;
+  }
+  return *more_;
+}
+
+void Route::Add(const Subscriber& subscriber) {
+  if (first_.session == nullptr) {
+    first_ = subscriber;
+  } else {
+    More& more = this->more();
+    more.others.push_back(subscriber);
+    if (!more.places.empty()) {
+      more.places[subscriber.session] = static_cast<uint32_t>(more.others.size() - 1);
+    } else if (more.others.size() > kSearchedMax) {
+      for (size_t i = 0; i < more.others.size(); ++i)
+        more.places[more.others[i].session] = static_cast<uint32_t>(i);
+    }
+  }
+  if (more_ != nullptr && WantedBy(subscriber) == Wanted::kAll) ++more_->wanting_all;
+}
+
+void Route::Replace(Subscriber& known, const Subscriber& subscriber) {
+  if (more_ != nullptr) {
+    if (WantedBy(known) == Wanted::kAll) --more_->wanting_all;
+    if (WantedBy(subscriber) == Wanted::kAll) ++more_->wanting_all;
+  }
+  known = subscriber;
+}
+
+// Order among subscribers means nothing: the last one fills the gap.
+void Route::Remove(Subscriber& known) {
+  if (more_ == nullptr) {
+    first_ = {};
+    return;
+  }
+  if (WantedBy(known) == Wanted::kAll) --more_->wanting_all;
+  std::vector<Subscriber>& others = more_->others;
+  if (others.empty()) {
+    first_ = {};
+    return;
+  }
+  if (!more_->places.empty()) {
+    more_->places.erase(known.session);
+    more_->places.erase(others.back().session);
+    if (&known != &first_ && &known != &others.back())
+      more_->places[others.back().session] = static_cast<uint32_t>(&known - others.data());
+  }
+  known = others.back();
+  others.pop_back();
+  if (others.size() * 4 < others.capacity()) others.shrink_to_fit();
+  Tidy();
+}
+
+void Route::AddTo(Match& match) const {
+  if (first_.session != nullptr) match.subscribers.push_back(first_);
+  if (more_ == nullptr) return;
+  match.subscribers.insert(match.subscribers.end(), more_->others.begin(), more_->others.end());
+  match.shards |= more_->shards;
+  match.shards_qos0 |= more_->shards_qos0;
+  match.nodes |= more_->nodes;
+  match.partitions |= more_->partitions;
+  for (const auto& group : more_->groups) match.groups.push_back(group.get());
+}
+
+// ---- Router: changes
+
+Router::Change Router::Add(std::string_view filter, const Subscriber& subscriber) {
+  RoutedFilter& node = tree_.Insert(filter);
+  Route& route = node.value;
+  Change change{.before = route.wanted(), .after = {}, .filter = &node};
+  Subscriber* const known = route.Find(subscriber.session);
+  if (known == nullptr) {
+    route.Add(subscriber);
+  } else if (*known != subscriber) {
+    route.Replace(*known, subscriber);
+  } else {
+    change.after = change.before;
+    return change;
+  }
+  change.after = route.wanted();
+  Invalidate(filter);
+  return change;
 }
 
 Router::Change Router::Remove(std::string_view filter, const Session* session) {
   auto* const node = tree_.Find(filter);
-  if (node == nullptr) return Change::kNone;
-  auto& subscribers = node->value.subscribers;
-  const auto it = std::find_if(subscribers.begin(), subscribers.end(),
-                               [&](const Subscriber& known) { return known.session == session; });
-  if (it == subscribers.end()) return Change::kNone;
+  if (node == nullptr) return {};
+  Route& route = node->value;
+  Change change{.before = route.wanted(), .after = route.wanted()};
+  Subscriber* const known = route.Find(session);
+  if (known == nullptr) return change;
   Invalidate(filter);
-  // Order among subscribers means nothing: fill the gap with the last one.
-  *it = subscribers.back();
-  subscribers.pop_back();
-  const Change change = subscribers.empty() ? Change::kLast : Change::kNone;
-  EraseIfEmpty(filter, node->value);
+  route.Remove(*known);
+  change.after = route.wanted();
+  EraseIfEmpty(*node);
   return change;
 }
 
-void Router::SetShard(std::string_view filter, storage::ShardId shard, bool present) {
-  Entry& entry = tree_.Insert(filter).value;
-  entry.shards = With(entry.shards, shard, present);
-  Invalidate(filter);
-  EraseIfEmpty(filter, entry);
+void Router::ChangeMask(std::string_view filter, HashedRoutes& exact, uint64_t Route::More::*mask,
+                        uint32_t bit, bool present) {
+  if (!tree_.IsWildcard(filter)) {
+    if (exact.Change(HashOfName(filter), bit, present)) InvalidateTopic(filter);
+    return;
+  }
+  auto* node = tree_.Find(filter);
+  if (node == nullptr && !present) return;
+  if (node == nullptr) node = &tree_.Insert(filter);
+  uint64_t& bits = node->value.more().*mask;
+  const uint64_t changed = present ? bits | uint64_t{1} << bit : bits & ~(uint64_t{1} << bit);
+  if (bits != changed) Invalidate(filter);
+  bits = changed;
+  node->value.Tidy();
+  EraseIfEmpty(*node);
+}
+
+void Router::ChangeShard(std::string_view filter, storage::ShardId shard, Wanted before,
+                         Wanted after) {
+  const auto change = [&](Wanted wanted, bool present) {
+    if (wanted == Wanted::kAll) ChangeMask(filter, shards_, &Route::More::shards, shard, present);
+    if (wanted == Wanted::kQos0)
+      ChangeMask(filter, shards_qos0_, &Route::More::shards_qos0, shard, present);
+  };
+  change(after, true);
+  change(before, false);
 }
 
 void Router::SetNode(std::string_view filter, uint32_t node, bool present) {
-  Entry& entry = tree_.Insert(filter).value;
-  entry.nodes = With(entry.nodes, node, present);
-  Invalidate(filter);
-  EraseIfEmpty(filter, entry);
+  ChangeMask(filter, nodes_, &Route::More::nodes, node, present);
 }
 
 void Router::SetPartition(std::string_view filter, storage::PartitionId partition, bool present) {
-  Entry& entry = tree_.Insert(filter).value;
-  entry.partitions = With(entry.partitions, partition, present);
-  Invalidate(filter);
-  EraseIfEmpty(filter, entry);
+  ChangeMask(filter, partitions_, &Route::More::partitions, partition, present);
 }
 
 void Router::SetMember(std::string_view filter, ShareMember member) {
   const auto shared = mqtt::ParseShared(filter);
   CHECK(shared.has_value()) << "a shared filter is checked when it is subscribed";
-  Entry& entry = tree_.Insert(shared->filter).value;
-  Invalidate(shared->filter);
-  for (const auto& group : entry.groups) {
+  auto& groups = tree_.Insert(shared->filter).value.more().groups;
+  for (const auto& group : groups) {
     if (group->filter() == filter) return group->Set(std::move(member));
   }
-  entry.groups.push_back(std::make_unique<ShareGroup>(std::string(filter)));
-  entry.groups.back()->Set(std::move(member));
+  Invalidate(shared->filter);
+  groups.push_back(std::make_unique<ShareGroup>(std::string(filter)));
+  groups.back()->Set(std::move(member));
 }
 
 void Router::RemoveMember(std::string_view filter, std::string_view client_id) {
+  ShareGroup* const group = FindGroup(filter);
+  if (group == nullptr) return;
+  group->Remove(client_id);
+  if (!group->empty()) return;
   const auto shared = mqtt::ParseShared(filter);
-  auto* const node = shared.has_value() ? tree_.Find(shared->filter) : nullptr;
-  if (node == nullptr) return;
+  auto* const node = tree_.Find(shared->filter);
   Invalidate(shared->filter);
-  std::erase_if(node->value.groups, [&](const std::unique_ptr<ShareGroup>& group) {
-    if (group->filter() != filter) return false;
-    group->Remove(client_id);
-    return group->empty();
-  });
-  EraseIfEmpty(shared->filter, node->value);
+  std::erase_if(node->value.more().groups, [&](const auto& each) { return each.get() == group; });
+  node->value.Tidy();
+  EraseIfEmpty(*node);
 }
 
 ShareGroup* Router::FindGroup(std::string_view filter) {
   const auto shared = mqtt::ParseShared(filter);
   auto* const node = shared.has_value() ? tree_.Find(shared->filter) : nullptr;
-  if (node == nullptr) return nullptr;
-  for (const auto& group : node->value.groups) {
+  if (node == nullptr || node->value.MoreIfAny() == nullptr) return nullptr;
+  for (const auto& group : node->value.MoreIfAny()->groups) {
     if (group->filter() == filter) return group.get();
   }
   return nullptr;
 }
 
+void Router::EraseIfEmpty(RoutedFilter& node) {
+  if (node.value.empty()) tree_.Erase(node.name());
+}
+
+// ---- Router: answers
+
 const Match& Router::Find(std::string_view topic) {
-  Cached& cached = Slot(topic);
-  cached.used = true;
   ++finds_;
-  if (cached.epoch == epoch_) return cached.match;
+  const size_t hash = HashOfName(topic);
+  const auto it = cache_.find(topic, hash);
+  Cached* cached = it == cache_.end() ? nullptr : &(*it)->value;
+  if (cached != nullptr && cached->changes == ChangesOf(*cached)) {
+    cached->used = true;
+    return cached->match;
+  }
   ++cache_misses_;
-  cached.match = Match();
-  Fill(topic, cached.match);
-  cached.epoch = epoch_;
-  return cached.match;
+  if (cached == nullptr) {
+    cached = ring_.size() < kCachedAtOnce || SeenBefore(hash) ? &Slot(topic) : &passing_;
+  }
+  cached->used = true;
+  cached->match = Match();
+  Fill(topic, hash, cached->match);
+  cached->changes = ChangesOf(*cached);
+  return cached->match;
+}
+
+uint64_t Router::ChangesOf(const Cached& cached) const {
+  // Each only grows, so the sum is the same only if each is.
+  uint64_t sum = changes_anywhere_;
+  for (size_t level = 0; level < cached.levels; ++level)
+    sum += changes_[level][cached.prefixes[level]];
+  return sum;
+}
+
+namespace {
+
+// FNV-1a: which topics share a count is the same in every run.
+uint8_t PrefixNumber(std::string_view prefix) {
+  uint32_t hash = 2166136261u;
+  for (const char c : prefix) hash = (hash ^ static_cast<uint8_t>(c)) * 16777619u;
+  return static_cast<uint8_t>(hash ^ hash >> 8 ^ hash >> 16 ^ hash >> 24);
+}
+
+// Calls visit(level number, its name, the text up to and with it) for the first levels, as long as
+// it says so.
+template <typename Visit>
+void ForEachPrefix(std::string_view text, size_t levels_max, Visit&& visit) {
+  size_t begin = 0;
+  for (size_t level = 0; level < levels_max; ++level) {
+    const size_t end = std::min(text.find('/', begin), text.size());
+    if (!visit(level, text.substr(begin, end - begin), text.substr(0, end))) return;
+    if (end == text.size()) return;
+    begin = end + 1;
+  }
+}
+
+}  // namespace
+
+void Router::NotePrefixes(std::string_view topic, Cached& cached) {
+  cached.levels = 0;
+  ForEachPrefix(topic, kPrefixLevels, [&](size_t level, std::string_view, std::string_view prefix) {
+    cached.prefixes[level] = PrefixNumber(prefix);
+    ++cached.levels;
+    return true;
+  });
+}
+
+void Router::Invalidate(std::string_view filter) {
+  if (!tree_.IsWildcard(filter)) return InvalidateTopic(filter);
+  uint64_t* changes = &changes_anywhere_;
+  ForEachPrefix(filter, kPrefixLevels,
+                [&](size_t level, std::string_view name, std::string_view prefix) {
+                  if (name == "+" || name == "#") return false;
+                  changes = &changes_[level][PrefixNumber(prefix)];
+                  return true;
+                });
+  ++*changes;
+}
+
+void Router::InvalidateTopic(std::string_view topic) {
+  if (const auto it = cache_.find(topic); it != cache_.end()) (*it)->value.changes = 0;
+}
+
+bool Router::SeenBefore(size_t hash) {
+  if (seen_.empty()) seen_.resize(cached_topics_max_);
+  uint16_t& place = seen_[hash % seen_.size()];
+  return std::exchange(place, static_cast<uint16_t>(hash >> 48)) == place;
 }
 
 Router::Cached& Router::Slot(std::string_view topic) {
-  if (const auto it = cache_.find(AbslView(topic)); it != cache_.end()) return *ring_[it->second];
   size_t place = ring_.size();
   if (place < cached_topics_max_ || ring_.empty()) {
-    ring_.push_back(std::make_unique<Cached>());
+    ring_.push_back(nullptr);
   } else {
-    while (ring_[hand_]->used) {
-      ring_[hand_]->used = false;
+    while (ring_[hand_]->value.used) {
+      ring_[hand_]->value.used = false;
       hand_ = (hand_ + 1) % ring_.size();
     }
     place = hand_;
     hand_ = (hand_ + 1) % ring_.size();
-    cache_.erase(absl::string_view(ring_[place]->topic));
+    cache_.erase(cache_.find(ring_[place]->name()));
   }
-  Cached& cached = *ring_[place];
-  cached.topic.assign(topic);
-  cached.epoch = 0;
-  cache_.emplace(absl::string_view(cached.topic), place);
-  return cached;
+  auto made = Named<Cached>::Create(topic);
+  ring_[place] = made.get();
+  NotePrefixes(topic, made->value);
+  cache_.insert(std::move(made));
+  return ring_[place]->value;
 }
 
-void Router::Invalidate(std::string_view filter) {
-  if (FilterTree<Entry>::IsWildcard(filter)) {
-    ++epoch_;
-    return;
-  }
-  if (const auto it = cache_.find(AbslView(filter)); it != cache_.end())
-    ring_[it->second]->epoch = 0;
-}
-
-void Router::EraseIfEmpty(std::string_view filter, const Entry& entry) {
-  if (entry.empty()) tree_.Erase(std::string(filter));  // A copy: `filter` may view the node.
-}
-
-void Router::Fill(std::string_view topic, Match& match) const {
-  absl::flat_hash_map<const Session*, size_t> places;
+void Router::Fill(std::string_view topic, size_t hash, Match& match) const {
+  match.shards = shards_.Find(hash);
+  match.shards_qos0 = shards_qos0_.Find(hash);
+  match.nodes = nodes_.Find(hash);
+  match.partitions = partitions_.Find(hash);
   size_t filters = 0;
-  tree_.ForEachMatch(topic, [&](FilterTree<Entry>::Node& node) {
-    const Entry& entry = node.value;
-    match.shards |= entry.shards;
-    match.nodes |= entry.nodes;
-    match.partitions |= entry.partitions;
-    for (const auto& group : entry.groups) match.groups.push_back(group.get());
-    // Sessions meet again only from the second filter on.
-    const bool may_repeat = filters++ > 0;
-    if (may_repeat && places.empty()) {
-      for (size_t i = 0; i < match.targets.size(); ++i) places.emplace(match.targets[i].session, i);
-    }
-    for (const Subscriber& subscriber : entry.subscribers) {
-      if (may_repeat) {
-        const auto [it, is_new] = places.emplace(subscriber.session, match.targets.size());
-        if (!is_new) {
-          match.targets[it->second].subscriptions.push_back(subscriber);
-          continue;
-        }
-      }
-      match.targets.push_back({subscriber.session, {subscriber}});
-    }
+  tree_.ForEachMatch(topic, hash, [&](RoutedFilter& node) {
+    node.value.AddTo(match);
+    ++filters;
   });
+  if (filters < 2) return;  // A session meets itself only by a second filter.
+  std::sort(match.subscribers.begin(), match.subscribers.end(),
+            [](const Subscriber& a, const Subscriber& b) {
+              return std::less<const Session*>()(a.session, b.session);
+            });
 }
 
 }  // namespace broker

@@ -3,6 +3,7 @@
 #ifndef BROKER_CORE_ROUTER_H_
 #define BROKER_CORE_ROUTER_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,8 +12,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/inlined_vector.h"
 #include "broker/core/filter_tree.h"
+#include "broker/core/hashed_routes.h"
 #include "broker/core/share_group.h"
 #include "mqtt/types.h"
 #include "storage/core/partition_api.h"
@@ -24,53 +25,130 @@ using ShardMask = uint64_t;  // Bit `1 << shard`: at most 64 shards.
 inline constexpr uint32_t kShardsMax = 64;
 using NodeMask = uint64_t;  // Other nodes of the cluster, likewise; 0 on a node alone.
 
+// What of a subscription concerns each delivery.
+struct DeliveryOptions {
+  mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
+  bool no_local = false;
+  bool retain_as_published = false;
+  bool durable = false;  // Of a durable session: messages above QoS 0 its partition delivers.
+};
+
 // One subscription of a session that is connected on this shard.
 struct Subscriber {
   Session* session = nullptr;
   uint32_t subscription_id = 0;  // 0: none.
-  mqtt::SubscriptionOptions options;
-};
+  DeliveryOptions options;
 
-// All subscriptions of one session that match a topic. A message goes to the session once, at the
-// highest QoS among them [MQTT5-3.3.4-2], with the identifiers of all [MQTT5-3.3.4-4]; those with
-// No Local do not count for the session's own.
-struct Target {
-  Session* session = nullptr;
-  absl::InlinedVector<Subscriber, 1> subscriptions;
+  friend bool operator==(const Subscriber& a, const Subscriber& b) {
+    return a.session == b.session && a.subscription_id == b.subscription_id &&
+           a.options.qos == b.options.qos && a.options.no_local == b.options.no_local &&
+           a.options.retain_as_published == b.options.retain_as_published &&
+           a.options.durable == b.options.durable;
+  }
+};
+static_assert(sizeof(Subscriber) == 16);
+
+// What a shard must be sent of a filter's messages, for the sessions connected there.
+enum class Wanted : uint8_t {
+  kNothing,
+  kQos0,  // Only durable sessions subscribe: their partitions deliver the rest.
+  kAll,
 };
 
 // Valid until the router is called again: a change or another Find may reuse its place.
 struct Match {
-  std::vector<Target> targets;
+  // Of sessions here; those of one session stand together. A message goes to a session once, at the
+  // highest QoS among them [MQTT5-3.3.4-2], with the identifiers of all [MQTT5-3.3.4-4]; those with
+  // No Local do not count for the session's own.
+  std::vector<Subscriber> subscribers;
   std::vector<ShareGroup*> groups;
-  ShardMask shards = 0;
+  ShardMask shards = 0;       // All messages,
+  ShardMask shards_qos0 = 0;  // or those of QoS 0.
   NodeMask nodes = 0;
   storage::PartitionMask partitions = 0;
 
+  ShardMask ShardsFor(mqtt::QoS qos) const {
+    return qos == mqtt::QoS::kAtMostOnce ? shards | shards_qos0 : shards;
+  }
   bool empty() const {
-    return targets.empty() && groups.empty() && shards == 0 && nodes == 0 && partitions == 0;
+    return subscribers.empty() && groups.empty() && (shards | shards_qos0) == 0 && nodes == 0 &&
+           partitions == 0;
   }
 };
 
+// One filter's part of the router. Most have one subscriber and nothing else.
+class Route {
+ public:
+  bool empty() const { return first_.session == nullptr && more_ == nullptr; }
+  Wanted wanted() const;
+
+  // Null: the session has no such subscription.
+  Subscriber* Find(const Session* session);
+  void Add(const Subscriber& subscriber);
+  void Replace(Subscriber& known, const Subscriber& subscriber);
+  void Remove(Subscriber& known);
+
+  // What is not in every route; of a filter with wildcards also what others have.
+  struct More {
+    std::vector<Subscriber> others;  // Beyond the first one.
+    // Of many: position in `others`.
+    absl::flat_hash_map<const Session*, uint32_t> places;
+    uint32_t wanting_all = 0;  // Of the first and the others.
+    ShardMask shards = 0;
+    ShardMask shards_qos0 = 0;
+    NodeMask nodes = 0;
+    storage::PartitionMask partitions = 0;
+    std::vector<std::unique_ptr<ShareGroup>> groups;
+
+    bool empty() const {
+      return others.empty() && (shards | shards_qos0) == 0 && nodes == 0 && partitions == 0 &&
+             groups.empty();
+    }
+  };
+  More& more();  // Made if there is none.
+  const More* MoreIfAny() const { return more_.get(); }
+  void Tidy() {
+    if (more_ != nullptr && more_->empty()) more_.reset();
+  }
+
+  void AddTo(Match& match) const;
+
+ private:
+  static constexpr size_t kSearchedMax = 32;  // Of `others`; above, `places` says where one is.
+
+  Subscriber first_;
+  std::unique_ptr<More> more_;
+};
+// A filter: stays at its address while the router has it.
+using RoutedFilter = Named<Route>;
+
+// A budget: there is one for each exact subscription, and its text.
+static_assert(sizeof(Route) == 24);
+
 // One shard's view. The shard is the only writer of its own subscriptions; what other shards and
-// the partitions have is aggregated: a bit per filter, told by RouteChange. Used on the shard's
-// thread.
+// the partitions have is aggregated: a bit per filter, told by their announcements. Used on the
+// shard's thread.
 class Router {
  public:
   explicit Router(size_t cached_topics_max) : cached_topics_max_(cached_topics_max) {}
   Router(const Router&) = delete;
   Router& operator=(const Router&) = delete;
 
-  enum class Change : uint8_t { kNone, kFirst, kLast };
+  // What the shard wants of a filter's messages, before and after a change: the others are told.
+  struct Change {
+    Wanted before = Wanted::kNothing;
+    Wanted after = Wanted::kNothing;
+    const RoutedFilter* filter = nullptr;  // Of Add; stays there until it is removed.
+    bool any() const { return before != after; }
+  };
 
-  // A plain filter of a session here. kFirst: the shard had no such filter, tell the others. A
-  // second one of the same session replaces the first [MQTT5-3.8.4-3] [MQTT311-3.8.4-3].
+  // A plain filter of a session here. A second one of the same session replaces the first
+  // [MQTT5-3.8.4-3] [MQTT311-3.8.4-3].
   Change Add(std::string_view filter, const Subscriber& subscriber);
-  // kLast: the shard has no such filter any more.
   Change Remove(std::string_view filter, const Session* session);
 
-  // What other shards and partitions have.
-  void SetShard(std::string_view filter, storage::ShardId shard, bool present);
+  // What other shards and partitions have: each call is a change, they come in order.
+  void ChangeShard(std::string_view filter, storage::ShardId shard, Wanted before, Wanted after);
   void SetNode(std::string_view filter, uint32_t node, bool present);
   void SetPartition(std::string_view filter, storage::PartitionId partition, bool present);
 
@@ -82,41 +160,57 @@ class Router {
   // Cost: a hash look-up if the topic was asked for since the last change that concerns it.
   const Match& Find(std::string_view topic);
 
-  size_t filters() const { return tree_.size(); }
+  size_t filters() const { return tree_.size(); }  // Those that somebody here subscribes to.
+  size_t routes_of_others() const {
+    return shards_.size() + shards_qos0_.size() + nodes_.size() + partitions_.size();
+  }
   uint64_t finds() const { return finds_; }
   uint64_t cache_misses() const { return cache_misses_; }
 
  private:
-  struct Entry {
-    absl::InlinedVector<Subscriber, 1> subscribers;
-    ShardMask shards = 0;
-    NodeMask nodes = 0;
-    storage::PartitionMask partitions = 0;
-    std::vector<std::unique_ptr<ShareGroup>> groups;
-    bool empty() const {
-      return subscribers.empty() && shards == 0 && nodes == 0 && partitions == 0 && groups.empty();
-    }
-  };
+  // An answer is still right if no wildcard filter that might match its topic has changed: changes
+  // are counted by the filter's first levels, as far as they are no wildcards.
+  static constexpr size_t kPrefixLevels = 3;
+  static constexpr size_t kPrefixes = 256;
   struct Cached {
-    std::string topic;
     Match match;
-    uint64_t epoch = 0;
+    uint64_t changes = 0;                           // As of when it was found; 0: to be found anew.
+    std::array<uint8_t, kPrefixLevels> prefixes{};  // As far as `levels` goes.
+    uint8_t levels = 0;
     bool used = false;
   };
 
   // Answers from before are wrong where the filter matches.
   void Invalidate(std::string_view filter);
-  void EraseIfEmpty(std::string_view filter, const Entry& entry);
-  void Fill(std::string_view topic, Match& match) const;
+  void InvalidateTopic(std::string_view topic);
+  uint64_t ChangesOf(const Cached& cached) const;
+  static void NotePrefixes(std::string_view topic, Cached& cached);
+  // Whether the topic was asked for not long ago.
+  bool SeenBefore(size_t hash);
   Cached& Slot(std::string_view topic);
 
-  FilterTree<Entry> tree_;
+  // Of an exact filter: by hash. Of one with wildcards: in its route.
+  void ChangeMask(std::string_view filter, HashedRoutes& exact, uint64_t Route::More::*mask,
+                  uint32_t bit, bool present);
+  void EraseIfEmpty(RoutedFilter& node);
+  void Fill(std::string_view topic, size_t hash, Match& match) const;
+
+  FilterTree<Route> tree_;
+  HashedRoutes shards_;
+  HashedRoutes shards_qos0_;
+  HashedRoutes nodes_;
+  HashedRoutes partitions_;
+
+  // Topics pass into the cache when they are asked for a second time, once there are this many.
+  static constexpr size_t kCachedAtOnce = 1024;
   const size_t cached_topics_max_;
-  absl::flat_hash_map<absl::string_view, size_t>
-      cache_;  // Topic (a view of Cached::topic) → place in the ring.
-  std::vector<std::unique_ptr<Cached>> ring_;  // Clock eviction.
+  NamedSet<Cached> cache_;
+  std::vector<Named<Cached>*> ring_;  // Clock eviction.
   size_t hand_ = 0;
-  uint64_t epoch_ = 1;  // Counts changes of wildcards; an exact filter spoils one topic only.
+  std::vector<uint16_t> seen_;  // A bit of the hash of topics asked for last, by another bit.
+  Cached passing_;              // The answer for a topic that is not cached.
+  uint64_t changes_anywhere_ = 1;
+  std::array<std::array<uint64_t, kPrefixes>, kPrefixLevels> changes_{};
   uint64_t finds_ = 0;
   uint64_t cache_misses_ = 0;
 };

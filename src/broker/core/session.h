@@ -17,6 +17,7 @@
 #include "broker/core/inbound_flow.h"
 #include "broker/core/limits.h"
 #include "broker/core/outbound_flow.h"
+#include "broker/core/subscription_set.h"
 #include "broker/core/topic_aliases.h"
 #include "mqtt/frame.h"
 #include "mqtt/message.h"
@@ -91,12 +92,7 @@ class Session {
   }
   std::shared_ptr<const auth::Permissions> permissions;
 
-  struct SubscriptionState {
-    mqtt::SubscriptionOptions options;
-    uint32_t subscription_id = 0;
-  };
-  absl::flat_hash_map<std::string, SubscriptionState>
-      subscriptions;  // Whole filters, `$share/…` included.
+  SubscriptionSet subscriptions;
 
   // Retained messages on their way, from SUBSCRIBE on. While there are any it is remembered of
   // which topics one was delivered live, and when: a subscription that was there by then gets no
@@ -120,6 +116,9 @@ class Session {
   // it.
   std::unique_ptr<storage::Acknowledge> acknowledgements;
 };
+
+// A budget: docs/performance.md counts what an idle connection costs.
+static_assert(sizeof(Session) <= 208);
 
 }  // namespace broker
 #endif  // BROKER_CORE_SESSION_H_

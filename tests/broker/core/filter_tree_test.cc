@@ -23,13 +23,14 @@ using Tree = FilterTree<int>;
 
 std::vector<std::string> MatchesOf(const Tree& tree, std::string_view topic) {
   std::vector<std::string> found;
-  tree.ForEachMatch(topic, [&](const Tree::Node& node) { found.push_back(node.filter); });
+  tree.ForEachMatch(topic, HashOfName(topic),
+                    [&](const Tree::Node& node) { found.emplace_back(node.name()); });
   return found;
 }
 
 std::vector<std::string> All(const Tree& tree) {
   std::vector<std::string> found;
-  tree.ForEach([&](const Tree::Node& node) { found.push_back(node.filter); });
+  tree.ForEach([&](const Tree::Node& node) { found.emplace_back(node.name()); });
   return found;
 }
 
@@ -97,8 +98,8 @@ TEST(FilterTree, ALevelWhoseNumberIsUsedAgainDoesNotMatchTheOldName) {
 
 TEST(FilterTree, FindsAFilterByTheTextOfItsOwnNode) {
   Tree tree;
-  tree.Erase(std::string(tree.Insert("a/+").filter));
-  tree.Erase(std::string(tree.Insert("a/b").filter));
+  tree.Erase(tree.Insert("a/+").name());
+  tree.Erase(tree.Insert("a/b").name());
   EXPECT_EQ(tree.size(), 0u);
 }
 
@@ -146,7 +147,7 @@ TEST_P(FilterTreeModel, MatchesWhatBruteForceMatches) {
     ASSERT_TRUE(mqtt::IsValidTopicFilter(filter)) << filter;
     if (rng.Chance(growing ? 0.7 : 0.3)) {
       Tree::Node& node = tree.Insert(filter);
-      EXPECT_EQ(node.filter, filter);
+      EXPECT_EQ(node.name(), filter);
       node.value = model[filter] = step;
     } else if (rng.Chance(0.5) && !model.empty()) {
       auto victim = model.lower_bound(filter);
