@@ -138,8 +138,9 @@ bool WebSocketFrameDecoder::EnterPayload() {
     return Fail(kCloseProtocolError, "WebSocket: frame length not in its shortest form");
   }
   std::copy_n(&header_[kStartBytes + length_bytes], kMaskBytes, mask_.begin());
+  control_.reset();
   if (control()) {
-    control_.resize(remaining_);
+    if (remaining_ > 0) control_ = std::make_unique<char[]>(remaining_);
   } else {
     in_message_ = !final_;
   }
@@ -158,7 +159,7 @@ WebSocketFrameDecoder::Event WebSocketFrameDecoder::EndFrame() {
   if (control_bytes_ > 0) {
     const uint64_t code =
         control_bytes_ < 2 ? 0
-                           : BigEndian(reinterpret_cast<const unsigned char*>(control_.data()), 2);
+                           : BigEndian(reinterpret_cast<const unsigned char*>(control_.get()), 2);
     if (!ValidCloseCode(code)) {
       Fail(kCloseProtocolError, "WebSocket: close frame without a valid code");
       return Event::kViolation;
@@ -182,7 +183,7 @@ WebSocketFrameDecoder::Step WebSocketFrameDecoder::Decode(const char* input, siz
       if (!EnterPayload()) break;
     } else {
       const size_t taken = std::min<uint64_t>(remaining_, size - step.consumed);
-      char* const target = control() ? control_.data() + control_bytes_ : output + step.written;
+      char* const target = control() ? control_.get() + control_bytes_ : output + step.written;
       Unmask(input + step.consumed, taken, mask_, target);
       std::rotate(mask_.begin(), mask_.begin() + taken % kMaskBytes, mask_.end());
       if (control()) {

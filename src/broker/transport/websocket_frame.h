@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -58,7 +59,7 @@ class WebSocketFrameDecoder {
   // Cost: one pass, eight bytes at a time.
   Step Decode(const char* input, size_t size, char* output);
 
-  std::string_view control_payload() const { return {control_.data(), control_bytes_}; }
+  std::string_view control_payload() const { return {control_.get(), control_bytes_}; }
   // kClose: the peer's code, 1000 if it gave none. kViolation: ours.
   uint16_t close_code() const { return close_code_; }
   const char* error() const { return error_; }  // kViolation: why, static.
@@ -86,7 +87,7 @@ class WebSocketFrameDecoder {
   bool final_ = false;
   bool in_message_ = false;  // A fragmented message waits for its continuation.
   uint8_t control_bytes_ = 0;
-  std::string control_;  // Empty but during a control frame.
+  std::unique_ptr<char[]> control_;  // Payload of the last frame, if that was a control frame.
 };
 
 }  // namespace broker

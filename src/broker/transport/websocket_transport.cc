@@ -68,7 +68,7 @@ struct WebSocketTransport::Control {
 WebSocketTransport::WebSocketTransport(std::unique_ptr<Transport> inner,
                                        std::shared_ptr<const std::string> served_path)
     : inner_(std::move(inner)),
-      served_path_(std::move(served_path)),
+      path_(std::move(served_path)),
       upgrade_(std::make_unique<Upgrade>()) {}
 
 WebSocketTransport::~WebSocketTransport() = default;
@@ -111,14 +111,15 @@ IoState WebSocketTransport::DriveUpgrade(char* buffer, size_t capacity) {
     if (read.state == IoState::kClosed) ended_ = true;
     if (read.state != IoState::kOk) return read.state;
     upgrade.request.append(buffer, read.bytes);
-    UpgradeResult answer = AnswerUpgrade(upgrade.request, *served_path_);
+    UpgradeResult answer = AnswerUpgrade(upgrade.request, *path_);
     if (answer.state == UpgradeResult::State::kRefused) {
       return Fail(answer.error, answer.response).state;
     }
     if (answer.state == UpgradeResult::State::kAccepted) {
       upgrade.request.erase(0, answer.bytes);
       upgrade.response = std::move(answer.response);
-      path_ = std::move(answer.path);
+      if (answer.path != *path_)
+        path_ = std::make_shared<const std::string>(std::move(answer.path));
     }
   }
   const std::string_view rest = std::string_view(upgrade.response).substr(upgrade.response_sent);
@@ -250,7 +251,7 @@ void WebSocketTransport::StartClose() {
 
 PeerInfo WebSocketTransport::peer() const {
   PeerInfo info = inner_->peer();
-  info.websocket_path = path_;
+  info.websocket_path = *path_;
   return info;
 }
 

@@ -49,10 +49,10 @@ class WebSocketTransport final : public Transport {
   bool frame_in_progress() const { return header_sent_ < header_bytes_ || frame_remaining_ > 0; }
 
   std::unique_ptr<Transport> inner_;
-  std::shared_ptr<const std::string> served_path_;
+  // Of the request; until it came, and if it is the same, the path that is served.
+  std::shared_ptr<const std::string> path_;
   std::unique_ptr<Upgrade> upgrade_;
   std::unique_ptr<Control> control_;
-  std::string path_;
   const char* error_ = nullptr;  // Static; null: see `inner_`.
   uint64_t frame_remaining_ =
       0;  // Payload bytes of the frame being sent that `inner_` did not take.
@@ -67,7 +67,7 @@ class WebSocketTransport final : public Transport {
 };
 
 // A budget: what an idle WebSocket costs above TCP.
-static_assert(sizeof(WebSocketTransport) <= 200);
+static_assert(sizeof(WebSocketTransport) <= 136);
 
 }  // namespace broker
 #endif  // BROKER_TRANSPORT_WEBSOCKET_TRANSPORT_H_
