@@ -97,7 +97,9 @@ bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& en
       case QueueFullPolicy::kDropNewest:
         return Drop(DropCause::kQueueFull);
       case QueueFullPolicy::kDropOldest:
-        while (full()) {  // Several, where this one is larger than they are.
+        while (
+            full() &&
+            !session.outbound.queue_empty()) {  // Several, where this one is larger than they are.
           const OutboundMessage dropped = session.outbound.Pop();
           context_.metrics.queued_messages.Add(-1);
           context_.metrics.queued_bytes.Add(-static_cast<int64_t>(dropped.message->bytes()));

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 
@@ -27,14 +28,25 @@ uint64_t ResidentBytes() {
   return resident_pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
+std::vector<std::string> MemoryLimitFiles(std::istream& own_cgroups) {
+  std::vector<std::string> files = {"/sys/fs/cgroup/memory.max",
+                                    "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+  for (std::string line; std::getline(own_cgroups, line);) {
+    if (line.compare(0, 3, "0::") != 0) continue;  // Version 2: one group, "0::/path".
+    for (std::string path = line.substr(3); path.size() > 1; path.resize(path.rfind('/')))
+      files.push_back("/sys/fs/cgroup" + path + "/memory.max");
+  }
+  return files;
+}
+
 uint64_t UsableMemoryBytes() {
   uint64_t usable =
       static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  // Version 2, version 1. No limit: "max", or a number larger than any machine.
-  for (const char* const path :
-       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+  std::ifstream own_cgroups("/proc/self/cgroup");
+  for (const std::string& path : MemoryLimitFiles(own_cgroups)) {
     std::string text;
     if (!(std::ifstream(path) >> text)) continue;
+    // No limit: "max", or a number larger than any machine.
     const uint64_t limit = std::strtoull(text.c_str(), nullptr, 10);
     if (limit > 0) usable = std::min(usable, limit);
   }

@@ -5,7 +5,10 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <iosfwd>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
@@ -16,6 +19,11 @@ namespace broker {
 
 // Resident memory of this process, in bytes; 0 if the system does not say.
 uint64_t ResidentBytes();
+
+// Files that may limit this process's memory, given the text of /proc/self/cgroup: in a container
+// the limit stands at the root of what it sees, under systemd in the service's own group or one
+// above.
+std::vector<std::string> MemoryLimitFiles(std::istream& own_cgroups);
 
 // What this process may use: the machine's memory, or its cgroup's limit where that is less.
 uint64_t UsableMemoryBytes();

@@ -78,7 +78,9 @@ class ShardContext {
 
   // Memory is short, see MemoryMonitor. Then only a sixteenth is kept for those who read slowly.
   bool memory_high = false;
-  uint64_t InMemory(uint64_t bound) const { return bound >> (memory_high ? 4 : 0); }
+  uint64_t InMemory(uint64_t bound) const {
+    return memory_high ? BoundWhileMemoryIsShort(bound) : bound;
+  }
 
   Connection* Find(uint64_t connection) const {
     const auto it = connections.find(connection);

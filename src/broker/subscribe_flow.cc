@@ -293,9 +293,9 @@ void SubscribeFlow::ContinueReplays(Session& session) {
   if (session.replays->subacks == 0) session.replays.reset();
 }
 
-bool SubscribeFlow::HasRoomForRetained(const Session& session) {
+bool SubscribeFlow::HasRoomForRetained(const Session& session) const {
   return session.outbound.queue_empty() &&
-         session.connection.output.bytes() < session.limits.output_bytes_max;
+         session.connection.output.bytes() < context_.InMemory(session.limits.output_bytes_max);
 }
 
 // As much of the first replay's page as there is room for: QoS 0 would be dropped beyond.

@@ -91,7 +91,7 @@ class SubscribeFlow {
   void Acknowledge(Connection& connection, Pending& pending);
   void WriteUnsubAck(Connection& connection, mqtt::PacketId id,
                      absl::Span<const mqtt::ReasonCode> reasons);
-  static bool HasRoomForRetained(const Session& session);
+  bool HasRoomForRetained(const Session& session) const;
   void SendPage(Session& session);
   // An unsubscribed filter gets none.
   static void ForgetReplays(Session::Replays& replays, const std::string& filter);

@@ -1,9 +1,12 @@
 // When memory is short: the decision, and the thread that asks for it.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <sstream>
 #include <thread>
 
+#include "broker/core/limits.h"
 #include "broker/core/memory_gate.h"
 #include "broker/memory_monitor.h"
 
@@ -22,6 +25,27 @@ TEST(MemoryGate, RisesAtTheMarkAndFallsWhenAnEighthIsFree) {
   EXPECT_EQ(gate.Update(699), Change::kFell);
   EXPECT_EQ(gate.Update(799), Change::kNone);
   EXPECT_FALSE(gate.high());
+}
+
+TEST(MemoryGate, WhatIsLeftOfABoundIsNeverNothing) {
+  EXPECT_EQ(BoundWhileMemoryIsShort(1600), 100u);
+  EXPECT_EQ(BoundWhileMemoryIsShort(15), 1u);
+  EXPECT_EQ(BoundWhileMemoryIsShort(1), 1u);
+}
+
+TEST(MemoryLimitFiles, AServiceIsLimitedByItsGroupAndThoseAbove) {
+  std::istringstream own("1:name=systemd:/x\n0::/system.slice/mqttd.service\n");
+  EXPECT_THAT(MemoryLimitFiles(own),
+              testing::IsSupersetOf({"/sys/fs/cgroup/system.slice/mqttd.service/memory.max",
+                                     "/sys/fs/cgroup/system.slice/memory.max",
+                                     "/sys/fs/cgroup/memory.max"}));
+}
+
+TEST(MemoryLimitFiles, InAContainerTheGroupIsTheRoot) {
+  std::istringstream own("0::/\n");
+  EXPECT_THAT(MemoryLimitFiles(own),
+              testing::ElementsAre("/sys/fs/cgroup/memory.max",
+                                   "/sys/fs/cgroup/memory/memory.limit_in_bytes"));
 }
 
 TEST(MemoryMonitor, TellsEachChangeOnce) {

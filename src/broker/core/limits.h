@@ -3,6 +3,7 @@
 #ifndef BROKER_CORE_LIMITS_H_
 #define BROKER_CORE_LIMITS_H_
 
+#include <algorithm>
 #include <cstdint>
 
 namespace broker {
@@ -81,6 +82,12 @@ struct Limits {
 
   friend bool operator==(const Limits&, const Limits&) = default;
 };
+
+// What is left, while memory is short, of a bound on what is kept for slow readers. Never nothing:
+// a message that is the only one has its place.
+constexpr uint64_t BoundWhileMemoryIsShort(uint64_t bound) {
+  return std::max<uint64_t>(bound / 16, 1);
+}
 
 }  // namespace broker
 #endif  // BROKER_CORE_LIMITS_H_
