@@ -23,37 +23,33 @@ class HashedRoutes {
     return it == masks_.end() ? 0 : it->second;
   }
 
-  // Another filter of this hash, or one fewer. True: `Find` says something else now.
-  bool Change(size_t hash, uint32_t bit, bool add) {
-    return add ? Add(hash, bit) : Remove(hash, bit);
-  }
+  // Another filter of this hash, or one fewer.
+  void Change(size_t hash, uint32_t bit, bool add) { add ? Add(hash, bit) : Remove(hash, bit); }
 
   size_t size() const { return masks_.size(); }
 
  private:
-  bool Add(size_t hash, uint32_t bit) {
+  void Add(size_t hash, uint32_t bit) {
     Mask& mask = masks_[hash];
     const Mask with = mask | Mask{1} << bit;
     if (mask == with) {
       ++repeats_[{hash, bit}];
-      return false;
+      return;
     }
     mask = with;
-    return true;
   }
 
-  bool Remove(size_t hash, uint32_t bit) {
+  void Remove(size_t hash, uint32_t bit) {
     const auto it = masks_.find(hash);
-    if (it == masks_.end() || (it->second >> bit & 1) == 0) return false;
+    if (it == masks_.end() || (it->second >> bit & 1) == 0) return;
     if (!repeats_.empty()) {
       if (const auto repeat = repeats_.find({hash, bit}); repeat != repeats_.end()) {
         if (--repeat->second == 0) repeats_.erase(repeat);
-        return false;
+        return;
       }
     }
     it->second &= ~(Mask{1} << bit);
     if (it->second == 0) masks_.erase(it);
-    return true;
   }
 
   absl::flat_hash_map<size_t, Mask> masks_;

@@ -140,7 +140,8 @@ Router::Change Router::Remove(std::string_view filter, const Session* session) {
 void Router::ChangeMask(std::string_view filter, HashedRoutes& exact, uint64_t Route::More::*mask,
                         uint32_t bit, bool present) {
   if (!tree_.IsWildcard(filter)) {
-    if (exact.Change(HashOfName(filter), bit, present)) InvalidateTopic(filter);
+    exact.Change(HashOfName(filter), bit, present);
+    InvalidateTopic(filter);  // Whether or not that changed: another name may have the same hash.
     return;
   }
   auto* node = tree_.Find(filter);

@@ -315,15 +315,16 @@ TEST(Router, ATopicAskedForOnceTakesNoPlaceInALargeCache) {
 
 TEST(HashedRoutes, FiltersOfOneHashAreCounted) {
   HashedRoutes routes;
-  EXPECT_TRUE(routes.Change(7, 3, true));
-  EXPECT_FALSE(routes.Change(7, 3, true));
-  EXPECT_TRUE(routes.Change(7, 4, true));
-  EXPECT_FALSE(routes.Change(7, 3, false));
+  routes.Change(7, 3, true);
+  routes.Change(7, 3, true);
+  routes.Change(7, 4, true);
+  routes.Change(7, 3, false);
   EXPECT_EQ(routes.Find(7), 0b11000u);
-  EXPECT_TRUE(routes.Change(7, 3, false));
-  EXPECT_FALSE(routes.Change(7, 3, false));
+  routes.Change(7, 3, false);
   EXPECT_EQ(routes.Find(7), 0b10000u);
-  EXPECT_TRUE(routes.Change(7, 4, false));
+  routes.Change(7, 3, false);
+  EXPECT_EQ(routes.Find(7), 0b10000u);
+  routes.Change(7, 4, false);
   EXPECT_EQ(routes.size(), 0u);
 }
 
