@@ -178,7 +178,7 @@ absl::Status Log::Cut(PartitionId partition, uint64_t index) {
 
 absl::Status Log::ReadAfter(PartitionId partition, uint64_t after,
                             const std::function<absl::Status(const LogEntry&)>& visit) const {
-  CHECK(db_ != nullptr) << "the log is closed";
+  if (db_ == nullptr) return absl::UnavailableError("the log could not be opened again yet");
   std::string cut;
   const rocksdb::Status found = db_->Get(rocksdb::ReadOptions(), CutKey(partition), &cut);
   if (!found.ok() && !found.IsNotFound()) return ToStatus(found, "reading the log");

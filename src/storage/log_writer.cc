@@ -135,8 +135,7 @@ absl::Status LogWriter::ReadAfter(PartitionId partition, uint64_t after,
     while (working_) rest_.Wait(mutex_);
     working_ = true;
   }
-  const absl::Status status = broken_ ? absl::UnavailableError("the log is waiting for its repair")
-                                      : log_->ReadAfter(partition, after, visit);
+  const absl::Status status = log_->ReadAfter(partition, after, visit);
   base::MutexLock lock(mutex_);
   working_ = false;
   wake_.SignalOne();

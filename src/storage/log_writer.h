@@ -46,7 +46,8 @@ class LogWriter {
   // Tries to get the log to work again; what the last failed Write left is removed.
   void Repair();
   void Cut(PartitionId partition, uint64_t index);
-  // Log::ReadAfter, on the caller's thread. Waits for a write that is under way.
+  // Log::ReadAfter, on the caller's thread. Waits for a write that is under way, not for a repair:
+  // that may wait for the caller. Entries of a write that failed may be among what is visited.
   absl::Status ReadAfter(PartitionId partition, uint64_t after,
                          const std::function<absl::Status(const LogEntry&)>& visit);
   // Finishes what was handed over, syncs and closes the log, ends the thread.

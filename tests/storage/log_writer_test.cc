@@ -1,0 +1,56 @@
+// The log writer when the log cannot be written.
+#include "storage/log_writer.h"
+
+#include <future>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/metrics.h"
+#include "storage/options.h"
+#include "tests/storage/faulty_disk.h"
+#include "tests/support/temp_dir.h"
+
+namespace storage {
+namespace {
+
+// A partition that has to be made anew, from the state and the log, does not wait for the repair:
+// the repair may wait for the partition.
+TEST(LogWriter, WhatWasWrittenCanBeReadWhileTheLogWaitsForItsRepair) {
+  const support::TempDir directory;
+  const auto disk = std::make_shared<FaultyDisk>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
+  const StorageOptions options;
+  const base::RealClock clock;
+  HostMetrics metrics;
+  absl::StatusOr<std::unique_ptr<Log>> log =
+      Log::Open(directory.path() + "/log", options, *env, /*create=*/true);
+  ASSERT_TRUE(log.ok()) << log.status();
+  std::promise<LogWriter::Result> first;
+  std::promise<LogWriter::Result> second;
+  int reports = 0;  // On the writer's thread.
+  LogWriter writer(*std::move(log), options, clock, metrics, [&](LogWriter::Result result) {
+    (++reports == 1 ? first : second).set_value(std::move(result));
+  });
+  writer.Start();
+  writer.Write({{0, 1, 1, "kept"}}, Log::Sync::kYes);
+  ASSERT_TRUE(first.get_future().get().status.ok());
+  disk->Set(FaultyDisk::Fault::kSyncFails);
+  writer.Write({{0, 2, 1, "lost"}}, Log::Sync::kYes);
+  ASSERT_FALSE(second.get_future().get().status.ok());
+  disk->Set(FaultyDisk::Fault::kNone);
+
+  std::vector<std::string> found;
+  const absl::Status status = writer.ReadAfter(0, 0, [&](const LogEntry& entry) {
+    if (entry.index == 1) found.emplace_back(entry.data);
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(found, testing::ElementsAre("kept"));
+}
+
+}  // namespace
+}  // namespace storage
