@@ -158,6 +158,7 @@ absl::Status RocksPartitionHost::ReplayLog(const Log& log) {
     const auto id = static_cast<PartitionId>(i);
     RETURN_IF_ERROR(log.ReadAfter(id, core_->applied(id), [&](const LogEntry& entry) {
       ++replayed;
+      log_bytes_ += entry.data.size();  // A start that follows another replays all of it again.
       return core_->Replay(entry);
     }));
   }

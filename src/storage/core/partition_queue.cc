@@ -22,6 +22,8 @@ constexpr size_t kAppendsKept = 256;
 constexpr size_t kAppendBytesKept = 16 << 10;
 // A message that is larger, and for several queues, is stored once.
 constexpr size_t kSharedBytesMin = 1024;
+// Or if its copies in this partition would have more than this together.
+constexpr size_t kCopiesBytesMax = 64 * 1024;
 // One with fewer messages is not shortened.
 constexpr size_t kTrimAppendMin = 32;
 
@@ -81,7 +83,8 @@ void Partition::Impl::EnqueueMatching(Incoming& incoming, Context& ctx) {
   if (matches.empty()) return;
   size_t subscribers = 0;
   for (const FilterEntry* const entry : matches) subscribers += entry->subscribers.size();
-  incoming.shares = subscribers > 1 && incoming.bytes.size() > kSharedBytesMin;
+  incoming.shares = subscribers > 1 && (incoming.bytes.size() > kSharedBytesMin ||
+                                        incoming.bytes.size() * subscribers > kCopiesBytesMax);
   if (matches.size() > 1) {
     EnqueueOverlapping(matches, incoming, ctx);
     return;
