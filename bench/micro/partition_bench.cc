@@ -68,14 +68,13 @@ std::vector<mqtt::MessagePtr> MessageForEach(size_t payload_bytes) {
 }
 
 // One entry of kCommandsPerEntry messages, for one session after the other.
-void AddMessages(const std::vector<mqtt::MessagePtr>& messages, size_t& next, pb::Entry& entry,
+void AddMessages(const std::vector<mqtt::MessagePtr>& messages, size_t& next, std::string& entry,
                  std::vector<mqtt::MessagePtr>& used) {
+  entry.clear();
   used.clear();
   for (int i = 0; i < kCommandsPerEntry; ++i) {
     const mqtt::MessagePtr& message = messages[next++ % kSessions];
-    pb::Enqueue& enqueue = *entry.add_commands()->mutable_enqueue();
-    AppendStoredMessage(message->parts(), *enqueue.mutable_message());
-    enqueue.set_match(true);
+    AppendEnqueue({}, message->parts(), /*match=*/true, {}, entry);
     used.push_back(message);
   }
 }
@@ -94,27 +93,23 @@ void EnqueueAndAcknowledge(benchmark::State& state) {
   Effects effects;
   std::vector<mqtt::MessagePtr> used;
   std::string entry;
+  std::string acknowledge;
   for (auto _ : state) {
-    pb::Entry entry;
     AddMessages(messages, next, entry, used);
     effects.Clear();
     CHECK(partition.ApplyEntry(entry, used, ++index, 1, store, batch, effects).ok()) << "enqueue";
     state.PauseTiming();
-    pb::Entry acknowledge;
+    acknowledge.clear();
     for (const Effect& effect : effects.list) {
       const Enqueued& enqueued = std::get<Enqueued>(effect);
       const Session& session = partition.session(enqueued.slot);
-      pb::Acknowledge& command = *acknowledge.add_commands()->mutable_acknowledge();
-      command.set_client_id(session.client_id);
-      command.set_epoch(session.epoch);
-      command.add_puback(enqueued.delivery.sequence);
+      AcknowledgeView view{.client_id = session.client_id, .epoch = session.epoch};
+      view.puback.push_back(enqueued.delivery.sequence);
+      AppendAcknowledge({}, view, acknowledge);
     }
     effects.Clear();
     if (state.range(1) != 0) state.ResumeTiming();
-    CHECK(
-        partition.ApplyEntry(acknowledge.SerializeAsString(), {}, ++index, 1, store, batch, effects)
-            .ok())
-        << "ack";
+    CHECK(partition.ApplyEntry(acknowledge, {}, ++index, 1, store, batch, effects).ok()) << "ack";
     if (state.range(1) == 0) state.ResumeTiming();
   }
   benchmark::DoNotOptimize(batch.bytes());
@@ -141,7 +136,6 @@ void EnqueueBehind(benchmark::State& state) {
   std::vector<mqtt::MessagePtr> used;
   std::string entry;
   const auto enqueue = [&] {
-    pb::Entry entry;
     AddMessages(messages, next, entry, used);
     effects.Clear();
     CHECK(partition.ApplyEntry(entry, used, ++index, 1, store, batch, effects).ok()) << "enqueue";

@@ -146,7 +146,7 @@ Request MakePublish(const std::string& client, Token token) {
 // One to one, `in_flight` unanswered at most, sent again as half of them are answered.
 void BM_Publish(benchmark::State& state) {
   const auto in_flight = static_cast<size_t>(state.range(0));
-  TemporaryDirectory directory;
+  support::TempDir directory;
   const std::vector<std::string> clients = Clients(50);
   BenchShard shard(clients);
   auto host = PartitionHost::Open(
@@ -187,7 +187,7 @@ BENCHMARK(BM_Publish)
 void BM_ColdStart(benchmark::State& state) {
   const auto sessions = static_cast<size_t>(state.range(0));
   const auto messages = static_cast<size_t>(state.range(1));
-  TemporaryDirectory directory;
+  support::TempDir directory;
   const std::string path = directory.path() + "/store";
   const std::vector<std::string> clients = Clients(sessions);
   {
