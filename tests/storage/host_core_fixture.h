@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/storage/host_sim.h"
+#include "tests/storage/requests.h"
 
 namespace storage {
 
@@ -26,6 +27,16 @@ inline mqtt::MessagePtr Text(std::string_view topic, std::string_view payload,
                              mqtt::QoS qos = mqtt::QoS::kAtLeastOnce, bool retain = false) {
   return mqtt::Message::Create(
       {.topic = topic, .payload = payload, .properties = {}, .qos = qos, .retain = retain});
+}
+
+inline mqtt::MessagePtr ExpiringText(std::string_view topic, std::string_view payload,
+                                     int64_t created_at_unix_ms, int64_t expires_at_unix_ms) {
+  return mqtt::Message::Create({.topic = topic,
+                                .payload = payload,
+                                .properties = {},
+                                .qos = mqtt::QoS::kAtLeastOnce,
+                                .created_at_unix_ms = created_at_unix_ms,
+                                .expires_at_unix_ms = expires_at_unix_ms});
 }
 
 class HostCoreTest : public testing::Test {
@@ -64,13 +75,7 @@ class HostCoreTest : public testing::Test {
     sim_.Settle();
   }
   absl::Status Subscribe(const std::string& client_id, uint64_t epoch, const std::string& filter) {
-    storage::Subscribe subscribe;
-    subscribe.token = ++token_;
-    subscribe.client_id = client_id;
-    subscribe.epoch = epoch;
-    subscribe.subscriptions.push_back(
-        {.filter = filter, .options = {.qos = mqtt::QoS::kExactlyOnce}});
-    sim_.Send(std::move(subscribe));
+    sim_.Send(MakeSubscribe(++token_, client_id, epoch, filter, mqtt::QoS::kExactlyOnce));
     sim_.Settle();
     const std::vector<SubscribeDone> done = sim_.Take<SubscribeDone>();
     EXPECT_THAT(done, testing::SizeIs(1));
@@ -110,11 +115,7 @@ class HostCoreTest : public testing::Test {
   }
   void Acknowledge(const std::string& client_id, uint64_t epoch, uint64_t sequence,
                    AckKind kind = AckKind::kPubAck) {
-    storage::Acknowledge acknowledge;
-    acknowledge.client_id = client_id;
-    acknowledge.epoch = epoch;
-    acknowledge.entries.push_back({sequence, kind});
-    sim_.Send(std::move(acknowledge));
+    sim_.Send(MakeAcknowledge(client_id, epoch, sequence, kind));
     sim_.Settle();
   }
 

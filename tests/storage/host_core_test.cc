@@ -185,13 +185,7 @@ TEST_F(HostCoreTest, AnExpiredMessageIsNotSent) {
   ASSERT_TRUE(Subscribe("bob", first.epoch, "a").ok());
   Close("bob");
   const int64_t now = absl::ToUnixMillis(sim_.clock().Now());
-  ASSERT_TRUE(Publish(mqtt::Message::Create({.topic = "a",
-                                             .payload = "short",
-                                             .properties = {},
-                                             .qos = mqtt::QoS::kAtLeastOnce,
-                                             .created_at_unix_ms = now,
-                                             .expires_at_unix_ms = now + 5000}))
-                  .ok());
+  ASSERT_TRUE(Publish(ExpiringText("a", "short", now, now + 5000)).ok());
   ASSERT_TRUE(Publish(Text("a", "long")).ok());
   sim_.clock().Advance(absl::Seconds(6));
   Open("bob");
@@ -475,11 +469,7 @@ TEST_F(HostCoreTest, WhatAClientAcknowledgedIsNotForgottenWhenTheWriteFails) {
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
   ASSERT_TRUE(Publish(Text("a", "1")).ok());
   EXPECT_THAT(TakePayloads(), ElementsAre("1"));
-  storage::Acknowledge acknowledge;
-  acknowledge.client_id = "bob";
-  acknowledge.epoch = bob.epoch;
-  acknowledge.entries.push_back({1, AckKind::kPubAck});
-  sim_.Send(std::move(acknowledge));
+  sim_.Send(MakeAcknowledge("bob", bob.epoch, 1));
   SendClose("bob", CloseCause::kNormal, connection_);
   sim_.BeginWrite();
   sim_.EndWrite(absl::UnavailableError("Input/output error"));
@@ -585,11 +575,7 @@ TEST_F(HostCoreTest, AStateThatCannotBeReadIsWaitedFor) {
   EXPECT_THAT(TakePayloads(), ElementsAre("1", "2", "3"));
 
   sim_.state().FailReadsWith(absl::UnavailableError("EIO"));
-  storage::Acknowledge acknowledge;
-  acknowledge.client_id = "bob";
-  acknowledge.epoch = bob.epoch;
-  acknowledge.entries.push_back({1, AckKind::kPubAck});
-  sim_.Send(std::move(acknowledge));
+  sim_.Send(MakeAcknowledge("bob", bob.epoch, 1));
   SendPublish(Text(topic, "4", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
   sim_.BeginWrite();
   sim_.EndWrite();

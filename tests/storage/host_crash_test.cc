@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "gtest/gtest.h"
 #include "tests/storage/host_sim.h"
+#include "tests/storage/requests.h"
 
 namespace storage {
 namespace {
@@ -256,13 +257,8 @@ class World {
       EXPECT_EQ(event.subscriptions.size(), 1u);
       return;
     }
-    Subscribe subscribe;
-    subscribe.token = bob.subscribe_token = ++token_;
-    subscribe.client_id = bob.client_id;
-    subscribe.epoch = bob.epoch;
-    subscribe.subscriptions.push_back(
-        {.filter = "news", .options = {.qos = mqtt::QoS::kExactlyOnce}});
-    sim_.core().OnRequest(0, std::move(subscribe));
+    sim_.core().OnRequest(0, MakeSubscribe(bob.subscribe_token = ++token_, bob.client_id, bob.epoch,
+                                           "news", mqtt::QoS::kExactlyOnce));
   }
   void On(TakenOver& event) {
     if (event.epoch == 0) return;

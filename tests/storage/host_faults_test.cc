@@ -60,7 +60,7 @@ class HostFaults : public testing::Test {
     EXPECT_TRUE(rig.Stop().ok());
   }
 
-  TemporaryDirectory directory_;
+  support::TempDir directory_;
   std::shared_ptr<FaultyDisk> disk_;
   std::unique_ptr<rocksdb::Env> env_;
   StorageOptions options_;

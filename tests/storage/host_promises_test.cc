@@ -155,13 +155,7 @@ TEST_F(HostPromises, WhatWasSentBehindExpiredMessagesIsKnownAsSentAfterACrash) {
   Close("bob");
   const int64_t now = absl::ToUnixMillis(sim_.clock().Now());
   for (int i = 0; i < 10; ++i) {
-    ASSERT_TRUE(Publish(mqtt::Message::Create({.topic = "a",
-                                               .payload = "short",
-                                               .properties = {},
-                                               .qos = mqtt::QoS::kAtLeastOnce,
-                                               .created_at_unix_ms = now,
-                                               .expires_at_unix_ms = now + 5000}))
-                    .ok());
+    ASSERT_TRUE(Publish(ExpiringText("a", "short", now, now + 5000)).ok());
   }
   ASSERT_TRUE(Publish(Text("a", "long")).ok());
   sim_.clock().Advance(absl::Seconds(6));
@@ -196,12 +190,7 @@ TEST_F(HostPromises, WhatWasSentBehindExpiredMessagesIsKnownAsSentAfterACrash) {
 TEST_F(HostPromises, NothingOlderFollowsARetainedMessageThatCameLive) {
   ASSERT_TRUE(Publish(Text("r", "old", mqtt::QoS::kAtLeastOnce, /*retain=*/true)).ok());
   const SessionOpened bob = Open("bob");
-  storage::Subscribe subscribe;
-  subscribe.token = ++token_;
-  subscribe.client_id = "bob";
-  subscribe.epoch = bob.epoch;
-  subscribe.subscriptions.push_back({.filter = "r", .options = {.qos = mqtt::QoS::kAtLeastOnce}});
-  sim_.Send(std::move(subscribe));
+  sim_.Send(MakeSubscribe(++token_, "bob", bob.epoch, "r", mqtt::QoS::kAtLeastOnce));
   sim_.BeginWrite();
   SendPublish(Text("r", "new", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
   sim_.EndWrite();
@@ -214,12 +203,7 @@ TEST_F(HostPromises, ARetainedMessageOfWhoDidNotKnowTheRouteYetIsReplayed) {
   const SessionOpened bob = Open("bob");
   sim_.confirm_routes = false;
   EXPECT_THAT(sim_.Take<SubscribeDone>(), IsEmpty());
-  storage::Subscribe subscribe;
-  subscribe.token = ++token_;
-  subscribe.client_id = "bob";
-  subscribe.epoch = bob.epoch;
-  subscribe.subscriptions.push_back({.filter = "r", .options = {.qos = mqtt::QoS::kAtLeastOnce}});
-  sim_.Send(std::move(subscribe));
+  sim_.Send(MakeSubscribe(++token_, "bob", bob.epoch, "r", mqtt::QoS::kAtLeastOnce));
   sim_.Settle();
   storage::Publish publish;
   publish.token = ++token_;

@@ -13,11 +13,10 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "storage/partition_host.h"
+#include "tests/storage/requests.h"
 #include "tests/support/temp_dir.h"
 
 namespace storage {
-
-using TemporaryDirectory = support::TempDir;
 
 inline mqtt::MessagePtr MakeMessage(std::string_view topic, std::string_view payload,
                                     mqtt::QoS qos = mqtt::QoS::kAtLeastOnce, bool retain = false) {
@@ -151,12 +150,7 @@ class HostRig {
 
   SubscribeDone Subscribe(const std::string& client_id, uint64_t epoch, const std::string& filter,
                           mqtt::QoS qos = mqtt::QoS::kExactlyOnce) {
-    storage::Subscribe subscribe;
-    subscribe.token = ++token_;
-    subscribe.client_id = client_id;
-    subscribe.epoch = epoch;
-    subscribe.subscriptions.push_back({.filter = filter, .options = {.qos = qos}});
-    Send(std::move(subscribe));
+    Send(MakeSubscribe(++token_, client_id, epoch, filter, qos));
     return ears_.Await<SubscribeDone>(token_);
   }
 
@@ -187,11 +181,7 @@ class HostRig {
 
   void Acknowledge(const std::string& client_id, uint64_t epoch, uint64_t sequence,
                    AckKind kind = AckKind::kPubAck) {
-    storage::Acknowledge acknowledge;
-    acknowledge.client_id = client_id;
-    acknowledge.epoch = epoch;
-    acknowledge.entries.push_back({sequence, kind});
-    Send(std::move(acknowledge));
+    Send(MakeAcknowledge(client_id, epoch, sequence, kind));
   }
 
   PartitionMask AllPartitions() const {

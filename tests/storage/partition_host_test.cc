@@ -13,7 +13,7 @@
 namespace storage {
 namespace {
 
-StorageOptions OptionsIn(const TemporaryDirectory& directory) {
+StorageOptions OptionsIn(const support::TempDir& directory) {
   StorageOptions options;
   options.data_dir = directory.path() + "/store";
   options.partitions = 4;
@@ -30,7 +30,7 @@ std::vector<std::string> Payloads(const std::vector<Delivery>& deliveries) {
 }
 
 TEST(PartitionHost, DeliversToAConnectedDurableSession) {
-  TemporaryDirectory directory;
+  support::TempDir directory;
   HostRig rig(OptionsIn(directory));
   ASSERT_TRUE(rig.Open().ok());
   rig.Start();
@@ -49,7 +49,7 @@ TEST(PartitionHost, DeliversToAConnectedDurableSession) {
 }
 
 TEST(PartitionHost, KeepsWhatWasNotAcknowledgedOverAStop) {
-  TemporaryDirectory directory;
+  support::TempDir directory;
   {
     HostRig rig(OptionsIn(directory));
     ASSERT_TRUE(rig.Open().ok());
@@ -107,7 +107,7 @@ TEST(PartitionHostChild, DISABLED_PublishesAndDies) {
 }
 
 TEST(PartitionHost, LosesNothingThatWasAnsweredWhenTheProcessDies) {
-  TemporaryDirectory directory;
+  support::TempDir directory;
   const StorageOptions options = OptionsIn(directory);
   int answered[2];
   ASSERT_EQ(pipe(answered), 0);
@@ -140,7 +140,7 @@ TEST(PartitionHost, LosesNothingThatWasAnsweredWhenTheProcessDies) {
 }
 
 TEST(PartitionHost, CutsALogWhoseEntriesChangeNothing) {
-  TemporaryDirectory directory;
+  support::TempDir directory;
   StorageOptions options = OptionsIn(directory);
   options.durability = Durability::kNone;
   options.log_memtable_bytes = 1 << 20;
@@ -154,7 +154,7 @@ TEST(PartitionHost, CutsALogWhoseEntriesChangeNothing) {
 }
 
 TEST(PartitionHost, TakesOverWithinOneProcess) {
-  TemporaryDirectory directory;
+  support::TempDir directory;
   HostRig rig(OptionsIn(directory));
   ASSERT_TRUE(rig.Open().ok());
   rig.Start();
@@ -184,7 +184,7 @@ TEST(PartitionHost, TakesOverWithinOneProcess) {
 }
 
 TEST(PartitionHost, RefusesADirectoryInUse) {
-  TemporaryDirectory directory;
+  support::TempDir directory;
   HostRig first(OptionsIn(directory));
   ASSERT_TRUE(first.Open().ok());
   HostRig second(OptionsIn(directory));
@@ -194,7 +194,7 @@ TEST(PartitionHost, RefusesADirectoryInUse) {
 }
 
 TEST(PartitionHost, RefusesAnotherNumberOfPartitions) {
-  TemporaryDirectory directory;
+  support::TempDir directory;
   StorageOptions options = OptionsIn(directory);
   {
     HostRig rig(options);
@@ -208,7 +208,7 @@ TEST(PartitionHost, RefusesAnotherNumberOfPartitions) {
 }
 
 TEST(PartitionHost, RefusesAFormatItDoesNotKnow) {
-  TemporaryDirectory directory;
+  support::TempDir directory;
   {
     HostRig rig(OptionsIn(directory));
     ASSERT_TRUE(rig.Open().ok());
@@ -222,7 +222,7 @@ TEST(PartitionHost, RefusesAFormatItDoesNotKnow) {
 }
 
 TEST(PartitionHost, KeepsItsIdentity) {
-  TemporaryDirectory directory;
+  support::TempDir directory;
   std::string id;
   {
     HostRig rig(OptionsIn(directory));

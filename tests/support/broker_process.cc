@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -35,13 +34,6 @@ std::string Binary() {
   return from_environment != nullptr ? from_environment : MQTTD_BIN;
 }
 
-std::filesystem::path MakeDirectory() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "mqttd-test-XXXXXX").string();
-  if (mkdtemp(pattern.data()) == nullptr)
-    throw std::runtime_error("mkdtemp: " + std::string(std::strerror(errno)));
-  return pattern;
-}
-
 // The numbers after the last colon of each comma-separated address in `field=…`.
 std::vector<uint16_t> PortsOf(const std::string& line, const std::string& field) {
   std::vector<uint16_t> ports;
@@ -60,10 +52,7 @@ std::vector<uint16_t> PortsOf(const std::string& line, const std::string& field)
 
 }  // namespace
 
-BrokerProcess::BrokerProcess(BrokerOptions options)
-    : options_(std::move(options)), directory_(MakeDirectory()) {
-  Start();
-}
+BrokerProcess::BrokerProcess(BrokerOptions options) : options_(std::move(options)) { Start(); }
 
 BrokerProcess::~BrokerProcess() {
   if (pid_ > 0 && waitpid(pid_, nullptr, WNOHANG) == pid_) {
@@ -71,13 +60,11 @@ BrokerProcess::~BrokerProcess() {
     pid_ = -1;
   }
   if (pid_ > 0) Kill();
-  std::error_code ignored;
-  std::filesystem::remove_all(directory_, ignored);
 }
 
 void BrokerProcess::Start() {
-  std::vector<std::string> args = {Binary(), "--data-dir", (directory_ / "data").string(), "--http",
-                                   "127.0.0.1:0"};
+  std::vector<std::string> args = {Binary(), "--data-dir", (directory() / "data").string(),
+                                   "--http", "127.0.0.1:0"};
   for (const std::string& url : options_.listen) args.insert(args.end(), {"--listen", url});
   if (options_.allow_anonymous) args.emplace_back("--allow-anonymous");
   for (const std::string& setting : options_.set) args.insert(args.end(), {"--set", setting});
@@ -88,7 +75,7 @@ void BrokerProcess::Start() {
 
   int out[2];
   if (pipe2(out, O_CLOEXEC) != 0) throw std::runtime_error("pipe2 failed");
-  const std::string log = (directory_ / "stderr.txt").string();
+  const std::string log = (directory() / "stderr.txt").string();
   pid_ = fork();
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -138,7 +125,7 @@ std::string BrokerProcess::ReadReadyLine(int stdout_fd) {
 
 std::string BrokerProcess::Stderr() const {
   std::ostringstream text;
-  text << std::ifstream(directory_ / "stderr.txt").rdbuf();
+  text << std::ifstream(directory() / "stderr.txt").rdbuf();
   return text.str();
 }
 

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/temp_dir.h"
+
 namespace support {
 
 struct BrokerOptions {
@@ -34,7 +36,7 @@ class BrokerProcess {
   uint16_t port(size_t listener = 0) const { return ports_.at(listener); }
   uint16_t http_port() const { return http_port_; }
   pid_t pid() const { return pid_; }
-  const std::filesystem::path& directory() const { return directory_; }
+  std::filesystem::path directory() const { return directory_.path(); }
   std::string Stderr() const;
 
   void Signal(int signal) const;
@@ -52,7 +54,7 @@ class BrokerProcess {
   std::string ReadReadyLine(int stdout_fd);
 
   BrokerOptions options_;
-  std::filesystem::path directory_;
+  const TempDir directory_;
   pid_t pid_ = -1;
   int stdout_fd_ = -1;
   std::vector<uint16_t> ports_;

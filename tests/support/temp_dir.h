@@ -4,18 +4,18 @@
 
 #include <stdlib.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <string>
 #include <system_error>
-
-#include "base/check.h"
 
 namespace support {
 
 class TempDir {
  public:
   TempDir() : path_((std::filesystem::temp_directory_path() / "mqttd-test-XXXXXX").string()) {
-    CHECK(mkdtemp(path_.data()) != nullptr) << "cannot make " << path_;
+    if (mkdtemp(path_.data()) == nullptr)
+      throw std::system_error(errno, std::generic_category(), "cannot make " + path_);
   }
   ~TempDir() {
     std::error_code ignored;

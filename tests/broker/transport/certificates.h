@@ -5,29 +5,24 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "broker/transport/transport.h"
 #include "tests/broker/transport/sockets.h"
+#include "tests/support/temp_dir.h"
 
 namespace broker {
 
 // A directory of PEM files that is gone with the object.
-class TemporaryDirectory {
+class PemDirectory {
  public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  std::string File(const std::string& name) const { return path_ / name; }
+  std::string File(const std::string& name) const { return directory_.path() + "/" + name; }
   std::string Write(const std::string& name, const std::string& content) const;
 
  private:
-  std::filesystem::path path_;
+  const support::TempDir directory_;
 };
 
 // A P-256 key with its certificate.

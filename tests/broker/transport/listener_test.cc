@@ -284,7 +284,7 @@ TEST(Listener, AnAcceptFunctionMayStopItsAcceptor) {
 }
 
 TEST(UnixListener, AcceptsOnShardZeroWithThePermissionsAskedFor) {
-  const TemporaryDirectory directory;
+  const PemDirectory directory;
   const std::string path = directory.File("mqttd.sock");
   ListenerOptions options = Options("unix:" + path);
   options.unix_mode = 0606;
@@ -306,7 +306,7 @@ TEST(UnixListener, AcceptsOnShardZeroWithThePermissionsAskedFor) {
 }
 
 TEST(UnixListener, ReplacesWhatADeadProcessLeftButNothingElse) {
-  const TemporaryDirectory directory;
+  const PemDirectory directory;
   const std::string path = directory.File("mqttd.sock");
   const ListenerOptions options = Options("unix:" + path);
   {
@@ -330,7 +330,7 @@ TEST(UnixListener, ReplacesWhatADeadProcessLeftButNothingElse) {
 }
 
 TEST(TlsListener, ReloadedCertificatesAreForNewConnectionsOnly) {
-  const TemporaryDirectory directory;
+  const PemDirectory directory;
   const Identity first({.common_name = "first", .alternative_names = ""});
   const Identity second({.common_name = "second", .alternative_names = ""});
   ListenerOptions options = Options("mqtts://127.0.0.1:0");
@@ -365,7 +365,7 @@ TEST(TlsListener, WithoutFilesItIsNotMade) {
 }
 
 TEST(TlsListener, EveryLayerAtOnce) {
-  const TemporaryDirectory directory;
+  const PemDirectory directory;
   const Identity server({.common_name = "broker", .alternative_names = ""});
   ListenerOptions options = Options("wss://127.0.0.1:0/mqtt");
   options.tls.cert_file = directory.Write("cert.pem", server.CertificatePem());

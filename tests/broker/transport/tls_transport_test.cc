@@ -23,7 +23,7 @@ using testing::StartsWith;
 
 // Making keys takes time, so all cases share them.
 struct Files {
-  TemporaryDirectory directory;
+  PemDirectory directory;
   Identity authority{{.common_name = "Test CA", .alternative_names = "", .authority = true}};
   Identity stranger_authority{{.common_name = "Other", .alternative_names = "", .authority = true}};
   Identity server{{.common_name = "broker.example", .alternative_names = "DNS:broker.example"},
