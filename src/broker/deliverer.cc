@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/by_name.h"
 #include "broker/packet_output.h"
 #include "mqtt/types.h"
 
@@ -97,9 +98,8 @@ bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& en
       case QueueFullPolicy::kDropNewest:
         return Drop(DropCause::kQueueFull);
       case QueueFullPolicy::kDropOldest:
-        while (
-            full() &&
-            !session.outbound.queue_empty()) {  // Several, where this one is larger than they are.
+        // Several, where this one is larger than they are.
+        while (full() && !session.outbound.queue_empty()) {
           const OutboundMessage dropped = session.outbound.Pop();
           context_.metrics.queued_messages.Add(-1);
           context_.metrics.queued_bytes.Add(-static_cast<int64_t>(dropped.message->bytes()));
@@ -274,7 +274,7 @@ void Deliverer::Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos,
 
 void Deliverer::NoteLiveTopic(Session::Replays& replays, std::string_view topic) {
   ++replays.now;
-  if (const auto known = replays.live_topics.find(AbslView(topic));
+  if (const auto known = replays.live_topics.find(base::AbslView(topic));
       known != replays.live_topics.end()) {
     known->second = replays.now;
   } else if (replays.live_topics.size() < Session::kLiveTopicsMax) {

@@ -31,16 +31,14 @@ Connection::Connection(storage::ConnectionRef r, std::unique_ptr<Transport> t,
 Connection::~Connection() = default;
 
 struct Shard::Loop {
+  using Clock = std::chrono::steady_clock;
+  using Timer = boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>,
+                                                  boost::asio::io_context::executor_type>;
+
   // No locks in Asio: only this thread touches it, others use the mailbox.
   boost::asio::io_context context{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
-  boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                    boost::asio::wait_traits<std::chrono::steady_clock>,
-                                    boost::asio::io_context::executor_type>
-      tick{context};
-  boost::asio::basic_waitable_timer<std::chrono::steady_clock,
-                                    boost::asio::wait_traits<std::chrono::steady_clock>,
-                                    boost::asio::io_context::executor_type>
-      throttle{context};
+  Timer tick{context};
+  Timer throttle{context};
   int64_t throttle_at_ns = INT64_MAX;  // The moment it waits for.
   std::vector<std::unique_ptr<Acceptor>> acceptors;
   size_t next_adopter = 0;

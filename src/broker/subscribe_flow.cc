@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/by_name.h"
 #include "base/log.h"
 #include "broker/packet_output.h"
 #include "mqtt/decode.h"
@@ -308,7 +309,7 @@ void SubscribeFlow::SendPage(Session& session) {
   while (!replay.page.empty() && HasRoomForRetained(session)) {
     const mqtt::MessagePtr message = std::move(replay.page.front());
     replay.page.pop_front();
-    const auto live = replays->live_topics.find(AbslView(message->topic()));
+    const auto live = replays->live_topics.find(base::AbslView(message->topic()));
     if (live != replays->live_topics.end() && live->second > replays->waiting.front().made_at)
       continue;
     Outgoing outgoing(message);

@@ -272,8 +272,7 @@ Keys<BrokerOptions> BrokerKeys() {
           "From accepting a connection to its complete CONNECT; then it is closed."),
       Row("arrivals_us_max", &BrokerOptions::arrivals_us_max, Integer(1, 1'000'000), kRestart,
           "Microseconds that a shard gives to new connections (handshakes, CONNECT) before it "
-          "serves "
-          "the others again; at least one of them goes on each time."),
+          "serves the others again; at least one of them goes on each time."),
       Row("arrivals_max", &BrokerOptions::arrivals_max, Integer(1, k32), kRestart,
           "New connections of a shard that may wait for that; above, accepting waits until half of "
           "them are served."),

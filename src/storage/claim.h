@@ -10,9 +10,8 @@
 #include <string_view>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/hash/hash.h"
+#include "base/by_name.h"
 #include "base/text.h"
-#include "storage/core/absl_view.h"
 #include "storage/core/effects.h"
 #include "storage/core/partition_api.h"
 #include "storage/delivery_window.h"
@@ -80,23 +79,13 @@ struct Claim {
 static_assert(sizeof(Claim) <= 56);
 
 // By Client Identifier, which is nowhere but in the claim itself.
-struct ClaimHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view client_id) const {
-    return absl::Hash<absl::string_view>()(AbslView(client_id));
-  }
-  size_t operator()(const std::unique_ptr<Claim>& claim) const { return (*this)(claim->client_id); }
-};
-struct ClaimEqual {
-  using is_transparent = void;
-  static std::string_view Id(std::string_view client_id) { return client_id; }
-  static std::string_view Id(const std::unique_ptr<Claim>& claim) { return claim->client_id; }
-  template <typename A, typename B>
-  bool operator()(const A& a, const B& b) const {
-    return Id(a) == Id(b);
+struct ClientIdOfClaim {
+  std::string_view operator()(const std::unique_ptr<Claim>& claim) const {
+    return claim->client_id;
   }
 };
-using Claims = absl::flat_hash_set<std::unique_ptr<Claim>, ClaimHash, ClaimEqual>;
+using Claims = absl::flat_hash_set<std::unique_ptr<Claim>, base::HashByName<ClientIdOfClaim>,
+                                   base::EqualByName<ClientIdOfClaim>>;
 
 }  // namespace storage
 

@@ -195,8 +195,7 @@ void HostCore::Finish(FinishReplay& step) {
   ListForPump(*claim);
 }
 
-// ---- Messages of `$share` groups whose member went
-// ------------------------------------------------
+// ---- Messages of `$share` groups whose member went ---------------------------------------------
 
 // Read a page at a time: a session may leave as many as its queue held.
 void HostCore::PassOnOrphans() {

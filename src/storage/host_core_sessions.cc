@@ -4,7 +4,6 @@
 
 #include "base/check.h"
 #include "mqttd/storage/v1/command.pb.h"
-#include "storage/core/absl_view.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/session.h"
 #include "storage/host_core.h"
@@ -169,8 +168,8 @@ void HostCore::AnswerOpened(Claim& claim, const Outcome& outcome) {
   metrics_.sessions_connected.Add();
   ListForPump(claim);
   if (session.replays.empty()) return;
-  ++claim.feed
-        ->replays_held;  // The connection before may have gone before all shards knew its routes.
+  // The connection before may have gone before all shards knew its routes.
+  ++claim.feed->replays_held;
   routes_.Wait({.shard = 0,
                 .event = std::nullopt,
                 .replays = {std::string(claim.client_id), claim.epoch},

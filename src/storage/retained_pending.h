@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "base/by_name.h"
 #include "mqtt/message.h"
-#include "storage/core/absl_view.h"
 #include "storage/core/partition_api.h"
 
 namespace storage {
@@ -36,7 +36,7 @@ class RetainedPending {
   explicit RetainedPending(uint32_t partitions) : taken_(partitions) {}
 
   void Add(const RetainedSet& set) {
-    Topic& topic = topics_[AbslView(set.message->topic())];
+    Topic& topic = topics_[base::AbslView(set.message->topic())];
     ++topic.sets;
     topic.last = set;
     if (set.removes()) return;
@@ -46,7 +46,7 @@ class RetainedPending {
 
   // It is applied, or never will be.
   void Remove(const RetainedSet& set) {
-    const auto found = topics_.find(AbslView(set.message->topic()));
+    const auto found = topics_.find(base::AbslView(set.message->topic()));
     if (--found->second.sets == 0) topics_.erase(found);
     if (set.removes()) return;
     --taken_[set.home].messages;
@@ -55,7 +55,7 @@ class RetainedPending {
 
   // What will be retained for the topic; null: nothing is on its way.
   const RetainedSet* Find(std::string_view topic) const {
-    const auto found = topics_.find(AbslView(topic));
+    const auto found = topics_.find(base::AbslView(topic));
     return found == topics_.end() ? nullptr : &found->second.last;
   }
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "storage/core/absl_view.h"
+#include "base/by_name.h"
 
 namespace storage {
 
@@ -47,7 +47,7 @@ void ShareMembers::Change(const std::string& client_id, const SubscriptionRecord
 }
 
 const ShareMembers::Member* ShareMembers::Choose(std::string_view share_filter) {
-  const auto it = groups_.find(AbslView(share_filter));
+  const auto it = groups_.find(base::AbslView(share_filter));
   if (it == groups_.end()) return nullptr;
   Group& group = it->second;
   const size_t count = group.connected != 0 ? group.connected : group.members.size();

@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
+#include "base/by_name.h"
 #include "broker/core/named.h"
 
 namespace broker {
@@ -30,7 +31,7 @@ class FilterTree {
   size_t wildcards() const { return wildcards_; }
 
   Node* Find(std::string_view filter) const {
-    if (!IsWildcard(filter)) return FindExact(filter, HashOfName(filter));
+    if (!IsWildcard(filter)) return FindExact(filter, base::HashOfName(filter));
     const uint32_t place = Walk(filter);
     return place == kNone ? nullptr : places_[place].node.get();
   }

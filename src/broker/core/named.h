@@ -11,13 +11,9 @@
 #include <string_view>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/hash/hash.h"
-#include "absl/strings/string_view.h"
+#include "base/by_name.h"
 
 namespace broker {
-
-// absl's own hash takes absl::string_view, which in Debian's build is not std::string_view.
-inline absl::string_view AbslView(std::string_view text) { return {text.data(), text.size()}; }
 
 // There are millions of filters, levels and topics: each is one block with its text at the end.
 // Address and name never change.
@@ -56,31 +52,16 @@ class Named {
   uint32_t size_;
 };
 
-// What NamedSet hashes by: to be reckoned once and passed on.
-inline size_t HashOfName(std::string_view name) {
-  return absl::Hash<absl::string_view>()(AbslView(name));
-}
-
-template <typename T>
-struct NamedHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view name) const { return HashOfName(name); }
-  size_t operator()(const typename Named<T>::Ptr& named) const { return HashOfName(named->name()); }
-};
-
-template <typename T>
-struct NamedEqual {
-  using is_transparent = void;
-  static std::string_view Name(std::string_view name) { return name; }
-  static std::string_view Name(const typename Named<T>::Ptr& named) { return named->name(); }
-  template <typename A, typename B>
-  bool operator()(const A& a, const B& b) const {
-    return Name(a) == Name(b);
+struct NameOfNamed {
+  template <typename Ptr>
+  std::string_view operator()(const Ptr& named) const {
+    return named->name();
   }
 };
 
 template <typename T>
-using NamedSet = absl::flat_hash_set<typename Named<T>::Ptr, NamedHash<T>, NamedEqual<T>>;
+using NamedSet = absl::flat_hash_set<typename Named<T>::Ptr, base::HashByName<NameOfNamed>,
+                                     base::EqualByName<NameOfNamed>>;
 
 }  // namespace broker
 #endif  // BROKER_CORE_NAMED_H_

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/by_name.h"
 #include "base/check.h"
 #include "mqtt/topic.h"
 
@@ -140,7 +141,7 @@ Router::Change Router::Remove(std::string_view filter, const Session* session) {
 void Router::ChangeMask(std::string_view filter, HashedRoutes& exact, uint64_t Route::More::*mask,
                         uint32_t bit, bool present) {
   if (!tree_.IsWildcard(filter)) {
-    exact.Change(HashOfName(filter), bit, present);
+    exact.Change(base::HashOfName(filter), bit, present);
     InvalidateTopic(filter);  // Whether or not that changed: another name may have the same hash.
     return;
   }
@@ -217,7 +218,7 @@ void Router::EraseIfEmpty(RoutedFilter& node) {
 
 const Match& Router::Find(std::string_view topic) {
   ++finds_;
-  const size_t hash = HashOfName(topic);
+  const size_t hash = base::HashOfName(topic);
   const auto it = cache_.find(topic, hash);
   Cached* cached = it == cache_.end() ? nullptr : &(*it)->value;
   if (cached != nullptr && cached->changes == ChangesOf(*cached)) {

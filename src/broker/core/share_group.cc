@@ -23,10 +23,14 @@ uint64_t Load(const ShareMember& member) {
 
 }  // namespace
 
+std::vector<ShareMember>::iterator ShareGroup::PlaceOf(std::string_view client_id) {
+  return std::lower_bound(
+      members_.begin(), members_.end(), client_id,
+      [](const ShareMember& member, std::string_view id) { return member.client_id < id; });
+}
+
 void ShareGroup::Set(ShareMember member) {
-  const auto it = std::lower_bound(
-      members_.begin(), members_.end(), member.client_id,
-      [](const ShareMember& a, const std::string& id) { return a.client_id < id; });
+  const auto it = PlaceOf(member.client_id);
   if (it != members_.end() && it->client_id == member.client_id) {
     member.chosen = it->chosen;
     *it = std::move(member);
@@ -40,19 +44,15 @@ void ShareGroup::Set(ShareMember member) {
 }
 
 void ShareGroup::Remove(std::string_view client_id) {
-  const auto it = std::find_if(members_.begin(), members_.end(), [&](const ShareMember& member) {
-    return member.client_id == client_id;
-  });
-  if (it == members_.end()) return;
+  const auto it = PlaceOf(client_id);
+  if (it == members_.end() || it->client_id != client_id) return;
   if (static_cast<size_t>(it - members_.begin()) < next_) --next_;
   members_.erase(it);
 }
 
 void ShareGroup::Attach(std::string_view client_id, const storage::ConnectionRef& connection,
                         Session* session) {
-  const auto it = std::lower_bound(
-      members_.begin(), members_.end(), client_id,
-      [](const ShareMember& member, std::string_view id) { return member.client_id < id; });
+  const auto it = PlaceOf(client_id);
   if (it == members_.end() || it->client_id != client_id || it->connection != connection) return;
   it->local = session;
   it->connected = true;

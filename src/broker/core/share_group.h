@@ -73,6 +73,8 @@ class ShareGroup {
   }
 
  private:
+  // Where the member is, or would be.
+  std::vector<ShareMember>::iterator PlaceOf(std::string_view client_id);
   size_t First(const Question& question, base::Rng& rng) const;
   void Took(ShareStrategy strategy, size_t index);
 

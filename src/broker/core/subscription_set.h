@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/container/flat_hash_set.h"
+#include "base/by_name.h"
 #include "broker/core/router.h"
 
 namespace broker {
@@ -21,7 +22,7 @@ class SubscriptionSet {
   // `filter` is whole, `$share/…` included.
   bool Contains(std::string_view filter) const {
     if (many_ == nullptr) return one_ != nullptr && one_->name() == filter;
-    return many_->plain.contains(filter) || many_->shared.contains(AbslView(filter));
+    return many_->plain.contains(filter) || many_->shared.contains(base::AbslView(filter));
   }
 
   // A plain filter that the router has for as long as it is in here. False: it was known.
@@ -41,7 +42,7 @@ class SubscriptionSet {
     } else if (const auto it = many_->plain.find(filter); it != many_->plain.end()) {
       many_->plain.erase(it);
     } else {
-      many_->shared.erase(AbslView(filter));
+      many_->shared.erase(base::AbslView(filter));
     }
     if (many_ != nullptr && many_->Size() == 0) many_.reset();
     return true;
@@ -57,22 +58,10 @@ class SubscriptionSet {
   }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(std::string_view name) const { return HashOfName(name); }
-    size_t operator()(const RoutedFilter* filter) const { return HashOfName(filter->name()); }
-  };
-  struct Equal {
-    using is_transparent = void;
-    static std::string_view Name(std::string_view name) { return name; }
-    static std::string_view Name(const RoutedFilter* filter) { return filter->name(); }
-    template <typename A, typename B>
-    bool operator()(const A& a, const B& b) const {
-      return Name(a) == Name(b);
-    }
-  };
   struct Many {
-    absl::flat_hash_set<const RoutedFilter*, Hash, Equal> plain;
+    absl::flat_hash_set<const RoutedFilter*, base::HashByName<NameOfNamed>,
+                        base::EqualByName<NameOfNamed>>
+        plain;
     absl::flat_hash_set<std::string> shared;
     size_t Size() const { return plain.size() + shared.size(); }
   };

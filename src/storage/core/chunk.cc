@@ -10,39 +10,13 @@ constexpr uint32_t kFirst = 1, kEntries = 3;
 constexpr uint32_t kMessage = 1, kQos = 2, kRetain = 3, kSubscriptionIds = 4, kShareFilter = 5,
                    kBody = 6, kSize = 7;
 
-size_t PackedSize(absl::Span<const uint32_t> numbers) {
-  size_t size = 0;
-  for (const uint32_t number : numbers) size += wire::VarintSize(number);
-  return size;
-}
-
-bool ParsePacked(std::string_view packed, absl::InlinedVector<uint32_t, 1>& numbers) {
-  uint64_t value = 0;
-  unsigned shift = 0;
-  for (const char c : packed) {
-    const auto byte = static_cast<uint8_t>(c);
-    if (shift > 28) return false;
-    value |= static_cast<uint64_t>(byte & 0x7F) << shift;
-    shift += 7;
-    if (byte >= 0x80) continue;
-    numbers.push_back(static_cast<uint32_t>(value));
-    value = 0;
-    shift = 0;
-  }
-  return shift == 0;
-}
-
 }  // namespace
 
 uint32_t ChunkEntrySize(const ChunkEntry& entry) {
-  size_t size = wire::BytesSize(entry.message) +
-                wire::NumberSize(static_cast<uint64_t>(entry.qos)) + (entry.retain ? 2 : 0) +
-                wire::BytesSize(entry.share_filter) + wire::NumberSize(entry.body) +
-                wire::NumberSize(entry.size);
-  if (!entry.subscription_ids.empty()) {
-    const size_t packed = PackedSize(entry.subscription_ids);
-    size += 1 + wire::VarintSize(packed) + packed;
-  }
+  const size_t size = wire::BytesSize(entry.message) +
+                      wire::NumberSize(static_cast<uint64_t>(entry.qos)) + (entry.retain ? 2 : 0) +
+                      wire::BytesSize(entry.share_filter) + wire::NumberSize(entry.body) +
+                      wire::NumberSize(entry.size) + wire::PackedSize(entry.subscription_ids);
   return static_cast<uint32_t>(size);
 }
 
@@ -50,11 +24,7 @@ void AppendChunkEntry(const ChunkEntry& entry, std::string& out) {
   wire::AppendBytes(out, kMessage, entry.message);
   wire::AppendNumber(out, kQos, static_cast<uint64_t>(entry.qos));
   wire::AppendNumber(out, kRetain, entry.retain ? 1 : 0);
-  if (!entry.subscription_ids.empty()) {
-    out.push_back(static_cast<char>(kSubscriptionIds << 3 | 2));
-    wire::AppendVarint(out, PackedSize(entry.subscription_ids));
-    for (const uint32_t id : entry.subscription_ids) wire::AppendVarint(out, id);
-  }
+  wire::AppendPacked(out, kSubscriptionIds, entry.subscription_ids);
   wire::AppendBytes(out, kShareFilter, entry.share_filter);
   wire::AppendNumber(out, kBody, entry.body);
   wire::AppendNumber(out, kSize, entry.size);
@@ -101,7 +71,7 @@ std::optional<ChunkEntry> ParseChunkEntry(std::string_view bytes) {
         entry.retain = reader.number() != 0;
         break;
       case kSubscriptionIds:
-        if (!ParsePacked(reader.bytes(), entry.subscription_ids)) return std::nullopt;
+        if (!wire::ParsePacked(reader.bytes(), entry.subscription_ids)) return std::nullopt;
         break;
       case kShareFilter:
         entry.share_filter = reader.bytes();

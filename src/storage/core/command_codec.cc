@@ -17,12 +17,11 @@ constexpr uint32_t kFilter = 1, kOptions = 2, kId = 3;      // Subscription
 constexpr uint32_t kClientId = 1, kEpoch = 2;               // Acknowledge
 constexpr uint32_t kPubAck = 3, kPubRec = 4, kPubComp = 5;  // Acknowledge
 
-size_t ElementSize(size_t bytes) { return 1 + wire::VarintSize(bytes) + bytes; }
-
 // The beginning of a command, whose body of so many bytes follows.
 void BeginCommand(const CommandStamp& stamp, uint32_t kind, size_t body, std::string& entry) {
   const auto time = static_cast<uint64_t>(stamp.time_unix_ms);
-  const size_t size = wire::NumberSize(time) + wire::NumberSize(stamp.order) + ElementSize(body);
+  const size_t size =
+      wire::NumberSize(time) + wire::NumberSize(stamp.order) + wire::ElementSize(body);
   wire::AppendHeader(entry, kCommands, size);
   wire::AppendNumber(entry, kTime, time);
   wire::AppendNumber(entry, kOrder, stamp.order);
@@ -35,7 +34,7 @@ size_t SubscriptionSize(const EnqueueTarget& target) {
 }
 
 size_t TargetSize(const EnqueueTarget& target) {
-  return wire::BytesSize(target.client_id) + ElementSize(SubscriptionSize(target));
+  return wire::BytesSize(target.client_id) + wire::ElementSize(SubscriptionSize(target));
 }
 
 void AppendTarget(const EnqueueTarget& target, std::string& out) {
@@ -45,31 +44,6 @@ void AppendTarget(const EnqueueTarget& target, std::string& out) {
   wire::AppendBytes(out, kFilter, target.filter);
   wire::AppendNumber(out, kOptions, target.options.ToByte());
   wire::AppendNumber(out, kId, target.subscription_id);
-}
-
-size_t PackedSize(absl::Span<const uint64_t> numbers) {
-  size_t size = 0;
-  for (const uint64_t number : numbers) size += wire::VarintSize(number);
-  return size;
-}
-
-size_t PackedFieldSize(size_t packed) { return packed == 0 ? 0 : ElementSize(packed); }
-
-void AppendPacked(std::string& out, uint32_t field, size_t packed,
-                  absl::Span<const uint64_t> numbers) {
-  if (packed == 0) return;
-  wire::AppendHeader(out, field, packed);
-  for (const uint64_t number : numbers) wire::AppendVarint(out, number);
-}
-
-template <typename Numbers>
-bool ParsePacked(std::string_view packed, Numbers& numbers) {
-  while (!packed.empty()) {
-    uint64_t number = 0;
-    if (!wire::TakeVarint(packed, number)) return false;
-    numbers.push_back(number);
-  }
-  return true;
 }
 
 bool ParseSubscription(std::string_view bytes, EnqueueTarget& target) {
@@ -114,8 +88,8 @@ bool ParseTarget(std::string_view bytes, EnqueueTarget& target) {
 void AppendEnqueue(const CommandStamp& stamp, const mqtt::MessageParts& message, bool match,
                    absl::Span<const EnqueueTarget> targets, std::string& entry) {
   const size_t stored = StoredMessageSize(message);
-  size_t body = ElementSize(stored) + (match ? 2 : 0);
-  for (const EnqueueTarget& target : targets) body += ElementSize(TargetSize(target));
+  size_t body = wire::ElementSize(stored) + (match ? 2 : 0);
+  for (const EnqueueTarget& target : targets) body += wire::ElementSize(TargetSize(target));
   BeginCommand(stamp, kEnqueue, body, entry);
   wire::AppendHeader(entry, kMessage, stored);
   AppendStoredMessage(message, entry);
@@ -125,17 +99,15 @@ void AppendEnqueue(const CommandStamp& stamp, const mqtt::MessageParts& message,
 
 void AppendAcknowledge(const CommandStamp& stamp, const AcknowledgeView& acknowledge,
                        std::string& entry) {
-  const size_t puback = PackedSize(acknowledge.puback);
-  const size_t pubrec = PackedSize(acknowledge.pubrec);
-  const size_t pubcomp = PackedSize(acknowledge.pubcomp);
   const size_t body = wire::BytesSize(acknowledge.client_id) + wire::NumberSize(acknowledge.epoch) +
-                      PackedFieldSize(puback) + PackedFieldSize(pubrec) + PackedFieldSize(pubcomp);
+                      wire::PackedSize(acknowledge.puback) + wire::PackedSize(acknowledge.pubrec) +
+                      wire::PackedSize(acknowledge.pubcomp);
   BeginCommand(stamp, kAcknowledge, body, entry);
   wire::AppendBytes(entry, kClientId, acknowledge.client_id);
   wire::AppendNumber(entry, kEpoch, acknowledge.epoch);
-  AppendPacked(entry, kPubAck, puback, acknowledge.puback);
-  AppendPacked(entry, kPubRec, pubrec, acknowledge.pubrec);
-  AppendPacked(entry, kPubComp, pubcomp, acknowledge.pubcomp);
+  wire::AppendPacked(entry, kPubAck, acknowledge.puback);
+  wire::AppendPacked(entry, kPubRec, acknowledge.pubrec);
+  wire::AppendPacked(entry, kPubComp, acknowledge.pubcomp);
 }
 
 void AppendCommand(const ::mqttd::storage::v1::Command& command, std::string& entry) {
@@ -222,13 +194,13 @@ std::optional<AcknowledgeView> ParseAcknowledge(std::string_view body) {
         acknowledge.epoch = reader.number();
         break;
       case kPubAck:
-        packed = packed && ParsePacked(reader.bytes(), acknowledge.puback);
+        packed = packed && wire::ParsePacked(reader.bytes(), acknowledge.puback);
         break;
       case kPubRec:
-        packed = packed && ParsePacked(reader.bytes(), acknowledge.pubrec);
+        packed = packed && wire::ParsePacked(reader.bytes(), acknowledge.pubrec);
         break;
       case kPubComp:
-        packed = packed && ParsePacked(reader.bytes(), acknowledge.pubcomp);
+        packed = packed && wire::ParsePacked(reader.bytes(), acknowledge.pubcomp);
         break;
       default:
         break;

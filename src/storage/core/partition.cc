@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/by_name.h"
 #include "base/check.h"
 #include "mqtt/topic.h"
-#include "storage/core/absl_view.h"
 #include "storage/core/keys.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/partition_impl.h"
@@ -24,8 +24,8 @@ bool Parse(std::string_view bytes, Record& record) {
 }
 
 absl::Status Unreadable(std::string_view what, std::string_view client_id) {
-  return absl::DataLossError(
-      absl::StrCat("unreadable ", AbslView(what), " of session '", AbslView(client_id), "'"));
+  return absl::DataLossError(absl::StrCat("unreadable ", base::AbslView(what), " of session '",
+                                          base::AbslView(client_id), "'"));
 }
 
 absl::Status BadEntry(PartitionId partition, uint64_t index) {
@@ -403,12 +403,12 @@ void DumpSession(const Session& session, std::string& out) {
                   session.connected, " created ", session.created_at_unix_ms, " disconnected ",
                   session.disconnected_at_unix_ms, " ends ", session.ends_at_unix_ms, "\n");
   if (session.will.message) {
-    absl::StrAppend(&out, "  will '", AbslView(session.will.message->topic()), "' '",
-                    AbslView(session.will.message->payload()), "' delay ", session.will.delay_s,
-                    " due ", session.will.due_at_unix_ms, "\n");
+    absl::StrAppend(&out, "  will '", base::AbslView(session.will.message->topic()), "' '",
+                    base::AbslView(session.will.message->payload()), "' delay ",
+                    session.will.delay_s, " due ", session.will.due_at_unix_ms, "\n");
   }
   for (const auto& [filter, subscription] : session.subscriptions) {
-    absl::StrAppend(&out, "  subscription '", AbslView(filter), "' options ",
+    absl::StrAppend(&out, "  subscription '", base::AbslView(filter), "' options ",
                     subscription->record.options.ToByte(), " id ",
                     subscription->record.subscription_id, "\n");
   }
@@ -443,7 +443,7 @@ std::string Partition::Impl::Dump() const {
   index_.ForEachFilter([&](std::string_view filter) { filters.push_back(filter); });
   std::sort(filters.begin(), filters.end());
   for (const std::string_view filter : filters)
-    absl::StrAppend(&out, "filter '", AbslView(filter), "'\n");
+    absl::StrAppend(&out, "filter '", base::AbslView(filter), "'\n");
   return out;
 }
 

@@ -77,7 +77,7 @@ class Partition::Impl {
   const PartitionId id_;
   pb::Meta meta_;
   uint64_t flushed_index_ = 0;
-  size_t unflushed_bytes_ = 0;  // Of `appends_`.
+  size_t unflushed_bytes_ = 0;  // Of `appends_` and of `bodies_`.
   SubscriptionIndex index_;
   std::vector<std::unique_ptr<Session>> slots_;  // Null: free.
   std::vector<SessionSlot> free_slots_;

@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/by_name.h"
 #include "base/check.h"
 #include "mqtt/topic.h"
-#include "storage/core/absl_view.h"
 #include "storage/core/keys.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/partition_impl.h"
@@ -29,7 +29,7 @@ constexpr size_t kTrimAppendMin = 32;
 
 absl::Status BadChunk(std::string_view client_id) {
   return absl::DataLossError(
-      absl::StrCat("unreadable queue of session '", AbslView(client_id), "'"));
+      absl::StrCat("unreadable queue of session '", base::AbslView(client_id), "'"));
 }
 
 void Count(Effects& effects, DropCause cause) { ++effects.dropped[static_cast<size_t>(cause)]; }

@@ -2,9 +2,9 @@
 
 #include <utility>
 
+#include "base/by_name.h"
 #include "base/check.h"
 #include "mqtt/topic.h"
-#include "storage/core/absl_view.h"
 #include "storage/core/session.h"
 
 namespace storage {
@@ -79,7 +79,7 @@ void SubscriptionIndex::Link(FilterEntry& entry) {
       node->below = &entry;
       return;
     }
-    std::unique_ptr<Node>& child = node->children[AbslView(level)];
+    std::unique_ptr<Node>& child = node->children[base::AbslView(level)];
     if (child == nullptr) child = std::make_unique<Node>();
     if (level == "+") node->any = child.get();
     node = child.get();
@@ -96,7 +96,7 @@ bool SubscriptionIndex::UnlinkBelow(Node& node, std::string_view rest) {
     node.below = nullptr;
     return node.empty();
   }
-  const auto child = node.children.find(AbslView(level));
+  const auto child = node.children.find(base::AbslView(level));
   CHECK(child != node.children.end()) << "index out of step";
   bool child_empty = false;
   if (more) {
@@ -133,7 +133,7 @@ void SubscriptionIndex::MatchBelow(const Node& node, std::string_view rest, bool
     if (child.below != nullptr) matches.push_back(child.below);  // "a/#" takes "a" (§4.7.1.2).
   };
   if (wildcards_match && node.any != nullptr) descend(*node.any);
-  if (const auto child = node.children.find(AbslView(level)); child != node.children.end()) {
+  if (const auto child = node.children.find(base::AbslView(level)); child != node.children.end()) {
     descend(*child->second);
   }
 }

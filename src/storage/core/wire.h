@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -66,6 +67,9 @@ inline void AppendHeader(std::string& out, uint32_t field, size_t bytes) {
   out.append(buffer, static_cast<size_t>(WriteVarint(buffer + 1, bytes) - buffer));
 }
 
+// Of a field of so many bytes, its header included; also when empty.
+constexpr size_t ElementSize(size_t bytes) { return 1 + VarintSize(bytes) + bytes; }
+
 constexpr size_t NumberSize(uint64_t value) { return value == 0 ? 0 : 1 + VarintSize(value); }
 
 // Also when empty, so that it can stand for an element of a repeated field.
@@ -80,6 +84,35 @@ inline void AppendBytes(std::string& out, uint32_t field, std::string_view bytes
 
 constexpr size_t BytesSize(std::string_view bytes) {
   return bytes.empty() ? 0 : 1 + VarintSize(bytes.size()) + bytes.size();
+}
+
+// A repeated field of numbers, packed. Nothing if there are none.
+template <typename Numbers>
+size_t PackedSize(const Numbers& numbers) {
+  size_t bytes = 0;
+  for (const auto number : numbers) bytes += VarintSize(number);
+  return numbers.empty() ? 0 : ElementSize(bytes);
+}
+
+template <typename Numbers>
+void AppendPacked(std::string& out, uint32_t field, const Numbers& numbers) {
+  if (numbers.empty()) return;
+  size_t bytes = 0;
+  for (const auto number : numbers) bytes += VarintSize(number);
+  AppendHeader(out, field, bytes);
+  for (const auto number : numbers) AppendVarint(out, number);
+}
+
+// False: they are not whole, or too large for what takes them.
+template <typename Numbers>
+bool ParsePacked(std::string_view packed, Numbers& numbers) {
+  using Number = typename Numbers::value_type;
+  while (!packed.empty()) {
+    uint64_t number = 0;
+    if (!TakeVarint(packed, number) || number > std::numeric_limits<Number>::max()) return false;
+    numbers.push_back(static_cast<Number>(number));
+  }
+  return true;
 }
 
 // Walks the fields of a message:

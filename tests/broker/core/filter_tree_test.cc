@@ -23,7 +23,7 @@ using Tree = FilterTree<int>;
 
 std::vector<std::string> MatchesOf(const Tree& tree, std::string_view topic) {
   std::vector<std::string> found;
-  tree.ForEachMatch(topic, HashOfName(topic),
+  tree.ForEachMatch(topic, base::HashOfName(topic),
                     [&](const Tree::Node& node) { found.emplace_back(node.name()); });
   return found;
 }
