@@ -42,7 +42,7 @@ def parse(arguments):
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures; an existing file is completed")
     parser.add_argument("--against", metavar="REF", help="build that revision too, and compare mqttd with it")
     options = parser.parse_args(arguments)
-    options.many, options.subscriptions_max = 10_000, 1_000_000
+    options.many, options.crowd, options.subscriptions_max = 10_000, 20_000, 1_000_000
     if options.quick:
         options.rounds, options.seconds, options.subscriptions_max = 1, 1, 100_000
     options.bin = options.bin.resolve()

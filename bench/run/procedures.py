@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from targets import file_limit
+
 TRAFFIC = "pubsub --topology pairs --pubs 50 --size 256 --qos 1 --rate 5000 --warmup 0.5"
 
 
@@ -106,39 +108,106 @@ def handshakes(server, options):
 
 
 def _behind():
-    """The storm's generator comes last: it is the broker's latency that is asked for, not that of the machine."""
-    os.nice(5)
+    """A storm comes from other machines: its generator has only what broker and traffic leave of this one."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def storm(arguments, transport, prefix=""):
-    """Latency of paced traffic, first alone and then while clients connect and leave as fast as they can."""
+def laps_of(traffic, names):
+    """{name: lap} of a led `pubsub`, which is ended; laps beyond the names are left out."""
+    laps = dict(zip(names, traffic.end().get("laps", [])))
+    return {name: laps.get(name, {}) for name in names}
+
+
+def latencies(laps, columns):
+    """The rows p99 and p50 of laps, in these columns."""
+    return {(quantile, column): laps[name].get("latency_us", {}).get(quantile)
+            for quantile in ("p99", "p50") for name, column in columns.items()}
+
+
+def expect(server, answer, count, field="connections"):
+    if answer.get(field) != count:
+        server.fault(f"{answer.get(field)} of {count} {field}")
+
+
+def storm(count, arguments, transport, prefix=""):
+    """Latency of paced traffic, first alone and then exactly while `count` clients come, which stay.
+
+    One run of the traffic for both; a message counts where it was due.
+    """
     def do(server, options):
-        def traffic():
-            return server.load_one(TRAFFIC, seconds=options.seconds).get("latency_us", {})
-
-        quiet = traffic()
-        weather = server.begin(f"connect --mode churn --concurrency 64 {arguments}", transport,
-                               seconds=options.seconds + 4, preexec_fn=_behind)
-        if "--persistent" in arguments:
-            await_sessions(server, options)
-        wild = traffic()
-        result = (server.end(weather) or [{}])[0]
-        return {("p99", f"{prefix}quiet"): quiet.get("p99"), ("p99", f"{prefix}in the storm"): wild.get("p99"),
-                ("p50", f"{prefix}quiet"): quiet.get("p50"), ("p50", f"{prefix}in the storm"): wild.get("p50"),
+        weather = server.led(f"connect --mode hold --clients {count} --settle 0 {arguments}", transport, preexec_fn=_behind)
+        traffic = server.led(TRAFFIC)
+        traffic.cue()
+        time.sleep(options.seconds)
+        traffic.cue()
+        weather.cue()
+        result = weather.answer()
+        traffic.cue()
+        laps = laps_of(traffic, ("quiet", "storm"))
+        weather.end()
+        expect(server, result, count)
+        if "--resume" in arguments:
+            expect(server, result, count, "resumed")
+        return {**latencies(laps, {"quiet": f"{prefix}quiet", "storm": f"{prefix}in the storm"}),
                 ("rate", f"{prefix}in the storm"): result.get("connects_per_s")}
     return do
 
 
-def await_sessions(server, options):
-    """Until the storm has made its sessions and goes on to resuming them; other servers do not say, so wait."""
-    limit = time.monotonic() + 20
-    while time.monotonic() < limit:
-        if server.http is None:
-            time.sleep(3)
-            return
-        if server.metrics().get('mqttd_sessions{kind="durable"}', 0) >= options.many:
-            return
-        time.sleep(0.2)
+def crowd_size(server, options):
+    """As many connections as wanted, or as descriptors allow beside those that a server keeps for files and traffic."""
+    count = min(options.crowd, file_limit() - 2000)
+    if count < options.crowd:
+        server.remark(f"{count:,} connections: a process may have {file_limit():,} descriptors here, "
+                      f"of which mqttd keeps 1,500 for the store")
+    return count
+
+
+def crowd(prefix=""):
+    """Paced traffic of 100 connections: alone, while many come and subscribe, and among them."""
+    def do(server, options):
+        count = crowd_size(server, options)
+        many = server.led(f"connect --mode hold --clients {count} --subscribe --settle 1", preexec_fn=_behind)
+        traffic = server.led(TRAFFIC)
+        traffic.cue()
+        time.sleep(options.seconds)
+        traffic.cue()
+        many.cue()
+        result = many.answer()
+        traffic.cue()
+        time.sleep(options.seconds)
+        laps = laps_of(traffic, ("alone", "coming", "among"))
+        many.end()
+        expect(server, result, count)
+        few, among = f"{prefix}few", f"{prefix}among many"
+        return {**latencies(laps, {"alone": few, "coming": f"{prefix}while they come", "among": among}),
+                ("cpu", few): laps["alone"].get("broker_cpu_us_per_msg"),
+                ("cpu", among): laps["among"].get("broker_cpu_us_per_msg"),
+                ("bytes", among): result.get("rss_bytes_per_connection"),
+                ("seconds", f"{prefix}while they come"): result.get("connect_seconds")}
+    return do
+
+
+def restart(server, options):
+    """Many durable sessions, each connected; the server is stopped and started, and all come back beside traffic."""
+    count = crowd_size(server, options)
+    many = server.led(f"connect --mode hold --clients {count} --resume --subscribe --settle 0", preexec_fn=_behind)
+    many.cue()
+    expect(server, many.answer(), count)
+    down = server.restart()
+    traffic = server.led(TRAFFIC)
+    traffic.cue()
+    time.sleep(options.seconds)
+    traffic.cue()
+    many.cue()
+    result = many.answer()
+    traffic.cue()
+    laps = laps_of(traffic, ("quiet", "returning"))
+    many.end()
+    expect(server, result, count)
+    expect(server, result, count, "resumed")
+    return {**latencies(laps, {"quiet": "quiet", "returning": "while they return"}),
+            ("down", "while they return"): down, ("seconds", "while they return"): result.get("connect_seconds"),
+            ("rate", "while they return"): result.get("connects_per_s")}
 
 
 def deaf_fanout(arguments):

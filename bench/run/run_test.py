@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import charts
 import document
 import micro
+import procedures
 import report
 import scenarios
 from stats import Goal, adjacent_difference, adjacent_ratio, median, number, spread
@@ -102,7 +103,8 @@ class Scenarios(unittest.TestCase):
         self.assertEqual({scenario.group for scenario in found} | {"checklist"}, set(scenarios.GROUPS))
 
     def test_a_goal_names_columns_that_exist(self):
-        named_by_themselves = {"10³", "10⁴", "10⁵", "10⁶", "quiet", "in the storm"}
+        named_by_themselves = {"10³", "10⁴", "10⁵", "10⁶", "quiet", "in the storm",
+                               "few", "among many", "while they return"}
         for scenario in scenarios.all_scenarios():
             columns = {measure.label for measure in scenario.measures} | named_by_themselves
             for goal in (goal for row in scenario.rows for goal in row.goals):
@@ -112,6 +114,25 @@ class Scenarios(unittest.TestCase):
     def test_a_comparison_of_two_builds_has_no_other_programs(self):
         for scenario in map(scenarios.compared, scenarios.all_scenarios()):
             self.assertLessEqual({measure.target for measure in scenario.measures}, {"mqttd", "against"})
+
+
+class Laps(unittest.TestCase):
+    class Traffic:
+        def __init__(self, laps):
+            self.laps = laps
+
+        def end(self):
+            return {"laps": self.laps} if self.laps else {}
+
+    def test_what_follows_the_named_laps_does_not_count(self):
+        laps = [{"latency_us": {"p99": 10, "p50": 1}}, {"latency_us": {"p99": 30, "p50": 3}}, {"latency_us": {"p99": 99}}]
+        found = procedures.laps_of(self.Traffic(laps), ("quiet", "storm"))
+        self.assertEqual(procedures.latencies(found, {"quiet": "quiet", "storm": "x storm"}),
+                         {("p99", "quiet"): 10, ("p50", "quiet"): 1, ("p99", "x storm"): 30, ("p50", "x storm"): 3})
+
+    def test_a_run_that_failed_has_no_figures(self):
+        found = procedures.laps_of(self.Traffic(None), ("quiet", "storm"))
+        self.assertEqual(procedures.latencies(found, {"storm": "storm"}), {("p99", "storm"): None, ("p50", "storm"): None})
 
 
 class Page(unittest.TestCase):

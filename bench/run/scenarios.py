@@ -54,6 +54,7 @@ GROUPS = {
     "fsync": "Commits under more publishers",
     "connect": "Connections that come",
     "storm": "Storms while traffic runs",
+    "crowd": "Twenty thousand connections",
     "slow": "A subscriber that never reads",
     "growth": "How cost grows",
     "shards": "Shards",
@@ -190,17 +191,35 @@ def connects():
 
 
 def storms():
-    kinds = (("clean", "clean sessions connect", "--clients 10000", "tcp", 2.0),
-             ("resume", "durable sessions resume", "--clients 10000 --persistent", "tcp", 2.0),
-             ("tls", "TLS handshakes", "--clients 10000", "tls", None))
-    for ident, title, arguments, transport, limit in kinds:
+    # A handshake costs twenty times a CONNECT, most of it in the generator: a thousand last as long as the others.
+    kinds = (("clean", "{:,} clean sessions connect", 10_000, "", "tcp", 2.0),
+             ("resume", "{:,} durable sessions resume", 10_000, "--resume --subscribe", "tcp", 2.0),
+             ("tls", "{:,} TLS connections", 1000, "", "tls", None))
+    for ident, title, count, arguments, transport, limit in kinds:
         row = Row("p99", "latency at 5,000 msg/s, 99th percentile, µs",
                   (Goal("in the storm", limit, "quiet"),) if limit else ())
-        yield Scenario(f"storm-{ident}", "storm", f"{title}, 64 at a time, as fast as they can",
+        others = (FLOOR, MOSQUITTO) if ident == "clean" else (MOSQUITTO,)
+        yield Scenario(f"storm-{ident}", "storm", f"{title.format(count)}, 64 at a time, as fast as they can",
                        (row, Row("p50", "median, µs"), Row("rate", "connects per second")),
-                       (Measure("mqttd", MQTTD, procedures.storm(arguments, transport)),
-                        Measure("mosquitto", MOSQUITTO, procedures.storm(arguments, transport, prefix="mosquitto "))),
-                       rounds_max=5)
+                       (Measure("mqttd", MQTTD, procedures.storm(count, arguments, transport)),
+                        *(Measure(other, other, procedures.storm(count, arguments, transport, prefix=f"{other} "))
+                          for other in others)))
+
+
+def crowds():
+    latency = "latency at 5,000 msg/s, 99th percentile, µs"
+    yield Scenario("crowd", "crowd", "20,000 more connections with session, keep alive and one subscription",
+                   (Row("p99", latency, (Goal("among many", 1.5, "few"),)), Row("p50", "median, µs"),
+                    Row("cpu", CPU, (Goal("among many", 1.5, "few"),)),
+                    Row("bytes", "bytes per connection", (Goal("among many", 900, kind="at most"),)),
+                    Row("seconds", "seconds until all are connected")),
+                   (Measure(MQTTD, MQTTD, procedures.crowd(), fresh=True),
+                    Measure(MOSQUITTO, MOSQUITTO, procedures.crowd("mosquitto "), fresh=True)), rounds_max=3)
+    yield Scenario("crowd-restart", "crowd", "20,000 durable sessions return after a restart",
+                   (Row("p99", latency, (Goal("while they return", 2.0, "quiet"),)), Row("p50", "median, µs"),
+                    Row("down", "seconds from SIGTERM until it accepts connections"),
+                    Row("seconds", "seconds until all are connected"), Row("rate", "connects per second")),
+                   (Measure(MQTTD, MQTTD, procedures.restart, fresh=True),), rounds_max=3)
 
 
 def slow_subscriber():
@@ -253,7 +272,7 @@ def shards():
 
 def all_scenarios():
     for make in (cost, versions, transports, at_fixed_rate, memory, subscriptions, durable, fsync_curve, connects, storms,
-                 slow_subscriber, growth, shards):
+                 crowds, slow_subscriber, growth, shards):
         yield from make()
 
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -33,6 +34,12 @@ def free_ports(count):
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def file_limit():
+    """Descriptors that a process may have here."""
+    raise_file_limit()
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def raise_file_limit():
@@ -64,6 +71,7 @@ class Server:
         self.http = None
         self.directory = None
         self.process = None
+        self.started_as = None
         self.faults = []
         self.remarks = []
 
@@ -73,7 +81,8 @@ class Server:
 
     def start(self, command, log):
         raise_file_limit()
-        with open(log, "wb") as output:
+        self.started_as = command, log
+        with open(log, "ab") as output:
             self.process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=output)
         limit = time.monotonic() + START_LIMIT_S
         for port in self.ports.values():
@@ -87,6 +96,13 @@ class Server:
                         raise RuntimeError(f"{self.name} did not start: "
                                            + Path(log).read_text(errors="replace")[-2000:]) from None
                     time.sleep(0.02)
+
+    def restart(self):
+        """Stops it in order and starts it again as it was; seconds from the signal until it accepts connections."""
+        begun = time.monotonic()
+        self.stop()
+        self.start(*self.started_as)
+        return time.monotonic() - begun
 
     def stop(self):
         if self.process is None or self.process.poll() is not None:
@@ -113,6 +129,10 @@ class Server:
         """mqload in the background."""
         return subprocess.Popen(self.command(arguments, transport, seconds), stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True, **options)
+
+    def led(self, arguments, transport="tcp", **options):
+        """mqload with --by-line, ready for its first cue."""
+        return Led(self, self.begin(f"{arguments} --by-line", transport, stdin=subprocess.PIPE, **options))
 
     def end(self, process):
         """The results of a mqload begun, one for each line; None if it failed."""
@@ -163,6 +183,37 @@ class Server:
     def resident_bytes(self):
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Led:
+    """A mqload that is told when: each cue begins something, and the end of its input ends it."""
+
+    def __init__(self, server, process):
+        self.server, self.process = server, process
+        self.limit = threading.Timer(LOAD_LIMIT_S, process.kill)  # So that no answer is awaited for ever.
+        self.limit.start()
+        self.answer()
+
+    def cue(self):
+        with contextlib.suppress(BrokenPipeError):  # `end` says what became of it.
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+
+    def answer(self):
+        """The next line that it says; {} if it has ended."""
+        line = self.process.stdout.readline()
+        return json.loads(line) if line.startswith("{") else {}
+
+    def end(self):
+        """The last result, or {}: none is expected of one that has answered each cue."""
+        output, errors = self.process.communicate()
+        self.limit.cancel()
+        if self.process.returncode != 0:
+            self.server.fault(f"mqload ended with {self.process.returncode}: {errors.strip()[-300:]}")
+        lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+        for line in lines:
+            self.server.check(line)
+        return lines[-1] if lines else {}
 
 
 class Factory:
