@@ -1,11 +1,13 @@
 #include "control.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -77,6 +79,15 @@ void RaiseDescriptorLimit() {
     base::Log(base::LogLevel::kWarning, "descriptor limit stays",
               {{"limit", before}, {"error", absl::ErrnoToStatus(errno, "setrlimit")}});
   }
+}
+
+void GrowDescriptorTable() {
+  constexpr rlim_t kDescriptorsMax = 65'536;  // Half a megabyte of the kernel's memory.
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == 0) return;
+  const auto highest = static_cast<int>(std::min(limit.rlim_cur, kDescriptorsMax) - 1);
+  const int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, highest);
+  if (copy >= 0) close(copy);
 }
 
 }  // namespace mqttd

@@ -208,6 +208,7 @@ int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
     base::Log(LogLevel::kWarning, "configuration", {{"warning", warning}});
   }
   RaiseDescriptorLimit();
+  GrowDescriptorTable();
   status = Daemon(std::move(invocation), loaded.config, *std::move(control)).Run();
   if (status.ok()) return kExitOk;
   base::Log(LogLevel::kError, "failed", {{"error", status}});

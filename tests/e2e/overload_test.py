@@ -73,6 +73,15 @@ def deaf_subscriber():
         publisher.close()
 
 
+@case("the table of descriptors has its size from the start: to grow it, with threads, stops the one that accepts")
+def descriptor_table():
+    with Broker() as broker:
+        allowed = broker.metric("mqttd_process_max_fds")
+        with open(f"/proc/{broker.pid}/status", encoding="utf-8") as file:
+            size = next(int(line.split()[1]) for line in file if line.startswith("FDSize:"))
+        holds(size >= min(allowed, 65_536), f"table of {size} descriptors, of {allowed:.0f} allowed")
+
+
 @case("connections never take the descriptors that the store needs")
 def few_descriptors():
     wrapper = write("few", f'#!/bin/sh\nulimit -n 160\nexec "{os.path.abspath(e2e.MQTTD_BIN)}" "$@"\n')
