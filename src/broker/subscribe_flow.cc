@@ -18,6 +18,9 @@ using mqtt::ReasonCode;
 // Retained messages are asked for in pages of this many, and the next page only when the last one
 // is on its way out.
 constexpr uint32_t kPageMessages = 64;
+// Of as many filters at once, as long as there is nothing retained for them: a client with many
+// thousands is done soon, and what they wait with does not pile up.
+constexpr size_t kFiltersAskedMax = 64;
 
 ReasonCode ToReason(const absl::Status& status) {
   return absl::IsResourceExhausted(status) ? ReasonCode::kQuotaExceeded
@@ -274,24 +277,46 @@ void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
 void SubscribeFlow::ContinueReplays(Session& session) {
   if (session.replays == nullptr) return;
   while (!session.replays->waiting.empty()) {
+    if (session.replays->waiting.front().subscription.filter.empty()) {  // Unsubscribed meanwhile.
+      FinishReplay(*session.replays);
+      continue;
+    }
     RetainedReplay& replay = session.replays->first;
     if (replay.asked) return;
     SendPage(session);
     // The rest, and then the next page, when there is room in the window and on the wire.
     if (!replay.page.empty() || !HasRoomForRetained(session)) return;
     if (!replay.last) {
-      replay.asked = true;
-      replay.token = context_.NextToken();
-      pages_[replay.token] = session.connection.ref.connection;
-      context_.Ask(storage::ScanRetained{replay.token,
-                                         session.replays->waiting.front().subscription.filter,
-                                         replay.cursor, kPageMessages});
+      AskForPage(session);
       return;
     }
-    replay = {};
-    session.replays->waiting.pop_front();
+    FinishReplay(*session.replays);
   }
   if (session.replays->subacks == 0) session.replays.reset();
+}
+
+void SubscribeFlow::AskForPage(const Session& session) {
+  Session::Replays& replays = *session.replays;
+  storage::ScanRetained scan;
+  scan.token = context_.NextToken();
+  scan.filter = replays.waiting.front().subscription.filter;
+  scan.cursor = replays.first.cursor;
+  scan.messages_max = kPageMessages;
+  const size_t filters = std::min(replays.filters_asked, replays.waiting.size());
+  for (size_t i = 1; i < filters; ++i) {
+    const std::string& filter = replays.waiting[i].subscription.filter;
+    if (filter.empty()) break;
+    scan.others.push_back(filter);
+  }
+  replays.first.asked = true;
+  replays.first.token = scan.token;
+  pages_[scan.token] = session.connection.ref.connection;
+  context_.Ask(std::move(scan));
+}
+
+void SubscribeFlow::FinishReplay(Session::Replays& replays) {
+  replays.first = {};
+  replays.waiting.pop_front();
 }
 
 bool SubscribeFlow::HasRoomForRetained(const Session& session) const {
@@ -333,7 +358,11 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
       session.replays->first.token != event.token) {
     return;  // Unsubscribed meanwhile.
   }
-  RetainedReplay& replay = session.replays->first;
+  Session::Replays& replays = *session.replays;
+  replays.filters_asked =
+      event.messages.empty() ? std::min(replays.filters_asked * 2, kFiltersAskedMax) : 1;
+  for (uint32_t i = 0; i < event.passed; ++i) FinishReplay(replays);
+  RetainedReplay& replay = replays.first;
   replay.asked = false;
   replay.cursor = std::move(event.cursor);
   replay.last = replay.cursor.empty() || !event.status.ok();
@@ -341,7 +370,7 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
   if (!event.status.ok()) {
     base::Log(base::LogLevel::kError, "retained messages cannot be read",
               {{"client", std::string(session.client_id)},
-               {"filter", session.replays->waiting.front().subscription.filter},
+               {"filter", replays.waiting.front().subscription.filter},
                {"error", event.status}});
   }
   ContinueReplays(session);
@@ -351,9 +380,10 @@ void SubscribeFlow::ForgetReplays(Session::Replays& replays, const std::string& 
   if (replays.waiting.empty()) return;
   if (replays.waiting.front().subscription.filter == filter)
     replays.first = {};  // Its page finds nobody.
-  std::erase_if(replays.waiting, [&](const Session::Replays::Waiting& waiting) {
-    return waiting.subscription.filter == filter;
-  });
+  // The others keep their places: the page that is on its way counts them.
+  for (Session::Replays::Waiting& waiting : replays.waiting) {
+    if (waiting.subscription.filter == filter) waiting.subscription.filter.clear();
+  }
 }
 
 void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body) {

@@ -93,6 +93,8 @@ class SubscribeFlow {
                      absl::Span<const mqtt::ReasonCode> reasons);
   bool HasRoomForRetained(const Session& session) const;
   void SendPage(Session& session);
+  void AskForPage(const Session& session);
+  static void FinishReplay(Session::Replays& replays);
   // An unsubscribed filter gets none.
   static void ForgetReplays(Session::Replays& replays, const std::string& filter);
   void SendSysTopics(Session& session, const storage::SubscriptionRecord& record);

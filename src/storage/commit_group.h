@@ -100,6 +100,7 @@ struct StartReplays {
 struct RunScan {
   ShardId shard = 0;
   ScanRetained request;
+  uint32_t passed = 0;  // As RetainedPage tells.
 };
 
 using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, AnnounceWill,

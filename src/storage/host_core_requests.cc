@@ -292,13 +292,23 @@ void HostCore::Finish(RunScan& step) { scans_.push_back(std::move(step)); }
 void HostCore::RunScans() {
   const size_t stop_at = work_left_ / 2;
   while (!scans_.empty() && work_left_ > stop_at) {
-    const RunScan scan = std::move(scans_.front());
-    scans_.pop_front();
+    --work_left_;  // Of a filter for which there is nothing, too.
+    RunScan& scan = scans_.front();
+    ScanRetained& request = scan.request;
     RetainedScanOptions options;
-    options.messages_max = std::clamp<size_t>(scan.request.messages_max, 1, kScanPageMax);
-    absl::StatusOr<ScanPage> scanned = Scan(scan.request.filter, scan.request.cursor, options);
+    options.messages_max = std::clamp<size_t>(request.messages_max, 1, kScanPageMax);
+    absl::StatusOr<ScanPage> scanned =
+        Scan(scan.passed == 0 ? request.filter : request.others[scan.passed - 1], request.cursor,
+             options);
+    if (scanned.ok() && scanned->messages.empty() && scanned->cursor.empty() &&
+        scan.passed < request.others.size()) {
+      ++scan.passed;
+      request.cursor.clear();
+      continue;
+    }
     RetainedPage page;
-    page.token = scan.request.token;
+    page.token = request.token;
+    page.passed = scan.passed;
     if (scanned.ok()) {
       page.messages = std::move(scanned->messages);
       page.cursor = std::move(scanned->cursor);
@@ -306,6 +316,7 @@ void HostCore::RunScans() {
       page.status = std::move(scanned).status();
     }
     Send(scan.shard, std::move(page));
+    scans_.pop_front();
   }
 }
 
@@ -329,6 +340,7 @@ absl::StatusOr<HostCore::ScanPage> HostCore::Scan(std::string_view filter, std::
   RetainedScanOptions rest = options;
   rest.seeks_max = kScanSeeksMax;
   for (; id < end; ++id, inner.clear()) {
+    if (partitions_[id]->retained_messages() == 0) continue;  // Most brokers have few or none.
     ASSIGN_OR_RETURN(RetainedScanPage part,
                      ScanRetainedMessages(store_.reader(), static_cast<PartitionId>(id), filter,
                                           inner, now_.unix_ms, rest));

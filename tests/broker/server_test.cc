@@ -467,6 +467,66 @@ TEST_F(ServerTest, RetainedMessagesOfAnUnsubscribedFilterAreSkippedAndTheNextFol
   subscriber.wire.ExpectNothing();
 }
 
+// As long as nothing is found, each request is about more filters; a page is of the one behind
+// those that it passed.
+TEST_F(ServerTest, WhereNothingIsRetainedSeveralFiltersAreAskedForAtOnce) {
+  Start();
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe(
+      {{"a", 0}, {"b", 0}, {"c", 0}, {"d", 0}, {"e", 0}, {"f", 0}, {"g", 0}, {"h", 0}});
+  using Filters = std::vector<std::string>;
+  storage::RetainedPage page;
+  const auto first = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(first.others, Filters());
+  page.token = first.token;
+  Post(0, page);
+  const auto second = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(second.filter, "b");
+  EXPECT_EQ(second.others, Filters({"c"}));
+  page.token = second.token;
+  page.passed = 1;
+  Post(0, page);
+  const auto third = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(third.filter, "d");
+  EXPECT_EQ(third.others, Filters({"e", "f", "g"}));
+  page.token = third.token;
+  page.passed = 2;
+  page.messages.push_back(Retained("f", "x"));
+  page.cursor = "more";
+  Post(0, page);
+  subscriber.wire.ExpectPublish("f", "x");
+  const auto fourth = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(fourth.filter, "f");
+  EXPECT_EQ(fourth.cursor, "more");
+  EXPECT_EQ(fourth.others, Filters());
+}
+
+// The places that the page counts stay.
+TEST_F(ServerTest, AFilterThatIsUnsubscribedWhileItsPageIsOnItsWayGetsNothingOfIt) {
+  Start();
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe({{"a", 0}, {"b", 0}, {"c", 0}, {"d", 0}});
+  storage::RetainedPage page;
+  page.token = host_.Take<storage::ScanRetained>().token;
+  Post(0, page);
+  const auto asked = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(asked.filter, "b");
+  subscriber.wire.Send(support::Unsubscribe(support::Version::k5, 2, {"c"}));
+  subscriber.wire.Expect(support::PacketType::kUnsuback);
+  page.token = asked.token;
+  page.passed = 1;
+  page.messages.push_back(Retained("c", "x"));
+  Post(0, page);
+  const auto last = host_.Take<storage::ScanRetained>();
+  EXPECT_EQ(last.filter, "d");
+  page = {};
+  page.token = last.token;
+  page.messages.push_back(Retained("d", "x"));
+  Post(0, page);
+  subscriber.wire.ExpectPublish("d", "x");
+  subscriber.wire.ExpectNothing();
+}
+
 // ---- Between shards
 
 // More than may be on its way between two shards: the publisher waits now and then, nothing is lost

@@ -268,6 +268,25 @@ TEST_F(HostCoreTest, AScanGoesOnWhereThePageEnded) {
   EXPECT_THAT(topics, SizeIs(10));
 }
 
+TEST_F(HostCoreTest, AScanPassesFiltersThatHaveNothing) {
+  ASSERT_TRUE(Publish(Text("r/1", "one", mqtt::QoS::kAtLeastOnce, /*retain=*/true)).ok());
+  ScanRetained scan{.token = 5, .filter = "a/+", .cursor = {}, .messages_max = 10};
+  scan.others = {"b", "r/+", "r/1"};
+  sim_.Send(scan);
+  sim_.Settle();
+  std::vector<RetainedPage> pages = sim_.Take<RetainedPage>();
+  ASSERT_THAT(pages, SizeIs(1));
+  EXPECT_THAT(pages[0].messages, SizeIs(1));
+  EXPECT_EQ(pages[0].passed, 2u);
+  scan.others = {"b", "c"};
+  sim_.Send(scan);
+  sim_.Settle();
+  pages = sim_.Take<RetainedPage>();
+  ASSERT_THAT(pages, SizeIs(1));
+  EXPECT_THAT(pages[0].messages, IsEmpty());
+  EXPECT_EQ(pages[0].passed, 2u);
+}
+
 // ---- Wills and expiry
 // ------------------------------------------------------------------------------
 

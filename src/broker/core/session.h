@@ -100,11 +100,12 @@ class Session {
   // repeat is possible.
   struct Replays {
     struct Waiting {
-      storage::SubscriptionRecord subscription;
-      uint64_t made_at = 0;  // `now` when it was made.
+      storage::SubscriptionRecord subscription;  // Its filter is empty once it is unsubscribed.
+      uint64_t made_at = 0;                      // `now` when it was made.
     };
     std::deque<Waiting> waiting;  // One after the other, in their order.
     RetainedReplay first;         // How far that of waiting.front() is.
+    size_t filters_asked = 1;     // At once; twice as many each time that nothing was found.
     size_t subacks = 0;           // Still to come, before more of them wait.
     uint64_t now = 0;             // Counts live messages.
     absl::flat_hash_map<std::string, uint64_t> live_topics;

@@ -176,6 +176,9 @@ struct ScanRetained {
   Token token = 0;
   std::string filter;  // Never with `$share`.
   std::string cursor;  // Empty: from the start; else as the last page gave it.
+  // If there is nothing (more) of `filter`: what to look for instead, in this order, each from its
+  // start. Most subscriptions find nothing, and a request for each would be slower than they come.
+  std::vector<std::string> others;
   uint32_t messages_max = 0;
 };
 
@@ -264,6 +267,7 @@ struct RetainedPage {
   absl::Status status;
   std::vector<mqtt::MessagePtr> messages;  // Not expired, in key order, retain flag set.
   std::string cursor;                      // Empty: that was the last page.
+  uint32_t passed = 0;  // Filters that had nothing (more): the page is of `others[passed - 1]`.
 };
 
 // A durable session of `partition` made the filter's count go from 0 to 1 or back. To every shard;
