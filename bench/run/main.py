@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def parse(arguments):
                         help="priority of everything that is started; -10 on a busy machine, for latencies (root)")
     parser.add_argument("--only", default="", metavar="REGEX", help="scenarios by identifier, group or title")
     parser.add_argument("--skip", default="", metavar="REGEX", help="leave these out")
+    parser.add_argument("--checklist", action="store_true", help="short for --only '^checklist$': looks inside the broker")
     parser.add_argument("--quick", action="store_true", help="one round of a second each; at most 10^5 subscriptions")
     parser.add_argument("--list", action="store_true", help="name the scenarios and stop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures; an existing file is completed")
@@ -45,6 +47,9 @@ def parse(arguments):
     options.many, options.crowd, options.subscriptions_max = 10_000, 20_000, 1_000_000
     if options.quick:
         options.rounds, options.seconds, options.subscriptions_max = 1, 1, 100_000
+    if options.checklist:
+        options.only = "^checklist$"
+    options.load_before = os.getloadavg()[0]
     options.bin = options.bin.resolve()
     return options
 
@@ -54,6 +59,37 @@ def chosen(options):
         words = f"{scenario.id}\n{scenario.group}\n{scenario.title}"
         if re.search(options.only, words, re.MULTILINE) and not (options.skip and re.search(options.skip, words, re.MULTILINE)):
             yield scenario
+
+
+def with_tools(wanted):
+    """Those whose tools are installed; says which are not, and what is left out for it."""
+    for tool in sorted({scenario.tool for scenario in wanted if scenario.tool}):
+        if not shutil.which(tool):
+            titles = [f"{row.name}: {scenario.title}" for scenario in wanted if scenario.tool == tool for row in scenario.rows[:1]]
+            note(f"bench: {tool} is not installed; without it these are left out:\n  " + "\n  ".join(titles))
+            wanted = [scenario for scenario in wanted if scenario.tool != tool]
+    return wanted
+
+
+class Progress:
+    """How much is left, by what each scenario should take and by how much longer it has taken until now."""
+
+    def __init__(self, seconds):
+        self.seconds, self.at = seconds, 0
+        self.begun = self.since = time.monotonic()
+
+    def next(self):
+        self.at += 1
+        self.since = time.monotonic()
+
+    def left(self, now=None):
+        now = time.monotonic() if now is None else now
+        done, to_do = sum(self.seconds[:self.at]), sum(self.seconds[self.at:])
+        pace = (self.since - self.begun) / done if done else 1
+        return max(to_do * pace - (now - self.since), 0)
+
+    def __str__(self):
+        return f"{self.at + 1}/{len(self.seconds)}, {self.left() / 60:.0f} min left"
 
 
 def build_revision(revision):
@@ -92,7 +128,7 @@ def run_scenario(scenario, factory, options, progress):
     """The results of a scenario, one for each of its rows."""
     measures = [measure for measure in scenario.measures if factory.available(measure.target)]
     rounds, faults, remarks = [], [], []
-    for turn in range(min(options.rounds, scenario.rounds_max)):
+    for turn in range(scenario.rounds(options)):
         figures = {}
         for measure in measures:
             found, new_faults, new_remarks = figures_of(measure, factory, options)
@@ -118,19 +154,19 @@ def about(options):
     """What a reader must know of how the figures came about."""
     return {"revision": revision(), "taken": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes"),
             "processors": len(os.sched_getaffinity(0)), "system": f"{platform.system()} {platform.release().split('-')[0]}",
-            "load_before": round(os.getloadavg()[0], 1), "rounds": options.rounds, "seconds": options.seconds,
+            "load_before": round(options.load_before, 1), "rounds": options.rounds, "seconds": options.seconds,
             "shards": options.shards or "auto"}
 
 
 def write_json(path, options, results):
-    """Scenarios already in the file stay, unless they were measured again."""
+    """Scenarios already in the file stay, unless they were measured again or are no more."""
     kept = json.loads(path.read_text()) if path.exists() else {}
     document = dict(kept, about=about(options))
     fresh = {result.scenario for result in results}
-    document["results"] = [old for old in kept.get("results", []) if old["scenario"] not in fresh]
-    document["results"] += [result.as_json() for result in results]
     order = {scenario.id: at for at, scenario in enumerate(scenarios.all_scenarios())}
-    document["results"].sort(key=lambda result: order.get(result["scenario"], len(order)))
+    document["results"] = [old for old in kept.get("results", []) if old["scenario"] in order and old["scenario"] not in fresh]
+    document["results"] += [result.as_json() for result in results]
+    document["results"].sort(key=lambda result: order[result["scenario"]])
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -139,20 +175,25 @@ def main():
     wanted = list(chosen(options))
     if options.list or not wanted:
         for scenario in wanted:
-            print(f"{scenario.id:24}{scenario.group:15}{scenario.title}")
+            print(f"{scenario.id:24}{scenario.group:15}{scenario.seconds(options):4.0f} s  {scenario.title}")
+        if wanted:
+            print(f"{len(wanted)} scenarios, about {sum(scenario.seconds(options) for scenario in wanted) / 60:.0f} minutes")
         return 0 if wanted else "bench: no scenario matches; ./dev bench --list names them"
     against = build_revision(options.against) if options.against else None
     if against:
         wanted = [scenario for scenario in map(scenarios.compared, wanted) if scenario.measures]
+    wanted = with_tools(wanted)
     os.nice(options.nice)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that no server stays behind.
     started, results = time.monotonic(), []
     factory = Factory(options.bin / "mqttd", options.bin / "mqload", options.shards, against)
     if not factory.mosquitto:
         note("bench: mosquitto is not installed; its column is left out")
+    progress = Progress([scenario.seconds(options) for scenario in wanted])
     try:
-        for at, scenario in enumerate(wanted):
-            results += run_scenario(scenario, factory, options, f"{at + 1}/{len(wanted)}")
+        for scenario in wanted:
+            results += run_scenario(scenario, factory, options, progress)
+            progress.next()
             if options.json:
                 write_json(options.json, options, results)
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import charts
 import document
+import main
 import micro
 import procedures
 import report
@@ -100,11 +101,11 @@ class Scenarios(unittest.TestCase):
     def test_identifiers_are_unique_and_groups_known(self):
         found = list(scenarios.all_scenarios())
         self.assertEqual(len({scenario.id for scenario in found}), len(found))
-        self.assertEqual({scenario.group for scenario in found} | {"checklist"}, set(scenarios.GROUPS))
+        self.assertEqual({scenario.group for scenario in found}, set(scenarios.GROUPS))
 
     def test_a_goal_names_columns_that_exist(self):
         named_by_themselves = {"10³", "10⁴", "10⁵", "10⁶", "quiet", "in the storm",
-                               "few", "among many", "while they return"}
+                               "few", "among many", "while they return", "delivered", "gone", "held", "after it has gone"}
         for scenario in scenarios.all_scenarios():
             columns = {measure.label for measure in scenario.measures} | named_by_themselves
             for goal in (goal for row in scenario.rows for goal in row.goals):
@@ -114,6 +115,24 @@ class Scenarios(unittest.TestCase):
     def test_a_comparison_of_two_builds_has_no_other_programs(self):
         for scenario in map(scenarios.compared, scenarios.all_scenarios()):
             self.assertLessEqual({measure.target for measure in scenario.measures}, {"mqttd", "against"})
+
+
+class LeftToDo(unittest.TestCase):
+    def test_it_is_what_was_estimated_at_the_pace_so_far(self):
+        progress = main.Progress([10, 10, 20])
+        self.assertEqual(progress.left(progress.begun), 40)
+        progress.at, progress.since = 1, progress.begun + 20  # Twice as long as estimated.
+        self.assertEqual(progress.left(progress.since), 60)
+        self.assertEqual(progress.left(progress.since + 5), 55)
+
+    def test_a_whole_run_takes_about_half_an_hour(self):
+        options = main.parse([])
+        self.assertLess(sum(scenario.seconds(options) for scenario in scenarios.all_scenarios()), 35 * 60)
+
+    def test_without_a_tool_its_scenarios_are_left_out(self):
+        here = scenarios.Scenario("a", "cost", "A", (scenarios.Row("x", "x"),), (), tool="sh")
+        missing = scenarios.Scenario("b", "cost", "B", (scenarios.Row("x", "x"),), (), tool="no-such-tool-at-all")
+        self.assertEqual(main.with_tools([here, missing]), [here])
 
 
 class Laps(unittest.TestCase):

@@ -7,12 +7,14 @@ them in turn. A figure belongs to a row (what is shown: CPU, latency, bytes) and
 import dataclasses
 from collections.abc import Callable
 
+import checklist
 import procedures
 from procedures import paced, pubsub
 from stats import Goal
 
 MQTTD, FLOOR, MOSQUITTO = "mqttd", "floor", "mosquitto"
 CPU = "CPU µs per delivered message"
+SHOWN_ROUNDS = 3  # Of what is shown and not judged.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Measure:
     do: Callable
     settings: tuple = ()
     fresh: bool = False
+    beside_s: float = 0.7  # About what it takes besides the measured seconds, for the estimate of what is left.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +43,14 @@ class Scenario:
     rows: tuple
     measures: tuple
     rounds_max: int = 1000
-    note: str = ""
+    tool: str = ""  # That must be installed for it.
+
+    def rounds(self, options):
+        return min(options.rounds, self.rounds_max)
+
+    def seconds(self, options):
+        """About what it takes."""
+        return self.rounds(options) * sum(options.seconds + measure.beside_s for measure in self.measures)
 
 
 GROUPS = {
@@ -68,7 +78,7 @@ def against_floor(ident, title, arguments, limit, *, mosquitto=True, group="cost
     if mosquitto:
         measures.append(Measure(MOSQUITTO, MOSQUITTO, pubsub(arguments)))
     goals = (Goal(MQTTD, limit, FLOOR),) if goal else ()
-    return Scenario(ident, group, title, (Row("cpu", CPU, goals),), tuple(measures))
+    return Scenario(ident, group, title, (Row("cpu", CPU, goals),), tuple(measures), rounds_max=1000 if goal else SHOWN_ROUNDS)
 
 
 def cost():
@@ -106,7 +116,7 @@ def transports():
     for ident, (title, arguments) in zip(("pairs", "fanout"), shapes.items()):
         yield Scenario(f"transport-{ident}", "transport", title, (Row("cpu", CPU),),
                        (*(Measure(transport, MQTTD, pubsub(arguments, transport)) for transport in ("tcp", "ws", "tls", "wss")),
-                        Measure("mosquitto tls", MOSQUITTO, pubsub(arguments, "tls"))))
+                        Measure("mosquitto tls", MOSQUITTO, pubsub(arguments, "tls"))), rounds_max=SHOWN_ROUNDS)
 
 
 def at_fixed_rate():
@@ -123,8 +133,9 @@ def memory():
     transports = ("tcp", "ws", "tls", "wss")
     goals = (Goal("tcp", 900, kind="at most"), Goal("tls", 16384, kind="at most"),
              Goal("ws", 200, "tcp", kind="difference"))
-    measures = [Measure(transport, MQTTD, procedures.idle_connections(transport), fresh=True) for transport in transports]
-    measures.append(Measure(MOSQUITTO, MOSQUITTO, procedures.idle_connections("tcp"), fresh=True))
+    measures = [Measure(transport, MQTTD, procedures.idle_connections(transport), fresh=True,
+                        beside_s=16 if transport in ("tls", "wss") else 4) for transport in transports]
+    measures.append(Measure(MOSQUITTO, MOSQUITTO, procedures.idle_connections("tcp"), fresh=True, beside_s=4))
     yield Scenario("idle", "memory", "10,000 connections with session, keep alive and one subscription",
                    (Row("idle", "bytes per connection", goals), Row("spoken", "bytes, after each has spoken once", goals)),
                    tuple(measures), rounds_max=3)
@@ -139,11 +150,13 @@ def subscriptions():
                        f"publish to {title} among N subscriptions, 10 % with wildcards",
                        (Row("cpu", "CPU µs per publish", goals),
                         Row("bytes", "bytes per subscription", (Goal("10⁶", 150, kind="at most"),))),
-                       (Measure(MQTTD, MQTTD, procedures.among_subscriptions(steps, hot), wide, fresh=True),), rounds_max=3)
+                       (Measure(MQTTD, MQTTD, procedures.among_subscriptions(steps, hot), wide, fresh=True, beside_s=25),),
+                       rounds_max=3)
     few = {name: count for name, count in steps.items() if count <= 100_000}
     yield Scenario("subscriptions-mosquitto", "subscriptions", "the same, hot topics, mosquitto",
                    (Row("cpu", "CPU µs per publish"), Row("bytes", "bytes per subscription")),
-                   (Measure(MOSQUITTO, MOSQUITTO, procedures.among_subscriptions(few, 1000), fresh=True),), rounds_max=1)
+                   (Measure(MOSQUITTO, MOSQUITTO, procedures.among_subscriptions(few, 1000), fresh=True, beside_s=8),),
+                   rounds_max=1)
 
 
 def durable():
@@ -187,7 +200,7 @@ def connects():
     handshakes = procedures.handshakes
     yield Scenario("connect-tls", "connect", "TLS handshakes, 64 at a time",
                    (Row("cpu", "CPU µs per connect"), Row("rate", "connects per second")),
-                   (Measure(MQTTD, MQTTD, handshakes), Measure(MOSQUITTO, MOSQUITTO, handshakes)))
+                   (Measure(MQTTD, MQTTD, handshakes), Measure(MOSQUITTO, MOSQUITTO, handshakes)), rounds_max=SHOWN_ROUNDS)
 
 
 def storms():
@@ -201,8 +214,8 @@ def storms():
         others = (FLOOR, MOSQUITTO) if ident == "clean" else (MOSQUITTO,)
         yield Scenario(f"storm-{ident}", "storm", f"{title.format(count)}, 64 at a time, as fast as they can",
                        (row, Row("p50", "median, µs"), Row("rate", "connects per second")),
-                       (Measure("mqttd", MQTTD, procedures.storm(count, arguments, transport)),
-                        *(Measure(other, other, procedures.storm(count, arguments, transport, prefix=f"{other} "))
+                       (Measure("mqttd", MQTTD, procedures.storm(count, arguments, transport), beside_s=3.5),
+                        *(Measure(other, other, procedures.storm(count, arguments, transport, prefix=f"{other} "), beside_s=3.5)
                           for other in others)))
 
 
@@ -213,13 +226,13 @@ def crowds():
                     Row("cpu", CPU, (Goal("among many", 1.5, "few"),)),
                     Row("bytes", "bytes per connection", (Goal("among many", 900, kind="at most"),)),
                     Row("seconds", "seconds until all are connected")),
-                   (Measure(MQTTD, MQTTD, procedures.crowd(), fresh=True),
-                    Measure(MOSQUITTO, MOSQUITTO, procedures.crowd("mosquitto "), fresh=True)), rounds_max=3)
+                   (Measure(MQTTD, MQTTD, procedures.crowd(), fresh=True, beside_s=8),
+                    Measure(MOSQUITTO, MOSQUITTO, procedures.crowd("mosquitto "), fresh=True, beside_s=8)), rounds_max=3)
     yield Scenario("crowd-restart", "crowd", "20,000 durable sessions return after a restart",
                    (Row("p99", latency, (Goal("while they return", 2.0, "quiet"),)), Row("p50", "median, µs"),
                     Row("down", "seconds from SIGTERM until it accepts connections"),
                     Row("seconds", "seconds until all are connected"), Row("rate", "connects per second")),
-                   (Measure(MQTTD, MQTTD, procedures.restart, fresh=True),), rounds_max=3)
+                   (Measure(MQTTD, MQTTD, procedures.restart, fresh=True, beside_s=19),), rounds_max=3)
 
 
 def slow_subscriber():
@@ -230,8 +243,8 @@ def slow_subscriber():
                     Row("cpu", CPU),
                     Row("memory", "growth of the process, MiB", (Goal("one never reads", 64, kind="at most"),)),
                     Row("dropped", "messages dropped, counted with their cause", (Goal("one never reads", 1, kind="at least"),))),
-                   (Measure("all read", MQTTD, procedures.deaf_fanout(arguments), limits),
-                    Measure("one never reads", MQTTD, procedures.deaf_fanout(f"{arguments} --deaf 1"), limits)), rounds_max=3)
+                   (Measure("all read", MQTTD, procedures.deaf_fanout(arguments), limits, beside_s=5),
+                    Measure("one never reads", MQTTD, procedures.deaf_fanout(f"{arguments} --deaf 1"), limits, beside_s=5)), rounds_max=3)
 
 
 def growth():
@@ -254,25 +267,47 @@ def growth():
 
 
 def shards():
+    goals = (Goal("2 shards", 1.5, "floor, 2 threads"),)  # 1.3, and what a message pays that changes its thread.
     for qos in (0, 1):
         load = pubsub(f"--topology pairs --pubs 50 --size 256 --window 16 --qos {qos}")
-        yield Scenario(f"shards-qos{qos}", "shards", f"50 pairs, QoS {qos}, window 16", (Row("cpu", CPU),),
-                       (Measure("1 shard", MQTTD, load, ("broker.shards=1",)),
-                        Measure("2 shards", MQTTD, load, ("broker.shards=2",)),
-                        Measure("floor, 1 thread", FLOOR, load),
-                        Measure("floor, 2 threads", FLOOR, load, ("--threads", "2"))))
+        yield Scenario(f"shards-qos{qos}", "shards", f"50 pairs, QoS {qos}, window 16", (Row("cpu", CPU, goals),),
+                       on_threads(load))
     load = paced("--topology pairs --pubs 50 --size 256 --rate 20000 --qos 1")
     yield Scenario("shards-paced", "shards", "50 pairs, QoS 1, 20,000 msg/s",
-                   (Row("cpu", CPU), Row("p99", "latency, 99th percentile, µs")),
-                   (Measure("1 shard", MQTTD, load, ("broker.shards=1",)),
-                    Measure("2 shards", MQTTD, load, ("broker.shards=2",)),
-                    Measure("floor, 1 thread", FLOOR, load),
-                    Measure("floor, 2 threads", FLOOR, load, ("--threads", "2"))))
+                   (Row("cpu", CPU), Row("p99", "latency, 99th percentile, µs")), on_threads(load), rounds_max=SHOWN_ROUNDS)
+
+
+def on_threads(load):
+    return (Measure("1 shard", MQTTD, load, ("broker.shards=1",)), Measure("floor, 1 thread", FLOOR, load),
+            Measure("2 shards", MQTTD, load, ("broker.shards=2",)), Measure("floor, 2 threads", FLOOR, load, ("--threads", "2")))
+
+
+def inside():
+    loads = {"pairs-qos0": ("pairs, QoS 0, window 16", "--topology pairs --pubs 50 --size 256 --window 16 --qos 0"),
+             "pairs-qos1": ("pairs, QoS 1, window 16", "--topology pairs --pubs 50 --size 256 --window 16 --qos 1"),
+             "fanout100": ("fan-out 1 → 100, QoS 0", "--topology fanout --pubs 1 --subs 100 --size 256 --window 16 --qos 0")}
+    for ident, (title, load) in loads.items():
+        calls = checklist.system_calls(load)
+        yield Scenario(f"calls-{ident}", "checklist", title, (Row("calls", "system calls per message", (Goal(MQTTD, 1.1, FLOOR),)),),
+                       (Measure(MQTTD, MQTTD, calls), Measure(FLOOR, FLOOR, calls)), rounds_max=1, tool="strace")
+    for ident, (title, load) in loads.items():
+        profile = checklist.user_time(load)
+        yield Scenario(f"user-{ident}", "checklist", title,
+                       (Row("user", "ns of user time per message", (Goal(MQTTD, 150, kind="at most"),)),
+                        Row("allocation", "% of it in malloc, free, shared_ptr", (Goal(MQTTD, 2, kind="at most"),))),
+                       (Measure(MQTTD, MQTTD, profile, beside_s=3.5), Measure(FLOOR, FLOOR, profile, beside_s=3.5)), rounds_max=1, tool="perf")
+    yield Scenario("abrupt", "checklist", "publisher that sends QoS 0 and closes without DISCONNECT",
+                   (Row("ms", "ms, median of 50", (Goal("delivered", 100, kind="at most"), Goal("gone", 100, kind="at most"))),),
+                   (Measure(MQTTD, MQTTD, checklist.abrupt_end, fresh=True),), rounds_max=1)
+    yield Scenario("slow-reader", "checklist", "64 MiB in messages of 4, 16 and 64 KiB for one that does not read",
+                   (Row("MiB", "MiB held, the most",
+                        (Goal("held", 1.25, kind="at most"), Goal("after it has gone", 0, kind="at most"))),),
+                   (Measure(MQTTD, MQTTD, checklist.slow_reader, fresh=True),), rounds_max=1)
 
 
 def all_scenarios():
     for make in (cost, versions, transports, at_fixed_rate, memory, subscriptions, durable, fsync_curve, connects, storms,
-                 crowds, slow_subscriber, growth, shards):
+                 crowds, slow_subscriber, growth, shards, inside):
         yield from make()
 
 
