@@ -264,7 +264,21 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
     context_.metrics.auth_failures.Add();
     return Refuse(connection, ReasonCode::kNotAuthorized);
   }
-  Open(connection);
+  if (AdmitUser(connection)) Open(connection);
+}
+
+bool ConnectFlow::AdmitUser(Connection& connection) {
+  const PendingConnect& pending = *connection.connecting;
+  const uint32_t max = connection.listener.settings.limits.user_connections_max;
+  if (max == 0 || pending.identity.user_name.empty()) return true;
+  UserLimits::Place place{pending.identity.user_name, pending.credentials.client_id};
+  if (user_limits_.Enter(place, max)) {
+    user_places_.emplace(connection.ref.connection, std::move(place));
+    return true;
+  }
+  context_.metrics.connections_refused[RefuseCause::kUserConnections].Add();
+  Refuse(connection, ReasonCode::kQuotaExceeded);
+  return false;
 }
 
 void ConnectFlow::Open(Connection& connection) {
@@ -383,6 +397,11 @@ void ConnectFlow::OnClosed(Connection& connection) {
   methods_in_use_.erase(connection.ref.connection);
   reauthentications_.erase(connection.ref.connection);
   source_places_.erase(connection.ref.connection);
+  if (const auto place = user_places_.find(connection.ref.connection);
+      place != user_places_.end()) {
+    user_limits_.Leave(place->second);
+    user_places_.erase(place);
+  }
   if (connection.phase != Phase::kOpening || connection.connecting == nullptr) return;
   opening_.erase(connection.connecting->claim);  // Its answer need not come any more.
   // The claim may be granted already: this takes it back, whether or not it is.

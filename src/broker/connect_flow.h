@@ -13,6 +13,7 @@
 #include "auth/method.h"
 #include "broker/core/connect_rules.h"
 #include "broker/shard_context.h"
+#include "broker/user_limits.h"
 #include "mqtt/frame.h"
 #include "mqtt/packets.h"
 
@@ -41,8 +42,9 @@ struct PendingConnect {
 // Part of one shard, used on its thread.
 class ConnectFlow {
  public:
-  ConnectFlow(ShardContext& context, const auth::AuthMethodRegistry& methods)
-      : context_(context), methods_(methods) {}
+  ConnectFlow(ShardContext& context, const auth::AuthMethodRegistry& methods,
+              UserLimits& user_limits)
+      : context_(context), methods_(methods), user_limits_(user_limits) {}
 
   void OnConnect(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
   void OnAuth(Connection& connection, const mqtt::Auth& packet);
@@ -61,6 +63,8 @@ class ConnectFlow {
  private:
   // False: its address has too many connections, and it was refused.
   bool AdmitProxied(Connection& connection, const std::string& address);
+  // False: its user has too many clients, and it was refused.
+  bool AdmitUser(Connection& connection);
   void OnStep(Connection& connection, auth::AuthStep step);
   void OnReauthentication(Connection& connection, const mqtt::Auth& packet);
   void OnReauthenticationStep(Connection& connection, auth::AuthStep step);
@@ -75,12 +79,15 @@ class ConnectFlow {
 
   ShardContext& context_;
   const auth::AuthMethodRegistry& methods_;
+  UserLimits& user_limits_;
   absl::flat_hash_map<storage::Token, uint64_t> opening_;  // Claims on their way → connection.
   absl::flat_hash_map<uint64_t, std::string>
       methods_in_use_;  // Connection → the method of its CONNECT.
   absl::flat_hash_map<uint64_t, std::unique_ptr<auth::AuthMethod>> reauthentications_;
   // Connections that a proxy passed on, if their addresses are limited → their places there.
   absl::flat_hash_map<uint64_t, std::shared_ptr<ListenerCounters>> source_places_;
+  // Connections whose users are limited → their places among the user's.
+  absl::flat_hash_map<uint64_t, UserLimits::Place> user_places_;
 
  public:
   // Set by the shard: a durable session is back, with these subscriptions.

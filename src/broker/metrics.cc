@@ -88,6 +88,8 @@ std::string_view Name(RefuseCause cause) {
       return "connections_max";
     case RefuseCause::kMemory:
       return "memory";
+    case RefuseCause::kUserConnections:
+      return "user_connections_max";
     case RefuseCause::kDraining:
       return "draining";
     case RefuseCause::kCount_:

@@ -57,9 +57,10 @@ enum class CloseCause : uint8_t {
 
 // Why a connection was closed before it had a session.
 enum class RefuseCause : uint8_t {
-  kConnectionsMax,  // The broker's own limit; a listener's is in its ListenerCounters.
-  kMemory,          // Above the memory mark (CONNACK 0x89), or no memory for it.
-  kDraining,        // The server is about to stop.
+  kConnectionsMax,   // The broker's own limit; a listener's is in its ListenerCounters.
+  kMemory,           // Above the memory mark (CONNACK 0x89), or no memory for it.
+  kUserConnections,  // As many clients of its user name are connected as may be.
+  kDraining,         // The server is about to stop.
   kCount_,
 };
 

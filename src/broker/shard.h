@@ -25,6 +25,7 @@
 #include "broker/subscribe_flow.h"
 #include "broker/timer_wheel.h"
 #include "broker/transport/poller.h"
+#include "broker/user_limits.h"
 
 namespace broker {
 
@@ -35,6 +36,7 @@ struct ShardWorld {
   PartitionClient* partitions = nullptr;
   Forwarder* forwarder = nullptr;  // Null on a node alone.
   const auth::AuthMethodRegistry* methods = nullptr;
+  UserLimits user_limits;
   std::vector<std::shared_ptr<ListenerRuntime>> listeners;
   std::vector<class Shard*> shards;  // By number; filled before any of them starts.
   // Changed values of the $SYS topics, or null: there are none. Shard 0 asks every

@@ -118,6 +118,11 @@ Keys<Limits> BoundKeys() {
           kReload,
           "What happens to a client above its rate: it is not read from until it is within it "
           "again, or disconnected with 0x96."),
+      Row("user_connections_max", &Limits::user_connections_max, Unlimited(Integer(0, k32)),
+          kReload,
+          "Clients of one user name that are connected at the same time, over all listeners; "
+          "further ones get 0x97 (3.1.1: 3). A Client Identifier that connects again counts once. "
+          "Clients that connected while there was no limit are not counted."),
       Row("client_id_bytes_max", &Limits::client_id_bytes_max, Bytes(1, k16), kReload,
           "Longest Client Identifier; above: 0x85."),
       Row("topic_bytes_max", &Limits::topic_bytes_max, Bytes(1, k16), kReload,

@@ -7,8 +7,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 import e2e  # noqa: E402
-from e2e import (Broker, Wire, case, connect_packet, equal, holds, main, publish_packet,  # noqa: E402
-                 subscribe_packet, write)
+from e2e import (Broker, Wire, case, connect_packet, equal, holds, main, publish_packet, run,  # noqa: E402
+                 scratch, subscribe_packet, write)
 
 SUBSCRIBERS = 500
 MESSAGES = 400
@@ -71,6 +71,42 @@ def deaf_subscriber():
         holds(output <= 64 * 1024 + 2 * len(PAYLOAD), f"{output} bytes wait to be written")
         deaf.close()
         publisher.close()
+
+
+@case("a user has only so many clients, on whatever listener and shard; one that takes over its own session is let in")
+def user_connections():
+    passwords = scratch("passwords")
+    run("mosquitto_passwd", "-c", "-b", passwords, "alice", "wonderland")
+    run("mosquitto_passwd", "-b", passwords, "bob", "builder")
+    alice, bob = {"user": "alice", "password": "wonderland"}, {"user": "bob", "password": "builder"}
+
+    def refused(client_id, version, code):
+        with Wire(broker.port) as wire:
+            wire.send(connect_packet(client_id, version=version, **alice))
+            first, body = wire.packet()
+            equal((first, body[1]), (0x20, code), f"CONNACK of {client_id}")
+            equal(wire.packet(), None, "after it")
+
+    with Broker("--set", f"auth.password_file={passwords}", "--set", "auth.allow_anonymous=true",
+                "--set", "mqtt.user_connections_max=4", "--set", "broker.shards=2") as broker:
+        wires = [client(broker, f"client-{i}", **alice) for i in range(4)]
+        refused("one too many", 5, 0x97)
+        refused("one too many", 4, 3)
+        equal(broker.metric('mqttd_connections_refused_total{cause="user_connections_max"}'), 2)
+        for number in range(4):  # Each takes over its own session, on another shard perhaps.
+            again = client(broker, f"client-{number}", **alice)
+            equal(wires[number].packet()[0], 0xE0, "DISCONNECT of the one before")
+            wires[number].close()
+            wires[number] = again
+        others = [client(broker, f"other-{i}") for i in range(6)] + [client(broker, "bob", **bob)]
+        refused("still too many", 5, 0x97)
+        wires.pop().close()
+        while broker.metric("mqttd_connections") >= 11:
+            pass
+        wires.append(client(broker, "in its place", **alice))
+        refused("full again", 5, 0x97)
+        for wire in wires + others:
+            wire.close()
 
 
 @case("the table of descriptors has its size from the start: to grow it, with threads, stops the one that accepts")

@@ -75,6 +75,10 @@ struct Limits {
   uint64_t publish_bytes_rate_max = 0;
   PublishRatePolicy publish_rate_policy = PublishRatePolicy::kPause;
 
+  // Clients of one user name that are connected at a time, over all listeners and shards; 0: no
+  // limit. Above: CONNACK 0x97.
+  uint32_t user_connections_max = 0;
+
   uint16_t client_id_bytes_max = 65535;  // Above: 0x85.
   uint16_t topic_bytes_max = 65535;      // Above: 0x90 (name), 0x8F (filter).
   uint16_t topic_levels_max = 128;       // Likewise.
