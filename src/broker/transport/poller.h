@@ -59,9 +59,10 @@ class Poller {
     ~Handler() = default;
   };
 
-  static constexpr int kRoundsMax = 8;    // Asio's own events need their share.
-  static constexpr int kEventsMax = 512;  // Of one round.
-  static constexpr int kFewEvents = 4;    // Fewer than this in a round: more are unlikely, sleep.
+  static constexpr int kRoundsMax = 8;  // Asio's own events need their share.
+  // Of one round. What a round is answered with is in memory at once, a buffer for each connection.
+  static constexpr int kEventsMax = 128;
+  static constexpr int kFewEvents = 4;  // Fewer than this in a round: more are unlikely, sleep.
 
   // Errors: kResourceExhausted (no descriptor). Turns begin once `context` runs. Both must outlive
   // the poller.
