@@ -91,12 +91,14 @@ void AddListeners(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Counter(
       "listener_refused_total",
       "Connections closed at once, by the limit that was reached; descriptors: none was left. "
-      "Behind a proxy those of an address are told in CONNACK.",
+      "Behind a proxy those of an address are told in CONNACK, and a page that is not among the "
+      "websocket_origins gets 403.",
       {"listener", "cause"});
   for (const auto& listener : snapshot.listeners) {
     out.Sample(listener.refused_connections_max, {listener.url, "connections_max"});
     out.Sample(listener.refused_address_max, {listener.url, "address_connections_max"});
     out.Sample(listener.refused_address_rate, {listener.url, "address_connection_rate_max"});
+    out.Sample(listener.refused_origins, {listener.url, "websocket_origins"});
     out.Sample(listener.refused_descriptors, {listener.url, "descriptors"});
   }
   out.Counter("listener_rate_waits_total",

@@ -164,6 +164,7 @@ struct ListenerView {
   uint64_t refused_connections_max = 0;
   uint64_t refused_address_max = 0;
   uint64_t refused_address_rate = 0;
+  uint64_t refused_origins = 0;
   uint64_t refused_descriptors = 0;
   uint64_t rate_waits = 0;
   uint64_t pauses = 0;

@@ -241,6 +241,7 @@ MetricsSnapshot Server::metrics() const {
     view.refused_connections_max = counters.refused_connections_max.load(std::memory_order_relaxed);
     view.refused_address_max = counters.refused_address_max.load(std::memory_order_relaxed);
     view.refused_address_rate = counters.refused_address_rate.load(std::memory_order_relaxed);
+    view.refused_origins = listener->refused_origins();
     view.refused_descriptors = counters.refused_descriptors.load(std::memory_order_relaxed);
     view.rate_waits = counters.rate_waits.load(std::memory_order_relaxed);
     view.pauses = counters.pauses.load(std::memory_order_relaxed);

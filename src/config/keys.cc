@@ -5,7 +5,10 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "broker/core/router.h"
 #include "broker/transport/listener_url.h"
@@ -41,6 +44,22 @@ Domain Off(Domain domain) { return Named(std::move(domain), "off", 0); }
 
 absl::Status CheckUrl(absl::string_view text) {
   return broker::ParseListenerUrl(std::string(text)).status();
+}
+
+// As browsers write them (RFC 6454): scheme, host, port if it is not the usual one; "null" for
+// pages without any.
+absl::Status CheckOrigins(absl::string_view text) {
+  if (text.empty()) return absl::OkStatus();
+  for (absl::string_view origin : absl::StrSplit(text, ',')) {
+    origin = absl::StripAsciiWhitespace(origin);
+    const size_t host = origin.find("://");
+    const bool whole = host != absl::string_view::npos && host > 0 && host + 3 < origin.size() &&
+                       origin.find_first_of("/*?# ", host + 3) == absl::string_view::npos;
+    if (!whole && origin != "null")
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"", origin, "\" is no origin such as https://example.org"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckHttpAddress(absl::string_view text) { return ParseHttpAddress(text).status(); }
@@ -250,6 +269,10 @@ Keys<ListenerOptions> SocketKeys() {
       Row("proxy_protocol", &ListenerOptions::proxy_protocol, Bool(), kRestart,
           "Every connection begins with a PROXY header, version 1 or 2. Only behind a proxy: what "
           "the header says is believed."),
+      Row("websocket_origins", &ListenerOptions::websocket_origins, Text(&CheckOrigins), kRestart,
+          "Over WebSocket: web pages whose scripts may connect, as https://HOST or "
+          "https://HOST:PORT, separated by commas; scripts of others get 403. Empty: of any page. "
+          "Clients that are no browsers name no page and are not asked for one."),
       Row("backlog", &ListenerOptions::backlog, Integer(1, k16), kRestart,
           "Connections that the system queues until they are accepted."),
       Row("unix_mode", &ListenerOptions::unix_mode, Mode(), kRestart,

@@ -259,6 +259,10 @@ INSTANTIATE_TEST_SUITE_P(
               "mqtts://, ws://, wss:// or unix:/"},
         Wrong{"listeners:\n  - url: mqtt://127.0.0.1:1\n    cert_fil: x\n",
               "c.yaml:3:5: listeners.0.cert_fil: no such key; did you mean cert_file?"},
+        Wrong{"listeners:\n  - url: ws://127.0.0.1:1/\n"
+              "    websocket_origins: https://a.example, https://b.example/\n",
+              "c.yaml:3:5: listeners.0.websocket_origins: \"https://b.example/\" is no origin such "
+              "as https://example.org"},
         Wrong{"listeners:\n  - [a]\n",
               "c.yaml:2:5: listeners.0: a listener is a URL, or keys and values"},
         Wrong{"listeners:\n  -\n",

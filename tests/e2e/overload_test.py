@@ -2,6 +2,7 @@
 """More than the broker can take, or may: what happens at the bounds, to whom, and where it is counted."""
 
 import os
+import socket
 import stat
 import sys
 
@@ -107,6 +108,25 @@ def user_connections():
         refused("full again", 5, 0x97)
         for wire in wires + others:
             wire.close()
+
+
+@case("over WebSocket only pages of the named origins may connect, and what is no page")
+def websocket_origins():
+    def status(*headers):
+        with socket.create_connection(("127.0.0.1", broker.port), timeout=20) as page:
+            lines = ["GET /mqtt HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade",
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13",
+                     "Sec-WebSocket-Protocol: mqtt", *headers, "", ""]
+            page.sendall("\r\n".join(lines).encode())
+            return int(page.makefile("rb").readline().split()[1])
+
+    with Broker(config="data_dir: {data}\nhttp: {listen: \"127.0.0.1:0\"}\nlisteners:\n  - url: ws://127.0.0.1:0/mqtt\n"
+                       "    websocket_origins: https://app.example, https://other.example:8443\n") as broker:
+        equal(status("Origin: https://app.example"), 101)
+        equal(status("Origin: https://evil.example"), 403)
+        equal(status(), 101)
+        counted = [line for line in broker.get("/metrics")[1].splitlines() if 'cause="websocket_origins"' in line]
+        holds(len(counted) == 1 and counted[0].endswith(" 1"), counted)
 
 
 @case("the table of descriptors has its size from the start: to grow it, with threads, stops the one that accepts")

@@ -134,6 +134,10 @@ Listener::Listener(ListenerOptions options)
       counters_(std::make_shared<ListenerCounters>()),
       sources_(counters_),
       served_path_(std::make_shared<const std::string>(options_.url.path)) {
+  if (!options_.websocket_origins.empty()) {
+    door_ = std::make_shared<WebSocketTransport::Door>();
+    door_->origins = options_.websocket_origins;
+  }
   UseBounds(options_);
 }
 
@@ -313,7 +317,7 @@ std::unique_ptr<Transport> Listener::Admit(int fd, const sockaddr_storage& peer,
     transport = std::make_unique<TcpTransport>(fd, std::move(slot), std::move(proxy));
   }
   if (!url().websocket()) return transport;
-  return std::make_unique<WebSocketTransport>(std::move(transport), served_path_);
+  return std::make_unique<WebSocketTransport>(std::move(transport), served_path_, door_);
 }
 
 void Listener::CountRefusedDescriptor() {

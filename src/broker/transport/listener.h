@@ -22,6 +22,7 @@
 #include "broker/transport/source_limits.h"
 #include "broker/transport/tls_context.h"
 #include "broker/transport/transport.h"
+#include "broker/transport/websocket_transport.h"
 
 namespace boost::asio {
 class io_context;
@@ -41,6 +42,9 @@ struct ListenerOptions {
   // Every connection must begin with a PROXY header, version 1 or 2. Only behind a proxy: a
   // header is believed.
   bool proxy_protocol = false;
+  // WebSocket: pages whose scripts may connect, as browsers write them in Origin, separated by
+  // commas; empty: any.
+  std::string websocket_origins;
   int backlog = 4096;       // Of each socket; the kernel cuts it to net.core.somaxconn.
   mode_t unix_mode = 0660;  // Permissions of a unix socket.
 };
@@ -62,6 +66,9 @@ class Listener {
   const ListenerUrl& url() const { return options_.url; }
   const ListenerOptions& options() const { return options_; }
   const ListenerCounters& counters() const { return *counters_; }
+  uint64_t refused_origins() const {
+    return door_ == nullptr ? 0 : door_->refused.load(std::memory_order_relaxed);
+  }
 
   bool limits_sources() const { return SourceBounds().any(); }
 
@@ -114,7 +121,9 @@ class Listener {
   base::RateMeter rate_ ABSL_GUARDED_BY(rate_mutex_);
   mutable base::Mutex tls_mutex_;  // Taken once per accepted connection and per reload.
   std::shared_ptr<TlsContext> tls_ ABSL_GUARDED_BY(tls_mutex_);
-  std::shared_ptr<const std::string> served_path_;  // Shared with the WebSocket transports.
+  // Shared with the WebSocket transports.
+  std::shared_ptr<const std::string> served_path_;
+  std::shared_ptr<WebSocketTransport::Door> door_;  // Null: no origins are named.
   std::vector<int> sockets_;                        // By shard; -1 once taken.
   dev_t unix_device_ = 0;                           // The path's inode, to know it again.
   ino_t unix_inode_ = 0;

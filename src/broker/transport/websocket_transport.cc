@@ -57,6 +57,7 @@ struct WebSocketTransport::Upgrade {
   std::string
       response;  // Not empty: the request is answered, `response_sent` bytes of it are sent.
   size_t response_sent = 0;
+  std::shared_ptr<Door> door;
 };
 
 struct WebSocketTransport::Control {
@@ -66,10 +67,13 @@ struct WebSocketTransport::Control {
 };
 
 WebSocketTransport::WebSocketTransport(std::unique_ptr<Transport> inner,
-                                       std::shared_ptr<const std::string> served_path)
+                                       std::shared_ptr<const std::string> served_path,
+                                       std::shared_ptr<Door> door)
     : inner_(std::move(inner)),
       path_(std::move(served_path)),
-      upgrade_(std::make_unique<Upgrade>()) {}
+      upgrade_(std::make_unique<Upgrade>()) {
+  upgrade_->door = std::move(door);
+}
 
 WebSocketTransport::~WebSocketTransport() = default;
 
@@ -111,8 +115,11 @@ IoState WebSocketTransport::DriveUpgrade(char* buffer, size_t capacity) {
     if (read.state == IoState::kClosed) ended_ = true;
     if (read.state != IoState::kOk) return read.state;
     upgrade.request.append(buffer, read.bytes);
-    UpgradeResult answer = AnswerUpgrade(upgrade.request, *path_);
+    const std::string_view origins =
+        upgrade.door != nullptr ? std::string_view(upgrade.door->origins) : std::string_view();
+    UpgradeResult answer = AnswerUpgrade(upgrade.request, *path_, origins);
     if (answer.state == UpgradeResult::State::kRefused) {
+      if (answer.origin_refused) upgrade.door->refused.fetch_add(1, std::memory_order_relaxed);
       return Fail(answer.error, answer.response).state;
     }
     if (answer.state == UpgradeResult::State::kAccepted) {

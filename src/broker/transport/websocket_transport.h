@@ -3,6 +3,7 @@
 #define BROKER_TRANSPORT_WEBSOCKET_TRANSPORT_H_
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,9 +20,17 @@ namespace broker {
 // kError.
 class WebSocketTransport final : public Transport {
  public:
-  // `served_path`: see `AnswerUpgrade`; shared by all connections of a listener.
+  // Who may connect, and where it is counted that one may not. Shared by all connections of a
+  // listener.
+  struct Door {
+    std::string origins;  // See `AnswerUpgrade`.
+    std::atomic<uint64_t> refused{0};
+  };
+
+  // `served_path`: see `AnswerUpgrade`; shared likewise. Without a door everybody may.
   WebSocketTransport(std::unique_ptr<Transport> inner,
-                     std::shared_ptr<const std::string> served_path);
+                     std::shared_ptr<const std::string> served_path,
+                     std::shared_ptr<Door> door = nullptr);
   ~WebSocketTransport() override;
 
   int fd() const override { return inner_->fd(); }

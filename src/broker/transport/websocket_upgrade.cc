@@ -62,7 +62,7 @@ bool HasControlCharacter(std::string_view text) {
 
 // The headers that matter. A list that is given in several headers is joined.
 struct Headers {
-  std::optional<std::string_view> host, key, version;
+  std::optional<std::string_view> host, key, version, origin;
   std::string upgrade, connection, protocols;
   bool body = false;
 };
@@ -85,6 +85,7 @@ bool TakeHeader(std::string_view line, Headers& headers) {
     return true;
   };
   if (EqualsIgnoreCase(name, "Host")) return single(headers.host);
+  if (EqualsIgnoreCase(name, "Origin")) return single(headers.origin);
   if (EqualsIgnoreCase(name, "Sec-WebSocket-Key")) return single(headers.key);
   if (EqualsIgnoreCase(name, "Sec-WebSocket-Version")) return single(headers.version);
   if (EqualsIgnoreCase(name, "Sec-WebSocket-Protocol")) return append(headers.protocols);
@@ -158,7 +159,8 @@ UpgradeResult Accept(std::string_view key, std::string_view subprotocol) {
 }
 
 // `head` is the request line and the headers, without the empty line.
-UpgradeResult Answer(std::string_view head, std::string_view served_path) {
+UpgradeResult Answer(std::string_view head, std::string_view served_path,
+                     std::string_view origins) {
   const std::optional<RequestLine> request = ParseRequestLine(NextPart(head, "\r\n"));
   if (!request) return BadRequest("HTTP: malformed request line");
   Headers headers;
@@ -191,6 +193,12 @@ UpgradeResult Answer(std::string_view head, std::string_view served_path) {
   if (!headers.key || !IsKey(*headers.key)) {
     return BadRequest("WebSocket: Sec-WebSocket-Key is missing or malformed");
   }
+  const auto is_origin = [&](std::string_view e) { return EqualsIgnoreCase(e, *headers.origin); };
+  if (!origins.empty() && headers.origin && !FindInList(origins, is_origin)) {
+    UpgradeResult refused = Refuse("403 Forbidden", "", "WebSocket: Origin is not allowed");
+    refused.origin_refused = true;
+    return refused;
+  }
   const std::optional<std::string_view> subprotocol = FindInList(headers.protocols, is_ours);
   if (!subprotocol) return BadRequest("WebSocket: subprotocol mqtt is not offered");
   UpgradeResult result = Accept(*headers.key, *subprotocol);
@@ -210,7 +218,8 @@ std::string WebSocketAccept(std::string_view key) {
   return std::string(reinterpret_cast<const char*>(base64.data()), static_cast<size_t>(length));
 }
 
-UpgradeResult AnswerUpgrade(std::string_view bytes, std::string_view served_path) {
+UpgradeResult AnswerUpgrade(std::string_view bytes, std::string_view served_path,
+                            std::string_view origins) {
   const size_t end = bytes.substr(0, kUpgradeRequestBytesMax).find(kEnd);
   if (end == std::string_view::npos) {
     if (bytes.size() >= kUpgradeRequestBytesMax) {
@@ -219,7 +228,7 @@ UpgradeResult AnswerUpgrade(std::string_view bytes, std::string_view served_path
     }
     return {};
   }
-  UpgradeResult result = Answer(bytes.substr(0, end), served_path);
+  UpgradeResult result = Answer(bytes.substr(0, end), served_path, origins);
   if (result.state == State::kAccepted) result.bytes = end + kEnd.size();
   return result;
 }

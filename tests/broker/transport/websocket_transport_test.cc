@@ -40,6 +40,24 @@ class WebSocket : public testing::Test {
       std::make_unique<FakeTransport>(state_), std::make_shared<const std::string>("/mqtt"));
 };
 
+TEST_F(WebSocket, APageOfAnotherOriginIsRefusedAndCounted) {
+  const auto door = std::make_shared<WebSocketTransport::Door>();
+  door->origins = "https://a.example";
+  const auto answer = [&](const std::string& origin) {
+    FakeTransport::State state;
+    WebSocketTransport transport(std::make_unique<FakeTransport>(state),
+                                 std::make_shared<const std::string>("/mqtt"), door);
+    std::string request = UpgradeRequest();
+    state.input = request.insert(request.find("Host:"), "Origin: " + origin + "\r\n");
+    ReadAll(transport);
+    return state.output;
+  };
+  EXPECT_THAT(answer("https://a.example"), StartsWith("HTTP/1.1 101 "));
+  EXPECT_EQ(door->refused, 0u);
+  EXPECT_THAT(answer("https://evil.example"), StartsWith("HTTP/1.1 403 "));
+  EXPECT_EQ(door->refused, 1u);
+}
+
 TEST_F(WebSocket, FramesThatComeWithTheRequestAreNotLost) {
   for (const size_t limit : {1, 7, 65536}) {
     FakeTransport::State state;

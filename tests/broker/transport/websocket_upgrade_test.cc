@@ -52,6 +52,30 @@ TEST(WebSocketUpgrade, AnswersOnceTheRequestIsComplete) {
             "\r\n");
 }
 
+TEST(WebSocketUpgrade, OnlyPagesOfTheNamedOriginsMayConnectAndWhatIsNoPage) {
+  constexpr std::string_view kOrigins = "https://a.example, https://b.example:8443,null";
+  const auto answer = [&](const std::string& header, std::string_view origins) {
+    return AnswerUpgrade(With("Host:", header + "Host:"), "/mqtt", origins);
+  };
+  for (const char* origin :
+       {"https://a.example", "HTTPS://A.example", "https://b.example:8443", "null"}) {
+    const std::string header = std::string("Origin: ").append(origin).append("\r\n");
+    EXPECT_EQ(answer(header, kOrigins).state, State::kAccepted) << origin;
+  }
+  for (const char* origin : {"https://evil.example", "http://a.example", "https://b.example",
+                             "https://a.example.evil", ""}) {
+    const std::string header = std::string("origin: ").append(origin).append("\r\n");
+    const UpgradeResult result = answer(header, kOrigins);
+    EXPECT_EQ(result.state, State::kRefused) << origin;
+    EXPECT_TRUE(result.origin_refused);
+    EXPECT_THAT(result.response, StartsWith("HTTP/1.1 403 "));
+    EXPECT_EQ(answer(header, "").state, State::kAccepted) << origin;
+  }
+  EXPECT_EQ(answer("", kOrigins).state, State::kAccepted);
+  EXPECT_THAT(answer("Origin: https://a.example\r\nOrigin: null\r\n", kOrigins).response,
+              StartsWith("HTTP/1.1 400 "));
+}
+
 TEST(WebSocketUpgrade, AcceptsWhatRealClientsVary) {
   const std::vector<std::string> requests = {
       With("Upgrade: websocket", "uPGRADE:\t WebSocket  "),
