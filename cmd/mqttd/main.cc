@@ -1,6 +1,7 @@
 // mqttd: the broker. Wiring only: the parts are made, introduced to each other, and told to stop.
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <memory>
@@ -101,11 +102,18 @@ class Daemon {
 
   void Serve() {
     const std::optional<absl::Duration> watchdog = admin::ServiceManager::WatchdogTimeout();
-    const std::optional<absl::Duration> interval =
-        watchdog.has_value() ? std::optional<absl::Duration>(*watchdog / 2) : std::nullopt;
+    constexpr absl::Duration kWatchInterval = absl::Seconds(1);
+    const absl::Duration interval =
+        watchdog.has_value() ? std::min(*watchdog / 2, kWatchInterval) : kWatchInterval;
+    absl::Duration watched = base::RealClock::Get().Monotonic();
     for (;;) {
       const Control::Event event = control_.Wait(interval);
-      if (watchdog.has_value()) Tell(manager_.Watchdog());
+      if (const absl::Duration now = base::RealClock::Get().Monotonic();
+          now - watched >= kWatchInterval) {
+        watched = now;
+        server_->WatchShards();
+      }
+      if (watchdog.has_value() && !server_->stall().stuck) Tell(manager_.Watchdog());
       if (event == Control::Event::kStop) return;
       if (event == Control::Event::kReady) AnnounceReady();
       if (event == Control::Event::kReload) Reload();

@@ -56,7 +56,11 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
     response.body =
         MetricsText(sources.metrics(), ReadProcessStats(), sources.clock->Now(), sources.node_id());
   } else if (request.path == "/healthz") {
-    response.body = "ok\n";
+    const broker::StallView stall = sources.metrics().stall;
+    if (stall.stuck) response.status = 503;
+    response.body = stall.stuck ? absl::StrCat("shard ", stall.shard, " has been stuck for ",
+                                               stall.seconds, " s\n")
+                                : "ok\n";
   } else if (request.path == "/readyz") {
     const bool ready = sources.readiness->ready();
     const std::string obstacle = ready ? Obstacle(sources.metrics()) : "";

@@ -29,7 +29,7 @@ struct EndpointSources {
 
 // Answers one request: a function of its arguments and what the sources say.
 //   /metrics  200, Prometheus' text format
-//   /healthz  200 while the process can answer at all
+//   /healthz  200 while the process can answer at all and no shard is stuck
 //   /readyz   200 if clients may come, else 503; the body says why
 //   /         200, a page with links
 HttpResponse Route(const HttpRequest& request, const EndpointSources& sources);

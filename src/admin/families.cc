@@ -238,6 +238,9 @@ void AddInside(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
               "or the broker's memory.",
               {"cause"});
   ByCause(snapshot, &ShardMetrics::throttled, out);
+  out.Gauge("shard_stall_seconds",
+            "How long the shard that is stuck longest has not come to its next task; 0: none is.");
+  out.Sample(uint64_t{snapshot.stall.seconds});
   out.Gauge("memory_high", "1: memory is above the mark, new clients are refused. 0: enough.");
   out.Sample(uint64_t{snapshot.memory.high ? 1u : 0u});
   out.Gauge("memory_high_bytes", "The mark: broker.memory_high_bytes.");

@@ -180,11 +180,19 @@ struct MemoryView {
 
 // All there is to report at one moment. The pointers stay valid until the process ends; the
 // numbers behind them go on changing.
+// The shard that has not come to its next task for the longest time.
+struct StallView {
+  size_t shard = 0;
+  uint32_t seconds = 0;
+  bool stuck = false;  // For `stall_timeout_s`.
+};
+
 struct MetricsSnapshot {
   absl::Time started;
   std::vector<const ShardMetrics*> shards;
   std::vector<ListenerView> listeners;
   MemoryView memory;
+  StallView stall;
   const storage::HostMetrics* storage = nullptr;  // Null: not opened yet.
   const auth::HashPool* hash_pool = nullptr;      // Null: no passwords are verified.
 };

@@ -44,6 +44,9 @@ struct BrokerOptions {
   uint32_t arrivals_max = 1024;
   // CONNECTs that wait for the partition host; further ones wait their turn.
   uint32_t connects_pending_max = 256;
+  // Seconds that a shard may be busy with one thing before the process counts as stuck; 0: it never
+  // does.
+  uint32_t stall_timeout_s = 30;
   // Seconds a closing connection may take to read its DISCONNECT.
   uint32_t linger_timeout_s = 2;
   ShareStrategy share_strategy = ShareStrategy::kRoundRobin;

@@ -119,6 +119,7 @@ absl::Status Server::Bind() {
                                                *world_, *metrics_.back()));
     world_->shards.push_back(shard.get());
     shards_.push_back(std::move(shard));
+    pulses_.push_back(std::make_unique<Pulse>());
   }
   if (options_.sys_interval_s > 0) {
     sys_topics_ = std::make_unique<SysTopicSource>();
@@ -228,6 +229,28 @@ void Server::ShutDown() {
   if (hash_pool_ != nullptr) hash_pool_->Stop();
 }
 
+void Server::WatchShards() {
+  for (size_t i = 0; i < shards_.size(); ++i) {
+    Pulse& pulse = *pulses_[i];
+    if (pulse.Ask()) {
+      shards_[i]->mailbox().PostOne(Control{[&pulse](Shard&) { pulse.Answer(); }});
+    } else if (pulse.stalled_s() == options_.stall_timeout_s && options_.stall_timeout_s != 0) {
+      base::Log(base::LogLevel::kError, "a shard is stuck",
+                {{"shard", i}, {"seconds", pulse.stalled_s()}});
+    }
+  }
+}
+
+StallView Server::stall() const {
+  StallView longest;
+  for (size_t i = 0; i < pulses_.size(); ++i) {
+    const uint32_t seconds = pulses_[i]->stalled_s();
+    if (seconds > longest.seconds) longest = {i, seconds, false};
+  }
+  longest.stuck = options_.stall_timeout_s != 0 && longest.seconds >= options_.stall_timeout_s;
+  return longest;
+}
+
 MetricsSnapshot Server::metrics() const {
   MetricsSnapshot snapshot;
   snapshot.started = started_;
@@ -249,6 +272,7 @@ MetricsSnapshot Server::metrics() const {
   }
   if (host_ != nullptr) snapshot.storage = &host_->metrics();
   snapshot.hash_pool = hash_pool_.get();
+  snapshot.stall = stall();
   snapshot.memory = {memory_.used_bytes(), memory_.high_bytes(), memory_.high(), memory_.rises()};
   return snapshot;
 }

@@ -16,6 +16,7 @@
 #include "broker/memory_monitor.h"
 #include "broker/metrics.h"
 #include "broker/options.h"
+#include "broker/pulse.h"
 #include "broker/sys_topics.h"
 #include "storage/core/partition_api.h"
 #include "storage/partition_host.h"
@@ -66,6 +67,11 @@ class Server final : public storage::EventSink {
 
   MetricsSnapshot metrics() const;
 
+  // Once a second, between `Start` and `ShutDown`: asks each shard for a sign of life.
+  void WatchShards();
+  // As of the last `WatchShards`. Any thread.
+  StallView stall() const;
+
   // storage::EventSink. Called on the partition host's thread.
   void Post(storage::ShardId shard, std::vector<storage::Event> events) override;
 
@@ -86,6 +92,7 @@ class Server final : public storage::EventSink {
   MemoryMonitor memory_;
   std::vector<std::unique_ptr<ShardMetrics>> metrics_;
   std::unique_ptr<ShardWorld> world_;
+  std::vector<std::unique_ptr<Pulse>> pulses_;  // By shard.
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<LocalPartitions> partitions_;
   std::vector<std::shared_ptr<ListenerRuntime>> listeners_;

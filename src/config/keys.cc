@@ -306,6 +306,9 @@ Keys<BrokerOptions> BrokerKeys() {
           "them are served."),
       Row("connects_pending_max", &BrokerOptions::connects_pending_max, Integer(1, k32), kRestart,
           "CONNECTs of a shard that the store works on; further ones wait their turn."),
+      Row("stall_timeout", &BrokerOptions::stall_timeout_s, Off(Seconds(0, kDay)), kRestart,
+          "When a shard has not come to its next task for so long, /healthz says 503, and the "
+          "service manager's watchdog is no longer told that all is well."),
       Row("linger_timeout", &BrokerOptions::linger_timeout_s, Seconds(0, kDay), kRestart,
           "How long a connection that is being closed may take to read its DISCONNECT."),
       ChoiceRow("share_strategy", &BrokerOptions::share_strategy,

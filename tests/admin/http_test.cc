@@ -193,6 +193,14 @@ TEST_F(RouteTest, TheProcessIsHealthyWhileItStarts) {
   EXPECT_EQ(Get("/healthz").body, "ok\n");
 }
 
+TEST_F(RouteTest, AProcessWithAShardThatIsStuckIsNotHealthy) {
+  snapshot_.stall = {.shard = 1, .seconds = 29, .stuck = false};
+  EXPECT_EQ(Get("/healthz").status, 200);
+  snapshot_.stall = {.shard = 1, .seconds = 30, .stuck = true};
+  EXPECT_EQ(Get("/healthz").status, 503);
+  EXPECT_EQ(Get("/healthz").body, "shard 1 has been stuck for 30 s\n");
+}
+
 TEST_F(RouteTest, ReadinessFollowsTheBrokerAndSaysWhy) {
   EXPECT_EQ(Get("/readyz").status, 503);
   EXPECT_EQ(Get("/readyz").body, "starting\n");

@@ -16,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "auth/method.h"
 #include "base/clock.h"
 #include "broker/server.h"
 #include "storage/partition_host.h"
@@ -89,6 +90,7 @@ class ServerTest : public testing::Test {
 
   void Start() {
     server_ = Server::Create(options_, {.clock = &base::RealClock::Get(),
+                                        .methods = &methods_,
                                         .memory_used_bytes = [this] { return memory_.load(); }})
                   .value();
     server_->Start(host_, [] {});
@@ -167,6 +169,7 @@ class ServerTest : public testing::Test {
   const ShardMetrics& metrics(size_t shard = 0) { return *server_->metrics().shards.at(shard); }
 
   BrokerOptions options_;
+  auth::AuthMethodRegistry methods_;
   std::atomic<uint64_t> memory_{0};  // What the process uses, as far as the broker knows.
   FakeHost host_;
   std::unique_ptr<Server> server_;

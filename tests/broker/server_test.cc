@@ -1,5 +1,6 @@
 // Shards over a partition host that answers when the test wants it: what must hold between a
 // request and its answer.
+#include <atomic>
 #include <string>
 #include <thread>
 #include <utility>
@@ -159,6 +160,52 @@ TEST_F(ServerTest, APublisherAboveItsRateIsDisconnectedIfThatIsThePolicy) {
       .topic = "t", .payload = std::string(1000, 'x'), .qos = 1, .packet_id = 7});
   publisher.wire.ExpectDisconnect(0x96);
   EXPECT_EQ(metrics().connections_closed[CloseCause::kOverloaded].value(), 1u);
+}
+
+// ---- Threads that are stuck
+
+// A method of authentication that does what none may: it blocks its shard, until it is let go.
+class Blocking final : public auth::AuthMethod {
+ public:
+  Blocking(std::atomic<bool>& entered, const std::atomic<bool>& let_go)
+      : entered_(entered), let_go_(let_go) {}
+  std::string_view name() const override { return "blocking"; }
+  auth::AuthStep Start(const auth::Credentials& /*credentials*/,
+                       std::string_view /*data*/) override {
+    entered_ = true;
+    while (!let_go_) std::this_thread::yield();
+    return {};
+  }
+  auth::AuthStep Step(std::string_view /*data*/) override { return {}; }
+
+ private:
+  std::atomic<bool>& entered_;
+  const std::atomic<bool>& let_go_;
+};
+
+TEST_F(ServerTest, AShardThatDoesNotComeToItsNextTaskIsSeen) {
+  std::atomic<bool> entered{false}, let_go{false};
+  methods_.Register("blocking", [&] { return std::make_unique<Blocking>(entered, let_go); });
+  options_.stall_timeout_s = 3;
+  Start();
+  for (int i = 0; i < 10; ++i) {  // One that works answers each time.
+    server_->WatchShards();
+    Join(Transient("client")).wire.Disconnect();
+    EXPECT_EQ(server_->stall().seconds, 0u);
+  }
+  support::ConnectPacket connect = Transient("stuck");
+  connect.properties = support::Properties().Text(kAuthenticationMethod, "blocking");
+  support::RawClient client = Knock(connect);
+  while (!entered) std::this_thread::yield();
+  for (int i = 0; i < 3; ++i) server_->WatchShards();
+  EXPECT_EQ(server_->stall().seconds, 2u);
+  EXPECT_FALSE(server_->stall().stuck);
+  server_->WatchShards();
+  EXPECT_EQ(server_->stall().seconds, 3u);
+  EXPECT_TRUE(server_->metrics().stall.stuck);
+  let_go = true;
+  while (server_->stall().seconds != 0) std::this_thread::yield();
+  EXPECT_FALSE(server_->stall().stuck);
 }
 
 // ---- Memory
