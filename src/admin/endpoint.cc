@@ -21,9 +21,10 @@ std::string Html(absl::string_view text) {
 // be refused, and while nothing can be stored those that want it to be. Empty: it is.
 std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
   if (snapshot.memory.high) return "memory is short";
+  if (snapshot.storage == nullptr) return "";
   // The log is repaired without anybody asking: this passes by itself.
-  const bool stores = snapshot.storage == nullptr || snapshot.storage->log_healthy.value() != 0;
-  return stores ? "" : "the disk is full, read-only or failing";
+  if (snapshot.storage->log_healthy.value() == 0) return "the disk is full, read-only or failing";
+  return snapshot.storage->disk_low.value() != 0 ? "the disk is nearly full" : "";
 }
 
 std::string Page(const EndpointSources& sources) {

@@ -103,6 +103,9 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   OfHost(snapshot, &HostMetrics::log_fsyncs, out);
   out.Counter("log_errors_total", "Writes or syncs of the log that failed.");
   OfHost(snapshot, &HostMetrics::log_errors, out);
+  out.Gauge("disk_low",
+            "1: less than storage.min_free_disk_bytes is free, nothing more is stored.");
+  OfHost(snapshot, &HostMetrics::disk_low, out);
   out.Gauge("log_healthy", "1: writing works. 0: the disk is full, read-only or failing.");
   OfHost(snapshot, &HostMetrics::log_healthy, out);
   out.Histogram("log_sync_latency_seconds", "One group commit, write and sync.",

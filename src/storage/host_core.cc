@@ -446,6 +446,7 @@ void HostCore::SetDiskFree(uint64_t bytes) {
   const bool low = options_.min_free_disk_bytes != 0 && bytes < options_.min_free_disk_bytes;
   if (low == disk_low_) return;
   disk_low_ = low;
+  metrics_.disk_low.Set(low ? 1 : 0);
   if (!healthy()) return;
   base::Log(low ? base::LogLevel::kError : base::LogLevel::kInfo,
             low ? "disk nearly full, nothing more is stored" : "disk has room again",

@@ -33,6 +33,7 @@ struct HostMetrics {
   base::Gauge state_pending_bytes;       // Queued messages in memory that the state has not yet.
   base::Counter state_flushes;           // Of the state instance, after which the log is cut.
   base::LatencyHistogram apply_latency;  // One round that applied something.
+  base::Gauge disk_low;  // 1: less than min_free_disk_bytes is free, nothing more is stored.
 
   // ---- Written by the log writer's thread.
   base::Counter log_batches;  // Group commits.

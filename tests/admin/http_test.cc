@@ -231,6 +231,9 @@ TEST_F(RouteTest, ABrokerThatCannotStoreIsNotReadyUntilItCan) {
   EXPECT_EQ(Get("/healthz").status, 200);
   storage.log_healthy.Set(1);
   EXPECT_EQ(Get("/readyz").status, 200);
+  storage.disk_low.Set(1);
+  EXPECT_EQ(Get("/readyz").status, 503);
+  EXPECT_EQ(Get("/readyz").body, "the disk is nearly full\n");
 }
 
 TEST_F(RouteTest, ThePageForPeopleEscapesWhatItShows) {

@@ -504,11 +504,13 @@ TEST_F(HostCoreTest, AFullDiskRefusesWhatTakesRoomAndLetsClientsDrainTheirQueues
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
   ASSERT_TRUE(Publish(Text("a", "1")).ok());
   sim_.core().SetDiskFree(999);
+  EXPECT_EQ(sim_.metrics().disk_low.value(), 1);
   EXPECT_EQ(Publish(Text("a", "2")).code(), absl::StatusCode::kResourceExhausted);
   Acknowledge("bob", bob.epoch, 1);
   Close("bob");
   EXPECT_TRUE(Open("bob").status.ok());
   sim_.core().SetDiskFree(1000);
+  EXPECT_EQ(sim_.metrics().disk_low.value(), 0);
   EXPECT_TRUE(Publish(Text("a", "3")).ok());
   EXPECT_THAT(TakePayloads(), ElementsAre("1", "3"));
 }
