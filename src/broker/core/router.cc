@@ -218,8 +218,14 @@ void Router::EraseIfEmpty(RoutedFilter& node) {
 
 const Match& Router::Find(std::string_view topic) {
   ++finds_;
+  if (latest_ != nullptr && latest_->name() == topic &&
+      latest_->value.changes == ChangesOf(latest_->value)) {
+    latest_->value.used = true;
+    return latest_->value.match;
+  }
   const size_t hash = base::HashOfName(topic);
   const auto it = cache_.find(topic, hash);
+  latest_ = it == cache_.end() ? nullptr : it->get();
   Cached* cached = it == cache_.end() ? nullptr : &(*it)->value;
   if (cached != nullptr && cached->changes == ChangesOf(*cached)) {
     cached->used = true;

@@ -207,6 +207,8 @@ class Router {
   NamedSet<Cached> cache_;
   std::vector<Named<Cached>*> ring_;  // Clock eviction.
   size_t hand_ = 0;
+  // The one asked for last, if it is in the cache: messages to a topic come several in a row.
+  Named<Cached>* latest_ = nullptr;
   std::vector<uint16_t> seen_;  // A bit of the hash of topics asked for last, by another bit.
   Cached passing_;              // The answer for a topic that is not cached.
   uint64_t changes_anywhere_ = 1;
