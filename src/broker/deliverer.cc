@@ -16,6 +16,8 @@ namespace {
 // cheaper below.
 constexpr size_t kCopyBytesMax = 1024;
 
+constexpr size_t kNoVariant = SIZE_MAX;
+
 size_t VariantIndex(mqtt::Version version, mqtt::QoS qos, bool retain) {
   return (version == mqtt::Version::k5 ? 6u : 0u) + static_cast<size_t>(qos) * 2 + (retain ? 1 : 0);
 }
@@ -24,30 +26,30 @@ bool OutputFull(const ShardContext& context, const Session& session) {
   return session.connection.output.bytes() >= context.InMemory(session.limits.output_bytes_max);
 }
 
-// What one session's matching subscriptions make of a message.
-struct Terms {
+using SubscriptionIds = absl::InlinedVector<uint32_t, 2>;
+
+// What one session's matching subscriptions make of a message: its QoS and RETAIN in `envelope`,
+// and `ids`. False: it gets none.
+bool Combine(absl::Span<const Subscriber> subscriptions, const Outgoing& outgoing,
+             Deliverer::Envelope& envelope, SubscriptionIds& ids) {
   bool any = false;
   mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
   bool retain = false;
-  absl::InlinedVector<uint32_t, 2> ids;
-};
-
-Terms Combine(absl::Span<const Subscriber> subscriptions, const Outgoing& outgoing) {
-  Terms terms;
   for (const Subscriber& subscriber : subscriptions) {
     if (subscriber.options.no_local && outgoing.IsFrom(*subscriber.session))
       continue;  // [MQTT5-3.8.3-3]
-    terms.any = true;
-    terms.qos = std::max(
-        terms.qos, mqtt::Min(outgoing.parts().qos, subscriber.options.qos));  // [MQTT5-3.3.4-2]
+    any = true;
+    qos =
+        std::max(qos, mqtt::Min(outgoing.parts().qos, subscriber.options.qos));  // [MQTT5-3.3.4-2]
     // RETAIN stays 1 only for who asked for it [MQTT5-3.3.1-12] [MQTT5-3.3.1-13]; never in 3.1.1
     // [MQTT311-3.3.1-9].
-    terms.retain =
-        terms.retain || (subscriber.options.retain_as_published && outgoing.parts().retain);
+    retain = retain || (subscriber.options.retain_as_published && outgoing.parts().retain);
     if (subscriber.subscription_id != 0)
-      terms.ids.push_back(subscriber.subscription_id);  // [MQTT5-3.3.4-4]
+      ids.push_back(subscriber.subscription_id);  // [MQTT5-3.3.4-4]
   }
-  return terms;
+  envelope.qos = qos;
+  envelope.retain = retain;
+  return any;
 }
 
 }  // namespace
@@ -64,20 +66,19 @@ void Deliverer::ToTargets(Outgoing& outgoing, const Match& match) {
     end = begin + 1;
     while (end < all.size() && all[end].session == &session) ++end;
     if (session.durable && partitions_deliver) continue;
-    const Terms terms = Combine(all.subspan(begin, end - begin), outgoing);
-    if (!terms.any) continue;
-    ToSession(session, outgoing, terms.qos, terms.retain, terms.ids);
+    Envelope envelope;
+    SubscriptionIds ids;
+    if (!Combine(all.subspan(begin, end - begin), outgoing, envelope, ids)) continue;
+    envelope.subscription_ids = ids;
+    ToSession(session, outgoing, envelope);
   }
 }
 
-bool Deliverer::ToSession(Session& session, Outgoing& outgoing, mqtt::QoS qos, bool retain,
-                          absl::Span<const uint32_t> subscription_ids,
-                          std::string_view shared_filter) {
+bool Deliverer::ToSession(Session& session, Outgoing& outgoing, const Envelope& envelope) {
   const mqtt::MessageParts& parts = outgoing.parts();
   if (!session.permissions->MayRead(parts.topic)) return Drop(DropCause::kNotAuthorized);
-  const Envelope envelope = {qos, retain, false, 0, subscription_ids, shared_filter};
   const bool output_full = OutputFull(context_, session);
-  if (qos == mqtt::QoS::kAtMostOnce) {
+  if (envelope.qos == mqtt::QoS::kAtMostOnce) {
     if (output_full) return Drop(DropCause::kOutputFull);
     return Note(session, parts, Write(session, outgoing, envelope));
   }
@@ -133,7 +134,10 @@ void Deliverer::Drain(Session& session) {
     Outgoing outgoing(entry.message);
     NextMessage();
     Write(session, outgoing,
-          {entry.qos, entry.retain, false, 0, entry.subscription_ids, entry.shared_filter});
+          {.qos = entry.qos,
+           .retain = entry.retain,
+           .subscription_ids = entry.subscription_ids,
+           .shared_filter = entry.shared_filter});
   }
 }
 
@@ -148,8 +152,11 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
     }
     Outgoing outgoing(std::move(entry.message));
     NextMessage();
-    const Envelope envelope = {entry.qos,      entry.retain,           entry.dup,
-                               entry.sequence, entry.subscription_ids, {}};
+    const Envelope envelope = {.qos = entry.qos,
+                               .retain = entry.retain,
+                               .subscription_ids = entry.subscription_ids,
+                               .dup = entry.dup,
+                               .sequence = entry.sequence};
     const bool readable = session.permissions->MayRead(outgoing.parts().topic);
     if (!readable) Drop(DropCause::kNotAuthorized);
     // The window bounds QoS 1 and 2, and the partition the pages of a replay.
@@ -180,11 +187,11 @@ bool Deliverer::Write(Session& session, Outgoing& outgoing, const Envelope& enve
   const bool common =
       envelope.sequence == 0 && !envelope.dup &&
       (!v5 || (envelope.subscription_ids.empty() && session.aliases_out == nullptr));
-  Variant* const variant =
-      common ? &variants_[VariantIndex(session.version, envelope.qos, envelope.retain)] : nullptr;
-  if (variant == nullptr || variant->frame == nullptr)
-    return WriteFresh(session, outgoing, envelope, variant);
+  if (!common) return WriteFresh(session, outgoing, envelope, kNoVariant);
+  const size_t index = VariantIndex(session.version, envelope.qos, envelope.retain);
+  if ((variants_known_ >> index & 1) == 0) return WriteFresh(session, outgoing, envelope, index);
 
+  const Variant* const variant = &variants_[index];
   const size_t total = variant->copied + (variant->by_reference ? parts.payload.size() : 0);
   if (total > session.packet_size_max) return Drop(DropCause::kPacketTooLarge);  // [MQTT5-3.1.2-24]
   OutputQueue& output = session.connection.output;
@@ -201,7 +208,7 @@ bool Deliverer::Write(Session& session, Outgoing& outgoing, const Envelope& enve
 }
 
 bool Deliverer::WriteFresh(Session& session, Outgoing& outgoing, const Envelope& envelope,
-                           Variant* remember) {
+                           size_t variant) {
   const mqtt::MessageParts& parts = outgoing.parts();
   mqtt::PublishHead head;
   head.version = session.version;
@@ -237,15 +244,18 @@ bool Deliverer::WriteFresh(Session& session, Outgoing& outgoing, const Envelope&
   const bool by_reference = outgoing.kept() && parts.payload.size() > kCopyBytesMax;
   const size_t copied = by_reference ? size.total - parts.payload.size() : size.total;
   uint8_t* const p = output.Reserve(context_.buffers, copied);
-  const mqtt::WrittenPublish written =
-      by_reference ? mqtt::WritePublishHeader(p, head, size) : mqtt::WritePublish(p, head, size);
+  const mqtt::WrittenPublish written = mqtt::WritePublishHeader(p, head, size);
+  if (!by_reference && !head.payload.empty())
+    std::memcpy(written.end, head.payload.data(), head.payload.size());
   output.Commit(copied);
   if (by_reference)
     output.AppendReference(context_.buffers, outgoing.Keep(), outgoing.Keep()->payload());
-  if (remember != nullptr) {
-    *remember = {p, static_cast<uint32_t>(copied),
-                 written.packet_id == nullptr ? 0 : static_cast<uint32_t>(written.packet_id - p),
-                 by_reference};
+  if (variant != kNoVariant) {
+    variants_[variant] = {
+        p, static_cast<uint32_t>(copied),
+        written.packet_id == nullptr ? 0 : static_cast<uint32_t>(written.packet_id - p),
+        by_reference};
+    variants_known_ |= 1u << variant;
   }
   Count(session, outgoing, envelope.qos, size.total);
   return true;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -21,28 +22,33 @@ namespace broker {
 class Outgoing {
  public:
   // From the frame of a PUBLISH. `parts` must stay valid.
-  explicit Outgoing(const mqtt::MessageParts& parts, const Session* publisher)
-      : parts_(parts), publisher_(publisher) {}
+  Outgoing(const mqtt::MessageParts& parts, const Session* publisher)
+      : publisher_(publisher), parts_(&parts) {}
   explicit Outgoing(mqtt::MessagePtr message)
-      : parts_(message->parts()), publisher_(nullptr), message_(std::move(message)) {}
+      : publisher_(nullptr),
+        message_(std::move(message)),
+        parts_(&parts_of_message_.emplace(message_->parts())) {}
+  Outgoing(const Outgoing&) = delete;
+  Outgoing& operator=(const Outgoing&) = delete;
 
-  const mqtt::MessageParts& parts() const { return parts_; }
+  const mqtt::MessageParts& parts() const { return *parts_; }
   bool kept() const { return static_cast<bool>(message_); }
   const mqtt::MessagePtr& Keep() {
-    if (!message_) message_ = mqtt::Message::Create(parts_);
+    if (!message_) message_ = mqtt::Message::Create(*parts_);
     return message_;
   }
 
   // Whether `session` published it itself, for No Local [MQTT5-3.8.3-3].
   bool IsFrom(const Session& session) const {
     return publisher_ != nullptr ? publisher_ == &session
-                                 : parts_.publisher == session.client_id.view();
+                                 : parts_->publisher == session.client_id.view();
   }
 
  private:
-  mqtt::MessageParts parts_;
   const Session* publisher_;
   mqtt::MessagePtr message_;
+  std::optional<mqtt::MessageParts> parts_of_message_;
+  const mqtt::MessageParts* parts_;
 };
 
 // Part of one shard, used on its thread. The path of a QoS 0 or 1 message to transient sessions
@@ -51,13 +57,23 @@ class Deliverer {
  public:
   explicit Deliverer(ShardContext& context) : context_(context) {}
 
+  // How one session gets a message.
+  struct Envelope {
+    mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
+    bool retain = false;
+    absl::Span<const uint32_t> subscription_ids;
+    std::string_view shared_filter;  // Not empty: for this member of a `$share` group.
+    // What a partition says of a durable session's.
+    bool dup = false;
+    uint64_t sequence = 0;  // Not 0: it also gives the Packet Identifier.
+  };
+
   // To the sessions of a match. What a durable session is owed of a QoS 1 or 2 message comes from
   // its partition, also at QoS 0, and is skipped.
   void ToTargets(Outgoing& outgoing, const Match& match);
 
   // To a transient session, or at QoS 0. False: it was dropped (counted).
-  bool ToSession(Session& session, Outgoing& outgoing, mqtt::QoS qos, bool retain,
-                 absl::Span<const uint32_t> subscription_ids, std::string_view shared_filter = {});
+  bool ToSession(Session& session, Outgoing& outgoing, const Envelope& envelope);
 
   // What a partition pushed for a durable session.
   void Durable(Session& session, std::vector<storage::Delivery> entries);
@@ -66,7 +82,7 @@ class Deliverer {
   void Drain(Session& session);
 
   // A new message is about to be handed out: forget how the last one was encoded.
-  void NextMessage() { variants_ = {}; }
+  void NextMessage() { variants_known_ = 0; }
 
   // Messages handed out since the turn began.
   uint64_t TakeDelivered() { return std::exchange(delivered_, 0); }
@@ -75,23 +91,13 @@ class Deliverer {
   // How a message was encoded for an earlier session of the same kind: to be copied. Points into
   // that one's output.
   struct Variant {
-    const uint8_t* frame = nullptr;
-    uint32_t copied = 0;  // Bytes to copy; the payload is not among them if it goes by reference.
-    uint32_t packet_id = 0;  // Offset.
-    bool by_reference = false;
+    const uint8_t* frame;
+    uint32_t copied;     // Bytes to copy; the payload is not among them if it goes by reference.
+    uint32_t packet_id;  // Offset.
+    bool by_reference;
   };
-  struct Envelope {
-    mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
-    bool retain = false;
-    bool dup = false;
-    uint64_t sequence = 0;  // Not 0: of a durable session, which also says the Packet Identifier.
-    absl::Span<const uint32_t> subscription_ids;
-    std::string_view shared_filter;
-  };
-
   bool Write(Session& session, Outgoing& outgoing, const Envelope& envelope);
-  bool WriteFresh(Session& session, Outgoing& outgoing, const Envelope& envelope,
-                  Variant* remember);
+  bool WriteFresh(Session& session, Outgoing& outgoing, const Envelope& envelope, size_t variant);
   mqtt::PacketId StartExchange(Session& session, Outgoing& outgoing, const Envelope& envelope);
   void Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos, size_t bytes);
   bool Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope);
@@ -108,7 +114,9 @@ class Deliverer {
   static void NoteLiveTopic(Session::Replays& replays, std::string_view topic);
 
   ShardContext& context_;
-  std::array<Variant, 12> variants_{};  // By version (5.0 or not), QoS, retain.
+  // By version (5.0 or not), QoS, retain; one bit for each that is set.
+  std::array<Variant, 12> variants_;
+  uint32_t variants_known_ = 0;
   uint64_t delivered_ = 0;
 };
 

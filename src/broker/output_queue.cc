@@ -10,21 +10,6 @@
 
 namespace broker {
 
-// The segments of one queue, in order: pieces of chunks, and references into messages.
-struct BufferPool::Segments {
-  struct Segment {
-    const uint8_t* begin = nullptr;
-    size_t size = 0;
-    BufferPool::Chunk* chunk = nullptr;  // Given back with the segment; null for a reference.
-    mqtt::MessagePtr message;
-  };
-  std::vector<Segment> list;
-  size_t first = 0;  // Those before it are written.
-  size_t bytes = 0;
-
-  bool empty() const { return first == list.size(); }
-};
-
 BufferPool::BufferPool() = default;
 
 BufferPool::~BufferPool() {
@@ -61,8 +46,6 @@ OutputQueue::~OutputQueue() {
   for (auto& segment : segments_->list) std::free(segment.chunk);
 }
 
-size_t OutputQueue::bytes() const { return segments_ == nullptr ? 0 : segments_->bytes; }
-
 BufferPool::Segments& OutputQueue::Use(BufferPool& pool) {
   if (segments_ != nullptr) return *segments_;
   if (pool.free_segments_.empty()) {
@@ -74,24 +57,11 @@ BufferPool::Segments& OutputQueue::Use(BufferPool& pool) {
   return *segments_;
 }
 
-uint8_t* OutputQueue::Reserve(BufferPool& pool, size_t size) {
+uint8_t* OutputQueue::ReserveChunk(BufferPool& pool, size_t size) {
   BufferPool::Segments& segments = Use(pool);
-  if (!segments.empty()) {
-    BufferPool::Chunk* const last = segments.list.back().chunk;
-    if (last != nullptr && last->capacity - last->used >= size) return last->bytes() + last->used;
-  }
   BufferPool::Chunk* const chunk = pool.Take(size);
   segments.list.push_back({chunk->bytes(), 0, chunk, {}});
   return chunk->bytes();
-}
-
-void OutputQueue::Commit(size_t size) {
-  auto& segment = segments_->list.back();
-  DCHECK(segment.chunk->used + size <= segment.chunk->capacity) << "more was written than reserved";
-  segment.chunk->used += static_cast<uint32_t>(size);
-  segment.size += size;
-  segments_->bytes += size;
-  appended_ += size;
 }
 
 void OutputQueue::Append(BufferPool& pool, std::string_view bytes) {

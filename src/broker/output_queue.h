@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/check.h"
 #include "broker/transport/transport.h"
 #include "mqtt/message.h"
 
@@ -39,7 +40,20 @@ class BufferPool {
 
  private:
   friend class OutputQueue;
-  struct Segments;
+  // The segments of one queue, in order: pieces of chunks, and references into messages.
+  struct Segments {
+    struct Segment {
+      const uint8_t* begin = nullptr;
+      size_t size = 0;
+      Chunk* chunk = nullptr;  // Given back with the segment; null for a reference.
+      mqtt::MessagePtr message;
+    };
+    std::vector<Segment> list;
+    size_t first = 0;  // Those before it are written.
+    size_t bytes = 0;
+
+    bool empty() const { return first == list.size(); }
+  };
 
   std::vector<Chunk*> free_;
   std::vector<std::unique_ptr<Segments>> free_segments_;
@@ -54,15 +68,28 @@ class OutputQueue {
   OutputQueue& operator=(const OutputQueue&) = delete;
 
   bool empty() const { return segments_ == nullptr; }
-  size_t bytes() const;
+  size_t bytes() const { return segments_ == nullptr ? 0 : segments_->bytes; }
   // Bytes since the connection began: of all that was put in, and of what left.
   uint64_t appended() const { return appended_; }
   uint64_t written() const { return appended_ - bytes(); }
 
   // Room for `size` bytes in one piece, to be written at once and followed by Commit(how many
   // were).
-  uint8_t* Reserve(BufferPool& pool, size_t size);
-  void Commit(size_t size);
+  uint8_t* Reserve(BufferPool& pool, size_t size) {
+    if (segments_ == nullptr || segments_->empty()) return ReserveChunk(pool, size);
+    BufferPool::Chunk* const last = segments_->list.back().chunk;
+    if (last == nullptr || last->capacity - last->used < size) return ReserveChunk(pool, size);
+    return last->bytes() + last->used;
+  }
+  void Commit(size_t size) {
+    auto& segment = segments_->list.back();
+    DCHECK(segment.chunk->used + size <= segment.chunk->capacity)
+        << "more was written than reserved";
+    segment.chunk->used += static_cast<uint32_t>(size);
+    segment.size += size;
+    segments_->bytes += size;
+    appended_ += size;
+  }
   void Append(BufferPool& pool, std::string_view bytes);
 
   // Bytes of a message that is kept until they are written: for payloads too large to copy.
@@ -75,6 +102,7 @@ class OutputQueue {
 
  private:
   BufferPool::Segments& Use(BufferPool& pool);
+  uint8_t* ReserveChunk(BufferPool& pool, size_t size);
   void Consume(BufferPool& pool, size_t bytes);
 
   std::unique_ptr<BufferPool::Segments> segments_;

@@ -26,7 +26,7 @@ ReasonCode ToReason(const absl::Status& status) {
 
 void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body) {
   Session& session = *connection.session;
-  mqtt::Publish packet;
+  mqtt::Publish& packet = packet_;
   if (const auto violation =
           mqtt::DecodePublish(flags, body, session.version, mqtt::Sender::kClient, packet)) {
     return context_.Violated(connection, *violation);
@@ -235,9 +235,12 @@ void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
     const bool retain = member->options.retain_as_published && outgoing.parts().retain;
     const uint32_t ids[] = {member->subscription_id};
     deliverer_.NextMessage();
-    deliverer_.ToSession(*member->local, outgoing, granted, retain,
-                         absl::MakeConstSpan(ids, member->subscription_id == 0 ? 0 : 1),
-                         group.filter());
+    deliverer_.ToSession(
+        *member->local, outgoing,
+        {.qos = granted,
+         .retain = retain,
+         .subscription_ids = absl::MakeConstSpan(ids, member->subscription_id == 0 ? 0 : 1),
+         .shared_filter = group.filter()});
     return;
   }
   SendAssignment(member->connection.shard, assignment(outgoing.Keep()));
@@ -427,9 +430,11 @@ void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
   const uint32_t ids[] = {assignment.subscription_id};
   deliverer_.NextMessage();
   deliverer_.ToSession(
-      *connection->session, outgoing, mqtt::Min(outgoing.parts().qos, assignment.options.qos),
-      assignment.options.retain_as_published && outgoing.parts().retain,
-      absl::MakeConstSpan(ids, assignment.subscription_id == 0 ? 0 : 1), assignment.filter);
+      *connection->session, outgoing,
+      {.qos = mqtt::Min(outgoing.parts().qos, assignment.options.qos),
+       .retain = assignment.options.retain_as_published && outgoing.parts().retain,
+       .subscription_ids = absl::MakeConstSpan(ids, assignment.subscription_id == 0 ? 0 : 1),
+       .shared_filter = assignment.filter});
 }
 
 void PublishFlow::OnRouteMessage(storage::RouteMessage event) {

@@ -97,6 +97,7 @@ class PublishFlow {
 
   ShardContext& context_;
   Deliverer& deliverer_;
+  mqtt::Publish packet_;  // The one being handled: its views end with it. Kept for its memory.
   std::string scratch_;
   std::deque<Waiting> waiting_;  // The host answers in order.
   uint64_t waiting_bytes_ = 0;

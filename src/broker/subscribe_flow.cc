@@ -340,9 +340,11 @@ void SubscribeFlow::SendPage(Session& session) {
     Outgoing outgoing(message);
     if (record.options.no_local && outgoing.IsFrom(session)) continue;
     deliverer_.NextMessage();
-    deliverer_.ToSession(session, outgoing, mqtt::Min(outgoing.parts().qos, record.options.qos),
-                         /*retain=*/true,
-                         absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1));
+    deliverer_.ToSession(
+        session, outgoing,
+        {.qos = mqtt::Min(outgoing.parts().qos, record.options.qos),
+         .retain = true,
+         .subscription_ids = absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1)});
   }
   session.replays = std::move(replays);
 }
@@ -536,8 +538,11 @@ void SubscribeFlow::SendSysTopics(Session& session, const storage::SubscriptionR
     Outgoing outgoing(message);
     const uint32_t ids[] = {record.subscription_id};
     deliverer_.NextMessage();
-    deliverer_.ToSession(session, outgoing, mqtt::QoS::kAtMostOnce, /*retain=*/true,
-                         absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1));
+    deliverer_.ToSession(
+        session, outgoing,
+        {.qos = mqtt::QoS::kAtMostOnce,
+         .retain = true,
+         .subscription_ids = absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1)});
   }
 }
 

@@ -62,7 +62,11 @@ AckRules RulesOf(PacketType type) {
 
 std::optional<Violation> DecodeAck(PacketType type, uint8_t flags, Bytes body, Version version,
                                    Ack& out) {
-  out = Ack{.type = type};
+  out.type = type;  // Field by field, as PUBLISH is cleared.
+  out.packet_id = PacketId();
+  out.reason = ReasonCode::kSuccess;
+  out.reason_string.reset();
+  out.user_properties.clear();
   const AckRules rules = RulesOf(type);
   Reader in(body, version, rules.form);
   CheckFlags(flags, rules.flags, rules.reserved, in);

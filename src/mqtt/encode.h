@@ -12,53 +12,12 @@
 #include <string_view>
 
 #include "absl/types/span.h"
+#include "mqtt/encode_publish.h"
 #include "mqtt/frame.h"
 #include "mqtt/packets.h"
 #include "mqtt/types.h"
 
 namespace mqtt {
-
-// A PUBLISH to be written. Differs from Publish in that the properties come ready from the message
-// and what belongs to the one receiver beside them.
-struct PublishHead {
-  Version version = Version::k311;
-  bool dup = false;
-  QoS qos = QoS::kAtMostOnce;
-  bool retain = false;
-  PacketId packet_id;      // Written at QoS > 0; may be 0 and be patched later.
-  std::string_view topic;  // Empty only with a topic_alias.
-  // 5.0 only; ignored for the others.
-  uint16_t topic_alias = 0;                         // 0: none.
-  std::optional<uint32_t> message_expiry_interval;  // What remains of it, [MQTT5-3.3.2-6].
-  absl::Span<const uint32_t> subscription_ids;      // [MQTT5-3.3.4-4]
-  std::string_view forward_properties;              // Written last, as they are.
-  std::string_view payload;
-};
-
-// All lengths of a PUBLISH, so that measuring is done once.
-struct PublishSize {
-  uint32_t property_length = 0;  // Value of the Property Length field.
-  uint32_t remaining_length = 0;
-  size_t total = 0;  // Fixed header to payload. May exceed what the receiver takes, or
-                     // kPacketSizeMax: the caller compares before it writes.
-};
-PublishSize MeasurePublish(const PublishHead& head);
-
-struct WrittenPublish {
-  uint8_t* packet_id = nullptr;  // Where the two bytes stand; null at QoS 0. For PatchPacketId.
-  uint8_t* end = nullptr;        // One behind the last byte written.
-};
-
-// Writes `size.total` bytes at `p`. `size` is MeasurePublish(head), of at most kPacketSizeMax.
-WrittenPublish WritePublish(uint8_t* p, const PublishHead& head, const PublishSize& size);
-
-// All but the payload, `size.total - head.payload.size()` bytes: for payloads sent by reference.
-WrittenPublish WritePublishHeader(uint8_t* p, const PublishHead& head, const PublishSize& size);
-
-inline void PatchPacketId(uint8_t* p, PacketId id) {
-  p[0] = static_cast<uint8_t>(id.value >> 8);
-  p[1] = static_cast<uint8_t>(id.value);
-}
 
 // The head that writes `publish` again, for this receiver's version. `scratch` backs
 // forward_properties where some had to be filtered out.

@@ -106,6 +106,11 @@ struct SubscriptionOptions {
   }
 };
 
+// Bytes that a Variable Byte Integer takes (§1.5.5; §2.2.3 in 3.1.1).
+constexpr size_t VariableByteIntegerSize(uint32_t value) {
+  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20'0000 ? 3 : 4;
+}
+
 // What a peer did wrong. An absent `std::optional<Violation>` is "all is well".
 struct Violation {
   // What CONNACK or DISCONNECT should say (5.0; `ToConnectReturnCode` translates for 3.1.1, where

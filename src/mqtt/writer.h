@@ -27,11 +27,6 @@ inline void AppendFourBytes(std::string& out, uint32_t value) {
   AppendTwoBytes(out, value & 0xFFFF);
 }
 
-// Bytes that a Variable Byte Integer takes (§1.5.5).
-constexpr size_t VariableByteIntegerSize(uint32_t value) {
-  return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20'0000 ? 3 : 4;
-}
-
 inline void AppendVariableByteInteger(std::string& out, uint32_t value) {
   while (value >= 0x80) {
     AppendByte(out, (value & 0x7F) | 0x80);

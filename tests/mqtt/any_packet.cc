@@ -6,6 +6,13 @@
 namespace mqtt {
 namespace {
 
+// The one that `out` holds already, with all that is in it: a decoder may be given such a one.
+template <typename Packet>
+Packet& Used(AnyPacket& out) {
+  if (Packet* const used = std::get_if<Packet>(&out)) return *used;
+  return out.emplace<Packet>();
+}
+
 std::optional<Violation> DecodeBody(const FrameHeader& header, Bytes body, Version version,
                                     Sender sender, AnyPacket& out) {
   const uint8_t flags = header.flags;
@@ -15,12 +22,12 @@ std::optional<Violation> DecodeBody(const FrameHeader& header, Bytes body, Versi
     case PacketType::kConnAck:
       return DecodeConnAck(flags, body, version, out.emplace<ConnAck>());
     case PacketType::kPublish:
-      return DecodePublish(flags, body, version, sender, out.emplace<Publish>());
+      return DecodePublish(flags, body, version, sender, Used<Publish>(out));
     case PacketType::kPubAck:
     case PacketType::kPubRec:
     case PacketType::kPubRel:
     case PacketType::kPubComp:
-      return DecodeAck(header.type, flags, body, version, out.emplace<Ack>());
+      return DecodeAck(header.type, flags, body, version, Used<Ack>(out));
     case PacketType::kSubscribe:
       return DecodeSubscribe(flags, body, version, out.emplace<Subscribe>());
     case PacketType::kSubAck:

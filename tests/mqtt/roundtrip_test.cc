@@ -25,10 +25,11 @@ class RoundTrip : public testing::TestWithParam<std::tuple<Version, Sender>> {
 TEST_P(RoundTrip, DecodeOfEncodeIsThePacket) {
   RandomPackets random(1 + static_cast<uint64_t>(version()));
   std::set<size_t> kinds;
+  AnyPacket decoded;  // Of what was in it before nothing must be left.
+  std::string frame;
   for (int i = 0; i < 20'000; ++i) {
     const AnyPacket packet = random.Next(version(), sender());
-    const std::string frame = ToFrame(packet, version());
-    AnyPacket decoded;
+    frame = ToFrame(packet, version());
     const auto violation = DecodeFrame(frame, decoded);
     ASSERT_FALSE(violation.has_value()) << *violation << " in " << packet;
     ASSERT_EQ(decoded, packet);
