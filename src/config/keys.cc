@@ -255,8 +255,8 @@ Keys<ListenerOptions> SocketKeys() {
           "Connections at the same time; further ones are closed at once."),
       Row("connection_rate_max", &ListenerOptions::connection_rate_max, Unlimited(Integer(0, k32)),
           kReload,
-          "New connections per second; further ones wait in the backlog until there is room. "
-          "A second's worth may come at once."),
+          "New connections per second, spread evenly: 20 ms' worth at once, but always one. Further "
+          "ones wait in the backlog."),
       Row("address_connections_max", &ListenerOptions::address_connections_max,
           Unlimited(Integer(0, k32)), kReload,
           "Connections from one IPv4 address, or one IPv6 network of 64 bits, at the same time; "

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "base/rng.h"
 
 namespace base {
@@ -61,6 +63,28 @@ TEST(RateMeter, TheLargestAmountDoesNotOverflow) {
   RateMeter meter;
   EXPECT_EQ(meter.Take(kStart, 1, RateMeter::kAmountMax), (int64_t{1} << 32) * kSecond - kSecond);
   EXPECT_EQ(RateMeter().Take(kStart, uint64_t{1} << 40, 1), 0);
+}
+
+TEST(EvenRateMeter, OneMayAlwaysComeAndAFewMillisecondsWorth) {
+  for (const auto& [rate, at_once] : {std::pair{1u, 1u}, {50u, 1u}, {1000u, 20u}, {4000u, 80u}}) {
+    EvenRateMeter meter;
+    uint64_t came = 0;
+    while (meter.WaitFor(kStart, rate) == 0 && came <= rate) {
+      meter.Take(kStart, rate);
+      ++came;
+    }
+    EXPECT_EQ(came, at_once) << rate;
+    EXPECT_EQ(meter.WaitFor(kStart, rate), kSecond / rate);
+  }
+}
+
+TEST(EvenRateMeter, IsRestedWhenAnotherMayComeAtOnce) {
+  EvenRateMeter meter;
+  meter.Take(kStart, 1);
+  EXPECT_FALSE(meter.IsRested(kStart + kSecond / 2));
+  EXPECT_GT(meter.WaitFor(kStart + kSecond / 2, 1), 0);
+  EXPECT_TRUE(meter.IsRested(kStart + kSecond));
+  EXPECT_EQ(meter.WaitFor(kStart + kSecond, 1), 0);
 }
 
 // Over any time that a client waits as it is told, it is within the rate, and not far below it.

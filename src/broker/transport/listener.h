@@ -118,7 +118,7 @@ class Listener {
   std::atomic<uint32_t> address_connection_rate_max_;
   SourceLimits sources_;
   base::Mutex rate_mutex_;  // Taken once per accepted connection, if there is a limit.
-  base::RateMeter rate_ ABSL_GUARDED_BY(rate_mutex_);
+  base::EvenRateMeter rate_ ABSL_GUARDED_BY(rate_mutex_);
   mutable base::Mutex tls_mutex_;  // Taken once per accepted connection and per reload.
   std::shared_ptr<TlsContext> tls_ ABSL_GUARDED_BY(tls_mutex_);
   // Shared with the WebSocket transports.
