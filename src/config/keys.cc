@@ -255,7 +255,8 @@ Keys<ListenerOptions> SocketKeys() {
           "Connections at the same time; further ones are closed at once."),
       Row("connection_rate_max", &ListenerOptions::connection_rate_max, Unlimited(Integer(0, k32)),
           kReload,
-          "New connections per second, spread evenly: 20 ms' worth at once, but always one. Further "
+          "New connections per second, spread evenly: 20 ms' worth at once, but always one. "
+          "Further "
           "ones wait in the backlog."),
       Row("address_connections_max", &ListenerOptions::address_connections_max,
           Unlimited(Integer(0, k32)), kReload,
