@@ -12,6 +12,8 @@ const char* DropCauseName(DropCause cause) {
       return "expired";
     case DropCause::kOffline:
       return "offline";
+    case DropCause::kOrphans:
+      return "orphans_max";
   }
   return "unknown";
 }

@@ -31,7 +31,8 @@ enum class OutcomeCode : uint8_t {
   kStaleEpoch,  // The session was opened again since: this command comes from an old connection.
   kLimit,       // Retained messages: over the count or the bytes.
   kNotDue,      // ExpireSession before its time, or with a will still to fire.
-  kNothing,     // FireWill without a will; a replay that is over; unknown identifiers only.
+  kNothing,     // FireWill without a will; a replay that is over; unknown identifiers or orphans
+                // only.
   kInvalid,     // The command cannot be read. A fault of ours, or of the disk.
 };
 
@@ -43,6 +44,7 @@ struct Outcome {
       false;               // OpenSession. Subscriptions and inbound: Partition::session(slot).
   bool durable = false;    // OpenSession: a record is kept (see OpenSession in command.proto).
   bool duplicate = false;  // RememberInbound: the identifier was known.
+  uint64_t orphan = 0;     // FireWill: what it left for members of `$share` groups; 0: nothing.
   absl::InlinedVector<bool, 2> existed;  // Subscribe, Unsubscribe: by filter.
 };
 
@@ -111,7 +113,8 @@ struct ReplayPending {
 };
 
 // A message for a `$share` group has no owner. It is stored until ForgetOrphans. The effect has no
-// message: a session may leave many, so they are read a page at a time (Partition::ReadOrphans).
+// message: a session may leave many, so they are read a page at a time (Partition::ReadOrphans). Of
+// a will's orphan its outcome tells.
 struct Orphaned {
   uint64_t orphan = 0;
   std::string share_filter;
@@ -127,8 +130,9 @@ enum class DropCause : uint8_t {
   kQueueBytes,     // Limits.queue_bytes_max
   kExpired,        // Message Expiry Interval, before the first delivery [MQTT5-3.3.2-5].
   kOffline,        // QoS 0 while there is no connection.
+  kOrphans,        // Limits.orphans_max or orphans_bytes_max.
 };
-inline constexpr size_t kDropCauses = 4;
+inline constexpr size_t kDropCauses = 5;
 const char* DropCauseName(DropCause cause);
 
 // The caller keeps one and clears it: what it holds is reused.

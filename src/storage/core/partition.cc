@@ -95,6 +95,7 @@ absl::Status Partition::Impl::Load(const StateReader& reader) {
   if (absl::Status status = LoadSessions(reader); !status.ok()) return status;
   if (absl::Status status = LoadCursors(reader); !status.ok()) return status;
   if (absl::Status status = LoadSubscriptions(reader); !status.ok()) return status;
+  if (absl::Status status = LoadOrphans(reader); !status.ok()) return status;
   return LoadBodies(reader);
 }
 
@@ -138,6 +139,17 @@ absl::Status Partition::Impl::LoadSubscriptions(const StateReader& reader) {
                       if (!mqtt::IsShared(subscription->record.filter)) index_.Add(*subscription);
                       const std::string_view filter = subscription->record.filter;
                       found->second->subscriptions.emplace(filter, std::move(subscription));
+                      return absl::OkStatus();
+                    });
+}
+
+absl::Status Partition::Impl::LoadOrphans(const StateReader& reader) {
+  return ForEachKey(reader, id_, KeyKind::kOrphan,
+                    [&](std::string_view key, std::string_view value) -> absl::Status {
+                      const std::optional<uint64_t> number = SequenceOf(key);
+                      if (!number.has_value()) return absl::DataLossError("a bad orphan key");
+                      orphans_[*number] = static_cast<uint32_t>(value.size());
+                      orphans_bytes_ += value.size();
                       return absl::OkStatus();
                     });
 }
@@ -426,7 +438,8 @@ std::string Partition::Impl::Dump() const {
                                  meta_.applied_term(), " epoch ", meta_.last_epoch(), " order ",
                                  meta_.last_order(), " retained ", meta_.retained_messages(),
                                  " bytes ", meta_.retained_bytes(), " orphan ", meta_.last_orphan(),
-                                 " last body ", meta_.last_body(), "\n");
+                                 " last body ", meta_.last_body(), " orphans ", orphans_.size(),
+                                 " bytes ", orphans_bytes_, "\n");
   std::map<uint64_t, uint64_t> bodies;
   for (const auto& [number, body] : bodies_) {
     if (body.count != 0) bodies[number] = body.count;
@@ -471,6 +484,8 @@ uint64_t Partition::last_order() const { return impl_->meta_.last_order(); }
 const pb::Limits& Partition::limits() const { return impl_->meta_.limits(); }
 uint64_t Partition::retained_messages() const { return impl_->meta_.retained_messages(); }
 uint64_t Partition::retained_bytes() const { return impl_->meta_.retained_bytes(); }
+uint64_t Partition::orphans() const { return impl_->orphans_.size(); }
+uint64_t Partition::last_orphan() const { return impl_->meta_.last_orphan(); }
 
 const Session* Partition::Find(std::string_view client_id) const { return impl_->Find(client_id); }
 

@@ -96,6 +96,9 @@ class Partition {
   const pb::Limits& limits() const;
   uint64_t retained_messages() const;
   uint64_t retained_bytes() const;
+  // Messages for `$share` groups that have no owner, and the number of the last one there was.
+  uint64_t orphans() const;
+  uint64_t last_orphan() const;
 
   // Null if there is none. The pointer holds until the session ends.
   const Session* Find(std::string_view client_id) const;
@@ -116,8 +119,9 @@ class Partition {
   absl::StatusOr<QueuePage> ReadQueue(const StateReader& reader, SessionSlot slot, uint64_t from,
                                       const QueueReadLimits& limits, int64_t now_unix_ms);
 
-  // Messages for `$share` groups that have no owner and were numbered above `after`, oldest first:
-  // hand them out, then ForgetOrphans.
+  // Messages for `$share` groups that have no owner and were numbered above `after`, oldest first.
+  // Without a filter: a will's, for every group that matches. ForgetOrphans goes into the commit
+  // that gives them an owner.
   absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader, uint64_t after,
                                                     size_t orphans_max) const;
 

@@ -82,6 +82,8 @@ class Partition::Impl {
   std::vector<std::unique_ptr<Session>> slots_;  // Null: free.
   std::vector<SessionSlot> free_slots_;
   absl::flat_hash_map<std::string_view, Session*> sessions_;  // Keys are views of client_id.
+  absl::flat_hash_map<uint64_t, uint32_t> orphans_;           // By number: what a record takes.
+  uint64_t orphans_bytes_ = 0;
 
  private:
   // The end of one session's queue that is not in the store: it becomes chunks with the next flush,
@@ -133,6 +135,7 @@ class Partition::Impl {
   absl::Status LoadCursors(const StateReader& reader);
   absl::Status LoadSubscriptions(const StateReader& reader);
   absl::Status LoadBodies(const StateReader& reader);
+  absl::Status LoadOrphans(const StateReader& reader);
 
   // partition_sessions.cc
   Outcome Apply(const pb::OpenSession& command, Context& ctx);
@@ -199,7 +202,8 @@ class Partition::Impl {
                   std::string_view bytes, Context& ctx);
   void OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
                    const ChunkEntry& entry, Context& ctx);
-  void AddOrphan(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
+  uint64_t AddOrphan(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
+  void LeaveToGroup(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
 
   // partition_retained.cc
   Outcome Apply(const pb::SetRetained& command, const mqtt::MessagePtr& message, Context& ctx);

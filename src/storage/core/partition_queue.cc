@@ -151,7 +151,7 @@ void Partition::Impl::EnqueueFor(const EnqueueTarget& target, Incoming& incoming
   } else if (member) {
     AppendMessage(*found->second, how, incoming, ctx);
   } else {
-    AddOrphan(how.share_filter, incoming.bytes, ctx);
+    LeaveToGroup(how.share_filter, incoming.bytes, ctx);
   }
 }
 
@@ -477,23 +477,47 @@ void Partition::Impl::OrphanEntry(const Session& session, uint64_t sequence, uin
     Count(ctx.effects, DropCause::kExpired);
     return;
   }
-  AddOrphan(entry.share_filter, entry.message, ctx);
+  LeaveToGroup(entry.share_filter, entry.message, ctx);
 }
 
-void Partition::Impl::AddOrphan(std::string_view share_filter, std::string_view message_bytes,
-                                Context& ctx) {
-  const uint64_t number = meta_.last_orphan() + 1;
-  meta_.set_last_orphan(number);
-  pb::OrphanRecord record;
-  record.set_share_filter(share_filter.data(), share_filter.size());
-  record.set_message(message_bytes.data(), message_bytes.size());
-  ctx.Batch().Put(OrphanKey(id_, number), record.SerializeAsString());
+void Partition::Impl::LeaveToGroup(std::string_view share_filter, std::string_view message_bytes,
+                                   Context& ctx) {
+  const uint64_t number = AddOrphan(share_filter, message_bytes, ctx);
+  if (number == 0) return Count(ctx.effects, DropCause::kOrphans);
   ctx.effects.list.push_back(Orphaned{number, std::string(share_filter), {}});
 }
 
+// Its number. 0: there are as many as may be.
+uint64_t Partition::Impl::AddOrphan(std::string_view share_filter, std::string_view message_bytes,
+                                    Context& ctx) {
+  pb::OrphanRecord record;
+  record.set_share_filter(share_filter.data(), share_filter.size());
+  record.set_message(message_bytes.data(), message_bytes.size());
+  const std::string bytes = record.SerializeAsString();
+  const pb::Limits& limits = meta_.limits();
+  const bool too_many = limits.orphans_max() != 0 && orphans_.size() >= limits.orphans_max();
+  const bool too_big =
+      limits.orphans_bytes_max() != 0 && orphans_bytes_ + bytes.size() > limits.orphans_bytes_max();
+  if (too_many || too_big) return 0;
+  const uint64_t number = meta_.last_orphan() + 1;
+  meta_.set_last_orphan(number);
+  ctx.Batch().Put(OrphanKey(id_, number), bytes);
+  orphans_[number] = static_cast<uint32_t>(bytes.size());
+  orphans_bytes_ += bytes.size();
+  return number;
+}
+
 Outcome Partition::Impl::Apply(const pb::ForgetOrphans& command, Context& ctx) {
-  for (const uint64_t orphan : command.orphans()) ctx.Batch().Delete(OrphanKey(id_, orphan));
-  return {};
+  Outcome outcome{.code = OutcomeCode::kNothing};
+  for (const uint64_t orphan : command.orphans()) {
+    const auto found = orphans_.find(orphan);
+    if (found == orphans_.end()) continue;
+    orphans_bytes_ -= found->second;
+    orphans_.erase(found);
+    ctx.Batch().Delete(OrphanKey(id_, orphan));
+    outcome.code = OutcomeCode::kOk;
+  }
+  return outcome;
 }
 
 absl::StatusOr<std::vector<Orphaned>> Partition::Impl::ReadOrphans(const StateReader& reader,

@@ -115,7 +115,8 @@ Outcome Partition::Impl::Apply(const pb::ExpireSession& command, Context& ctx) {
   return outcome;
 }
 
-// At most once: the will is gone from the record with the same batch.
+// At most once: the will is gone from the record with the same batch. What it may leave is there
+// with it.
 Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
@@ -123,6 +124,11 @@ Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
   if (session->connected || !session->will.message) {
     outcome.code = OutcomeCode::kNothing;
     return outcome;
+  }
+  if (command.orphan_at_unix_ms() != 0) {
+    const mqtt::MessagePtr published =
+        PublishedWill(*session->will.message, command.orphan_at_unix_ms());
+    outcome.orphan = AddOrphan({}, EncodeStoredMessage(*published), ctx);
   }
   ctx.effects.list.push_back(
       WillFired{session->client_id, std::move(session->will.message), /*routed=*/true});

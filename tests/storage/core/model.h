@@ -97,6 +97,8 @@ class Model {
         return Enqueue(command.enqueue());
       case pb::Command::kAcknowledge:
         return Acknowledge(command.acknowledge());
+      case pb::Command::kForgetOrphans:
+        return ForgetOrphans(command.forget_orphans());
       case pb::Command::kRememberInbound:
         return Remember(command.remember_inbound());
       case pb::Command::kReleaseInbound:
@@ -112,7 +114,7 @@ class Model {
 
   std::map<std::string, ModelSession> sessions;
   std::map<std::string, std::pair<std::string, uint64_t>> retained;  // Topic → payload, size.
-  std::vector<std::pair<std::string, std::string>> orphans;          // Filter, payload.
+  std::map<uint64_t, std::pair<std::string, std::string>> orphans;   // Number → filter, payload.
   std::vector<std::string> fired;  // Payloads of wills, since the caller cleared it.
   uint64_t dropped = 0;            // Likewise.
   pb::Limits limits;
@@ -208,8 +210,20 @@ class Model {
         ++dropped;
         continue;
       }
-      orphans.emplace_back(entry.share, entry.payload);
+      if (AddOrphan(entry.share, entry.payload) == 0) ++dropped;
     }
+  }
+
+  uint64_t AddOrphan(const std::string& filter, const std::string& payload) {
+    if (limits.orphans_max() != 0 && orphans.size() >= limits.orphans_max()) return 0;
+    orphans[++last_orphan_] = {filter, payload};
+    return last_orphan_;
+  }
+
+  OutcomeCode ForgetOrphans(const pb::ForgetOrphans& forget) {
+    size_t forgotten = 0;
+    for (const uint64_t orphan : forget.orphans()) forgotten += orphans.erase(orphan);
+    return forgotten != 0 ? OutcomeCode::kOk : OutcomeCode::kNothing;
   }
 
   OutcomeCode Expire(const pb::ExpireSession& expire) {
@@ -225,6 +239,7 @@ class Model {
     ModelSession& session = sessions.at(fire.client_id());
     if (session.connected || !session.will.has_value()) return OutcomeCode::kNothing;
     fired.push_back(*session.will);
+    if (fire.orphan_at_unix_ms() != 0) AddOrphan("", *session.will);
     session.will.reset();
     if (Ended(session)) End(fire.client_id());
     return OutcomeCode::kOk;
@@ -303,7 +318,7 @@ class Model {
     } else if (member) {
       Append(found->second, entry, message, enqueue.message());
     } else {
-      orphans.emplace_back(filter, message.payload());
+      if (AddOrphan(filter, message.payload()) == 0) ++dropped;
     }
   }
 
@@ -421,6 +436,7 @@ class Model {
   int64_t now_ = 0;
   uint64_t order_ = 0;
   uint64_t last_epoch_ = 0;
+  uint64_t last_orphan_ = 0;
 };
 
 }  // namespace storage

@@ -98,13 +98,18 @@ class Generator {
     if (dice < 6) return FillOpen(*command.mutable_open_session());
     if (dice < 10) return FillClose(*command.mutable_close_session());
     if (dice < 11) {
-      if (rng_.Chance(0.3))
+      if (rng_.Chance(0.3)) {
         command.mutable_close_all();
-      else
+      } else {
         Address(*command.mutable_fire_will());
+        if (rng_.Chance(0.7)) command.mutable_fire_will()->set_orphan_at_unix_ms(now_);
+      }
       return;
     }
-    if (dice < 12) return void(Address(*command.mutable_expire_session()));
+    if (dice < 12) {
+      if (rng_.Chance(0.5)) return void(Address(*command.mutable_expire_session()));
+      return FillForget(*command.mutable_forget_orphans());
+    }
     if (dice < 20) return FillSubscribe(*command.mutable_subscribe());
     if (dice < 22) {
       Address(*command.mutable_unsubscribe());
@@ -188,7 +193,14 @@ class Generator {
     page.set_next_cursor(std::to_string(messages_));
     page.set_last(rng_.Chance(0.5));
   }
+  void FillForget(pb::ForgetOrphans& forget) {
+    for (const auto& [number, orphan] : model_.orphans) {
+      if (rng_.Chance(0.5)) forget.add_orphans(number);
+    }
+    if (rng_.Chance(0.2)) forget.add_orphans(1 + rng_.Below(20));
+  }
   void FillLimits(pb::Limits& limits) {
+    if (rng_.Chance(0.3)) limits.set_orphans_max(1 + rng_.Below(10));
     if (rng_.Chance(0.7)) limits.set_queue_messages_max(5 + rng_.Below(100));
     if (rng_.Chance(0.3)) limits.set_queue_bytes_max(500 + rng_.Below(5000));
     if (rng_.Chance(0.6)) limits.set_queue_policy(pb::Limits::DROP_OLDEST);
@@ -327,9 +339,13 @@ void ExpectSame(Replica& replica, const Model& model, int64_t now) {
   const auto orphans = replica.partition().ReadOrphans(replica.store(), 0, 1'000'000);
   ASSERT_TRUE(orphans.ok());
   ASSERT_EQ(orphans->size(), model.orphans.size());
-  for (size_t i = 0; i < orphans->size(); ++i) {
-    ASSERT_EQ((*orphans)[i].share_filter, model.orphans[i].first);
-    ASSERT_EQ((*orphans)[i].message->payload(), model.orphans[i].second);
+  ASSERT_EQ(replica.partition().orphans(), model.orphans.size());
+  size_t at = 0;
+  for (const auto& [number, orphan] : model.orphans) {
+    const Orphaned& real = (*orphans)[at++];
+    ASSERT_EQ(real.orphan, number);
+    ASSERT_EQ(real.share_filter, orphan.first);
+    ASSERT_EQ(real.message->payload(), orphan.second);
   }
   uint64_t bytes = 0;
   for (const auto& [topic, value] : model.retained) {

@@ -495,6 +495,81 @@ TEST(Shared, MessageForAMemberThatWentIsAnOrphan) {
   EXPECT_THAT(*h.partition().ReadOrphans(h.store(), 0, 10), IsEmpty());
 }
 
+TEST(Shared, AnOrphanIsForgottenOnce) {
+  Harness h;
+  h.PublishTo("nobody", "$share/g/t", {.payload = "1"});
+  EXPECT_EQ(h.partition().orphans(), 1u);
+  h.Add().mutable_forget_orphans()->add_orphans(1);
+  h.Add().mutable_forget_orphans()->add_orphans(1);
+  const std::vector<Outcome> outcomes = h.Commit();
+  EXPECT_EQ(outcomes[0].code, OutcomeCode::kOk);
+  EXPECT_EQ(outcomes[1].code, OutcomeCode::kNothing);
+  EXPECT_EQ(h.partition().orphans(), 0u);
+  h.PublishTo("nobody", "$share/g/t", {.payload = "2"});
+  EXPECT_EQ(h.partition().last_orphan(), 2u);  // No number is used again.
+}
+
+TEST(Shared, OrphansAreBoundedInNumberAndSize) {
+  Harness h;
+  pb::Limits limits;
+  limits.set_orphans_max(2);
+  limits.set_orphans_bytes_max(200);
+  h.SetLimits(limits);
+  h.PublishTo("nobody", "$share/g/t", {.payload = std::string(300, 'x')});
+  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 1u);
+  h.PublishTo("nobody", "$share/g/t", {.payload = "1"});
+  h.PublishTo("nobody", "$share/g/t", {.payload = "2"});
+  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 0u);
+  h.PublishTo("nobody", "$share/g/t", {.payload = "3"});
+  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 1u);
+  EXPECT_THAT(h.EffectsOf<Orphaned>(), IsEmpty());
+  h.Add().mutable_forget_orphans()->add_orphans(1);
+  h.Commit();
+  h.PublishTo("nobody", "$share/g/t", {.payload = "4"});
+  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 0u);
+  const auto orphans = h.partition().ReadOrphans(h.store(), 0, 10);
+  ASSERT_THAT(*orphans, SizeIs(2));
+  EXPECT_EQ((*orphans)[0].message->payload(), "2");
+  EXPECT_EQ((*orphans)[1].message->payload(), "4");
+}
+
+// Its members are chosen later: until then it is where nothing is lost.
+TEST(Shared, AWillIsAnOrphanWithTheCommitThatFiresIt) {
+  Harness h;
+  h.Open("a", {.will = Text{.topic = "w", .payload = "gone", .expires = 5000, .created = 2000}});
+  h.Close("a", kWithWill);
+  pb::FireWill& fire = *h.Add().mutable_fire_will();
+  fire.set_client_id("a");
+  fire.set_epoch(h.Epoch("a"));
+  fire.set_orphan_at_unix_ms(10'000);
+  EXPECT_EQ(h.Commit().at(0).orphan, 1u);
+  EXPECT_THAT(h.EffectsOf<WillFired>(), SizeIs(1));
+  EXPECT_THAT(h.EffectsOf<Orphaned>(), IsEmpty());
+  h.Reload();
+  const auto orphans = h.partition().ReadOrphans(h.store(), 0, 10);
+  ASSERT_THAT(*orphans, SizeIs(1));
+  EXPECT_EQ((*orphans)[0].share_filter, "");
+  EXPECT_EQ((*orphans)[0].message->payload(), "gone");
+  EXPECT_EQ((*orphans)[0].message->expires_at_unix_ms(), 13'000);
+}
+
+TEST(Shared, AWillThatIsOneOrphanTooManyIsPublishedWithout) {
+  Harness h;
+  pb::Limits limits;
+  limits.set_orphans_max(1);
+  h.SetLimits(limits);
+  h.PublishTo("nobody", "$share/g/t", {.payload = "1"});
+  h.Open("a", {.will = Text{.topic = "w"}});
+  h.Close("a", kWithWill);
+  pb::FireWill& fire = *h.Add().mutable_fire_will();
+  fire.set_client_id("a");
+  fire.set_epoch(h.Epoch("a"));
+  fire.set_orphan_at_unix_ms(10'000);
+  EXPECT_EQ(h.Commit().at(0).orphan, 0u);
+  EXPECT_THAT(h.EffectsOf<WillFired>(), SizeIs(1));
+  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 0u);
+}
+
 TEST(Shared, MessagesOfASessionThatEndsAreOrphansUnlessQos2WasBegun) {  // [MQTT5-4.8.2-5]
   Harness h;
   h.Open("a");
