@@ -50,6 +50,8 @@ void AddState(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   ByKind(snapshot, &ShardMetrics::queued_messages, &HostMetrics::queued_messages, out);
   out.Gauge("queued_bytes", "Their bytes.", {"kind"});
   ByKind(snapshot, &ShardMetrics::queued_bytes, &HostMetrics::queued_bytes, out);
+  out.Gauge("shared_without_member", "Messages for $share groups, stored, that no member has.");
+  OfHost(snapshot, &HostMetrics::orphans, out);
   out.Gauge("retained_messages", "Retained messages.");
   OfHost(snapshot, &HostMetrics::retained_messages, out);
   out.Gauge("retained_bytes", "Their topics and payloads.");
@@ -85,6 +87,8 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   if (snapshot.storage != nullptr) {
     out.Sample(snapshot.storage->dropped_queue_full.value(), {"queue_full"});
     out.Sample(snapshot.storage->dropped_expired.value(), {"expired"});
+    out.Sample(snapshot.storage->dropped_no_member.value(), {"no_share_member"});
+    out.Sample(snapshot.storage->dropped_orphans.value(), {"shared_full"});
   }
   out.Gauge("storage_state_pending_bytes",
             "Queued messages in the log and in memory that the state has not yet.");

@@ -162,8 +162,10 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
     publish.origin = {std::string(session.client_id), session.epoch, packet.packet_id.value};
   Waiting waiting;
   if (exactly_once) waiting.route_after = outgoing.Keep();
-  for (ShareGroup* const group : match.groups)
-    AssignShared(*group, outgoing, publish, exactly_once ? &waiting : nullptr);
+  for (ShareGroup* const group : match.groups) {
+    if (!AssignShared(*group, outgoing, publish, exactly_once ? &waiting : nullptr))
+      CountWithoutMember(1);
+  }
   if (!exactly_once) RouteTransient(outgoing, match);
   const bool commits = publish.partitions != 0 || publish.set_retained ||
                        publish.origin.has_value() || !publish.shared_targets.empty();
@@ -200,7 +202,11 @@ void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
     context_.forwarder->Forward(context_.id, outgoing.Keep());
 }
 
-void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
+void PublishFlow::CountWithoutMember(uint64_t groups) {
+  context_.metrics.dropped[DropCause::kNoShareMember].Add(groups);
+}
+
+bool PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
                                Waiting* waiting) {
   const QoS qos = outgoing.parts().qos;
   const ShareMember* const member = group.Choose(
@@ -212,15 +218,12 @@ void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
         return candidate.local == nullptr ||
                candidate.local->permissions->MayRead(outgoing.parts().topic);
       });
-  if (member == nullptr) {
-    context_.metrics.dropped[DropCause::kNoShareMember].Add();
-    return;
-  }
+  if (member == nullptr) return false;
   const QoS granted = mqtt::Min(qos, member->options.qos);
   if (member->durable && granted != QoS::kAtMostOnce) {
     publish.shared_targets.push_back(
         {member->client_id, group.filter(), member->options, member->subscription_id});
-    return;
+    return true;
   }
   const auto assignment = [&](mqtt::MessagePtr message) {
     return SharedAssignment{
@@ -229,7 +232,7 @@ void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
   };
   if (waiting != nullptr) {
     waiting->assigned_after.emplace_back(member->connection.shard, assignment({}));
-    return;
+    return true;
   }
   if (member->local != nullptr) {
     const bool retain = member->options.retain_as_published && outgoing.parts().retain;
@@ -241,9 +244,10 @@ void PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
          .retain = retain,
          .subscription_ids = absl::MakeConstSpan(ids, member->subscription_id == 0 ? 0 : 1),
          .shared_filter = group.filter()});
-    return;
+    return true;
   }
   SendAssignment(member->connection.shard, assignment(outgoing.Keep()));
+  return true;
 }
 
 void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
@@ -276,7 +280,7 @@ void PublishFlow::OnPublished(storage::Published event) {
   waiting_bytes_ -= waiting.bytes;
   context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
   if (!event.status.ok()) {
-    context_.metrics.dropped[DropCause::kStorageFailed].Add();
+    if (!waiting.orphan) context_.metrics.dropped[DropCause::kStorageFailed].Add();
   } else if (event.duplicate) {
     context_.metrics.publish_duplicates.Add();
   } else if (waiting.route_after) {
@@ -307,7 +311,7 @@ void PublishFlow::OnPublished(storage::Published event) {
 
 void PublishFlow::RouteCommitted(Waiting& waiting) {
   Outgoing outgoing(waiting.route_after);
-  RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
+  if (!waiting.orphan) RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
   for (auto& [shard, assignment] : waiting.assigned_after) {
     assignment.message = waiting.route_after;
     if (shard == context_.id) {
@@ -438,30 +442,42 @@ void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
 }
 
 void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
-  if (!event.only_filter.empty()) return HandOn(std::move(event.message), event.only_filter);
-  context_.metrics.wills_published.Add();
-  Outgoing outgoing(event.message);
+  Outgoing outgoing(std::move(event.message));
+  if (!event.only_filter.empty()) {
+    ShareGroup* const group = context_.router.FindGroup(event.only_filter);
+    return AssignToGroups(absl::MakeConstSpan(&group, group == nullptr ? 0 : 1), outgoing,
+                          event.orphan);
+  }
   const Match& match = context_.router.Find(outgoing.parts().topic);
-  storage::Publish publish;
-  for (ShareGroup* const group : match.groups) AssignShared(*group, outgoing, publish);
+  AssignToGroups(match.groups, outgoing, event.orphan);
+  if (event.groups_only) return;
+  context_.metrics.wills_published.Add();
   RouteTransient(outgoing, match);
-  if (publish.shared_targets.empty()) return;
-  publish.message = outgoing.Keep();
-  Submit(std::move(publish), {});
 }
 
 void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter) {
-  ShareGroup* const group = context_.router.FindGroup(shared_filter);
-  if (group == nullptr) {
-    context_.metrics.dropped[DropCause::kNoShareMember].Add();
-    return;
-  }
   Outgoing outgoing(std::move(message));
+  ShareGroup* const group = context_.router.FindGroup(shared_filter);
+  if (group == nullptr) return CountWithoutMember(1);
+  AssignToGroups(absl::MakeConstSpan(&group, 1), outgoing, {});
+}
+
+void PublishFlow::AssignToGroups(absl::Span<ShareGroup* const> groups, Outgoing& outgoing,
+                                 storage::OrphanRef orphan) {
   storage::Publish publish;
-  AssignShared(*group, outgoing, publish);
-  if (publish.shared_targets.empty()) return;
+  Waiting waiting;
+  size_t without = 0;
+  for (ShareGroup* const group : groups) {
+    if (!AssignShared(*group, outgoing, publish, orphan ? &waiting : nullptr)) ++without;
+  }
+  if (orphan && without == groups.size()) return context_.Ask(storage::OrphanStays{orphan});
+  CountWithoutMember(without);
+  if (!orphan && publish.shared_targets.empty()) return;
   publish.message = outgoing.Keep();
-  Submit(std::move(publish), {});
+  publish.orphan = orphan;
+  waiting.orphan = static_cast<bool>(orphan);
+  if (orphan) waiting.route_after = publish.message;
+  Submit(std::move(publish), std::move(waiting));
 }
 
 }  // namespace broker

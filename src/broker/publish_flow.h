@@ -65,6 +65,7 @@ class PublishFlow {
     mqtt::MessagePtr route_after;  // QoS 2: transient sessions get it after the commit.
     // Likewise: transient members of `$share` groups, chosen already; the message is `route_after`.
     std::vector<std::pair<storage::ShardId, SharedAssignment>> assigned_after;
+    bool orphan = false;  // For these only. If it is refused, the host tells of it again.
   };
   struct WaitingRelease {
     uint64_t connection = 0;
@@ -83,9 +84,14 @@ class PublishFlow {
   void WriteAck(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);
   // A durable member goes into `publish`. A transient one gets the message now or, if `waiting` is
-  // given, once that is committed.
-  void AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
+  // given, once that is committed. False: none can take it.
+  bool AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
                     Waiting* waiting = nullptr);
+  void CountWithoutMember(uint64_t groups);
+  // The server's own message to a member of each group. What the host keeps for them is theirs with
+  // the commit that says so: before it, a crash gives it to another.
+  void AssignToGroups(absl::Span<ShareGroup* const> groups, Outgoing& outgoing,
+                      storage::OrphanRef orphan);
   void RouteCommitted(Waiting& waiting);
   void OnSharedAssignment(SharedAssignment assignment);
   void SendAssignment(storage::ShardId shard, SharedAssignment assignment);

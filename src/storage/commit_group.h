@@ -37,6 +37,7 @@ struct AnswerPublish {
   absl::Status status;  // Decided before the commit.
   std::optional<CommandPlace> retained;
   std::optional<Qos2Origin> origin;  // A duplicate's too.
+  OrphanRef orphan;                  // Forgotten with the commit.
 };
 struct FinishOpen {
   CommandPlace open;
@@ -80,11 +81,8 @@ struct FinishReplay {
 };
 // A shared message without an owner is in another member's queue, or is nobody's any more.
 struct FinishOrphan {
-  PartitionId partition = 0;
-  uint64_t orphan = 0;
-  std::string share_filter;
-  mqtt::MessagePtr message;
-  bool enqueued = false;
+  OrphanRef orphan;
+  bool dropped = false;
 };
 // A will that a clean start left over is published.
 struct FinishWill {

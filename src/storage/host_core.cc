@@ -25,6 +25,13 @@ constexpr size_t kCommittedMax = 2;
 // What is done of the host's own accord waits when a group has so many commands: a crowd of
 // sessions that end at once must not hold up who publishes.
 constexpr size_t kBackgroundCommandsMax = 1024;
+// And when the shards have been asked about so many messages of `$share` groups.
+constexpr size_t kOrphansOfferedMax = 1024;
+// A partition keeps for groups without a member what this many full queues hold, and no fewer than
+// so many messages and bytes.
+constexpr uint64_t kOrphanQueues = 2;
+constexpr uint64_t kOrphansMin = 10'000;
+constexpr uint64_t kOrphansBytesMin = 64 << 20;
 // Messages and seeks of one round, each about a microsecond.
 constexpr size_t kRoundWorkMax = 8192;
 
@@ -47,6 +54,10 @@ bool IsFact(std::string_view bytes) {
   }
 }
 
+uint64_t OrphansMax(uint64_t queue_max, uint64_t least) {
+  return queue_max == 0 ? 0 : std::max(kOrphanQueues * queue_max, least);
+}
+
 uint64_t Share(uint64_t total, uint64_t partitions) {
   return total == 0 ? 0 : (total + partitions - 1) / partitions;
 }
@@ -67,8 +78,7 @@ HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& st
       routes_(shards),
       outbox_(shards),
       counts_(options.partitions),
-      orphans_passed_(options.partitions, 0),
-      orphans_wait_(options.partitions, false) {
+      orphan_scans_(options.partitions) {
   CHECK(shards > 0) << "somebody must hear the events";
   for (uint32_t id = 0; id < options.partitions; ++id) {
     partitions_.push_back(std::make_unique<Partition>(static_cast<PartitionId>(id)));
@@ -115,6 +125,8 @@ void HostCore::Begin(std::function<void()> ready) {
                                                                         : pb::Limits::DROP_NEWEST);
   limits.set_retained_messages_max(Share(options_.retained_messages_max, partitions));
   limits.set_retained_bytes_max(Share(options_.retained_bytes_max, partitions));
+  limits.set_orphans_max(OrphansMax(options_.queue_messages_max, kOrphansMin));
+  limits.set_orphans_bytes_max(OrphansMax(options_.queue_bytes_max, kOrphansBytesMin));
   for (const auto& partition : partitions_) {
     bool connected = false;
     partition->ForEachSession([&](const Session& session) {
@@ -177,7 +189,8 @@ HostTime HostCore::SessionTime() const {
 }
 
 bool HostCore::RoomForBackground() const {
-  return growing_->command_count() < kBackgroundCommandsMax;
+  return growing_->command_count() < kBackgroundCommandsMax &&
+         orphans_offered_.size() < kOrphansOfferedMax;
 }
 
 void HostCore::After(Step step) {
@@ -505,12 +518,14 @@ std::optional<absl::Duration> HostCore::NextWake() const {
     consider(at_once ? now_.monotonic : growing_since_ + kLinger);
   }
   if (!pump_list_.empty()) consider(std::max(now_.monotonic, pump_again_at_));
-  // Without room for them, the end of a write wakes.
+  // Without room for them, the end of a write wakes, or a shard's answer.
   if (!RoomForBackground()) return next;
-  if (!shutting_down_ && deadlines_.next().has_value()) consider(*deadlines_.next());
-  const bool orphans_wait =
-      std::find(orphans_wait_.begin(), orphans_wait_.end(), true) != orphans_wait_.end();
+  if (shutting_down_) return next;
+  if (deadlines_.next().has_value()) consider(*deadlines_.next());
+  const bool orphans_wait = std::any_of(orphan_scans_.begin(), orphan_scans_.end(),
+                                        [](const OrphanScan& scan) { return scan.wanted; });
   if (orphans_wait) consider(std::max(now_.monotonic, pump_again_at_));
+  if (orphans_again_at_.has_value()) consider(std::max(*orphans_again_at_, pump_again_at_));
   return next;
 }
 
@@ -530,14 +545,17 @@ void HostCore::CountGauges() {
   int64_t sessions = 0;
   int64_t retained = 0;
   int64_t retained_bytes = 0;
+  int64_t orphans = 0;
   for (const auto& partition : partitions_) {
     sessions += static_cast<int64_t>(partition->session_count());
     retained += static_cast<int64_t>(partition->retained_messages());
     retained_bytes += static_cast<int64_t>(partition->retained_bytes());
+    orphans += static_cast<int64_t>(partition->orphans());
   }
   metrics_.sessions.Set(sessions);
   metrics_.retained_messages.Set(retained);
   metrics_.retained_bytes.Set(retained_bytes);
+  metrics_.orphans.Set(orphans);
   metrics_.subscriptions_shared.Set(static_cast<int64_t>(share_members_.subscriptions()));
   counts_due_ = counts_.size();
 }

@@ -172,11 +172,13 @@ class HostCore {
   bool Holds(const Deadline& deadline) const;
   void ProposeWill(const Session& session, int64_t time_ms);
   void EnqueueWill(const mqtt::MessagePtr& message);
+  void TellOfWill(mqtt::MessagePtr message, OrphanRef orphan);
   Claim* FindClaim(std::string_view client_id);
   Claim* OwnerOf(std::string_view client_id, uint64_t epoch);
 
   // host_core_requests.cc: what sessions and publishers ask for.
   void Handle(ShardId from, Publish& request);
+  absl::Status Check(const Publish& request, AnswerPublish& answer);
   void Handle(ShardId from, Subscribe& request);
   void Handle(ShardId from, Unsubscribe& request);
   void Handle(ShardId from, Acknowledge& request);
@@ -224,7 +226,6 @@ class HostCore {
   void Finish(StartReplays& step);
   void Finish(RunScan& step);
   void AnswerOpened(Claim& claim, const Outcome& outcome);
-  void AnnounceMessage(mqtt::MessagePtr message, std::string only_filter);
   void SendRoute(bool add, PartitionId partition, const std::string& filter);
   void SendShareMember(const ShareMemberChanged& change, PartitionId partition);
 
@@ -256,9 +257,19 @@ class HostCore {
   void ProposeReplayPage(Claim& claim);
   void AddReplayed(const Claim& claim, const mqtt::Message& message,
                    pb::EnqueueRetainedPage& enqueue) const;
-  void PassOnOrphans();
-  void PassOnOrphan(FinishOrphan orphan);
   Claim* AtSlot(PartitionId partition, SessionSlot slot);
+
+  // host_core_orphans.cc: messages for `$share` groups that no member has.
+  void StartOrphans();
+  void PassOnOrphans();
+  void PassOnOrphan(PartitionId partition, const Orphaned& orphan);
+  void OfferOrphan(OrphanRef ref, ShardId shard, RouteMessage route);
+  void ForgetOrphan(OrphanRef ref);
+  bool TakeOffered(OrphanRef ref);
+  void ReturnOrphan(OrphanRef ref);
+  void KeepOrphan(OrphanRef ref);
+  void OfferAgain();
+  void Handle(ShardId from, OrphanStays& request);
 
   const StorageOptions options_;
   const ShardId shards_;
@@ -319,9 +330,19 @@ class HostCore {
   size_t count_next_ = 0;
   size_t counts_due_ = 0;  // Partitions to count until all is as new as the last commit.
   absl::Duration count_at_ = -absl::InfiniteDuration();
-  // By partition: orphans up to here are being passed on; and whether there are more.
-  std::vector<uint64_t> orphans_passed_;
-  std::vector<bool> orphans_wait_;
+  struct OrphanScan {
+    uint64_t passed = 0;     // Those up to here have been passed on, or kept.
+    bool wanted = false;     // There are more.
+    bool keeps = false;      // Some of those passed wait for the next try.
+    uint64_t recovered = 0;  // Those up to here were there at the start.
+  };
+  std::vector<OrphanScan> orphan_scans_;  // By partition.
+  // At a shard, which is to answer; with their filters. No more are offered than may be.
+  absl::flat_hash_map<OrphanRef, std::string> orphans_offered_;
+  absl::flat_hash_set<OrphanRef> orphans_moving_;    // In a group that is not applied.
+  absl::flat_hash_set<std::string> groups_without_;  // Members, as a shard said since the last try.
+  std::optional<absl::Duration> orphans_again_at_;   // Monotonic.
+  absl::Duration orphan_patience_ends_;
   std::vector<mqtt::MessagePtr> postponed_wills_;
 };
 

@@ -16,7 +16,6 @@ constexpr size_t kPumpSessionsMax = 256;
 constexpr size_t kPumpMessagesMax = 256;
 constexpr size_t kPumpBytesMax = 1 << 20;
 constexpr size_t kReplayPageMax = 100;
-constexpr size_t kOrphansPageMax = 64;
 
 size_t SizeOf(const Delivery& delivery) {
   return delivery.message ? delivery.message->topic().size() + delivery.message->payload().size()
@@ -193,56 +192,6 @@ void HostCore::Finish(FinishReplay& step) {
   if (claim == nullptr || claim->feed == nullptr) return;
   claim->feed->replaying = false;
   ListForPump(*claim);
-}
-
-// ---- Messages of `$share` groups whose member went ---------------------------------------------
-
-// Read a page at a time: a session may leave as many as its queue held.
-void HostCore::PassOnOrphans() {
-  if (now_.monotonic < pump_again_at_) return;
-  for (size_t id = 0; id < orphans_wait_.size(); ++id) {
-    while (orphans_wait_[id] && RoomForBackground()) {
-      auto page =
-          partitions_[id]->ReadOrphans(store_.reader(), orphans_passed_[id], kOrphansPageMax);
-      if (!page.ok()) {
-        base::Log(base::LogLevel::kError, "cannot read shared messages without an owner",
-                  {{"error", page.status()}});
-        pump_again_at_ = now_.monotonic + absl::Seconds(1);
-        return;
-      }
-      for (Orphaned& orphan : *page) {
-        orphans_passed_[id] = orphan.orphan;
-        PassOnOrphan({.partition = static_cast<PartitionId>(id),
-                      .orphan = orphan.orphan,
-                      .share_filter = std::move(orphan.share_filter),
-                      .message = std::move(orphan.message)});
-      }
-      orphans_wait_[id] = page->size() == kOrphansPageMax;
-    }
-  }
-}
-
-// To another durable member, in the same commit that forgets it here; or, if there is none, to
-// whoever the shards know.
-void HostCore::PassOnOrphan(FinishOrphan orphan) {
-  const ShareMembers::Member* const member = share_members_.Choose(orphan.share_filter);
-  orphan.enqueued = member != nullptr;
-  if (member != nullptr) {
-    Publish publish;
-    publish.message = orphan.message;
-    publish.shared_targets.push_back({.client_id = member->client_id,
-                                      .filter = member->subscription.filter,
-                                      .options = member->subscription.options,
-                                      .subscription_id = member->subscription.subscription_id});
-    ProposeEnqueues(publish);
-  }
-  Propose(orphan.partition).mutable_forget_orphans()->add_orphans(orphan.orphan);
-  growing_->NeedSync();
-  growing_->Then(std::move(orphan));
-}
-
-void HostCore::Finish(FinishOrphan& step) {
-  if (!step.enqueued) AnnounceMessage(std::move(step.message), std::move(step.share_filter));
 }
 
 }  // namespace storage

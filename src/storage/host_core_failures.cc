@@ -17,6 +17,7 @@ void HostCore::Fail(AnswerPublish& step, const absl::Status& status) {
   } else if (step.origin.has_value()) {
     inbound_pending_.erase({step.origin->client_id, step.origin->packet_id});
   }
+  if (step.orphan) ReturnOrphan(step.orphan);
   // One that was decided already keeps its answer.
   const bool decided = duplicate || !step.status.ok();
   if (step.token == 0) return;
@@ -63,12 +64,6 @@ void HostCore::Fail(AnswerRelease& step, const absl::Status& status) {
 }
 
 void HostCore::Fail(FinishReplay& step, const absl::Status& /*status*/) { Finish(step); }
-
-// With it failed every other that is not committed: they are read again, from the first.
-void HostCore::Fail(FinishOrphan& step, const absl::Status& /*status*/) {
-  orphans_passed_[step.partition] = 0;
-  orphans_wait_[step.partition] = true;
-}
 
 void HostCore::Fail(FinishWill& step, const absl::Status& /*status*/) {
   postponed_wills_.push_back(std::move(step.message));

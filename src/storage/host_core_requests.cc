@@ -38,24 +38,16 @@ void HostCore::Handle(ShardId from, Publish& request) {
   AnswerPublish answer;
   answer.shard = from;
   answer.token = request.token;
-  answer.status = Refusal(/*stores=*/true);
-  if (answer.status.ok() && request.origin.has_value()) {
-    if (OwnerOf(request.origin->client_id, request.origin->epoch) == nullptr) {
-      answer.status = NotOwner();
-    } else {
-      answer.duplicate = IsRepeat(*request.origin);
-      answer.origin = request.origin;
-    }
-  }
-  if (answer.status.ok() && !answer.duplicate && request.set_retained) {
-    answer.status = CheckRetainedRoom(*request.message);
-    if (!answer.status.ok()) answer.origin.reset();
-  }
+  answer.status = Check(request, answer);
   if (!answer.status.ok() || answer.duplicate) {
     if (answer.duplicate) metrics_.duplicates.Add();
     return After(std::move(answer));
   }
   answer.retained = ProposeEnqueues(request);
+  if (request.orphan) {
+    ForgetOrphan(request.orphan);
+    answer.orphan = request.orphan;
+  }
   if (request.origin.has_value()) {
     const Qos2Origin& origin = *request.origin;
     pb::RememberInbound& remember =
@@ -65,9 +57,33 @@ void HostCore::Handle(ShardId from, Publish& request) {
     remember.set_packet_id(origin.packet_id);
     inbound_pending_.insert({origin.client_id, origin.packet_id});
   }
-  if (request.token == 0) return;  // A retained message that nobody waits for: see kLinger.
+  if (request.token == 0 && !request.orphan)
+    return;  // A retained message that nobody waits for: see kLinger.
   growing_->NeedSync();
   growing_->Then(std::move(answer));
+}
+
+absl::Status HostCore::Check(const Publish& request, AnswerPublish& answer) {
+  if (request.orphan && !TakeOffered(request.orphan)) {
+    return absl::FailedPreconditionError("somebody has taken it already");
+  }
+  // An orphan takes no more room where it goes.
+  const absl::Status refusal = Refusal(/*stores=*/!request.orphan);
+  if (!refusal.ok()) {
+    if (request.orphan) ReturnOrphan(request.orphan);
+    return refusal;
+  }
+  if (request.origin.has_value()) {
+    if (OwnerOf(request.origin->client_id, request.origin->epoch) == nullptr) return NotOwner();
+    answer.duplicate = IsRepeat(*request.origin);
+    answer.origin = request.origin;
+  }
+  if (!answer.duplicate && request.set_retained) {
+    absl::Status room = CheckRetainedRoom(*request.message);
+    if (!room.ok()) answer.origin.reset();
+    return room;
+  }
+  return absl::OkStatus();
 }
 
 // Returns where the retained message is set, if it is.
@@ -151,6 +167,7 @@ void HostCore::Finish(AnswerPublish& step) {
   if (step.origin.has_value() && !step.duplicate) {
     inbound_pending_.erase({step.origin->client_id, step.origin->packet_id});
   }
+  if (step.orphan) orphans_moving_.erase(step.orphan);
   if (step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit) {
     published.status =
         absl::ResourceExhaustedError("retained_messages_max or retained_bytes_max is reached");

@@ -311,12 +311,17 @@ void HostCore::ProposeWill(const Session& session, int64_t time_ms) {
   command.set_time_unix_ms(time_ms);
   command.mutable_fire_will()->set_client_id(session.client_id);
   command.mutable_fire_will()->set_epoch(session.epoch);
+  if (step.message->qos() != mqtt::QoS::kAtMostOnce &&
+      share_members_.AnyFor(step.message->topic())) {
+    command.mutable_fire_will()->set_orphan_at_unix_ms(now_.unix_ms);
+  }
   EnqueueWill(step.message);
   growing_->Then(std::move(step));
 }
 
 // What a will is for, in the commit that fires it: durable sessions, the retained message. Members
-// of `$share` groups are chosen by the shard that hears of it, by the strategy it is told to use.
+// of `$share` groups are chosen by the shard that hears of it, by the strategy it is told to use;
+// for groups that have durable ones the same commit keeps an orphan until that is done.
 void HostCore::EnqueueWill(const mqtt::MessagePtr& message) {
   Publish publish;
   publish.message = message;
@@ -331,18 +336,23 @@ void HostCore::EnqueueWill(const mqtt::MessagePtr& message) {
 }
 
 void HostCore::Finish(AnnounceWill& step) {
-  if (OutcomeAt(step.fire).code != OutcomeCode::kOk) return;
-  metrics_.wills_published.Add();
-  AnnounceMessage(step.message, {});
+  const Outcome& outcome = OutcomeAt(step.fire);
+  if (outcome.code != OutcomeCode::kOk) return;
+  TellOfWill(std::move(step.message), {step.fire.partition, outcome.orphan});
 }
 
-void HostCore::Finish(FinishWill& step) {
-  metrics_.wills_published.Add();
-  AnnounceMessage(step.message, {});
-}
+void HostCore::Finish(FinishWill& step) { TellOfWill(std::move(step.message), {}); }
 
-void HostCore::AnnounceMessage(mqtt::MessagePtr message, std::string only_filter) {
-  Send(announce_shard_, RouteMessage{std::move(message), std::move(only_filter)});
+void HostCore::TellOfWill(mqtt::MessagePtr message, OrphanRef orphan) {
+  metrics_.wills_published.Add();
+  RouteMessage route;
+  route.message = std::move(message);
+  route.orphan = orphan;
+  if (orphan) {
+    OfferOrphan(orphan, announce_shard_, std::move(route));
+  } else {
+    Send(announce_shard_, std::move(route));
+  }
   announce_shard_ = static_cast<ShardId>((announce_shard_ + 1) % shards_);
 }
 

@@ -16,6 +16,7 @@ void HostCore::RunEffects(PartitionId partition, Effects& effects) {
   metrics_.dropped_queue_full.Add(dropped(DropCause::kQueueMessages) +
                                   dropped(DropCause::kQueueBytes));
   metrics_.dropped_expired.Add(dropped(DropCause::kExpired));
+  metrics_.dropped_orphans.Add(dropped(DropCause::kOrphans));
 }
 
 Claim* HostCore::AtSlot(PartitionId partition, SessionSlot slot) {
@@ -89,8 +90,6 @@ void HostCore::On(PartitionId partition, ReplayPending& effect) {
   if (claim != nullptr) ListForPump(*claim);
 }
 
-void HostCore::On(PartitionId partition, Orphaned& /*effect*/) { orphans_wait_[partition] = true; }
-
 // ---- Routes ------------------------------------------------------------------------------------
 
 void HostCore::SendRoute(bool add, PartitionId partition, const std::string& filter) {
@@ -132,7 +131,7 @@ void HostCore::Finish(FinishStart& /*step*/) {
       }
     });
   }
-  orphans_wait_.assign(orphans_wait_.size(), true);
+  StartOrphans();
   begun_ = true;
   CountGauges();
   routes_.Wait({.shard = 0, .event = std::nullopt, .replays = {}, .call = std::move(ready_)});

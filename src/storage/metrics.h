@@ -18,6 +18,8 @@ struct HostMetrics {
   base::Counter messages_delivered;  // Queue entries acknowledged.
   base::Counter dropped_queue_full;
   base::Counter dropped_expired;
+  base::Counter dropped_orphans;    // For a `$share` group, when too many waited for a member.
+  base::Counter dropped_no_member;  // For a `$share` group that has no member any more.
   base::Counter wills_published;
   base::Counter sessions_expired;
   base::Gauge sessions;            // Durable, connected or not.
@@ -28,6 +30,7 @@ struct HostMetrics {
   base::Gauge queued_bytes;
   base::Gauge retained_messages;
   base::Gauge retained_bytes;    // Topics and payloads.
+  base::Gauge orphans;           // Messages for `$share` groups that no member has.
   base::Gauge wills;             // Stored: of connected sessions, or waiting for their delay.
   base::Gauge requests_pending;  // Answers that wait for a commit, and what the host asked itself.
   base::Gauge state_pending_bytes;       // Queued messages in memory that the state has not yet.

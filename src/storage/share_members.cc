@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/by_name.h"
+#include "mqtt/topic.h"
 
 namespace storage {
 
@@ -24,7 +25,7 @@ void ShareMembers::Change(const std::string& client_id, const SubscriptionRecord
   using State = ShareMemberChange::State;
   const auto found = groups_.find(subscription.filter);
   if (found == groups_.end() && state == State::kGone) return;
-  Group& group = found != groups_.end() ? found->second : groups_[subscription.filter];
+  Group& group = found != groups_.end() ? *found->second : AddGroup(subscription.filter);
   const auto member = group.places.find(client_id);
   if (member != group.places.end()) {
     if (member->second < group.connected) group.Disconnect(member->second);
@@ -34,7 +35,9 @@ void ShareMembers::Change(const std::string& client_id, const SubscriptionRecord
     --subscriptions_;
   }
   if (state == State::kGone) {
-    if (group.members.empty()) groups_.erase(subscription.filter);
+    if (!group.members.empty()) return;
+    if (group.in_index.entry != nullptr) index_.Remove(group.in_index);
+    groups_.erase(found);
     return;
   }
   group.places[client_id] = group.members.size();
@@ -46,12 +49,28 @@ void ShareMembers::Change(const std::string& client_id, const SubscriptionRecord
   if (state == State::kConnected) group.Swap(group.members.size() - 1, group.connected++);
 }
 
+ShareMembers::Group& ShareMembers::AddGroup(const std::string& share_filter) {
+  Group& group = *(groups_[share_filter] = std::make_unique<Group>());
+  if (const auto shared = mqtt::ParseShared(share_filter); shared.has_value()) {
+    group.in_index.record.filter = shared->filter;
+    index_.Add(group.in_index);
+  }
+  return group;
+}
+
 const ShareMembers::Member* ShareMembers::Choose(std::string_view share_filter) {
   const auto it = groups_.find(base::AbslView(share_filter));
   if (it == groups_.end()) return nullptr;
-  Group& group = it->second;
+  Group& group = *it->second;
   const size_t count = group.connected != 0 ? group.connected : group.members.size();
   return &group.members[group.turn++ % count];
+}
+
+bool ShareMembers::AnyFor(std::string_view topic) const {
+  if (groups_.empty()) return false;
+  SubscriptionIndex::Matches matches;
+  index_.Match(topic, matches);
+  return !matches.empty();
 }
 
 }  // namespace storage

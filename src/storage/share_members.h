@@ -3,12 +3,15 @@
 #define STORAGE_SHARE_MEMBERS_H_
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "storage/core/partition_api.h"
+#include "storage/core/session.h"
+#include "storage/core/subscription_index.h"
 
 namespace storage {
 
@@ -29,11 +32,15 @@ class ShareMembers {
   // One member of the group: in turn, a connected one if there is any. Null: no durable member.
   const Member* Choose(std::string_view share_filter);
 
+  // Whether there is a group that takes the topic.
+  bool AnyFor(std::string_view topic) const;
+
   size_t subscriptions() const { return subscriptions_; }
 
  private:
   // Connected members stand first.
   struct Group {
+    SessionSubscription in_index;  // Under the filter behind "$share/group/".
     std::vector<Member> members;
     absl::flat_hash_map<std::string, size_t> places;  // In `members`, by Client Identifier.
     size_t connected = 0;
@@ -42,7 +49,10 @@ class ShareMembers {
     void Swap(size_t a, size_t b);
     void Disconnect(size_t place);
   };
-  absl::flat_hash_map<std::string, Group> groups_;
+  Group& AddGroup(const std::string& share_filter);
+
+  absl::flat_hash_map<std::string, std::unique_ptr<Group>> groups_;
+  SubscriptionIndex index_;
   size_t subscriptions_ = 0;
 };
 

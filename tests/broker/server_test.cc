@@ -26,6 +26,14 @@ mqtt::MessagePtr Retained(std::string_view topic, std::string_view payload) {
   return mqtt::Message::Create(parts);
 }
 
+mqtt::MessagePtr Will(std::string_view payload) {
+  mqtt::MessageParts parts;
+  parts.topic = "t";
+  parts.payload = payload;
+  parts.qos = mqtt::QoS::kAtLeastOnce;
+  return mqtt::Message::Create(parts);
+}
+
 // ---- Claims
 
 TEST_F(ServerTest, ATakeoverTellsTheFormerOwnerAndClosesItsSession) {
@@ -462,6 +470,62 @@ TEST_F(ServerTest, WhatAMemberLeavesToADurableOneIsWrittenAtOnceOrCounted) {
   Post(0, storage::Published{handed_on.token, absl::ResourceExhaustedError("disk full"), false});
   publisher.wire.ExpectNothing();
   EXPECT_EQ(metrics().dropped[DropCause::kStorageFailed].value(), 1u);
+}
+
+// A will is in the store for the group until the commit that stores it for the member.
+TEST_F(ServerTest, AWillIsForgottenInTheCommitThatStoresItForADurableMember) {
+  Start();
+  Client member = JoinGroup("member");
+  Client plain = Join(Transient("plain"));
+  plain.wire.Subscribe({{"t", 1}});
+  Post(0, storage::RouteMessage{.message = Will("gone"), .orphan = {3, 7}});
+  const auto publish = host_.Take<storage::Publish>();
+  ASSERT_EQ(publish.shared_targets.size(), 1u);
+  EXPECT_EQ(publish.shared_targets[0].client_id, "member");
+  EXPECT_EQ(publish.orphan, (storage::OrphanRef{3, 7}));
+  plain.wire.ExpectPublish("t", "gone");  // At once: it was published.
+  Post(0, storage::Published{publish.token, absl::ResourceExhaustedError("disk full"), false});
+  // It is told of again, for the groups only.
+  Post(0, storage::RouteMessage{.message = Will("gone"), .orphan = {3, 7}, .groups_only = true});
+  const auto again = host_.Take<storage::Publish>();
+  EXPECT_EQ(again.shared_targets.size(), 1u);
+  Post(0, storage::Published{again.token, {}, false});
+  plain.wire.ExpectNothing();
+  EXPECT_EQ(metrics().dropped[DropCause::kStorageFailed].value(), 0u);
+}
+
+// Were it told before, and the commit failed or a crash came, another member would get it too.
+TEST_F(ServerTest, ATransientMemberGetsWhatTheStoreKeptOnceItIsForgotten) {
+  Start();
+  Client member = Join(Transient("member"));
+  member.wire.Subscribe({{"$share/g/t", 2}});
+  Client plain = Join(Transient("plain"));
+  plain.wire.Subscribe({{"t", 1}});
+  const storage::RouteMessage route{
+      .message = Will("left"), .only_filter = "$share/g/t", .orphan = {3, 7}, .groups_only = true};
+  Post(0, route);
+  const auto refused = host_.Take<storage::Publish>();
+  EXPECT_TRUE(refused.shared_targets.empty());
+  EXPECT_EQ(refused.partitions, 0u);
+  EXPECT_EQ(refused.orphan, route.orphan);
+  Post(0, storage::Published{refused.token, absl::UnavailableError("disk"), false});
+  member.wire.ExpectNothing();
+  Post(0, route);
+  Post(0, storage::Published{host_.Take<storage::Publish>().token, {}, false});
+  member.wire.ExpectPublish("t", "left");
+  member.wire.ExpectNothing();
+  plain.wire.ExpectNothing();
+}
+
+TEST_F(ServerTest, TheHostIsToldWhenNobodyTakesWhatItKeeps) {
+  Start();
+  Post(0, storage::RouteMessage{.message = Will("left"),
+                                .only_filter = "$share/g/t",
+                                .orphan = {3, 7},
+                                .groups_only = true});
+  EXPECT_EQ(host_.Take<storage::OrphanStays>().orphan, (storage::OrphanRef{3, 7}));
+  EXPECT_FALSE(host_.Has<storage::Publish>());
+  EXPECT_EQ(metrics().dropped[DropCause::kNoShareMember].value(), 0u);  // Not yet.
 }
 
 // ---- Retained messages

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -129,6 +130,19 @@ struct Qos2Origin {
   uint16_t packet_id = 0;
 };
 
+// A message for members of `$share` groups that nobody has yet, in the store of its partition. Who
+// takes it names it in the commit that stores it elsewhere: it is forgotten there, once.
+struct OrphanRef {
+  PartitionId partition = 0;
+  uint64_t number = 0;  // 0: none.
+  explicit operator bool() const { return number != 0; }
+  friend bool operator==(const OrphanRef&, const OrphanRef&) = default;
+  template <typename H>
+  friend H AbslHashValue(H state, const OrphanRef& ref) {
+    return H::combine(std::move(state), ref.partition, ref.number);
+  }
+};
+
 // Stores a message for every durable session it is for, and as the retained message if asked.
 // Atomic: all of it is committed, or the answer is an error and none is. Answers (Published) come
 // in the order of the requests of a shard.
@@ -141,6 +155,13 @@ struct Publish {
       shared_targets;         // Exactly one entry per matching group with a durable choice.
   bool set_retained = false;  // An empty payload removes the retained message.
   std::optional<Qos2Origin> origin;
+  OrphanRef orphan;  // What RouteMessage told of: forgotten in the same commit, even if that stores
+                     // nothing. Transient members get theirs after it. On an error it comes again.
+};
+
+// Nobody takes what RouteMessage told of. The host drops it, or tells of it again.
+struct OrphanStays {
+  OrphanRef orphan;
 };
 
 enum class AckKind : uint8_t {
@@ -188,7 +209,7 @@ struct ConfirmRoutes {
 };
 
 using Request = std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish,
-                             Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes>;
+                             OrphanStays, Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes>;
 
 // ---- Events: host → shard
 // ----------------------------------------------------------------------------------------
@@ -299,6 +320,10 @@ struct RouteMessage {
   mqtt::MessagePtr message;
   std::string only_filter;  // Not empty: for this `$share/group/filter` only (redelivery). Then
                             // nobody has it yet.
+  // The store keeps it for the groups until the answer: Publish that names it, or OrphanStays.
+  // Without, no durable session was a member when it was published.
+  OrphanRef orphan;
+  bool groups_only = false;  // The others have had it: of a will that is told of again.
 };
 
 // The host cannot write (disk full, I/O error), or can again.
