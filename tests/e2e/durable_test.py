@@ -334,6 +334,24 @@ def will_delay():
     equal(received("delays", 0), [])
 
 
+@case("a will for a $share group comes once, whenever after its connection's end kill -9 comes")
+def shared_will():
+    subscriber("group-member", "$share/g/group/t", qos=2)
+    for step in range(12):
+        fence = connect("group-fence")
+        client = connect(f"group-{step}", expiry=0, clean=True,
+                         will=dict(will_of("group/t", str(step)), qos=2))
+        client.drop()
+        for _ in range(step % 4):  # Each is a commit: what follows the end of a connection goes on.
+            fence.subscribe("fence")
+        broker().restart()
+        fence.drop()
+        member = connect("group-member")
+        equal(member.message().payload, str(step).encode())
+        member.nothing_comes()
+        leave(member)
+
+
 @case("SIGTERM keeps what kill -9 keeps")
 def clean_stop():
     subscriber("stop", "stop/t", qos=1)
