@@ -59,9 +59,7 @@ void AddState(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Gauge("wills", "Wills: of connected clients, or waiting for their delay.");
   OfHost(snapshot, &HostMetrics::wills, out);
   out.Counter("wills_published_total", "Wills that were published.");
-  uint64_t wills = snapshot.storage == nullptr ? 0 : snapshot.storage->wills_published.value();
-  for (const ShardMetrics* shard : snapshot.shards) wills += shard->wills_published.value();
-  out.Sample(wills);
+  OfHost(snapshot, &HostMetrics::wills_published, out);
 }
 
 void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {

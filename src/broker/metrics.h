@@ -129,7 +129,6 @@ struct ShardMetrics {
   base::Counter publish_bytes_sent;      // Payloads.
   base::Counter publish_unmatched;       // Nobody subscribes.
   base::Counter publish_duplicates;      // QoS 2, repeated before PUBREL: acknowledged, not routed.
-  base::Counter wills_published;
   base::CounterPer<DropCause> dropped;
 
   // State. Only transient sessions: durable ones are counted by the partition host.

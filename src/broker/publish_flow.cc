@@ -450,9 +450,7 @@ void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
   }
   const Match& match = context_.router.Find(outgoing.parts().topic);
   AssignToGroups(match.groups, outgoing, event.orphan);
-  if (event.groups_only) return;
-  context_.metrics.wills_published.Add();
-  RouteTransient(outgoing, match);
+  if (!event.groups_only) RouteTransient(outgoing, match);
 }
 
 void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter) {

@@ -318,6 +318,12 @@ def _():
         holds(publisher.closed(), "open")
         holds(re.search(r"^mqttd_protocol_violations_total\{.*\} 1$", broker.get("/metrics")[1], re.MULTILINE),
               "the violation is not counted")
+        testator = Process(["stdbuf", "-oL", "mosquitto_sub", "-p", broker.port, "-t", "x", "-d",
+                            "--will-topic", "m/will", "--will-payload", "gone"])
+        testator.out.wait_for("received SUBACK")
+        testator.kill()
+        subscriber.packet()
+        equal(broker.metric("mqttd_wills_published_total"), 1, "wills, each counted once")
 
 
 @case("the service manager is told ready, reloading, ready, stopping, and is kept awake")
