@@ -1,6 +1,7 @@
 // Shards over a partition host that answers when the test wants it: what must hold between a
 // request and its answer.
 #include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -175,25 +176,28 @@ TEST_F(ServerTest, APublisherAboveItsRateIsDisconnectedIfThatIsThePolicy) {
 // A method of authentication that does what none may: it blocks its shard, until it is let go.
 class Blocking final : public auth::AuthMethod {
  public:
-  Blocking(std::atomic<bool>& entered, const std::atomic<bool>& let_go)
-      : entered_(entered), let_go_(let_go) {}
+  // The shard may still look at it when the test's own variables are gone.
+  struct Gate {
+    std::atomic<bool> entered{false};
+    std::atomic<bool> open{false};
+  };
+  explicit Blocking(std::shared_ptr<Gate> gate) : gate_(std::move(gate)) {}
   std::string_view name() const override { return "blocking"; }
   auth::AuthStep Start(const auth::Credentials& /*credentials*/,
                        std::string_view /*data*/) override {
-    entered_ = true;
-    while (!let_go_) std::this_thread::yield();
+    gate_->entered = true;
+    while (!gate_->open) std::this_thread::yield();
     return {};
   }
   auth::AuthStep Step(std::string_view /*data*/) override { return {}; }
 
  private:
-  std::atomic<bool>& entered_;
-  const std::atomic<bool>& let_go_;
+  const std::shared_ptr<Gate> gate_;
 };
 
 TEST_F(ServerTest, AShardThatDoesNotComeToItsNextTaskIsSeen) {
-  std::atomic<bool> entered{false}, let_go{false};
-  methods_.Register("blocking", [&] { return std::make_unique<Blocking>(entered, let_go); });
+  const auto gate = std::make_shared<Blocking::Gate>();
+  methods_.Register("blocking", [gate] { return std::make_unique<Blocking>(gate); });
   options_.stall_timeout_s = 3;
   Start();
   for (int i = 0; i < 10; ++i) {  // One that works answers each time.
@@ -204,14 +208,14 @@ TEST_F(ServerTest, AShardThatDoesNotComeToItsNextTaskIsSeen) {
   support::ConnectPacket connect = Transient("stuck");
   connect.properties = support::Properties().Text(kAuthenticationMethod, "blocking");
   support::RawClient client = Knock(connect);
-  while (!entered) std::this_thread::yield();
+  while (!gate->entered) std::this_thread::yield();
   for (int i = 0; i < 3; ++i) server_->WatchShards();
   EXPECT_EQ(server_->stall().seconds, 2u);
   EXPECT_FALSE(server_->stall().stuck);
   server_->WatchShards();
   EXPECT_EQ(server_->stall().seconds, 3u);
   EXPECT_TRUE(server_->metrics().stall.stuck);
-  let_go = true;
+  gate->open = true;
   while (server_->stall().seconds != 0) std::this_thread::yield();
   EXPECT_FALSE(server_->stall().stuck);
 }
