@@ -23,6 +23,7 @@ std::string& CommitGroup::AddTo(PartitionId partition, mqtt::MessagePtr message,
   Part& part = parts_[partition];
   if (part.messages.empty()) used_.push_back(partition);
   if (place != nullptr) *place = {partition, static_cast<int>(part.messages.size())};
+  if (message) message_bytes_ += message->bytes();
   part.messages.push_back(std::move(message));
   ++command_count_;
   return part.entry;
@@ -55,6 +56,7 @@ void CommitGroup::Clear() {
   steps_.clear();
   retained_sets_.clear();
   command_count_ = 0;
+  message_bytes_ = 0;
   has_news_ = false;
   needs_sync_ = false;
   urgent_ = false;

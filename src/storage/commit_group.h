@@ -148,6 +148,7 @@ class CommitGroup {
   std::vector<Step>& steps() { return steps_; }
   const std::vector<RetainedSet>& retained_sets() const { return retained_sets_; }
   size_t command_count() const { return command_count_; }
+  size_t message_bytes() const { return message_bytes_; }
 
   void Clear();
 
@@ -159,6 +160,7 @@ class CommitGroup {
   std::vector<Step> steps_;
   std::vector<RetainedSet> retained_sets_;
   size_t command_count_ = 0;
+  size_t message_bytes_ = 0;  // Of the commands' Messages, each as often as it is written.
   bool has_news_ = false;
   bool needs_sync_ = false;
   bool urgent_ = false;

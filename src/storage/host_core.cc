@@ -22,6 +22,8 @@ constexpr absl::Duration kRetry = absl::Seconds(1);
 // All sessions are counted once in so long while there is anything new, a partition at a time.
 constexpr absl::Duration kCountSessions = absl::Seconds(2);
 constexpr size_t kCommittedMax = 2;
+// They keep some of their room.
+constexpr size_t kSpareGroupsMax = 8;
 // What is done of the host's own accord waits when a group has so many commands: a crowd of
 // sessions that end at once must not hold up who publishes.
 constexpr size_t kBackgroundCommandsMax = 1024;
@@ -151,6 +153,17 @@ HostCore::GroupPtr HostCore::NewGroup() {
   return group;
 }
 
+void HostCore::Recycle(GroupPtr group) {
+  group->Clear();
+  if (spare_groups_.size() < kSpareGroupsMax) spare_groups_.push_back(std::move(group));
+}
+
+bool HostCore::HasNews() const {
+  return growing_->has_news() || std::any_of(full_.begin(), full_.end(), [](const GroupPtr& group) {
+           return group->has_news();
+         });
+}
+
 pb::Command& HostCore::Propose(PartitionId partition, mqtt::MessagePtr message,
                                CommandPlace* place) {
   if (!growing_->has_commands()) growing_since_ = now_.monotonic;
@@ -205,13 +218,18 @@ void HostCore::After(Step step) {
 std::optional<HostCore::Write> HostCore::TakeWrite() {
   if (flying_ != nullptr || committed_.size() >= kCommittedMax) return std::nullopt;
   if (!healthy() || !log_status_.ok() || applying_failed_) return std::nullopt;
-  if (growing_->empty()) return std::nullopt;
-  if (!growing_->has_commands()) {  // Answers that only waited for what was before them.
-    committed_.push_back(std::exchange(growing_, NewGroup()));
-    return std::nullopt;
+  if (!full_.empty()) {
+    flying_ = std::move(full_.front());
+    full_.pop_front();
+  } else {
+    if (growing_->empty()) return std::nullopt;
+    if (!growing_->has_commands()) {  // Answers that only waited for what was before them.
+      committed_.push_back(std::exchange(growing_, NewGroup()));
+      return std::nullopt;
+    }
+    if (!growing_->urgent() && now_.monotonic < growing_since_ + kLinger) return std::nullopt;
+    flying_ = std::exchange(growing_, NewGroup());
   }
-  if (!growing_->urgent() && now_.monotonic < growing_since_ + kLinger) return std::nullopt;
-  flying_ = std::exchange(growing_, NewGroup());
   flying_->Seal();
   Write write;
   write.sync = flying_->needs_sync();
@@ -248,8 +266,7 @@ void HostCore::Run() {
   }
   ApplyCommitted();
   const bool writing = flying_ != nullptr && !flying_failed_;
-  if (!log_status_.ok() && !writing && committed_.empty() &&
-      (flying_failed_ || growing_->has_news())) {
+  if (!log_status_.ok() && !writing && committed_.empty() && (flying_failed_ || HasNews())) {
     FailEverything(log_status_);
   }
   SetStorageStatus(!log_status_.ok() ? log_status_ : state_status_);
@@ -263,8 +280,9 @@ void HostCore::Run() {
   }
   ReleaseConfirmed();
   if (counts_due_ > 0 && now_.monotonic >= count_at_) CountSessions();
-  metrics_.requests_pending.Set(static_cast<int64_t>(
-      growing_->steps().size() + (flying_ != nullptr ? flying_->steps().size() : 0)));
+  size_t pending = growing_->steps().size() + (flying_ != nullptr ? flying_->steps().size() : 0);
+  for (const GroupPtr& group : full_) pending += group->steps().size();
+  metrics_.requests_pending.Set(static_cast<int64_t>(pending));
 }
 
 void HostCore::ApplyCommitted() {
@@ -274,8 +292,7 @@ void HostCore::ApplyCommitted() {
     if (!status.ok()) return ApplyFailed(status);
     state_status_ = absl::OkStatus();
     FinishGroup(group);
-    group.Clear();
-    spare_groups_.push_back(std::move(committed_.front()));
+    Recycle(std::move(committed_.front()));
     committed_.pop_front();
   }
   if (applying_failed_) return;
@@ -406,14 +423,12 @@ const Outcome& HostCore::OutcomeAt(CommandPlace place) const {
 
 void HostCore::FailEverything(const absl::Status& status) {
   flying_failed_ = false;
-  GroupPtr flying = std::move(flying_);
-  GroupPtr growing = std::exchange(growing_, NewGroup());
-  if (flying != nullptr) FailGroup(*flying, status);
-  FailGroup(*growing, status);
-  for (GroupPtr* group : {&flying, &growing}) {
-    if (*group == nullptr) continue;
-    (*group)->Clear();
-    spare_groups_.push_back(std::move(*group));
+  std::deque<GroupPtr> failed = std::exchange(full_, {});
+  if (flying_ != nullptr) failed.push_front(std::move(flying_));
+  failed.push_back(std::exchange(growing_, NewGroup()));
+  for (GroupPtr& group : failed) {
+    FailGroup(*group, status);
+    Recycle(std::move(group));
   }
 }
 
@@ -492,7 +507,14 @@ absl::Status HostCore::Refusal(bool stores) const {
 
 void HostCore::OnRequest(ShardId from, Request request) {
   metrics_.requests.Add();
+  // Only here: a request's commands and what follows them stay together.
+  if (IsFull(*growing_)) full_.push_back(std::exchange(growing_, NewGroup()));
   std::visit([&](auto& one) { Handle(from, one); }, request);
+}
+
+bool HostCore::IsFull(const CommitGroup& group) const {
+  return group.command_count() >= options_.group_commands_max ||
+         group.message_bytes() >= options_.group_bytes_max;
 }
 
 std::vector<Event> HostCore::TakeEvents(ShardId shard) {
@@ -512,6 +534,7 @@ std::optional<absl::Duration> HostCore::NextWake() const {
     return next;
   }
   if (!committed_.empty() || flush_wanted_ != 0) consider(now_.monotonic);
+  if (!full_.empty() && flying_ == nullptr) consider(now_.monotonic);
   if (counts_due_ > 0) consider(count_at_);
   if (!growing_->empty() && flying_ == nullptr) {
     const bool at_once = growing_->urgent() || !growing_->has_commands();

@@ -45,10 +45,11 @@ namespace storage {
 //   core.Run();                              applies what is committed, timers, deliveries
 //   core.TakeEvents(shard)
 //
-// Order of a group's life: collected (growing_), being written (flying_), committed (committed_),
-// applied, and only then answered. While one is being written the next one grows: that is the group
-// commit. A group that could not be written is never applied: what must not be forgotten of it
-// (acknowledgements, ended connections) grows again, the rest is answered with the error.
+// Order of a group's life: collected (growing_, then full_ if it is as large as one may be), being
+// written (flying_), committed (committed_), applied, and only then answered. While one is being
+// written the next one grows: that is the group commit. A group that could not be written is never
+// applied: what must not be forgotten of it (acknowledgements, ended connections) grows again, the
+// rest is answered with the error.
 class HostCore {
  public:
   HostCore(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics);
@@ -128,8 +129,11 @@ class HostCore {
   pb::Command& ProposeTimed(PartitionId partition, CommandPlace* place = nullptr);
   HostTime SessionTime() const;
   bool NothingPending() const {
-    return growing_->empty() && flying_ == nullptr && committed_.empty();
+    return growing_->empty() && full_.empty() && flying_ == nullptr && committed_.empty();
   }
+  bool IsFull(const CommitGroup& group) const;
+  bool HasNews() const;
+  void Recycle(GroupPtr group);
   bool RoomForBackground() const;
   void After(Step step);  // Once everything proposed so far is applied; now, if nothing is.
   void ApplyCommitted();
@@ -289,6 +293,7 @@ class HostCore {
   uint64_t last_unlogged_epoch_ = 0;
 
   GroupPtr growing_;
+  std::deque<GroupPtr> full_;  // Before it. How many: who asks waits for answers.
   GroupPtr flying_;
   bool flying_failed_ = false;  // It came back with an error and waits for its turn to be answered.
   std::deque<GroupPtr> committed_;

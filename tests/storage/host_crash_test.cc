@@ -101,10 +101,12 @@ class World {
   size_t crashes() const { return crashes_; }
 
  private:
-  // With much memory for what the state has not yet, or hardly any.
+  // With much memory for what the state has not yet, or hardly any; with groups that have room, or
+  // hardly any.
   static StorageOptions OptionsOf(uint64_t seed) {
     StorageOptions options = SmallOptions();
     if (seed % 2 == 0) options.state_pending_bytes = 300;
+    if (seed % 3 == 0) options.group_commands_max = 1 + seed % 5;
     return options;
   }
 

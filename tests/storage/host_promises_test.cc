@@ -254,6 +254,88 @@ TEST_F(HostPromises, WhatASessionLeavesToItsGroupArrivesInOrderHoweverMuch) {
 
 // ---- Crowds ------------------------------------------------------------------------------------
 
+class SmallGroups : public HostCoreTest {
+ protected:
+  SmallGroups() : HostCoreTest(Options()) {}
+  static StorageOptions Options() {
+    StorageOptions options = SmallOptions();
+    options.group_commands_max = 100;
+    options.group_bytes_max = 10'000;
+    return options;
+  }
+  int CommandsOfNextGroup() {
+    const std::optional<HostCore::Write> write = sim_.core().TakeWrite();
+    EXPECT_TRUE(write.has_value());
+    int commands = 0;
+    for (const LogEntry& entry : write->entries) {
+      pb::Entry parsed;
+      EXPECT_TRUE(parsed.ParseFromString(std::string(entry.data)));
+      commands += parsed.commands_size();
+    }
+    sim_.core().OnWritten(absl::OkStatus());
+    sim_.Run();
+    return commands;
+  }
+  // A message for one partition: one command.
+  void SendOne(size_t bytes) {
+    storage::Publish publish;
+    publish.token = ++token_;
+    publish.partitions = 1;
+    publish.message = Text("a", std::string(bytes, 'x'));
+    sim_.Send(std::move(publish));
+  }
+};
+
+TEST_F(SmallGroups, WhoComesFirstDoesNotWaitForAllOfABurst) {
+  for (int i = 0; i < 250; ++i) SendOne(1);
+  EXPECT_EQ(CommandsOfNextGroup(), 100);
+  std::vector<Published> published = sim_.Take<Published>();
+  ASSERT_THAT(published, SizeIs(100));
+  EXPECT_EQ(published.back().token, 100u);
+  EXPECT_EQ(sim_.core().NextWake(), sim_.clock().Monotonic());  // Nobody else would ring.
+  EXPECT_EQ(sim_.metrics().requests_pending.value(), 150);
+  EXPECT_EQ(CommandsOfNextGroup(), 100);
+  EXPECT_EQ(CommandsOfNextGroup(), 50);
+  published = sim_.Take<Published>();
+  ASSERT_THAT(published, SizeIs(150));
+  EXPECT_EQ(published.back().token, 250u);
+  EXPECT_TRUE(sim_.core().Drained());
+}
+
+TEST_F(SmallGroups, LargeMessagesMakeAGroupFullSooner) {
+  for (int i = 0; i < 10; ++i) SendOne(4000);
+  EXPECT_EQ(CommandsOfNextGroup(), 3);
+  SendOne(20'000);  // One always fits.
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(CommandsOfNextGroup(), 3);
+  EXPECT_EQ(CommandsOfNextGroup(), 2);
+  EXPECT_TRUE(sim_.core().Drained());
+}
+
+TEST_F(SmallGroups, AllOfABurstFailsTogetherAndInOrder) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "b").ok());
+  ASSERT_TRUE(Publish(Text("b", "1")).ok());
+  sim_.events.clear();
+  const Token first = token_ + 1;
+  for (int i = 0; i < 120; ++i) SendOne(1);
+  sim_.Send(MakeAcknowledge("bob", bob.epoch, 1));
+  SendClose("bob", CloseCause::kNormal, connection_);
+  for (int i = 0; i < 120; ++i) SendOne(1);
+  sim_.BeginWrite();
+  sim_.EndWrite(absl::UnavailableError("Input/output error"));
+  sim_.Run();
+  const std::vector<Published> published = sim_.Take<Published>();
+  ASSERT_THAT(published, SizeIs(240));
+  for (size_t i = 0; i < published.size(); ++i) {
+    EXPECT_EQ(published[i].token, first + i);
+    EXPECT_FALSE(published[i].status.ok());
+  }
+  sim_.Repair();
+  sim_.Settle();
+  EXPECT_TRUE(Open("bob").session_present);
+  EXPECT_THAT(TakePayloads(), IsEmpty());  // What it acknowledged is a fact.
+}
+
 TEST_F(HostPromises, SessionsThatEndTogetherEndAPortionAtATime) {
   constexpr int kSessions = 3000;
   for (int i = 0; i < kSessions; ++i) {
