@@ -33,16 +33,15 @@ class BurstRateMeter {
 
   // Nothing came for so long that it makes no difference any more.
   bool IsRested(int64_t now_ns) const {
-    return paid_until_ns_ <= now_ns - std::max(BurstNs, kSecondNs);
+    return paid_until_ns_ <= now_ns - std::max<int64_t>(BurstNs, kSecondNs);
   }
 
  private:
-  static constexpr int64_t kSecondNs = 1'000'000'000;
+  static constexpr uint64_t kSecondNs = 1'000'000'000;
 
   int64_t Paid(int64_t now_ns, uint64_t per_second, uint64_t amount) const {
-    const uint64_t cost_ns = std::min(amount, kAmountMax) * uint64_t{kSecondNs} / per_second;
-    const int64_t burst_ns =
-        std::max<int64_t>(BurstNs, int64_t{kSecondNs} / static_cast<int64_t>(per_second));
+    const uint64_t cost_ns = std::min(amount, kAmountMax) * kSecondNs / per_second;
+    const auto burst_ns = static_cast<int64_t>(std::max<uint64_t>(BurstNs, kSecondNs / per_second));
     return std::max(paid_until_ns_, now_ns - burst_ns) + static_cast<int64_t>(cost_ns);
   }
 

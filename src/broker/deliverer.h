@@ -96,6 +96,7 @@ class Deliverer {
     uint32_t packet_id;  // Offset.
     bool by_reference;
   };
+
   bool Write(Session& session, Outgoing& outgoing, const Envelope& envelope);
   bool WriteFresh(Session& session, Outgoing& outgoing, const Envelope& envelope, size_t variant);
   mqtt::PacketId StartExchange(Session& session, Outgoing& outgoing, const Envelope& envelope);

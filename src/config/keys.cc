@@ -256,8 +256,7 @@ Keys<ListenerOptions> SocketKeys() {
       Row("connection_rate_max", &ListenerOptions::connection_rate_max, Unlimited(Integer(0, k32)),
           kReload,
           "New connections per second, spread evenly: 20 ms' worth at once, but always one. "
-          "Further "
-          "ones wait in the backlog."),
+          "Further ones wait in the backlog."),
       Row("address_connections_max", &ListenerOptions::address_connections_max,
           Unlimited(Integer(0, k32)), kReload,
           "Connections from one IPv4 address, or one IPv6 network of 64 bits, at the same time; "

@@ -226,7 +226,7 @@ const Match& Router::Find(std::string_view topic) {
   const size_t hash = base::HashOfName(topic);
   const auto it = cache_.find(topic, hash);
   latest_ = it == cache_.end() ? nullptr : it->get();
-  Cached* cached = it == cache_.end() ? nullptr : &(*it)->value;
+  Cached* cached = latest_ == nullptr ? nullptr : &latest_->value;
   if (cached != nullptr && cached->changes == ChangesOf(*cached)) {
     cached->used = true;
     return cached->match;
