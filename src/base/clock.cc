@@ -14,6 +14,12 @@ absl::Duration RealClock::Monotonic() const {
   return absl::DurationFromTimespec(now);
 }
 
+int64_t RealClock::MonotonicNs() const {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
 RealClock& RealClock::Get() {
   static RealClock clock;
   return clock;

@@ -2,6 +2,8 @@
 #ifndef BASE_CLOCK_H_
 #define BASE_CLOCK_H_
 
+#include <cstdint>
+
 #include "absl/time/time.h"
 
 namespace base {
@@ -17,6 +19,9 @@ class Clock {
 
   // Since an arbitrary fixed moment: for timeouts and latencies. Never goes back.
   virtual absl::Duration Monotonic() const = 0;
+
+  // The same in nanoseconds: for what is read with every turn of a loop.
+  virtual int64_t MonotonicNs() const { return absl::ToInt64Nanoseconds(Monotonic()); }
 };
 
 // The machine's clocks. One read costs 20 to 50 ns: a shard reads once per turn.
@@ -24,6 +29,7 @@ class RealClock final : public Clock {
  public:
   absl::Time Now() const override;
   absl::Duration Monotonic() const override;
+  int64_t MonotonicNs() const override;
 
   // The one instance most programs need.
   static RealClock& Get();

@@ -66,6 +66,7 @@ class Mailbox {
   // Consumer only. Calls `take(T&&)` for all that was posted, oldest first; returns how many.
   template <typename Take>
   size_t TakeAll(Take&& take) {
+    if (head_.load(std::memory_order_relaxed) == nullptr) return 0;  // `Sleep` looks again.
     size_t count = 0;
     BatchPtr batch(Reverse(head_.exchange(nullptr, std::memory_order_seq_cst)));
     while (batch != nullptr) {

@@ -47,7 +47,9 @@ class LatencyHistogram {
 
   // `count` of them took that long: one clock reading may stand for a whole turn.
   void Record(absl::Duration latency, uint64_t count = 1) {
-    const int64_t signed_ns = absl::ToInt64Nanoseconds(latency);
+    RecordNs(absl::ToInt64Nanoseconds(latency), count);
+  }
+  void RecordNs(int64_t signed_ns, uint64_t count) {
     const uint64_t ns = signed_ns < 0 ? 0 : static_cast<uint64_t>(signed_ns);
     counts_[BucketOf(ns)].Add(count);
     sum_ns_.Add(ns * count);

@@ -78,6 +78,7 @@ Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
                                         const storage::SubscriptionRecord& record) {
     subscribing_.AddStored(session, record);
   };
+  ReadWallClock();
   ReadClocks();
 }
 
@@ -86,7 +87,6 @@ Shard::~Shard() { Join(); }
 void Shard::Start() {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), absl::StrCat("shard-", id).c_str());
-    ReadClocks();
     OnTick();
     loop_->context.run();
   });
@@ -154,13 +154,18 @@ void Shard::ShutDown() {
 }
 
 void Shard::ReadClocks() {
-  const absl::Duration monotonic = world_.clock->Monotonic();
-  now_ns = absl::ToInt64Nanoseconds(monotonic);
+  now_ns = world_.clock->MonotonicNs();
   now_tick = static_cast<uint32_t>(now_ns / kTickNs) + 1;  // Never 0: that means "not filed".
-  now_unix_ms = absl::ToUnixMillis(world_.clock->Now());
+  now_unix_ms = (now_ns + unix_minus_monotonic_ns_) / 1'000'000;
+}
+
+// A wall clock that jumps is seen within a second.
+void Shard::ReadWallClock() {
+  unix_minus_monotonic_ns_ = absl::ToUnixNanos(world_.clock->Now()) - world_.clock->MonotonicNs();
 }
 
 void Shard::OnTick() {
+  ReadWallClock();
   ReadClocks();
   wheel_.Advance(now_tick, [this](uint64_t number, uint32_t at_tick) {
     Connection* const connection = Find(number);
@@ -301,7 +306,7 @@ void Shard::Arrive(Connection& connection) {
 }
 
 void Shard::ServeArrivals() {
-  arrivals_.ServeRound([this] { return absl::ToInt64Nanoseconds(world_.clock->Monotonic()); },
+  arrivals_.ServeRound([this] { return world_.clock->MonotonicNs(); },
                        [this] { return connecting_.opening(); },
                        [this](uint64_t number) {
                          Connection* const connection = Find(number);
@@ -507,9 +512,7 @@ void Shard::OnEndOfRound() {
 void Shard::FinishRound() {
   CountLookups();
   while (!closing.empty() || !dirty.empty()) {
-    for (const auto& [number, order] : std::exchange(closing, {})) {
-      if (Connection* const connection = Find(number)) Close(*connection, order);
-    }
+    if (!closing.empty()) CloseAll();
     FlushAll();
   }
   for (uint32_t shard = 0; shard < shards; ++shard) {
@@ -525,19 +528,28 @@ void Shard::FinishRound() {
       world_.shards[shard]->mailbox().Post(std::move(batch));
     }
   }
-  for (const Connection* const connection : std::exchange(dead_, {}))
-    connections.erase(connection->ref.connection);
+  for (const Connection* const connection : dead_) connections.erase(connection->ref.connection);
+  dead_.clear();
   if (const uint64_t delivered = deliverer_.TakeDelivered(); delivered > 0) {
-    const int64_t end_ns = absl::ToInt64Nanoseconds(world_.clock->Monotonic());
-    metrics.delivery_latency.Record(absl::Nanoseconds(end_ns - loop_->turn_began_ns), delivered);
+    metrics.delivery_latency.RecordNs(world_.clock->MonotonicNs() - loop_->turn_began_ns,
+                                      delivered);
   }
 }
 
+void Shard::CloseAll() {
+  for (const auto& [number, order] : std::exchange(closing, {})) {
+    if (Connection* const connection = Find(number)) Close(*connection, order);
+  }
+}
+
+// Both lists keep their memory.
 void Shard::FlushAll() {
-  for (Connection* const connection : std::exchange(dirty, {})) {
+  flushing_.swap(dirty);
+  for (Connection* const connection : flushing_) {
     connection->dirty = false;
     if (connection->phase != Phase::kClosed) Flush(*connection);
   }
+  flushing_.clear();
 }
 
 void Shard::CountOutput(Connection& connection) {

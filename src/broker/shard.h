@@ -89,6 +89,7 @@ class Shard final : public ShardContext, private Poller::Handler {
 
   void RequestTurn() override;
   void ReadClocks();
+  void ReadWallClock();
   void OnTick();
   void OnDeadline(Connection& connection);
   void AwaitThrottled();
@@ -125,6 +126,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void CountAnswers(Connection& connection);
   void CountLookups();
   void FlushAll();
+  void CloseAll();
   void FinishRound();
   void EndSession(Connection& connection, const CloseOrder& order);
   void Bury(Connection& connection);
@@ -147,7 +149,9 @@ class Shard final : public ShardContext, private Poller::Handler {
   std::vector<std::shared_ptr<ListenerRuntime>> listeners_;  // As of the last reload.
   uint32_t next_sys_tick_ = 0;
   std::vector<char> read_buffer_;
-  std::vector<Connection*> dead_;  // To be freed at the end of the round.
+  std::vector<Connection*> flushing_;  // Was `dirty`. Empty but in `FlushAll`.
+  std::vector<Connection*> dead_;      // To be freed at the end of the round.
+  int64_t unix_minus_monotonic_ns_ = 0;
   uint64_t last_connection_ = 0;
   uint64_t finds_counted_ = 0;
   uint64_t misses_counted_ = 0;
