@@ -3,8 +3,6 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -14,6 +12,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "broker/packet_output.h"
+#include "broker/transport/timer.h"
 #include "mqtt/encode.h"
 
 namespace broker {
@@ -30,31 +29,32 @@ Connection::Connection(storage::ConnectionRef r, std::unique_ptr<Transport> t,
     : ref(r), transport(std::move(t)), listener(l) {}
 Connection::~Connection() = default;
 
+// What runs in the poller's turns, and about the turn.
 struct Shard::Loop {
-  using Clock = std::chrono::steady_clock;
-  using Timer = boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>,
-                                                  boost::asio::io_context::executor_type>;
+  explicit Loop(Poller& poller) : tick(poller), throttle(poller) {}
 
-  // No locks in Asio: only this thread touches it, others use the mailbox.
-  boost::asio::io_context context{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
-  Timer tick{context};
-  Timer throttle{context};
-  int64_t throttle_at_ns = INT64_MAX;  // The moment it waits for.
+  Timer tick;
+  Timer throttle;
   std::vector<std::unique_ptr<Acceptor>> acceptors;
   size_t next_adopter = 0;
-  bool in_turn = false;
   int64_t turn_began_ns = 0;
   uint32_t rounds = 0;  // Of this turn.
-  // Our own reason to run, so that the loop does not end while nothing is registered.
-  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{
-      context.get_executor()};
 };
+
+namespace {
+
+Timer::Clock::time_point After(int64_t ns) {
+  return Timer::Clock::now() + std::chrono::nanoseconds(ns);
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(storage::ShardId id, uint32_t shards,
                                                      ShardWorld& world, ShardMetrics& metrics) {
   auto shard = std::unique_ptr<Shard>(new Shard(id, shards, world, metrics));
   Poller::Handler& handler = *shard;
-  ASSIGN_OR_RETURN(shard->poller_, Poller::Create(shard->loop_->context, handler));
+  ASSIGN_OR_RETURN(shard->poller_, Poller::Create(handler));
+  shard->loop_ = std::make_unique<Loop>(*shard->poller_);
   return shard;
 }
 
@@ -63,7 +63,6 @@ Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
     : ShardContext(shard_id, count, *world.options, shard_metrics),
       world_(world),
       mailbox_([this] { poller_->Wake(); }),
-      loop_(std::make_unique<Loop>()),
       deliverer_(*this),
       publishing_(*this, deliverer_),
       subscribing_(*this, deliverer_),
@@ -88,7 +87,7 @@ void Shard::Start() {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), absl::StrCat("shard-", id).c_str());
     OnTick();
-    loop_->context.run();
+    poller_->Run();
   });
 }
 
@@ -101,7 +100,7 @@ void Shard::StartAccepting() {
     const size_t index = runtime->index;
     const bool spread = runtime->listener->shares_one_socket();
     loop_->acceptors.push_back(std::make_unique<Acceptor>(
-        loop_->context, runtime->listener, id,
+        *poller_, runtime->listener, id,
         [this, index, spread](std::unique_ptr<Transport> transport) {
           if (!spread || shards == 1) return AddConnection(std::move(transport), index);
           const auto target = static_cast<storage::ShardId>(loop_->next_adopter++ % shards);
@@ -150,7 +149,6 @@ void Shard::ShutDown() {
                         .say = mqtt::ReasonCode::kServerShuttingDown,
                         .session = storage::CloseCause::kServerShutdown});
   }
-  RequestTurn();
 }
 
 void Shard::ReadClocks() {
@@ -180,20 +178,14 @@ void Shard::OnTick() {
     next_sys_tick_ = InTicks(options.sys_interval_s);
     PublishSysTopics();
   }
-  if (shutdown_deadline_tick_ != 0) {
-    if (now_tick >= shutdown_deadline_tick_) {
-      std::vector<Connection*> late;
-      for (const auto& [number, connection] : connections) late.push_back(connection.get());
-      for (Connection* const connection : late) Bury(*connection);
-    }
-    RequestTurn();
+  if (shutdown_deadline_tick_ != 0 && now_tick >= shutdown_deadline_tick_) {
+    std::vector<Connection*> late;
+    for (const auto& [number, connection] : connections) late.push_back(connection.get());
+    for (Connection* const connection : late) Bury(*connection);
   }
   // When the next of them is due, to the tick; once a second for everything else.
   const uint32_t next_tick = wheel_.Next(kTicksPerSecond);
-  loop_->tick.expires_after(std::chrono::nanoseconds(int64_t{next_tick - 1} * kTickNs - now_ns));
-  loop_->tick.async_wait([this](const boost::system::error_code& error) {
-    if (!error) OnTick();
-  });
+  loop_->tick.Start(After(int64_t{next_tick - 1} * kTickNs - now_ns), [this] { OnTick(); });
 }
 
 uint32_t Shard::DeadlineOf(const Connection& connection) const {
@@ -259,7 +251,6 @@ void Shard::AddConnection(std::unique_ptr<Transport> transport, size_t listener)
 }
 
 void Shard::OnTurn() {
-  loop_->in_turn = true;
   mailbox_.Awake();
   ReadClocks();
   loop_->turn_began_ns = now_ns;
@@ -269,13 +260,8 @@ void Shard::OnTurn() {
 
 bool Shard::OnSleep() {
   if (arrivals_.Ready(connecting_.opening()) || !mailbox_.Sleep()) return false;
-  loop_->in_turn = false;
-  if (shutdown_deadline_tick_ != 0 && connections.empty()) loop_->context.stop();
+  if (shutdown_deadline_tick_ != 0 && connections.empty()) poller_->Stop();
   return true;
-}
-
-void Shard::RequestTurn() {
-  if (!loop_->in_turn) poller_->RequestTurn();
 }
 
 void Shard::OnEvents(Pollable& target, uint32_t events) {
@@ -388,7 +374,6 @@ void Shard::Resume(Connection& connection, PauseReason reason) {
   if (connection.pauses != 0) return;
   connection.resumed = true;  // At the next visit: what is stashed, then what the kernel has.
   poller_->VisitAgain(connection);
-  RequestTurn();
 }
 
 void Shard::PauseUntil(Connection& connection, int64_t until_ns) {
@@ -399,13 +384,10 @@ void Shard::PauseUntil(Connection& connection, int64_t until_ns) {
 }
 
 void Shard::AwaitThrottled() {
-  if (throttled_.empty() || throttled_.next_ns() >= loop_->throttle_at_ns) return;
-  loop_->throttle_at_ns = throttled_.next_ns();
-  loop_->throttle.expires_after(
-      std::chrono::nanoseconds(std::max<int64_t>(throttled_.next_ns() - now_ns, 0)));
-  loop_->throttle.async_wait([this](const boost::system::error_code& error) {
-    if (error) return;
-    loop_->throttle_at_ns = INT64_MAX;
+  if (throttled_.empty()) return;
+  const Timer::Clock::time_point due = After(throttled_.next_ns() - now_ns);
+  if (due >= loop_->throttle.due()) return;
+  loop_->throttle.Start(due, [this] {
     ReadClocks();
     throttled_.TakeDue(now_ns, [this](uint64_t number) {
       if (Connection* const connection = Find(number)) Resume(*connection, kPauseThrottle);
@@ -489,7 +471,6 @@ void Shard::Bury(Connection& connection) {
   if (connection.listener.settings.listener.url.tls()) metrics.connections_tls.Add(-1);
   if (connection.listener.settings.listener.url.websocket()) metrics.connections_websocket.Add(-1);
   dead_.push_back(&connection);
-  RequestTurn();
 }
 
 void Shard::OnEndOfRound() {

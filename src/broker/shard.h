@@ -77,7 +77,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void PauseUntil(Connection& connection, int64_t until_ns) override;
 
  private:
-  struct Loop;  // Asio's side, kept out of this header.
+  struct Loop;  // Has Asio in it, which is kept out of this header.
 
   Shard(storage::ShardId id, uint32_t shards, ShardWorld& world, ShardMetrics& metrics);
 
@@ -87,7 +87,6 @@ class Shard final : public ShardContext, private Poller::Handler {
   void OnTurn() override;
   bool OnSleep() override;
 
-  void RequestTurn() override;
   void ReadClocks();
   void ReadWallClock();
   void OnTick();
@@ -134,8 +133,8 @@ class Shard final : public ShardContext, private Poller::Handler {
 
   ShardWorld& world_;
   base::Mailbox<ShardTask> mailbox_;
-  std::unique_ptr<Loop> loop_;
   std::unique_ptr<Poller> poller_;
+  std::unique_ptr<Loop> loop_;
   std::thread thread_;
 
   Deliverer deliverer_;
@@ -156,7 +155,6 @@ class Shard final : public ShardContext, private Poller::Handler {
   uint64_t finds_counted_ = 0;
   uint64_t misses_counted_ = 0;
   uint32_t shutdown_deadline_tick_ = 0;  // 0: not shutting down.
-  bool turn_requested_ = false;
 };
 
 }  // namespace broker

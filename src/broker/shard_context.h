@@ -93,22 +93,17 @@ class ShardContext {
     if (connection.dirty) return;
     connection.dirty = true;
     dirty.push_back(&connection);
-    RequestTurn();
   }
   std::vector<Connection*> dirty;
 
   // Leaves at the end of the round, in order.
-  void Ask(storage::Request request) {
-    requests.push_back(std::move(request));
-    RequestTurn();
-  }
+  void Ask(storage::Request request) { requests.push_back(std::move(request)); }
   std::vector<storage::Request> requests;
 
   void Send(storage::ShardId shard, ShardTask task) {
     auto& batch = outboxes_[shard];
     if (batch == nullptr) batch = std::make_unique<base::Batch<ShardTask>>();
     batch->items.push_back(std::move(task));
-    RequestTurn();
   }
   std::unique_ptr<base::Batch<ShardTask>> TakeOutbox(storage::ShardId shard) {
     return std::move(outboxes_[shard]);
@@ -120,7 +115,6 @@ class ShardContext {
     auto& batch = announcements_[shard];
     if (batch == nullptr) batch = std::make_unique<base::Batch<ShardTask>>();
     batch->items.push_back(std::move(task));
-    RequestTurn();
   }
   std::unique_ptr<base::Batch<ShardTask>> TakeAnnouncements(storage::ShardId shard) {
     return std::move(announcements_[shard]);
@@ -133,7 +127,6 @@ class ShardContext {
   virtual void Close(Connection& connection, const CloseOrder& order) = 0;
   void CloseLater(Connection& connection, const CloseOrder& order) {
     closing.emplace_back(connection.ref.connection, order);
-    RequestTurn();
   }
   std::vector<std::pair<uint64_t, CloseOrder>> closing;
 
@@ -159,9 +152,6 @@ class ShardContext {
 
   // Someone else's mailbox: for what runs on the hash pool's threads.
   virtual base::Mailbox<ShardTask>& mailbox() = 0;
-
- protected:
-  virtual void RequestTurn() = 0;
 
  private:
   std::vector<std::unique_ptr<base::Batch<ShardTask>>> outboxes_;

@@ -5,21 +5,21 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <chrono>
 #include <utility>
 
+#include "base/log.h"
 #include "broker/transport/listener.h"
+#include "broker/transport/poller.h"
+#include "broker/transport/timer.h"
 
 namespace broker {
 namespace {
 
 namespace asio = boost::asio;
-using Executor = asio::io_context::executor_type;
-using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
-using Clock = std::chrono::steady_clock;
-using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
+using Descriptor = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
+using Clock = Timer::Clock;
 
 // Of one turn: connections that are already open need their share.
 constexpr int kAcceptsMax = 16;
@@ -34,11 +34,12 @@ int OpenReserve() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 // Kept alive by the wait in progress.
 class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
  public:
-  Loop(asio::io_context& context, std::shared_ptr<Listener> listener, int socket, AcceptFn accept)
-      : listener_(std::move(listener)),
+  Loop(Poller& poller, std::shared_ptr<Listener> listener, int socket, AcceptFn accept)
+      : poller_(poller),
+        listener_(std::move(listener)),
         accept_(std::move(accept)),
-        socket_(context, socket),
-        timer_(context),
+        socket_(poller.context(), socket),
+        timer_(poller),
         reserve_(OpenReserve()) {}
 
   ~Loop() {
@@ -51,6 +52,7 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
                        [self = shared_from_this()](const boost::system::error_code& error) {
                          if (!error && self->socket_.is_open()) self->AcceptSome();
                        });
+    poller_.LookAtAsio();
   }
 
   void Hold() { held_ = true; }
@@ -63,7 +65,7 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
   void Stop() {
     boost::system::error_code ignored;
     socket_.close(ignored);
-    timer_.cancel();
+    timer_.Cancel();
   }
 
  private:
@@ -126,14 +128,13 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
   }
 
   void WaitAfter(std::chrono::nanoseconds pause) {
-    timer_.expires_after(pause);
-    timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
-      if (error || !self->socket_.is_open()) return;
+    timer_.Start(Clock::now() + pause, [self = shared_from_this()] {
       if (self->reserve_ < 0) self->reserve_ = OpenReserve();
       self->Wait();
     });
   }
 
+  Poller& poller_;
   std::shared_ptr<Listener> listener_;
   AcceptFn accept_;
   Descriptor socket_;
@@ -143,11 +144,14 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
   bool idle_ = false;  // Nothing is waited for: `GoOn` must.
 };
 
-Acceptor::Acceptor(asio::io_context& context, std::shared_ptr<Listener> listener, int shard,
-                   AcceptFn accept) {
+Acceptor::Acceptor(Poller& poller, std::shared_ptr<Listener> listener, int shard, AcceptFn accept) {
   const int socket = listener->TakeSocket(shard);
   if (socket < 0) return;
-  loop_ = std::make_shared<Loop>(context, std::move(listener), socket, std::move(accept));
+  if (const absl::Status status = poller.WatchForAsio(socket); !status.ok()) {
+    base::Log(base::LogLevel::kError, "listener is late by up to a second",
+              {{"listener", listener->url().ToString()}, {"error", status}});
+  }
+  loop_ = std::make_shared<Loop>(poller, std::move(listener), socket, std::move(accept));
   loop_->Wait();
 }
 

@@ -24,11 +24,9 @@
 #include "broker/transport/transport.h"
 #include "broker/transport/websocket_transport.h"
 
-namespace boost::asio {
-class io_context;
-}  // namespace boost::asio
-
 namespace broker {
+
+class Poller;
 
 struct ListenerOptions {
   ListenerUrl url;
@@ -137,9 +135,8 @@ using AcceptFn = std::function<void(std::unique_ptr<Transport>)>;
 class Acceptor {
  public:
   // Does nothing for a shard that has no socket of this listener. Accepts from the next turn of
-  // `context` on, a bounded number per turn.
-  Acceptor(boost::asio::io_context& context, std::shared_ptr<Listener> listener, int shard,
-           AcceptFn accept);
+  // `poller`'s on, a bounded number per turn.
+  Acceptor(Poller& poller, std::shared_ptr<Listener> listener, int shard, AcceptFn accept);
   ~Acceptor();
   Acceptor(const Acceptor&) = delete;
   Acceptor& operator=(const Acceptor&) = delete;

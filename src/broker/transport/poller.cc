@@ -2,59 +2,78 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/basic_stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
+#include <boost/system/system_error.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <ctime>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "broker/transport/timer.h"
 
 namespace broker {
 namespace {
 
 namespace asio = boost::asio;
-using Descriptor = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
+using Clock = Timer::Clock;
+using std::chrono::nanoseconds;
+
+constexpr Clock::time_point kNever = Clock::time_point::max();
+constexpr uint32_t kEdges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+
+// An event of a descriptor in two sets is told to one of them first, to the other within the same
+// call of the kernel's. If it was ours, and we look at Asio's too early, we look once more.
+constexpr std::chrono::milliseconds kSecondLook(1);
+
+absl::Status CannotWatch(absl::string_view what) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("cannot watch ", what, ": ", strerrordesc_np(errno)));
+}
 
 }  // namespace
 
-// Kept alive by the wait and the posted turn in progress.
-class Poller::Impl : public std::enable_shared_from_this<Poller::Impl> {
+class Poller::Impl {
  public:
-  Impl(asio::io_context& context, Handler& handler, int epoll_fd, int wake_fd)
-      : context_(context),
-        handler_(handler),
-        epoll_fd_(epoll_fd),
-        wake_fd_(wake_fd),
-        set_(context, epoll_fd) {}
+  explicit Impl(Handler& handler) : handler_(handler) {}
 
-  ~Impl() { close(wake_fd_); }
-
-  void Stop() {
-    stopped_ = true;
-    boost::system::error_code ignored;
-    set_.close(ignored);
+  ~Impl() {
+    for (const int fd : {epoll_fd_, wake_fd_, alarm_fd_}) {
+      if (fd >= 0) close(fd);
+    }
   }
 
-  // Edge-triggered, and never read: each write is an edge, and the count does not overflow.
-  bool WatchWakeUps() {
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLET;
-    return epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &event) == 0;
+  // Neither is ever read: each write and each expiry is an edge.
+  bool Open() {
+    return epoll_fd_ >= 0 && wake_fd_ >= 0 && alarm_fd_ >= 0 &&
+           Register(wake_fd_, EPOLLIN | EPOLLET, nullptr) &&
+           Register(alarm_fd_, EPOLLIN | EPOLLET, &alarm_events_);
   }
 
-  bool Add(int fd, Pollable& target) {
+  bool RunOne(bool may_wait) {
+    if (dues_changed_) SetAlarm();
+    Turn(Gather(may_wait && !HasWork() ? -1 : 0));
+    return HasWork();
+  }
+
+  bool Register(int fd, uint32_t events, Pollable* target) {
     epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-    event.data.ptr = &target;
+    event.events = events;
+    event.data.ptr = target;
     return epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) == 0;
   }
+
+  bool WatchForAsio(int fd) { return Register(fd, EPOLLIN | EPOLLET, &asio_events_); }
 
   void Remove(int fd, Pollable& target) {
     epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr);
@@ -71,16 +90,6 @@ class Poller::Impl : public std::enable_shared_from_this<Poller::Impl> {
     if (target.again_index_ != Pollable::kNotListed) return;
     target.again_index_ = static_cast<uint32_t>(again_.size());
     again_.push_back(&target);
-    if (!in_turn_) RequestTurn();
-  }
-
-  void RequestTurn() {
-    if (posted_) return;
-    posted_ = true;
-    asio::post(context_, [self = shared_from_this()] {
-      self->posted_ = false;
-      if (!self->stopped_) self->Turn();
-    });
   }
 
   void Wake() {
@@ -89,33 +98,76 @@ class Poller::Impl : public std::enable_shared_from_this<Poller::Impl> {
   }
 
  private:
-  void Turn() {
-    in_turn_ = true;
-    handler_.OnTurn();
-    for (int round = 0; round < kRoundsMax; ++round) {
-      const size_t events = Round();
-      if (stopped_) return;
-      if (events < kFewEvents && again_.empty()) break;
-    }
-    in_turn_ = false;
-    if (!again_.empty() || !handler_.OnSleep()) RequestTurn();
-    if (!stopped_ && !waiting_) Wait();
+  friend class Poller;
+  friend class Timer;
+
+  struct Mark : Pollable {};
+
+  bool HasWork() const { return !may_sleep_ || look_at_asio_ || !again_.empty(); }
+
+  // The earliest moment at which Asio has something without an event of ours.
+  Clock::time_point NextDue() const {
+    Clock::time_point due = second_look_;
+    for (const Timer* const timer : timers_) due = std::min(due, timer->due());
+    return due;
   }
 
-  size_t Round() {
+  void SetAlarm() {
+    dues_changed_ = false;
+    const Clock::time_point due = NextDue();
+    if (due == alarm_) return;
+    alarm_ = due;
+    const nanoseconds since = due == kNever ? nanoseconds(0) : due.time_since_epoch();
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
+    itimerspec setting{};
+    setting.it_value = {.tv_sec = seconds.count(), .tv_nsec = (since - seconds).count()};
+    CHECK(timerfd_settime(alarm_fd_, TFD_TIMER_ABSTIME, &setting, nullptr) == 0);
+  }
+
+  // If Asio, whose own alarm may be a little later, has nothing yet, ours goes off again at once.
+  void OnAlarm() {
+    alarm_ = kNever;
+    dues_changed_ = true;
+    look_at_asio_ = true;
+    if (second_look_ <= Clock::now()) second_look_ = kNever;
+  }
+
+  // Takes what has events by now, or waits until something has.
+  size_t Gather(int timeout_ms) {
+    const int ready = epoll_wait(epoll_fd_, events_.data(), kEventsMax, timeout_ms);
+    return ready > 0 ? static_cast<size_t>(ready) : 0;
+  }
+
+  void Turn(size_t events) {
+    handler_.OnTurn();
+    RunSomeOfAsio();
+    for (int round = 1; !stopped_; ++round) {
+      Round(events);
+      if ((events < kFewEvents && again_.empty()) || round == kRoundsMax) break;
+      events = Gather(0);
+    }
+    if (!stopped_) may_sleep_ = handler_.OnSleep();
+  }
+
+  void Round(size_t events) {
     const size_t listed = again_.size();
-    const int ready = epoll_wait(epoll_fd_, events_.data(), kEventsMax, 0);
-    event_count_ = ready > 0 ? static_cast<size_t>(ready) : 0;
+    event_count_ = events;
     for (next_event_ = 0; next_event_ < event_count_ && !stopped_;) {
       const epoll_event& event = events_[next_event_++];
       Pollable* const target = static_cast<Pollable*>(event.data.ptr);
-      if (target != nullptr) handler_.OnEvents(*target, event.events);
+      if (target == &asio_events_) {
+        look_at_asio_ = true;
+        second_look_ = Clock::now() + kSecondLook;
+        dues_changed_ = true;
+      } else if (target == &alarm_events_) {
+        OnAlarm();
+      } else if (target != nullptr) {
+        handler_.OnEvents(*target, event.events);
+      }
     }
-    const size_t events = event_count_;
     event_count_ = 0;
     VisitListed(listed);
     if (!stopped_) handler_.OnEndOfRound();
-    return events;
   }
 
   // The first `count` of the list: those of earlier rounds.
@@ -135,64 +187,95 @@ class Poller::Impl : public std::enable_shared_from_this<Poller::Impl> {
     again_.resize(kept);
   }
 
-  // Re-arming asks the kernel anew, so that events beyond a turn's bound are not forgotten.
-  void Wait() {
-    waiting_ = true;
-    set_.async_wait(Descriptor::wait_read,
-                    [self = shared_from_this()](const boost::system::error_code& error) {
-                      self->waiting_ = false;
-                      if (!error && !self->stopped_) self->Turn();
-                    });
+  void RunSomeOfAsio() {
+    for (int i = 0; i < kAsioHandlersMax && look_at_asio_ && !stopped_; ++i)
+      look_at_asio_ = context_.poll_one() > 0;
   }
 
-  friend class Poller;
-
-  asio::io_context& context_;
   Handler& handler_;
-  const int epoll_fd_;  // Owned by `set_`.
-  const int wake_fd_;
-  Descriptor set_;
+  const int epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
+  const int wake_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  const int alarm_fd_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+  Mark asio_events_;  // What the descriptors that Asio waits for are registered with.
+  Mark alarm_events_;
   bool stopped_ = false;
-  bool in_turn_ = false;
-  bool waiting_ = false;  // Asio watches `set_`.
-  bool posted_ = false;   // A turn was asked for.
+  bool may_sleep_ = false;            // As of the end of the last turn.
+  bool look_at_asio_ = false;         // It may have something.
+  bool dues_changed_ = false;         // Since the alarm was set.
+  Clock::time_point alarm_ = kNever;  // As it is set.
+  Clock::time_point second_look_ = kNever;
   std::array<epoll_event, kEventsMax> events_;
   size_t event_count_ = 0;        // Of this round,
   size_t next_event_ = 0;         // and the first that was not yet handled.
   std::vector<Pollable*> again_;  // Null: removed. Keeps its memory.
+  std::vector<const Timer*> timers_;
+  // No locks in Asio: only this thread touches it. Last, since what it still waits for may own
+  // timers.
+  asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
+  // Or it would count as stopped while it waits for nothing.
+  asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
 };
 
-Poller::Poller(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Poller::Poller(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Poller::~Poller() = default;
 
-Poller::~Poller() { impl_->Stop(); }
-
-absl::StatusOr<std::unique_ptr<Poller>> Poller::Create(asio::io_context& context,
-                                                       Handler& handler) {
-  const int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  const int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  if (epoll_fd < 0 || wake_fd < 0) {
-    const std::string words = strerrordesc_np(errno);
-    if (epoll_fd >= 0) close(epoll_fd);
-    return absl::ResourceExhaustedError("cannot watch connections: " + words);
+absl::StatusOr<std::unique_ptr<Poller>> Poller::Create(Handler& handler) {
+  try {
+    auto impl = std::make_unique<Impl>(handler);
+    if (!impl->Open()) return CannotWatch("connections");
+    auto poller = std::unique_ptr<Poller>(new Poller(std::move(impl)));
+    const Timer opens_asios_set(*poller);
+    return poller;
+  } catch (const boost::system::system_error& error) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cannot watch connections: ", error.code().message()));
   }
-  auto impl = std::make_shared<Impl>(context, handler, epoll_fd, wake_fd);
-  if (!impl->WatchWakeUps()) {
-    return absl::ResourceExhaustedError(std::string("cannot watch connections: ") +
-                                        strerrordesc_np(errno));
-  }
-  impl->RequestTurn();
-  return std::unique_ptr<Poller>(new Poller(std::move(impl)));
 }
 
+void Poller::Run() {
+  while (!impl_->stopped_) RunOne(true);
+}
+
+void Poller::Stop() { impl_->stopped_ = true; }
+bool Poller::RunOne(bool may_wait) { return impl_->RunOne(may_wait); }
+
 absl::Status Poller::Add(int fd, Pollable& target) {
-  if (impl_->Add(fd, target)) return absl::OkStatus();
-  return absl::ResourceExhaustedError(std::string("cannot watch a connection: ") +
-                                      strerrordesc_np(errno));
+  return impl_->Register(fd, kEdges, &target) ? absl::OkStatus() : CannotWatch("a connection");
 }
 
 void Poller::Remove(int fd, Pollable& target) { impl_->Remove(fd, target); }
 void Poller::VisitAgain(Pollable& target) { impl_->VisitAgain(target); }
-void Poller::RequestTurn() { impl_->RequestTurn(); }
 void Poller::Wake() { impl_->Wake(); }
+asio::io_context& Poller::context() { return impl_->context_; }
+
+absl::Status Poller::WatchForAsio(int fd) {
+  return impl_->WatchForAsio(fd) ? absl::OkStatus() : CannotWatch("a descriptor of Asio's");
+}
+
+void Poller::LookAtAsio() { impl_->look_at_asio_ = true; }
+
+Timer::Timer(Poller& poller)
+    : poller_(poller), timer_(poller.context()), known_(poller.impl_->timers_) {
+  known_.push_back(this);
+}
+
+Timer::~Timer() { std::erase(known_, this); }
+
+void Timer::Start(Clock::time_point due, std::function<void()> fire) {
+  due_ = due;
+  poller_.impl_->dues_changed_ = true;
+  timer_.expires_at(due);
+  timer_.async_wait([this, due, fire = std::move(fire)](const boost::system::error_code& error) {
+    if (error || due_ != due) return;  // Cancelled; or too late to be.
+    due_ = kNever;
+    fire();
+  });
+}
+
+void Timer::Cancel() {
+  due_ = kNever;
+  timer_.cancel();
+  poller_.LookAtAsio();
+}
 
 }  // namespace broker

@@ -1,9 +1,8 @@
-// A shard's own edge-triggered epoll set, nested in its io_context: one wait of Asio's for all
-// connections, no epoll_ctl and no allocation per event.
+// A shard's event loop: an edge-triggered epoll set of its own for connections, without epoll_ctl
+// or allocation per event, and an io_context that is looked at when something of its own is due.
 #ifndef BROKER_TRANSPORT_POLLER_H_
 #define BROKER_TRANSPORT_POLLER_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -15,6 +14,8 @@ class io_context;
 }  // namespace boost::asio
 
 namespace broker {
+
+class Timer;
 
 // What a descriptor is registered with: a base class of the connection.
 class Pollable {
@@ -34,22 +35,29 @@ class Pollable {
 
 // Used on its shard's thread only, but for `Wake`.
 //
-// A turn, at most kRoundsMax times:  OnEvents of a batch…  OnEndOfRound
-// and when nothing is left to do:    OnSleep, then Asio waits for everything.
+// A turn:                             OnTurn, then what Asio has
+// at most kRoundsMax times:           OnEvents of a batch…  OnEndOfRound
+// and when nothing is left to do:     OnSleep, then the thread waits for everything.
+//
+// It waits in its own set. Asio's, which is another, is looked at when a `Timer` is due and when a
+// descriptor of `WatchForAsio` has an event: a handler of anything else in `context` may wait for
+// a second. (In a set within a set the kernel loses the hint that whoever wrote to a connection is
+// about to sleep, and runs the two on different processors: docs/decisions/0002.)
 class Poller {
  public:
   class Handler {
    public:
+    // The turn begins: others need not call `Wake` until `OnSleep` (Mailbox::Awake).
+    virtual void OnTurn() = 0;
+
     // `events` are epoll's: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR. A second visit
     // that `VisitAgain` asked for comes as EPOLLIN.
     // Any Pollable may be removed in here.
     virtual void OnEvents(Pollable& target, uint32_t events) = 0;
 
-    // The batch is done: take the mailbox, flush what is dirty, free what was closed.
+    // The batch is done: take the mailbox, flush what is dirty, free what was closed. Comes at
+    // least once per turn.
     virtual void OnEndOfRound() = 0;
-
-    // The turn begins: others need not call `Wake` until `OnSleep` (Mailbox::Awake).
-    virtual void OnTurn() = 0;
 
     // The turn ends: from here on others must call `Wake` (Mailbox::Sleep). True: the thread may
     // block. False: something came meanwhile, there is another turn.
@@ -59,18 +67,27 @@ class Poller {
     ~Handler() = default;
   };
 
-  static constexpr int kRoundsMax = 8;  // Asio's own events need their share.
+  static constexpr int kRoundsMax = 8;        // Asio's own events need their share.
+  static constexpr int kAsioHandlersMax = 4;  // Of one turn: connections need theirs.
   // Of one round. What a round is answered with is in memory at once, a buffer for each connection.
   static constexpr int kEventsMax = 128;
   static constexpr int kFewEvents = 4;  // Fewer than this in a round: more are unlikely, sleep.
 
-  // Errors: kResourceExhausted (no descriptor). Turns begin once `context` runs. Both must outlive
-  // the poller.
-  static absl::StatusOr<std::unique_ptr<Poller>> Create(boost::asio::io_context& context,
-                                                        Handler& handler);
+  // Errors: kResourceExhausted (no descriptor). `handler` must outlive the poller.
+  static absl::StatusOr<std::unique_ptr<Poller>> Create(Handler& handler);
   ~Poller();
   Poller(const Poller&) = delete;
   Poller& operator=(const Poller&) = delete;
+
+  // Takes turns until `Stop`. The first comes at once.
+  void Run();
+
+  // Ends `Run` after the callback in progress.
+  void Stop();
+
+  // One turn; before it, waits until there is a reason for one, if `may_wait`. True: there is
+  // reason for another at once.
+  bool RunOne(bool may_wait);
 
   // Registers for EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, once for life: the first event tells
   // what is ready already. Errors: kResourceExhausted.
@@ -83,18 +100,25 @@ class Poller {
   // `HasBufferedInput`. At most once per round, however often it is asked for.
   void VisitAgain(Pollable& target);
 
-  // Asks for a turn although no descriptor has an event: a timer or an acceptor made output that
-  // `OnEndOfRound` flushes. Idempotent until the turn comes.
-  void RequestTurn();
-
   // Thread-safe: makes the thread take a turn soon.
   void Wake();
 
- private:
-  class Impl;
-  explicit Poller(std::shared_ptr<Impl> impl);
+  // For what waits with Asio. Its handlers run within turns. Outlives all that uses it.
+  boost::asio::io_context& context();
 
-  std::shared_ptr<Impl> impl_;  // Shared with the wait in progress.
+  // Input on `fd`, which Asio waits for, is a reason to look at Asio; until the descriptor is
+  // closed. Call it before the first wait of Asio's. Errors: kResourceExhausted.
+  absl::Status WatchForAsio(int fd);
+
+  // Asio was given something to wait for that may be there already.
+  void LookAtAsio();
+
+ private:
+  friend class Timer;
+  class Impl;
+  explicit Poller(std::unique_ptr<Impl> impl);
+
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace broker

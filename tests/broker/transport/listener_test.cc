@@ -5,18 +5,18 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <boost/asio/io_context.hpp>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "broker/transport/poller.h"
 #include "tests/broker/transport/certificates.h"
+#include "tests/broker/transport/descriptor_limit.h"
 #include "tests/broker/transport/sockets.h"
 #include "tests/broker/transport/websocket_client.h"
 
@@ -37,13 +37,21 @@ std::shared_ptr<Listener> Listen(const ListenerOptions& options, int shards = 1)
   return *listener;
 }
 
-// Acceptors of one listener in one io_context, and what they accepted.
+// There are acceptors only.
+struct NoConnections final : Poller::Handler {
+  void OnTurn() override {}
+  void OnEvents(Pollable&, uint32_t) override { ADD_FAILURE(); }
+  void OnEndOfRound() override {}
+  bool OnSleep() override { return true; }
+};
+
+// Acceptors of one listener in one poller, and what they accepted.
 struct Accepting {
   explicit Accepting(std::shared_ptr<Listener> of, int shards = 1) : listener(std::move(of)) {
     by_shard.resize(static_cast<size_t>(shards));
     for (int shard = 0; shard < shards; ++shard) {
       acceptors.push_back(std::make_unique<Acceptor>(
-          context, listener, shard, [this, shard](std::unique_ptr<Transport> transport) {
+          *poller, listener, shard, [this, shard](std::unique_ptr<Transport> transport) {
             ++by_shard[static_cast<size_t>(shard)];
             transports.push_back(std::move(transport));
           }));
@@ -53,12 +61,18 @@ struct Accepting {
   uint16_t port() const { return listener->url().port; }
   // Runs until so many connections are open here.
   Transport& Await(size_t connections) {
-    while (transports.size() < connections && context.run_one() > 0) {
-    }
+    while (transports.size() < connections) poller->RunOne(true);
     return *transports.back();
   }
 
-  boost::asio::io_context context{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
+  // Runs all that is ready.
+  void Settle() {
+    while (poller->RunOne(false)) {
+    }
+  }
+
+  NoConnections handler;
+  std::unique_ptr<Poller> poller = *Poller::Create(handler);
   std::shared_ptr<Listener> listener;
   std::vector<std::unique_ptr<Acceptor>> acceptors;
   std::vector<std::unique_ptr<Transport>> transports;
@@ -150,7 +164,8 @@ TEST(Listener, ConnectionsMaxIsKeptOverAllShardsAndGivenBack) {
   const Peer second = Peer::Connect(accepting.port());
   accepting.Await(2);
   const Peer third = Peer::Connect(accepting.port());
-  while (accepting.listener->counters().refused_connections_max == 0) accepting.context.run_one();
+  while (accepting.listener->counters().refused_connections_max == 0)
+    accepting.poller->RunOne(true);
   EXPECT_TRUE(third.ReceivesEnd());
   EXPECT_EQ(accepting.listener->counters().connections, 2u);
 
@@ -181,7 +196,7 @@ TEST(Listener, AnAddressHasItsOwnLimitsWhichAReloadChanges) {
   const Peer first = Peer::Connect(accepting.port());
   accepting.Await(1);
   const Peer second = Peer::Connect(accepting.port());
-  while (accepting.listener->counters().refused_address_max == 0) accepting.context.run_one();
+  while (accepting.listener->counters().refused_address_max == 0) accepting.poller->RunOne(true);
   EXPECT_TRUE(second.ReceivesEnd());
   EXPECT_EQ(accepting.listener->counters().connections, 1u);
   accepting.transports.clear();
@@ -194,23 +209,9 @@ TEST(Listener, AnAddressHasItsOwnLimitsWhichAReloadChanges) {
   const Peer fourth = Peer::Connect(accepting.port());
   accepting.Await(2);
   const Peer fifth = Peer::Connect(accepting.port());
-  while (accepting.listener->counters().refused_address_rate == 0) accepting.context.run_one();
+  while (accepting.listener->counters().refused_address_rate == 0) accepting.poller->RunOne(true);
   EXPECT_TRUE(fifth.ReceivesEnd());
 }
-
-// The limit of descriptors, lowered while it lives.
-class DescriptorLimit {
- public:
-  explicit DescriptorLimit(rlim_t limit) {
-    getrlimit(RLIMIT_NOFILE, &before_);
-    const rlimit now = {limit, before_.rlim_max};
-    setrlimit(RLIMIT_NOFILE, &now);
-  }
-  ~DescriptorLimit() { setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_;
-};
 
 TEST(Listener, WithoutDescriptorsAPeerIsTurnedAwayAndLaterOnesAreServed) {
   Accepting accepting(Listen(Options("mqtt://127.0.0.1:0")));
@@ -219,7 +220,7 @@ TEST(Listener, WithoutDescriptorsAPeerIsTurnedAwayAndLaterOnesAreServed) {
     const int lowest_free = dup(turned_away.fd());
     close(lowest_free);
     const DescriptorLimit limit(static_cast<rlim_t>(lowest_free));
-    while (accepting.listener->counters().refused_descriptors == 0) accepting.context.run_one();
+    while (accepting.listener->counters().refused_descriptors == 0) accepting.poller->RunOne(true);
     EXPECT_TRUE(turned_away.ReceivesEnd());
   }
   const Peer served = Peer::Connect(accepting.port());
@@ -232,8 +233,8 @@ TEST(Listener, WithoutEvenTheReserveItPausesAndNeverSpins) {
   const Peer peer = Peer::Connect(accepting.port());
   {
     const DescriptorLimit limit(3);
-    while (accepting.listener->counters().pauses == 0) accepting.context.run_one();
-    EXPECT_EQ(accepting.context.poll(), 0u) << "something is ready although nothing can be done";
+    while (accepting.listener->counters().pauses == 0) accepting.poller->RunOne(true);
+    EXPECT_FALSE(accepting.poller->RunOne(false)) << "it goes on although nothing can be done";
   }
   accepting.Await(1);
   EXPECT_EQ(accepting.listener->counters().refused_descriptors, 0u);
@@ -247,7 +248,7 @@ TEST(Listener, StopAcceptingClosesTheDoorOnly) {
     acceptor->StopAccepting();
     acceptor->StopAccepting();
   }
-  accepting.context.poll();
+  accepting.Settle();
   EXPECT_EQ(Peer::Connect(accepting.port()).fd(), -1);
   peer.Send("still");
   EXPECT_EQ(AwaitAndReadAll(transport).bytes, "still");
@@ -257,11 +258,10 @@ TEST(Listener, WhileItHoldsConnectionsWait) {
   Accepting accepting(Listen(Options("mqtt://127.0.0.1:0")));
   accepting.acceptors[0]->Hold();
   const Peer peer = Peer::Connect(accepting.port());
-  accepting.context.run_one();
-  accepting.context.restart();
-  EXPECT_EQ(accepting.context.poll(), 0u) << "it looks at what it does not take";
+  accepting.poller->RunOne(true);
+  accepting.Settle();
+  EXPECT_FALSE(accepting.poller->RunOne(false)) << "it looks at what it does not take";
   EXPECT_EQ(accepting.listener->counters().accepted, 0u);
-  accepting.context.restart();
   accepting.acceptors[0]->GoOn();
   accepting.acceptors[0]->GoOn();
   peer.Send("connect");
@@ -269,17 +269,20 @@ TEST(Listener, WhileItHoldsConnectionsWait) {
 }
 
 TEST(Listener, AnAcceptFunctionMayStopItsAcceptor) {
-  boost::asio::io_context context(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
+  NoConnections handler;
+  const std::unique_ptr<Poller> poller = *Poller::Create(handler);
   const auto listener = Listen(Options("mqtt://127.0.0.1:0"));
   std::unique_ptr<Acceptor> acceptor;
   int accepted = 0;
-  acceptor = std::make_unique<Acceptor>(context, listener, 0, [&](std::unique_ptr<Transport>) {
+  acceptor = std::make_unique<Acceptor>(*poller, listener, 0, [&](std::unique_ptr<Transport>) {
     ++accepted;
     acceptor.reset();
   });
   const Peer first = Peer::Connect(listener->url().port);
   const Peer second = Peer::Connect(listener->url().port);
-  context.run();
+  while (accepted == 0) poller->RunOne(true);
+  while (poller->RunOne(false)) {
+  }
   EXPECT_EQ(accepted, 1);
 }
 

@@ -6,13 +6,17 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "broker/transport/timer.h"
+#include "tests/broker/transport/descriptor_limit.h"
 #include "tests/broker/transport/sockets.h"
 
 namespace broker {
@@ -35,7 +39,7 @@ struct Connection : Pollable {
 
 class PollerTest : public testing::Test, protected Poller::Handler {
  protected:
-  PollerTest() : poller_(*Poller::Create(context_, *this)) {}
+  PollerTest() : poller_(*Poller::Create(*this)) {}
 
   void OnTurn() override { ++turns_; }
   void OnEvents(Pollable& target, uint32_t events) override {
@@ -61,11 +65,10 @@ class PollerTest : public testing::Test, protected Poller::Handler {
   }
   // Runs all that is ready.
   void Settle() {
-    while (context_.poll() > 0) {
-    }
+    for (size_t before = SIZE_MAX; poller_->RunOne(false) || seen_.size() != before;)
+      before = seen_.size();
   }
 
-  boost::asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
   std::unique_ptr<Poller> poller_;
   int turns_ = 0, rounds_ = 0, sleeps_ = 0;
   std::vector<std::string> seen_;
@@ -113,7 +116,7 @@ TEST_F(PollerTest, AVisitAgainComesOnceInTheNextRound) {
   const int rounds = rounds_;
   a.peer.Send("x");
   b.peer.Send("x");
-  Settle();
+  EXPECT_FALSE(poller_->RunOne(true));
   EXPECT_EQ(seen_.size(), 2u + 3u);
   EXPECT_EQ(rounds_ - rounds, 4);
   EXPECT_EQ(sleeps_, turns_);
@@ -123,14 +126,101 @@ TEST_F(PollerTest, EndlessVisitsLeaveAsioItsShare) {
   Connection a("a");
   Add(a);
   on_events_ = [&](Connection& target) { poller_->VisitAgain(target); };
-  poller_->VisitAgain(a);  // From outside a turn: asks for one.
+  poller_->VisitAgain(a);  // From outside a turn: there is one.
   bool posted = false;
-  boost::asio::post(context_, [&] { posted = true; });
-  for (int handlers = 0; handlers < 10 && !posted; ++handlers) context_.poll_one();
+  boost::asio::post(poller_->context(), [&] { posted = true; });
+  poller_->LookAtAsio();
+  poller_->RunOne(true);
   EXPECT_TRUE(posted);
-  EXPECT_LE(seen_.size(), 10u * Poller::kRoundsMax);
+  EXPECT_EQ(seen_.size(), static_cast<size_t>(Poller::kRoundsMax));
   on_events_ = nullptr;
   Settle();
+}
+
+TEST_F(PollerTest, AsiosEndlessHandlersLeaveConnectionsTheirShare) {
+  Connection a("a");
+  Add(a);
+  int handlers = 0;
+  std::function<void()> again = [&] {
+    ++handlers;
+    boost::asio::post(poller_->context(), again);
+  };
+  again();
+  poller_->LookAtAsio();
+  a.peer.Send("x");
+  EXPECT_TRUE(poller_->RunOne(true)) << "Asio has more";
+  EXPECT_THAT(seen_, ElementsAre("a in out"));
+  EXPECT_EQ(handlers, 1 + Poller::kAsioHandlersMax);
+}
+
+TEST_F(PollerTest, ADescriptorOfAsiosEndsTheWait) {
+  auto [ours, theirs] = MakePair();
+  boost::asio::posix::stream_descriptor waiting(poller_->context(), ours);
+  ASSERT_TRUE(poller_->WatchForAsio(ours).ok());
+  bool came = false;
+  waiting.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                     [&](const boost::system::error_code& error) { came = !error; });
+  poller_->LookAtAsio();
+  Settle();
+  ASSERT_FALSE(came);
+  theirs.Send("x");
+  while (!came) poller_->RunOne(true);  // The tick of a second does not run here.
+}
+
+TEST_F(PollerTest, ATimerEndsTheWaitAndFiresOnceInATurn) {
+  Settle();
+  Timer timer(*poller_);
+  EXPECT_EQ(timer.due(), Timer::Clock::time_point::max());
+  const auto due = Timer::Clock::now() + std::chrono::microseconds(1500);
+  int fired = 0;
+  const int turns = turns_;
+  timer.Start(due, [&] {
+    ++fired;
+    EXPECT_GE(Timer::Clock::now(), due);
+    EXPECT_GT(turns_, turns);
+  });
+  EXPECT_EQ(timer.due(), due);
+  while (fired == 0) poller_->RunOne(true);
+  EXPECT_EQ(timer.due(), Timer::Clock::time_point::max());
+  Settle();
+  EXPECT_EQ(fired, 1);
+}
+
+TEST_F(PollerTest, ATimerThatIsStartedAgainOrCancelledDoesNotFireForTheFirstTime) {
+  Timer first(*poller_);
+  Timer second(*poller_);
+  Timer last(*poller_);
+  std::vector<std::string> fired;
+  const auto now = Timer::Clock::now();
+  first.Start(now, [&] { fired.push_back("too early"); });
+  first.Start(now + std::chrono::milliseconds(2), [&] { fired.push_back("first"); });
+  second.Start(now, [&] { fired.push_back("cancelled"); });
+  second.Cancel();
+  bool done = false;
+  last.Start(now + std::chrono::milliseconds(3), [&] { done = true; });
+  while (!done) poller_->RunOne(true);
+  EXPECT_THAT(fired, ElementsAre("first"));
+}
+
+TEST_F(PollerTest, ATimerMayBeStartedByItself) {
+  Timer timer(*poller_);
+  int fired = 0;
+  std::function<void()> fire = [&] {
+    if (++fired < 5) timer.Start(Timer::Clock::now(), fire);
+  };
+  timer.Start(Timer::Clock::now(), fire);
+  while (fired < 5) poller_->RunOne(true);
+  EXPECT_EQ(timer.due(), Timer::Clock::time_point::max());
+}
+
+TEST_F(PollerTest, ATimerOutlivesThePollersOwnEndInWhatAsioStillHolds) {
+  auto timer = std::make_shared<Timer>(*poller_);
+  const std::weak_ptr<Timer> seen = timer;
+  timer->Start(Timer::Clock::now() + std::chrono::hours(1), [timer] { FAIL(); });
+  timer.reset();
+  EXPECT_FALSE(seen.expired());
+  poller_.reset();
+  EXPECT_TRUE(seen.expired());
 }
 
 TEST_F(PollerTest, ARemovedTargetHasNoMoreEventsInTheSameRound) {
@@ -166,22 +256,14 @@ TEST_F(PollerTest, ARemovedTargetIsNotVisitedAgain) {
   EXPECT_THAT(seen_, ElementsAre("a in out", "b in"));
 }
 
-TEST_F(PollerTest, RequestTurnIsOneTurnHoweverOftenAskedFor) {
-  Settle();
-  const int turns = turns_;
-  poller_->RequestTurn();
-  poller_->RequestTurn();
-  Settle();
-  EXPECT_EQ(turns_ - turns, 1);
-}
-
 TEST_F(PollerTest, ARefusedSleepIsAnotherTurn) {
   Settle();
   int refusals = 2;
   on_sleep_ = [&] { return refusals-- <= 0; };
   const int turns = turns_;
-  poller_->RequestTurn();
-  Settle();
+  EXPECT_TRUE(poller_->RunOne(false));
+  EXPECT_TRUE(poller_->RunOne(true)) << "and it did not wait";
+  EXPECT_FALSE(poller_->RunOne(true));
   EXPECT_EQ(turns_ - turns, 3);
 }
 
@@ -190,7 +272,7 @@ TEST_F(PollerTest, WakeEndsTheWaitOfAnotherThreadEachTime) {
   for (int i = 0; i < 100; ++i) {
     const int turns = turns_;
     std::thread other([&] { poller_->Wake(); });
-    while (turns_ == turns) context_.run_one();  // Blocks for good if a wake-up is lost.
+    poller_->RunOne(true);  // Blocks for good if a wake-up is lost.
     other.join();
     EXPECT_GT(turns_, turns);
   }
@@ -212,12 +294,32 @@ TEST_F(PollerTest, MoreEventsThanARoundTakesAreAllHandled) {
   EXPECT_LE(left, 0);
 }
 
-TEST_F(PollerTest, MayBeDestroyedByItsHandler) {
+// At each of the descriptors it needs.
+TEST_F(PollerTest, WithoutDescriptorsItIsNotMadeAndSaysWhy) {
+  const int lowest_free = dup(0);
+  close(lowest_free);
+  int refused = 0;
+  for (int more = 0;; ++more) {
+    const DescriptorLimit limit(static_cast<rlim_t>(lowest_free + more));
+    const auto poller = Poller::Create(*this);
+    if (poller.ok()) break;
+    ++refused;
+    EXPECT_EQ(poller.status().code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(std::string(poller.status().message()),
+                testing::MatchesRegex("cannot watch connections: Too many open files.*"));
+  }
+  EXPECT_GE(refused, 4);
+}
+
+TEST_F(PollerTest, StopEndsTheLoopAfterTheEventInProgress) {
   Connection a("a");
+  Connection b("b");
   Add(a);
-  on_events_ = [&](Connection&) { poller_.reset(); };
+  Add(b);
+  on_events_ = [&](Connection&) { poller_->Stop(); };
   a.peer.Send("x");
-  context_.run();
+  b.peer.Send("x");
+  poller_->Run();
   EXPECT_EQ(seen_.size(), 1u);
 }
 
