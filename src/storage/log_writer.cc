@@ -33,16 +33,20 @@ void LogWriter::Start() {
 }
 
 void LogWriter::Write(std::vector<LogEntry> entries, Log::Sync sync) {
-  base::MutexLock lock(mutex_);
-  CHECK(!task_.has_value()) << "the writer has a task already";
-  task_ = Task{.job = Job::kWrite, .entries = std::move(entries), .sync = sync};
-  wake_.SignalOne();
+  HandOver({.job = Job::kWrite, .entries = std::move(entries), .sync = sync});
 }
 
 void LogWriter::Repair() {
-  base::MutexLock lock(mutex_);
-  CHECK(!task_.has_value()) << "the writer has a task already";
-  task_ = Task{.job = Job::kRepair, .entries = {}, .sync = Log::Sync::kYes};
+  HandOver({.job = Job::kRepair, .entries = {}, .sync = Log::Sync::kYes});
+}
+
+// The signal comes after the lock is free: the writer would wake up only to wait for it.
+void LogWriter::HandOver(Task task) {
+  {
+    base::MutexLock lock(mutex_);
+    CHECK(!task_.has_value()) << "the writer has a task already";
+    task_ = std::move(task);
+  }
   wake_.SignalOne();
 }
 

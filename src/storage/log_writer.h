@@ -60,6 +60,7 @@ class LogWriter {
     Log::Sync sync = Log::Sync::kNo;
   };
 
+  void HandOver(Task task) ABSL_LOCKS_EXCLUDED(mutex_);
   void Run();
   void Rest();
   bool WaitForWork(std::optional<Task>& task, std::map<PartitionId, uint64_t>& cuts);
