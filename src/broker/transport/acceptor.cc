@@ -48,6 +48,7 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
 
   // Each wait asks the kernel anew, so that connections left over from a turn are not forgotten.
   void Wait() {
+    SetWatched(true);
     socket_.async_wait(Descriptor::wait_read,
                        [self = shared_from_this()](const boost::system::error_code& error) {
                          if (!error && self->socket_.is_open()) self->AcceptSome();
@@ -72,7 +73,7 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
   void AcceptSome() {
     if (held_) {
       idle_ = true;
-      return;
+      return SetWatched(false);
     }
     const int64_t now_ns = std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
     for (int i = 0; i < kAcceptsMax; ++i) {
@@ -128,10 +129,16 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
   }
 
   void WaitAfter(std::chrono::nanoseconds pause) {
+    SetWatched(false);
     timer_.Start(Clock::now() + pause, [self = shared_from_this()] {
       if (self->reserve_ < 0) self->reserve_ = OpenReserve();
-      self->Wait();
+      self->AcceptSome();
     });
+  }
+
+  void SetWatched(bool watched) {
+    if (std::exchange(watched_, watched) != watched)
+      poller_.SetWatched(socket_.native_handle(), watched);
   }
 
   Poller& poller_;
@@ -140,6 +147,7 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
   Descriptor socket_;
   Timer timer_;
   int reserve_;
+  bool watched_ = true;
   bool held_ = false;
   bool idle_ = false;  // Nothing is waited for: `GoOn` must.
 };

@@ -9,6 +9,7 @@
 #include <array>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/system/system_error.hpp>
 #include <cerrno>
 #include <chrono>
@@ -31,10 +32,6 @@ using std::chrono::nanoseconds;
 
 constexpr Clock::time_point kNever = Clock::time_point::max();
 constexpr uint32_t kEdges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-
-// An event of a descriptor in two sets is told to one of them first, to the other within the same
-// call of the kernel's. If it was ours, and we look at Asio's too early, we look once more.
-constexpr std::chrono::milliseconds kSecondLook(1);
 
 absl::Status CannotWatch(absl::string_view what) {
   return absl::ResourceExhaustedError(
@@ -75,6 +72,13 @@ class Poller::Impl {
 
   bool WatchForAsio(int fd) { return Register(fd, EPOLLIN | EPOLLET, &asio_events_); }
 
+  void SetWatched(int fd, bool watched) {
+    epoll_event event{};
+    event.events = watched ? EPOLLIN | EPOLLET : 0;
+    event.data.ptr = &asio_events_;
+    epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &event);
+  }
+
   void Remove(int fd, Pollable& target) {
     epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr);
     for (size_t i = next_event_; i < event_count_; ++i) {
@@ -105,16 +109,10 @@ class Poller::Impl {
 
   bool HasWork() const { return !may_sleep_ || look_at_asio_ || !again_.empty(); }
 
-  // The earliest moment at which Asio has something without an event of ours.
-  Clock::time_point NextDue() const {
-    Clock::time_point due = second_look_;
-    for (const Timer* const timer : timers_) due = std::min(due, timer->due());
-    return due;
-  }
-
   void SetAlarm() {
     dues_changed_ = false;
-    const Clock::time_point due = NextDue();
+    Clock::time_point due = kNever;
+    for (const Timer* const timer : timers_) due = std::min(due, timer->due());
     if (due == alarm_) return;
     alarm_ = due;
     const nanoseconds since = due == kNever ? nanoseconds(0) : due.time_since_epoch();
@@ -124,12 +122,17 @@ class Poller::Impl {
     CHECK(timerfd_settime(alarm_fd_, TFD_TIMER_ABSTIME, &setting, nullptr) == 0);
   }
 
-  // If Asio, whose own alarm may be a little later, has nothing yet, ours goes off again at once.
+  // Those that are due now: what a timer starts anew for now has the next alarm.
   void OnAlarm() {
     alarm_ = kNever;
     dues_changed_ = true;
-    look_at_asio_ = true;
-    if (second_look_ <= Clock::now()) second_look_ = kNever;
+    const Clock::time_point now = Clock::now();
+    for (size_t i = 0; i < timers_.size() && !stopped_; ++i) {
+      Timer& timer = *timers_[i];
+      if (timer.due_ > now) continue;
+      timer.due_ = kNever;
+      std::exchange(timer.fire_, nullptr)();
+    }
   }
 
   // Takes what has events by now, or waits until something has.
@@ -140,12 +143,12 @@ class Poller::Impl {
 
   void Turn(size_t events) {
     handler_.OnTurn();
-    RunSomeOfAsio();
     for (int round = 1; !stopped_; ++round) {
       Round(events);
       if ((events < kFewEvents && again_.empty()) || round == kRoundsMax) break;
       events = Gather(0);
     }
+    if (!stopped_ && (look_at_asio_ || second_look_)) RunSomeOfAsio();
     if (!stopped_) may_sleep_ = handler_.OnSleep();
   }
 
@@ -157,8 +160,7 @@ class Poller::Impl {
       Pollable* const target = static_cast<Pollable*>(event.data.ptr);
       if (target == &asio_events_) {
         look_at_asio_ = true;
-        second_look_ = Clock::now() + kSecondLook;
-        dues_changed_ = true;
+        second_look_ = true;
       } else if (target == &alarm_events_) {
         OnAlarm();
       } else if (target != nullptr) {
@@ -187,9 +189,13 @@ class Poller::Impl {
     again_.resize(kept);
   }
 
+  // An event of a descriptor in two sets is told to one of them first, to the other within the same
+  // call of the kernel's. Should it have been ours, and Asio been looked at too early: once more.
   void RunSomeOfAsio() {
+    if (!std::exchange(look_at_asio_, true)) second_look_ = false;
     for (int i = 0; i < kAsioHandlersMax && look_at_asio_ && !stopped_; ++i)
       look_at_asio_ = context_.poll_one() > 0;
+    if (!stopped_) handler_.OnEndOfRound();
   }
 
   Handler& handler_;
@@ -201,14 +207,14 @@ class Poller::Impl {
   bool stopped_ = false;
   bool may_sleep_ = false;            // As of the end of the last turn.
   bool look_at_asio_ = false;         // It may have something.
+  bool second_look_ = false;          // In the next turn.
   bool dues_changed_ = false;         // Since the alarm was set.
   Clock::time_point alarm_ = kNever;  // As it is set.
-  Clock::time_point second_look_ = kNever;
   std::array<epoll_event, kEventsMax> events_;
   size_t event_count_ = 0;        // Of this round,
   size_t next_event_ = 0;         // and the first that was not yet handled.
   std::vector<Pollable*> again_;  // Null: removed. Keeps its memory.
-  std::vector<const Timer*> timers_;
+  std::vector<Timer*> timers_;
   // No locks in Asio: only this thread touches it. Last, since what it still waits for may own
   // timers.
   asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
@@ -223,9 +229,8 @@ absl::StatusOr<std::unique_ptr<Poller>> Poller::Create(Handler& handler) {
   try {
     auto impl = std::make_unique<Impl>(handler);
     if (!impl->Open()) return CannotWatch("connections");
-    auto poller = std::unique_ptr<Poller>(new Poller(std::move(impl)));
-    const Timer opens_asios_set(*poller);
-    return poller;
+    const asio::posix::stream_descriptor opens_asios_set(impl->context_);
+    return std::unique_ptr<Poller>(new Poller(std::move(impl)));
   } catch (const boost::system::system_error& error) {
     return absl::ResourceExhaustedError(
         absl::StrCat("cannot watch connections: ", error.code().message()));
@@ -252,30 +257,21 @@ absl::Status Poller::WatchForAsio(int fd) {
   return impl_->WatchForAsio(fd) ? absl::OkStatus() : CannotWatch("a descriptor of Asio's");
 }
 
+void Poller::SetWatched(int fd, bool watched) { impl_->SetWatched(fd, watched); }
 void Poller::LookAtAsio() { impl_->look_at_asio_ = true; }
 
-Timer::Timer(Poller& poller)
-    : poller_(poller), timer_(poller.context()), known_(poller.impl_->timers_) {
-  known_.push_back(this);
-}
-
-Timer::~Timer() { std::erase(known_, this); }
+Timer::Timer(Poller& poller) : poller_(poller) { poller_.impl_->timers_.push_back(this); }
+Timer::~Timer() { std::erase(poller_.impl_->timers_, this); }
 
 void Timer::Start(Clock::time_point due, std::function<void()> fire) {
   due_ = due;
+  fire_ = std::move(fire);
   poller_.impl_->dues_changed_ = true;
-  timer_.expires_at(due);
-  timer_.async_wait([this, due, fire = std::move(fire)](const boost::system::error_code& error) {
-    if (error || due_ != due) return;  // Cancelled; or too late to be.
-    due_ = kNever;
-    fire();
-  });
 }
 
 void Timer::Cancel() {
   due_ = kNever;
-  timer_.cancel();
-  poller_.LookAtAsio();
+  fire_ = nullptr;
 }
 
 }  // namespace broker

@@ -35,14 +35,15 @@ class Pollable {
 
 // Used on its shard's thread only, but for `Wake`.
 //
-// A turn:                             OnTurn, then what Asio has
+// A turn:                             OnTurn
 // at most kRoundsMax times:           OnEvents of a batch…  OnEndOfRound
+// if Asio may have something:         its handlers, OnEndOfRound
 // and when nothing is left to do:     OnSleep, then the thread waits for everything.
 //
-// It waits in its own set. Asio's, which is another, is looked at when a `Timer` is due and when a
-// descriptor of `WatchForAsio` has an event: a handler of anything else in `context` may wait for
-// a second. (In a set within a set the kernel loses the hint that whoever wrote to a connection is
-// about to sleep, and runs the two on different processors: docs/decisions/0002.)
+// It waits in its own set, for connections, a `Timer` and `Wake`. Asio's set, which is another, is
+// looked at when a descriptor of `WatchForAsio` has an event. (In a set within a set the kernel
+// loses the hint that whoever wrote to a connection is about to sleep, and runs the two on
+// different processors: docs/decisions/0002.)
 class Poller {
  public:
   class Handler {
@@ -68,7 +69,7 @@ class Poller {
   };
 
   static constexpr int kRoundsMax = 8;        // Asio's own events need their share.
-  static constexpr int kAsioHandlersMax = 4;  // Of one turn: connections need theirs.
+  static constexpr int kAsioHandlersMax = 1;  // Of one turn: connections need theirs.
   // Of one round. What a round is answered with is in memory at once, a buffer for each connection.
   static constexpr int kEventsMax = 128;
   static constexpr int kFewEvents = 4;  // Fewer than this in a round: more are unlikely, sleep.
@@ -107,8 +108,11 @@ class Poller {
   boost::asio::io_context& context();
 
   // Input on `fd`, which Asio waits for, is a reason to look at Asio; until the descriptor is
-  // closed. Call it before the first wait of Asio's. Errors: kResourceExhausted.
+  // closed. Errors: kResourceExhausted.
   absl::Status WatchForAsio(int fd);
+
+  // Whether it is such a reason at the moment: not while nobody would take the input.
+  void SetWatched(int fd, bool watched);
 
   // Asio was given something to wait for that may be there already.
   void LookAtAsio();

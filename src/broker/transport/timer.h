@@ -2,17 +2,15 @@
 #ifndef BROKER_TRANSPORT_TIMER_H_
 #define BROKER_TRANSPORT_TIMER_H_
 
-#include <boost/asio/basic_waitable_timer.hpp>
-#include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <functional>
-#include <vector>
 
 namespace broker {
 
 class Poller;
 
-// One of Asio's that the poller knows of, or it would oversleep it. On the poller's thread.
+// On the poller's thread, which outlives it. Not Asio's: that would set an alarm of its own, for
+// which its set would have to be looked at.
 class Timer {
  public:
   using Clock = std::chrono::steady_clock;
@@ -25,19 +23,18 @@ class Timer {
   // Calls `fire` once, not before `due`, in a turn. Replaces what it was started for before.
   void Start(Clock::time_point due, std::function<void()> fire);
 
-  // `fire` is not called any more, and freed soon.
+  // `fire` is not called any more, and freed.
   void Cancel();
 
   // Clock::time_point::max() if it is not running.
   Clock::time_point due() const { return due_; }
 
  private:
+  friend class Poller;
+
   Poller& poller_;
-  boost::asio::basic_waitable_timer<Clock, boost::asio::wait_traits<Clock>,
-                                    boost::asio::io_context::executor_type>
-      timer_;
-  std::vector<const Timer*>& known_;  // The poller's.
   Clock::time_point due_ = Clock::time_point::max();
+  std::function<void()> fire_;
 };
 
 }  // namespace broker
