@@ -127,7 +127,7 @@ def at_fixed_rate():
                        (Row("cpu", CPU, (Goal(MQTTD, 1.1, FLOOR),)),
                         Row("p99", "latency, 99th percentile, µs", (Goal(MQTTD, 1.0, MOSQUITTO),)),
                         Row("p50", "latency, median, µs")),
-                       tuple(Measure(name, name, load) for name in (MQTTD, FLOOR, MOSQUITTO)), rounds_times=3)
+                       tuple(Measure(name, name, load) for name in (MQTTD, FLOOR, MOSQUITTO)), rounds_times=2)
 
 
 def memory():
