@@ -14,6 +14,12 @@ absl::Duration RealClock::Monotonic() const {
   return absl::DurationFromTimespec(now);
 }
 
+int64_t RealClock::UnixMs() const {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return int64_t{now.tv_sec} * 1'000 + now.tv_nsec / 1'000'000;
+}
+
 int64_t RealClock::MonotonicNs() const {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

@@ -20,7 +20,9 @@ class Clock {
   // Since an arbitrary fixed moment: for timeouts and latencies. Never goes back.
   virtual absl::Duration Monotonic() const = 0;
 
-  // The same in nanoseconds: for what is read with every turn of a loop.
+  // The same as integers, for what is read with every turn of a loop. The wall clock may be behind
+  // by a tick of the kernel's (1 to 10 ms).
+  virtual int64_t UnixMs() const { return absl::ToUnixMillis(Now()); }
   virtual int64_t MonotonicNs() const { return absl::ToInt64Nanoseconds(Monotonic()); }
 };
 
@@ -29,6 +31,7 @@ class RealClock final : public Clock {
  public:
   absl::Time Now() const override;
   absl::Duration Monotonic() const override;
+  int64_t UnixMs() const override;
   int64_t MonotonicNs() const override;
 
   // The one instance most programs need.

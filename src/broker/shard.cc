@@ -77,7 +77,6 @@ Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
                                         const storage::SubscriptionRecord& record) {
     subscribing_.AddStored(session, record);
   };
-  ReadWallClock();
   ReadClocks();
 }
 
@@ -154,16 +153,10 @@ void Shard::ShutDown() {
 void Shard::ReadClocks() {
   now_ns = world_.clock->MonotonicNs();
   now_tick = static_cast<uint32_t>(now_ns / kTickNs) + 1;  // Never 0: that means "not filed".
-  now_unix_ms = (now_ns + unix_minus_monotonic_ns_) / 1'000'000;
-}
-
-// A wall clock that jumps is seen within a second.
-void Shard::ReadWallClock() {
-  unix_minus_monotonic_ns_ = absl::ToUnixNanos(world_.clock->Now()) - world_.clock->MonotonicNs();
+  now_unix_ms = world_.clock->UnixMs();
 }
 
 void Shard::OnTick() {
-  ReadWallClock();
   ReadClocks();
   wheel_.Advance(now_tick, [this](uint64_t number, uint32_t at_tick) {
     Connection* const connection = Find(number);
@@ -185,6 +178,7 @@ void Shard::OnTick() {
   }
   // When the next of them is due, to the tick; once a second for everything else.
   const uint32_t next_tick = wheel_.Next(kTicksPerSecond);
+  poller_->LookAtAsio();  // It misses nothing for long, whatever it was not looked at for.
   loop_->tick.Start(After(int64_t{next_tick - 1} * kTickNs - now_ns), [this] { OnTick(); });
 }
 
@@ -464,6 +458,7 @@ void Shard::EndSession(Connection& connection, const CloseOrder& order) {
 void Shard::Bury(Connection& connection) {
   if (connection.phase == Phase::kClosed) return;
   connection.phase = Phase::kClosed;
+  connection.pauses = 0;  // Whoever would end one finds nothing to resume.
   poller_->Remove(connection.transport->fd(), connection);
   connection.output.Clear(buffers);
   CountOutput(connection);

@@ -77,7 +77,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void PauseUntil(Connection& connection, int64_t until_ns) override;
 
  private:
-  struct Loop;  // Has Asio in it, which is kept out of this header.
+  struct Loop;
 
   Shard(storage::ShardId id, uint32_t shards, ShardWorld& world, ShardMetrics& metrics);
 
@@ -88,7 +88,6 @@ class Shard final : public ShardContext, private Poller::Handler {
   bool OnSleep() override;
 
   void ReadClocks();
-  void ReadWallClock();
   void OnTick();
   void OnDeadline(Connection& connection);
   void AwaitThrottled();
@@ -150,7 +149,6 @@ class Shard final : public ShardContext, private Poller::Handler {
   std::vector<char> read_buffer_;
   std::vector<Connection*> flushing_;  // Was `dirty`. Empty but in `FlushAll`.
   std::vector<Connection*> dead_;      // To be freed at the end of the round.
-  int64_t unix_minus_monotonic_ns_ = 0;
   uint64_t last_connection_ = 0;
   uint64_t finds_counted_ = 0;
   uint64_t misses_counted_ = 0;

@@ -67,6 +67,7 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
     boost::system::error_code ignored;
     socket_.close(ignored);
     timer_.Cancel();
+    poller_.LookAtAsio();  // It lets go of us.
   }
 
  private:
@@ -155,6 +156,7 @@ class Acceptor::Loop : public std::enable_shared_from_this<Acceptor::Loop> {
 Acceptor::Acceptor(Poller& poller, std::shared_ptr<Listener> listener, int shard, AcceptFn accept) {
   const int socket = listener->TakeSocket(shard);
   if (socket < 0) return;
+  // Before Asio's: the kernel tells the last one first, so Asio knows when we look.
   if (const absl::Status status = poller.WatchForAsio(socket); !status.ok()) {
     base::Log(base::LogLevel::kError, "listener is late by up to a second",
               {{"listener", listener->url().ToString()}, {"error", status}});

@@ -131,11 +131,11 @@ class Listener {
 // handed over to any shard: it is not bound to a thread before its first use.
 using AcceptFn = std::function<void(std::unique_ptr<Transport>)>;
 
-// One shard's part of a listener. Used on its `io_context`'s thread only.
+// One shard's part of a listener. Used on its poller's thread only.
 class Acceptor {
  public:
   // Does nothing for a shard that has no socket of this listener. Accepts from the next turn of
-  // `poller`'s on, a bounded number per turn.
+  // `poller` on, a bounded number per turn.
   Acceptor(Poller& poller, std::shared_ptr<Listener> listener, int shard, AcceptFn accept);
   ~Acceptor();
   Acceptor(const Acceptor&) = delete;

@@ -74,7 +74,7 @@ class Poller::Impl {
 
   void SetWatched(int fd, bool watched) {
     epoll_event event{};
-    event.events = watched ? EPOLLIN | EPOLLET : 0;
+    event.events = watched ? EPOLLIN | EPOLLET : EPOLLET;
     event.data.ptr = &asio_events_;
     epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &event);
   }
@@ -148,8 +148,8 @@ class Poller::Impl {
       if ((events < kFewEvents && again_.empty()) || round == kRoundsMax) break;
       events = Gather(0);
     }
-    if (!stopped_ && (look_at_asio_ || second_look_)) RunSomeOfAsio();
-    if (!stopped_) may_sleep_ = handler_.OnSleep();
+    if (!stopped_ && (look_at_asio_ || second_look_)) RunOneOfAsio();
+    may_sleep_ = !stopped_ && !look_at_asio_ && again_.empty() && handler_.OnSleep();
   }
 
   void Round(size_t events) {
@@ -191,11 +191,9 @@ class Poller::Impl {
 
   // An event of a descriptor in two sets is told to one of them first, to the other within the same
   // call of the kernel's. Should it have been ours, and Asio been looked at too early: once more.
-  void RunSomeOfAsio() {
-    if (!std::exchange(look_at_asio_, true)) second_look_ = false;
-    for (int i = 0; i < kAsioHandlersMax && look_at_asio_ && !stopped_; ++i)
-      look_at_asio_ = context_.poll_one() > 0;
-    if (!stopped_) handler_.OnEndOfRound();
+  void RunOneOfAsio() {
+    if (!look_at_asio_) second_look_ = false;
+    look_at_asio_ = context_.poll_one() > 0;
   }
 
   Handler& handler_;
@@ -260,13 +258,13 @@ absl::Status Poller::WatchForAsio(int fd) {
 void Poller::SetWatched(int fd, bool watched) { impl_->SetWatched(fd, watched); }
 void Poller::LookAtAsio() { impl_->look_at_asio_ = true; }
 
-Timer::Timer(Poller& poller) : poller_(poller) { poller_.impl_->timers_.push_back(this); }
-Timer::~Timer() { std::erase(poller_.impl_->timers_, this); }
+Timer::Timer(Poller& poller) : impl_(*poller.impl_) { impl_.timers_.push_back(this); }
+Timer::~Timer() { std::erase(impl_.timers_, this); }
 
 void Timer::Start(Clock::time_point due, std::function<void()> fire) {
   due_ = due;
   fire_ = std::move(fire);
-  poller_.impl_->dues_changed_ = true;
+  impl_.dues_changed_ = true;
 }
 
 void Timer::Cancel() {

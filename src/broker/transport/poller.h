@@ -37,7 +37,7 @@ class Pollable {
 //
 // A turn:                             OnTurn
 // at most kRoundsMax times:           OnEvents of a batch…  OnEndOfRound
-// if Asio may have something:         its handlers, OnEndOfRound
+// if Asio may have something:         one of its handlers; another turn follows
 // and when nothing is left to do:     OnSleep, then the thread waits for everything.
 //
 // It waits in its own set, for connections, a `Timer` and `Wake`. Asio's set, which is another, is
@@ -68,8 +68,7 @@ class Poller {
     ~Handler() = default;
   };
 
-  static constexpr int kRoundsMax = 8;        // Asio's own events need their share.
-  static constexpr int kAsioHandlersMax = 1;  // Of one turn: connections need theirs.
+  static constexpr int kRoundsMax = 8;  // Asio's own events need their share.
   // Of one round. What a round is answered with is in memory at once, a buffer for each connection.
   static constexpr int kEventsMax = 128;
   static constexpr int kFewEvents = 4;  // Fewer than this in a round: more are unlikely, sleep.

@@ -5,9 +5,9 @@
 #include <chrono>
 #include <functional>
 
-namespace broker {
+#include "broker/transport/poller.h"
 
-class Poller;
+namespace broker {
 
 // On the poller's thread, which outlives it. Not Asio's: that would set an alarm of its own, for
 // which its set would have to be looked at.
@@ -32,7 +32,7 @@ class Timer {
  private:
   friend class Poller;
 
-  Poller& poller_;
+  Poller::Impl& impl_;
   Clock::time_point due_ = Clock::time_point::max();
   std::function<void()> fire_;
 };
