@@ -86,6 +86,8 @@ def render(page, document):
 
     def part(match):
         name = match.group(1)
+        if name == "micro" and not document.get("micro"):
+            raise SystemExit("no micro-benchmarks among the figures: ./dev bench --micro --json FILE adds them")
         lines = (origin(document["about"]) if name == "origin" else summary(results) if name == "summary"
                  else micro(document.get("micro", [])) if name == "micro" else tables(groups.get(name, [])))
         return "\n".join([f"<!-- bench: {name} -->", *lines, "<!-- end -->"])

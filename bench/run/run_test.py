@@ -168,6 +168,10 @@ class Page(unittest.TestCase):
         self.assertIn("0 of 1 goals met. Missed:", made)
         self.assertEqual(document.render(made, self.DOCUMENT), made)
 
+    def test_a_page_with_micro_benchmarks_is_not_made_without_theirs(self):
+        with self.assertRaisesRegex(SystemExit, "no micro-benchmarks"):
+            document.render("<!-- bench: micro -->\nold\n<!-- end -->\n", self.DOCUMENT)
+
     def test_a_curve_and_bars_are_svg_with_all_their_figures(self):
         for drawing in (charts.curve("t", {"a": [(1, 10), (1000, 20000)]}, "x", "y"),
                         charts.bars("t <&>", [("row", [1.25, None, 20])], ("a", "b", "c"), 1.3)):
