@@ -89,7 +89,7 @@ def render(page, document):
         if name == "micro" and not document.get("micro"):
             raise SystemExit("no micro-benchmarks among the figures: ./dev bench --micro --json FILE adds them")
         lines = (origin(document["about"]) if name == "origin" else summary(results) if name == "summary"
-                 else micro(document.get("micro", [])) if name == "micro" else tables(groups.get(name, [])))
+                 else micro(document["micro"]) if name == "micro" else tables(groups.get(name, [])))
         return "\n".join([f"<!-- bench: {name} -->", *lines, "<!-- end -->"])
 
     return re.sub(r"<!-- bench: (\w+) -->.*?<!-- end -->", part, page, flags=re.DOTALL)

@@ -8,11 +8,7 @@ namespace base {
 
 absl::Time RealClock::Now() const { return absl::Now(); }
 
-absl::Duration RealClock::Monotonic() const {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
-}
+absl::Duration RealClock::Monotonic() const { return absl::Nanoseconds(MonotonicNs()); }
 
 int64_t RealClock::UnixMs() const {
   timespec now;

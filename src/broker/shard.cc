@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "broker/packet_output.h"
-#include "broker/transport/timer.h"
 #include "mqtt/encode.h"
 
 namespace broker {
@@ -29,7 +28,7 @@ Connection::Connection(storage::ConnectionRef r, std::unique_ptr<Transport> t,
     : ref(r), transport(std::move(t)), listener(l) {}
 Connection::~Connection() = default;
 
-// What runs in the poller's turns, and about the turn.
+// What runs in the poller's turns, and about the turn. Made when there is a poller.
 struct Shard::Loop {
   explicit Loop(Poller& poller) : tick(poller), throttle(poller) {}
 

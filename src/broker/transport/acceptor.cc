@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "broker/transport/listener.h"
 #include "broker/transport/poller.h"
-#include "broker/transport/timer.h"
 
 namespace broker {
 namespace {

@@ -21,7 +21,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
-#include "broker/transport/timer.h"
 
 namespace broker {
 namespace {
@@ -53,8 +52,8 @@ class Poller::Impl {
   // Neither is ever read: each write and each expiry is an edge.
   bool Open() {
     return epoll_fd_ >= 0 && wake_fd_ >= 0 && alarm_fd_ >= 0 &&
-           Register(wake_fd_, EPOLLIN | EPOLLET, nullptr) &&
-           Register(alarm_fd_, EPOLLIN | EPOLLET, &alarm_events_);
+           Control(EPOLL_CTL_ADD, wake_fd_, EPOLLIN | EPOLLET, nullptr) &&
+           Control(EPOLL_CTL_ADD, alarm_fd_, EPOLLIN | EPOLLET, &alarm_events_);
   }
 
   bool RunOne(bool may_wait) {
@@ -63,20 +62,12 @@ class Poller::Impl {
     return HasWork();
   }
 
-  bool Register(int fd, uint32_t events, Pollable* target) {
-    epoll_event event{};
-    event.events = events;
-    event.data.ptr = target;
-    return epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) == 0;
-  }
+  bool Add(int fd, Pollable& target) { return Control(EPOLL_CTL_ADD, fd, kEdges, &target); }
 
-  bool WatchForAsio(int fd) { return Register(fd, EPOLLIN | EPOLLET, &asio_events_); }
+  bool WatchForAsio(int fd) { return Control(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, &asio_events_); }
 
   void SetWatched(int fd, bool watched) {
-    epoll_event event{};
-    event.events = watched ? EPOLLIN | EPOLLET : EPOLLET;
-    event.data.ptr = &asio_events_;
-    epoll_ctl(epoll_fd_, EPOLL_CTL_MOD, fd, &event);
+    Control(EPOLL_CTL_MOD, fd, watched ? EPOLLIN | EPOLLET : EPOLLET, &asio_events_);
   }
 
   void Remove(int fd, Pollable& target) {
@@ -106,6 +97,13 @@ class Poller::Impl {
   friend class Timer;
 
   struct Mark : Pollable {};
+
+  bool Control(int operation, int fd, uint32_t events, Pollable* target) {
+    epoll_event event{};
+    event.events = events;
+    event.data.ptr = target;
+    return epoll_ctl(epoll_fd_, operation, fd, &event) == 0;
+  }
 
   bool HasWork() const { return !may_sleep_ || look_at_asio_ || !again_.empty(); }
 
@@ -243,7 +241,7 @@ void Poller::Stop() { impl_->stopped_ = true; }
 bool Poller::RunOne(bool may_wait) { return impl_->RunOne(may_wait); }
 
 absl::Status Poller::Add(int fd, Pollable& target) {
-  return impl_->Register(fd, kEdges, &target) ? absl::OkStatus() : CannotWatch("a connection");
+  return impl_->Add(fd, target) ? absl::OkStatus() : CannotWatch("a connection");
 }
 
 void Poller::Remove(int fd, Pollable& target) { impl_->Remove(fd, target); }

@@ -3,7 +3,9 @@
 #ifndef BROKER_TRANSPORT_POLLER_H_
 #define BROKER_TRANSPORT_POLLER_H_
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -14,8 +16,6 @@ class io_context;
 }  // namespace boost::asio
 
 namespace broker {
-
-class Timer;
 
 // What a descriptor is registered with: a base class of the connection.
 class Pollable {
@@ -122,6 +122,34 @@ class Poller {
   explicit Poller(std::unique_ptr<Impl> impl);
 
   std::unique_ptr<Impl> impl_;
+};
+
+// A timer on the thread of a poller, which outlives it. Not Asio's: that would set an alarm of its
+// own, for which its set would have to be looked at.
+class Timer {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  explicit Timer(Poller& poller);
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  // Calls `fire` once, not before `due`, in a turn. Replaces what it was started for before.
+  void Start(Clock::time_point due, std::function<void()> fire);
+
+  // `fire` is not called any more, and freed.
+  void Cancel();
+
+  // Clock::time_point::max() if it is not running.
+  Clock::time_point due() const { return due_; }
+
+ private:
+  friend class Poller;
+
+  Poller::Impl& impl_;
+  Clock::time_point due_ = Clock::time_point::max();
+  std::function<void()> fire_;
 };
 
 }  // namespace broker

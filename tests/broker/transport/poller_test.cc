@@ -15,7 +15,6 @@
 #include <thread>
 #include <vector>
 
-#include "broker/transport/timer.h"
 #include "tests/broker/transport/descriptor_limit.h"
 #include "tests/broker/transport/sockets.h"
 
@@ -153,35 +152,40 @@ TEST_F(PollerTest, AsiosEndlessHandlersLeaveConnectionsTheirShare) {
   EXPECT_EQ(handlers, 1 + 1);
 }
 
-TEST_F(PollerTest, ADescriptorOfAsiosEndsTheWait) {
-  auto [ours, theirs] = MakePair();
-  boost::asio::posix::stream_descriptor waiting(poller_->context(), ours);
-  ASSERT_TRUE(poller_->WatchForAsio(ours).ok());
+// Asio waits for input on a descriptor.
+struct AsiosWait {
+  explicit AsiosWait(Poller& poller) : waiting(poller.context()) {
+    auto [ours, theirs] = MakePair();
+    waiting.assign(ours);
+    peer = std::move(theirs);
+    EXPECT_TRUE(poller.WatchForAsio(ours).ok());
+    waiting.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                       [this](const boost::system::error_code& error) { came = !error; });
+    poller.LookAtAsio();
+  }
+
+  boost::asio::posix::stream_descriptor waiting;
+  Peer peer;
   bool came = false;
-  waiting.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                     [&](const boost::system::error_code& error) { came = !error; });
-  poller_->LookAtAsio();
+};
+
+TEST_F(PollerTest, ADescriptorOfAsiosEndsTheWait) {
+  AsiosWait wait(*poller_);
   Settle();
-  ASSERT_FALSE(came);
-  theirs.Send("x");
-  while (!came) poller_->RunOne(true);
+  ASSERT_FALSE(wait.came);
+  wait.peer.Send("x");
+  while (!wait.came) poller_->RunOne(true);
 }
 
 TEST_F(PollerTest, ADescriptorOfAsiosIsNoReasonWhileItIsNotWatched) {
-  auto [ours, theirs] = MakePair();
-  boost::asio::posix::stream_descriptor waiting(poller_->context(), ours);
-  ASSERT_TRUE(poller_->WatchForAsio(ours).ok());
-  bool came = false;
-  waiting.async_wait(boost::asio::posix::stream_descriptor::wait_read,
-                     [&](const boost::system::error_code& error) { came = !error; });
-  poller_->LookAtAsio();
+  AsiosWait wait(*poller_);
   Settle();
-  poller_->SetWatched(ours, false);
-  theirs.Send("x");
+  poller_->SetWatched(wait.waiting.native_handle(), false);
+  wait.peer.Send("x");
   Settle();
-  EXPECT_FALSE(came);
-  poller_->SetWatched(ours, true);
-  while (!came) poller_->RunOne(true);
+  EXPECT_FALSE(wait.came);
+  poller_->SetWatched(wait.waiting.native_handle(), true);
+  while (!wait.came) poller_->RunOne(true);
 }
 
 TEST_F(PollerTest, ATimerEndsTheWaitAndFiresOnceInATurn) {
