@@ -40,7 +40,7 @@ def tables(results):
                   row(["---"] + ["---:"] * len(columns) + (["---:", "---", "---"] if judged else []))]
         for result in found:
             cells = [result.title, *(number(median(values)) for values in result.columns.values())]
-            verdicts = [(f"{report.judged(goal, value)}", f"{goal.of} {goal.text()}", report.verdict(met))
+            verdicts = [(f"{report.judged(goal, value, result.columns)}", f"{goal.of} {goal.text()}", report.verdict(met))
                         for goal, value, met in result.verdicts() if met is not None]
             if judged:
                 cells += ["<br>".join(parts) for parts in zip(*verdicts)] or ["", "", ""]
@@ -67,7 +67,7 @@ def summary(results):
     for result in results:
         for goal, value, verdict in result.verdicts():
             if verdict is False:
-                lines.append(f"- {result.title} ({result.unit}), {goal.of}: {report.judged(goal, value)}; goal {goal.text()}")
+                lines.append(f"- {result.title} ({result.unit}), {goal.of}: {report.judged(goal, value, result.columns)}; goal {goal.text()}")
     return lines + ([""] if missed else [])
 
 

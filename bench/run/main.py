@@ -119,9 +119,9 @@ def figures_of(measure, factory, options):
         return named, [f"{measure.label}: {fault}" for fault in faults], remarks
 
     if measure.fresh:
-        with factory.fresh_server(measure.target, measure.settings) as server:
+        with factory.fresh_server(measure.target, measure.settings, measure.apart) as server:
             return run(server)
-    return run(factory.kept_server(measure.target, measure.settings))
+    return run(factory.kept_server(measure.target, measure.settings, measure.apart))
 
 
 def run_scenario(scenario, factory, options, progress):

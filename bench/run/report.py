@@ -49,9 +49,9 @@ def verdict(met):
     return {True: "met", False: "MISSED", None: "not measured"}[met]
 
 
-def judged(goal, value):
+def judged(goal, value, columns):
     """The figure that a goal judges, as text: '1.12 × floor'."""
-    return f"{number(value)} {goal.unit}".strip()
+    return " ".join(part for part in (number(value), goal.unit, goal.remark(columns)) if part)
 
 
 def table(results, titles):
@@ -66,7 +66,7 @@ def table(results, titles):
         lines.append(f"  {result.title}: {result.unit}")
         lines.append(f"      {columns}")
         for goal, value, met in result.verdicts():
-            lines.append(f"      {verdict(met):12} {goal.of}: {judged(goal, value)}   (goal {goal.text()})")
+            lines.append(f"      {verdict(met):12} {goal.of}: {judged(goal, value, result.columns)}   (goal {goal.text()})")
         widest = max((spread(values) for values in result.columns.values()), default=0)
         if widest > 0.25:
             lines.append(f"      rounds differ by up to ±{widest:.0%}")

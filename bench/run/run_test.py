@@ -2,6 +2,8 @@
 """The benchmark's arithmetic, what counts as met, and that results survive a file."""
 
 import json
+import os
+import subprocess
 import sys
 import unittest
 from pathlib import Path
@@ -14,7 +16,8 @@ import micro
 import procedures
 import report
 import scenarios
-from stats import Goal, adjacent_difference, adjacent_ratio, median, number, spread
+import targets
+from stats import Goal, adjacent_difference, adjacent_ratio, by_chance, median, number, rounds_above, spread
 
 
 class Arithmetic(unittest.TestCase):
@@ -63,6 +66,24 @@ class Goals(unittest.TestCase):
         self.assertTrue(Goal("mqttd", 2.2, kind="at least").met(self.COLUMNS))
         self.assertFalse(Goal("mqttd", 0.1, "floor", kind="difference").met(self.COLUMNS))
 
+    def test_not_above_is_missed_only_if_the_rounds_show_a_difference(self):
+        goal = Goal("mqttd", to="mosquitto", kind="not above")
+        above_in_9_of_12 = {"mqttd": [2.0] * 12, "mosquitto": [1.0] * 9 + [3.0] * 3}
+        above_in_10_of_12 = {"mqttd": [2.0] * 12, "mosquitto": [1.0] * 10 + [3.0] * 2}
+        self.assertTrue(goal.met(above_in_9_of_12))
+        self.assertFalse(goal.met(above_in_10_of_12))
+        self.assertEqual(report.judged(goal, goal.value(above_in_9_of_12), above_in_9_of_12),
+                         "2.00 × mosquitto (above in 9 of 12 rounds)")
+        self.assertIsNone(goal.met({"mqttd": [1.0]}))
+
+    def test_rounds_that_tie_or_failed_show_nothing(self):
+        self.assertEqual(rounds_above([1, 2, 3, None, 5], [1, 1, 4, 1, None]), (1, 2))
+
+    def test_chance_is_that_of_a_fair_coin(self):
+        self.assertEqual(by_chance(0, 0), 1)
+        self.assertEqual(by_chance(5, 5), 1 / 32)
+        self.assertEqual(by_chance(1, 2), 3 / 4)
+
     def test_what_was_not_measured_is_neither_met_nor_missed(self):
         self.assertIsNone(Goal("mqttd", 1, "mosquitto").met(self.COLUMNS))
         self.assertIsNone(Goal("mosquitto", 1, kind="at most").met(self.COLUMNS))
@@ -73,6 +94,7 @@ class Goals(unittest.TestCase):
         self.assertEqual(Goal("ws", 200, "tcp", "difference").text(), "≤ tcp + 200")
         self.assertEqual(Goal("tls", 16384, kind="at most").text(), "≤ 16,384")
         self.assertEqual(Goal("x", 1, kind="at least").text(), "≥ 1")
+        self.assertEqual(Goal("x", to="y", kind="not above").text(), "not above y")
 
 
 class Results(unittest.TestCase):
@@ -133,6 +155,19 @@ class LeftToDo(unittest.TestCase):
         here = scenarios.Scenario("a", "cost", "A", (scenarios.Row("x", "x"),), (), tool="sh")
         missing = scenarios.Scenario("b", "cost", "B", (scenarios.Row("x", "x"),), (), tool="no-such-tool-at-all")
         self.assertEqual(main.with_tools([here, missing]), [here])
+
+
+class Apart(unittest.TestCase):
+    def test_server_and_generators_share_no_processor(self):
+        self.assertEqual(targets.halves({0, 1}), ({0}, {1}))
+        self.assertEqual(targets.halves({4, 1, 7, 2, 3}), ({1, 2}, {3, 4, 7}))
+        self.assertIsNone(targets.halves({3}))
+
+    def test_a_child_runs_where_it_is_kept(self):
+        one = {min(os.sched_getaffinity(0))}
+        said = subprocess.run([sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"], capture_output=True,
+                              text=True, check=True, preexec_fn=targets.kept_to(one))
+        self.assertEqual(said.stdout.strip(), str(one))
 
 
 class Laps(unittest.TestCase):

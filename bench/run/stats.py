@@ -1,7 +1,10 @@
 """The arithmetic of a benchmark on a noisy machine: medians, and ratios of runs made side by side."""
 
 import dataclasses
+import math
 import statistics
+
+CHANCE_MAX = 0.05  # What happens by chance more often than this shows no difference.
 
 
 def median(values):
@@ -24,6 +27,17 @@ def adjacent_difference(of, to):
     return statistics.median(pairs) if pairs else None
 
 
+def rounds_above(of, to):
+    """(in how many rounds of[i] is above to[i], in how many they differ)."""
+    pairs = [(a, b) for a, b in zip(of, to) if a is not None and b is not None and a != b]
+    return sum(a > b for a, b in pairs), len(pairs)
+
+
+def by_chance(above, differ):
+    """How likely it is that so many rounds or more are above if neither side is: a sign test, one-sided."""
+    return sum(math.comb(differ, count) for count in range(above, differ + 1)) / 2**differ
+
+
 def spread(values):
     """Half of the range, as a share of the median: how far the rounds disagree."""
     known = [value for value in values if value is not None]
@@ -35,11 +49,12 @@ def spread(values):
 class Goal:
     """What a column of figures must keep to.
 
-    kind: "ratio", "ratio at least" and "difference" are held against column `to`; "at most" and "at least"
-    stand alone.
+    kind: "ratio", "ratio at least", "difference" and "not above" are held against column `to`; "at most" and
+    "at least" stand alone. "not above" is for figures that are mostly the machine's, where two runs of the same
+    program differ by half: it is missed if the rounds show a difference, by a sign test, and has no limit.
     """
     of: str
-    limit: float
+    limit: float = 1.0
     to: str = ""
     kind: str = "ratio"
 
@@ -60,14 +75,25 @@ class Goal:
         value = self.value(columns)
         if value is None:
             return None
+        if self.kind == "not above":
+            return by_chance(*rounds_above(columns[self.of], columns[self.to])) > CHANCE_MAX
         return value >= self.limit if "at least" in self.kind else value <= self.limit
 
     @property
     def unit(self):
         """Of the figure that is judged: a ratio has another than its columns."""
-        return f"× {self.to}" if "ratio" in self.kind else ""
+        return f"× {self.to}" if "ratio" in self.kind or self.kind == "not above" else ""
+
+    def remark(self, columns):
+        """What the judged figure alone does not say, or ""."""
+        if self.kind != "not above" or self.value(columns) is None:
+            return ""
+        above, differ = rounds_above(columns[self.of], columns[self.to])
+        return f"(above in {above} of {differ} rounds)"
 
     def text(self):
+        if self.kind == "not above":
+            return f"not above {self.to}"
         sign = "≥" if "at least" in self.kind else "≤"
         if "ratio" in self.kind:
             return f"{sign} {self.limit:g} × {self.to}"

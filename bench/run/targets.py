@@ -51,6 +51,26 @@ def raise_file_limit():
             return
 
 
+def halves(processors):
+    """(the server's, the generators'): two halves of the processors, so that neither takes any from the other.
+
+    None if there is only one.
+    """
+    listed = sorted(processors)
+    middle = len(listed) // 2
+    return (set(listed[:middle]), set(listed[middle:])) if middle else None
+
+
+def kept_to(processors, then=None):
+    """For preexec_fn: the child runs on these alone; all that it had if None. `then` is called in it as well."""
+    def prepare():
+        if processors:
+            os.sched_setaffinity(0, processors)
+        if then:
+            then()
+    return prepare
+
+
 class Certificate:
     """A self-signed P-256 certificate for 127.0.0.1."""
 
@@ -65,8 +85,9 @@ class Certificate:
 class Server:
     """A running server; `load` runs mqload against it."""
 
-    def __init__(self, name, mqload, certificate):
+    def __init__(self, name, mqload, certificate, apart=False):
         self.name, self.mqload, self.certificate = name, mqload, certificate
+        self.processors, self.generator_processors = (apart and halves(os.sched_getaffinity(0))) or (None, None)
         self.ports = {}
         self.http = None
         self.directory = None
@@ -83,7 +104,8 @@ class Server:
         raise_file_limit()
         self.started_as = command, log
         with open(log, "ab") as output:
-            self.process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=output)
+            self.process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=output,
+                                            preexec_fn=kept_to(self.processors))
         limit = time.monotonic() + START_LIMIT_S
         for port in self.ports.values():
             while True:
@@ -125,14 +147,15 @@ class Server:
             command += ["--seconds", seconds]
         return [str(part) for part in command]
 
-    def begin(self, arguments, transport="tcp", seconds=None, **options):
-        """mqload in the background."""
+    def begin(self, arguments, transport="tcp", seconds=None, prepare=None, **options):
+        """mqload in the background; `prepare` is called in its process before it begins."""
         return subprocess.Popen(self.command(arguments, transport, seconds), stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, **options)
+                                stderr=subprocess.PIPE, text=True,
+                                preexec_fn=kept_to(self.generator_processors, prepare), **options)
 
-    def led(self, arguments, transport="tcp", **options):
+    def led(self, arguments, transport="tcp", prepare=None):
         """mqload with --by-line, ready for its first cue."""
-        return Led(self, self.begin(f"{arguments} --by-line", transport, stdin=subprocess.PIPE, **options))
+        return Led(self, self.begin(f"{arguments} --by-line", transport, prepare=prepare, stdin=subprocess.PIPE))
 
     def end(self, process):
         """The results of a mqload begun, one for each line; None if it failed."""
@@ -230,26 +253,27 @@ class Factory:
     def available(self, kind):
         return {"mqttd": True, "floor": True, "mosquitto": bool(self.mosquitto), "against": bool(self.against)}[kind]
 
-    def kept_server(self, kind, settings=()):
+    def kept_server(self, kind, settings=(), apart=False):
         """One that stays until `close`."""
-        key = (kind, settings)
+        key = (kind, settings, apart)
         if key not in self.kept:
-            self.kept[key] = self.new(kind, settings)
+            self.kept[key] = self.new(*key)
         return self.kept[key]
 
     @contextlib.contextmanager
-    def fresh_server(self, kind, settings=()):
-        server = self.new(kind, settings)
+    def fresh_server(self, kind, settings=(), apart=False):
+        server = self.new(kind, settings, apart)
         try:
             yield server
         finally:
             server.stop()
 
-    def new(self, kind, settings=()):
+    def new(self, kind, settings=(), apart=False):
+        """`apart`: the server and what loads it run on different processors."""
         self.started += 1
         place = self.directory / f"{self.started}-{kind}"
         place.mkdir()
-        server = Server(kind, self.mqload, self.certificate)
+        server = Server(kind, self.mqload, self.certificate, apart)
         command = {"mqttd": self._mqttd, "against": self._mqttd, "floor": self._floor,
                    "mosquitto": self._mosquitto}[kind](server, place, settings)
         server.directory = place
