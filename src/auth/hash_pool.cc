@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/thread_priority.h"
+
 namespace auth {
 
 HashPool::HashPool(Limits limits) : limits_(limits) {
@@ -43,6 +45,7 @@ size_t HashPool::waiting() const {
 }
 
 void HashPool::Run() {
+  base::SetThreadPriority(base::ThreadPriority::kWork);
   for (;;) {
     std::function<void()> task;
     {

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/thread_priority.h"
 #include "broker/packet_output.h"
 #include "mqtt/encode.h"
 
@@ -84,6 +85,7 @@ Shard::~Shard() { Join(); }
 void Shard::Start() {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), absl::StrCat("shard-", id).c_str());
+    base::SetThreadPriority(base::ThreadPriority::kTurns);
     OnTick();
     poller_->Run();
   });

@@ -13,6 +13,7 @@
 #include "storage/options.h"
 #include "storage/rocksdb_logger.h"
 #include "storage/rocksdb_status.h"
+#include "storage/rocksdb_threads.h"
 
 namespace storage {
 namespace {
@@ -63,6 +64,7 @@ std::unique_ptr<rocksdb::Options> MakeOptions(const StorageOptions& options, roc
   result->max_background_jobs = 2;
   result->max_open_files = 256;
   result->info_log = MakeRocksDbLogger("log");
+  result->listeners = {MakeThreadPriorityListener()};
   result->compression = rocksdb::kNoCompression;  // Written once, read after a crash at most.
   result->wal_recovery_mode = options.log_recovery == LogRecovery::kStrict
                                   ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords

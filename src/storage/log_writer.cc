@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/thread_priority.h"
 
 namespace storage {
 
@@ -28,6 +29,7 @@ LogWriter::~LogWriter() {
 void LogWriter::Start() {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "mqttd-log");
+    base::SetThreadPriority(base::ThreadPriority::kWork);
     Run();
   });
 }

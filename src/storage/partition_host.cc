@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/status_macros.h"
+#include "base/thread_priority.h"
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/keys.h"
 #include "storage/data_dir.h"
@@ -177,6 +178,7 @@ void RocksPartitionHost::Start(std::function<void()> ready) {
   core_->Begin(std::move(ready));
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "partitions");
+    base::SetThreadPriority(base::ThreadPriority::kWork);
     Run();
   });
 }

@@ -16,6 +16,7 @@
 #include "storage/options.h"
 #include "storage/rocksdb_logger.h"
 #include "storage/rocksdb_status.h"
+#include "storage/rocksdb_threads.h"
 
 namespace storage {
 namespace {
@@ -74,7 +75,8 @@ rocksdb::Options MakeOptions(const StorageOptions& options, rocksdb::Env& env, b
   result.compression = rocksdb::kLZ4Compression;
   result.bytes_per_sync = 1 << 20;
   result.avoid_flush_during_shutdown = true;  // Stop flushes; a crash must look like one.
-  result.listeners.push_back(std::make_shared<FlushListener>(std::move(flushed)));
+  result.listeners = {MakeThreadPriorityListener(),
+                      std::make_shared<FlushListener>(std::move(flushed))};
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));

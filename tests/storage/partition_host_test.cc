@@ -1,10 +1,15 @@
 // The whole host on real files: threads, RocksDB, death by _exit.
 #include "storage/partition_host.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <map>
+#include <string>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -150,6 +155,36 @@ TEST(PartitionHost, CutsALogWhoseEntriesChangeNothing) {
   while (rig.host().metrics().state_flushes.value() == 0) {
     ASSERT_TRUE(rig.Publish(MakeMessage("nobody", std::string(100'000, 'x'))).status.ok());
   }
+  EXPECT_TRUE(rig.Stop().ok());
+}
+
+// The nice value of each thread of this process by its name.
+std::map<std::string, int> NiceOfThreads() {
+  std::map<std::string, int> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(entry.path() / "comm"), name);
+    const auto thread = static_cast<id_t>(std::stoul(entry.path().filename()));
+    found[name] = getpriority(PRIO_PROCESS, thread);
+  }
+  return found;
+}
+
+TEST(PartitionHost, ItsThreadsGiveWayToTheShards) {
+  support::TempDir directory;
+  StorageOptions options = OptionsIn(directory);
+  options.log_memtable_bytes = 1 << 20;
+  HostRig rig(options);
+  ASSERT_TRUE(rig.Open().ok());
+  rig.Start();
+  while (rig.host().metrics().state_flushes.value() == 0) {
+    ASSERT_TRUE(rig.Publish(MakeMessage("nobody", std::string(100'000, 'x'))).status.ok());
+  }
+  const int lower = std::min(getpriority(PRIO_PROCESS, static_cast<id_t>(getpid())) + 10, 19);
+  std::map<std::string, int> nice = NiceOfThreads();
+  EXPECT_EQ(nice.at("partitions"), lower);
+  EXPECT_EQ(nice.at("mqttd-log"), lower);
+  EXPECT_EQ(nice.at("rocksdb:high"), lower) << "it has flushed";
   EXPECT_TRUE(rig.Stop().ok());
 }
 
