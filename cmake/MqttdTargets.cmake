@@ -1,13 +1,14 @@
 # The functions that the CMakeLists.txt of every folder is made of.
 
-# mqttd_library(NAME name [SRCS file…] [DEPS layer…] [EXTERNAL target…] [PRIVATE target…])
+# mqttd_library(NAME name [FAST_PATH] [SRCS file…] [DEPS layer…] [EXTERNAL target…] [PRIVATE target…])
 #
-# A layer. DEPS are layers of ours, EXTERNAL third-party targets that its headers may show,
+# A layer. FAST_PATH: every message runs through it, so a release is optimised further, for a tenth
+# of its user time. Not everywhere: GCC 12's warnings misfire on what it inlines then. DEPS are layers of ours, EXTERNAL third-party targets that its headers may show,
 # PRIVATE third-party targets that only its .cc files use. Without SRCS it is header-only.
 # Builds name_links too: all of the library's objects linked with its DEPS alone, so that a
 # forgotten or forbidden dependency is a link error here and not in some program.
 function(mqttd_library)
-  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS;EXTERNAL;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "FAST_PATH" "NAME" "SRCS;DEPS;EXTERNAL;PRIVATE" ${ARGN})
   if(ARG_UNPARSED_ARGUMENTS OR NOT ARG_NAME)
     message(FATAL_ERROR "mqttd_library: unexpected ${ARG_UNPARSED_ARGUMENTS}")
   endif()
@@ -18,6 +19,9 @@ function(mqttd_library)
   endif()
   add_library(${ARG_NAME} STATIC ${ARG_SRCS})
   target_link_libraries(${ARG_NAME} PUBLIC mqttd_flags ${ARG_DEPS} ${ARG_EXTERNAL} PRIVATE ${ARG_PRIVATE})
+  if(ARG_FAST_PATH)
+    target_compile_options(${ARG_NAME} PRIVATE $<$<CONFIG:Release>:-O3>)
+  endif()
   if(MQTTD_BUILD_TESTS AND NOT MQTTD_FUZZ)
     add_executable(${ARG_NAME}_links ${PROJECT_SOURCE_DIR}/cmake/empty_main.cc)
     target_link_libraries(${ARG_NAME}_links PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,${ARG_NAME}>)

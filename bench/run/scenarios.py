@@ -131,7 +131,7 @@ def at_fixed_rate():
                        tuple(Measure(name, name, load, apart=True) for name in (MQTTD, FLOOR, MOSQUITTO)), rounds_times=3)
         yield Scenario(f"paced-shared-qos{qos}", "paced", f"{title}, processors shared with the clients",
                        (Row("cpu", CPU), Row("p99", "latency, 99th percentile, µs"), Row("p50", "latency, median, µs")),
-                       tuple(Measure(name, name, load) for name in (MQTTD, FLOOR, MOSQUITTO)))
+                       tuple(Measure(name, name, load) for name in (MQTTD, FLOOR, MOSQUITTO)), rounds_max=SHOWN_ROUNDS)
 
 
 def memory():
@@ -309,7 +309,7 @@ def inside():
         yield Scenario(f"user-{ident}", "checklist", title,
                        (Row("user", "ns of user time per message", (Goal(MQTTD, 150, kind="at most"),)),
                         Row("allocation", "% of it in malloc, free, shared_ptr", (Goal(MQTTD, 2, kind="at most"),))),
-                       (Measure(MQTTD, MQTTD, profile, beside_s=3.5), Measure(FLOOR, FLOOR, profile, beside_s=3.5)), rounds_max=1, tool="perf")
+                       (Measure(MQTTD, MQTTD, profile, beside_s=3.5), Measure(FLOOR, FLOOR, profile, beside_s=3.5)), rounds_max=SHOWN_ROUNDS, tool="perf")
     yield Scenario("abrupt", "checklist", "publisher that sends QoS 0 and closes without DISCONNECT",
                    (Row("ms", "ms, median of 50", (Goal("delivered", 100, kind="at most"), Goal("gone", 100, kind="at most"))),),
                    (Measure(MQTTD, MQTTD, checklist.abrupt_end, fresh=True),), rounds_max=1)

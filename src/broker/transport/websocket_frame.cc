@@ -185,7 +185,8 @@ WebSocketFrameDecoder::Step WebSocketFrameDecoder::Decode(const char* input, siz
       const size_t taken = std::min<uint64_t>(remaining_, size - step.consumed);
       char* const target = control() ? control_.get() + control_bytes_ : output + step.written;
       Unmask(input + step.consumed, taken, mask_, target);
-      std::rotate(mask_.begin(), mask_.begin() + taken % kMaskBytes, mask_.end());
+      const std::array<unsigned char, kMaskBytes> mask = mask_;
+      for (size_t i = 0; i < kMaskBytes; ++i) mask_[i] = mask[(taken + i) % kMaskBytes];
       if (control()) {
         control_bytes_ = static_cast<uint8_t>(control_bytes_ + taken);
       } else {
