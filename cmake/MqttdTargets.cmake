@@ -2,9 +2,10 @@
 
 # mqttd_library(NAME name [FAST_PATH] [SRCS file…] [DEPS layer…] [EXTERNAL target…] [PRIVATE target…])
 #
-# A layer. FAST_PATH: every message runs through it, so a release is optimised further, for a tenth
-# of its user time. Not everywhere: GCC 12's warnings misfire on what it inlines then. DEPS are layers of ours, EXTERNAL third-party targets that its headers may show,
+# A layer. DEPS are layers of ours, EXTERNAL third-party targets that its headers may show,
 # PRIVATE third-party targets that only its .cc files use. Without SRCS it is header-only.
+# FAST_PATH: every message runs through it, so a release is optimised further, for a tenth of the
+# user time per message. Not everywhere: GCC 12's warnings misfire on what it inlines then.
 # Builds name_links too: all of the library's objects linked with its DEPS alone, so that a
 # forgotten or forbidden dependency is a link error here and not in some program.
 function(mqttd_library)

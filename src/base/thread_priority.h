@@ -7,8 +7,7 @@ namespace base {
 
 enum class ThreadPriority {
   // A client waits for each of its turns, and the turns are short. It is scheduled at once and
-  // often
-  // rather than for long: a time slice of kShortSliceNs, which Linux knows from 6.12 on.
+  // often rather than for long: a time slice of kShortSliceNs, which Linux knows from 6.12 on.
   kTurns,
   // What it does takes its time, on disk or in computing, and is mostly for many clients at once.
   kWork,

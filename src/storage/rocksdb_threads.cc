@@ -1,5 +1,7 @@
 #include "storage/rocksdb_threads.h"
 
+#include <rocksdb/listener.h>
+
 #include "base/thread_priority.h"
 
 namespace storage {

@@ -2,15 +2,18 @@
 #ifndef STORAGE_ROCKSDB_THREADS_H_
 #define STORAGE_ROCKSDB_THREADS_H_
 
-#include <rocksdb/listener.h>
-
 #include <memory>
+
+namespace rocksdb {
+class EventListener;
+}
 
 namespace storage {
 
-// For Options::listeners: threads that flush or compact let the shards go first. RocksDB's own
-// setting knows only the least priority there is; with that, on a machine whose processors are all
-// taken, memory tables would fill faster than they are written.
+// For Options::listeners: a thread that flushes or compacts lets the shards go first, from the
+// first time on. RocksDB's own setting knows nothing between the process's usual priority and the
+// least there is; with that, on a machine whose processors are all taken, memory tables would fill
+// faster than they are written.
 std::shared_ptr<rocksdb::EventListener> MakeThreadPriorityListener();
 
 }  // namespace storage
