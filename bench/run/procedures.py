@@ -107,8 +107,11 @@ def handshakes(server, options):
     return {"cpu": result.get("broker_cpu_us_per_connect"), "rate": result.get("connects_per_s")}
 
 
+CONNECTS_PER_S = 25_000  # About what a storm comes with.
+
+
 def _behind():
-    """A storm comes from other machines: its generator has only what broker and traffic leave of this one."""
+    """A storm comes from other machines: its generator has only what the traffic leaves of its processors."""
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
@@ -133,23 +136,23 @@ def storm(count, arguments, transport, prefix=""):
     """Latency of paced traffic, first alone and then exactly while `count` clients come, which stay.
 
     One run of the traffic for both; a message counts where it was due. The quiet lap is as long as the storm was
-    last time: a pause of some milliseconds that the machine makes is in the 99th percentile of a short lap and
-    not of a long one.
+    last time, or should be: a pause of some milliseconds that the machine makes is in the 99th percentile of a
+    short lap and not of a long one.
     """
-    lasted = None
+    lasted = {}
 
     def do(server, options):
-        nonlocal lasted
         weather = server.led(f"connect --mode hold --clients {count} --settle 0 {arguments}", transport, prepare=_behind)
         traffic = server.led(TRAFFIC)
         traffic.cue()
-        time.sleep(lasted or options.seconds)
+        time.sleep(lasted.get(server.name, count / CONNECTS_PER_S))
         traffic.cue()
         begun = time.monotonic()
         weather.cue()
         result = weather.answer()
         traffic.cue()
-        lasted = time.monotonic() - begun
+        if result.get("connections") == count:
+            lasted[server.name] = time.monotonic() - begun
         laps = laps_of(traffic, ("quiet", "storm"))
         weather.end()
         expect(server, result, count)

@@ -208,7 +208,7 @@ def connects():
                    (Measure(MQTTD, MQTTD, handshakes), Measure(MOSQUITTO, MOSQUITTO, handshakes)), rounds_max=SHOWN_ROUNDS)
 
 
-STORM_RATE_MAX = 2000  # What an operator may set who would rather have latency than all of them back at once.
+STORM_RATE_MAX = 2000  # What an operator may set for the sake of what stands behind the broker.
 
 
 def storms():

@@ -52,6 +52,7 @@ class Goal:
     kind: "ratio", "ratio at least", "difference" and "not above" are held against column `to`; "at most" and
     "at least" stand alone. "not above" is for figures that are mostly the machine's, where two runs of the same
     program differ by half: it is missed if the rounds show a difference, by a sign test, and has no limit.
+    That takes rounds; met means that nothing was shown, and what says how much is the ratio beside it.
     """
     of: str
     limit: float = 1.0
@@ -76,7 +77,9 @@ class Goal:
         if value is None:
             return None
         if self.kind == "not above":
-            return by_chance(*rounds_above(columns[self.of], columns[self.to])) > CHANCE_MAX
+            above, differ = rounds_above(columns[self.of], columns[self.to])
+            few = 0 < differ and by_chance(differ, differ) > CHANCE_MAX  # Not even all could show anything.
+            return None if few else by_chance(above, differ) > CHANCE_MAX
         return value >= self.limit if "at least" in self.kind else value <= self.limit
 
     @property

@@ -51,21 +51,32 @@ def raise_file_limit():
             return
 
 
-def halves(processors):
-    """(the server's, the generators'): two halves of the processors, so that neither takes any from the other.
+def threads_of_core(processor):
+    """The processors that share a core with it, itself among them."""
+    listed = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+    if not listed.exists():
+        return {processor}
+    ranges = (part.split("-") for part in listed.read_text().strip().split(","))
+    return {number for ends in ranges for number in range(int(ends[0]), int(ends[-1]) + 1)}
+
+
+def halves(processors, core_of=threads_of_core):
+    """(the server's, the generators'): two halves of the cores, so that neither takes any from the other.
 
     None if there is only one.
     """
-    listed = sorted(processors)
-    middle = len(listed) // 2
-    return (set(listed[:middle]), set(listed[middle:])) if middle else None
+    cores = sorted({tuple(sorted(core_of(processor) & set(processors))) for processor in processors})
+    middle = len(cores) // 2
+    return (set().union(*cores[:middle]), set().union(*cores[middle:])) if middle else None
 
 
 def kept_to(processors, then=None):
     """For preexec_fn: the child runs on these alone; all that it had if None. `then` is called in it as well."""
+    if not processors:
+        return then
+
     def prepare():
-        if processors:
-            os.sched_setaffinity(0, processors)
+        os.sched_setaffinity(0, processors)
         if then:
             then()
     return prepare
