@@ -21,7 +21,7 @@ from pathlib import Path
 import report
 import scenarios
 from stats import number
-from targets import Factory, note
+from targets import Factory, halves, note
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -188,6 +188,8 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that no server stays behind.
     started, results = time.monotonic(), []
     factory = Factory(options.bin / "mqttd", options.bin / "mqload", options.shards, against)
+    if halves(os.sched_getaffinity(0)) is None:
+        note("bench: one core only; server and clients share it where they should be apart")
     if not factory.mosquitto:
         note("bench: mosquitto is not installed; its column is left out")
     progress = Progress([scenario.seconds(options) for scenario in wanted])

@@ -9,20 +9,12 @@ namespace {
 
 class ThreadPriorityListener final : public rocksdb::EventListener {
  public:
+  // Both on the thread that does it. That it is told again each time is nothing beside the file.
   void OnFlushBegin(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
-    Prepare();
+    base::SetThreadPriority(base::ThreadPriority::kWork);
   }
   void OnCompactionBegin(rocksdb::DB* /*db*/, const rocksdb::CompactionJobInfo& /*info*/) override {
-    Prepare();
-  }
-
- private:
-  static void Prepare() {
-    thread_local const bool prepared = [] {
-      base::SetThreadPriority(base::ThreadPriority::kWork);
-      return true;
-    }();
-    (void)prepared;
+    base::SetThreadPriority(base::ThreadPriority::kWork);
   }
 };
 

@@ -150,6 +150,13 @@ TEST(PartitionHost, LosesNothingThatWasAnsweredWhenTheProcessDies) {
   EXPECT_TRUE(rig.Stop().ok());
 }
 
+// For the log's sake: nothing of it changes the state.
+void PublishUntilTheStateIsFlushed(HostRig& rig) {
+  while (rig.host().metrics().state_flushes.value() == 0) {
+    ASSERT_TRUE(rig.Publish(MakeMessage("nobody", std::string(100'000, 'x'))).status.ok());
+  }
+}
+
 TEST(PartitionHost, CutsALogWhoseEntriesChangeNothing) {
   support::TempDir directory;
   StorageOptions options = OptionsIn(directory);
@@ -158,9 +165,7 @@ TEST(PartitionHost, CutsALogWhoseEntriesChangeNothing) {
   HostRig rig(options);
   ASSERT_TRUE(rig.Open().ok());
   rig.Start();
-  while (rig.host().metrics().state_flushes.value() == 0) {
-    ASSERT_TRUE(rig.Publish(MakeMessage("nobody", std::string(100'000, 'x'))).status.ok());
-  }
+  ASSERT_NO_FATAL_FAILURE(PublishUntilTheStateIsFlushed(rig));
   EXPECT_TRUE(rig.Stop().ok());
 }
 
@@ -215,9 +220,7 @@ TEST(RocksDbThreads, AreToldByTheStore) {
   HostRig rig(options);
   ASSERT_TRUE(rig.Open().ok());
   rig.Start();
-  while (rig.host().metrics().state_flushes.value() == 0) {
-    ASSERT_TRUE(rig.Publish(MakeMessage("nobody", std::string(100'000, 'x'))).status.ok());
-  }
+  ASSERT_NO_FATAL_FAILURE(PublishUntilTheStateIsFlushed(rig));
   EXPECT_EQ(NiceOfThread("rocksdb:high"), LowerNice());
   EXPECT_TRUE(rig.Stop().ok());
 }
