@@ -1,4 +1,5 @@
 // mqttd: the broker. Wiring only: the parts are made, introduced to each other, and told to stop.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -253,6 +254,9 @@ int Main(Invocation invocation) {
 }  // namespace mqttd
 
 int main(int argc, char** argv) {
+  // What the process writes (the store, its log) is for its user alone: directories 0700, files
+  // 0600. A unix socket gets its permissions from the configuration.
+  umask(0077);
   mqttd::Invocation invocation;
   for (int i = 1; i < argc; ++i) invocation.args.emplace_back(argv[i]);
   for (char** entry = environ; *entry != nullptr; ++entry)

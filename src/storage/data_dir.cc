@@ -1,6 +1,7 @@
 #include "storage/data_dir.h"
 
 #include <rocksdb/env.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <map>
@@ -44,6 +45,8 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, 
   auto dir = std::unique_ptr<DataDir>(new DataDir(path, env));
   RETURN_IF_ERROR(ToStatus(env.CreateDirIfMissing(path),
                            absl::StrCat("creating data_dir ", path, " (does its parent exist?)")));
+  struct stat status = {};
+  if (stat(path.c_str(), &status) == 0) dir->mode_ = status.st_mode & 07777;
   RETURN_IF_ERROR(dir->Lock());
   const rocksdb::Status found = env.FileExists(path + "/node");
   if (found.ok()) {

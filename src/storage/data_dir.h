@@ -4,6 +4,9 @@
 //   DIR/lock    held while a process has the store open
 //   DIR/log     RocksDB: entries, synced by the group commit
 //   DIR/state   RocksDB: what the entries made, without a log of its own
+//
+// Messages and the names of clients stand in it in clear. The process's umask (set in main) sees to
+// it that directories are made 0700 and files 0600, RocksDB's own included.
 #ifndef STORAGE_DATA_DIR_H_
 #define STORAGE_DATA_DIR_H_
 
@@ -39,6 +42,11 @@ class DataDir {
   // Puts the node file in place. Before that, an interrupted creation is just begun again.
   absl::Status FinishCreation();
 
+  // Other users of the machine may enter the directory: it was made so before, and is left as it
+  // is.
+  bool open_to_others() const { return (mode_ & 077) != 0; }
+  uint32_t mode() const { return mode_; }
+
   std::string log_path() const { return path_ + "/log"; }
   std::string state_path() const { return path_ + "/state"; }
   const std::string& path() const { return path_; }
@@ -53,6 +61,7 @@ class DataDir {
   rocksdb::Env& env_;
   rocksdb::FileLock* lock_ = nullptr;
   std::string node_id_;
+  uint32_t mode_ = 0;  // Permissions of the directory.
   bool created_ = false;
 };
 

@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mailbox.h"
@@ -135,6 +136,12 @@ class RocksPartitionHost final : public PartitionHost {
 absl::Status RocksPartitionHost::OpenStore() {
   ASSIGN_OR_RETURN(dir_, DataDir::Open(options_.data_dir, options_.partitions, env_));
   const bool create = dir_->created();
+  if (dir_->open_to_others()) {
+    base::Log(base::LogLevel::kWarning, "other users of this machine may read the data directory",
+              {{"data_dir", options_.data_dir},
+               {"mode", absl::StrFormat("%04o", dir_->mode())},
+               {"advice", absl::StrCat("chmod -R go= ", options_.data_dir)}});
+  }
   ASSIGN_OR_RETURN(state_, StateDb::Open(dir_->state_path(), options_, env_, create,
                                          [this] { mailbox_.PostOne(StateFlushed{}); }));
   ASSIGN_OR_RETURN(std::unique_ptr<Log> log, Log::Open(dir_->log_path(), options_, env_, create));
