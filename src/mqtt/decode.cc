@@ -11,10 +11,11 @@ namespace {
 constexpr uint8_t kDupFlag = 0x08;
 
 // Bits 3-0 of the fixed header where they are reserved (§2.1.3, Table 2-2). Where they are 2, 3.1
-// calls them QoS 1 and lets a sender that repeats the packet set DUP.
+// calls them QoS 1 and lets a sender that repeats the packet set DUP; where they are 0, it calls
+// them unused and lets them be anything.
 void CheckFlags(uint8_t flags, uint8_t expected, RuleNames rule, Reader& in) {
   if (flags == expected) return;
-  if (in.version() == Version::k31 && expected != 0 && flags == (expected | kDupFlag)) return;
+  if (in.version() == Version::k31 && (expected == 0 || flags == (expected | kDupFlag))) return;
   in.FailMalformed(rule);
 }
 

@@ -142,7 +142,9 @@ std::optional<Violation> DecodeConnect(const FrameHeader& header, Bytes body, Co
   Reader in(body, Version::kUnknown, kConnectConforms);
   out.version = DecodeVersion(in);
   in.set_version(out.version);
-  if (header.flags != 0) in.FailMalformed({"MQTT5-2.1.3-1", "MQTT311-2.2.2-1"});
+  if (header.flags != 0 && out.version != Version::k31) {  // 3.1 calls them unused.
+    in.FailMalformed({"MQTT5-2.1.3-1", "MQTT311-2.2.2-1"});
+  }
   if (in.v5() && !header.length_is_minimal) {
     in.Fail(ReasonCode::kMalformedPacket, "MQTT5-1.5.5-1");
   }

@@ -41,6 +41,14 @@ TEST(DecodeConnect, TheLeastThereCanBe) {
   EXPECT_EQ(*v31, (Connect{.version = Version::k31, .clean_start = true, .client_id = "c"}));
 }
 
+// Its fixed header has a DUP, a QoS and a RETAIN flag in every packet, "not used" in CONNECT.
+TEST(DecodeConnect, Version31DoesNotUseTheFlagsOfTheFixedHeader) {
+  for (const uint8_t first_byte : std::initializer_list<uint8_t>{0x11, 0x18, 0x1F}) {
+    const Decoded<Connect> packet(first_byte, "s'MQIsdp' 03 02 0000 s'c'", Version::kUnknown);
+    EXPECT_EQ(*packet, (Connect{.version = Version::k31, .clean_start = true, .client_id = "c"}));
+  }
+}
+
 TEST(DecodeConnect, AllOfVersion5) {
   const Decoded<Connect> packet(
       0x10,
@@ -269,6 +277,12 @@ TEST(DecodeAck, Version31MayRepeatWithDup) {
   EXPECT_EQ(Decoded<Ack>(0x6A, "0007", Version::k31)->packet_id, PacketId{7});
   EXPECT_EQ(Decoded<Subscribe>(0x8A, "0007 s'a' 00", Version::k31)->packet_id, PacketId{7});
   EXPECT_EQ(Decoded<Unsubscribe>(0xAA, "0007 s'a'", Version::k31)->packet_id, PacketId{7});
+}
+
+TEST(DecodeAck, Version31DoesNotUseTheFlagsOfTheFixedHeader) {
+  EXPECT_EQ(Decoded<Ack>(0x4F, "0007", Version::k31)->packet_id, PacketId{7});
+  EXPECT_FALSE(DecodePingReq(0x0F, Bytes(), Version::k31).has_value());
+  EXPECT_TRUE(DecodePingReq(0x0F, Bytes(), Version::k311).has_value());
 }
 
 // ---- SUBSCRIBE, UNSUBSCRIBE and their answers ----
