@@ -247,6 +247,13 @@ void AddInside(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Sample(snapshot.memory.high_bytes);
   out.Counter("memory_high_total", "Times that memory rose above the mark.");
   out.Sample(snapshot.memory.rises);
+  out.Gauge("memory_account_bytes",
+            "Memory held for clients, by what for: packets that have begun to arrive, CONNECTs not "
+            "yet answered, topic aliases, output buffers, messages (each once), subscriptions.",
+            {"use"});
+  for (size_t i = 0; i < snapshot.memory.account.size(); ++i) {
+    out.Sample(snapshot.memory.account[i], {std::string(Name(static_cast<base::MemoryUse>(i)))});
+  }
   out.Counter("match_cache_hits_total", "Topics whose subscribers were remembered.");
   out.Sample(Total(snapshot, &ShardMetrics::match_cache_hits));
   out.Counter("match_cache_misses_total", "Topics whose subscribers had to be looked up.");

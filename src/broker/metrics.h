@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/memory_account.h"
 #include "base/metric.h"
 #include "broker/core/throttle.h"
 #include "mqtt/types.h"
@@ -138,7 +139,8 @@ struct ShardMetrics {
   base::Gauge inflight_messages;     // Sent and not yet acknowledged, all sessions connected here.
   base::Gauge queued_messages;       // Of transient sessions: waiting for their window.
   base::Gauge queued_bytes;
-  base::Gauge output_bytes;  // Waiting for sockets to take them.
+  base::Gauge output_bytes;    // Waiting for sockets to take them.
+  base::MemoryAccount memory;  // The shard's part of the account of memory.
 
   // The machine room.
   base::Counter turns;             // Of the event loop.
@@ -175,10 +177,9 @@ struct MemoryView {
   uint64_t high_bytes = 0;  // The mark; 0: not known yet.
   bool high = false;
   uint64_t rises = 0;
+  base::MemorySums account{};  // Of all shards and the partition host together.
 };
 
-// All there is to report at one moment. The pointers stay valid until the process ends; the
-// numbers behind them go on changing.
 // The shard that has not come to its next task for the longest time.
 struct StallView {
   size_t shard = 0;
@@ -186,6 +187,8 @@ struct StallView {
   bool stuck = false;  // For `stall_timeout_s`.
 };
 
+// All there is to report at one moment. The pointers stay valid until the process ends; the
+// numbers behind them go on changing.
 struct MetricsSnapshot {
   absl::Time started;
   std::vector<const ShardMetrics*> shards;

@@ -28,6 +28,7 @@ BufferPool::Chunk* BufferPool::Take(size_t size) {
   CHECK(memory != nullptr) << "out of memory for " << capacity << " bytes of output";
   Chunk* const chunk = new (memory) Chunk;
   chunk->capacity = static_cast<uint32_t>(capacity);
+  held_bytes_ += static_cast<int64_t>(sizeof(Chunk) + capacity);
   return chunk;
 }
 
@@ -35,6 +36,7 @@ void BufferPool::Give(Chunk* chunk) {
   if (chunk->capacity == kChunkBytes && free_.size() < kFreeBytesMax / kChunkBytes) {
     free_.push_back(chunk);
   } else {
+    held_bytes_ -= static_cast<int64_t>(sizeof(Chunk) + chunk->capacity);
     std::free(chunk);
   }
 }

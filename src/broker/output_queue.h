@@ -38,6 +38,9 @@ class BufferPool {
   Chunk* Take(size_t size);
   void Give(Chunk* chunk);
 
+  // Of all chunks that exist, in queues or free.
+  int64_t held_bytes() const { return held_bytes_; }
+
  private:
   friend class OutputQueue;
   // The segments of one queue, in order: pieces of chunks, and references into messages.
@@ -55,6 +58,7 @@ class BufferPool {
     bool empty() const { return first == list.size(); }
   };
 
+  int64_t held_bytes_ = 0;
   std::vector<Chunk*> free_;
   std::vector<std::unique_ptr<Segments>> free_segments_;
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <numeric>
 #include <thread>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "broker/shard.h"
+#include "mqtt/message_memory.h"
 
 namespace broker {
 namespace {
@@ -94,9 +96,9 @@ Server::Server(BrokerOptions options, Dependencies dependencies)
     : options_(std::move(options)),
       dependencies_(std::move(dependencies)),
       started_(dependencies_.clock->Now()),
-      memory_(options_.memory_high_bytes,
-              dependencies_.memory_used_bytes ? dependencies_.memory_used_bytes : &ResidentBytes,
-              [this](bool high) { TellMemoryState(high); }) {}
+      memory_(
+          options_.memory_high_bytes, [this] { return MemoryUsedBytes(); },
+          [this](bool high) { TellMemoryState(high); }) {}
 
 Server::~Server() {
   if (running_) ShutDown();
@@ -212,6 +214,22 @@ absl::Status Server::Reload(const BrokerOptions& options, std::vector<std::strin
   return first_error;
 }
 
+base::MemorySums Server::AccountMemory() const {
+  base::MemorySums sums{};
+  for (const auto& shard : metrics_) shard->memory.AddTo(sums);
+  if (host_ != nullptr) host_->metrics().memory.AddTo(sums);
+  sums[static_cast<size_t>(base::MemoryUse::kMessages)] += mqtt::MessageMemoryBytes();
+  return sums;
+}
+
+uint64_t Server::MemoryUsedBytes() const {
+  const base::MemorySums sums = AccountMemory();
+  const int64_t accounted = std::accumulate(sums.begin(), sums.end(), int64_t{0});
+  const uint64_t used =
+      dependencies_.memory_used_bytes ? dependencies_.memory_used_bytes() : ResidentBytes();
+  return std::max(used, static_cast<uint64_t>(std::max<int64_t>(accounted, 0)));
+}
+
 void Server::TellMemoryState(bool high) {
   for (const auto& shard : shards_) {
     shard->mailbox().PostOne(Control{[high](Shard& self) { self.UseMemoryState(high); }});
@@ -273,7 +291,8 @@ MetricsSnapshot Server::metrics() const {
   if (host_ != nullptr) snapshot.storage = &host_->metrics();
   snapshot.hash_pool = hash_pool_.get();
   snapshot.stall = stall();
-  snapshot.memory = {memory_.used_bytes(), memory_.high_bytes(), memory_.high(), memory_.rises()};
+  snapshot.memory = {memory_.used_bytes(), memory_.high_bytes(), memory_.high(), memory_.rises(),
+                     AccountMemory()};
   return snapshot;
 }
 

@@ -13,6 +13,7 @@
 #include "auth/hash_pool.h"
 #include "auth/method.h"
 #include "base/clock.h"
+#include "base/memory_account.h"
 #include "broker/memory_monitor.h"
 #include "broker/metrics.h"
 #include "broker/options.h"
@@ -81,6 +82,10 @@ class Server final : public storage::EventSink {
   absl::StatusOr<std::shared_ptr<ListenerRuntime>> MakeListener(const ListenerSettings& settings,
                                                                 size_t index);
 
+  // What all threads hold in memory for clients.
+  base::MemorySums AccountMemory() const;
+  // What is compared with the mark: the greater of what the account says and what the system says.
+  uint64_t MemoryUsedBytes() const;
   void TellMemoryState(bool high);
 
   class LocalPartitions;

@@ -505,6 +505,7 @@ void Shard::FinishRound() {
       world_.shards[shard]->mailbox().Post(std::move(batch));
     }
   }
+  metrics.memory.Set(base::MemoryUse::kOutput, buffers.held_bytes());
   for (const Connection* const connection : dead_) connections.erase(connection->ref.connection);
   dead_.clear();
   if (const uint64_t delivered = deliverer_.TakeDelivered(); delivered > 0) {

@@ -1,11 +1,15 @@
 #include "mqtt/message.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstring>
 #include <limits>
 #include <new>
 
 #include "base/check.h"
+#include "base/metric.h"
+#include "mqtt/message_memory.h"
 
 namespace mqtt {
 namespace {
@@ -22,7 +26,36 @@ char* Put(char* to, std::string_view text) {
   return to + text.size();
 }
 
+// A thread's own count of the bytes it made less those it freed: on the fast path an addition,
+// where one count for all threads would be a cache line that all of them write.
+class MessageMemory {
+ public:
+  static void Add(int64_t bytes) {
+    thread_local uint32_t own = kUnknown;
+    if (own == kUnknown) own = std::min(next_.fetch_add(1, std::memory_order_relaxed), kShared);
+    if (own < kShared) return counts_[own].bytes.Add(bytes);
+    shared_.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  static int64_t Sum() {
+    int64_t sum = shared_.load(std::memory_order_relaxed);
+    for (const Count& count : counts_) sum += count.bytes.value();
+    return sum;
+  }
+
+ private:
+  static constexpr uint32_t kShared = 128;  // From this thread on, all share one.
+  static constexpr uint32_t kUnknown = UINT32_MAX;
+  struct alignas(64) Count {
+    base::Gauge bytes;
+  };
+  static inline std::array<Count, kShared> counts_;
+  static inline std::atomic<int64_t> shared_{0};
+  static inline std::atomic<uint32_t> next_{0};
+};
+
 }  // namespace
+
+int64_t MessageMemoryBytes() { return MessageMemory::Sum(); }
 
 Message::Message(const MessageParts& parts)
     : payload_size_(static_cast<uint32_t>(parts.payload.size())),
@@ -47,10 +80,12 @@ MessagePtr Message::Create(const MessageParts& parts) {
       << "a message larger than any packet";
   const size_t size = sizeof(Message) + parts.topic.size() + parts.properties.size() +
                       parts.publisher.size() + parts.payload.size();
+  MessageMemory::Add(static_cast<int64_t>(size));
   return MessagePtr(new (::operator new(size)) Message(parts));
 }
 
 void Message::Free(const Message* message) {
+  MessageMemory::Add(-static_cast<int64_t>(message->bytes()));
   message->~Message();
   ::operator delete(const_cast<Message*>(message));
 }

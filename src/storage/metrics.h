@@ -2,6 +2,7 @@
 #ifndef STORAGE_METRICS_H_
 #define STORAGE_METRICS_H_
 
+#include "base/memory_account.h"
 #include "base/metric.h"
 
 namespace storage {
@@ -36,6 +37,7 @@ struct HostMetrics {
   base::Gauge state_pending_bytes;       // Queued messages in memory that the state has not yet.
   base::Counter state_flushes;           // Of the state instance, after which the log is cut.
   base::LatencyHistogram apply_latency;  // One round that applied something.
+  base::MemoryAccount memory;            // The host's part of the account of memory.
   base::Gauge disk_low;  // 1: less than min_free_disk_bytes is free, nothing more is stored.
 
   // ---- Written by the log writer's thread.

@@ -74,6 +74,10 @@ TEST(MetricsText, ShardsAreAddedUp) {
   broker::MetricsSnapshot snapshot;
   snapshot.shards = {one.get(), two.get()};
   snapshot.storage = host.get();
+  host->memory.Add(base::MemoryUse::kSubscriptions, 500);
+  host->memory.AddTo(snapshot.memory.account);
+  one->memory.Add(base::MemoryUse::kSubscriptions, 40);
+  one->memory.AddTo(snapshot.memory.account);
   snapshot.listeners.push_back({.url = "ws://h/\"x\"", .refused_connections_max = 8});
 
   const std::map<std::string, double> series = Parse(Text(snapshot));
@@ -89,6 +93,8 @@ TEST(MetricsText, ShardsAreAddedUp) {
   EXPECT_EQ(series.at("mqttd_connects_total{version=\"3.1.1\"}"), 6);
   EXPECT_EQ(series.at("mqttd_protocol_violations_total{rule=\"MQTT5-3.3.4-7\"}"), 2);
   EXPECT_EQ(series.at("mqttd_log_fsyncs_total"), 11);
+  EXPECT_EQ(series.at("mqttd_memory_account_bytes{use=\"subscriptions\"}"), 540);
+  EXPECT_EQ(series.at("mqttd_memory_account_bytes{use=\"input\"}"), 0);
   EXPECT_EQ(series.at("mqttd_listener_refused_total{listener=\"ws://h/\\\"x\\\"\",cause="
                       "\"connections_max\"}"),
             8);

@@ -173,10 +173,10 @@ TEST_F(ServerTest, AShardThatDoesNotComeToItsNextTaskIsSeen) {
 // ---- Memory
 
 TEST_F(ServerTest, WhileMemoryIsShortNewClientsAreRefusedAndPublishersSlowedDown) {
-  options_.memory_high_bytes = 1000;
+  options_.memory_high_bytes = 1'000'000'000;
   Start();
   Client client = Join(Transient("client"));
-  memory_ = 1000;
+  memory_ = options_.memory_high_bytes;
   while (!server_->metrics().memory.high) std::this_thread::yield();
   Knock(Transient("late")).ExpectConnack(0x89);
   EXPECT_EQ(metrics().connections_refused[RefuseCause::kMemory].value(), 1u);
@@ -184,6 +184,28 @@ TEST_F(ServerTest, WhileMemoryIsShortNewClientsAreRefusedAndPublishersSlowedDown
   EXPECT_EQ(metrics().throttled[ThrottleCause::kMemory].value(), 1u);
   memory_ = 0;
   client.wire.ExpectNothing();
+  while (server_->metrics().memory.high) std::this_thread::yield();
+  Join(Transient("late"));
+}
+
+// What is held for clients counts by itself too: the account has one message once, however many
+// wait for it, and says so before the system does.
+TEST_F(ServerTest, WhatTheAccountOfMemoryHoldsIsComparedWithTheMark) {
+  constexpr int64_t kMiB = 1 << 20;
+  options_.memory_high_bytes = uint64_t{64 * kMiB};
+  Start();
+  Client client = Join(Transient("client"));
+  auto message =
+      mqtt::Message::Create({.topic = "t", .payload = std::string(size_t{64 * kMiB}, 'x')});
+  std::vector<mqtt::MessagePtr> waiting(1000, message);
+  while (!server_->metrics().memory.high) std::this_thread::yield();
+  const int64_t held =
+      server_->metrics().memory.account.at(static_cast<size_t>(base::MemoryUse::kMessages));
+  EXPECT_GE(held, 64 * kMiB);
+  EXPECT_LT(held, 65 * kMiB);
+  Knock(Transient("late")).ExpectConnack(0x89);
+  waiting.clear();
+  message.reset();
   while (server_->metrics().memory.high) std::this_thread::yield();
   Join(Transient("late"));
 }

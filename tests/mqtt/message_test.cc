@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "mqtt/message_memory.h"
 #include "tests/mqtt/wire_text.h"
 
 namespace mqtt {
@@ -135,6 +136,31 @@ TEST(MessagePtr, IsSharedBetweenThreads) {
   }
   message.reset();
   for (std::thread& thread : threads) thread.join();
+}
+
+// Wherever a message waits, and however many wait for it, it is counted once; the thread that frees
+// it may be another than the one that made it.
+TEST(MessageMemory, CountsEachMessageOnceUntilTheLastReferenceGoes) {
+  const int64_t before = MessageMemoryBytes();
+  MessagePtr message = Message::Create({.topic = "t", .payload = std::string(1000, 'x')});
+  const auto bytes = static_cast<int64_t>(message->bytes());
+  EXPECT_EQ(MessageMemoryBytes() - before, bytes);
+  std::thread([copy = message, moved = std::move(message)] {
+    EXPECT_EQ(copy->bytes(), moved->bytes());
+  }).join();
+  EXPECT_EQ(MessageMemoryBytes(), before);
+}
+
+// More threads than have a count of their own.
+TEST(MessageMemory, HoweverManyThreadsThereHaveBeen) {
+  const int64_t before = MessageMemoryBytes();
+  std::vector<MessagePtr> kept(200);
+  for (MessagePtr& message : kept) {
+    std::thread([&message] { message = Message::Create({.topic = "t"}); }).join();
+  }
+  EXPECT_EQ(MessageMemoryBytes() - before, static_cast<int64_t>(200 * kept[0]->bytes()));
+  kept.clear();
+  EXPECT_EQ(MessageMemoryBytes(), before);
 }
 
 }  // namespace
