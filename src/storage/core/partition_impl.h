@@ -148,7 +148,9 @@ class Partition::Impl {
     std::optional<uint32_t> expiry_s;
     std::optional<uint64_t> sent_through;
   };
-  void Close(Session& session, const Ending& ending, Context& ctx);
+  // False: the session has ended with its connection.
+  bool Close(Session& session, const Ending& ending, Context& ctx);
+  static void ReportTimers(const Session& session, Context& ctx);
   void End(Session& session, Context& ctx);
   void DeleteQueue(const Session& session, Context& ctx);
   void ReportMembership(const Session& session, ShareMemberChange::State state, Context& ctx);

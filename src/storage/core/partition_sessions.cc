@@ -34,11 +34,9 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   const auto found = sessions_.find(command.client_id());
   Session* session = found == sessions_.end() ? nullptr : found->second;
 
-  if (session != nullptr) {
-    const SessionSlot slot = session->slot;
-    if (session->connected) Close(*session, {}, ctx);  // The host said nothing: as if it was lost.
-    session = slots_[slot] == nullptr ? nullptr : session;
-  }
+  // The host said nothing of its end: as if the connection was lost. No timers are reported: the
+  // session goes on, or ends with this command and leaves its slot to others.
+  if (session != nullptr && session->connected && !Close(*session, {}, ctx)) session = nullptr;
   if (session != nullptr) {
     if (FateOfWill(*session, command.clean_start(), ctx.now_unix_ms) == WillFate::kFire) {
       ctx.effects.list.push_back(
@@ -85,8 +83,11 @@ Outcome Partition::Impl::Apply(const pb::CloseSession& command, Context& ctx) {
   ending.cause = command.cause();
   if (command.has_expiry_s()) ending.expiry_s = command.expiry_s();
   if (command.has_sent_through()) ending.sent_through = command.sent_through();
-  Close(*session, ending, ctx);
-  if (Find(command.client_id()) == nullptr) outcome.slot = kNoSlot;
+  if (Close(*session, ending, ctx)) {
+    ReportTimers(*session, ctx);
+  } else {
+    outcome.slot = kNoSlot;
+  }
   return outcome;
 }
 
@@ -98,7 +99,9 @@ Outcome Partition::Impl::Apply(const pb::CloseAll&, Context& ctx) {
   // In an order that does not depend on memory: orphans are numbered.
   std::sort(connected.begin(), connected.end(),
             [](const Session* a, const Session* b) { return a->client_id < b->client_id; });
-  for (Session* const session : connected) Close(*session, {}, ctx);
+  for (Session* const session : connected) {
+    if (Close(*session, {}, ctx)) ReportTimers(*session, ctx);
+  }
   return {};
 }
 
@@ -143,7 +146,7 @@ Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
 }
 
 // The connection is gone. The session may end with it: then `session` is no more.
-void Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx) {
+bool Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx) {
   session.queue.MarkSentThrough(ending.sent_through.value_or(MaybeSentThrough(session)));
   session.connected = false;
   session.disconnected_at_unix_ms = ctx.now_unix_ms;
@@ -158,11 +161,15 @@ void Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx
     session.will.due_at_unix_ms = due;
   } else if (session.expiry_s == 0) {
     End(session, ctx);
-    return;
+    return false;
   }
   Touch(session, &Session::Changes::record);
   Touch(session, &Session::Changes::cursor);
   ReportMembership(session, ShareMemberChange::State::kOffline, ctx);
+  return true;
+}
+
+void Partition::Impl::ReportTimers(const Session& session, Context& ctx) {
   ctx.effects.list.push_back(
       TimersSet{session.slot, session.epoch, session.will.due_at_unix_ms, session.ends_at_unix_ms});
 }

@@ -47,6 +47,19 @@ TEST(OpenSession, CleanStartDiscardsEverything) {
   EXPECT_THAT(h.Queue("c"), ElementsAre("new"));
 }
 
+// What a host does that knows nothing of the connection that is there: it has just started to lead.
+TEST(OpenSession, OverAConnectedOneNamesNoSlotThatIsFreeAgain) {
+  for (const uint32_t expiry_s : {0u, 60u}) {
+    Harness h;
+    h.Open("c", {.will = Text{.topic = "w"}});
+    const Outcome over = h.Open("c", {.clean_start = true, .expiry_s = expiry_s});
+    EXPECT_FALSE(over.session_present);
+    EXPECT_EQ(h.partition().session_count(), expiry_s == 0 ? 0u : 1u);
+    EXPECT_THAT(h.EffectsOf<WillFired>(), SizeIs(1));
+    EXPECT_THAT(h.EffectsOf<TimersSet>(), IsEmpty());
+  }
+}
+
 TEST(OpenSession, OfATransientSessionLeavesNothingBehind) {
   Harness h;
   h.Open("c");
