@@ -57,7 +57,6 @@ void CommitGroup::Clear() {
   retained_sets_.clear();
   command_count_ = 0;
   message_bytes_ = 0;
-  has_news_ = false;
   needs_sync_ = false;
   urgent_ = false;
 }

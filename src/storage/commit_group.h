@@ -36,7 +36,7 @@ struct AnswerPublish {
   bool duplicate = false;
   absl::Status status;  // Decided before the commit.
   std::optional<CommandPlace> retained;
-  std::optional<Qos2Origin> origin;  // A duplicate's too.
+  std::optional<Qos2Origin> origin;  // Of one that was proposed.
   OrphanRef orphan;                  // Forgotten with the commit.
 };
 struct FinishOpen {
@@ -105,7 +105,8 @@ using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, A
                           AnswerSubscribe, AnswerUnsubscribe, AnswerRelease, FinishReplay,
                           FinishOrphan, FinishWill, FinishStart, StartReplays, RunScan>;
 
-// At most one entry per partition. Everything in a group is committed together.
+// At most one entry per partition. Everything in a group is committed together. Once it was handed
+// to the log it stays as it is, and is written again until it is there.
 class CommitGroup {
  public:
   struct Part {
@@ -124,14 +125,7 @@ class CommitGroup {
                      CommandPlace* place = nullptr);
   // Nothing more is added: the entries are whole, and stay where they are until Clear.
   void Seal();
-  void Then(Step step) {
-    steps_.push_back(std::move(step));
-    has_news_ = true;
-  }
-  // A step of a group that failed, and that goes with this one: nobody is to hear of it.
-  void Follow(Step step) { steps_.push_back(std::move(step)); }
-  // Whether there are steps that did not fail before.
-  bool has_news() const { return has_news_; }
+  void Then(Step step) { steps_.push_back(std::move(step)); }
   void Retains(RetainedSet set) { retained_sets_.push_back(std::move(set)); }
 
   // Somebody is answered only once it is on the disk.
@@ -161,7 +155,6 @@ class CommitGroup {
   std::vector<RetainedSet> retained_sets_;
   size_t command_count_ = 0;
   size_t message_bytes_ = 0;  // Of the commands' Messages, each as often as it is written.
-  bool has_news_ = false;
   bool needs_sync_ = false;
   bool urgent_ = false;
 };

@@ -37,25 +37,6 @@ constexpr uint64_t kOrphansBytesMin = 64 << 20;
 // Messages and seeks of one round, each about a microsecond.
 constexpr size_t kRoundWorkMax = 8192;
 
-// Kept and written later when a write failed: what a client or a connection did is a fact.
-bool IsFact(std::string_view bytes) {
-  const std::optional<CommandView> view = ParseCommand(bytes);
-  if (view.has_value() && view->kind != CommandKind::kOther) {
-    return view->kind == CommandKind::kAcknowledge;
-  }
-  pb::Command command;
-  CHECK(command.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) << "our own command";
-  switch (command.kind_case()) {
-    case pb::Command::kDropQueued:
-    case pb::Command::kCloseSession:
-    case pb::Command::kCloseAll:
-    case pb::Command::kSetLimits:
-      return true;
-    default:
-      return false;
-  }
-}
-
 uint64_t OrphansMax(uint64_t queue_max, uint64_t least) {
   return queue_max == 0 ? 0 : std::max(kOrphanQueues * queue_max, least);
 }
@@ -158,12 +139,6 @@ void HostCore::Recycle(GroupPtr group) {
   if (spare_groups_.size() < kSpareGroupsMax) spare_groups_.push_back(std::move(group));
 }
 
-bool HostCore::HasNews() const {
-  return growing_->has_news() || std::any_of(full_.begin(), full_.end(), [](const GroupPtr& group) {
-           return group->has_news();
-         });
-}
-
 pb::Command& HostCore::Propose(PartitionId partition, mqtt::MessagePtr message,
                                CommandPlace* place) {
   if (!growing_->has_commands()) growing_since_ = now_.monotonic;
@@ -216,43 +191,48 @@ void HostCore::After(Step step) {
 }
 
 std::optional<HostCore::Write> HostCore::TakeWrite() {
-  if (flying_ != nullptr || committed_.size() >= kCommittedMax) return std::nullopt;
-  if (!healthy() || !log_status_.ok() || applying_failed_) return std::nullopt;
-  if (!full_.empty()) {
-    flying_ = std::move(full_.front());
-    full_.pop_front();
-  } else {
-    if (growing_->empty()) return std::nullopt;
-    if (!growing_->has_commands()) {  // Answers that only waited for what was before them.
-      committed_.push_back(std::exchange(growing_, NewGroup()));
-      return std::nullopt;
-    }
-    if (!growing_->urgent() && now_.monotonic < growing_since_ + kLinger) return std::nullopt;
-    flying_ = std::exchange(growing_, NewGroup());
-  }
-  flying_->Seal();
+  if (writing_ || !healthy() || applying_failed_) return std::nullopt;
+  if (flying_ == nullptr && !NextGroup()) return std::nullopt;
+  writing_ = true;
   Write write;
   write.sync = flying_->needs_sync();
   write.entries.reserve(flying_->used().size());
   for (const PartitionId id : flying_->used()) {
-    CommitGroup::Part& part = flying_->part(id);
-    part.index = ++last_index_[id];
+    const CommitGroup::Part& part = flying_->part(id);
     write.entries.push_back(
         {.partition = id, .index = part.index, .term = kTerm, .data = part.entry});
   }
   return write;
 }
 
+// Has the next group, if there is one whose time has come, become `flying_`.
+bool HostCore::NextGroup() {
+  if (committed_.size() >= kCommittedMax) return false;
+  if (!full_.empty()) {
+    flying_ = std::move(full_.front());
+    full_.pop_front();
+  } else {
+    if (growing_->empty()) return false;
+    if (!growing_->has_commands()) {  // Answers that only waited for what was before them.
+      committed_.push_back(std::exchange(growing_, NewGroup()));
+      return false;
+    }
+    if (!growing_->urgent() && now_.monotonic < growing_since_ + kLinger) return false;
+    flying_ = std::exchange(growing_, NewGroup());
+  }
+  flying_->Seal();
+  for (const PartitionId id : flying_->used()) flying_->part(id).index = ++last_index_[id];
+  return true;
+}
+
 void HostCore::OnWritten(const absl::Status& status) {
-  CHECK(flying_ != nullptr) << "nothing was being written";
+  CHECK(std::exchange(writing_, false)) << "nothing was being written";
   if (status.ok()) {
     committed_.push_back(std::move(flying_));
     return;
   }
-  for (const PartitionId id : flying_->used()) --last_index_[id];
-  flying_failed_ = true;  // Its answers come after those of what is committed: see Run.
   log_status_ = status;
-  retry_at_ = now_.monotonic;  // The repair may be tried at once.
+  repair_at_ = now_.monotonic;  // The repair may be tried at once.
 }
 
 void HostCore::Run() {
@@ -265,15 +245,11 @@ void HostCore::Run() {
     if (!state_status_.ok()) applying_failed_ = true;
   }
   ApplyCommitted();
-  const bool writing = flying_ != nullptr && !flying_failed_;
-  if (!log_status_.ok() && !writing && committed_.empty() && (flying_failed_ || HasNews())) {
-    FailEverything(log_status_);
-  }
-  SetStorageStatus(!log_status_.ok() ? log_status_ : state_status_);
+  TellStorageState();
   work_left_ = kRoundWorkMax;
   RunScans();
   if (healthy() && begun_) {
-    RetryPostponed();
+    PublishPostponedWills();
     PassOnOrphans();
     RunDeadlines();
     Pump();
@@ -421,53 +397,18 @@ const Outcome& HostCore::OutcomeAt(CommandPlace place) const {
 
 // ---- Storage that fails ------------------------------------------------------------------------
 
-void HostCore::FailEverything(const absl::Status& status) {
-  flying_failed_ = false;
-  std::deque<GroupPtr> failed = std::exchange(full_, {});
-  if (flying_ != nullptr) failed.push_front(std::move(flying_));
-  failed.push_back(std::exchange(growing_, NewGroup()));
-  for (GroupPtr& group : failed) {
-    FailGroup(*group, status);
-    Recycle(std::move(group));
-  }
-}
-
-void HostCore::FailGroup(CommitGroup& group, const absl::Status& status) {
-  group.Seal();
-  for (const RetainedSet& set : group.retained_sets()) retained_pending_.Remove(set);
-  // Where a fact stands now, by where it stood.
-  absl::flat_hash_map<std::pair<PartitionId, int>, CommandPlace> moved;
-  for (const PartitionId id : group.used()) {
-    std::string_view entry = group.part(id).entry;
-    std::string_view command;
-    bool ok = true;
-    for (int i = 0; NextCommand(entry, command, ok); ++i) {
-      if (!IsFact(command)) continue;
-      if (!growing_->has_commands()) growing_since_ = now_.monotonic;
-      AppendCommandBytes(command, growing_->AddTo(id, {}, &moved[{id, i}]));
-      growing_->NeedSync();
-    }
-  }
-  for (Step& step : group.steps()) {
-    if (auto* close = std::get_if<FinishClose>(&step)) {
-      close->close = moved.at({close->close.partition, close->close.command});
-    }
-    std::visit([&](auto& failed) { Fail(failed, status); }, step);
-  }
-}
-
 bool HostCore::WantsRepair() const {
-  return !log_status_.ok() && flying_ == nullptr && now_.monotonic >= retry_at_;
+  return !log_status_.ok() && !writing_ && now_.monotonic >= repair_at_;
 }
 
 void HostCore::OnRepair(const absl::Status& status) {
   log_status_ = status;
-  retry_at_ = now_.monotonic + kRetry;
+  repair_at_ = now_.monotonic + kRetry;
 }
 
 void HostCore::OnLogError(const absl::Status& status) {
   log_status_ = status;
-  retry_at_ = now_.monotonic;
+  repair_at_ = now_.monotonic;
 }
 
 void HostCore::SetDiskFree(uint64_t bytes) {
@@ -482,9 +423,10 @@ void HostCore::SetDiskFree(uint64_t bytes) {
   SendToAll(StorageState{Refusal(/*stores=*/true)});
 }
 
-void HostCore::SetStorageStatus(const absl::Status& status) {
-  if (status.code() == storage_status_.code()) return;
-  storage_status_ = status;
+void HostCore::TellStorageState() {
+  const absl::Status& status = log_status_.ok() ? state_status_ : log_status_;
+  if (status.code() == told_status_.code()) return;
+  told_status_ = status;
   if (status.ok()) {
     base::Log(base::LogLevel::kInfo, "storage works again");
   } else {
@@ -495,8 +437,8 @@ void HostCore::SetStorageStatus(const absl::Status& status) {
 
 // What a request that must be logged is answered with now; `stores`: it takes room.
 absl::Status HostCore::Refusal(bool stores) const {
-  if (!storage_status_.ok()) return storage_status_;
   if (!log_status_.ok()) return log_status_;
+  if (!state_status_.ok()) return state_status_;
   if (stores && disk_low_) {
     return absl::ResourceExhaustedError("less than min_free_disk_bytes is free on the disk");
   }
@@ -529,14 +471,13 @@ std::optional<absl::Duration> HostCore::NextWake() const {
     next = next.has_value() ? std::min(*next, at) : at;
   };
   if (!scans_.empty()) consider(now_.monotonic);
-  if (!healthy() || applying_failed_ || !log_status_.ok()) {
-    consider(retry_at_);
-    return next;
-  }
+  if (!log_status_.ok() && !writing_) consider(repair_at_);
+  if (applying_failed_) consider(retry_at_);
+  if (!healthy() || applying_failed_) return next;
   if (!committed_.empty() || flush_wanted_ != 0) consider(now_.monotonic);
-  if (!full_.empty() && flying_ == nullptr) consider(now_.monotonic);
+  if (!writing_ && (flying_ != nullptr || !full_.empty())) consider(now_.monotonic);
   if (counts_due_ > 0) consider(count_at_);
-  if (!growing_->empty() && flying_ == nullptr) {
+  if (!growing_->empty() && !writing_) {
     const bool at_once = growing_->urgent() || !growing_->has_commands();
     consider(at_once ? now_.monotonic : growing_since_ + kLinger);
   }

@@ -47,9 +47,13 @@ namespace storage {
 //
 // Order of a group's life: collected (growing_, then full_ if it is as large as one may be), being
 // written (flying_), committed (committed_), applied, and only then answered. While one is being
-// written the next one grows: that is the group commit. A group that could not be written is never
-// applied: what must not be forgotten of it (acknowledgements, ended connections) grows again, the
-// rest is answered with the error.
+// written the next one grows: that is the group commit.
+//
+// Nothing that was collected is ever refused. A write that failed may be on the disk all the same,
+// and come back after a crash: so when the log is repaired the same entries are written again under
+// the same indexes, and until then nobody hears what became of them. New requests are refused
+// meanwhile, at once and before anything is collected of them; what only a connection's end or a
+// client's acknowledgement says is collected, and waits.
 class HostCore {
  public:
   HostCore(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics);
@@ -74,7 +78,8 @@ class HostCore {
     std::vector<LogEntry> entries;
     bool sync = false;
   };
-  // None: nothing to write, or not yet, or the last one is not done.
+  // None: nothing to write, or not yet, or the last one is not done. After a write that failed, and
+  // the repair, the same once more.
   std::optional<Write> TakeWrite();
   void OnWritten(const absl::Status& status);
   void Run();
@@ -89,7 +94,7 @@ class HostCore {
   // A sync of the log's own accord failed.
   void OnLogError(const absl::Status& status);
   void SetDiskFree(uint64_t bytes);
-  bool healthy() const { return storage_status_.ok(); }
+  bool healthy() const { return log_status_.ok() && state_status_.ok(); }
 
   // ---- The state in memory.
   // Entries of a partition above an index that the log has, in order; how to get at them again.
@@ -132,10 +137,12 @@ class HostCore {
     return growing_->empty() && full_.empty() && flying_ == nullptr && committed_.empty();
   }
   bool IsFull(const CommitGroup& group) const;
-  bool HasNews() const;
   void Recycle(GroupPtr group);
   bool RoomForBackground() const;
   void After(Step step);  // Once everything proposed so far is applied; now, if nothing is.
+  template <typename Step>
+  void AnswerRefused(Step step);
+  bool NextGroup();
   void ApplyCommitted();
   absl::Status ApplyGroup(CommitGroup& group);
   absl::Status ApplyLogged(Partition& partition, const LogEntry& entry);
@@ -147,9 +154,7 @@ class HostCore {
   void ApplyFailed(const absl::Status& status);
   void FinishGroup(CommitGroup& group);
   const Outcome& OutcomeAt(CommandPlace place) const;
-  void FailEverything(const absl::Status& status);
-  void FailGroup(CommitGroup& group, const absl::Status& status);
-  void SetStorageStatus(const absl::Status& status);
+  void TellStorageState();
   absl::Status Refusal(bool stores) const;
   void Send(ShardId shard, Event event) { outbox_[shard].push_back(std::move(event)); }
   void SendToAll(const Event& event);
@@ -177,6 +182,7 @@ class HostCore {
   void ProposeWill(const Session& session, int64_t time_ms);
   void EnqueueWill(const mqtt::MessagePtr& message);
   void TellOfWill(mqtt::MessagePtr message, OrphanRef orphan);
+  void PublishPostponedWills();
   Claim* FindClaim(std::string_view client_id);
   Claim* OwnerOf(std::string_view client_id, uint64_t epoch);
 
@@ -233,23 +239,6 @@ class HostCore {
   void SendRoute(bool add, PartitionId partition, const std::string& filter);
   void SendShareMember(const ShareMemberChanged& change, PartitionId partition);
 
-  // host_core_failures.cc: the same steps when the write failed.
-  void Fail(AnswerPublish& step, const absl::Status& status);
-  void Fail(FinishOpen& step, const absl::Status& status);
-  void Fail(FinishClose& step, const absl::Status& status);
-  void Fail(FinishTimer& step, const absl::Status& status);
-  void Fail(AnnounceWill& step, const absl::Status& status);
-  void Fail(AnswerSubscribe& step, const absl::Status& status);
-  void Fail(AnswerUnsubscribe& step, const absl::Status& status);
-  void Fail(AnswerRelease& step, const absl::Status& status);
-  void Fail(FinishReplay& step, const absl::Status& status);
-  void Fail(FinishOrphan& step, const absl::Status& status);
-  void Fail(FinishWill& step, const absl::Status& status);
-  void Fail(FinishStart& step, const absl::Status& status);
-  void Fail(StartReplays& step, const absl::Status& status);
-  void Fail(RunScan& step, const absl::Status& status);
-  void RetryPostponed();
-
   // host_core_delivery.cc: queues to connections.
   void Push(Claim& claim, Delivery delivery);
   Deliver& DeliverFor(Claim& claim);
@@ -294,8 +283,8 @@ class HostCore {
 
   GroupPtr growing_;
   std::deque<GroupPtr> full_;  // Before it. How many: who asks waits for answers.
-  GroupPtr flying_;
-  bool flying_failed_ = false;  // It came back with an error and waits for its turn to be answered.
+  GroupPtr flying_;            // Handed to the log, and not known to be there.
+  bool writing_ = false;       // It is there now. Else it failed and waits for the repair.
   std::deque<GroupPtr> committed_;
   std::vector<GroupPtr> spare_groups_;
   absl::Duration growing_since_;       // When its first command came.
@@ -319,11 +308,12 @@ class HostCore {
   ShardId announce_shard_ = 0;
   std::function<void()> ready_;
 
-  absl::Status storage_status_;
+  absl::Status told_status_;  // What the shards were told last.
   absl::Status log_status_;
   absl::Status state_status_;
   bool disk_low_ = false;
-  absl::Duration retry_at_;
+  absl::Duration repair_at_;  // The log, when `log_status_` is an error.
+  absl::Duration retry_at_;   // The state, when `applying_failed_`.
   // What sessions hold together, by partition, as it was counted last.
   struct Counts {
     int64_t messages = 0;
@@ -348,7 +338,7 @@ class HostCore {
   absl::flat_hash_set<std::string> groups_without_;  // Members, as a shard said since the last try.
   std::optional<absl::Duration> orphans_again_at_;   // Monotonic.
   absl::Duration orphan_patience_ends_;
-  std::vector<mqtt::MessagePtr> postponed_wills_;
+  std::vector<mqtt::MessagePtr> postponed_wills_;  // Of which nobody was told.
 };
 
 }  // namespace storage

@@ -92,7 +92,7 @@ void HostCore::OfferOrphan(OrphanRef ref, ShardId shard, RouteMessage route) {
   Send(shard, std::move(route));
 }
 
-// The orphan is gone with the group that grows, or comes again if that fails.
+// The orphan is gone with the group that grows.
 void HostCore::ForgetOrphan(OrphanRef ref) {
   orphans_moving_.insert(ref);
   Propose(ref.partition).mutable_forget_orphans()->add_orphans(ref.number);
@@ -145,10 +145,6 @@ void HostCore::OfferAgain() {
 void HostCore::Finish(FinishOrphan& step) {
   orphans_moving_.erase(step.orphan);
   if (step.dropped) metrics_.dropped_no_member.Add();
-}
-
-void HostCore::Fail(FinishOrphan& step, const absl::Status& /*status*/) {
-  ReturnOrphan(step.orphan);
 }
 
 }  // namespace storage

@@ -39,8 +39,9 @@ void HostCore::Handle(ShardId from, Publish& request) {
   answer.shard = from;
   answer.token = request.token;
   answer.status = Check(request, answer);
-  if (!answer.status.ok() || answer.duplicate) {
-    if (answer.duplicate) metrics_.duplicates.Add();
+  if (!answer.status.ok()) return AnswerRefused(std::move(answer));
+  if (answer.duplicate) {
+    metrics_.duplicates.Add();
     return After(std::move(answer));
   }
   answer.retained = ProposeEnqueues(request);
@@ -67,23 +68,29 @@ absl::Status HostCore::Check(const Publish& request, AnswerPublish& answer) {
   if (request.orphan && !TakeOffered(request.orphan)) {
     return absl::FailedPreconditionError("somebody has taken it already");
   }
+  if (request.origin.has_value()) {
+    if (OwnerOf(request.origin->client_id, request.origin->epoch) == nullptr) return NotOwner();
+    // Also while storage fails: what is in doubt is not refused under the same identifier.
+    answer.duplicate = IsRepeat(*request.origin);
+    if (answer.duplicate) return absl::OkStatus();
+  }
   // An orphan takes no more room where it goes.
   const absl::Status refusal = Refusal(/*stores=*/!request.orphan);
   if (!refusal.ok()) {
     if (request.orphan) ReturnOrphan(request.orphan);
     return refusal;
   }
-  if (request.origin.has_value()) {
-    if (OwnerOf(request.origin->client_id, request.origin->epoch) == nullptr) return NotOwner();
-    answer.duplicate = IsRepeat(*request.origin);
-    answer.origin = request.origin;
-  }
-  if (!answer.duplicate && request.set_retained) {
-    absl::Status room = CheckRetainedRoom(*request.message);
-    if (!room.ok()) answer.origin.reset();
-    return room;
-  }
+  if (request.set_retained) RETURN_IF_ERROR(CheckRetainedRoom(*request.message));
+  answer.origin = request.origin;
   return absl::OkStatus();
+}
+
+// A refusal because storage fails does not wait for what is in doubt. Any other one comes in its
+// turn.
+template <typename Step>
+void HostCore::AnswerRefused(Step step) {
+  if (healthy()) return After(std::move(step));
+  Finish(step);
 }
 
 // Returns where the retained message is set, if it is.
@@ -164,7 +171,7 @@ void HostCore::Finish(AnswerPublish& step) {
   published.token = step.token;
   published.status = std::move(step.status);
   published.duplicate = step.duplicate;
-  if (step.origin.has_value() && !step.duplicate) {
+  if (step.origin.has_value()) {
     inbound_pending_.erase({step.origin->client_id, step.origin->packet_id});
   }
   if (step.orphan) orphans_moving_.erase(step.orphan);
@@ -185,7 +192,7 @@ void HostCore::Handle(ShardId from, Subscribe& request) {
   answer.token = request.token;
   answer.client_id = request.client_id;
   answer.status = std::move(status);
-  if (!answer.status.ok()) return After(std::move(answer));
+  if (!answer.status.ok()) return AnswerRefused(std::move(answer));
   pb::Subscribe& subscribe =
       *Propose(PartitionOf(request.client_id), {}, &answer.subscribe).mutable_subscribe();
   subscribe.set_client_id(request.client_id);
@@ -219,7 +226,7 @@ void HostCore::Handle(ShardId from, Unsubscribe& request) {
   answer.shard = from;
   answer.token = request.token;
   answer.status = std::move(status);
-  if (!answer.status.ok()) return After(std::move(answer));
+  if (!answer.status.ok()) return AnswerRefused(std::move(answer));
   pb::Unsubscribe& unsubscribe =
       *Propose(PartitionOf(request.client_id), {}, &answer.unsubscribe).mutable_unsubscribe();
   unsubscribe.set_client_id(request.client_id);
@@ -280,7 +287,7 @@ void HostCore::Handle(ShardId from, ReleaseInbound& request) {
   answer.shard = from;
   answer.token = request.token;
   answer.status = status;
-  if (!status.ok()) return After(std::move(answer));
+  if (!status.ok()) return AnswerRefused(std::move(answer));
   CommandPlace place;
   pb::ReleaseInbound& release =
       *Propose(PartitionOf(request.client_id), {}, &place).mutable_release_inbound();
@@ -300,7 +307,10 @@ void HostCore::Finish(AnswerRelease& step) {
 // ---- Retained messages -------------------------------------------------------------------------
 
 void HostCore::Handle(ShardId from, ScanRetained& request) {
-  After(RunScan{from, std::move(request)});
+  RunScan scan{from, std::move(request)};
+  // Reading may work although writing does not; then it waits only for what it must see.
+  if (!healthy() && retained_pending_.empty()) return Finish(scan);
+  After(std::move(scan));
 }
 
 void HostCore::Finish(RunScan& step) { scans_.push_back(std::move(step)); }

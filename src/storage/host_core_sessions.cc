@@ -343,6 +343,14 @@ void HostCore::Finish(AnnounceWill& step) {
 
 void HostCore::Finish(FinishWill& step) { TellOfWill(std::move(step.message), {}); }
 
+// Of sessions whose identifier somebody opened anew while their wills were still due.
+void HostCore::PublishPostponedWills() {
+  for (mqtt::MessagePtr& message : std::exchange(postponed_wills_, {})) {
+    EnqueueWill(message);
+    growing_->Then(FinishWill{std::move(message)});
+  }
+}
+
 void HostCore::TellOfWill(mqtt::MessagePtr message, OrphanRef orphan) {
   metrics_.wills_published.Add();
   RouteMessage route;

@@ -143,17 +143,13 @@ absl::Status Log::SyncAppended() {
   return ToStatus(db_->SyncWAL(), "syncing the log");
 }
 
-absl::Status Log::Repair(const std::vector<LogEntry>& failed) {
+absl::Status Log::Repair() {
   // Resume writes all of the memtable to a file and begins a new write-ahead log, so whatever a
   // failed fsync may have dropped from the kernel's cache is durable after it. It does not help
   // after errors that RocksDB takes for fatal.
   if (db_ == nullptr || !db_->Resume().ok()) RETURN_IF_ERROR(Reopen());
   rocksdb::WriteBatch batch;
-  for (const LogEntry& entry : failed) {
-    RETURN_IF_ERROR(
-        ToStatus(batch.Delete(EntryKey(entry.partition, entry.index)), "removing an entry"));
-  }
-  // Never empty: the write itself is the proof that writing works.
+  // The write itself is the proof that writing works.
   RETURN_IF_ERROR(ToStatus(batch.Put("r", "repaired"), "marking a repair"));
   return ToStatus(db_->Write(WithSync(Sync::kYes), &batch), "writing the log again");
 }

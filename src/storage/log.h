@@ -53,10 +53,10 @@ class Log {
   // Makes durable what was appended without.
   absl::Status SyncAppended();
 
-  // After an error: makes the database writable again, opening it anew if it must, and removes
-  // `failed`, of which parts may be on the disk (their data is not looked at). Durable when it
-  // returns OK; else call it again.
-  absl::Status Repair(const std::vector<LogEntry>& failed);
+  // After an error: makes the database writable again, opening it anew if it must. When it returns
+  // OK, what was appended before is durable; of the append that failed all or nothing may be there,
+  // and the same entries are to be appended again. Else call it again.
+  absl::Status Repair();
 
   // Forgets the partition's entries up to `index`, which a flush of the state holds. Not synced:
   // a cut that is lost is made again.

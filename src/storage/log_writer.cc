@@ -150,9 +150,8 @@ absl::Status LogWriter::ReadAfter(PartitionId partition, uint64_t after,
 
 absl::Status LogWriter::Execute(Task& task) {
   if (task.job == Job::kWrite) return ExecuteWrite(task);
-  const absl::Status status = log_->Repair(failed_);
+  const absl::Status status = log_->Repair();
   if (status.ok()) {
-    failed_.clear();
     broken_ = false;
     unsynced_ = false;
   }
@@ -162,7 +161,6 @@ absl::Status LogWriter::Execute(Task& task) {
 
 absl::Status LogWriter::ExecuteWrite(Task& task) {
   if (broken_) {  // A sync of our own failed while the host handed this over.
-    failed_ = std::move(task.entries);
     return absl::UnavailableError("the log is waiting for its repair");
   }
   const absl::Duration begin = clock_.Monotonic();
@@ -171,7 +169,6 @@ absl::Status LogWriter::ExecuteWrite(Task& task) {
   const absl::Duration end = clock_.Monotonic();
   if (!status.ok()) {
     broken_ = true;
-    failed_ = std::move(task.entries);
     metrics_.log_errors.Add();
     metrics_.log_healthy.Set(0);
     return status;

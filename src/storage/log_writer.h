@@ -43,7 +43,7 @@ class LogWriter {
   // Writes without a sync on the caller's thread, if the writer's is at rest: nobody waits for the
   // disk, so two changes of threads would cost more than the write. None: hand it over with Write.
   std::optional<absl::Status> WriteHere(std::vector<LogEntry>& entries);
-  // Tries to get the log to work again; what the last failed Write left is removed.
+  // Tries to get the log to work again. Then hand over the Write that failed once more.
   void Repair();
   void Cut(PartitionId partition, uint64_t index);
   // Log::ReadAfter, on the caller's thread. Waits for a write that is under way, not for a repair:
@@ -87,7 +87,6 @@ class LogWriter {
   bool working_ ABSL_GUARDED_BY(mutex_) = false;  // One of both threads uses the log.
 
   // Of whoever set `working_`.
-  std::vector<LogEntry> failed_;  // Of the last Write, until Repair has removed them.
   bool broken_ = false;
   bool unsynced_ = false;
   absl::Duration unsynced_since_;  // Monotonic.

@@ -29,9 +29,11 @@ namespace storage {
 // - CloseSession is taken from the connection that holds the claim, whatever its `epoch` says when
 //   that is 0: so a connection that ends before SessionOpened came may close at once (then no
 //   SessionOpened comes), or wait for SessionOpened and close then.
-// - While the disk is full or fails, what has to be stored is answered kResourceExhausted or
-//   kUnavailable; claims of transient sessions go on; CloseSession and Acknowledge are kept in
-//   memory and logged when that is possible again.
+// - While the disk is full or fails, new requests that have to be stored are answered
+//   kResourceExhausted or kUnavailable at once, before the answers to older ones; claims of
+//   transient sessions go on; CloseSession and Acknowledge are kept in memory and logged when that
+//   is possible again. Requests that came before the failure have no answer until it is over: they
+//   may be on the disk, so they are never refused.
 class PartitionHost {
  public:
   // Opens or creates the store, replays what the last process had logged but not written out.

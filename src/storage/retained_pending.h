@@ -53,6 +53,8 @@ class RetainedPending {
     taken_[set.home].bytes -= set.bytes;
   }
 
+  bool empty() const { return topics_.empty(); }
+
   // What will be retained for the topic; null: nothing is on its way.
   const RetainedSet* Find(std::string_view topic) const {
     const auto found = topics_.find(base::AbslView(topic));

@@ -459,18 +459,21 @@ TEST_F(HostCoreTest, WhatNobodyDurableCanTakeIsOfferedToTheShards) {
 // ---- Storage that fails
 // ------------------------------------------------------------------------------
 
-TEST_F(HostCoreTest, AFailedWriteIsNotAcknowledgedAndNotApplied) {
+TEST_F(HostCoreTest, AFailedWriteIsNotAnsweredUntilItIsWritten) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
-  SendPublish(Text("a", "lost"));
+  SendPublish(Text("a", "1"));
   sim_.BeginWrite();
-  SendPublish(Text("a", "lost too"));
+  SendPublish(Text("a", "2"));
   sim_.EndWrite(absl::ResourceExhaustedError("No space left on device"));
   sim_.Run();
-  for (const Published& published : sim_.Take<Published>()) {
-    EXPECT_EQ(published.status.code(), absl::StatusCode::kResourceExhausted);
-  }
   EXPECT_THAT(sim_.Take<StorageState>(), SizeIs(1));
+  SendPublish(Text("a", "refused"));
+  sim_.Run();
+  const std::vector<Published> refused = sim_.Take<Published>();
+  ASSERT_THAT(refused, SizeIs(1));
+  EXPECT_EQ(refused[0].token, token_);
+  EXPECT_EQ(refused[0].status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(TakePayloads(), IsEmpty());
   // Transient sessions go on.
   sim_.Send(MakeOpen("eve", 0));
@@ -479,8 +482,10 @@ TEST_F(HostCoreTest, AFailedWriteIsNotAcknowledgedAndNotApplied) {
   sim_.Repair();
   sim_.Run();
   EXPECT_TRUE(sim_.Take<StorageState>().at(0).status.ok());
-  EXPECT_TRUE(Publish(Text("a", "kept")).ok());
-  EXPECT_THAT(TakePayloads(), ElementsAre("kept"));
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<Published>(), SizeIs(2));
+  EXPECT_TRUE(Publish(Text("a", "3")).ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("1", "2", "3"));
 }
 
 TEST_F(HostCoreTest, WhatAClientAcknowledgedIsNotForgottenWhenTheWriteFails) {

@@ -73,6 +73,23 @@ class Ears final : public EventSink {
     return Await<T>([](const T&) { return true; });
   }
 
+  // Those that are here.
+  template <typename T>
+  std::vector<T> TakeAll() {
+    base::MutexLock lock(mutex_);
+    std::vector<T> taken;
+    std::deque<Event> rest;
+    for (Event& event : heard_) {
+      if (T* const wanted = std::get_if<T>(&event)) {
+        taken.push_back(std::move(*wanted));
+      } else {
+        rest.push_back(std::move(event));
+      }
+    }
+    heard_ = std::move(rest);
+    return taken;
+  }
+
   template <typename T>
   size_t Count() {
     base::MutexLock lock(mutex_);

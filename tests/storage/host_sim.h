@@ -92,11 +92,14 @@ class MemoryLog {
  public:
   void Append(HostCore::Write write) {
     batches_.push_back(Keep(write));
+    // What failed is tried again before anything else, as it was.
+    if (const Batch failed = std::exchange(doubtful_, {}); !failed.empty()) {
+      CHECK(failed == batches_.back()) << "a write that failed was not written again";
+    }
     if (write.sync) synced_ = batches_.size();
   }
   // An error came back: what is on the disk is not known until the repair.
   void Fail(HostCore::Write write) { doubtful_ = Keep(write); }
-  void Repair() { doubtful_.clear(); }
   void Crash(base::Rng& rng) {
     const size_t written = batches_.size();
     batches_.resize(synced_ + rng.Below(written - synced_ + 1));
@@ -131,6 +134,10 @@ class MemoryLog {
   struct Kept {
     LogEntry entry;
     std::string data;
+    bool operator==(const Kept& other) const {
+      return entry.partition == other.entry.partition && entry.index == other.entry.index &&
+             data == other.data;
+    }
     LogEntry View() const {
       LogEntry view = entry;
       view.data = data;
@@ -194,7 +201,6 @@ class HostSim {
   void Repair(const absl::Status& status = absl::OkStatus()) {
     Tick();
     if (!core_->WantsRepair() || writing_.has_value()) return;
-    if (status.ok()) log_.Repair();
     core_->OnRepair(status);
   }
   void Run() {
