@@ -318,7 +318,7 @@ Router::Cached& Router::Slot(std::string_view topic) {
     hand_ = (hand_ + 1) % ring_.size();
     cache_.erase(cache_.find(ring_[place]->name()));
   }
-  auto made = Named<Cached>::Create(topic);
+  auto made = base::Named<Cached>::Create(topic);
   ring_[place] = made.get();
   NotePrefixes(topic, made->value);
   cache_.insert(std::move(made));

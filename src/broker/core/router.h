@@ -12,9 +12,10 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "broker/core/filter_tree.h"
+#include "base/named.h"
 #include "broker/core/hashed_routes.h"
 #include "broker/core/share_group.h"
+#include "mqtt/filter_tree.h"
 #include "mqtt/types.h"
 #include "storage/core/partition_api.h"
 
@@ -120,7 +121,7 @@ class Route {
   std::unique_ptr<More> more_;
 };
 // A filter: stays at its address while the router has it.
-using RoutedFilter = Named<Route>;
+using RoutedFilter = base::Named<Route>;
 
 // A budget: there is one for each exact subscription, and its text.
 static_assert(sizeof(Route) == 24);
@@ -195,7 +196,7 @@ class Router {
   void EraseIfEmpty(RoutedFilter& node);
   void Fill(std::string_view topic, size_t hash, Match& match) const;
 
-  FilterTree<Route> tree_;
+  mqtt::FilterTree<Route> tree_;
   HashedRoutes shards_;
   HashedRoutes shards_qos0_;
   HashedRoutes nodes_;
@@ -204,11 +205,11 @@ class Router {
   // Topics pass into the cache when they are asked for a second time, once there are this many.
   static constexpr size_t kCachedAtOnce = 1024;
   const size_t cached_topics_max_;
-  NamedSet<Cached> cache_;
-  std::vector<Named<Cached>*> ring_;  // Clock eviction.
+  base::NamedSet<Cached> cache_;
+  std::vector<base::Named<Cached>*> ring_;  // Clock eviction.
   size_t hand_ = 0;
   // The one asked for last, if it is in the cache: messages to a topic come several in a row.
-  Named<Cached>* latest_ = nullptr;
+  base::Named<Cached>* latest_ = nullptr;
   std::vector<uint16_t> seen_;  // A bit of the hash of topics asked for last, by another bit.
   Cached passing_;              // The answer for a topic that is not cached.
   uint64_t changes_anywhere_ = 1;

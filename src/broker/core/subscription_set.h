@@ -59,8 +59,8 @@ class SubscriptionSet {
 
  private:
   struct Many {
-    absl::flat_hash_set<const RoutedFilter*, base::HashByName<NameOfNamed>,
-                        base::EqualByName<NameOfNamed>>
+    absl::flat_hash_set<const RoutedFilter*, base::HashByName<base::NameOfNamed>,
+                        base::EqualByName<base::NameOfNamed>>
         plain;
     absl::flat_hash_set<std::string> shared;
     size_t Size() const { return plain.size() + shared.size(); }

@@ -82,14 +82,14 @@ void Partition::Impl::EnqueueMatching(Incoming& incoming, Context& ctx) {
   index_.Match(incoming.parts.topic, matches);
   if (matches.empty()) return;
   size_t subscribers = 0;
-  for (const FilterEntry* const entry : matches) subscribers += entry->subscribers.size();
+  for (const FilterEntry* const entry : matches) subscribers += entry->value.list.size();
   incoming.shares = subscribers > 1 && (incoming.bytes.size() > kSharedBytesMin ||
                                         incoming.bytes.size() * subscribers > kCopiesBytesMax);
   if (matches.size() > 1) {
     EnqueueOverlapping(matches, incoming, ctx);
     return;
   }
-  for (const SessionSubscription* const subscription : matches.front()->subscribers) {
+  for (const SessionSubscription* const subscription : matches.front()->value.list) {
     const mqtt::SubscriptionOptions options = subscription->record.options;
     Session& session = *subscription->session;
     if (options.no_local && incoming.parts.publisher == session.client_id) continue;
@@ -110,7 +110,7 @@ void Partition::Impl::EnqueueOverlapping(const SubscriptionIndex::Matches& match
                                          Incoming& incoming, Context& ctx) {
   matched_.clear();
   for (const FilterEntry* const entry : matches) {
-    for (const SessionSubscription* const subscription : entry->subscribers) {
+    for (const SessionSubscription* const subscription : entry->value.list) {
       if (subscription->record.options.no_local &&
           incoming.parts.publisher == subscription->session->client_id) {
         continue;

@@ -14,11 +14,11 @@
 #include "storage/core/effects.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/session_queue.h"
+#include "storage/core/subscription_index.h"
 
 namespace storage {
 
 struct Session;
-struct FilterEntry;
 
 // A subscription and its place in the index. Address stable while it exists.
 struct SessionSubscription {

@@ -14,7 +14,7 @@
 
 #include "base/rng.h"
 #include "mqtt/topic.h"
-#include "tests/broker/core/random_topics.h"
+#include "tests/support/random_topics.h"
 
 namespace broker {
 namespace {
@@ -450,7 +450,7 @@ void ChangeMember(base::Rng& rng, const std::string& filter, bool add, Router& r
 }
 
 void RandomChange(base::Rng& rng, double adding, Router& router, Model& model) {
-  std::string filter = testing::RandomFilter(rng);
+  std::string filter = support::RandomFilter(rng);
   const bool add = rng.Chance(adding);
   // Removals mostly aim at something that is there.
   if (!add && model.size() > 0 && rng.Chance(0.8)) {
@@ -499,7 +499,7 @@ TEST_P(RouterModel, FindsWhatBruteForceFindsAfterEveryChange) {
   Router router(GetParam().cached_topics_max);
   Model model;
   std::vector<std::string> topics = {"a", "a/b", "/", "$s/a", "b/a/b"};
-  for (int i = 0; i < 12; ++i) topics.push_back(testing::RandomTopic(rng));
+  for (int i = 0; i < 12; ++i) topics.push_back(support::RandomTopic(rng));
   std::string last = topics[0];
   for (int step = 0; step < 3000; ++step) {
     SCOPED_TRACE(step);
@@ -512,7 +512,7 @@ TEST_P(RouterModel, FindsWhatBruteForceFindsAfterEveryChange) {
       const std::string& topic = last;
       ASSERT_EQ(AnswerOf(router.Find(topic)), model.Find(topic)) << topic;
     }
-    const std::string other = testing::RandomTopic(rng);
+    const std::string other = support::RandomTopic(rng);
     ASSERT_EQ(AnswerOf(router.Find(other)), model.Find(other)) << other;
   }
   RemoveAll(router, model);

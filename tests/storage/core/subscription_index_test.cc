@@ -61,8 +61,8 @@ TEST(SubscriptionIndex, MatchesAsTheDefinitionDoes) {
       index.Match(topic, matches);
       std::vector<std::string> found;
       for (const FilterEntry* const entry : matches) {
-        found.push_back(entry->filter);
-        EXPECT_EQ(entry->subscribers.size(), count[entry->filter]);
+        found.emplace_back(entry->name());
+        EXPECT_EQ(entry->value.list.size(), count[found.back()]);
       }
       std::sort(found.begin(), found.end());
       std::vector<std::string> expected;
@@ -73,6 +73,25 @@ TEST(SubscriptionIndex, MatchesAsTheDefinitionDoes) {
       ASSERT_EQ(index.filter_count(), count.size());
     }
   }
+}
+
+// One message to such a topic ended the process, and each start after it: a call for each level.
+TEST(SubscriptionIndex, TakesFiltersAndTopicsOfTheMostLevels) {
+  Session session;
+  SubscriptionIndex index;
+  const std::string slashes(65'534, '/');
+  std::vector<std::unique_ptr<SessionSubscription>> subscriptions;
+  for (const std::string& filter : {"+" + slashes, slashes + "#", slashes + "+"}) {
+    subscriptions.push_back(std::make_unique<SessionSubscription>());
+    subscriptions.back()->session = &session;
+    subscriptions.back()->record.filter = filter;
+    EXPECT_TRUE(index.Add(*subscriptions.back()));
+  }
+  SubscriptionIndex::Matches matches;
+  index.Match(slashes, matches);
+  EXPECT_EQ(matches.size(), 3u);
+  for (const auto& subscription : subscriptions) EXPECT_TRUE(index.Remove(*subscription));
+  EXPECT_EQ(index.filter_count(), 0u);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // A value and its name in one heap block, and a set of them that is searched by name.
-#ifndef BROKER_CORE_NAMED_H_
-#define BROKER_CORE_NAMED_H_
+#ifndef BASE_NAMED_H_
+#define BASE_NAMED_H_
 
 #include <algorithm>
 #include <cstddef>
@@ -13,7 +13,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/by_name.h"
 
-namespace broker {
+namespace base {
 
 // There are millions of filters, levels and topics: each is one block with its text at the end.
 // Address and name never change.
@@ -60,8 +60,8 @@ struct NameOfNamed {
 };
 
 template <typename T>
-using NamedSet = absl::flat_hash_set<typename Named<T>::Ptr, base::HashByName<NameOfNamed>,
-                                     base::EqualByName<NameOfNamed>>;
+using NamedSet =
+    absl::flat_hash_set<typename Named<T>::Ptr, HashByName<NameOfNamed>, EqualByName<NameOfNamed>>;
 
-}  // namespace broker
-#endif  // BROKER_CORE_NAMED_H_
+}  // namespace base
+#endif  // BASE_NAMED_H_

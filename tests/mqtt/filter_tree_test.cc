@@ -1,18 +1,19 @@
 // FilterTree against brute force: mqtt::Matches over all filters.
-#include "broker/core/filter_tree.h"
+#include "mqtt/filter_tree.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <iostream>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "base/rng.h"
 #include "mqtt/topic.h"
-#include "tests/broker/core/random_topics.h"
+#include "tests/support/random_topics.h"
 
-namespace broker {
+namespace mqtt {
 namespace {
 
 using ::testing::ElementsAre;
@@ -126,6 +127,27 @@ TEST(FilterTree, LongestTopicsMatch) {
   EXPECT_THAT(All(tree), ElementsAre("+/#"));
 }
 
+// A place for each level of a filter was 30 times what the filter itself took.
+TEST(FilterTree, ADeepFilterTakesNoMorePlacesThanAShallowOne) {
+  for (const int filters : {1000, 10'000}) {
+    Tree shallow;
+    Tree deep;
+    std::string levels;
+    for (int i = 0; i < 125; ++i) levels += "a/";
+    for (int i = 0; i < filters; ++i) {
+      shallow.Insert("+/" + std::to_string(i));
+      deep.Insert("+/" + std::to_string(i) + "/" + levels + "+");
+    }
+    const auto each = [&](const Tree& tree) {
+      return static_cast<double>(tree.places()) / filters;
+    };
+    std::cout << filters << " filters: places each " << each(shallow) << ", of 128 levels "
+              << each(deep) << "\n";
+    EXPECT_LE(deep.places(), shallow.places());
+    EXPECT_LE(each(deep), 2.1);
+  }
+}
+
 class FilterTreeModel : public ::testing::TestWithParam<uint64_t> {};
 
 TEST_P(FilterTreeModel, MatchesWhatBruteForceMatches) {
@@ -143,7 +165,7 @@ TEST_P(FilterTreeModel, MatchesWhatBruteForceMatches) {
     SCOPED_TRACE(step);
     // The set grows and shrinks in turn, so that places and levels are freed and used again.
     const bool growing = step / 700 % 2 == 0;
-    const std::string filter = testing::RandomFilter(rng);
+    const std::string filter = support::RandomFilter(rng);
     ASSERT_TRUE(mqtt::IsValidTopicFilter(filter)) << filter;
     if (rng.Chance(growing ? 0.7 : 0.3)) {
       Tree::Node& node = tree.Insert(filter);
@@ -159,7 +181,8 @@ TEST_P(FilterTreeModel, MatchesWhatBruteForceMatches) {
       model.erase(filter);
     }
     ASSERT_EQ(tree.size(), model.size());
-    check(testing::RandomTopic(rng));
+    ASSERT_LE(tree.places(), 2 * tree.wildcards() + 1);
+    check(support::RandomTopic(rng));
     const auto known = model.find(filter);
     const Tree::Node* const node = tree.Find(filter);
     ASSERT_EQ(node != nullptr, known != model.end()) << filter;
@@ -178,4 +201,4 @@ TEST_P(FilterTreeModel, MatchesWhatBruteForceMatches) {
 INSTANTIATE_TEST_SUITE_P(Seeds, FilterTreeModel, ::testing::Range<uint64_t>(1, 7));
 
 }  // namespace
-}  // namespace broker
+}  // namespace mqtt

@@ -1,13 +1,13 @@
 // Topic Names and Topic Filters from a small alphabet, so that they overlap in every way.
-#ifndef TESTS_BROKER_CORE_RANDOM_TOPICS_H_
-#define TESTS_BROKER_CORE_RANDOM_TOPICS_H_
+#ifndef TESTS_SUPPORT_RANDOM_TOPICS_H_
+#define TESTS_SUPPORT_RANDOM_TOPICS_H_
 
 #include <cstddef>
 #include <string>
 
 #include "base/rng.h"
 
-namespace broker::testing {
+namespace support {
 
 // Levels "", "a", "b", "ab", "$s"; mostly one to four, now and then more than a trie keeps on its
 // stack. A name may be "" by chance: then it is "a".
@@ -46,5 +46,5 @@ inline std::string RandomFilter(base::Rng& rng) {
   return filter.empty() ? "#" : filter;
 }
 
-}  // namespace broker::testing
-#endif  // TESTS_BROKER_CORE_RANDOM_TOPICS_H_
+}  // namespace support
+#endif  // TESTS_SUPPORT_RANDOM_TOPICS_H_
