@@ -449,6 +449,7 @@ void Shard::EndSession(Connection& connection, const CloseOrder& order) {
   close.connection = connection.ref;
   close.cause = order.session;
   close.expiry_s = order.expiry_s;
+  if (session.durable) close.sent_through = session.outbound.last_sequence();
   Ask(std::move(close));
   if (connection.counted) metrics.clients_connected.Add(-1);
   if (!session.durable) metrics.sessions_transient.Add(-1);

@@ -81,8 +81,7 @@ TEST(Spec, MQTT5_4_8_2_3) {
   EXPECT_EQ(received, 12);
 }
 
-// Two durable members; one has received a QoS 2 PUBLISH, not acknowledged it, and is gone. Returns
-// which.
+// Two members; one has received a QoS 2 PUBLISH, not acknowledged it, and is gone. Returns which.
 struct Begun {
   std::string holder;
   std::string other;
@@ -129,6 +128,27 @@ TEST(Spec, MQTT5_4_8_2_5) {
     EXPECT_NE(packet.payload, "begun");
     other.Acknowledge(packet);
     if (packet.payload == "next") return;
+  }
+}
+
+// The same when the session ends with its connection, and at once.
+TEST(Shared, QoS2InFlightEndsWithACleanSession) {
+  ConnectPacket with_will = Transient(kV5, "a");
+  with_will.will = Will{.topic = Unique("gone"), .payload = "gone"};
+  RawClient a = Join(with_will);
+  RawClient b = Join(kV5, "b");
+  a.Subscribe({{Shared(), 2}});
+  b.Subscribe({{Shared(), 2}, {Unique("gone"), 0}});
+  RawClient publisher = Join(kV5, "publisher");
+  for (const char* const payload : {"1", "2", "3", "4"}) {
+    publisher.Publish({.topic = Unique("t"), .payload = payload, .qos = 2});
+  }
+  std::set<std::string> begun;
+  for (int i = 0; i < 2; ++i) begun.insert(a.Expect(kPublish).payload);
+  a.socket().Reset();
+  for (Packet packet = b.Expect(kPublish); packet.payload != "gone"; packet = b.Expect(kPublish)) {
+    EXPECT_FALSE(begun.contains(packet.payload)) << packet.payload;
+    b.Acknowledge(packet);
   }
 }
 

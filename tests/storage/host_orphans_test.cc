@@ -70,10 +70,9 @@ class HostOrphans : public HostCoreTest {
     publish.shared_targets.push_back(TargetOf(client_id));
     sim_.Send(std::move(publish));
   }
-  static SharedTarget TargetOf(const std::string& client_id) {
-    return {.client_id = client_id,
-            .filter = "$share/g/a",
-            .options = {.qos = mqtt::QoS::kAtLeastOnce}};
+  static SharedTarget TargetOf(const std::string& client_id,
+                               mqtt::QoS qos = mqtt::QoS::kAtLeastOnce) {
+    return {.client_id = client_id, .filter = "$share/g/a", .options = {.qos = qos}};
   }
   // The shard has chosen a durable member; or, without a name, a transient one.
   void Answer(const RouteMessage& route, const std::string& client_id = "") {
@@ -96,6 +95,37 @@ class HostOrphans : public HostCoreTest {
     return orphans;
   }
 };
+
+// ---- What a session leaves at QoS 2 [MQTT5-4.8.2-5] ---------------------------------------------
+
+// What the host had pushed when the connection broke, and the shard had not written to it, was
+// never sent: others get it. What was written ends with its session.
+TEST_F(HostOrphans, WhatAShardNeverSentGoesToOthersAndWhatItSentDoesNot) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/a").ok());
+  for (int i = 1; i <= 4; ++i) {
+    storage::Publish publish;
+    publish.token = ++token_;
+    publish.message = Text("a", std::to_string(i), mqtt::QoS::kExactlyOnce);
+    publish.shared_targets.push_back(TargetOf("bob", mqtt::QoS::kExactlyOnce));
+    sim_.Send(std::move(publish));
+  }
+  sim_.Settle();
+  ASSERT_THAT(TakePayloads(), ElementsAre("1", "2", "3", "4"));
+  CloseSession close;
+  close.client_id = "bob";
+  close.connection = {.shard = 0, .connection = connection_};
+  close.expiry_s = 0;
+  close.sent_through = 2;
+  sim_.Send(std::move(close));
+  Commit();
+  Crash();
+  std::vector<std::string> left;
+  for (const RouteMessage& route : sim_.Take<RouteMessage>()) {
+    left.emplace_back(route.message->payload());
+  }
+  EXPECT_THAT(left, ElementsAre("3", "4"));
+}
 
 // ---- Wills -------------------------------------------------------------------------------------
 

@@ -68,6 +68,8 @@ class OutboundFlow {
   static mqtt::PacketId IdOf(uint64_t sequence) {
     return mqtt::PacketId{static_cast<uint16_t>(sequence % 65'535 + 1)};
   }
+  // The highest sequence that was sent on this connection; 0: none.
+  uint64_t last_sequence() const { return last_sequence_; }
   // What is in flight lies within 65,535 below the highest sequence.
   uint64_t SequenceOf(mqtt::PacketId id) const {
     const uint64_t behind = (last_sequence_ + 65'535 - (id.value - 1u)) % 65'535;
@@ -94,7 +96,6 @@ class OutboundFlow {
     if (state == State::kAwaitingPubComp)
       return AckResult::kRelease;  // A repeated PUBREC: PUBREL again.
     table_.Set(id, durable ? State::kPubRecCommitting : State::kAwaitingPubComp);
-    if (shared_ != nullptr) shared_->by_id.erase(id.value);  // The client owns the message now.
     return durable ? AckResult::kCommitFirst : AckResult::kRelease;
   }
 
@@ -131,19 +132,24 @@ class OutboundFlow {
     return message;
   }
 
-  // A shared message in flight: kept until the client has it, so that another member can get it.
+  // A shared message in flight at QoS 1: kept until the client has it, so that another member can
+  // get it.
   struct SharedInFlight {
     mqtt::MessagePtr message;
     std::string shared_filter;
     uint64_t number = 0;  // In the order in which they were sent.
   };
+  // One of QoS 2 stays with this session from its first PUBLISH on: when the session ends before
+  // PUBREC nobody knows whether the client has it, and it goes to no other client [MQTT5-4.8.2-5].
   void RememberShared(mqtt::PacketId id, mqtt::MessagePtr message, std::string shared_filter) {
+    if (table_.Find(id) != State::kAwaitingPubAck) return;
     if (shared_ == nullptr) shared_ = std::make_unique<Shared>();
     shared_->by_id[id.value] = {std::move(message), std::move(shared_filter), ++shared_->sent};
   }
 
-  // The session ends: `hand_on(MessagePtr, shared_filter)` for each shared message the client does
-  // not own, in the order in which they came.
+  // The session ends: `hand_on(MessagePtr, shared_filter)` for each shared message that another
+  // member may get, in the order in which they came: of QoS 1 what is not acknowledged, and
+  // whatever was never sent.
   template <typename HandOn>
   void TakeShared(HandOn&& hand_on) {
     if (shared_ != nullptr) {

@@ -94,6 +94,9 @@ struct CloseSession {
   ConnectionRef connection;
   CloseCause cause = CloseCause::kWithWill;
   std::optional<uint32_t> expiry_s;  // From DISCONNECT (§3.14.2.2.2), if given.
+  // Of a durable session: the greatest sequence that was written to the connection. What the host
+  // has pushed beyond it was never sent. Absent: all that was pushed counts as sent.
+  std::optional<uint64_t> sent_through;
 };
 
 // Durable sessions only. Answer: SubscribeDone, committed, and after every shard has confirmed the
