@@ -209,26 +209,29 @@ void PublishFlow::CountWithoutMember(uint64_t groups) {
 bool PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
                                Waiting* waiting) {
   const QoS qos = outgoing.parts().qos;
-  const ShareMember* const member = group.Choose(
-      {context_.options.share_strategy, outgoing.parts().topic, outgoing.parts().publisher},
-      context_.rng, [&](const ShareMember& candidate) {
-        // QoS 0 is not kept for anyone.
-        if (!candidate.connected && mqtt::Min(qos, candidate.options.qos) == QoS::kAtMostOnce)
-          return false;
-        return candidate.local == nullptr ||
-               candidate.local->permissions->MayRead(outgoing.parts().topic);
-      });
+  const ShareMember* const member =
+      group
+          .Choose({context_.options.share_strategy, outgoing.parts().topic,
+                   outgoing.parts().publisher, qos},
+                  context_.rng,
+                  [&](const ShareMember& candidate, ShareGroup::Asked) {
+                    const bool may_read =
+                        candidate.local == nullptr ||
+                        candidate.local->permissions->MayRead(outgoing.parts().topic);
+                    return may_read ? ShareGroup::Verdict::kTakes : ShareGroup::Verdict::kPasses;
+                  })
+          .member;
   if (member == nullptr) return false;
   const QoS granted = mqtt::Min(qos, member->options.qos);
   if (member->durable && granted != QoS::kAtMostOnce) {
     publish.shared_targets.push_back(
-        {member->client_id, group.filter(), member->options, member->subscription_id});
+        {member->client_id, std::string(group.filter()), member->options, member->subscription_id});
     return true;
   }
   const auto assignment = [&](mqtt::MessagePtr message) {
     return SharedAssignment{
-        std::move(message), group.filter(),          member->connection.connection,
-        member->options,    member->subscription_id, context_.id};
+        std::move(message), std::string(group.filter()), member->connection.connection,
+        member->options,    member->subscription_id,     context_.id};
   };
   if (waiting != nullptr) {
     waiting->assigned_after.emplace_back(member->connection.shard, assignment({}));

@@ -188,7 +188,8 @@ void SubscribeFlow::Remove(Session& session, const std::string& filter) {
   if (session.durable) {
     // The host says when the member is gone, and the session may end, or live on elsewhere, before:
     // from here on this shard must not reach for it.
-    if (ShareGroup* const group = context_.router.FindGroup(filter)) group->Detach(&session);
+    if (ShareGroup* const group = context_.router.FindGroup(filter))
+      group->Detach(session.client_id, &session);
     return;
   }
   ShareMember member;

@@ -8,11 +8,13 @@
 
 namespace broker {
 
-// Who of a `$share` group gets a message. Connected members go before offline ones.
+// Who of a `$share` group gets a message. Connected members go before offline ones. By hash, who
+// comes or goes changes the member for its own part of the publishers or topics only.
 enum class ShareStrategy : uint8_t {
   kRoundRobin,     // round_robin: one after the other, per publishing shard.
   kRandom,         // random
-  kLeastInFlight,  // least_in_flight: fewest unacknowledged messages, as far as this shard knows.
+  kLeastInFlight,  // least_in_flight: fewest unacknowledged messages, as far as this shard knows,
+                   // of up to 16 members in turn.
   kSticky,         // sticky: the same one until it goes.
   kHashClient,     // hash_client: by the publisher's Client Identifier; keeps order per publisher.
   kHashTopic,      // hash_topic: by the Topic Name; keeps order per topic.

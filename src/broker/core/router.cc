@@ -101,7 +101,7 @@ void Route::AddTo(Match& match) const {
   match.shards_qos0 |= more_->shards_qos0;
   match.nodes |= more_->nodes;
   match.partitions |= more_->partitions;
-  for (const auto& group : more_->groups) match.groups.push_back(group.get());
+  match.groups.insert(match.groups.end(), more_->groups.begin(), more_->groups.end());
 }
 
 // ---- Router: changes
@@ -176,38 +176,41 @@ void Router::SetPartition(std::string_view filter, storage::PartitionId partitio
 }
 
 void Router::SetMember(std::string_view filter, ShareMember member) {
+  if (ShareGroup* const known = FindGroup(filter)) return known->Set(std::move(member));
   const auto shared = mqtt::ParseShared(filter);
   CHECK(shared.has_value()) << "a shared filter is checked when it is subscribed";
-  auto& groups = tree_.Insert(shared->filter).value.more().groups;
-  for (const auto& group : groups) {
-    if (group->filter() == filter) return group->Set(std::move(member));
-  }
+  auto made = std::make_unique<ShareGroup>(filter, full_clients_);
+  ShareGroup* const group = made.get();
+  groups_.insert(std::move(made));
+  auto& of_filter = tree_.Insert(shared->filter).value.more().groups;
+  group->place_in_route_ = static_cast<uint32_t>(of_filter.size());
+  of_filter.push_back(group);
   Invalidate(shared->filter);
-  groups.push_back(std::make_unique<ShareGroup>(std::string(filter)));
-  groups.back()->Set(std::move(member));
+  group->Set(std::move(member));
 }
 
 void Router::RemoveMember(std::string_view filter, std::string_view client_id) {
-  ShareGroup* const group = FindGroup(filter);
-  if (group == nullptr) return;
-  group->Remove(client_id);
-  if (!group->empty()) return;
+  const auto it = groups_.find(filter);
+  if (it == groups_.end()) return;
+  ShareGroup& group = **it;
+  group.Remove(client_id);
+  if (!group.empty()) return;
   const auto shared = mqtt::ParseShared(filter);
   auto* const node = tree_.Find(shared->filter);
   Invalidate(shared->filter);
-  std::erase_if(node->value.more().groups, [&](const auto& each) { return each.get() == group; });
+  auto& of_filter = node->value.more().groups;  // In no order: the last one fills the gap.
+  of_filter[group.place_in_route_] = of_filter.back();
+  of_filter[group.place_in_route_]->place_in_route_ = group.place_in_route_;
+  of_filter.pop_back();
+  if (of_filter.size() * 4 < of_filter.capacity()) of_filter.shrink_to_fit();
+  groups_.erase(it);
   node->value.Tidy();
   EraseIfEmpty(*node);
 }
 
-ShareGroup* Router::FindGroup(std::string_view filter) {
-  const auto shared = mqtt::ParseShared(filter);
-  auto* const node = shared.has_value() ? tree_.Find(shared->filter) : nullptr;
-  if (node == nullptr || node->value.MoreIfAny() == nullptr) return nullptr;
-  for (const auto& group : node->value.MoreIfAny()->groups) {
-    if (group->filter() == filter) return group.get();
-  }
-  return nullptr;
+ShareGroup* Router::FindGroup(std::string_view filter) const {
+  const auto it = groups_.find(filter);
+  return it == groups_.end() ? nullptr : it->get();
 }
 
 void Router::EraseIfEmpty(RoutedFilter& node) {

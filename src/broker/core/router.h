@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "base/by_name.h"
 #include "base/named.h"
 #include "broker/core/hashed_routes.h"
 #include "broker/core/share_group.h"
@@ -99,7 +101,7 @@ class Route {
     ShardMask shards_qos0 = 0;
     NodeMask nodes = 0;
     storage::PartitionMask partitions = 0;
-    std::vector<std::unique_ptr<ShareGroup>> groups;
+    std::vector<ShareGroup*> groups;  // Each knows its place.
 
     bool empty() const {
       return others.empty() && (shards | shards_qos0) == 0 && nodes == 0 && partitions == 0 &&
@@ -156,7 +158,10 @@ class Router {
   // Members of `$share` groups, wherever they are. `filter` is "$share/group/filter".
   void SetMember(std::string_view filter, ShareMember member);
   void RemoveMember(std::string_view filter, std::string_view client_id);
-  ShareGroup* FindGroup(std::string_view filter);
+  // Cost: O(1), however many groups the filter has, and members the group.
+  ShareGroup* FindGroup(std::string_view filter) const;
+  // Members that every group passes over while another has room.
+  FullClients& full_clients() { return full_clients_; }
 
   // Cost: a hash look-up if the topic was asked for since the last change that concerns it.
   const Match& Find(std::string_view topic);
@@ -196,7 +201,17 @@ class Router {
   void EraseIfEmpty(RoutedFilter& node);
   void Fill(std::string_view topic, size_t hash, Match& match) const;
 
+  struct FilterOfGroup {
+    std::string_view operator()(const std::unique_ptr<ShareGroup>& group) const {
+      return group->filter();
+    }
+  };
+
   mqtt::FilterTree<Route> tree_;
+  FullClients full_clients_;
+  absl::flat_hash_set<std::unique_ptr<ShareGroup>, base::HashByName<FilterOfGroup>,
+                      base::EqualByName<FilterOfGroup>>
+      groups_;
   HashedRoutes shards_;
   HashedRoutes shards_qos0_;
   HashedRoutes nodes_;

@@ -22,6 +22,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::Ge;
 using ::testing::Le;
+using ::testing::UnorderedElementsAre;
 
 constexpr ShareStrategy kStrategies[] = {ShareStrategy::kRoundRobin,    ShareStrategy::kRandom,
                                          ShareStrategy::kLeastInFlight, ShareStrategy::kSticky,
@@ -32,22 +33,31 @@ ShareMember Member(std::string client_id, bool connected = true) {
   member.client_id = std::move(client_id);
   member.connected = connected;
   member.durable = !connected;
+  member.options.qos = mqtt::QoS::kAtLeastOnce;
   return member;
 }
 
-bool AcceptAll(const ShareMember&) { return true; }
+using Verdict = ShareGroup::Verdict;
+using Asked = ShareGroup::Asked;
+
+Verdict AcceptAll(const ShareMember&, Asked) { return Verdict::kTakes; }
 
 class ShareGroupTest : public ::testing::Test {
  protected:
   void Add(std::initializer_list<const char*> ids) {
     for (const char* const id : ids) group_.Set(Member(id));
   }
-  template <typename Accept>
-  std::string ChooseIf(Accept&& accept) {
-    const ShareMember* const member = group_.Choose(question_, rng_, accept);
-    return member == nullptr ? "nobody" : member->client_id;
+  template <typename Wanted>
+  std::string ChooseIf(Wanted&& wanted) {
+    const ShareGroup::Choice choice =
+        group_.Choose(question_, rng_, [&](const ShareMember& member, Asked) {
+          return wanted(member) ? Verdict::kTakes : Verdict::kPasses;
+        });
+    return choice.member == nullptr ? "nobody" : choice.member->client_id;
   }
-  std::string Choose() { return ChooseIf(AcceptAll); }
+  std::string Choose() {
+    return ChooseIf([](const ShareMember&) { return true; });
+  }
   std::string ChooseButNot(std::string_view id) {
     return ChooseIf([&](const ShareMember& member) { return member.client_id != id; });
   }
@@ -62,8 +72,9 @@ class ShareGroupTest : public ::testing::Test {
     return counts;
   }
 
-  ShareGroup group_{"$share/g/t"};
-  ShareGroup::Question question_{.topic = "t", .publisher = "p"};
+  FullClients full_;
+  ShareGroup group_{"$share/g/t", full_};
+  ShareGroup::Question question_{.topic = "t", .publisher = "p", .qos = mqtt::QoS::kAtLeastOnce};
   base::Rng rng_{1};
 };
 
@@ -112,11 +123,11 @@ TEST_P(EveryStrategy, EachCandidateIsAskedOnceAndNobodyTakesWhatAllRefuse) {
   Add({"a", "b"});
   group_.Set(Member("c", false));
   std::vector<std::string> asked;
-  EXPECT_EQ(ChooseIf([&](const ShareMember& member) {
-              asked.push_back(member.client_id);
-              return false;
-            }),
-            "nobody");
+  const auto refuse = [&](const ShareMember& member, Asked how) {
+    if (how == Asked::kForRoom) asked.push_back(member.client_id);
+    return Verdict::kPasses;
+  };
+  EXPECT_EQ(group_.Choose(question_, rng_, refuse).member, nullptr);
   ASSERT_EQ(asked.size(), 3u);
   EXPECT_EQ(asked[2], "c");
   EXPECT_NE(asked[0], asked[1]);
@@ -130,11 +141,81 @@ TEST_P(EveryStrategy, WhoLeftGetsNothing) {
   for (const std::string& id : Choose(20)) EXPECT_NE(id, "b");
 }
 
-TEST_P(EveryStrategy, MembersStandByClientIdentifierAndOnce) {
+TEST_P(EveryStrategy, AMemberIsThereOnce) {
   Add({"c", "a", "b", "a", "c"});
   std::vector<std::string> ids;
-  for (const ShareMember& member : group_.members()) ids.push_back(member.client_id);
-  EXPECT_THAT(ids, ElementsAre("a", "b", "c"));
+  group_.ForEachMember([&](const ShareMember& member) { ids.push_back(member.client_id); });
+  EXPECT_THAT(ids, UnorderedElementsAre("a", "b", "c"));
+}
+
+TEST_P(EveryStrategy, NothingOfQoS0IsForThoseWhoAreAway) {
+  group_.Set(Member("a", false));
+  ShareMember granted_0 = Member("b", false);
+  granted_0.options.qos = mqtt::QoS::kAtMostOnce;
+  group_.Set(granted_0);
+  EXPECT_THAT(Choose(4), Each("a"));
+  question_.qos = mqtt::QoS::kAtMostOnce;
+  EXPECT_EQ(Choose(), "nobody");
+}
+
+TEST_P(EveryStrategy, WhoHasNoRoomIsPassedOverUntilItHas) {
+  Add({"a", "b", "c"});
+  group_.Set(Member("d", false));
+  full_.Add("a");
+  for (const std::string& id : Choose(20)) EXPECT_NE(id, "a");
+  full_.Add("b");
+  full_.Add("c");
+  EXPECT_THAT(Choose(4), Each("d")) << "who is away and has room goes before who is full";
+  full_.Add("d");
+  const ShareGroup::Choice choice = group_.Choose(question_, rng_, AcceptAll);
+  ASSERT_NE(choice.member, nullptr);
+  EXPECT_TRUE(choice.regardless);
+  full_.Remove("b");
+  EXPECT_THAT(Choose(4), Each("b"));
+  for (const char* const id : {"a", "c", "d"}) full_.Remove(id);
+  EXPECT_TRUE(full_.empty());
+  if (question_.strategy == ShareStrategy::kRoundRobin) {
+    EXPECT_EQ(Count(30)["a"], 10u);
+  }
+}
+
+TEST_P(EveryStrategy, WhoSaysThatItHasNoRoomIsNotAskedAgain) {
+  Add({"a", "b"});
+  size_t asked = 0;
+  const auto ask = [&](const ShareMember& member, Asked how) {
+    if (member.client_id != "a" || how == Asked::kRegardless) return Verdict::kTakes;
+    ++asked;
+    return Verdict::kWithoutRoom;
+  };
+  for (int i = 0; i < 10; ++i) {
+    const ShareGroup::Choice choice = group_.Choose(question_, rng_, ask);
+    EXPECT_EQ(choice.member->client_id, "b");
+    EXPECT_FALSE(choice.regardless);
+  }
+  EXPECT_LE(asked, 1u);
+  group_.Remove("b");
+  const ShareGroup::Choice last = group_.Choose(question_, rng_, ask);
+  EXPECT_EQ(last.member->client_id, "a");
+  EXPECT_TRUE(last.regardless);
+  EXPECT_TRUE(full_.Contains("a"));
+}
+
+TEST_P(EveryStrategy, WhatOneCannotTakeGoesToAnotherAndToSomebodyIfNobodyCan) {
+  Add({"a", "b"});
+  const auto only = [](std::string_view id) {
+    return [id](const ShareMember& member, Asked how) {
+      const bool takes = member.client_id == id || how == Asked::kRegardless;
+      return takes ? Verdict::kTakes : Verdict::kPasses;
+    };
+  };
+  for (int i = 0; i < 6; ++i) {
+    const ShareGroup::Choice choice = group_.Choose(question_, rng_, only("b"));
+    EXPECT_EQ(choice.member->client_id, "b");
+    EXPECT_FALSE(choice.regardless);
+  }
+  const ShareGroup::Choice choice = group_.Choose(question_, rng_, only("nobody"));
+  ASSERT_NE(choice.member, nullptr);
+  EXPECT_TRUE(choice.regardless);
 }
 
 TEST_P(EveryStrategy, AReplacedMemberHasItsNewState) {
@@ -143,10 +224,12 @@ TEST_P(EveryStrategy, AReplacedMemberHasItsNewState) {
   member.subscription_id = 7;
   member.partition = 3;
   group_.Set(member);
-  ASSERT_EQ(group_.members().size(), 1u);
-  EXPECT_FALSE(group_.members()[0].connected);
-  EXPECT_EQ(group_.members()[0].subscription_id, 7u);
-  EXPECT_EQ(group_.members()[0].partition, 3);
+  ASSERT_EQ(group_.size(), 1u);
+  const ShareMember* const known = group_.Find("a");
+  ASSERT_NE(known, nullptr);
+  EXPECT_FALSE(known->connected);
+  EXPECT_EQ(known->subscription_id, 7u);
+  EXPECT_EQ(known->partition, 3);
 }
 
 std::string StrategyName(const ::testing::TestParamInfo<ShareStrategy>& info) {
@@ -250,7 +333,8 @@ TEST_F(ShareGroupTest, TheSamePublisherGetsTheSameMember) {
 TEST_F(ShareGroupTest, TheSameTopicGetsTheSameMemberWhoeverAsks) {
   question_.strategy = ShareStrategy::kHashTopic;
   Add({"a", "b", "c", "d"});
-  ShareGroup elsewhere("$share/g/t");  // Another shard's, whose members came in another order.
+  ShareGroup elsewhere("$share/g/t",
+                       full_);  // Another shard's, whose members came in another order.
   for (const char* const id : {"d", "b", "c", "a"}) elsewhere.Set(Member(id));
   std::set<std::string> chosen;
   base::Rng other_rng(99);
@@ -260,7 +344,7 @@ TEST_F(ShareGroupTest, TheSameTopicGetsTheSameMemberWhoeverAsks) {
     question_.publisher = "p";
     const std::string first = Choose();
     question_.publisher = "q";
-    const ShareMember* const same = elsewhere.Choose(question_, other_rng, AcceptAll);
+    const ShareMember* const same = elsewhere.Choose(question_, other_rng, AcceptAll).member;
     ASSERT_NE(same, nullptr);
     EXPECT_EQ(same->client_id, first);
     chosen.insert(first);
