@@ -22,8 +22,13 @@ std::string Html(absl::string_view text) {
 std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
   if (snapshot.memory.high) return "memory is short";
   if (snapshot.storage == nullptr) return "";
-  // The log is repaired without anybody asking: this passes by itself.
-  if (snapshot.storage->log_healthy.value() == 0) return "the disk is full, read-only or failing";
+  // Both are repaired without anybody asking: this passes by itself.
+  if (snapshot.storage->log_healthy.value() == 0) {
+    return "the log cannot be written: the disk is full, read-only or failing";
+  }
+  if (snapshot.storage->state_healthy.value() == 0) {
+    return "the state cannot be written: the disk is full, read-only or failing";
+  }
   return snapshot.storage->disk_low.value() != 0 ? "the disk is nearly full" : "";
 }
 

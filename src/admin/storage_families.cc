@@ -93,6 +93,11 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   OfHost(snapshot, &HostMetrics::state_pending_bytes, out);
   out.Counter("storage_state_flushes_total", "Times that the state was written out.");
   OfHost(snapshot, &HostMetrics::state_flushes, out);
+  out.Counter("storage_state_errors_total", "Times that the state could not be written or read.");
+  OfHost(snapshot, &HostMetrics::state_errors, out);
+  out.Gauge("storage_state_healthy",
+            "1: the state can be written. 0: the disk is full, read-only or failing.");
+  OfHost(snapshot, &HostMetrics::state_healthy, out);
   out.Histogram("apply_latency_seconds", "Applying one committed batch.",
                 Histograms(snapshot, &HostMetrics::apply_latency));
   out.Counter("log_batches_total", "Group commits.");

@@ -19,6 +19,8 @@ constexpr uint64_t kTerm = 1;
 // Acknowledgements alone wait so long for company: nobody waits for them.
 constexpr absl::Duration kLinger = absl::Milliseconds(5);
 constexpr absl::Duration kRetry = absl::Seconds(1);
+// While the state is writing out what it has in memory, and takes no more.
+constexpr absl::Duration kRetryBusy = absl::Milliseconds(5);
 // All sessions are counted once in so long while there is anything new, a partition at a time.
 constexpr absl::Duration kCountSessions = absl::Seconds(2);
 constexpr size_t kCommittedMax = 2;
@@ -67,6 +69,7 @@ HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& st
     partitions_.push_back(std::make_unique<Partition>(static_cast<PartitionId>(id)));
   }
   growing_ = NewGroup();
+  metrics_.state_healthy.Set(1);
 }
 
 HostCore::~HostCore() = default;
@@ -236,14 +239,7 @@ void HostCore::OnWritten(const absl::Status& status) {
 }
 
 void HostCore::Run() {
-  if (applying_failed_ && now_.monotonic >= retry_at_) {
-    retry_at_ = now_.monotonic + kRetry;
-    applying_failed_ = false;
-    state_status_ = store_.Resume();
-    if (state_status_.ok() && reload_.has_value()) state_status_ = ReloadPartition(*reload_);
-    if (state_status_.ok()) state_status_ = store_.Write();  // What could not be written.
-    if (!state_status_.ok()) applying_failed_ = true;
-  }
+  if (applying_failed_ && now_.monotonic >= retry_at_) RetryState();
   ApplyCommitted();
   TellStorageState();
   work_left_ = kRoundWorkMax;
@@ -266,7 +262,6 @@ void HostCore::ApplyCommitted() {
     CommitGroup& group = *committed_.front();
     const absl::Status status = ApplyGroup(group);
     if (!status.ok()) return ApplyFailed(status);
-    state_status_ = absl::OkStatus();
     FinishGroup(group);
     Recycle(std::move(committed_.front()));
     committed_.pop_front();
@@ -277,8 +272,39 @@ void HostCore::ApplyCommitted() {
 
 void HostCore::ApplyFailed(const absl::Status& status) {
   applying_failed_ = true;
+  if (absl::IsAborted(status)) {  // Busy: nothing is wrong.
+    retry_at_ = now_.monotonic + kRetryBusy;
+    return;
+  }
   state_status_ = status;
-  retry_at_ = now_.monotonic + kRetry;
+  metrics_.state_errors.Add();
+  retry_at_ = std::max(now_.monotonic, repaired_at_ + kRetry);
+}
+
+void HostCore::OnStateError(const absl::Status& status) { ApplyFailed(status); }
+
+void HostCore::RetryState() {
+  const bool was_busy = state_status_.ok();
+  const absl::Status status = was_busy ? store_.Write() : RepairState();
+  if (!status.ok()) return ApplyFailed(status);
+  applying_failed_ = false;
+  state_status_ = absl::OkStatus();
+}
+
+// What the state store lost is made again from the log, which is cut only up to what the state has
+// on the disk. Effects of a group of which a part is applied stay right: sessions keep their slots.
+absl::Status HostCore::RepairState() {
+  repaired_at_ = now_.monotonic;
+  ASSIGN_OR_RETURN(const StateStore::Repaired repaired, store_.Repair());
+  if (repaired == StateStore::Repaired::kReopened) {
+    for (const auto& partition : partitions_) reload_ |= PartitionMask{1} << partition->id();
+  }
+  while (reload_ != 0) {
+    const auto id = static_cast<PartitionId>(std::countr_zero(reload_));
+    RETURN_IF_ERROR(ReloadPartition(id));
+    reload_ &= ~(PartitionMask{1} << id);
+  }
+  return store_.Write();  // What could not be written.
 }
 
 // Committed entries are applied whatever it takes: when the state cannot be read or written this
@@ -293,7 +319,7 @@ absl::Status HostCore::ApplyGroup(CommitGroup& group) {
                                     store_.batch(), effects_[id]);
     if (!applied.ok()) {
       store_.Discard();
-      reload_ = id;
+      reload_ |= PartitionMask{1} << id;
       return applied;
     }
     // Not all partitions' changes at once: a large message for thousands of sessions is there as
@@ -304,23 +330,31 @@ absl::Status HostCore::ApplyGroup(CommitGroup& group) {
   return absl::OkStatus();
 }
 
-// Back to before the entry that it could not apply: from the state, and from the log what the state
-// does not have.
+// As it was after the last entry that it could apply: from the state, and from the log what the
+// state does not have.
 absl::Status HostCore::ReloadPartition(PartitionId id) {
+  store_.Discard();  // Of an earlier try.
   const uint64_t applied = partitions_[id]->applied_index();
   auto fresh = std::make_unique<Partition>(id);
+  fresh->KeepSlotsOf(*partitions_[id]);
   RETURN_IF_ERROR(fresh->Load(store_.reader()));
+  const auto apply = [&](const LogEntry& entry) -> absl::Status {
+    if (entry.index > applied) return absl::OkStatus();
+    RETURN_IF_ERROR(ApplyLogged(*fresh, entry));
+    if (fresh->unflushed_bytes() <= options_.state_pending_bytes) return absl::OkStatus();
+    fresh->Flush(store_.batch());
+    return store_.Write();
+  };
   if (fresh->applied_index() < applied) {
-    RETURN_IF_ERROR(read_log_(id, fresh->applied_index(), [&](const LogEntry& entry) {
-      return entry.index > applied ? absl::OkStatus() : ApplyLogged(*fresh, entry);
-    }));
+    RETURN_IF_ERROR(read_log_(id, fresh->applied_index(), apply));
   }
   if (fresh->applied_index() != applied) {
     return absl::DataLossError(absl::StrCat("the log of partition ", id, " ends at entry ",
                                             fresh->applied_index(), " and not at ", applied));
   }
+  fresh->StopKeepingSlots();
   partitions_[id] = std::move(fresh);
-  slots_[id].clear();
+  slots_[id].clear();  // Half an entry may have ended a session, and another have taken its slot.
   for (const auto& claim : claims_) {
     if (claim->partition != id) continue;
     if (claim->state != Claim::State::kOpen || !claim->stored) continue;
@@ -330,7 +364,6 @@ absl::Status HostCore::ReloadPartition(PartitionId id) {
     if (slots_[id].size() <= session->slot) slots_[id].resize(session->slot + 1, nullptr);
     slots_[id][session->slot] = claim.get();
   }
-  reload_.reset();
   return absl::OkStatus();
 }
 
@@ -424,6 +457,7 @@ void HostCore::SetDiskFree(uint64_t bytes) {
 }
 
 void HostCore::TellStorageState() {
+  metrics_.state_healthy.Set(state_status_.ok() ? 1 : 0);
   const absl::Status& status = log_status_.ok() ? state_status_ : log_status_;
   if (status.code() == told_status_.code()) return;
   told_status_ = status;
@@ -437,8 +471,11 @@ void HostCore::TellStorageState() {
 
 // What a request that must be logged is answered with now; `stores`: it takes room.
 absl::Status HostCore::Refusal(bool stores) const {
-  if (!log_status_.ok()) return log_status_;
-  if (!state_status_.ok()) return state_status_;
+  // A disk that is full has a code of its own; the rest is one to the client.
+  for (const absl::Status& status : {log_status_, state_status_}) {
+    if (absl::IsResourceExhausted(status)) return status;
+    if (!status.ok()) return absl::UnavailableError(status.message());
+  }
   if (stores && disk_low_) {
     return absl::ResourceExhaustedError("less than min_free_disk_bytes is free on the disk");
   }
@@ -470,7 +507,7 @@ std::optional<absl::Duration> HostCore::NextWake() const {
   const auto consider = [&](absl::Duration at) {
     next = next.has_value() ? std::min(*next, at) : at;
   };
-  if (!scans_.empty()) consider(now_.monotonic);
+  if (!scans_.empty() && state_status_.ok()) consider(now_.monotonic);
   if (!log_status_.ok() && !writing_) consider(repair_at_);
   if (applying_failed_) consider(retry_at_);
   if (!healthy() || applying_failed_) return next;

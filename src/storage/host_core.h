@@ -93,6 +93,8 @@ class HostCore {
   void OnRepair(const absl::Status& status);
   // A sync of the log's own accord failed.
   void OnLogError(const absl::Status& status);
+  // The state store failed by itself: what it was given before may not be on the disk.
+  void OnStateError(const absl::Status& status);
   void SetDiskFree(uint64_t bytes);
   bool healthy() const { return log_status_.ok() && state_status_.ok(); }
 
@@ -152,6 +154,8 @@ class HostCore {
   absl::Status FlushSome();
   size_t UnflushedBytes() const;
   void ApplyFailed(const absl::Status& status);
+  void RetryState();
+  absl::Status RepairState();
   void FinishGroup(CommitGroup& group);
   const Outcome& OutcomeAt(CommandPlace place) const;
   void TellStorageState();
@@ -287,9 +291,9 @@ class HostCore {
   bool writing_ = false;       // It is there now. Else it failed and waits for the repair.
   std::deque<GroupPtr> committed_;
   std::vector<GroupPtr> spare_groups_;
-  absl::Duration growing_since_;       // When its first command came.
-  bool applying_failed_ = false;       // What is committed waits for the state to work again.
-  std::optional<PartitionId> reload_;  // This one took half an entry in.
+  absl::Duration growing_since_;  // When its first command came.
+  bool applying_failed_ = false;  // What is committed waits for the state to work again.
+  PartitionMask reload_ = 0;      // What they have in memory is not what the state is to have.
   PartitionMask flush_wanted_ = 0;
   LogReader read_log_;
 
@@ -314,6 +318,7 @@ class HostCore {
   bool disk_low_ = false;
   absl::Duration repair_at_;  // The log, when `log_status_` is an error.
   absl::Duration retry_at_;   // The state, when `applying_failed_`.
+  absl::Duration repaired_at_ = -absl::InfiniteDuration();  // The last try, of the state.
   // What sessions hold together, by partition, as it was counted last.
   struct Counts {
     int64_t messages = 0;

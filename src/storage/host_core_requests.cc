@@ -318,7 +318,7 @@ void HostCore::Finish(RunScan& step) { scans_.push_back(std::move(step)); }
 // As many as the round has time for, and half of it at most: queues wait for the other half.
 void HostCore::RunScans() {
   const size_t stop_at = work_left_ / 2;
-  while (!scans_.empty() && work_left_ > stop_at) {
+  while (!scans_.empty() && state_status_.ok() && work_left_ > stop_at) {
     --work_left_;  // Of a filter for which there is nothing, too.
     RunScan& scan = scans_.front();
     ScanRetained& request = scan.request;

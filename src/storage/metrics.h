@@ -34,8 +34,10 @@ struct HostMetrics {
   base::Gauge orphans;           // Messages for `$share` groups that no member has.
   base::Gauge wills;             // Stored: of connected sessions, or waiting for their delay.
   base::Gauge requests_pending;  // Answers that wait for a commit, and what the host asked itself.
-  base::Gauge state_pending_bytes;       // Queued messages in memory that the state has not yet.
-  base::Counter state_flushes;           // Of the state instance, after which the log is cut.
+  base::Gauge state_pending_bytes;  // Queued messages in memory that the state has not yet.
+  base::Counter state_errors;       // Writes of the state, or of its files, that failed.
+  base::Gauge state_healthy;        // 1: it can be written. 0: disk full, read-only or failing.
+  base::Counter state_flushes;      // Of the state instance, after which the log is cut.
   base::LatencyHistogram apply_latency;  // One round that applied something.
   base::MemoryAccount memory;            // The host's part of the account of memory.
   base::Gauge disk_low;  // 1: less than min_free_disk_bytes is free, nothing more is stored.

@@ -38,8 +38,11 @@ struct FromShard {
   std::vector<Request> requests;
 };
 struct StateFlushed {};
+struct StateFailed {
+  absl::Status status;
+};
 struct StopRequested {};
-using Input = std::variant<FromShard, LogWriter::Result, StateFlushed, StopRequested>;
+using Input = std::variant<FromShard, LogWriter::Result, StateFlushed, StateFailed, StopRequested>;
 
 // An eventfd to sleep on.
 class Bell {
@@ -93,6 +96,7 @@ class RocksPartitionHost final : public PartitionHost {
   void On(FromShard& input);
   void On(LogWriter::Result& input);
   void On(StateFlushed& input);
+  void On(StateFailed& input);
   void On(StopRequested& input);
   void RunCore();
   void DriveLog();
@@ -142,12 +146,19 @@ absl::Status RocksPartitionHost::OpenStore() {
                {"mode", absl::StrFormat("%04o", dir_->mode())},
                {"advice", absl::StrCat("chmod -R go= ", options_.data_dir)}});
   }
-  ASSIGN_OR_RETURN(state_, StateDb::Open(dir_->state_path(), options_, env_, create,
-                                         [this] { mailbox_.PostOne(StateFlushed{}); }));
+  StateDb::Listener listener;
+  listener.flushed = [this] { mailbox_.PostOne(StateFlushed{}); };
+  listener.damaged = [](const absl::Status&) {};
+  listener.failed = [this](absl::Status status) {
+    mailbox_.PostOne(StateFailed{std::move(status)});
+  };
+  ASSIGN_OR_RETURN(state_,
+                   StateDb::Open(dir_->state_path(), options_, env_, create, std::move(listener)));
   ASSIGN_OR_RETURN(std::unique_ptr<Log> log, Log::Open(dir_->log_path(), options_, env_, create));
   core_ = std::make_unique<HostCore>(options_, shards_, *state_, metrics_);
   RETURN_IF_ERROR(core_->Load());
   RETURN_IF_ERROR(ReplayLog(*log));
+  state_->SetPatient(false);
   if (create) RETURN_IF_ERROR(dir_->FinishCreation());
   writer_ = std::make_unique<LogWriter>(
       std::move(log), options_, clock_, metrics_,
@@ -264,6 +275,8 @@ void RocksPartitionHost::On(StateFlushed& /*input*/) {
   if (!cut.ok()) base::Log(base::LogLevel::kError, "cannot cut the log", {{"error", cut}});
 }
 
+void RocksPartitionHost::On(StateFailed& input) { core_->OnStateError(input.status); }
+
 void RocksPartitionHost::On(StopRequested& /*input*/) { stopping_ = true; }
 
 // The log keeps what the state has in memory only.
@@ -357,7 +370,8 @@ void RocksPartitionHost::Sleep() {
   mailbox_.Awake();
 }
 
-// Everything is applied: write it out, so that the next start has nothing to replay.
+// Everything is applied: write it out, so that the next start has nothing to replay. A store that
+// fails is left as it is.
 absl::Status RocksPartitionHost::ShutDown() {
   absl::Status status = core_->healthy()
                             ? absl::OkStatus()
@@ -365,10 +379,10 @@ absl::Status RocksPartitionHost::ShutDown() {
   const auto note = [&](const absl::Status& step) {
     if (status.ok()) status = step;
   };
+  state_->SetPatient(true);
   if (status.ok()) note(core_->FlushAll());
-  const absl::Status flushed = state_->Flush();
-  note(flushed);
-  if (flushed.ok()) note(CutLog());
+  if (status.ok()) note(state_->Flush());
+  if (status.ok()) note(CutLog());
   note(writer_->Stop());
   note(state_->Close());
   return status;

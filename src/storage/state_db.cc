@@ -51,20 +51,43 @@ class RocksIterator final : public StateIterator {
   std::unique_ptr<rocksdb::Iterator> it_;
 };
 
-class FlushListener final : public rocksdb::EventListener {
+// Of a database that is not open: every read says so.
+class ClosedIterator final : public StateIterator {
  public:
-  explicit FlushListener(std::function<void()> flushed) : flushed_(std::move(flushed)) {}
+  bool Valid() const override { return false; }
+  void Seek(std::string_view) override {}
+  void SeekForPrev(std::string_view) override {}
+  void Next() override {}
+  std::string_view key() const override { return {}; }
+  std::string_view value() const override { return {}; }
+  absl::Status status() const override;
+};
+
+absl::Status Closed() { return absl::UnavailableError("the state could not be opened again yet"); }
+
+absl::Status ClosedIterator::status() const { return Closed(); }
+
+class StateListener final : public rocksdb::EventListener {
+ public:
+  explicit StateListener(StateDb::Listener listener) : listener_(std::move(listener)) {}
   void OnFlushCompleted(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
-    flushed_();
+    listener_.flushed();
+  }
+  void OnBackgroundError(rocksdb::BackgroundErrorReason /*reason*/,
+                         rocksdb::Status* error) override {
+    absl::Status status = ToStatus(*error, "writing the state out");
+    if (error->IsCorruption()) listener_.damaged(status);
+    listener_.failed(std::move(status));
   }
 
  private:
-  const std::function<void()> flushed_;
+  const StateDb::Listener listener_;
 };
 
-rocksdb::Options MakeOptions(const StorageOptions& options, rocksdb::Env& env, bool create,
-                             std::function<void()> flushed) {
-  rocksdb::Options result;
+std::unique_ptr<rocksdb::Options> MakeOptions(const StorageOptions& options, rocksdb::Env& env,
+                                              bool create, StateDb::Listener listener) {
+  auto made = std::make_unique<rocksdb::Options>();
+  rocksdb::Options& result = *made;
   result.env = &env;
   result.create_if_missing = create;
   result.write_buffer_size = options.state_memtable_bytes;
@@ -75,14 +98,15 @@ rocksdb::Options MakeOptions(const StorageOptions& options, rocksdb::Env& env, b
   result.compression = rocksdb::kLZ4Compression;
   result.bytes_per_sync = 1 << 20;
   result.avoid_flush_during_shutdown = true;  // Stop flushes; a crash must look like one.
+  result.max_bgerror_resume_count = 0;        // Repair does that, and knows whether it went well.
   result.listeners = {MakeThreadPriorityListener(),
-                      std::make_shared<FlushListener>(std::move(flushed))};
+                      std::make_shared<StateListener>(std::move(listener))};
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   table.format_version = 5;
   result.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return result;
+  return made;
 }
 
 }  // namespace
@@ -114,19 +138,27 @@ void RocksBatch::Clear() {
   }
 }
 
+StateDb::StateDb(std::string path, std::unique_ptr<rocksdb::Options> options)
+    : path_(std::move(path)), options_(std::move(options)) {}
+
 absl::StatusOr<std::unique_ptr<StateDb>> StateDb::Open(const std::string& path,
                                                        const StorageOptions& options,
                                                        rocksdb::Env& env, bool create,
-                                                       std::function<void()> flushed) {
-  auto state = std::unique_ptr<StateDb>(new StateDb);
+                                                       Listener listener) {
+  auto state = std::unique_ptr<StateDb>(
+      new StateDb(path, MakeOptions(options, env, create, std::move(listener))));
+  RETURN_IF_ERROR(state->OpenDb());
+  return state;
+}
+
+absl::Status StateDb::OpenDb() {
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened =
-      rocksdb::DB::Open(MakeOptions(options, env, create, std::move(flushed)), path, &db);
+  const rocksdb::Status opened = rocksdb::DB::Open(*options_, path_, &db);
   if (opened.ok()) {
-    state->db_.reset(db);
-    return state;
+    db_.reset(db);
+    return absl::OkStatus();
   }
-  const absl::Status status = ToStatus(opened, absl::StrCat("opening the state ", path));
+  const absl::Status status = ToStatus(opened, absl::StrCat("opening the state ", path_));
   if (status.code() == absl::StatusCode::kDataLoss ||
       absl::StrContains(status.message(), "does not exist")) {
     return absl::DataLossError(
@@ -140,6 +172,7 @@ StateDb::~StateDb() {
 }
 
 absl::StatusOr<bool> StateDb::Get(std::string_view key, std::string& value) const {
+  if (db_ == nullptr) return Closed();
   const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), AsSlice(key), &value);
   if (status.IsNotFound()) return false;
   RETURN_IF_ERROR(ToStatus(status, "reading the state"));
@@ -148,19 +181,25 @@ absl::StatusOr<bool> StateDb::Get(std::string_view key, std::string& value) cons
 
 std::unique_ptr<StateIterator> StateDb::NewIterator(std::string_view lower,
                                                     std::string_view upper) const {
+  if (db_ == nullptr) return std::make_unique<ClosedIterator>();
   return std::make_unique<RocksIterator>(*db_, lower, upper);
 }
 
 absl::Status StateDb::Write() {
   if (batch_.batch_->Count() == 0) return absl::OkStatus();
+  if (db_ == nullptr) return Closed();
   rocksdb::WriteOptions options;
   options.disableWAL = true;
-  RETURN_IF_ERROR(ToStatus(db_->Write(options, batch_.batch_.get()), "writing the state"));
+  options.no_slowdown = !patient_;
+  const rocksdb::Status written = db_->Write(options, batch_.batch_.get());
+  if (written.IsIncomplete()) return absl::AbortedError("the state is being written out");
+  RETURN_IF_ERROR(ToStatus(written, "writing the state"));
   batch_.Clear();
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> StateDb::GetFlushed(std::string_view key, std::string& value) const {
+  if (db_ == nullptr) return Closed();
   rocksdb::ReadOptions options;
   options.read_tier = rocksdb::kPersistedTier;  // Skips memtables, as there is no log of their own.
   const rocksdb::Status status = db_->Get(options, AsSlice(key), &value);
@@ -169,9 +208,20 @@ absl::StatusOr<bool> StateDb::GetFlushed(std::string_view key, std::string& valu
   return true;
 }
 
-absl::Status StateDb::Resume() { return ToStatus(db_->Resume(), "resuming writes of the state"); }
+// Resume does not help after errors that RocksDB takes for fatal.
+absl::StatusOr<StateStore::Repaired> StateDb::Repair() {
+  if (db_ != nullptr && db_->Resume().ok()) return Repaired::kWhole;
+  if (db_ != nullptr) {
+    db_->Close().PermitUncheckedError();  // It failed before; the log has what is lost.
+    db_.reset();
+  }
+  batch_.Clear();
+  RETURN_IF_ERROR(OpenDb());
+  return Repaired::kReopened;
+}
 
 absl::Status StateDb::BeginFlush() {
+  if (db_ == nullptr) return Closed();
   rocksdb::FlushOptions options;
   options.wait = false;
   options.allow_write_stall = true;  // Else it would wait here for a flush under way.
@@ -179,10 +229,12 @@ absl::Status StateDb::BeginFlush() {
 }
 
 absl::Status StateDb::Flush() {
+  if (db_ == nullptr) return Closed();
   return ToStatus(db_->Flush(rocksdb::FlushOptions()), "writing the state out");
 }
 
 absl::Status StateDb::Close() {
+  if (db_ == nullptr) return absl::OkStatus();
   const absl::Status status = ToStatus(db_->Close(), "closing the state");
   db_.reset();
   return status;

@@ -17,6 +17,7 @@ namespace rocksdb {
 class DB;
 class Env;
 class WriteBatch;
+struct Options;
 }  // namespace rocksdb
 
 namespace storage {
@@ -38,13 +39,19 @@ class RocksBatch final : public StateBatch {
   std::unique_ptr<rocksdb::WriteBatch> batch_;
 };
 
-// Belongs to the host's thread. `flushed` is called on one of RocksDB's own.
+// Belongs to the host's thread.
 class StateDb final : public StateReader, public StateStore {
  public:
+  // Called on threads of RocksDB's own.
+  struct Listener {
+    std::function<void()> flushed;              // Something was written out.
+    std::function<void(absl::Status)> damaged;  // A file does not read back as it was written.
+    std::function<void(absl::Status)> failed;   // Something could not be. Repair.
+  };
   static absl::StatusOr<std::unique_ptr<StateDb>> Open(const std::string& path,
                                                        const StorageOptions& options,
                                                        rocksdb::Env& env, bool create,
-                                                       std::function<void()> flushed);
+                                                       Listener listener);
   ~StateDb() override;
 
   absl::StatusOr<bool> Get(std::string_view key, std::string& value) const override;
@@ -55,7 +62,9 @@ class StateDb final : public StateReader, public StateStore {
   StateBatch& batch() override { return batch_; }
   absl::Status Write() override;
   void Discard() override { batch_.Clear(); }
-  absl::Status Resume() override;
+  absl::StatusOr<Repaired> Repair() override;
+  // Whether Write waits for room in memory instead of kAborted: at the start and at the end.
+  void SetPatient(bool patient) { patient_ = patient; }
 
   // Like Get, but only what would survive kill -9 at this moment.
   absl::StatusOr<bool> GetFlushed(std::string_view key, std::string& value) const;
@@ -67,9 +76,14 @@ class StateDb final : public StateReader, public StateStore {
   absl::Status Close();
 
  private:
-  StateDb() = default;
-  std::unique_ptr<rocksdb::DB> db_;
+  StateDb(std::string path, std::unique_ptr<rocksdb::Options> options);
+  absl::Status OpenDb();
+
+  const std::string path_;
+  const std::unique_ptr<rocksdb::Options> options_;
+  std::unique_ptr<rocksdb::DB> db_;  // Null: it could not be opened again yet.
   RocksBatch batch_;
+  bool patient_ = true;
 };
 
 }  // namespace storage

@@ -225,12 +225,18 @@ TEST_F(RouteTest, ABrokerThatCannotStoreIsNotReadyUntilItCan) {
   readiness_.Set(Readiness::State::kReady, "ready");
   storage::HostMetrics storage;
   snapshot_.storage = &storage;
+  storage.state_healthy.Set(1);
   storage.log_healthy.Set(0);
   EXPECT_EQ(Get("/readyz").status, 503);
-  EXPECT_EQ(Get("/readyz").body, "the disk is full, read-only or failing\n");
+  EXPECT_EQ(Get("/readyz").body,
+            "the log cannot be written: the disk is full, read-only or failing\n");
   EXPECT_EQ(Get("/healthz").status, 200);
   storage.log_healthy.Set(1);
   EXPECT_EQ(Get("/readyz").status, 200);
+  storage.state_healthy.Set(0);
+  EXPECT_EQ(Get("/readyz").body,
+            "the state cannot be written: the disk is full, read-only or failing\n");
+  storage.state_healthy.Set(1);
   storage.disk_low.Set(1);
   EXPECT_EQ(Get("/readyz").status, 503);
   EXPECT_EQ(Get("/readyz").body, "the disk is nearly full\n");

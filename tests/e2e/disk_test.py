@@ -5,14 +5,18 @@ The small disk is a tmpfs; without the right to mount one (root), its cases are 
 """
 
 import contextlib
+import errno
 import glob
 import os
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from e2e import PATIENCE_S, Skip, case, equal, holds, main, scratch  # noqa: E402
+from e2e import PATIENCE_S, SLOWDOWN, Skip, case, equal, holds, main, run, scratch  # noqa: E402
 from killable_broker import Broker, StartFailed  # noqa: E402
 from mqtt_wire import Client, Closed, Nothing, PUBACK  # noqa: E402
 
@@ -292,6 +296,128 @@ def torn_log():
             log.write(b"\x12\x34\x56\x78\xff\x7f\x01half of a record")
         broker.start()
         publisher.audit()
+
+
+def failing_disk():
+    """The library that makes files fail."""
+    if SLOWDOWN > 1:
+        raise Skip("what is preloaded does not go with a sanitizer")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib", "failing_disk.c")
+    library = scratch("failing_disk.so")
+    run("cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl")
+    return str(library)
+
+
+class Load(threading.Thread):
+    """A publisher of numbered messages, each after the answer to the one before."""
+
+    def __init__(self, broker, qos):
+        super().__init__(daemon=True)
+        self.broker, self.qos, self.go_on = broker, qos, True
+        self.acknowledged, self.refused, self.sent = [], set(), 0
+        self.start()
+
+    def run(self):
+        connections = 0
+        while self.go_on:
+            try:
+                connections += 1
+                client = Client(self.broker.port, f"load{self.qos}-{connections}", clean=True,
+                                timeout=PATIENCE_S)
+                while self.go_on:
+                    self.sent += 1
+                    number = self.sent
+                    payload = f"{self.qos} {number} ".ljust(5000, "x")
+                    if client.published("disk/t", payload, qos=self.qos) < 0x80:
+                        self.acknowledged.append(number)
+                    else:
+                        self.refused.add(number)
+            except (AssertionError, Closed, Nothing, OSError):
+                pass  # Refused, or closed without an answer.
+
+    def wait(self, more):
+        """Until so many more are acknowledged; how long it took."""
+        begun, wanted = time.monotonic(), len(self.acknowledged) + more
+        while len(self.acknowledged) < wanted:
+            holds(time.monotonic() < begun + PATIENCE_S, f"QoS {self.qos}: no acknowledgement")
+            threading.Event().wait(0.01)
+        return time.monotonic() - begun
+
+
+def readiness(broker):
+    try:
+        with urllib.request.urlopen(f"http://{broker.http}/readyz", timeout=PATIENCE_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def fails_for_a_second(library, place, error):
+    directory = scratch("broker")
+    control = scratch("control")
+    small = ("--set", "storage.state_memtable_bytes=1MiB", "--set", "storage.log_memtable_bytes=4MiB",
+             "--set", "storage.state_pending_bytes=256KiB", "--set", "storage.queue_bytes_max=unlimited")
+    with Broker(directory, *small, *NO_RESERVE, http="127.0.0.1:0",
+                env={"LD_PRELOAD": library, "FAILING_DISK": str(control)}) as broker:
+        broker.start()
+        subscriber = Client(broker.port, "keeps")
+        subscriber.subscribe("disk/t", 2)
+        subscriber.disconnect()
+        loads = [Load(broker, 1), Load(broker, 2)]
+        for load in loads:
+            load.wait(50)
+        part = f"{broker.data_dir}/{place}"
+        control.write_text(f"{error} {part}")
+        begun, said = time.monotonic(), None
+        while time.monotonic() < begun + 1 or said is None:
+            status, text = readiness(broker)
+            if status == 503:
+                said = text
+            holds(time.monotonic() < begun + PATIENCE_S, "readiness never says that the disk fails")
+            threading.Event().wait(0.02)
+        holds("cannot be written" in said, said)
+        control.unlink()
+        took = max(load.wait(20) for load in loads)
+        holds(took < 5, f"durable work went on only {took:.1f} s after the disk worked again")
+        while readiness(broker)[0] != 200:
+            holds(time.monotonic() < begun + PATIENCE_S, "it is never ready again")
+        Client(broker.port, "new").disconnect()
+        for load in loads:
+            load.go_on = False
+        for load in loads:
+            load.join()
+        equal(broker.stop(), 0, "exit status")
+        broker.start()
+        subscriber = Client(broker.port, "keeps", properties={"receive_maximum": 1000})
+        Client(broker.port, "last", clean=True).published("disk/t", "0 0 last", qos=1)
+        got = {1: [], 2: []}
+        while True:
+            qos, number = map(int, subscriber.message().payload.split()[:2])
+            if qos == 0:
+                break
+            got[qos].append(number)
+        for load in loads:
+            numbers = got[load.qos]
+            lost = set(load.acknowledged) - set(numbers)
+            holds(not lost, f"QoS {load.qos}: {len(lost)} of {len(load.acknowledged)} acknowledged lost")
+            undead = load.refused & set(numbers)
+            holds(not undead, f"QoS {load.qos}: refused and delivered: {sorted(undead)[:10]}")
+            equal(numbers, sorted(numbers), "order")
+        equal(len(got[2]), len(set(got[2])), "QoS 2 messages, each once")
+        print(f"# {place or 'both'}, {errno.errorcode[error]}: went on after {took:.2f} s, "
+              f"{sum(len(load.acknowledged) for load in loads)} acknowledged, "
+              f"{sum(len(load.refused) for load in loads)} refused", flush=True)
+
+
+@case("a disk that fails for a second: durable work goes on by itself, nothing is lost, nothing refused comes")
+def fails_and_heals():
+    library = failing_disk()
+    places, errors = ("state/", "log/", ""), (errno.EIO, errno.ENOSPC, errno.EROFS)
+    every = os.environ.get("MQTTD_TEST_LONG") == "1"
+    for i, place in enumerate(places):
+        for k, error in enumerate(errors):
+            if every or i == k:
+                fails_for_a_second(library, place, error)
 
 
 if __name__ == "__main__":

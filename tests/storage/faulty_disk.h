@@ -23,8 +23,12 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   FaultyDisk() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
   const char* Name() const override { return "FaultyDisk"; }
 
-  // From now on, in every file.
-  void Set(Fault fault) { fault_.store(fault); }
+  // From now on, in every file whose path has `part` in it.
+  void Set(Fault fault, std::string part = {}) {
+    base::MutexLock lock(mutex_);
+    part_ = std::move(part);
+    fault_.store(fault);
+  }
 
   // After power came back: every file is as long as its last sync left it.
   void Forget() {
@@ -42,7 +46,7 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* result,
                                     rocksdb::IODebugContext* debug) override {
-    const Fault fault = fault_.load();
+    const Fault fault = FaultOf(path);
     if (fault == Fault::kNoSpace) return rocksdb::IOStatus::NoSpace("No space left on device");
     if (fault == Fault::kPowerOff) return rocksdb::IOStatus::IOError("power is off");
     std::unique_ptr<rocksdb::FSWritableFile> file;
@@ -83,7 +87,7 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
     using FSWritableFileOwnerWrapper::Append;
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* debug) override {
-      const Fault fault = disk_.fault_.load();
+      const Fault fault = disk_.FaultOf(path_);
       if (fault == Fault::kPowerOff) return rocksdb::IOStatus::IOError("power is off");
       if (fault == Fault::kNoSpace) {
         // As disks do: a part still fits.
@@ -102,7 +106,7 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
     }
     rocksdb::IOStatus Sync(const rocksdb::IOOptions& options,
                            rocksdb::IODebugContext* debug) override {
-      const Fault fault = disk_.fault_.load();
+      const Fault fault = disk_.FaultOf(path_);
       if (fault == Fault::kPowerOff) return rocksdb::IOStatus::IOError("power is off");
       if (fault == Fault::kSyncFails) return rocksdb::IOStatus::IOError("Input/output error");
       const rocksdb::IOStatus synced = FSWritableFileOwnerWrapper::Sync(options, debug);
@@ -120,6 +124,13 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
     uint64_t written_ = 0;
   };
 
+  Fault FaultOf(const std::string& path) {
+    const Fault fault = fault_.load();
+    if (fault == Fault::kNone) return fault;
+    base::MutexLock lock(mutex_);
+    return path.find(part_) == std::string::npos ? Fault::kNone : fault;
+  }
+
   void NoteSynced(const std::string& path, uint64_t bytes) {
     base::MutexLock lock(mutex_);
     synced_[path] = bytes;
@@ -127,6 +138,7 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
 
   std::atomic<Fault> fault_{Fault::kNone};
   base::Mutex mutex_;
+  std::string part_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> synced_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -623,5 +623,68 @@ TEST_F(HostCoreTest, AStateThatCannotBeReadIsWaitedFor) {
   EXPECT_EQ(sim_.core().partition(home).Find("bob")->queue.head(), 3u);
 }
 
+// What it lost is made again from the log: sessions keep their slots, which the effects of what is
+// half applied name.
+TEST_F(HostCoreTest, AStateThatForgetsIsMadeAgainFromTheLog) {
+  std::vector<SessionOpened> opened;
+  for (const char* const client : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+    opened.push_back(Open(client));
+    ASSERT_TRUE(Subscribe(client, opened.back().epoch, "t").ok());
+  }
+  Close("h");
+  sim_.state().Flush();
+  Open("h");
+  sim_.Send(MakeOpen("gone", 0));
+  ASSERT_TRUE(Publish(Text("t", "1")).ok());
+  sim_.Settle();
+  sim_.events.clear();
+  std::vector<std::string> before;
+  for (uint32_t id = 0; id < 4; ++id) {
+    before.push_back(sim_.core().partition(static_cast<PartitionId>(id)).Dump());
+  }
+
+  sim_.state().FailWith(absl::UnavailableError("Input/output error"));
+  sim_.state().ForgetWhenRepaired();
+  sim_.core().OnStateError(absl::UnavailableError("Input/output error"));
+  sim_.Run();
+  EXPECT_FALSE(sim_.core().healthy());
+  EXPECT_EQ(sim_.metrics().state_healthy.value(), 0);
+  SendPublish(Text("t", "refused"));
+  sim_.Run();
+  EXPECT_EQ(sim_.Take<Published>().at(0).status.code(), absl::StatusCode::kUnavailable);
+  sim_.state().FailWith(absl::OkStatus());
+  sim_.clock().Advance(absl::Seconds(1));
+  sim_.Run();
+  EXPECT_TRUE(sim_.core().healthy());
+  EXPECT_EQ(sim_.metrics().state_healthy.value(), 1);
+  for (uint32_t id = 0; id < 4; ++id) {
+    EXPECT_EQ(sim_.core().partition(static_cast<PartitionId>(id)).Dump(), before[id]);
+  }
+  ASSERT_TRUE(Publish(Text("t", "2")).ok());
+  EXPECT_THAT(TakePayloads(), SizeIs(8));
+}
+
+// The first partitions of a group are applied, the next is not, and all are made again.
+TEST_F(HostCoreTest, AGroupThatIsHalfAppliedIsDeliveredOnceWhenTheStateForgets) {
+  for (const char* const client : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+    ASSERT_TRUE(Subscribe(client, Open(client).epoch, "t").ok());
+  }
+  sim_.state().Flush();
+  sim_.events.clear();
+  std::string topic = "t";
+  SendPublish(Text(topic, "1", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
+  sim_.state().FailWith(absl::UnavailableError("Input/output error"));
+  sim_.state().ForgetWhenRepaired();
+  sim_.BeginWrite();
+  sim_.EndWrite();
+  sim_.Run();
+  EXPECT_THAT(sim_.Take<Published>(), IsEmpty());
+  sim_.state().FailWith(absl::OkStatus());
+  sim_.clock().Advance(absl::Seconds(1));
+  sim_.Settle();
+  EXPECT_TRUE(sim_.Take<Published>().at(0).status.ok());
+  EXPECT_THAT(TakePayloads(), SizeIs(8));
+}
+
 }  // namespace
 }  // namespace storage

@@ -98,6 +98,7 @@ class World {
     EXPECT_GT(alice_.answered.size(), 10u);
   }
 
+  uint64_t state_errors() { return sim_.metrics().state_errors.value(); }
   size_t crashes() const { return crashes_; }
 
  private:
@@ -145,7 +146,12 @@ class World {
   }
 
   void BreakAndMend() {
-    if (rng_.Chance(0.05)) sim_.state().FailWith(absl::ResourceExhaustedError("ENOSPC"));
+    if (rng_.Chance(0.05)) {
+      const absl::Status error = absl::ResourceExhaustedError("ENOSPC");
+      sim_.state().FailWith(error);
+      if (rng_.Chance(0.5)) sim_.state().ForgetWhenRepaired();
+      if (rng_.Chance(0.5)) sim_.core().OnStateError(error);
+    }
     if (rng_.Chance(0.3)) sim_.state().FailWith(absl::OkStatus());
     if (rng_.Chance(0.5)) sim_.Repair();
     if (rng_.Chance(0.3)) sim_.clock().Advance(absl::Seconds(1));  // The next try is due.

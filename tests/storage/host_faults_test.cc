@@ -2,7 +2,9 @@
 // refused one stored.
 #include <algorithm>
 #include <fstream>
+#include <map>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/storage/faulty_disk.h"
@@ -22,7 +24,7 @@ class HostFaults : public testing::Test {
   }
 
   std::vector<std::string> Queued(HostRig& rig, size_t count) {
-    const SessionOpened opened = rig.OpenSession("bob", 3600, 1000);
+    const SessionOpened opened = rig.OpenSession("bob", 3600, 10'000);
     EXPECT_TRUE(opened.session_present);
     std::vector<std::string> payloads;
     for (const Delivery& delivery : rig.Receive(opened.epoch, count)) {
@@ -65,6 +67,48 @@ class HostFaults : public testing::Test {
     EXPECT_TRUE(rig.Stop().ok());
   }
 
+  // Publishes until the state notices, lets the fault pass, publishes again, and looks after a
+  // restart: what was acknowledged is there in order, what was refused is not.
+  void FailState(FaultyDisk::Fault fault) {
+    options_.state_memtable_bytes = 1 << 20;
+    options_.state_pending_bytes = 1 << 16;
+    std::vector<std::string> promised;
+    {
+      HostRig rig(options_, env_.get());
+      ASSERT_TRUE(rig.Open().ok());
+      rig.Start();
+      const SessionOpened opened = rig.OpenSession("bob");
+      ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a").status.ok());
+      disk_->Set(fault, "/state/");
+      std::map<Token, std::string> sent;
+      const auto send = [&] {
+        std::string payload = absl::StrCat(sent.size(), std::string(10'000, 'x'));
+        sent[rig.SendPublish(MakeMessage("a", payload))] = payload;
+      };
+      while (rig.ears().Count<StorageState>() == 0) {
+        for (int i = 0; i < 10; ++i) send();
+        (void)rig.OpenSession(absl::StrCat("eve", sent.size()), 0);  // A round through the host.
+      }
+      EXPECT_FALSE(rig.ears().Await<StorageState>().status.ok());
+      EXPECT_FALSE(rig.Publish(MakeMessage("a", "refused")).status.ok());
+      EXPECT_FALSE(rig.OpenSession("mallory", 60).status.ok());
+      disk_->Set(FaultyDisk::Fault::kNone);
+      EXPECT_TRUE(rig.ears().Await<StorageState>().status.ok());
+      send();
+      for (const auto& [token, payload] : sent) {
+        if (rig.ears().Await<Published>(token).status.ok()) promised.push_back(payload);
+      }
+      EXPECT_TRUE(rig.OpenSession("mallory", 60).status.ok());
+      EXPECT_TRUE(rig.Stop().ok());
+    }
+    HostRig rig(options_, env_.get());
+    ASSERT_TRUE(rig.Open().ok());
+    rig.Start();
+    EXPECT_EQ(Queued(rig, promised.size()), promised);
+    EXPECT_EQ(rig.ears().Count<Deliver>(), 0u);
+    EXPECT_TRUE(rig.Stop().ok());
+  }
+
   support::TempDir directory_;
   std::shared_ptr<FaultyDisk> disk_;
   std::unique_ptr<rocksdb::Env> env_;
@@ -77,6 +121,12 @@ TEST_F(HostFaults, AFullDiskRefusesAndHeals) {
 
 TEST_F(HostFaults, AFailedSyncRefusesAndHeals) {
   FailAndRecover(FaultyDisk::Fault::kSyncFails, absl::StatusCode::kUnavailable);
+}
+
+TEST_F(HostFaults, AStateThatHasNoRoomRefusesAndHeals) { FailState(FaultyDisk::Fault::kNoSpace); }
+
+TEST_F(HostFaults, AStateThatCannotBeSyncedRefusesAndHeals) {
+  FailState(FaultyDisk::Fault::kSyncFails);
 }
 
 TEST_F(HostFaults, APowerCutLosesNothingThatWasAnswered) {

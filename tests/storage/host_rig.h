@@ -160,7 +160,7 @@ class HostRig {
     open.client_id = client_id;
     open.expiry_s = expiry_s;
     open.window_messages = window_messages;
-    open.window_bytes = 1 << 20;
+    open.window_bytes = 64 << 20;
     Send(std::move(open));
     return ears_.Await<SessionOpened>(token_);
   }

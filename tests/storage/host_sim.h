@@ -43,17 +43,26 @@ class MemoryState final : public StateStore, public StateReader {
     return absl::OkStatus();
   }
   void Discard() override { batch_.Clear(); }
-  absl::Status Resume() override { return fail_; }
+  absl::StatusOr<Repaired> Repair() override {
+    if (!fail_.ok()) return fail_;
+    if (!std::exchange(forgets_, false)) return Repaired::kWhole;
+    batch_.Clear();
+    Crash();
+    return Repaired::kReopened;
+  }
 
   void Flush() { flushed_ = std::make_unique<MemoryStore>(*store_); }
   void Crash() {
     batch_.Clear();
     fail_ = absl::OkStatus();
     fail_reads_ = absl::OkStatus();
+    forgets_ = false;
     store_ = flushed_ == nullptr ? std::make_unique<MemoryStore>()
                                  : std::make_unique<MemoryStore>(*flushed_);
   }
   void FailWith(absl::Status status) { fail_ = std::move(status); }
+  // When it is repaired, what was not flushed is gone.
+  void ForgetWhenRepaired() { forgets_ = true; }
   void FailReadsWith(absl::Status status) { fail_reads_ = std::move(status); }
   size_t ChunkCount() const {
     return static_cast<size_t>(std::count_if(
@@ -85,6 +94,7 @@ class MemoryState final : public StateStore, public StateReader {
   MemoryBatch batch_;
   absl::Status fail_;
   absl::Status fail_reads_;
+  bool forgets_ = false;
 };
 
 // Batches of entries, of which a crash keeps all that were synced and some of the others.

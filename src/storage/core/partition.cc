@@ -272,17 +272,37 @@ Session* Partition::Impl::FindCurrent(std::string_view client_id, uint64_t epoch
 Session& Partition::Impl::AddSession(std::string client_id) {
   auto made = std::make_unique<Session>();
   made->client_id = std::move(client_id);
-  if (free_slots_.empty()) {
-    made->slot = static_cast<SessionSlot>(slots_.size());
-    slots_.emplace_back();
-  } else {
-    made->slot = free_slots_.back();
-    free_slots_.pop_back();
-  }
+  made->slot = TakeSlot(made->client_id);
   Session& session = *made;
   sessions_.emplace(session.client_id, &session);
   slots_[session.slot] = std::move(made);
   return session;
+}
+
+SessionSlot Partition::Impl::TakeSlot(std::string_view client_id) {
+  if (slots_of_ != nullptr) {
+    // One that will have ended takes a slot that nobody has there.
+    const Session* const before = slots_of_->Find(client_id);
+    const size_t slot =
+        before != nullptr ? before->slot : std::max(slots_.size(), slots_of_->slots_.size());
+    if (slots_.size() <= slot) slots_.resize(slot + 1);
+    return static_cast<SessionSlot>(slot);
+  }
+  if (free_slots_.empty()) {
+    slots_.emplace_back();
+    return static_cast<SessionSlot>(slots_.size() - 1);
+  }
+  const SessionSlot slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+void Partition::Impl::StopKeepingSlots() {
+  slots_of_ = nullptr;
+  free_slots_.clear();
+  for (size_t slot = slots_.size(); slot-- > 0;) {
+    if (slots_[slot] == nullptr) free_slots_.push_back(static_cast<SessionSlot>(slot));
+  }
 }
 
 void Partition::Impl::RemoveSession(Session& session) {
@@ -466,6 +486,12 @@ Partition::Partition(PartitionId id) : id_(id), impl_(std::make_unique<Impl>(id)
 Partition::~Partition() = default;
 
 absl::Status Partition::Load(const StateReader& reader) { return impl_->Load(reader); }
+
+void Partition::KeepSlotsOf(const Partition& before) {
+  CHECK(impl_->slots_.empty()) << "loaded already";
+  impl_->slots_of_ = before.impl_.get();
+}
+void Partition::StopKeepingSlots() { impl_->StopKeepingSlots(); }
 
 absl::Status Partition::ApplyEntry(std::string_view entry,
                                    absl::Span<const mqtt::MessagePtr> messages, uint64_t index,

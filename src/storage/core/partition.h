@@ -70,6 +70,12 @@ class Partition {
   // Cost: sessions, not messages.
   absl::Status Load(const StateReader& reader);
 
+  // For a partition that is made again while the host goes on: each session gets the slot that it
+  // has in `before`, whatever the order in which it is loaded and its entries are applied. Before
+  // Load; `before` must stay until StopKeepingSlots, when both have applied the same entries.
+  void KeepSlotsOf(const Partition& before);
+  void StopKeepingSlots();
+
   // Applies one log entry: the bytes of an Entry. `messages` is empty, or has for each command its
   // Message if the caller has it at hand (Enqueue, SetRetained), else null: a message that is
   // needed is decoded otherwise. The reader shows everything up to the entry before: write each

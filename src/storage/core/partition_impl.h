@@ -67,6 +67,7 @@ class Partition::Impl {
   void Flush(StateBatch& batch);
   std::string Dump() const;
   const Session* Find(std::string_view client_id) const;
+  void StopKeepingSlots();
 
   // partition_queue.cc
   absl::StatusOr<QueuePage> ReadQueue(const StateReader& reader, SessionSlot slot, uint64_t from,
@@ -81,6 +82,7 @@ class Partition::Impl {
   SubscriptionIndex index_;
   std::vector<std::unique_ptr<Session>> slots_;  // Null: free.
   std::vector<SessionSlot> free_slots_;
+  const Impl* slots_of_ = nullptr;                            // See KeepSlotsOf.
   absl::flat_hash_map<std::string_view, Session*> sessions_;  // Keys are views of client_id.
   absl::flat_hash_map<uint64_t, uint32_t> orphans_;           // By number: what a record takes.
   uint64_t orphans_bytes_ = 0;
@@ -148,6 +150,7 @@ class Partition::Impl {
     std::optional<uint32_t> expiry_s;
     std::optional<uint64_t> sent_through;
   };
+  SessionSlot TakeSlot(std::string_view client_id);
   // False: the session has ended with its connection.
   bool Close(Session& session, const Ending& ending, Context& ctx);
   static void ReportTimers(const Session& session, Context& ctx);

@@ -23,12 +23,14 @@ class StartFailed(Exception):
 class Broker:
     """One data directory and one port, for as many processes as one likes, one after the other."""
 
-    def __init__(self, directory, *arguments, data_dir=None):
+    def __init__(self, directory, *arguments, data_dir=None, http="off", env=None):
         directory = str(directory)
         os.makedirs(directory, exist_ok=True)
         self.data_dir = str(data_dir or os.path.join(directory, "data"))
         self.log = os.path.join(directory, "mqttd.log")
         self.arguments = list(arguments)
+        self.http = http  # Once it is ready: where it listens.
+        self._env = dict(os.environ, **(env or {}))
         self.process = None
         # The kernel chooses the port. Bound and never listening, this socket keeps it from everyone
         # else while no broker runs, and a client that tries in vain from being connected to itself.
@@ -47,14 +49,18 @@ class Broker:
         assert self.process is None
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [MQTTD_BIN, "--listen", f"mqtt://127.0.0.1:{self.port}", "--http", "off",
+                [MQTTD_BIN, "--listen", f"mqtt://127.0.0.1:{self.port}", "--http", self.http,
                  "--allow-anonymous", "--data-dir", self.data_dir, *self.arguments],
-                stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=die_with_parent)
+                stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=die_with_parent,
+                env=self._env)
         return self
 
     def wait_ready(self):
         line = self.process.stdout.readline()
-        if not READY.match(line):
+        ready = READY.match(line)
+        if ready:
+            self.http = ready.group(2)
+        else:
             status = self._reap()
             raise StartFailed(f"not ready, ended with {status}: {line!r}\n{self.log_tail()}", status)
         return self
