@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "broker/core/publish_right.h"
 #include "broker/packet_output.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
@@ -95,6 +96,7 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
   pending.clean_start = connect.clean_start;
   pending.response_information = connect.request_response_information;
   pending.problem_information = connect.request_problem_information;
+  pending.bridge = connect.bridge && connect.version != mqtt::Version::k5;
   pending.assigned_client_id = connect.client_id.empty();
   pending.credentials.client_id = pending.assigned_client_id
                                       ? AssignedClientId(context_.rng(), context_.rng())
@@ -260,7 +262,8 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
   pending.identity = std::move(outcome.identity);
   pending.permissions = std::move(outcome.permissions);
   // Nobody could be told later that the will may not be published.
-  if (pending.has_will && !pending.permissions->MayWrite(pending.will.topic)) {
+  if (pending.has_will && RightToPublish(*pending.permissions, pending.credentials.client_id,
+                                         pending.will.topic) != PublishRight::kPublish) {
     context_.metrics.auth_failures.Add();
     return Refuse(connection, ReasonCode::kNotAuthorized);
   }
@@ -332,6 +335,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   session.session_expiry_s = terms.session_expiry_s;
   session.packet_size_max = terms.packet_size_max;
   session.problem_information = pending->problem_information;
+  session.bridge = pending->bridge;
   session.SetIdentity(std::move(pending->identity));
   session.permissions = std::move(pending->permissions);
   if (terms.topic_alias_out > 0)

@@ -27,6 +27,7 @@ struct PendingConnect {
   bool assigned_client_id = false;
   bool response_information = false;
   bool problem_information = true;
+  bool bridge = false;
   bool has_will = false;
   uint32_t will_delay_s = 0;
   std::string will_bytes;  // Backs `will`'s views.

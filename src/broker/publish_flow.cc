@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "broker/core/publish_right.h"
 #include "broker/packet_output.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
@@ -20,6 +21,12 @@ ReasonCode ToReason(const absl::Status& status) {
   if (status.ok()) return ReasonCode::kSuccess;
   if (absl::IsResourceExhausted(status)) return ReasonCode::kQuotaExceeded;
   return ReasonCode::kUnspecifiedError;
+}
+
+// Of what clears a retained message and is for nobody, whoever subscribes to its topic.
+const Match& Nobody() {
+  static const Match* const nobody = new Match();
+  return *nobody;
 }
 
 }  // namespace
@@ -60,9 +67,11 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
       return;
     }
   }
-  // $SYS is the server's own. Not authorised: 5.0 is told; 3.1.1 can only be acknowledged or cut
-  // off, and is acknowledged [MQTT311-3.3.5-2].
-  if (!session.permissions->MayWrite(topic) || topic.substr(0, 5) == "$SYS/") {
+  // Not authorised: 5.0 is told; 3.1.1 can only be acknowledged or cut off, and is acknowledged
+  // [MQTT311-3.3.5-2].
+  const PublishRight right = RightToPublish(*session.permissions, session.client_id.view(), topic);
+  const bool clears = right == PublishRight::kClear && packet.retain && packet.payload.empty();
+  if (right != PublishRight::kPublish && !clears) {
     context_.metrics.dropped[DropCause::kNotAuthorized].Add();
     if (packet.qos == QoS::kAtMostOnce) return;
     const bool told = session.version == mqtt::Version::k5;
@@ -70,7 +79,7 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
                        told ? ReasonCode::kNotAuthorized : ReasonCode::kSuccess);
   }
   behind_.reset();
-  Route(connection, packet, topic);
+  Route(connection, packet, topic, right);
   PauseIfShardIsBehind(connection);
 }
 
@@ -110,8 +119,8 @@ std::optional<mqtt::Violation> PublishFlow::CheckLimits(const Session& session,
   return std::nullopt;
 }
 
-void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet,
-                        std::string_view topic) {
+void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic,
+                        PublishRight right) {
   Session& session = *connection.session;
   mqtt::MessageParts parts;
   parts.topic = topic;
@@ -127,7 +136,7 @@ void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet,
   parts.publisher = session.client_id;
   Outgoing outgoing(parts, &session);
 
-  const Match& match = context_.router.Find(topic);
+  const Match& match = right == PublishRight::kPublish ? context_.router.Find(topic) : Nobody();
   const bool unmatched = match.empty();
   if (unmatched) context_.metrics.publish_unmatched.Add();
 
@@ -161,7 +170,7 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
   if (exactly_once && session.durable)
     publish.origin = {std::string(session.client_id), session.epoch, packet.packet_id.value};
   Waiting waiting;
-  if (exactly_once) waiting.route_after = outgoing.Keep();
+  if (exactly_once && &match != &Nobody()) waiting.route_after = outgoing.Keep();
   for (ShareGroup* const group : match.groups) {
     if (!AssignShared(*group, outgoing, publish, exactly_once ? &waiting : nullptr))
       CountWithoutMember(1);

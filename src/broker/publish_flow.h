@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "broker/core/forward_credit.h"
+#include "broker/core/publish_right.h"
 #include "broker/core/throttle.h"
 #include "broker/deliverer.h"
 #include "broker/shard_context.h"
@@ -79,7 +80,8 @@ class PublishFlow {
   void RouteDurable(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
                     const Match& match);
   void AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched);
-  void Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic);
+  void Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic,
+             PublishRight right);
   void Acknowledge(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
   void WriteAck(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);

@@ -59,6 +59,10 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
     storage::SubscriptionRecord record{std::string(subscription.filter), subscription.options,
                                        packet.subscription_id};
     record.options.qos = static_cast<mqtt::QoS>(reason);
+    if (session.bridge) {
+      record.options.no_local = !mqtt::IsShared(subscription.filter);
+      record.options.retain_as_published = true;
+    }
     if (!session.durable) {
       Take(session, std::move(record), pending);
       continue;

@@ -19,11 +19,16 @@ constexpr unsigned kUserNameFlag = 0x80;
 // Every way in which a CONNECT does not conform, if no rule of its own says so.
 constexpr RuleNames kConnectConforms = {"MQTT-3.1.4-1", "MQTT-3.1.4-1"};
 
-// Protocol Name and Protocol Version (§3.1.2.1, §3.1.2.2).
-Version DecodeVersion(Reader& in) {
+// Set in the Protocol Version byte by the bridges of mosquitto and RSMB (`try_private`).
+constexpr unsigned kBridgeBit = 0x80;
+
+// Protocol Name and Protocol Version (§3.1.2.1, §3.1.2.2), the latter without the bridge bit.
+Version DecodeVersion(Reader& in, bool& bridge) {
   const std::string_view name = in.Binary();
-  const uint8_t level = in.Byte();
+  const uint8_t byte = in.Byte();
   if (!in.ok()) return Version::kUnknown;
+  const unsigned level = byte & ~kBridgeBit;
+  bridge = (byte & kBridgeBit) != 0;
   if (name == "MQTT") {
     if (level == 5) return Version::k5;
     if (level == 4) return Version::k311;
@@ -140,7 +145,7 @@ void CheckClientId(const Connect& out, Reader& in) {
 std::optional<Violation> DecodeConnect(const FrameHeader& header, Bytes body, Connect& out) {
   out = Connect();
   Reader in(body, Version::kUnknown, kConnectConforms);
-  out.version = DecodeVersion(in);
+  out.version = DecodeVersion(in, out.bridge);
   in.set_version(out.version);
   if (header.flags != 0 && out.version != Version::k31) {  // 3.1 calls them unused.
     in.FailMalformed({"MQTT5-2.1.3-1", "MQTT311-2.2.2-1"});

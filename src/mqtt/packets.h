@@ -58,6 +58,10 @@ struct Connect {
   // Byte 7: 5, 4, or 3 after "MQIsdp". Set by DecodeConnect even when it reports a Violation, as
   // far as it is known in which version to answer; else kUnknown.
   Version version = Version::kUnknown;
+  // Byte 7, bit 7: the Client is a bridge of another broker. No version of MQTT has the bit;
+  // bridges of mosquitto set it (0x83, 0x84) unless told not to. To 3.1 and 3.1.1 Clients it grants
+  // what 5.0 has as subscription options: see `Session::bridge`.
+  bool bridge = false;
   // Byte 8 (Connect Flags), bit 1. Begin with no Session state [MQTT5-3.1.2-4]. "Clean Session" in
   // 3.1.1, where it also makes the Session end with the connection [MQTT311-3.1.2-6], as in 5.0
   // Session Expiry Interval 0 does. Bit 0 is reserved and 0 [MQTT-3.1.2-3].

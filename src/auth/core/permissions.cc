@@ -43,6 +43,14 @@ bool Permissions::Lookup(std::string_view topic, uint8_t access) const {
   return false;
 }
 
+bool Permissions::Denies(std::string_view topic) const {
+  const ClientNames names = {client_id_, user_name_};
+  for (const RuleTree* rules : {own_rules_.get(), patterns_.get()}) {
+    if (rules != nullptr && (rules->Match(topic, names) & kRuleDeny) != 0) return true;
+  }
+  return false;
+}
+
 bool Permissions::MaySubscribe(std::string_view filter) const {
   if (reads_everything_) return true;
   if (const auto shared = mqtt::ParseShared(filter)) filter = shared->filter;

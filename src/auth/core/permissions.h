@@ -42,6 +42,9 @@ class Permissions {
     return writes_everything_ || Lookup(topic, kWriteBit);
   }
 
+  // Whether a rule denies the topic by name, as opposed to no rule granting it.
+  bool Denies(std::string_view topic) const;
+
   // Whether SUBSCRIBE to `filter` (with or without its `$share/GROUP/`) makes sense: false exactly
   // when no topic that matches it could be read, which is answered with 0x87. A filter that is
   // wider than the rules is granted, and `MayRead` decides message by message. Cost: O(rules).

@@ -64,6 +64,10 @@ class Session {
   bool durable = false;
   bool had_will = false;
   bool problem_information = true;  // §3.1.2.11.7
+  // A 3.1 or 3.1.1 bridge of another broker. It cannot ask for subscription options, so each of its
+  // subscriptions has No Local (or messages would go round in circles) and Retain As Published (or
+  // what is retained here would not be there), as with mosquitto.
+  bool bridge = false;
 
   InboundFlow inbound;
   OutboundFlow outbound;
