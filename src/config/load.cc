@@ -1,9 +1,12 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <cerrno>
-#include <fstream>
 #include <iterator>
-#include <sstream>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -16,15 +19,23 @@ namespace {
 
 constexpr size_t kFileBytesMax = 16 * 1024 * 1024;
 
+// By system calls: the streams of the standard library throw where a directory is read.
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
-  std::string text(std::istreambuf_iterator<char>(in), {});
-  if (in.bad()) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", path));
-  if (text.size() > kFileBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat(path, " is too large for a configuration"));
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
+  const auto close_file = absl::MakeCleanup([fd] { close(fd); });
+  std::string text;
+  std::array<char, 16384> buffer;
+  for (;;) {
+    const ssize_t count = read(fd, buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", path));
+    if (count == 0) return text;
+    text.append(buffer.data(), static_cast<size_t>(count));
+    if (text.size() > kFileBytesMax) {
+      return absl::InvalidArgumentError(absl::StrCat(path, " is too large for a configuration"));
+    }
   }
-  return text;
 }
 
 std::string FileOf(const CommandLine& line, absl::Span<const std::string> environment) {

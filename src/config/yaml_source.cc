@@ -1,15 +1,22 @@
 // The YAML file as a stream of settings, each with its line and column.
 #include <exception>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "config/mosquitto_conf.h"
 #include "config/schema.h"
 #include "config/sources.h"
+#include "mqtt/utf8.h"
 #include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/exceptions.h"
 #include "yaml-cpp/mark.h"
@@ -27,11 +34,92 @@ struct Abort {
   std::string what;
 };
 
+constexpr absl::string_view kBlanks = " \t\r";
+
+bool IsBlankOrComment(absl::string_view text) {
+  const size_t at = text.find_first_not_of(kBlanks);
+  return at == absl::string_view::npos || text[at] == '#';
+}
+
+// Length of the quoted text that `text` begins with, both quotes included; npos: it does not end.
+size_t QuotedLength(absl::string_view text) {
+  const char quote = text.front();
+  for (size_t at = 1; at < text.size(); ++at) {
+    if (quote == '"' && text[at] == '\\') {
+      ++at;
+    } else if (text[at] == quote) {
+      if (quote == '"' || at + 1 == text.size() || text[at + 1] != quote) return at + 1;
+      ++at;  // Two of them in a single-quoted text stand for one.
+    }
+  }
+  return absl::string_view::npos;
+}
+
+// The lines of the file, for what the library forgives: it reads on over the ends of lines and of
+// the file after a quote that nobody closed, and takes what follows for part of the value.
+class SourceLines {
+ public:
+  explicit SourceLines(absl::string_view text) : lines_(absl::StrSplit(text, '\n')) {}
+
+  // What is wrong with a line by itself; empty: nothing.
+  static std::string WhatIsWrong(absl::string_view line) {
+    for (const char c : line) {
+      const auto byte = static_cast<unsigned char>(c);
+      if ((byte < 0x20 && c != '\t' && c != '\r') || byte == 0x7f)
+        return "there is a control character in this line";
+    }
+    const size_t indent = line.find_first_not_of(' ');
+    if (indent != absl::string_view::npos && line[indent] == '\t' && !IsBlankOrComment(line))
+      return "a tab; indent with spaces";
+    return {};
+  }
+
+  const std::vector<absl::string_view>& lines() const { return lines_; }
+
+  // Whether the value that the parser found at `mark` is what stands there, on that line alone.
+  // Empty: it is.
+  std::string WhatIsWrong(const YAML::Mark& mark, absl::string_view value) const {
+    const auto line = static_cast<size_t>(mark.line);
+    const auto column = static_cast<size_t>(mark.column);
+    if (line >= lines_.size() || column >= lines_[line].size()) return {};  // An empty value.
+    const absl::string_view rest = lines_[line].substr(column);
+    if (rest.front() == '"' || rest.front() == '\'') {
+      const size_t length = QuotedLength(rest);
+      if (length == absl::string_view::npos) return "the quote that begins here is not closed";
+      const absl::string_view after = rest.substr(length);
+      if (!IsBlankOrComment(after) &&
+          absl::string_view(":,]}").find(after[after.find_first_not_of(kBlanks)]) ==
+              absl::string_view::npos)
+        return "something follows the closing quote";
+      return {};
+    }
+    if (absl::StartsWith(rest, value)) return {};
+    return "a value goes over several lines; it must stand on one (or is a \":\" or \"- \" missing "
+           "in the next?)";
+  }
+
+  void NoteRead(const YAML::Mark& mark) { read_.insert(static_cast<size_t>(mark.line)); }
+
+  // The first line, counted from 0, that says something and of which nothing was read.
+  std::optional<size_t> FirstUnread() const {
+    for (size_t i = 0; i < lines_.size(); ++i) {
+      const absl::string_view line = absl::StripAsciiWhitespace(lines_[i]);
+      const bool only_marks = line.find_first_not_of("[]{},- ") == absl::string_view::npos;
+      if (read_.count(i) == 0 && !only_marks && line.front() != '#' && line != "...") return i;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  const std::vector<absl::string_view> lines_;
+  std::set<size_t> read_;
+};
+
 // Walks along with the parser's events; no tree is built, so aliases cannot make one explode.
 class SettingsReader final : public YAML::EventHandler {
  public:
-  SettingsReader(absl::string_view file_name, Errors& errors)
-      : file_name_(file_name), errors_(errors) {}
+  SettingsReader(SourceLines& lines, absl::string_view file_name, Errors& errors)
+      : lines_(lines), file_name_(file_name), errors_(errors) {}
 
   std::vector<Assignment> TakeAssignments() { return std::move(assignments_); }
 
@@ -40,7 +128,8 @@ class SettingsReader final : public YAML::EventHandler {
   }
   void OnDocumentEnd() override {}
 
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override {
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    RefuseProperties(mark, "", anchor);
     if (ExpectsKey()) throw Abort{mark, "a key is missing"};
     if (levels_.empty()) return;  // An empty file: every key has its default.
     const Place place = NextPlace(mark);
@@ -63,8 +152,12 @@ class SettingsReader final : public YAML::EventHandler {
     throw Abort{mark, "aliases (*name) are not supported; repeat the value"};
   }
 
-  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
+    lines_.NoteRead(mark);
+    RefuseProperties(mark, tag, anchor);
+    if (std::string wrong = lines_.WhatIsWrong(mark, value); !wrong.empty())
+      throw Abort{mark, std::move(wrong)};
     if (ExpectsKey()) {
       TakeKey(mark, value);
       return;
@@ -89,14 +182,18 @@ class SettingsReader final : public YAML::EventHandler {
     }
   }
 
-  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {
+    lines_.NoteRead(mark);
+    RefuseProperties(mark, tag, anchor);
     Enter(mark, Shape::kSequence);
   }
   void OnSequenceEnd() override { levels_.pop_back(); }
 
-  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value) override {
+    lines_.NoteRead(mark);
+    RefuseProperties(mark, tag, anchor);
     Enter(mark, Shape::kMap);
   }
   void OnMapEnd() override { levels_.pop_back(); }
@@ -120,6 +217,15 @@ class SettingsReader final : public YAML::EventHandler {
     YAML::Mark mark;
     bool skipped = false;
   };
+
+  // Of every node.
+  void RefuseProperties(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
+    if (anchor != YAML::NullAnchor)
+      throw Abort{mark, "anchors (&name) are not supported; repeat the value"};
+    // The library's words for "none": unquoted and quoted.
+    if (!tag.empty() && tag != "?" && tag != "!")
+      throw Abort{mark, "tags (!name) are not supported"};
+  }
 
   bool ExpectsKey() const {
     return !levels_.empty() && levels_.back().shape == Shape::kMap && !levels_.back().has_key;
@@ -203,6 +309,7 @@ class SettingsReader final : public YAML::EventHandler {
     assignments_.push_back({std::move(path), std::move(value), {Source::kFile, Where(place.mark)}});
   }
 
+  SourceLines& lines_;
   const absl::string_view file_name_;
   Errors& errors_;
   std::vector<Level> levels_;
@@ -219,13 +326,29 @@ std::vector<Assignment> ReadYaml(absl::string_view text, absl::string_view file_
                               : absl::StrCat(file_name, ":", mark.line + 1, ":", mark.column + 1),
                what);
   };
-  SettingsReader reader(file_name, errors);
+  absl::ConsumePrefix(&text, "\xEF\xBB\xBF");  // A byte order mark: it counts in no column.
+  if (!mqtt::IsValidUtf8({text.data(), text.size()})) {
+    errors.Add(file_name, "is not UTF-8 text");
+    return {};
+  }
+  SourceLines lines(text);
+  bool readable = true;
+  for (size_t i = 0; i < lines.lines().size(); ++i) {
+    const std::string wrong = SourceLines::WhatIsWrong(lines.lines()[i]);
+    if (wrong.empty()) continue;
+    errors.Add(absl::StrCat(file_name, ":", i + 1), wrong);
+    readable = false;
+  }
+  if (!readable || RefuseMosquittoConf(text, file_name, errors)) return {};
+  SettingsReader reader(lines, file_name, errors);
   // The library reports by exception; none leaves this function.
   try {
     std::istringstream in{std::string(text)};
     YAML::Parser parser(in);
     while (parser.HandleNextDocument(reader)) {
     }
+    if (const std::optional<size_t> unread = lines.FirstUnread(); unread.has_value())
+      errors.Add(absl::StrCat(file_name, ":", *unread + 1), "this line cannot be made sense of");
   } catch (const Abort& abort) {
     fail(abort.mark, abort.what);
   } catch (const YAML::Exception& error) {

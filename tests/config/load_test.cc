@@ -277,8 +277,34 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"mqtt: {}\nmqtt: {}\n", "c.yaml:2:1: mqtt is given twice"},
         Wrong{"- a\n", "c.yaml:1:1: expects keys and values, not a list"},
         Wrong{"just words\n", "c.yaml:1:1: expects keys and values, such as \"log:\""},
-        Wrong{"data_dir: &x d\nlog: *x\n",
-              "c.yaml:2:6: aliases (*name) are not supported; repeat the value"},
+        Wrong{"data_dir: &x d\n",
+              "c.yaml:1:11: anchors (&name) are not supported; repeat the value"},
+        Wrong{"log: &x\n  level: info\n",
+              "c.yaml:1:6: anchors (&name) are not supported; repeat the value"},
+        Wrong{"data_dir: *x\n", "c.yaml:1:11: the referenced anchor is not defined"},
+        Wrong{"data_dir: !!str d\n", "c.yaml:1:11: tags (!name) are not supported"},
+        // What the library reads on over, to the next quote or the end of the file.
+        Wrong{"auth:\n  password_file: \"/etc/p\n  acl_file: /etc/acl\n",
+              "c.yaml:2:18: the quote that begins here is not closed"},
+        Wrong{"auth:\n  acl_file: '/etc/acl\n  password_file: /etc/p\n",
+              "c.yaml:2:13: the quote that begins here is not closed"},
+        Wrong{"auth:\n  acl_file: \"/etc/acl\nlog: {level: \"info\"}\n",
+              "c.yaml:2:13: the quote that begins here is not closed"},
+        Wrong{"\"log: {level: info}\n", "c.yaml:1:1: the quote that begins here is not closed"},
+        Wrong{"auth:\n  acl_file: /etc/acl\n    password_file\n",
+              "c.yaml:2:13: a value goes over several lines; it must stand on one (or is a \":\" "
+              "or \"- \" missing in the next?)"},
+        Wrong{"auth:\n  acl_file: |\n    /etc/acl\n",
+              "c.yaml:2:13: a value goes over several lines; it must stand on one (or is a \":\" "
+              "or \"- \" missing in the next?)"},
+        Wrong{"log:\n\tlevel: info\n", "c.yaml:2: a tab; indent with spaces"},
+        Wrong{"log:\n  \tlevel: info\n", "c.yaml:2: a tab; indent with spaces"},
+        Wrong{"data_dir: a\x01z\n", "c.yaml:1: there is a control character in this line"},
+        Wrong{"data_dir: \xFF\n", "c.yaml: is not UTF-8 text"},
+        Wrong{"%YAML 1.2\n---\nlog: {level: info}\n",
+              "c.yaml:1: this line cannot be made sense of"},
+        Wrong{"log: {level: info}\n...\ndata_dir: d\n",
+              "c.yaml:3:1: a second document; only one is read"},
         Wrong{"? [a]\n: b\n", "c.yaml:1:3: a key must be a word"},
         Wrong{"log: {level: info}\n---\nlog: {level: info}\n",
               "c.yaml:2:1: a second document; only one is read"},
@@ -287,6 +313,49 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"http: {listen: nowhere}\n",
               "c.yaml:1:8: http.listen: expects ADDRESS:PORT such as 127.0.0.1:9883 or [::1]:9883, "
               "or off, not \"nowhere\""}));
+
+// Nothing that stands in the file is read over.
+TEST(Load, TrailingGarbageIsRefused) {
+  for (const char* yaml :
+       {"log: {level: info}}\n", "log: {level: info} more\n", "log:\n  level: info\n]\n",
+        "log:\n  level: info\n garbage\n", "log:\n  level: \"info\" more\n",
+        "log: {level: info\ndata_dir: d\n", "listeners: [mqtt://127.0.0.1:1\ndata_dir: d\n",
+        "log: {level: info}\n}\n", "data_dir: d\n...\nmore\n", "data_dir: \"d\" \"e\"\n"}) {
+    EXPECT_FALSE(Parse(yaml, "c.yaml").ok()) << yaml;
+  }
+}
+
+TEST(Load, QuotesCommentsAndLineEndsAreReadAsYamlHasThem) {
+  EXPECT_EQ(Parses("data_dir: \"a # b\" # c\n").storage.data_dir, "a # b");
+  EXPECT_EQ(Parses("data_dir: 'it''s'\n").storage.data_dir, "it's");
+  EXPECT_EQ(Parses("\"data_dir\": \"a\\\"b\"\n").storage.data_dir, "a\"b");
+  EXPECT_EQ(Parses("{data_dir: \"a\", log: {level: info}}\n").storage.data_dir, "a");
+  EXPECT_EQ(Parses("data_dir: \"a\"\r\nlog:\r\n  level: info\r\n").storage.data_dir, "a");
+  EXPECT_EQ(Parses("\xEF\xBB\xBF"
+                   "data_dir: \"größe\"\n")
+                .storage.data_dir,
+            "größe");
+  EXPECT_EQ(Parses("log:\n  level: info  # \"\n\t# a tab\n \t \ndata_dir: d\n").storage.data_dir,
+            "d");
+  EXPECT_EQ(Parses("listeners: [\n  mqtt://127.0.0.1:1,\n  mqtt://127.0.0.1:2,\n]\n")
+                .broker.listeners.size(),
+            2u);
+}
+
+TEST(Load, AConfigurationOfMosquittoIsRecognised) {
+  EXPECT_EQ(
+      ParseError("# mine\nlistener 1883\nallow_anonymous true\npassword_file /etc/pw\n"
+                 "plugin /usr/lib/x.so\n"),
+      "c.yaml: this is a configuration of mosquitto. That of mqttd is YAML (docs/configuration.md; "
+      "mqttd --print-config prints one with all keys). Its settings are here:\n"
+      "c.yaml:2: listener: listeners: [mqtt://ADDRESS:PORT] (0.0.0.0 for all addresses)\n"
+      "c.yaml:3: allow_anonymous: auth.allow_anonymous\n"
+      "c.yaml:4: password_file: auth.password_file; the file itself is taken as it is\n"
+      "c.yaml:5: plugin: mqttd has nothing of the kind");
+  // A line that only looks like one is YAML with a mistake.
+  EXPECT_THAT(ParseError("listener 1883\nlog:\n  level: info\n  format: json\n"),
+              StartsWith("c.yaml:"));
+}
 
 TEST(Load, ASyntaxErrorNamesItsPlace) {
   EXPECT_THAT(ParseError("mqtt: {receive_maximum: 1\n"), StartsWith("c.yaml:2:1: "));
@@ -343,6 +412,12 @@ TEST(Load, AMissingFileIsAnError) {
       Load(std::vector<std::string>{"--config", "/nonexistent/mqttd.yaml"}, {}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(status.message()), HasSubstr("/nonexistent/mqttd.yaml"));
+}
+
+TEST(Load, ADirectoryIsNoConfiguration) {
+  const absl::Status status =
+      Load(std::vector<std::string>{"--config", testing::TempDir()}, {}).status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("Is a directory"));
 }
 
 TEST(Load, VariablesThatKubernetesSetsAreNoErrors) {
