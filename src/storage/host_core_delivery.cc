@@ -16,6 +16,9 @@ constexpr size_t kPumpSessionsMax = 256;
 constexpr size_t kPumpMessagesMax = 256;
 constexpr size_t kPumpBytesMax = 1 << 20;
 constexpr size_t kReplayPageMax = 100;
+// Replays that find nothing end together, so many in a commit: most do, and a client may have made
+// many thousands of subscriptions.
+constexpr size_t kReplaysOverMax = 256;
 
 size_t SizeOf(const Delivery& delivery) {
   return delivery.message ? delivery.message->topic().size() + delivery.message->payload().size()
@@ -133,13 +136,24 @@ bool HostCore::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
 // is shorter than the window.
 void HostCore::ProposeReplayPage(Claim& claim) {
   const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
-  const RetainedReplay& replay = session.replays.front();
+  const RetainedReplay* replay = &session.replays.front();
   RetainedScanOptions options;
   options.messages_max = std::clamp<size_t>(claim.feed->window_messages, 1, kReplayPageMax);
-  options.since_order = replay.since_order;
   options.live_partition = claim.partition;
-  const bool scanned = claim.feed->scanned_replay == replay.number;
-  auto page = Scan(replay.filter, scanned ? claim.feed->scanned_to : replay.cursor, options);
+  std::vector<uint64_t> over;
+  absl::StatusOr<ScanPage> page;
+  while (true) {
+    options.since_order = replay->since_order;
+    const bool scanned = claim.feed->scanned_replay == replay->number;
+    page = Scan(replay->filter, scanned ? claim.feed->scanned_to : replay->cursor, options);
+    const bool found_nothing = page.ok() && page->messages.empty() && page->cursor.empty();
+    const RetainedReplay* const next = session.replays.After(replay->number);
+    if (!found_nothing || next == nullptr || over.size() == kReplaysOverMax || work_left_ == 0) {
+      break;
+    }
+    over.push_back(replay->number);
+    replay = next;
+  }
   if (!page.ok()) {
     base::Log(base::LogLevel::kError, "cannot read retained messages",
               {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
@@ -148,8 +162,8 @@ void HostCore::ProposeReplayPage(Claim& claim) {
     return;
   }
   claim.feed->scanned_replay = 0;
-  if (page->messages.empty() && !page->cursor.empty()) {  // Nothing to write down yet.
-    claim.feed->scanned_replay = replay.number;
+  if (over.empty() && page->messages.empty() && !page->cursor.empty()) {
+    claim.feed->scanned_replay = replay->number;  // Nothing to write down yet.
     claim.feed->scanned_to = std::move(page->cursor);
     return ListForPump(claim);
   }
@@ -159,7 +173,8 @@ void HostCore::ProposeReplayPage(Claim& claim) {
       *Propose(claim.partition, {}, &step.page).mutable_enqueue_retained_page();
   enqueue.set_client_id(std::string(claim.client_id));
   enqueue.set_epoch(claim.epoch);
-  enqueue.set_replay(replay.number);
+  enqueue.set_replay(replay->number);
+  for (const uint64_t number : over) enqueue.add_over(number);
   for (const mqtt::MessagePtr& message : page->messages) AddReplayed(claim, *message, enqueue);
   enqueue.set_next_cursor(page->cursor);
   enqueue.set_last(page->cursor.empty());

@@ -114,6 +114,12 @@ std::string SubscriptionKey(PartitionId partition, std::string_view client_id,
   return key;
 }
 
+std::string ReplayKey(PartitionId partition, std::string_view client_id, uint64_t number) {
+  std::string key = WithSession(partition, KeyKind::kReplay, client_id, kSequenceBytes);
+  AppendBigEndian(key, number);
+  return key;
+}
+
 std::string QueueKey(PartitionId partition, std::string_view client_id, uint64_t last_sequence) {
   std::string key = WithSession(partition, KeyKind::kQueue, client_id, kSequenceBytes);
   AppendBigEndian(key, last_sequence);

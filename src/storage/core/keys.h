@@ -5,6 +5,7 @@
 //     'S'  session key                                  Session
 //     'C'  session key                                  Cursor
 //     'U'  session key | filter                         Subscription
+//     'P'  session key | number (8, big-endian)         Replay
 //     'Q'  session key | last sequence (8, big-endian)  QueueChunk
 //     'R'  topic, each '/' as 0x00                      RetainedRecord
 //     'O'  number (8, big-endian)                       OrphanRecord
@@ -38,6 +39,7 @@ enum class KeyKind : char {
   kSession = 'S',
   kCursor = 'C',
   kSubscription = 'U',
+  kReplay = 'P',
   kQueue = 'Q',
   kRetained = 'R',
   kOrphan = 'O',
@@ -66,6 +68,7 @@ std::string SessionKey(PartitionId partition, std::string_view client_id);
 std::string CursorKey(PartitionId partition, std::string_view client_id);
 std::string SubscriptionKey(PartitionId partition, std::string_view client_id,
                             std::string_view filter);
+std::string ReplayKey(PartitionId partition, std::string_view client_id, uint64_t number);
 std::string QueueKey(PartitionId partition, std::string_view client_id, uint64_t last_sequence);
 std::string RetainedKey(PartitionId partition, std::string_view topic);
 std::string OrphanKey(PartitionId partition, uint64_t number);

@@ -58,10 +58,6 @@ absl::Status Fill(const pb::Session& record, Session& session) {
   session.last_replay = record.last_replay();
   session.had_shared = record.had_shared();
   session.had_bodies = record.had_bodies();
-  for (const pb::Replay& replay : record.replays()) {
-    session.replays.push_back(
-        {replay.number(), replay.filter(), replay.since_order(), replay.cursor()});
-  }
   if (record.has_will()) {
     session.will.message = DecodeStoredMessage(record.will().message());
     session.will.delay_s = record.will().delay_s();
@@ -95,6 +91,7 @@ absl::Status Partition::Impl::Load(const StateReader& reader) {
   if (absl::Status status = LoadSessions(reader); !status.ok()) return status;
   if (absl::Status status = LoadCursors(reader); !status.ok()) return status;
   if (absl::Status status = LoadSubscriptions(reader); !status.ok()) return status;
+  if (absl::Status status = LoadReplays(reader); !status.ok()) return status;
   if (absl::Status status = LoadOrphans(reader); !status.ok()) return status;
   return LoadBodies(reader);
 }
@@ -106,7 +103,11 @@ absl::Status Partition::Impl::LoadSessions(const StateReader& reader) {
                       const std::optional<std::string_view> client_id = ClientIdOf(key);
                       if (!client_id.has_value()) return absl::DataLossError("a bad session key");
                       if (!Parse(value, record)) return Unreadable("record", *client_id);
-                      return Fill(record, AddSession(std::string(*client_id)));
+                      Session& session = AddSession(std::string(*client_id));
+                      for (pb::Replay& replay : *record.mutable_replays()) {
+                        replays_of_records_.emplace_back(&session, std::move(replay));
+                      }
+                      return Fill(record, session);
                     });
 }
 
@@ -139,6 +140,37 @@ absl::Status Partition::Impl::LoadSubscriptions(const StateReader& reader) {
                       if (!mqtt::IsShared(subscription->record.filter)) index_.Add(*subscription);
                       const std::string_view filter = subscription->record.filter;
                       found->second->subscriptions.emplace(filter, std::move(subscription));
+                      return absl::OkStatus();
+                    });
+}
+
+// None without its subscription: with that it ends.
+absl::Status Partition::Impl::LoadReplays(const StateReader& reader) {
+  const auto parsed = [](const Session& session, const pb::Replay& record) {
+    const SessionSubscription* const subscription = session.FindSubscription(record.filter());
+    std::string_view filter;
+    if (subscription != nullptr) filter = subscription->record.filter;
+    return RetainedReplay{record.number(), filter, record.since_order(), record.cursor()};
+  };
+  // Where an earlier release wrote them; with the next flush they get records of their own.
+  for (const auto& [session, record] : std::exchange(replays_of_records_, {})) {
+    RetainedReplay replay = parsed(*session, record);
+    if (replay.filter.empty()) continue;
+    session->replays.Add(std::move(replay));
+    Touch(*session, &Session::Changes::replays);
+    Touch(*session, &Session::Changes::record);
+  }
+  return ForEachKey(reader, id_, KeyKind::kReplay,
+                    [&](std::string_view key, std::string_view value) -> absl::Status {
+                      const auto found = sessions_.find(ClientIdOf(key).value_or(""));
+                      if (found == sessions_.end()) {
+                        return absl::DataLossError("a replay without a session");
+                      }
+                      pb::Replay record;
+                      if (!Parse(value, record)) return Unreadable("replay", found->first);
+                      RetainedReplay replay = parsed(*found->second, record);
+                      if (replay.filter.empty()) return Unreadable("replay", found->first);
+                      found->second->replays.AddStored(std::move(replay));
                       return absl::OkStatus();
                     });
 }
@@ -344,6 +376,7 @@ void Partition::Impl::Flush(StateBatch& batch) {
   }
   for (const auto& [hash, session] : changed) {
     if (session->changes.record) WriteSession(*session, batch);
+    if (session->changes.replays) WriteReplays(*session, batch);
     session->changes = {};
   }
   FlushBodies(batch);
@@ -370,14 +403,27 @@ void Partition::Impl::WriteSession(const Session& session, StateBatch& batch) {
     record.mutable_will()->set_delay_s(session.will.delay_s);
     record.mutable_will()->set_due_at_unix_ms(session.will.due_at_unix_ms);
   }
-  for (const RetainedReplay& replay : session.replays) {
-    pb::Replay& to = *record.add_replays();
-    to.set_number(replay.number);
-    to.set_filter(replay.filter);
-    to.set_since_order(replay.since_order);
-    to.set_cursor(replay.cursor);
-  }
   batch.Put(SessionKey(id_, session.client_id), record.SerializeAsString());
+}
+
+void Partition::Impl::WriteReplays(Session& session, StateBatch& batch) {
+  std::vector<uint64_t> changed = session.replays.TakeChanged();
+  std::sort(changed.begin(), changed.end());
+  changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
+  pb::Replay record;
+  for (const uint64_t number : changed) {
+    const std::string key = ReplayKey(id_, session.client_id, number);
+    const RetainedReplay* const replay = session.replays.Find(number);
+    if (replay == nullptr) {
+      batch.Delete(key);
+      continue;
+    }
+    record.set_number(number);
+    record.set_filter(std::string(replay->filter));
+    record.set_since_order(replay->since_order);
+    record.set_cursor(replay->cursor);
+    batch.Put(key, record.SerializeAsString());
+  }
 }
 
 // Cuts what is appended to a queue, and is not done, into chunks.
@@ -444,10 +490,10 @@ void DumpSession(const Session& session, std::string& out) {
                     subscription->record.options.ToByte(), " id ",
                     subscription->record.subscription_id, "\n");
   }
-  for (const RetainedReplay& replay : session.replays) {
-    absl::StrAppend(&out, "  replay ", replay.number, " '", replay.filter, "' since ",
-                    replay.since_order, " cursor '", replay.cursor, "'\n");
-  }
+  session.replays.ForEach([&](const RetainedReplay& replay) {
+    absl::StrAppend(&out, "  replay ", replay.number, " '", base::AbslView(replay.filter),
+                    "' since ", replay.since_order, " cursor '", replay.cursor, "'\n");
+  });
   DumpQueue(session.queue, out);
 }
 

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -132,10 +133,12 @@ class Partition::Impl {
   void RemoveSession(Session& session);
   void Touch(Session& session, bool Session::Changes::*what);
   void WriteSession(const Session& session, StateBatch& batch);
+  void WriteReplays(Session& session, StateBatch& batch);
   void WriteAppend(Session& session, StateBatch& batch);
   absl::Status LoadSessions(const StateReader& reader);
   absl::Status LoadCursors(const StateReader& reader);
   absl::Status LoadSubscriptions(const StateReader& reader);
+  absl::Status LoadReplays(const StateReader& reader);
   absl::Status LoadBodies(const StateReader& reader);
   absl::Status LoadOrphans(const StateReader& reader);
 
@@ -215,6 +218,9 @@ class Partition::Impl {
   Outcome Apply(const pb::DropRetained& command, Context& ctx);
   std::optional<RetainedState> RetainedNow(const std::string& topic, Context& ctx);
   void RemoveRetained(const std::string& topic, const RetainedState& state, Context& ctx);
+
+  // While it is loaded: replays that stood in their sessions' records.
+  std::vector<std::pair<Session*, pb::Replay>> replays_of_records_;
 
   // Since the last flush.
   std::vector<Session*> touched_;  // Null: it has ended.

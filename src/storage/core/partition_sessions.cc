@@ -181,6 +181,12 @@ void Partition::Impl::End(Session& session, Context& ctx) {
     RemoveFromIndex(*subscription, ctx);
     ctx.Batch().Delete(SubscriptionKey(id_, session.client_id, filter));
   }
+  session.replays.ForEach([&](const RetainedReplay& replay) {
+    ctx.Batch().Delete(ReplayKey(id_, session.client_id, replay.number));
+  });
+  for (const uint64_t number : session.replays.TakeChanged()) {
+    ctx.Batch().Delete(ReplayKey(id_, session.client_id, number));
+  }
   ctx.Batch().Delete(SessionKey(id_, session.client_id));
   ctx.Batch().Delete(CursorKey(id_, session.client_id));
   DeleteQueue(session, ctx);

@@ -1,5 +1,4 @@
 // A partition's subscriptions, and the replay of retained messages that they ask for.
-#include <algorithm>
 #include <utility>
 
 #include "mqtt/topic.h"
@@ -23,11 +22,6 @@ bool WantsReplay(const SubscriptionRecord& record, bool existed) {
       return false;  // [MQTT5-3.3.1-11]
   }
   return false;
-}
-
-bool EraseReplays(Session& session, std::string_view filter) {
-  return std::erase_if(session.replays,
-                       [&](const RetainedReplay& replay) { return replay.filter == filter; }) != 0;
 }
 
 }  // namespace
@@ -76,9 +70,10 @@ bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted
     ctx.effects.list.push_back(RouteChanged{true, record.filter});
   }
   if (WantsReplay(record, existed)) {
-    EraseReplays(session, record.filter);  // It starts again.
-    session.replays.push_back({++session.last_replay, record.filter, ctx.order, {}});
+    session.replays.EraseOf(record.filter);  // It starts again.
+    session.replays.Add({++session.last_replay, record.filter, ctx.order, {}});
     Touch(session, &Session::Changes::record);
+    Touch(session, &Session::Changes::replays);
   }
   pb::Subscription stored = wanted;
   stored.clear_filter();
@@ -107,7 +102,7 @@ bool Partition::Impl::Unsubscribe(Session& session, std::string_view filter, Con
                                                   session.client_id, subscription.record});
   }
   RemoveFromIndex(subscription, ctx);
-  if (EraseReplays(session, filter)) Touch(session, &Session::Changes::record);
+  if (session.replays.EraseOf(filter)) Touch(session, &Session::Changes::replays);
   ctx.Batch().Delete(SubscriptionKey(id_, session.client_id, filter));
   const std::unique_ptr<SessionSubscription> doomed = std::move(found->second);  // Holds the key.
   session.subscriptions.erase(found);
@@ -125,10 +120,13 @@ Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, Context& 
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
-  const auto replay =
-      std::find_if(session->replays.begin(), session->replays.end(),
-                   [&](const RetainedReplay& r) { return r.number == command.replay(); });
-  if (replay == session->replays.end()) {
+  for (const uint64_t number : command.over()) {
+    if (session->replays.Find(number) == nullptr) continue;
+    session->replays.Erase(number);
+    Touch(*session, &Session::Changes::replays);
+  }
+  const RetainedReplay* const replay = session->replays.Find(command.replay());
+  if (replay == nullptr) {
     outcome.code = OutcomeCode::kNothing;
     return outcome;
   }
@@ -150,12 +148,12 @@ Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, Context& 
     if (!ctx.status.ok()) return outcome;
   }
   if (command.last()) {
-    session->replays.erase(replay);
+    session->replays.Erase(command.replay());
   } else {
-    replay->cursor = command.next_cursor();
+    session->replays.MoveOn(command.replay(), command.next_cursor());
     ctx.effects.list.push_back(ReplayPending{session->slot});
   }
-  Touch(*session, &Session::Changes::record);
+  Touch(*session, &Session::Changes::replays);
   return outcome;
 }
 

@@ -13,6 +13,7 @@
 #include "mqtt/types.h"
 #include "storage/core/effects.h"
 #include "storage/core/partition_api.h"
+#include "storage/core/pending_replays.h"
 #include "storage/core/session_queue.h"
 #include "storage/core/subscription_index.h"
 
@@ -26,16 +27,6 @@ struct SessionSubscription {
   SubscriptionRecord record;
   FilterEntry* entry = nullptr;  // Null for `$share/…`: its messages come as targets.
   uint32_t position = 0;         // In the entry's list.
-};
-
-// Retained messages that are still to be appended to the session's queue. While it is pending and
-// the session connected, the host scans a page and proposes EnqueueRetainedPage.
-struct RetainedReplay {
-  uint64_t number = 0;
-  std::string filter;
-  uint64_t since_order =
-      0;               // Messages set later came live, if their partitions say so: retained.h.
-  std::string cursor;  // The host's: which partition, and that one's cursor.
 };
 
 // The will of a session. `due_at` is when it fires, once the connection is gone; 0 before.
@@ -61,7 +52,7 @@ struct Session {
   SessionWill will;
   // By filter; the key is a view of the value's record.
   absl::btree_map<std::string_view, std::unique_ptr<SessionSubscription>> subscriptions;
-  std::vector<RetainedReplay> replays;
+  PendingReplays replays;
   uint64_t last_replay = 0;
   bool had_shared = false;  // Some of the queue may have come through a `$share` group.
   bool had_bodies = false;  // Some of the queue may have bodies that others share.
@@ -71,6 +62,7 @@ struct Session {
   struct Changes {
     bool record = false;
     bool cursor = false;
+    bool replays = false;
     uint32_t touched = kNone;  // Index among the sessions that have changed.
     uint32_t append = kNone;   // Index of what is appended to the queue.
   };

@@ -413,6 +413,7 @@ class Model {
   OutcomeCode RetainedPage(const pb::EnqueueRetainedPage& page) {
     if (const auto refused = Refuse(page)) return *refused;
     ModelSession& session = sessions.at(page.client_id());
+    for (const uint64_t number : page.over()) session.replays.erase(number);
     const auto replay = session.replays.find(page.replay());
     if (replay == session.replays.end()) return OutcomeCode::kNothing;
     const ModelSubscription& subscription = session.subscriptions.at(replay->second.first);

@@ -188,6 +188,7 @@ class Generator {
     const auto found = model_.sessions.find(client);
     if (found != model_.sessions.end() && !found->second.replays.empty()) {
       page.set_replay(found->second.replays.begin()->first);
+      if (rng_.Chance(0.3)) page.add_over(1 + rng_.Below(found->second.last_replay + 1));
     }
     for (uint64_t i = rng_.Below(4); i > 0; --i) page.add_messages(Message());
     page.set_next_cursor(std::to_string(messages_));
@@ -314,9 +315,10 @@ void ExpectSameSession(const Session& real, const ModelSession& model) {
   ASSERT_EQ(std::set<uint16_t>(real.queue.inbound().begin(), real.queue.inbound().end()),
             model.inbound);
   ASSERT_EQ(real.replays.size(), model.replays.size());
-  for (const RetainedReplay& replay : real.replays) {
-    ASSERT_EQ(model.replays.at(replay.number), std::pair(replay.filter, replay.since_order));
-  }
+  real.replays.ForEach([&](const RetainedReplay& replay) {
+    ASSERT_EQ(model.replays.at(replay.number),
+              std::pair(std::string(replay.filter), replay.since_order));
+  });
 }
 
 void ExpectSame(Replica& replica, const Model& model, int64_t now) {

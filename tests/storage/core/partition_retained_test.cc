@@ -1,5 +1,6 @@
 // Retained messages: setting, limits, scanning, and their replay to durable sessions.
 #include <algorithm>
+#include <iostream>
 #include <map>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mqtt/topic.h"
+#include "storage/core/keys.h"
 #include "storage/core/retained.h"
 #include "tests/storage/core/harness.h"
 
@@ -240,17 +242,102 @@ TEST(Replay, FollowsRetainHandling) {
   EXPECT_THAT(h.EffectsOf<ReplayPending>(), IsEmpty());
 }
 
+TEST(Replay, ThoseThatFoundNothingEndWithThePageOfAnother) {
+  Harness h;
+  h.Open("c");
+  for (const char* const filter : {"a", "b", "c", "d"}) h.Subscribe("c", filter);
+  pb::EnqueueRetainedPage& page = *h.Add().mutable_enqueue_retained_page();
+  page.set_client_id("c");
+  page.set_epoch(h.Epoch("c"));
+  page.set_replay(3);
+  page.set_last(true);
+  for (const uint64_t number : {1, 2, 9}) page.add_over(number);
+  EXPECT_EQ(h.Commit().at(0).code, OutcomeCode::kOk);
+  h.Reload();
+  ASSERT_THAT(h.partition().Find("c")->replays, SizeIs(1));
+  EXPECT_EQ(h.partition().Find("c")->replays.front().filter, "d");
+}
+
+// An earlier release kept them in the session's record, written again with every step.
+TEST(Replay, InTheRecordOfAnEarlierReleaseGoesOn) {
+  Harness h;
+  h.Open("c");
+  h.Subscribe("c", "t/#");
+  std::string bytes;
+  pb::Session record;
+  ASSERT_TRUE(h.store().Get(SessionKey(3, "c"), bytes).value());
+  ASSERT_TRUE(record.ParseFromString(bytes));
+  ASSERT_TRUE(h.store().Get(ReplayKey(3, "c", 1), bytes).value());
+  ASSERT_TRUE(record.add_replays()->ParseFromString(bytes));
+  MemoryBatch batch;
+  batch.Put(SessionKey(3, "c"), record.SerializeAsString());
+  batch.Delete(ReplayKey(3, "c", 1));
+  h.store().Write(batch);
+  h.Reload();
+  ASSERT_THAT(h.partition().Find("c")->replays, SizeIs(1));
+  EXPECT_EQ(h.partition().Find("c")->replays.front().filter, "t/#");
+  Page(h, "c", 1, {{.topic = "t/1"}}, false);
+  ASSERT_TRUE(h.store().Get(SessionKey(3, "c"), bytes).value());
+  ASSERT_TRUE(record.ParseFromString(bytes));
+  EXPECT_EQ(record.replays_size(), 0);
+  h.Reload();
+  EXPECT_EQ(h.partition().Find("c")->replays.front().cursor, "next");
+  Page(h, "c", 1, {}, true);
+  EXPECT_FALSE(h.store().Get(ReplayKey(3, "c", 1), bytes).value());
+}
+
+// What one more subscription writes to the store, with so many replays waiting.
+size_t BytesOfAStep(size_t waiting) {
+  Partition partition(1);
+  MemoryStore store;
+  EXPECT_TRUE(partition.Load(store).ok());
+  uint64_t index = 0;
+  const auto apply = [&](const pb::Entry& entry) {
+    MemoryBatch batch;
+    Effects effects;
+    EXPECT_TRUE(
+        partition.ApplyEntry(entry.SerializeAsString(), {}, ++index, 1, store, batch, effects)
+            .ok());
+    store.Write(batch);
+    return batch.bytes();
+  };
+  pb::Entry open;
+  open.add_commands()->mutable_open_session()->set_client_id("c");
+  open.mutable_commands(0)->mutable_open_session()->set_expiry_s(3600);
+  apply(open);
+  const auto subscribe = [&](size_t first, size_t count) {
+    pb::Entry entry;
+    pb::Subscribe& command = *entry.add_commands()->mutable_subscribe();
+    command.set_client_id("c");
+    command.set_epoch(1);
+    for (size_t i = first; i < first + count; ++i) {
+      command.add_subscriptions()->set_filter("filter/" + std::to_string(100'000 + i));
+    }
+    return apply(entry);
+  };
+  subscribe(0, waiting);
+  return subscribe(waiting, 1);
+}
+
+TEST(Replay, AStepWritesTheSameHoweverManyWait) {
+  const size_t few = BytesOfAStep(1000);
+  const size_t many = BytesOfAStep(10'000);
+  std::cout << "bytes written by one more SUBSCRIBE: " << few << " with 1000 waiting, " << many
+            << " with 10000\n";
+  EXPECT_LE(many, few + few / 4);
+}
+
 TEST(Replay, GoesThroughTheQueuePageByPage) {
   Harness h;
   h.Open("c");
   h.Subscribe("c", "t/#", {.qos = mqtt::QoS::kAtLeastOnce}, 5);
-  const RetainedReplay replay = h.partition().Find("c")->replays.at(0);
+  const RetainedReplay replay = h.partition().Find("c")->replays.front();
   EXPECT_EQ(replay.since_order, h.order());
   Page(h, "c", replay.number, {{.topic = "t/1", .payload = "1", .qos = mqtt::QoS::kExactlyOnce}},
        false);
   EXPECT_THAT(h.EffectsOf<ReplayPending>(), SizeIs(1));
   h.Reload();
-  EXPECT_EQ(h.partition().Find("c")->replays.at(0).cursor, "next");
+  EXPECT_EQ(h.partition().Find("c")->replays.front().cursor, "next");
   Page(h, "c", replay.number, {{.topic = "t/2", .payload = "2"}}, true);
   EXPECT_THAT(h.partition().Find("c")->replays, IsEmpty());
   const QueuePage page = h.Read("c");
