@@ -43,10 +43,6 @@ uint64_t OrphansMax(uint64_t queue_max, uint64_t least) {
   return queue_max == 0 ? 0 : std::max(kOrphanQueues * queue_max, least);
 }
 
-uint64_t Share(uint64_t total, uint64_t partitions) {
-  return total == 0 ? 0 : (total + partitions - 1) / partitions;
-}
-
 }  // namespace
 
 HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& store,
@@ -59,7 +55,6 @@ HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& st
       filters_(options.partitions, 0),
       slots_(options.partitions),
       effects_(options.partitions),
-      retained_pending_(options.partitions),
       routes_(shards),
       outbox_(shards),
       counts_(options.partitions),
@@ -103,14 +98,14 @@ absl::Status HostCore::ApplyLogged(Partition& partition, const LogEntry& entry) 
 
 void HostCore::Begin(std::function<void()> ready) {
   ready_ = std::move(ready);
-  const uint64_t partitions = partitions_.size();
   pb::Limits limits;
   limits.set_queue_messages_max(options_.queue_messages_max);
   limits.set_queue_bytes_max(options_.queue_bytes_max);
   limits.set_queue_policy(options_.queue_full == QueueFull::kDropOldest ? pb::Limits::DROP_OLDEST
                                                                         : pb::Limits::DROP_NEWEST);
-  limits.set_retained_messages_max(Share(options_.retained_messages_max, partitions));
-  limits.set_retained_bytes_max(Share(options_.retained_bytes_max, partitions));
+  // All of it may lie in one partition; over all of them the host checks: see CheckRetainedRoom.
+  limits.set_retained_messages_max(options_.retained_messages_max);
+  limits.set_retained_bytes_max(options_.retained_bytes_max);
   limits.set_orphans_max(OrphansMax(options_.queue_messages_max, kOrphansMin));
   limits.set_orphans_bytes_max(OrphansMax(options_.queue_bytes_max, kOrphansBytesMin));
   for (const auto& partition : partitions_) {

@@ -111,7 +111,7 @@ std::optional<CommandPlace> HostCore::ProposeEnqueues(const Publish& request) {
   pb::SetRetained& set = *Propose(home, request.message, &place).mutable_set_retained();
   set.set_message(EncodeStoredMessage(*request.message));
   set.set_partitions(request.partitions);
-  RetainedSet pending{home, set.message().size(), request.partitions, request.message};
+  RetainedSet pending{set.message().size(), request.partitions, request.message};
   retained_pending_.Add(pending);
   growing_->Retains(std::move(pending));
   return place;
@@ -131,21 +131,22 @@ void HostCore::ProposeEnqueue(const Publish& request, PartitionId partition, boo
   AppendEnqueue(stamp, request.message->parts(), match, targets, entry);
 }
 
-// So that a message over the limit is refused as a whole: with what is on its way counted, the
-// partition, which checks again, has room for all that passes here.
+// The bounds are the node's, and one message is in one partition: a share of the bound for each
+// would refuse what fits. A message over the limit is refused as a whole: with what is on its way
+// counted, the partition, which checks its own, has room for all that passes here.
 absl::Status HostCore::CheckRetainedRoom(const mqtt::Message& message) {
   if (message.payload().empty()) return absl::OkStatus();
   const uint64_t stored_bytes = StoredMessageSize(message.parts());
   const PartitionId home = PartitionOfTopic(message.topic(), options_.partitions);
-  const Partition& partition = *partitions_[home];
-  const pb::Limits& limits = partition.limits();
-  const RetainedPending::Room& taken = retained_pending_.taken(home);
+  RetainedPending::Room taken = retained_pending_.taken();
+  for (const auto& partition : partitions_) {
+    taken.messages += partition->retained_messages();
+    taken.bytes += partition->retained_bytes();
+  }
   const bool count_is_full =
-      limits.retained_messages_max() != 0 &&
-      partition.retained_messages() + taken.messages >= limits.retained_messages_max();
+      options_.retained_messages_max != 0 && taken.messages >= options_.retained_messages_max;
   const bool bytes_are_full =
-      limits.retained_bytes_max() != 0 &&
-      partition.retained_bytes() + taken.bytes + stored_bytes > limits.retained_bytes_max();
+      options_.retained_bytes_max != 0 && taken.bytes + stored_bytes > options_.retained_bytes_max;
   if (!count_is_full && !bytes_are_full) return absl::OkStatus();
   uint64_t replaced_bytes = 0;
   if (const RetainedSet* const pending = retained_pending_.Find(message.topic())) {

@@ -6,7 +6,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "base/by_name.h"
@@ -17,7 +16,6 @@ namespace storage {
 
 // A retained message that was proposed. No payload: it removes.
 struct RetainedSet {
-  PartitionId home = 0;
   uint64_t bytes = 0;
   PartitionMask partitions = 0;  // That get the same message into their queues.
   mqtt::MessagePtr message;
@@ -33,15 +31,13 @@ class RetainedPending {
     uint64_t bytes = 0;
   };
 
-  explicit RetainedPending(uint32_t partitions) : taken_(partitions) {}
-
   void Add(const RetainedSet& set) {
     Topic& topic = topics_[base::AbslView(set.message->topic())];
     ++topic.sets;
     topic.last = set;
     if (set.removes()) return;
-    ++taken_[set.home].messages;
-    taken_[set.home].bytes += set.bytes;
+    ++taken_.messages;
+    taken_.bytes += set.bytes;
   }
 
   // It is applied, or never will be.
@@ -49,8 +45,8 @@ class RetainedPending {
     const auto found = topics_.find(base::AbslView(set.message->topic()));
     if (--found->second.sets == 0) topics_.erase(found);
     if (set.removes()) return;
-    --taken_[set.home].messages;
-    taken_[set.home].bytes -= set.bytes;
+    --taken_.messages;
+    taken_.bytes -= set.bytes;
   }
 
   bool empty() const { return topics_.empty(); }
@@ -61,9 +57,9 @@ class RetainedPending {
     return found == topics_.end() ? nullptr : &found->second.last;
   }
 
-  // What a partition may need beyond what it has. Each counts in full, also where it replaces
+  // What the partitions may need beyond what they have. Each counts in full, also where it replaces
   // another: so whatever is removed meanwhile, there is room for all that was promised it.
-  const Room& taken(PartitionId home) const { return taken_[home]; }
+  const Room& taken() const { return taken_; }
 
  private:
   struct Topic {
@@ -71,7 +67,7 @@ class RetainedPending {
     RetainedSet last;
   };
   absl::flat_hash_map<std::string, Topic> topics_;
-  std::vector<Room> taken_;  // By partition.
+  Room taken_;
 };
 
 }  // namespace storage

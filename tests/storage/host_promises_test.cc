@@ -173,12 +173,12 @@ TEST_F(HostPromises, AnUnsubscribeIsAnsweredAfterTheSubscribeBeforeIt) {
 
 TEST_F(HostPromises, RetainedMessagesThatDoNotFitTogetherAreRefusedBeforeAnybodyGetsThem) {
   StorageOptions options = SmallOptions();
-  options.retained_messages_max = 4;  // One for each partition.
+  options.retained_messages_max = 1;
   HostSim sim(options);
   std::vector<std::string> topics;
   for (int i = 0; topics.size() < 3; ++i) {
     const std::string topic = "r/" + std::to_string(i);
-    if (PartitionOfTopic(topic, options.partitions) == 2) topics.push_back(topic);
+    if (PartitionOfTopic(topic, options.partitions) == topics.size()) topics.push_back(topic);
   }
   OpenSession open = MakeOpen("bob");
   sim.Send(open);
@@ -212,6 +212,35 @@ TEST_F(HostPromises, RetainedMessagesThatDoNotFitTogetherAreRefusedBeforeAnybody
     }
   }
   EXPECT_THAT(received, ElementsAre("1", "3"));
+}
+
+// Which partition a topic belongs to must not matter: the bounds are of all together.
+TEST_F(HostPromises, RetainedMessagesHaveTheWholeBoundWhereverTheyLie) {
+  StorageOptions options = SmallOptions();
+  options.retained_messages_max = 8;
+  options.retained_bytes_max = 8000;
+  HostSim sim(options);
+  const auto publish = [&](const std::string& topic, size_t bytes) {
+    storage::Publish request;
+    request.token = ++token_;
+    request.set_retained = true;
+    request.message =
+        Text(topic, std::string(bytes, 'x'), mqtt::QoS::kAtLeastOnce, /*retain=*/true);
+    sim.Send(request);
+    sim.Settle();
+    return sim.Take<Published>().at(0).status;
+  };
+  EXPECT_TRUE(publish("large", 7000).ok());
+  EXPECT_EQ(publish("too/much", 2000).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(publish("large", 0).ok());
+  size_t taken = 0;
+  for (int i = 0; taken < 8; ++i) {
+    const std::string topic = "r/" + std::to_string(i);
+    if (PartitionOfTopic(topic, options.partitions) != 1) continue;
+    EXPECT_TRUE(publish(topic, 1).ok()) << taken;
+    ++taken;
+  }
+  EXPECT_EQ(publish("one/more", 1).code(), absl::StatusCode::kResourceExhausted);
 }
 
 // ---- Delivery ----------------------------------------------------------------------------------
