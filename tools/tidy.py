@@ -431,12 +431,22 @@ def without_code(text):
     return re.sub(r"`[^`\n]*`", "", text)
 
 
+def broken_tables(path, text):
+    """Rows that a blank line or a missing heading cut off from their table: they come out as text."""
+    lines = without_code(text).splitlines()
+    for number, line in enumerate(lines):
+        begins = line.startswith("|") and not (number and lines[number - 1].startswith("|"))
+        if begins and not re.match(r"\|( *:?-+:? *\|)+ *$", lines[number + 1] if number + 1 < len(lines) else ""):
+            yield f"{path}:{number + 1}: a row of no table: its heading is missing"
+
+
 def rule_links_in_docs(tree):
-    """A link in a document leads somewhere."""
+    """A link in a document leads somewhere, and a table has its heading."""
     made_later = {(tree.root / path).resolve() for path in MADE_LATER}
     for file in tree.files:
         if not file.path.endswith(".md"):
             continue
+        yield from broken_tables(file.path, file.text)
         for number, line in enumerate(without_code(file.text).splitlines(), 1):
             for target in LINK.findall(line):
                 if re.match(r"[a-z]+:", target):

@@ -186,6 +186,12 @@ class Documents(unittest.TestCase):
                  "docs/b.md": "## Its heading\n[web](https://example.org/) `[code](nowhere.md)`\n"}
         self.assertEqual(problems("documents", files), [])
 
+    def test_a_table_cut_in_two_is_named(self):
+        whole = "| a |\n| --- |\n| b |\n"
+        self.assertEqual(problems("documents", {"docs/a.md": whole + "\n| c |\n"}),
+                         ["docs/a.md:5: a row of no table: its heading is missing"])
+        self.assertEqual(problems("documents", {"docs/a.md": f"{whole}\n{whole}"}), [])
+
     def test_broken_ones_are_named(self):
         self.assertEqual(problems("documents", {"docs/a.md": "[x](gone.md)\n[y](#gone)\n"}),
                          ["docs/a.md:1: no such file: gone.md", "docs/a.md:2: no such heading: #gone"])
