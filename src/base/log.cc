@@ -3,16 +3,25 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <map>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "absl/types/span.h"
 #include "base/mutex.h"
 
 namespace base {
@@ -20,11 +29,37 @@ namespace {
 
 struct Sink {
   LogFormat format = LogFormat::kText;
+  bool journal = false;  // A line begins with its priority, for systemd's journal.
   std::shared_ptr<spdlog::logger> logger;
 };
 
+// systemd says in JOURNAL_STREAM which stream is its journal's; it may have been redirected since.
+bool IsJournal(int fd) {
+  const char* const stream = std::getenv("JOURNAL_STREAM");
+  struct stat now {};
+  return stream != nullptr && fstat(fd, &now) == 0 &&
+         absl::StrCat(now.st_dev, ":", now.st_ino) == stream;
+}
+
+// The priorities of syslog(3), in the form of sd-daemon(3).
+constexpr absl::string_view JournalPrefix(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return "<7>";
+    case LogLevel::kInfo:
+      return "<6>";
+    case LogLevel::kWarning:
+      return "<4>";
+    case LogLevel::kError:
+    case LogLevel::kOff:
+      return "<3>";
+  }
+  return "<3>";
+}
+
 Sink MakeStderrSink() {
   Sink sink;
+  sink.journal = IsJournal(STDERR_FILENO);
   sink.logger =
       std::make_shared<spdlog::logger>("mqttd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   sink.logger->set_pattern("%v");
@@ -110,33 +145,39 @@ bool IsPlainWord(absl::string_view text) {
   });
 }
 
-std::string TextLine(absl::string_view time, LogLevel level, absl::string_view event,
-                     std::initializer_list<LogField> fields) {
+using Fields = absl::Span<const LogField>;
+
+std::string TextLine(absl::string_view time, LogLevel level, absl::string_view event, Fields first,
+                     Fields fields) {
   std::string line = absl::StrCat(time, " ", LevelName(level), " ", event);
-  for (const LogField& field : fields) {
-    absl::StrAppend(&line, " ", field.key(), "=");
-    if (!field.quoted() || IsPlainWord(field.text())) {
-      absl::StrAppend(&line, field.text());
-    } else {
-      absl::StrAppend(&line, "\"", absl::Utf8SafeCEscape(field.text()), "\"");
+  for (const Fields part : {first, fields}) {
+    for (const LogField& field : part) {
+      absl::StrAppend(&line, " ", field.key(), "=");
+      if (!field.quoted() || IsPlainWord(field.text())) {
+        absl::StrAppend(&line, field.text());
+      } else {
+        absl::StrAppend(&line, "\"", absl::Utf8SafeCEscape(field.text()), "\"");
+      }
     }
   }
   return line;
 }
 
-std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view event,
-                     std::initializer_list<LogField> fields) {
+std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view event, Fields first,
+                     Fields fields) {
   std::string line =
       absl::StrCat("{\"time\":\"", time, "\",\"level\":\"", LevelName(level), "\",\"event\":");
   AppendJsonString(line, event);
-  for (const LogField& field : fields) {
-    line.push_back(',');
-    AppendJsonString(line, field.key());
-    line.push_back(':');
-    if (field.quoted()) {
-      AppendJsonString(line, field.text());
-    } else {
-      absl::StrAppend(&line, field.text());
+  for (const Fields part : {first, fields}) {
+    for (const LogField& field : part) {
+      line.push_back(',');
+      AppendJsonString(line, field.key());
+      line.push_back(':');
+      if (field.quoted()) {
+        AppendJsonString(line, field.text());
+      } else {
+        absl::StrAppend(&line, field.text());
+      }
     }
   }
   line.push_back('}');
@@ -148,6 +189,7 @@ std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view e
 absl::Status ConfigureLog(const LogOptions& options) {
   Sink sink = MakeStderrSink();
   if (!options.file.empty()) {
+    sink.journal = false;
     try {  // spdlog throws where a file does not open; nothing of ours does.
       sink.logger = std::make_shared<spdlog::logger>(
           "mqttd", std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file));
@@ -169,8 +211,9 @@ bool LogEnabled(LogLevel level) {
   return level >= g_level.load(std::memory_order_relaxed) && level != LogLevel::kOff;
 }
 
-void Log(LogLevel level, absl::string_view event, std::initializer_list<LogField> fields) {
-  if (!LogEnabled(level)) return;
+namespace {
+
+void WriteLine(LogLevel level, absl::string_view event, Fields first, Fields fields) {
   const std::string time =
       absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
   Sink sink;
@@ -178,9 +221,102 @@ void Log(LogLevel level, absl::string_view event, std::initializer_list<LogField
     MutexLock lock(g_mutex);
     sink = CurrentSink();
   }
-  const std::string line = sink.format == LogFormat::kJson ? JsonLine(time, level, event, fields)
-                                                           : TextLine(time, level, event, fields);
+  std::string line = sink.format == LogFormat::kJson ? JsonLine(time, level, event, first, fields)
+                                                     : TextLine(time, level, event, first, fields);
+  if (sink.journal) line = absl::StrCat(JournalPrefix(level), line);
   sink.logger->log(ToSpdlog(level), spdlog::string_view_t(line.data(), line.size()));
+}
+
+// Lines at once, of one event and cause; then one a second.
+constexpr int64_t kLinesAtOnce = 10;
+constexpr int64_t kNsPerLine = 1'000'000'000;
+
+// A bucket that holds `kLinesAtOnce` lines. Full at `full_at_ns`.
+struct Limit {
+  LogLevel level = LogLevel::kInfo;
+  int64_t full_at_ns = 0;
+  uint64_t left_out = 0;
+
+  bool Take(int64_t now_ns) {
+    if (full_at_ns - now_ns > (kLinesAtOnce - 1) * kNsPerLine) return false;
+    full_at_ns = std::max(full_at_ns, now_ns) + kNsPerLine;
+    return true;
+  }
+};
+
+using Limits = std::map<std::pair<std::string, std::string>, Limit>;
+Mutex g_limits_mutex;
+Limits& CurrentLimits() ABSL_EXCLUSIVE_LOCKS_REQUIRED(g_limits_mutex) {
+  static Limits& limits = *new Limits();
+  return limits;
+}
+
+int64_t MonotonicNs() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+void Log(LogLevel level, absl::string_view event, std::initializer_list<LogField> fields) {
+  if (LogEnabled(level)) WriteLine(level, event, {}, Fields(fields.begin(), fields.size()));
+}
+
+std::optional<LimitedLine> LimitedLine::Take(LogLevel level, absl::string_view event,
+                                             absl::string_view cause) {
+  if (!LogEnabled(level)) return std::nullopt;
+  MutexLock lock(g_limits_mutex);
+  Limit& limit = CurrentLimits()[{std::string(event), std::string(cause)}];
+  limit.level = level;
+  if (!limit.Take(MonotonicNs())) {
+    ++limit.left_out;
+    return std::nullopt;
+  }
+  return LimitedLine(level, event, cause, std::exchange(limit.left_out, 0));
+}
+
+void LimitedLine::Write(std::initializer_list<LogField> fields) const {
+  const LogField first[] = {{"reason", cause_}, {"left_out", left_out_}};
+  WriteLine(level_, event_, Fields(first, left_out_ == 0 ? 1 : 2),
+            Fields(fields.begin(), fields.size()));
+}
+
+void LogLimited(LogLevel level, absl::string_view event, absl::string_view cause,
+                std::initializer_list<LogField> fields) {
+  if (const auto line = LimitedLine::Take(level, event, cause)) line->Write(fields);
+}
+
+void LogLeftOut() {
+  struct Line {
+    std::string event, cause;
+    LogLevel level;
+    uint64_t left_out;
+  };
+  std::vector<Line> lines;
+  {
+    MutexLock lock(g_limits_mutex);
+    const int64_t now_ns = MonotonicNs();
+    for (auto& [name, limit] : CurrentLimits()) {
+      if (limit.left_out == 0 || !limit.Take(now_ns)) continue;
+      lines.push_back({name.first, name.second, limit.level, std::exchange(limit.left_out, 0)});
+    }
+  }
+  for (const Line& line : lines) {
+    Log(line.level, absl::StrCat(line.event, ", more of them"),
+        {{"reason", line.cause}, {"left_out", line.left_out}});
+  }
+}
+
+std::string Shortened(absl::string_view text) {
+  constexpr size_t kBytesMax = 100;
+  if (text.size() <= kBytesMax) return std::string(text);
+  size_t end = kBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return absl::StrCat(text.substr(0, end), "… (", text.size(), " bytes)");
+}
+
+std::string LogField::InWords(const absl::Status& status) {
+  if (status.ok()) return "none";
+  return status.message().empty() ? "no details" : std::string(status.message());
 }
 
 bool ParseLogLevel(absl::string_view text, LogLevel& level) {

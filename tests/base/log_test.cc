@@ -2,10 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -49,7 +53,7 @@ TEST_F(LogTest, TextIsOneLineOfEventAndFields) {
   EXPECT_THAT(Written(),
               MatchesRegex("[0-9]+-[0-9]+-[0-9]+T[0-9:.]+Z info connection closed "
                            "client=\"sensor 7\" bytes=18446744073709551615 clean=false after=1.5s "
-                           "status=\"NOT_FOUND: no such file\"\n"));
+                           "status=\"no such file\"\n"));
 }
 
 TEST_F(LogTest, JsonKeepsNumbersAndEscapesStrings) {
@@ -103,6 +107,67 @@ TEST(LogLevels, ParseByName) {
   EXPECT_EQ(level, LogLevel::kWarning);
   EXPECT_FALSE(ParseLogLevel("loud", level));
   EXPECT_EQ(level, LogLevel::kWarning);
+}
+
+TEST_F(LogTest, AnEventThatComesTooOftenIsLeftOutAndCountedByCause) {
+  Configure(LogLevel::kInfo, LogFormat::kText);
+  for (int i = 0; i < 1000; ++i) {
+    LogLimited(LogLevel::kInfo, "refused", "one", {{"number", i}});
+    if (i % 500 == 0) LogLimited(LogLevel::kInfo, "refused", "other", {{"number", i}});
+    LogLimited(LogLevel::kDebug, "refused", "unseen", {});
+  }
+  const auto lines_with = [this](const std::string& text) {
+    size_t count = 0;
+    std::istringstream in(Written());
+    for (std::string line; std::getline(in, line);) count += line.find(text) != std::string::npos;
+    return count;
+  };
+  EXPECT_THAT(Written(), HasSubstr("info refused reason=one number=9\n"));
+  EXPECT_LT(lines_with("reason=one"), 100u);
+  EXPECT_EQ(lines_with("reason=other"), 2u);
+  EXPECT_EQ(lines_with("unseen"), 0u);
+  // What was left out is told, and all of it: every event is a line or in a count.
+  uint64_t counted = 0;
+  while (counted < 1000) {
+    LogLeftOut();
+    counted = 0;
+    std::istringstream in(Written());
+    for (std::string line; std::getline(in, line);) {
+      if (line.find("reason=one") == std::string::npos) continue;
+      counted += line.find("number=") != std::string::npos;
+      if (const size_t at = line.find("left_out="); at != std::string::npos)
+        counted += std::stoull(line.substr(at + 9));
+    }
+  }
+  EXPECT_EQ(counted, 1000u);
+  EXPECT_THAT(Written(), HasSubstr("info refused, more of them reason=one left_out="));
+}
+
+TEST_F(LogTest, LongNamesAreCutBetweenCharacters) {
+  EXPECT_EQ(Shortened("sensor-7"), "sensor-7");
+  EXPECT_EQ(Shortened(std::string(100, 'x')), std::string(100, 'x'));
+  EXPECT_EQ(Shortened(std::string(101, 'x')), std::string(100, 'x') + "… (101 bytes)");
+  EXPECT_EQ(Shortened(std::string(99, 'x') + "äää"), std::string(99, 'x') + "… (105 bytes)");
+}
+
+TEST_F(LogTest, UnderTheJournalALineBeginsWithItsPriority) {
+  struct stat stream {};
+  std::FILE* const file = std::fopen(path_.c_str(), "w");
+  ASSERT_EQ(fstat(fileno(file), &stream), 0);
+  setenv("JOURNAL_STREAM", absl::StrCat(stream.st_dev, ":", stream.st_ino).c_str(), 1);
+  const int before = dup(STDERR_FILENO);
+  dup2(fileno(file), STDERR_FILENO);
+  ASSERT_TRUE(ConfigureLog({}).ok());
+  Log(LogLevel::kInfo, "one");
+  Log(LogLevel::kWarning, "two");
+  Log(LogLevel::kError, "three");
+  dup2(before, STDERR_FILENO);  // Not the journal's any more, whatever the variable says.
+  ASSERT_TRUE(ConfigureLog({}).ok());
+  Log(LogLevel::kInfo, "four");
+  unsetenv("JOURNAL_STREAM");
+  close(before);
+  std::fclose(file);
+  EXPECT_THAT(Written(), MatchesRegex("<6>[^\n]* info one\n<4>[^\n]* two\n<3>[^\n]* three\n"));
 }
 
 }  // namespace
