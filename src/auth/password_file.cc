@@ -28,26 +28,36 @@ absl::StatusOr<std::shared_ptr<const PasswordTable>> PasswordTable::Parse(
     std::string_view text, std::string_view file_name) {
   auto table = std::shared_ptr<PasswordTable>(new PasswordTable);
   LineReader lines(text);
+  FileErrors errors;
   while (lines.Next()) {
-    const auto error = [&](std::string what) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(std::string(file_name), ":", lines.number(), ": ", what));
+    const auto fail = [&](absl::string_view what) {
+      errors.Add(absl::InvalidArgumentError(
+          absl::StrCat(std::string(file_name), ":", lines.number(), ": ", what)));
     };
     const size_t colon = lines.line().find(':');
-    if (colon == std::string_view::npos) return error("no ':'; a line is USER:HASH");
-    if (colon == 0) return error("no user name before the ':'; a line is USER:HASH");
+    if (colon == std::string_view::npos) {
+      fail("no ':'; a line is USER:HASH");
+      continue;
+    }
+    if (colon == 0) {
+      fail("no user name before the ':'; a line is USER:HASH");
+      continue;
+    }
     const std::string user_name(lines.line().substr(0, colon));
     auto hash = PasswordHash::Parse(lines.line().substr(colon + 1));
-    if (!hash.ok()) return error(std::string(hash.status().message()));
+    if (!hash.ok()) {
+      fail(hash.status().message());
+      continue;
+    }
     const auto costs_like = [&](const PasswordHash& other) { return other.CostsLike(*hash); };
     if (std::none_of(table->stand_ins_.begin(), table->stand_ins_.end(), costs_like)) {
       table->stand_ins_.push_back(*hash);
     }
     if (!table->users_.try_emplace(user_name, *std::move(hash)).second) {
-      return error(
-          absl::StrCat("user '", user_name, "' stands here again; remove one of the lines"));
+      fail(absl::StrCat("user '", user_name, "' stands here again; remove one of the lines"));
     }
   }
+  RETURN_IF_ERROR(errors.ToStatus());
   if (table->stand_ins_.empty()) {
     ASSIGN_OR_RETURN(PasswordHash stand_in, PasswordHash::Parse(kDefaultStandIn));
     table->stand_ins_.push_back(std::move(stand_in));

@@ -171,6 +171,16 @@ TEST(Acl, BlanksTabsAndCrlfDoNotMatter) {
   EXPECT_THAT(acl->warnings(), IsEmpty());
 }
 
+TEST(Acl, AllMistakesAreToldAtOnce) {
+  EXPECT_EQ(ErrorOf("user \ntopic read a\nusr alice\n"),
+            "acl:1: user without a name; write: user NAME\n"
+            "acl:3: unknown keyword 'usr'; a line begins with user, topic, pattern or #");
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "usr alice\n";
+  EXPECT_THAT(ErrorOf(text), HasSubstr("acl:25: unknown"));
+  EXPECT_THAT(ErrorOf(text), HasSubstr("\n(and 15 more in this file)"));
+}
+
 TEST(Acl, ErrorsNameFileAndLineAndSayWhatToDo) {
   EXPECT_EQ(ErrorOf("# x\n\nusr alice\n"),
             "acl:3: unknown keyword 'usr'; a line begins with user, topic, pattern or #");

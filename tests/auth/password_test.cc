@@ -183,5 +183,13 @@ TEST(PasswordFile, ReadsWhatMosquittoPasswdWrites) {
   EXPECT_FALSE(loaded->table->Verify("bob", ""));
 }
 
+TEST(PasswordFile, AllMistakesAreToldAtOnce) {
+  EXPECT_EQ(PasswordTable::Parse("alice\n:x\nbob:secret\n", "passwords").status().message(),
+            "passwords:1: no ':'; a line is USER:HASH\n"
+            "passwords:2: no user name before the ':'; a line is USER:HASH\n"
+            "passwords:3: " +
+                std::string(PasswordHash::Parse("secret").status().message()));
+}
+
 }  // namespace
 }  // namespace auth

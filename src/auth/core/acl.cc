@@ -36,10 +36,12 @@ class Acl::Parser {
 
   absl::StatusOr<std::shared_ptr<const Acl>> Parse(std::string_view text) {
     LineReader lines(text);
+    FileErrors errors;
     while (lines.Next()) {
       line_ = lines.number();
-      RETURN_IF_ERROR(ParseLine(lines.line()));
+      if (const absl::Status status = ParseLine(lines.line()); !status.ok()) errors.Add(status);
     }
+    RETURN_IF_ERROR(errors.ToStatus());
     auto acl = std::shared_ptr<Acl>(new Acl);
     acl->anonymous_ = MakeTree(RuleTree::Kind::kTopics, std::move(anonymous_));
     acl->patterns_ = MakeTree(RuleTree::Kind::kPatterns, std::move(patterns_));

@@ -1,5 +1,7 @@
 #include "auth/core/text.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace auth {
 namespace {
 
@@ -22,6 +24,18 @@ bool LineReader::Next() {
     if (!line_.empty() && line_.front() != '#') return true;
   }
   return false;
+}
+
+void FileErrors::Add(const absl::Status& mistake) {
+  if (++count_ > kLinesMax) return;
+  absl::StrAppend(&text_, text_.empty() ? "" : "\n", mistake.message());
+}
+
+absl::Status FileErrors::ToStatus() const {
+  if (count_ == 0) return absl::OkStatus();
+  if (count_ <= kLinesMax) return absl::InvalidArgumentError(text_);
+  return absl::InvalidArgumentError(
+      absl::StrCat(text_, "\n(and ", count_ - kLinesMax, " more in this file)"));
 }
 
 std::string_view TakeWord(std::string_view& rest) {

@@ -3,7 +3,10 @@
 #define AUTH_CORE_TEXT_H_
 
 #include <cstddef>
+#include <string>
 #include <string_view>
+
+#include "absl/status/status.h"
 
 namespace auth {
 
@@ -22,6 +25,18 @@ class LineReader {
   std::string_view rest_;
   std::string_view line_;
   size_t number_ = 0;
+};
+
+// The mistakes of one file: a line each. Of many only the first are kept, and the rest counted.
+class FileErrors {
+ public:
+  void Add(const absl::Status& mistake);  // With its place in its words.
+  absl::Status ToStatus() const;          // kOk, or kInvalidArgument.
+
+ private:
+  static constexpr size_t kLinesMax = 25;
+  std::string text_;
+  size_t count_ = 0;
 };
 
 // Removes the first word of `rest`, and the blanks around it, and returns it.
