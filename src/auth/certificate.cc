@@ -88,19 +88,20 @@ CertificateFields ReadCertificate(const X509* certificate) {
 
 std::optional<std::string> UserNameFrom(const CertificateFields& fields,
                                         CertificateIdentity which) {
-  const auto unless_empty = [](const std::string& name) {
-    return name.empty() ? std::nullopt : std::optional<std::string>(name);
+  // Wherever the fields come from: a handshake here, or a proxy that had it.
+  const auto if_usable = [](const std::string& name) {
+    return IsUsable(name) ? std::optional<std::string>(name) : std::nullopt;
   };
   switch (which) {
     case CertificateIdentity::kNone:
       return std::nullopt;
     case CertificateIdentity::kCn:
-      return unless_empty(fields.common_name);
+      return if_usable(fields.common_name);
     case CertificateIdentity::kDn:
-      return unless_empty(fields.subject_dn);
+      return if_usable(fields.subject_dn);
     case CertificateIdentity::kSan:
       for (const auto* names : {&fields.dns_names, &fields.uris, &fields.email_addresses}) {
-        if (!names->empty()) return names->front();
+        if (!names->empty()) return if_usable(names->front());
       }
       return std::nullopt;
   }

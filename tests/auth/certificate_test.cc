@@ -115,5 +115,20 @@ TEST(Certificate, UserNameIsTheSelectedField) {
   EXPECT_EQ(UserNameFrom(fields, CertificateIdentity::kSan), "dns");
 }
 
+// Also of fields that no certificate was read for here: a proxy's, or those of a handshake.
+TEST(UserName, OneWithControlCharactersIsNone) {
+  for (const std::string& name : {std::string("a\nb"), std::string("a\0b", 3), std::string("\x7f"),
+                                  std::string("\xff"), std::string("\x1b[31mroot")}) {
+    CertificateFields fields;
+    fields.common_name = name;
+    fields.subject_dn = name;
+    fields.dns_names = {name, "usable"};
+    for (const auto which :
+         {CertificateIdentity::kCn, CertificateIdentity::kDn, CertificateIdentity::kSan}) {
+      EXPECT_EQ(UserNameFrom(fields, which), std::nullopt);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace auth
