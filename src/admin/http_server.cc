@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "boost/asio/io_context.hpp"
@@ -37,6 +38,12 @@ std::string ToString(const tcp::endpoint& endpoint) {
   return text.str();
 }
 
+// `why` may end with a newline.
+void LogRefused(const tcp::endpoint& peer, absl::string_view why) {
+  base::LogLimited(base::LogLevel::kInfo, "http request refused",
+                   absl::StripTrailingAsciiWhitespace(why), {{"address", ToString(peer)}});
+}
+
 // One connection. Lives as long as an operation on it is under way.
 class Session : public std::enable_shared_from_this<Session> {
  public:
@@ -63,8 +70,12 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void Close() { stream_.close(); }
 
+  // Has asked for nothing yet. (Who has, and keeps the connection for more, keeps its place.)
+  bool silent() const { return silent_; }
+
  private:
   void OnRead(ErrorCode error) {
+    silent_ = false;
     if (!error) {
       Answer();
     } else if (error == http::error::header_limit) {
@@ -93,6 +104,8 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void Refuse(int status, std::string text) {
+    ErrorCode ignored;
+    LogRefused(stream_.socket().remote_endpoint(ignored), text);
     Send({status, "text/plain; charset=utf-8", std::move(text)}, false, /*keep_alive=*/false, 11);
   }
 
@@ -136,6 +149,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const HttpHandler& handler_;
   const std::chrono::milliseconds timeout_;
   uint32_t& connections_;
+  bool silent_ = true;
   beast::flat_buffer buffer_{kHeaderBytesMax * 2};
   std::optional<http::request_parser<http::empty_body>> parser_;
   http::response<http::string_body> response_;
@@ -198,9 +212,27 @@ class HttpServer::Impl {
         });
         return;
       }
-      if (connections_ < options_.connections_max) Open(std::move(socket));
+      if (connections_ < options_.connections_max || CloseOneThatIsSilent()) {
+        Open(std::move(socket));
+      } else {
+        ErrorCode ignored;
+        LogRefused(socket.remote_endpoint(ignored), "http.connections_max connections are open");
+      }
       Accept();
     });
+  }
+
+  // Those who hold connections and have asked for nothing make room: the one that has been there
+  // for longest. False: there is none.
+  bool CloseOneThatIsSilent() {
+    for (auto it = sessions_.begin(); it != sessions_.end(); ++it) {
+      const std::shared_ptr<Session> session = it->lock();
+      if (session == nullptr || !session->silent()) continue;
+      session->Close();
+      sessions_.erase(it);
+      return true;
+    }
+    return false;
   }
 
   void Open(tcp::socket socket) {

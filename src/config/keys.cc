@@ -401,7 +401,9 @@ Keys<HttpOptions> HttpKeys() {
           "ADDRESS:PORT of the endpoint for metrics and health checks, or off. It knows no users: "
           "keep it where only operators can reach it."),
       Row("connections_max", &HttpOptions::connections_max, Integer(1, k16), kRestart,
-          "Connections at the same time; further ones are closed at once."),
+          "Connections at the same time. A further one takes the place of the one that has been "
+          "open "
+          "for longest without a request, or is closed."),
       Row("request_timeout", &HttpOptions::request_timeout_s, Seconds(1, kDay), kRestart,
           "How long a request, and its answer, may take."),
   };

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -92,6 +93,21 @@ TEST(HttpServer, AnswersAGet) {
   EXPECT_THAT(Ask(*server, "GET /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
               AllOf(StartsWith("HTTP/1.1 200 OK\r\n"), HasSubstr("Content-Length: 16\r\n"),
                     EndsWith("\r\n\r\nyou asked for /a")));
+}
+
+// Those who connect and say nothing, or half of something, make room for who has a question.
+TEST(HttpServer, SilentConnectionsShutNobodyOut) {
+  HttpServerOptions options;
+  options.connections_max = 4;
+  const auto server = Serve(options);
+  std::vector<std::unique_ptr<Client>> silent;
+  for (int i = 0; i < 20; ++i) {
+    silent.push_back(std::make_unique<Client>(*server));
+    if (i % 2 == 0) silent.back()->Send("GET /half HTTP/1.1\r\n");
+  }
+  EXPECT_THAT(Ask(*server, "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              EndsWith("you asked for /a"));
+  EXPECT_EQ(silent.front()->ReadAll(), "");  // It has been there for longest.
 }
 
 TEST(HttpServer, AnswersHeadWithTheLengthAndNoBody) {
