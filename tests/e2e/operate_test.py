@@ -91,6 +91,16 @@ def _():
     equal(values(again), values(printed), "printed again")
 
 
+@case("the sample configuration and the README's are right as they stand, and a broker runs on the sample")
+def _():
+    sample = ROOT / "deploy" / "mqttd.yaml"
+    block = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    for path in (sample, write("readme.yaml", block)):
+        mqttd("--config", str(path), "--check-config")
+    with Broker("--config", str(sample)) as broker:
+        alive(connected(broker.port, "newcomer"))
+
+
 @case("anonymous clients on an address that others reach need an explicit word")
 def _():
     for url in ("mqtt://0.0.0.0:0", "mqtt://*:0", "mqtt://[::]:0", "ws://0.0.0.0:0/mqtt"):
