@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "auth/authenticator.h"
+#include "base/clock.h"
 #include "broker/transport/tls_context.h"
 
 namespace mqttd {
@@ -23,7 +24,13 @@ std::vector<std::string> CheckFiles(const config::Config& config,
   for (const broker::ListenerSettings& listener : config.broker.listeners) {
     if (listener.listener.url.tls()) {
       const auto tls = broker::TlsContext::Create(listener.listener.tls);
-      if (!tls.ok()) AddOnce(errors, std::string(tls.status().message()));
+      if (!tls.ok()) {
+        AddOnce(errors, std::string(tls.status().message()));
+      } else if (const std::string words = broker::CertificateWarning(
+                     (*tls)->expires_unix_s(), absl::ToUnixSeconds(base::RealClock::Get().Now()));
+                 !words.empty()) {
+        AddOnce(warnings, absl::StrCat(listener.listener.tls.cert_file, ": ", words));
+      }
     }
     const auto authenticator = auth::Authenticator::Create(listener.auth, pool);
     if (!authenticator.ok()) {

@@ -11,11 +11,17 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <new>
 #include <utility>
 
 #include "base/log.h"
 
 namespace mqttd {
+namespace {
+
+constexpr int kExitWithoutMemory = 1;
+
+}  // namespace
 
 absl::StatusOr<Control> Control::Create() {
   signal(SIGPIPE, SIG_IGN);
@@ -68,6 +74,19 @@ Control::Event Control::Wait(std::optional<absl::Duration> timeout) {
     return Event::kReady;
   }
   return Event::kTimeout;
+}
+
+void EndClearlyWithoutMemory() {
+  std::set_new_handler([] {
+    // Nothing here may allocate.
+    static constexpr char kLine[] =
+        "mqttd: out of memory: an allocation failed, so this process ends; what was acknowledged "
+        "is "
+        "stored. Give it more memory, or lower broker.memory_high_bytes or the bounds of "
+        "docs/operations.md\n";
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kLine, sizeof(kLine) - 1);
+    _exit(kExitWithoutMemory);
+  });
 }
 
 void RaiseDescriptorLimit() {

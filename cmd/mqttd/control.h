@@ -33,6 +33,10 @@ class Control {
   int ready_;    // An eventfd.
 };
 
+// When there is no memory left the process ends with one last line that says so. Nothing that was
+// acknowledged is lost by that.
+void EndClearlyWithoutMemory();
+
 // As many descriptors as the system lets us have; each connection takes one.
 void RaiseDescriptorLimit();
 

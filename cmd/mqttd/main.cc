@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "admin/endpoint.h"
 #include "admin/notify.h"
@@ -57,22 +58,16 @@ class Daemon {
         control_(std::move(control)),
         manager_(admin::ServiceManager::FromEnvironment()) {}
 
-  absl::Status Run() {
+  absl::Status Start() {
     base::Log(LogLevel::kInfo, "starting",
               {{"version", base::kVersion},
                {"pid", getpid()},
                {"config", config_.file},
                {"data_dir", config_.storage.data_dir}});
-    RETURN_IF_ERROR(Start());
-    Serve();
-    return Stop();
-  }
-
- private:
-  absl::Status Start() {
     broker::Server::Dependencies dependencies;
     dependencies.clock = &base::RealClock::Get();
     ASSIGN_OR_RETURN(server_, broker::Server::Create(config_.broker, dependencies));
+    files_are_right_ = true;
     readiness_.Set(Readiness::State::kStarting, "reading the store");
     ASSIGN_OR_RETURN(endpoint_, admin::StartEndpoint(config_.http, EndpointSources()));
     ASSIGN_OR_RETURN(host_, storage::PartitionHost::Open(config_.storage, base::RealClock::Get(),
@@ -83,6 +78,20 @@ class Daemon {
     return absl::OkStatus();
   }
 
+  // Until it is told to stop.
+  absl::Status Run() {
+    Serve();
+    return Stop();
+  }
+
+  // Of a `Start` that failed: whether it was by a mistake that trying again later does not mend.
+  bool ConfigurationIsWrong(const absl::Status& status) const {
+    if (absl::IsInvalidArgument(status)) return true;
+    // A missing file that the configuration names; but of the data directory the disk is to blame.
+    return !files_are_right_ && (absl::IsNotFound(status) || absl::IsPermissionDenied(status));
+  }
+
+ private:
   admin::EndpointSources EndpointSources() {
     admin::EndpointSources sources;
     sources.metrics = [this, started = base::RealClock::Get().Now()] {
@@ -112,6 +121,7 @@ class Daemon {
       if (const absl::Duration now = base::RealClock::Get().Monotonic();
           now - watched >= kWatchInterval) {
         watched = now;
+        base::LogLeftOut();
         server_->WatchShards();
       }
       if (watchdog.has_value() && !server_->stall().stuck) Tell(manager_.Watchdog());
@@ -137,32 +147,27 @@ class Daemon {
     Tell(manager_.Reloading(base::RealClock::Get().Monotonic()));
     const absl::StatusOr<config::Loaded> loaded =
         config::Load(invocation_.args, invocation_.environment);
-    if (loaded.ok()) {
-      UseConfig(loaded->config);
-    } else {
-      for (const absl::string_view line : absl::StrSplit(loaded.status().message(), '\n')) {
-        base::Log(LogLevel::kError, "reload refused, nothing changed",
-                  {{"error", std::string(line)}});
-      }
+    const absl::Status status = loaded.ok() ? UseConfig(loaded->config) : loaded.status();
+    if (!status.ok()) {
+      base::Log(LogLevel::kError, "reload refused, nothing changed",
+                {{"error", absl::StrReplaceAll(status.message(), {{"\n", "; "}})}});
     }
     Tell(manager_.Ready(absl::StrCat("listening on ", absl::StrJoin(server_->urls(), ","))));
   }
 
-  void UseConfig(const config::Config& wanted) {
+  // All of it, or nothing on an error. Files are read again even if their names did not change.
+  absl::Status UseConfig(const config::Config& wanted) {
+    config::Config next = config::Reloaded(config_, wanted);
+    RETURN_IF_ERROR(server_->Reload(next.broker, [&next] { return base::ConfigureLog(next.log); }));
     for (const config::Change& change : config::Diff(config_, wanted)) {
       const bool now = change.effect == config::Effect::kReload;
       base::Log(now ? LogLevel::kInfo : LogLevel::kWarning,
                 now ? "configuration changed" : "configuration changed, needs a restart",
                 {{"key", change.path}, {"before", change.before}, {"after", change.after}});
     }
-    config_ = config::Reloaded(config_, wanted);
-    if (absl::Status status = base::ConfigureLog(config_.log); !status.ok()) {
-      base::Log(LogLevel::kError, "log stays as it was", {{"error", status}});
-    }
-    // The files are read again even if their names did not change.
-    std::vector<std::string> needs_restart;  // Reported above, by key.
-    const absl::Status status = server_->Reload(config_.broker, needs_restart);
-    base::Log(status.ok() ? LogLevel::kInfo : LogLevel::kError, "reloaded", {{"status", status}});
+    config_ = std::move(next);
+    base::Log(LogLevel::kInfo, "reloaded");
+    return absl::OkStatus();
   }
 
   absl::Status Stop() {
@@ -188,6 +193,7 @@ class Daemon {
   Control control_;
   const admin::ServiceManager manager_;
   Readiness readiness_;
+  bool files_are_right_ = false;
   // The server once its numbers may be read from the endpoint's thread.
   std::atomic<const broker::Server*> metrics_of_{nullptr};
   // Each is used by those below it, which go first.
@@ -206,19 +212,30 @@ int CheckConfig(const config::Config& config, std::vector<std::string> warnings)
 }
 
 int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
+  EndClearlyWithoutMemory();
   absl::StatusOr<Control> control = Control::Create();
-  absl::Status status = control.status();
-  if (status.ok()) status = base::ConfigureLog(loaded.config.log);
-  if (!status.ok()) {
-    PrintLines("", status.message());
+  if (!control.ok()) {
+    PrintLines("", control.status().message());
     return kExitFailure;
+  }
+  if (const absl::Status status = base::ConfigureLog(loaded.config.log); !status.ok()) {
+    PrintLines("", status.message());
+    return kExitUsage;
   }
   for (const std::string& warning : loaded.warnings) {
     base::Log(LogLevel::kWarning, "configuration", {{"warning", warning}});
   }
   RaiseDescriptorLimit();
   GrowDescriptorTable();
-  status = Daemon(std::move(invocation), loaded.config, *std::move(control)).Run();
+  Daemon daemon(std::move(invocation), loaded.config, *std::move(control));
+  const absl::Status started = daemon.Start();
+  if (!started.ok()) {
+    for (const absl::string_view line : absl::StrSplit(started.message(), '\n'))
+      base::Log(LogLevel::kError, "failed", {{"error", line}});
+    if (!loaded.config.log.file.empty()) PrintLines("", started.message());
+    return daemon.ConfigurationIsWrong(started) ? kExitUsage : kExitFailure;
+  }
+  const absl::Status status = daemon.Run();
   if (status.ok()) return kExitOk;
   base::Log(LogLevel::kError, "failed", {{"error", status}});
   return kExitFailure;

@@ -64,12 +64,13 @@ void ByQos(const MetricsSnapshot& snapshot, std::array<base::Counter, 3> ShardMe
   }
 }
 
-// By Reason Code, as it is written in the specification; only those that occurred.
+// By Reason Code, as it is written in the specification: those that the packet may have, so that a
+// rate has a zero to start from.
 void ByReason(const MetricsSnapshot& snapshot, std::array<base::Counter, 256> ShardMetrics::*metric,
-              FamilyBuilder& out) {
+              mqtt::PacketType type, FamilyBuilder& out) {
   for (size_t code = 0; code < 256; ++code) {
     const uint64_t count = TotalAt(snapshot, metric, code);
-    if (count == 0 && code != 0) continue;
+    if (count == 0 && !mqtt::IsAllowed(static_cast<mqtt::ReasonCode>(code), type)) continue;
     out.Sample(count, {absl::StrFormat("0x%02X", code)});
   }
 }
@@ -100,6 +101,12 @@ void AddListeners(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
     out.Sample(listener.refused_address_rate, {listener.url, "address_connection_rate_max"});
     out.Sample(listener.refused_origins, {listener.url, "websocket_origins"});
     out.Sample(listener.refused_descriptors, {listener.url, "descriptors"});
+  }
+  out.Gauge("listener_certificate_expiry_timestamp_seconds",
+            "When the certificate of a listener with TLS runs out, since 1970.", {"listener"});
+  for (const auto& listener : snapshot.listeners) {
+    if (listener.certificate_expires_unix_s != 0)
+      out.Sample(static_cast<double>(listener.certificate_expires_unix_s), {listener.url});
   }
   out.Counter("listener_rate_waits_total",
               "Times that accepting waited because of connection_rate_max.", {"listener"});
@@ -136,11 +143,11 @@ void AddConnections(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Sample(TotalAt(snapshot, &ShardMetrics::connects_by_version, 4), {"3.1.1"});
   out.Sample(TotalAt(snapshot, &ShardMetrics::connects_by_version, 5), {"5.0"});
   out.Counter("connack_sent_total", "CONNACKs, by Reason Code (of 5.0).", {"code"});
-  ByReason(snapshot, &ShardMetrics::connacks_sent, out);
+  ByReason(snapshot, &ShardMetrics::connacks_sent, mqtt::PacketType::kConnAck, out);
   out.Counter("disconnect_sent_total", "DISCONNECTs sent, by Reason Code.", {"code"});
-  ByReason(snapshot, &ShardMetrics::disconnects_sent, out);
+  ByReason(snapshot, &ShardMetrics::disconnects_sent, mqtt::PacketType::kDisconnect, out);
   out.Counter("disconnect_received_total", "DISCONNECTs received, by Reason Code.", {"code"});
-  ByReason(snapshot, &ShardMetrics::disconnects_received, out);
+  ByReason(snapshot, &ShardMetrics::disconnects_received, mqtt::PacketType::kDisconnect, out);
   out.Gauge("arrivals_waiting",
             "Connections before CONNECT that have something to be read and wait for their turn.");
   out.Sample(Total(snapshot, &ShardMetrics::arrivals_waiting));
@@ -173,7 +180,7 @@ void AddPackets(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   ByPacketType(snapshot, &ShardMetrics::bytes_sent, out);
   out.Counter("protocol_violations_total",
               "Packets that broke a rule, by the rule's number in the specification.", {"rule"});
-  std::vector<std::pair<std::string, uint64_t>> rules;
+  std::vector<std::pair<std::string, uint64_t>> rules = {{"other", 0}};
   for (const ShardMetrics* shard : snapshot.shards) {
     shard->violations.ForEach([&rules](std::string_view rule, uint64_t count) {
       for (auto& [known, sum] : rules) {

@@ -88,12 +88,16 @@ absl::Status Authenticator::Reload() { return Reload(tables()->options); }
 
 absl::Status Authenticator::Reload(AuthOptions options) {
   ASSIGN_OR_RETURN(std::shared_ptr<Tables> loaded, Load(std::move(options)));
+  Use(std::move(loaded));
+  return absl::OkStatus();
+}
+
+void Authenticator::Use(std::shared_ptr<Tables> loaded) {
   base::MutexLock lock(mutex_);
   const uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
   loaded->generation = generation;
   tables_ = std::move(loaded);
   generation_.store(generation, std::memory_order_release);
-  return absl::OkStatus();
 }
 
 std::shared_ptr<const Authenticator::Tables> Authenticator::tables() const {

@@ -77,9 +77,13 @@ class Authenticator {
   bool StillAdmits(const Identity& identity) const;
 
   // Reads the files again, under `options` if given (the pool stays as it is). On error nothing
-  // changes. Blocks on the disk: not on a shard.
+  // changes. Blocks on the disk: not on a shard. In two steps where it must be known that nothing
+  // else has a mistake either, before any of it takes effect.
   absl::Status Reload() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Reload(AuthOptions options) ABSL_LOCKS_EXCLUDED(mutex_);
+  struct Tables;
+  static absl::StatusOr<std::shared_ptr<Tables>> Load(AuthOptions options);
+  void Use(std::shared_ptr<Tables> loaded) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Of the last successful load, for the log.
   std::vector<std::string> warnings() const;
@@ -87,9 +91,7 @@ class Authenticator {
   const HashPool& pool() const { return *pool_; }
 
  private:
-  struct Tables;
   explicit Authenticator(std::shared_ptr<HashPool> pool) : pool_(std::move(pool)) {}
-  static absl::StatusOr<std::shared_ptr<Tables>> Load(AuthOptions options);
   static std::optional<Outcome> Decide(const Tables& tables, const Credentials& credentials);
   std::shared_ptr<const Tables> tables() const ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -169,6 +169,7 @@ struct ListenerView {
   uint64_t refused_descriptors = 0;
   uint64_t rate_waits = 0;
   uint64_t pauses = 0;
+  int64_t certificate_expires_unix_s = 0;  // 0: no TLS.
 };
 
 // The process's memory, as MemoryMonitor sees it.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "auth/hash_pool.h"
 #include "base/check.h"
 #include "base/log.h"
@@ -65,6 +66,31 @@ absl::Status Annotate(const absl::Status& status, const std::string& name) {
   return absl::Status(status.code(), absl::StrCat("listener ", name, ": ", status.message()));
 }
 
+// All of their words, under the code of the first.
+absl::Status InOne(const std::vector<absl::Status>& mistakes) {
+  if (mistakes.empty()) return absl::OkStatus();
+  return absl::Status(mistakes.front().code(),
+                      absl::StrJoin(mistakes, "\n", [](std::string* out, const absl::Status& each) {
+                        absl::StrAppend(out, each.message());
+                      }));
+}
+
+void LogAccessWarnings(const ListenerRuntime& runtime) {
+  for (const std::string& warning : runtime.authenticator->warnings()) {
+    base::Log(base::LogLevel::kWarning, "access rules",
+              {{"listener", runtime.settings.name}, {"warning", warning}});
+  }
+}
+
+void LogCertificateWarning(const ListenerRuntime& runtime, absl::Time now) {
+  if (!runtime.listener->url().tls()) return;
+  const std::string warning =
+      CertificateWarning(runtime.listener->certificate_expires_unix_s(), absl::ToUnixSeconds(now));
+  if (warning.empty()) return;
+  base::Log(base::LogLevel::kWarning, "certificate",
+            {{"listener", runtime.settings.name}, {"warning", warning}});
+}
+
 }  // namespace
 
 // On a node alone the partition host is in this process.
@@ -109,12 +135,19 @@ absl::Status Server::Bind() {
   world_->options = &options_;
   world_->clock = dependencies_.clock;
   world_->methods = dependencies_.methods != nullptr ? dependencies_.methods : &no_methods_;
+  std::vector<absl::Status> mistakes;  // Of all listeners: they are told at once.
   for (size_t i = 0; i < options_.listeners.size(); ++i) {
-    ASSIGN_OR_RETURN(auto runtime, MakeListener(options_.listeners[i], i));
+    auto made = MakeListener(options_.listeners[i], i);
+    if (!made.ok()) {
+      mistakes.push_back(made.status());
+      continue;
+    }
+    const std::shared_ptr<ListenerRuntime> runtime = *std::move(made);
     listeners_.push_back(runtime);
     sockets_.push_back(runtime->listener);
-    world_->listeners.push_back(std::move(runtime));
+    world_->listeners.push_back(runtime);
   }
+  RETURN_IF_ERROR(InOne(mistakes));
   for (uint32_t i = 0; i < options_.shards; ++i) {
     metrics_.push_back(std::make_unique<ShardMetrics>());
     ASSIGN_OR_RETURN(auto shard, Shard::Create(static_cast<storage::ShardId>(i), options_.shards,
@@ -142,13 +175,11 @@ absl::StatusOr<std::shared_ptr<ListenerRuntime>> Server::MakeListener(
   auto authenticator = auth::Authenticator::Create(settings.auth, hash_pool_);
   if (!authenticator.ok()) return Annotate(authenticator.status(), settings.name);
   runtime->authenticator = *std::move(authenticator);
-  for (const std::string& warning : runtime->authenticator->warnings()) {
-    base::Log(base::LogLevel::kWarning, "access rules",
-              {{"listener", settings.name}, {"warning", warning}});
-  }
+  LogAccessWarnings(*runtime);
   auto listener = Listener::Create(settings.listener, static_cast<int>(options_.shards));
   if (!listener.ok()) return Annotate(listener.status(), settings.name);
   runtime->listener = *std::move(listener);
+  LogCertificateWarning(*runtime, dependencies_.clock->Now());
   return runtime;
 }
 
@@ -175,43 +206,54 @@ void Server::Start(storage::PartitionHost& host, std::function<void()> on_ready)
   });
 }
 
-absl::Status Server::Reload(const BrokerOptions& options, std::vector<std::string>& needs_restart) {
-  absl::Status first_error;
+absl::Status Server::Reload(const BrokerOptions& options,
+                            const std::function<absl::Status()>& before_use) {
+  struct Loaded {
+    const ListenerSettings* settings;
+    size_t index;
+    std::shared_ptr<TlsContext> tls;
+    std::shared_ptr<auth::Authenticator::Tables> access;
+  };
+  std::vector<Loaded> all;
+  std::vector<std::string> errors;  // Listeners often share a file: each mistake is named once.
+  const auto fail = [&](const absl::Status& status) {
+    std::string words(status.message());
+    if (std::find(errors.begin(), errors.end(), words) == errors.end())
+      errors.push_back(std::move(words));
+  };
   for (size_t i = 0; i < listeners_.size(); ++i) {
     const std::string& name = listeners_[i]->settings.name;
     const auto found = std::find_if(options.listeners.begin(), options.listeners.end(),
                                     [&](const ListenerSettings& it) { return it.name == name; });
     if (found == options.listeners.end() ||
-        !(found->listener.url == options_.listeners[i].listener.url)) {
-      needs_restart.push_back(absl::StrCat("listener ", name));
+        !(found->listener.url == options_.listeners[i].listener.url))
       continue;
-    }
-    listeners_[i]->listener->UseBounds(found->listener);
-    absl::Status status = listeners_[i]->listener->ReloadTls(found->listener.tls);
-    if (status.ok()) status = listeners_[i]->authenticator->Reload(found->auth);
-    if (!status.ok()) {
-      status = Annotate(status, name);
-      base::Log(base::LogLevel::kError, "reload failed", {{"error", status}});
-      first_error.Update(status);
-      continue;
-    }
-    auto runtime = std::make_shared<ListenerRuntime>(*listeners_[i]);
-    runtime->settings.limits = found->limits;
-    retired_.push_back(std::exchange(listeners_[i], runtime));
+    auto tls = listeners_[i]->listener->LoadTls(found->listener.tls);
+    auto access = auth::Authenticator::Load(found->auth);
+    if (!tls.ok()) fail(tls.status());
+    if (!access.ok()) fail(access.status());
+    if (tls.ok() && access.ok()) all.push_back({&*found, i, *std::move(tls), *std::move(access)});
+  }
+  if (!errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
+  RETURN_IF_ERROR(before_use());
+  for (Loaded& loaded : all) {
+    std::shared_ptr<ListenerRuntime>& current = listeners_[loaded.index];
+    current->listener->UseBounds(loaded.settings->listener);
+    current->listener->UseTls(std::move(loaded.tls));
+    current->authenticator->Use(std::move(loaded.access));
+    auto runtime = std::make_shared<ListenerRuntime>(*current);
+    runtime->settings.limits = loaded.settings->limits;
+    retired_.push_back(std::exchange(current, runtime));
     for (const auto& shard : shards_) {
       shard->mailbox().PostOne(Control{[runtime](Shard& self) { self.UseListener(runtime); }});
     }
-  }
-  for (const ListenerSettings& wanted : options.listeners) {
-    const bool known = std::any_of(listeners_.begin(), listeners_.end(), [&](const auto& runtime) {
-      return runtime->settings.name == wanted.name;
-    });
-    if (!known) needs_restart.push_back(absl::StrCat("listener ", wanted.name));
+    LogAccessWarnings(*runtime);
+    LogCertificateWarning(*runtime, dependencies_.clock->Now());
   }
   for (const auto& shard : shards_) {
     shard->mailbox().PostOne(Control{[](Shard& self) { self.RefreshPermissions(); }});
   }
-  return first_error;
+  return absl::OkStatus();
 }
 
 base::MemorySums Server::AccountMemory() const {
@@ -248,6 +290,11 @@ void Server::ShutDown() {
 }
 
 void Server::WatchShards() {
+  constexpr uint32_t kDayS = 86400;
+  if (++watched_s_ % kDayS == 0) {
+    for (const auto& runtime : listeners_)
+      LogCertificateWarning(*runtime, dependencies_.clock->Now());
+  }
   for (size_t i = 0; i < shards_.size(); ++i) {
     Pulse& pulse = *pulses_[i];
     if (pulse.Ask()) {
@@ -286,6 +333,7 @@ MetricsSnapshot Server::metrics() const {
     view.refused_descriptors = counters.refused_descriptors.load(std::memory_order_relaxed);
     view.rate_waits = counters.rate_waits.load(std::memory_order_relaxed);
     view.pauses = counters.pauses.load(std::memory_order_relaxed);
+    view.certificate_expires_unix_s = listener->certificate_expires_unix_s();
     snapshot.listeners.push_back(std::move(view));
   }
   if (host_ != nullptr) snapshot.storage = &host_->metrics();

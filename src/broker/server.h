@@ -59,10 +59,12 @@ class Server final : public storage::EventSink {
   void Start(storage::PartitionHost& host, std::function<void()> on_ready);
 
   // Certificates, passwords and access rules are read again, limits taken from `options`; connected
-  // clients stay, but those whose account is gone. Listeners are matched by name; new or removed
-  // ones need a restart and are named in `needs_restart`. On an error that listener stays as it
-  // was.
-  absl::Status Reload(const BrokerOptions& options, std::vector<std::string>& needs_restart);
+  // clients stay, but those whose account is gone. Listeners are matched by name and address; new
+  // or removed ones need a restart. All or nothing: if anything is wrong with any file, or
+  // `before_use`, called when all of them are right, has an objection, nothing changes. The error
+  // has a line for each mistake.
+  absl::Status Reload(const BrokerOptions& options,
+                      const std::function<absl::Status()>& before_use);
 
   void ShutDown();
 
@@ -97,6 +99,7 @@ class Server final : public storage::EventSink {
   MemoryMonitor memory_;
   std::vector<std::unique_ptr<ShardMetrics>> metrics_;
   std::unique_ptr<ShardWorld> world_;
+  uint32_t watched_s_ = 0;                      // Calls of `WatchShards`.
   std::vector<std::unique_ptr<Pulse>> pulses_;  // By shard.
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<LocalPartitions> partitions_;

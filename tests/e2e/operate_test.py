@@ -4,6 +4,7 @@
 import hashlib
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -12,8 +13,8 @@ from base64 import b64encode
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from e2e import (MQTTD_BIN, PATIENCE_S, Broker, Certificates, Process, Wire, case, connect_packet, equal,  # noqa: E402
-                 holds, main, publish_packet, run, scratch, subscribe_packet, write)
+from e2e import (MQTTD_BIN, PATIENCE_S, SLOWDOWN, Broker, Certificates, Process, Skip, Wire, case,  # noqa: E402
+                 connect_packet, equal, holds, main, publish_packet, run, scratch, subscribe_packet, write)
 
 ROOT = Path(__file__).resolve().parents[2]
 CONNACK, PINGRESP, DISCONNECT, SUBACK, PUBLISH = 0x20, 0xD0, 0xE0, 0x90, 0x30
@@ -73,6 +74,74 @@ listeners:
     said = mqttd("--check-config", "--config", path, status=2).err.text()
     for words in (str(other.server_key), "/nonexistent/passwords"):
         holds(words in said, f"{words} in {said}")
+
+
+@case("a mistake in what the configuration names ends a start with 2, every one of them named; a busy port with 1")
+def _():
+    one, other = Certificates(), Certificates()
+    acl, passwords = write("acl", "usr a\ntopic a\nuser\n"), write("passwords", "alice\nbob:secret\n")
+    name = write("file", "")
+
+    def start(config, status, *words):
+        path = write("mqttd.yaml", f"http: {{listen: 'off'}}\ndata_dir: {scratch('data')}\n{config}")
+        said = mqttd("--config", path, status=status).err.text()
+        for word in words:
+            holds(word in said, f"{word} in {said}")
+
+    plain, tls = "listeners: [mqtt://127.0.0.1:0]\n", "listeners: [mqtts://127.0.0.1:0]\n"
+    start(f"auth: {{acl_file: {acl}}}\n{plain}", 2, f"{acl}:1: ", f"{acl}:3: ")
+    start(f"auth: {{password_file: {passwords}}}\n{plain}", 2, f"{passwords}:1: ", f"{passwords}:2: ")
+    start(f"auth: {{acl_file: /nonexistent/acl}}\n{plain}", 2, "/nonexistent/acl")
+    start(f"tls: {{cert_file: {one.server}, key_file: {other.server_key}}}\n{tls}", 2, "does not belong")
+    start(f"tls: {{cert_file: /nonexistent/c, key_file: /nonexistent/k}}\n{tls}", 2, "/nonexistent/c")
+    start(f"log: {{file: {scratch('log').parent}}}\n{plain}", 2, "log file")
+    start(f"listeners: ['unix:/nonexistent/socket']\n", 2, "no such directory")
+    start("auth: {allow_anonymous: true}\nlisteners: [mqtt://192.0.2.1:0]\n", 2, "no such address")
+    start(f"listeners:\n  - {{url: 'mqtt://127.0.0.1:0', acl_file: {acl}, allow_anonymous: true}}\n"
+          f"  - {{url: 'mqtt://127.0.0.1:0', password_file: {passwords}}}\n", 2, f"{acl}:1: ", f"{passwords}:2: ")
+    start(f"log: {{file: {name}}}\nauth: {{acl_file: {acl}}}\n{plain}", 2, f"{acl}:1: ")
+    with Broker() as broker:
+        start(f"listeners: ['mqtt://127.0.0.1:{broker.port}']\n", 1, "another process listens there")
+
+
+@case("a certificate that is about to run out is a warning at the start, and a metric says when")
+def _():
+    authority = Certificates()  # What it signs is good for two days.
+    with Broker(config="data_dir: {data}\n"
+                       f"tls: {{cert_file: {authority.server}, key_file: {authority.server_key}}}\n"
+                       "listeners: [mqtts://127.0.0.1:0, mqtt://127.0.0.1:0]\n") as broker:
+        broker.log.wait_for(r'warning certificate listener=\S+ warning="the certificate runs out in [12] days"')
+        end = run("openssl", "x509", "-in", authority.server, "-noout", "-enddate").out.text().split("=")[1]
+        value = broker.metric(f'mqttd_listener_certificate_expiry_timestamp_seconds{{listener="{broker.urls[0]}"}}')
+        equal(value, ssl.cert_time_to_seconds(end), "when it runs out")
+        holds(broker.urls[1] not in "".join(line for line in broker.get("/metrics")[1].splitlines()
+                                            if "certificate_expiry" in line), "a listener without TLS")
+    path = write("mqttd.yaml", f"tls: {{cert_file: {authority.server}, key_file: {authority.server_key}}}\n"
+                               "listeners: [mqtts://127.0.0.1:0]\nauth: {allow_anonymous: true}\n")
+    holds("runs out in" in mqttd("--check-config", "--config", path).err.text(), "--check-config")
+
+
+@case("without memory the process ends with a last line that says so")
+def _():
+    if SLOWDOWN != 1:
+        raise Skip("sanitizers have allocators of their own")
+    process = Process([MQTTD_BIN, "--listen", "mqtt://127.0.0.1:0", "--http", "off", "--data-dir", scratch("data"),
+                       "--set", "broker.memory_high_bytes=100GiB", "--set", "mqtt.maximum_packet_size=64MiB",
+                       "--set", "mqtt.output_bytes_max=4GiB", "--set", "broker.shards=1"])
+    port = int(process.out.wait_for(r"listen=mqtt://127\.0\.0\.1:(\d+)").group(1))
+    deaf = connected(port, "deaf")
+    deaf.send(subscribe_packet(1, "t", 0))
+    deaf.packet()
+    size = int(re.search(r"VmSize:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text()).group(1)) * 1024
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (size + 200_000_000, size + 200_000_000))
+    sender = connected(port, "sender")
+    try:
+        while process.running():
+            sender.send(publish_packet("t", b"x" * 10_000_000))
+    except OSError:
+        pass
+    equal(process.wait(), 1, "exit status")
+    holds(process.err.text().splitlines()[-1].startswith("mqttd: out of memory: "), process.err.text())
 
 
 @case("--print-config prints a file that means the same, and where each value comes from")
@@ -215,6 +284,68 @@ def _():
         holds("error" in broker.reload(), "broken rules were taken")
         carol.send(publish_packet("a/x", b"ho"))
         equal(alice.packet()[1][-2:], b"ho", "message under the rules of before")
+
+
+@case("SIGHUP is all or nothing: with any file wrong nothing changes, and one line, not called reloaded, says why")
+def _():
+    authority = Certificates()
+    certificate, key = authority.issue("localhost")
+    acls = [write(name, "topic readwrite a/#\n") for name in ("one", "two")]
+    template = ("data_dir: {data}\nlog: {level: %s, file: %s}\nmqtt: {maximum_qos: %d}\n"
+                f"tls: {{cert_file: {certificate}, key_file: {key}}}\n"
+                "listeners:\n"
+                f"  - {{url: 'mqtt://127.0.0.1:0', allow_anonymous: true, acl_file: {acls[0]}}}\n"
+                f"  - {{url: 'mqtts://127.0.0.1:0', name: tls, allow_anonymous: true, acl_file: {acls[1]}}}\n")
+    good = template.replace("%d", "2").replace("%s", "info", 1).replace("%s", '""', 1)
+    with Broker(config=good) as broker:
+        text = broker.config_file.read_text()
+        wire = connected(broker.port, "client")
+        number = 0
+
+        def may_read(filter):
+            nonlocal number
+            number += 1
+            wire.send(subscribe_packet(number, filter, 0))
+            return wire.packet()[1][-1] == 0
+
+        def refused(*wanted):
+            """What is right in the new files (listener 0's rules, the QoS) has not taken effect."""
+            acls[0].write_text("topic readwrite b/#\n")
+            seen = len(broker.log)
+            line = broker.reload()
+            holds("error reload refused, nothing changed" in line, line)
+            for word in wanted:
+                holds(word in line, line)
+            holds(may_read("a/x") and not may_read("b/x"), "the rules of a refused reload are in force")
+            connected(broker.port, "probe").close()
+            equal([entry for entry in broker.log.all()[seen:] if b"reload" in entry or b" changed" in entry],
+                  [line.encode()], "events")
+            acls[0].write_text("topic readwrite a/#\n")
+
+        changed = text.replace("maximum_qos: 2", "maximum_qos: 1")
+        broker.config_file.write_text(changed)
+        acls[1].write_text("topic readwrite a/#\ntopik b\ntopic readwrite\nuser\n")
+        refused(f"{acls[1]}:2: unknown keyword", f"{acls[1]}:4: user without a name")
+        acls[1].unlink()
+        acls[1].mkdir()
+        refused(f"{acls[1]} is a directory")
+        acls[1].rmdir()
+        acls[1].write_text("topic readwrite a/#\n")
+        fitting = key.read_bytes()
+        key.write_bytes(authority.issue("other")[1].read_bytes())
+        refused("does not belong to the certificate")
+        key.write_bytes(fitting)
+        broker.config_file.write_text(changed.replace('file: ""', f"file: {broker.data_dir}"))
+        refused("log file", "Is a directory")
+        broker.config_file.unlink()
+        broker.config_file.mkdir()
+        refused("Is a directory")
+        broker.config_file.rmdir()
+        refused("No such file")
+        broker.config_file.write_text(changed)
+        acls[0].write_text("topic readwrite b/#\n")
+        holds(" info reloaded" in broker.reload(), "with everything right")
+        holds(may_read("b/x") and not may_read("a/x"), "the new rules")
 
 
 @case("SIGHUP opens the log file again, so that it can be rotated, and takes a new level")

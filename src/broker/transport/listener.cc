@@ -18,7 +18,9 @@
 
 #include "absl/status/status.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "base/status_macros.h"
+#include "broker/transport/socket_address.h"
 #include "broker/transport/tcp_transport.h"
 #include "broker/transport/tls_transport.h"
 #include "broker/transport/websocket_transport.h"
@@ -230,15 +232,24 @@ absl::Status Listener::BindUnix() {
 }
 
 absl::Status Listener::ReloadTls(const TlsOptions& tls) {
-  if (!url().tls()) return absl::OkStatus();
-  absl::StatusOr<std::shared_ptr<TlsContext>> made = TlsContext::Create(tls);
-  if (!made.ok()) {
-    return absl::Status(made.status().code(), "listener " + url().ToString() + ": " +
-                                                  std::string(made.status().message()));
-  }
-  const base::MutexLock lock(tls_mutex_);
-  tls_ = *std::move(made);
+  ASSIGN_OR_RETURN(std::shared_ptr<TlsContext> loaded, LoadTls(tls));
+  UseTls(std::move(loaded));
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<TlsContext>> Listener::LoadTls(const TlsOptions& tls) const {
+  if (!url().tls()) return std::shared_ptr<TlsContext>();
+  absl::StatusOr<std::shared_ptr<TlsContext>> made = TlsContext::Create(tls);
+  if (made.ok()) return made;
+  return absl::Status(made.status().code(),
+                      "listener " + url().ToString() + ": " + std::string(made.status().message()));
+}
+
+void Listener::UseTls(std::shared_ptr<TlsContext> context) {
+  certificate_expires_s_.store(context == nullptr ? 0 : context->expires_unix_s(),
+                               std::memory_order_relaxed);
+  const base::MutexLock lock(tls_mutex_);
+  tls_ = std::move(context);
 }
 
 int Listener::TakeSocket(int shard) {
@@ -285,6 +296,9 @@ std::unique_ptr<Transport> Listener::Admit(int fd, const sockaddr_storage& peer,
   const auto source = options_.proxy_protocol ? std::nullopt : Source::Of(peer);
   SourceLimits::Admission admission = AdmitSource(source, now_ns);
   if (admission.place == nullptr) {
+    LogRefused(fd, admission.verdict == SourceLimits::Verdict::kTooMany
+                       ? "its address has address_connections_max connections"
+                       : "its address connects faster than address_connection_rate_max");
     close(fd);
     return nullptr;
   }
@@ -296,6 +310,7 @@ std::unique_ptr<Transport> Listener::Admit(int fd, const sockaddr_storage& peer,
   ConnectionSlot slot = ConnectionSlot::Take(std::move(admission.place),
                                              connections_max_.load(std::memory_order_relaxed));
   if (slot.empty()) {
+    LogRefused(fd, "the listener has connections_max connections");
     close(fd);
     counters_->refused_connections_max.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
@@ -318,6 +333,14 @@ std::unique_ptr<Transport> Listener::Admit(int fd, const sockaddr_storage& peer,
   }
   if (!url().websocket()) return transport;
   return std::make_unique<WebSocketTransport>(std::move(transport), served_path_, door_);
+}
+
+void Listener::LogRefused(int fd, absl::string_view why) const {
+  PeerInfo peer;
+  ReadSocketAddresses(fd, peer);
+  base::LogLimited(
+      base::LogLevel::kInfo, "connection refused", why,
+      {{"address", peer.address}, {"port", peer.port}, {"listener", url().ToString()}});
 }
 
 void Listener::CountRefusedDescriptor() {

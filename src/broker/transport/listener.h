@@ -68,14 +68,21 @@ class Listener {
     return door_ == nullptr ? 0 : door_->refused.load(std::memory_order_relaxed);
   }
 
+  // Of what new connections are shown, since 1970; 0: no TLS.
+  int64_t certificate_expires_unix_s() const {
+    return certificate_expires_s_.load(std::memory_order_relaxed);
+  }
+
   bool limits_sources() const { return SourceBounds().any(); }
 
   // All connections come in at shard 0's acceptor; its `AcceptFn` spreads them.
   bool shares_one_socket() const { return options_.url.unix_socket(); }
 
   // Reads the TLS files again: blocking. New connections use what was read; an error leaves all as
-  // it was. kOk without TLS.
+  // it was. kOk without TLS. In two steps where other files must be right too: null without TLS.
   absl::Status ReloadTls(const TlsOptions& tls);
+  absl::StatusOr<std::shared_ptr<TlsContext>> LoadTls(const TlsOptions& tls) const;
+  void UseTls(std::shared_ptr<TlsContext> context);
 
   // The bounds on connections that `options` has hold from the next one on.
   void UseBounds(const ListenerOptions& options);
@@ -102,6 +109,7 @@ class Listener {
  private:
   explicit Listener(ListenerOptions options);
 
+  void LogRefused(int fd, absl::string_view why) const;
   absl::Status BindInternet();
   absl::Status BindUnix();
   SourceLimits::Admission AdmitSource(std::optional<Source> source, int64_t now_ns);
@@ -118,6 +126,7 @@ class Listener {
   base::Mutex rate_mutex_;  // Taken once per accepted connection, if there is a limit.
   base::EvenRateMeter rate_ ABSL_GUARDED_BY(rate_mutex_);
   mutable base::Mutex tls_mutex_;  // Taken once per accepted connection and per reload.
+  std::atomic<int64_t> certificate_expires_s_{0};
   std::shared_ptr<TlsContext> tls_ ABSL_GUARDED_BY(tls_mutex_);
   // Shared with the WebSocket transports.
   std::shared_ptr<const std::string> served_path_;

@@ -6,8 +6,11 @@
 #include <openssl/x509.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -166,6 +169,13 @@ void SetBehaviour(SSL_CTX* context, TlsOptions::MinVersion min_version) {
   SSL_CTX_set_alpn_select_cb(context, SelectApplication, nullptr);
 }
 
+int64_t ExpiryOf(const X509* certificate) {
+  tm time{};
+  if (certificate == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &time) != 1)
+    return 0;
+  return timegm(&time);
+}
+
 }  // namespace
 
 TlsContext::~TlsContext() { SSL_CTX_free(context_); }
@@ -179,7 +189,22 @@ absl::StatusOr<std::shared_ptr<TlsContext>> TlsContext::Create(const TlsOptions&
   RETURN_IF_ERROR(SetCiphers(native, options));
   RETURN_IF_ERROR(LoadIdentity(native, options));
   RETURN_IF_ERROR(LoadClientAuthorities(native, options));
+  context->expires_unix_s_ = ExpiryOf(SSL_CTX_get0_certificate(native));
+  STACK_OF(X509)* chain = nullptr;
+  SSL_CTX_get0_chain_certs(native, &chain);
+  for (int i = 0; i < sk_X509_num(chain); ++i) {
+    context->expires_unix_s_ =
+        std::min(context->expires_unix_s_, ExpiryOf(sk_X509_value(chain, i)));
+  }
   return context;
+}
+
+std::string CertificateWarning(int64_t expires_unix_s, int64_t now_unix_s) {
+  constexpr int64_t kDay = 86400, kWarnBefore = 14 * kDay;
+  const int64_t left_s = expires_unix_s - now_unix_s;
+  if (left_s > kWarnBefore) return {};
+  if (left_s <= 0) return "the certificate has run out: clients that verify it cannot connect";
+  return "the certificate runs out in " + std::to_string(left_s / kDay) + " days";
 }
 
 }  // namespace broker

@@ -2,6 +2,7 @@
 #ifndef BROKER_TRANSPORT_TLS_CONTEXT_H_
 #define BROKER_TRANSPORT_TLS_CONTEXT_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -43,11 +44,19 @@ class TlsContext {
 
   ssl_ctx_st* native() const { return context_; }
 
+  // When the first certificate of the chain that is shown to clients runs out, since 1970.
+  int64_t expires_unix_s() const { return expires_unix_s_; }
+
  private:
   explicit TlsContext(ssl_ctx_st* context) : context_(context) {}
 
   ssl_ctx_st* context_;
+  int64_t expires_unix_s_ = 0;
 };
+
+// What to say of a certificate that runs out at `expires_unix_s`; empty: nothing yet. From two
+// weeks before on: where certificates are renewed by themselves, that has failed by then.
+std::string CertificateWarning(int64_t expires_unix_s, int64_t now_unix_s);
 
 }  // namespace broker
 #endif  // BROKER_TRANSPORT_TLS_CONTEXT_H_

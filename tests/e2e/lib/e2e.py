@@ -264,7 +264,7 @@ class Broker:
         """SIGHUP, until it was taken or refused; returns that line of the log."""
         seen = len(self.log)
         self.process.signal(signal.SIGHUP)
-        return self.log.wait_for(r" reloaded |reload refused", after=seen).string.decode()
+        return self.log.wait_for(r" info reloaded$|reload refused", after=seen).string.decode()
 
     def terminate(self):
         """SIGTERM; returns the exit status."""
