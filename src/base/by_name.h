@@ -13,6 +13,7 @@ namespace base {
 // absl::string_view is a type of its own where abseil was built for C++14, as distributions do, and
 // its containers look up by no other.
 inline absl::string_view AbslView(std::string_view text) { return {text.data(), text.size()}; }
+inline std::string_view StdView(absl::string_view text) { return {text.data(), text.size()}; }
 
 // What HashByName makes of a name: to be reckoned once and passed on.
 inline size_t HashOfName(std::string_view name) {

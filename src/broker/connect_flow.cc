@@ -2,9 +2,11 @@
 
 #include <utility>
 
+#include "base/by_name.h"
 #include "base/log.h"
 #include "broker/core/publish_right.h"
 #include "broker/packet_output.h"
+#include "broker/refusals.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
 #include "mqtt/message.h"
@@ -19,6 +21,19 @@ ReasonCode ToReason(auth::AuthCode code) { return static_cast<ReasonCode>(code);
 ReasonCode ToReason(const absl::Status& status) {
   if (absl::IsResourceExhausted(status)) return ReasonCode::kQuotaExceeded;
   return ReasonCode::kServerUnavailable;
+}
+
+std::string_view WordsFor(auth::AuthCode code) {
+  switch (code) {
+    case auth::AuthCode::kBadUserNameOrPassword:
+      return "bad user name or password";
+    case auth::AuthCode::kNotAuthorized:
+      return "anonymous clients are not allowed here, or its certificate names no user";
+    case auth::AuthCode::kServerBusy:
+      return "auth.hash_queue_max logins wait already";
+    default:
+      return mqtt::ReasonCodeName(ToReason(code));
+  }
 }
 
 std::optional<auth::CertificateFields> CertificateOf(const PeerInfo& peer) {
@@ -61,11 +76,13 @@ void KeepWill(const mqtt::Will& will, PendingConnect& pending) {
 
 void LogConnected(const Connection& connection, bool session_present) {
   const Session& session = *connection.session;
+  const PeerInfo peer = connection.transport->peer();
   base::Log(base::LogLevel::kDebug, "client connected",
-            {{"client", std::string(session.client_id)},
-             {"user", std::string(session.user_name())},
+            {{"client", base::Shortened(base::AbslView(session.client_id.view()))},
+             {"user", base::Shortened(base::AbslView(session.user_name()))},
              {"listener", connection.listener.settings.name},
-             {"address", connection.transport->peer().address},
+             {"address", peer.address},
+             {"port", peer.port},
              {"keep_alive_s", connection.keep_alive_s},
              {"session_expiry_s", session.session_expiry_s},
              {"session_present", session_present}});
@@ -82,13 +99,17 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
   if (!violation.has_value()) violation = CheckConnect(connect, limits);
   if (violation.has_value()) {
     context_.metrics.violations.Add(violation->rule);
-    return Refuse(connection, violation->reason, violation->rule,
-                  connect.maximum_packet_size.value_or(mqtt::kPacketSizeMax));
+    LogRefused(connection, "connection refused", "its CONNECT breaks a rule of MQTT or a limit",
+               "rule", violation->rule, connect.client_id);
+    return SendRefusal(connection, violation->reason, violation->rule,
+                       connect.maximum_packet_size.value_or(mqtt::kPacketSizeMax));
   }
   if (context_.memory_high) {
     context_.metrics.connections_refused[RefuseCause::kMemory].Add();
-    return Refuse(connection, ReasonCode::kServerBusy, {},
-                  connect.maximum_packet_size.value_or(mqtt::kPacketSizeMax));
+    LogRefused(connection, "connection refused", "memory is above broker.memory_high_bytes", {}, {},
+               connect.client_id);
+    return SendRefusal(connection, ReasonCode::kServerBusy, {},
+                       connect.maximum_packet_size.value_or(mqtt::kPacketSizeMax));
   }
   connection.connecting = std::make_unique<PendingConnect>();
   PendingConnect& pending = *connection.connecting;
@@ -114,7 +135,8 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
     pending.authentication_method = std::string(*connect.authentication_method);
     pending.exchange = methods_.Create(pending.authentication_method);
     if (pending.exchange == nullptr)
-      return Refuse(connection, ReasonCode::kBadAuthenticationMethod);  // [MQTT5-4.12.0-1]
+      return Refuse(connection, ReasonCode::kBadAuthenticationMethod,  // [MQTT5-4.12.0-1]
+                    "no such authentication method");
     return OnStep(connection, pending.exchange->Start(
                                   pending.credentials,
                                   connect.authentication_data.value_or(std::string_view())));
@@ -140,8 +162,13 @@ bool ConnectFlow::AdmitProxied(Connection& connection, const std::string& addres
       source_places_[connection.ref.connection] = std::move(admission.place);
     return true;
   }
-  Refuse(connection, admission.verdict == Verdict::kTooMany ? ReasonCode::kQuotaExceeded
-                                                            : ReasonCode::kConnectionRateExceeded);
+  if (admission.verdict == Verdict::kTooMany) {
+    Refuse(connection, ReasonCode::kQuotaExceeded,
+           "its address has address_connections_max connections");
+  } else {
+    Refuse(connection, ReasonCode::kConnectionRateExceeded,
+           "its address connects faster than address_connection_rate_max");
+  }
   return false;
 }
 
@@ -156,7 +183,8 @@ void ConnectFlow::OnStep(Connection& connection, auth::AuthStep step) {
       connection.phase = Phase::kExchangingAuth;
       if (!SendAuth(connection, ReasonCode::kContinueAuthentication, pending.authentication_method,
                     step.data, pending.terms.packet_size_max))
-        return Refuse(connection, ReasonCode::kPacketTooLarge);
+        return Refuse(connection, ReasonCode::kPacketTooLarge,
+                      "an AUTH packet is larger than it takes");
       context_.Resume(connection, kPauseConnecting);
       return;
     case auth::AuthStep::Kind::kOk:
@@ -167,7 +195,8 @@ void ConnectFlow::OnStep(Connection& connection, auth::AuthStep step) {
                                                                               step.user_name));
     case auth::AuthStep::Kind::kFail:
       context_.metrics.auth_failures.Add();
-      return Refuse(connection, ToReason(step.code));  // [MQTT5-4.12.0-4]
+      return Refuse(connection, ToReason(step.code),  // [MQTT5-4.12.0-4]
+                    mqtt::ReasonCodeName(ToReason(step.code)));
   }
 }
 
@@ -252,12 +281,7 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
   PendingConnect& pending = *connection.connecting;
   if (outcome.code != auth::AuthCode::kOk) {
     if (outcome.code != auth::AuthCode::kServerBusy) context_.metrics.auth_failures.Add();
-    base::Log(base::LogLevel::kInfo, "connection refused",
-              {{"client", pending.credentials.client_id},
-               {"listener", pending.credentials.listener},
-               {"address", connection.transport->peer().address},
-               {"reason", std::string(mqtt::ReasonCodeName(ToReason(outcome.code)))}});
-    return Refuse(connection, ToReason(outcome.code));
+    return Refuse(connection, ToReason(outcome.code), WordsFor(outcome.code));
   }
   pending.identity = std::move(outcome.identity);
   pending.permissions = std::move(outcome.permissions);
@@ -265,7 +289,9 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
   if (pending.has_will && RightToPublish(*pending.permissions, pending.credentials.client_id,
                                          pending.will.topic) != PublishRight::kPublish) {
     context_.metrics.auth_failures.Add();
-    return Refuse(connection, ReasonCode::kNotAuthorized);
+    LogRefused(connection, "connection refused", "it may not publish its will", "topic",
+               pending.will.topic);
+    return SendRefusal(connection, ReasonCode::kNotAuthorized, {}, pending.terms.packet_size_max);
   }
   if (AdmitUser(connection)) Open(connection);
 }
@@ -280,7 +306,7 @@ bool ConnectFlow::AdmitUser(Connection& connection) {
     return true;
   }
   context_.metrics.connections_refused[RefuseCause::kUserConnections].Add();
-  Refuse(connection, ReasonCode::kQuotaExceeded);
+  Refuse(connection, ReasonCode::kQuotaExceeded, "its user has user_connections_max clients");
   return false;
 }
 
@@ -316,7 +342,8 @@ void ConnectFlow::OnSessionOpened(storage::SessionOpened event) {
   opening_.erase(claim);
   if (connection == nullptr || connection->phase != Phase::kOpening) return;
   if (!event.status.ok())
-    return Refuse(*connection, ToReason(event.status), std::string(event.status.message()));
+    return Refuse(*connection, ToReason(event.status), "its session could not be opened",
+                  base::StdView(event.status.message()));
   Accept(*connection, event);
 }
 
@@ -360,7 +387,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   std::string bytes;
   // Nothing may come before CONNACK, so a client that cannot be sent it cannot be served.
   if (!mqtt::Encode(ack, connection.version, bytes, session.packet_size_max))
-    return Refuse(connection, ReasonCode::kPacketTooLarge, {}, session.packet_size_max);
+    return SendRefusal(connection, ReasonCode::kPacketTooLarge, {}, session.packet_size_max);
   SendPacket(context_, connection, mqtt::PacketType::kConnAck, bytes);
   connection.phase = Phase::kConnected;
   connection.keep_alive_s = terms.keep_alive_s;
@@ -378,14 +405,20 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   context_.Resume(connection, kPauseConnecting);
 }
 
-void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_view words) {
+void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_view why,
+                         std::string_view words, std::string_view rule) {
   const PendingConnect* const pending = connection.connecting.get();
-  Refuse(connection, reason, words,
-         pending != nullptr ? pending->terms.packet_size_max : mqtt::kPacketSizeMax);
+  if (rule.empty()) {
+    LogRefused(connection, "connection refused", why, "details", words);
+  } else {
+    LogRefused(connection, "connection refused", why, "rule", rule);
+  }
+  SendRefusal(connection, reason, words,
+              pending != nullptr ? pending->terms.packet_size_max : mqtt::kPacketSizeMax);
 }
 
-void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_view words,
-                         uint32_t packet_size_max) {
+void ConnectFlow::SendRefusal(Connection& connection, ReasonCode reason, std::string_view words,
+                              uint32_t packet_size_max) {
   std::string bytes;
   mqtt::EncodeRefusal(connection.version, reason, words, bytes, packet_size_max);
   if (!bytes.empty()) {

@@ -58,8 +58,10 @@ class ConnectFlow {
   // The connection is closed: forgets its claim, if one is on its way.
   void OnClosed(Connection& connection);
 
-  // A CONNACK that says no, then the end [MQTT5-3.1.4-2] [MQTT311-3.1.4-1].
-  void Refuse(Connection& connection, mqtt::ReasonCode reason, std::string_view words = {});
+  // A CONNACK that says no, then the end [MQTT5-3.1.4-2] [MQTT311-3.1.4-1]. `why`, a fixed phrase,
+  // is for the log, and so is `rule`; `words` are the client's Reason String.
+  void Refuse(Connection& connection, mqtt::ReasonCode reason, std::string_view why,
+              std::string_view words = {}, std::string_view rule = {});
 
  private:
   // False: its address has too many connections, and it was refused.
@@ -72,8 +74,8 @@ class ConnectFlow {
   void OnOutcome(Connection& connection, auth::Outcome outcome);
   void Open(Connection& connection);
   void Accept(Connection& connection, storage::SessionOpened& event);
-  void Refuse(Connection& connection, mqtt::ReasonCode reason, std::string_view words,
-              uint32_t packet_size_max);
+  void SendRefusal(Connection& connection, mqtt::ReasonCode reason, std::string_view words,
+                   uint32_t packet_size_max);
   // False: it is larger than the client takes, and was not sent.
   bool SendAuth(Connection& connection, mqtt::ReasonCode reason, std::string_view method,
                 std::string_view data, uint32_t packet_size_max);

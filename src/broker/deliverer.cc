@@ -76,10 +76,11 @@ void Deliverer::ToTargets(Outgoing& outgoing, const Match& match) {
 
 bool Deliverer::ToSession(Session& session, Outgoing& outgoing, const Envelope& envelope) {
   const mqtt::MessageParts& parts = outgoing.parts();
-  if (!session.permissions->MayRead(parts.topic)) return Drop(DropCause::kNotAuthorized);
+  if (!session.permissions->MayRead(parts.topic))
+    return Drop(session, parts.topic, DropCause::kNotAuthorized);
   const bool output_full = OutputFull(context_, session);
   if (envelope.qos == mqtt::QoS::kAtMostOnce) {
-    if (output_full) return Drop(DropCause::kOutputFull);
+    if (output_full) return Drop(session, parts.topic, DropCause::kOutputFull);
     return Note(session, parts, Write(session, outgoing, envelope));
   }
   if (!output_full && session.outbound.queue_empty() && session.outbound.has_room()) {
@@ -97,20 +98,20 @@ bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& en
   if (full()) {
     switch (limits.queue_full) {
       case QueueFullPolicy::kDropNewest:
-        return Drop(DropCause::kQueueFull);
+        return Drop(session, outgoing.parts().topic, DropCause::kQueueFull);
       case QueueFullPolicy::kDropOldest:
         // Several, where this one is larger than they are.
         while (full() && !session.outbound.queue_empty()) {
           const OutboundMessage dropped = session.outbound.Pop();
           context_.metrics.queued_messages.Add(-1);
           context_.metrics.queued_bytes.Add(-static_cast<int64_t>(dropped.message->bytes()));
-          Drop(DropCause::kQueueFull);
+          Drop(session, dropped.message->topic(), DropCause::kQueueFull);
         }
         break;
       case QueueFullPolicy::kDisconnect:
         context_.CloseLater(session.connection, {.cause = CloseCause::kOutputFull,
                                                  .say = mqtt::ReasonCode::kQuotaExceeded});
-        return Drop(DropCause::kQueueFull);
+        return Drop(session, outgoing.parts().topic, DropCause::kQueueFull);
     }
   }
   OutboundMessage entry;
@@ -158,10 +159,10 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
                                .dup = entry.dup,
                                .sequence = entry.sequence};
     const bool readable = session.permissions->MayRead(outgoing.parts().topic);
-    if (!readable) Drop(DropCause::kNotAuthorized);
+    if (!readable) Drop(session, outgoing.parts().topic, DropCause::kNotAuthorized);
     // The window bounds QoS 1 and 2, and the partition the pages of a replay.
     if (entry.sequence == 0 && !entry.replay && OutputFull(context_, session)) {
-      Drop(DropCause::kOutputFull);
+      Drop(session, outgoing.parts().topic, DropCause::kOutputFull);
       continue;
     }
     if (readable && Write(session, outgoing, envelope)) continue;
@@ -180,7 +181,7 @@ bool Deliverer::Write(Session& session, Outgoing& outgoing, const Envelope& enve
   // [MQTT5-3.3.2-5]; what was sent before goes on to its end [MQTT5-4.3.3-7].
   if (parts.expires_at_unix_ms != 0 && parts.expires_at_unix_ms <= context_.now_unix_ms &&
       !envelope.dup) {
-    return Drop(DropCause::kExpired);
+    return Drop(session, parts.topic, DropCause::kExpired);
   }
   const bool v5 = session.version == mqtt::Version::k5;
   // Sessions of one kind get the same bytes but for the Packet Identifier.
@@ -193,7 +194,8 @@ bool Deliverer::Write(Session& session, Outgoing& outgoing, const Envelope& enve
 
   const Variant* const variant = &variants_[index];
   const size_t total = variant->copied + (variant->by_reference ? parts.payload.size() : 0);
-  if (total > session.packet_size_max) return Drop(DropCause::kPacketTooLarge);  // [MQTT5-3.1.2-24]
+  if (total > session.packet_size_max)
+    return Drop(session, parts.topic, DropCause::kPacketTooLarge);  // [MQTT5-3.1.2-24]
   OutputQueue& output = session.connection.output;
   uint8_t* const p = output.Reserve(context_.buffers, variant->copied);
   std::memcpy(p, variant->frame, variant->copied);
@@ -235,7 +237,7 @@ bool Deliverer::WriteFresh(Session& session, Outgoing& outgoing, const Envelope&
   const mqtt::PublishSize size = mqtt::MeasurePublish(head);
   if (size.total > session.packet_size_max) {  // [MQTT5-3.1.2-24] [MQTT5-3.1.2-25]
     if (new_alias) session.aliases_out->Forget(parts.topic);
-    return Drop(DropCause::kPacketTooLarge);
+    return Drop(session, parts.topic, DropCause::kPacketTooLarge);
   }
   if (envelope.qos != mqtt::QoS::kAtMostOnce)
     head.packet_id = StartExchange(session, outgoing, envelope);

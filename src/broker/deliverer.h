@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "broker/core/router.h"
 #include "broker/core/session.h"
+#include "broker/refusals.h"
 #include "broker/shard_context.h"
 #include "mqtt/encode.h"
 #include "mqtt/message.h"
@@ -102,8 +103,9 @@ class Deliverer {
   mqtt::PacketId StartExchange(Session& session, Outgoing& outgoing, const Envelope& envelope);
   void Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos, size_t bytes);
   bool Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope);
-  bool Drop(DropCause cause) {
+  bool Drop(const Session& session, std::string_view topic, DropCause cause) {
     context_.metrics.dropped[cause].Add();
+    LogDropped(session, topic, cause);
     return false;
   }
   // A retained message was delivered live, or was not: `delivered`, passed on.

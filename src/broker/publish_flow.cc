@@ -4,6 +4,7 @@
 #include <bit>
 #include <utility>
 
+#include "base/by_name.h"
 #include "base/check.h"
 #include "broker/core/publish_right.h"
 #include "broker/packet_output.h"
@@ -73,6 +74,10 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
   const bool clears = right == PublishRight::kClear && packet.retain && packet.payload.empty();
   if (right != PublishRight::kPublish && !clears) {
     context_.metrics.dropped[DropCause::kNotAuthorized].Add();
+    LogRefused(
+        connection, "publish refused",
+        IsServersOwn(topic) ? "$SYS is the server's own" : "the access rules do not allow it",
+        "topic", topic);
     if (packet.qos == QoS::kAtMostOnce) return;
     const bool told = session.version == mqtt::Version::k5;
     return Acknowledge(session, packet.qos, packet.packet_id,
@@ -293,6 +298,9 @@ void PublishFlow::OnPublished(storage::Published event) {
   context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
   if (!event.status.ok()) {
     if (!waiting.orphan) context_.metrics.dropped[DropCause::kStorageFailed].Add();
+    if (const Connection* const publisher = context_.Find(waiting.connection))
+      LogRefused(*publisher, "publish refused", "it cannot be stored", "error",
+                 base::StdView(event.status.message()));
   } else if (event.duplicate) {
     context_.metrics.publish_duplicates.Add();
   } else if (waiting.route_after) {

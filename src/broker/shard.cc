@@ -8,11 +8,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/by_name.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/thread_priority.h"
 #include "broker/packet_output.h"
+#include "broker/refusals.h"
+#include "broker/transport/socket_address.h"
 #include "mqtt/encode.h"
 
 namespace broker {
@@ -216,14 +219,19 @@ bool Shard::IsFull() const {
 }
 
 void Shard::AddConnection(std::unique_ptr<Transport> transport, size_t listener) {
-  if (shutdown_deadline_tick_ != 0) {  // Taken in by another shard just before.
-    metrics.connections_refused[RefuseCause::kDraining].Add();
-    return;
-  }
-  if (IsFull()) {
-    metrics.connections_refused[RefuseCause::kConnectionsMax].Add();
-    return;
-  }
+  const auto refuse = [&](RefuseCause cause, absl::string_view why) {
+    metrics.connections_refused[cause].Add();
+    PeerInfo peer;
+    ReadSocketAddresses(transport->fd(), peer);
+    base::LogLimited(base::LogLevel::kInfo, "connection refused", why,
+                     {{"address", peer.address},
+                      {"port", peer.port},
+                      {"listener", listeners_[listener]->settings.name}});
+  };
+  // Taken in by another shard just before.
+  if (shutdown_deadline_tick_ != 0) return refuse(RefuseCause::kDraining, "the server is stopping");
+  if (IsFull())
+    return refuse(RefuseCause::kConnectionsMax, "broker.connections_max connections are open");
   const ListenerRuntime& runtime = *listeners_[listener];
   const uint64_t number = ++last_connection_;
   const int fd = transport->fd();
@@ -327,9 +335,13 @@ void Shard::Read(Connection& connection) {
     if (result.state != IoState::kOk) {
       const bool broken = result.state == IoState::kError && !connection.transport->HandshakeDone();
       if (broken) {
-        base::Log(base::LogLevel::kInfo, "connection failed",
-                  {{"listener", connection.listener.settings.name},
-                   {"error", std::string(connection.transport->error())}});
+        LogRefused(connection, "connection failed", "TLS, WebSocket or PROXY handshake went wrong",
+                   "error", connection.transport->error());
+      } else if (result.state == IoState::kError &&
+                 (connection.listener.settings.listener.url.tls() ||
+                  connection.listener.settings.listener.url.websocket())) {
+        LogRefused(connection, "connection failed", "TLS or WebSocket went wrong", "error",
+                   connection.transport->error());
       }
       return Close(connection,
                    {.cause = broken ? CloseCause::kTransportError : CloseCause::kPeerClosed});
@@ -403,6 +415,8 @@ void Shard::Close(Connection& connection, const CloseOrder& order) {
     metrics.disconnects_sent[static_cast<size_t>(*order.say)].Add();
   }
   metrics.connections_closed[order.cause].Add();
+  if (const std::string_view words = WordsFor(order.cause); !words.empty())
+    LogRefused(connection, "connection closed", words, "rule", order.rule);
   connecting_.OnClosed(connection);
   if (connection.session != nullptr) EndSession(connection, order);
   connection.connecting.reset();
@@ -423,9 +437,9 @@ void Shard::Close(Connection& connection, const CloseOrder& order) {
 void Shard::EndSession(Connection& connection, const CloseOrder& order) {
   Session& session = *connection.session;
   if (base::LogEnabled(base::LogLevel::kDebug)) {
-    base::Log(
-        base::LogLevel::kDebug, "client disconnected",
-        {{"client", std::string(session.client_id)}, {"cause", std::string(Name(order.cause))}});
+    base::Log(base::LogLevel::kDebug, "client disconnected",
+              {{"client", base::Shortened(base::AbslView(session.client_id.view()))},
+               {"cause", std::string(Name(order.cause))}});
   }
   subscribing_.RemoveAll(session);
   publishing_.OnClosed(connection);

@@ -40,6 +40,7 @@ struct CloseOrder {
   std::optional<mqtt::ReasonCode> say = std::nullopt;
   storage::CloseCause session = storage::CloseCause::kWithWill;
   std::optional<uint32_t> expiry_s = std::nullopt;  // From the client's DISCONNECT.
+  std::string_view rule = {};                       // That was broken: static text, for the log.
 };
 
 // Used on the shard's thread only.

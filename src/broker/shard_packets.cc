@@ -234,11 +234,15 @@ void Shard::OnDisconnect(Connection& connection, const mqtt::FrameHeader& header
 void Shard::Violated(Connection& connection, const mqtt::Violation& violation) {
   metrics.violations.Add(violation.rule);
   if (connection.phase == Phase::kConnected) {
-    return Close(connection, {.cause = CloseCause::kViolation, .say = violation.reason});
+    return Close(
+        connection,
+        {.cause = CloseCause::kViolation, .say = violation.reason, .rule = violation.rule});
   }
   // Before CONNACK the answer is CONNACK, if it is known in which form; nothing before CONNECT.
-  if (connection.connecting != nullptr) return connecting_.Refuse(connection, violation.reason);
-  Close(connection, {.cause = CloseCause::kViolation});
+  if (connection.connecting != nullptr)
+    return connecting_.Refuse(connection, violation.reason, "it broke a rule of MQTT", {},
+                              violation.rule);
+  Close(connection, {.cause = CloseCause::kViolation, .rule = violation.rule});
 }
 
 void Shard::OnTask(ShardTask task) {

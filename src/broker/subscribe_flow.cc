@@ -6,6 +6,7 @@
 #include "base/by_name.h"
 #include "base/log.h"
 #include "broker/packet_output.h"
+#include "broker/refusals.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
 #include "mqtt/topic.h"
@@ -25,6 +26,19 @@ constexpr size_t kFiltersAskedMax = 64;
 ReasonCode ToReason(const absl::Status& status) {
   return absl::IsResourceExhausted(status) ? ReasonCode::kQuotaExceeded
                                            : ReasonCode::kUnspecifiedError;
+}
+
+std::string_view WordsFor(ReasonCode reason) {
+  switch (reason) {
+    case ReasonCode::kNotAuthorized:
+      return "the access rules do not allow it";
+    case ReasonCode::kQuotaExceeded:
+      return "its session has subscriptions_max subscriptions";
+    case ReasonCode::kTopicFilterInvalid:
+      return "the filter is not valid, or above topic_bytes_max or topic_levels_max";
+    default:
+      return mqtt::ReasonCodeName(reason);
+  }
 }
 
 bool WantsRetained(const storage::SubscriptionRecord& record, bool existed) {
@@ -55,7 +69,11 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
   for (const mqtt::Subscription& subscription : packet.subscriptions) {
     const ReasonCode reason = Judge(session, subscription);
     pending.reasons.push_back(reason);
-    if (mqtt::IsError(reason)) continue;
+    if (mqtt::IsError(reason)) {
+      LogRefused(connection, "subscription refused", WordsFor(reason), "filter",
+                 subscription.filter);
+      continue;
+    }
     storage::SubscriptionRecord record{std::string(subscription.filter), subscription.options,
                                        packet.subscription_id};
     record.options.qos = static_cast<mqtt::QoS>(reason);
@@ -376,8 +394,8 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
   replay.page.assign(event.messages.begin(), event.messages.end());
   if (!event.status.ok()) {
     base::Log(base::LogLevel::kError, "retained messages cannot be read",
-              {{"client", std::string(session.client_id)},
-               {"filter", replays.waiting.front().subscription.filter},
+              {{"client", base::Shortened(base::AbslView(session.client_id.view()))},
+               {"filter", base::Shortened(replays.waiting.front().subscription.filter)},
                {"error", event.status}});
   }
   ContinueReplays(session);
