@@ -228,7 +228,7 @@ void WriteLine(LogLevel level, absl::string_view event, Fields first, Fields fie
 }
 
 // Lines at once, of one event and cause; then one a second.
-constexpr int64_t kLinesAtOnce = 10;
+constexpr int64_t kLinesAtOnce = 50;
 constexpr int64_t kNsPerLine = 1'000'000'000;
 
 // A bucket that holds `kLinesAtOnce` lines. Full at `full_at_ns`.
