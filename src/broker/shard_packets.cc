@@ -289,6 +289,7 @@ void Shard::OnStorageEvent(storage::Event event) {
           [this](storage::InboundReleased& it) { publishing_.OnInboundReleased(it); },
           [this](storage::RetainedPage& it) { subscribing_.OnRetainedPage(std::move(it)); },
           [this](storage::RouteChange& it) { subscribing_.OnRouteChange(it); },
+          [this](storage::RouteBlock& it) { subscribing_.OnRouteBlock(it); },
           [this](storage::ShareMemberChange& it) {
             subscribing_.OnShareMemberChange(std::move(it));
           },

@@ -485,6 +485,13 @@ void SubscribeFlow::OnRouteChange(const storage::RouteChange& event) {
   context_.Ask(storage::ConfirmRoutes{event.number});
 }
 
+void SubscribeFlow::OnRouteBlock(const storage::RouteBlock& event) {
+  for (const std::string& filter : *event.filters) {
+    context_.router.SetPartition(filter, event.partition, true);
+  }
+  context_.Ask(storage::ConfirmRoutes{event.number});
+}
+
 void SubscribeFlow::OnShareMemberChange(storage::ShareMemberChange event) {
   const std::string filter = event.subscription.filter;
   if (event.state == storage::ShareMemberChange::State::kGone) {

@@ -35,6 +35,7 @@ class SubscribeFlow {
   void OnUnsubscribeDone(storage::UnsubscribeDone event);
   void OnRetainedPage(storage::RetainedPage event);
   void OnRouteChange(const storage::RouteChange& event);
+  void OnRouteBlock(const storage::RouteBlock& event);
   // What a partition pushed while a SUBACK of the session waits for the other shards: retained
   // messages are not to come before it. Takes what has to wait out of `entries`: as much as the
   // session's window holds, and a page of retained messages.

@@ -239,7 +239,8 @@ void HostCore::Run() {
   TellStorageState();
   work_left_ = kRoundWorkMax;
   RunScans();
-  if (healthy() && begun_) {
+  if (announcement_.has_value()) AnnounceStored();
+  if (healthy() && begun_ && !announcement_.has_value()) {
     PublishPostponedWills();
     PassOnOrphans();
     RunDeadlines();
@@ -513,6 +514,7 @@ std::optional<absl::Duration> HostCore::NextWake() const {
     const bool at_once = growing_->urgent() || !growing_->has_commands();
     consider(at_once ? now_.monotonic : growing_since_ + kLinger);
   }
+  if (announcement_.has_value()) return next;  // The shards' answers wake.
   if (!pump_list_.empty()) consider(std::max(now_.monotonic, pump_again_at_));
   // Without room for them, the end of a write wakes, or a shard's answer.
   if (!RoomForBackground()) return next;

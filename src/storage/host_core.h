@@ -241,6 +241,8 @@ class HostCore {
   void Finish(RunScan& step);
   void AnswerOpened(Claim& claim, const Outcome& outcome);
   void SendRoute(bool add, PartitionId partition, const std::string& filter);
+  void AnnounceStored();
+  void AnnouncePart();
   void SendShareMember(const ShareMemberChanged& change, PartitionId partition);
 
   // host_core_delivery.cc: queues to connections.
@@ -303,6 +305,14 @@ class HostCore {
   Deadlines deadlines_;
   ShareMembers share_members_;
   RouteLedger<ConfirmedAnswer> routes_;
+  // What was stored at the start, as far as the shards do not know it yet.
+  struct Announcement {
+    PartitionId partition = 0;
+    Partition::SubscriptionPlace place;
+    uint64_t next_after = 0;  // The next part leaves when this number is confirmed,
+    uint64_t sent = 0;        // and the one behind it when this one is.
+  };
+  std::optional<Announcement> announcement_;
   std::deque<std::string> pump_list_;  // Client Identifiers.
   std::deque<RunScan> scans_;  // One per shard's request; a shard asks for a page at a time.
   size_t work_left_ = 0;       // Of this round, for reading: messages and seeks.

@@ -1,4 +1,5 @@
 // What follows a commit: the effects of the entries, routes.
+#include <memory>
 #include <utility>
 
 #include "storage/core/message_codec.h"
@@ -6,6 +7,12 @@
 #include "storage/host_core.h"
 
 namespace storage {
+namespace {
+
+// Of what is told of at the start in one go; twice as much is on its way.
+constexpr size_t kAnnouncedBytesMax = 256 << 10;
+
+}  // namespace
 
 void HostCore::RunEffects(PartitionId partition, Effects& effects) {
   for (Effect& effect : effects.list) {
@@ -111,29 +118,56 @@ void HostCore::SendShareMember(const ShareMemberChanged& change, PartitionId par
   SendToAll(event);
 }
 
-// What connected clients were is closed now; everything stored is announced.
+// What connected clients were is closed now; everything stored is announced, and then the shards
+// may take clients in.
 void HostCore::Finish(FinishStart& /*step*/) {
-  for (const auto& partition : partitions_) {
-    const PartitionId id = partition->id();
-    filters_[id] = 0;
-    partition->ForEachFilter([&](std::string_view filter) {
-      ++filters_[id];
-      SendRoute(/*add=*/true, id, std::string(filter));
-    });
-    partition->ForEachSession([&](const Session& session) {
-      for (const auto& [filter, subscription] : session.subscriptions) {
-        if (subscription->entry != nullptr) continue;
-        ShareMemberChanged member{.state = ShareMemberChange::State::kOffline,
-                                  .slot = session.slot,
-                                  .client_id = session.client_id,
-                                  .subscription = subscription->record};
-        On(id, member);
-      }
-    });
-  }
-  StartOrphans();
   begun_ = true;
+  announcement_.emplace();
   CountGauges();
+  AnnounceStored();
+}
+
+// A few parts ahead of what all shards have confirmed.
+void HostCore::AnnounceStored() {
+  while (announcement_.has_value() && routes_.confirmed() >= announcement_->next_after) {
+    AnnouncePart();
+  }
+}
+
+void HostCore::AnnouncePart() {
+  Announcement& announcement = *announcement_;
+  const PartitionId id = announcement.partition;
+  auto filters = std::make_shared<std::vector<std::string>>();
+  size_t bytes = 0;
+  const auto next = partitions_[id]->VisitSubscriptions(
+      announcement.place, [&](const SessionSubscription& subscription) {
+        bytes += subscription.record.filter.size() + sizeof(std::string);
+        if (subscription.entry != nullptr) {
+          filters->push_back(subscription.record.filter);
+        } else {
+          ShareMemberChanged member{.state = ShareMemberChange::State::kOffline,
+                                    .slot = subscription.session->slot,
+                                    .client_id = subscription.session->client_id,
+                                    .subscription = subscription.record};
+          On(id, member);
+          bytes += shards_ * (sizeof(Event) + subscription.record.filter.size());
+        }
+        return bytes < kAnnouncedBytesMax;
+      });
+  filters_[id] += filters->size();
+  if (!filters->empty()) {
+    SendToAll(RouteBlock{.number = routes_.Next(), .partition = id, .filters = std::move(filters)});
+  }
+  announcement.next_after = std::exchange(announcement.sent, routes_.last());
+  if (next.has_value()) {
+    announcement.place = *next;
+  } else {
+    announcement.place = {};
+    ++announcement.partition;
+  }
+  if (announcement.partition < partitions_.size()) return;
+  announcement_.reset();
+  StartOrphans();
   routes_.Wait({.shard = 0, .event = std::nullopt, .replays = {}, .call = std::move(ready_)});
 }
 

@@ -16,7 +16,7 @@ class RouteLedger {
  public:
   explicit RouteLedger(size_t shards) : confirmed_(shards, 0) {}
 
-  // For the next RouteChange or ShareMemberChange.
+  // For the next RouteChange, RouteBlock or ShareMemberChange.
   uint64_t Next() { return ++last_; }
   uint64_t last() const { return last_; }
   uint64_t confirmed() const { return *std::min_element(confirmed_.begin(), confirmed_.end()); }

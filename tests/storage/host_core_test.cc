@@ -138,10 +138,9 @@ TEST_F(HostCoreTest, RoutesOfStoredSessionsAreToldAtStart) {
   sim_.events.clear();
   base::Rng rng(1);
   sim_.Crash(rng);
-  const std::vector<RouteChange> routes = sim_.Take<RouteChange>();
-  ASSERT_THAT(routes, SizeIs(1));
-  EXPECT_EQ(routes[0].filter, "a/+");
-  EXPECT_TRUE(routes[0].add);
+  const std::vector<RouteBlock> blocks = sim_.Take<RouteBlock>();
+  ASSERT_THAT(blocks, SizeIs(1));
+  EXPECT_THAT(*blocks[0].filters, ElementsAre("a/+"));
   const std::vector<ShareMemberChange> members = sim_.Take<ShareMemberChange>();
   ASSERT_FALSE(members.empty());
   EXPECT_EQ(members.back().subscription.filter, "$share/g/b");

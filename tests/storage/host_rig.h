@@ -101,6 +101,7 @@ class Ears final : public EventSink {
  private:
   static uint64_t RouteNumber(const Event& event) {
     if (const auto* route = std::get_if<RouteChange>(&event)) return route->number;
+    if (const auto* block = std::get_if<RouteBlock>(&event)) return block->number;
     if (const auto* member = std::get_if<ShareMemberChange>(&event)) return member->number;
     return 0;
   }

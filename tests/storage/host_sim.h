@@ -293,6 +293,7 @@ class HostSim {
     for (ShardId shard = 0; shard < shards_; ++shard) {
       for (Event& event : core_->TakeEvents(shard)) {
         if (const auto* route = std::get_if<RouteChange>(&event)) Confirm(shard, route->number);
+        if (const auto* block = std::get_if<RouteBlock>(&event)) Confirm(shard, block->number);
         if (const auto* member = std::get_if<ShareMemberChange>(&event)) {
           Confirm(shard, member->number);
         }

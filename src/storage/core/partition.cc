@@ -579,6 +579,27 @@ void Partition::ForEachFilter(absl::FunctionRef<void(std::string_view)> visit) c
   impl_->index_.ForEachFilter(visit);
 }
 
+std::optional<Partition::SubscriptionPlace> Partition::VisitSubscriptions(
+    const SubscriptionPlace& place,
+    absl::FunctionRef<bool(const SessionSubscription&)> visit) const {
+  std::string_view from = place.filter;
+  for (size_t slot = place.slot; slot < impl_->slots_.size(); ++slot, from = {}) {
+    const Session* const session = impl_->slots_[slot].get();
+    if (session == nullptr) continue;
+    for (auto it = session->subscriptions.lower_bound(from); it != session->subscriptions.end();
+         ++it) {
+      const SessionSubscription& subscription = *it->second;
+      if (subscription.entry != nullptr && subscription.position != 0) continue;
+      if (visit(subscription)) continue;
+      if (++it != session->subscriptions.end()) {
+        return SubscriptionPlace{static_cast<SessionSlot>(slot), std::string(it->first)};
+      }
+      return SubscriptionPlace{static_cast<SessionSlot>(slot + 1), {}};
+    }
+  }
+  return std::nullopt;
+}
+
 absl::StatusOr<QueuePage> Partition::ReadQueue(const StateReader& reader, SessionSlot slot,
                                                uint64_t from, const QueueReadLimits& limits,
                                                int64_t now_unix_ms) {

@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -114,6 +115,17 @@ class Partition {
 
   // The plain filters that sessions of this partition have, each once: what routes to it.
   void ForEachFilter(absl::FunctionRef<void(std::string_view)> visit) const;
+
+  // The same a part at a time, and `$share` subscriptions between them: visits subscriptions from
+  // `place` on, until visit returns false, and says where to go on; nothing if that was all. Of
+  // those that have a plain filter in common it visits one. The partition must not change meanwhile.
+  struct SubscriptionPlace {
+    SessionSlot slot = 0;
+    std::string filter;  // Of the session's, the first that is still to come.
+  };
+  std::optional<SubscriptionPlace> VisitSubscriptions(
+      const SubscriptionPlace& place,
+      absl::FunctionRef<bool(const SessionSubscription&)> visit) const;
 
   // Queued messages of a session from sequence `from` on (at least the head), for sending. The
   // caller keeps the window: messages in flight ≤ Session::window_messages, and sequences in flight

@@ -7,6 +7,7 @@
 #define STORAGE_CORE_PARTITION_API_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -206,7 +207,7 @@ struct ScanRetained {
   uint32_t messages_max = 0;
 };
 
-// The shard has taken in every RouteChange up to `number`.
+// The shard has taken in every RouteChange, and what else is numbered so, up to `number`.
 struct ConfirmRoutes {
   uint64_t number = 0;
 };
@@ -303,6 +304,15 @@ struct RouteChange {
   std::string filter;  // Plain filters only.
 };
 
+// Routes that were stored when the host started, as RouteChanges that add. To every shard, which
+// all read the same block: copies for each would not fit into the memory in which they were made.
+// Answer ConfirmRoutes; only a few blocks are sent ahead of it.
+struct RouteBlock {
+  uint64_t number = 0;
+  PartitionId partition = 0;
+  std::shared_ptr<const std::vector<std::string>> filters;
+};
+
 // A durable member of a `$share` group came, changed, or went. To every shard; answer
 // ConfirmRoutes.
 struct ShareMemberChange {
@@ -336,7 +346,7 @@ struct StorageState {
 
 using Event = std::variant<SessionOpened, TakenOver, SubscribeDone, UnsubscribeDone, Published,
                            Deliver, ReleaseDue, InboundReleased, RetainedPage, RouteChange,
-                           ShareMemberChange, RouteMessage, StorageState>;
+                           RouteBlock, ShareMemberChange, RouteMessage, StorageState>;
 
 // Implemented above storage: hands a batch of events to a shard. Called on the host's thread.
 class EventSink {
