@@ -212,6 +212,10 @@ void AddMessages(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Counter("messages_dropped_total", "Messages not delivered to a session, by cause.",
               {"cause"});
   ByCause(snapshot, &ShardMetrics::dropped, out);
+  out.Counter("subscriptions_refused_total",
+              "Subscriptions answered with 0x97, by the bound that they would have gone beyond.",
+              {"bound"});
+  ByCause(snapshot, &ShardMetrics::subscriptions_refused, out);
   out.Histogram("commit_latency_seconds",
                 "From asking for something to be stored until it is durable.",
                 Histograms(snapshot, &ShardMetrics::commit_latency));

@@ -82,6 +82,26 @@ std::string_view Name(CloseCause cause) {
   return "unknown";
 }
 
+std::string_view Name(SubscribeRefusal cause) {
+  switch (cause) {
+    case SubscribeRefusal::kSubscriptionsMax:
+      return "subscriptions_max";
+    case SubscribeRefusal::kSubscriptionsBytesMax:
+      return "subscriptions_bytes_max";
+    case SubscribeRefusal::kSharedSubscriptionsMax:
+      return "shared_subscriptions_max";
+    case SubscribeRefusal::kShareGroupsMax:
+      return "share_groups_max";
+    case SubscribeRefusal::kAllSubscriptionsBytes:
+      return "broker_subscriptions_bytes_max";
+    case SubscribeRefusal::kMemory:
+      return "memory";
+    case SubscribeRefusal::kCount_:
+      break;
+  }
+  return "";
+}
+
 std::string_view Name(RefuseCause cause) {
   switch (cause) {
     case RefuseCause::kConnectionsMax:

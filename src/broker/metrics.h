@@ -65,6 +65,17 @@ enum class RefuseCause : uint8_t {
   kCount_,
 };
 
+// Which bound a subscription would have gone beyond (SUBACK 0x97).
+enum class SubscribeRefusal : uint8_t {
+  kSubscriptionsMax,        // Of the session: their number,
+  kSubscriptionsBytesMax,   // their memory,
+  kSharedSubscriptionsMax,  // or those to `$share` groups.
+  kShareGroupsMax,          // Groups of the filter.
+  kAllSubscriptionsBytes,   // Memory of all sessions' subscriptions.
+  kMemory,                  // Above the memory mark.
+  kCount_,
+};
+
 // How often which rule was broken. One writer; rules are the static texts of mqtt::Violation, so
 // their number is bounded; what does not fit is counted under "other".
 class ViolationCounts {
@@ -134,6 +145,7 @@ struct ShardMetrics {
 
   // State. Only transient sessions: durable ones are counted by the partition host.
   base::Gauge sessions_transient;
+  base::CounterPer<SubscribeRefusal> subscriptions_refused;
   base::Gauge subscriptions;         // Of transient sessions, shared ones included.
   base::Gauge subscriptions_shared;  // Of transient sessions.
   base::Gauge inflight_messages;     // Sent and not yet acknowledged, all sessions connected here.
@@ -209,9 +221,10 @@ auto Sum(const Shards& shards, Get&& get) {
   return sum;
 }
 
-std::string_view Name(DropCause cause);      // "output_full"
-std::string_view Name(CloseCause cause);     // "keep_alive_timeout"
-std::string_view Name(RefuseCause cause);    // "connections_max"
+std::string_view Name(DropCause cause);    // "output_full"
+std::string_view Name(CloseCause cause);   // "keep_alive_timeout"
+std::string_view Name(RefuseCause cause);  // "connections_max"
+std::string_view Name(SubscribeRefusal cause);
 std::string_view Name(ThrottleCause cause);  // "rate"
 
 }  // namespace broker

@@ -50,9 +50,16 @@ struct BrokerOptions {
   // Seconds a closing connection may take to read its DISCONNECT.
   uint32_t linger_timeout_s = 2;
   ShareStrategy share_strategy = ShareStrategy::kRoundRobin;
+  // Groups of one filter, over all sessions: each message to it is for a member of each. Above:
+  // 0x97 in SUBACK.
+  uint32_t share_groups_max = 10'000;
+  // Memory of all sessions' subscriptions together, durable ones without a connection included.
+  // Above: 0x97 in SUBACK. 0: half of `memory_high_bytes`.
+  uint64_t subscriptions_bytes_max = 0;
   // Seconds between updates of the $SYS topics; 0: there are none.
   uint32_t sys_interval_s = 10;
-  // Waiting for the group commit, per shard; above, reading from publishers pauses.
+  // Waiting for the group commit, per shard; above, reading from publishers pauses. Bytes: of the
+  // message, and of whatever else its commit carries.
   uint32_t commits_pending_max = 20'000;
   uint64_t commits_pending_bytes_max = 64 * 1024 * 1024;
   // Threads and queue for passwords, of all listeners.

@@ -30,6 +30,16 @@ const Match& Nobody() {
   return *nobody;
 }
 
+// What is held in memory until the commit is answered: the message, and each target twice, in the
+// request and in what the log is to be told.
+uint64_t CommitBytes(const storage::Publish& publish) {
+  uint64_t bytes = publish.message->bytes();
+  for (const storage::SharedTarget& target : publish.shared_targets) {
+    bytes += sizeof(target) + 2 * (target.client_id.size() + target.filter.size());
+  }
+  return bytes;
+}
+
 }  // namespace
 
 void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body) {
@@ -270,7 +280,10 @@ bool PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
 void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
   publish.token = context_.NextToken();
   waiting.token = publish.token;
-  waiting.bytes = publish.message->bytes();
+  waiting.bytes = CommitBytes(publish);
+  for (const auto& [shard, assignment] : waiting.assigned_after) {
+    waiting.bytes += sizeof(assignment) + assignment.filter.size();
+  }
   waiting.since_ns = context_.now_ns;
   waiting_bytes_ += waiting.bytes;
   waiting_.push_back(std::move(waiting));

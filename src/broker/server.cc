@@ -56,6 +56,9 @@ void ResolveBounds(BrokerOptions& options) {
   }
   if (options.connections_max == 0) options.connections_max = UINT32_MAX;
   if (options.memory_high_bytes == 0) options.memory_high_bytes = UsableMemoryBytes() / 4 * 3;
+  if (options.subscriptions_bytes_max == 0) {
+    options.subscriptions_bytes_max = options.memory_high_bytes / 2;
+  }
   base::Log(base::LogLevel::kInfo, "bounds",
             {{"connections_max", options.connections_max},
              {"memory_high_bytes", options.memory_high_bytes}});
@@ -134,6 +137,7 @@ absl::Status Server::Bind() {
   world_ = std::make_unique<ShardWorld>();
   world_->options = &options_;
   world_->clock = dependencies_.clock;
+  world_->room_for_subscriptions = [this] { return RoomForSubscriptions(); };
   world_->methods = dependencies_.methods != nullptr ? dependencies_.methods : &no_methods_;
   std::vector<absl::Status> mistakes;  // Of all listeners: they are told at once.
   for (size_t i = 0; i < options_.listeners.size(); ++i) {
@@ -262,6 +266,12 @@ base::MemorySums Server::AccountMemory() const {
   if (host_ != nullptr) host_->metrics().memory.AddTo(sums);
   sums[static_cast<size_t>(base::MemoryUse::kMessages)] += mqtt::MessageMemoryBytes();
   return sums;
+}
+
+uint64_t Server::RoomForSubscriptions() const {
+  const int64_t held = AccountMemory()[static_cast<size_t>(base::MemoryUse::kSubscriptions)];
+  const uint64_t taken = static_cast<uint64_t>(std::max<int64_t>(held, 0));
+  return options_.subscriptions_bytes_max - std::min(options_.subscriptions_bytes_max, taken);
 }
 
 uint64_t Server::MemoryUsedBytes() const {

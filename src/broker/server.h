@@ -86,6 +86,7 @@ class Server final : public storage::EventSink {
 
   // What all threads hold in memory for clients.
   base::MemorySums AccountMemory() const;
+  uint64_t RoomForSubscriptions() const;
   // What is compared with the mark: the greater of what the account says and what the system says.
   uint64_t MemoryUsedBytes() const;
   void TellMemoryState(bool high);

@@ -37,6 +37,8 @@ struct ShardWorld {
   Forwarder* forwarder = nullptr;  // Null on a node alone.
   const auth::AuthMethodRegistry* methods = nullptr;
   UserLimits user_limits;
+  // Of `subscriptions_bytes_max`, what no subscription takes. Any thread.
+  std::function<uint64_t()> room_for_subscriptions;
   std::vector<std::shared_ptr<ListenerRuntime>> listeners;
   std::vector<class Shard*> shards;  // By number; filled before any of them starts.
   // Changed values of the $SYS topics, or null: there are none. Shard 0 asks every
@@ -56,6 +58,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void Start();
   void Join();
   base::Mailbox<ShardTask>& mailbox() override { return mailbox_; }
+  uint64_t RoomForSubscriptions() const override { return world_.room_for_subscriptions(); }
 
   // On the shard's thread, by a Control task.
   void StartAccepting();

@@ -83,6 +83,9 @@ class ShardContext {
     return memory_high ? BoundWhileMemoryIsShort(bound) : bound;
   }
 
+  // Of the memory that all sessions' subscriptions may take, what is left now.
+  virtual uint64_t RoomForSubscriptions() const = 0;
+
   Connection* Find(uint64_t connection) const {
     const auto it = connections.find(connection);
     return it == connections.end() ? nullptr : it->second.get();

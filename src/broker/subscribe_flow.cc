@@ -28,17 +28,41 @@ ReasonCode ToReason(const absl::Status& status) {
                                            : ReasonCode::kUnspecifiedError;
 }
 
-std::string_view WordsFor(ReasonCode reason) {
+std::string_view WordsFor(SubscribeRefusal bound) {
+  switch (bound) {
+    case SubscribeRefusal::kSubscriptionsMax:
+      return "its session has subscriptions_max subscriptions";
+    case SubscribeRefusal::kSubscriptionsBytesMax:
+      return "the subscriptions of its session take mqtt.subscriptions_bytes_max";
+    case SubscribeRefusal::kSharedSubscriptionsMax:
+      return "its session has shared_subscriptions_max $share subscriptions";
+    case SubscribeRefusal::kShareGroupsMax:
+      return "the filter has share_groups_max $share groups";
+    case SubscribeRefusal::kAllSubscriptionsBytes:
+      return "the subscriptions of all sessions take broker.subscriptions_bytes_max";
+    case SubscribeRefusal::kMemory:
+      return "memory is short (memory_high_bytes)";
+    case SubscribeRefusal::kCount_:
+      break;
+  }
+  return "";
+}
+
+std::string_view WordsFor(ReasonCode reason, SubscribeRefusal bound) {
   switch (reason) {
     case ReasonCode::kNotAuthorized:
       return "the access rules do not allow it";
     case ReasonCode::kQuotaExceeded:
-      return "its session has subscriptions_max subscriptions";
+      return WordsFor(bound);
     case ReasonCode::kTopicFilterInvalid:
       return "the filter is not valid, or above topic_bytes_max or topic_levels_max";
     default:
       return mqtt::ReasonCodeName(reason);
   }
+}
+
+int64_t BytesOf(std::string_view filter) {
+  return static_cast<int64_t>(storage::SubscriptionBytes(filter));
 }
 
 bool WantsRetained(const storage::SubscriptionRecord& record, bool existed) {
@@ -66,11 +90,12 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
   Pending pending;
   pending.connection = connection.ref.connection;
   pending.id = packet.packet_id;
+  room_ = context_.RoomForSubscriptions();
   for (const mqtt::Subscription& subscription : packet.subscriptions) {
     const ReasonCode reason = Judge(session, subscription);
     pending.reasons.push_back(reason);
     if (mqtt::IsError(reason)) {
-      LogRefused(connection, "subscription refused", WordsFor(reason), "filter",
+      LogRefused(connection, "subscription refused", WordsFor(reason, bound_), "filter",
                  subscription.filter);
       continue;
     }
@@ -85,9 +110,15 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
       Take(session, std::move(record), pending);
       continue;
     }
+    const uint64_t bytes = storage::SubscriptionBytes(record.filter);
+    pending.commit_bytes += bytes;
     if (!session.subscriptions.Contains(record.filter)) {
-      ++pending.commit_new;
-      ++committing_new_[pending.connection];
+      const size_t shared = mqtt::IsShared(record.filter) ? 1 : 0;
+      for (Committing* const all : {&pending.commit_new, &committing_new_[pending.connection]}) {
+        ++all->count;
+        all->shared += shared;
+        all->bytes += bytes;
+      }
     }
     pending.commit.push_back(std::move(record));
   }
@@ -98,8 +129,13 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
   commit.client_id = session.client_id.view();
   commit.epoch = session.epoch;
   commit.subscriptions = pending.commit;
+  committing_bytes_ += pending.commit_bytes;
   committing_.emplace(commit.token, std::move(pending));
   context_.Ask(std::move(commit));
+  // Until one of the client's requests is answered.
+  if (committing_bytes_ >= context_.options.commits_pending_bytes_max) {
+    context_.Pause(connection, kPauseRequests);
+  }
 }
 
 // Into the index, and what is to follow SUBACK.
@@ -132,8 +168,7 @@ std::optional<mqtt::Violation> SubscribeFlow::CheckAvailable(const Session& sess
   return std::nullopt;
 }
 
-ReasonCode SubscribeFlow::Judge(const Session& session,
-                                const mqtt::Subscription& subscription) const {
+ReasonCode SubscribeFlow::Judge(const Session& session, const mqtt::Subscription& subscription) {
   const Limits& limits = session.limits;
   const std::string_view filter = subscription.filter;
   if (!mqtt::IsWithin({limits.topic_bytes_max, limits.topic_levels_max}, filter))
@@ -149,15 +184,46 @@ ReasonCode SubscribeFlow::Judge(const Session& session,
       return ReasonCode::kTopicFilterInvalid;
   }
   if (!session.permissions->MaySubscribe(filter)) return ReasonCode::kNotAuthorized;
-  const auto committing = committing_new_.find(session.connection.ref.connection);
-  const size_t held =
-      session.subscriptions.size() + (committing == committing_new_.end() ? 0 : committing->second);
-  if (held >= limits.subscriptions_max && !session.subscriptions.Contains(filter)) {
+  if (const auto bound = BoundReached(session, filter)) {
+    context_.metrics.subscriptions_refused[*bound].Add();
+    bound_ = *bound;
     return ReasonCode::kQuotaExceeded;
   }
   // The granted QoS may be lower than asked [MQTT5-3.9.3-1 and §3.8.4] [MQTT311-3.8.4-6].
   return static_cast<ReasonCode>(
       mqtt::Min(subscription.options.qos, static_cast<mqtt::QoS>(limits.maximum_qos)));
+}
+
+std::optional<SubscribeRefusal> SubscribeFlow::BoundReached(const Session& session,
+                                                            std::string_view filter) {
+  if (session.subscriptions.Contains(filter)) return std::nullopt;
+  const Limits& limits = session.limits;
+  Committing held{session.subscriptions.size(), session.subscriptions.shared_size(),
+                  session.subscriptions.bytes()};
+  if (const auto committing = committing_new_.find(session.connection.ref.connection);
+      committing != committing_new_.end()) {
+    held.count += committing->second.count;
+    held.shared += committing->second.shared;
+    held.bytes += committing->second.bytes;
+  }
+  const uint64_t bytes = storage::SubscriptionBytes(filter);
+  if (held.count >= limits.subscriptions_max) return SubscribeRefusal::kSubscriptionsMax;
+  if (held.bytes + bytes > limits.subscriptions_bytes_max) {
+    return SubscribeRefusal::kSubscriptionsBytesMax;
+  }
+  if (const auto shared = mqtt::ParseShared(filter); shared.has_value()) {
+    if (held.shared >= limits.shared_subscriptions_max) {
+      return SubscribeRefusal::kSharedSubscriptionsMax;
+    }
+    const bool is_new = context_.router.FindGroup(filter) == nullptr;
+    if (is_new && context_.router.GroupsOf(shared->filter) >= context_.options.share_groups_max) {
+      return SubscribeRefusal::kShareGroupsMax;
+    }
+  }
+  if (context_.memory_high) return SubscribeRefusal::kMemory;
+  if (bytes > room_) return SubscribeRefusal::kAllSubscriptionsBytes;
+  room_ -= bytes;
+  return std::nullopt;
 }
 
 void SubscribeFlow::AddStored(Session& session, const storage::SubscriptionRecord& record) {
@@ -180,6 +246,7 @@ void SubscribeFlow::Add(Session& session, const storage::SubscriptionRecord& rec
     announcer_.Route(record.filter, change);
   }
   if (is_new && !session.durable) {
+    context_.metrics.memory.Add(base::MemoryUse::kSubscriptions, BytesOf(record.filter));
     context_.metrics.subscriptions.Add();
     if (shared) context_.metrics.subscriptions_shared.Add();
   }
@@ -203,6 +270,7 @@ void SubscribeFlow::Remove(Session& session, const std::string& filter) {
   if (!session.subscriptions.Erase(filter)) return;
   const bool shared = mqtt::IsShared(filter);
   if (!session.durable) {
+    context_.metrics.memory.Add(base::MemoryUse::kSubscriptions, -BytesOf(filter));
     context_.metrics.subscriptions.Add(-1);
     if (shared) context_.metrics.subscriptions_shared.Add(-1);
   }
@@ -232,10 +300,13 @@ void SubscribeFlow::OnSubscribeDone(const storage::SubscribeDone& event) {
   if (commit == committing_.end()) return;
   Pending pending = std::move(commit->second);
   committing_.erase(commit);
-  if (pending.commit_new != 0) {
-    const auto count = committing_new_.find(pending.connection);
-    count->second -= pending.commit_new;
-    if (count->second == 0) committing_new_.erase(count);
+  committing_bytes_ -= pending.commit_bytes;
+  if (pending.commit_new.count != 0) {
+    const auto all = committing_new_.find(pending.connection);
+    all->second.count -= pending.commit_new.count;
+    all->second.shared -= pending.commit_new.shared;
+    all->second.bytes -= pending.commit_new.bytes;
+    if (all->second.count == 0) committing_new_.erase(all);
   }
   if (!event.status.ok()) {
     for (ReasonCode& reason : pending.reasons) {

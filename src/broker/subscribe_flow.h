@@ -59,15 +59,21 @@ class SubscribeFlow {
   void OnSysTopics(const SysTopics& topics);
 
  private:
+  struct Committing {  // Subscriptions that a session did not have before.
+    size_t count = 0;
+    size_t shared = 0;
+    uint64_t bytes = 0;
+  };
   struct Pending {  // A SUBSCRIBE that is not acknowledged yet.
     uint64_t connection = 0;
     mqtt::PacketId id;
     absl::InlinedVector<mqtt::ReasonCode, 8> reasons;
     std::vector<storage::SubscriptionRecord> commit;  // Of a durable session: being committed.
-    size_t commit_new = 0;                            // So many of these it did not have before.
-    std::vector<Session::Replays::Waiting> replay;    // Of a transient session: after SUBACK.
-    std::vector<storage::SubscriptionRecord> sys;     // $SYS values likewise, of any session.
-    uint64_t route = 0;                               // Announcement that every shard must have.
+    Committing commit_new;                            // Of these, what it did not have before.
+    uint64_t commit_bytes = 0;
+    std::vector<Session::Replays::Waiting> replay;  // Of a transient session: after SUBACK.
+    std::vector<storage::SubscriptionRecord> sys;   // $SYS values likewise, of any session.
+    uint64_t route = 0;                             // Announcement that every shard must have.
   };
   struct PendingUnsubscribe {
     uint64_t connection = 0;
@@ -81,7 +87,9 @@ class SubscribeFlow {
 
   std::optional<mqtt::Violation> CheckAvailable(const Session& session,
                                                 const mqtt::Subscribe& packet) const;
-  mqtt::ReasonCode Judge(const Session& session, const mqtt::Subscription& subscription) const;
+  mqtt::ReasonCode Judge(const Session& session, const mqtt::Subscription& subscription);
+  // Which bound one more subscription would go beyond; none: it is known already, or there is room.
+  std::optional<SubscribeRefusal> BoundReached(const Session& session, std::string_view filter);
   void Take(Session& session, storage::SubscriptionRecord record, Pending& pending);
   void Add(Session& session, const storage::SubscriptionRecord& record);
   void Remove(Session& session, const std::string& filter);
@@ -104,8 +112,11 @@ class SubscribeFlow {
   Deliverer& deliverer_;
   RouteAnnouncer announcer_;
   absl::flat_hash_map<storage::Token, Pending> committing_;
-  // By connection: new subscriptions that are being committed, for `subscriptions_max`.
-  absl::flat_hash_map<uint64_t, size_t> committing_new_;
+  // By connection: new subscriptions that are being committed, for the session's bounds.
+  absl::flat_hash_map<uint64_t, Committing> committing_new_;
+  uint64_t committing_bytes_ = 0;  // Of all connections: what the answers are waited for with.
+  uint64_t room_ = 0;         // For subscriptions of all sessions, while a SUBSCRIBE is judged.
+  SubscribeRefusal bound_{};  // Of the last filter that was answered with 0x97.
   std::deque<Pending> announcing_;            // In the order of their announcements.
   absl::flat_hash_map<uint64_t, Held> held_;  // By connection: while there are any of these.
   absl::flat_hash_map<storage::Token, PendingUnsubscribe> unsubscribing_;

@@ -148,6 +148,12 @@ Keys<Limits> BoundKeys() {
           "Longest Topic Name (above: 0x90) and Topic Filter (above: 0x8F)."),
       Row("topic_levels_max", &Limits::topic_levels_max, Integer(1, k16), kReload,
           "Most levels of a Topic Name (above: 0x90) and Topic Filter (above: 0x8F)."),
+      Row("subscriptions_bytes_max", &Limits::subscriptions_bytes_max, Bytes(kKiB, kTiB), kReload,
+          "Memory that the subscriptions of one session take, about: three times the filter and "
+          "512 "
+          "bytes for each; above, SUBACK says 0x97."),
+      Row("shared_subscriptions_max", &Limits::shared_subscriptions_max, Integer(1, k32), kReload,
+          "$share subscriptions of one session; above, SUBACK says 0x97."),
       Row("subscriptions_max", &Limits::subscriptions_max, Integer(1, k32), kReload,
           "Subscriptions of one session; above, SUBACK says 0x97."),
   };
@@ -323,8 +329,15 @@ Keys<BrokerOptions> BrokerKeys() {
           "Time between updates of the $SYS topics."),
       Row("commits_pending_max", &BrokerOptions::commits_pending_max, Integer(1, k32), kRestart,
           "Durable requests that a shard has under way; above, reading from publishers pauses."),
+      Row("share_groups_max", &BrokerOptions::share_groups_max, Integer(1, k32), kRestart,
+          "$share groups of one filter, of all sessions; each message to it goes to one member of "
+          "each. Above, SUBACK says 0x97."),
+      Row("subscriptions_bytes_max", &BrokerOptions::subscriptions_bytes_max,
+          Named(Bytes(0, kTiB), "auto", 0), kRestart,
+          "Memory that all subscriptions take together, about, those of sessions without a "
+          "connection included; above, SUBACK says 0x97. auto: half of memory_high_bytes."),
       Row("commits_pending_bytes_max", &BrokerOptions::commits_pending_bytes_max, Bytes(1, kTiB),
-          kRestart, "Bytes in them; likewise."),
+          kRestart, "Bytes that they carry, messages and targets; likewise."),
       Row("response_information_prefix", &BrokerOptions::response_information_prefix, Text(),
           kRestart,
           "Clients that ask for Response Information get this and their Client Identifier. Empty: "

@@ -2,6 +2,7 @@
 #ifndef STORAGE_COMMIT_GROUP_H_
 #define STORAGE_COMMIT_GROUP_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -142,7 +143,12 @@ class CommitGroup {
   std::vector<Step>& steps() { return steps_; }
   const std::vector<RetainedSet>& retained_sets() const { return retained_sets_; }
   size_t command_count() const { return command_count_; }
-  size_t message_bytes() const { return message_bytes_; }
+  // Of what is written: what a message carries beside itself may be more, its targets for instance.
+  size_t bytes() const {
+    size_t bytes = 0;
+    for (const PartitionId partition : used_) bytes += parts_[partition].entry.size();
+    return std::max(bytes, message_bytes_);  // The last command may not be among them yet.
+  }
 
   void Clear();
 

@@ -489,7 +489,7 @@ void HostCore::OnRequest(ShardId from, Request request) {
 
 bool HostCore::IsFull(const CommitGroup& group) const {
   return group.command_count() >= options_.group_commands_max ||
-         group.message_bytes() >= options_.group_bytes_max;
+         group.bytes() >= options_.group_bytes_max;
 }
 
 std::vector<Event> HostCore::TakeEvents(ShardId shard) {
@@ -544,16 +544,19 @@ void HostCore::CountGauges() {
   int64_t retained = 0;
   int64_t retained_bytes = 0;
   int64_t orphans = 0;
+  int64_t subscriptions_bytes = 0;
   for (const auto& partition : partitions_) {
     sessions += static_cast<int64_t>(partition->session_count());
     retained += static_cast<int64_t>(partition->retained_messages());
     retained_bytes += static_cast<int64_t>(partition->retained_bytes());
     orphans += static_cast<int64_t>(partition->orphans());
+    subscriptions_bytes += static_cast<int64_t>(partition->subscriptions_bytes());
   }
   metrics_.sessions.Set(sessions);
   metrics_.retained_messages.Set(retained);
   metrics_.retained_bytes.Set(retained_bytes);
   metrics_.orphans.Set(orphans);
+  metrics_.memory.Set(base::MemoryUse::kSubscriptions, subscriptions_bytes);
   metrics_.subscriptions_shared.Set(static_cast<int64_t>(share_members_.subscriptions()));
   counts_due_ = counts_.size();
 }

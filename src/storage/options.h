@@ -68,7 +68,7 @@ struct StorageOptions {
   // Of the log's, and how much of it a start after a crash replays at most, about. Entries cut
   // before it is full never become files, so keep it above the state's.
   uint64_t log_memtable_bytes = 64ull << 20;
-  // Of one group commit: who comes when a group has so many commands, or so many bytes of messages,
+  // Of one group commit: who comes when a group has so many commands, or so many bytes,
   // goes with the next. A sync costs about the same for few and for many, so it is not for a slow
   // disk to make groups smaller; but who came first must not wait for all of a burst's bytes.
   size_t group_commands_max = 16 << 10;

@@ -24,6 +24,10 @@ class SubscribeFlowTest : public ServerTest {
     Start();
     publisher_.emplace(Join(Transient("publisher")));
   }
+  static std::vector<uint8_t> Granted(Client& client, const std::vector<support::Filter>& filters) {
+    client.wire.Send(support::Subscribe(support::Version::k5, 1, filters));
+    return client.wire.Expect(kSuback).reasons;
+  }
   static mqtt::MessagePtr Retained(std::string_view payload) {
     mqtt::MessageParts parts;
     parts.topic = "t";
@@ -94,6 +98,42 @@ TEST_F(SubscribeFlowTest, SubscriptionsMaxHoldsHoweverFastTheyCome) {
   client.wire.Expect(kSuback);
   client.wire.Send(support::Subscribe(support::Version::k5, 3, {{"c", 0}}));
   EXPECT_EQ(host_.Take<storage::Subscribe>().subscriptions.size(), 1u);
+}
+
+// 2.8 MB of SUBSCRIBE took 400 MB, which no bound saw.
+TEST_F(SubscribeFlowTest, WhatASessionsSubscriptionsTakeIsBounded) {
+  limits().subscriptions_bytes_max = 10'000;
+  limits().shared_subscriptions_max = 2;
+  options_.share_groups_max = 3;
+  Start();
+  Client client = Join(Transient("client"));
+  const std::string large(2000, 'x');
+  EXPECT_EQ(Granted(client, {{large, 0}, {"a", 0}, {large + "/2", 0}, {"b", 0}}),
+            (std::vector<uint8_t>{0, 0, 0x97, 0}));
+  EXPECT_EQ(Granted(client, {{large, 1}}), (std::vector<uint8_t>{1}));  // It is there already.
+  client.wire.Send(support::Unsubscribe(support::Version::k5, 2, {large}));
+  client.wire.Expect(kUnsuback);
+  EXPECT_EQ(Granted(client, {{large + "/2", 0}}), (std::vector<uint8_t>{0}));
+  EXPECT_EQ(Granted(client, {{"$share/1/t", 0}, {"$share/2/t", 0}, {"$share/3/t", 0}}),
+            (std::vector<uint8_t>{0, 0, 0x97}));
+  Client other = Join(Transient("other"));
+  EXPECT_EQ(Granted(other, {{"$share/3/t", 0}, {"$share/4/t", 0}, {"$share/4/u", 0}}),
+            (std::vector<uint8_t>{0, 0x97, 0}));
+  EXPECT_EQ(metrics().subscriptions_refused[SubscribeRefusal::kSubscriptionsBytesMax].value(), 1u);
+  EXPECT_EQ(metrics().subscriptions_refused[SubscribeRefusal::kSharedSubscriptionsMax].value(), 1u);
+  EXPECT_EQ(metrics().subscriptions_refused[SubscribeRefusal::kShareGroupsMax].value(), 1u);
+}
+
+TEST_F(SubscribeFlowTest, WhatAllSubscriptionsTakeIsBounded) {
+  options_.subscriptions_bytes_max = 5 * 600;
+  Start();
+  Client one = Join(Transient("one"));
+  Client two = Join(Transient("two"));
+  EXPECT_EQ(Granted(one, {{"a", 0}, {"b", 0}, {"c", 0}}), (std::vector<uint8_t>{0, 0, 0}));
+  EXPECT_EQ(Granted(two, {{"a", 0}, {"b", 0}, {"c", 0}}), (std::vector<uint8_t>{0, 0, 0x97}));
+  one.wire.Send(support::Unsubscribe(support::Version::k5, 2, {"a"}));
+  one.wire.Expect(kUnsuback);
+  EXPECT_EQ(Granted(two, {{"c", 0}}), (std::vector<uint8_t>{0}));
 }
 
 // The host's answer may come with the first retained messages; the other shard's comes later.

@@ -84,7 +84,10 @@ struct Limits {
   uint16_t client_id_bytes_max = 65535;  // Above: 0x85.
   uint16_t topic_bytes_max = 65535;      // Above: 0x90 (name), 0x8F (filter).
   uint16_t topic_levels_max = 128;       // Likewise.
-  uint32_t subscriptions_max = 100'000;  // Of a session; above: 0x97 in SUBACK.
+  // Of a session; above each of these: 0x97 in SUBACK.
+  uint32_t subscriptions_max = 100'000;
+  uint64_t subscriptions_bytes_max = 128 * 1024 * 1024;  // Memory: see SubscriptionBytes.
+  uint32_t shared_subscriptions_max = 10'000;            // Those of them to `$share` groups.
 
   friend bool operator==(const Limits&, const Limits&) = default;
 };

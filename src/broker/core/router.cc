@@ -213,6 +213,12 @@ ShareGroup* Router::FindGroup(std::string_view filter) const {
   return it == groups_.end() ? nullptr : it->get();
 }
 
+size_t Router::GroupsOf(std::string_view filter) const {
+  const RoutedFilter* const node = tree_.Find(filter);
+  if (node == nullptr || node->value.MoreIfAny() == nullptr) return 0;
+  return node->value.MoreIfAny()->groups.size();
+}
+
 void Router::EraseIfEmpty(RoutedFilter& node) {
   if (node.value.empty()) tree_.Erase(node.name());
 }

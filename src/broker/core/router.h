@@ -160,6 +160,8 @@ class Router {
   void RemoveMember(std::string_view filter, std::string_view client_id);
   // Cost: O(1), however many groups the filter has, and members the group.
   ShareGroup* FindGroup(std::string_view filter) const;
+  // How many there are of the filter behind "$share/group/".
+  size_t GroupsOf(std::string_view filter) const;
   // Members that every group passes over while another has room.
   FullClients& full_clients() { return full_clients_; }
 

@@ -18,6 +18,12 @@ namespace broker {
 class SubscriptionSet {
  public:
   size_t size() const { return many_ == nullptr ? one_ != nullptr : many_->Size(); }
+  size_t shared_size() const { return many_ == nullptr ? 0 : many_->shared.size(); }
+  // What all of them take, about, wherever in the process.
+  uint64_t bytes() const {
+    if (many_ == nullptr) return one_ == nullptr ? 0 : storage::SubscriptionBytes(one_->name());
+    return many_->bytes;
+  }
 
   // `filter` is whole, `$share/…` included.
   bool Contains(std::string_view filter) const {
@@ -28,15 +34,20 @@ class SubscriptionSet {
   // A plain filter that the router has for as long as it is in here. False: it was known.
   bool Insert(const RoutedFilter* filter) {
     if (filter == one_) return false;
-    if (size() != 0) return many().plain.insert(filter).second;
-    one_ = filter;
-    return true;
+    if (size() == 0) {
+      one_ = filter;
+      return true;
+    }
+    return Count(many().plain.insert(filter).second, filter->name());
   }
-  bool InsertShared(std::string_view filter) { return many().shared.emplace(filter).second; }
+  bool InsertShared(std::string_view filter) {
+    return Count(many().shared.emplace(filter).second, filter);
+  }
 
   // Before the router forgets it. False: it is not known.
   bool Erase(std::string_view filter) {
     if (!Contains(filter)) return false;
+    if (many_ != nullptr) many_->bytes -= storage::SubscriptionBytes(filter);
     if (many_ == nullptr) {
       one_ = nullptr;
     } else if (const auto it = many_->plain.find(filter); it != many_->plain.end()) {
@@ -63,15 +74,21 @@ class SubscriptionSet {
                         base::EqualByName<base::NameOfNamed>>
         plain;
     absl::flat_hash_set<std::string> shared;
+    uint64_t bytes = 0;
     size_t Size() const { return plain.size() + shared.size(); }
   };
   Many& many() {
     if (many_ == nullptr) {
       many_ = std::make_unique<Many>();
-      if (one_ != nullptr) many_->plain.insert(one_);
+      if (one_ != nullptr) Count(many_->plain.insert(one_).second, one_->name());
       one_ = nullptr;
     }
     return *many_;
+  }
+
+  bool Count(bool is_new, std::string_view filter) {
+    if (is_new) many_->bytes += storage::SubscriptionBytes(filter);
+    return is_new;
   }
 
   const RoutedFilter* one_ = nullptr;  // Null as soon as there are, or were, others.

@@ -139,6 +139,7 @@ absl::Status Partition::Impl::LoadSubscriptions(const StateReader& reader) {
                                               record.subscription_id()};
                       if (!mqtt::IsShared(subscription->record.filter)) index_.Add(*subscription);
                       const std::string_view filter = subscription->record.filter;
+                      subscriptions_bytes_ += SubscriptionBytes(filter);
                       found->second->subscriptions.emplace(filter, std::move(subscription));
                       return absl::OkStatus();
                     });
@@ -556,6 +557,7 @@ uint64_t Partition::last_order() const { return impl_->meta_.last_order(); }
 const pb::Limits& Partition::limits() const { return impl_->meta_.limits(); }
 uint64_t Partition::retained_messages() const { return impl_->meta_.retained_messages(); }
 uint64_t Partition::retained_bytes() const { return impl_->meta_.retained_bytes(); }
+uint64_t Partition::subscriptions_bytes() const { return impl_->subscriptions_bytes_; }
 uint64_t Partition::orphans() const { return impl_->orphans_.size(); }
 uint64_t Partition::last_orphan() const { return impl_->meta_.last_orphan(); }
 

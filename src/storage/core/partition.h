@@ -103,6 +103,8 @@ class Partition {
   const pb::Limits& limits() const;
   uint64_t retained_messages() const;
   uint64_t retained_bytes() const;
+  // Memory that the sessions' subscriptions take, about.
+  uint64_t subscriptions_bytes() const;
   // Messages for `$share` groups that have no owner, and the number of the last one there was.
   uint64_t orphans() const;
   uint64_t last_orphan() const;
@@ -118,7 +120,8 @@ class Partition {
 
   // The same a part at a time, and `$share` subscriptions between them: visits subscriptions from
   // `place` on, until visit returns false, and says where to go on; nothing if that was all. Of
-  // those that have a plain filter in common it visits one. The partition must not change meanwhile.
+  // those that have a plain filter in common it visits one. The partition must not change
+  // meanwhile.
   struct SubscriptionPlace {
     SessionSlot slot = 0;
     std::string filter;  // Of the session's, the first that is still to come.

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -50,6 +51,13 @@ struct SubscriptionRecord {
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;  // 0: the client gave none (§3.8.2.1.2).
 };
+
+// What a subscription takes in memory, about: its text in the session, in the partition's index and
+// in a shard's routes, and what surrounds it there.
+inline constexpr uint64_t kSubscriptionBytes = 512;
+inline constexpr uint64_t SubscriptionBytes(std::string_view filter) {
+  return kSubscriptionBytes + 3 * filter.size();
+}
 
 // ---- Requests: shard → host
 // --------------------------------------------------------------------------------------

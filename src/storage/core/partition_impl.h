@@ -81,6 +81,7 @@ class Partition::Impl {
   uint64_t flushed_index_ = 0;
   size_t unflushed_bytes_ = 0;  // Of `appends_` and of `bodies_`.
   SubscriptionIndex index_;
+  uint64_t subscriptions_bytes_ = 0;             // As SubscriptionBytes says.
   std::vector<std::unique_ptr<Session>> slots_;  // Null: free.
   std::vector<SessionSlot> free_slots_;
   const Impl* slots_of_ = nullptr;                            // See KeepSlotsOf.

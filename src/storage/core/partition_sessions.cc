@@ -179,6 +179,7 @@ void Partition::Impl::End(Session& session, Context& ctx) {
   ReportMembership(session, ShareMemberChange::State::kGone, ctx);
   for (const auto& [filter, subscription] : session.subscriptions) {
     RemoveFromIndex(*subscription, ctx);
+    subscriptions_bytes_ -= SubscriptionBytes(filter);
     ctx.Batch().Delete(SubscriptionKey(id_, session.client_id, filter));
   }
   session.replays.ForEach([&](const RetainedReplay& replay) {

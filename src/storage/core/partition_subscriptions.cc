@@ -53,6 +53,7 @@ bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted
     subscription->session = &session;
     subscription->record.filter = wanted.filter();
     session.subscriptions.emplace(subscription->record.filter, std::move(made));
+    subscriptions_bytes_ += SubscriptionBytes(subscription->record.filter);
   }
   SubscriptionRecord& record = subscription->record;
   record.options = mqtt::SubscriptionOptions::FromByte(static_cast<uint8_t>(wanted.options()));
@@ -102,6 +103,7 @@ bool Partition::Impl::Unsubscribe(Session& session, std::string_view filter, Con
                                                   session.client_id, subscription.record});
   }
   RemoveFromIndex(subscription, ctx);
+  subscriptions_bytes_ -= SubscriptionBytes(filter);
   if (session.replays.EraseOf(filter)) Touch(session, &Session::Changes::replays);
   ctx.Batch().Delete(SubscriptionKey(id_, session.client_id, filter));
   const std::unique_ptr<SessionSubscription> doomed = std::move(found->second);  // Holds the key.
