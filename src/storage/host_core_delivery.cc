@@ -18,7 +18,7 @@ constexpr size_t kPumpBytesMax = 1 << 20;
 constexpr size_t kReplayPageMax = 100;
 // Replays that find nothing end together, so many in a commit: most do, and a client may have made
 // many thousands of subscriptions.
-constexpr size_t kReplaysOverMax = 256;
+constexpr size_t kReplaysOverMax = 64;
 
 size_t SizeOf(const Delivery& delivery) {
   return delivery.message ? delivery.message->topic().size() + delivery.message->payload().size()
