@@ -50,6 +50,10 @@ void AddState(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   ByKind(snapshot, &ShardMetrics::queued_messages, &HostMetrics::queued_messages, out);
   out.Gauge("queued_bytes", "Their bytes.", {"kind"});
   ByKind(snapshot, &ShardMetrics::queued_bytes, &HostMetrics::queued_bytes, out);
+  out.Gauge("queues_nearly_full",
+            "Sessions whose queue is above 80 % of its bound, and has not been below 60 % since.",
+            {"kind"});
+  ByKind(snapshot, &ShardMetrics::queues_crowded, &HostMetrics::queues_crowded, out);
   out.Gauge("shared_without_member", "Messages for $share groups, stored, that no member has.");
   OfHost(snapshot, &HostMetrics::orphans, out);
   out.Gauge("retained_messages", "Retained messages.");
@@ -87,6 +91,11 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
     out.Sample(snapshot.storage->dropped_expired.value(), {"expired"});
     out.Sample(snapshot.storage->dropped_no_member.value(), {"no_share_member"});
     out.Sample(snapshot.storage->dropped_orphans.value(), {"shared_full"});
+  }
+  out.Counter("storage_messages_refused_total",
+              "Messages that were refused to their publishers (0x97), by cause.", {"cause"});
+  if (snapshot.storage != nullptr) {
+    out.Sample(snapshot.storage->refused_queue_full.value(), {"queue_full"});
   }
   out.Gauge("storage_state_pending_bytes",
             "Queued messages in the log and in memory that the state has not yet.");

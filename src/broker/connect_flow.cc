@@ -323,6 +323,7 @@ void ConnectFlow::Open(Connection& connection) {
   open.expiry_s = pending.terms.session_expiry_s;
   open.window_messages = pending.terms.window_durable;
   open.window_bytes = connection.listener.settings.limits.inflight_bytes_max_durable;
+  open.packet_size_max = pending.terms.packet_size_max;
   if (pending.has_will) {
     std::string scratch;
     open.will = mqtt::MakeMessage(pending.will, pending.credentials.client_id, context_.now_unix_ms,

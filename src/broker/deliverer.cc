@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/by_name.h"
+#include "base/log.h"
 #include "broker/packet_output.h"
 #include "mqtt/types.h"
 
@@ -89,29 +90,106 @@ bool Deliverer::ToSession(Session& session, Outgoing& outgoing, const Envelope& 
   return Note(session, parts, Enqueue(session, outgoing, envelope));
 }
 
-bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope) {
+bool Deliverer::QueueFull(const Session& session) const {
   const Limits& limits = session.limits;
-  const auto full = [&] {
-    return session.outbound.queued_messages() >= context_.InMemory(limits.queue_messages_max) ||
-           session.outbound.queued_bytes() >= context_.InMemory(limits.queue_bytes_max);
-  };
-  if (full()) {
-    switch (limits.queue_full) {
+  return session.outbound.queued_messages() >= context_.InMemory(limits.queue_messages_max) ||
+         session.outbound.queued_bytes() >= context_.InMemory(limits.queue_bytes_max);
+}
+
+bool Deliverer::HasRoom(const Session& session, mqtt::QoS qos) const {
+  const bool output_full = OutputFull(context_, session);
+  if (qos == mqtt::QoS::kAtMostOnce) return !output_full;
+  if (!output_full && session.outbound.queue_empty() && session.outbound.has_room()) return true;
+  return !QueueFull(session);
+}
+
+OutboundMessage Deliverer::PopQueued(Session& session) {
+  const bool was_crowded = session.outbound.queue_crowded();
+  OutboundMessage entry = session.outbound.Pop();
+  context_.metrics.queued_messages.Add(-1);
+  context_.metrics.queued_bytes.Add(-static_cast<int64_t>(entry.message->bytes()));
+  if (was_crowded) WatchQueue(session);
+  // It was given up with its last message.
+  if (was_crowded && session.outbound.queue_empty()) context_.metrics.queues_crowded.Add(-1);
+  return entry;
+}
+
+// Whether the queue is crowded: from above four fifths of a bound on, until it is below three.
+void Deliverer::WatchQueue(Session& session) {
+  if (session.outbound.queue_empty()) return;
+  const bool was_crowded = session.outbound.queue_crowded();
+  const uint64_t fifths = was_crowded ? 3 : 4;
+  const auto above = [&](uint64_t fill, uint64_t max) { return fill * 5 > max * fifths; };
+  const bool crowded =
+      above(session.outbound.queued_messages(), session.limits.queue_messages_max) ||
+      above(session.outbound.queued_bytes(), session.limits.queue_bytes_max);
+  if (crowded == was_crowded) return;
+  session.outbound.SetQueueCrowded(crowded);
+  context_.metrics.queues_crowded.Add(crowded ? 1 : -1);
+  if (!crowded) return;
+  base::LogLimited(base::LogLevel::kWarning, "queue nearly full", "above 80 % of its bound",
+                   {{"client", base::Shortened(base::AbslView(session.client_id))},
+                    {"queued_messages", session.outbound.queued_messages()},
+                    {"queue_messages_max", session.limits.queue_messages_max},
+                    {"queued_bytes", session.outbound.queued_bytes()},
+                    {"queue_bytes_max", session.limits.queue_bytes_max},
+                    {"connected", true}});
+}
+
+void Deliverer::DropFromFullQueue(Session& session, std::string_view topic) {
+  Drop(session, topic, DropCause::kQueueFull);
+  const uint64_t dropped = session.outbound.CountDropped();
+  base::LogLimited(base::LogLevel::kWarning, "message dropped", "the queue is full",
+                   {{"client", base::Shortened(base::AbslView(session.client_id))},
+                    {"dropped_of_this_client", dropped},
+                    {"queued_messages", session.outbound.queued_messages()},
+                    {"queued_bytes", session.outbound.queued_bytes()},
+                    {"connected", true}});
+}
+
+// Who passes it over in `$share` groups goes on when there is some distance from the bound.
+void Deliverer::NoteRoom(const Session& session) {
+  const auto below = [](uint64_t fill, uint64_t max) { return fill <= max - (max + 7) / 8; };
+  if (below(session.outbound.queued_messages(),
+            context_.InMemory(session.limits.queue_messages_max)) &&
+      below(session.outbound.queued_bytes(), context_.InMemory(session.limits.queue_bytes_max))) {
+    TellRoom(session);
+  }
+}
+
+void Deliverer::TellRoom(const Session& session) {
+  if (session.durable || !context_.router.full_clients().Contains(session.client_id)) return;
+  context_.router.full_clients().Remove(session.client_id);
+  for (uint32_t shard = 0; shard < context_.shards; ++shard) {
+    if (shard == context_.id) continue;
+    context_.Send(static_cast<storage::ShardId>(shard),
+                  MemberRoomChange{std::string(session.client_id), true});
+  }
+}
+
+void Deliverer::OnSessionEnded(const Session& session) {
+  if (session.outbound.queue_crowded()) context_.metrics.queues_crowded.Add(-1);
+  TellRoom(session);
+}
+
+bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope) {
+  if (QueueFull(session)) {
+    switch (session.limits.queue_full) {
       case QueueFullPolicy::kDropNewest:
-        return Drop(session, outgoing.parts().topic, DropCause::kQueueFull);
+        DropFromFullQueue(session, outgoing.parts().topic);
+        return false;
       case QueueFullPolicy::kDropOldest:
         // Several, where this one is larger than they are.
-        while (full() && !session.outbound.queue_empty()) {
-          const OutboundMessage dropped = session.outbound.Pop();
-          context_.metrics.queued_messages.Add(-1);
-          context_.metrics.queued_bytes.Add(-static_cast<int64_t>(dropped.message->bytes()));
-          Drop(session, dropped.message->topic(), DropCause::kQueueFull);
+        while (QueueFull(session) && !session.outbound.queue_empty()) {
+          DropFromFullQueue(session, session.outbound.Front().message->topic());
+          PopQueued(session);
         }
         break;
       case QueueFullPolicy::kDisconnect:
         context_.CloseLater(session.connection, {.cause = CloseCause::kOutputFull,
                                                  .say = mqtt::ReasonCode::kQuotaExceeded});
-        return Drop(session, outgoing.parts().topic, DropCause::kQueueFull);
+        DropFromFullQueue(session, outgoing.parts().topic);
+        return false;
     }
   }
   OutboundMessage entry;
@@ -123,15 +201,14 @@ bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& en
   context_.metrics.queued_messages.Add();
   context_.metrics.queued_bytes.Add(static_cast<int64_t>(entry.message->bytes()));
   session.outbound.Push(std::move(entry));
+  WatchQueue(session);
   return true;
 }
 
 void Deliverer::Drain(Session& session) {
   while (!session.outbound.queue_empty() && session.outbound.has_room() &&
          !OutputFull(context_, session)) {
-    const OutboundMessage entry = session.outbound.Pop();
-    context_.metrics.queued_messages.Add(-1);
-    context_.metrics.queued_bytes.Add(-static_cast<int64_t>(entry.message->bytes()));
+    const OutboundMessage entry = PopQueued(session);
     Outgoing outgoing(entry.message);
     NextMessage();
     Write(session, outgoing,
@@ -140,6 +217,7 @@ void Deliverer::Drain(Session& session) {
            .subscription_ids = entry.subscription_ids,
            .shared_filter = entry.shared_filter});
   }
+  if (!context_.router.full_clients().empty()) NoteRoom(session);
 }
 
 void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries) {
@@ -234,11 +312,14 @@ bool Deliverer::WriteFresh(Session& session, Outgoing& outgoing, const Envelope&
       if (!use.send_name) head.topic = {};
     }
   }
-  const mqtt::PublishSize size = mqtt::MeasurePublish(head);
-  if (size.total > session.packet_size_max) {  // [MQTT5-3.1.2-24] [MQTT5-3.1.2-25]
-    if (new_alias) session.aliases_out->Forget(parts.topic);
-    return Drop(session, parts.topic, DropCause::kPacketTooLarge);
+  mqtt::PublishSize size = mqtt::MeasurePublish(head);
+  if (new_alias && size.total > session.packet_size_max) {  // Without an alias it may fit.
+    session.aliases_out->Forget(parts.topic);
+    head.topic_alias = 0;
+    size = mqtt::MeasurePublish(head);
   }
+  if (size.total > session.packet_size_max)  // [MQTT5-3.1.2-24] [MQTT5-3.1.2-25]
+    return Drop(session, parts.topic, DropCause::kPacketTooLarge);
   if (envelope.qos != mqtt::QoS::kAtMostOnce)
     head.packet_id = StartExchange(session, outgoing, envelope);
 

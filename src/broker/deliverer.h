@@ -82,6 +82,11 @@ class Deliverer {
   // There is room again in the window or in the output of a transient session: sends what waits.
   void Drain(Session& session);
 
+  // Whether a message of this QoS for a transient session can be sent, or wait for its window.
+  bool HasRoom(const Session& session, mqtt::QoS qos) const;
+  // Before its queue is given up.
+  void OnSessionEnded(const Session& session);
+
   // A new message is about to be handed out: forget how the last one was encoded.
   void NextMessage() { variants_known_ = 0; }
 
@@ -103,6 +108,12 @@ class Deliverer {
   mqtt::PacketId StartExchange(Session& session, Outgoing& outgoing, const Envelope& envelope);
   void Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos, size_t bytes);
   bool Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope);
+  bool QueueFull(const Session& session) const;
+  OutboundMessage PopQueued(Session& session);
+  void DropFromFullQueue(Session& session, std::string_view topic);
+  void WatchQueue(Session& session);
+  void NoteRoom(const Session& session);
+  void TellRoom(const Session& session);
   bool Drop(const Session& session, std::string_view topic, DropCause cause) {
     context_.metrics.dropped[cause].Add();
     LogDropped(session, topic, cause);

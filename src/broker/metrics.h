@@ -151,6 +151,7 @@ struct ShardMetrics {
   base::Gauge inflight_messages;     // Sent and not yet acknowledged, all sessions connected here.
   base::Gauge queued_messages;       // Of transient sessions: waiting for their window.
   base::Gauge queued_bytes;
+  base::Gauge queues_crowded;  // Of transient sessions: above four fifths of what they may hold.
   base::Gauge output_bytes;    // Waiting for sockets to take them.
   base::MemoryAccount memory;  // The shard's part of the account of memory.
 

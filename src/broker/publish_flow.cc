@@ -10,6 +10,7 @@
 #include "broker/packet_output.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
+#include "mqtt/encode_publish.h"
 #include "mqtt/topic.h"
 
 namespace broker {
@@ -38,6 +39,22 @@ uint64_t CommitBytes(const storage::Publish& publish) {
     bytes += sizeof(target) + 2 * (target.client_id.size() + target.filter.size());
   }
   return bytes;
+}
+
+// Whether the message, as a PUBLISH with this subscription's properties, is not larger than what
+// the client takes [MQTT5-3.1.2-24]. Only 5.0 clients have such a maximum.
+bool FitsClient(const ShareMember& member, const mqtt::MessageParts& parts) {
+  if (member.packet_size_max >= mqtt::kPacketSizeMax) return true;
+  mqtt::PublishHead head;
+  head.version = mqtt::Version::k5;
+  head.qos = mqtt::Min(parts.qos, member.options.qos);
+  head.topic = parts.topic;
+  head.payload = parts.payload;
+  head.forward_properties = parts.properties;
+  if (parts.expires_at_unix_ms != 0) head.message_expiry_interval = 0;
+  const uint32_t ids[] = {member.subscription_id};
+  head.subscription_ids = absl::MakeConstSpan(ids, member.subscription_id == 0 ? 0 : 1);
+  return mqtt::MeasurePublish(head).total <= member.packet_size_max;
 }
 
 }  // namespace
@@ -230,32 +247,53 @@ void PublishFlow::CountWithoutMember(uint64_t groups) {
   context_.metrics.dropped[DropCause::kNoShareMember].Add(groups);
 }
 
+ShareGroup::Choice PublishFlow::ChooseMember(ShareGroup& group, const Outgoing& outgoing) {
+  using Verdict = ShareGroup::Verdict;
+  const mqtt::MessageParts& parts = outgoing.parts();
+  const ShareGroup::Question question = {.strategy = context_.options.share_strategy,
+                                         .topic = parts.topic,
+                                         .publisher = parts.publisher,
+                                         .qos = parts.qos};
+  const auto accept = [&](const ShareMember& candidate, ShareGroup::Asked asked) {
+    const Session* const session = candidate.local;
+    if (session != nullptr && !session->permissions->MayRead(parts.topic)) return Verdict::kPasses;
+    if (asked == ShareGroup::Asked::kRegardless) return Verdict::kTakes;
+    if (!FitsClient(candidate, parts)) return Verdict::kPasses;
+    // Of others here the partition host knows, or the shard of their connection.
+    if (session == nullptr || session->durable) return Verdict::kTakes;
+    const QoS granted = mqtt::Min(parts.qos, candidate.options.qos);
+    if (deliverer_.HasRoom(*session, granted)) return Verdict::kTakes;
+    return granted == QoS::kAtMostOnce ? Verdict::kPasses : Verdict::kWithoutRoom;
+  };
+  return group.Choose(question, context_.rng, accept);
+}
+
 bool PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
                                Waiting* waiting) {
-  const QoS qos = outgoing.parts().qos;
-  const ShareMember* const member =
-      group
-          .Choose({context_.options.share_strategy, outgoing.parts().topic,
-                   outgoing.parts().publisher, qos},
-                  context_.rng,
-                  [&](const ShareMember& candidate, ShareGroup::Asked) {
-                    const bool may_read =
-                        candidate.local == nullptr ||
-                        candidate.local->permissions->MayRead(outgoing.parts().topic);
-                    return may_read ? ShareGroup::Verdict::kTakes : ShareGroup::Verdict::kPasses;
-                  })
-          .member;
+  return AssignTo(ChooseMember(group, outgoing), group, outgoing, publish, waiting);
+}
+
+bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group,
+                           Outgoing& outgoing, storage::Publish& publish, Waiting* waiting) {
+  const ShareMember* const member = choice.member;
   if (member == nullptr) return false;
-  const QoS granted = mqtt::Min(qos, member->options.qos);
+  const QoS granted = mqtt::Min(outgoing.parts().qos, member->options.qos);
   if (member->durable && granted != QoS::kAtMostOnce) {
-    publish.shared_targets.push_back(
-        {member->client_id, std::string(group.filter()), member->options, member->subscription_id});
+    publish.shared_targets.push_back({.client_id = member->client_id,
+                                      .filter = std::string(group.filter()),
+                                      .options = member->options,
+                                      .subscription_id = member->subscription_id,
+                                      .last_choice = choice.regardless});
     return true;
   }
   const auto assignment = [&](mqtt::MessagePtr message) {
-    return SharedAssignment{
-        std::move(message), std::string(group.filter()), member->connection.connection,
-        member->options,    member->subscription_id,     context_.id};
+    return SharedAssignment{.message = std::move(message),
+                            .filter = std::string(group.filter()),
+                            .connection = member->connection.connection,
+                            .options = member->options,
+                            .subscription_id = member->subscription_id,
+                            .from = context_.id,
+                            .last_choice = choice.regardless};
   };
   if (waiting != nullptr) {
     waiting->assigned_after.emplace_back(member->connection.shard, assignment({}));
@@ -334,7 +372,9 @@ void PublishFlow::OnPublished(storage::Published event) {
   Session& session = *connection->session;
   if (!event.status.ok() && session.version != mqtt::Version::k5) {
     // There is no word for it: without an acknowledgement the client sends the message again.
-    return context_.CloseLater(*connection, {.cause = CloseCause::kStorageFailed});
+    return context_.CloseLater(*connection, {.cause = absl::IsResourceExhausted(event.status)
+                                                          ? CloseCause::kOverloaded
+                                                          : CloseCause::kStorageFailed});
   }
   session.inbound.Complete(
       waiting.id, waiting.qos, ToReason(event.status),
@@ -463,6 +503,16 @@ void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
   if (connection == nullptr || connection->session == nullptr) {
     return HandOn(std::move(assignment.message), assignment.filter);  // Gone on the way.
   }
+  const Session& session = *connection->session;
+  const QoS granted = mqtt::Min(assignment.message->qos(), assignment.options.qos);
+  if (!assignment.last_choice && !session.durable && granted != QoS::kAtMostOnce &&
+      !deliverer_.HasRoom(session, granted)) {
+    context_.router.full_clients().Add(session.client_id);
+    if (assignment.from != context_.id) {
+      context_.Send(assignment.from, MemberRoomChange{std::string(session.client_id), false});
+    }
+    return HandOn(std::move(assignment.message), assignment.filter);
+  }
   Outgoing outgoing(std::move(assignment.message));
   const uint32_t ids[] = {assignment.subscription_id};
   deliverer_.NextMessage();
@@ -493,13 +543,25 @@ void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filte
   AssignToGroups(absl::MakeConstSpan(&group, 1), outgoing, {});
 }
 
+void PublishFlow::OnMemberRoom(const std::string& client_id, bool has_room) {
+  if (has_room) {
+    context_.router.full_clients().Remove(client_id);
+  } else {
+    context_.router.full_clients().Add(client_id);
+  }
+}
+
 void PublishFlow::AssignToGroups(absl::Span<ShareGroup* const> groups, Outgoing& outgoing,
                                  storage::OrphanRef orphan) {
   storage::Publish publish;
   Waiting waiting;
   size_t without = 0;
   for (ShareGroup* const group : groups) {
-    if (!AssignShared(*group, outgoing, publish, orphan ? &waiting : nullptr)) ++without;
+    const ShareGroup::Choice choice = ChooseMember(*group, outgoing);
+    if (orphan && groups.size() == 1 && choice.regardless && choice.full) {
+      return context_.Ask(storage::OrphanStays{.orphan = orphan, .members_full = true});
+    }
+    if (!AssignTo(choice, *group, outgoing, publish, orphan ? &waiting : nullptr)) ++without;
   }
   if (orphan && without == groups.size()) return context_.Ask(storage::OrphanStays{orphan});
   CountWithoutMember(without);

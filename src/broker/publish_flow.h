@@ -51,6 +51,8 @@ class PublishFlow {
   // A shared message whose member went before it had it: another member gets it [MQTT5-4.8.2-5 and
   // §4.8.2].
   void HandOn(mqtt::MessagePtr message, std::string_view shared_filter);
+  // A member of `$share` groups has no room, or has room again.
+  void OnMemberRoom(const std::string& client_id, bool has_room);
   // The server's own message, to the sessions of this shard only ($SYS).
   void RouteHere(mqtt::MessagePtr message);
 
@@ -85,10 +87,14 @@ class PublishFlow {
   void Acknowledge(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
   void WriteAck(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);
+  // One that can have it: who has room, and takes a packet of its size, goes first.
+  ShareGroup::Choice ChooseMember(ShareGroup& group, const Outgoing& outgoing);
   // A durable member goes into `publish`. A transient one gets the message now or, if `waiting` is
-  // given, once that is committed. False: none can take it.
+  // given, once that is committed. False: there is no member.
   bool AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
                     Waiting* waiting = nullptr);
+  bool AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group, Outgoing& outgoing,
+                storage::Publish& publish, Waiting* waiting);
   void CountWithoutMember(uint64_t groups);
   // The server's own message to a member of each group. What the host keeps for them is theirs with
   // the commit that says so: before it, a crash gives it to another.

@@ -443,6 +443,7 @@ void Shard::EndSession(Connection& connection, const CloseOrder& order) {
   }
   subscribing_.RemoveAll(session);
   publishing_.OnClosed(connection);
+  deliverer_.OnSessionEnded(session);
   metrics.inflight_messages.Add(-static_cast<int64_t>(session.outbound.in_flight()));
   metrics.queued_messages.Add(-static_cast<int64_t>(session.outbound.queued_messages()));
   metrics.queued_bytes.Add(-static_cast<int64_t>(session.outbound.queued_bytes()));

@@ -120,6 +120,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void OnStorageEvent(storage::Event event);
   void OnTakenOver(const storage::TakenOver& event);
   void OnDeliver(storage::Deliver event);
+  void OnTooSlow(const storage::SessionTooSlow& event);
   void OnReleaseDue(const storage::ReleaseDue& event);
 
   void Flush(Connection& connection);

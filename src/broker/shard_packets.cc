@@ -254,6 +254,7 @@ void Shard::OnTask(ShardTask task) {
           [this](ForwardsTaken& it) { publishing_.OnForwardsTaken(it); },
           [this](ShardRouteChange& it) { subscribing_.OnShardRoute(it); },
           [this](ShardMemberChange& it) { subscribing_.OnShardMember(std::move(it)); },
+          [this](MemberRoomChange& it) { publishing_.OnMemberRoom(it.client_id, it.has_room); },
           [this](RoutesConfirmed& it) { subscribing_.OnConfirmed(it); },
           [this](AdoptConnection& it) { AddConnection(std::move(it.transport), it.listener); },
           [this](PasswordVerified& it) {
@@ -293,6 +294,10 @@ void Shard::OnStorageEvent(storage::Event event) {
           [this](storage::ShareMemberChange& it) {
             subscribing_.OnShareMemberChange(std::move(it));
           },
+          [this](storage::ShareMemberRoom& it) {
+            publishing_.OnMemberRoom(it.client_id, it.has_room);
+          },
+          [this](storage::SessionTooSlow& it) { OnTooSlow(it); },
           [this](storage::RouteMessage& it) { publishing_.OnRouteMessage(std::move(it)); },
           // Requests are answered one by one with the reason; nothing else changes here.
           [](storage::StorageState&) {}},
@@ -321,6 +326,12 @@ void Shard::OnDeliver(storage::Deliver event) {
     return;  // The partition keeps what is not acknowledged.
   subscribing_.HoldBack(*connection, event.entries);
   deliverer_.Durable(*connection->session, std::move(event.entries));
+}
+
+void Shard::OnTooSlow(const storage::SessionTooSlow& event) {
+  Connection* connection = nullptr;
+  if (!IsLive(event.connection, event.epoch, connection)) return;
+  Close(*connection, {.cause = CloseCause::kOutputFull, .say = ReasonCode::kQuotaExceeded});
 }
 
 void Shard::OnReleaseDue(const storage::ReleaseDue& event) {

@@ -36,6 +36,14 @@ struct SharedAssignment {
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;
   storage::ShardId from = 0;
+  bool last_choice = false;  // As far as the sender knows no member has room.
+};
+
+// The queue of a transient member of `$share` groups has no room, or has room again: see
+// storage::ShareMemberRoom.
+struct MemberRoomChange {
+  std::string client_id;
+  bool has_room = false;
 };
 
 // Messages of these two kinds that the sender has taken in since it said so last.
@@ -89,9 +97,10 @@ struct Control {
   std::function<void(Shard&)> run;
 };
 
-using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
-                               ShardRouteChange, ShardMemberChange, RoutesConfirmed,
-                               AdoptConnection, PasswordVerified, SysTopics, Control>;
+using ShardTask =
+    std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
+                 ShardRouteChange, ShardMemberChange, MemberRoomChange, RoutesConfirmed,
+                 AdoptConnection, PasswordVerified, SysTopics, Control>;
 
 }  // namespace broker
 #endif  // BROKER_SHARD_TASK_H_

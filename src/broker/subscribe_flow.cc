@@ -260,6 +260,7 @@ void SubscribeFlow::Add(Session& session, const storage::SubscriptionRecord& rec
   member.client_id = session.client_id.view();
   member.connection = session.connection.ref;
   member.local = &session;
+  member.packet_size_max = session.packet_size_max;
   member.options = record.options;
   member.subscription_id = record.subscription_id;
   announcer_.Member(true, record.filter, member);
@@ -574,6 +575,7 @@ void SubscribeFlow::OnShareMemberChange(storage::ShareMemberChange event) {
     member.connected = event.state == storage::ShareMemberChange::State::kConnected;
     member.partition = event.partition;
     member.connection = event.connection;
+    if (event.packet_size_max != 0) member.packet_size_max = event.packet_size_max;
     member.options = event.subscription.options;
     member.subscription_id = event.subscription.subscription_id;
     if (member.connected && event.connection.shard == context_.id) {

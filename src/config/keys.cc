@@ -324,7 +324,10 @@ Keys<BrokerOptions> BrokerKeys() {
                  {ShareStrategy::kSticky, "sticky"},
                  {ShareStrategy::kHashClient, "hash_client"},
                  {ShareStrategy::kHashTopic, "hash_topic"}},
-                kRestart, "Who of a $share group gets a message; connected members go first."),
+                kRestart,
+                "Who of a $share group gets a message; connected members go first, those whose "
+                "queue is full or that cannot take a message so large last. least_in_flight "
+                "compares up to 16 members in turn."),
       Row("sys_interval", &BrokerOptions::sys_interval_s, Off(Seconds(0, kDay)), kRestart,
           "Time between updates of the $SYS topics."),
       Row("commits_pending_max", &BrokerOptions::commits_pending_max, Integer(1, k32), kRestart,
@@ -381,10 +384,15 @@ Keys<StorageOptions> StorageKeys() {
           "Bytes in a durable session's queue; see queue_full."),
       ChoiceRow(
           "queue_full", &StorageOptions::queue_full,
-          {{QueueFull::kDropNewest, "drop_newest"}, {QueueFull::kDropOldest, "drop_oldest"}},
+          {{QueueFull::kDropNewest, "drop_newest"},
+           {QueueFull::kDropOldest, "drop_oldest"},
+           {QueueFull::kRefuse, "refuse"},
+           {QueueFull::kDisconnect, "disconnect"}},
           kRestart,
           "What a durable session's full queue does: drop the new message, or the oldest that "
-          "is not in flight."),
+          "is not in flight; refuse the message to its publisher, for everyone it is for (0x97; "
+          "the connection of a 3.1.1 publisher is closed without an acknowledgement); or drop the "
+          "new message and disconnect the client (0x97), if it is connected."),
       Row("retained_messages_max", &StorageOptions::retained_messages_max,
           Unlimited(Integer(0, kTiB)), kRestart, "Retained messages of all topics; above: 0x97."),
       Row("retained_bytes_max", &StorageOptions::retained_bytes_max, Unlimited(Bytes(0, kTiB)),

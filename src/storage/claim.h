@@ -40,6 +40,7 @@ struct Claim {
   struct Feed {
     uint32_t window_messages = 0;  // As OpenSession asked.
     uint64_t window_bytes = 0;
+    uint32_t packet_size_max = 0;
 
     // kOpen and stored.
     SessionSlot slot = kNoSlot;

@@ -55,6 +55,7 @@ void CommitGroup::Clear() {
   used_.clear();
   steps_.clear();
   retained_sets_.clear();
+  reservations_.clear();
   command_count_ = 0;
   message_bytes_ = 0;
   needs_sync_ = false;

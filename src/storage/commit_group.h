@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
+#include "storage/queue_room.h"
 #include "storage/retained_pending.h"
 
 namespace mqttd::storage::v1 {
@@ -128,6 +129,7 @@ class CommitGroup {
   void Seal();
   void Then(Step step) { steps_.push_back(std::move(step)); }
   void Retains(RetainedSet set) { retained_sets_.push_back(std::move(set)); }
+  void Reserves(const QueueReservation& reservation) { reservations_.push_back(reservation); }
 
   // Somebody is answered only once it is on the disk.
   void NeedSync() { needs_sync_ = true; }
@@ -142,6 +144,7 @@ class CommitGroup {
   const std::vector<PartitionId>& used() const { return used_; }
   std::vector<Step>& steps() { return steps_; }
   const std::vector<RetainedSet>& retained_sets() const { return retained_sets_; }
+  const std::vector<QueueReservation>& reservations() const { return reservations_; }
   size_t command_count() const { return command_count_; }
   // Of what is written: what a message carries beside itself may be more, its targets for instance.
   size_t bytes() const {
@@ -159,6 +162,7 @@ class CommitGroup {
   std::vector<PartitionId> used_;
   std::vector<Step> steps_;
   std::vector<RetainedSet> retained_sets_;
+  std::vector<QueueReservation> reservations_;
   size_t command_count_ = 0;
   size_t message_bytes_ = 0;  // Of the commands' Messages, each as often as it is written.
   bool needs_sync_ = false;

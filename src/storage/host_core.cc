@@ -55,6 +55,7 @@ HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& st
       filters_(options.partitions, 0),
       slots_(options.partitions),
       effects_(options.partitions),
+      queue_room_(options.partitions),
       routes_(shards),
       outbox_(shards),
       counts_(options.partitions),
@@ -412,6 +413,7 @@ size_t HostCore::UnflushedBytes() const {
 
 void HostCore::FinishGroup(CommitGroup& group) {
   for (const RetainedSet& set : group.retained_sets()) retained_pending_.Remove(set);
+  for (const QueueReservation& each : group.reservations()) queue_room_.Remove(each);
   for (const PartitionId id : group.used()) RunEffects(id, effects_[id]);
   for (Step& step : group.steps()) {
     std::visit([this](auto& now) { Finish(now); }, step);
@@ -545,18 +547,21 @@ void HostCore::CountGauges() {
   int64_t retained_bytes = 0;
   int64_t orphans = 0;
   int64_t subscriptions_bytes = 0;
+  int64_t crowded = 0;
   for (const auto& partition : partitions_) {
     sessions += static_cast<int64_t>(partition->session_count());
     retained += static_cast<int64_t>(partition->retained_messages());
     retained_bytes += static_cast<int64_t>(partition->retained_bytes());
     orphans += static_cast<int64_t>(partition->orphans());
     subscriptions_bytes += static_cast<int64_t>(partition->subscriptions_bytes());
+    crowded += static_cast<int64_t>(partition->crowded());
   }
   metrics_.sessions.Set(sessions);
   metrics_.retained_messages.Set(retained);
   metrics_.retained_bytes.Set(retained_bytes);
   metrics_.orphans.Set(orphans);
   metrics_.memory.Set(base::MemoryUse::kSubscriptions, subscriptions_bytes);
+  metrics_.queues_crowded.Set(crowded);
   metrics_.subscriptions_shared.Set(static_cast<int64_t>(share_members_.subscriptions()));
   counts_due_ = counts_.size();
 }

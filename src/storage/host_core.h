@@ -25,6 +25,7 @@
 #include "storage/log.h"
 #include "storage/metrics.h"
 #include "storage/options.h"
+#include "storage/queue_room.h"
 #include "storage/retained_pending.h"
 #include "storage/route_ledger.h"
 #include "storage/share_members.h"
@@ -225,6 +226,8 @@ class HostCore {
   void On(PartitionId partition, TimersSet& effect);
   void On(PartitionId partition, ReplayPending& effect);
   void On(PartitionId partition, Orphaned& effect);
+  void On(PartitionId partition, QueueCrowded& effect);
+  void On(PartitionId partition, QueueOverflowed& effect);
   void Finish(AnswerPublish& step);
   void Finish(FinishOpen& step);
   void Finish(FinishClose& step);
@@ -257,6 +260,21 @@ class HostCore {
   void AddReplayed(const Claim& claim, const mqtt::Message& message,
                    pb::EnqueueRetainedPage& enqueue) const;
   Claim* AtSlot(PartitionId partition, SessionSlot slot);
+
+  // host_core_queues.cc: queues that fill up.
+  bool HasRoom(PartitionId partition, const Session& session, uint64_t size) const;
+  void Reserve(const QueueReservation& reservation);
+  absl::Status ReserveQueueRoom(const Publish& request);
+  bool IsCalm(PartitionId id, uint64_t size) const;
+  absl::Status RefuseForQueue(const Publish& request, const Session& full);
+  const ShareMembers::Member* ChooseWithRoom(const std::string& share_filter,
+                                             const mqtt::Message& message);
+  enum class Settled : uint8_t { kGoesOn, kStays, kRefused };
+  Settled SettleTargets(ShardId from, Publish& request);
+  static SharedTarget TargetOf(const ShareMembers::Member& member);
+  void TellWithoutRoom(ShardId shard, const Session& session);
+  void LookForRoom(PartitionId partition, SessionSlot slot);
+  void HasRoomAgain(const std::string& client_id);
 
   // host_core_orphans.cc: messages for `$share` groups that no member has.
   void StartOrphans();
@@ -302,6 +320,8 @@ class HostCore {
   Claims claims_;
   absl::flat_hash_set<std::pair<std::string, uint16_t>> inbound_pending_;  // Not applied yet.
   RetainedPending retained_pending_;
+  QueueRoom queue_room_;
+  absl::flat_hash_set<std::string> without_room_;  // Clients that a shard was told so of.
   Deadlines deadlines_;
   ShareMembers share_members_;
   RouteLedger<ConfirmedAnswer> routes_;

@@ -60,19 +60,17 @@ void HostCore::PassOnOrphans() {
   }
 }
 
-// To a durable member, in the same commit that forgets it here; or, if there is none or it is a
-// will, a shard is asked, which knows all members.
+// To a durable member with room, in the same commit that forgets it here; or, if there is none or
+// it is a will, a shard is asked, which knows all members.
 void HostCore::PassOnOrphan(PartitionId partition, const Orphaned& orphan) {
   const OrphanRef ref{partition, orphan.orphan};
   if (orphans_moving_.contains(ref) || orphans_offered_.contains(ref)) return;
-  const ShareMembers::Member* const member = share_members_.Choose(orphan.share_filter);
+  const ShareMembers::Member* const member = ChooseWithRoom(orphan.share_filter, *orphan.message);
   if (member != nullptr) {
     storage::Publish publish;
     publish.message = orphan.message;
-    publish.shared_targets.push_back({.client_id = member->client_id,
-                                      .filter = member->subscription.filter,
-                                      .options = member->subscription.options,
-                                      .subscription_id = member->subscription.subscription_id});
+    publish.shared_targets.push_back(TargetOf(*member));
+    SettleTargets(/*from=*/0, publish);  // Its room is taken.
     ProposeEnqueues(publish);
     ForgetOrphan(ref);
     return growing_->Then(FinishOrphan{ref});
@@ -116,7 +114,7 @@ void HostCore::Handle(ShardId /*from*/, OrphanStays& request) {
   const std::string share_filter = std::move(offered->second);
   orphans_offered_.erase(offered);
   const bool recovered = request.orphan.number <= orphan_scans_[request.orphan.partition].recovered;
-  const bool waits = recovered && now_.monotonic < orphan_patience_ends_;
+  const bool waits = request.members_full || (recovered && now_.monotonic < orphan_patience_ends_);
   if (waits || shutting_down_) {
     if (!share_filter.empty()) groups_without_.insert(share_filter);
     return KeepOrphan(request.orphan);

@@ -44,6 +44,18 @@ void HostCore::Handle(ShardId from, Publish& request) {
     metrics_.duplicates.Add();
     return After(std::move(answer));
   }
+  switch (SettleTargets(from, request)) {
+    case Settled::kGoesOn:
+      break;
+    case Settled::kStays:
+      KeepOrphan(request.orphan);
+      answer.status = absl::ResourceExhaustedError("no member has room");
+      return After(std::move(answer));
+    case Settled::kRefused:
+      answer.status = absl::ResourceExhaustedError("no member has room");
+      answer.origin.reset();
+      return After(std::move(answer));
+  }
   answer.retained = ProposeEnqueues(request);
   if (request.orphan) {
     ForgetOrphan(request.orphan);
@@ -81,6 +93,7 @@ absl::Status HostCore::Check(const Publish& request, AnswerPublish& answer) {
     return refusal;
   }
   if (request.set_retained) RETURN_IF_ERROR(CheckRetainedRoom(*request.message));
+  RETURN_IF_ERROR(ReserveQueueRoom(request));
   answer.origin = request.origin;
   return absl::OkStatus();
 }
@@ -124,7 +137,8 @@ void HostCore::ProposeEnqueue(const Publish& request, PartitionId partition, boo
     targets.push_back({.client_id = target.client_id,
                        .filter = target.filter,
                        .options = target.options,
-                       .subscription_id = target.subscription_id});
+                       .subscription_id = target.subscription_id,
+                       .last_choice = target.last_choice});
   }
   CommandStamp stamp;
   std::string& entry = ProposeTo(partition, request.message, stamp);

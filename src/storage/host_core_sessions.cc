@@ -89,6 +89,7 @@ void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
   claim->feed = std::make_unique<Claim::Feed>();
   claim->feed->window_messages = request.window_messages;
   claim->feed->window_bytes = request.window_bytes;
+  claim->feed->packet_size_max = request.packet_size_max;
   if (stored != nullptr &&
       FateOfWill(*stored, request.clean_start, SessionTime().unix_ms) == WillFate::kFire) {
     ProposeWill(*stored, SessionTime().unix_ms);

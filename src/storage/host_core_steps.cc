@@ -61,6 +61,7 @@ void HostCore::On(PartitionId partition, Released& effect) {
 
 void HostCore::On(PartitionId partition, Acknowledged& effect) {
   metrics_.messages_delivered.Add(effect.done);
+  LookForRoom(partition, effect.slot);
   Claim* const claim = AtSlot(partition, effect.slot);
   if (claim == nullptr) return;
   claim->feed->window.Committed(effect.done + effect.dropped);
@@ -70,6 +71,7 @@ void HostCore::On(PartitionId partition, Acknowledged& effect) {
 void HostCore::On(PartitionId partition, SessionEnded& effect) {
   auto& slots = slots_[partition];
   if (effect.slot < slots.size()) slots[effect.slot] = nullptr;
+  HasRoomAgain(effect.client_id);
 }
 
 void HostCore::On(PartitionId partition, RouteChanged& effect) {
@@ -114,6 +116,7 @@ void HostCore::SendShareMember(const ShareMemberChanged& change, PartitionId par
   const Claim* const claim = FindClaim(change.client_id);
   if (change.state == ShareMemberChange::State::kConnected && claim != nullptr) {
     event.connection = claim->connection;
+    if (claim->feed != nullptr) event.packet_size_max = claim->feed->packet_size_max;
   }
   SendToAll(event);
 }

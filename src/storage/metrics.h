@@ -18,6 +18,8 @@ struct HostMetrics {
   base::Counter messages_queued;     // Queue entries written, one per session.
   base::Counter messages_delivered;  // Queue entries acknowledged.
   base::Counter dropped_queue_full;
+  base::Counter refused_queue_full;  // Messages, to their publishers.
+  base::Gauge queues_crowded;        // Durable sessions whose queue is above four fifths.
   base::Counter dropped_expired;
   base::Counter dropped_orphans;    // For a `$share` group, when too many waited for a member.
   base::Counter dropped_no_member;  // For a `$share` group that has no member any more.

@@ -22,6 +22,8 @@ enum class Durability : uint8_t {
 enum class QueueFull : uint8_t {
   kDropNewest,  // The new message is dropped, as most brokers do.
   kDropOldest,  // The oldest message not yet given to the client is dropped.
+  kRefuse,      // The publisher is told (0x97), and nobody gets the message.
+  kDisconnect,  // The new message is dropped, and the client, if it is connected, disconnected.
 };
 
 // How to treat a log that does not read back to its end.

@@ -1,5 +1,6 @@
 #include "storage/share_members.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/by_name.h"
@@ -58,12 +59,20 @@ ShareMembers::Group& ShareMembers::AddGroup(const std::string& share_filter) {
   return group;
 }
 
-const ShareMembers::Member* ShareMembers::Choose(std::string_view share_filter) {
+const ShareMembers::Member* ShareMembers::Choose(std::string_view share_filter,
+                                                 absl::FunctionRef<bool(const Member&)> has_room) {
   const auto it = groups_.find(base::AbslView(share_filter));
   if (it == groups_.end()) return nullptr;
   Group& group = *it->second;
-  const size_t count = group.connected != 0 ? group.connected : group.members.size();
-  return &group.members[group.turn++ % count];
+  const auto choose = [&](size_t begin, size_t end) -> const Member* {
+    for (size_t i = 0; i < std::min(end - begin, kAskedMax); ++i) {
+      const Member& member = group.members[begin + group.turn++ % (end - begin)];
+      if (has_room(member)) return &member;
+    }
+    return nullptr;
+  };
+  const Member* const connected = choose(0, group.connected);
+  return connected != nullptr ? connected : choose(group.connected, group.members.size());
 }
 
 bool ShareMembers::AnyFor(std::string_view topic) const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/session.h"
 #include "storage/core/subscription_index.h"
@@ -29,8 +30,11 @@ class ShareMembers {
   void Change(const std::string& client_id, const SubscriptionRecord& subscription,
               PartitionId partition, ShareMemberChange::State state);
 
-  // One member of the group: in turn, a connected one if there is any. Null: no durable member.
-  const Member* Choose(std::string_view share_filter);
+  // One member of the group that `has_room`: in turn, connected ones first. Null: none of those
+  // asked, which are not more than kAskedMax of each kind; a shard knows all.
+  static constexpr size_t kAskedMax = 16;
+  const Member* Choose(std::string_view share_filter,
+                       absl::FunctionRef<bool(const Member&)> has_room);
 
   // Whether there is a group that takes the topic.
   bool AnyFor(std::string_view topic) const;

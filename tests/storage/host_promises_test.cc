@@ -518,24 +518,42 @@ TEST(ShareMembersTest, AConnectedMemberIsChosenIfThereIsOne) {
   ShareMembers members;
   using State = ShareMemberChange::State;
   const SubscriptionRecord g{.filter = "$share/g/a"};
-  EXPECT_EQ(members.Choose(g.filter), nullptr);
+  const auto anybody = [](const ShareMembers::Member&) { return true; };
+  EXPECT_EQ(members.Choose(g.filter, anybody), nullptr);
   members.Change("a", g, 0, State::kOffline);
   members.Change("b", g, 0, State::kOffline);
   members.Change("c", g, 0, State::kConnected);
   members.Change("d", g, 0, State::kConnected);
   members.Change("c", g, 0, State::kConnected);  // Changed its options.
   std::set<std::string> chosen;
-  for (int i = 0; i < 4; ++i) chosen.insert(members.Choose(g.filter)->client_id);
+  for (int i = 0; i < 4; ++i) chosen.insert(members.Choose(g.filter, anybody)->client_id);
   EXPECT_THAT(chosen, ElementsAre("c", "d"));
   members.Change("c", g, 0, State::kGone);
   members.Change("d", g, 0, State::kOffline);
   EXPECT_EQ(members.subscriptions(), 3u);
   chosen.clear();
-  for (int i = 0; i < 6; ++i) chosen.insert(members.Choose(g.filter)->client_id);
+  for (int i = 0; i < 6; ++i) chosen.insert(members.Choose(g.filter, anybody)->client_id);
   EXPECT_THAT(chosen, ElementsAre("a", "b", "d"));
   for (const char* gone : {"a", "b", "d", "d"}) members.Change(gone, g, 0, State::kGone);
   EXPECT_EQ(members.subscriptions(), 0u);
-  EXPECT_EQ(members.Choose(g.filter), nullptr);
+  EXPECT_EQ(members.Choose(g.filter, anybody), nullptr);
+}
+
+TEST(ShareMembersTest, AMemberWithoutRoomIsPassedOver) {
+  ShareMembers members;
+  using State = ShareMemberChange::State;
+  const SubscriptionRecord g{.filter = "$share/g/a"};
+  for (const char* const id : {"a", "b"}) members.Change(id, g, 0, State::kConnected);
+  members.Change("c", g, 0, State::kOffline);
+  std::set<std::string> with_room = {"b", "c"};
+  const auto has_room = [&](const ShareMembers::Member& member) {
+    return with_room.contains(member.client_id);
+  };
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(members.Choose(g.filter, has_room)->client_id, "b");
+  with_room.erase("b");
+  EXPECT_EQ(members.Choose(g.filter, has_room)->client_id, "c") << "who is away, if need be";
+  with_room.clear();
+  EXPECT_EQ(members.Choose(g.filter, has_room), nullptr);
 }
 
 // ---- Counters ----------------------------------------------------------------------------------

@@ -123,6 +123,10 @@ class OutboundFlow {
     queue_->bytes += message.message->bytes();
     queue_->messages.push_back(std::move(message));
   }
+  // What an operator is told of the queue, since it was empty.
+  bool queue_crowded() const { return queue_ != nullptr && queue_->crowded; }
+  void SetQueueCrowded(bool crowded) { queue_->crowded = crowded; }
+  uint64_t CountDropped() { return queue_ == nullptr ? 1 : ++queue_->dropped; }
   const OutboundMessage& Front() const { return queue_->messages.front(); }
   OutboundMessage Pop() {
     OutboundMessage message = std::move(queue_->messages.front());
@@ -171,6 +175,8 @@ class OutboundFlow {
   struct Pending {
     std::deque<OutboundMessage> messages;
     uint64_t bytes = 0;
+    bool crowded = false;
+    uint64_t dropped = 0;
   };
 
   static State InitialState(mqtt::QoS qos) {

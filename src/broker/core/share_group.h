@@ -107,7 +107,8 @@ class ShareGroup {
   enum class Asked : uint8_t { kForRoom, kRegardless };
   struct Choice {
     const ShareMember* member = nullptr;  // Null: there is none.
-    bool regardless = false;              // Nobody has room.
+    bool regardless = false;              // Nobody can take it; this one may have it.
+    bool full = false;                    // Some member is without room.
   };
   // One member that `accept(const ShareMember&, Asked)` takes: connected ones before those that are
   // away, and both before those without room. A refused candidate only passes its turn on.
@@ -125,7 +126,8 @@ class ShareGroup {
     Member* chosen = ChooseFrom(kConnected, question, rng, ask);
     if (chosen == nullptr && KeptFor(question)) chosen = ChooseFrom(kAway, question, rng, ask);
     for (Member* const member : filled) MoveToFull(*member);
-    if (chosen != nullptr) return {chosen, false};
+    const bool full = !pools_[kFull].members.empty();
+    if (chosen != nullptr) return {chosen, false, full};
     ++round_;
     const auto ask_all = [&](Member& member) {
       if (!member.connected && !KeptFor(question)) return false;
@@ -133,7 +135,7 @@ class ShareGroup {
     };
     for (const PoolName pool : {kConnected, kFull, kAway}) {
       chosen = ChooseFrom(pool, question, rng, ask_all);
-      if (chosen != nullptr) return {chosen, true};
+      if (chosen != nullptr) return {chosen, true, full};
     }
     return {};
   }

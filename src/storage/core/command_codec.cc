@@ -8,14 +8,14 @@ namespace storage {
 namespace {
 
 // Field numbers.
-constexpr uint32_t kCommands = 1;                           // Entry
-constexpr uint32_t kTime = 1, kOrder = 2;                   // Command
-constexpr uint32_t kEnqueue = 11, kAcknowledge = 12;        // Command
-constexpr uint32_t kMessage = 1, kMatch = 2, kTargets = 3;  // Enqueue
-constexpr uint32_t kTargetClientId = 1, kSubscription = 2;  // Enqueue.Target
-constexpr uint32_t kFilter = 1, kOptions = 2, kId = 3;      // Subscription
-constexpr uint32_t kClientId = 1, kEpoch = 2;               // Acknowledge
-constexpr uint32_t kPubAck = 3, kPubRec = 4, kPubComp = 5;  // Acknowledge
+constexpr uint32_t kCommands = 1;                                            // Entry
+constexpr uint32_t kTime = 1, kOrder = 2;                                    // Command
+constexpr uint32_t kEnqueue = 11, kAcknowledge = 12;                         // Command
+constexpr uint32_t kMessage = 1, kMatch = 2, kTargets = 3;                   // Enqueue
+constexpr uint32_t kTargetClientId = 1, kSubscription = 2, kLastChoice = 3;  // Enqueue.Target
+constexpr uint32_t kFilter = 1, kOptions = 2, kId = 3;                       // Subscription
+constexpr uint32_t kClientId = 1, kEpoch = 2;                                // Acknowledge
+constexpr uint32_t kPubAck = 3, kPubRec = 4, kPubComp = 5;                   // Acknowledge
 
 // The beginning of a command, whose body of so many bytes follows.
 void BeginCommand(const CommandStamp& stamp, uint32_t kind, size_t body, std::string& entry) {
@@ -34,7 +34,8 @@ size_t SubscriptionSize(const EnqueueTarget& target) {
 }
 
 size_t TargetSize(const EnqueueTarget& target) {
-  return wire::BytesSize(target.client_id) + wire::ElementSize(SubscriptionSize(target));
+  return wire::BytesSize(target.client_id) + wire::ElementSize(SubscriptionSize(target)) +
+         wire::NumberSize(target.last_choice ? 1 : 0);
 }
 
 void AppendTarget(const EnqueueTarget& target, std::string& out) {
@@ -44,6 +45,7 @@ void AppendTarget(const EnqueueTarget& target, std::string& out) {
   wire::AppendBytes(out, kFilter, target.filter);
   wire::AppendNumber(out, kOptions, target.options.ToByte());
   wire::AppendNumber(out, kId, target.subscription_id);
+  wire::AppendNumber(out, kLastChoice, target.last_choice ? 1 : 0);
 }
 
 bool ParseSubscription(std::string_view bytes, EnqueueTarget& target) {
@@ -75,6 +77,9 @@ bool ParseTarget(std::string_view bytes, EnqueueTarget& target) {
         break;
       case kSubscription:
         if (!ParseSubscription(reader.bytes(), target)) return false;
+        break;
+      case kLastChoice:
+        target.last_choice = reader.number() != 0;
         break;
       default:
         break;

@@ -32,6 +32,7 @@ struct EnqueueTarget {
   std::string_view filter;
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;
+  bool last_choice = false;  // Nobody else has room either.
 };
 
 struct EnqueueView {

@@ -121,8 +121,20 @@ struct Orphaned {
   mqtt::MessagePtr message;
 };
 
-using Effect = std::variant<Enqueued, Released, Acknowledged, SessionEnded, RouteChanged,
-                            ShareMemberChanged, WillFired, TimersSet, ReplayPending, Orphaned>;
+// A queue holds more than four fifths of what it may; or, after that, less than three fifths.
+struct QueueCrowded {
+  SessionSlot slot = kNoSlot;
+  bool crowded = false;
+};
+
+// A message was dropped because the queue is full: the new one, or an older one for it.
+struct QueueOverflowed {
+  SessionSlot slot = kNoSlot;
+};
+
+using Effect =
+    std::variant<Enqueued, Released, Acknowledged, SessionEnded, RouteChanged, ShareMemberChanged,
+                 WillFired, TimersSet, ReplayPending, Orphaned, QueueCrowded, QueueOverflowed>;
 
 // Why a message that a session should have had was dropped.
 enum class DropCause : uint8_t {

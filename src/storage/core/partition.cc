@@ -118,7 +118,9 @@ absl::Status Partition::Impl::LoadCursors(const StateReader& reader) {
                       if (found == sessions_.end()) {
                         return absl::DataLossError("a cursor without a session");
                       }
-                      return found->second->queue.DecodeCursor(value);
+                      absl::Status status = found->second->queue.DecodeCursor(value);
+                      if (status.ok()) WatchQueue(*found->second, nullptr);
+                      return status;
                     });
 }
 
@@ -244,6 +246,7 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
   switch (command.kind_case()) {
     case pb::Command::kSetLimits:
       *meta_.mutable_limits() = command.set_limits().limits();
+      for (const auto& [client_id, session] : sessions_) WatchQueue(*session, nullptr);
       return {};
     case pb::Command::kOpenSession:
       return Apply(command.open_session(), ctx);
@@ -339,6 +342,7 @@ void Partition::Impl::StopKeepingSlots() {
 }
 
 void Partition::Impl::RemoveSession(Session& session) {
+  if (session.crowded) --crowded_;
   if (session.changes.touched != Session::kNone) touched_[session.changes.touched] = nullptr;
   if (session.changes.append != Session::kNone) ForgetAppend(session);
   sessions_.erase(session.client_id);
@@ -567,6 +571,22 @@ const Session& Partition::session(SessionSlot slot) const {
   CHECK(slot < impl_->slots_.size() && impl_->slots_[slot] != nullptr)
       << "no session in slot " << slot;
   return *impl_->slots_[slot];
+}
+
+const Session* Partition::FindSlot(SessionSlot slot) const {
+  return slot < impl_->slots_.size() ? impl_->slots_[slot].get() : nullptr;
+}
+
+uint64_t Partition::crowded() const { return impl_->crowded_; }
+
+bool Partition::HasRoom(const Session& session, uint64_t messages, uint64_t bytes,
+                        uint64_t size) const {
+  return impl_->HasRoom(session, messages, bytes, size);
+}
+
+void Partition::ForEachReceiver(const mqtt::MessageParts& message,
+                                absl::FunctionRef<void(const Session&)> visit) const {
+  impl_->ForEachReceiver(message, visit);
 }
 
 size_t Partition::session_count() const { return impl_->sessions_.size(); }

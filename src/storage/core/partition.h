@@ -111,9 +111,20 @@ class Partition {
 
   // Null if there is none. The pointer holds until the session ends.
   const Session* Find(std::string_view client_id) const;
-  const Session& session(SessionSlot slot) const;  // The slot is in use.
+  const Session& session(SessionSlot slot) const;   // The slot is in use.
+  const Session* FindSlot(SessionSlot slot) const;  // Null: it is free.
   size_t session_count() const;
   void ForEachSession(absl::FunctionRef<void(const Session&)> visit) const;
+
+  // Sessions whose queue is crowded: see QueueCrowded.
+  uint64_t crowded() const;
+  // Whether one more message of `size` bytes, beside `messages` and `bytes` that are on their way,
+  // fits the session's queue.
+  bool HasRoom(const Session& session, uint64_t messages, uint64_t bytes, uint64_t size) const;
+  // The sessions whose queue a message of QoS 1 or 2 would go to. One with several matching
+  // subscriptions may come several times.
+  void ForEachReceiver(const mqtt::MessageParts& message,
+                       absl::FunctionRef<void(const Session&)> visit) const;
 
   // The plain filters that sessions of this partition have, each once: what routes to it.
   void ForEachFilter(absl::FunctionRef<void(std::string_view)> visit) const;

@@ -78,8 +78,9 @@ struct OpenSession {
   uint32_t expiry_s = 0;     // 0: ends with the connection.
   uint32_t window_messages =
       0;  // In flight at most: min(client's Receive Maximum, inflight_messages_max). ≥ 1.
-  uint64_t window_bytes = 0;  // In flight at most, payload and topic; one message always may.
-  mqtt::MessagePtr will;      // Null: no will. Its retain flag is the Will Retain flag.
+  uint64_t window_bytes = 0;     // In flight at most, payload and topic; one message always may.
+  uint32_t packet_size_max = 0;  // The client's Maximum Packet Size; 0: it gave none.
+  mqtt::MessagePtr will;         // Null: no will. Its retain flag is the Will Retain flag.
   uint32_t will_delay_s = 0;
 };
 
@@ -132,6 +133,7 @@ struct SharedTarget {
   std::string filter;  // The whole `$share/group/filter`.
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;
+  bool last_choice = false;  // As far as the shard knows no member has room.
 };
 
 // The publisher's own durable session when its PUBLISH has QoS 2: the identifier is remembered in
@@ -174,6 +176,7 @@ struct Publish {
 // Nobody takes what RouteMessage told of. The host drops it, or tells of it again.
 struct OrphanStays {
   OrphanRef orphan;
+  bool members_full = false;  // Its group has members; none has room now.
 };
 
 enum class AckKind : uint8_t {
@@ -331,6 +334,21 @@ struct ShareMemberChange {
   std::string client_id;
   SubscriptionRecord subscription;  // `filter` is the whole `$share/group/filter`.
   ConnectionRef connection;         // While kConnected.
+  uint32_t packet_size_max = 0;     // While kConnected, as OpenSession told; 0: no bound.
+};
+
+// The queue of a durable member of `$share` groups has no room, or has room again: every group is
+// to pass it over meanwhile, as long as another member has room. It is told to the shard that chose
+// it; the end of it to every shard.
+struct ShareMemberRoom {
+  std::string client_id;
+  bool has_room = false;
+};
+
+// The session's queue is full, and its policy is to disconnect its client.
+struct SessionTooSlow {
+  ConnectionRef connection;
+  uint64_t epoch = 0;
 };
 
 // Messages that the host publishes: wills that are due, and shared messages whose member went.
@@ -352,9 +370,10 @@ struct StorageState {
   absl::Status status;
 };
 
-using Event = std::variant<SessionOpened, TakenOver, SubscribeDone, UnsubscribeDone, Published,
-                           Deliver, ReleaseDue, InboundReleased, RetainedPage, RouteChange,
-                           RouteBlock, ShareMemberChange, RouteMessage, StorageState>;
+using Event =
+    std::variant<SessionOpened, TakenOver, SubscribeDone, UnsubscribeDone, Published, Deliver,
+                 ReleaseDue, InboundReleased, RetainedPage, RouteChange, RouteBlock,
+                 ShareMemberChange, ShareMemberRoom, SessionTooSlow, RouteMessage, StorageState>;
 
 // Implemented above storage: hands a batch of events to a shard. Called on the host's thread.
 class EventSink {

@@ -88,6 +88,11 @@ class Partition::Impl {
   absl::flat_hash_map<std::string_view, Session*> sessions_;  // Keys are views of client_id.
   absl::flat_hash_map<uint64_t, uint32_t> orphans_;           // By number: what a record takes.
   uint64_t orphans_bytes_ = 0;
+  uint64_t crowded_ = 0;  // Sessions.
+
+  bool HasRoom(const Session& session, uint64_t messages, uint64_t bytes, uint64_t size) const;
+  void ForEachReceiver(const mqtt::MessageParts& message,
+                       absl::FunctionRef<void(const Session&)> visit) const;
 
  private:
   // The end of one session's queue that is not in the store: it becomes chunks with the next flush,
@@ -190,6 +195,7 @@ class Partition::Impl {
   void SendNow(Session& session, const ChunkEntry& how, Incoming& incoming, Context& ctx,
                Source source);
   bool MakeRoom(Session& session, uint32_t size, Context& ctx);
+  void WatchQueue(Session& session, Effects* effects);
   PendingAppend& AppendOf(Session& session);
   PendingAppend* FindAppend(const Session& session);
   void ForgetAppend(Session& session);

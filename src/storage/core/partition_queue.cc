@@ -136,7 +136,8 @@ void Partition::Impl::EnqueueOverlapping(const SubscriptionIndex::Matches& match
   }
 }
 
-// One member of a `$share` group. If it went since it was chosen, the message is an orphan.
+// One member of a `$share` group. If it went since it was chosen, or its queue has filled up and
+// others may have room, the message is an orphan.
 void Partition::Impl::EnqueueFor(const EnqueueTarget& target, Incoming& incoming, Context& ctx) {
   ChunkEntry how;
   how.qos = mqtt::Min(incoming.parts.qos, target.options.qos);
@@ -144,11 +145,17 @@ void Partition::Impl::EnqueueFor(const EnqueueTarget& target, Incoming& incoming
   how.share_filter = target.filter;
   if (target.subscription_id != 0) how.subscription_ids.push_back(target.subscription_id);
   const auto found = sessions_.find(target.client_id);
-  const bool member =
+  bool member =
       found != sessions_.end() && found->second->FindSubscription(how.share_filter) != nullptr;
   if (how.qos == mqtt::QoS::kAtMostOnce) {
     if (member) SendNow(*found->second, how, incoming, ctx, Source::kLive);
-  } else if (member) {
+    return;
+  }
+  if (member && !target.last_choice) {
+    how.message = incoming.bytes;
+    member = HasRoom(*found->second, 0, 0, ChunkEntrySize(how));
+  }
+  if (member) {
     AppendMessage(*found->second, how, incoming, ctx);
   } else {
     LeaveToGroup(how.share_filter, incoming.bytes, ctx);
@@ -184,6 +191,7 @@ void Partition::Impl::AppendMessage(Session& session, ChunkEntry& how, Incoming&
   unflushed_bytes_ += length + sizeof(PendingAppend::Item);
   const uint64_t sequence = session.queue.Append(size);
   ++ctx.effects.queued;
+  WatchQueue(session, &ctx.effects);
   if (!session.connected) return;
   Enqueued enqueued;
   enqueued.slot = session.slot;
@@ -216,6 +224,47 @@ void Partition::Impl::SendNow(Session& session, const ChunkEntry& how, Incoming&
   ctx.effects.list.push_back(std::move(enqueued));
 }
 
+bool Partition::Impl::HasRoom(const Session& session, uint64_t messages, uint64_t bytes,
+                              uint64_t size) const {
+  const pb::Limits& limits = meta_.limits();
+  const SessionQueue& queue = session.queue;
+  const bool too_many = limits.queue_messages_max() != 0 &&
+                        queue.messages() + messages + 1 > limits.queue_messages_max();
+  const bool too_big =
+      limits.queue_bytes_max() != 0 && queue.bytes() + bytes + size > limits.queue_bytes_max();
+  return !too_many && !too_big;
+}
+
+void Partition::Impl::ForEachReceiver(const mqtt::MessageParts& message,
+                                      absl::FunctionRef<void(const Session&)> visit) const {
+  SubscriptionIndex::Matches matches;
+  index_.Match(message.topic, matches);
+  for (const FilterEntry* const entry : matches) {
+    for (const SessionSubscription* const subscription : entry->value.list) {
+      const mqtt::SubscriptionOptions options = subscription->record.options;
+      if (options.qos == mqtt::QoS::kAtMostOnce) continue;
+      if (options.no_local && message.publisher == subscription->session->client_id) continue;
+      visit(*subscription->session);
+    }
+  }
+}
+
+// Notes whether a queue is crowded, with some distance between the two marks: one that stays about
+// a mark is told of once. Without effects: before there is anybody to tell.
+void Partition::Impl::WatchQueue(Session& session, Effects* effects) {
+  const pb::Limits& limits = meta_.limits();
+  const uint64_t fifths = session.crowded ? 3 : 4;
+  const auto above = [&](uint64_t fill, uint64_t max) {
+    return max != 0 && fill > max / 5 * fifths + max % 5 * fifths / 5;
+  };
+  const bool crowded = above(session.queue.messages(), limits.queue_messages_max()) ||
+                       above(session.queue.bytes(), limits.queue_bytes_max());
+  if (crowded == session.crowded) return;
+  session.crowded = crowded;
+  crowded ? ++crowded_ : --crowded_;
+  if (effects != nullptr) effects->list.push_back(QueueCrowded{session.slot, crowded});
+}
+
 // Whether one more message of this size may be appended, older ones dropped if the policy is so.
 bool Partition::Impl::MakeRoom(Session& session, uint32_t size, Context& ctx) {
   const pb::Limits& limits = meta_.limits();
@@ -227,6 +276,8 @@ bool Partition::Impl::MakeRoom(Session& session, uint32_t size, Context& ctx) {
     if (!too_many && !too_big) return true;
     const DropCause cause = too_many ? DropCause::kQueueMessages : DropCause::kQueueBytes;
     Count(ctx.effects, cause);
+    ++session.dropped;
+    ctx.effects.list.push_back(QueueOverflowed{session.slot});
     const bool can_fit = bytes_max == 0 || size <= bytes_max;
     if (limits.queue_policy() != pb::Limits::DROP_OLDEST || !can_fit) return false;
     const uint64_t victim = session.queue.NextOpen(MaybeSentThrough(session) + 1);
@@ -373,6 +424,7 @@ bool Partition::Impl::Finish(Session& session, uint64_t sequence, Context& ctx) 
   SessionQueue& queue = session.queue;
   if (const uint64_t body = BodyOf(session, sequence); body != 0) ReleaseBody(body);
   queue.MarkDone(sequence, *size);
+  WatchQueue(session, &ctx.effects);
   Touch(session, &Session::Changes::cursor);
   DoneInAppend(session, sequence);
   // The head may have jumped over messages that were done before the last load: their chunks must

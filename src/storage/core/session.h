@@ -56,6 +56,9 @@ struct Session {
   uint64_t last_replay = 0;
   bool had_shared = false;  // Some of the queue may have come through a `$share` group.
   bool had_bodies = false;  // Some of the queue may have bodies that others share.
+  // Not replicated, not stored: for the operator, and for who asks for room.
+  bool crowded = false;  // See QueueCrowded.
+  uint64_t dropped = 0;  // Messages that its full queue cost, since the start.
   SessionQueue queue;
 
   // What is not in the store yet: the partition's own.

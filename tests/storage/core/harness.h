@@ -164,11 +164,12 @@ class Harness {
   }
 
   Outcome PublishTo(const std::string& client, const std::string& share_filter, const Text& text,
-                    mqtt::QoS qos = mqtt::QoS::kExactlyOnce) {
+                    mqtt::QoS qos = mqtt::QoS::kExactlyOnce, bool last_choice = false) {
     pb::Enqueue& enqueue = *Add().mutable_enqueue();
     enqueue.set_message(Stored(text));
     pb::Enqueue::Target& target = *enqueue.add_targets();
     target.set_client_id(client);
+    target.set_last_choice(last_choice);
     target.mutable_subscription()->set_filter(share_filter);
     target.mutable_subscription()->set_options(mqtt::SubscriptionOptions{.qos = qos}.ToByte());
     return Commit().at(0);

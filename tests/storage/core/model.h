@@ -315,7 +315,12 @@ class Model {
     const bool member = found != sessions.end() && found->second.subscriptions.contains(filter);
     if (entry.qos == mqtt::QoS::kAtMostOnce) {
       if (member && (Expired(message) || !found->second.connected)) ++dropped;
-    } else if (member) {
+      return;
+    }
+    const bool has_room =
+        member && (target.last_choice() ||
+                   !IsFull(found->second, RecordOf(entry, enqueue.message()).ByteSizeLong()));
+    if (has_room) {
       Append(found->second, entry, message, enqueue.message());
     } else {
       if (AddOrphan(filter, message.payload()) == 0) ++dropped;
@@ -326,19 +331,23 @@ class Model {
     return message.expires_at_unix_ms() != 0 && message.expires_at_unix_ms() <= now_;
   }
 
-  void Append(ModelSession& session, ModelEntry entry, const pb::StoredMessage& message,
-              const std::string& bytes) {
-    if (Expired(message)) {
-      ++dropped;
-      return;
-    }
+  static pb::QueueEntry RecordOf(const ModelEntry& entry, const std::string& bytes) {
     pb::QueueEntry record;
     record.set_message(bytes);
     record.set_qos(static_cast<uint32_t>(entry.qos));
     record.set_retain(entry.retain);
     record.set_share_filter(entry.share);
     for (const uint32_t id : entry.ids) record.add_subscription_ids(id);
-    entry.size = record.ByteSizeLong();
+    return record;
+  }
+
+  void Append(ModelSession& session, ModelEntry entry, const pb::StoredMessage& message,
+              const std::string& bytes) {
+    if (Expired(message)) {
+      ++dropped;
+      return;
+    }
+    entry.size = RecordOf(entry, bytes).ByteSizeLong();
     while (IsFull(session, entry.size)) {
       ++dropped;
       const bool fits = limits.queue_bytes_max() == 0 || entry.size <= limits.queue_bytes_max();

@@ -164,6 +164,7 @@ class Generator {
       FillSubscription(*target.mutable_subscription(),
                        rng_.Chance(0.5) ? "$share/g/a" : "$share/g/#");
       target.mutable_subscription()->set_options(static_cast<uint32_t>(rng_.Below(3)));
+      target.set_last_choice(rng_.Chance(0.5));
     }
   }
   // Mostly one that is open, near the head.

@@ -592,6 +592,52 @@ TEST(Shared, MessagesOfASessionThatEndsAreOrphansUnlessQos2WasBegun) {  // [MQTT
   EXPECT_EQ(Chunks(h, "a"), 0u);
 }
 
+TEST(Shared, AMemberWithoutRoomLosesNothingWhileOthersMayHaveRoom) {
+  Harness h;
+  h.Open("a");
+  h.Subscribe("a", "$share/g/t");
+  pb::Limits limits;
+  limits.set_queue_messages_max(1);
+  h.SetLimits(limits);
+  h.PublishTo("a", "$share/g/t", {.payload = "1"});
+  h.PublishTo("a", "$share/g/t", {.payload = "2"});
+  EXPECT_THAT(h.EffectsOf<Orphaned>(), SizeIs(1)) << "set aside for another";
+  EXPECT_EQ(h.Dropped(DropCause::kQueueMessages), 0u);
+  h.PublishTo("a", "$share/g/t", {.payload = "3"}, kQos2, /*last_choice=*/true);
+  EXPECT_EQ(h.Dropped(DropCause::kQueueMessages), 1u) << "by the policy: nobody has room";
+  EXPECT_EQ(h.partition().Find("a")->dropped, 1u);
+}
+
+// ---- Queues that fill up ----
+
+TEST(Queue, ThatIsNearlyFullIsToldOfOnceUntilItHasBeenShorter) {
+  Harness h;
+  h.Open("a");
+  h.Subscribe("a", "t");
+  pb::Limits limits;
+  limits.set_queue_messages_max(10);
+  h.SetLimits(limits);
+  for (int i = 0; i < 8; ++i) h.Publish({.topic = "t"});
+  EXPECT_EQ(h.partition().crowded(), 0u);
+  h.Publish({.topic = "t"});  // 9 of 10.
+  EXPECT_EQ(h.partition().crowded(), 1u);
+  EXPECT_THAT(h.EffectsOf<QueueCrowded>(), SizeIs(1));
+  h.Acknowledge("a", {1, 2});
+  EXPECT_EQ(h.partition().crowded(), 1u) << "7 are too many still";
+  h.Acknowledge("a", {3});
+  EXPECT_EQ(h.partition().crowded(), 0u);
+  for (int i = 0; i < 3; ++i) h.Publish({.topic = "t"});
+  EXPECT_EQ(h.partition().crowded(), 1u);
+  limits.set_queue_messages_max(100);
+  h.SetLimits(limits);
+  EXPECT_EQ(h.partition().crowded(), 0u);
+  limits.set_queue_messages_max(10);
+  h.SetLimits(limits);
+  EXPECT_EQ(h.partition().crowded(), 1u);
+  h.Close("a", kWithWill, /*sent_through=*/0, /*expiry_s=*/0);
+  EXPECT_EQ(h.partition().crowded(), 0u) << "it ended";
+}
+
 TEST(Shared, MessageEnqueuedInTheEntryThatEndsTheSessionIsNotLost) {
   Harness h;
   h.Open("a");
