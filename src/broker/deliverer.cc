@@ -301,10 +301,8 @@ bool Deliverer::WriteFresh(Session& session, Outgoing& outgoing, const Envelope&
   if (session.version == mqtt::Version::k5) {
     head.subscription_ids = envelope.subscription_ids;
     head.forward_properties = parts.properties;
-    if (parts.expires_at_unix_ms != 0) {  // [MQTT5-3.3.2-6]
-      const int64_t left_ms = std::max(parts.expires_at_unix_ms - context_.now_unix_ms, int64_t{0});
-      head.message_expiry_interval = static_cast<uint32_t>((left_ms + 999) / 1000);
-    }
+    head.message_expiry_interval = mqtt::RemainingExpiry(
+        parts.created_at_unix_ms, parts.expires_at_unix_ms, context_.now_unix_ms);
     if (session.aliases_out != nullptr) {
       const OutboundTopicAliases::Use use = session.aliases_out->For(parts.topic);
       head.topic_alias = use.alias;

@@ -90,12 +90,12 @@ void Message::Free(const Message* message) {
   ::operator delete(const_cast<Message*>(message));
 }
 
-std::optional<uint32_t> Message::remaining_expiry(int64_t now_unix_ms) const {
-  if (expires_at_unix_ms_ == 0) return std::nullopt;
-  const int64_t left_ms = expires_at_unix_ms_ - now_unix_ms;
+std::optional<uint32_t> RemainingExpiry(int64_t created_at_unix_ms, int64_t expires_at_unix_ms,
+                                        int64_t now_unix_ms) {
+  if (expires_at_unix_ms == 0) return std::nullopt;
+  const int64_t left_ms = expires_at_unix_ms - std::max(created_at_unix_ms, now_unix_ms);
   if (left_ms <= 0) return 0;
   const int64_t left_s = (left_ms - 1) / kMsPerSecond + 1;
-  // The clock may have been set back since: never more than the field can hold.
   return static_cast<uint32_t>(std::min<int64_t>(left_s, std::numeric_limits<uint32_t>::max()));
 }
 

@@ -34,6 +34,13 @@ struct MessageParts {
   std::string_view publisher;
 };
 
+// The Message Expiry Interval to send: what was received less what the message has waited
+// [MQTT5-3.3.2-6]. In seconds, rounded up so that a living message never says 0, and never more
+// than came in, whatever `now` is: it may be of a turn that began before the message came. None if
+// the message never expires.
+std::optional<uint32_t> RemainingExpiry(int64_t created_at_unix_ms, int64_t expires_at_unix_ms,
+                                        int64_t now_unix_ms);
+
 // Never changed after Create, so any thread may read it. Lives as long as some MessagePtr does.
 class Message {
  public:
@@ -56,9 +63,10 @@ class Message {
   bool has_expired(int64_t now_unix_ms) const {
     return expires_at_unix_ms_ != 0 && expires_at_unix_ms_ <= now_unix_ms;
   }
-  // Seconds still to live, rounded up so that a living message never says 0; none if it never
-  // expires.
-  std::optional<uint32_t> remaining_expiry(int64_t now_unix_ms) const;
+  // See RemainingExpiry.
+  std::optional<uint32_t> remaining_expiry(int64_t now_unix_ms) const {
+    return RemainingExpiry(created_at_unix_ms_, expires_at_unix_ms_, now_unix_ms);
+  }
 
   MessageParts parts() const;
 

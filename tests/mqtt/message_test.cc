@@ -58,7 +58,9 @@ TEST(Message, CountsItsExpiryDown_MQTT5_3_3_2_6) {
   EXPECT_FALSE(message->has_expired(kNow + 9'999));
   EXPECT_TRUE(message->has_expired(kNow + 10'000));
   EXPECT_EQ(message->remaining_expiry(kNow + 10'000), 0u);
-  EXPECT_EQ(message->remaining_expiry(INT64_MIN / 2), UINT32_MAX);  // A clock far behind.
+  // Never more than came in, for who reads the clock before the message came.
+  EXPECT_EQ(message->remaining_expiry(kNow - 1), 10u);
+  EXPECT_EQ(message->remaining_expiry(INT64_MIN / 2), 10u);
 }
 
 TEST(Message, IsMadeFromAPublish) {
