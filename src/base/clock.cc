@@ -1,6 +1,7 @@
 #include "base/clock.h"
 
 #include <ctime>
+#include <fstream>
 
 #include "absl/time/clock.h"
 
@@ -10,10 +11,17 @@ absl::Time RealClock::Now() const { return absl::Now(); }
 
 absl::Duration RealClock::Monotonic() const { return absl::Nanoseconds(MonotonicNs()); }
 
-int64_t RealClock::UnixMs() const {
+absl::Duration RealClock::SinceBoot() const {
   timespec now;
-  clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  return int64_t{now.tv_sec} * 1'000 + now.tv_nsec / 1'000'000;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return absl::DurationFromTimespec(now);
+}
+
+std::string RealClock::BootId() const {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(file, id);
+  return id;
 }
 
 int64_t RealClock::MonotonicNs() const {

@@ -199,6 +199,7 @@ void Server::Start(storage::PartitionHost& host, std::function<void()> on_ready)
   host_ = &host;
   partitions_ = std::make_unique<LocalPartitions>(host);
   world_->partitions = partitions_.get();
+  world_->timeline = &host.timeline();
   for (const auto& shard : shards_) shard->Start();
   running_ = true;
   memory_.Start();

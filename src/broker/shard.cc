@@ -157,7 +157,7 @@ void Shard::ShutDown() {
 void Shard::ReadClocks() {
   now_ns = world_.clock->MonotonicNs();
   now_tick = static_cast<uint32_t>(now_ns / kTickNs) + 1;  // Never 0: that means "not filed".
-  now_unix_ms = world_.clock->UnixMs();
+  if (world_.timeline != nullptr) now_unix_ms = world_.timeline->UnixMs(now_ns);
 }
 
 void Shard::OnTick() {

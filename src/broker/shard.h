@@ -17,6 +17,7 @@
 #include "auth/method.h"
 #include "base/clock.h"
 #include "base/mailbox.h"
+#include "base/timeline.h"
 #include "broker/connect_flow.h"
 #include "broker/core/arrivals.h"
 #include "broker/deliverer.h"
@@ -33,6 +34,7 @@ namespace broker {
 struct ShardWorld {
   const BrokerOptions* options = nullptr;
   base::Clock* clock = nullptr;
+  const base::Timeline* timeline = nullptr;  // The partition host's. Null until the shards start.
   PartitionClient* partitions = nullptr;
   Forwarder* forwarder = nullptr;  // Null on a node alone.
   const auth::AuthMethodRegistry* methods = nullptr;

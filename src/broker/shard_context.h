@@ -67,8 +67,7 @@ class ShardContext {
   base::Rng rng = base::Rng::FromEntropy();
   Forwarder* forwarder = nullptr;  // Null on a node alone.
 
-  // Read once a turn: wall clock in milliseconds since the Unix epoch, and a clock that never goes
-  // back.
+  // Read once a turn: the time of messages (base::Timeline), and the monotonic clock.
   int64_t now_unix_ms = 0;
   uint32_t now_tick = 0;  // The same in tenths of a second, for what is filed in the TimerWheel.
   int64_t now_ns = 0;

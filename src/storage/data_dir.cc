@@ -136,4 +136,17 @@ absl::Status DataDir::FinishCreation() {
   return ToStatus(directory->Fsync(), "syncing data_dir");
 }
 
+std::optional<TimeRecord> DataDir::ReadTime() const {
+  std::string text;
+  if (!rocksdb::ReadFileToString(&env_, path_ + "/time", &text).ok()) return std::nullopt;
+  return ParseTimeRecord(text);
+}
+
+absl::Status DataDir::WriteTime(const TimeRecord& record, bool sync) {
+  const std::string fresh = path_ + "/time.new";
+  RETURN_IF_ERROR(ToStatus(rocksdb::WriteStringToFile(&env_, EncodeTimeRecord(record), fresh, sync),
+                           absl::StrCat("writing ", fresh)));
+  return ToStatus(env_.RenameFile(fresh, path_ + "/time"), absl::StrCat("renaming ", fresh));
+}
+
 }  // namespace storage

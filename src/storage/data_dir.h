@@ -2,6 +2,7 @@
 //
 //   DIR/node    what does not change: format version, node identity, number of partitions
 //   DIR/lock    held while a process has the store open
+//   DIR/time    how late it was when, by which clocks (core/time_record.h)
 //   DIR/log     RocksDB: entries, synced by the group commit
 //   DIR/state   RocksDB: what the entries made, without a log of its own
 //
@@ -12,9 +13,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "storage/core/time_record.h"
 
 namespace rocksdb {
 class Env;
@@ -46,6 +49,11 @@ class DataDir {
   // is.
   bool open_to_others() const { return (mode_ & 077) != 0; }
   uint32_t mode() const { return mode_; }
+
+  // What was recorded last; none: nothing, or nothing that can be read.
+  std::optional<TimeRecord> ReadTime() const;
+  // In one piece: after a crash there is this one or the last. `sync`: this one, once it returns.
+  absl::Status WriteTime(const TimeRecord& record, bool sync);
 
   std::string log_path() const { return path_ + "/log"; }
   std::string state_path() const { return path_ + "/state"; }

@@ -13,40 +13,26 @@
 
 namespace storage {
 
-// Both clocks, read once per iteration of the host.
+// Read once per iteration of the host. Neither ever goes back.
 struct HostTime {
-  int64_t unix_ms = 0;       // For records. May jump.
-  absl::Duration monotonic;  // For waiting. Never goes back.
+  int64_t unix_ms = 0;       // Of base::Timeline: for records, and what they say is due.
+  absl::Duration monotonic;  // For what concerns this process alone.
 };
 
 // A moment in a session's record at which something is due.
 struct Deadline {
-  absl::Duration due;  // Monotonic.
   int64_t at_unix_ms = 0;
   uint64_t epoch = 0;
   std::string client_id;
 };
 
-// Records hold wall-clock times, so that the time a node is down counts. While it runs, waiting is
-// measured by the monotonic clock from the moment the deadline was set: the wall clock may then be
-// put forward or back, and nothing fires early or late. Across a restart the wall clock has to be
-// believed, with one bound: nothing waits longer than its whole interval, in case it was put back.
-//
 // Lazy: a deadline that no longer holds stays; whoever takes it compares it with the session. But
 // when there are many more than there were after the last Prune, they are to be pruned: a client
 // that comes and goes all day would leave one each time.
 class Deadlines {
  public:
-  // `interval_ms`: the whole of which this is the rest.
-  void Add(std::string client_id, uint64_t epoch, int64_t at_unix_ms, int64_t interval_ms,
-           const HostTime& now) {
-    int64_t left_ms = at_unix_ms - now.unix_ms;
-    if (left_ms > interval_ms) left_ms = interval_ms;
-    if (left_ms < 0) left_ms = 0;
-    heap_.push_back({.due = now.monotonic + absl::Milliseconds(left_ms),
-                     .at_unix_ms = at_unix_ms,
-                     .epoch = epoch,
-                     .client_id = std::move(client_id)});
+  void Add(std::string client_id, uint64_t epoch, int64_t at_unix_ms) {
+    heap_.push_back({.at_unix_ms = at_unix_ms, .epoch = epoch, .client_id = std::move(client_id)});
     std::push_heap(heap_.begin(), heap_.end(), Later());
   }
 
@@ -58,14 +44,14 @@ class Deadlines {
     pruned_size_ = heap_.size();
   }
 
-  std::optional<absl::Duration> next() const {
+  std::optional<int64_t> next() const {
     if (heap_.empty()) return std::nullopt;
-    return heap_.front().due;
+    return heap_.front().at_unix_ms;
   }
 
   // The earliest that is due.
-  std::optional<Deadline> Take(absl::Duration monotonic) {
-    if (heap_.empty() || heap_.front().due > monotonic) return std::nullopt;
+  std::optional<Deadline> Take(int64_t now_unix_ms) {
+    if (heap_.empty() || heap_.front().at_unix_ms > now_unix_ms) return std::nullopt;
     std::pop_heap(heap_.begin(), heap_.end(), Later());
     Deadline taken = std::move(heap_.back());
     heap_.pop_back();
@@ -76,7 +62,9 @@ class Deadlines {
 
  private:
   struct Later {
-    bool operator()(const Deadline& a, const Deadline& b) const { return a.due > b.due; }
+    bool operator()(const Deadline& a, const Deadline& b) const {
+      return a.at_unix_ms > b.at_unix_ms;
+    }
   };
   static constexpr size_t kPruneMin = 1024;
   std::vector<Deadline> heap_;

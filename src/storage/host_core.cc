@@ -90,6 +90,12 @@ absl::Status HostCore::Replay(const LogEntry& entry) {
   return absl::OkStatus();
 }
 
+int64_t HostCore::last_time_unix_ms() const {
+  int64_t last = 0;
+  for (const auto& partition : partitions_) last = std::max(last, partition->last_time_unix_ms());
+  return last;
+}
+
 absl::Status HostCore::ApplyLogged(Partition& partition, const LogEntry& entry) {
   Effects effects;
   RETURN_IF_ERROR(partition.ApplyEntry(entry.data, {}, entry.index, entry.term, store_.reader(),
@@ -115,7 +121,7 @@ void HostCore::Begin(std::function<void()> ready) {
       connected = connected || session.connected;
       if (!session.connected) ArmDeadlines(session);
     });
-    if (connected) ProposeTimed(partition->id()).mutable_close_all();
+    if (connected) Propose(partition->id()).mutable_close_all();
     if (partition->limits().SerializeAsString() != limits.SerializeAsString()) {
       *Propose(partition->id()).mutable_set_limits()->mutable_limits() = limits;
     }
@@ -152,27 +158,6 @@ std::string& HostCore::ProposeTo(PartitionId partition, mqtt::MessagePtr message
   if (!growing_->has_commands()) growing_since_ = now_.monotonic;
   stamp = {.time_unix_ms = now_.unix_ms, .order = ++last_order_};
   return growing_->AddTo(partition, std::move(message));
-}
-
-pb::Command& HostCore::ProposeTimed(PartitionId partition, CommandPlace* place) {
-  pb::Command& command = Propose(partition, {}, place);
-  command.set_time_unix_ms(SessionTime().unix_ms);
-  return command;
-}
-
-void HostCore::SetTime(const HostTime& now) {
-  now_ = now;
-  if (!wall_at_zero_ms_.has_value()) {
-    wall_at_zero_ms_ = now.unix_ms - absl::ToInt64Milliseconds(now.monotonic);
-  }
-}
-
-// What sessions and wills are timed by: the wall clock as it was at the start, moved on by the
-// monotonic one. A step of the wall clock then ends no session early, whoever looks first: its
-// deadline, or the client that comes back.
-HostTime HostCore::SessionTime() const {
-  return {.unix_ms = wall_at_zero_ms_.value_or(0) + absl::ToInt64Milliseconds(now_.monotonic),
-          .monotonic = now_.monotonic};
 }
 
 bool HostCore::RoomForBackground() const {
@@ -521,7 +506,9 @@ std::optional<absl::Duration> HostCore::NextWake() const {
   // Without room for them, the end of a write wakes, or a shard's answer.
   if (!RoomForBackground()) return next;
   if (shutting_down_) return next;
-  if (deadlines_.next().has_value()) consider(*deadlines_.next());
+  if (const auto due = deadlines_.next(); due.has_value()) {
+    consider(now_.monotonic + absl::Milliseconds(*due - now_.unix_ms));
+  }
   const bool orphans_wait = std::any_of(orphan_scans_.begin(), orphan_scans_.end(),
                                         [](const OrphanScan& scan) { return scan.wanted; });
   if (orphans_wait) consider(std::max(now_.monotonic, pump_again_at_));

@@ -71,7 +71,7 @@ class HostCore {
   bool begun() const { return begun_; }
 
   // ---- Driving it.
-  void SetTime(const HostTime& now);
+  void SetTime(const HostTime& now) { now_ = now; }
   void OnRequest(ShardId from, Request request);
 
   // The entries hold until Run is called after OnWritten.
@@ -116,6 +116,8 @@ class HostCore {
   uint32_t partitions() const { return static_cast<uint32_t>(partitions_.size()); }
   const Partition& partition(PartitionId id) const { return *partitions_[id]; }
   uint64_t applied(PartitionId id) const { return partitions_[id]->applied_index(); }
+  // The latest time that anything applied bears.
+  int64_t last_time_unix_ms() const;
 
  private:
   using GroupPtr = std::unique_ptr<CommitGroup>;
@@ -133,9 +135,6 @@ class HostCore {
                        CommandPlace* place = nullptr);
   // The same for who writes the command by hand, with the stamp it needs.
   std::string& ProposeTo(PartitionId partition, mqtt::MessagePtr message, CommandStamp& stamp);
-  // Propose, stamped with SessionTime.
-  pb::Command& ProposeTimed(PartitionId partition, CommandPlace* place = nullptr);
-  HostTime SessionTime() const;
   bool NothingPending() const {
     return growing_->empty() && full_.empty() && flying_ == nullptr && committed_.empty();
   }
@@ -184,7 +183,7 @@ class HostCore {
   void RunDeadlines();
   void OnDeadline(const Deadline& deadline);
   bool Holds(const Deadline& deadline) const;
-  void ProposeWill(const Session& session, int64_t time_ms);
+  void ProposeWill(const Session& session);
   void EnqueueWill(const mqtt::MessagePtr& message);
   void TellOfWill(mqtt::MessagePtr message, OrphanRef orphan);
   void PublishPostponedWills();
@@ -293,7 +292,6 @@ class HostCore {
   StateStore& store_;
   HostMetrics& metrics_;
   HostTime now_;
-  std::optional<int64_t> wall_at_zero_ms_;  // The wall clock when the monotonic one showed 0.
   bool begun_ = false;
   bool shutting_down_ = false;
 

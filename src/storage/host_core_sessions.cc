@@ -91,12 +91,12 @@ void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
   claim->feed->window_bytes = request.window_bytes;
   claim->feed->packet_size_max = request.packet_size_max;
   if (stored != nullptr &&
-      FateOfWill(*stored, request.clean_start, SessionTime().unix_ms) == WillFate::kFire) {
-    ProposeWill(*stored, SessionTime().unix_ms);
+      FateOfWill(*stored, request.clean_start, now_.unix_ms) == WillFate::kFire) {
+    ProposeWill(*stored);
   }
   FinishOpen step;
   step.client_id = request.client_id;
-  pb::OpenSession& open = *ProposeTimed(claim->partition, &step.open).mutable_open_session();
+  pb::OpenSession& open = *Propose(claim->partition, {}, &step.open).mutable_open_session();
   open.set_client_id(request.client_id);
   open.set_user_name(request.user_name);
   open.set_version(static_cast<uint32_t>(request.version));
@@ -205,7 +205,7 @@ void HostCore::Handle(ShardId /*from*/, CloseSession& request) {
 void HostCore::ProposeClose(Claim& claim, const CloseSession& request) {
   FinishClose step;
   step.client_id = claim.client_id.view();
-  pb::CloseSession& close = *ProposeTimed(claim.partition, &step.close).mutable_close_session();
+  pb::CloseSession& close = *Propose(claim.partition, {}, &step.close).mutable_close_session();
   close.set_client_id(step.client_id);
   close.set_epoch(claim.epoch);
   close.set_cause(request.cause == CloseCause::kNormal ? pb::CloseSession::NORMAL
@@ -254,12 +254,10 @@ void HostCore::Forget(const std::string& client_id) {
 
 void HostCore::ArmDeadlines(const Session& session) {
   if (session.will.message && session.will.due_at_unix_ms != 0) {
-    deadlines_.Add(session.client_id, session.epoch, session.will.due_at_unix_ms,
-                   int64_t{1000} * session.will.delay_s, SessionTime());
+    deadlines_.Add(session.client_id, session.epoch, session.will.due_at_unix_ms);
   }
   if (session.ends_at_unix_ms != 0) {
-    deadlines_.Add(session.client_id, session.epoch, session.ends_at_unix_ms,
-                   int64_t{1000} * session.expiry_s, SessionTime());
+    deadlines_.Add(session.client_id, session.epoch, session.ends_at_unix_ms);
   }
   if (!deadlines_.WantsPrune()) return;
   deadlines_.Prune([this](const Deadline& deadline) { return Holds(deadline); });
@@ -278,7 +276,7 @@ bool HostCore::Holds(const Deadline& deadline) const {
 // While the server ends nothing fires: nobody would hear it. It is due at the next start.
 void HostCore::RunDeadlines() {
   while (!shutting_down_ && RoomForBackground()) {
-    const auto deadline = deadlines_.Take(now_.monotonic);
+    const auto deadline = deadlines_.Take(now_.unix_ms);
     if (!deadline.has_value()) return;
     OnDeadline(*deadline);
   }
@@ -289,33 +287,29 @@ void HostCore::OnDeadline(const Deadline& deadline) {
   if (!Holds(deadline)) return;
   const PartitionId partition = PartitionOf(deadline.client_id);
   const Session* const session = partitions_[partition]->Find(deadline.client_id);
-  // It is due by the monotonic clock; the wall clock may have been put back before the start.
-  const int64_t time_ms = std::max(SessionTime().unix_ms, deadline.at_unix_ms);
   const bool fires = session->will.message && session->will.due_at_unix_ms != 0 &&
-                     session->will.due_at_unix_ms <= time_ms;
-  if (fires) ProposeWill(*session, time_ms);
-  const bool ends = session->ends_at_unix_ms != 0 && session->ends_at_unix_ms <= time_ms;
+                     session->will.due_at_unix_ms <= now_.unix_ms;
+  if (fires) ProposeWill(*session);
+  const bool ends = session->ends_at_unix_ms != 0 && session->ends_at_unix_ms <= now_.unix_ms;
   if (ends) {
-    pb::Command& command = Propose(partition);
-    command.set_time_unix_ms(time_ms);
-    command.mutable_expire_session()->set_client_id(session->client_id);
-    command.mutable_expire_session()->set_epoch(session->epoch);
+    pb::ExpireSession& expire = *Propose(partition).mutable_expire_session();
+    expire.set_client_id(session->client_id);
+    expire.set_epoch(session->epoch);
   }
   claims_.insert(std::make_unique<Claim>(deadline.client_id, partition, Claim::State::kBusy));
   growing_->NeedSync();
   growing_->Then(FinishTimer{deadline.client_id, ends});
 }
 
-void HostCore::ProposeWill(const Session& session, int64_t time_ms) {
+void HostCore::ProposeWill(const Session& session) {
   AnnounceWill step;
-  step.message = PublishedWill(*session.will.message, now_.unix_ms);
-  pb::Command& command = Propose(PartitionOf(session.client_id), {}, &step.fire);
-  command.set_time_unix_ms(time_ms);
-  command.mutable_fire_will()->set_client_id(session.client_id);
-  command.mutable_fire_will()->set_epoch(session.epoch);
+  step.message = mqtt::Restamp(*session.will.message, now_.unix_ms);
+  pb::FireWill& fire = *Propose(PartitionOf(session.client_id), {}, &step.fire).mutable_fire_will();
+  fire.set_client_id(session.client_id);
+  fire.set_epoch(session.epoch);
   if (step.message->qos() != mqtt::QoS::kAtMostOnce &&
       share_members_.AnyFor(step.message->topic())) {
-    command.mutable_fire_will()->set_orphan_at_unix_ms(now_.unix_ms);
+    fire.set_orphan_at_unix_ms(now_.unix_ms);
   }
   EnqueueWill(step.message);
   growing_->Then(std::move(step));

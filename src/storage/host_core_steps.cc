@@ -87,7 +87,7 @@ void HostCore::On(PartitionId partition, ShareMemberChanged& effect) {
 // Routed ones are announced by the step that proposed them.
 void HostCore::On(PartitionId /*partition*/, WillFired& effect) {
   if (effect.routed) return;
-  postponed_wills_.push_back(PublishedWill(*effect.message, now_.unix_ms));
+  postponed_wills_.push_back(mqtt::Restamp(*effect.message, now_.unix_ms));
 }
 
 void HostCore::On(PartitionId partition, TimersSet& effect) {

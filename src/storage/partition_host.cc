@@ -20,6 +20,7 @@
 #include "base/thread_priority.h"
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/keys.h"
+#include "storage/core/time_record.h"
 #include "storage/data_dir.h"
 #include "storage/host_core.h"
 #include "storage/log.h"
@@ -31,6 +32,10 @@ namespace storage {
 namespace {
 
 constexpr absl::Duration kDiskCheck = absl::Seconds(1);
+// So often the wall clock is looked at, in case that it was set; and so old may DATA_DIR/time be,
+// or less would be known of a machine whose wall clock is not set after the next power cut.
+constexpr absl::Duration kWallCheck = absl::Seconds(10);
+constexpr absl::Duration kTimeRecordAgeMax = absl::Minutes(10);
 
 // What wakes the host's thread.
 struct FromShard {
@@ -58,11 +63,10 @@ class Bell {
     CHECK(written == sizeof(one)) << "an eventfd takes every ring";
   }
   // Until somebody rings, or the time is over.
-  void Wait(std::optional<absl::Duration> timeout) const {
+  void Wait(absl::Duration timeout) const {
     pollfd waiting{.fd = fd_, .events = POLLIN, .revents = 0};
-    timespec limit{};
-    if (timeout.has_value()) limit = absl::ToTimespec(std::max(*timeout, absl::ZeroDuration()));
-    if (ppoll(&waiting, 1, timeout.has_value() ? &limit : nullptr, nullptr) > 0) {
+    const timespec limit = absl::ToTimespec(std::max(timeout, absl::ZeroDuration()));
+    if (ppoll(&waiting, 1, &limit, nullptr) > 0) {
       uint64_t rings = 0;
       const ssize_t taken = read(fd_, &rings, sizeof(rings));
       (void)taken;  // Nothing to take: somebody rings again.
@@ -105,7 +109,11 @@ class RocksPartitionHost final : public PartitionHost {
   void CheckDisk();
   void PostEvents();
   void Sleep();
-  HostTime Now() const;
+  HostTime Now();
+  TimeRecord ReadClocks();
+  void SetTimeline();
+  void KeepTime();
+  void RecordTime(const TimeRecord& record, bool sync);
   absl::Status CutLog();
   absl::Status ShutDown();
 
@@ -125,8 +133,12 @@ class RocksPartitionHost final : public PartitionHost {
   std::unique_ptr<LogWriter> writer_;
   std::vector<FromShard> held_;  // Until the start is committed.
   absl::Duration next_disk_check_;
-  uint64_t log_bytes_ = 0;     // Since the state was last to be written out.
-  bool flush_begins_ = false;  // When the core has handed over everything.
+  absl::Duration slept_;  // By the machine, as far as the timeline knows.
+  absl::Duration next_wall_check_;
+  TimeRecord recorded_;             // As DATA_DIR/time has it.
+  bool time_record_fails_ = false;  // Which was told.
+  uint64_t log_bytes_ = 0;          // Since the state was last to be written out.
+  bool flush_begins_ = false;       // When the core has handed over everything.
   bool disk_low_ = false;
   bool repairing_ = false;
   bool stopping_ = false;
@@ -159,6 +171,7 @@ absl::Status RocksPartitionHost::OpenStore() {
   RETURN_IF_ERROR(core_->Load());
   RETURN_IF_ERROR(ReplayLog(*log));
   state_->SetPatient(false);
+  SetTimeline();
   if (create) RETURN_IF_ERROR(dir_->FinishCreation());
   writer_ = std::make_unique<LogWriter>(
       std::move(log), options_, clock_, metrics_,
@@ -219,8 +232,59 @@ void RocksPartitionHost::Submit(ShardId from, std::vector<Request> batch) {
 
 // ---- The thread --------------------------------------------------------------------------------
 
-HostTime RocksPartitionHost::Now() const {
-  return {.unix_ms = absl::ToUnixMillis(clock_.Now()), .monotonic = clock_.Monotonic()};
+// The later clock is read last: what lies between cannot look like sleep.
+HostTime RocksPartitionHost::Now() {
+  const absl::Duration boot = clock_.SinceBoot();
+  const int64_t monotonic_ns = clock_.MonotonicNs();
+  const absl::Duration monotonic = absl::Nanoseconds(monotonic_ns);
+  if (const absl::Duration more = boot - monotonic - slept_; more >= absl::Milliseconds(1)) {
+    timeline_.Skip(absl::ToInt64Milliseconds(more));
+    slept_ += absl::Trunc(more, absl::Milliseconds(1));
+  }
+  return {.unix_ms = timeline_.UnixMs(monotonic_ns), .monotonic = monotonic};
+}
+
+// ---- Time across starts ------------------------------------------------------------------------
+
+TimeRecord RocksPartitionHost::ReadClocks() {
+  TimeRecord record;
+  record.clocks = {.boot_id = clock_.BootId(),
+                   .boot_ms = absl::ToInt64Milliseconds(clock_.SinceBoot()),
+                   .wall_ms = absl::ToUnixMillis(clock_.Now())};
+  record.unix_ms = Now().unix_ms;
+  return record;
+}
+
+void RocksPartitionHost::SetTimeline() {
+  const std::optional<TimeRecord> last = dir_->ReadTime();
+  slept_ = clock_.SinceBoot() - clock_.Monotonic();
+  const int64_t start_ms = TimeAtStart(last, ReadClocks().clocks, core_->last_time_unix_ms());
+  timeline_.Set(start_ms, clock_.MonotonicNs());
+  RecordTime(ReadClocks(), /*sync=*/true);
+}
+
+// A step of the wall clock goes into the record: then the difference of two wall clocks that were
+// set is how long the machine was off, even if one of them was not when the broker started.
+void RocksPartitionHost::KeepTime() {
+  const absl::Duration now = clock_.Monotonic();
+  if (now < next_wall_check_) return;
+  next_wall_check_ = now + kWallCheck;
+  const TimeRecord record = ReadClocks();
+  const bool was_set = WallClockWasSet(recorded_, record);
+  const int64_t age_ms = record.unix_ms - recorded_.unix_ms;
+  if (!was_set && age_ms < absl::ToInt64Milliseconds(kTimeRecordAgeMax)) return;
+  if (was_set) base::Log(base::LogLevel::kInfo, "the wall clock was set; no interval changes");
+  RecordTime(record, /*sync=*/was_set);
+}
+
+// On an error the last record holds: the next start may count less time than has passed.
+void RocksPartitionHost::RecordTime(const TimeRecord& record, bool sync) {
+  recorded_ = record;
+  const absl::Status written = dir_->WriteTime(record, sync);
+  if (!written.ok() && !time_record_fails_) {
+    base::Log(base::LogLevel::kWarning, "cannot record the time", {{"error", written}});
+  }
+  time_record_fails_ = !written.ok();
 }
 
 void RocksPartitionHost::Run() {
@@ -228,6 +292,7 @@ void RocksPartitionHost::Run() {
     core_->SetTime(Now());
     TakeInputs();
     CheckDisk();
+    KeepTime();
     DriveLog();
     RunCore();
     DriveLog();  // What the run asked for must not wait for the next.
@@ -361,11 +426,9 @@ void RocksPartitionHost::PostEvents() {
 void RocksPartitionHost::Sleep() {
   std::optional<absl::Duration> until = repairing_ ? std::nullopt : core_->NextWake();
   if (disk_low_) until = std::min(until.value_or(next_disk_check_), next_disk_check_);
-  std::optional<absl::Duration> timeout;
-  if (until.has_value()) {
-    timeout = *until - clock_.Monotonic();
-    if (*timeout <= absl::ZeroDuration()) return;
-  }
+  until = std::min(until.value_or(next_wall_check_), next_wall_check_);
+  const absl::Duration timeout = *until - clock_.Monotonic();
+  if (timeout <= absl::ZeroDuration()) return;
   if (mailbox_.Sleep()) bell_.Wait(timeout);
   mailbox_.Awake();
 }
@@ -381,6 +444,7 @@ absl::Status RocksPartitionHost::ShutDown() {
   };
   state_->SetPatient(true);
   if (status.ok()) note(core_->FlushAll());
+  RecordTime(ReadClocks(), /*sync=*/true);
   if (status.ok()) note(state_->Flush());
   if (status.ok()) note(CutLog());
   note(writer_->Stop());

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "base/timeline.h"
 #include "storage/core/partition_api.h"
 #include "storage/metrics.h"
 #include "storage/options.h"
@@ -64,8 +65,15 @@ class PartitionHost {
 
   virtual const HostMetrics& metrics() const = 0;
 
+  // By which the intervals of messages and sessions are counted, here and by who publishes to it.
+  // Set when the store is open.
+  const base::Timeline& timeline() const { return timeline_; }
+
   // Random, made with the store, never changed: "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".
   virtual const std::string& node_id() const = 0;
+
+ protected:
+  base::Timeline timeline_;
 };
 
 }  // namespace storage

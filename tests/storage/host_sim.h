@@ -12,8 +12,10 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "base/timeline.h"
 #include "storage/core/keys.h"
 #include "storage/core/memory_store.h"
+#include "storage/core/time_record.h"
 #include "storage/host_core.h"
 #include "tests/support/fake_clock.h"
 
@@ -176,6 +178,8 @@ class HostSim {
   HostCore& core() { return *core_; }
   MemoryState& state() { return state_; }
   support::FakeClock& clock() { return clock_; }
+  // As messages and sessions count it.
+  int64_t now_unix_ms() const { return timeline_.UnixMs(clock_.MonotonicNs()); }
   HostMetrics& metrics() { return *metrics_; }
 
   // Every event goes here; without it they are kept in `events`.
@@ -267,7 +271,13 @@ class HostSim {
 
  private:
   void Tick() {
-    core_->SetTime({.unix_ms = absl::ToUnixMillis(clock_.Now()), .monotonic = clock_.Monotonic()});
+    time_record_ = {.clocks = ReadClocks(), .unix_ms = now_unix_ms()};
+    core_->SetTime({.unix_ms = now_unix_ms(), .monotonic = clock_.Monotonic()});
+  }
+  ClockReading ReadClocks() const {
+    return {.boot_id = clock_.BootId(),
+            .boot_ms = absl::ToInt64Milliseconds(clock_.SinceBoot()),
+            .wall_ms = absl::ToUnixMillis(clock_.Now())};
   }
 
   void Boot() {
@@ -279,6 +289,8 @@ class HostSim {
     });
     CHECK(core_->Load().ok()) << "load";
     log_.Replay(*core_);
+    timeline_.Set(TimeAtStart(time_record_, ReadClocks(), core_->last_time_unix_ms()),
+                  clock_.MonotonicNs());
     Tick();
     bool ready = false;
     core_->Begin([&ready] { ready = true; });
@@ -321,6 +333,8 @@ class HostSim {
   const StorageOptions options_;
   const ShardId shards_;
   support::FakeClock clock_;
+  base::Timeline timeline_;
+  std::optional<TimeRecord> time_record_;
   MemoryState state_;
   MemoryLog log_;
   std::unique_ptr<HostMetrics> metrics_;

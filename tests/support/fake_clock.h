@@ -2,6 +2,9 @@
 #ifndef TESTS_SUPPORT_FAKE_CLOCK_H_
 #define TESTS_SUPPORT_FAKE_CLOCK_H_
 
+#include <string>
+#include <utility>
+
 #include "absl/time/time.h"
 #include "base/clock.h"
 
@@ -24,9 +27,19 @@ class FakeClock final : public base::Clock {
   // The wall clock is set; time since start is not touched.
   void SetWall(absl::Time now) { now_ = now; }
 
+  absl::Duration SinceBoot() const override { return monotonic_ - booted_; }
+  std::string BootId() const override { return boot_id_; }
+  // The machine is started anew; how long it was off, Advance says.
+  void Reboot(std::string boot_id) {
+    boot_id_ = std::move(boot_id);
+    booted_ = monotonic_;
+  }
+
  private:
   absl::Time now_;
   absl::Duration monotonic_ = absl::Seconds(1000);
+  absl::Duration booted_;  // When it showed so much.
+  std::string boot_id_ = "first";
 };
 
 }  // namespace support

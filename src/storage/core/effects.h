@@ -94,7 +94,7 @@ struct ShareMemberChanged {
 // session whose will nobody had fired before: then it is still to be published.
 struct WillFired {
   std::string client_id;
-  mqtt::MessagePtr message;  // As it was given: see PublishedWill.
+  mqtt::MessagePtr message;  // As it was given: see mqtt::Restamp.
   bool routed = true;
 };
 

@@ -81,13 +81,4 @@ mqtt::MessagePtr DecodeStoredMessage(std::string_view bytes) {
   return parts.has_value() ? mqtt::Message::Create(*parts) : mqtt::MessagePtr();
 }
 
-mqtt::MessagePtr PublishedWill(const mqtt::Message& will, int64_t now_unix_ms) {
-  mqtt::MessageParts parts = will.parts();
-  if (parts.expires_at_unix_ms != 0) {
-    parts.expires_at_unix_ms = now_unix_ms + parts.expires_at_unix_ms - parts.created_at_unix_ms;
-  }
-  parts.created_at_unix_ms = now_unix_ms;
-  return mqtt::Message::Create(parts);
-}
-
 }  // namespace storage

@@ -23,10 +23,6 @@ std::optional<mqtt::MessageParts> ParseStoredMessage(std::string_view bytes);
 // One allocation. Null if the bytes are not a StoredMessage.
 mqtt::MessagePtr DecodeStoredMessage(std::string_view bytes);
 
-// A will as it is published now: created now, and its Message Expiry Interval, the difference of
-// its times, runs from now (§3.1.3.2.4).
-mqtt::MessagePtr PublishedWill(const mqtt::Message& will, int64_t now_unix_ms);
-
 }  // namespace storage
 
 #endif  // STORAGE_CORE_MESSAGE_CODEC_H_

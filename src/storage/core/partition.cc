@@ -207,6 +207,7 @@ absl::Status Partition::Impl::ApplyEntry(std::string_view entry,
     ctx.now_unix_ms = command->stamp.time_unix_ms;
     ctx.order = command->stamp.order;
     meta_.set_last_order(std::max(meta_.last_order(), ctx.order));
+    meta_.set_last_time_unix_ms(std::max(meta_.last_time_unix_ms(), ctx.now_unix_ms));
     CHECK(messages.empty() || i < messages.size())
         << "one message for each command, or none at all";
     effects.outcomes.push_back(
@@ -558,6 +559,7 @@ size_t Partition::unflushed_bytes() const { return impl_->unflushed_bytes_; }
 uint64_t Partition::applied_index() const { return impl_->meta_.applied_index(); }
 uint64_t Partition::applied_term() const { return impl_->meta_.applied_term(); }
 uint64_t Partition::last_order() const { return impl_->meta_.last_order(); }
+int64_t Partition::last_time_unix_ms() const { return impl_->meta_.last_time_unix_ms(); }
 const pb::Limits& Partition::limits() const { return impl_->meta_.limits(); }
 uint64_t Partition::retained_messages() const { return impl_->meta_.retained_messages(); }
 uint64_t Partition::retained_bytes() const { return impl_->meta_.retained_bytes(); }

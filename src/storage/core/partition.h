@@ -100,6 +100,8 @@ class Partition {
   uint64_t applied_term() const;
   // The greatest order number applied: a host goes on above the greatest of its partitions.
   uint64_t last_order() const;
+  // The latest time that a command bore: whoever proposes goes on from there.
+  int64_t last_time_unix_ms() const;
   const pb::Limits& limits() const;
   uint64_t retained_messages() const;
   uint64_t retained_bytes() const;

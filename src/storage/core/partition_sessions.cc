@@ -130,7 +130,7 @@ Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
   }
   if (command.orphan_at_unix_ms() != 0) {
     const mqtt::MessagePtr published =
-        PublishedWill(*session->will.message, command.orphan_at_unix_ms());
+        mqtt::Restamp(*session->will.message, command.orphan_at_unix_ms());
     outcome.orphan = AddOrphan({}, EncodeStoredMessage(*published), ctx);
   }
   ctx.effects.list.push_back(

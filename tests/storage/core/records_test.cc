@@ -93,15 +93,6 @@ TEST(StoredMessage, NoiseDoesNoHarm) {
   }
 }
 
-TEST(PublishedWill, ExpiresAsLongAfterItIsPublishedAsItWasSetTo) {
-  const mqtt::MessagePtr will = PublishedWill(*mqtt::Message::Create(Sample()), 5'000);
-  EXPECT_EQ(will->created_at_unix_ms(), 5'000);
-  EXPECT_EQ(will->expires_at_unix_ms(), 65'000);
-  mqtt::MessageParts endless = Sample();
-  endless.expires_at_unix_ms = 0;
-  EXPECT_EQ(PublishedWill(*mqtt::Message::Create(endless), 5'000)->expires_at_unix_ms(), 0);
-}
-
 TEST(Commands, AreWhatProtobufReadsAndWrites) {
   mqtt::MessageParts parts;
   parts.topic = "t";
