@@ -172,7 +172,20 @@ void Deliverer::OnSessionEnded(const Session& session) {
   TellRoom(session);
 }
 
+// What has expired makes room.
+void Deliverer::DropExpired(Session& session) {
+  const bool was_crowded = session.outbound.queue_crowded();
+  session.outbound.DropExpired(context_.now_unix_ms, [&](const OutboundMessage& expired) {
+    context_.metrics.queued_messages.Add(-1);
+    context_.metrics.queued_bytes.Add(-static_cast<int64_t>(expired.message->bytes()));
+    Drop(session, expired.message->topic(), DropCause::kExpired);
+  });
+  if (was_crowded) WatchQueue(session);
+  if (was_crowded && session.outbound.queue_empty()) context_.metrics.queues_crowded.Add(-1);
+}
+
 bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope) {
+  if (QueueFull(session)) DropExpired(session);
   if (QueueFull(session)) {
     switch (session.limits.queue_full) {
       case QueueFullPolicy::kDropNewest:

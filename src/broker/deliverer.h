@@ -110,6 +110,7 @@ class Deliverer {
   bool Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope);
   bool QueueFull(const Session& session) const;
   OutboundMessage PopQueued(Session& session);
+  void DropExpired(Session& session);
   void DropFromFullQueue(Session& session, std::string_view topic);
   void WatchQueue(Session& session);
   void NoteRoom(const Session& session);

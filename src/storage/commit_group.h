@@ -84,13 +84,25 @@ struct FinishReplay {
 // A shared message without an owner is in another member's queue, or is nobody's any more.
 struct FinishOrphan {
   OrphanRef orphan;
-  bool dropped = false;
+  bool dropped = false;  // For nobody is a member.
+  bool expired = false;
 };
 // A will that a clean start left over is published.
 struct FinishWill {
   mqtt::MessagePtr message;
 };
 struct FinishStart {};
+// Retained messages that had expired are dropped.
+struct FinishRetainedSweep {
+  PartitionId partition = 0;
+  uint64_t messages = 0;
+  uint64_t bytes = 0;
+};
+// Queued ones are.
+struct FinishQueueSweep {
+  CommandPlace drop;
+  std::string client_id;
+};
 // Every shard had the routes of a subscription: what is retained and did not come live is applied.
 struct StartReplays {
   std::string client_id;
@@ -103,9 +115,10 @@ struct RunScan {
   uint32_t passed = 0;  // As RetainedPage tells.
 };
 
-using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, AnnounceWill,
-                          AnswerSubscribe, AnswerUnsubscribe, AnswerRelease, FinishReplay,
-                          FinishOrphan, FinishWill, FinishStart, StartReplays, RunScan>;
+using Step =
+    std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, AnnounceWill, AnswerSubscribe,
+                 AnswerUnsubscribe, AnswerRelease, FinishReplay, FinishOrphan, FinishWill,
+                 FinishStart, FinishRetainedSweep, FinishQueueSweep, StartReplays, RunScan>;
 
 // At most one entry per partition. Everything in a group is committed together. Once it was handed
 // to the log it stays as it is, and is written again until it is there.

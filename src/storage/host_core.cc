@@ -56,6 +56,7 @@ HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& st
       slots_(options.partitions),
       effects_(options.partitions),
       queue_room_(options.partitions),
+      retained_sweeps_(options.partitions),
       routes_(shards),
       outbox_(shards),
       counts_(options.partitions),
@@ -75,6 +76,8 @@ HostCore::~HostCore() = default;
 absl::Status HostCore::Load() {
   for (const auto& partition : partitions_) {
     RETURN_IF_ERROR(partition->Load(store_.reader()));
+    RETURN_IF_ERROR(partition->Upgrade(store_.reader(), store_.batch()));
+    RETURN_IF_ERROR(store_.Write());
     last_index_[partition->id()] = partition->applied_index();
     last_order_ = std::max(last_order_, partition->last_order());
   }
@@ -230,6 +233,7 @@ void HostCore::Run() {
     PublishPostponedWills();
     PassOnOrphans();
     RunDeadlines();
+    RunExpiry();
     Pump();
   }
   ReleaseConfirmed();
@@ -320,6 +324,8 @@ absl::Status HostCore::ReloadPartition(PartitionId id) {
   auto fresh = std::make_unique<Partition>(id);
   fresh->KeepSlotsOf(*partitions_[id]);
   RETURN_IF_ERROR(fresh->Load(store_.reader()));
+  RETURN_IF_ERROR(fresh->Upgrade(store_.reader(), store_.batch()));
+  RETURN_IF_ERROR(store_.Write());
   const auto apply = [&](const LogEntry& entry) -> absl::Status {
     if (entry.index > applied) return absl::OkStatus();
     RETURN_IF_ERROR(ApplyLogged(*fresh, entry));
@@ -397,7 +403,10 @@ size_t HostCore::UnflushedBytes() const {
 }
 
 void HostCore::FinishGroup(CommitGroup& group) {
-  for (const RetainedSet& set : group.retained_sets()) retained_pending_.Remove(set);
+  for (const RetainedSet& set : group.retained_sets()) {
+    retained_pending_.Remove(set);
+    NoteRetained(set);
+  }
   for (const QueueReservation& each : group.reservations()) queue_room_.Remove(each);
   for (const PartitionId id : group.used()) RunEffects(id, effects_[id]);
   for (Step& step : group.steps()) {
@@ -509,6 +518,9 @@ std::optional<absl::Duration> HostCore::NextWake() const {
   if (const auto due = deadlines_.next(); due.has_value()) {
     consider(now_.monotonic + absl::Milliseconds(*due - now_.unix_ms));
   }
+  if (const auto expiry = NextExpiry(); expiry.has_value()) {
+    consider(std::max(*expiry, pump_again_at_));
+  }
   const bool orphans_wait = std::any_of(orphan_scans_.begin(), orphan_scans_.end(),
                                         [](const OrphanScan& scan) { return scan.wanted; });
   if (orphans_wait) consider(std::max(now_.monotonic, pump_again_at_));
@@ -537,8 +549,9 @@ void HostCore::CountGauges() {
   int64_t crowded = 0;
   for (const auto& partition : partitions_) {
     sessions += static_cast<int64_t>(partition->session_count());
-    retained += static_cast<int64_t>(partition->retained_messages());
-    retained_bytes += static_cast<int64_t>(partition->retained_bytes());
+    const RetainedRoom now = RetainedNow(partition->id());
+    retained += static_cast<int64_t>(now.messages);
+    retained_bytes += static_cast<int64_t>(now.bytes);
     orphans += static_cast<int64_t>(partition->orphans());
     subscriptions_bytes += static_cast<int64_t>(partition->subscriptions_bytes());
     crowded += static_cast<int64_t>(partition->crowded());

@@ -21,6 +21,7 @@
 #include "storage/core/partition.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/retained.h"
+#include "storage/core/session_queue.h"
 #include "storage/deadlines.h"
 #include "storage/log.h"
 #include "storage/metrics.h"
@@ -210,8 +211,6 @@ class HostCore {
   absl::StatusOr<ScanPage> Scan(std::string_view filter, std::string_view cursor,
                                 const RetainedScanOptions& options);
   void RunScans();
-  void DropExpiredRetained(PartitionId partition,
-                           const std::vector<RetainedScanPage::Expired>& expired);
 
   // host_core_steps.cc: what follows a commit.
   void RunEffects(PartitionId partition, Effects& effects);
@@ -223,6 +222,7 @@ class HostCore {
   void On(PartitionId partition, ShareMemberChanged& effect);
   void On(PartitionId partition, WillFired& effect);
   void On(PartitionId partition, TimersSet& effect);
+  void On(PartitionId partition, QueueExpires& effect);
   void On(PartitionId partition, ReplayPending& effect);
   void On(PartitionId partition, Orphaned& effect);
   void On(PartitionId partition, QueueCrowded& effect);
@@ -239,6 +239,8 @@ class HostCore {
   void Finish(FinishOrphan& step);
   void Finish(FinishWill& step);
   void Finish(FinishStart& step);
+  void Finish(FinishRetainedSweep& step);
+  void Finish(FinishQueueSweep& step);
   void Finish(StartReplays& step);
   void Finish(RunScan& step);
   void AnswerOpened(Claim& claim, const Outcome& outcome);
@@ -274,6 +276,24 @@ class HostCore {
   void TellWithoutRoom(ShardId shard, const Session& session);
   void LookForRoom(PartitionId partition, SessionSlot slot);
   void HasRoomAgain(const std::string& client_id);
+
+  // host_core_expiry.cc: room of what has expired.
+  void StartExpiry();
+  void RunExpiry();
+  std::optional<absl::Duration> NextExpiry() const;
+  bool SweepRetained(PartitionId id);
+  bool SweepAnyRetained();
+  void NoteRetained(const RetainedSet& set);
+  struct RetainedRoom {
+    uint64_t messages = 0;
+    uint64_t bytes = 0;
+  };
+  RetainedRoom RetainedNow(PartitionId id) const;
+  void ArmQueue(const std::string& client_id, int64_t at_unix_ms);
+  bool IsArmed(const Deadline& deadline) const;
+  void SweepQueues();
+  size_t SweepQueue();
+  void DropFromQueue(const Session& session, Claim* claim, const std::vector<uint64_t>& sequences);
 
   // host_core_orphans.cc: messages for `$share` groups that no member has.
   void StartOrphans();
@@ -321,6 +341,26 @@ class HostCore {
   QueueRoom queue_room_;
   absl::flat_hash_set<std::string> without_room_;  // Clients that a shard was told so of.
   Deadlines deadlines_;
+  // Retained messages that have expired, by partition.
+  struct RetainedSweep {
+    int64_t next_unix_ms = 0;  // When to look for more.
+    std::string through;       // The index was read up to here, and all of it is on its way out:
+    uint32_t pages = 0;        // in so many commands that are not applied.
+    uint64_t messages = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<RetainedSweep> retained_sweeps_;
+  // When queues are to be looked at for what has expired, by client identifier and by time; and
+  // how far the one is that is being read.
+  absl::flat_hash_map<std::string, int64_t> queue_armed_;
+  Deadlines queue_deadlines_;
+  struct QueueSweep {
+    std::string client_id;  // Empty: none.
+    uint64_t from = 0;
+    int64_t next_unix_ms = kNeverExpires;
+  };
+  QueueSweep queue_sweep_;
+  absl::Duration queue_sweep_again_at_ = -absl::InfiniteDuration();
   ShareMembers share_members_;
   RouteLedger<ConfirmedAnswer> routes_;
   // What was stored at the start, as far as the shards do not know it yet.

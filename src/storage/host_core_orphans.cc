@@ -65,6 +65,10 @@ void HostCore::PassOnOrphans() {
 void HostCore::PassOnOrphan(PartitionId partition, const Orphaned& orphan) {
   const OrphanRef ref{partition, orphan.orphan};
   if (orphans_moving_.contains(ref) || orphans_offered_.contains(ref)) return;
+  if (orphan.message->has_expired(now_.unix_ms)) {
+    ForgetOrphan(ref);
+    return growing_->Then(FinishOrphan{.orphan = ref, .expired = true});
+  }
   const ShareMembers::Member* const member = ChooseWithRoom(orphan.share_filter, *orphan.message);
   if (member != nullptr) {
     storage::Publish publish;
@@ -143,6 +147,7 @@ void HostCore::OfferAgain() {
 void HostCore::Finish(FinishOrphan& step) {
   orphans_moving_.erase(step.orphan);
   if (step.dropped) metrics_.dropped_no_member.Add();
+  if (step.expired) metrics_.dropped_expired.Add();
 }
 
 }  // namespace storage

@@ -152,16 +152,21 @@ absl::Status HostCore::CheckRetainedRoom(const mqtt::Message& message) {
   if (message.payload().empty()) return absl::OkStatus();
   const uint64_t stored_bytes = StoredMessageSize(message.parts());
   const PartitionId home = PartitionOfTopic(message.topic(), options_.partitions);
-  RetainedPending::Room taken = retained_pending_.taken();
-  for (const auto& partition : partitions_) {
-    taken.messages += partition->retained_messages();
-    taken.bytes += partition->retained_bytes();
-  }
-  const bool count_is_full =
-      options_.retained_messages_max != 0 && taken.messages >= options_.retained_messages_max;
-  const bool bytes_are_full =
-      options_.retained_bytes_max != 0 && taken.bytes + stored_bytes > options_.retained_bytes_max;
-  if (!count_is_full && !bytes_are_full) return absl::OkStatus();
+  bool count_is_full = false;
+  bool bytes_are_full = false;
+  do {  // What has expired is dropped before this one is set.
+    RetainedPending::Room taken = retained_pending_.taken();
+    for (const auto& partition : partitions_) {
+      const RetainedRoom now = RetainedNow(partition->id());
+      taken.messages += now.messages;
+      taken.bytes += now.bytes;
+    }
+    count_is_full =
+        options_.retained_messages_max != 0 && taken.messages >= options_.retained_messages_max;
+    bytes_are_full = options_.retained_bytes_max != 0 &&
+                     taken.bytes + stored_bytes > options_.retained_bytes_max;
+    if (!count_is_full && !bytes_are_full) return absl::OkStatus();
+  } while (SweepAnyRetained());
   uint64_t replaced_bytes = 0;
   if (const RetainedSet* const pending = retained_pending_.Find(message.topic())) {
     replaced_bytes = pending->removes() ? 0 : pending->bytes;
@@ -387,7 +392,6 @@ absl::StatusOr<HostCore::ScanPage> HostCore::Scan(std::string_view filter, std::
                      ScanRetainedMessages(store_.reader(), static_cast<PartitionId>(id), filter,
                                           inner, now_.unix_ms, rest));
     for (mqtt::MessagePtr& message : part.messages) page.messages.push_back(std::move(message));
-    DropExpiredRetained(static_cast<PartitionId>(id), part.expired);
     const size_t seeks = part.seeks + 1;  // An empty partition costs its iterator.
     work_left_ -= std::min(work_left_, seeks);
     rest.seeks_max -= std::min(rest.seeks_max, seeks);
@@ -403,17 +407,6 @@ absl::StatusOr<HostCore::ScanPage> HostCore::Scan(std::string_view filter, std::
     rest.messages_max = options.messages_max - std::min(options.messages_max, page.messages.size());
   }
   return page;
-}
-
-void HostCore::DropExpiredRetained(PartitionId partition,
-                                   const std::vector<RetainedScanPage::Expired>& expired) {
-  if (expired.empty() || !healthy()) return;
-  pb::DropRetained& drop = *Propose(partition).mutable_drop_retained();
-  for (const RetainedScanPage::Expired& one : expired) {
-    pb::DropRetained::Item& item = *drop.add_items();
-    item.set_topic(one.topic);
-    item.set_order(one.order);
-  }
 }
 
 // ---- Routes ------------------------------------------------------------------------------------

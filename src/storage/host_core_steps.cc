@@ -171,6 +171,7 @@ void HostCore::AnnouncePart() {
   if (announcement.partition < partitions_.size()) return;
   announcement_.reset();
   StartOrphans();
+  StartExpiry();
   routes_.Wait({.shard = 0, .event = std::nullopt, .replays = {}, .call = std::move(ready_)});
 }
 

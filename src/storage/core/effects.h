@@ -107,6 +107,12 @@ struct TimersSet {
   int64_t ends_at_unix_ms = 0;
 };
 
+// The first message in the session's queue to expire does so then.
+struct QueueExpires {
+  std::string client_id;
+  int64_t at_unix_ms = 0;
+};
+
 // Retained messages are to be appended to the session's queue: see Session::replays.
 struct ReplayPending {
   SessionSlot slot = kNoSlot;
@@ -132,9 +138,9 @@ struct QueueOverflowed {
   SessionSlot slot = kNoSlot;
 };
 
-using Effect =
-    std::variant<Enqueued, Released, Acknowledged, SessionEnded, RouteChanged, ShareMemberChanged,
-                 WillFired, TimersSet, ReplayPending, Orphaned, QueueCrowded, QueueOverflowed>;
+using Effect = std::variant<Enqueued, Released, Acknowledged, SessionEnded, RouteChanged,
+                            ShareMemberChanged, WillFired, TimersSet, QueueExpires, ReplayPending,
+                            Orphaned, QueueCrowded, QueueOverflowed>;
 
 // Why a message that a session should have had was dropped.
 enum class DropCause : uint8_t {

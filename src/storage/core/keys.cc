@@ -133,6 +133,14 @@ std::string RetainedKey(PartitionId partition, std::string_view topic) {
   return key;
 }
 
+std::string RetainedExpiryKey(PartitionId partition, int64_t expires_at_unix_ms,
+                              std::string_view topic) {
+  std::string key = Prefix(partition, KeyKind::kRetainedExpiry, kSequenceBytes + topic.size());
+  AppendBigEndian(key, static_cast<uint64_t>(expires_at_unix_ms));
+  key.append(topic);
+  return key;
+}
+
 std::string OrphanKey(PartitionId partition, uint64_t number) {
   return WithNumber(partition, KeyKind::kOrphan, number);
 }
@@ -173,6 +181,13 @@ std::string TopicOf(std::string_view key) {
   std::string topic(key.substr(std::min(key.size(), kPrefixBytes)));
   std::replace(topic.begin(), topic.end(), '\0', '/');
   return topic;
+}
+
+std::optional<RetainedExpiryKeyView> ParseRetainedExpiryKey(std::string_view key) {
+  if (key.size() <= kPrefixBytes + kSequenceBytes) return std::nullopt;
+  return RetainedExpiryKeyView{
+      static_cast<int64_t>(ReadBigEndian(key.substr(kPrefixBytes, kSequenceBytes))),
+      key.substr(kPrefixBytes + kSequenceBytes)};
 }
 
 }  // namespace storage

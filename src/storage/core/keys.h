@@ -8,6 +8,7 @@
 //     'P'  session key | number (8, big-endian)         Replay
 //     'Q'  session key | last sequence (8, big-endian)  QueueChunk
 //     'R'  topic, each '/' as 0x00                      RetainedRecord
+//     'E'  when it expires (8, big-endian) | topic      RetainedExpiry, of a message that does
 //     'O'  number (8, big-endian)                       OrphanRecord
 //     'B'  number (8, big-endian)                       StoredMessage that several queues share
 //     'N'  number (8, big-endian)                       BodyCount
@@ -42,6 +43,7 @@ enum class KeyKind : char {
   kReplay = 'P',
   kQueue = 'Q',
   kRetained = 'R',
+  kRetainedExpiry = 'E',
   kOrphan = 'O',
   kBody = 'B',
   kBodyCount = 'N',
@@ -71,6 +73,8 @@ std::string SubscriptionKey(PartitionId partition, std::string_view client_id,
 std::string ReplayKey(PartitionId partition, std::string_view client_id, uint64_t number);
 std::string QueueKey(PartitionId partition, std::string_view client_id, uint64_t last_sequence);
 std::string RetainedKey(PartitionId partition, std::string_view topic);
+std::string RetainedExpiryKey(PartitionId partition, int64_t expires_at_unix_ms,
+                              std::string_view topic);
 std::string OrphanKey(PartitionId partition, uint64_t number);
 std::string BodyKey(PartitionId partition, uint64_t number);
 std::string BodyCountKey(PartitionId partition, uint64_t number);
@@ -86,6 +90,12 @@ std::optional<std::string_view> ClientIdOf(std::string_view key);
 std::optional<std::string_view> FilterOf(std::string_view key);
 // The topic of a retained key, separators put back.
 std::string TopicOf(std::string_view key);
+// What a key of the expiry index says. None if the key is not one.
+struct RetainedExpiryKeyView {
+  int64_t expires_at_unix_ms = 0;
+  std::string_view topic;
+};
+std::optional<RetainedExpiryKeyView> ParseRetainedExpiryKey(std::string_view key);
 
 }  // namespace storage
 

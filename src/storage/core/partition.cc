@@ -78,6 +78,7 @@ absl::Status Partition::Impl::Load(const StateReader& reader) {
   if (!found.ok()) return found.status();
   if (!*found) {
     meta_.set_format(kStateFormat);
+    meta_.set_retained_expiry(true);
     return absl::OkStatus();
   }
   if (!Parse(bytes, meta_)) return absl::DataLossError("unreadable meta record");
@@ -183,8 +184,11 @@ absl::Status Partition::Impl::LoadOrphans(const StateReader& reader) {
                     [&](std::string_view key, std::string_view value) -> absl::Status {
                       const std::optional<uint64_t> number = SequenceOf(key);
                       if (!number.has_value()) return absl::DataLossError("a bad orphan key");
-                      orphans_[*number] = static_cast<uint32_t>(value.size());
-                      orphans_bytes_ += value.size();
+                      pb::OrphanRecord record;
+                      if (!Parse(value, record)) return absl::DataLossError("a bad orphan record");
+                      const auto parts = ParseStoredMessage(record.message());
+                      KnowOrphan(*number, {static_cast<uint32_t>(value.size()),
+                                           parts.has_value() ? parts->expires_at_unix_ms : 0});
                       return absl::OkStatus();
                     });
 }
@@ -545,6 +549,10 @@ void Partition::KeepSlotsOf(const Partition& before) {
 }
 void Partition::StopKeepingSlots() { impl_->StopKeepingSlots(); }
 
+absl::Status Partition::Upgrade(const StateReader& reader, StateBatch& batch) {
+  return impl_->IndexRetained(reader, batch);
+}
+
 absl::Status Partition::ApplyEntry(std::string_view entry,
                                    absl::Span<const mqtt::MessagePtr> messages, uint64_t index,
                                    uint64_t term, const StateReader& reader, StateBatch& batch,
@@ -628,6 +636,20 @@ absl::StatusOr<QueuePage> Partition::ReadQueue(const StateReader& reader, Sessio
                                                uint64_t from, const QueueReadLimits& limits,
                                                int64_t now_unix_ms) {
   return impl_->ReadQueue(reader, slot, from, limits, now_unix_ms);
+}
+
+absl::StatusOr<ExpiredPage> Partition::FindExpired(const StateReader& reader, SessionSlot slot,
+                                                   uint64_t from, size_t messages_max,
+                                                   int64_t now_unix_ms) {
+  CHECK(slot < impl_->slots_.size() && impl_->slots_[slot] != nullptr)
+      << "no session in slot " << slot;
+  return impl_->FindExpired(reader, *impl_->slots_[slot], from, messages_max, now_unix_ms);
+}
+
+void Partition::SetNextExpiry(SessionSlot slot, int64_t at_unix_ms) {
+  CHECK(slot < impl_->slots_.size() && impl_->slots_[slot] != nullptr)
+      << "no session in slot " << slot;
+  impl_->slots_[slot]->queue.SetNextExpiry(at_unix_ms);
 }
 
 absl::StatusOr<std::vector<Orphaned>> Partition::ReadOrphans(const StateReader& reader,

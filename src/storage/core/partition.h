@@ -58,6 +58,15 @@ struct QueuePage {
   bool end = false;   // Nothing is queued at or behind `next`.
 };
 
+// What of a queue has expired before it was sent.
+struct ExpiredPage {
+  std::vector<uint64_t> sequences;             // Ascending. For DropQueued.
+  int64_t next_unix_ms = 0x7FFFFFFF'FFFFFFFF;  // The first of the others to expire.
+  uint64_t next = 0;                           // Where to go on reading.
+  bool end = false;                            // Nothing is queued at or behind `next`.
+  size_t read = 0;                             // Messages: what it cost.
+};
+
 class Partition {
  public:
   explicit Partition(PartitionId id);
@@ -76,6 +85,10 @@ class Partition {
   // Load; `before` must stay until StopKeepingSlots, when both have applied the same entries.
   void KeepSlotsOf(const Partition& before);
   void StopKeepingSlots();
+
+  // Brings a store of an earlier release to what this one expects of it. After Load; then the batch
+  // is to be written, if there is anything in it.
+  absl::Status Upgrade(const StateReader& reader, StateBatch& batch);
 
   // Applies one log entry: the bytes of an Entry. `messages` is empty, or has for each command its
   // Message if the caller has it at hand (Enqueue, SetRetained), else null: a message that is
@@ -152,6 +165,13 @@ class Partition {
   // what it reads.
   absl::StatusOr<QueuePage> ReadQueue(const StateReader& reader, SessionSlot slot, uint64_t from,
                                       const QueueReadLimits& limits, int64_t now_unix_ms);
+
+  // Of a session's queue from sequence `from` on, or behind what may have been sent: that does not
+  // expire any more.
+  absl::StatusOr<ExpiredPage> FindExpired(const StateReader& reader, SessionSlot slot,
+                                          uint64_t from, size_t messages_max, int64_t now_unix_ms);
+  // Once all of the queue was read: see SessionQueue::next_expiry_ms.
+  void SetNextExpiry(SessionSlot slot, int64_t at_unix_ms);
 
   // Messages for `$share` groups that have no owner and were numbered above `after`, oldest first.
   // Without a filter: a will's, for every group that matches. ForgetOrphans goes into the commit

@@ -3,6 +3,7 @@
 //   partition_sessions.cc       open, close, expire, wills
 //   partition_subscriptions.cc  subscribe, unsubscribe, replay of retained messages
 //   partition_queue.cc          enqueue, acknowledge, read, orphans
+//   partition_expiry.cc         what of a queue has expired
 //   partition_bodies.cc         messages that several queues share
 //   partition_retained.cc       set and drop retained messages
 #ifndef STORAGE_CORE_PARTITION_IMPL_H_
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "mqttd/storage/v1/command.pb.h"
@@ -66,6 +68,7 @@ class Partition::Impl {
                           uint64_t index, uint64_t term, const StateReader& reader,
                           StateBatch& batch, Effects& effects);
   void Flush(StateBatch& batch);
+  absl::Status IndexRetained(const StateReader& reader, StateBatch& batch);
   std::string Dump() const;
   const Session* Find(std::string_view client_id) const;
   void StopKeepingSlots();
@@ -75,6 +78,10 @@ class Partition::Impl {
                                       const QueueReadLimits& limits, int64_t now_unix_ms);
   absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader, uint64_t after,
                                                     size_t orphans_max) const;
+
+  // partition_expiry.cc
+  absl::StatusOr<ExpiredPage> FindExpired(const StateReader& reader, Session& session,
+                                          uint64_t from, size_t messages_max, int64_t now_unix_ms);
 
   const PartitionId id_;
   pb::Meta meta_;
@@ -86,7 +93,13 @@ class Partition::Impl {
   std::vector<SessionSlot> free_slots_;
   const Impl* slots_of_ = nullptr;                            // See KeepSlotsOf.
   absl::flat_hash_map<std::string_view, Session*> sessions_;  // Keys are views of client_id.
-  absl::flat_hash_map<uint64_t, uint32_t> orphans_;           // By number: what a record takes.
+  struct OrphanFacts {
+    uint32_t bytes = 0;  // What its record takes.
+    int64_t expires_at_unix_ms = 0;
+  };
+  absl::flat_hash_map<uint64_t, OrphanFacts> orphans_;  // By number.
+  absl::btree_set<std::pair<int64_t, uint64_t>>
+      orphan_expiries_;  // Of those that do: when, number.
   uint64_t orphans_bytes_ = 0;
   uint64_t crowded_ = 0;  // Sessions.
 
@@ -125,10 +138,11 @@ class Partition::Impl {
     std::string bytes;  // Until it is stored.
   };
 
-  // The size and order of a retained message that this entry set (or removed: none).
+  // Of a retained message that this entry set (or removed: none).
   struct RetainedState {
     uint64_t bytes = 0;
     uint64_t order = 0;
+    int64_t expires_at_unix_ms = 0;
   };
 
   // partition.cc
@@ -175,10 +189,19 @@ class Partition::Impl {
   bool Unsubscribe(Session& session, std::string_view filter, Context& ctx);
   void RemoveFromIndex(SessionSubscription& subscription, Context& ctx);
 
+  // partition_expiry.cc
+  void NoteExpiry(Session& session, int64_t expires_at_unix_ms, Context& ctx);
+  bool DropExpired(Session& session, Context& ctx);
+
   // partition_queue.cc
+  using AddEntry = absl::FunctionRef<absl::StatusOr<bool>(std::string_view)>;
+  absl::StatusOr<bool> ReadEntries(const StateReader& reader, Session& session,
+                                   const uint64_t& next, AddEntry add);
+  absl::StatusOr<std::optional<mqtt::MessageParts>> PartsOf(const ChunkEntry& entry,
+                                                            const StateReader& reader,
+                                                            mqtt::MessagePtr& shared);
   absl::StatusOr<bool> ReadStored(const StateReader& reader, Session& session, uint64_t through,
-                                  const uint64_t& next,
-                                  absl::FunctionRef<absl::StatusOr<bool>(std::string_view)> add);
+                                  const uint64_t& next, AddEntry add);
   Outcome Apply(const EnqueueView& command, const mqtt::MessagePtr& message, Context& ctx);
   Outcome Apply(const AcknowledgeView& command, Context& ctx);
   Outcome Apply(const pb::DropQueued& command, Context& ctx);
@@ -217,6 +240,8 @@ class Partition::Impl {
                   std::string_view bytes, Context& ctx);
   void OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
                    const ChunkEntry& entry, Context& ctx);
+  void KnowOrphan(uint64_t number, const OrphanFacts& facts);
+  bool DeleteOrphan(uint64_t number, Context& ctx);
   uint64_t AddOrphan(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
   void LeaveToGroup(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
 
@@ -225,6 +250,9 @@ class Partition::Impl {
   Outcome Apply(const pb::DropRetained& command, Context& ctx);
   std::optional<RetainedState> RetainedNow(const std::string& topic, Context& ctx);
   void RemoveRetained(const std::string& topic, const RetainedState& state, Context& ctx);
+  void ForgetExpiry(const std::string& topic, const RetainedState& state, Context& ctx);
+  void ForgetExpiry(const pb::DropRetained::Item& item, const std::optional<RetainedState>& now,
+                    Context& ctx);
 
   // While it is loaded: replays that stood in their sessions' records.
   std::vector<std::pair<Session*, pb::Replay>> replays_of_records_;

@@ -190,6 +190,7 @@ void Partition::Impl::AppendMessage(Session& session, ChunkEntry& how, Incoming&
   ++append.open;
   unflushed_bytes_ += length + sizeof(PendingAppend::Item);
   const uint64_t sequence = session.queue.Append(size);
+  if (expires != 0) NoteExpiry(session, expires, ctx);
   ++ctx.effects.queued;
   WatchQueue(session, &ctx.effects);
   if (!session.connected) return;
@@ -274,6 +275,8 @@ bool Partition::Impl::MakeRoom(Session& session, uint32_t size, Context& ctx) {
     const bool too_many = messages_max != 0 && session.queue.messages() + 1 > messages_max;
     const bool too_big = bytes_max != 0 && session.queue.bytes() + size > bytes_max;
     if (!too_many && !too_big) return true;
+    if (DropExpired(session, ctx)) continue;
+    if (!ctx.status.ok()) return false;
     const DropCause cause = too_many ? DropCause::kQueueMessages : DropCause::kQueueBytes;
     Count(ctx.effects, cause);
     ++session.dropped;
@@ -547,6 +550,10 @@ uint64_t Partition::Impl::AddOrphan(std::string_view share_filter, std::string_v
   record.set_message(message_bytes.data(), message_bytes.size());
   const std::string bytes = record.SerializeAsString();
   const pb::Limits& limits = meta_.limits();
+  while (!orphan_expiries_.empty() && orphan_expiries_.begin()->first <= ctx.now_unix_ms) {
+    DeleteOrphan(orphan_expiries_.begin()->second, ctx);  // They make room.
+    Count(ctx.effects, DropCause::kExpired);
+  }
   const bool too_many = limits.orphans_max() != 0 && orphans_.size() >= limits.orphans_max();
   const bool too_big =
       limits.orphans_bytes_max() != 0 && orphans_bytes_ + bytes.size() > limits.orphans_bytes_max();
@@ -554,20 +561,33 @@ uint64_t Partition::Impl::AddOrphan(std::string_view share_filter, std::string_v
   const uint64_t number = meta_.last_orphan() + 1;
   meta_.set_last_orphan(number);
   ctx.Batch().Put(OrphanKey(id_, number), bytes);
-  orphans_[number] = static_cast<uint32_t>(bytes.size());
-  orphans_bytes_ += bytes.size();
+  const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(message_bytes);
+  KnowOrphan(number, {static_cast<uint32_t>(bytes.size()),
+                      parts.has_value() ? parts->expires_at_unix_ms : 0});
   return number;
+}
+
+void Partition::Impl::KnowOrphan(uint64_t number, const OrphanFacts& facts) {
+  orphans_[number] = facts;
+  orphans_bytes_ += facts.bytes;
+  if (facts.expires_at_unix_ms != 0) orphan_expiries_.insert({facts.expires_at_unix_ms, number});
+}
+
+// Whether it was there.
+bool Partition::Impl::DeleteOrphan(uint64_t number, Context& ctx) {
+  const auto found = orphans_.find(number);
+  if (found == orphans_.end()) return false;
+  orphans_bytes_ -= found->second.bytes;
+  orphan_expiries_.erase({found->second.expires_at_unix_ms, number});
+  orphans_.erase(found);
+  ctx.Batch().Delete(OrphanKey(id_, number));
+  return true;
 }
 
 Outcome Partition::Impl::Apply(const pb::ForgetOrphans& command, Context& ctx) {
   Outcome outcome{.code = OutcomeCode::kNothing};
   for (const uint64_t orphan : command.orphans()) {
-    const auto found = orphans_.find(orphan);
-    if (found == orphans_.end()) continue;
-    orphans_bytes_ -= found->second;
-    orphans_.erase(found);
-    ctx.Batch().Delete(OrphanKey(id_, orphan));
-    outcome.code = OutcomeCode::kOk;
+    if (DeleteOrphan(orphan, ctx)) outcome.code = OutcomeCode::kOk;
   }
   return outcome;
 }
@@ -644,45 +664,55 @@ absl::StatusOr<QueuePage> Partition::Impl::ReadQueue(const StateReader& reader, 
     const std::optional<ChunkEntry> entry = ParseChunkEntry(raw);
     if (!entry.has_value()) return BadChunk(session.client_id);
     mqtt::MessagePtr shared;
-    std::optional<mqtt::MessageParts> parts;
-    if (entry->body == 0) {
-      parts = ParseStoredMessage(entry->message);
-    } else {
-      absl::StatusOr<mqtt::MessagePtr> read = ReadBody(entry->body, reader);
-      if (!read.ok()) return read.status();
-      shared = *std::move(read);
-      parts = shared->parts();
-    }
-    if (!parts.has_value()) return BadChunk(session.client_id);
-    if (!AddToPage(queue, page.next, *entry, *parts, shared, limits, now_unix_ms, bytes, page)) {
+    const auto parts = PartsOf(*entry, reader, shared);
+    if (!parts.ok()) return parts.status();
+    if (!parts->has_value()) return BadChunk(session.client_id);
+    if (!AddToPage(queue, page.next, *entry, **parts, shared, limits, now_unix_ms, bytes, page)) {
       return false;
     }
     page.next = queue.NextOpen(page.next + 1);
     return true;
   };
+  const absl::StatusOr<bool> end = ReadEntries(reader, session, page.next, add);
+  if (!end.ok()) return end.status();
+  page.end = *end;
+  return page;
+}
+
+// The message, or its body, which `shared` then holds.
+absl::StatusOr<std::optional<mqtt::MessageParts>> Partition::Impl::PartsOf(
+    const ChunkEntry& entry, const StateReader& reader, mqtt::MessagePtr& shared) {
+  if (entry.body == 0) return ParseStoredMessage(entry.message);
+  absl::StatusOr<mqtt::MessagePtr> read = ReadBody(entry.body, reader);
+  if (!read.ok()) return read.status();
+  shared = *std::move(read);
+  return std::make_optional(shared->parts());
+}
+
+// Hands over the open entries from `next` on, stored or not. Whether that were all.
+absl::StatusOr<bool> Partition::Impl::ReadEntries(const StateReader& reader, Session& session,
+                                                  const uint64_t& next, AddEntry add) {
+  const SessionQueue& queue = session.queue;
   const PendingAppend* const append = FindAppend(session);
   const uint64_t stored_through =
       append == nullptr ? queue.tail() : std::min(queue.stored_through(), append->first - 1);
-  if (page.next <= stored_through) {
-    const auto read = ReadStored(reader, session, stored_through, page.next, add);
-    if (!read.ok()) return read.status();
-    if (!*read) return page;
+  if (next <= stored_through) {
+    const auto read = ReadStored(reader, session, stored_through, next, add);
+    if (!read.ok() || !*read) return read;
   }
-  while (page.next <= queue.tail()) {
-    if (append == nullptr || !append->Holds(page.next)) return BadChunk(session.client_id);
-    const auto added = add(append->Entry(page.next));
-    if (!added.ok()) return added.status();
-    if (!*added) return page;
+  while (next <= queue.tail()) {
+    if (append == nullptr || !append->Holds(next)) return BadChunk(session.client_id);
+    const auto added = add(append->Entry(next));
+    if (!added.ok() || !*added) return added;
   }
-  page.end = true;
-  return page;
+  return true;
 }
 
 // Hands over the entries from `next` on, which `add` moves, until it is behind `through`. False if
 // `add` wants no more.
-absl::StatusOr<bool> Partition::Impl::ReadStored(
-    const StateReader& reader, Session& session, uint64_t through, const uint64_t& next,
-    absl::FunctionRef<absl::StatusOr<bool>(std::string_view)> add) {
+absl::StatusOr<bool> Partition::Impl::ReadStored(const StateReader& reader, Session& session,
+                                                 uint64_t through, const uint64_t& next,
+                                                 AddEntry add) {
   SessionQueue& queue = session.queue;
   const KeyRange range = QueueRange(id_, session.client_id);
   const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);

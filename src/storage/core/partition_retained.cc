@@ -40,7 +40,13 @@ Outcome Partition::Impl::Apply(const pb::SetRetained& command, const mqtt::Messa
   }
   meta_.set_retained_messages(messages);
   meta_.set_retained_bytes(bytes);
-  retained_now_[topic] = RetainedState{new_bytes, ctx.order};
+  const RetainedState now{new_bytes, ctx.order, parts->expires_at_unix_ms};
+  if (before.has_value()) ForgetExpiry(topic, *before, ctx);
+  if (now.expires_at_unix_ms != 0) {
+    ctx.Batch().Put(RetainedExpiryKey(id_, now.expires_at_unix_ms, topic),
+                    EncodeRetainedExpiry({now.order, now.bytes}));
+  }
+  retained_now_[topic] = now;
   ctx.Batch().Put(RetainedKey(id_, topic),
                   EncodeRetained({command.message(), ctx.order, command.partitions()}));
   return outcome;
@@ -52,6 +58,7 @@ Outcome Partition::Impl::Apply(const pb::DropRetained& command, Context& ctx) {
   for (const pb::DropRetained::Item& item : command.items()) {
     const std::optional<RetainedState> now = RetainedNow(item.topic(), ctx);
     if (!ctx.status.ok()) return outcome;
+    if (item.expires_at_unix_ms() != 0) ForgetExpiry(item, now, ctx);
     if (!now.has_value() || now->order != item.order()) continue;
     RemoveRetained(item.topic(), *now, ctx);
     outcome.code = OutcomeCode::kOk;
@@ -77,7 +84,22 @@ std::optional<Partition::Impl::RetainedState> Partition::Impl::RetainedNow(const
     ctx.status = absl::DataLossError(absl::StrCat("unreadable retained message of '", topic, "'"));
     return std::nullopt;
   }
-  return RetainedState{record->message.size(), record->order};
+  const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(record->message);
+  return RetainedState{record->message.size(), record->order,
+                       parts.has_value() ? parts->expires_at_unix_ms : 0};
+}
+
+void Partition::Impl::ForgetExpiry(const std::string& topic, const RetainedState& state,
+                                   Context& ctx) {
+  if (state.expires_at_unix_ms == 0) return;
+  ctx.Batch().Delete(RetainedExpiryKey(id_, state.expires_at_unix_ms, topic));
+}
+
+// An entry of the index that no message has, as an earlier release may leave it, goes too.
+void Partition::Impl::ForgetExpiry(const pb::DropRetained::Item& item,
+                                   const std::optional<RetainedState>& now, Context& ctx) {
+  if (now.has_value() && now->expires_at_unix_ms == item.expires_at_unix_ms()) return;
+  ctx.Batch().Delete(RetainedExpiryKey(id_, item.expires_at_unix_ms(), item.topic()));
 }
 
 void Partition::Impl::RemoveRetained(const std::string& topic, const RetainedState& state,
@@ -85,7 +107,26 @@ void Partition::Impl::RemoveRetained(const std::string& topic, const RetainedSta
   meta_.set_retained_messages(meta_.retained_messages() - 1);
   meta_.set_retained_bytes(meta_.retained_bytes() - state.bytes);
   retained_now_[topic] = std::nullopt;
+  ForgetExpiry(topic, state, ctx);
   ctx.Batch().Delete(RetainedKey(id_, topic));
+}
+
+// For a store of a release that kept no index: all retained messages are read, once.
+absl::Status Partition::Impl::IndexRetained(const StateReader& reader, StateBatch& batch) {
+  if (meta_.retained_expiry()) return absl::OkStatus();
+  meta_.set_retained_expiry(true);
+  if (meta_.retained_messages() == 0) return absl::OkStatus();  // Written with the next flush.
+  const KeyRange range = RangeOf(id_, KeyKind::kRetained);
+  const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
+  for (it->Seek(range.begin); it->Valid(); it->Next()) {
+    const std::optional<RetainedView> record = ParseRetained(it->value());
+    const auto parts = record.has_value() ? ParseStoredMessage(record->message) : std::nullopt;
+    if (!parts.has_value() || parts->expires_at_unix_ms == 0) continue;  // Found when it is read.
+    batch.Put(RetainedExpiryKey(id_, parts->expires_at_unix_ms, parts->topic),
+              EncodeRetainedExpiry({record->order, record->message.size()}));
+  }
+  batch.Put(MetaKey(id_), meta_.SerializeAsString());
+  return it->status();
 }
 
 }  // namespace storage

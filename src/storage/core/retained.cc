@@ -15,6 +15,7 @@ namespace storage {
 namespace {
 
 constexpr uint32_t kMessage = 1, kOrder = 2, kPartitions = 3;
+constexpr uint32_t kExpiryOrder = 1, kExpiryBytes = 2;  // Of RetainedExpiry.
 
 constexpr char kSeparator = '\0';  // Of levels, in keys.
 constexpr char kAfterSeparator = '\x01';
@@ -125,12 +126,11 @@ class Scan {
       : now_unix_ms_(now_unix_ms), options_(options) {}
 
   enum class Taken { kYes, kPageFull, kUnreadable };
-  Taken Take(std::string_view key, std::string_view value) {
+  Taken Take(std::string_view value) {
     const std::optional<RetainedView> record = ParseRetained(value);
     const auto parts = record.has_value() ? ParseStoredMessage(record->message) : std::nullopt;
     if (!parts.has_value()) return Taken::kUnreadable;
     if (parts->expires_at_unix_ms != 0 && parts->expires_at_unix_ms <= now_unix_ms_) {
-      page_.expired.push_back({TopicOf(key), record->order});
       return Taken::kYes;
     }
     if (CameLive(*record, options_)) return Taken::kYes;
@@ -175,6 +175,24 @@ std::optional<RetainedView> ParseRetained(std::string_view bytes) {
   return view;
 }
 
+std::string EncodeRetainedExpiry(const RetainedExpiryView& expiry) {
+  std::string bytes;
+  wire::AppendNumber(bytes, kExpiryOrder, expiry.order);
+  wire::AppendNumber(bytes, kExpiryBytes, expiry.bytes);
+  return bytes;
+}
+
+std::optional<RetainedExpiryView> ParseRetainedExpiry(std::string_view bytes) {
+  RetainedExpiryView view;
+  wire::Reader reader(bytes);
+  while (reader.Next()) {
+    if (reader.field() == kExpiryOrder) view.order = reader.number();
+    if (reader.field() == kExpiryBytes) view.bytes = reader.number();
+  }
+  if (!reader.ok()) return std::nullopt;
+  return view;
+}
+
 absl::StatusOr<RetainedScanPage> ScanRetainedMessages(const StateReader& reader,
                                                       PartitionId partition,
                                                       std::string_view filter,
@@ -199,7 +217,7 @@ absl::StatusOr<RetainedScanPage> ScanRetainedMessages(const StateReader& reader,
       it->Seek(range.begin + step.target);
       continue;
     }
-    switch (scan.Take(it->key(), it->value())) {
+    switch (scan.Take(it->value())) {
       case Scan::Taken::kYes:
         it->Next();
         break;
@@ -225,6 +243,34 @@ absl::StatusOr<mqtt::MessagePtr> ReadRetained(const StateReader& reader, Partiti
   const auto parts = record.has_value() ? ParseStoredMessage(record->message) : std::nullopt;
   if (!parts.has_value()) return Unreadable(key);
   return Retained(*parts);
+}
+
+absl::StatusOr<ExpiredRetainedPage> FindExpiredRetained(const StateReader& reader,
+                                                        PartitionId partition,
+                                                        std::string_view after, int64_t now_unix_ms,
+                                                        size_t messages_max) {
+  const KeyRange range = RangeOf(partition, KeyKind::kRetainedExpiry);
+  const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
+  ExpiredRetainedPage page;
+  page.through = after;
+  it->Seek(after.empty() ? std::string_view(range.begin) : after);
+  if (it->Valid() && !after.empty() && it->key() == after) it->Next();
+  for (; it->Valid(); it->Next()) {
+    const auto key = ParseRetainedExpiryKey(it->key());
+    const auto expiry = ParseRetainedExpiry(it->value());
+    if (!key.has_value() || !expiry.has_value()) {
+      return absl::DataLossError("unreadable expiry of a retained message");
+    }
+    if (key->expires_at_unix_ms > now_unix_ms || page.messages.size() >= messages_max) {
+      page.next_unix_ms = key->expires_at_unix_ms;
+      break;
+    }
+    page.messages.push_back(
+        {std::string(key->topic), expiry->order, expiry->bytes, key->expires_at_unix_ms});
+    page.through = std::string(it->key());
+  }
+  if (!it->status().ok()) return it->status();
+  return page;
 }
 
 }  // namespace storage

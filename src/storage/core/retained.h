@@ -33,12 +33,6 @@ struct RetainedScanOptions {
 struct RetainedScanPage {
   std::vector<mqtt::MessagePtr> messages;  // In key order, retain flag set.
   std::string cursor;                      // Empty: that was the last page.
-  // Found and not given because their Message Expiry Interval has passed: for DropRetained.
-  struct Expired {
-    std::string topic;
-    uint64_t order = 0;
-  };
-  std::vector<Expired> expired;
   // What it took, for who shares a budget among scans.
   size_t seeks = 0;
   size_t bytes = 0;
@@ -53,6 +47,25 @@ absl::StatusOr<RetainedScanPage> ScanRetainedMessages(const StateReader& reader,
                                                       std::string_view filter,
                                                       std::string_view cursor, int64_t now_unix_ms,
                                                       const RetainedScanOptions& options);
+
+// Retained messages of one partition that have expired, those first that did so first.
+struct ExpiredRetainedPage {
+  struct Message {
+    std::string topic;
+    uint64_t order = 0;
+    uint64_t bytes = 0;
+    int64_t expires_at_unix_ms = 0;
+  };
+  std::vector<Message> messages;  // For DropRetained.
+  std::string through;            // The index was read up to here: for the next page.
+  int64_t next_unix_ms = 0;       // When the next expires, or has; 0: none does.
+};
+
+// From behind `after` (empty: from the start) in the index of expiries. Cost: what it finds.
+absl::StatusOr<ExpiredRetainedPage> FindExpiredRetained(const StateReader& reader,
+                                                        PartitionId partition,
+                                                        std::string_view after, int64_t now_unix_ms,
+                                                        size_t messages_max);
 
 // The retained message of exactly this topic, expired or not; null if there is none.
 absl::StatusOr<mqtt::MessagePtr> ReadRetained(const StateReader& reader, PartitionId partition,

@@ -15,6 +15,14 @@ struct RetainedView {
   uint64_t partitions = 0;
 };
 
+// RetainedExpiry, likewise.
+struct RetainedExpiryView {
+  uint64_t order = 0;
+  uint64_t bytes = 0;
+};
+std::string EncodeRetainedExpiry(const RetainedExpiryView& expiry);
+std::optional<RetainedExpiryView> ParseRetainedExpiry(std::string_view bytes);
+
 std::string EncodeRetained(const RetainedView& retained);
 std::optional<RetainedView> ParseRetained(std::string_view bytes);
 

@@ -121,6 +121,8 @@ std::string SessionQueue::EncodeCursor() const {
   record.set_removed_bytes(removed_bytes_);
   record.set_appended_bytes(appended_bytes_);
   record.set_tail(tail_);
+  record.set_next_expiry_unix_ms(
+      next_expiry_ms_ == kNeverExpires ? 0 : std::max<int64_t>(next_expiry_ms_, 1));
   for (const uint16_t packet_id : inbound_) record.add_inbound(packet_id);
   return record.SerializeAsString();
 }
@@ -156,6 +158,11 @@ absl::Status SessionQueue::DecodeCursor(std::string_view bytes) {
   }
   for (const uint32_t packet_id : record.inbound()) {
     inbound_.push_back(static_cast<uint16_t>(packet_id));
+  }
+  if (record.next_expiry_unix_ms() != 0) {
+    next_expiry_ms_ = record.next_expiry_unix_ms();
+  } else if (!record.has_next_expiry_unix_ms() && messages() != 0) {
+    next_expiry_ms_ = 0;  // Of an earlier release: somebody must look.
   }
   return absl::OkStatus();
 }

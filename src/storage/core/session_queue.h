@@ -7,6 +7,7 @@
 #define STORAGE_CORE_SESSION_QUEUE_H_
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,6 +37,8 @@ constexpr uint64_t SequenceInFlight(mqtt::PacketId id, uint64_t head) {
   const uint64_t from = head % kSequenceSpan;
   return head + (wanted >= from ? wanted - from : wanted + kSequenceSpan - from);
 }
+
+inline constexpr int64_t kNeverExpires = std::numeric_limits<int64_t>::max();
 
 // Entry sizes of a chunk that is in the store.
 struct KnownChunk {
@@ -114,6 +117,11 @@ class SessionQueue {
 
   uint64_t appended_bytes() const { return appended_bytes_; }
 
+  // No queued message that may still expire does so earlier. A hint that may be too early: replicas
+  // need not agree about it, so nothing may depend on it but when a queue is looked at.
+  int64_t next_expiry_ms() const { return next_expiry_ms_; }
+  void SetNextExpiry(int64_t at_unix_ms) { next_expiry_ms_ = at_unix_ms; }
+
   // Appends a Cursor record.
   std::string EncodeCursor() const;
   absl::Status DecodeCursor(std::string_view record);
@@ -127,6 +135,7 @@ class SessionQueue {
   uint64_t appended_bytes_ = 0;  // Running sums: the difference is what is queued.
   uint64_t removed_bytes_ = 0;
   uint64_t sent_through_ = 0;
+  int64_t next_expiry_ms_ = kNeverExpires;
   RangeSet done_;  // Beyond the head.
   std::vector<uint64_t> released_;
   std::vector<uint16_t> inbound_;

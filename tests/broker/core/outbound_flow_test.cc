@@ -326,5 +326,32 @@ TEST(OutboundFlow, DoesWhatTheStateDiagramsSay) {
   }
 }
 
+TEST(OutboundFlow, WhatHasExpiredLeavesTheQueueWhereverItStands) {
+  OutboundFlow flow(10);
+  const auto push = [&](std::string_view topic, int64_t expires) {
+    OutboundMessage entry;
+    entry.message = mqtt::Message::Create({.topic = topic, .expires_at_unix_ms = expires});
+    flow.Push(std::move(entry));
+  };
+  push("never", 0);
+  push("late", 300);
+  push("soon", 100);
+  std::vector<std::string> dropped;
+  const auto drop = [&](const OutboundMessage& entry) {
+    dropped.emplace_back(entry.message->topic());
+  };
+  flow.DropExpired(99, drop);
+  EXPECT_THAT(dropped, IsEmpty());
+  const uint64_t bytes = flow.queued_bytes();
+  flow.DropExpired(100, drop);
+  EXPECT_THAT(dropped, ElementsAre("soon"));
+  EXPECT_EQ(flow.queued_messages(), 2u);
+  EXPECT_LT(flow.queued_bytes(), bytes);
+  flow.DropExpired(300, drop);
+  EXPECT_THAT(dropped, ElementsAre("soon", "late"));
+  EXPECT_EQ(flow.Pop().message->topic(), "never");
+  EXPECT_TRUE(flow.queue_empty());
+}
+
 }  // namespace
 }  // namespace broker

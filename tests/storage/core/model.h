@@ -43,6 +43,7 @@ struct ModelSession {
   bool connected = false;
   int64_t ends_at = 0;
   std::optional<std::string> will;  // Payload.
+  int64_t will_expires = 0;
   uint32_t will_delay_s = 0;
   int64_t will_due = 0;
   std::map<std::string, ModelSubscription> subscriptions;
@@ -168,7 +169,10 @@ class Model {
     session.window = open.window_messages();
     session.connected = true;
     session.ends_at = 0;
-    if (!open.will().empty()) session.will = Parse(open.will()).payload();
+    if (!open.will().empty()) {
+      session.will = Parse(open.will()).payload();
+      session.will_expires = Parse(open.will()).expires_at_unix_ms();
+    }
     session.will_delay_s = open.will_delay_s();
     return OutcomeCode::kOk;
   }
@@ -210,13 +214,18 @@ class Model {
         ++dropped;
         continue;
       }
-      if (AddOrphan(entry.share, entry.payload) == 0) ++dropped;
+      if (AddOrphan(entry.share, entry.payload, entry.expires) == 0) ++dropped;
     }
   }
 
-  uint64_t AddOrphan(const std::string& filter, const std::string& payload) {
+  uint64_t AddOrphan(const std::string& filter, const std::string& payload, int64_t expires) {
+    dropped += std::erase_if(orphans, [&](const auto& orphan) {
+      const int64_t at = orphan_expiries_[orphan.first];
+      return at != 0 && at <= now_;
+    });
     if (limits.orphans_max() != 0 && orphans.size() >= limits.orphans_max()) return 0;
     orphans[++last_orphan_] = {filter, payload};
+    orphan_expiries_[last_orphan_] = expires;
     return last_orphan_;
   }
 
@@ -239,7 +248,10 @@ class Model {
     ModelSession& session = sessions.at(fire.client_id());
     if (session.connected || !session.will.has_value()) return OutcomeCode::kNothing;
     fired.push_back(*session.will);
-    if (fire.orphan_at_unix_ms() != 0) AddOrphan("", *session.will);
+    if (fire.orphan_at_unix_ms() != 0) {
+      const int64_t expires = session.will_expires;  // Created at 0, as all here.
+      AddOrphan("", *session.will, expires == 0 ? 0 : fire.orphan_at_unix_ms() + expires);
+    }
     session.will.reset();
     if (Ended(session)) End(fire.client_id());
     return OutcomeCode::kOk;
@@ -323,7 +335,7 @@ class Model {
     if (has_room) {
       Append(found->second, entry, message, enqueue.message());
     } else {
-      if (AddOrphan(filter, message.payload()) == 0) ++dropped;
+      if (AddOrphan(filter, message.payload(), message.expires_at_unix_ms()) == 0) ++dropped;
     }
   }
 
@@ -349,6 +361,7 @@ class Model {
     }
     entry.size = RecordOf(entry, bytes).ByteSizeLong();
     while (IsFull(session, entry.size)) {
+      if (DropExpired(session)) continue;
       ++dropped;
       const bool fits = limits.queue_bytes_max() == 0 || entry.size <= limits.queue_bytes_max();
       if (limits.queue_policy() != pb::Limits::DROP_OLDEST || !fits) return;
@@ -362,6 +375,18 @@ class Model {
     entry.payload = message.payload();
     entry.expires = message.expires_at_unix_ms();
     session.queue.push_back(std::move(entry));
+  }
+
+  // Of the first messages that are surely not sent.
+  bool DropExpired(ModelSession& session) {
+    const uint64_t in_flight = session.MaybeSentThrough();
+    size_t looked_at = 0;
+    const size_t gone = std::erase_if(session.queue, [&](const ModelEntry& entry) {
+      if (entry.sequence <= in_flight || ++looked_at > 64) return false;
+      return entry.expires != 0 && entry.expires <= now_ && !entry.released;
+    });
+    dropped += gone;
+    return gone != 0;
   }
 
   bool IsFull(const ModelSession& session, uint64_t size) const {
@@ -446,6 +471,7 @@ class Model {
   int64_t now_ = 0;
   uint64_t order_ = 0;
   uint64_t last_epoch_ = 0;
+  std::map<uint64_t, int64_t> orphan_expiries_;
   uint64_t last_orphan_ = 0;
 };
 

@@ -10,7 +10,9 @@
 #include "gtest/gtest.h"
 #include "mqtt/topic.h"
 #include "storage/core/keys.h"
+#include "storage/core/memory_store.h"
 #include "storage/core/retained.h"
+#include "storage/core/retained_record.h"
 #include "tests/storage/core/harness.h"
 
 namespace storage {
@@ -86,12 +88,14 @@ TEST(DropRetained, RemovesOnlyWhatWasMeant) {
   Harness h;
   h.SetRetained({.topic = "a", .expires = h.now() + 10});
   h.Advance(10);
-  const RetainedScanPage page = ScanPage(h, "a");
-  EXPECT_THAT(page.messages, IsEmpty());
-  ASSERT_THAT(page.expired, SizeIs(1));
+  EXPECT_THAT(ScanPage(h, "a").messages, IsEmpty());
+  const auto expired = FindExpiredRetained(h.store(), 3, "", h.now(), 10);
+  ASSERT_TRUE(expired.ok());
+  ASSERT_THAT(expired->messages, SizeIs(1));
   pb::DropRetained drop;
-  drop.add_items()->set_topic(page.expired[0].topic);
-  drop.mutable_items(0)->set_order(page.expired[0].order);
+  drop.add_items()->set_topic(expired->messages[0].topic);
+  drop.mutable_items(0)->set_order(expired->messages[0].order);
+  drop.mutable_items(0)->set_expires_at_unix_ms(expired->messages[0].expires_at_unix_ms);
   h.SetRetained({.topic = "a", .payload = "newer"});
   *h.Add().mutable_drop_retained() = drop;
   EXPECT_EQ(h.Commit()[0].code, OutcomeCode::kNothing);
@@ -100,6 +104,79 @@ TEST(DropRetained, RemovesOnlyWhatWasMeant) {
   *h.Add().mutable_drop_retained() = drop;
   EXPECT_EQ(h.Commit()[0].code, OutcomeCode::kOk);
   EXPECT_EQ(h.partition().retained_messages(), 0u);
+}
+
+// ---- Expiry ------------------------------------------------------------------------------------
+
+std::vector<std::string> ExpiredTopics(Harness& h) {
+  std::vector<std::string> topics;
+  const auto page = FindExpiredRetained(h.store(), 3, "", h.now(), 100);
+  if (page.ok()) {
+    for (const auto& message : page->messages) topics.push_back(message.topic);
+  }
+  return topics;
+}
+
+TEST(RetainedExpiry, IsFoundWhenItIsDueInItsOrder) {
+  Harness h;
+  h.SetRetained({.topic = "never"});
+  h.SetRetained({.topic = "late/x", .expires = h.now() + 300});
+  h.SetRetained({.topic = "soon/x", .expires = h.now() + 100});
+  h.SetRetained({.topic = "sooner", .expires = h.now() + 50});
+  auto page = FindExpiredRetained(h.store(), 3, "", h.now(), 100);
+  ASSERT_TRUE(page.ok());
+  EXPECT_THAT(page->messages, IsEmpty());
+  EXPECT_EQ(page->next_unix_ms, h.now() + 50);
+  h.Advance(100);
+  EXPECT_THAT(ExpiredTopics(h), ElementsAre("sooner", "soon/x"));
+  page = FindExpiredRetained(h.store(), 3, "", h.now(), 1);
+  EXPECT_EQ(page->messages.at(0).topic, "sooner");
+  EXPECT_EQ(page->next_unix_ms, h.now());
+  page = FindExpiredRetained(h.store(), 3, page->through, h.now(), 1);
+  EXPECT_EQ(page->messages.at(0).topic, "soon/x");
+  EXPECT_EQ(page->next_unix_ms, h.now() + 200);
+}
+
+TEST(RetainedExpiry, GoesWithItsMessage) {
+  Harness h;
+  h.SetRetained({.topic = "a", .expires = h.now() + 10});
+  h.SetRetained({.topic = "a", .payload = "forever"});
+  h.SetRetained({.topic = "b", .expires = h.now() + 10});
+  h.SetRetained({.topic = "b", .payload = ""});
+  h.SetRetained({.topic = "c", .expires = h.now() + 10});
+  h.SetRetained({.topic = "c", .payload = "later", .expires = h.now() + 20});
+  h.Advance(15);
+  EXPECT_THAT(ExpiredTopics(h), IsEmpty());
+  h.Advance(5);
+  EXPECT_THAT(ExpiredTopics(h), ElementsAre("c"));
+}
+
+// A store of a release that kept no index.
+TEST(RetainedExpiry, IsIndexedOnce) {
+  MemoryStore store;
+  MemoryBatch old;
+  pb::Meta meta;
+  meta.set_format(kStateFormat);
+  meta.set_applied_index(7);
+  meta.set_retained_messages(2);
+  old.Put(MetaKey(3), meta.SerializeAsString());
+  old.Put(RetainedKey(3, "a/b"),
+          EncodeRetained({Stored({.topic = "a/b", .expires = 1'000'010}), 5, 0}));
+  old.Put(RetainedKey(3, "c"), EncodeRetained({Stored({.topic = "c"}), 6, 0}));
+  store.Write(old);
+  for (int i = 0; i < 2; ++i) {
+    Partition partition(3);
+    ASSERT_TRUE(partition.Load(store).ok());
+    MemoryBatch batch;
+    ASSERT_TRUE(partition.Upgrade(store, batch).ok());
+    EXPECT_EQ(batch.size() == 0, i == 1);
+    store.Write(batch);
+    const auto page = FindExpiredRetained(store, 3, "", 1'000'010, 10);
+    ASSERT_TRUE(page.ok());
+    ASSERT_THAT(page->messages, SizeIs(1));
+    EXPECT_EQ(page->messages[0].topic, "a/b");
+    EXPECT_EQ(page->messages[0].order, 5u);
+  }
 }
 
 // ---- Scan --------------------------------------------------------------------------------------

@@ -1,0 +1,184 @@
+// What has expired takes no room.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/storage/host_core_fixture.h"
+
+namespace storage {
+namespace {
+
+using testing::ElementsAre;
+using testing::SizeIs;
+
+constexpr int kRetainedMax = 8;
+constexpr int kQueueMax = 10;
+
+StorageOptions Bounded() {
+  StorageOptions options = SmallOptions();
+  options.partitions = 1;
+  options.retained_messages_max = kRetainedMax;
+  options.queue_messages_max = kQueueMax;
+  return options;
+}
+
+class HostExpiry : public HostCoreTest {
+ protected:
+  HostExpiry() : HostCoreTest(Bounded()) {}
+
+  mqtt::MessagePtr Expiring(const std::string& topic, int64_t interval_ms, bool retain = false) {
+    return mqtt::Message::Create({.topic = topic,
+                                  .payload = "x",
+                                  .properties = {},
+                                  .qos = mqtt::QoS::kAtLeastOnce,
+                                  .retain = retain,
+                                  .created_at_unix_ms = sim_.now_unix_ms(),
+                                  .expires_at_unix_ms = sim_.now_unix_ms() + interval_ms});
+  }
+  void Queue(int64_t interval_ms) { ASSERT_TRUE(Publish(Expiring("a", interval_ms)).ok()); }
+  uint64_t Queued() { return sim_.core().partition(0).Find("bob")->queue.messages(); }
+  // As the host's thread does when nothing else happens.
+  void Wait(absl::Duration time) {
+    sim_.clock().Advance(time);
+    sim_.Settle();
+    sim_.clock().Advance(absl::Seconds(2));
+    sim_.Settle();
+  }
+  void OpenAndLeave(const std::string& client_id) {
+    const SessionOpened opened = Open(client_id);
+    ASSERT_TRUE(Subscribe(client_id, opened.epoch, "a").ok());
+    Close(client_id);
+  }
+};
+
+// ---- Retained messages -------------------------------------------------------------------------
+
+TEST_F(HostExpiry, RetainedMessagesThatHaveExpiredMakeRoomAtOnce) {
+  for (int i = 0; i < kRetainedMax; ++i) {
+    ASSERT_TRUE(Publish(Expiring("r/" + std::to_string(i), 4000, true)).ok());
+  }
+  EXPECT_FALSE(Publish(Text("n/0", "x", mqtt::QoS::kAtLeastOnce, true)).ok());
+  sim_.clock().Advance(absl::Seconds(4));
+  for (int i = 0; i < kRetainedMax; ++i) {  // Before anything had time to run.
+    SendPublish(Text("n/" + std::to_string(i), "x", mqtt::QoS::kAtLeastOnce, true));
+  }
+  sim_.Settle();
+  for (const Published& published : sim_.Take<Published>()) EXPECT_TRUE(published.status.ok());
+  EXPECT_FALSE(Publish(Text("n/x", "x", mqtt::QoS::kAtLeastOnce, true)).ok());
+  EXPECT_EQ(sim_.core().partition(0).retained_messages(), uint64_t{kRetainedMax});
+}
+
+TEST_F(HostExpiry, RetainedMessagesGoWhenTheyAreDueThoughNobodyReadsThem) {
+  ASSERT_TRUE(Publish(Expiring("soon", 1000, true)).ok());
+  ASSERT_TRUE(Publish(Expiring("late", 60'000, true)).ok());
+  ASSERT_TRUE(Publish(Text("never", "x", mqtt::QoS::kAtLeastOnce, true)).ok());
+  EXPECT_EQ(sim_.metrics().retained_messages.value(), 3);
+  Wait(absl::Seconds(1));
+  EXPECT_EQ(sim_.metrics().retained_messages.value(), 2);
+  base::Rng rng(1);
+  sim_.Crash(rng);
+  Wait(absl::Seconds(60));
+  EXPECT_EQ(sim_.metrics().retained_messages.value(), 1);
+  EXPECT_EQ(sim_.core().partition(0).retained_messages(), 1u);
+}
+
+TEST_F(HostExpiry, ARetainedMessageThatReplacesOneLivesAsLongAsItSays) {
+  ASSERT_TRUE(Publish(Expiring("r", 1000, true)).ok());
+  ASSERT_TRUE(Publish(Expiring("r", 5000, true)).ok());
+  Wait(absl::Seconds(1));
+  EXPECT_EQ(sim_.metrics().retained_messages.value(), 1);
+  Wait(absl::Seconds(5));
+  EXPECT_EQ(sim_.metrics().retained_messages.value(), 0);
+}
+
+// ---- Queued messages ---------------------------------------------------------------------------
+
+TEST_F(HostExpiry, QueuedMessagesThatHaveExpiredMakeRoomAtOnce) {
+  OpenAndLeave("bob");
+  for (int i = 0; i < kQueueMax; ++i) Queue(4000);
+  sim_.clock().Advance(absl::Seconds(4));
+  for (int i = 0; i < kQueueMax; ++i) SendPublish(Text("a", "new"));
+  sim_.Settle();
+  EXPECT_EQ(sim_.metrics().dropped_queue_full.value(), 0u);
+  EXPECT_EQ(sim_.metrics().dropped_expired.value(), uint64_t{kQueueMax});
+  EXPECT_EQ(Queued(), uint64_t{kQueueMax});
+}
+
+TEST_F(HostExpiry, QueuedMessagesGoWhenTheyAreDueWhereverTheyStand) {
+  OpenAndLeave("bob");
+  Queue(60'000);
+  Queue(1000);
+  ASSERT_TRUE(Publish(Text("a", "for ever")).ok());
+  Queue(10'000);
+  Wait(absl::Seconds(1));
+  EXPECT_EQ(Queued(), 3u);
+  Wait(absl::Seconds(8));
+  EXPECT_EQ(Queued(), 2u);
+  sim_.core().WantFlush();
+  sim_.Settle();
+  sim_.state().Flush();
+  base::Rng rng(1);
+  sim_.Crash(rng);
+  sim_.Settle();
+  EXPECT_EQ(Queued(), 2u);
+  Wait(absl::Seconds(60));
+  EXPECT_EQ(Queued(), 1u);
+  EXPECT_EQ(sim_.metrics().queued_messages.value(), 1);
+}
+
+TEST_F(HostExpiry, WhatWasSentDoesNotExpireAnyMore) {
+  OpenSession open = MakeOpen("bob");
+  open.window_messages = 2;
+  const SessionOpened bob = Open(open);
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  for (int i = 0; i < 9; ++i) Queue(1000);
+  std::vector<uint64_t> sent;
+  for (const Deliver& deliver : sim_.Take<Deliver>()) {
+    for (const Delivery& delivery : deliver.entries) sent.push_back(delivery.sequence);
+  }
+  ASSERT_THAT(sent, SizeIs(2));
+  Wait(absl::Seconds(1));
+  EXPECT_EQ(Queued(), 2u);
+  ASSERT_TRUE(Publish(Text("a", "next")).ok());
+  for (const uint64_t sequence : sent) Acknowledge("bob", bob.epoch, sequence);
+  EXPECT_THAT(TakePayloads(), ElementsAre("next"));
+}
+
+// With N and 10 N: what one costs that expires, in a queue and as a retained message.
+TEST_F(HostExpiry, AMessageThatExpiresCostsTheSameAmongMany) {
+  StorageOptions options = SmallOptions();
+  options.partitions = 1;
+  double cost[2] = {};
+  for (int round = 0; round < 2; ++round) {
+    const int messages = round == 0 ? 2'000 : 20'000;
+    HostSim sim(options);
+    for (int i = 0; i < messages; ++i) {
+      storage::Publish publish;
+      publish.token = static_cast<Token>(i + 1);
+      publish.set_retained = true;
+      publish.message = mqtt::Message::Create({.topic = "r/" + std::to_string(i),
+                                               .payload = "x",
+                                               .properties = {},
+                                               .qos = mqtt::QoS::kAtLeastOnce,
+                                               .retain = true,
+                                               .created_at_unix_ms = sim.now_unix_ms(),
+                                               .expires_at_unix_ms = sim.now_unix_ms() + 60'000});
+      sim.Send(std::move(publish));
+    }
+    sim.Settle();
+    sim.clock().Advance(absl::Seconds(60));
+    const absl::Duration begin = base::RealClock::Get().Monotonic();
+    sim.Settle();
+    const absl::Duration took = base::RealClock::Get().Monotonic() - begin;
+    EXPECT_EQ(sim.core().partition(0).retained_messages(), 0u);
+    cost[round] = absl::ToDoubleMicroseconds(took) / messages;
+    std::printf("%d retained messages expire: %.2f us each\n", messages, cost[round]);
+  }
+  EXPECT_LT(cost[1], 5 * cost[0] + 5);
+}
+
+}  // namespace
+}  // namespace storage
