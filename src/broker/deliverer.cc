@@ -251,7 +251,8 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
                                .sequence = entry.sequence};
     const bool readable = session.permissions->MayRead(outgoing.parts().topic);
     if (!readable) Drop(session, outgoing.parts().topic, DropCause::kNotAuthorized);
-    // The window bounds QoS 1 and 2, and the partition the pages of a replay.
+    // The window bounds QoS 1 and 2, and a replay's next page comes when this one is taken.
+    session.replay_came = session.replay_came || entry.replay;
     if (entry.sequence == 0 && !entry.replay && OutputFull(context_, session)) {
       Drop(session, outgoing.parts().topic, DropCause::kOutputFull);
       continue;

@@ -125,6 +125,7 @@ Server::Server(BrokerOptions options, Dependencies dependencies)
     : options_(std::move(options)),
       dependencies_(std::move(dependencies)),
       started_(dependencies_.clock->Now()),
+      started_monotonic_(dependencies_.clock->Monotonic()),
       memory_(
           options_.memory_high_bytes, [this] { return MemoryUsedBytes(); },
           [this](bool high) { TellMemoryState(high); }) {}
@@ -163,8 +164,8 @@ absl::Status Server::Bind() {
   if (options_.sys_interval_s > 0) {
     sys_topics_ = std::make_unique<SysTopicSource>();
     world_->sys_topics = [this] {
-      return std::make_shared<const SysTopicSource::Values>(
-          sys_topics_->Update(metrics(), started_ + (dependencies_.clock->Now() - started_)));
+      return std::make_shared<const SysTopicSource::Values>(sys_topics_->Update(
+          metrics(), started_ + (dependencies_.clock->Monotonic() - started_monotonic_)));
     };
   }
   return absl::OkStatus();

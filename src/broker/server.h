@@ -97,6 +97,7 @@ class Server final : public storage::EventSink {
   const Dependencies dependencies_;
   const auth::AuthMethodRegistry no_methods_;
   const absl::Time started_;
+  const absl::Duration started_monotonic_;
   MemoryMonitor memory_;
   std::vector<std::unique_ptr<ShardMetrics>> metrics_;
   std::unique_ptr<ShardWorld> world_;

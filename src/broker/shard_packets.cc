@@ -326,6 +326,7 @@ void Shard::OnDeliver(storage::Deliver event) {
     return;  // The partition keeps what is not acknowledged.
   subscribing_.HoldBack(*connection, event.entries);
   deliverer_.Durable(*connection->session, std::move(event.entries));
+  subscribing_.ContinueReplays(*connection->session);
 }
 
 void Shard::OnTooSlow(const storage::SessionTooSlow& event) {

@@ -370,6 +370,10 @@ void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
 }
 
 void SubscribeFlow::ContinueReplays(Session& session) {
+  if (session.replay_came && HasRoomForRetained(session)) {
+    session.replay_came = false;
+    context_.Ask(storage::ReplayTaken{std::string(session.client_id.view()), session.epoch});
+  }
   if (session.replays == nullptr) return;
   while (!session.replays->waiting.empty()) {
     if (session.replays->waiting.front().subscription.filter.empty()) {  // Unsubscribed meanwhile.
@@ -622,6 +626,7 @@ void SubscribeFlow::ReleaseHeld(uint64_t number) {
   Connection* const connection = context_.Find(number);
   if (connection == nullptr || connection->session == nullptr || entries.empty()) return;
   deliverer_.Durable(*connection->session, std::move(entries));
+  ContinueReplays(*connection->session);
 }
 
 void SubscribeFlow::OnSysTopics(const SysTopics& topics) {

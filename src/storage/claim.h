@@ -48,8 +48,9 @@ struct Claim {
     bool behind = false;        // The queue has messages at or after window.next().
     bool in_pump = false;       // Listed for the pump.
     bool replaying = false;     // A page of retained messages is being committed.
+    bool replay_sent = false;   // What of it has QoS 0 is at the shard: ReplayTaken is to come.
     uint32_t replays_held = 0;  // Until so many subscriptions are known everywhere.
-    // How far a replay has been read beyond what its record says, without finding anything.
+    // How far a replay has been read beyond what its record says, without anything to write down.
     uint64_t scanned_replay = 0;
     std::string scanned_to;
 

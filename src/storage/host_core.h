@@ -200,6 +200,7 @@ class HostCore {
   void Handle(ShardId from, ReleaseInbound& request);
   void Handle(ShardId from, ScanRetained& request);
   void Handle(ShardId from, ConfirmRoutes& request);
+  void Handle(ShardId from, ReplayTaken& request);
   std::optional<CommandPlace> ProposeEnqueues(const Publish& request);
   void ProposeEnqueue(const Publish& request, PartitionId partition, bool match);
   absl::Status CheckRetainedRoom(const mqtt::Message& message);
@@ -257,9 +258,9 @@ class HostCore {
   bool PumpOne(Claim& claim);
   bool PumpPage(Claim& claim);
   bool SendPage(Claim& claim, QueuePage& page, uint64_t head);
-  void ProposeReplayPage(Claim& claim);
-  void AddReplayed(const Claim& claim, const mqtt::Message& message,
-                   pb::EnqueueRetainedPage& enqueue) const;
+  void ReplayPage(Claim& claim);
+  mqtt::MessagePtr ToReplay(const Claim& claim, const mqtt::MessagePtr& message) const;
+  void SendReplayed(Claim& claim, const SubscriptionRecord& subscription, mqtt::MessagePtr message);
   Claim* AtSlot(PartitionId partition, SessionSlot slot);
 
   // host_core_queues.cc: queues that fill up.

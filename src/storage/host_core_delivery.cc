@@ -19,6 +19,7 @@ constexpr size_t kReplayPageMax = 100;
 // Replays that find nothing end together, so many in a commit: most do, and a client may have made
 // many thousands of subscriptions.
 constexpr size_t kReplaysOverMax = 64;
+constexpr size_t kReplayBytesMax = 256 << 10;  // Part of what a connection's output may hold.
 
 size_t SizeOf(const Delivery& delivery) {
   return delivery.message ? delivery.message->topic().size() + delivery.message->payload().size()
@@ -74,9 +75,10 @@ bool HostCore::PumpOne(Claim& claim) {
   const bool more = claim.feed->behind && claim.feed->window.HasRoom() && PumpPage(claim);
   if (claim.feed->behind && claim.feed->window.WaitsForCommit()) growing_->Hurry();
   const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
-  if (!session.replays.empty() && !claim.feed->replaying && claim.feed->replays_held == 0 &&
-      session.queue.messages() < std::max<uint64_t>(claim.feed->window_messages, 1)) {
-    ProposeReplayPage(claim);
+  const bool replays = !session.replays.empty() && !claim.feed->replaying &&
+                       !claim.feed->replay_sent && claim.feed->replays_held == 0;
+  if (replays && session.queue.messages() < std::max<uint64_t>(claim.feed->window_messages, 1)) {
+    ReplayPage(claim);
   }
   return more;
 }
@@ -132,13 +134,17 @@ bool HostCore::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
   return complete;
 }
 
-// Retained messages of a new subscription go through the queue, a page at a time, while the queue
-// is shorter than the window.
-void HostCore::ProposeReplayPage(Claim& claim) {
+// Retained messages of a new subscription, a page at a time. At QoS 1 or 2 they go through the
+// queue while it is shorter than the window. At QoS 0 nothing is promised, so nothing is written:
+// they go to the shard at once, and the next page when that has room again. How far that came is
+// written down with the next page that is, or at the end; a connection that is lost before gets
+// those again.
+void HostCore::ReplayPage(Claim& claim) {
   const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
   const RetainedReplay* replay = &session.replays.front();
   RetainedScanOptions options;
   options.messages_max = std::clamp<size_t>(claim.feed->window_messages, 1, kReplayPageMax);
+  options.bytes_max = kReplayBytesMax;
   options.live_partition = claim.partition;
   std::vector<uint64_t> over;
   absl::StatusOr<ScanPage> page;
@@ -161,38 +167,71 @@ void HostCore::ProposeReplayPage(Claim& claim) {
     ListForPump(claim);
     return;
   }
+  const SubscriptionRecord& subscription = session.FindSubscription(replay->filter)->record;
+  pb::EnqueueRetainedPage queued;
+  for (const mqtt::MessagePtr& found : page->messages) {
+    mqtt::MessagePtr message = ToReplay(claim, found);
+    if (!message) continue;
+    if (mqtt::Min(message->qos(), subscription.options.qos) == mqtt::QoS::kAtMostOnce) {
+      SendReplayed(claim, subscription, std::move(message));
+    } else {
+      queued.add_messages(EncodeStoredMessage(*message));
+    }
+  }
   claim.feed->scanned_replay = 0;
-  if (over.empty() && page->messages.empty() && !page->cursor.empty()) {
+  if (over.empty() && queued.messages().empty() && !page->cursor.empty()) {
     claim.feed->scanned_replay = replay->number;  // Nothing to write down yet.
     claim.feed->scanned_to = std::move(page->cursor);
     return ListForPump(claim);
   }
   FinishReplay step;
   step.client_id = claim.client_id.view();
-  pb::EnqueueRetainedPage& enqueue =
-      *Propose(claim.partition, {}, &step.page).mutable_enqueue_retained_page();
-  enqueue.set_client_id(std::string(claim.client_id));
-  enqueue.set_epoch(claim.epoch);
-  enqueue.set_replay(replay->number);
-  for (const uint64_t number : over) enqueue.add_over(number);
-  for (const mqtt::MessagePtr& message : page->messages) AddReplayed(claim, *message, enqueue);
-  enqueue.set_next_cursor(page->cursor);
-  enqueue.set_last(page->cursor.empty());
+  queued.set_client_id(std::string(claim.client_id));
+  queued.set_epoch(claim.epoch);
+  queued.set_replay(replay->number);
+  for (const uint64_t number : over) queued.add_over(number);
+  queued.set_next_cursor(page->cursor);
+  queued.set_last(page->cursor.empty());
+  const bool promises = !queued.messages().empty();
+  *Propose(claim.partition, {}, &step.page).mutable_enqueue_retained_page() = std::move(queued);
   claim.feed->replaying = true;
-  growing_->NeedSync();  // It gives out sequences.
+  if (promises) {
+    growing_->NeedSync();  // It gives out sequences.
+  } else {
+    growing_->Hurry();
+  }
   growing_->Then(std::move(step));
 }
 
 // Where another is on its way to replace it, that one stands before the page in the log. It comes
-// live, and nothing older may follow it; or, if it does not go through the queue, it is given now.
-void HostCore::AddReplayed(const Claim& claim, const mqtt::Message& message,
-                           pb::EnqueueRetainedPage& enqueue) const {
-  const RetainedSet* const newer = retained_pending_.Find(message.topic());
-  if (newer == nullptr) {
-    enqueue.add_messages(EncodeStoredMessage(message));
-  } else if ((newer->partitions >> claim.partition & 1) == 0 && !newer->removes()) {
-    enqueue.add_messages(EncodeStoredMessage(*newer->message));
+// live, and nothing older may follow it (then: null); or, if it does not go through the queue, it
+// is given now.
+mqtt::MessagePtr HostCore::ToReplay(const Claim& claim, const mqtt::MessagePtr& message) const {
+  const RetainedSet* const newer = retained_pending_.Find(message->topic());
+  if (newer == nullptr) return message;
+  const bool comes_live = (newer->partitions >> claim.partition & 1) != 0;
+  return comes_live || newer->removes() ? mqtt::MessagePtr() : newer->message;
+}
+
+void HostCore::SendReplayed(Claim& claim, const SubscriptionRecord& subscription,
+                            mqtt::MessagePtr message) {
+  if (subscription.options.no_local && message->publisher() == claim.client_id.view()) return;
+  Delivery delivery;
+  delivery.message = std::move(message);
+  delivery.retain = true;  // [MQTT311-3.3.1-8]
+  delivery.replay = true;
+  if (subscription.subscription_id != 0) {
+    delivery.subscription_ids.push_back(subscription.subscription_id);
   }
+  DeliverFor(claim).entries.push_back(std::move(delivery));
+  claim.feed->replay_sent = true;
+}
+
+void HostCore::Handle(ShardId /*from*/, ReplayTaken& request) {
+  Claim* const claim = OwnerOf(request.client_id, request.epoch);
+  if (claim == nullptr) return;
+  claim->feed->replay_sent = false;
+  ListForPump(*claim);
 }
 
 void HostCore::Finish(StartReplays& step) {

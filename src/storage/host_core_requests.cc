@@ -70,10 +70,11 @@ void HostCore::Handle(ShardId from, Publish& request) {
     remember.set_packet_id(origin.packet_id);
     inbound_pending_.insert({origin.client_id, origin.packet_id});
   }
-  if (request.token == 0 && !request.orphan)
-    return;  // A retained message that nobody waits for: see kLinger.
-  growing_->NeedSync();
-  growing_->Then(std::move(answer));
+  // A retained message of QoS 0 was promised to nobody: it is on the disk with whatever is synced
+  // next. Its answer only tells the shard that it is not on its way any more.
+  const bool promised = request.message->qos() != mqtt::QoS::kAtMostOnce || request.orphan;
+  if (promised) growing_->NeedSync();
+  if (promised || request.token != 0) growing_->Then(std::move(answer));
 }
 
 absl::Status HostCore::Check(const Publish& request, AnswerPublish& answer) {

@@ -37,6 +37,9 @@ constexpr absl::Duration kDiskCheck = absl::Seconds(1);
 constexpr absl::Duration kWallCheck = absl::Seconds(10);
 constexpr absl::Duration kTimeRecordAgeMax = absl::Minutes(10);
 
+// A larger group is worth the log's thread also when nobody waits for the disk.
+constexpr size_t kWriteHereMax = 64 << 10;
+
 // What wakes the host's thread.
 struct FromShard {
   ShardId shard = 0;
@@ -104,7 +107,7 @@ class RocksPartitionHost final : public PartitionHost {
   void On(StopRequested& input);
   void RunCore();
   void DriveLog();
-  void BoundReplay(const HostCore::Write& write);
+  void BoundReplay(size_t bytes);
   void BeginFlush();
   void CheckDisk();
   void PostEvents();
@@ -378,9 +381,11 @@ void RocksPartitionHost::DriveLog() {
   }
   std::optional<HostCore::Write> write = core_->TakeWrite();
   if (!write.has_value()) return;
-  BoundReplay(*write);
+  size_t bytes = 0;
+  for (const LogEntry& entry : write->entries) bytes += entry.data.size();
+  BoundReplay(bytes);
   const bool sync = write->sync && options_.durability == Durability::kSync;
-  if (!sync) {
+  if (!sync && bytes <= kWriteHereMax) {
     if (const auto written = writer_->WriteHere(write->entries)) return core_->OnWritten(*written);
   }
   writer_->Write(std::move(write->entries), sync ? Log::Sync::kYes : Log::Sync::kNo);
@@ -389,8 +394,8 @@ void RocksPartitionHost::DriveLog() {
 // Most entries fill the log and not the state: messages that match nobody, or that are acknowledged
 // soon. Then the state is written out for the log's sake, or a start would have ever more to
 // replay.
-void RocksPartitionHost::BoundReplay(const HostCore::Write& write) {
-  for (const LogEntry& entry : write.entries) log_bytes_ += entry.data.size();
+void RocksPartitionHost::BoundReplay(size_t bytes) {
+  log_bytes_ += bytes;
   // Half: entries that are cut before the log fills its memory never become files.
   if (log_bytes_ < options_.log_memtable_bytes / 2) return;
   log_bytes_ = 0;

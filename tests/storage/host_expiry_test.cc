@@ -1,4 +1,4 @@
-// What has expired takes no room.
+// What has expired takes no room, and what promises nothing costs nothing.
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -12,6 +12,7 @@ namespace storage {
 namespace {
 
 using testing::ElementsAre;
+using testing::IsEmpty;
 using testing::SizeIs;
 
 constexpr int kRetainedMax = 8;
@@ -178,6 +179,66 @@ TEST_F(HostExpiry, AMessageThatExpiresCostsTheSameAmongMany) {
     std::printf("%d retained messages expire: %.2f us each\n", messages, cost[round]);
   }
   EXPECT_LT(cost[1], 5 * cost[0] + 5);
+}
+
+// ---- What promises nothing ---------------------------------------------------------------------
+
+TEST_F(HostExpiry, ARetainedMessageOfQos0ForcesNoSync) {
+  const size_t before = sim_.log_syncs;
+  for (int i = 0; i < kRetainedMax; ++i) {
+    const std::string topic = "r/" + std::to_string(i);
+    EXPECT_TRUE(Publish(Text(topic, "x", mqtt::QoS::kAtMostOnce, /*retain=*/true)).ok());
+  }
+  EXPECT_EQ(sim_.log_syncs, before);
+  EXPECT_EQ(sim_.metrics().retained_messages.value(), kRetainedMax);
+}
+
+class HostReplay : public HostCoreTest {
+ protected:
+  HostReplay() {
+    for (int i = 0; i < kMessages; ++i) {
+      const std::string topic = "r/" + std::to_string(1000 + i);
+      EXPECT_TRUE(
+          Publish(Text(topic, std::string(kBytes, 'x'), mqtt::QoS::kAtMostOnce, true)).ok());
+    }
+  }
+  void SubscribeTo(const SessionOpened& bob, mqtt::QoS qos) {
+    sim_.Send(MakeSubscribe(++token_, "bob", bob.epoch, "r/#", qos));
+    sim_.Settle();
+  }
+  static constexpr int kMessages = 300;
+  static constexpr size_t kBytes = 2000;
+};
+
+TEST_F(HostReplay, OfQos0IsNotWrittenDown) {
+  const SessionOpened bob = Open("bob");
+  const uint64_t before = sim_.log_bytes;
+  SubscribeTo(bob, mqtt::QoS::kAtLeastOnce);
+  EXPECT_THAT(TakePayloads(), SizeIs(kMessages));
+  EXPECT_LT(sim_.log_bytes - before, 1000u);
+}
+
+TEST_F(HostReplay, OfQos0GoesOnWhenTheShardHasRoom) {
+  OpenSession open = MakeOpen("bob");
+  open.window_messages = 50;
+  const SessionOpened bob = Open(open);
+  sim_.take_replays = false;
+  SubscribeTo(bob, mqtt::QoS::kAtMostOnce);
+  EXPECT_THAT(TakePayloads(), SizeIs(50));
+  sim_.take_replays = true;
+  sim_.Send(ReplayTaken{"bob", bob.epoch});
+  sim_.Settle();
+  EXPECT_THAT(TakePayloads(), SizeIs(kMessages - 50));
+}
+
+TEST_F(HostReplay, OfQos0ThatWasInterruptedComesAgain) {
+  sim_.take_replays = false;
+  SubscribeTo(Open("bob"), mqtt::QoS::kAtMostOnce);
+  EXPECT_THAT(TakePayloads(), testing::Not(IsEmpty()));
+  sim_.take_replays = true;
+  Close("bob");
+  Open("bob");
+  EXPECT_THAT(TakePayloads(), SizeIs(kMessages));
 }
 
 }  // namespace

@@ -7,9 +7,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/timeline.h"
@@ -187,9 +189,17 @@ class HostSim {
   std::vector<Event> events;
   // Shards confirm routes as they hear of them; or nobody does.
   bool confirm_routes = true;
+  // They have room for the next page of a replay when they have one; or never.
+  bool take_replays = true;
+  // Bytes of entries, and how many were to be synced.
+  uint64_t log_bytes = 0;
+  size_t log_syncs = 0;
 
   void Send(Request request, ShardId from = 0) {
     Tick();
+    if (const auto* open = std::get_if<OpenSession>(&request)) {
+      names_[open->connection.connection] = open->client_id;
+    }
     core_->OnRequest(from, std::move(request));
   }
 
@@ -205,6 +215,8 @@ class HostSim {
     HostCore::Write write = *std::move(writing_);
     writing_.reset();
     if (status.ok()) {
+      for (const LogEntry& entry : write.entries) log_bytes += entry.data.size();
+      log_syncs += write.sync ? 1 : 0;
       log_.Append(std::move(write));
     } else {
       log_.Fail(std::move(write));
@@ -309,6 +321,7 @@ class HostSim {
         if (const auto* member = std::get_if<ShareMemberChange>(&event)) {
           Confirm(shard, member->number);
         }
+        if (const auto* deliver = std::get_if<storage::Deliver>(&event)) TakeReplay(*deliver);
         if (on_event) {
           on_event(shard, event);
         } else {
@@ -320,6 +333,14 @@ class HostSim {
       confirmed_ = false;
       Run();
     }
+  }
+  void TakeReplay(const storage::Deliver& deliver) {
+    const bool replays = std::any_of(deliver.entries.begin(), deliver.entries.end(),
+                                     [](const Delivery& entry) { return entry.replay; });
+    if (!replays || !take_replays) return;
+    core_->OnRequest(deliver.connection.shard,
+                     ReplayTaken{names_[deliver.connection.connection], deliver.epoch});
+    confirmed_ = true;
   }
   void ConfirmHeard(ShardId shard) {
     core_->OnRequest(shard, ConfirmRoutes{heard_routes_});
@@ -340,6 +361,7 @@ class HostSim {
   std::unique_ptr<HostMetrics> metrics_;
   std::unique_ptr<HostCore> core_;
   std::optional<HostCore::Write> writing_;
+  absl::flat_hash_map<uint64_t, std::string> names_;  // Of clients, by their connections.
   bool confirmed_ = false;
   uint64_t heard_routes_ = 0;
 };

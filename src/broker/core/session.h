@@ -68,6 +68,7 @@ class Session {
   // subscriptions has No Local (or messages would go round in circles) and Retain As Published (or
   // what is retained here would not be there), as with mosquitto.
   bool bridge = false;
+  bool replay_came = false;  // Of a durable session, and storage::ReplayTaken is due for it.
 
   InboundFlow inbound;
   OutboundFlow outbound;

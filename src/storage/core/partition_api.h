@@ -110,8 +110,8 @@ struct CloseSession {
 };
 
 // Durable sessions only. Answer: SubscribeDone, committed, and after every shard has confirmed the
-// routes. Retained messages are then replayed through the session's queue, a page at a time, per
-// Retain Handling.
+// routes. Retained messages are then replayed, a page at a time, per Retain Handling: what the
+// session is owed at QoS 1 or 2 through its queue, what at QoS 0 straight to the connection.
 struct Subscribe {
   Token token = 0;
   std::string client_id;
@@ -223,8 +223,16 @@ struct ConfirmRoutes {
   uint64_t number = 0;
 };
 
-using Request = std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish,
-                             OrphanStays, Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes>;
+// What a Deliver brought of a replay (Delivery::replay) is on its way to the client, and there is
+// room for more: only then the next comes. To each such Deliver, once.
+struct ReplayTaken {
+  std::string client_id;
+  uint64_t epoch = 0;
+};
+
+using Request =
+    std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish, OrphanStays,
+                 Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes, ReplayTaken>;
 
 // ---- Events: host → shard
 // ----------------------------------------------------------------------------------------
