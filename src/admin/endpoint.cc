@@ -29,6 +29,9 @@ std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
   if (snapshot.storage->state_healthy.value() == 0) {
     return "the state cannot be written: the disk is full, read-only or failing";
   }
+  if (snapshot.storage->damaged.value() != 0) {
+    return "stored data is damaged: restore data_dir from a backup, or set log_recovery: salvage";
+  }
   return snapshot.storage->disk_low.value() != 0 ? "the disk is nearly full" : "";
 }
 

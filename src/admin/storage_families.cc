@@ -104,6 +104,14 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   OfHost(snapshot, &HostMetrics::state_flushes, out);
   out.Counter("storage_state_errors_total", "Times that the state could not be written or read.");
   OfHost(snapshot, &HostMetrics::state_errors, out);
+  out.Counter("storage_damage_total",
+              "Reads that found stored data not as it was written: restore a backup.");
+  OfHost(snapshot, &HostMetrics::damage, out);
+  out.Gauge("storage_damaged", "1: there were some, and storage.log_recovery is strict.");
+  OfHost(snapshot, &HostMetrics::damaged, out);
+  out.Gauge("storage_log_entries_lost",
+            "Entries that were missing at the end of the log when it was opened (salvage).");
+  OfHost(snapshot, &HostMetrics::log_entries_lost, out);
   out.Gauge("storage_state_healthy",
             "1: the state can be written. 0: the disk is full, read-only or failing.");
   OfHost(snapshot, &HostMetrics::state_healthy, out);

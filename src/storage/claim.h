@@ -47,6 +47,7 @@ struct Claim {
     DeliveryWindow window;
     bool behind = false;        // The queue has messages at or after window.next().
     bool in_pump = false;       // Listed for the pump.
+    bool damaged = false;       // The queue cannot be read from window.next() on: it ends there.
     bool replaying = false;     // A page of retained messages is being committed.
     bool replay_sent = false;   // What of it has QoS 0 is at the shard: ReplayTaken is to come.
     uint32_t replays_held = 0;  // Until so many subscriptions are known everywhere.

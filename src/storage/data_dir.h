@@ -56,6 +56,7 @@ class DataDir {
   absl::Status WriteTime(const TimeRecord& record, bool sync);
 
   std::string log_path() const { return path_ + "/log"; }
+  std::string log_end_path() const { return path_ + "/log.end"; }
   std::string state_path() const { return path_ + "/state"; }
   const std::string& path() const { return path_; }
 

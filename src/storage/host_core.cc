@@ -264,6 +264,7 @@ void HostCore::ApplyFailed(const absl::Status& status) {
   }
   state_status_ = status;
   metrics_.state_errors.Add();
+  NoteDamage(status);
   retry_at_ = std::max(now_.monotonic, repaired_at_ + kRetry);
 }
 
@@ -446,6 +447,17 @@ void HostCore::SetDiskFree(uint64_t bytes) {
             low ? "disk nearly full, nothing more is stored" : "disk has room again",
             {{"free_bytes", bytes}, {"min_free_disk_bytes", options_.min_free_disk_bytes}});
   SendToAll(StorageState{Refusal(/*stores=*/true)});
+}
+
+// Whatever found it. What is intact goes on being served.
+void HostCore::NoteDamage(const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return;
+  metrics_.damage.Add();
+  metrics_.damaged.Set(options_.log_recovery == LogRecovery::kStrict ? 1 : 0);
+  if (std::exchange(damage_told_, true)) return;
+  base::Log(base::LogLevel::kError,
+            "stored data is damaged: some of it cannot be read; restore data_dir from a backup",
+            {{"error", status}});
 }
 
 void HostCore::TellStorageState() {

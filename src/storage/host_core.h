@@ -160,6 +160,7 @@ class HostCore {
   void FinishGroup(CommitGroup& group);
   const Outcome& OutcomeAt(CommandPlace place) const;
   void TellStorageState();
+  void NoteDamage(const absl::Status& status);
   absl::Status Refusal(bool stores) const;
   void Send(ShardId shard, Event event) { outbox_[shard].push_back(std::move(event)); }
   void SendToAll(const Event& event);
@@ -385,6 +386,7 @@ class HostCore {
   absl::Status log_status_;
   absl::Status state_status_;
   bool disk_low_ = false;
+  bool damage_told_ = false;
   absl::Duration repair_at_;  // The log, when `log_status_` is an error.
   absl::Duration retry_at_;   // The state, when `applying_failed_`.
   absl::Duration repaired_at_ = -absl::InfiniteDuration();  // The last try, of the state.

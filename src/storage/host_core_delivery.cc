@@ -48,6 +48,7 @@ void HostCore::Push(Claim& claim, Delivery delivery) {
 
 void HostCore::ListForPump(Claim& claim) {
   if (claim.state != Claim::State::kOpen || !claim.stored || claim.feed->in_pump) return;
+  if (claim.feed->damaged) return;
   claim.feed->in_pump = true;
   pump_list_.emplace_back(claim.client_id);
 }
@@ -92,8 +93,12 @@ bool HostCore::PumpPage(Claim& claim) {
   const uint64_t from = std::max(claim.feed->window.next(), head);
   auto page = partition.ReadQueue(store_.reader(), claim.feed->slot, from, limits, now_.unix_ms);
   if (!page.ok()) {
+    NoteDamage(page.status());
     base::Log(base::LogLevel::kError, "cannot read a session's queue",
               {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
+    // Nobody else waits for what will not pass.
+    claim.feed->damaged = absl::IsDataLoss(page.status());
+    if (claim.feed->damaged) return false;
     pump_again_at_ = now_.monotonic + absl::Seconds(1);
     return true;
   }
@@ -161,8 +166,13 @@ void HostCore::ReplayPage(Claim& claim) {
     replay = next;
   }
   if (!page.ok()) {
+    NoteDamage(page.status());
     base::Log(base::LogLevel::kError, "cannot read retained messages",
               {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
+    if (absl::IsDataLoss(page.status())) {
+      ++claim.feed->replays_held;  // For as long as this connection lasts.
+      return;
+    }
     pump_again_at_ = now_.monotonic + absl::Seconds(1);
     ListForPump(claim);
     return;

@@ -45,8 +45,13 @@ void HostCore::PassOnOrphans() {
     while (scan.wanted && RoomForBackground() && work_left_ > stop_at) {
       const auto page = partitions_[id]->ReadOrphans(store_.reader(), scan.passed, kOrphansPageMax);
       if (!page.ok()) {
+        NoteDamage(page.status());
         base::Log(base::LogLevel::kError, "cannot read shared messages without an owner",
                   {{"error", page.status()}});
+        if (absl::IsDataLoss(page.status())) {  // Nobody else waits for what will not pass.
+          scan.wanted = false;
+          break;
+        }
         pump_again_at_ = now_.monotonic + absl::Seconds(1);
         return;
       }

@@ -361,6 +361,7 @@ void HostCore::RunScans() {
       page.messages = std::move(scanned->messages);
       page.cursor = std::move(scanned->cursor);
     } else {
+      NoteDamage(scanned.status());
       page.status = std::move(scanned).status();
     }
     Send(scan.shard, std::move(page));

@@ -15,6 +15,7 @@ constexpr size_t kAnnouncedBytesMax = 256 << 10;
 }  // namespace
 
 void HostCore::RunEffects(PartitionId partition, Effects& effects) {
+  NoteDamage(effects.damage);
   for (Effect& effect : effects.list) {
     std::visit([&](auto& one) { On(partition, one); }, effect);
   }

@@ -10,10 +10,11 @@
 
 namespace storage {
 
-LogWriter::LogWriter(std::unique_ptr<Log> log, const StorageOptions& options,
-                     const base::Clock& clock, HostMetrics& metrics,
+LogWriter::LogWriter(std::unique_ptr<Log> log, std::unique_ptr<LogEnd> end,
+                     const StorageOptions& options, const base::Clock& clock, HostMetrics& metrics,
                      std::function<void(Result)> report)
     : log_(std::move(log)),
+      end_(std::move(end)),
       durability_(options.durability),
       interval_(options.durability_interval),
       clock_(clock),
@@ -178,6 +179,11 @@ absl::Status LogWriter::ExecuteWrite(Task& task) {
     metrics_.log_fsyncs.Add();
   } else if (!std::exchange(unsynced_, true)) {
     unsynced_since_ = begin;
+  }
+  if (end_ != nullptr) {
+    for (const LogEntry& entry : task.entries) end_->Note(entry.partition, entry.index);
+    // A claim must not outlive what it is about: see LogEnd.
+    if (sync == Log::Sync::kYes || durability_ != Durability::kSync) end_->Claim();
   }
   metrics_.log_batches.Add();
   metrics_.log_entries.Add(task.entries.size());

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "storage/log.h"
+#include "storage/log_end.h"
 #include "storage/metrics.h"
 #include "storage/options.h"
 
@@ -31,8 +32,9 @@ class LogWriter {
 
   // `report` is called on the writer's thread for every Write and Repair, and for a sync of its
   // own (durability interval) that failed.
-  LogWriter(std::unique_ptr<Log> log, const StorageOptions& options, const base::Clock& clock,
-            HostMetrics& metrics, std::function<void(Result)> report);
+  // `end` may be null: then no account is kept of how far the log reaches.
+  LogWriter(std::unique_ptr<Log> log, std::unique_ptr<LogEnd> end, const StorageOptions& options,
+            const base::Clock& clock, HostMetrics& metrics, std::function<void(Result)> report);
   ~LogWriter();  // Stops.
   LogWriter(const LogWriter&) = delete;
   LogWriter& operator=(const LogWriter&) = delete;
@@ -71,6 +73,7 @@ class LogWriter {
   void CutAll(const std::map<PartitionId, uint64_t>& cuts);
 
   const std::unique_ptr<Log> log_;
+  const std::unique_ptr<LogEnd> end_;
   const Durability durability_;
   const absl::Duration interval_;
   const base::Clock& clock_;

@@ -38,6 +38,9 @@ struct HostMetrics {
   base::Gauge requests_pending;  // Answers that wait for a commit, and what the host asked itself.
   base::Gauge state_pending_bytes;  // Queued messages in memory that the state has not yet.
   base::Counter state_errors;       // Writes of the state, or of its files, that failed.
+  base::Counter damage;             // Reads that found data not as it was written.
+  base::Gauge damaged;              // 1: there were some, and LogRecovery is strict.
+  base::Gauge log_entries_lost;     // Missing at the end of the log when it was opened.
   base::Gauge state_healthy;        // 1: it can be written. 0: disk full, read-only or failing.
   base::Counter state_flushes;      // Of the state instance, after which the log is cut.
   base::LatencyHistogram apply_latency;  // One round that applied something.

@@ -24,6 +24,7 @@
 #include "storage/data_dir.h"
 #include "storage/host_core.h"
 #include "storage/log.h"
+#include "storage/log_end.h"
 #include "storage/log_writer.h"
 #include "storage/rocksdb_status.h"
 #include "storage/state_db.h"
@@ -98,6 +99,7 @@ class RocksPartitionHost final : public PartitionHost {
 
  private:
   absl::Status ReplayLog(const Log& log);
+  absl::Status CheckLogEnd(LogEnd& end);
   void Run();
   void TakeInputs();
   void On(FromShard& input);
@@ -163,7 +165,6 @@ absl::Status RocksPartitionHost::OpenStore() {
   }
   StateDb::Listener listener;
   listener.flushed = [this] { mailbox_.PostOne(StateFlushed{}); };
-  listener.damaged = [](const absl::Status&) {};
   listener.failed = [this](absl::Status status) {
     mailbox_.PostOne(StateFailed{std::move(status)});
   };
@@ -173,11 +174,14 @@ absl::Status RocksPartitionHost::OpenStore() {
   core_ = std::make_unique<HostCore>(options_, shards_, *state_, metrics_);
   RETURN_IF_ERROR(core_->Load());
   RETURN_IF_ERROR(ReplayLog(*log));
+  auto end = std::make_unique<LogEnd>(dir_->log_end_path(), options_.partitions,
+                                      options_.durability == Durability::kSync);
+  RETURN_IF_ERROR(CheckLogEnd(*end));
   state_->SetPatient(false);
   SetTimeline();
   if (create) RETURN_IF_ERROR(dir_->FinishCreation());
   writer_ = std::make_unique<LogWriter>(
-      std::move(log), options_, clock_, metrics_,
+      std::move(log), std::move(end), options_, clock_, metrics_,
       [this](LogWriter::Result result) { mailbox_.PostOne(std::move(result)); });
   core_->SetLogReader([this](PartitionId partition, uint64_t after,
                              const std::function<absl::Status(const LogEntry&)>& visit) {
@@ -202,6 +206,34 @@ absl::Status RocksPartitionHost::ReplayLog(const Log& log) {
              {"node_id", dir_->node_id()},
              {"replayed_entries", replayed},
              {"replay_time", clock_.Monotonic() - begin}});
+  return absl::OkStatus();
+}
+
+// What was written to the log and is neither there nor in the state is lost: a file of the log was
+// cut short or deleted.
+absl::Status RocksPartitionHost::CheckLogEnd(LogEnd& end) {
+  uint64_t lost = 0;
+  for (uint32_t i = 0; i < options_.partitions; ++i) {
+    const auto id = static_cast<PartitionId>(i);
+    const uint64_t applied = core_->applied(id);
+    if (end.claimed(id) > applied) {
+      const std::string what =
+          absl::StrCat("the log of partition ", id, " ends at entry ", applied, ", but entry ",
+                       end.claimed(id), " had been written: a file in ", dir_->log_path(),
+                       " was cut short, deleted or taken from another copy");
+      if (options_.log_recovery == LogRecovery::kStrict) {
+        return absl::DataLossError(
+            absl::StrCat(what,
+                         ". Restore data_dir from a backup. If there is none, log_recovery: "
+                         "salvage starts with what can be read and loses the rest"));
+      }
+      base::Log(base::LogLevel::kError, "the end of the log is lost", {{"error", what}});
+      lost += end.claimed(id) - applied;
+    }
+    end.Note(id, applied);
+  }
+  metrics_.log_entries_lost.Set(static_cast<int64_t>(lost));
+  end.Claim();
   return absl::OkStatus();
 }
 

@@ -69,23 +69,25 @@ absl::Status ClosedIterator::status() const { return Closed(); }
 
 class StateListener final : public rocksdb::EventListener {
  public:
-  explicit StateListener(StateDb::Listener listener) : listener_(std::move(listener)) {}
+  StateListener(StateDb::Listener listener, std::atomic<bool>& damaged)
+      : listener_(std::move(listener)), damaged_(damaged) {}
   void OnFlushCompleted(rocksdb::DB* /*db*/, const rocksdb::FlushJobInfo& /*info*/) override {
     listener_.flushed();
   }
   void OnBackgroundError(rocksdb::BackgroundErrorReason /*reason*/,
                          rocksdb::Status* error) override {
-    absl::Status status = ToStatus(*error, "writing the state out");
-    if (error->IsCorruption()) listener_.damaged(status);
-    listener_.failed(std::move(status));
+    if (error->IsCorruption()) damaged_.store(true);
+    listener_.failed(ToStatus(*error, "writing the state out"));
   }
 
  private:
   const StateDb::Listener listener_;
+  std::atomic<bool>& damaged_;
 };
 
 std::unique_ptr<rocksdb::Options> MakeOptions(const StorageOptions& options, rocksdb::Env& env,
-                                              bool create, StateDb::Listener listener) {
+                                              bool create,
+                                              std::shared_ptr<StateListener> listener) {
   auto made = std::make_unique<rocksdb::Options>();
   rocksdb::Options& result = *made;
   result.env = &env;
@@ -99,8 +101,7 @@ std::unique_ptr<rocksdb::Options> MakeOptions(const StorageOptions& options, roc
   result.bytes_per_sync = 1 << 20;
   result.avoid_flush_during_shutdown = true;  // Stop flushes; a crash must look like one.
   result.max_bgerror_resume_count = 0;        // Repair does that, and knows whether it went well.
-  result.listeners = {MakeThreadPriorityListener(),
-                      std::make_shared<StateListener>(std::move(listener))};
+  result.listeners = {MakeThreadPriorityListener(), std::move(listener)};
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
@@ -138,15 +139,18 @@ void RocksBatch::Clear() {
   }
 }
 
-StateDb::StateDb(std::string path, std::unique_ptr<rocksdb::Options> options)
-    : path_(std::move(path)), options_(std::move(options)) {}
+StateDb::StateDb(std::string path, const StorageOptions& options, rocksdb::Env& env, bool create,
+                 Listener listener)
+    : path_(std::move(path)),
+      options_(MakeOptions(options, env, create,
+                           std::make_shared<StateListener>(std::move(listener), damaged_))) {}
 
 absl::StatusOr<std::unique_ptr<StateDb>> StateDb::Open(const std::string& path,
                                                        const StorageOptions& options,
                                                        rocksdb::Env& env, bool create,
                                                        Listener listener) {
-  auto state = std::unique_ptr<StateDb>(
-      new StateDb(path, MakeOptions(options, env, create, std::move(listener))));
+  auto state =
+      std::unique_ptr<StateDb>(new StateDb(path, options, env, create, std::move(listener)));
   RETURN_IF_ERROR(state->OpenDb());
   return state;
 }
@@ -208,7 +212,8 @@ absl::StatusOr<bool> StateDb::GetFlushed(std::string_view key, std::string& valu
   return true;
 }
 
-// Resume does not help after errors that RocksDB takes for fatal.
+// Resume does not help after errors that RocksDB takes for fatal. A damaged file is left alone from
+// then on: merging it with others would fail again and again, and everything else stop with it.
 absl::StatusOr<StateStore::Repaired> StateDb::Repair() {
   if (db_ != nullptr && db_->Resume().ok()) return Repaired::kWhole;
   if (db_ != nullptr) {
@@ -216,6 +221,7 @@ absl::StatusOr<StateStore::Repaired> StateDb::Repair() {
     db_.reset();
   }
   batch_.Clear();
+  if (damaged_.load()) options_->disable_auto_compactions = true;
   RETURN_IF_ERROR(OpenDb());
   return Repaired::kReopened;
 }

@@ -3,6 +3,7 @@
 #ifndef STORAGE_STATE_DB_H_
 #define STORAGE_STATE_DB_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -44,9 +45,9 @@ class StateDb final : public StateReader, public StateStore {
  public:
   // Called on threads of RocksDB's own.
   struct Listener {
-    std::function<void()> flushed;              // Something was written out.
-    std::function<void(absl::Status)> damaged;  // A file does not read back as it was written.
-    std::function<void(absl::Status)> failed;   // Something could not be. Repair.
+    std::function<void()> flushed;  // Something was written out.
+    // Something could not be: Repair. kDataLoss: a file does not read back as it was written.
+    std::function<void(absl::Status)> failed;
   };
   static absl::StatusOr<std::unique_ptr<StateDb>> Open(const std::string& path,
                                                        const StorageOptions& options,
@@ -76,10 +77,12 @@ class StateDb final : public StateReader, public StateStore {
   absl::Status Close();
 
  private:
-  StateDb(std::string path, std::unique_ptr<rocksdb::Options> options);
+  StateDb(std::string path, const StorageOptions& options, rocksdb::Env& env, bool create,
+          Listener listener);
   absl::Status OpenDb();
 
   const std::string path_;
+  std::atomic<bool> damaged_{false};  // Set on a thread of RocksDB's.
   const std::unique_ptr<rocksdb::Options> options_;
   std::unique_ptr<rocksdb::DB> db_;  // Null: it could not be opened again yet.
   RocksBatch batch_;

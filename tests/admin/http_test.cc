@@ -253,6 +253,9 @@ TEST_F(RouteTest, ABrokerThatCannotStoreIsNotReadyUntilItCan) {
   EXPECT_EQ(Get("/readyz").body,
             "the state cannot be written: the disk is full, read-only or failing\n");
   storage.state_healthy.Set(1);
+  storage.damaged.Set(1);
+  EXPECT_EQ(Get("/readyz").status, 503);
+  storage.damaged.Set(0);
   storage.disk_low.Set(1);
   EXPECT_EQ(Get("/readyz").status, 503);
   EXPECT_EQ(Get("/readyz").body, "the disk is nearly full\n");

@@ -282,6 +282,26 @@ def damaged_log():
         equal(first, list(range(1, 21)))
 
 
+@case("a log file that is cut short or deleted after kill -9: an error that says so, exit status 1")
+def missing_end():
+    for deleted in (False, True):
+        with Broker(scratch("broker")) as broker:
+            broker.start()
+            publisher = Publisher(broker)
+            for _ in range(50):
+                equal(publisher.publish(), 0)
+            broker.kill()
+            largest = max(glob.glob(os.path.join(broker.data_dir, "log", "*.log")), key=os.path.getsize)
+            if deleted:
+                os.remove(largest)
+            else:
+                os.truncate(largest, os.path.getsize(largest) // 2)
+            for _ in range(2):  # Trying makes nothing worse.
+                refuses_to_start(broker, broker.data_dir, "had been written", "salvage")
+            broker.arguments += ["--set", "storage.log_recovery=salvage"]
+            broker.start()
+
+
 @case("a record cut short at the end of the log is no damage")
 def torn_log():
     with Broker(scratch("broker")) as broker:

@@ -196,6 +196,116 @@ TEST_F(HostFaults, ADamagedLogIsRefusedAndSalvagedOnlyWhenTold) {
   EXPECT_TRUE(salvaged.Stop().ok());
 }
 
+// After kill -9 the file that was being written is cut short, or gone: RocksDB opens it without a
+// word.
+TEST_F(HostFaults, ALogWhoseEndIsMissingIsRefusedAndSalvagedOnlyWhenTold) {
+  for (const bool deleted : {false, true}) {
+    SCOPED_TRACE(deleted);
+    options_.log_recovery = LogRecovery::kStrict;
+    options_.data_dir = absl::StrCat(directory_.path(), "/", deleted);
+    {
+      HostRig rig(options_, env_.get());
+      ASSERT_TRUE(rig.Open().ok());
+      rig.Start();
+      const SessionOpened opened = rig.OpenSession("bob");
+      ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a").status.ok());
+      for (int i = 0; i < 50; ++i) {
+        ASSERT_TRUE(rig.Publish(MakeMessage("a", std::string(200, 'x'))).status.ok());
+      }
+      disk_->Set(FaultyDisk::Fault::kPowerOff);  // So that nothing is written out.
+    }
+    disk_->Forget();
+    for (const auto& file : std::filesystem::directory_iterator(options_.data_dir + "/log")) {
+      if (file.path().extension() != ".log" || file.file_size() < 2000) continue;
+      if (deleted) {
+        std::filesystem::remove(file.path());
+      } else {
+        std::filesystem::resize_file(file.path(), file.file_size() / 2);
+      }
+    }
+    for (int i = 0; i < 2; ++i) {  // Trying makes nothing worse.
+      HostRig strict(options_, env_.get());
+      const absl::Status status = strict.Open();
+      EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr("had been written"));
+    }
+    options_.log_recovery = LogRecovery::kSalvage;
+    {
+      HostRig salvaged(options_, env_.get());
+      ASSERT_TRUE(salvaged.Open().ok());
+      salvaged.Start();
+      EXPECT_GT(salvaged.host().metrics().log_entries_lost.value(), 0);
+      EXPECT_TRUE(salvaged.Stop().ok());
+    }
+    options_.log_recovery = LogRecovery::kStrict;  // It is said once.
+    HostRig rig(options_, env_.get());
+    EXPECT_TRUE(rig.Open().ok());
+  }
+}
+
+// One that is older than the log, as after a power cut, or damaged itself, says nothing.
+TEST_F(HostFaults, ARecordOfTheLogsEndThatIsNoGoodIsNoDamage) {
+  {
+    HostRig rig(options_, env_.get());
+    ASSERT_TRUE(rig.Open().ok());
+    rig.Start();
+    EXPECT_TRUE(rig.Publish(MakeMessage("a", "1")).status.ok());
+    EXPECT_TRUE(rig.Stop().ok());
+  }
+  const std::string path = options_.data_dir + "/log.end";
+  for (const size_t size : {0u, 7u, 40u}) {
+    std::ofstream(path) << std::string(size, 'x');
+    HostRig rig(options_, env_.get());
+    EXPECT_TRUE(rig.Open().ok());
+  }
+}
+
+TEST_F(HostFaults, ADamagedBlockOfTheStateIsNoticed) {
+  options_.partitions = 1;
+  {
+    HostRig rig(options_, env_.get());
+    ASSERT_TRUE(rig.Open().ok());
+    rig.Start();
+    const SessionOpened opened = rig.OpenSession("bob");
+    ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a").status.ok());
+    for (int i = 0; i < 200; ++i) {
+      std::string noise(5000, ' ');
+      for (size_t k = 0; k < noise.size(); ++k) noise[k] = static_cast<char>(i * 7919 + k * k);
+      ASSERT_TRUE(rig.Publish(MakeMessage("a", noise)).status.ok());
+    }
+    EXPECT_TRUE(rig.Stop().ok());
+  }
+  std::filesystem::path largest;
+  for (const auto& file : std::filesystem::directory_iterator(options_.data_dir + "/state")) {
+    if (file.path().extension() != ".sst") continue;
+    if (largest.empty() || file.file_size() > std::filesystem::file_size(largest)) {
+      largest = file.path();
+    }
+  }
+  ASSERT_FALSE(largest.empty());
+  {
+    std::fstream damaged(largest, std::ios::in | std::ios::out | std::ios::binary);
+    damaged.seekp(static_cast<std::streamoff>(std::filesystem::file_size(largest) / 2));
+    damaged << "damage";
+  }
+  HostRig rig(options_, env_.get());
+  ASSERT_TRUE(rig.Open().ok());
+  rig.Start();
+  const SessionOpened opened = rig.OpenSession("bob", 3600, 10'000);
+  EXPECT_TRUE(opened.session_present);
+  EXPECT_FALSE(rig.Receive(opened.epoch, 1).empty());
+  while (rig.host().metrics().damage.value() == 0) {
+    ASSERT_TRUE(rig.Publish(MakeMessage("b", "1")).status.ok());
+  }
+  EXPECT_EQ(rig.host().metrics().damaged.value(), 1);
+  // The others are not concerned.
+  const SessionOpened eve = rig.OpenSession("eve");
+  ASSERT_TRUE(rig.Subscribe("eve", eve.epoch, "c").status.ok());
+  EXPECT_TRUE(rig.Publish(MakeMessage("c", "1")).status.ok());
+  EXPECT_EQ(rig.Receive(eve.epoch, 1).size(), 1u);
+  EXPECT_TRUE(rig.Stop().ok());
+}
+
 TEST_F(HostFaults, AMissingLogIsDamage) {
   {
     HostRig rig(options_, env_.get());

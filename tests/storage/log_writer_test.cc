@@ -32,9 +32,9 @@ TEST(LogWriter, WhatWasWrittenCanBeReadWhileTheLogWaitsForItsRepair) {
   ASSERT_TRUE(log.ok()) << log.status();
   std::array<std::promise<LogWriter::Result>, 4> reports;
   size_t reported = 0;  // On the writer's thread.
-  LogWriter writer(*std::move(log), options, clock, metrics, [&](LogWriter::Result result) {
-    reports[reported++].set_value(std::move(result));
-  });
+  LogWriter writer(
+      *std::move(log), nullptr, options, clock, metrics,
+      [&](LogWriter::Result result) { reports[reported++].set_value(std::move(result)); });
   writer.Start();
   writer.Write({{0, 1, 1, "kept"}}, Log::Sync::kYes);
   ASSERT_TRUE(reports[0].get_future().get().status.ok());

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
 #include "mqtt/message.h"
 #include "mqtt/types.h"
 #include "storage/core/partition_api.h"
@@ -158,9 +159,12 @@ struct Effects {
   std::vector<Outcome> outcomes;  // One per command.
   std::vector<Effect> list;       // In order.
   std::array<uint64_t, kDropCauses> dropped{};
+  // Not OK: what a session left behind could not be read to its end. It ended all the same.
+  absl::Status damage;
   uint64_t queued = 0;  // Messages appended to queues, of sessions without a connection too.
 
   void Clear() {
+    damage = absl::OkStatus();
     queued = 0;
     outcomes.clear();
     list.clear();

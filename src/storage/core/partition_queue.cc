@@ -504,7 +504,8 @@ void Partition::Impl::LeaveQueue(Session& session, Context& ctx) {
       LeaveEntry(session, chunk->first + i, sent_through, chunk->entries[i], ctx);
     }
   }
-  if (!it->status().ok()) ctx.status = it->status();
+  // A block that is damaged keeps nobody from ending the session.
+  (absl::IsDataLoss(it->status()) ? ctx.effects.damage : ctx.status).Update(it->status());
   const PendingAppend* const append = FindAppend(session);
   for (size_t i = 0; append != nullptr && i < append->items.size(); ++i) {
     const uint64_t sequence = append->first + i;
@@ -674,7 +675,11 @@ absl::StatusOr<QueuePage> Partition::Impl::ReadQueue(const StateReader& reader, 
     return true;
   };
   const absl::StatusOr<bool> end = ReadEntries(reader, session, page.next, add);
-  if (!end.ok()) return end.status();
+  if (!end.ok()) {
+    // What was read before a damaged place is handed over; the next page begins with the error.
+    if (page.entries.empty() && page.expired.empty()) return end.status();
+    return page;
+  }
   page.end = *end;
   return page;
 }
