@@ -357,6 +357,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
                                                  connection.version, limits, window);
   Session& session = *connection.session;
   session.durable = event.durable;
+  session.partition = event.partition;
   if (!session.durable) context_.metrics.sessions_transient.Add();
   session.had_will = pending->has_will;
   session.epoch = event.epoch;

@@ -242,6 +242,10 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
       SendAck(context_, session, mqtt::PacketType::kPubRel, OutboundFlow::IdOf(entry.sequence));
       continue;
     }
+    session.replay_came = session.replay_came || entry.replay;
+    if (entry.replay && session.replays != nullptr &&
+        session.replays->live_topics.contains(base::AbslView(entry.message->topic())))
+      continue;  // It came live.
     Outgoing outgoing(std::move(entry.message));
     NextMessage();
     const Envelope envelope = {.qos = entry.qos,
@@ -252,7 +256,6 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
     const bool readable = session.permissions->MayRead(outgoing.parts().topic);
     if (!readable) Drop(session, outgoing.parts().topic, DropCause::kNotAuthorized);
     // The window bounds QoS 1 and 2, and a replay's next page comes when this one is taken.
-    session.replay_came = session.replay_came || entry.replay;
     if (entry.sequence == 0 && !entry.replay && OutputFull(context_, session)) {
       Drop(session, outgoing.parts().topic, DropCause::kOutputFull);
       continue;

@@ -122,7 +122,7 @@ class Deliverer {
   }
   // A retained message was delivered live, or was not: `delivered`, passed on.
   static bool Note(Session& session, const mqtt::MessageParts& parts, bool delivered) {
-    if (delivered && parts.retain && session.replays != nullptr)
+    if (delivered && parts.retain && session.replays != nullptr && session.replays->collects())
       NoteLiveTopic(*session.replays, parts.topic);
     return delivered;
   }

@@ -57,6 +57,10 @@ bool FitsClient(const ShareMember& member, const mqtt::MessageParts& parts) {
   return mqtt::MeasurePublish(head).total <= member.packet_size_max;
 }
 
+mqtt::PacketType AckOf(QoS qos) {
+  return qos == QoS::kExactlyOnce ? mqtt::PacketType::kPubRec : mqtt::PacketType::kPubAck;
+}
+
 }  // namespace
 
 void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body) {
@@ -90,8 +94,7 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
     }
     if (admission != Admission::kRoute) {
       context_.metrics.publish_duplicates.Add();
-      if (admission == Admission::kRepeat)
-        Acknowledge(session, packet.qos, packet.packet_id, ReasonCode::kSuccess);
+      if (admission == Admission::kRepeat) Acknowledge(session, packet, ReasonCode::kSuccess);
       return;
     }
   }
@@ -107,8 +110,7 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
         "topic", topic);
     if (packet.qos == QoS::kAtMostOnce) return;
     const bool told = session.version == mqtt::Version::k5;
-    return Acknowledge(session, packet.qos, packet.packet_id,
-                       told ? ReasonCode::kNotAuthorized : ReasonCode::kSuccess);
+    return Acknowledge(session, packet, told ? ReasonCode::kNotAuthorized : ReasonCode::kSuccess);
   }
   behind_.reset();
   Route(connection, packet, topic, right);
@@ -175,7 +177,7 @@ void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet, std
   // A QoS 2 identifier of a durable session is committed with the message, even if the message is
   // for nobody; and none overtakes one before it that waits for its commit [MQTT5-4.6.0-6].
   const bool queues =
-      packet.qos == QoS::kExactlyOnce && (session.durable || !session.inbound.in_order());
+      packet.qos == QoS::kExactlyOnce && (session.durable || session.inbound.publishes_wait());
   const bool durable = packet.qos != QoS::kAtMostOnce && match.partitions != 0;
   if (durable || queues || packet.retain || !match.groups.empty()) {
     return RouteDurable(connection, packet, outgoing, match);
@@ -187,8 +189,7 @@ void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet, std
 void PublishFlow::AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched) {
   if (packet.qos == QoS::kAtMostOnce) return;
   const bool told = unmatched && session.version == mqtt::Version::k5;
-  Acknowledge(session, packet.qos, packet.packet_id,
-              told ? ReasonCode::kNoMatchingSubscribers : ReasonCode::kSuccess);
+  Acknowledge(session, packet, told ? ReasonCode::kNoMatchingSubscribers : ReasonCode::kSuccess);
 }
 
 void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& packet,
@@ -211,25 +212,17 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
   const bool commits = publish.partitions != 0 || publish.set_retained ||
                        publish.origin.has_value() || !publish.shared_targets.empty();
   // Without anything to store the host is asked all the same if that is to be waited for.
-  if (!commits && (!exactly_once || session.inbound.in_order())) {
+  if (!commits && (!exactly_once || !session.inbound.publishes_wait())) {
     if (exactly_once) RouteCommitted(waiting);
     return AcknowledgeRouted(session, packet, unmatched);
   }
   publish.message = outgoing.Keep();
   waiting.connection = connection.ref.connection;
-  waiting.id = packet.packet_id;
   waiting.qos = packet.qos;
-  if (packet.qos != QoS::kAtMostOnce) {
-    session.inbound.Queue(packet.qos, packet.packet_id, ReasonCode::kSuccess, false);
-  }
+  if (packet.qos != QoS::kAtMostOnce)
+    waiting.ticket = acknowledger_.Expect(session, AckOf(packet.qos), packet.packet_id);
   Submit(std::move(publish), std::move(waiting));
   PauseIfCommitsPileUp(connection);
-  PauseIfFull(session);
-}
-
-void PublishFlow::PauseIfFull(Session& session) {
-  if (session.version != mqtt::Version::k5 && session.inbound.full())
-    context_.Pause(session.connection, kPauseReceiveMaximum);
 }
 
 void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
@@ -376,10 +369,7 @@ void PublishFlow::OnPublished(storage::Published event) {
                                                           ? CloseCause::kOverloaded
                                                           : CloseCause::kStorageFailed});
   }
-  session.inbound.Complete(
-      waiting.id, waiting.qos, ToReason(event.status),
-      [&](const InboundFlow::Ack& ack) { WriteAck(session, ack.qos, ack.id, ack.reason); });
-  if (!session.inbound.full()) context_.Resume(*connection, kPauseReceiveMaximum);
+  acknowledger_.Complete(session, waiting.ticket, ToReason(event.status));
 }
 
 void PublishFlow::RouteCommitted(Waiting& waiting) {
@@ -395,38 +385,26 @@ void PublishFlow::RouteCommitted(Waiting& waiting) {
   }
 }
 
-void PublishFlow::Acknowledge(Session& session, QoS qos, mqtt::PacketId id, ReasonCode reason) {
-  if (!session.inbound.in_order()) {
-    session.inbound.Queue(qos, id, reason, true);
-    return PauseIfFull(session);
-  }
-  session.inbound.AckedNow(qos, id, reason);
-  WriteAck(session, qos, id, reason);
-}
-
-void PublishFlow::WriteAck(Session& session, QoS qos, mqtt::PacketId id, ReasonCode reason) {
-  const bool received = qos == QoS::kExactlyOnce;
-  SendAck(context_, session, received ? mqtt::PacketType::kPubRec : mqtt::PacketType::kPubAck, id,
-          reason);
+void PublishFlow::Acknowledge(Session& session, const mqtt::Publish& packet, ReasonCode reason) {
+  acknowledger_.Acknowledge(session, AckOf(packet.qos), packet.packet_id, reason);
 }
 
 void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
   Session& session = *connection.session;
-  if (!session.inbound.Knows(packet.packet_id)) {
-    // 3.1.1 has no other answer, and the client must be able to go on.
-    session.inbound.Release(packet.packet_id);
-    return SendAck(context_, session, mqtt::PacketType::kPubComp, packet.packet_id,
-                   ReasonCode::kPacketIdentifierNotFound);
-  }
-  if (!session.durable) {
-    session.inbound.Release(packet.packet_id);
-    return SendAck(context_, session, mqtt::PacketType::kPubComp, packet.packet_id);
+  // 3.1.1 has no other answer to an unknown one, and the client must be able to go on.
+  const bool known = session.inbound.Knows(packet.packet_id);
+  if (!known || !session.durable) {
+    return acknowledger_.Acknowledge(
+        session, mqtt::PacketType::kPubComp, packet.packet_id,
+        known ? ReasonCode::kSuccess : ReasonCode::kPacketIdentifierNotFound);
   }
   storage::ReleaseInbound release{context_.NextToken(),
                                   std::string(session.client_id),
                                   session.epoch,
                                   {packet.packet_id.value}};
-  releasing_[release.token] = {connection.ref.connection, {packet.packet_id.value}};
+  releasing_[release.token] = {
+      connection.ref.connection,
+      acknowledger_.Expect(session, mqtt::PacketType::kPubComp, packet.packet_id)};
   context_.RequestCame(connection);
   context_.Ask(std::move(release));
 }
@@ -434,7 +412,7 @@ void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
 void PublishFlow::OnInboundReleased(const storage::InboundReleased& event) {
   const auto it = releasing_.find(event.token);
   if (it == releasing_.end()) return;
-  const WaitingRelease waiting = std::move(it->second);
+  const WaitingRelease waiting = it->second;
   releasing_.erase(it);
   Connection* const connection = context_.Find(waiting.connection);
   if (connection == nullptr) return;
@@ -445,10 +423,7 @@ void PublishFlow::OnInboundReleased(const storage::InboundReleased& event) {
     return context_.CloseLater(
         *connection, {.cause = CloseCause::kStorageFailed, .say = ToReason(event.status)});
   }
-  for (const uint16_t id : waiting.packet_ids) {
-    connection->session->inbound.Release(mqtt::PacketId{id});
-    SendAck(context_, *connection->session, mqtt::PacketType::kPubComp, mqtt::PacketId{id});
-  }
+  acknowledger_.Complete(*connection->session, waiting.ticket);
 }
 
 // ---- Between shards
@@ -500,8 +475,9 @@ void PublishFlow::RouteHere(mqtt::MessagePtr message) {
 
 void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
   Connection* const connection = context_.Find(assignment.connection);
-  if (connection == nullptr || connection->session == nullptr) {
-    return HandOn(std::move(assignment.message), assignment.filter);  // Gone on the way.
+  if (connection == nullptr || connection->session == nullptr ||
+      !connection->session->subscriptions.Contains(assignment.filter)) {
+    return HandOn(std::move(assignment.message), assignment.filter);  // It went meanwhile.
   }
   const Session& session = *connection->session;
   const QoS granted = mqtt::Min(assignment.message->qos(), assignment.options.qos);

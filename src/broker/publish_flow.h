@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/acknowledger.h"
 #include "broker/core/forward_credit.h"
 #include "broker/core/publish_right.h"
 #include "broker/core/throttle.h"
@@ -27,9 +28,10 @@ namespace broker {
 // allows. A QoS 2 message once it is committed: before that it may be a repeat, or be refused.
 class PublishFlow {
  public:
-  PublishFlow(ShardContext& context, Deliverer& deliverer)
+  PublishFlow(ShardContext& context, Deliverer& deliverer, Acknowledger& acknowledger)
       : context_(context),
         deliverer_(deliverer),
+        acknowledger_(acknowledger),
         credit_(context.shards),
         paused_for_shard_(context.shards) {}
 
@@ -61,8 +63,8 @@ class PublishFlow {
   struct Waiting {
     storage::Token token = 0;
     uint64_t connection = 0;  // 0: the server's own, a will or what a member of a group left.
-    mqtt::PacketId id;
     mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
+    Acknowledger::Ticket ticket = 0;  // Of its acknowledgement, above QoS 0.
     uint64_t bytes = 0;
     int64_t since_ns = 0;
     mqtt::MessagePtr route_after;  // QoS 2: transient sessions get it after the commit.
@@ -72,7 +74,7 @@ class PublishFlow {
   };
   struct WaitingRelease {
     uint64_t connection = 0;
-    std::vector<uint16_t> packet_ids;
+    Acknowledger::Ticket ticket = 0;
   };
 
   std::optional<mqtt::Violation> CheckLimits(const Session& session, const mqtt::Publish& packet,
@@ -84,8 +86,7 @@ class PublishFlow {
   void AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched);
   void Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic,
              PublishRight right);
-  void Acknowledge(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
-  void WriteAck(Session& session, mqtt::QoS qos, mqtt::PacketId id, mqtt::ReasonCode reason);
+  void Acknowledge(Session& session, const mqtt::Publish& packet, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);
   // One that can have it: who has room, and takes a packet of its size, goes first.
   ShareGroup::Choice ChooseMember(ShareGroup& group, const Outgoing& outgoing);
@@ -107,10 +108,10 @@ class PublishFlow {
   void PauseIfShardIsBehind(Connection& connection);
   void Submit(storage::Publish publish, Waiting waiting);
   void PauseIfCommitsPileUp(Connection& connection);
-  void PauseIfFull(Session& session);
 
   ShardContext& context_;
   Deliverer& deliverer_;
+  Acknowledger& acknowledger_;
   mqtt::Publish packet_;  // The one being handled: its views end with it. Kept for its memory.
   std::string scratch_;
   std::deque<Waiting> waiting_;  // The host answers in order.

@@ -23,6 +23,7 @@ class RouteAnnouncer {
   void Route(std::string_view filter, const Router::Change& change) {
     if (!change.any()) return;
     ++number_;
+    context_.routes_changed = true;
     ForOthers([&](storage::ShardId shard) {
       context_.Announce(shard, ShardRouteChange{context_.id, number_, change.before, change.after,
                                                 std::string(filter)});
@@ -30,6 +31,7 @@ class RouteAnnouncer {
   }
   void Member(bool add, std::string_view filter, const ShareMember& member) {
     ++number_;
+    context_.routes_changed = true;
     ForOthers([&](storage::ShardId shard) {
       ShareMember remote = member;
       remote.local = nullptr;
@@ -51,7 +53,6 @@ class RouteAnnouncer {
     confirmed_[from] = std::max(confirmed_[from], number);
   }
 
- private:
   template <typename Do>
   void ForOthers(Do&& act) {
     for (uint32_t shard = 0; shard < context_.shards; ++shard) {
@@ -59,6 +60,7 @@ class RouteAnnouncer {
     }
   }
 
+ private:
   ShardContext& context_;
   uint64_t number_ = 0;
   std::vector<uint64_t> confirmed_;

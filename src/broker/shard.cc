@@ -67,8 +67,9 @@ Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
       world_(world),
       mailbox_([this] { poller_->Wake(); }),
       deliverer_(*this),
-      publishing_(*this, deliverer_),
-      subscribing_(*this, deliverer_),
+      acknowledger_(*this),
+      publishing_(*this, deliverer_, acknowledger_),
+      subscribing_(*this, deliverer_, acknowledger_),
       connecting_(*this, *world.methods, world.user_limits),
       arrivals_({.round_ns = int64_t{world.options->arrivals_us_max} * 1000,
                  .waiting_max = world.options->arrivals_max,
@@ -79,6 +80,9 @@ Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
   connecting_.add_subscription = [this](Session& session,
                                         const storage::SubscriptionRecord& record) {
     subscribing_.AddStored(session, record);
+  };
+  acknowledger_.write_answer = [this](Connection& connection) {
+    subscribing_.WriteAnswer(connection);
   };
   ReadClocks();
 }
@@ -346,6 +350,11 @@ void Shard::Read(Connection& connection) {
       return Close(connection,
                    {.cause = broken ? CloseCause::kTransportError : CloseCause::kPeerClosed});
     }
+    // What was sent may follow from what another shard has told its clients.
+    if (routes_came_.load(std::memory_order_relaxed)) {
+      TakeMail();
+      if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
+    }
     Consume(connection, reinterpret_cast<const uint8_t*>(read_buffer_.data()), result.bytes);
     // Large output is written while it is in the cache, and its chunks serve the next read.
     if (result.bytes >= kFlushAfterBytes) FlushAll();
@@ -441,7 +450,7 @@ void Shard::EndSession(Connection& connection, const CloseOrder& order) {
               {{"client", base::Shortened(base::AbslView(session.client_id.view()))},
                {"cause", std::string(Name(order.cause))}});
   }
-  subscribing_.RemoveAll(session);
+  subscribing_.End(session);
   publishing_.OnClosed(connection);
   deliverer_.OnSessionEnded(session);
   metrics.inflight_messages.Add(-static_cast<int64_t>(session.outbound.in_flight()));
@@ -490,24 +499,26 @@ void Shard::OnEndOfRound() {
   // client would seem silent for longer than it was. Most turns have one round and read the clocks
   // once.
   if (++loop_->rounds > 1) ReadClocks();
-  const size_t taken = mailbox_.TakeAll([this](ShardTask&& task) { OnTask(std::move(task)); });
-  if (taken > 0) {
-    metrics.mailbox_batches.Add();
-    metrics.mailbox_messages.Add(taken);
-    publishing_.TellSenders();
-  }
+  TakeMail();
   FinishRound();  // Those who are connected go first.
   if (arrivals_.waiting() == 0) return;
   ServeArrivals();
   FinishRound();
 }
 
-void Shard::FinishRound() {
-  CountLookups();
-  while (!closing.empty() || !dirty.empty()) {
-    if (!closing.empty()) CloseAll();
-    FlushAll();
-  }
+void Shard::TakeMail() {
+  routes_came_.exchange(false, std::memory_order_acquire);  // And with it what was posted before.
+  const size_t taken = mailbox_.TakeAll([this](ShardTask&& task) { OnTask(std::move(task)); });
+  if (taken == 0) return;
+  metrics.mailbox_batches.Add();
+  metrics.mailbox_messages.Add(taken);
+  publishing_.TellSenders();
+}
+
+// Changed routes first, then requests, then messages to other shards: what they make of a request
+// (a route to a partition) reaches the host behind it.
+void Shard::PostAll() {
+  const bool urgent = std::exchange(routes_changed, false);
   for (uint32_t shard = 0; shard < shards; ++shard) {
     if (auto batch = TakeAnnouncements(static_cast<storage::ShardId>(shard)))
       world_.shards[shard]->mailbox().Post(std::move(batch));
@@ -520,7 +531,18 @@ void Shard::FinishRound() {
     if (auto batch = TakeOutbox(static_cast<storage::ShardId>(shard))) {
       world_.shards[shard]->mailbox().Post(std::move(batch));
     }
+    if (urgent && shard != id)
+      world_.shards[shard]->routes_came_.store(true, std::memory_order_release);
   }
+}
+
+void Shard::FinishRound() {
+  CountLookups();
+  while (!closing.empty() || !dirty.empty()) {
+    if (!closing.empty()) CloseAll();
+    FlushAll();
+  }
+  PostAll();
   metrics.memory.Set(base::MemoryUse::kOutput, buffers.held_bytes());
   for (const Connection* const connection : dead_) connections.erase(connection->ref.connection);
   dead_.clear();
@@ -538,6 +560,7 @@ void Shard::CloseAll() {
 
 // Both lists keep their memory.
 void Shard::FlushAll() {
+  if (routes_changed) PostAll();
   flushing_.swap(dirty);
   for (Connection* const connection : flushing_) {
     connection->dirty = false;

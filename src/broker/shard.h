@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "base/timeline.h"
+#include "broker/acknowledger.h"
 #include "broker/connect_flow.h"
 #include "broker/core/arrivals.h"
 #include "broker/deliverer.h"
@@ -118,6 +119,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void OnRoom(Session& session, uint64_t sequence, storage::AckKind kind);
   void NoteAcknowledged(Session& session, uint64_t sequence, storage::AckKind kind);
 
+  void TakeMail();
   void OnTask(ShardTask task);
   void OnStorageEvent(storage::Event event);
   void OnTakenOver(const storage::TakenOver& event);
@@ -131,6 +133,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void CountLookups();
   void FlushAll();
   void CloseAll();
+  void PostAll();
   void FinishRound();
   void EndSession(Connection& connection, const CloseOrder& order);
   void Bury(Connection& connection);
@@ -138,11 +141,14 @@ class Shard final : public ShardContext, private Poller::Handler {
 
   ShardWorld& world_;
   base::Mailbox<ShardTask> mailbox_;
+  // Another shard's routes lie in the mailbox: to be taken before what a client sends.
+  std::atomic<bool> routes_came_{false};
   std::unique_ptr<Poller> poller_;
   std::unique_ptr<Loop> loop_;
   std::thread thread_;
 
   Deliverer deliverer_;
+  Acknowledger acknowledger_;
   PublishFlow publishing_;
   SubscribeFlow subscribing_;
   ConnectFlow connecting_;

@@ -123,6 +123,10 @@ class ShardContext {
     return std::move(announcements_[shard]);
   }
 
+  // Who subscribes to what is not as before: the host and the other shards hear of it before any
+  // client hears from this shard again.
+  bool routes_changed = false;
+
   storage::Token NextToken() { return ++last_token_; }
 
   // Ends a connection. `Close` at once: not while a Match is being walked; `CloseLater` at the end

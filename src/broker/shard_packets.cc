@@ -255,6 +255,8 @@ void Shard::OnTask(ShardTask task) {
           [this](ShardRouteChange& it) { subscribing_.OnShardRoute(it); },
           [this](ShardMemberChange& it) { subscribing_.OnShardMember(std::move(it)); },
           [this](MemberRoomChange& it) { publishing_.OnMemberRoom(it.client_id, it.has_room); },
+          [this](PartitionRoutesHeld& it) { subscribing_.OnPartitionRoutes(it); },
+          [this](ShareMemberHeld& it) { subscribing_.OnShareMemberHeld(std::move(it)); },
           [this](RoutesConfirmed& it) { subscribing_.OnConfirmed(it); },
           [this](AdoptConnection& it) { AddConnection(std::move(it.transport), it.listener); },
           [this](PasswordVerified& it) {

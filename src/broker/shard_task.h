@@ -71,6 +71,23 @@ struct ShardMemberChange {
   ShareMember member;
 };
 
+// A durable session of the sender subscribes: until the sender lets go, messages to these filters
+// are for its partition, whatever that says itself meanwhile. The partition host has heard of it
+// before, so it stores what follows behind the subscription.
+struct PartitionRoutesHeld {
+  bool hold = true;  // False: let go.
+  storage::PartitionId partition = 0;
+  std::shared_ptr<const std::vector<std::string>> filters;  // Plain ones.
+};
+
+// Likewise, of its place in a `$share` group. See Router::HoldMember.
+struct ShareMemberHeld {
+  bool hold = true;
+  std::string filter;
+  std::string client_id;
+  std::unique_ptr<ShareMember> member;  // Null: it has none. Apart: it would make every task large.
+};
+
 struct RoutesConfirmed {
   storage::ShardId from = 0;
   uint64_t number = 0;
@@ -97,10 +114,10 @@ struct Control {
   std::function<void(Shard&)> run;
 };
 
-using ShardTask =
-    std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
-                 ShardRouteChange, ShardMemberChange, MemberRoomChange, RoutesConfirmed,
-                 AdoptConnection, PasswordVerified, SysTopics, Control>;
+using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
+                               ShardRouteChange, ShardMemberChange, PartitionRoutesHeld,
+                               ShareMemberHeld, MemberRoomChange, RoutesConfirmed, AdoptConnection,
+                               PasswordVerified, SysTopics, Control>;
 
 }  // namespace broker
 #endif  // BROKER_SHARD_TASK_H_

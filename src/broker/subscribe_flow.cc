@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/by_name.h"
-#include "base/log.h"
 #include "broker/packet_output.h"
 #include "broker/refusals.h"
 #include "mqtt/decode.h"
@@ -15,13 +13,6 @@ namespace broker {
 namespace {
 
 using mqtt::ReasonCode;
-
-// Retained messages are asked for in pages of this many, and the next page only when the last one
-// is on its way out.
-constexpr uint32_t kPageMessages = 64;
-// Of as many filters at once, as long as there is nothing retained for them: a client with many
-// thousands is done soon, and what they wait with does not pile up.
-constexpr size_t kFiltersAskedMax = 64;
 
 ReasonCode ToReason(const absl::Status& status) {
   return absl::IsResourceExhausted(status) ? ReasonCode::kQuotaExceeded
@@ -78,6 +69,21 @@ bool WantsRetained(const storage::SubscriptionRecord& record, bool existed) {
   return false;
 }
 
+std::optional<SubscriptionTerms> TermsOf(const Subscriber& subscriber) {
+  if (subscriber.session == nullptr) return std::nullopt;
+  const mqtt::SubscriptionOptions options{
+      .qos = subscriber.options.qos,
+      .no_local = subscriber.options.no_local,
+      .retain_as_published = subscriber.options.retain_as_published};
+  return SubscriptionTerms{options, subscriber.subscription_id};
+}
+
+std::optional<SubscriptionTerms> TermsOf(const ShareGroup* group, const Session& session) {
+  const ShareMember* const member = group == nullptr ? nullptr : group->Find(session.client_id);
+  if (member == nullptr) return std::nullopt;
+  return SubscriptionTerms{member->options, member->subscription_id};
+}
+
 }  // namespace
 
 void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body) {
@@ -87,13 +93,16 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
   if (!violation.has_value()) violation = CheckAvailable(session, packet);
   if (violation.has_value()) return context_.Violated(connection, *violation);
 
-  Pending pending;
-  pending.connection = connection.ref.connection;
-  pending.id = packet.packet_id;
+  auto request = std::make_shared<Request>();
+  request->connection = connection.ref.connection;
+  request->id = packet.packet_id;
+  storage::Subscribe commit;
+  std::vector<std::string> routes;
   room_ = context_.RoomForSubscriptions();
+  if (session.durable) request->changes.reserve(packet.subscriptions.size());  // They stay put.
   for (const mqtt::Subscription& subscription : packet.subscriptions) {
     const ReasonCode reason = Judge(session, subscription);
-    pending.reasons.push_back(reason);
+    request->reasons.push_back(reason);
     if (mqtt::IsError(reason)) {
       LogRefused(connection, "subscription refused", WordsFor(reason, bound_), "filter",
                  subscription.filter);
@@ -106,48 +115,75 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
       record.options.no_local = !mqtt::IsShared(subscription.filter);
       record.options.retain_as_published = true;
     }
-    if (!session.durable) {
-      Take(session, std::move(record), pending);
-      continue;
+    if (session.durable) {
+      commit.subscriptions.push_back(record);
+      request->commit_bytes += storage::SubscriptionBytes(record.filter);
+      if (NeedsRoute(session, record.filter)) routes.push_back(record.filter);
     }
-    const uint64_t bytes = storage::SubscriptionBytes(record.filter);
-    pending.commit_bytes += bytes;
-    if (!session.subscriptions.Contains(record.filter)) {
-      const size_t shared = mqtt::IsShared(record.filter) ? 1 : 0;
-      for (Committing* const all : {&pending.commit_new, &committing_new_[pending.connection]}) {
-        ++all->count;
-        all->shared += shared;
-        all->bytes += bytes;
-      }
-    }
-    pending.commit.push_back(std::move(record));
+    Subscribe(session, std::move(record), *request);
   }
-  context_.RequestCame(connection);
-  if (pending.commit.empty()) return AwaitRoutes(std::move(pending));
-  storage::Subscribe commit;
+  if (commit.subscriptions.empty()) return Await(connection, std::move(request));
   commit.token = context_.NextToken();
   commit.client_id = session.client_id.view();
   commit.epoch = session.epoch;
-  commit.subscriptions = pending.commit;
-  committing_bytes_ += pending.commit_bytes;
-  committing_.emplace(commit.token, std::move(pending));
-  context_.Ask(std::move(commit));
-  // Until one of the client's requests is answered.
-  if (committing_bytes_ >= context_.options.commits_pending_bytes_max) {
-    context_.Pause(connection, kPauseRequests);
-  }
+  Commit(connection, std::move(request), commit.token, std::move(commit), std::move(routes));
+}
+
+// Whether the partition may not have told everybody yet that the filter is for it.
+bool SubscribeFlow::NeedsRoute(const Session& session, std::string_view filter) const {
+  if (mqtt::IsShared(filter)) return false;
+  return !session.subscriptions.Contains(filter) || IsBeingChanged(session, filter);
+}
+
+bool SubscribeFlow::IsBeingChanged(const Session& session, std::string_view filter) const {
+  const auto unanswered = unanswered_.find(session.connection.ref.connection);
+  return unanswered != unanswered_.end() && unanswered->second.changes.Concern(filter);
 }
 
 // Into the index, and what is to follow SUBACK.
-void SubscribeFlow::Take(Session& session, storage::SubscriptionRecord record, Pending& pending) {
+void SubscribeFlow::Subscribe(Session& session, storage::SubscriptionRecord record,
+                              Request& request) {
   const bool existed = session.subscriptions.Contains(record.filter);
-  Add(session, record);
+  std::optional<SubscriptionTerms> before = Add(session, record);
+  if (session.durable) {
+    request.changes.push_back({record.filter, before});
+    unanswered_[request.connection].changes.Add(request.changes.back());
+  }
   if (!WantsRetained(record, existed)) return;
-  if (record.filter[0] == '$') pending.sys.push_back(record);
-  if (session.durable) return;
+  if (record.filter[0] == '$') request.sys.push_back(record);
   if (session.replays == nullptr) session.replays = std::make_unique<Session::Replays>();
-  if (pending.replay.empty()) ++session.replays->subacks;
-  pending.replay.push_back({std::move(record), session.replays->now});
+  if (!std::exchange(request.replays, true)) ++session.replays->subacks;
+  if (session.durable) return session.replays->live_topics.clear();  // Its own may come again.
+  request.replay.push_back({std::move(record), session.replays->now});
+}
+
+// The host hears of it before anything that is published from now on: this shard's requests go to
+// it in order, and the other shards are told behind them.
+void SubscribeFlow::Commit(Connection& connection, RequestPtr request, storage::Token token,
+                           storage::Request commit, std::vector<std::string> routes) {
+  const Session& session = *connection.session;
+  request->client_id = session.client_id.view();
+  request->partition = session.partition;
+  if (!routes.empty()) {
+    request->held_routes = std::make_shared<const std::vector<std::string>>(std::move(routes));
+    HoldRoutes(*request, true);
+  }
+  context_.routes_changed = true;
+  ++request->waits;
+  committing_.emplace(token, request);
+  context_.Ask(std::move(commit));
+  committing_bytes_ += request->commit_bytes;
+  // Until one of the client's requests is answered.
+  if (committing_bytes_ >= context_.options.commits_pending_bytes_max)
+    context_.Pause(connection, kPauseRequests);
+  Await(connection, std::move(request));
+}
+
+void SubscribeFlow::HoldRoutes(const Request& request, bool hold) {
+  OnPartitionRoutes({hold, request.partition, request.held_routes});
+  announcer_.ForOthers([&](storage::ShardId shard) {
+    context_.Send(shard, PartitionRoutesHeld{hold, request.partition, request.held_routes});
+  });
 }
 
 std::optional<mqtt::Violation> SubscribeFlow::CheckAvailable(const Session& session,
@@ -198,21 +234,14 @@ std::optional<SubscribeRefusal> SubscribeFlow::BoundReached(const Session& sessi
                                                             std::string_view filter) {
   if (session.subscriptions.Contains(filter)) return std::nullopt;
   const Limits& limits = session.limits;
-  Committing held{session.subscriptions.size(), session.subscriptions.shared_size(),
-                  session.subscriptions.bytes()};
-  if (const auto committing = committing_new_.find(session.connection.ref.connection);
-      committing != committing_new_.end()) {
-    held.count += committing->second.count;
-    held.shared += committing->second.shared;
-    held.bytes += committing->second.bytes;
-  }
+  const SubscriptionSet& held = session.subscriptions;
   const uint64_t bytes = storage::SubscriptionBytes(filter);
-  if (held.count >= limits.subscriptions_max) return SubscribeRefusal::kSubscriptionsMax;
-  if (held.bytes + bytes > limits.subscriptions_bytes_max) {
+  if (held.size() >= limits.subscriptions_max) return SubscribeRefusal::kSubscriptionsMax;
+  if (held.bytes() + bytes > limits.subscriptions_bytes_max) {
     return SubscribeRefusal::kSubscriptionsBytesMax;
   }
   if (const auto shared = mqtt::ParseShared(filter); shared.has_value()) {
-    if (held.shared >= limits.shared_subscriptions_max) {
+    if (held.shared_size() >= limits.shared_subscriptions_max) {
       return SubscribeRefusal::kSharedSubscriptionsMax;
     }
     const bool is_new = context_.router.FindGroup(filter) == nullptr;
@@ -227,35 +256,39 @@ std::optional<SubscribeRefusal> SubscribeFlow::BoundReached(const Session& sessi
 }
 
 void SubscribeFlow::AddStored(Session& session, const storage::SubscriptionRecord& record) {
-  Add(session, record);
-}
-
-void SubscribeFlow::Add(Session& session, const storage::SubscriptionRecord& record) {
-  const bool shared = mqtt::IsShared(record.filter);
-  bool is_new = false;
-  if (shared) {
-    is_new = session.subscriptions.InsertShared(record.filter);
-  } else {
-    const DeliveryOptions options = {.qos = record.options.qos,
-                                     .no_local = record.options.no_local,
-                                     .retain_as_published = record.options.retain_as_published,
-                                     .durable = session.durable};
-    const Router::Change change =
-        context_.router.Add(record.filter, {&session, record.subscription_id, options});
-    is_new = session.subscriptions.Insert(change.filter);
-    announcer_.Route(record.filter, change);
-  }
-  if (is_new && !session.durable) {
-    context_.metrics.memory.Add(base::MemoryUse::kSubscriptions, BytesOf(record.filter));
-    context_.metrics.subscriptions.Add();
-    if (shared) context_.metrics.subscriptions_shared.Add();
-  }
-  if (!shared) return;
-  if (session.durable) {  // The host has told every shard.
-    if (ShareGroup* const group = context_.router.FindGroup(record.filter))
-      group->Attach(session.client_id, session.connection.ref, &session);
+  if (!mqtt::IsShared(record.filter)) {
+    Add(session, record);
     return;
   }
+  session.subscriptions.InsertShared(record.filter);
+  Attach(session, record.filter);  // The host has told every shard.
+}
+
+void SubscribeFlow::Attach(Session& session, std::string_view filter) {
+  if (ShareGroup* const group = context_.router.FindGroup(filter))
+    group->Attach(session.client_id, session.connection.ref, &session);
+}
+
+std::optional<SubscriptionTerms> SubscribeFlow::Add(Session& session,
+                                                    const storage::SubscriptionRecord& record) {
+  if (mqtt::IsShared(record.filter)) return AddShared(session, record);
+  const DeliveryOptions options = {.qos = record.options.qos,
+                                   .no_local = record.options.no_local,
+                                   .retain_as_published = record.options.retain_as_published,
+                                   .durable = session.durable};
+  const Router::Change change =
+      context_.router.Add(record.filter, {&session, record.subscription_id, options});
+  if (session.subscriptions.Insert(change.filter) && !session.durable) {
+    context_.metrics.memory.Add(base::MemoryUse::kSubscriptions, BytesOf(record.filter));
+    context_.metrics.subscriptions.Add();
+  }
+  announcer_.Route(record.filter, change);
+  return TermsOf(change.former);
+}
+
+std::optional<SubscriptionTerms> SubscribeFlow::AddShared(
+    Session& session, const storage::SubscriptionRecord& record) {
+  std::optional<SubscriptionTerms> before;
   ShareMember member;
   member.client_id = session.client_id.view();
   member.connection = session.connection.ref;
@@ -263,228 +296,231 @@ void SubscribeFlow::Add(Session& session, const storage::SubscriptionRecord& rec
   member.packet_size_max = session.packet_size_max;
   member.options = record.options;
   member.subscription_id = record.subscription_id;
+  if (!session.subscriptions.InsertShared(record.filter)) {
+    before = TermsOf(context_.router.FindGroup(record.filter), session);
+  } else if (!session.durable) {
+    context_.metrics.memory.Add(base::MemoryUse::kSubscriptions, BytesOf(record.filter));
+    context_.metrics.subscriptions.Add();
+    context_.metrics.subscriptions_shared.Add();
+  }
+  if (session.durable) {
+    member.durable = true;
+    member.partition = session.partition;
+    HoldMember(record.filter, session.client_id, std::move(member));
+    return before;
+  }
   announcer_.Member(true, record.filter, member);
   context_.router.SetMember(record.filter, std::move(member));
+  return before;
 }
 
-void SubscribeFlow::Remove(Session& session, const std::string& filter) {
-  if (!session.subscriptions.Erase(filter)) return;
-  const bool shared = mqtt::IsShared(filter);
+std::optional<SubscriptionTerms> SubscribeFlow::Remove(Session& session, std::string_view filter) {
+  if (mqtt::IsShared(filter)) return RemoveShared(session, filter);
+  if (!session.subscriptions.Erase(filter)) return std::nullopt;
   if (!session.durable) {
     context_.metrics.memory.Add(base::MemoryUse::kSubscriptions, -BytesOf(filter));
     context_.metrics.subscriptions.Add(-1);
-    if (shared) context_.metrics.subscriptions_shared.Add(-1);
   }
-  if (!shared) return announcer_.Route(filter, context_.router.Remove(filter, &session));
+  const Router::Change change = context_.router.Remove(filter, &session);
+  announcer_.Route(filter, change);
+  return TermsOf(change.former);
+}
+
+std::optional<SubscriptionTerms> SubscribeFlow::RemoveShared(Session& session,
+                                                             std::string_view filter) {
+  if (!session.subscriptions.Erase(filter)) return std::nullopt;
+  const auto before = TermsOf(context_.router.FindGroup(filter), session);
   if (session.durable) {
-    // The host says when the member is gone, and the session may end, or live on elsewhere, before:
-    // from here on this shard must not reach for it.
-    if (ShareGroup* const group = context_.router.FindGroup(filter))
-      group->Detach(session.client_id, &session);
-    return;
+    HoldMember(filter, session.client_id, std::nullopt);
+    return before;
   }
+  context_.metrics.memory.Add(base::MemoryUse::kSubscriptions, -BytesOf(filter));
+  context_.metrics.subscriptions.Add(-1);
+  context_.metrics.subscriptions_shared.Add(-1);
   ShareMember member;
   member.client_id = session.client_id.view();
   context_.router.RemoveMember(filter, session.client_id);
   announcer_.Member(false, filter, member);
+  return before;
 }
 
-void SubscribeFlow::RemoveAll(Session& session) {
+// Its place in the group, until the partition has answered. The others hear of it behind the
+// request, see Commit.
+void SubscribeFlow::HoldMember(std::string_view filter, std::string_view client_id,
+                               std::optional<ShareMember> member) {
+  announcer_.ForOthers([&](storage::ShardId shard) {
+    ShareMemberHeld held{true, std::string(filter), std::string(client_id), nullptr};
+    if (member.has_value()) {
+      held.member = std::make_unique<ShareMember>(*member);
+      held.member->local = nullptr;
+    }
+    context_.Send(shard, std::move(held));
+  });
+  context_.router.HoldMember(filter, client_id, std::move(member));
+}
+
+void SubscribeFlow::LetGoOfMember(Session* session, std::string_view filter,
+                                  std::string_view client_id) {
+  announcer_.ForOthers([&](storage::ShardId shard) {
+    context_.Send(shard,
+                  ShareMemberHeld{false, std::string(filter), std::string(client_id), nullptr});
+  });
+  context_.router.LetGoOfMember(filter, client_id);
+  if (session != nullptr && session->subscriptions.Contains(filter)) Attach(*session, filter);
+}
+
+void SubscribeFlow::End(Session& session) {
   std::vector<std::string> filters;
   filters.reserve(session.subscriptions.size());
   session.subscriptions.ForEach([&](std::string_view filter) { filters.emplace_back(filter); });
-  for (const std::string& filter : filters) Remove(session, filter);
+  for (const std::string& filter : filters) {
+    if (!session.durable || !mqtt::IsShared(filter)) {
+      Remove(session, filter);
+      continue;
+    }
+    // The host says when the member is gone, and the session may live on elsewhere before: from
+    // here on this shard must not reach for it.
+    session.subscriptions.Erase(filter);
+    if (ShareGroup* const group = context_.router.FindGroup(filter))
+      group->Detach(session.client_id, &session);
+  }
+  unanswered_.erase(session.connection.ref.connection);
+}
+
+// ---- From the request to its answer
+
+void SubscribeFlow::Await(Connection& connection, RequestPtr request) {
+  request->route = announcer_.number();
+  if (request->route > announcer_.confirmed()) {
+    ++request->waits;
+    announcing_.push_back(request);
+  }
+  Session& session = *connection.session;
+  if (request->waits == 0 && session.inbound.in_order()) return Answer(connection, *request);
+  context_.RequestCame(connection);
+  unanswered_[request->connection].requests.push_back(request);
+  if (request->waits == 0) {
+    return acknowledger_.Acknowledge(session, request->answer, request->id);
+  }
+  request->ticket = acknowledger_.Expect(session, request->answer, request->id);
+}
+
+// One of the things that it waits for is there.
+void SubscribeFlow::WaitedFor(Request& request) {
+  if (--request.waits != 0) return;
+  Connection* const connection = context_.Find(request.connection);
+  if (connection != nullptr && connection->session != nullptr)
+    acknowledger_.Complete(*connection->session, request.ticket);
+}
+
+void SubscribeFlow::WriteAnswer(Connection& connection) {
+  Unanswered& unanswered = unanswered_[connection.ref.connection];
+  const RequestPtr request = std::move(unanswered.requests.front());
+  unanswered.requests.pop_front();
+  if (request->committed) --unanswered.committed;
+  std::vector<storage::Delivery> entries;
+  if (unanswered.committed == 0) entries.swap(unanswered.entries);
+  if (unanswered.requests.empty()) unanswered_.erase(connection.ref.connection);
+  context_.RequestAnswered(connection);
+  Answer(connection, *request);
+  if (entries.empty()) return;
+  deliverer_.Durable(*connection.session, std::move(entries));
+  ContinueReplays(*connection.session);
+}
+
+void SubscribeFlow::Answer(Connection& connection, Request& request) {
+  if (request.answer == mqtt::PacketType::kSubAck) return WriteSubAck(connection, request);
+  WriteUnsubAck(connection, request);
+}
+
+SubscribeFlow::RequestPtr SubscribeFlow::Settle(storage::Token token, const absl::Status& status) {
+  const auto found = committing_.find(token);
+  if (found == committing_.end()) return nullptr;
+  RequestPtr request = std::move(found->second);
+  committing_.erase(found);
+  committing_bytes_ -= request->commit_bytes;
+  Connection* const connection = context_.Find(request->connection);
+  Session* const session = connection == nullptr ? nullptr : connection->session.get();
+  SubscriptionChanges* const changes =
+      session == nullptr ? nullptr : &unanswered_.at(request->connection).changes;
+  // From the last to the first: one filter may be there twice.
+  for (auto change = request->changes.rbegin(); change != request->changes.rend(); ++change) {
+    if (changes != nullptr) {
+      if (status.ok()) {
+        changes->Commit(*change);
+      } else if (changes->Refuse(*change)) {
+        Restore(*session, *change);
+      }
+    }
+    if (mqtt::IsShared(change->filter)) LetGoOfMember(session, change->filter, request->client_id);
+  }
+  if (request->held_routes != nullptr) HoldRoutes(*request, false);
+  if (!status.ok() || session == nullptr) return request;
+  request->committed = true;
+  ++unanswered_.at(request->connection).committed;
+  return request;
+}
+
+// The partition has refused what the client asked for.
+void SubscribeFlow::Restore(Session& session, const SubscriptionChange& change) {
+  if (change.before.has_value()) {
+    Add(session, {change.filter, change.before->options, change.before->subscription_id});
+  } else if (session.subscriptions.Contains(change.filter)) {
+    Remove(session, change.filter);
+  } else {
+    return;
+  }
+  // That held the place once more.
+  if (mqtt::IsShared(change.filter)) LetGoOfMember(&session, change.filter, session.client_id);
 }
 
 void SubscribeFlow::OnSubscribeDone(const storage::SubscribeDone& event) {
-  const auto commit = committing_.find(event.token);
-  if (commit == committing_.end()) return;
-  Pending pending = std::move(commit->second);
-  committing_.erase(commit);
-  committing_bytes_ -= pending.commit_bytes;
-  if (pending.commit_new.count != 0) {
-    const auto all = committing_new_.find(pending.connection);
-    all->second.count -= pending.commit_new.count;
-    all->second.shared -= pending.commit_new.shared;
-    all->second.bytes -= pending.commit_new.bytes;
-    if (all->second.count == 0) committing_new_.erase(all);
-  }
+  const RequestPtr request = Settle(event.token, event.status);
+  if (request == nullptr) return;
   if (!event.status.ok()) {
-    for (ReasonCode& reason : pending.reasons) {
+    for (ReasonCode& reason : request->reasons) {
       if (!mqtt::IsError(reason)) reason = ToReason(event.status);
     }
-    return AwaitRoutes(std::move(pending));
+    request->sys.clear();
   }
-  Connection* const connection = context_.Find(pending.connection);
-  if (connection != nullptr && connection->session != nullptr) {
-    for (storage::SubscriptionRecord& record : std::exchange(pending.commit, {}))
-      Take(*connection->session, std::move(record), pending);
-  }
-  AwaitRoutes(std::move(pending));
-}
-
-// SUBACK leaves when every shard has heard what was announced so far.
-void SubscribeFlow::AwaitRoutes(Pending pending) {
-  pending.route = announcer_.number();
-  if (pending.route <= announcer_.confirmed()) return Finish(pending);
-  ++held_[pending.connection].subacks;
-  announcing_.push_back(std::move(pending));
-}
-
-void SubscribeFlow::Finish(Pending& pending) {
-  Connection* const connection = context_.Find(pending.connection);
-  if (connection != nullptr) context_.RequestAnswered(*connection);
-  if (connection != nullptr && connection->session != nullptr) Acknowledge(*connection, pending);
+  WaitedFor(*request);
 }
 
 void SubscribeFlow::HoldBack(const Connection& connection,
                              std::vector<storage::Delivery>& entries) {
-  const auto held = held_.find(connection.ref.connection);
-  if (held == held_.end()) return;
+  const auto unanswered = unanswered_.find(connection.ref.connection);
+  if (unanswered == unanswered_.end() || unanswered->second.committed == 0) return;
   const auto waits = std::stable_partition(
       entries.begin(), entries.end(),
       [](const storage::Delivery& entry) { return entry.sequence == 0 && !entry.replay; });
-  held->second.entries.insert(held->second.entries.end(), std::make_move_iterator(waits),
-                              std::make_move_iterator(entries.end()));
+  std::vector<storage::Delivery>& held = unanswered->second.entries;
+  held.insert(held.end(), std::make_move_iterator(waits), std::make_move_iterator(entries.end()));
   entries.erase(waits, entries.end());
 }
 
-void SubscribeFlow::Acknowledge(Connection& connection, Pending& pending) {
+void SubscribeFlow::WriteSubAck(Connection& connection, Request& request) {
   Session& session = *connection.session;
   mqtt::SubAck ack;
-  ack.packet_id = pending.id;
-  ack.reasons.assign(pending.reasons.begin(), pending.reasons.end());
+  ack.packet_id = request.id;
+  ack.reasons.assign(request.reasons.begin(), request.reasons.end());
   std::string bytes;
   if (!mqtt::Encode(ack, session.version, bytes, session.packet_size_max))
     return CloseTooLarge(context_, connection);
   SendPacket(context_, connection, mqtt::PacketType::kSubAck, bytes);
-  for (const auto& record : pending.sys) SendSysTopics(session, record);
-  if (pending.replay.empty()) return;
+  for (const auto& record : request.sys) SendSysTopics(session, record);
+  if (!request.replays) return;
   --session.replays->subacks;
-  for (Session::Replays::Waiting& replay : pending.replay) {
+  if (session.durable) {
+    if (session.replays->subacks == 0 && session.replays->live_topics.empty())
+      session.replays.reset();
+    return;
+  }
+  for (Session::Replays::Waiting& replay : request.replay) {
     if (!session.subscriptions.Contains(replay.subscription.filter))
       continue;  // Unsubscribed meanwhile.
     session.replays->waiting.push_back(std::move(replay));
   }
   ContinueReplays(session);
-}
-
-void SubscribeFlow::ContinueReplays(Session& session) {
-  if (session.replay_came && HasRoomForRetained(session)) {
-    session.replay_came = false;
-    context_.Ask(storage::ReplayTaken{std::string(session.client_id.view()), session.epoch});
-  }
-  if (session.replays == nullptr) return;
-  while (!session.replays->waiting.empty()) {
-    if (session.replays->waiting.front().subscription.filter.empty()) {  // Unsubscribed meanwhile.
-      FinishReplay(*session.replays);
-      continue;
-    }
-    RetainedReplay& replay = session.replays->first;
-    if (replay.asked) return;
-    SendPage(session);
-    // The rest, and then the next page, when there is room in the window and on the wire.
-    if (!replay.page.empty() || !HasRoomForRetained(session)) return;
-    if (!replay.last) {
-      AskForPage(session);
-      return;
-    }
-    FinishReplay(*session.replays);
-  }
-  if (session.replays->subacks == 0) session.replays.reset();
-}
-
-void SubscribeFlow::AskForPage(const Session& session) {
-  Session::Replays& replays = *session.replays;
-  storage::ScanRetained scan;
-  scan.token = context_.NextToken();
-  scan.filter = replays.waiting.front().subscription.filter;
-  scan.cursor = replays.first.cursor;
-  scan.messages_max = kPageMessages;
-  const size_t filters = std::min(replays.filters_asked, replays.waiting.size());
-  for (size_t i = 1; i < filters; ++i) {
-    const std::string& filter = replays.waiting[i].subscription.filter;
-    if (filter.empty()) break;
-    scan.others.push_back(filter);
-  }
-  replays.first.asked = true;
-  replays.first.token = scan.token;
-  pages_[scan.token] = session.connection.ref.connection;
-  context_.Ask(std::move(scan));
-}
-
-void SubscribeFlow::FinishReplay(Session::Replays& replays) {
-  replays.first = {};
-  replays.waiting.pop_front();
-}
-
-bool SubscribeFlow::HasRoomForRetained(const Session& session) const {
-  return session.outbound.queue_empty() &&
-         session.connection.output.bytes() < context_.InMemory(session.limits.output_bytes_max);
-}
-
-// As much of the first replay's page as there is room for: QoS 0 would be dropped beyond.
-void SubscribeFlow::SendPage(Session& session) {
-  // ToSession remembers topics as live: not those of the replay itself.
-  std::unique_ptr<Session::Replays> replays = std::move(session.replays);
-  RetainedReplay& replay = replays->first;
-  const storage::SubscriptionRecord& record = replays->waiting.front().subscription;
-  const uint32_t ids[] = {record.subscription_id};
-  while (!replay.page.empty() && HasRoomForRetained(session)) {
-    const mqtt::MessagePtr message = std::move(replay.page.front());
-    replay.page.pop_front();
-    const auto live = replays->live_topics.find(base::AbslView(message->topic()));
-    if (live != replays->live_topics.end() && live->second > replays->waiting.front().made_at)
-      continue;
-    Outgoing outgoing(message);
-    if (record.options.no_local && outgoing.IsFrom(session)) continue;
-    deliverer_.NextMessage();
-    deliverer_.ToSession(
-        session, outgoing,
-        {.qos = mqtt::Min(outgoing.parts().qos, record.options.qos),
-         .retain = true,
-         .subscription_ids = absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1)});
-  }
-  session.replays = std::move(replays);
-}
-
-void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
-  const auto page = pages_.find(event.token);
-  if (page == pages_.end()) return;
-  Connection* const connection = context_.Find(page->second);
-  pages_.erase(page);
-  if (connection == nullptr || connection->session == nullptr) return;
-  Session& session = *connection->session;
-  if (session.replays == nullptr || session.replays->waiting.empty() ||
-      session.replays->first.token != event.token) {
-    return;  // Unsubscribed meanwhile.
-  }
-  Session::Replays& replays = *session.replays;
-  replays.filters_asked =
-      event.messages.empty() ? std::min(replays.filters_asked * 2, kFiltersAskedMax) : 1;
-  for (uint32_t i = 0; i < event.passed; ++i) FinishReplay(replays);
-  RetainedReplay& replay = replays.first;
-  replay.asked = false;
-  replay.cursor = std::move(event.cursor);
-  replay.last = replay.cursor.empty() || !event.status.ok();
-  replay.page.assign(event.messages.begin(), event.messages.end());
-  if (!event.status.ok()) {
-    base::Log(base::LogLevel::kError, "retained messages cannot be read",
-              {{"client", base::Shortened(base::AbslView(session.client_id.view()))},
-               {"filter", base::Shortened(replays.waiting.front().subscription.filter)},
-               {"error", event.status}});
-  }
-  ContinueReplays(session);
-}
-
-void SubscribeFlow::ForgetReplays(Session::Replays& replays, const std::string& filter) {
-  if (replays.waiting.empty()) return;
-  if (replays.waiting.front().subscription.filter == filter)
-    replays.first = {};  // Its page finds nobody.
-  // The others keep their places: the page that is on its way counts them.
-  for (Session::Replays::Waiting& waiting : replays.waiting) {
-    if (waiting.subscription.filter == filter) waiting.subscription.filter.clear();
-  }
 }
 
 void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body) {
@@ -493,63 +529,60 @@ void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::B
   if (const auto violation = mqtt::DecodeUnsubscribe(flags, body, session.version, packet)) {
     return context_.Violated(connection, *violation);
   }
-  if (session.durable) return CommitUnsubscribe(connection, packet);
-  absl::InlinedVector<ReasonCode, 8> reasons;
-  for (const std::string_view view : packet.filters) {
-    const std::string filter(view);
-    const bool existed = session.subscriptions.Contains(filter);
-    reasons.push_back(existed ? ReasonCode::kSuccess : ReasonCode::kNoSubscriptionExisted);
-    Remove(session,
-           filter);  // From here on nothing new is added [MQTT5-3.10.4-2] [MQTT311-3.10.4-2].
-    if (session.replays != nullptr) ForgetReplays(*session.replays, filter);
+  auto request = std::make_shared<Request>();
+  request->connection = connection.ref.connection;
+  request->id = packet.packet_id;
+  request->answer = mqtt::PacketType::kUnsubAck;
+  if (session.durable) request->changes.reserve(packet.filters.size());  // They stay put.
+  for (const std::string_view filter : packet.filters) Unsubscribe(session, filter, *request);
+  if (!session.durable) {
+    ContinueReplays(session);
+    return Await(connection, std::move(request));
   }
-  ContinueReplays(session);
-  WriteUnsubAck(connection, packet.packet_id, reasons);
-}
-
-void SubscribeFlow::CommitUnsubscribe(Connection& connection, const mqtt::Unsubscribe& packet) {
-  const Session& session = *connection.session;
   storage::Unsubscribe commit;
   commit.token = context_.NextToken();
   commit.client_id = session.client_id.view();
   commit.epoch = session.epoch;
   commit.filters.assign(packet.filters.begin(), packet.filters.end());
-  unsubscribing_[commit.token] = {connection.ref.connection, packet.packet_id, commit.filters};
-  context_.RequestCame(connection);
-  context_.Ask(std::move(commit));
+  Commit(connection, std::move(request), commit.token, std::move(commit), {});
+}
+
+// From here on nothing new is added [MQTT5-3.10.4-2] [MQTT311-3.10.4-2].
+void SubscribeFlow::Unsubscribe(Session& session, std::string_view filter, Request& request) {
+  const bool existed = session.subscriptions.Contains(filter);
+  request.reasons.push_back(existed ? ReasonCode::kSuccess : ReasonCode::kNoSubscriptionExisted);
+  const std::optional<SubscriptionTerms> before = Remove(session, filter);
+  // Also if it is unsubscribed already and that may be refused: then this one is what counts.
+  if (session.durable && (existed || IsBeingChanged(session, filter))) {
+    if (!existed && mqtt::IsShared(filter)) HoldMember(filter, session.client_id, std::nullopt);
+    request.changes.push_back({std::string(filter), before});
+    unanswered_[request.connection].changes.Add(request.changes.back());
+  }
+  if (session.replays != nullptr) ForgetReplays(*session.replays, filter);
 }
 
 void SubscribeFlow::OnUnsubscribeDone(storage::UnsubscribeDone event) {
-  const auto it = unsubscribing_.find(event.token);
-  if (it == unsubscribing_.end()) return;
-  const PendingUnsubscribe pending = std::move(it->second);
-  unsubscribing_.erase(it);
-  Connection* const connection = context_.Find(pending.connection);
-  if (connection == nullptr) return;
-  context_.RequestAnswered(*connection);
-  if (connection->session == nullptr) return;
-  if (event.status.ok()) {
-    for (const std::string& filter : pending.filters) Remove(*connection->session, filter);
-  }
-  event.existed.resize(pending.filters.size());
-  absl::InlinedVector<ReasonCode, 8> reasons;
-  for (const bool existed : event.existed) {
-    reasons.push_back(!event.status.ok() ? ToReason(event.status)
-                      : existed          ? ReasonCode::kSuccess
-                                         : ReasonCode::kNoSubscriptionExisted);
-  }
+  const RequestPtr request = Settle(event.token, event.status);
+  if (request == nullptr) return;
+  Connection* const connection = context_.Find(request->connection);
+  if (connection == nullptr || connection->session == nullptr) return WaitedFor(*request);
   if (!event.status.ok() && connection->version != mqtt::Version::k5) {
     return context_.CloseLater(*connection,
                                {.cause = CloseCause::kStorageFailed});  // UNSUBACK cannot say no.
   }
-  WriteUnsubAck(*connection, pending.id, reasons);
+  event.existed.resize(request->reasons.size());
+  for (size_t i = 0; i < request->reasons.size(); ++i) {
+    request->reasons[i] = !event.status.ok() ? ToReason(event.status)
+                          : event.existed[i] ? ReasonCode::kSuccess
+                                             : ReasonCode::kNoSubscriptionExisted;
+  }
+  WaitedFor(*request);
 }
 
-void SubscribeFlow::WriteUnsubAck(Connection& connection, mqtt::PacketId id,
-                                  absl::Span<const ReasonCode> reasons) {
+void SubscribeFlow::WriteUnsubAck(Connection& connection, const Request& request) {
   mqtt::UnsubAck ack;
-  ack.packet_id = id;
-  ack.reasons.assign(reasons.begin(), reasons.end());
+  ack.packet_id = request.id;
+  ack.reasons.assign(request.reasons.begin(), request.reasons.end());
   std::string bytes;
   if (!mqtt::Encode(ack, connection.version, bytes, connection.session->packet_size_max))
     return CloseTooLarge(context_, connection);
@@ -607,50 +640,24 @@ void SubscribeFlow::OnShardMember(ShardMemberChange change) {
   context_.Send(change.from, RoutesConfirmed{context_.id, change.number});
 }
 
+void SubscribeFlow::OnPartitionRoutes(const PartitionRoutesHeld& routes) {
+  for (const std::string& filter : *routes.filters)
+    context_.router.SetPartition(filter, routes.partition, routes.hold);
+}
+
+void SubscribeFlow::OnShareMemberHeld(ShareMemberHeld held) {
+  if (!held.hold) return context_.router.LetGoOfMember(held.filter, held.client_id);
+  std::optional<ShareMember> member;
+  if (held.member != nullptr) member = std::move(*held.member);
+  context_.router.HoldMember(held.filter, held.client_id, std::move(member));
+}
+
 void SubscribeFlow::OnConfirmed(const RoutesConfirmed& confirmed) {
   announcer_.OnConfirmed(confirmed.from, confirmed.number);
-  while (!announcing_.empty() && announcing_.front().route <= announcer_.confirmed()) {
-    Pending pending = std::move(announcing_.front());
+  while (!announcing_.empty() && announcing_.front()->route <= announcer_.confirmed()) {
+    const RequestPtr request = std::move(announcing_.front());
     announcing_.pop_front();
-    Finish(pending);
-    ReleaseHeld(pending.connection);
-  }
-}
-
-// One more SUBACK of the connection is out.
-void SubscribeFlow::ReleaseHeld(uint64_t number) {
-  const auto held = held_.find(number);
-  if (--held->second.subacks != 0) return;
-  std::vector<storage::Delivery> entries = std::move(held->second.entries);
-  held_.erase(held);
-  Connection* const connection = context_.Find(number);
-  if (connection == nullptr || connection->session == nullptr || entries.empty()) return;
-  deliverer_.Durable(*connection->session, std::move(entries));
-  ContinueReplays(*connection->session);
-}
-
-void SubscribeFlow::OnSysTopics(const SysTopics& topics) {
-  for (const auto& [topic, value] : *topics.values) {
-    mqtt::MessageParts parts;
-    parts.topic = topic;
-    parts.payload = value;
-    parts.retain = true;
-    parts.created_at_unix_ms = context_.now_unix_ms;
-    sys_topics_[topic] = mqtt::Message::Create(parts);
-  }
-}
-
-void SubscribeFlow::SendSysTopics(Session& session, const storage::SubscriptionRecord& record) {
-  for (const auto& [topic, message] : sys_topics_) {
-    if (!mqtt::Matches(record.filter, topic)) continue;
-    Outgoing outgoing(message);
-    const uint32_t ids[] = {record.subscription_id};
-    deliverer_.NextMessage();
-    deliverer_.ToSession(
-        session, outgoing,
-        {.qos = mqtt::QoS::kAtMostOnce,
-         .retain = true,
-         .subscription_ids = absl::MakeConstSpan(ids, record.subscription_id == 0 ? 0 : 1)});
+    WaitedFor(*request);
   }
 }
 

@@ -320,6 +320,7 @@ class HostCore {
   std::vector<std::unique_ptr<Partition>> partitions_;
   std::vector<uint64_t> last_index_;        // Of entries handed to the log, by partition.
   std::vector<uint64_t> filters_;           // Routes, by partition.
+  PartitionMask subscribed_ = 0;            // Where they may be more: somebody has subscribed.
   std::vector<std::vector<Claim*>> slots_;  // By partition and slot; null: not connected.
   std::vector<Effects> effects_;            // Of the group being finished, by partition.
   uint64_t last_order_ = 0;

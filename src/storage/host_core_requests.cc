@@ -214,8 +214,9 @@ void HostCore::Handle(ShardId from, Subscribe& request) {
   answer.client_id = request.client_id;
   answer.status = std::move(status);
   if (!answer.status.ok()) return AnswerRefused(std::move(answer));
-  pb::Subscribe& subscribe =
-      *Propose(PartitionOf(request.client_id), {}, &answer.subscribe).mutable_subscribe();
+  const PartitionId partition = PartitionOf(request.client_id);
+  subscribed_ |= PartitionMask{1} << partition;
+  pb::Subscribe& subscribe = *Propose(partition, {}, &answer.subscribe).mutable_subscribe();
   subscribe.set_client_id(request.client_id);
   subscribe.set_epoch(request.epoch);
   for (const SubscriptionRecord& subscription : request.subscriptions) {

@@ -147,6 +147,7 @@ void HostCore::AnswerOpened(Claim& claim, const Outcome& outcome) {
   opened.token = claim.opening->token;
   opened.session_present = outcome.session_present;
   opened.durable = outcome.durable;
+  opened.partition = claim.partition;
   opened.epoch = claim.epoch;
   if (!claim.stored) {
     claim.feed.reset();
@@ -322,6 +323,7 @@ void HostCore::EnqueueWill(const mqtt::MessagePtr& message) {
   Publish publish;
   publish.message = message;
   if (message->qos() != mqtt::QoS::kAtMostOnce) {
+    publish.partitions = subscribed_;
     for (size_t id = 0; id < filters_.size(); ++id) {
       if (filters_[id] != 0) publish.partitions |= PartitionMask{1} << id;
     }

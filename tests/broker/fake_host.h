@@ -54,6 +54,17 @@ class FakeHost final : public storage::PartitionHost {
         support::Fail("the shard did not ask", where);
     }
   }
+  // The first one of all that were not taken yet.
+  storage::Request TakeNext(support::Where where = support::Where::current()) {
+    std::unique_lock lock(mutex_);
+    const auto deadline =
+        std::chrono::steady_clock::now() + std::chrono::seconds(10) * support::TestSlowdown();
+    if (!came_.wait_until(lock, deadline, [this] { return !requests_.empty(); }))
+      support::Fail("the shard did not ask", where);
+    storage::Request taken = std::move(requests_.front());
+    requests_.pop_front();
+    return taken;
+  }
   template <typename Kind>
   bool Has() {
     const std::lock_guard lock(mutex_);

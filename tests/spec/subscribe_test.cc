@@ -233,6 +233,17 @@ void StopsAfterUnsubscribe(Version version) {
       publisher.Publish({.topic = Unique("t"), .payload = "no", .qos = qos});
       ExpectEnd(publisher, client, Unique("end"), qos);
     }
+    // From when it is received on, not from UNSUBACK on.
+    for (const unsigned qos : {0U, 1U, 2U}) {
+      client.Subscribe({{Unique("t"), 2}});
+      const PublishPacket publish{
+          .topic = Unique("t"), .payload = "no", .qos = qos, .packet_id = 2};
+      client.Send(support::Unsubscribe(version, 1, {Unique("t")}) + publish.Encode(version));
+      client.ExpectAck(PacketType::kUnsuback, 1);
+      if (qos != 0) client.Expect(qos == 1 ? PacketType::kPuback : PacketType::kPubrec);
+      if (qos == 2) client.Send(Ack(PacketType::kPubrel, 2)).ExpectAck(PacketType::kPubcomp, 2);
+      ExpectEnd(publisher, client, Unique("end"), qos);
+    }
     client.Disconnect();
   }
 }

@@ -109,8 +109,9 @@ void Route::AddTo(Match& match) const {
 Router::Change Router::Add(std::string_view filter, const Subscriber& subscriber) {
   RoutedFilter& node = tree_.Insert(filter);
   Route& route = node.value;
-  Change change{.before = route.wanted(), .after = {}, .filter = &node};
+  Change change{.before = route.wanted(), .after = {}, .filter = &node, .former = {}};
   Subscriber* const known = route.Find(subscriber.session);
+  if (known != nullptr) change.former = *known;
   if (known == nullptr) {
     route.Add(subscriber);
   } else if (*known != subscriber) {
@@ -128,9 +129,10 @@ Router::Change Router::Remove(std::string_view filter, const Session* session) {
   auto* const node = tree_.Find(filter);
   if (node == nullptr) return {};
   Route& route = node->value;
-  Change change{.before = route.wanted(), .after = route.wanted()};
+  Change change{.before = route.wanted(), .after = route.wanted(), .former = {}};
   Subscriber* const known = route.Find(session);
   if (known == nullptr) return change;
+  change.former = *known;
   Invalidate(filter);
   route.Remove(*known);
   change.after = route.wanted();
@@ -172,10 +174,69 @@ void Router::SetNode(std::string_view filter, uint32_t node, bool present) {
 }
 
 void Router::SetPartition(std::string_view filter, storage::PartitionId partition, bool present) {
+  if (const auto* const node = tree_.IsWildcard(filter) ? tree_.Find(filter) : nullptr;
+      node != nullptr && node->value.MoreIfAny() != nullptr &&
+      (node->value.MoreIfAny()->partitions >> partition & 1) != 0) {
+    const std::pair<const RoutedFilter*, storage::PartitionId> key{node, partition};
+    if (present) {
+      ++partition_repeats_[key];
+      return;
+    }
+    if (const auto repeat = partition_repeats_.find(key); repeat != partition_repeats_.end()) {
+      if (--repeat->second == 0) partition_repeats_.erase(repeat);
+      return;
+    }
+  }
   ChangeMask(filter, partitions_, &Route::More::partitions, partition, present);
 }
 
 void Router::SetMember(std::string_view filter, ShareMember member) {
+  if (!held_members_.empty()) {
+    const auto held =
+        held_members_.find(std::pair(std::string(filter), std::string(member.client_id)));
+    if (held != held_members_.end()) {
+      member.local = nullptr;
+      held->second.told = std::move(member);
+      return;
+    }
+  }
+  PlaceMember(filter, std::move(member));
+}
+
+void Router::RemoveMember(std::string_view filter, std::string_view client_id) {
+  if (!held_members_.empty()) {
+    const auto held = held_members_.find(std::pair(std::string(filter), std::string(client_id)));
+    if (held != held_members_.end()) return held->second.told.reset();
+  }
+  DisplaceMember(filter, client_id);
+}
+
+void Router::HoldMember(std::string_view filter, std::string_view client_id,
+                        std::optional<ShareMember> member) {
+  HeldMember& held = held_members_[std::pair(std::string(filter), std::string(client_id))];
+  if (held.holds++ == 0) {
+    ShareGroup* const group = FindGroup(filter);
+    const ShareMember* const known = group == nullptr ? nullptr : group->Find(client_id);
+    if (known != nullptr) {
+      held.told = *known;
+      held.told->local = nullptr;
+    }
+  }
+  if (member.has_value()) return PlaceMember(filter, *std::move(member));
+  DisplaceMember(filter, client_id);
+}
+
+void Router::LetGoOfMember(std::string_view filter, std::string_view client_id) {
+  const auto held = held_members_.find(std::pair(std::string(filter), std::string(client_id)));
+  CHECK(held != held_members_.end()) << "a member is let go as often as it is held";
+  if (--held->second.holds != 0) return;
+  std::optional<ShareMember> told = std::move(held->second.told);
+  held_members_.erase(held);
+  if (told.has_value()) return PlaceMember(filter, *std::move(told));
+  DisplaceMember(filter, client_id);
+}
+
+void Router::PlaceMember(std::string_view filter, ShareMember member) {
   if (ShareGroup* const known = FindGroup(filter)) return known->Set(std::move(member));
   const auto shared = mqtt::ParseShared(filter);
   CHECK(shared.has_value()) << "a shared filter is checked when it is subscribed";
@@ -189,7 +250,7 @@ void Router::SetMember(std::string_view filter, ShareMember member) {
   group->Set(std::move(member));
 }
 
-void Router::RemoveMember(std::string_view filter, std::string_view client_id) {
+void Router::DisplaceMember(std::string_view filter, std::string_view client_id) {
   const auto it = groups_.find(filter);
   if (it == groups_.end()) return;
   ShareGroup& group = **it;

@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -142,6 +144,7 @@ class Router {
     Wanted before = Wanted::kNothing;
     Wanted after = Wanted::kNothing;
     const RoutedFilter* filter = nullptr;  // Of Add; stays there until it is removed.
+    Subscriber former;                     // What the session had until now. No session: nothing.
     bool any() const { return before != after; }
   };
 
@@ -150,7 +153,9 @@ class Router {
   Change Add(std::string_view filter, const Subscriber& subscriber);
   Change Remove(std::string_view filter, const Session* session);
 
-  // What other shards and partitions have: each call is a change, they come in order.
+  // What other shards and partitions have: each call is a change, they come in order. Those of
+  // partitions are counted: a partition tells of its first subscription to a filter and of its
+  // last, and beside it somebody may answer for one that is still being committed.
   void ChangeShard(std::string_view filter, storage::ShardId shard, Wanted before, Wanted after);
   void SetNode(std::string_view filter, uint32_t node, bool present);
   void SetPartition(std::string_view filter, storage::PartitionId partition, bool present);
@@ -164,6 +169,13 @@ class Router {
   size_t GroupsOf(std::string_view filter) const;
   // Members that every group passes over while another has room.
   FullClients& full_clients() { return full_clients_; }
+
+  // A durable session's place in a group is being changed: until LetGoOfMember was called as often,
+  // it is `member` (none: it has no place), whatever is told by SetMember and RemoveMember. What
+  // they told last is true then, without its `local`.
+  void HoldMember(std::string_view filter, std::string_view client_id,
+                  std::optional<ShareMember> member);
+  void LetGoOfMember(std::string_view filter, std::string_view client_id);
 
   // Cost: a hash look-up if the topic was asked for since the last change that concerns it.
   const Match& Find(std::string_view topic);
@@ -200,6 +212,8 @@ class Router {
   // Of an exact filter: by hash. Of one with wildcards: in its route.
   void ChangeMask(std::string_view filter, HashedRoutes& exact, uint64_t Route::More::*mask,
                   uint32_t bit, bool present);
+  void PlaceMember(std::string_view filter, ShareMember member);
+  void DisplaceMember(std::string_view filter, std::string_view client_id);
   void EraseIfEmpty(RoutedFilter& node);
   void Fill(std::string_view topic, size_t hash, Match& match) const;
 
@@ -218,6 +232,15 @@ class Router {
   HashedRoutes shards_qos0_;
   HashedRoutes nodes_;
   HashedRoutes partitions_;
+  // Of filters with wildcards: how much oftener than once the partition stands in the route.
+  absl::flat_hash_map<std::pair<const RoutedFilter*, storage::PartitionId>, uint32_t>
+      partition_repeats_;
+  // By filter and Client Identifier.
+  struct HeldMember {
+    uint32_t holds = 0;
+    std::optional<ShareMember> told;
+  };
+  absl::flat_hash_map<std::pair<std::string, std::string>, HeldMember> held_members_;
 
   // Topics pass into the cache when they are asked for a second time, once there are this many.
   static constexpr size_t kCachedAtOnce = 1024;

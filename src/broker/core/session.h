@@ -69,6 +69,7 @@ class Session {
   // what is retained here would not be there), as with mosquitto.
   bool bridge = false;
   bool replay_came = false;  // Of a durable session, and storage::ReplayTaken is due for it.
+  storage::PartitionId partition = 0;  // Of a durable one.
 
   InboundFlow inbound;
   OutboundFlow outbound;
@@ -114,6 +115,10 @@ class Session {
     size_t subacks = 0;           // Still to come, before more of them wait.
     uint64_t now = 0;             // Counts live messages.
     absl::flat_hash_map<std::string, uint64_t> live_topics;
+
+    // Whether live topics are to be remembered. Of a durable session, whose partition replays, only
+    // QoS 0 until SUBACK: what its shard delivers before the partition has read the SUBSCRIBE.
+    bool collects() const { return subacks != 0 || !waiting.empty(); }
   };
   static constexpr size_t kLiveTopicsMax = 10'000;
   std::unique_ptr<Replays> replays;

@@ -110,8 +110,10 @@ struct CloseSession {
 };
 
 // Durable sessions only. Answer: SubscribeDone, committed, and after every shard has confirmed the
-// routes. Retained messages are then replayed, a page at a time, per Retain Handling: what the
-// session is owed at QoS 1 or 2 through its queue, what at QoS 0 straight to the connection.
+// routes. What is published after it, as the host hears it, is for the subscription: the shards
+// need not wait for the answer before they route to the partition. Retained messages are then
+// replayed, a page at a time, per Retain Handling: what the session is owed at QoS 1 or 2 through
+// its queue, what at QoS 0 straight to the connection.
 struct Subscribe {
   Token token = 0;
   std::string client_id;
@@ -243,7 +245,8 @@ struct SessionOpened {
                         // (kUnavailable).
   bool session_present = false;
   bool durable = false;  // The partition holds its state: use Subscribe, Acknowledge, … on it.
-  uint64_t epoch = 0;    // Fences every later request of this connection.
+  PartitionId partition = 0;                      // Which one, if it is durable.
+  uint64_t epoch = 0;                             // Fences every later request of this connection.
   std::vector<SubscriptionRecord> subscriptions;  // Of a resumed session.
   std::vector<uint16_t> inbound_qos2;             // Identifiers whose PUBREL is still to come.
 };

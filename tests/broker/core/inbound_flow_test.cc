@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
@@ -16,6 +18,7 @@ namespace broker {
 namespace {
 
 using mqtt::PacketId;
+using mqtt::PacketType;
 using mqtt::QoS;
 using mqtt::ReasonCode;
 using mqtt::Version;
@@ -24,6 +27,8 @@ using ::testing::IsEmpty;
 
 constexpr QoS kQos1 = QoS::kAtLeastOnce;
 constexpr QoS kQos2 = QoS::kExactlyOnce;
+
+PacketType AckOf(QoS qos) { return qos == kQos2 ? PacketType::kPubRec : PacketType::kPubAck; }
 
 class InboundFlowTest : public ::testing::Test {
  protected:
@@ -47,24 +52,43 @@ class InboundFlowTest : public ::testing::Test {
   }
   void Acked(QoS qos, uint16_t id, ReasonCode reason = ReasonCode::kSuccess) {
     EXPECT_TRUE(flow_.in_order());
-    flow_.AckedNow(qos, PacketId{id}, reason);
+    flow_.AckedNow(AckOf(qos), PacketId{id}, reason);
   }
-  void Queue(QoS qos, uint16_t id, bool ready = false) {
-    flow_.Queue(qos, PacketId{id}, ReasonCode::kSuccess, ready);
+  void Queue(PacketType type, uint16_t id, bool ready = false) {
+    const auto ticket = flow_.Queue(type, PacketId{id}, ReasonCode::kSuccess, ready);
+    if (!ready) tickets_.push_back({type, id, ticket});
   }
-  // The identifiers whose acknowledgements leave.
-  std::vector<uint16_t> Complete(QoS qos, uint16_t id, ReasonCode reason = ReasonCode::kSuccess) {
+  void Queue(QoS qos, uint16_t id, bool ready = false) { Queue(AckOf(qos), id, ready); }
+  // The identifiers whose acknowledgements leave when the oldest one of that name may.
+  std::vector<uint16_t> Complete(PacketType type, uint16_t id,
+                                 ReasonCode reason = ReasonCode::kSuccess) {
+    const auto waits = std::find_if(tickets_.begin(), tickets_.end(), [&](const Waits& each) {
+      return each.type == type && each.id == id;
+    });
+    const InboundFlow::Ticket ticket = waits->ticket;
+    tickets_.erase(waits);
     std::vector<uint16_t> left;
-    flow_.Complete(PacketId{id}, qos, reason, [&](const InboundFlow::Ack& ack) {
+    flow_.Complete(ticket, reason, [&](const InboundFlow::Ack& ack) {
       EXPECT_TRUE(ack.ready);
       left.push_back(ack.id.value);
       reasons_.push_back(ack.reason);
     });
     return left;
   }
-  void Release(uint16_t id) { flow_.Release(PacketId{id}); }
+  std::vector<uint16_t> Complete(QoS qos, uint16_t id, ReasonCode reason = ReasonCode::kSuccess) {
+    return Complete(AckOf(qos), id, reason);
+  }
+  void Release(uint16_t id) {
+    flow_.AckedNow(PacketType::kPubComp, PacketId{id}, ReasonCode::kSuccess);
+  }
 
+  struct Waits {
+    PacketType type;
+    uint16_t id;
+    InboundFlow::Ticket ticket;
+  };
   InboundFlow flow_{2};
+  std::vector<Waits> tickets_;
   std::vector<ReasonCode> reasons_;
 };
 
@@ -123,14 +147,23 @@ TEST_F(InboundFlowTest, IsFullOnlyWithWhatWaitsForOurAcknowledgement) {
     EXPECT_EQ(Admit(kQos2, id, Version::k311), "route");
     Acked(kQos2, id);
   }
-  EXPECT_FALSE(flow_.full()) << "the client's PUBREL must still be read";
+  EXPECT_FALSE(flow_.full(Version::k311)) << "the client's PUBREL must still be read";
   for (uint16_t id = 11; id <= 12; ++id) {
     EXPECT_EQ(Admit(kQos2, id, Version::k311), "route");
     Queue(kQos2, id);
   }
-  EXPECT_TRUE(flow_.full());
+  EXPECT_TRUE(flow_.full(Version::k311));
+  EXPECT_FALSE(flow_.full(Version::k5)) << "its client keeps the maximum";
   EXPECT_THAT(Complete(kQos2, 11), ElementsAre(11));
-  EXPECT_FALSE(flow_.full());
+  EXPECT_FALSE(flow_.full(Version::k311));
+}
+
+TEST_F(InboundFlowTest, SubacksThatWaitMakeItFullOnlyWhenTheyAreMany) {
+  for (int i = 0; i < 1025; ++i) Queue(PacketType::kSubAck, 1);
+  EXPECT_FALSE(flow_.full(Version::k311));
+  EXPECT_FALSE(flow_.publishes_wait());
+  Queue(PacketType::kPubComp, 2, true);
+  EXPECT_TRUE(flow_.full(Version::k5));
 }
 
 // ---- A resumed session ----
@@ -244,13 +277,22 @@ TEST_F(InboundFlowTest, ACommitThatFailsIsToldInItsPlace) {
   EXPECT_EQ(flow_.quota_used(), 1u);
 }
 
-TEST_F(InboundFlowTest, ACommitThatNothingWaitsForChangesNothing) {
-  EXPECT_THAT(Complete(kQos1, 1), IsEmpty());
+TEST_F(InboundFlowTest, AllKindsOfAcknowledgementsKeepOneOrder) {
+  Admit(kQos2, 1);
+  Acked(kQos2, 1);
+  Queue(PacketType::kSubAck, 7);
   Admit(kQos1, 2);
-  Queue(kQos1, 2);
-  EXPECT_THAT(Complete(kQos1, 1), IsEmpty());
-  EXPECT_THAT(Complete(kQos2, 2), IsEmpty());
-  EXPECT_THAT(Complete(kQos1, 2), ElementsAre(2));
+  Queue(kQos1, 2, true);
+  Queue(PacketType::kPubComp, 1);
+  Queue(PacketType::kUnsubAck, 7);
+  EXPECT_THAT(Complete(PacketType::kPubComp, 1), IsEmpty());
+  EXPECT_TRUE(flow_.Knows(PacketId{1})) << "until its PUBCOMP leaves";
+  EXPECT_EQ(flow_.quota_used(), 2u);
+  EXPECT_THAT(Complete(PacketType::kSubAck, 7), ElementsAre(7, 2, 1));
+  EXPECT_FALSE(flow_.Knows(PacketId{1}));
+  EXPECT_EQ(flow_.quota_used(), 0u);
+  EXPECT_THAT(Complete(PacketType::kUnsubAck, 7), ElementsAre(7));
+  EXPECT_TRUE(flow_.in_order());
 }
 
 // ---- A client that keeps the rules, with a quota as §4.9 describes it ----
@@ -262,6 +304,7 @@ class InboundModel : public ::testing::TestWithParam<uint64_t> {
     QoS qos;
     bool committed;  // The server's part: false while the commit runs.
     ReasonCode reason;
+    InboundFlow::Ticket ticket = 0;
   };
 
   uint16_t FreeId() {
@@ -288,24 +331,24 @@ class InboundModel : public ::testing::TestWithParam<uint64_t> {
     waiting_.pop_front();
     ASSERT_TRUE(sent.committed);
     ASSERT_EQ(ack.id, PacketId{sent.id});
-    ASSERT_EQ(ack.qos, sent.qos);
+    ASSERT_EQ(ack.type, AckOf(sent.qos));
     ASSERT_EQ(ack.reason, sent.reason);
     ClientHears(sent);
   }
 
   void Publish(base::Rng& rng) {
-    const Sent sent = {FreeId(), rng.Chance(0.5) ? kQos1 : kQos2, rng.Chance(0.5),
-                       rng.Chance(0.1) ? ReasonCode::kNotAuthorized : ReasonCode::kSuccess};
+    Sent sent = {FreeId(), rng.Chance(0.5) ? kQos1 : kQos2, rng.Chance(0.5),
+                 rng.Chance(0.1) ? ReasonCode::kNotAuthorized : ReasonCode::kSuccess};
     --quota_;
     Admission admission;
     ASSERT_FALSE(flow_.Admit(Version::k5, sent.qos, PacketId{sent.id}, admission).has_value());
     ASSERT_EQ(admission, Admission::kRoute);
     if (sent.committed && flow_.in_order()) {
       ASSERT_TRUE(waiting_.empty());
-      flow_.AckedNow(sent.qos, PacketId{sent.id}, sent.reason);
+      flow_.AckedNow(AckOf(sent.qos), PacketId{sent.id}, sent.reason);
       return ClientHears(sent);
     }
-    flow_.Queue(sent.qos, PacketId{sent.id}, sent.reason, sent.committed);
+    sent.ticket = flow_.Queue(AckOf(sent.qos), PacketId{sent.id}, sent.reason, sent.committed);
     waiting_.push_back(sent);
   }
   void Commit(base::Rng& rng) {
@@ -317,8 +360,7 @@ class InboundModel : public ::testing::TestWithParam<uint64_t> {
     Sent& sent = waiting_[open[rng.Chance(0.7) ? 0 : rng.Below(open.size())]];
     sent.committed = true;
     sent.reason = rng.Chance(0.1) ? ReasonCode::kQuotaExceeded : ReasonCode::kSuccess;
-    flow_.Complete(PacketId{sent.id}, sent.qos, sent.reason,
-                   [&](const InboundFlow::Ack& ack) { Expect(ack); });
+    flow_.Complete(sent.ticket, sent.reason, [&](const InboundFlow::Ack& ack) { Expect(ack); });
     ASSERT_TRUE(waiting_.empty() || !waiting_.front().committed) << "it may leave and must";
   }
   void ReleaseOne() {
@@ -326,7 +368,8 @@ class InboundModel : public ::testing::TestWithParam<uint64_t> {
     const uint16_t id = to_release_.front();
     to_release_.pop_front();
     ASSERT_TRUE(flow_.Knows(PacketId{id}));
-    flow_.Release(PacketId{id});
+    // As at once although others wait: the model is about PUBLISH.
+    flow_.AckedNow(PacketType::kPubComp, PacketId{id}, ReasonCode::kSuccess);
     in_use_.erase(id);
     Give();
   }
@@ -356,7 +399,7 @@ TEST_P(InboundModel, AClientThatKeepsTheRulesIsNeverRefused) {
     ASSERT_FALSE(HasFatalFailure());
     ASSERT_EQ(flow_.quota_used(), kMaximum - quota_);
     ASSERT_EQ(flow_.in_order(), waiting_.empty());
-    ASSERT_EQ(flow_.full(), waiting_.size() >= kMaximum);
+    ASSERT_EQ(flow_.full(Version::k311), waiting_.size() >= kMaximum);
     if (quota_ == 0) {
       Admission admission;
       ASSERT_TRUE(flow_.Admit(Version::k5, kQos1, PacketId{999}, admission).has_value());

@@ -221,6 +221,57 @@ TEST(Router, ClearingWhatWasNeverSetLeavesNothing) {
   EXPECT_TRUE(router.Find("a").empty());
 }
 
+TEST(Router, APartitionStaysAsLongAsAnybodySaysSo) {
+  for (const char* filter : {"a/b", "a/+"}) {
+    Router router(10);
+    const auto partitions = [&] { return router.Find("a/b").partitions; };
+    router.SetPartition(filter, 3, true);
+    router.SetPartition(filter, 3, true);
+    router.SetPartition(filter, 4, true);
+    router.SetPartition(filter, 3, false);
+    EXPECT_EQ(partitions(), storage::PartitionMask{0b11000}) << filter;
+    router.SetPartition(filter, 3, false);
+    EXPECT_EQ(partitions(), storage::PartitionMask{0b10000}) << filter;
+    router.SetPartition(filter, 4, false);
+    EXPECT_TRUE(router.Find("a/b").empty());
+    EXPECT_EQ(router.filters(), 0u);
+  }
+}
+
+TEST(Router, AHeldMemberIsWhatItsHolderSaysAndThenWhatWasTold) {
+  constexpr const char* kFilter = "$share/g/a";
+  Router router(10);
+  const auto options = [&]() -> std::optional<bool> {
+    const ShareGroup* const group = router.FindGroup(kFilter);
+    const ShareMember* const member = group == nullptr ? nullptr : group->Find("c");
+    if (member == nullptr) return std::nullopt;
+    return member->options.no_local;
+  };
+  const auto with = [](bool no_local) {
+    ShareMember member = Member("c");
+    member.options.no_local = no_local;
+    return member;
+  };
+  router.SetMember(kFilter, with(false));
+  router.HoldMember(kFilter, "c", with(true));
+  router.HoldMember(kFilter, "c", std::nullopt);
+  EXPECT_EQ(options(), std::nullopt);
+  router.SetMember(kFilter, with(true));
+  EXPECT_EQ(options(), std::nullopt);
+  router.LetGoOfMember(kFilter, "c");
+  EXPECT_EQ(options(), std::nullopt);
+  router.LetGoOfMember(kFilter, "c");
+  EXPECT_EQ(options(), true) << "as it was told meanwhile";
+  router.HoldMember(kFilter, "c", with(false));
+  router.LetGoOfMember(kFilter, "c");
+  EXPECT_EQ(options(), true) << "as it was before";
+  router.HoldMember(kFilter, "c", with(true));
+  router.RemoveMember(kFilter, "c");
+  EXPECT_EQ(options(), true);
+  router.LetGoOfMember(kFilter, "c");
+  EXPECT_EQ(router.FindGroup(kFilter), nullptr);
+}
+
 TEST(Router, GroupsOfTheSameFilterAreApart) {
   Router router(10);
   router.SetMember("$share/g/a/+", Member("c1"));

@@ -5,6 +5,7 @@ fall silent; client libraries finish what they began.
 """
 
 import collections
+import contextlib
 import select
 import socket
 import struct
@@ -123,6 +124,7 @@ class Client:
                  will=None, properties=None, timeout=10.0 * SLOWDOWN, expect=0):
         self.version, self.timeout = version, timeout
         self._buffer = bytearray()
+        self._gathered = None
         self._waiting = collections.deque()
         self._next_id = 0
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
@@ -152,7 +154,19 @@ class Client:
         return self._next_id
 
     def _send(self, first, body):
-        self.socket.sendall(bytes([first]) + _varint(len(body)) + body)
+        packet = bytes([first]) + _varint(len(body)) + body
+        if self._gathered is not None:
+            self._gathered += packet
+        else:
+            self.socket.sendall(packet)
+
+    @contextlib.contextmanager
+    def one_segment(self):
+        """What is sent inside leaves at once, at the end."""
+        self._gathered = b""
+        yield
+        gathered, self._gathered = self._gathered, None
+        self.socket.sendall(gathered)
 
     def publish(self, topic, payload, *, qos=0, id=None, dup=False, retain=False, properties=None):
         """The packet identifier used."""
@@ -169,20 +183,31 @@ class Client:
     def acknowledge(self, kind, id):
         self._send(kind << 4 | (2 if kind == PUBREL else 0), struct.pack(">H", id))
 
-    def subscribe(self, topic_filter, qos=2):
-        """The SUBACK's reason code."""
+    def send_subscribe(self, topic_filter, qos=2):
+        """The packet identifier used."""
         id = self.new_id()
         body = struct.pack(">H", id) + (b"\0" if self.version == 5 else b"")
         self._send(SUBSCRIBE << 4 | 2, body + _string(topic_filter) + bytes([qos]))
-        return self.wait_for(SUBACK, id).reasons[0]
+        return id
 
-    def unsubscribe(self, topic_filter):
-        """The UNSUBACK's reason code; 0 in 3.1.1, which has none."""
+    def subscribe(self, topic_filter, qos=2):
+        """The SUBACK's reason code."""
+        return self.wait_for(SUBACK, self.send_subscribe(topic_filter, qos)).reasons[0]
+
+    def send_unsubscribe(self, topic_filter):
+        """The packet identifier used."""
         id = self.new_id()
         body = struct.pack(">H", id) + (b"\0" if self.version == 5 else b"")
         self._send(UNSUBSCRIBE << 4 | 2, body + _string(topic_filter))
-        reasons = self.wait_for(UNSUBACK, id).reasons
+        return id
+
+    def unsubscribe(self, topic_filter):
+        """The UNSUBACK's reason code; 0 in 3.1.1, which has none."""
+        reasons = self.wait_for(UNSUBACK, self.send_unsubscribe(topic_filter)).reasons
         return reasons[0] if reasons else 0
+
+    def ping(self):
+        self._send(PINGREQ << 4, b"")
 
     def published(self, topic, payload, *, qos=1, **rest):
         """Publishes and finishes the handshake; the reason code of its first answer."""
@@ -241,7 +266,7 @@ class Client:
 
     def nothing_comes(self):
         """Whatever the broker had for us before it answers a PINGREQ would have come by then."""
-        self._send(PINGREQ << 4, b"")
+        self.ping()
         while True:
             packet = self.receive()
             if packet.kind == PINGRESP:
