@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "auth/hash_pool.h"
+#include "auth/verified_logins.h"
 #include "base/version.h"
 #include "mqtt/types.h"
 
@@ -165,6 +166,14 @@ void AddConnections(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Sample(pool == nullptr ? uint64_t{0} : pool->refused());
   out.Gauge("password_hashes_waiting", "Logins that wait for their password to be verified.");
   out.Sample(pool == nullptr ? uint64_t{0} : uint64_t{pool->waiting()});
+  out.Counter("password_hashes_abandoned_total",
+              "Logins that were not verified because their clients had gone.");
+  out.Sample(pool == nullptr ? uint64_t{0} : pool->abandoned());
+  const auth::VerifiedLogins* const verified = snapshot.verified_logins;
+  out.Gauge("verified_logins", "Logins that are remembered: they come back without a hash.");
+  out.Sample(verified == nullptr ? uint64_t{0} : uint64_t{verified->size()});
+  out.Counter("verified_logins_used_total", "Logins that were let in because of that.");
+  out.Sample(verified == nullptr ? uint64_t{0} : verified->hits());
 }
 
 void AddPackets(const MetricsSnapshot& snapshot, FamilyBuilder& out) {

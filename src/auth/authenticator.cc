@@ -50,9 +50,10 @@ struct Authenticator::Tables {
 };
 
 absl::StatusOr<std::unique_ptr<Authenticator>> Authenticator::Create(
-    AuthOptions options, std::shared_ptr<HashPool> pool) {
+    AuthOptions options, std::shared_ptr<HashPool> pool, std::shared_ptr<VerifiedLogins> verified) {
   if (pool == nullptr) pool = std::make_shared<HashPool>(HashPool::Limits{});
-  auto authenticator = std::unique_ptr<Authenticator>(new Authenticator(std::move(pool)));
+  auto authenticator =
+      std::unique_ptr<Authenticator>(new Authenticator(std::move(pool), std::move(verified)));
   RETURN_IF_ERROR(authenticator->Reload(std::move(options)));
   return authenticator;
 }
@@ -124,27 +125,46 @@ std::optional<Outcome> Authenticator::Decide(const Tables& tables, const Credent
 }
 
 std::optional<Outcome> Authenticator::TryNow(const Credentials& credentials) const {
-  return Decide(*tables(), credentials);
+  const std::shared_ptr<const Tables> tables = this->tables();
+  if (auto outcome = Decide(*tables, credentials)) return outcome;
+  if (verified_ == nullptr) return std::nullopt;
+  const PasswordHash* const stored = tables->passwords->Find(*credentials.user_name);
+  if (stored == nullptr ||
+      !verified_->Knows(*credentials.user_name, *credentials.password, *stored)) {
+    return std::nullopt;
+  }
+  return tables->Admit(credentials, *credentials.user_name);
 }
 
-void Authenticator::Authenticate(Credentials credentials, std::function<void(Outcome)> done) {
+HashPool::Ticket Authenticator::Authenticate(Credentials credentials,
+                                             std::function<void(Outcome)> done) {
   const std::shared_ptr<const Tables> tables = this->tables();
+  HashPool::Ticket ticket;
   if (auto outcome = Decide(*tables, credentials)) {
     done(*std::move(outcome));
-    return;
+    return ticket;
   }
   // Shared with the task, so that `done` is still here if the queue is full.
   auto shared_done = std::make_shared<std::function<void(Outcome)>>(std::move(done));
-  const auto submitted =
-      pool_->Submit([tables, credentials = std::move(credentials), shared_done]() mutable {
-        const bool right = tables->passwords->Verify(*credentials.user_name, *credentials.password);
-        OPENSSL_cleanse(credentials.password->data(), credentials.password->size());
-        (*shared_done)(right ? tables->Admit(credentials, *credentials.user_name)
-                             : tables->Refuse(AuthCode::kBadUserNameOrPassword));
-      });
-  if (submitted != HashPool::Submitted::kAccepted) {
+  HashPool::Task task;
+  task.place = {credentials.source, std::hash<std::string>{}(*credentials.user_name)};
+  task.refuse = [tables, shared_done] { (*shared_done)(tables->Refuse(AuthCode::kServerBusy)); };
+  task.run = [tables, credentials = std::move(credentials), verified = verified_,
+              shared_done]() mutable {
+    const std::string& user_name = *credentials.user_name;
+    std::string& password = *credentials.password;
+    const bool right = tables->passwords->Verify(user_name, password);
+    if (right && verified != nullptr) {
+      verified->Add(user_name, password, *tables->passwords->Find(user_name));
+    }
+    OPENSSL_cleanse(password.data(), password.size());
+    (*shared_done)(right ? tables->Admit(credentials, user_name)
+                         : tables->Refuse(AuthCode::kBadUserNameOrPassword));
+  };
+  if (pool_->Submit(std::move(task), &ticket) != HashPool::Submitted::kAccepted) {
     (*shared_done)(tables->Refuse(AuthCode::kServerBusy));
   }
+  return ticket;
 }
 
 Outcome Authenticator::AdmitAs(const Credentials& credentials, std::string_view user_name) const {

@@ -19,6 +19,7 @@
 #include "auth/core/permissions.h"
 #include "auth/hash_pool.h"
 #include "auth/options.h"
+#include "auth/verified_logins.h"
 #include "base/mutex.h"
 
 namespace auth {
@@ -32,6 +33,7 @@ struct Credentials {
   std::optional<std::string> user_name;
   std::optional<std::string> password;           // Bytes.
   std::optional<CertificateFields> certificate;  // Of a TLS peer whose chain was verified.
+  uint64_t source = 0;  // Where it comes from (an address or its network): shares the hash pool.
 };
 
 struct Outcome {
@@ -45,24 +47,28 @@ struct Outcome {
 // Tables are immutable and swapped whole; nothing survives a crash but the files.
 class Authenticator {
  public:
-  // Reads the files. `pool` may be shared by several authenticators; null makes one from the
-  // options. Errors: those of the files, each with "FILE:LINE" where there is one.
+  // Reads the files. `pool` and `verified` may be shared by several authenticators; without a pool
+  // it makes its own, without `verified` every login is hashed. Errors: those of the files, each
+  // with "FILE:LINE" where there is one.
   static absl::StatusOr<std::unique_ptr<Authenticator>> Create(
-      AuthOptions options, std::shared_ptr<HashPool> pool = nullptr);
+      AuthOptions options, std::shared_ptr<HashPool> pool = nullptr,
+      std::shared_ptr<VerifiedLogins> verified = nullptr);
 
   // Pending verifications finish or are dropped with the pool; either way they do not touch `this`.
   ~Authenticator();
   Authenticator(const Authenticator&) = delete;
   Authenticator& operator=(const Authenticator&) = delete;
 
-  // The outcome if it takes no hashing (anonymous, certificate, refused without looking), else
-  // nullopt: then call `Authenticate`.
+  // The outcome if it takes no hashing (anonymous, certificate, verified a while ago, refused
+  // without looking), else nullopt: then call `Authenticate`.
   std::optional<Outcome> TryNow(const Credentials& credentials) const;
 
-  // Calls `done` exactly once, unless the pool is destroyed first: at once on the calling thread
-  // when there is nothing to hash or the queue is full (kServerBusy), else on a pool thread.
-  // `done` must not block; it posts the outcome to its shard.
-  void Authenticate(Credentials credentials, std::function<void(Outcome)> done);
+  // Calls `done` exactly once, unless the ticket that it returns, or the pool, is destroyed first:
+  // at once on the calling thread when there is nothing to hash or the queue is full (kServerBusy),
+  // else on a pool thread, or (kServerBusy) on that of somebody who needs its place in the queue
+  // more. `done` must not block; it posts the outcome to its shard.
+  [[nodiscard]] HashPool::Ticket Authenticate(Credentials credentials,
+                                              std::function<void(Outcome)> done);
 
   // For an authentication method (method.h) that established `user_name` (empty: anonymous).
   Outcome AdmitAs(const Credentials& credentials, std::string_view user_name) const;
@@ -91,11 +97,13 @@ class Authenticator {
   const HashPool& pool() const { return *pool_; }
 
  private:
-  explicit Authenticator(std::shared_ptr<HashPool> pool) : pool_(std::move(pool)) {}
+  Authenticator(std::shared_ptr<HashPool> pool, std::shared_ptr<VerifiedLogins> verified)
+      : pool_(std::move(pool)), verified_(std::move(verified)) {}
   static std::optional<Outcome> Decide(const Tables& tables, const Credentials& credentials);
   std::shared_ptr<const Tables> tables() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<HashPool> pool_;
+  const std::shared_ptr<VerifiedLogins> verified_;  // Null: none is remembered.
   std::atomic<uint64_t> generation_{0};
   mutable base::Mutex mutex_;
   std::shared_ptr<const Tables> tables_ ABSL_GUARDED_BY(mutex_);

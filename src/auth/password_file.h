@@ -29,6 +29,11 @@ class PasswordTable {
   bool Verify(std::string_view user_name, std::string_view password) const;
 
   bool Contains(std::string_view user_name) const { return users_.contains(user_name); }
+  // Null: there is no such user.
+  const PasswordHash* Find(std::string_view user_name) const {
+    const auto it = users_.find(user_name);
+    return it == users_.end() ? nullptr : &it->second;
+  }
   size_t size() const { return users_.size(); }
 
  private:

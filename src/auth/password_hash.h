@@ -39,6 +39,10 @@ class PasswordHash {
   // Whether verifying takes as long as with `other`.
   bool CostsLike(const PasswordHash& other) const;
 
+  // Bytes; they tell it from every other stored password.
+  const std::string& salt() const { return salt_; }
+  const std::string& hash() const { return hash_; }
+
   HashAlgorithm algorithm() const { return algorithm_; }
 
  private:

@@ -7,6 +7,7 @@
 #include "broker/core/publish_right.h"
 #include "broker/packet_output.h"
 #include "broker/refusals.h"
+#include "broker/transport/source_limits.h"
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
 #include "mqtt/message.h"
@@ -145,7 +146,9 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
     return OnOutcome(connection, *std::move(outcome));
   }
   connection.phase = Phase::kAuthenticating;
-  connection.listener.authenticator->Authenticate(
+  const std::optional<Source> source = Source::Of(peer.address);
+  pending.credentials.source = source.has_value() ? source->value() : 0;
+  pending.password_check = connection.listener.authenticator->Authenticate(
       pending.credentials,
       [&mailbox = context_.mailbox(), id = connection.ref.connection](auth::Outcome outcome) {
         mailbox.PostOne(PasswordVerified{id, std::make_unique<auth::Outcome>(std::move(outcome))});

@@ -22,6 +22,7 @@ namespace broker {
 // What must be remembered of a CONNECT until it is answered. Owned by the connection.
 struct PendingConnect {
   auth::Credentials credentials;
+  auth::HashPool::Ticket password_check;  // While it is under way.
   ConnectTerms terms;
   bool clean_start = true;
   bool assigned_client_id = false;

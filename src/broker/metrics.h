@@ -18,6 +18,7 @@
 
 namespace auth {
 class HashPool;
+class VerifiedLogins;
 }  // namespace auth
 namespace storage {
 struct HostMetrics;
@@ -209,8 +210,9 @@ struct MetricsSnapshot {
   std::vector<ListenerView> listeners;
   MemoryView memory;
   StallView stall;
-  const storage::HostMetrics* storage = nullptr;  // Null: not opened yet.
-  const auth::HashPool* hash_pool = nullptr;      // Null: no passwords are verified.
+  const storage::HostMetrics* storage = nullptr;          // Null: not opened yet.
+  const auth::HashPool* hash_pool = nullptr;              // Null: no passwords are verified.
+  const auth::VerifiedLogins* verified_logins = nullptr;  // Null: likewise.
 };
 
 // Adds a counter (gauge) of all shards:  Sum(shards, [](const ShardMetrics& m) -> auto& {

@@ -11,6 +11,7 @@
 
 #include "auth/hash_pool.h"
 #include "auth/options.h"
+#include "auth/verified_logins.h"
 #include "broker/core/limits.h"
 #include "broker/transport/listener.h"
 
@@ -64,6 +65,7 @@ struct BrokerOptions {
   uint64_t commits_pending_bytes_max = 64 * 1024 * 1024;
   // Threads and queue for passwords, of all listeners.
   auth::HashPool::Limits hash_pool;
+  auth::VerifiedLogins::Limits verified_logins;
   // Not empty: clients that ask for Response Information (§3.2.2.3.14) get this, then their Client
   // Identifier.
   std::string response_information_prefix;

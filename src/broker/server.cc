@@ -177,7 +177,11 @@ absl::StatusOr<std::shared_ptr<ListenerRuntime>> Server::MakeListener(
   runtime->index = index;
   runtime->settings = settings;
   if (hash_pool_ == nullptr) hash_pool_ = std::make_shared<auth::HashPool>(options_.hash_pool);
-  auto authenticator = auth::Authenticator::Create(settings.auth, hash_pool_);
+  if (verified_logins_ == nullptr) {
+    verified_logins_ =
+        std::make_shared<auth::VerifiedLogins>(options_.verified_logins, *dependencies_.clock);
+  }
+  auto authenticator = auth::Authenticator::Create(settings.auth, hash_pool_, verified_logins_);
   if (!authenticator.ok()) return Annotate(authenticator.status(), settings.name);
   runtime->authenticator = *std::move(authenticator);
   LogAccessWarnings(*runtime);
@@ -350,6 +354,7 @@ MetricsSnapshot Server::metrics() const {
   }
   if (host_ != nullptr) snapshot.storage = &host_->metrics();
   snapshot.hash_pool = hash_pool_.get();
+  snapshot.verified_logins = verified_logins_.get();
   snapshot.stall = stall();
   snapshot.memory = {memory_.used_bytes(), memory_.high_bytes(), memory_.high(), memory_.rises(),
                      AccountMemory()};

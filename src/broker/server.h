@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "auth/hash_pool.h"
 #include "auth/method.h"
+#include "auth/verified_logins.h"
 #include "base/clock.h"
 #include "base/memory_account.h"
 #include "broker/memory_monitor.h"
@@ -110,7 +111,8 @@ class Server final : public storage::EventSink {
   std::vector<std::shared_ptr<ListenerRuntime>>
       retired_;  // Connections made with them may still be open.
   std::unique_ptr<SysTopicSource> sys_topics_;
-  std::shared_ptr<auth::HashPool> hash_pool_;  // One for all listeners.
+  std::shared_ptr<auth::HashPool> hash_pool_;              // One for all listeners.
+  std::shared_ptr<auth::VerifiedLogins> verified_logins_;  // Likewise.
   storage::PartitionHost* host_ = nullptr;
   bool running_ = false;
 };

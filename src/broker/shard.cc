@@ -288,6 +288,8 @@ void Shard::OnEvents(Pollable& target, uint32_t events) {
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) return;
   if (connection.phase == Phase::kLingering) return Discard(connection);
   if (connection.phase == Phase::kAwaitingConnect) return Arrive(connection);
+  if (connection.phase == Phase::kAuthenticating && connection.peer_closed)
+    return OnGoneBeforeLogin(connection);
   if (connection.pauses == 0) Read(connection);  // Else `Resume` reads what is there then.
 }
 
@@ -365,6 +367,23 @@ void Shard::Read(Connection& connection) {
     if (!more && !connection.peer_closed) return;
   }
   poller_->VisitAgain(connection);
+}
+
+// The peer has closed while its password waits to be verified. Unless it had more to say (a client
+// may publish and leave without reading CONNACK), nobody waits for that any more.
+void Shard::OnGoneBeforeLogin(Connection& connection) {
+  if (connection.stash != nullptr) return;
+  const ReadResult result = connection.transport->Read(read_buffer_.data(), read_buffer_.size());
+  switch (result.state) {
+    case IoState::kOk:
+      connection.stash = std::make_unique<std::string>(read_buffer_.data(), result.bytes);
+      return;
+    case IoState::kAgain:
+      return;
+    case IoState::kClosed:
+    case IoState::kError:
+      return Close(connection, {.cause = CloseCause::kPeerClosed});
+  }
 }
 
 void Shard::Discard(Connection& connection) {

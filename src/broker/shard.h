@@ -105,6 +105,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   void Arrive(Connection& connection);
   void ServeArrivals();
   void Read(Connection& connection);
+  void OnGoneBeforeLogin(Connection& connection);
   void Discard(Connection& connection);
   void Consume(Connection& connection, const uint8_t* data, size_t size);
   size_t ConsumeStash(Connection& connection, const uint8_t* data, size_t size);

@@ -205,7 +205,20 @@ Keys<HashPool::Limits> HashPoolKeys() {
       Row("hash_threads", &HashPool::Limits::threads, Integer(1, 64), kRestart,
           "Threads that verify passwords, for all listeners."),
       Row("hash_queue_max", &HashPool::Limits::queue_max, Integer(1, k32), kRestart,
-          "Logins that may wait for such a thread; above: 0x89."),
+          "Logins that may wait for such a thread. Addresses take turns, and the user names of one "
+          "address; when it is full, who has most in it gets 0x89."),
+  };
+}
+
+Keys<auth::VerifiedLogins::Limits> VerifiedLoginKeys() {
+  using Bounds = auth::VerifiedLogins::Limits;
+  return {
+      Row("verified_logins_max", &Bounds::logins_max, Off(Integer(0, k32)), kRestart,
+          "Logins with a password that are remembered after they were verified, as a keyed hash in "
+          "memory: a fleet that comes back does not wait for its hashes. Above, the one verified "
+          "longest ago is forgotten. A password that was changed is forgotten at once."),
+      Row("verified_logins_kept", &Bounds::kept_s, Seconds(1, 30 * kDay), kRestart,
+          "How long one is remembered."),
   };
 }
 
@@ -459,6 +472,8 @@ Keys<Config> BuildConfigKeys() {
   Append(keys, Within("auth", &Config::auth, AuthKeys()));
   Append(keys,
          Within("auth", &Config::broker, Within("", &BrokerOptions::hash_pool, HashPoolKeys())));
+  Append(keys, Within("auth", &Config::broker,
+                      Within("", &BrokerOptions::verified_logins, VerifiedLoginKeys())));
   Append(keys, Within("mqtt", &Config::mqtt, LimitKeys()));
   Append(keys, Within("broker", &Config::broker, BrokerKeys()));
   Append(keys, Within("storage", &Config::storage, StorageKeys()));

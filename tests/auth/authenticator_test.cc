@@ -13,6 +13,7 @@
 #include "auth/password_hash.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/temp_dir.h"
 
 namespace auth {
@@ -65,8 +66,8 @@ class AuthenticatorTest : public testing::Test {
 
   static Outcome Run(Authenticator& authenticator, Credentials credentials) {
     std::promise<Outcome> outcome;
-    authenticator.Authenticate(std::move(credentials),
-                               [&](Outcome o) { outcome.set_value(std::move(o)); });
+    const auto ticket = authenticator.Authenticate(
+        std::move(credentials), [&](Outcome o) { outcome.set_value(std::move(o)); });
     return outcome.get_future().get();
   }
 
@@ -112,7 +113,7 @@ TEST_F(AuthenticatorTest, PasswordsAreVerifiedOnThePoolsThread) {
   EXPECT_FALSE(authenticator->TryNow(Login("alice", "secret")).has_value());
 
   std::promise<std::pair<Outcome, std::thread::id>> result;
-  authenticator->Authenticate(Login("alice", "secret"), [&](Outcome outcome) {
+  const auto ticket = authenticator->Authenticate(Login("alice", "secret"), [&](Outcome outcome) {
     result.set_value({std::move(outcome), std::this_thread::get_id()});
   });
   const auto [outcome, thread] = result.get_future().get();
@@ -176,7 +177,8 @@ TEST_F(AuthenticatorTest, AFullPoolAnswersBusyAtOnce) {
   auto pool = std::make_shared<HashPool>(HashPool::Limits{.threads = 1, .queue_max = 0});
   const auto authenticator = Make({.password_file = WriteUsers({{"alice", "secret"}})}, pool);
   AuthCode code = AuthCode::kOk;
-  authenticator->Authenticate(Login("alice", "secret"), [&](Outcome o) { code = o.code; });
+  const auto ticket =
+      authenticator->Authenticate(Login("alice", "secret"), [&](Outcome o) { code = o.code; });
   EXPECT_EQ(code, AuthCode::kServerBusy);
   EXPECT_EQ(authenticator->pool().refused(), 1u);
 }
@@ -184,10 +186,11 @@ TEST_F(AuthenticatorTest, AFullPoolAnswersBusyAtOnce) {
 TEST_F(AuthenticatorTest, AVerificationOutlivesItsAuthenticator) {
   auto pool = std::make_shared<HashPool>(HashPool::Limits{.threads = 1, .queue_max = 8});
   std::promise<void> open;
-  ASSERT_EQ(pool->Submit([&] { open.get_future().wait(); }), HashPool::Submitted::kAccepted);
+  ASSERT_EQ(pool->Submit({[&] { open.get_future().wait(); }}), HashPool::Submitted::kAccepted);
   auto authenticator = Make({.password_file = WriteUsers({{"alice", "secret"}})}, pool);
   std::promise<AuthCode> code;
-  authenticator->Authenticate(Login("alice", "secret"), [&](Outcome o) { code.set_value(o.code); });
+  const auto ticket = authenticator->Authenticate(Login("alice", "secret"),
+                                                  [&](Outcome o) { code.set_value(o.code); });
   authenticator.reset();
   open.set_value();
   EXPECT_EQ(code.get_future().get(), AuthCode::kOk);
@@ -233,6 +236,52 @@ TEST_F(AuthenticatorTest, ReloadMayBringNewOptions) {
   ASSERT_TRUE(authenticator->Reload(AuthOptions{}).ok());
   EXPECT_EQ(CodeNow(*authenticator, NoCredentials()), AuthCode::kNotAuthorized);
   EXPECT_FALSE(authenticator->StillAdmits(outcome.identity));
+}
+
+TEST_F(AuthenticatorTest, AVerifiedLoginIsRememberedForAWhileAndForgottenWithItsPassword) {
+  support::FakeClock clock;
+  const auto verified =
+      std::make_shared<VerifiedLogins>(VerifiedLogins::Limits{.kept_s = 60}, clock);
+  const std::string users = WriteUsers({{"alice", "secret"}, {"bob", "secret"}});
+  auto created = Authenticator::Create({.password_file = users}, nullptr, verified);
+  ASSERT_TRUE(created.ok());
+  Authenticator& authenticator = **created;
+  EXPECT_FALSE(authenticator.TryNow(Login("alice", "secret")).has_value());
+  EXPECT_EQ(Run(authenticator, Login("alice", "secret")).code, AuthCode::kOk);
+  const auto again = authenticator.TryNow(Login("alice", "secret"));
+  ASSERT_TRUE(again.has_value());
+  EXPECT_EQ(again->code, AuthCode::kOk);
+  EXPECT_EQ(again->identity.user_name, "alice");
+  EXPECT_FALSE(authenticator.TryNow(Login("alice", "wrong")).has_value());
+  EXPECT_FALSE(authenticator.TryNow(Login("bob", "secret")).has_value());
+  EXPECT_EQ(Run(authenticator, Login("alice", "wrong")).code, AuthCode::kBadUserNameOrPassword);
+  EXPECT_EQ(verified->size(), 1u) << "only what was right is remembered";
+
+  clock.Advance(absl::Seconds(61));
+  EXPECT_FALSE(authenticator.TryNow(Login("alice", "secret")).has_value());
+  EXPECT_EQ(Run(authenticator, Login("alice", "secret")).code, AuthCode::kOk);
+  EXPECT_TRUE(authenticator.TryNow(Login("alice", "secret")).has_value());
+
+  WriteUsers({{"alice", "changed"}});
+  ASSERT_TRUE(authenticator.Reload().ok());
+  EXPECT_FALSE(authenticator.TryNow(Login("alice", "secret")).has_value());
+  EXPECT_EQ(Run(authenticator, Login("alice", "secret")).code, AuthCode::kBadUserNameOrPassword);
+}
+
+TEST(VerifiedLogins, AreBoundedTheOldestGoesFirst) {
+  support::FakeClock clock;
+  VerifiedLogins verified({.logins_max = 2}, clock);
+  const auto encoded = HashPassword(HashAlgorithm::kSha512, "x");
+  const auto stored = PasswordHash::Parse(*encoded);
+  ASSERT_TRUE(stored.ok());
+  for (const std::string user : {"a", "b", "b", "c"}) verified.Add(user, "x", *stored);
+  EXPECT_EQ(verified.size(), 2u);
+  EXPECT_FALSE(verified.Knows("a", "x", *stored));
+  EXPECT_TRUE(verified.Knows("b", "x", *stored));
+  EXPECT_TRUE(verified.Knows("c", "x", *stored));
+  VerifiedLogins none({.logins_max = 0}, clock);
+  none.Add("a", "x", *stored);
+  EXPECT_FALSE(none.Knows("a", "x", *stored));
 }
 
 TEST_F(AuthenticatorTest, FilesThatCannotBeReadAreErrorsAtStart) {

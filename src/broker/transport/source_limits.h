@@ -26,6 +26,8 @@ class Source {
   static std::optional<Source> Of(const sockaddr_storage& address);
   static std::optional<Source> Of(const std::string& address);  // As in PeerInfo.
 
+  uint64_t value() const { return value_; }  // Another one for another source; never 0.
+
   friend bool operator==(Source, Source) = default;
   template <typename H>
   friend H AbslHashValue(H state, Source source) {
