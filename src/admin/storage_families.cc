@@ -41,6 +41,10 @@ void AddState(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   OfHost(snapshot, &HostMetrics::sessions_connected, out);
   out.Counter("sessions_expired_total", "Durable sessions that ended by their expiry interval.");
   OfHost(snapshot, &HostMetrics::sessions_expired, out);
+  out.Counter("sessions_gave_way_total",
+              "Durable sessions that were ended to make room: storage.sessions_max is reached, or "
+              "memory is short and they held nothing.");
+  OfHost(snapshot, &HostMetrics::sessions_gave_way, out);
   out.Gauge("subscriptions", "Subscriptions, shared ones included.", {"kind"});
   ByKind(snapshot, &ShardMetrics::subscriptions, &HostMetrics::subscriptions, out);
   out.Gauge("subscriptions_shared", "Shared subscriptions.", {"kind"});
@@ -64,6 +68,9 @@ void AddState(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   OfHost(snapshot, &HostMetrics::wills, out);
   out.Counter("wills_published_total", "Wills that were published.");
   OfHost(snapshot, &HostMetrics::wills_published, out);
+  out.Counter("wills_not_authorized_total",
+              "Wills that were due and not published: their clients may no longer publish there.");
+  OfHost(snapshot, &HostMetrics::wills_not_authorized, out);
 }
 
 void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {

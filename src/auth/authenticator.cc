@@ -4,7 +4,11 @@
 
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "auth/certificate.h"
 #include "auth/file.h"
 #include "auth/password_file.h"
@@ -24,13 +28,39 @@ struct Authenticator::Tables {
     return acl == nullptr ? Permissions::Everything() : acl->PermissionsFor(identity);
   }
 
+  // None: the user may not have the identifier that the client sent.
+  std::optional<std::string> ClientIdFor(const Credentials& credentials,
+                                         std::string_view user_name) const {
+    if (options.use_username_as_clientid) {
+      if (user_name.empty()) return std::nullopt;
+      return std::string(user_name);
+    }
+    if (options.clientid_prefixes.empty()) return credentials.client_id;
+    for (absl::string_view pattern : absl::StrSplit(options.clientid_prefixes, ',')) {
+      pattern = absl::StripAsciiWhitespace(pattern);
+      if (pattern.empty()) continue;
+      if (user_name.empty() && absl::StrContains(pattern, "%u")) continue;
+      const std::string prefix = absl::StrReplaceAll(
+          pattern, {{"%u", absl::string_view(user_name.data(), user_name.size())}});
+      if (credentials.client_id_assigned) return absl::StrCat(prefix, credentials.client_id);
+      if (absl::StartsWith(credentials.client_id, prefix)) return credentials.client_id;
+    }
+    return std::nullopt;
+  }
+
   // An empty `user_name` is an anonymous client.
   Outcome Admit(const Credentials& credentials, std::string_view user_name) const {
+    std::optional<std::string> client_id = ClientIdFor(credentials, user_name);
+    if (!client_id.has_value()) {
+      return Refuse(options.use_username_as_clientid ? AuthCode::kNotAuthorized
+                                                     : AuthCode::kClientIdentifierNotValid);
+    }
     Outcome outcome;
     outcome.code = AuthCode::kOk;
+    outcome.session_owner = options.session_owner;
     outcome.identity.user_name = std::string(user_name);
     outcome.identity.anonymous = user_name.empty();
-    outcome.identity.client_id = credentials.client_id;
+    outcome.identity.client_id = *std::move(client_id);
     outcome.identity.listener = credentials.listener;
     if (credentials.certificate) {
       outcome.identity.certificate =
@@ -184,6 +214,21 @@ bool Authenticator::StillAdmits(const Identity& identity) const {
                identity.user_name;
   }
   return tables->passwords != nullptr && tables->passwords->Contains(identity.user_name);
+}
+
+std::shared_ptr<const Permissions> Authenticator::PermissionsOfAbsent(
+    std::string_view user_name, std::string_view client_id) const {
+  const auto tables = this->tables();
+  Identity identity;
+  identity.user_name = std::string(user_name);
+  identity.client_id = std::string(client_id);
+  identity.anonymous = user_name.empty();
+  const bool has_account =
+      identity.anonymous
+          ? tables->options.allow_anonymous
+          : tables->options.use_identity_as_username != CertificateIdentity::kNone ||
+                tables->passwords == nullptr || tables->passwords->Contains(user_name);
+  return has_account ? tables->PermissionsFor(identity) : nullptr;
 }
 
 std::vector<std::string> Authenticator::warnings() const { return tables()->warnings; }

@@ -28,7 +28,8 @@ class PasswordTable;
 
 // What a CONNECT and its transport brought along.
 struct Credentials {
-  std::string client_id;  // In force: assign one first if the client sent none.
+  std::string client_id;            // Assign one first if the client sent none.
+  bool client_id_assigned = false;  // It sent none.
   std::string listener;
   std::optional<std::string> user_name;
   std::optional<std::string> password;           // Bytes.
@@ -38,8 +39,9 @@ struct Credentials {
 
 struct Outcome {
   AuthCode code = AuthCode::kNotAuthorized;
-  Identity identity;                               // Meaningful if kOk.
+  Identity identity;  // Meaningful if kOk. Its client_id is the one in force.
   std::shared_ptr<const Permissions> permissions;  // Not null if kOk.
+  SessionOwner session_owner = SessionOwner::kUser;
   uint64_t generation = 0;  // Of the tables that decided; see `Authenticator::generation`.
 };
 
@@ -81,6 +83,12 @@ class Authenticator {
   // Whether the identity, let in earlier, would still have an account: false once its user was
   // removed from the password file, or it is anonymous and that is no longer allowed.
   bool StillAdmits(const Identity& identity) const;
+
+  // What somebody may do who need not be connected (any more); null if nothing, because there is no
+  // such account any more: the will of a user who was removed from the password file is not
+  // published.
+  std::shared_ptr<const Permissions> PermissionsOfAbsent(std::string_view user_name,
+                                                         std::string_view client_id) const;
 
   // Reads the files again, under `options` if given (the pool stays as it is). On error nothing
   // changes. Blocks on the disk: not on a shard. In two steps where it must be known that nothing

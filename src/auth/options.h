@@ -16,6 +16,13 @@ enum class CertificateIdentity : uint8_t {
   kSan,   // san: the first subject alternative name; DNS names first, then URIs, then e-mail.
 };
 
+// Who may have the session of a Client Identifier, while it is connected and afterwards.
+enum class SessionOwner : uint8_t {
+  kUser,  // user: only the user who opened it. One that an anonymous client opened is nobody's, and
+          // becomes that of the next user who connects with the identifier.
+  kAny,   // any: whoever connects with the identifier; it is theirs from then on.
+};
+
 // Configuration keys are these names; per listener or global.
 struct AuthOptions {
   // allow_anonymous: clients without user name may connect. Without `password_file` also those with
@@ -32,6 +39,17 @@ struct AuthOptions {
   // the user name, user name and password of CONNECT are not looked at, and a client without a
   // certificate (or without that field) is refused.
   CertificateIdentity use_identity_as_username = CertificateIdentity::kNone;
+
+  // session_owner: others are refused, also with Clean Start.
+  SessionOwner session_owner = SessionOwner::kUser;
+
+  // use_username_as_clientid: the user name is the Client Identifier, whatever CONNECT says; who
+  // has none is refused.
+  bool use_username_as_clientid = false;
+
+  // clientid_prefixes: separated by commas; the Client Identifier must begin with one of them, else
+  // it is refused. %u stands for the user name. Empty: any.
+  std::string clientid_prefixes{};
 };
 
 }  // namespace auth

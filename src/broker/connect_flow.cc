@@ -105,7 +105,10 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
     return SendRefusal(connection, violation->reason, violation->rule,
                        connect.maximum_packet_size.value_or(mqtt::kPacketSizeMax));
   }
-  if (context_.memory_high) {
+  const ConnectTerms terms = TermsFor(connect, limits);
+  // Whoever may have a session here is asked for last, see OpenSession::only_known.
+  const bool may_be_known = terms.session_expiry_s > 0 && !connect.client_id.empty();
+  if (context_.memory_high && !may_be_known) {
     context_.metrics.connections_refused[RefuseCause::kMemory].Add();
     LogRefused(connection, "connection refused", "memory is above broker.memory_high_bytes", {}, {},
                connect.client_id);
@@ -114,12 +117,13 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
   }
   connection.connecting = std::make_unique<PendingConnect>();
   PendingConnect& pending = *connection.connecting;
-  pending.terms = TermsFor(connect, limits);
+  pending.terms = terms;
   pending.clean_start = connect.clean_start;
   pending.response_information = connect.request_response_information;
   pending.problem_information = connect.request_problem_information;
   pending.bridge = connect.bridge && connect.version != mqtt::Version::k5;
   pending.assigned_client_id = connect.client_id.empty();
+  pending.credentials.client_id_assigned = pending.assigned_client_id;
   pending.credentials.client_id = pending.assigned_client_id
                                       ? AssignedClientId(context_.rng(), context_.rng())
                                       : std::string(connect.client_id);
@@ -286,6 +290,8 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
     if (outcome.code != auth::AuthCode::kServerBusy) context_.metrics.auth_failures.Add();
     return Refuse(connection, ToReason(outcome.code), WordsFor(outcome.code));
   }
+  pending.session_owner = outcome.session_owner;
+  pending.credentials.client_id = outcome.identity.client_id;  // By user name, or with a prefix.
   pending.identity = std::move(outcome.identity);
   pending.permissions = std::move(outcome.permissions);
   // Nobody could be told later that the will may not be published.
@@ -321,6 +327,10 @@ void ConnectFlow::Open(Connection& connection) {
   open.connection = connection.ref;
   open.client_id = pending.credentials.client_id;
   open.user_name = pending.identity.user_name;
+  open.listener = pending.identity.listener;
+  open.only_known = context_.memory_high;
+  open.user_sessions_max = connection.listener.settings.limits.user_sessions_max;
+  open.of_any_user = pending.session_owner == auth::SessionOwner::kAny;
   open.version = connection.version;
   open.clean_start = pending.clean_start;
   open.expiry_s = pending.terms.session_expiry_s;
@@ -345,10 +355,33 @@ void ConnectFlow::OnSessionOpened(storage::SessionOpened event) {
   Connection* const connection = context_.Find(claim->second);
   opening_.erase(claim);
   if (connection == nullptr || connection->phase != Phase::kOpening) return;
-  if (!event.status.ok())
-    return Refuse(*connection, ToReason(event.status), "its session could not be opened",
-                  base::StdView(event.status.message()));
+  if (!event.status.ok()) return OnSessionRefused(*connection, event);
   Accept(*connection, event);
+}
+
+void ConnectFlow::OnSessionRefused(Connection& connection, const storage::SessionOpened& event) {
+  using storage::OpenRefusal;
+  const std::string words(event.status.message());
+  const auto [cause, reason] = [&]() -> std::pair<RefuseCause, ReasonCode> {
+    switch (event.refusal) {
+      case OpenRefusal::kOtherUser:
+        return {RefuseCause::kOtherUser, ReasonCode::kNotAuthorized};
+      case OpenRefusal::kNewWhileMemoryIsShort:
+        return {RefuseCause::kMemory, ReasonCode::kServerBusy};
+      case OpenRefusal::kSessionsMax:
+        return {RefuseCause::kSessionsMax, ReasonCode::kQuotaExceeded};
+      case OpenRefusal::kUserSessionsMax:
+        return {RefuseCause::kUserSessionsMax, ReasonCode::kQuotaExceeded};
+      case OpenRefusal::kNone:
+      case OpenRefusal::kStorage:
+        break;
+    }
+    return {RefuseCause::kStorage, ToReason(event.status)};
+  }();
+  if (event.refusal == OpenRefusal::kOtherUser) context_.metrics.auth_failures.Add();
+  context_.metrics.connections_refused[cause].Add();
+  LogRefused(connection, "connection refused", words);
+  SendRefusal(connection, reason, words, connection.connecting->terms.packet_size_max);
 }
 
 void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) {

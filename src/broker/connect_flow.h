@@ -38,6 +38,7 @@ struct PendingConnect {
   std::unique_ptr<auth::AuthMethod> exchange;
   storage::Token claim = 0;  // Of the OpenSession that is on its way.
   auth::Identity identity;
+  auth::SessionOwner session_owner = auth::SessionOwner::kUser;
   std::shared_ptr<const auth::Permissions> permissions;
 };
 
@@ -74,6 +75,7 @@ class ConnectFlow {
   void OnReauthenticationStep(Connection& connection, auth::AuthStep step);
   void OnOutcome(Connection& connection, auth::Outcome outcome);
   void Open(Connection& connection);
+  void OnSessionRefused(Connection& connection, const storage::SessionOpened& event);
   void Accept(Connection& connection, storage::SessionOpened& event);
   void SendRefusal(Connection& connection, mqtt::ReasonCode reason, std::string_view words,
                    uint32_t packet_size_max);

@@ -224,6 +224,10 @@ void Deliverer::Drain(Session& session) {
     const OutboundMessage entry = PopQueued(session);
     Outgoing outgoing(entry.message);
     NextMessage();
+    if (!session.permissions->MayRead(outgoing.parts().topic)) {  // The rules have changed.
+      Drop(session, outgoing.parts().topic, DropCause::kNotAuthorized);
+      continue;
+    }
     Write(session, outgoing,
           {.qos = entry.qos,
            .retain = entry.retain,

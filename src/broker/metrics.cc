@@ -110,6 +110,14 @@ std::string_view Name(RefuseCause cause) {
       return "memory";
     case RefuseCause::kUserConnections:
       return "user_connections_max";
+    case RefuseCause::kOtherUser:
+      return "other_user";
+    case RefuseCause::kSessionsMax:
+      return "sessions_max";
+    case RefuseCause::kUserSessionsMax:
+      return "user_sessions_max";
+    case RefuseCause::kStorage:
+      return "storage";
     case RefuseCause::kDraining:
       return "draining";
     case RefuseCause::kCount_:

@@ -62,6 +62,10 @@ enum class RefuseCause : uint8_t {
   kConnectionsMax,   // The broker's own limit; a listener's is in its ListenerCounters.
   kMemory,           // Above the memory mark (CONNACK 0x89), or no memory for it.
   kUserConnections,  // As many clients of its user name are connected as may be.
+  kOtherUser,        // The session of its Client Identifier is another user's.
+  kSessionsMax,      // As many sessions are stored as may be, and none gives way.
+  kUserSessionsMax,  // As many sessions of its user.
+  kStorage,          // Its session could not be stored or read.
   kDraining,         // The server is about to stop.
   kCount_,
 };

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "broker/core/publish_right.h"
 #include "broker/shard.h"
 #include "mqtt/message_memory.h"
 
@@ -150,6 +151,7 @@ absl::Status Server::Bind() {
     const std::shared_ptr<ListenerRuntime> runtime = *std::move(made);
     listeners_.push_back(runtime);
     sockets_.push_back(runtime->listener);
+    authenticators_.emplace_back(runtime->settings.name, runtime->authenticator);
     world_->listeners.push_back(runtime);
   }
   RETURN_IF_ERROR(InOne(mistakes));
@@ -359,6 +361,20 @@ MetricsSnapshot Server::metrics() const {
   snapshot.memory = {memory_.used_bytes(), memory_.high_bytes(), memory_.high(), memory_.rises(),
                      AccountMemory()};
   return snapshot;
+}
+
+bool Server::MayPublish(const storage::WillAuthor& author, std::string_view topic) const {
+  const auto may = [&](const auto& listener) {
+    const auto permissions =
+        listener.second->PermissionsOfAbsent(author.user_name, author.client_id);
+    return permissions != nullptr &&
+           RightToPublish(*permissions, author.client_id, topic) == PublishRight::kPublish;
+  };
+  const auto own = std::find_if(authenticators_.begin(), authenticators_.end(),
+                                [&](const auto& it) { return it.first == author.listener; });
+  if (own != authenticators_.end()) return may(*own);
+  // A record of an older release, or a listener that has another name since: any that lets it.
+  return std::any_of(authenticators_.begin(), authenticators_.end(), may);
 }
 
 void Server::Post(storage::ShardId shard, std::vector<storage::Event> events) {

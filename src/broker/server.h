@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "auth/authenticator.h"
 #include "auth/hash_pool.h"
 #include "auth/method.h"
 #include "auth/verified_logins.h"
@@ -78,6 +79,7 @@ class Server final : public storage::EventSink {
 
   // storage::EventSink. Called on the partition host's thread.
   void Post(storage::ShardId shard, std::vector<storage::Event> events) override;
+  bool MayPublish(const storage::WillAuthor& author, std::string_view topic) const override;
 
  private:
   explicit Server(BrokerOptions options, Dependencies dependencies);
@@ -111,6 +113,8 @@ class Server final : public storage::EventSink {
   std::vector<std::shared_ptr<ListenerRuntime>>
       retired_;  // Connections made with them may still be open.
   std::unique_ptr<SysTopicSource> sys_topics_;
+  // By listener's name; the host's thread asks them, so they stay as they are.
+  std::vector<std::pair<std::string, std::shared_ptr<auth::Authenticator>>> authenticators_;
   std::shared_ptr<auth::HashPool> hash_pool_;              // One for all listeners.
   std::shared_ptr<auth::VerifiedLogins> verified_logins_;  // Likewise.
   storage::PartitionHost* host_ = nullptr;

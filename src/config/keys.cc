@@ -142,6 +142,10 @@ Keys<Limits> BoundKeys() {
           "Clients of one user name that are connected at the same time, over all listeners; "
           "further ones get 0x97 (3.1.1: 3). A Client Identifier that connects again counts once. "
           "Clients that connected while there was no limit are not counted."),
+      Row("user_sessions_max", &Limits::user_sessions_max, Unlimited(Integer(0, k32)), kReload,
+          "Sessions of one user name that are stored (they outlive their connection); a client "
+          "that "
+          "would make another one gets 0x97 (3.1.1: 3)."),
       Row("client_id_bytes_max", &Limits::client_id_bytes_max, Bytes(1, k16), kReload,
           "Longest Client Identifier; above: 0x85."),
       Row("topic_bytes_max", &Limits::topic_bytes_max, Bytes(1, k16), kReload,
@@ -188,6 +192,21 @@ Keys<AuthOptions> ListenerAuthKeys() {
                 "Part of the client's certificate that becomes its user name: common name, whole "
                 "subject, or subject alternative name. Then passwords are not looked at. "
                 "Also from a PROXY header of version 2 (cn only)."),
+      ChoiceRow(
+          "session_owner", &AuthOptions::session_owner,
+          {{auth::SessionOwner::kUser, "user"}, {auth::SessionOwner::kAny, "any"}}, kReload,
+          "Who may connect with the Client Identifier of a session, connected or stored: only "
+          "the user who opened it (others get 0x87, in 3.1.1: 5, also with clean start), or "
+          "any, who then owns it. A session that an anonymous client opened is taken over by "
+          "the next user who comes."),
+      Row("use_username_as_clientid", &AuthOptions::use_username_as_clientid, Bool(), kReload,
+          "The user name is the Client Identifier, whatever the client sends: one client at a time "
+          "for each user. Clients without user name are refused with 0x87 (3.1.1: 5)."),
+      Row("clientid_prefixes", &AuthOptions::clientid_prefixes, Text(), kReload,
+          "Beginnings, separated by commas, one of which a Client Identifier must have; %u stands "
+          "for the user name (put a separator behind it: %u-). Others get 0x85 (3.1.1: 2). A "
+          "client "
+          "that sends no identifier is given one with the first of them. Empty: any."),
   };
 }
 
@@ -406,6 +425,18 @@ Keys<StorageOptions> StorageKeys() {
           "is not in flight; refuse the message to its publisher, for everyone it is for (0x97; "
           "the connection of a 3.1.1 publisher is closed without an acknowledgement); or drop the "
           "new message and disconnect the client (0x97), if it is connected."),
+      Row("sessions_max", &StorageOptions::sessions_max, Unlimited(Integer(0, kTiB)), kRestart,
+          "Sessions that are stored, connected or not; see sessions_full."),
+      ChoiceRow(
+          "sessions_full", &StorageOptions::sessions_full,
+          {{storage::SessionsFull::kRefuse, "refuse"},
+           {storage::SessionsFull::kEndOldest, "end_oldest"}},
+          kRestart,
+          "What happens at sessions_max when a client comes that has no session yet and wants "
+          "one. The session that holds nothing (no subscription, message or will) and whose "
+          "client is away longest ends for it. If there is none: the client is refused with "
+          "0x97 (3.1.1: 3), or the session whose client is away longest ends. Clients that "
+          "have a session always get it."),
       Row("retained_messages_max", &StorageOptions::retained_messages_max,
           Unlimited(Integer(0, kTiB)), kRestart, "Retained messages of all topics; above: 0x97."),
       Row("retained_bytes_max", &StorageOptions::retained_bytes_max, Unlimited(Bytes(0, kTiB)),

@@ -73,6 +73,7 @@ struct Claim {
   uint64_t epoch = 0;
   std::unique_ptr<Opening> opening;  // Never null in kOpening.
   std::unique_ptr<Feed> feed;        // Null: it has no record, and asked for none.
+  uint32_t owner = 0;                // Whose it is: a keyed hash of the user name; 0: nobody's.
   const PartitionId partition;
   State state;
   bool stored = false;  // The partition has a record of it.

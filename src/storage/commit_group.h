@@ -44,6 +44,10 @@ struct AnswerPublish {
 struct FinishOpen {
   CommandPlace open;
   std::string client_id;
+  std::string user_name;
+  std::string former_user;  // Of the session that was there.
+  bool counted = false;     // As a new one of the user's: it would make one.
+  bool adds = false;        // There was none.
 };
 struct FinishClose {
   CommandPlace close;
@@ -53,6 +57,7 @@ struct FinishClose {
 struct FinishTimer {
   std::string client_id;
   bool ends = false;
+  bool gives_way = false;  // It ends to make room.
 };
 struct AnnounceWill {
   CommandPlace fire;

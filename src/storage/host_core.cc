@@ -353,6 +353,7 @@ absl::Status HostCore::ReloadPartition(PartitionId id) {
     if (slots_[id].size() <= session->slot) slots_[id].resize(session->slot + 1, nullptr);
     slots_[id][session->slot] = claim.get();
   }
+  RecountSessions();
   return absl::OkStatus();
 }
 

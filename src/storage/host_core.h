@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "base/rng.h"
 #include "storage/claim.h"
 #include "storage/commit_group.h"
 #include "storage/core/command_codec.h"
@@ -29,6 +30,7 @@
 #include "storage/queue_room.h"
 #include "storage/retained_pending.h"
 #include "storage/route_ledger.h"
+#include "storage/session_census.h"
 #include "storage/share_members.h"
 #include "storage/state_store.h"
 
@@ -106,6 +108,9 @@ class HostCore {
       std::function<absl::Status(PartitionId partition, uint64_t after,
                                  const std::function<absl::Status(const LogEntry&)>& visit)>;
   void SetLogReader(LogReader reader) { read_log_ = std::move(reader); }
+  // What the access rules say of somebody's will at the moment at which it is due. Without: yes.
+  using MayPublish = std::function<bool(const WillAuthor& author, std::string_view topic)>;
+  void SetMayPublish(MayPublish may_publish) { may_publish_ = std::move(may_publish); }
   // Has all that is applied by now written to the state store, a partition with each Run.
   void WantFlush();
   bool FlushIsDone() const { return flush_wanted_ == 0; }
@@ -175,7 +180,19 @@ class HostCore {
   void Grant(OpenSession request);
   void GrantUnlogged(const OpenSession& request);
   void ProposeOpen(const OpenSession& request, const Session* stored);
-  void RefuseOpen(const OpenSession& request, const absl::Status& status);
+  void RefuseOpen(const OpenSession& request, OpenRefusal refusal, const absl::Status& status);
+  void RefuseOtherUser(const OpenSession& request);
+  // kNone: there is room for it, now at least.
+  OpenRefusal MakeRoomFor(const OpenSession& request, const Session* stored);
+  uint64_t StoredSessions() const;
+  // False: none may give way.
+  bool EndOldestAway(SessionCensus::Holds holds);
+  void NoteAway(PartitionId partition, const Session& session);
+  bool StillAway(const SessionCensus::Away& away) const;
+  void RecountSessions();
+  bool BelongsToAnother(const OpenSession& request, const Claim* claim,
+                        const Session* stored) const;
+  uint32_t OwnerHash(std::string_view user_name) const;
   void Evict(Claim& claim, OpenSession request);
   void Release(const std::string& client_id, const CloseSession& request);
   void ProposeClose(Claim& claim, const CloseSession& request);
@@ -314,6 +331,9 @@ class HostCore {
   StateStore& store_;
   HostMetrics& metrics_;
   HostTime now_;
+  MayPublish may_publish_;
+  const uint64_t owner_key_ =
+      base::Rng::FromEntropy()();  // Random: nobody can choose a user name with another one's hash.
   bool begun_ = false;
   bool shutting_down_ = false;
 
@@ -365,6 +385,9 @@ class HostCore {
   QueueSweep queue_sweep_;
   absl::Duration queue_sweep_again_at_ = -absl::InfiniteDuration();
   ShareMembers share_members_;
+  SessionCensus census_;
+  uint64_t opening_new_ = 0;  // Sessions that are being made.
+  uint64_t giving_way_ = 0;   // Sessions whose end to make room is being committed.
   RouteLedger<ConfirmedAnswer> routes_;
   // What was stored at the start, as far as the shards do not know it yet.
   struct Announcement {

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/hash/hash.h"
+#include "base/by_name.h"
 #include "base/check.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/message_codec.h"
@@ -9,6 +11,25 @@
 #include "storage/host_core.h"
 
 namespace storage {
+namespace {
+
+// Sessions without content that end for each client that is refused while memory is short.
+constexpr int kGiveWayAtOnce = 32;
+
+absl::Status WordsFor(OpenRefusal refusal) {
+  switch (refusal) {
+    case OpenRefusal::kNewWhileMemoryIsShort:
+      return absl::UnavailableError("memory is short: only clients with a session are let in");
+    case OpenRefusal::kSessionsMax:
+      return absl::ResourceExhaustedError("storage.sessions_max is reached");
+    case OpenRefusal::kUserSessionsMax:
+      return absl::ResourceExhaustedError("user_sessions_max is reached");
+    default:
+      return absl::OkStatus();
+  }
+}
+
+}  // namespace
 
 Claim* HostCore::FindClaim(std::string_view client_id) {
   const auto it = claims_.find(client_id);
@@ -27,16 +48,136 @@ Claim* HostCore::OwnerOf(std::string_view client_id, uint64_t epoch) {
 
 void HostCore::Handle(ShardId /*from*/, OpenSession& request) {
   Claim* const claim = FindClaim(request.client_id);
-  const bool exists =
-      partitions_[PartitionOf(request.client_id)]->Find(request.client_id) != nullptr;
+  const Session* const stored =
+      partitions_[PartitionOf(request.client_id)]->Find(request.client_id);
+  if (BelongsToAnother(request, claim, stored)) return RefuseOtherUser(request);
+  const bool exists = stored != nullptr;
   const bool logged = request.expiry_s > 0 || request.will || exists ||
                       (claim != nullptr && (claim->stored || claim->state != Claim::State::kOpen));
   if (logged) {
     const absl::Status refusal = Refusal(/*stores=*/!exists);
-    if (!refusal.ok()) return RefuseOpen(request, refusal);
+    if (!refusal.ok()) return RefuseOpen(request, OpenRefusal::kStorage, refusal);
   }
-  if (claim != nullptr) return Evict(*claim, std::move(request));
+  if (claim != nullptr) {
+    request.only_known = false;  // It is known: its connection is here.
+    return Evict(*claim, std::move(request));
+  }
   Grant(std::move(request));
+}
+
+// ---- Room for sessions -------------------------------------------------------------------------
+
+uint64_t HostCore::StoredSessions() const {
+  uint64_t sessions = 0;
+  for (const auto& partition : partitions_) sessions += partition->session_count();
+  return sessions;
+}
+
+OpenRefusal HostCore::MakeRoomFor(const OpenSession& request, const Session* stored) {
+  using Holds = SessionCensus::Holds;
+  if (request.only_known && stored == nullptr) {
+    for (int i = 0; i < kGiveWayAtOnce && EndOldestAway(Holds::kNothing); ++i) {
+    }
+    return OpenRefusal::kNewWhileMemoryIsShort;
+  }
+  if (request.expiry_s == 0) return OpenRefusal::kNone;
+  const bool is_new = stored == nullptr || stored->user_name != request.user_name;
+  if (is_new && request.user_sessions_max != 0 && !request.user_name.empty() &&
+      census_.OfUser(request.user_name) >= request.user_sessions_max) {
+    return OpenRefusal::kUserSessionsMax;
+  }
+  if (stored != nullptr || options_.sessions_max == 0 ||
+      StoredSessions() + opening_new_ < options_.sessions_max + giving_way_) {
+    return OpenRefusal::kNone;
+  }
+  if (EndOldestAway(Holds::kNothing)) return OpenRefusal::kNone;
+  if (options_.sessions_full == SessionsFull::kEndOldest && EndOldestAway(Holds::kSomething)) {
+    return OpenRefusal::kNone;
+  }
+  return OpenRefusal::kSessionsMax;
+}
+
+// As if its client had come with Clean Start and gone: a will that waits for its delay is
+// published.
+bool HostCore::EndOldestAway(SessionCensus::Holds holds) {
+  const auto oldest = census_.TakeOldest(
+      holds, [this](const SessionCensus::Away& away) { return StillAway(away); });
+  if (!oldest.has_value()) return false;
+  const Session& session = *partitions_[oldest->partition]->FindSlot(oldest->slot);
+  const int64_t now_ms = now_.unix_ms;
+  if (FateOfWill(session, /*clean_start=*/true, now_ms) == WillFate::kFire) {
+    ProposeWill(session);
+  }
+  pb::OpenSession& open = *Propose(oldest->partition).mutable_open_session();
+  open.set_client_id(session.client_id);
+  open.set_version(static_cast<uint32_t>(session.version));
+  open.set_clean_start(true);
+  claims_.insert(
+      std::make_unique<Claim>(session.client_id, oldest->partition, Claim::State::kBusy));
+  ++giving_way_;
+  growing_->NeedSync();
+  growing_->Then(FinishTimer{.client_id = session.client_id, .gives_way = true});
+  return true;
+}
+
+bool HostCore::StillAway(const SessionCensus::Away& away) const {
+  const Session* const session = partitions_[away.partition]->FindSlot(away.slot);
+  return session != nullptr && session->epoch == away.epoch && !session->connected &&
+         !claims_.contains(std::string_view(session->client_id));
+}
+
+void HostCore::NoteAway(PartitionId partition, const Session& session) {
+  const bool nothing = session.subscriptions.empty() && session.queue.messages() == 0 &&
+                       session.queue.inbound().empty() && !session.will.message;
+  census_.IsAway({session.epoch, session.slot, partition},
+                 nothing ? SessionCensus::Holds::kNothing : SessionCensus::Holds::kSomething);
+  if (!census_.WantsPrune()) return;
+  census_.Prune([this](const SessionCensus::Away& away) { return StillAway(away); });
+}
+
+void HostCore::RecountSessions() {
+  census_ = {};
+  std::vector<std::pair<PartitionId, const Session*>> away;
+  for (const auto& partition : partitions_) {
+    partition->ForEachSession([&](const Session& session) {
+      census_.Came(session.user_name);
+      if (!session.connected) away.emplace_back(partition->id(), &session);
+    });
+  }
+  std::sort(away.begin(), away.end(), [](const auto& a, const auto& b) {
+    return a.second->disconnected_at_unix_ms < b.second->disconnected_at_unix_ms;
+  });
+  for (const auto& [partition, session] : away) NoteAway(partition, *session);
+}
+
+// A session belongs to the user who opened it: nobody else resumes, ends or takes it over, also not
+// with Clean Start. One that an anonymous client opened is nobody's, and the next one's who comes.
+bool HostCore::BelongsToAnother(const OpenSession& request, const Claim* claim,
+                                const Session* stored) const {
+  if (request.of_any_user) return false;
+  if (claim != nullptr) {
+    if (claim->waited_for() && !claim->opening->waiting->user_name.empty() &&
+        claim->opening->waiting->user_name != request.user_name) {
+      return true;
+    }
+    // While it is being ended what it is then decides: Grant asks again.
+    if (claim->state == Claim::State::kBusy) return false;
+    if (claim->owner != 0 && claim->owner != OwnerHash(request.user_name)) return true;
+  }
+  if (stored == nullptr || stored->user_name.empty()) return false;
+  const bool has_ended =
+      !stored->connected && stored->ends_at_unix_ms != 0 && stored->ends_at_unix_ms <= now_.unix_ms;
+  return !has_ended && stored->user_name != request.user_name;
+}
+
+uint32_t HostCore::OwnerHash(std::string_view user_name) const {
+  if (user_name.empty()) return 0;
+  return static_cast<uint32_t>(absl::HashOf(owner_key_, base::AbslView(user_name))) | 1;
+}
+
+void HostCore::RefuseOtherUser(const OpenSession& request) {
+  RefuseOpen(request, OpenRefusal::kOtherUser,
+             absl::PermissionDeniedError("the Client Identifier belongs to another user"));
 }
 
 // The newest claim waits until the owner has let go; an older one that waited is told at once.
@@ -60,11 +201,14 @@ void HostCore::Evict(Claim& claim, OpenSession request) {
 void HostCore::Grant(OpenSession request) {
   const Session* const stored =
       partitions_[PartitionOf(request.client_id)]->Find(request.client_id);
+  if (BelongsToAnother(request, nullptr, stored)) return RefuseOtherUser(request);
   if (stored == nullptr && request.expiry_s == 0 && !request.will) {
     return GrantUnlogged(request);
   }
   const absl::Status refusal = Refusal(/*stores=*/stored == nullptr);
-  if (!refusal.ok()) return RefuseOpen(request, refusal);
+  if (!refusal.ok()) return RefuseOpen(request, OpenRefusal::kStorage, refusal);
+  const OpenRefusal no_room = MakeRoomFor(request, stored);
+  if (no_room != OpenRefusal::kNone) return RefuseOpen(request, no_room, WordsFor(no_room));
   ProposeOpen(request, stored);
 }
 
@@ -72,6 +216,7 @@ void HostCore::GrantUnlogged(const OpenSession& request) {
   auto claim = std::make_unique<Claim>(request.client_id, PartitionOf(request.client_id),
                                        Claim::State::kOpen);
   claim->connection = request.connection;
+  claim->owner = OwnerHash(request.user_name);
   // Above all epochs of records, so that one never passes for the other.
   claim->epoch = uint64_t{1} << 63 | ++last_unlogged_epoch_;
   SessionOpened opened;
@@ -85,6 +230,7 @@ void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
   auto claim = std::make_unique<Claim>(request.client_id, PartitionOf(request.client_id),
                                        Claim::State::kOpening);
   claim->connection = request.connection;
+  claim->owner = OwnerHash(request.user_name);
   claim->opening_state().token = request.token;
   claim->feed = std::make_unique<Claim::Feed>();
   claim->feed->window_messages = request.window_messages;
@@ -96,9 +242,16 @@ void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
   }
   FinishOpen step;
   step.client_id = request.client_id;
+  step.user_name = request.user_name;
+  if (stored != nullptr) step.former_user = stored->user_name;
+  step.counted = stored == nullptr || request.clean_start;
+  if (step.counted) census_.Came(request.user_name);
+  step.adds = stored == nullptr;
+  if (step.adds) ++opening_new_;
   pb::OpenSession& open = *Propose(claim->partition, {}, &step.open).mutable_open_session();
   open.set_client_id(request.client_id);
   open.set_user_name(request.user_name);
+  open.set_listener(request.listener);
   open.set_version(static_cast<uint32_t>(request.version));
   open.set_clean_start(request.clean_start);
   open.set_expiry_s(request.expiry_s);
@@ -112,9 +265,11 @@ void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
   claims_.insert(std::move(claim));
 }
 
-void HostCore::RefuseOpen(const OpenSession& request, const absl::Status& status) {
+void HostCore::RefuseOpen(const OpenSession& request, OpenRefusal refusal,
+                          const absl::Status& status) {
   SessionOpened refused;
   refused.token = request.token;
+  refused.refusal = refusal;
   refused.status = status;
   Send(request.connection.shard, std::move(refused));
 }
@@ -124,6 +279,12 @@ void HostCore::Finish(FinishOpen& step) {
   CHECK(claim != nullptr) << "a claim stays until its open is committed";
   const Outcome& outcome = OutcomeAt(step.open);
   CHECK(outcome.code == OutcomeCode::kOk) << "an open has no reason to fail";
+  if (step.adds) --opening_new_;
+  if (step.counted && outcome.slot == kNoSlot) census_.Went(step.user_name);  // Nothing to keep.
+  if (!step.counted && outcome.slot != kNoSlot) {
+    if (outcome.session_present) census_.Went(step.former_user);
+    census_.Came(step.user_name);
+  }
   claim->epoch = outcome.epoch;
   claim->stored = outcome.slot != kNoSlot;
   claim->feed->slot = outcome.slot;
@@ -237,6 +398,11 @@ void HostCore::Finish(FinishTimer& step) {
   const Session* const session = partitions_[PartitionOf(step.client_id)]->Find(step.client_id);
   if (session != nullptr) ArmDeadlines(*session);
   if (session == nullptr && step.ends) metrics_.sessions_expired.Add();
+  if (step.gives_way) {
+    --giving_way_;
+    if (session == nullptr) metrics_.sessions_gave_way.Add();
+    if (session != nullptr) NoteAway(PartitionOf(step.client_id), *session);
+  }
   Forget(step.client_id);
 }
 
@@ -304,15 +470,19 @@ void HostCore::OnDeadline(const Deadline& deadline) {
 
 void HostCore::ProposeWill(const Session& session) {
   AnnounceWill step;
-  step.message = mqtt::Restamp(*session.will.message, now_.unix_ms);
+  // Rights are those of the moment: without them the will is deleted, and nobody hears of it.
+  const WillAuthor author{session.client_id, session.user_name, session.listener};
+  if (may_publish_ == nullptr || may_publish_(author, session.will.message->topic())) {
+    step.message = mqtt::Restamp(*session.will.message, now_.unix_ms);
+  }
   pb::FireWill& fire = *Propose(PartitionOf(session.client_id), {}, &step.fire).mutable_fire_will();
   fire.set_client_id(session.client_id);
   fire.set_epoch(session.epoch);
-  if (step.message->qos() != mqtt::QoS::kAtMostOnce &&
+  if (step.message && step.message->qos() != mqtt::QoS::kAtMostOnce &&
       share_members_.AnyFor(step.message->topic())) {
     fire.set_orphan_at_unix_ms(now_.unix_ms);
   }
-  EnqueueWill(step.message);
+  if (step.message) EnqueueWill(step.message);
   growing_->Then(std::move(step));
 }
 
@@ -336,6 +506,7 @@ void HostCore::EnqueueWill(const mqtt::MessagePtr& message) {
 void HostCore::Finish(AnnounceWill& step) {
   const Outcome& outcome = OutcomeAt(step.fire);
   if (outcome.code != OutcomeCode::kOk) return;
+  if (!step.message) return metrics_.wills_not_authorized.Add();
   TellOfWill(std::move(step.message), {step.fire.partition, outcome.orphan});
 }
 

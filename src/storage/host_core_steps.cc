@@ -73,6 +73,7 @@ void HostCore::On(PartitionId partition, SessionEnded& effect) {
   auto& slots = slots_[partition];
   if (effect.slot < slots.size()) slots[effect.slot] = nullptr;
   HasRoomAgain(effect.client_id);
+  census_.Went(effect.user_name);
 }
 
 void HostCore::On(PartitionId partition, RouteChanged& effect) {
@@ -92,7 +93,9 @@ void HostCore::On(PartitionId /*partition*/, WillFired& effect) {
 }
 
 void HostCore::On(PartitionId partition, TimersSet& effect) {
-  ArmDeadlines(partitions_[partition]->session(effect.slot));
+  const Session& session = partitions_[partition]->session(effect.slot);
+  ArmDeadlines(session);
+  NoteAway(partition, session);
 }
 
 void HostCore::On(PartitionId partition, ReplayPending& effect) {
@@ -125,6 +128,7 @@ void HostCore::SendShareMember(const ShareMemberChanged& change, PartitionId par
 // What connected clients were is closed now; everything stored is announced, and then the shards
 // may take clients in.
 void HostCore::Finish(FinishStart& /*step*/) {
+  RecountSessions();
   begun_ = true;
   announcement_.emplace();
   CountGauges();

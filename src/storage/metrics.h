@@ -24,10 +24,12 @@ struct HostMetrics {
   base::Counter dropped_orphans;    // For a `$share` group, when too many waited for a member.
   base::Counter dropped_no_member;  // For a `$share` group that has no member any more.
   base::Counter wills_published;
+  base::Counter wills_not_authorized;  // Deleted: its client may no longer publish there.
   base::Counter sessions_expired;
-  base::Gauge sessions;            // Durable, connected or not.
-  base::Gauge sessions_connected;  // Durable, with a connection.
-  base::Gauge subscriptions;       // Of durable sessions, shared ones included.
+  base::Counter sessions_gave_way;  // Ended for a new one: sessions_max, or memory is short.
+  base::Gauge sessions;             // Durable, connected or not.
+  base::Gauge sessions_connected;   // Durable, with a connection.
+  base::Gauge subscriptions;        // Of durable sessions, shared ones included.
   base::Gauge subscriptions_shared;
   base::Gauge queued_messages;  // In queues of durable sessions, in flight included.
   base::Gauge queued_bytes;

@@ -26,6 +26,13 @@ enum class QueueFull : uint8_t {
   kDisconnect,  // The new message is dropped, and the client, if it is connected, disconnected.
 };
 
+// What happens when as many sessions are stored as may be and another one comes. One that holds
+// nothing (no subscription, message or will) and whose client is away gives way in any case.
+enum class SessionsFull : uint8_t {
+  kRefuse,     // The new client is refused.
+  kEndOldest,  // The session whose client is away longest ends.
+};
+
 // How to treat a log that does not read back to its end.
 enum class LogRecovery : uint8_t {
   // A record that was being written when the machine died is dropped (nobody was told it was
@@ -52,6 +59,10 @@ struct StorageOptions {
   uint64_t queue_messages_max = 100'000;
   uint64_t queue_bytes_max = 256ull << 20;
   QueueFull queue_full = QueueFull::kDropNewest;
+
+  // Sessions that outlive their connection, and those with a will. 0: no bound.
+  uint64_t sessions_max = 1'000'000;
+  SessionsFull sessions_full = SessionsFull::kRefuse;
 
   // Bounds of all retained messages together. 0: no bound. A message above them is answered
   // kResourceExhausted; one that replaces or removes another is always taken.

@@ -183,6 +183,9 @@ absl::Status RocksPartitionHost::OpenStore() {
   writer_ = std::make_unique<LogWriter>(
       std::move(log), std::move(end), options_, clock_, metrics_,
       [this](LogWriter::Result result) { mailbox_.PostOne(std::move(result)); });
+  core_->SetMayPublish([this](const WillAuthor& author, std::string_view topic) {
+    return sink_.MayPublish(author, topic);
+  });
   core_->SetLogReader([this](PartitionId partition, uint64_t after,
                              const std::function<absl::Status(const LogEntry&)>& visit) {
     return writer_->ReadAfter(partition, after, visit);

@@ -289,6 +289,51 @@ TEST_F(AuthenticatorTest, FilesThatCannotBeReadAreErrorsAtStart) {
   EXPECT_FALSE(Authenticator::Create({.acl_file = dir_.path() + "/none"}).ok());
 }
 
+TEST_F(AuthenticatorTest, UserNamesBindIdentifiers) {
+  const auto id_of = [&](const Authenticator& authenticator, const std::string& user_name,
+                         const std::string& client_id, bool assigned = false) {
+    Credentials credentials = NoCredentials();
+    credentials.client_id = client_id;
+    credentials.client_id_assigned = assigned;
+    const Outcome outcome = authenticator.AdmitAs(credentials, user_name);
+    return outcome.code == AuthCode::kOk
+               ? outcome.identity.client_id
+               : absl::StrCat("refused ", static_cast<unsigned>(outcome.code));
+  };
+  const auto any = Make({.allow_anonymous = true});
+  EXPECT_EQ(id_of(*any, "alice", "x"), "x");
+
+  const auto by_name = Make({.use_username_as_clientid = true});
+  EXPECT_EQ(id_of(*by_name, "alice", "x"), "alice");
+  EXPECT_EQ(id_of(*by_name, "", "x"), "refused 135");
+
+  const auto prefixed = Make({.clientid_prefixes = "%u-, gw/"});
+  EXPECT_EQ(id_of(*prefixed, "alice", "alice-1"), "alice-1");
+  EXPECT_EQ(id_of(*prefixed, "alice", "gw/1"), "gw/1");
+  EXPECT_EQ(id_of(*prefixed, "alice", "alice"), "refused 133");
+  EXPECT_EQ(id_of(*prefixed, "bob", "alice-1"), "refused 133");
+  EXPECT_EQ(id_of(*prefixed, "", "-1"), "refused 133") << "nobody has no name to begin with";
+  EXPECT_EQ(id_of(*prefixed, "", "gw/1"), "gw/1");
+  EXPECT_EQ(id_of(*prefixed, "alice", "auto", true), "alice-auto");
+  EXPECT_EQ(id_of(*prefixed, "", "auto", true), "gw/auto");
+}
+
+TEST_F(AuthenticatorTest, WhoIsAwayMayDoWhatTheRulesOfTheMomentSay) {
+  const std::string users = WriteUsers({{"alice", "secret"}});
+  const std::string acl = WriteFile("acl", "user alice\ntopic a\npattern write own/%c\n");
+  const auto authenticator = Make({.password_file = users, .acl_file = acl});
+  const auto alice = authenticator->PermissionsOfAbsent("alice", "c1");
+  ASSERT_NE(alice, nullptr);
+  EXPECT_TRUE(alice->MayWrite("a"));
+  EXPECT_TRUE(alice->MayWrite("own/c1"));
+  EXPECT_FALSE(alice->MayWrite("own/c2"));
+  EXPECT_EQ(authenticator->PermissionsOfAbsent("bob", "c1"), nullptr) << "no user";
+  EXPECT_EQ(authenticator->PermissionsOfAbsent("", "c1"), nullptr) << "anonymous clients are out";
+  WriteFile("acl", "user alice\ntopic read a\n");
+  ASSERT_TRUE(authenticator->Reload().ok());
+  EXPECT_FALSE(authenticator->PermissionsOfAbsent("alice", "c1")->MayWrite("a"));
+}
+
 TEST_F(AuthenticatorTest, AMethodsUserGetsTheRulesOfThatUser) {
   const std::string acl = WriteFile("acl", "user alice\ntopic read a\n");
   const auto authenticator = Make({.acl_file = acl});

@@ -81,6 +81,9 @@ struct Limits {
   // limit. Above: CONNACK 0x97.
   uint32_t user_connections_max = 0;
 
+  // Stored sessions of one user name; 0: no limit. Above: CONNACK 0x97.
+  uint32_t user_sessions_max = 0;
+
   uint16_t client_id_bytes_max = 65535;  // Above: 0x85.
   uint16_t topic_bytes_max = 65535;      // Above: 0x90 (name), 0x8F (filter).
   uint16_t topic_levels_max = 128;       // Likewise.

@@ -74,6 +74,7 @@ struct Acknowledged {
 struct SessionEnded {
   SessionSlot slot = kNoSlot;
   std::string client_id;
+  std::string user_name;
   uint64_t epoch = 0;
 };
 

@@ -47,6 +47,7 @@ absl::Status ForEachKey(const StateReader& reader, PartitionId partition, KeyKin
 
 absl::Status Fill(const pb::Session& record, Session& session) {
   session.user_name = record.user_name();
+  session.listener = record.listener();
   session.version = static_cast<mqtt::Version>(record.version());
   session.epoch = record.epoch();
   session.expiry_s = record.expiry_s();
@@ -398,6 +399,7 @@ void Partition::Impl::WriteSession(const Session& session, StateBatch& batch) {
   record.set_client_id(session.client_id);
   record.set_epoch(session.epoch);
   record.set_user_name(session.user_name);
+  record.set_listener(session.listener);
   record.set_version(static_cast<uint32_t>(session.version));
   record.set_expiry_s(session.expiry_s);
   record.set_connected(session.connected);

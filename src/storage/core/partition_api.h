@@ -71,8 +71,11 @@ struct OpenSession {
   Token token = 0;
   ConnectionRef connection;
   std::string client_id;
-  std::string user_name;  // For inspection and for authorising what is sent on the session's behalf
-                          // (its will).
+  std::string user_name;  // Whose the session is. Empty: nobody's, the next one's who comes.
+  std::string listener;  // With the user: whose rules decide what is sent on its behalf (its will).
+  bool of_any_user = false;        // May have a session of another user too.
+  bool only_known = false;         // Memory is short: only who has a session already is let in.
+  uint32_t user_sessions_max = 0;  // Stored sessions of this user; 0: no bound.
   mqtt::Version version = mqtt::Version::k311;
   bool clean_start = false;  // Discard what is stored [MQTT5-3.1.2-4].
   uint32_t expiry_s = 0;     // 0: ends with the connection.
@@ -239,10 +242,21 @@ using Request =
 // ---- Events: host → shard
 // ----------------------------------------------------------------------------------------
 
+// Why a Client Identifier was not given to who asked for it.
+enum class OpenRefusal : uint8_t {
+  kNone,
+  kStorage,                // It cannot be stored now; `status` says why.
+  kOtherUser,              // The session, stored or connected, is another user's.
+  kNewWhileMemoryIsShort,  // See OpenSession::only_known.
+  kSessionsMax,            // As many sessions are stored as may be, and none gives way.
+  kUserSessionsMax,        // As many sessions of its user.
+};
+
 struct SessionOpened {
   Token token = 0;
   absl::Status status;  // Not OK: nothing is owned; answer CONNACK 0x97 (kResourceExhausted), 0x88
-                        // (kUnavailable).
+                        // (kUnavailable), or what belongs to `refusal`.
+  OpenRefusal refusal = OpenRefusal::kNone;
   bool session_present = false;
   bool durable = false;  // The partition holds its state: use Subscribe, Acknowledge, … on it.
   PartitionId partition = 0;                      // Which one, if it is durable.
@@ -386,10 +400,21 @@ using Event =
                  ReleaseDue, InboundReleased, RetainedPage, RouteChange, RouteBlock,
                  ShareMemberChange, ShareMemberRoom, SessionTooSlow, RouteMessage, StorageState>;
 
+// Who a session's will is published for.
+struct WillAuthor {
+  std::string client_id;
+  std::string user_name;  // Empty: anonymous.
+  std::string listener;   // Empty: not known.
+};
+
 // Implemented above storage: hands a batch of events to a shard. Called on the host's thread.
 class EventSink {
  public:
   virtual ~EventSink() = default;
+  // Whether the access rules of this moment let the author, connected or not, publish there.
+  virtual bool MayPublish(const WillAuthor& /*author*/, std::string_view /*topic*/) const {
+    return true;
+  }
   virtual void Post(ShardId shard, std::vector<Event> events) = 0;
 };
 

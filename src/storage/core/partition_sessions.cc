@@ -57,6 +57,7 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   }
   outcome.slot = session->slot;
   session->user_name = command.user_name();
+  session->listener = command.listener();
   session->version = static_cast<mqtt::Version>(command.version());
   session->epoch = outcome.epoch;
   session->expiry_s = command.expiry_s();
@@ -191,7 +192,8 @@ void Partition::Impl::End(Session& session, Context& ctx) {
   ctx.Batch().Delete(SessionKey(id_, session.client_id));
   ctx.Batch().Delete(CursorKey(id_, session.client_id));
   DeleteQueue(session, ctx);
-  ctx.effects.list.push_back(SessionEnded{session.slot, session.client_id, session.epoch});
+  ctx.effects.list.push_back(
+      SessionEnded{session.slot, session.client_id, session.user_name, session.epoch});
   RemoveSession(session);
 }
 

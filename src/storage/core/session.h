@@ -40,7 +40,8 @@ struct SessionWill {
 struct Session {
   SessionSlot slot = kNoSlot;
   std::string client_id;
-  std::string user_name;
+  std::string user_name;  // Whose it is; empty: nobody's, whoever comes next may have it.
+  std::string listener;   // By which that user came in last; empty: not known.
   mqtt::Version version = mqtt::Version::kUnknown;
   uint64_t epoch = 0;
   uint32_t expiry_s = 0;
