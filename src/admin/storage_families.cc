@@ -66,6 +66,10 @@ void AddState(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   OfHost(snapshot, &HostMetrics::retained_bytes, out);
   out.Gauge("wills", "Wills: of connected clients, or waiting for their delay.");
   OfHost(snapshot, &HostMetrics::wills, out);
+  out.Counter("takeovers_held_total",
+              "Times that a client had to wait for its CONNACK because several fight for its "
+              "identifier.");
+  OfHost(snapshot, &HostMetrics::takeovers_held, out);
   out.Counter("wills_published_total", "Wills that were published.");
   OfHost(snapshot, &HostMetrics::wills_published, out);
   out.Counter("wills_not_authorized_total",

@@ -372,6 +372,8 @@ void ConnectFlow::OnSessionRefused(Connection& connection, const storage::Sessio
         return {RefuseCause::kSessionsMax, ReasonCode::kQuotaExceeded};
       case OpenRefusal::kUserSessionsMax:
         return {RefuseCause::kUserSessionsMax, ReasonCode::kQuotaExceeded};
+      case OpenRefusal::kIdentifierFight:
+        return {RefuseCause::kIdentifierFight, ReasonCode::kServerBusy};
       case OpenRefusal::kNone:
       case OpenRefusal::kStorage:
         break;

@@ -116,6 +116,8 @@ std::string_view Name(RefuseCause cause) {
       return "sessions_max";
     case RefuseCause::kUserSessionsMax:
       return "user_sessions_max";
+    case RefuseCause::kIdentifierFight:
+      return "identifier_fight";
     case RefuseCause::kStorage:
       return "storage";
     case RefuseCause::kDraining:

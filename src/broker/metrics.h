@@ -65,6 +65,7 @@ enum class RefuseCause : uint8_t {
   kOtherUser,        // The session of its Client Identifier is another user's.
   kSessionsMax,      // As many sessions are stored as may be, and none gives way.
   kUserSessionsMax,  // As many sessions of its user.
+  kIdentifierFight,  // Too many connections wanted its Client Identifier at once.
   kStorage,          // Its session could not be stored or read.
   kDraining,         // The server is about to stop.
   kCount_,

@@ -462,6 +462,11 @@ Keys<StorageOptions> StorageKeys() {
 
 Keys<HttpOptions> HttpKeys() {
   Keys<HttpOptions> keys = {
+      Row("takeover_pause_max", &StorageOptions::takeover_pause_max, Off(Millis(0, 2'000)),
+          kRestart,
+          "Clients that connect with the same Client Identifier disconnect each other, and if they "
+          "reconnect at once, for ever. After five such takeovers in ten seconds each next one "
+          "waits for its CONNACK, twice as long each time, up to this."),
       Row("listen", &HttpOptions::listen, Text(&CheckHttpAddress), kRestart,
           "ADDRESS:PORT of the endpoint for metrics and health checks, or off. It knows no users: "
           "keep it where only operators can reach it."),

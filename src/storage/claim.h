@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "base/by_name.h"
@@ -25,15 +26,16 @@ struct Claim {
   enum class State : uint8_t {
     kOpening,  // OpenSession is being committed.
     kOpen,     // SessionOpened was answered.
-    kBusy,     // Nobody owns it: a close, an expiry or a will is being committed.
+    kBusy,     // Nobody owns it: a close, an expiry or a will is being committed, or whoever waits
+               // for it is made to wait a little longer.
   };
 
   // While somebody waits for an answer.
   struct Opening {
-    Token token = 0;         // kOpening: of the OpenSession that is being committed.
-    bool abandoned = false;  // kOpening: somebody else wants it, SessionOpened is not due any more.
+    Token token = 0;  // kOpening: of the OpenSession that is being committed.
     std::optional<CloseSession> closed_early;  // kOpening: its connection went.
-    std::optional<OpenSession> waiting;        // The newest that wants it, once the owner let go.
+    // Those that want it, first come, first served: each gets it, and loses it to the next.
+    std::vector<OpenSession> waiting;
   };
 
   // How the queue of its record goes to the connection.
@@ -62,7 +64,7 @@ struct Claim {
 
   Claim(std::string_view id, PartitionId p, State s) : client_id(id), partition(p), state(s) {}
 
-  bool waited_for() const { return opening != nullptr && opening->waiting.has_value(); }
+  bool waited_for() const { return opening != nullptr && !opening->waiting.empty(); }
   Opening& opening_state() {
     if (opening == nullptr) opening = std::make_unique<Opening>();
     return *opening;

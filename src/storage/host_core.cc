@@ -56,6 +56,7 @@ HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& st
       slots_(options.partitions),
       effects_(options.partitions),
       queue_room_(options.partitions),
+      fights_(options.takeover_pause_max),
       retained_sweeps_(options.partitions),
       routes_(shards),
       outbox_(shards),
@@ -233,6 +234,7 @@ void HostCore::Run() {
     PublishPostponedWills();
     PassOnOrphans();
     RunDeadlines();
+    PassOnHeld();
     RunExpiry();
     Pump();
   }
@@ -523,6 +525,7 @@ std::optional<absl::Duration> HostCore::NextWake() const {
     const bool at_once = growing_->urgent() || !growing_->has_commands();
     consider(at_once ? now_.monotonic : growing_since_ + kLinger);
   }
+  if (!held_.empty()) consider(held_.begin()->first);
   if (announcement_.has_value()) return next;  // The shards' answers wake.
   if (!pump_list_.empty()) consider(std::max(now_.monotonic, pump_again_at_));
   // Without room for them, the end of a write wakes, or a shard's answer.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@
 #include "storage/core/retained.h"
 #include "storage/core/session_queue.h"
 #include "storage/deadlines.h"
+#include "storage/identifier_fights.h"
 #include "storage/log.h"
 #include "storage/metrics.h"
 #include "storage/options.h"
@@ -194,9 +196,13 @@ class HostCore {
                         const Session* stored) const;
   uint32_t OwnerHash(std::string_view user_name) const;
   void Evict(Claim& claim, OpenSession request);
+  void Await(Claim& claim, OpenSession request);
+  bool StopAwaiting(Claim& claim, const ConnectionRef& connection);
   void Release(const std::string& client_id, const CloseSession& request);
   void ProposeClose(Claim& claim, const CloseSession& request);
   void Forget(const std::string& client_id);
+  void PassOn(const std::string& client_id);
+  void PassOnHeld();
   void DetachWindow(Claim& claim);
   void ArmDeadlines(const Session& session);
   void RunDeadlines();
@@ -363,6 +369,8 @@ class HostCore {
   RetainedPending retained_pending_;
   QueueRoom queue_room_;
   absl::flat_hash_set<std::string> without_room_;  // Clients that a shard was told so of.
+  IdentifierFights fights_;
+  std::multimap<absl::Duration, std::string> held_;  // Who waits for them is let in then.
   Deadlines deadlines_;
   // Retained messages that have expired, by partition.
   struct RetainedSweep {

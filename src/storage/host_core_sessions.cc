@@ -1,10 +1,12 @@
 // Claims on Client Identifiers, the ends of sessions, wills.
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/hash/hash.h"
 #include "base/by_name.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/session.h"
@@ -156,8 +158,8 @@ bool HostCore::BelongsToAnother(const OpenSession& request, const Claim* claim,
                                 const Session* stored) const {
   if (request.of_any_user) return false;
   if (claim != nullptr) {
-    if (claim->waited_for() && !claim->opening->waiting->user_name.empty() &&
-        claim->opening->waiting->user_name != request.user_name) {
+    if (claim->waited_for() && !claim->opening->waiting.back().user_name.empty() &&
+        claim->opening->waiting.back().user_name != request.user_name) {
       return true;
     }
     // While it is being ended what it is then decides: Grant asks again.
@@ -181,20 +183,46 @@ void HostCore::RefuseOtherUser(const OpenSession& request) {
 }
 
 // The newest claim waits until the owner has let go; an older one that waited is told at once.
+// Somebody has the identifier, or is about to.
 void HostCore::Evict(Claim& claim, OpenSession request) {
-  std::string client_id(claim.client_id);
-  Claim::Opening& opening = claim.opening_state();
-  if (opening.waiting.has_value()) {
-    const ConnectionRef older = opening.waiting->connection;
-    Send(older.shard, TakenOver{older, std::move(client_id), 0});
-  } else if (claim.state == Claim::State::kOpen) {
-    Send(claim.connection.shard, TakenOver{claim.connection, std::move(client_id), claim.epoch});
-  } else if (claim.state == Claim::State::kOpening && !opening.abandoned &&
-             !opening.closed_early.has_value()) {
-    opening.abandoned = true;
-    Send(claim.connection.shard, TakenOver{claim.connection, std::move(client_id), 0});
+  const IdentifierFights::Report report =
+      fights_.OnTakeover(claim.client_id.view(), now_.monotonic);
+  if (report.takeovers > 0) {
+    base::Log(base::LogLevel::kWarning,
+              "several clients connect with the same Client Identifier: each disconnects the other",
+              {{"client", base::Shortened(request.client_id)},
+               {"user", base::Shortened(request.user_name)},
+               {"takeovers", report.takeovers},
+               {"pause_ms",
+                absl::ToInt64Milliseconds(fights_.PauseOf(request.client_id, now_.monotonic))},
+               {"others_not_named", report.left_out}});
   }
-  opening.waiting = std::move(request);
+  Await(claim, std::move(request));
+}
+
+// Waits until all before it have let go. Who has it is told to; who is about to get it gets it
+// first. Each is answered, but for the oldest if too many wait: that one is refused.
+void HostCore::Await(Claim& claim, OpenSession request) {
+  constexpr size_t kWaitingMax = 4;
+  Claim::Opening& opening = claim.opening_state();
+  if (opening.waiting.empty() && claim.state == Claim::State::kOpen) {
+    Send(claim.connection.shard,
+         TakenOver{claim.connection, std::string(claim.client_id), claim.epoch});
+  }
+  if (opening.waiting.size() == kWaitingMax) {
+    RefuseOpen(opening.waiting.front(), OpenRefusal::kIdentifierFight,
+               absl::AbortedError("too many others connect with the same Client Identifier"));
+    opening.waiting.erase(opening.waiting.begin());
+  }
+  opening.waiting.push_back(std::move(request));
+}
+
+// True: the connection was one of those that wait, and is not any more.
+bool HostCore::StopAwaiting(Claim& claim, const ConnectionRef& connection) {
+  if (!claim.waited_for()) return false;
+  return std::erase_if(claim.opening->waiting, [&](const OpenSession& request) {
+           return request.connection == connection;
+         }) > 0;
 }
 
 // Nobody has the identifier.
@@ -289,18 +317,17 @@ void HostCore::Finish(FinishOpen& step) {
   claim->stored = outcome.slot != kNoSlot;
   claim->feed->slot = outcome.slot;
   Claim::Opening& opening = *claim->opening;
-  if (opening.abandoned || opening.closed_early.has_value()) {
+  if (opening.closed_early.has_value()) {
     // Its CONNECT is accepted all the same, and its will stands [MQTT-3.1.2-8]: who follows, or its
     // delay, decides about it as about that of any other connection that ended.
-    CloseSession close;
-    close.cause = CloseCause::kTakenOver;
-    if (opening.closed_early.has_value()) close = *std::move(opening.closed_early);
+    const CloseSession close = *std::move(opening.closed_early);
     if (!claim->stored) return Forget(step.client_id);
     return ProposeClose(*claim, close);
   }
   claim->state = Claim::State::kOpen;
   AnswerOpened(*claim, outcome);
-  if (!claim->waited_for()) claim->opening.reset();
+  if (!claim->waited_for()) return claim->opening.reset();
+  Send(claim->connection.shard, TakenOver{claim->connection, step.client_id, claim->epoch});
 }
 
 void HostCore::AnswerOpened(Claim& claim, const Outcome& outcome) {
@@ -345,10 +372,7 @@ void HostCore::Handle(ShardId /*from*/, CloseSession& request) {
   if (request.cause == CloseCause::kServerShutdown) shutting_down_ = true;
   Claim* const claim = FindClaim(request.client_id);
   if (claim == nullptr) return;
-  if (claim->waited_for() && claim->opening->waiting->connection == request.connection) {
-    claim->opening->waiting.reset();  // The owner was told to go and goes; nobody follows it.
-    return;
-  }
+  if (StopAwaiting(*claim, request.connection)) return;  // The owner was told to go, and goes.
   if (claim->connection != request.connection) return;
   switch (claim->state) {
     case Claim::State::kOpening:
@@ -406,14 +430,44 @@ void HostCore::Finish(FinishTimer& step) {
   Forget(step.client_id);
 }
 
-// Nobody has the identifier any more; whoever waits for it gets it.
+// Nobody has the identifier any more; whoever waits for it gets it, in a fight after a pause.
 void HostCore::Forget(const std::string& client_id) {
+  Claim* const claim = FindClaim(client_id);
+  CHECK(claim != nullptr) << "a claim is forgotten once";
+  const absl::Duration pause =
+      claim->waited_for() ? fights_.PauseOf(client_id, now_.monotonic) : absl::ZeroDuration();
+  if (pause <= absl::ZeroDuration()) return PassOn(client_id);
+  claim->state = Claim::State::kBusy;
+  claim->connection = {};
+  metrics_.takeovers_held.Add();
+  held_.emplace(now_.monotonic + pause, client_id);
+}
+
+// The first of those that wait gets it; the others wait for that one.
+void HostCore::PassOn(const std::string& client_id) {
   const auto it = claims_.find(std::string_view(client_id));
-  CHECK(it != claims_.end()) << "a claim is forgotten once";
-  std::optional<OpenSession> next;
-  if ((*it)->waited_for()) next = std::move((*it)->opening->waiting);
+  std::vector<OpenSession> waiting;
+  if ((*it)->waited_for()) waiting = std::move((*it)->opening->waiting);
   claims_.erase(it);
-  if (next.has_value()) Grant(*std::move(next));
+  for (OpenSession& request : waiting) {
+    if (Claim* const claim = FindClaim(client_id)) {
+      Await(*claim, std::move(request));
+    } else {
+      Grant(std::move(request));
+    }
+  }
+}
+
+void HostCore::PassOnHeld() {
+  while (!held_.empty() && held_.begin()->first <= now_.monotonic) {
+    const std::string client_id = std::move(held_.begin()->second);
+    held_.erase(held_.begin());
+    PassOn(client_id);
+    if (FindClaim(client_id) != nullptr) continue;
+    // They have all gone. A deadline that was due meanwhile has been passed over.
+    const Session* const session = partitions_[PartitionOf(client_id)]->Find(client_id);
+    if (session != nullptr && !session->connected) ArmDeadlines(*session);
+  }
 }
 
 // ---- Deadlines and wills

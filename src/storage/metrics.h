@@ -25,6 +25,7 @@ struct HostMetrics {
   base::Counter dropped_no_member;  // For a `$share` group that has no member any more.
   base::Counter wills_published;
   base::Counter wills_not_authorized;  // Deleted: its client may no longer publish there.
+  base::Counter takeovers_held;  // Connections that had to wait: clients fight for an identifier.
   base::Counter sessions_expired;
   base::Counter sessions_gave_way;  // Ended for a new one: sessions_max, or memory is short.
   base::Gauge sessions;             // Durable, connected or not.

@@ -73,6 +73,10 @@ struct StorageOptions {
   // 0: write until the disk is full (and then wait for room).
   uint64_t min_free_disk_bytes = 256ull << 20;
 
+  // Clients that take one Client Identifier from each other again and again wait longer and longer
+  // for it, up to this. Zero: they do not.
+  absl::Duration takeover_pause_max = absl::Seconds(1);
+
   // Queued messages that the log has and the state has not, all sessions together: those that are
   // acknowledged soon are never written to it, the others in larger pieces.
   uint64_t state_pending_bytes = 16ull << 20;

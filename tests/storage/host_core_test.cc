@@ -33,42 +33,143 @@ TEST_F(HostCoreTest, ATransientSessionWithAWillIsNoDurableOne) {
   EXPECT_FALSE(Open(open).durable);
 }
 
-TEST_F(HostCoreTest, TheNewestClaimGetsTheSessionAndOlderOnesAreToldOff) {
+TEST_F(HostCoreTest, EachClaimIsAnsweredBeforeItIsLostToTheNext) {
   const SessionOpened first = Open("bob");
-  const uint64_t first_connection = connection_;
+  const ConnectionRef first_connection{.shard = 0, .connection = connection_};
   sim_.Send(MakeOpen("bob"));
+  const Token second = token_;
   const uint64_t second_connection = connection_;
   sim_.Send(MakeOpen("bob"));
   const Token third = token_;
   sim_.Settle();
-  const std::vector<TakenOver> taken = sim_.Take<TakenOver>();
-  ASSERT_THAT(taken, SizeIs(2));
-  EXPECT_EQ(taken[0].connection.connection, first_connection);
+  std::vector<TakenOver> taken = sim_.Take<TakenOver>();
+  ASSERT_THAT(taken, SizeIs(1));
+  EXPECT_EQ(taken[0].connection.connection, first_connection.connection);
   EXPECT_EQ(taken[0].epoch, first.epoch);
-  EXPECT_EQ(taken[1].connection.connection, second_connection);
   EXPECT_THAT(sim_.Take<SessionOpened>(), IsEmpty());
-  SendClose("bob", CloseCause::kTakenOver, first_connection);
+  SendClose("bob", CloseCause::kTakenOver, first_connection.connection);
   sim_.Settle();
-  const std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+  std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
   ASSERT_THAT(opened, SizeIs(1));
-  EXPECT_EQ(opened[0].token, third);
+  EXPECT_EQ(opened[0].token, second);
   EXPECT_TRUE(opened[0].session_present);
   EXPECT_GT(opened[0].epoch, first.epoch);
+  taken = sim_.Take<TakenOver>();
+  ASSERT_THAT(taken, SizeIs(1));
+  EXPECT_EQ(taken[0].connection.connection, second_connection);
+  EXPECT_EQ(taken[0].epoch, opened[0].epoch);
+  SendClose("bob", CloseCause::kTakenOver, second_connection);
+  sim_.Settle();
+  opened = sim_.Take<SessionOpened>();
+  ASSERT_THAT(opened, SizeIs(1));
+  EXPECT_EQ(opened[0].token, third);
+  EXPECT_THAT(sim_.Take<TakenOver>(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, AClaimTakenOverBeforeItWasAnsweredIsNeverAnswered) {
+TEST_F(HostCoreTest, AClaimThatIsBeingOpenedIsAnsweredThoughAnotherCameMeanwhile) {
   sim_.Send(MakeOpen("bob"));
+  const Token first = token_;
   const uint64_t first_connection = connection_;
   sim_.BeginWrite();
   sim_.Send(MakeOpen("bob"));
   const Token second = token_;
   sim_.Settle();
+  std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+  ASSERT_THAT(opened, SizeIs(1));
+  EXPECT_EQ(opened[0].token, first);
   const std::vector<TakenOver> taken = sim_.Take<TakenOver>();
   ASSERT_THAT(taken, SizeIs(1));
   EXPECT_EQ(taken[0].connection.connection, first_connection);
-  const std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+  SendClose("bob", CloseCause::kTakenOver, first_connection);
+  sim_.Settle();
+  opened = sim_.Take<SessionOpened>();
   ASSERT_THAT(opened, SizeIs(1));
   EXPECT_EQ(opened[0].token, second);
+}
+
+TEST_F(HostCoreTest, OfManyThatWantOneIdentifierTheOldestIsRefused) {
+  Open("bob");
+  std::vector<Token> tokens;
+  for (int i = 0; i < 5; ++i) {
+    sim_.Send(MakeOpen("bob"));
+    tokens.push_back(token_);
+  }
+  sim_.Settle();
+  const std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+  ASSERT_THAT(opened, SizeIs(1));
+  EXPECT_EQ(opened[0].token, tokens[0]);
+  EXPECT_TRUE(absl::IsAborted(opened[0].status));
+}
+
+// Two devices that reconnect at once, for ever.
+class FightTest : public HostCoreTest {
+ protected:
+  // The next of them connects and its rival goes. How long it waits for its answer.
+  absl::Duration TakeOver(const std::string& client_id) {
+    const uint64_t owner = connection_;
+    sim_.Send(MakeOpen(client_id));
+    sim_.Settle();
+    EXPECT_THAT(sim_.Take<TakenOver>(), SizeIs(1));
+    SendClose(client_id, CloseCause::kTakenOver, owner);
+    return Answered();
+  }
+  absl::Duration Answered() {
+    absl::Duration waited;
+    for (;;) {
+      sim_.Settle();
+      const std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+      if (!opened.empty()) {
+        EXPECT_TRUE(opened[0].status.ok());
+        EXPECT_TRUE(opened[0].session_present);
+        return waited;
+      }
+      if (waited > absl::Seconds(10)) ADD_FAILURE() << "no answer";
+      if (waited > absl::Seconds(10)) return waited;
+      waited += absl::Milliseconds(50);
+      sim_.clock().Advance(absl::Milliseconds(50));
+    }
+  }
+};
+
+TEST_F(FightTest, IsSlowedDownAndEveryoneIsAnswered) {
+  Open("bob");
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(TakeOver("bob"), absl::ZeroDuration()) << "that is no fight";
+  absl::Duration waited;
+  for (int i = 0; i < 20; ++i) {
+    const absl::Duration one = TakeOver("bob");
+    EXPECT_LE(one, absl::Milliseconds(1050));
+    waited += one;
+  }
+  EXPECT_GE(waited, absl::Seconds(10));
+  EXPECT_GE(sim_.metrics().takeovers_held.value(), 19u);
+  const uint64_t others = sim_.metrics().takeovers_held.value();
+  Open("alice");
+  Close("alice");
+  EXPECT_TRUE(Open("alice").session_present);
+  EXPECT_EQ(sim_.metrics().takeovers_held.value(), others) << "others do not wait";
+}
+
+TEST_F(FightTest, IsOverSomeTimeAfterItHasEnded) {
+  Open("bob");
+  for (int i = 0; i < 20; ++i) TakeOver("bob");
+  sim_.clock().Advance(absl::Minutes(1));
+  EXPECT_EQ(TakeOver("bob"), absl::ZeroDuration());
+}
+
+TEST_F(FightTest, WhoGivesUpWhileItIsMadeToWaitLeavesNothing) {
+  Open("bob");
+  for (int i = 0; i < 12; ++i) TakeOver("bob");
+  const uint64_t owner = connection_;
+  sim_.Send(MakeOpen("bob"));
+  SendClose("bob", CloseCause::kTakenOver, owner);
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SessionOpened>(), IsEmpty());
+  SendClose("bob", CloseCause::kWithWill, connection_);
+  sim_.clock().Advance(absl::Seconds(2));
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SessionOpened>(), IsEmpty());
+  EXPECT_TRUE(Open("bob").session_present);
 }
 
 // It was accepted, and it ended: its will is published by the rules for any that is taken over.

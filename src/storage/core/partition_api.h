@@ -250,6 +250,7 @@ enum class OpenRefusal : uint8_t {
   kNewWhileMemoryIsShort,  // See OpenSession::only_known.
   kSessionsMax,            // As many sessions are stored as may be, and none gives way.
   kUserSessionsMax,        // As many sessions of its user.
+  kIdentifierFight,        // Too many connections want the identifier at once.
 };
 
 struct SessionOpened {
@@ -266,8 +267,7 @@ struct SessionOpened {
 };
 
 // Another connection claims the identifier: DISCONNECT 0x8E, close, and answer with
-// CloseSession{kTakenOver}. For a claim that is still waiting for SessionOpened too (then no
-// CloseSession is due and no SessionOpened comes).
+// CloseSession{kTakenOver}. Comes after SessionOpened: each claim is answered before it is lost.
 struct TakenOver {
   ConnectionRef connection;
   std::string client_id;
