@@ -115,8 +115,9 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
     return SendRefusal(connection, ReasonCode::kServerBusy, {},
                        connect.maximum_packet_size.value_or(mqtt::kPacketSizeMax));
   }
-  connection.connecting = std::make_unique<PendingConnect>();
+  connection.connecting = std::make_unique<PendingConnect>(context_.memory());
   PendingConnect& pending = *connection.connecting;
+  pending.held.Set(sizeof(PendingConnect) + body.size());  // Nearly all of it is copied.
   pending.terms = terms;
   pending.clean_start = connect.clean_start;
   pending.response_information = connect.request_response_information;
@@ -157,6 +158,18 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
       [&mailbox = context_.mailbox(), id = connection.ref.connection](auth::Outcome outcome) {
         mailbox.PostOne(PasswordVerified{id, std::make_unique<auth::Outcome>(std::move(outcome))});
       });
+}
+
+void ConnectFlow::RefuseTooLarge(Connection& connection, const mqtt::FrameHeader& header,
+                                 mqtt::Bytes bytes) {
+  LogRefused(connection, "connection refused", "its CONNECT is larger than it may be", "bound",
+             "connect_packet_size_max");
+  context_.metrics.connections_refused[RefuseCause::kConnectSize].Add();
+  // As far as it is here it may say in which version the answer is to be.
+  mqtt::Connect connect;
+  static_cast<void>(mqtt::DecodeConnect(header, bytes.subspan(header.header_size), connect));
+  connection.version = connect.version;
+  SendRefusal(connection, ReasonCode::kPacketTooLarge, {}, mqtt::kPacketSizeMax);
 }
 
 bool ConnectFlow::AdmitProxied(Connection& connection, const std::string& address) {
@@ -406,7 +419,8 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   session.SetIdentity(std::move(pending->identity));
   session.permissions = std::move(pending->permissions);
   if (terms.topic_alias_out > 0)
-    session.aliases_out = std::make_unique<OutboundTopicAliases>(terms.topic_alias_out);
+    session.aliases_out =
+        std::make_unique<OutboundTopicAliases>(terms.topic_alias_out, context_.memory());
   for (const uint16_t id : event.inbound_qos2) session.inbound.Restore(id);
   for (const auto& record : event.subscriptions) add_subscription(session, record);
 

@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "auth/authenticator.h"
 #include "auth/method.h"
+#include "base/memory_held.h"
 #include "broker/core/connect_rules.h"
 #include "broker/shard_context.h"
 #include "broker/user_limits.h"
@@ -21,6 +22,10 @@ namespace broker {
 
 // What must be remembered of a CONNECT until it is answered. Owned by the connection.
 struct PendingConnect {
+  explicit PendingConnect(base::MemoryAccount& account)
+      : held(account, base::MemoryUse::kConnecting) {}
+
+  base::MemoryHeld held;
   auth::Credentials credentials;
   auth::HashPool::Ticket password_check;  // While it is under way.
   ConnectTerms terms;
@@ -59,6 +64,9 @@ class ConnectFlow {
 
   // The connection is closed: forgets its claim, if one is on its way.
   void OnClosed(Connection& connection);
+
+  // CONNECT is larger than it may be: `bytes` is its beginning.
+  void RefuseTooLarge(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes bytes);
 
   // A CONNACK that says no, then the end [MQTT5-3.1.4-2] [MQTT311-3.1.4-1]. `why`, a fixed phrase,
   // is for the log, and so is `rule`; `words` are the client's Reason String.

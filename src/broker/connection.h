@@ -7,6 +7,7 @@
 #include <string>
 
 #include "broker/core/session.h"
+#include "broker/input_buffer.h"
 #include "broker/output_queue.h"
 #include "broker/transport/poller.h"
 #include "broker/transport/transport.h"
@@ -39,6 +40,7 @@ enum PauseReason : uint8_t {
   kPauseForwards = 16,       // Another shard is behind with what this client sends it.
   kPauseAnswers = 32,        // It does not read our answers to what it sends.
   kPauseThrottle = 64,       // It publishes too fast, see `Throttle`.
+  kPauseMemory = 128,        // There is no room for the rest of its packet.
 };
 
 // Owned by its shard, used on its thread. Nothing of it survives a crash: what must, is in the
@@ -70,13 +72,12 @@ class Connection final : public Pollable {
   // all before the mark is written.
   uint64_t answers_mark = 0;
   uint32_t answer_bytes = 0;
-  uint32_t last_packet_tick = 0;  // The shard's tick at the last packet from the client.
+  uint32_t last_packet_tick = 0;  // The shard's tick at the last packet, or piece of one.
   uint32_t deadline_tick = 0;  // Before CONNACK: of CONNECT. While lingering: the end of patience.
   uint32_t filed_tick = 0;     // Where the timer wheel holds it; 0: nowhere.
 
   OutputQueue output;
-  // The beginning of a packet whose rest is still to come, or what came while paused; else null.
-  std::unique_ptr<std::string> stash;
+  InputBuffer stash;  // The beginning of a packet whose rest is to come, or what came while paused.
   std::unique_ptr<PendingConnect> connecting;  // From CONNECT to CONNACK.
   std::unique_ptr<Session> session;            // From CONNACK on.
 };

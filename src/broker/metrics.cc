@@ -62,6 +62,8 @@ std::string_view Name(CloseCause cause) {
       return "connect_refused";
     case CloseCause::kKeepAliveTimeout:
       return "keep_alive_timeout";
+    case CloseCause::kPacketTimeout:
+      return "packet_timeout";
     case CloseCause::kTakenOver:
       return "taken_over";
     case CloseCause::kViolation:
@@ -70,6 +72,8 @@ std::string_view Name(CloseCause cause) {
       return "output_full";
     case CloseCause::kOverloaded:
       return "overloaded";
+    case CloseCause::kMemory:
+      return "memory";
     case CloseCause::kShutdown:
       return "shutdown";
     case CloseCause::kAdministrative:
@@ -120,6 +124,8 @@ std::string_view Name(RefuseCause cause) {
       return "identifier_fight";
     case RefuseCause::kStorage:
       return "storage";
+    case RefuseCause::kConnectSize:
+      return "connect_packet_size_max";
     case RefuseCause::kDraining:
       return "draining";
     case RefuseCause::kCount_:

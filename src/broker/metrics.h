@@ -47,10 +47,12 @@ enum class CloseCause : uint8_t {
   kConnectTimeout,    // No CONNECT in time.
   kConnectRefused,    // CONNACK with an error: its code is in `connacks_sent`.
   kKeepAliveTimeout,  // Nothing came for one and a half Keep Alive.
+  kPacketTimeout,     // A packet had begun and was not complete in time.
   kTakenOver,         // The Client Identifier connected again.
   kViolation,         // Malformed or against the protocol: by rule in `violations`.
   kOutputFull,        // The peer does not read: the output reached its limit.
-  kOverloaded,        // A limit on memory, sessions or rate.
+  kOverloaded,        // A limit on sessions or rate.
+  kMemory,            // It held much memory when there was too little.
   kShutdown,          // The server stops.
   kAdministrative,    // An operator, or rules that no longer let the client in.
   kStorageFailed,     // The session's state could not be stored.
@@ -67,6 +69,7 @@ enum class RefuseCause : uint8_t {
   kUserSessionsMax,  // As many sessions of its user.
   kIdentifierFight,  // Too many connections wanted its Client Identifier at once.
   kStorage,          // Its session could not be stored or read.
+  kConnectSize,      // Its CONNECT is larger than `connect_packet_size_max`.
   kDraining,         // The server is about to stop.
   kCount_,
 };

@@ -36,6 +36,10 @@ struct BrokerOptions {
   // publish are slowed down, and for slow readers less is kept. 0: three quarters of what the
   // process may use.
   uint64_t memory_high_bytes = 0;
+  // Of all connections together: packets that have begun to arrive and are not complete. Above,
+  // those are not read from any further, and who sends nothing for longest is closed (0x97). A
+  // packet may be half as large at most. 0: a quarter of `memory_high_bytes`.
+  uint64_t input_bytes_max = 0;
   // Seconds from accepting to a complete CONNECT; then the connection is closed.
   uint32_t connect_timeout_s = 10;
   // Per shard: what new connections may take of its time before those that are connected have their

@@ -25,6 +25,9 @@ BufferPool::Chunk* BufferPool::Take(size_t size) {
   }
   const size_t capacity = std::max(size, kChunkBytes);
   void* const memory = std::malloc(sizeof(Chunk) + capacity);
+  // As operator new does: the process ends with the words that it has for that.
+  if (const auto handler = std::get_new_handler(); memory == nullptr && handler != nullptr)
+    handler();
   CHECK(memory != nullptr) << "out of memory for " << capacity << " bytes of output";
   Chunk* const chunk = new (memory) Chunk;
   chunk->capacity = static_cast<uint32_t>(capacity);

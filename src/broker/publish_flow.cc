@@ -78,10 +78,11 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
   std::string_view topic = packet.topic;
   if (packet.topic_alias != 0) {
     if (session.aliases_in == nullptr) {
-      session.aliases_in =
-          std::make_unique<InboundTopicAliases>(session.limits.topic_alias_maximum);
+      session.aliases_in = std::make_unique<InboundTopicAliases>(session.limits.topic_alias_maximum,
+                                                                 context_.memory());
     }
-    if (const auto violation = session.aliases_in->Resolve(packet, topic))
+    if (const auto violation = session.aliases_in->Resolve(
+            packet, context_.InMemory(session.limits.topic_alias_bytes_max), topic))
       return context_.Violated(connection, *violation);
   }
   if (const auto violation = CheckLimits(session, packet, topic))

@@ -73,6 +73,10 @@ std::string_view WordsFor(CloseCause cause) {
       return "no CONNECT within broker.connect_timeout";
     case CloseCause::kKeepAliveTimeout:
       return "nothing came for one and a half times its Keep Alive";
+    case CloseCause::kPacketTimeout:
+      return "a packet had begun and was not complete within mqtt.packet_timeout";
+    case CloseCause::kMemory:
+      return "it held much memory when there was too little";
     case CloseCause::kTakenOver:
       return "its Client Identifier connected again";
     case CloseCause::kViolation:

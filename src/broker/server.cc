@@ -40,6 +40,13 @@ uint32_t UsableProcessors() {
 // Files of the store, and some for everything else.
 constexpr uint64_t kReservedDescriptors = 1500;
 
+// There must be room for a packet, beside others: a client hears of the size that really fits.
+void BoundPacketSize(uint64_t input_bytes_max, Limits& limits) {
+  constexpr uint64_t kLeast = 4096;
+  limits.maximum_packet_size = static_cast<uint32_t>(
+      std::min<uint64_t>(limits.maximum_packet_size, std::max(input_bytes_max / 2, kLeast)));
+}
+
 // What is to follow from the machine.
 void ResolveBounds(BrokerOptions& options) {
   rlimit descriptors{};
@@ -60,9 +67,13 @@ void ResolveBounds(BrokerOptions& options) {
   if (options.subscriptions_bytes_max == 0) {
     options.subscriptions_bytes_max = options.memory_high_bytes / 2;
   }
+  if (options.input_bytes_max == 0) options.input_bytes_max = options.memory_high_bytes / 4;
+  for (ListenerSettings& listener : options.listeners)
+    BoundPacketSize(options.input_bytes_max, listener.limits);
   base::Log(base::LogLevel::kInfo, "bounds",
             {{"connections_max", options.connections_max},
-             {"memory_high_bytes", options.memory_high_bytes}});
+             {"memory_high_bytes", options.memory_high_bytes},
+             {"input_bytes_max", options.input_bytes_max}});
 }
 
 absl::Status Annotate(const absl::Status& status, const std::string& name) {
@@ -255,6 +266,7 @@ absl::Status Server::Reload(const BrokerOptions& options,
     current->authenticator->Use(std::move(loaded.access));
     auto runtime = std::make_shared<ListenerRuntime>(*current);
     runtime->settings.limits = loaded.settings->limits;
+    BoundPacketSize(options_.input_bytes_max, runtime->settings.limits);
     retired_.push_back(std::exchange(current, runtime));
     for (const auto& shard : shards_) {
       shard->mailbox().PostOne(Control{[runtime](Shard& self) { self.UseListener(runtime); }});

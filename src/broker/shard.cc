@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -22,7 +23,8 @@ namespace broker {
 namespace {
 
 constexpr size_t kReadBytes = 64 * 1024;
-constexpr int kReadsPerVisit = 4;  // Then others have their turn.
+constexpr size_t kReadBytesWhileFull = 4 * 1024;  // There is no room for half-sent packets.
+constexpr int kReadsPerVisit = 4;                 // Then others have their turn.
 constexpr size_t kFlushAfterBytes = 16 * 1024;
 
 }  // namespace
@@ -74,6 +76,8 @@ Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
       arrivals_({.round_ns = int64_t{world.options->arrivals_us_max} * 1000,
                  .waiting_max = world.options->arrivals_max,
                  .answers_max = world.options->connects_pending_max}),
+      input_(shard_metrics.memory),
+      input_budget_(count),
       listeners_(world.listeners),
       read_buffer_(kReadBytes) {
   forwarder = world.forwarder;
@@ -184,17 +188,39 @@ void Shard::OnTick() {
     for (const auto& [number, connection] : connections) late.push_back(connection.get());
     for (Connection* const connection : late) Bury(*connection);
   }
+  RelieveInput();
+  RelieveMemory();
   // When the next of them is due, to the tick; once a second for everything else.
-  const uint32_t next_tick = wheel_.Next(kTicksPerSecond);
+  const uint32_t next_tick = starved_.empty() ? wheel_.Next(kTicksPerSecond) : now_tick + 1;
   poller_->LookAtAsio();  // It misses nothing for long, whatever it was not looked at for.
   loop_->tick.Start(After(int64_t{next_tick - 1} * kTickNs - now_ns), [this] { OnTick(); });
 }
 
+// Not waiting for `OnTick` to come by itself.
+void Shard::TickSoon() {
+  const Timer::Clock::time_point due = After(int64_t{now_tick} * kTickNs - now_ns);
+  if (due < loop_->tick.due()) loop_->tick.Start(due, [this] { OnTick(); });
+}
+
+namespace {
+
+// When a packet that has begun must be complete; 0: none has.
+uint32_t PacketDeadlineOf(const Connection& connection) {
+  if (!connection.stash.half_sent()) return 0;
+  return connection.stash.begun_tick() +
+         connection.listener.settings.limits.packet_timeout_s * ShardContext::kTicksPerSecond;
+}
+
+}  // namespace
+
 uint32_t Shard::DeadlineOf(const Connection& connection) const {
   if (connection.phase != Phase::kConnected) return connection.deadline_tick;
-  if (connection.keep_alive_s == 0)
-    return 0;  // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]: one and a half times.
-  return connection.last_packet_tick + connection.keep_alive_s * kTicksPerSecond * 3 / 2 + 1;
+  const uint32_t packet = PacketDeadlineOf(connection);
+  if (connection.keep_alive_s == 0) return packet;
+  // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]: one and a half times.
+  const uint32_t silence =
+      connection.last_packet_tick + connection.keep_alive_s * kTicksPerSecond * 3 / 2 + 1;
+  return packet == 0 ? silence : std::min(packet, silence);
 }
 
 void Shard::OnDeadline(Connection& connection) {
@@ -203,6 +229,7 @@ void Shard::OnDeadline(Connection& connection) {
     return Close(connection, {.cause = CloseCause::kConnectTimeout});
   if (connection.pauses != 0) {  // It is we who do not listen.
     connection.last_packet_tick = now_tick;
+    input_.Restart(connection.stash, now_tick);
     return wheel_.File(connection, DeadlineOf(connection));
   }
   // After a standstill of ours (a stopped process, a moved machine) what it sent lies in the
@@ -211,8 +238,10 @@ void Shard::OnDeadline(Connection& connection) {
   if (connection.phase != Phase::kConnected) return;
   if (const uint32_t deadline = DeadlineOf(connection); deadline > now_tick)
     return wheel_.File(connection, deadline);
-  Close(connection,
-        {.cause = CloseCause::kKeepAliveTimeout, .say = mqtt::ReasonCode::kKeepAliveTimeout});
+  const uint32_t packet = PacketDeadlineOf(connection);
+  const bool slow = packet != 0 && packet <= now_tick;
+  Close(connection, {.cause = slow ? CloseCause::kPacketTimeout : CloseCause::kKeepAliveTimeout,
+                     .say = mqtt::ReasonCode::kKeepAliveTimeout});
 }
 
 // Several shards that look at the same moment may let in one too many each.
@@ -287,10 +316,12 @@ void Shard::OnEvents(Pollable& target, uint32_t events) {
   }
   if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) return;
   if (connection.phase == Phase::kLingering) return Discard(connection);
-  if (connection.phase == Phase::kAwaitingConnect) return Arrive(connection);
-  if (connection.phase == Phase::kAuthenticating && connection.peer_closed)
+  if (connection.phase == Phase::kAuthenticating && connection.peer_closed) {
     return OnGoneBeforeLogin(connection);
-  if (connection.pauses == 0) Read(connection);  // Else `Resume` reads what is there then.
+  }
+  if (connection.pauses != 0) return;  // `Resume` reads what is there then.
+  if (connection.phase == Phase::kAwaitingConnect) return Arrive(connection);
+  Read(connection);
 }
 
 // It is read from at the end of the round, or of a later one.
@@ -301,14 +332,15 @@ void Shard::Arrive(Connection& connection) {
 }
 
 void Shard::ServeArrivals() {
-  arrivals_.ServeRound([this] { return world_.clock->MonotonicNs(); },
-                       [this] { return connecting_.opening(); },
-                       [this](uint64_t number) {
-                         Connection* const connection = Find(number);
-                         if (connection == nullptr) return;
-                         connection->arriving = false;
-                         if (connection->phase == Phase::kAwaitingConnect) Read(*connection);
-                       });
+  arrivals_.ServeRound(
+      [this] { return world_.clock->MonotonicNs(); }, [this] { return connecting_.opening(); },
+      [this](uint64_t number) {
+        Connection* const connection = Find(number);
+        if (connection == nullptr) return;
+        connection->arriving = false;
+        if (connection->phase == Phase::kAwaitingConnect && connection->pauses == 0)
+          Read(*connection);
+      });
   metrics.arrivals_waiting.Set(static_cast<int64_t>(arrivals_.waiting()));
   switch (arrivals_.Decide()) {
     case Arrivals::Door::kAsBefore:
@@ -326,14 +358,16 @@ void Shard::ServeArrivals() {
 void Shard::Read(Connection& connection) {
   if (connection.resumed) {  // First what came while reading was paused, any number of packets.
     connection.resumed = false;
-    if (const auto stashed = std::move(connection.stash)) {
-      Consume(connection, reinterpret_cast<const uint8_t*>(stashed->data()), stashed->size());
+    if (!connection.stash.empty() && !connection.stash.half_sent()) {
+      const InputBuffer stashed = input_.Take(connection.stash);
+      Consume(connection, stashed.bytes().data(), stashed.size());
     }
     if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
     if (connection.pauses != 0) return;
   }
   for (int i = 0; i < kReadsPerVisit; ++i) {
-    const ReadResult result = connection.transport->Read(read_buffer_.data(), read_buffer_.size());
+    const size_t room = input_budget_.full() ? kReadBytesWhileFull : read_buffer_.size();
+    const ReadResult result = connection.transport->Read(read_buffer_.data(), room);
     if (result.state == IoState::kAgain) {
       if (connection.transport->HasBufferedInput()) break;
       return;
@@ -362,8 +396,7 @@ void Shard::Read(Connection& connection) {
     if (result.bytes >= kFlushAfterBytes) FlushAll();
     if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
     if (connection.pauses != 0) return;
-    const bool more =
-        result.bytes == read_buffer_.size() || connection.transport->HasBufferedInput();
+    const bool more = result.bytes == room || connection.transport->HasBufferedInput();
     if (!more && !connection.peer_closed) return;
   }
   poller_->VisitAgain(connection);
@@ -372,12 +405,11 @@ void Shard::Read(Connection& connection) {
 // The peer has closed while its password waits to be verified. Unless it had more to say (a client
 // may publish and leave without reading CONNACK), nobody waits for that any more.
 void Shard::OnGoneBeforeLogin(Connection& connection) {
-  if (connection.stash != nullptr) return;
+  if (!connection.stash.empty()) return;
   const ReadResult result = connection.transport->Read(read_buffer_.data(), read_buffer_.size());
   switch (result.state) {
     case IoState::kOk:
-      connection.stash = std::make_unique<std::string>(read_buffer_.data(), result.bytes);
-      return;
+      return KeepUnread(connection, mqtt::AsBytes({read_buffer_.data(), result.bytes}));
     case IoState::kAgain:
       return;
     case IoState::kClosed:
@@ -448,7 +480,7 @@ void Shard::Close(Connection& connection, const CloseOrder& order) {
   connecting_.OnClosed(connection);
   if (connection.session != nullptr) EndSession(connection, order);
   connection.connecting.reset();
-  connection.stash.reset();
+  input_.Clear(connection.stash);
   const bool peer_is_gone = order.cause == CloseCause::kPeerClosed ||
                             order.cause == CloseCause::kTransportError ||
                             order.cause == CloseCause::kDisconnect;
@@ -506,6 +538,7 @@ void Shard::Bury(Connection& connection) {
   connection.pauses = 0;  // Whoever would end one finds nothing to resume.
   poller_->Remove(connection.transport->fd(), connection);
   connection.output.Clear(buffers);
+  input_.Clear(connection.stash);
   CountOutput(connection);
   metrics.connections.Add(-1);
   if (connection.listener.settings.listener.url.tls()) metrics.connections_tls.Add(-1);

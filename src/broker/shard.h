@@ -21,7 +21,9 @@
 #include "broker/acknowledger.h"
 #include "broker/connect_flow.h"
 #include "broker/core/arrivals.h"
+#include "broker/core/memory_relief.h"
 #include "broker/deliverer.h"
+#include "broker/input_buffer.h"
 #include "broker/publish_flow.h"
 #include "broker/shard_context.h"
 #include "broker/subscribe_flow.h"
@@ -71,7 +73,7 @@ class Shard final : public ShardContext, private Poller::Handler {
   // The access rules were read again: connected clients get the new ones, or are sent away.
   void RefreshPermissions();
   // Memory is short, or enough again.
-  void UseMemoryState(bool high) { memory_high = high; }
+  void UseMemoryState(bool high);
   // DISCONNECT 0x8B for everyone, wills by the rules, sessions kept; then the thread ends, at the
   // latest after the timeout.
   void ShutDown();
@@ -95,6 +97,7 @@ class Shard final : public ShardContext, private Poller::Handler {
 
   void ReadClocks();
   void OnTick();
+  void TickSoon();
   void OnDeadline(Connection& connection);
   void AwaitThrottled();
   void PublishSysTopics();
@@ -109,6 +112,8 @@ class Shard final : public ShardContext, private Poller::Handler {
   void Discard(Connection& connection);
   void Consume(Connection& connection, const uint8_t* data, size_t size);
   size_t ConsumeStash(Connection& connection, const uint8_t* data, size_t size);
+  static uint32_t PacketSizeMax(const Connection& connection);
+  void BadFrame(Connection& connection, const mqtt::FrameResult& frame, mqtt::Bytes bytes);
   void OnFrame(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
   void OnFrameBeforeConnAck(Connection& connection, const mqtt::FrameHeader& header,
                             mqtt::Bytes body);
@@ -119,6 +124,17 @@ class Shard final : public ShardContext, private Poller::Handler {
   void OnDisconnect(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
   void OnRoom(Session& session, uint64_t sequence, storage::AckKind kind);
   void NoteAcknowledged(Session& session, uint64_t sequence, storage::AckKind kind);
+
+  // Memory: shard_memory.cc
+  void KeepUnread(Connection& connection, mqtt::Bytes bytes);
+  void KeepHalfSent(Connection& connection, mqtt::Bytes bytes, size_t packet_bytes);
+  int64_t InputBytesMax() const;
+  int64_t InputBytesHeld() const;
+  void RelieveInput();
+  void CloseHalfSent();
+  void RelieveMemory();
+  void CloseHolders(std::vector<MemoryHolder>& holders, int64_t bytes, const char* what_happened);
+  static uint64_t HeldBytes(const Connection& connection);
 
   void TakeMail();
   void OnTask(ShardTask task);
@@ -156,6 +172,9 @@ class Shard final : public ShardContext, private Poller::Handler {
   TimerWheel wheel_;
   Arrivals arrivals_;
   Waiting throttled_;
+  InputBuffers input_;
+  SharedBudget input_budget_;
+  std::vector<uint64_t> starved_;  // Connections that wait for room in it.
 
   std::vector<std::shared_ptr<ListenerRuntime>> listeners_;  // As of the last reload.
   uint32_t next_sys_tick_ = 0;
@@ -166,6 +185,12 @@ class Shard final : public ShardContext, private Poller::Handler {
   uint64_t finds_counted_ = 0;
   uint64_t misses_counted_ = 0;
   uint32_t shutdown_deadline_tick_ = 0;  // 0: not shutting down.
+  uint32_t relief_tick_ = 0;             // While memory is short: when to look who holds it.
+  // Closed to have memory back since the log last said so.
+  uint64_t relief_closed_ = 0;
+  uint64_t relief_bytes_ = 0;
+  std::string relief_example_;
+  uint32_t relief_log_tick_ = 0;
 };
 
 }  // namespace broker

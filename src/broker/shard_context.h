@@ -129,6 +129,9 @@ class ShardContext {
 
   storage::Token NextToken() { return ++last_token_; }
 
+  // What this shard holds in memory for clients.
+  base::MemoryAccount& memory() { return metrics.memory; }
+
   // Ends a connection. `Close` at once: not while a Match is being walked; `CloseLater` at the end
   // of the round.
   virtual void Close(Connection& connection, const CloseOrder& order) = 0;

@@ -23,45 +23,68 @@ Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang 14 does not deduce
 }  // namespace
 
 void Shard::Consume(Connection& connection, const uint8_t* data, size_t size) {
-  size_t at = connection.stash == nullptr ? 0 : ConsumeStash(connection, data, size);
+  size_t at = connection.stash.empty() ? 0 : ConsumeStash(connection, data, size);
+  const uint32_t packet_size_max = PacketSizeMax(connection);
+  size_t begun_bytes = 0;  // Of the packet that is not complete, if that is known.
   while (at < size && connection.pauses == 0) {
     if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
     const mqtt::Bytes rest(data + at, size - at);
-    const mqtt::FrameResult frame = mqtt::PeekFrame(
-        rest, connection.listener.settings.limits.maximum_packet_size, connection.version);
-    if (frame.kind == mqtt::FrameResult::Kind::kViolation)
-      return Violated(connection, frame.violation);
-    if (frame.kind == mqtt::FrameResult::Kind::kNeedMore) break;
+    const mqtt::FrameResult frame = mqtt::PeekFrame(rest, packet_size_max, connection.version);
+    if (frame.kind == mqtt::FrameResult::Kind::kViolation) return BadFrame(connection, frame, rest);
+    if (frame.kind == mqtt::FrameResult::Kind::kNeedMore) {
+      begun_bytes = frame.header.header_size > 0 ? frame.bytes_needed : 0;
+      break;
+    }
     OnFrame(connection, frame.header, mqtt::FrameBody(frame.header, rest));
     at += frame.header.frame_size();
   }
   if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
   if (at == size) return;
-  if (connection.stash == nullptr) connection.stash = std::make_unique<std::string>();
-  connection.stash->append(reinterpret_cast<const char*>(data + at), size - at);
+  const mqtt::Bytes rest(data + at, size - at);
+  if (connection.pauses != 0) return KeepUnread(connection, rest);
+  KeepHalfSent(connection, rest, begun_bytes);
+}
+
+// Who has not been let in yet may send nothing but a CONNECT of moderate size. (The phase changes
+// only while nothing is read.)
+uint32_t Shard::PacketSizeMax(const Connection& connection) {
+  const Limits& limits = connection.listener.settings.limits;
+  return connection.phase == Phase::kConnected
+             ? limits.maximum_packet_size
+             : std::min(limits.maximum_packet_size, limits.connect_packet_size_max);
+}
+
+void Shard::BadFrame(Connection& connection, const mqtt::FrameResult& frame, mqtt::Bytes bytes) {
+  const bool too_large = frame.violation.reason == ReasonCode::kPacketTooLarge;
+  if (too_large && connection.phase == Phase::kAwaitingConnect &&
+      frame.header.type == PacketType::kConnect) {
+    metrics.violations.Add(frame.violation.rule);
+    return connecting_.RefuseTooLarge(connection, frame.header, bytes);
+  }
+  Violated(connection, frame.violation);
 }
 
 // Completes the one packet that began in an earlier read; returns how much of `data` that took.
 size_t Shard::ConsumeStash(Connection& connection, const uint8_t* data, size_t size) {
   size_t at = 0;
   for (;;) {
-    const mqtt::FrameResult frame = mqtt::PeekFrame(
-        mqtt::AsBytes(*connection.stash), connection.listener.settings.limits.maximum_packet_size,
-        connection.version);
+    const mqtt::FrameResult frame =
+        mqtt::PeekFrame(connection.stash.bytes(), PacketSizeMax(connection), connection.version);
     if (frame.kind == mqtt::FrameResult::Kind::kViolation) {
-      Violated(connection, frame.violation);
+      BadFrame(connection, frame, connection.stash.bytes());
       return size;
     }
     if (frame.kind == mqtt::FrameResult::Kind::kComplete) {
-      const std::unique_ptr<std::string> bytes = std::move(connection.stash);
-      DCHECK(bytes->size() == frame.header.frame_size())
+      const InputBuffer packet = input_.Take(connection.stash);
+      DCHECK(packet.size() == frame.header.frame_size())
           << "the stash holds one packet while reading goes on";
-      OnFrame(connection, frame.header, mqtt::FrameBody(frame.header, mqtt::AsBytes(*bytes)));
+      OnFrame(connection, frame.header, mqtt::FrameBody(frame.header, packet.bytes()));
       return at;
     }
-    const size_t take = std::min(frame.bytes_needed - connection.stash->size(), size - at);
+    const size_t take = std::min(frame.bytes_needed - connection.stash.size(), size - at);
     if (take == 0) return at;
-    connection.stash->append(reinterpret_cast<const char*>(data + at), take);
+    KeepHalfSent(connection, mqtt::Bytes(data + at, take),
+                 frame.header.header_size > 0 ? frame.bytes_needed : 0);
     at += take;
   }
 }

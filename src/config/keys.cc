@@ -84,9 +84,20 @@ Keys<Limits> CapabilityKeys() {
           "more "
           "get 0x93; from others reading pauses."),
       Row("maximum_packet_size", &Limits::maximum_packet_size, Bytes(128, kPacketBytesMax), kReload,
-          "Largest packet that a client may send, with its fixed header; above: 0x95."),
+          "Largest packet that a client may send, with its fixed header; above: 0x95. Never more "
+          "than half of broker.input_bytes_max: what CONNACK tells is what fits."),
+      Row("connect_packet_size_max", &Limits::connect_packet_size_max, Bytes(128, kPacketBytesMax),
+          kReload,
+          "Largest CONNECT, with will, user name and password; above: 0x95. Small, because nobody "
+          "has been let in yet."),
+      Row("packet_timeout", &Limits::packet_timeout_s, Seconds(1, kDay), kReload,
+          "How long one packet may take to arrive. While bytes of it arrive the client counts as "
+          "alive, whatever its Keep Alive; after this time it is disconnected with 0x8D."),
       Row("topic_alias_maximum", &Limits::topic_alias_maximum, Integer(0, k16), kReload,
           "Topic aliases that a client may use; above: 0x94. 0: none."),
+      Row("topic_alias_bytes_max", &Limits::topic_alias_bytes_max, Bytes(1, kPacketBytesMax),
+          kReload,
+          "Bytes of the Topic Names that a client's aliases stand for, together; above: 0x97."),
       Row("server_keep_alive", &Limits::server_keep_alive, Off(Seconds(0, k16)), kReload,
           "Used as Keep Alive instead of what the client asks for."),
       Row("keep_alive_max", &Limits::keep_alive_max, Off(Seconds(0, k16)), kReload,
@@ -318,6 +329,7 @@ Keys<ListenerOptions> SocketKeys() {
   };
 }
 
+// tidy: long function: a table, one row for each key.
 Keys<BrokerOptions> BrokerKeys() {
   using broker::ShareStrategy;
   return {
@@ -330,10 +342,18 @@ Keys<BrokerOptions> BrokerKeys() {
           "needs."),
       Row("memory_high_bytes", &BrokerOptions::memory_high_bytes, Named(Bytes(0, kTiB), "auto", 0),
           kRestart,
-          "Resident memory above which new clients get 0x89, publishers are slowed down, and only "
-          "a "
-          "sixteenth of output_bytes_max, queue_messages_max and queue_bytes_max is kept; until "
-          "an eighth is free again. auto: three quarters of what the process may use."),
+          "Memory above which new clients get 0x89, publishers are slowed down, and only a "
+          "sixteenth of input_bytes_max, output_bytes_max, queue_messages_max, queue_bytes_max and "
+          "topic_alias_bytes_max is kept; until an eighth is free again. Resident memory, or what "
+          "mqttd_memory_account_bytes adds up to if that is more. After three seconds above it "
+          "those who hold most of it are disconnected with 0x97. auto: three quarters of what the "
+          "process may use."),
+      Row("input_bytes_max", &BrokerOptions::input_bytes_max, Named(Bytes(0, kTiB), "auto", 0),
+          kRestart,
+          "Memory for packets that have begun to arrive and are not complete, of all connections "
+          "together; while memory is short a sixteenth of it. Above, they are not read any "
+          "further, and those that hold most for longest are disconnected with 0x97. auto: a "
+          "quarter of memory_high_bytes."),
       Row("connect_timeout", &BrokerOptions::connect_timeout_s, Seconds(1, kDay), kRestart,
           "From accepting a connection to its complete CONNECT; then it is closed."),
       Row("arrivals_us_max", &BrokerOptions::arrivals_us_max, Integer(1, 1'000'000), kRestart,
@@ -443,6 +463,11 @@ Keys<StorageOptions> StorageKeys() {
           kRestart, "Bytes of all retained messages; above: 0x97."),
       Row("min_free_disk_bytes", &StorageOptions::min_free_disk_bytes, Off(Bytes(0, kTiB)),
           kRestart, "With less than this free on the disk nothing more is stored."),
+      Row("takeover_pause_max", &StorageOptions::takeover_pause_max, Off(Millis(0, 2'000)),
+          kRestart,
+          "Clients that connect with the same Client Identifier disconnect each other, and if they "
+          "reconnect at once, for ever. After five such takeovers in ten seconds each next one "
+          "waits for its CONNACK, twice as long each time, up to this."),
       Row("state_pending_bytes", &StorageOptions::state_pending_bytes, Bytes(0, kTiB), kRestart,
           "Queued messages in the log and in memory, not yet in the state, so that those that are "
           "acknowledged soon are never written there; all sessions together."),
@@ -462,11 +487,6 @@ Keys<StorageOptions> StorageKeys() {
 
 Keys<HttpOptions> HttpKeys() {
   Keys<HttpOptions> keys = {
-      Row("takeover_pause_max", &StorageOptions::takeover_pause_max, Off(Millis(0, 2'000)),
-          kRestart,
-          "Clients that connect with the same Client Identifier disconnect each other, and if they "
-          "reconnect at once, for ever. After five such takeovers in ten seconds each next one "
-          "waits for its CONNACK, twice as long each time, up to this."),
       Row("listen", &HttpOptions::listen, Text(&CheckHttpAddress), kRestart,
           "ADDRESS:PORT of the endpoint for metrics and health checks, or off. It knows no users: "
           "keep it where only operators can reach it."),

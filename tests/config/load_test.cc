@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "config/schema.h"
+#include "mqtt/frame.h"
 
 namespace config {
 namespace {
@@ -154,7 +155,7 @@ TEST(Load, AListenersKeysCanBeGivenByPlace) {
             {"MQTTD_LISTENERS_1_CONNECTIONS_MAX=7"});
   EXPECT_EQ(config.broker.listeners[0].listener.tls.cert_file, "c.pem");
   EXPECT_EQ(config.broker.listeners[1].limits.maximum_packet_size, 1024u);
-  EXPECT_EQ(config.broker.listeners[0].limits.maximum_packet_size, 1024u * 1024);
+  EXPECT_EQ(config.broker.listeners[0].limits.maximum_packet_size, mqtt::kPacketSizeMax);
   EXPECT_EQ(config.broker.listeners[1].listener.connections_max, 7u);
 }
 
@@ -498,7 +499,7 @@ TEST(Reload, TellsWhatChangedAndWhatWaits) {
     lines.push_back(change.path + " " + change.before + " " + change.after +
                     (change.effect == Effect::kReload ? " now" : " later"));
   }
-  EXPECT_THAT(lines, ElementsAre("mqtt.receive_maximum 1024 9 now", "broker.shards 1 2 later",
+  EXPECT_THAT(lines, ElementsAre("mqtt.receive_maximum 65535 9 now", "broker.shards 1 2 later",
                                  "log.level info debug now", "listeners.0.backlog 4096 5 later",
                                  "listeners.0.mqtt.maximum_qos 2 1 now"));
   const Config running = Reloaded(before, after);

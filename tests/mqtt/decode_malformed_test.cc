@@ -109,7 +109,7 @@ MALFORMED(
     Row{"MQTT-3.1.2-1", k84, "lower case", k5, 0x10, "s'mqtt' 04 02 0000 s'c'"},
     Row{"MQTT-3.1.2-1", k84, "empty name", k5, 0x10, "s'' 04 02 0000 s'c'"},
     Row{"MQTT5-3.1.2-2", k84, "level 6", k5, 0x10, "s'MQTT' 06 02 0000 p{} s'c'"},
-    Row{"MQTT5-3.1.2-2", k84, "bridge bit", k5, 0x10, "s'MQTT' 84 02 0000 s'c'"},
+    Row{"MQTT5-3.1.2-2", k84, "bridge bit and level 6", k5, 0x10, "s'MQTT' 86 02 0000 s'c'"},
     Row{"MQTT311-3.1.2-2", k84, "level 3 under the new name", k311, 0x10,
         "s'MQTT' 03 02 0000 s'c'"},
     Row{"MQTT311-3.1.2-2", k84, "level 0", k311, 0x10, "s'MQTT' 00 02 0000 s'c'"},

@@ -176,17 +176,23 @@ TEST_F(FightTest, WhoGivesUpWhileItIsMadeToWaitLeavesNothing) {
 TEST_F(HostCoreTest, TheWillOfAClaimTakenOverBeforeItWasAnsweredStands) {
   OpenSession open = MakeOpen("bob");
   open.will = Text("will", "at once");
+  uint64_t former = connection_;
   sim_.Send(open);
   sim_.BeginWrite();
   sim_.Send(MakeOpen("bob"));
+  sim_.Settle();
+  SendClose("bob", CloseCause::kTakenOver, former);
   sim_.Settle();
   EXPECT_THAT(TakeWills(), ElementsAre("at once"));
   open = MakeOpen("alice");
   open.will = Text("will", "the next connection is early enough");
   open.will_delay_s = 60;
+  former = connection_;
   sim_.Send(open);
   sim_.BeginWrite();
   sim_.Send(MakeOpen("alice"));
+  sim_.Settle();
+  SendClose("alice", CloseCause::kTakenOver, former);
   sim_.Settle();
   EXPECT_THAT(TakeWills(), IsEmpty());
 }

@@ -106,6 +106,7 @@ class World {
   // hardly any.
   static StorageOptions OptionsOf(uint64_t seed) {
     StorageOptions options = SmallOptions();
+    options.takeover_pause_max = absl::ZeroDuration();  // They take over without pause.
     if (seed % 2 == 0) options.state_pending_bytes = 300;
     if (seed % 3 == 0) options.group_commands_max = 1 + seed % 5;
     return options;
@@ -236,7 +237,7 @@ class World {
     open.expiry_s = kExpiryNever;
     open.window_messages = 3;
     open.window_bytes = 1000;
-    opening_[open.token] = client_id;
+    opening_[open.token] = {client_id, connection};
     sim_.Send(std::move(open));
   }
 
@@ -248,14 +249,16 @@ class World {
   }
 
   void On(SessionOpened& event) {
-    const std::string client_id = opening_.at(event.token);
+    const auto [client_id, connection] = opening_.at(event.token);
     opening_.erase(event.token);
     if (client_id == "alice") {
+      if (connection != alice_.connection) return;  // It has gone: a newer one takes over.
       alice_.refused = !event.status.ok();
       alice_.epoch = event.epoch;
       return;
     }
     Subscriber& bob = *Find(client_id);
+    if (connection != bob.connection) return;
     bob.refused = !event.status.ok();
     EXPECT_TRUE(errors_ || !bob.refused);
     if (bob.refused) return;
@@ -344,7 +347,7 @@ class World {
   HostSim sim_;
   Publisher alice_;
   std::vector<Subscriber> subscribers_;
-  std::map<Token, std::string> opening_;
+  std::map<Token, std::pair<std::string, uint64_t>> opening_;
   std::set<std::pair<std::string, uint64_t>> released_;
   Token token_ = 0;
   uint64_t connection_ = 0;

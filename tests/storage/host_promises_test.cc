@@ -670,7 +670,9 @@ TEST_F(HostPromises, AUserNameThatIsNotTextDoesNotSpoilTheStore) {
   Open(open);
   base::Rng rng(1);
   sim_.Crash(rng);  // Checks that everything is read.
-  EXPECT_TRUE(Open("bob").session_present);
+  OpenSession again = MakeOpen("bob");
+  again.user_name = open.user_name;
+  EXPECT_TRUE(Open(again).session_present);
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "mqtt/frame.h"
+
 namespace broker {
 
 // Who of a `$share` group gets a message. Connected members go before offline ones. By hash, who
@@ -47,8 +49,15 @@ struct Limits {
   uint16_t receive_maximum = 1024;
   // Bytes of a packet with its fixed header: 0x95.
   uint32_t maximum_packet_size = 1024 * 1024;
+  // Likewise, of CONNECT: of somebody whom nobody has let in yet.
+  uint32_t connect_packet_size_max = 128 * 1024;
+  // Seconds from the first byte of a packet to its last: 0x8D. While bytes of it arrive the Keep
+  // Alive does not run out.
+  uint32_t packet_timeout_s = 3600;
   // Topic aliases a client may use; above: 0x94.
   uint16_t topic_alias_maximum = 64;
+  // Bytes of the Topic Names behind them: 0x97.
+  uint32_t topic_alias_bytes_max = 128 * 1024;
   // Seconds; not 0: used instead of what the client asks for.
   uint16_t server_keep_alive = 0;
   // Seconds; not 0: a client that asks for more (or for none) is given this.

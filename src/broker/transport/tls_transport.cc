@@ -255,9 +255,14 @@ IoState TlsTransport::DriveHandshake() {
     }
     if (state != IoState::kOk) return state;
   }
+  if (early_peer_ == nullptr) {
+    early_peer_ = std::make_unique<PeerInfo>();
+    ReadSocketAddresses(fd_, *early_peer_);
+  }
   const int result = SSL_do_handshake(ssl_);
   if (result != 1) return Translate(result, "handshake");
   handshake_done_ = true;
+  early_peer_.reset();
   wants_write_ = false;
   return IoState::kOk;
 }
@@ -336,7 +341,11 @@ void TlsTransport::StartClose() {
 
 PeerInfo TlsTransport::peer() const {
   PeerInfo info;
-  ReadSocketAddresses(fd_, info);
+  if (early_peer_ != nullptr) {
+    info = *early_peer_;
+  } else {
+    ReadSocketAddresses(fd_, info);
+  }
   info.tls = true;
   info.tls_version = SSL_get_version(ssl_);
   info.cipher = SSL_get_cipher_name(ssl_);

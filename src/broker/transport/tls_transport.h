@@ -62,6 +62,8 @@ class TlsTransport final : public Transport {
   int socket_errno_ = 0;         // Of the last recv or send that failed.
   ssl_st* ssl_;
   std::unique_ptr<ProxyStage> proxy_;
+  // During the handshake: the kernel forgets the address of a peer that resets the connection.
+  std::unique_ptr<PeerInfo> early_peer_;
   ConnectionSlot slot_;
   std::string error_;
 

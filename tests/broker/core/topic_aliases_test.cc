@@ -15,6 +15,9 @@ namespace {
 
 using mqtt::ReasonCode;
 
+base::MemoryAccount account;
+int64_t Accounted() { return account.bytes(base::MemoryUse::kAliases); }
+
 mqtt::Publish PublishOf(std::string_view topic, uint16_t alias) {
   mqtt::Publish publish;
   publish.topic = topic;
@@ -29,20 +32,21 @@ struct Resolved {
   std::string rule;
   ReasonCode reason = ReasonCode::kSuccess;
 };
+constexpr uint64_t kBytesMax = 1000;
 Resolved Resolve(InboundTopicAliases& aliases, std::string_view topic, uint16_t alias) {
   std::string_view name;
-  const auto violation = aliases.Resolve(PublishOf(topic, alias), name);
+  const auto violation = aliases.Resolve(PublishOf(topic, alias), kBytesMax, name);
   if (violation.has_value()) return {"", std::string(violation->rule), violation->reason};
   return {std::string(name), "", ReasonCode::kSuccess};
 }
 
 TEST(InboundTopicAliases, ATopicWithoutAliasIsItself) {
-  InboundTopicAliases aliases(0);
+  InboundTopicAliases aliases(0, account);
   EXPECT_EQ(Resolve(aliases, "a/b", 0).topic, "a/b");
 }
 
 TEST(InboundTopicAliases, AnAliasStandsForTheTopicItCameWithLast) {
-  InboundTopicAliases aliases(3);
+  InboundTopicAliases aliases(3, account);
   EXPECT_EQ(Resolve(aliases, "a", 3).topic, "a");
   EXPECT_EQ(Resolve(aliases, "", 3).topic, "a");
   EXPECT_EQ(Resolve(aliases, "b", 3).topic, "b");
@@ -52,19 +56,19 @@ TEST(InboundTopicAliases, AnAliasStandsForTheTopicItCameWithLast) {
 
 TEST(InboundTopicAliases, TheHighestAliasIsTakenAndOneMoreIsNot) {
   for (const uint16_t maximum : {uint16_t{1}, uint16_t{64}, uint16_t{65'534}}) {
-    InboundTopicAliases aliases(maximum);
+    InboundTopicAliases aliases(maximum, account);
     EXPECT_EQ(Resolve(aliases, "a", maximum).topic, "a");
     EXPECT_EQ(Resolve(aliases, "", maximum).topic, "a");
     const Resolved above = Resolve(aliases, "a", static_cast<uint16_t>(maximum + 1));
     EXPECT_EQ(above.rule, "MQTT5-3.2.2-17");
     EXPECT_EQ(above.reason, ReasonCode::kTopicAliasInvalid);
   }
-  InboundTopicAliases none(0);
+  InboundTopicAliases none(0, account);
   EXPECT_EQ(Resolve(none, "a", 1).reason, ReasonCode::kTopicAliasInvalid);
 }
 
 TEST(InboundTopicAliases, AnAliasThatStandsForNothingIsAProtocolError) {
-  InboundTopicAliases aliases(10);
+  InboundTopicAliases aliases(10, account);
   EXPECT_EQ(Resolve(aliases, "", 5).reason, ReasonCode::kProtocolError);
   EXPECT_EQ(Resolve(aliases, "a", 7).topic, "a");
   EXPECT_EQ(Resolve(aliases, "", 5).reason, ReasonCode::kProtocolError);
@@ -73,7 +77,7 @@ TEST(InboundTopicAliases, AnAliasThatStandsForNothingIsAProtocolError) {
 
 TEST(InboundTopicAliases, DoWhatAMapDoes) {
   base::Rng rng(1);
-  InboundTopicAliases aliases(20);
+  InboundTopicAliases aliases(20, account);
   std::map<uint16_t, std::string> model;
   for (int step = 0; step < 20'000; ++step) {
     const auto alias = static_cast<uint16_t>(1 + rng.Below(20));
@@ -92,7 +96,7 @@ TEST(InboundTopicAliases, DoWhatAMapDoes) {
 // ---- Ours ----
 
 TEST(OutboundTopicAliases, AClientThatTakesNoneGetsNone) {
-  OutboundTopicAliases aliases(0);
+  OutboundTopicAliases aliases(0, account);
   for (int i = 0; i < 3; ++i) {
     const auto use = aliases.For("long/topic");
     EXPECT_EQ(use.alias, 0);
@@ -101,7 +105,7 @@ TEST(OutboundTopicAliases, AClientThatTakesNoneGetsNone) {
 }
 
 TEST(OutboundTopicAliases, ATopicShorterThanItsAliasIsSentByName) {
-  OutboundTopicAliases aliases(10);
+  OutboundTopicAliases aliases(10, account);
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(aliases.For("a/b").alias, 0);
     EXPECT_TRUE(aliases.For("a/b").send_name);
@@ -109,7 +113,7 @@ TEST(OutboundTopicAliases, ATopicShorterThanItsAliasIsSentByName) {
 }
 
 TEST(OutboundTopicAliases, TheOneUnusedForLongestGivesItsAliasUp) {
-  OutboundTopicAliases aliases(2);
+  OutboundTopicAliases aliases(2, account);
   EXPECT_EQ(aliases.For("topic/a").alias, 1);
   EXPECT_EQ(aliases.For("topic/b").alias, 2);
   EXPECT_FALSE(aliases.For("topic/a").send_name);
@@ -121,7 +125,7 @@ TEST(OutboundTopicAliases, TheOneUnusedForLongestGivesItsAliasUp) {
 }
 
 TEST(OutboundTopicAliases, AForgottenTopicIsSentByNameAgain) {
-  OutboundTopicAliases aliases(2);
+  OutboundTopicAliases aliases(2, account);
   EXPECT_TRUE(aliases.For("topic/a").send_name);
   aliases.Forget("topic/a");
   aliases.Forget("topic/a");
@@ -143,7 +147,7 @@ class OutboundAliasModel : public ::testing::TestWithParam<OutboundCase> {};
 
 TEST_P(OutboundAliasModel, TheClientAlwaysUnderstands) {
   base::Rng rng(GetParam().seed);
-  OutboundTopicAliases aliases(GetParam().maximum);
+  OutboundTopicAliases aliases(GetParam().maximum, account);
   std::map<uint16_t, std::string> client;
   size_t by_alias = 0;
   for (int step = 0; step < 50'000; ++step) {
@@ -173,6 +177,37 @@ INSTANTIATE_TEST_SUITE_P(Clients, OutboundAliasModel,
                          ::testing::Values(OutboundCase{1, 1, 3}, OutboundCase{2, 2, 5},
                                            OutboundCase{3, 10, 12}, OutboundCase{4, 64, 2000},
                                            OutboundCase{5, 65'535, 3000}));
+
+TEST(InboundTopicAliases, TheNamesBehindThemHaveABoundTogetherAndAreInTheAccount) {
+  {
+    InboundTopicAliases aliases(64, account);
+    EXPECT_EQ(Resolve(aliases, std::string(600, 'a'), 1).rule, "");
+    EXPECT_EQ(Resolve(aliases, std::string(400, 'b'), 2).rule, "");
+    const Resolved above = Resolve(aliases, "c", 3);
+    EXPECT_EQ(above.reason, ReasonCode::kQuotaExceeded);
+    EXPECT_EQ(above.rule, "MQTT5-3.3.2.3.4");
+    EXPECT_EQ(Resolve(aliases, "a", 1).topic, "a");  // What is replaced makes room.
+    EXPECT_EQ(Resolve(aliases, std::string(599, 'c'), 3).rule, "");
+    EXPECT_EQ(Resolve(aliases, std::string(400, 'd'), 2).rule, "");
+    EXPECT_EQ(Resolve(aliases, std::string(401, 'd'), 2).reason, ReasonCode::kQuotaExceeded);
+    EXPECT_GE(Accounted(), 1000);
+    EXPECT_LT(Accounted(), 2000);
+  }
+  EXPECT_EQ(Accounted(), 0);
+}
+
+TEST(OutboundTopicAliases, WhatTheyKeepIsBoundedAndInTheAccount) {
+  {
+    OutboundTopicAliases aliases(64, account);
+    for (int i = 0; i < 1000; ++i) {
+      EXPECT_NE(aliases.For(std::to_string(i) + std::string(1000, 'x')).alias, 0);
+      EXPECT_EQ(aliases.For(std::to_string(i) + std::string(2000, 'x')).alias, 0);
+    }
+    EXPECT_GE(Accounted(), 64 * 1000);
+    EXPECT_LT(Accounted(), 64 * 1200);
+  }
+  EXPECT_EQ(Accounted(), 0);
+}
 
 }  // namespace
 }  // namespace broker
