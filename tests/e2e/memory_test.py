@@ -161,6 +161,31 @@ def packet_timeout():
         equal(broker.metric('mqttd_connections_closed_total{cause="packet_timeout"}'), 2)
 
 
+@case("as it comes, the broker takes what real clients send: 3 MB retained at a start, a camera's picture, a bridge's burst")
+def default_sizes():
+    with Broker("--set", "broker.memory_high_bytes=1GiB") as broker:
+        for version in (4, 5):
+            wire = client(broker, "zigbee2mqtt", version=version)
+            for size in (900_000, 1_100_000, 3_000_000, 20_000_000):
+                stored(wire, "zigbee2mqtt/bridge/devices", b"{" * size, version)
+            wire.close()
+        # What is to be stored for somebody is acknowledged when it is, so a burst waits.
+        away = client(broker, "away", clean=False, properties=b"\x11\0\0\x0e\x10")
+        away.send(subscribe_packet(1, "t", 1))
+        equal(away.packet()[1][-1], 1, "SUBACK")
+        away.close()
+        with Wire(broker.port) as wire:
+            wire.send(connect_packet("bridge"))
+            first, body = wire.packet()
+            equal((first, body[1]), (0x20, 0), "CONNACK")
+            holds(b"\x21" not in body[3:4], "Receive Maximum is named")
+            # Far more unacknowledged than 1,024, in one piece.
+            wire.send(b"".join(publish_packet("t", b"x", qos=1, packet_id=number) for number in range(1, 5001)))
+            for number in range(1, 5001):
+                first, body = wire.packet()
+                equal((first, body[:2]), (0x40, number.to_bytes(2, "big")), "PUBACK")
+
+
 @case("the names behind a client's topic aliases have a bound together")
 def aliases():
     with Broker() as broker:

@@ -46,9 +46,11 @@ struct Limits {
   bool shared_subscription_available = true;
   // QoS 1 and 2 PUBLISH that a client may have unacknowledged: 5.0 clients that send more get 0x93,
   // from others reading pauses.
-  uint16_t receive_maximum = 1024;
-  // Bytes of a packet with its fixed header: 0x95.
-  uint32_t maximum_packet_size = 1024 * 1024;
+  // The protocol's own, which CONNACK need not name: not all clients keep to less.
+  uint16_t receive_maximum = 65535;
+  // Bytes of a packet with its fixed header: 0x95. The protocol's own; what is held of such packets
+  // has a bound of its own, see BrokerOptions::input_bytes_max.
+  uint32_t maximum_packet_size = mqtt::kPacketSizeMax;
   // Likewise, of CONNECT: of somebody whom nobody has let in yet.
   uint32_t connect_packet_size_max = 128 * 1024;
   // Seconds from the first byte of a packet to its last: 0x8D. While bytes of it arrive the Keep
