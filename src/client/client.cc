@@ -1,0 +1,304 @@
+#include "client/client.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <exception>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "client/client_impl.h"
+
+namespace mqttd::client {
+namespace {
+
+// What a dialer, an authenticator or a handler of the application threw.
+absl::Status Thrown(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const std::exception& exception) {
+    return absl::InternalError(absl::StrCat("an exception: ", exception.what()));
+  } catch (...) {
+    return absl::InternalError("an exception");
+  }
+}
+
+}  // namespace
+
+// ---- Operations ------------------------------------------------------------------------------
+
+void Client::Impl::Connect(Completion<ConnectResult> done) {
+  asio::co_spawn(strand_, ConnectOnce(),
+                 [self = shared_from_this(), done = std::move(done)](
+                     const std::exception_ptr& thrown, absl::StatusOr<ConnectResult> result) {
+                   if (thrown != nullptr) result = Thrown(thrown);
+                   done(std::move(result));
+                 });
+}
+
+void Client::Impl::Serve(Completion<Done> done) {
+  asio::co_spawn(strand_, ServeLoop(),
+                 [self = shared_from_this(), done = std::move(done)](
+                     const std::exception_ptr& thrown, absl::Status status) {
+                   if (thrown != nullptr) status = Thrown(thrown);
+                   if (status.ok()) return done(Done{});
+                   done(std::move(status));
+                 });
+}
+
+void Client::Impl::Publish(Token op, Message message, Completion<PublishResult> done) {
+  if (state_ == State::kClosed) return done(absl::CancelledError("the client is closed"));
+  absl::Status status = session_.Publish(op, std::move(message));
+  if (!status.ok()) return done(std::move(status));
+  publishes_.emplace(op, std::move(done));
+  Settle();
+}
+
+void Client::Impl::Subscribe(Token op, std::vector<Subscription> subscriptions, uint32_t identifier,
+                             Completion<SubscribeResult> done) {
+  if (state_ == State::kClosed) return done(absl::CancelledError("the client is closed"));
+  absl::Status status = session_.Subscribe(op, std::move(subscriptions), identifier);
+  if (!status.ok()) return done(std::move(status));
+  subscribes_.emplace(op, std::move(done));
+  Settle();
+}
+
+void Client::Impl::Unsubscribe(Token op, std::vector<std::string> filters,
+                               Completion<UnsubscribeResult> done) {
+  if (state_ == State::kClosed) return done(absl::CancelledError("the client is closed"));
+  absl::Status status = session_.Unsubscribe(op, std::move(filters));
+  if (!status.ok()) return done(std::move(status));
+  unsubscribes_.emplace(op, std::move(done));
+  Settle();
+}
+
+void Client::Impl::Ping(Completion<absl::Duration> done) {
+  if (!session_.is_connected()) return done(absl::UnavailableError("not connected"));
+  pings_.emplace_back(steady_clock::now(), std::move(done));
+  session_.SendPing();
+  Settle();
+}
+
+void Client::Impl::Acknowledge(const ReceivedMessage& message) {
+  session_.Acknowledge(message);
+  Settle();
+}
+
+void Client::Impl::Disconnect(mqtt::ReasonCode reason, Completion<Done> done) {
+  if (!session_.is_connected()) {
+    Close(absl::CancelledError("the client disconnected"));
+    return done(Done{});
+  }
+  session_.SendDisconnect(reason, std::nullopt);
+  Settle();
+  // The write that carries it ends, well or not, and then nothing more is to be said.
+  asio::co_spawn(
+      strand_,
+      [](std::shared_ptr<Impl> self, Completion<Done> then) -> asio::awaitable<void> {
+        error_code ignored;
+        self->written_.expires_after(Chrono(self->options_.ping_timeout));
+        if (self->writing_) co_await self->written_.async_wait(Into(ignored));
+        self->Close(absl::CancelledError("the client disconnected"));
+        then(Done{});
+      }(shared_from_this(), std::move(done)),
+      asio::detached);
+}
+
+void Client::Impl::Close(const absl::Status& why) {
+  if (state_ == State::kClosed) return;
+  if (stream_ != nullptr) {
+    std::shared_ptr<Stream> stream = stream_;
+    ConnectionEnded(stream, why);
+  }
+  SetState(State::kClosed, why);
+  session_.Fail(why);
+  RunEvents();
+  ended_.cancel();
+}
+
+void Client::Impl::CancelOperation(Token op) {
+  session_.CancelPublish(op);
+  Settle();
+}
+
+Statistics Client::Impl::statistics() const {
+  Statistics statistics = counted_;
+  statistics.session = session_.statistics();
+  statistics.in_flight = session_.in_flight();
+  statistics.queued = session_.queued();
+  return statistics;
+}
+
+// ---- Events ----------------------------------------------------------------------------------
+
+// After anything was asked of the session: tells the application, then writes. The order matters:
+// a message is the application's before its acknowledgement leaves.
+void Client::Impl::Settle() {
+  RunEvents();
+  if (stream_ == nullptr || writing_ || settling_ || !session_.HasOutput()) return;
+  writing_ = true;
+  asio::co_spawn(strand_, WriteLoop(stream_), asio::detached);
+}
+
+// A handler may use the client: what that brings is run here too, not inside it.
+void Client::Impl::RunEvents() {
+  if (settling_) return;
+  settling_ = true;
+  while (session_.HasEvents()) {
+    for (Event& event : session_.TakeEvents()) {
+      std::visit([this](auto& one) { On(one); }, event);
+    }
+  }
+  settling_ = false;
+}
+
+template <typename Result>
+void Client::Impl::End(absl::flat_hash_map<Token, Completion<Result>>& waiting, Token token,
+                       absl::StatusOr<Result> result) {
+  const auto found = waiting.find(token);
+  if (found == waiting.end()) return;
+  Completion<Result> done = std::move(found->second);
+  waiting.erase(found);
+  done(std::move(result));
+}
+
+void Client::Impl::On(PublishDone& event) {
+  if (!event.status.ok()) return End<PublishResult>(publishes_, event.token, event.status);
+  End<PublishResult>(publishes_, event.token, std::move(event.result));
+}
+
+void Client::Impl::On(SubscribeDone& event) {
+  if (!event.status.ok()) return End<SubscribeResult>(subscribes_, event.token, event.status);
+  End<SubscribeResult>(subscribes_, event.token, std::move(event.result));
+}
+
+void Client::Impl::On(UnsubscribeDone& event) {
+  if (!event.status.ok()) return End<UnsubscribeResult>(unsubscribes_, event.token, event.status);
+  End<UnsubscribeResult>(unsubscribes_, event.token, std::move(event.result));
+}
+
+void Client::Impl::On(Connected& event) {
+  connected_ = std::move(event.result);
+  SetId();
+}
+
+void Client::Impl::On(Arrived& event) { dispatcher_.Dispatch(event.message); }
+
+void Client::Impl::On(Pong&) {
+  ping_sent_.reset();
+  if (pings_.empty()) return;
+  auto [since, done] = std::move(pings_.front());
+  pings_.erase(pings_.begin());
+  done(absl::FromChrono(steady_clock::now() - since));
+}
+
+void Client::Impl::On(AuthWanted& event) {
+  absl::StatusOr<std::string> answer = absl::UnimplementedError("no authenticator was given");
+  if (options_.authenticator != nullptr) answer = options_.authenticator(event.data);
+  if (answer.ok() && event.reason == mqtt::ReasonCode::kContinueAuthentication) {
+    return session_.SendAuth(mqtt::ReasonCode::kContinueAuthentication, *answer);
+  }
+  if (!answer.ok() && stream_ != nullptr) stream_->Close();
+}
+
+void Client::Impl::On(Disconnected& event) {
+  farewell_ = std::move(event.disconnect);
+  if (!farewell_->server_reference.empty() && !endpoints_.empty()) {
+    if (auto other = FollowReference(endpoints_[next_endpoint_], farewell_->server_reference);
+        other.ok()) {
+      reference_ = *std::move(other);
+    }
+  }
+}
+
+void Client::Impl::SetState(State state, const absl::Status& why) {
+  if (state_ == state) return;
+  state_ = state;
+  if (on_state_ != nullptr) on_state_(state, why);
+}
+
+void Client::Impl::SetId() {
+  base::MutexLock lock(id_mutex_);
+  id_ = session_.client_id();
+}
+
+// ---- The outside -----------------------------------------------------------------------------
+
+Client::Client(asio::any_io_executor executor, Options options)
+    : impl_(std::make_shared<Impl>(std::move(executor), std::move(options))) {}
+
+Client::~Client() { Close(); }
+
+asio::any_io_executor Client::ExecutorOf(const Impl& impl) { return impl.strand(); }
+
+Token Client::NewOperation(Impl& impl) { return impl.NewToken(); }
+
+void Client::Cancel(Impl& impl, Token op) { impl.CancelOperation(op); }
+
+void Client::Run(std::shared_ptr<Impl> impl, std::function<void(Impl&)> work) {
+  const auto& strand = impl->strand();
+  asio::dispatch(strand, [impl = std::move(impl), work = std::move(work)] { work(*impl); });
+}
+
+void Client::OnMessage(std::string filter, MessageHandler handler) {
+  Run(impl_, [filter = std::move(filter), handler = std::move(handler)](Impl& impl) mutable {
+    impl.dispatcher().Set(std::move(filter), std::move(handler));
+  });
+}
+
+void Client::OnMessage(MessageHandler handler) {
+  Run(impl_, [handler = std::move(handler)](Impl& impl) mutable {
+    impl.dispatcher().SetDefault(std::move(handler));
+  });
+}
+
+void Client::OnState(StateHandler handler) {
+  Run(impl_, [handler = std::move(handler)](Impl& impl) mutable {
+    impl.SetStateHandler(std::move(handler));
+  });
+}
+
+void Client::Acknowledge(ReceivedMessage message) {
+  Run(impl_, [message = std::move(message)](Impl& impl) { impl.Acknowledge(message); });
+}
+
+void Client::Close() {
+  Run(impl_, [](Impl& impl) { impl.Close(absl::CancelledError("the client was closed")); });
+}
+
+std::string Client::id() const { return impl_->id(); }
+
+void Client::StartConnect(Impl& impl, Token, Completion<ConnectResult> done) {
+  impl.Connect(std::move(done));
+}
+void Client::StartServe(Impl& impl, Token, Completion<Done> done) { impl.Serve(std::move(done)); }
+void Client::StartConnectAndSubscribe(Impl& impl, Token op, std::vector<Subscription> subscriptions,
+                                      Completion<SubscribeResult> done) {
+  impl.Connect([&impl, keep = impl.shared_from_this(), op, subscriptions = std::move(subscriptions),
+                done = std::move(done)](absl::StatusOr<ConnectResult> result) mutable {
+    if (result.ok() && !result->ok()) result = Refused(*result);
+    if (!result.ok()) return done(result.status());
+    impl.Subscribe(op, std::move(subscriptions), 0, std::move(done));
+  });
+}
+void Client::StartPublish(Impl& impl, Token op, Message message, Completion<PublishResult> done) {
+  impl.Publish(op, std::move(message), std::move(done));
+}
+void Client::StartSubscribe(Impl& impl, Token op, std::vector<Subscription> subscriptions,
+                            uint32_t subscription_id, Completion<SubscribeResult> done) {
+  impl.Subscribe(op, std::move(subscriptions), subscription_id, std::move(done));
+}
+void Client::StartUnsubscribe(Impl& impl, Token op, std::vector<std::string> filters,
+                              Completion<UnsubscribeResult> done) {
+  impl.Unsubscribe(op, std::move(filters), std::move(done));
+}
+void Client::StartPing(Impl& impl, Token, Completion<absl::Duration> done) {
+  impl.Ping(std::move(done));
+}
+void Client::StartDisconnect(Impl& impl, Token, mqtt::ReasonCode reason, Completion<Done> done) {
+  impl.Disconnect(reason, std::move(done));
+}
+void Client::StartStatistics(Impl& impl, Token, Completion<Statistics> done) {
+  done(impl.statistics());
+}
+
+}  // namespace mqttd::client

@@ -1,0 +1,313 @@
+// The life of a client's connection: found, made, read from, written to, kept alive, lost, made
+// again.
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <exception>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "base/by_name.h"
+#include "client/client_impl.h"
+#include "mqtt/frame.h"
+
+namespace mqttd::client {
+namespace {
+
+absl::Status SentAway(const ServerDisconnect& disconnect) {
+  return absl::UnavailableError(absl::StrCat(
+      "the server ended the connection: ", base::AbslView(mqtt::ReasonCodeName(disconnect.reason)),
+      disconnect.reason_string.empty() ? "" : ": ", disconnect.reason_string));
+}
+
+// Trying again with the same credentials and the same packet can but end the same way.
+bool IsFinal(mqtt::ReasonCode reason) {
+  using enum mqtt::ReasonCode;
+  switch (reason) {
+    case kMalformedPacket:
+    case kProtocolError:
+    case kUnsupportedProtocolVersion:
+    case kClientIdentifierNotValid:
+    case kBadUserNameOrPassword:
+    case kNotAuthorized:
+    case kBanned:
+    case kBadAuthenticationMethod:
+    case kPacketTooLarge:
+    case kRetainNotSupported:
+    case kQosNotSupported:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+absl::Status Refused(const ConnectResult& result) {
+  return absl::PermissionDeniedError(absl::StrCat(
+      "the server refuses the connection: ", base::AbslView(mqtt::ReasonCodeName(result.reason)),
+      result.reason_string.empty() ? "" : ": ", result.reason_string));
+}
+
+// Each server once, from where the last try ended.
+asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::ConnectOnce() {
+  const auto self = shared_from_this();
+  if (!load_status_.ok()) co_return load_status_;
+  if (state_ == State::kClosed) co_return absl::CancelledError("the client is closed");
+  if (stream_ != nullptr || connecting_) {
+    co_return absl::FailedPreconditionError("there is a connection already, or one is being made");
+  }
+  connecting_ = true;
+  SetState(State::kConnecting);
+  absl::StatusOr<ConnectResult> result = absl::UnavailableError("no server was tried");
+  const size_t tries = endpoints_.size() + (reference_.has_value() ? 1 : 0);
+  for (size_t i = 0; i < tries && state_ != State::kClosed; ++i) {
+    Endpoint endpoint = endpoints_[next_endpoint_];
+    if (reference_.has_value()) {
+      endpoint = *std::exchange(reference_, std::nullopt);
+    } else {
+      next_endpoint_ = (next_endpoint_ + 1) % endpoints_.size();
+    }
+    result = co_await Establish(endpoint);
+    if (!result.ok()) continue;
+    if (!result->server_reference.empty()) {  // 0x9C, 0x9D: also as a hint in other answers.
+      if (auto other = FollowReference(endpoint, result->server_reference); other.ok()) {
+        reference_ = *std::move(other);
+      }
+    }
+    if (result->ok() || IsFinal(result->reason)) break;
+  }
+  connecting_ = false;
+  if (state_ == State::kClosed) co_return absl::CancelledError("the client is closed");
+  const bool stands = result.ok() && result->ok();
+  if (stands) {
+    backoff_.Reset();
+    next_endpoint_ = (next_endpoint_ + endpoints_.size() - 1) % endpoints_.size();
+  } else {
+    SetState(State::kDisconnected, result.ok() ? Refused(*result) : result.status());
+  }
+  co_return result;
+}
+
+asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::Establish(Endpoint endpoint) {
+  using namespace asio::experimental::awaitable_operators;
+  const auto deadline = steady_clock::now() + Chrono(options_.connect_timeout);
+  asio::steady_timer timer(strand_, deadline);
+  error_code timed;
+  auto dialed = co_await (DialServer(endpoint) || timer.async_wait(Into(timed)));
+  if (dialed.index() == 1) {
+    co_return absl::DeadlineExceededError(
+        absl::StrCat(endpoint.ToString(), ": no connection within ",
+                     absl::FormatDuration(options_.connect_timeout)));
+  }
+  absl::StatusOr<std::unique_ptr<Stream>>& opened = std::get<0>(dialed);
+  if (!opened.ok()) co_return opened.status();
+  if (state_ == State::kClosed) co_return absl::CancelledError("the client is closed");
+  stream_ = *std::move(opened);
+  const std::shared_ptr<Stream> stream = stream_;
+  connected_.reset();
+  farewell_.reset();
+  read_bytes_ = 0;
+  ended_.expires_at(steady_clock::time_point::max());
+  session_.BeginConnection();
+  timer.expires_at(deadline);
+  timer.async_wait([stream](const error_code& cancelled) {
+    if (!cancelled) stream->Close();
+  });
+  absl::Status status = co_await Handshake();
+  if (timer.cancel() == 0 && !status.ok()) {
+    status = absl::DeadlineExceededError(
+        absl::StrCat(endpoint.ToString(), ": no answer to CONNECT within ",
+                     absl::FormatDuration(options_.connect_timeout)));
+  }
+  if (!status.ok() || !connected_->ok()) {
+    ConnectionEnded(stream, status);
+    if (!status.ok()) co_return status;
+    co_return *connected_;
+  }
+  ++counted_.connections;
+  SetState(State::kConnected);
+  asio::co_spawn(strand_, ReadLoop(stream), asio::detached);
+  asio::co_spawn(strand_, KeepAliveLoop(stream), asio::detached);
+  Settle();
+  co_return *connected_;
+}
+
+// CONNECT goes out, and what comes is taken in until it holds the answer.
+asio::awaitable<absl::Status> Client::Impl::Handshake() {
+  const std::shared_ptr<Stream> stream = stream_;
+  while (!connected_.has_value()) {
+    Settle();
+    absl::Status status = co_await ReadSome(*stream);
+    if (status.ok() && stream_ != stream) status = absl::CancelledError("the client is closed");
+    if (status.ok()) status = TakeFrames();
+    if (!status.ok()) co_return status;
+  }
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<absl::Status> Client::Impl::ServeLoop() {
+  const auto self = shared_from_this();
+  while (state_ != State::kClosed) {
+    error_code ignored;
+    if (!session_.is_connected()) {
+      const absl::StatusOr<ConnectResult> result = co_await ConnectOnce();
+      if (result.status().code() == absl::StatusCode::kInvalidArgument ||
+          result.status().code() == absl::StatusCode::kFailedPrecondition) {
+        co_return result.status();
+      }
+      if (result.ok() && !result->ok() && options_.give_up_when_refused &&
+          IsFinal(result->reason)) {
+        co_return Refused(*result);
+      }
+    }
+    if (state_ == State::kClosed) break;
+    if (session_.is_connected()) {
+      co_await ended_.async_wait(Into(ignored));
+    }
+    if (state_ == State::kClosed) break;
+    if (!reference_.has_value()) {
+      ended_.expires_after(Chrono(backoff_.Next()));  // Close cancels it.
+      co_await ended_.async_wait(Into(ignored));
+    }
+  }
+  co_return absl::OkStatus();
+}
+
+asio::awaitable<void> Client::Impl::ReadLoop(std::shared_ptr<Stream> stream) {
+  const auto self = shared_from_this();
+  absl::Status status;
+  while (status.ok() && stream_ == stream) {
+    status = co_await ReadSome(*stream);
+    if (status.ok() && stream_ == stream) status = TakeFrames();
+    if (stream_ == stream) Settle();
+  }
+  // A DISCONNECT that says what the server did wrong is on its way: it leaves first.
+  error_code ignored;
+  if (stream_ == stream && absl::IsFailedPrecondition(status) && writing_) {
+    written_.expires_after(std::chrono::seconds(1));
+    co_await written_.async_wait(Into(ignored));
+  }
+  ConnectionEnded(stream, status);
+}
+
+asio::awaitable<absl::Status> Client::Impl::ReadSome(Stream& stream) {
+  error_code error;
+  const size_t got = co_await stream.Read(
+      asio::buffer(read_buffer_.data() + read_bytes_, read_buffer_.size() - read_bytes_), error);
+  if (error) {
+    co_return absl::UnavailableError(
+        absl::StrCat("the connection to the server is lost: ", error.message()));
+  }
+  read_bytes_ += got;
+  counted_.bytes_received += got;
+  co_return absl::OkStatus();
+}
+
+// Hands each whole frame to the session; what is left moves to the buffer's start, which grows for
+// a frame that is larger.
+absl::Status Client::Impl::TakeFrames() {
+  size_t at = 0;
+  size_t needed = 0;
+  while (at < read_bytes_) {
+    const mqtt::Bytes rest(read_buffer_.data() + at, read_bytes_ - at);
+    const mqtt::FrameResult frame =
+        mqtt::PeekFrame(rest, options_.session.maximum_packet_size, options_.session.version);
+    std::optional<mqtt::Violation> violation;
+    if (frame.kind == mqtt::FrameResult::Kind::kNeedMore) {
+      needed = frame.bytes_needed;
+      break;
+    }
+    if (frame.kind == mqtt::FrameResult::Kind::kViolation) {
+      violation = frame.violation;
+      if (session_.is_connected()) session_.SendDisconnect(violation->reason, std::nullopt);
+    } else {
+      violation = session_.OnFrame(frame.header, mqtt::FrameBody(frame.header, rest));
+      at += frame.header.frame_size();
+    }
+    if (violation.has_value()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the server broke the protocol: ",
+                       base::AbslView(mqtt::ReasonCodeName(violation->reason)), " (",
+                       base::AbslView(violation->rule), ")"));
+    }
+    RunEvents();
+    if (stream_ == nullptr) return absl::CancelledError("the client is closed");
+    if (!session_.store_status().ok()) return session_.store_status();
+  }
+  std::copy(read_buffer_.begin() + static_cast<ptrdiff_t>(at),
+            read_buffer_.begin() + static_cast<ptrdiff_t>(read_bytes_), read_buffer_.begin());
+  read_bytes_ -= at;
+  if (needed > read_buffer_.size()) {
+    read_buffer_.resize(needed);
+  } else if (read_buffer_.size() > kReadBytes && read_bytes_ <= kReadBytes &&
+             needed <= kReadBytes) {
+    read_buffer_.resize(kReadBytes);
+    read_buffer_.shrink_to_fit();
+  }
+  return absl::OkStatus();
+}
+
+asio::awaitable<void> Client::Impl::WriteLoop(std::shared_ptr<Stream> stream) {
+  const auto self = shared_from_this();
+  error_code error;
+  while (!error && stream_ == stream && session_.HasOutput()) {
+    write_buffer_.clear();
+    session_.TakeOutput(write_buffer_);
+    RunEvents();  // Messages of QoS 0 that left the queue.
+    last_sent_ = steady_clock::now();
+    co_await stream->Write(asio::buffer(write_buffer_), error);
+    counted_.bytes_sent += write_buffer_.size();
+  }
+  writing_ = false;
+  written_.cancel();
+  if (error) {
+    ConnectionEnded(stream, absl::UnavailableError(absl::StrCat(
+                                "the connection to the server is lost: ", error.message())));
+  } else if (stream_ != nullptr && stream_ != stream) {
+    Settle();  // The next connection's output waited for this write.
+  }
+}
+
+// [MQTT-3.1.2-23] (3.1.1), [MQTT5-3.1.2-20]: something is sent within each Keep Alive interval.
+asio::awaitable<void> Client::Impl::KeepAliveLoop(std::shared_ptr<Stream> stream) {
+  const auto self = shared_from_this();
+  ping_sent_.reset();
+  const std::chrono::seconds interval(session_.keep_alive_s());
+  if (interval.count() == 0) co_return;
+  error_code error;
+  while (stream_ == stream) {
+    const auto due = ping_sent_.has_value() ? *ping_sent_ + Chrono(options_.ping_timeout)
+                                            : last_sent_ + interval;
+    keep_alive_.expires_at(due);  // ConnectionEnded cancels it.
+    co_await keep_alive_.async_wait(Into(error));
+    if (stream_ != stream || steady_clock::now() < due) continue;
+    if (ping_sent_.has_value()) {
+      ConnectionEnded(stream, absl::UnavailableError("the server does not answer PINGREQ"));
+      co_return;
+    }
+    if (steady_clock::now() - last_sent_ < interval) continue;
+    ping_sent_ = steady_clock::now();
+    session_.SendPing();
+    Settle();
+  }
+}
+
+void Client::Impl::ConnectionEnded(const std::shared_ptr<Stream>& stream, const absl::Status& why) {
+  stream->Close();
+  if (stream_ != stream) return;
+  stream_.reset();
+  session_.EndConnection();
+  for (auto& [since, done] : std::exchange(pings_, {})) {
+    done(absl::UnavailableError("the connection was lost before the server answered"));
+  }
+  if (state_ != State::kClosed && !connecting_) {
+    SetState(State::kDisconnected, farewell_.has_value() ? SentAway(*farewell_) : why);
+  }
+  RunEvents();
+  ended_.cancel();
+  keep_alive_.cancel();
+}
+
+}  // namespace mqttd::client

@@ -1,0 +1,409 @@
+#include "client/core/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/by_name.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "mqtt/encode.h"
+#include "mqtt/property.h"
+#include "mqtt/topic.h"
+
+namespace mqttd::client {
+namespace {
+
+using mqtt::PacketId;
+using mqtt::PacketType;
+using mqtt::QoS;
+using mqtt::Version;
+
+mqtt::UserProperties Views(const std::vector<UserProperty>& properties) {
+  mqtt::UserProperties views;
+  views.reserve(properties.size());
+  for (const UserProperty& property : properties) views.push_back({property.name, property.value});
+  return views;
+}
+
+// The properties that stay with a message on its way (§3.3.2.3), encoded.
+void AppendProperties(const Message& message, std::string& out) {
+  mqtt::MessageProperties properties;
+  if (message.payload_is_utf8) properties.payload_format = uint8_t{1};
+  if (!message.content_type.empty()) properties.content_type = message.content_type;
+  if (!message.response_topic.empty()) properties.response_topic = message.response_topic;
+  if (!message.correlation_data.empty()) properties.correlation_data = message.correlation_data;
+  properties.user_properties = Views(message.user_properties);
+  mqtt::AppendMessageProperties(properties, out);
+}
+
+bool HasProperties(const Message& message) {
+  return message.payload_is_utf8 || !message.content_type.empty() ||
+         !message.response_topic.empty() || !message.correlation_data.empty() ||
+         !message.user_properties.empty();
+}
+
+// What a waiting message counts against queue_bytes_max.
+size_t BytesOf(const Message& message) {
+  return sizeof(Message) + message.topic.size() + message.payload.size();
+}
+
+absl::Status CheckFilter(std::string_view filter, Version version) {
+  if (!mqtt::CheckTopicFilter(filter, version).has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"", base::AbslView(filter), "\" is not a Topic Filter"));
+}
+
+}  // namespace
+
+Session::Session(SessionOptions options, Store* store)
+    : options_(std::move(options)), store_(store), keep_alive_s_(options_.keep_alive_s) {
+  CHECK(options_.version == Version::k311 || options_.version == Version::k5)
+      << "the client speaks MQTT 3.1.1 and 5.0";
+}
+
+absl::Status Session::Load() {
+  if (store_ == nullptr) return absl::OkStatus();
+  CHECK(in_flight_.empty() && !was_connected_) << "a store is loaded before the first connection";
+  ASSIGN_OR_RETURN(Store::Contents contents, store_->Load());
+  for (Store::Outbound& stored : contents.outbound) {
+    const Stage stage = stored.released                           ? Stage::kAwaitingPubComp
+                        : stored.message.qos == QoS::kExactlyOnce ? Stage::kAwaitingPubRec
+                                                                  : Stage::kAwaitingPubAck;
+    last_sequence_ = std::max(last_sequence_, stored.sequence);
+    in_flight_[stored.id.value] = {
+        .sequence = stored.sequence, .stage = stage, .message = std::move(stored.message)};
+  }
+  for (const PacketId id : contents.inbound) inbound_.insert(id.value);
+  // What the store has belongs to a session that the server is to have too.
+  if (!in_flight_.empty() || !inbound_.empty()) options_.clean_start = false;
+  return absl::OkStatus();
+}
+
+// ---- Requests --------------------------------------------------------------------------------
+
+absl::Status Session::CheckMessage(const Message& message) const {
+  if (!mqtt::IsValidTopicName(message.topic)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", message.topic,
+                     "\" is not a Topic Name: it must not be empty, have "
+                     "wildcards, or be longer than 65,535 bytes"));
+  }
+  if (queue_.size() >= options_.queue_messages_max ||
+      queue_bytes_ + BytesOf(message) > options_.queue_bytes_max) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("too many messages wait to be sent: ", queue_.size(), ", ", queue_bytes_,
+                     " bytes; wait for publishes to end, or raise queue_messages_max or "
+                     "queue_bytes_max"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::Publish(Token token, Message message) {
+  RETURN_IF_ERROR(CheckMessage(message));
+  ++statistics_.published;
+  queue_bytes_ += BytesOf(message);
+  queue_.push_back({token, std::move(message)});
+  Pump();
+  return absl::OkStatus();
+}
+
+bool Session::CancelPublish(Token token) {
+  const auto found = std::find_if(queue_.begin(), queue_.end(),
+                                  [token](const Queued& q) { return q.token == token; });
+  if (found == queue_.end()) return false;
+  queue_bytes_ -= BytesOf(found->message);
+  queue_.erase(found);
+  FinishPublish(token, absl::CancelledError("cancelled before it was sent"));
+  return true;
+}
+
+absl::Status Session::Subscribe(Token token, std::vector<Subscription> subscriptions,
+                                uint32_t subscription_id) {
+  if (subscriptions.empty()) return absl::InvalidArgumentError("no Topic Filter to subscribe to");
+  for (const Subscription& subscription : subscriptions) {
+    RETURN_IF_ERROR(CheckFilter(subscription.filter, options_.version));
+  }
+  waiting_requests_.push_back({.token = token,
+                               .sequence = ++last_sequence_,
+                               .subscriptions = std::move(subscriptions),
+                               .subscription_id = subscription_id});
+  Pump();
+  return absl::OkStatus();
+}
+
+absl::Status Session::Unsubscribe(Token token, std::vector<std::string> filters) {
+  if (filters.empty()) return absl::InvalidArgumentError("no Topic Filter to unsubscribe from");
+  for (const std::string& filter : filters) RETURN_IF_ERROR(CheckFilter(filter, options_.version));
+  waiting_requests_.push_back({.token = token,
+                               .sequence = ++last_sequence_,
+                               .subscribe = false,
+                               .filters = std::move(filters)});
+  Pump();
+  return absl::OkStatus();
+}
+
+void Session::Acknowledge(const ReceivedMessage& message) {
+  if (!connected_ || message.qos == QoS::kAtMostOnce) return;
+  if (unacknowledged_inbound_ > 0) --unacknowledged_inbound_;
+  WriteAck(message.qos == QoS::kAtLeastOnce ? PacketType::kPubAck : PacketType::kPubRec,
+           message.packet_id, mqtt::ReasonCode::kSuccess);
+}
+
+// ---- Output ----------------------------------------------------------------------------------
+
+void Session::TakeOutput(std::string& out) {
+  CHECK(out.empty()) << "what was taken before is to be written first";
+  out.swap(output_);
+  Pump();
+}
+
+// Encodes what may be sent now: requests first, then messages while the window and the output have
+// room. Messages leave in the order of Publish.
+void Session::Pump() {
+  if (!connected_) return;
+  for (Request& request : std::exchange(waiting_requests_, {})) {
+    const PacketId id = NextId();
+    if (!id) {
+      waiting_requests_.push_back(std::move(request));
+      continue;
+    }
+    WriteRequest(id, request);
+    requests_.emplace(id.value, std::move(request));
+  }
+  while (!queue_.empty() && output_.size() < options_.output_bytes_max) {
+    if (queue_.front().message.qos != QoS::kAtMostOnce && in_flight_.size() >= window_) break;
+    Queued queued = std::move(queue_.front());
+    queue_.pop_front();
+    queue_bytes_ -= BytesOf(queued.message);
+    SendQueued(std::move(queued));
+  }
+}
+
+void Session::SendQueued(Queued queued) {
+  Message& message = queued.message;
+  const auto fail = [&](absl::Status status) { FinishPublish(queued.token, std::move(status)); };
+  if (message.qos > server_qos_max_) {
+    return fail(absl::FailedPreconditionError(
+        absl::StrCat("the server takes QoS ", static_cast<int>(server_qos_max_), " at most")));
+  }
+  if (message.retain && !server_retains_) {
+    return fail(absl::FailedPreconditionError("the server keeps no retained messages"));
+  }
+  if (BytesOf(message) - sizeof(Message) > server_packet_size_max_) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("the message is larger than the server's Maximum Packet Size of ",
+                     server_packet_size_max_, " bytes")));
+  }
+  if (message.qos == QoS::kAtMostOnce) {
+    const size_t before = output_.size();
+    WritePublish(message, {}, false);
+    if (output_.size() == before) {
+      return fail(absl::InvalidArgumentError("the message is larger than a packet may be"));
+    }
+    return FinishPublish(queued.token, absl::OkStatus());
+  }
+  const PacketId id = NextId();
+  CHECK(id) << "the window is smaller than the number of identifiers";
+  const uint64_t sequence = ++last_sequence_;
+  if (store_ != nullptr) {
+    if (absl::Status status = store_->PutOutbound(id, sequence, message); !status.ok()) {
+      return fail(std::move(status));
+    }
+  }
+  const size_t before = output_.size();
+  WritePublish(message, id, false);
+  if (output_.size() == before) {
+    if (store_ != nullptr) Stored(store_->RemoveOutbound(id));
+    return fail(absl::InvalidArgumentError("the message is larger than a packet may be"));
+  }
+  in_flight_[id.value] = {
+      .token = queued.token,
+      .sequence = sequence,
+      .stage = message.qos == QoS::kAtLeastOnce ? Stage::kAwaitingPubAck : Stage::kAwaitingPubRec,
+      .message = std::move(message)};
+}
+
+// Appends nothing if the packet would be larger than the server takes.
+void Session::WritePublish(const Message& message, PacketId id, bool dup) {
+  mqtt::PublishHead head;
+  head.version = options_.version;
+  head.dup = dup;
+  head.qos = message.qos;
+  head.retain = message.retain;
+  head.packet_id = id;
+  head.topic = message.topic;
+  head.payload = message.payload;
+  if (options_.version == Version::k5) {
+    head.message_expiry_interval = message.message_expiry_s;
+    if (HasProperties(message)) {
+      properties_scratch_.clear();
+      AppendProperties(message, properties_scratch_);
+      head.forward_properties = properties_scratch_;
+    }
+    bool known = false;
+    head.topic_alias = AliasFor(message.topic, known);
+    if (known) head.topic = {};
+  }
+  mqtt::Encode(head, output_, server_packet_size_max_);
+}
+
+// 0: none. A topic keeps its alias for the connection [MQTT5-3.3.2-7]; the first topics get them.
+uint16_t Session::AliasFor(std::string_view topic, bool& known) {
+  if (aliases_out_max_ == 0) return 0;
+  if (const auto found = aliases_out_.find(base::AbslView(topic)); found != aliases_out_.end()) {
+    known = true;
+    return found->second;
+  }
+  if (aliases_out_.size() >= aliases_out_max_) return 0;
+  const auto alias = static_cast<uint16_t>(aliases_out_.size() + 1);
+  aliases_out_.emplace(topic, alias);
+  return alias;
+}
+
+void Session::WriteAck(PacketType type, PacketId id, mqtt::ReasonCode reason) {
+  uint8_t bytes[mqtt::kAckSizeMax];
+  const uint8_t* end = mqtt::WriteAck(bytes, type, options_.version, id, reason);
+  output_.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(end - bytes));
+}
+
+void Session::WriteRequest(PacketId id, const Request& request) {
+  if (request.subscribe) {
+    mqtt::Subscribe packet;
+    packet.packet_id = id;
+    if (options_.version == Version::k5) packet.subscription_id = request.subscription_id;
+    for (const Subscription& subscription : request.subscriptions) {
+      packet.subscriptions.push_back({subscription.filter, subscription.options});
+    }
+    mqtt::Encode(packet, options_.version, output_);
+    return;
+  }
+  mqtt::Unsubscribe packet;
+  packet.packet_id = id;
+  packet.filters.assign(request.filters.begin(), request.filters.end());
+  mqtt::Encode(packet, options_.version, output_);
+}
+
+bool Session::IdIsFree(uint16_t id) const {
+  return id != 0 && !in_flight_.contains(id) && !requests_.contains(id);
+}
+
+// The next identifier that nothing of ours uses [MQTT5-2.2.1-3]; 0 if all are taken.
+PacketId Session::NextId() {
+  for (uint32_t tries = 0; tries <= UINT16_MAX; ++tries) {
+    if (IdIsFree(++last_id_)) return PacketId{last_id_};
+  }
+  return {};
+}
+
+// ---- The connection --------------------------------------------------------------------------
+
+void Session::BeginConnection() {
+  CHECK(!begun_) << "EndConnection comes first";
+  begun_ = true;
+  output_.clear();
+  store_status_ = absl::OkStatus();
+  mqtt::Connect connect;
+  connect.version = options_.version;
+  connect.clean_start = options_.clean_start && !was_connected_;
+  connect.keep_alive = options_.keep_alive_s;
+  connect.client_id = options_.client_id;
+  if (options_.user_name.has_value()) connect.user_name = *options_.user_name;
+  if (options_.password.has_value()) connect.password = *options_.password;
+  std::string will_properties;
+  if (options_.will.has_value()) {
+    const Message& message = options_.will->message;
+    AppendProperties(message, will_properties);
+    connect.will = mqtt::Will{.qos = message.qos,
+                              .retain = message.retain,
+                              .topic = message.topic,
+                              .payload = message.payload,
+                              .delay_interval = options_.will->delay_s,
+                              .message_expiry_interval = message.message_expiry_s,
+                              .raw_properties = will_properties};
+  }
+  if (options_.version == Version::k5) {
+    connect.session_expiry_interval = options_.session_expiry_s;
+    connect.receive_maximum = options_.receive_maximum;
+    if (options_.maximum_packet_size < mqtt::kPacketSizeMax) {
+      connect.maximum_packet_size = options_.maximum_packet_size;
+    }
+    connect.topic_alias_maximum = options_.topic_alias_maximum;
+    connect.request_response_information = options_.request_response_information;
+    connect.user_properties = Views(options_.user_properties);
+    if (!options_.authentication_method.empty()) {
+      connect.authentication_method = options_.authentication_method;
+      connect.authentication_data = options_.authentication_data;
+    }
+  } else {
+    // Clean Session 0 is what keeps a 3.1.1 session beyond its connection.
+    connect.clean_start = options_.session_expiry_s == 0;
+  }
+  mqtt::Encode(connect, output_);
+}
+
+void Session::SendPing() {
+  output_.append(reinterpret_cast<const char*>(mqtt::kPingReqFrame.data()),
+                 mqtt::kPingReqFrame.size());
+}
+
+void Session::SendAuth(mqtt::ReasonCode reason, std::string_view data) {
+  mqtt::Auth packet;
+  packet.reason = reason;
+  packet.authentication_method = options_.authentication_method;
+  if (!data.empty()) packet.authentication_data = data;
+  mqtt::Encode(packet, output_);
+}
+
+void Session::SendDisconnect(mqtt::ReasonCode reason, std::optional<uint32_t> session_expiry_s) {
+  mqtt::Disconnect packet;
+  packet.reason = reason;
+  if (options_.version == Version::k5) packet.session_expiry_interval = session_expiry_s;
+  mqtt::Encode(packet, options_.version, output_);
+}
+
+void Session::EndConnection() {
+  begun_ = false;
+  connected_ = false;
+  output_.clear();
+  aliases_out_.clear();
+  aliases_in_.clear();
+  unacknowledged_inbound_ = 0;
+  // Requests have no place in a session's state: they are made anew, in their order.
+  for (auto& [id, request] : requests_) waiting_requests_.push_back(std::move(request));
+  requests_.clear();
+  std::sort(waiting_requests_.begin(), waiting_requests_.end(),
+            [](const Request& a, const Request& b) { return a.sequence < b.sequence; });
+}
+
+void Session::Fail(const absl::Status& status) {
+  for (Queued& queued : std::exchange(queue_, {})) FinishPublish(queued.token, status);
+  queue_bytes_ = 0;
+  for (auto& [id, flight] : in_flight_) {
+    FinishPublish(std::exchange(flight.token, 0), status);
+  }
+  for (auto& [id, request] : requests_) FinishRequest(request, status);
+  requests_.clear();
+  for (Request& request : std::exchange(waiting_requests_, {})) FinishRequest(request, status);
+}
+
+void Session::FinishPublish(Token token, absl::Status status, PublishResult result) {
+  if (token == 0) return;
+  events_.push_back(PublishDone{token, std::move(status), std::move(result)});
+}
+
+void Session::FinishRequest(Request& request, const absl::Status& status) {
+  if (request.token == 0) return;
+  if (request.subscribe) {
+    events_.push_back(SubscribeDone{request.token, status, {}});
+  } else {
+    events_.push_back(UnsubscribeDone{request.token, status, {}});
+  }
+}
+
+bool Session::Stored(const absl::Status& status) {
+  store_status_.Update(status);
+  return status.ok();
+}
+
+}  // namespace mqttd::client

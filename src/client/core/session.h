@@ -1,0 +1,275 @@
+// The client's end of an MQTT session: what it remembers, what it may send, what a packet means.
+#ifndef CLIENT_CORE_SESSION_H_
+#define CLIENT_CORE_SESSION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "client/core/message.h"
+#include "client/core/store.h"
+#include "mqtt/frame.h"
+#include "mqtt/packets.h"
+#include "mqtt/types.h"
+
+namespace mqttd::client {
+
+// What happens to a message in flight when the server turns out to have lost the session
+// (CONNACK without Session Present), so that it cannot be said whether the message arrived.
+enum class OnSessionLoss : uint8_t {
+  kPublishAgain,  // As a new message: it may arrive twice.
+  kFail,          // The publish ends with kAborted: it may have arrived, or not.
+};
+
+struct SessionOptions {
+  mqtt::Version version = mqtt::Version::k5;  // k311 or k5.
+  std::string client_id;                      // Empty: the server assigns one.
+  bool clean_start = true;
+  uint32_t session_expiry_s = 0;  // 3.1.1: not 0 means Clean Session 0.
+  uint16_t keep_alive_s = 60;     // 0: none.
+  std::optional<std::string> user_name;
+  std::optional<std::string> password;
+  struct Will {
+    Message message;
+    uint32_t delay_s = 0;
+  };
+  std::optional<Will> will;
+  std::vector<UserProperty> user_properties;
+  std::string authentication_method;  // Empty: none (§4.12).
+  std::string authentication_data;
+  bool request_response_information = false;
+
+  // What the server may have on its way to us: QoS 1 and 2 messages, and bytes of one packet.
+  uint16_t receive_maximum = 1024;
+  uint32_t maximum_packet_size = mqtt::kPacketSizeMax;
+  uint16_t topic_alias_maximum = 64;  // Inbound; 0: the server may use none.
+
+  // QoS 1 and 2 messages that wait for their acknowledgement at once; the server's Receive Maximum
+  // bounds it too.
+  uint16_t inflight_messages_max = 1024;
+  // Messages that wait for room or for a connection; beyond, Publish is refused.
+  size_t queue_messages_max = 100'000;
+  size_t queue_bytes_max = size_t{64} << 20;
+  // Encoded and not yet taken by the transport: beyond, messages stay in the queue.
+  size_t output_bytes_max = size_t{256} << 10;
+  // Topics that are sent as an alias, if the server takes aliases (§3.3.2.3.4).
+  uint16_t topic_aliases_max = 64;
+  // The application says when a message of QoS 1 or 2 is acknowledged: `Session::Acknowledge`.
+  bool manual_acknowledgement = false;
+  OnSessionLoss qos1_on_session_loss = OnSessionLoss::kPublishAgain;
+  OnSessionLoss qos2_on_session_loss = OnSessionLoss::kFail;
+};
+
+// Chosen by the caller, echoed when the request ends. 0: nobody waits for it.
+using Token = uint64_t;
+
+struct PublishDone {
+  Token token = 0;
+  absl::Status status;  // Not OK: why there is no result.
+  PublishResult result;
+};
+struct SubscribeDone {
+  Token token = 0;
+  absl::Status status;
+  SubscribeResult result;
+};
+struct UnsubscribeDone {
+  Token token = 0;
+  absl::Status status;
+  UnsubscribeResult result;
+};
+struct Connected {  // CONNACK, a refusal included: see `result.ok()`.
+  ConnectResult result;
+};
+struct Arrived {
+  ReceivedMessage message;
+};
+struct Pong {};
+struct AuthWanted {  // AUTH: answer with SendAuth, or close.
+  mqtt::ReasonCode reason = mqtt::ReasonCode::kContinueAuthentication;
+  std::string data;
+};
+struct Disconnected {
+  ServerDisconnect disconnect;
+};
+using Event = std::variant<PublishDone, SubscribeDone, UnsubscribeDone, Connected, Arrived, Pong,
+                           AuthWanted, Disconnected>;
+
+// Counted since the session was made.
+struct SessionStatistics {
+  uint64_t published = 0;     // Handed over by the application.
+  uint64_t acknowledged = 0;  // Of QoS 1 and 2, by the server.
+  uint64_t resent = 0;
+  uint64_t received = 0;
+  uint64_t duplicates = 0;  // QoS 2 PUBLISH that had been received before.
+};
+
+// No I/O, no clock, no thread: bytes of packets in, bytes and events out. Lives across connections;
+// the owner says when one begins (`BeginConnection`) and ends (`EndConnection`). Belongs to one
+// thread.
+//
+//   session.BeginConnection();             CONNECT is in the output
+//   session.TakeOutput(buffer)             to the transport
+//   session.OnFrame(header, body)          for each packet that comes
+//   session.TakeEvents()                   what the application is to be told
+class Session {
+ public:
+  // `store` may be null; else it outlives the session.
+  Session(SessionOptions options, Store* store);
+
+  // Takes in what the store has. Before the first connection.
+  absl::Status Load();
+
+  // ---- What the application asks. An error means that nothing was taken; else one Done event
+  // follows in the end, at the latest from `Fail`.
+  absl::Status Publish(Token token, Message message);
+  absl::Status Subscribe(Token token, std::vector<Subscription> subscriptions,
+                         uint32_t subscription_id);
+  absl::Status Unsubscribe(Token token, std::vector<std::string> filters);
+  // Gives up a publish that was not sent yet (its event says kCancelled). False: it is in flight,
+  // or over.
+  bool CancelPublish(Token token);
+  // With `manual_acknowledgement`: PUBACK or PUBREC for it, on this connection only.
+  void Acknowledge(const ReceivedMessage& message);
+
+  // ---- The connection.
+  void BeginConnection();
+  // A packet came. A Violation: the server broke the protocol; the output then ends with a
+  // DISCONNECT that says so (5.0), and the connection must be closed.
+  std::optional<mqtt::Violation> OnFrame(const mqtt::FrameHeader& header, mqtt::Bytes body);
+  void SendPing();
+  void SendAuth(mqtt::ReasonCode reason, std::string_view data);
+  void SendDisconnect(mqtt::ReasonCode reason, std::optional<uint32_t> session_expiry_s);
+  // Messages in flight and queued wait for the next connection; requests to subscribe or
+  // unsubscribe that were sent are sent again then.
+  void EndConnection();
+  // The application gives up: all that waits ends with `status`. What is in flight stays in the
+  // store, if there is one.
+  void Fail(const absl::Status& status);
+
+  // Swaps the encoded bytes into `out`, which must be empty; more is encoded from the queue.
+  void TakeOutput(std::string& out);
+  bool HasOutput() const { return !output_.empty(); }
+  std::vector<Event> TakeEvents() { return std::exchange(events_, {}); }
+  bool HasEvents() const { return !events_.empty(); }
+
+  // The first error of the store since the connection began. Not OK: the connection must be closed;
+  // the exchange that it concerns goes on with the next one.
+  const absl::Status& store_status() const { return store_status_; }
+  // A CONNACK with success has come on this connection.
+  bool is_connected() const { return connected_; }
+  const SessionOptions& options() const { return options_; }
+  const std::string& client_id() const { return options_.client_id; }
+  uint16_t keep_alive_s() const { return keep_alive_s_; }
+  size_t in_flight() const { return in_flight_.size(); }
+  size_t queued() const { return queue_.size(); }
+  const SessionStatistics& statistics() const { return statistics_; }
+
+ private:
+  enum class Stage : uint8_t { kAwaitingPubAck, kAwaitingPubRec, kAwaitingPubComp };
+  struct InFlight {
+    Token token = 0;
+    uint64_t sequence = 0;
+    Stage stage = Stage::kAwaitingPubAck;
+    Message message;
+  };
+  struct Queued {
+    Token token = 0;
+    Message message;
+  };
+  struct Request {  // SUBSCRIBE or UNSUBSCRIBE that is not answered.
+    Token token = 0;
+    uint64_t sequence = 0;
+    bool subscribe = true;
+    std::vector<Subscription> subscriptions;
+    std::vector<std::string> filters;
+    uint32_t subscription_id = 0;
+  };
+  struct Active {  // A subscription that was granted: made again if the server lost the session.
+    mqtt::SubscriptionOptions options;
+    uint32_t subscription_id = 0;
+  };
+
+  // session.cc: requests, output, the connection's life.
+  absl::Status CheckMessage(const Message& message) const;
+  void Pump();
+  void SendQueued(Queued queued);
+  void WritePublish(const Message& message, mqtt::PacketId id, bool dup);
+  void WriteAck(mqtt::PacketType type, mqtt::PacketId id, mqtt::ReasonCode reason);
+  void WriteRequest(mqtt::PacketId id, const Request& request);
+  uint16_t AliasFor(std::string_view topic, bool& known);
+  mqtt::PacketId NextId();
+  bool IdIsFree(uint16_t id) const;
+  void FinishPublish(Token token, absl::Status status, PublishResult result = {});
+  void FinishRequest(Request& request, const absl::Status& status);
+
+  // session_packets.cc: what a packet from the server means.
+  std::optional<mqtt::Violation> Dispatch(const mqtt::FrameHeader& header, mqtt::Bytes body);
+  std::optional<mqtt::Violation> OnConnAck(uint8_t flags, mqtt::Bytes body);
+  void ResumeSession();
+  void RestartSession();
+  std::optional<mqtt::Violation> OnPublish(uint8_t flags, mqtt::Bytes body);
+  std::optional<mqtt::Violation> ResolveAlias(const mqtt::Publish& packet, std::string& topic);
+  std::optional<mqtt::Violation> Receive(const mqtt::Publish& packet, std::string topic);
+  std::optional<mqtt::Violation> OnAck(mqtt::PacketType type, uint8_t flags, mqtt::Bytes body);
+  void OnPubAck(const mqtt::Ack& ack);
+  void OnPubRec(const mqtt::Ack& ack);
+  void OnPubRel(const mqtt::Ack& ack);
+  void OnPubComp(const mqtt::Ack& ack);
+  std::optional<mqtt::Violation> OnSubAck(uint8_t flags, mqtt::Bytes body);
+  std::optional<mqtt::Violation> OnUnsubAck(uint8_t flags, mqtt::Bytes body);
+  std::optional<mqtt::Violation> OnAuth(uint8_t flags, mqtt::Bytes body);
+  // Whether the store did what it was told to.
+  bool Stored(const absl::Status& status);
+
+  SessionOptions options_;
+  Store* const store_;
+
+  std::deque<Queued> queue_;
+  size_t queue_bytes_ = 0;
+  absl::flat_hash_map<uint16_t, InFlight> in_flight_;
+  absl::flat_hash_map<uint16_t, Request> requests_;
+  std::vector<Request> waiting_requests_;  // For a connection.
+  std::map<std::string, Active> active_;
+  absl::flat_hash_set<uint16_t> inbound_;  // QoS 2 identifiers between PUBLISH and PUBREL.
+  uint16_t last_id_ = 0;
+  uint64_t last_sequence_ = 0;
+
+  bool was_connected_ =
+      false;  // On any connection: from then on Clean Start would lose our own session.
+
+  // Of this connection.
+  bool begun_ = false;
+  bool connected_ = false;
+  uint16_t keep_alive_s_ = 0;
+  uint16_t window_ = 0;
+  size_t unacknowledged_inbound_ = 0;  // QoS 1 and 2 that we have not acknowledged (manual).
+  uint32_t server_packet_size_max_ = mqtt::kPacketSizeMax;
+  mqtt::QoS server_qos_max_ = mqtt::QoS::kExactlyOnce;
+  bool server_retains_ = true;
+  absl::flat_hash_map<std::string, uint16_t> aliases_out_;
+  uint16_t aliases_out_max_ = 0;
+  std::vector<std::string> aliases_in_;
+
+  absl::Status store_status_;
+  std::string output_;
+  std::string properties_scratch_;
+  mqtt::Publish publish_;  // Kept for its memory.
+  std::vector<Event> events_;
+  SessionStatistics statistics_;
+};
+
+}  // namespace mqttd::client
+
+#endif  // CLIENT_CORE_SESSION_H_

@@ -1,0 +1,296 @@
+// The client against a real broker: each transport, each interface, and a broker that is killed.
+#include "client/client.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "client/blocking_client.h"
+#include "client/file_store.h"
+#include "tests/support/broker_process.h"
+#include "tests/support/temp_dir.h"
+
+namespace mqttd::client {
+namespace {
+
+namespace asio = boost::asio;
+using mqtt::QoS;
+using support::BrokerOptions;
+using support::BrokerProcess;
+
+Options To(std::string server, std::string client_id = "") {
+  Options options;
+  options.servers = {std::move(server)};
+  options.session.client_id = std::move(client_id);
+  return options;
+}
+
+std::string Local(const std::string& scheme, uint16_t port, const std::string& path = "") {
+  return scheme + "://127.0.0.1:" + std::to_string(port) + path;
+}
+
+Message At(std::string topic, std::string payload, QoS qos) {
+  Message message;
+  message.topic = std::move(topic);
+  message.payload = std::move(payload);
+  message.qos = qos;
+  return message;
+}
+
+Subscription All(std::string filter) { return {std::move(filter), {.qos = QoS::kExactlyOnce}}; }
+
+// Publishes at each QoS to itself and waits until all three have come.
+asio::awaitable<void> TalkToItself(Options options, std::vector<std::string>& got) {
+  Client client(co_await asio::this_coro::executor, std::move(options));
+  client.OnMessage("self/#",
+                   [&](const ReceivedMessage& message) { got.push_back(message.payload); });
+  std::vector<Subscription> subscriptions(1, All("self/#"));
+  const auto subscribed =
+      co_await client.AsyncConnectAndSubscribe(subscriptions, asio::use_awaitable);
+  EXPECT_TRUE(subscribed.ok() && subscribed->ok()) << subscribed.status();
+  if (!subscribed.ok()) co_return;
+  for (int level = 0; level <= 2; ++level) {
+    const auto qos = static_cast<QoS>(level);
+    const auto published =
+        co_await client.AsyncPublish(At("self/t", std::to_string(level), qos), asio::use_awaitable);
+    EXPECT_TRUE(published.ok() && published->ok()) << published.status();
+  }
+  const auto round_trip = co_await client.AsyncPing(asio::use_awaitable);  // Behind all of them.
+  EXPECT_TRUE(round_trip.ok()) << round_trip.status();
+  const auto left = co_await client.AsyncDisconnect(asio::use_awaitable);
+  EXPECT_TRUE(left.ok()) << left.status();
+}
+
+std::vector<std::string> TalkToItself(Options options) {
+  asio::io_context io;
+  std::vector<std::string> got;
+  asio::co_spawn(io, TalkToItself(std::move(options), got), asio::detached);
+  io.run();
+  return got;
+}
+
+class Transports : public testing::Test {
+ protected:
+  static std::string Certificate(const support::TempDir& directory) {
+    const std::string base = directory.path();
+    const std::string command =
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+        "-addext subjectAltName=IP:127.0.0.1 -keyout " +
+        base + "/key.pem -out " + base + "/cert.pem 2>/dev/null";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    return base;
+  }
+};
+
+TEST_F(Transports, EachCarriesTheSame) {
+  const support::TempDir directory;
+  const std::string base = Certificate(directory);
+  BrokerProcess broker(
+      {.listen = {"mqtt://127.0.0.1:0", "ws://127.0.0.1:0/mqtt", "mqtts://127.0.0.1:0",
+                  "wss://127.0.0.1:0/mqtt", "unix:" + base + "/socket"},
+       .set = {"tls.cert_file=" + base + "/cert.pem", "tls.key_file=" + base + "/key.pem"}});
+  for (const mqtt::Version version : {mqtt::Version::k311, mqtt::Version::k5}) {
+    for (const std::string& server : {Local("mqtt", broker.port(0)), Local("ws", broker.port(1)),
+                                      Local("mqtts", broker.port(2)), Local("wss", broker.port(3)),
+                                      "unix:" + base + "/socket"}) {
+      SCOPED_TRACE(server);
+      Options options = To(server);
+      options.session.version = version;
+      options.tls.ca_file = base + "/cert.pem";
+      EXPECT_THAT(TalkToItself(options), testing::ElementsAre("0", "1", "2"));
+    }
+  }
+}
+
+TEST_F(Transports, ACertificateOfAnotherIsRefusedInWords) {
+  const support::TempDir directory;
+  const std::string base = Certificate(directory);
+  BrokerProcess broker(
+      {.listen = {"mqtts://127.0.0.1:0"},
+       .set = {"tls.cert_file=" + base + "/cert.pem", "tls.key_file=" + base + "/key.pem"}});
+  BlockingClient client(To(Local("mqtts", broker.port())));  // Trusts the system's authorities.
+  const auto result = client.Connect();
+  ASSERT_FALSE(result.ok());
+  EXPECT_THAT(std::string(result.status().message()), testing::HasSubstr("certificate"));
+}
+
+TEST(Client, ReportsWhatItCannotReachAndWhatIsRefused) {
+  BlockingClient nobody(To("unix:/nonexistent/socket"));
+  EXPECT_EQ(nobody.Connect().status().code(), absl::StatusCode::kUnavailable);
+  BlockingClient nonsense(To("http://h"));
+  EXPECT_EQ(nonsense.Connect().status().code(), absl::StatusCode::kInvalidArgument);
+
+  BrokerProcess broker({.allow_anonymous = false, .set = {"auth.allow_anonymous=false"}});
+  BlockingClient anonymous(To(Local("mqtt", broker.port())));
+  const auto result = anonymous.Connect();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_FALSE(result->ok());
+  EXPECT_FALSE(result->reason == mqtt::ReasonCode::kSuccess);
+}
+
+TEST(Client, ServesUntilItIsClosedAndGivesUpWhereItIsNotWanted) {
+  BrokerProcess broker({.allow_anonymous = false, .set = {"auth.allow_anonymous=false"}});
+  asio::io_context io;
+  Client client(io.get_executor(), To(Local("mqtt", broker.port())));
+  absl::Status ended;
+  client.AsyncServe([&](absl::StatusOr<Client::Done> result) { ended = result.status(); });
+  io.run();
+  EXPECT_EQ(ended.code(), absl::StatusCode::kPermissionDenied) << ended;
+}
+
+TEST(Client, MessagesAndTheirPropertiesComeAsTheyWereSent) {
+  std::vector<ReceivedMessage> got;
+  BlockingClient client(To(Local("mqtt", support::SharedBroker().port())));
+  client.client().OnMessage([&](const ReceivedMessage& message) { got.push_back(message); });
+  ASSERT_TRUE(client.Connect().ok());
+  ASSERT_TRUE(client.Subscribe({All("client/properties")}).ok());
+  Message message = At("client/properties", "{}", QoS::kAtLeastOnce);
+  message.payload_is_utf8 = true;
+  message.content_type = "application/json";
+  message.response_topic = "client/answer";
+  message.correlation_data = std::string("\0\1", 2);
+  message.user_properties = {{"a", "1"}, {"a", "2"}};
+  ASSERT_TRUE(client.Publish(message).ok());
+  ASSERT_TRUE(client.Ping().ok());  // Its answer comes behind the message.
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(static_cast<const Message&>(got[0]), message);
+}
+
+// The broker is killed while messages are on their way: each that ended well has arrived, QoS 2
+// once.
+class Killed : public testing::TestWithParam<QoS> {};
+
+TEST_P(Killed, ABrokerLosesNothingThatPublishReportedAsDone) {
+  constexpr int kMessages = 2000;
+  constexpr int kKills = 5;
+  const support::TempDir directory;
+  const std::string socket = "unix:" + directory.path() + "/socket";
+  BrokerProcess broker({.listen = {socket}});
+  asio::io_context io;
+  Options options = To(socket, "subscriber");
+  options.session.session_expiry_s = 3600;
+  options.session.clean_start = false;
+  options.subscriptions = {All("t")};
+  options.reconnect.first = absl::Milliseconds(20);
+  options.reconnect.most = absl::Milliseconds(100);
+  Client subscriber(io.get_executor(), options);
+  std::map<std::string, int> got;
+  subscriber.OnMessage([&](const ReceivedMessage& message) { ++got[message.payload]; });
+  options.session.client_id = "publisher";
+  options.subscriptions.clear();
+  Client publisher(io.get_executor(), options);
+
+  std::set<std::string> done;
+  int sent = 0;
+  int kills = 0;
+  std::function<void()> publish = [&] {
+    if (sent == kMessages) return;
+    const std::string payload = std::to_string(sent++);
+    publisher.AsyncPublish(At("t", payload, GetParam()),
+                           [&, payload](absl::StatusOr<PublishResult> result) {
+                             EXPECT_TRUE(result.ok() && result->ok()) << result.status();
+                             done.insert(payload);
+                             if (kills < kKills && done.size() > size_t(kills + 1) * 200) {
+                               ++kills;
+                               broker.Kill();
+                               broker.Start();
+                             }
+                             publish();
+                           });
+  };
+  bool begun = false;
+  subscriber.OnState([&](State state, const absl::Status&) {
+    if (state != State::kConnected || begun) return;
+    begun = true;
+    subscriber.AsyncPing([&](absl::StatusOr<absl::Duration> pong) {  // Behind the SUBACK.
+      ASSERT_TRUE(pong.ok());
+      publisher.AsyncServe([](absl::StatusOr<Client::Done>) {});
+      for (int i = 0; i < 16; ++i) publish();
+    });
+  });
+  subscriber.AsyncServe([](absl::StatusOr<Client::Done>) {});
+  while (done.size() < kMessages || got.size() < kMessages) {
+    ASSERT_GT(io.run_one_for(std::chrono::seconds(30)), 0u)
+        << done.size() << " done, " << got.size() << " arrived, " << kills << " kills";
+  }
+  EXPECT_EQ(kills, kKills);
+  if (GetParam() == QoS::kExactlyOnce) {
+    for (const auto& [payload, times] : got) EXPECT_EQ(times, 1) << payload;
+  }
+  subscriber.Close();
+  publisher.Close();
+  io.run();
+}
+
+INSTANTIATE_TEST_SUITE_P(EachQoS, Killed, testing::Values(QoS::kAtLeastOnce, QoS::kExactlyOnce),
+                         [](const auto& instance) {
+                           return "QoS" + std::to_string(static_cast<int>(instance.param));
+                         });
+
+// A client that dies with messages in flight: the next one, with the same store, sends them.
+TEST(Client, AStoreCarriesWhatIsUnacknowledgedIntoTheNextProcess) {
+  const support::TempDir directory;
+  const std::string path = directory.path() + "/store";
+  {
+    auto store = FileStore::Open(path);
+    ASSERT_TRUE(store.ok()) << store.status();
+    ASSERT_TRUE(
+        (*store)->PutOutbound(mqtt::PacketId{7}, 1, At("stored", "x", QoS::kExactlyOnce)).ok());
+  }
+  BrokerProcess broker;
+  std::vector<std::string> got;
+  Options reading = To(Local("mqtt", broker.port()), "reader");
+  BlockingClient reader(reading);
+  reader.client().OnMessage(
+      [&](const ReceivedMessage& message) { got.push_back(message.payload); });
+  ASSERT_TRUE(reader.Connect().ok());
+  ASSERT_TRUE(reader.Subscribe({All("stored")}).ok());
+  {  // The session that the message belongs to.
+    Options first = To(Local("mqtt", broker.port()), "writer");
+    first.session.session_expiry_s = 3600;
+    BlockingClient writer(first);
+    ASSERT_TRUE(writer.Connect().ok());
+    ASSERT_TRUE(writer.Disconnect().ok());
+  }
+  Options options = To(Local("mqtt", broker.port()), "writer");
+  options.session.session_expiry_s = 3600;
+  auto store = FileStore::Open(path);
+  ASSERT_TRUE(store.ok()) << store.status();
+  options.store = *std::move(store);
+  BlockingClient writer(options);
+  ASSERT_TRUE(writer.Connect().ok());
+  ASSERT_TRUE(writer.Publish(At("other", "", QoS::kExactlyOnce)).ok());  // Behind the stored one.
+  ASSERT_TRUE(reader.Ping().ok());
+  EXPECT_THAT(got, testing::ElementsAre("x"));
+  EXPECT_TRUE(options.store->Load()->outbound.empty());
+}
+
+TEST(Client, ACancelledPublishThatWasNotSentEndsAsCancelled) {
+  asio::io_context io;
+  Client client(io.get_executor(), To("unix:/nonexistent/socket"));
+  asio::cancellation_signal signal;
+  absl::Status status;
+  client.AsyncPublish(
+      At("t", "x", QoS::kAtLeastOnce),
+      asio::bind_cancellation_slot(
+          signal.slot(), [&](absl::StatusOr<PublishResult> result) { status = result.status(); }));
+  signal.emit(asio::cancellation_type::total);
+  io.run();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+}
+
+}  // namespace
+}  // namespace mqttd::client
