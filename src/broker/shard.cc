@@ -513,11 +513,7 @@ void Shard::EndSession(Connection& connection, const CloseOrder& order) {
     --lost;
   });
   if (!session.durable && lost > 0) metrics.dropped[DropCause::kSessionEnded].Add(lost);
-  if (session.acknowledgements != nullptr) {  // What the client has acknowledged, it has.
-    session.acknowledgements->client_id = session.client_id.view();
-    session.acknowledgements->epoch = session.epoch;
-    Ask(std::move(*session.acknowledgements));
-  }
+  AskAcknowledged(session);  // What the client has acknowledged, it has.
   storage::CloseSession close;
   close.client_id = session.client_id.view();
   close.epoch = session.epoch;
@@ -647,12 +643,7 @@ void Shard::CountLookups() {
 
 void Shard::Flush(Connection& connection) {
   Session* const session = connection.session.get();
-  if (session != nullptr && session->acknowledgements != nullptr) {
-    session->acknowledgements->client_id = session->client_id.view();
-    session->acknowledgements->epoch = session->epoch;
-    Ask(std::move(*session->acknowledgements));
-    session->acknowledgements.reset();
-  }
+  if (session != nullptr) AskAcknowledged(*session);
   IoState state = IoState::kOk;
   if (!connection.output_blocked) state = connection.output.Flush(buffers, *connection.transport);
   CountOutput(connection);

@@ -101,6 +101,15 @@ class ShardContext {
 
   // Leaves at the end of the round, in order.
   void Ask(storage::Request request) { requests.push_back(std::move(request)); }
+  // What the session's client has acknowledged since the last time. Before a request of its whose
+  // answer says that everything before it is stored, too.
+  void AskAcknowledged(Session& session) {
+    if (session.acknowledgements == nullptr) return;
+    session.acknowledgements->client_id = session.client_id.view();
+    session.acknowledgements->epoch = session.epoch;
+    Ask(std::move(*session.acknowledgements));
+    session.acknowledgements.reset();
+  }
   std::vector<storage::Request> requests;
 
   void Send(storage::ShardId shard, ShardTask task) {

@@ -161,7 +161,7 @@ void SubscribeFlow::Subscribe(Session& session, storage::SubscriptionRecord reco
 // it in order, and the other shards are told behind them.
 void SubscribeFlow::Commit(Connection& connection, RequestPtr request, storage::Token token,
                            storage::Request commit, std::vector<std::string> routes) {
-  const Session& session = *connection.session;
+  Session& session = *connection.session;
   request->client_id = session.client_id.view();
   request->partition = session.partition;
   if (!routes.empty()) {
@@ -171,6 +171,7 @@ void SubscribeFlow::Commit(Connection& connection, RequestPtr request, storage::
   context_.routes_changed = true;
   ++request->waits;
   committing_.emplace(token, request);
+  context_.AskAcknowledged(session);
   context_.Ask(std::move(commit));
   committing_bytes_ += request->commit_bytes;
   // Until one of the client's requests is answered.

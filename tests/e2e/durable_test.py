@@ -33,11 +33,12 @@ def subscriber(client_id, topic_filter, qos=2, **rest):
     """A durable session that is subscribed, and away."""
     client = connect(client_id, **rest)
     equal(client.subscribe(topic_filter, qos), qos, "SUBACK")
-    client.disconnect()
+    leave(client)
 
 
 def leave(client):
-    """Disconnects when the client's acknowledgements are stored; nobody answers those."""
+    """Disconnects when the client's acknowledgements are stored and its subscriptions have had their
+    retained messages; nobody answers the one, nobody tells of the end of the other."""
     client.subscribe("fence")
     client.disconnect()
 
