@@ -16,8 +16,8 @@ namespace storage {
 // leaves an earlier one, which claims less.
 //
 // What it claims must survive what the claim survives. With `synced`, the caller notes appended
-// entries as they come and claims them once they are synced. Without, it claims them at once, and
-// the claim counts for this boot of the machine only.
+// entries as they come and claims them once they are synced. Without, it claims what is
+// written some times a second, and the claim counts for this boot of the machine only.
 //
 // Belongs to one thread at a time. Errors are not reported: without the file nothing is claimed.
 class LogEnd {

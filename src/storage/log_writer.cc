@@ -10,6 +10,12 @@
 
 namespace storage {
 
+namespace {
+
+constexpr absl::Duration kClaimInterval = absl::Milliseconds(100);
+
+}  // namespace
+
 LogWriter::LogWriter(std::unique_ptr<Log> log, std::unique_ptr<LogEnd> end,
                      const StorageOptions& options, const base::Clock& clock, HostMetrics& metrics,
                      std::function<void(Result)> report)
@@ -182,8 +188,13 @@ absl::Status LogWriter::ExecuteWrite(Task& task) {
   }
   if (end_ != nullptr) {
     for (const LogEntry& entry : task.entries) end_->Note(entry.partition, entry.index);
-    // A claim must not outlive what it is about: see LogEnd.
-    if (sync == Log::Sync::kYes || durability_ != Durability::kSync) end_->Claim();
+    // A claim must not outlive what it is about: see LogEnd. Where groups are not synced each, it
+    // is made some times a second only, for its write would cost as much as the group.
+    const bool due = durability_ != Durability::kSync && end >= claimed_at_ + kClaimInterval;
+    if (sync == Log::Sync::kYes || due) {
+      end_->Claim();
+      claimed_at_ = end;
+    }
   }
   metrics_.log_batches.Add();
   metrics_.log_entries.Add(task.entries.size());

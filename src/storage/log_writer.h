@@ -74,6 +74,7 @@ class LogWriter {
 
   const std::unique_ptr<Log> log_;
   const std::unique_ptr<LogEnd> end_;
+  absl::Duration claimed_at_ = -absl::InfiniteDuration();  // Monotonic.
   const Durability durability_;
   const absl::Duration interval_;
   const base::Clock& clock_;
