@@ -20,7 +20,8 @@ PeerInfo PeerOf(const Transport& transport) {
   if (transport.HandshakeDone()) return transport.peer();
   PeerInfo peer;
   ReadSocketAddresses(transport.fd(), peer);
-  return peer;
+  // The kernel forgets the address of a peer that resets the connection; a transport may not.
+  return peer.address.empty() ? transport.peer() : peer;
 }
 
 }  // namespace
