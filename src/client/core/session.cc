@@ -43,11 +43,6 @@ bool HasProperties(const Message& message) {
          !message.user_properties.empty();
 }
 
-// What a waiting message counts against queue_bytes_max.
-size_t BytesOf(const Message& message) {
-  return sizeof(Message) + message.topic.size() + message.payload.size();
-}
-
 absl::Status CheckFilter(std::string_view filter, Version version) {
   if (!mqtt::CheckTopicFilter(filter, version).has_value()) return absl::OkStatus();
   return absl::InvalidArgumentError(

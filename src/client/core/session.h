@@ -201,6 +201,11 @@ class Session {
     uint32_t subscription_id = 0;
   };
 
+  // What a waiting message counts against queue_bytes_max.
+  static size_t BytesOf(const Message& message) {
+    return sizeof(Message) + message.topic.size() + message.payload.size();
+  }
+
   // session.cc: requests, output, the connection's life.
   absl::Status CheckMessage(const Message& message) const;
   void Pump();

@@ -191,7 +191,7 @@ void Session::RestartSession() {
                                        "arrived is not known"));
       continue;
     }
-    queue_bytes_ += sizeof(Message) + flight.message.topic.size() + flight.message.payload.size();
+    queue_bytes_ += BytesOf(flight.message);
     queue_.push_front({flight.token, std::move(flight.message)});
   }
   // One SUBSCRIBE for all that share a Subscription Identifier.
