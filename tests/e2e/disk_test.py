@@ -18,7 +18,7 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from e2e import PATIENCE_S, SLOWDOWN, Skip, case, equal, holds, main, run, scratch  # noqa: E402
 from killable_broker import Broker, StartFailed  # noqa: E402
-from mqtt_wire import Client, Closed, Nothing, PUBACK  # noqa: E402
+from mqtt_wire import Client, Closed, Nothing, PUBACK, PUBCOMP, PUBREC, PUBREL  # noqa: E402
 
 QUOTA_EXCEEDED = 0x97
 SMALL = ("--set", "storage.state_memtable_bytes=2MiB", "--set", "storage.log_memtable_bytes=4MiB")
@@ -77,9 +77,23 @@ class Publisher:
         """The reason code."""
         self.number += 1
         payload = f"{self.number} ".ljust(self.size, "x")
-        reason = self.client.published("disk/t", payload, qos=1 + self.number % 2)
-        if reason < 0x80:
-            self.acknowledged.append(self.number)
+        if self.number % 2 == 0:
+            reason = self.client.published("disk/t", payload, qos=1)
+            if reason < 0x80:
+                self.acknowledged.append(self.number)
+            return reason
+        id = self.client.publish("disk/t", payload, qos=2)
+        reason = self.client.wait_for(PUBREC, id).reasons[0]
+        if reason >= 0x80:
+            return reason
+        self.acknowledged.append(self.number)
+        self.client.acknowledge(PUBREL, id)
+        try:
+            self.client.wait_for(PUBCOMP, id)
+        except Closed:  # No code says that a PUBREL cannot be stored: the connection ends, and the client repeats it.
+            goodbye = self.client.closed()
+            holds(goodbye is not None, "closed without a DISCONNECT")
+            return goodbye.reasons[0]
         return reason
 
     def publish_until(self, done, what):
