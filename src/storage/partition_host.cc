@@ -38,9 +38,6 @@ constexpr absl::Duration kDiskCheck = absl::Seconds(1);
 constexpr absl::Duration kWallCheck = absl::Seconds(10);
 constexpr absl::Duration kTimeRecordAgeMax = absl::Minutes(10);
 
-// A larger group is worth the log's thread also when nobody waits for the disk.
-constexpr size_t kWriteHereMax = 64 << 10;
-
 // What wakes the host's thread.
 struct FromShard {
   ShardId shard = 0;
@@ -420,7 +417,7 @@ void RocksPartitionHost::DriveLog() {
   for (const LogEntry& entry : write->entries) bytes += entry.data.size();
   BoundReplay(bytes);
   const bool sync = write->sync && options_.durability == Durability::kSync;
-  if (!sync && bytes <= kWriteHereMax) {
+  if (!sync) {
     if (const auto written = writer_->WriteHere(write->entries)) return core_->OnWritten(*written);
   }
   writer_->Write(std::move(write->entries), sync ? Log::Sync::kYes : Log::Sync::kNo);
