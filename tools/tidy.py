@@ -249,7 +249,7 @@ CORE_WORDS = [
 
 
 def is_core(path):
-    return path.startswith("src/mqtt/") or (path.startswith("src/") and "/core/" in path)
+    return path.startswith(("src/mqtt/", "src/storage/leader/")) or (path.startswith("src/") and "/core/" in path)
 
 
 def rule_core(tree):

@@ -102,6 +102,10 @@ class Core(unittest.TestCase):
     def test_all_of_mqtt_is_core(self):
         self.assertEqual(len(self.check("#include <unistd.h>", "src/mqtt/codec.cc")), 1)
 
+    def test_what_leads_a_partition_is_core(self):
+        self.assertEqual(len(self.check("#include <mutex>", "src/storage/leader/claims.cc")), 1)
+        self.assertEqual(self.check("#include <mutex>", "src/storage/log_writer.cc"), [])
+
 
 class Shape(unittest.TestCase):
     def test_a_file_has_at_most_800_lines(self):

@@ -8,7 +8,7 @@
 #include "admin/process_stats.h"
 #include "base/version.h"
 #include "config/http_address.h"
-#include "storage/metrics.h"
+#include "storage/core/metrics.h"
 
 namespace admin {
 namespace {

@@ -1,6 +1,6 @@
 // State, of which durable sessions have their part in the store, and the store itself.
 #include "admin/families.h"
-#include "storage/metrics.h"
+#include "storage/core/metrics.h"
 
 namespace admin {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "base/version.h"
 #include "mqtt/types.h"
-#include "storage/metrics.h"
+#include "storage/core/metrics.h"
 
 namespace broker {
 namespace {

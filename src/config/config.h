@@ -15,7 +15,7 @@
 #include "broker/options.h"
 #include "broker/transport/tls_context.h"
 #include "config/key.h"
-#include "storage/options.h"
+#include "storage/core/options.h"
 
 namespace config {
 

@@ -6,11 +6,11 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "storage/core/log_entry.h"
 #include "storage/core/partition_api.h"
 
 namespace rocksdb {
@@ -23,15 +23,6 @@ struct Options;
 namespace storage {
 
 struct StorageOptions;
-
-// One partition's share of a group commit. Indexes of a partition are consecutive. `data` is a view
-// of what whoever handed it over keeps.
-struct LogEntry {
-  PartitionId partition = 0;
-  uint64_t index = 0;
-  uint64_t term = 0;
-  std::string_view data;
-};
 
 // Keys: 'l' partition index -> term data; 't' partition -> the index up to which it was cut.
 // Belongs to one thread at a time; whoever hands it over makes sure of that.

@@ -13,10 +13,10 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "storage/core/metrics.h"
+#include "storage/core/options.h"
 #include "storage/log.h"
 #include "storage/log_end.h"
-#include "storage/metrics.h"
-#include "storage/options.h"
 
 namespace storage {
 

@@ -16,13 +16,14 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mailbox.h"
+#include "base/rng.h"
 #include "base/status_macros.h"
 #include "base/thread_priority.h"
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/keys.h"
 #include "storage/core/time_record.h"
 #include "storage/data_dir.h"
-#include "storage/host_core.h"
+#include "storage/leader/host_core.h"
 #include "storage/log.h"
 #include "storage/log_end.h"
 #include "storage/log_writer.h"
@@ -168,7 +169,8 @@ absl::Status RocksPartitionHost::OpenStore() {
   ASSIGN_OR_RETURN(state_,
                    StateDb::Open(dir_->state_path(), options_, env_, create, std::move(listener)));
   ASSIGN_OR_RETURN(std::unique_ptr<Log> log, Log::Open(dir_->log_path(), options_, env_, create));
-  core_ = std::make_unique<HostCore>(options_, shards_, *state_, metrics_);
+  base::Rng rng = base::Rng::FromEntropy();
+  core_ = std::make_unique<HostCore>(options_, shards_, *state_, metrics_, rng);
   RETURN_IF_ERROR(core_->Load());
   RETURN_IF_ERROR(ReplayLog(*log));
   auto end = std::make_unique<LogEnd>(dir_->log_end_path(), options_.partitions,

@@ -11,9 +11,9 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/timeline.h"
+#include "storage/core/metrics.h"
+#include "storage/core/options.h"
 #include "storage/core/partition_api.h"
-#include "storage/metrics.h"
-#include "storage/options.h"
 
 namespace rocksdb {
 class Env;

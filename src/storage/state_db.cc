@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "storage/options.h"
+#include "storage/core/options.h"
 #include "storage/rocksdb_logger.h"
 #include "storage/rocksdb_status.h"
 #include "storage/rocksdb_threads.h"

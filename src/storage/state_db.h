@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/core/kv.h"
-#include "storage/state_store.h"
+#include "storage/core/state_store.h"
 
 namespace rocksdb {
 class DB;

@@ -16,7 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "admin/endpoint.h"
 #include "admin/http_server.h"
-#include "storage/metrics.h"
+#include "storage/core/metrics.h"
 #include "tests/support/fake_clock.h"
 
 namespace admin {

@@ -15,7 +15,7 @@
 
 #include "admin/metrics_text.h"
 #include "base/metric.h"
-#include "storage/metrics.h"
+#include "storage/core/metrics.h"
 
 namespace admin {
 namespace {

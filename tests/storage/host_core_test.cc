@@ -1,5 +1,5 @@
 // The rules of the host, one at a time, without threads.
-#include "storage/host_core.h"
+#include "storage/leader/host_core.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

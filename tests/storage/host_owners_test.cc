@@ -6,8 +6,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/core/session.h"
-#include "storage/host_core.h"
-#include "storage/session_census.h"
+#include "storage/leader/host_core.h"
+#include "storage/leader/session_census.h"
 #include "tests/storage/host_core_fixture.h"
 
 namespace storage {

@@ -11,7 +11,7 @@
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/keys.h"
 #include "storage/core/session.h"
-#include "storage/host_core.h"
+#include "storage/leader/host_core.h"
 #include "tests/storage/host_core_fixture.h"
 
 namespace storage {

@@ -7,7 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/core/session.h"
-#include "storage/host_core.h"
+#include "storage/leader/host_core.h"
 #include "tests/storage/host_core_fixture.h"
 
 namespace storage {

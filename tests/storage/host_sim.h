@@ -18,7 +18,7 @@
 #include "storage/core/keys.h"
 #include "storage/core/memory_store.h"
 #include "storage/core/time_record.h"
-#include "storage/host_core.h"
+#include "storage/leader/host_core.h"
 #include "tests/support/fake_clock.h"
 
 namespace storage {
@@ -295,7 +295,7 @@ class HostSim {
   void Boot() {
     core_.reset();
     metrics_ = std::make_unique<HostMetrics>();
-    core_ = std::make_unique<HostCore>(options_, shards_, state_, *metrics_);
+    core_ = std::make_unique<HostCore>(options_, shards_, state_, *metrics_, rng_);
     core_->SetLogReader([this](PartitionId partition, uint64_t after, const auto& visit) {
       return log_.ReadAfter(partition, after, visit);
     });
@@ -353,6 +353,7 @@ class HostSim {
 
   const StorageOptions options_;
   const ShardId shards_;
+  base::Rng rng_{1};
   support::FakeClock clock_;
   base::Timeline timeline_;
   std::optional<TimeRecord> time_record_;

@@ -1,5 +1,5 @@
 // Fights for a Client Identifier: noticed, said once, and cheap to follow however many there are.
-#include "storage/identifier_fights.h"
+#include "storage/leader/identifier_fights.h"
 
 #include <gtest/gtest.h>
 

@@ -10,8 +10,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "storage/metrics.h"
-#include "storage/options.h"
+#include "storage/core/metrics.h"
+#include "storage/core/options.h"
 #include "tests/storage/faulty_disk.h"
 #include "tests/support/temp_dir.h"
 

@@ -1,7 +1,7 @@
 // What a durable session's connection has in flight: how far its queue was sent, and how much more
 // may be.
-#ifndef STORAGE_DELIVERY_WINDOW_H_
-#define STORAGE_DELIVERY_WINDOW_H_
+#ifndef STORAGE_LEADER_DELIVERY_WINDOW_H_
+#define STORAGE_LEADER_DELIVERY_WINDOW_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -70,4 +70,4 @@ class DeliveryWindow {
 
 }  // namespace storage
 
-#endif  // STORAGE_DELIVERY_WINDOW_H_
+#endif  // STORAGE_LEADER_DELIVERY_WINDOW_H_

@@ -1,6 +1,6 @@
 // Who owns a Client Identifier.
-#ifndef STORAGE_CLAIM_H_
-#define STORAGE_CLAIM_H_
+#ifndef STORAGE_LEADER_CLAIM_H_
+#define STORAGE_LEADER_CLAIM_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -15,7 +15,7 @@
 #include "base/text.h"
 #include "storage/core/effects.h"
 #include "storage/core/partition_api.h"
-#include "storage/delivery_window.h"
+#include "storage/leader/delivery_window.h"
 
 namespace storage {
 
@@ -95,4 +95,4 @@ using Claims = absl::flat_hash_set<std::unique_ptr<Claim>, base::HashByName<Clie
 
 }  // namespace storage
 
-#endif  // STORAGE_CLAIM_H_
+#endif  // STORAGE_LEADER_CLAIM_H_

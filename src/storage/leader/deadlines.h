@@ -1,6 +1,6 @@
 // When stored sessions end and wills fire.
-#ifndef STORAGE_DEADLINES_H_
-#define STORAGE_DEADLINES_H_
+#ifndef STORAGE_LEADER_DEADLINES_H_
+#define STORAGE_LEADER_DEADLINES_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -73,4 +73,4 @@ class Deadlines {
 
 }  // namespace storage
 
-#endif  // STORAGE_DEADLINES_H_
+#endif  // STORAGE_LEADER_DEADLINES_H_

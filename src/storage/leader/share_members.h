@@ -1,6 +1,6 @@
 // Durable members of `$share` groups: for messages that the host itself publishes.
-#ifndef STORAGE_SHARE_MEMBERS_H_
-#define STORAGE_SHARE_MEMBERS_H_
+#ifndef STORAGE_LEADER_SHARE_MEMBERS_H_
+#define STORAGE_LEADER_SHARE_MEMBERS_H_
 
 #include <cstddef>
 #include <memory>
@@ -62,4 +62,4 @@ class ShareMembers {
 
 }  // namespace storage
 
-#endif  // STORAGE_SHARE_MEMBERS_H_
+#endif  // STORAGE_LEADER_SHARE_MEMBERS_H_

@@ -1,6 +1,6 @@
 // The state as HostCore sees it: RocksDB on a node, a map in tests.
-#ifndef STORAGE_STATE_STORE_H_
-#define STORAGE_STATE_STORE_H_
+#ifndef STORAGE_CORE_STATE_STORE_H_
+#define STORAGE_CORE_STATE_STORE_H_
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -31,4 +31,4 @@ class StateStore {
 
 }  // namespace storage
 
-#endif  // STORAGE_STATE_STORE_H_
+#endif  // STORAGE_CORE_STATE_STORE_H_

@@ -1,4 +1,4 @@
-#include "storage/host_core.h"
+#include "storage/leader/host_core.h"
 
 #include <algorithm>
 #include <bit>
@@ -46,11 +46,12 @@ uint64_t OrphansMax(uint64_t queue_max, uint64_t least) {
 }  // namespace
 
 HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& store,
-                   HostMetrics& metrics)
+                   HostMetrics& metrics, base::Rng& rng)
     : options_(options),
       shards_(shards),
       store_(store),
       metrics_(metrics),
+      owner_key_(rng()),
       last_index_(options.partitions, 0),
       filters_(options.partitions, 0),
       slots_(options.partitions),

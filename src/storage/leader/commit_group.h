@@ -1,6 +1,6 @@
 // What is written to the log in one go, and what follows once it is there.
-#ifndef STORAGE_COMMIT_GROUP_H_
-#define STORAGE_COMMIT_GROUP_H_
+#ifndef STORAGE_LEADER_COMMIT_GROUP_H_
+#define STORAGE_LEADER_COMMIT_GROUP_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -14,8 +14,8 @@
 #include "absl/types/span.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
-#include "storage/queue_room.h"
-#include "storage/retained_pending.h"
+#include "storage/leader/queue_room.h"
+#include "storage/leader/retained_pending.h"
 
 namespace mqttd::storage::v1 {
 class Command;
@@ -189,4 +189,4 @@ class CommitGroup {
 
 }  // namespace storage
 
-#endif  // STORAGE_COMMIT_GROUP_H_
+#endif  // STORAGE_LEADER_COMMIT_GROUP_H_

@@ -1,4 +1,4 @@
-#include "storage/commit_group.h"
+#include "storage/leader/commit_group.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "storage/share_members.h"
+#include "storage/leader/share_members.h"
 
 #include <algorithm>
 #include <utility>

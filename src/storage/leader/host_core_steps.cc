@@ -4,7 +4,7 @@
 
 #include "storage/core/message_codec.h"
 #include "storage/core/session.h"
-#include "storage/host_core.h"
+#include "storage/leader/host_core.h"
 
 namespace storage {
 namespace {

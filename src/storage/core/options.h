@@ -1,6 +1,6 @@
 // What an operator may choose about the store. The config layer fills it in.
-#ifndef STORAGE_OPTIONS_H_
-#define STORAGE_OPTIONS_H_
+#ifndef STORAGE_CORE_OPTIONS_H_
+#define STORAGE_CORE_OPTIONS_H_
 
 #include <cstdint>
 #include <string>
@@ -101,4 +101,4 @@ absl::Status Validate(const StorageOptions& options);
 
 }  // namespace storage
 
-#endif  // STORAGE_OPTIONS_H_
+#endif  // STORAGE_CORE_OPTIONS_H_

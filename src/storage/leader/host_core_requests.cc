@@ -10,7 +10,7 @@
 #include "storage/core/keys.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/session.h"
-#include "storage/host_core.h"
+#include "storage/leader/host_core.h"
 
 namespace storage {
 namespace {

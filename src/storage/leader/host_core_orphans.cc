@@ -8,7 +8,7 @@
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/keys.h"
 #include "storage/core/session.h"
-#include "storage/host_core.h"
+#include "storage/leader/host_core.h"
 
 namespace storage {
 namespace {

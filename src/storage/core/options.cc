@@ -1,4 +1,4 @@
-#include "storage/options.h"
+#include "storage/core/options.h"
 
 #include <bit>
 

@@ -1,6 +1,6 @@
 // Numbers for what all shards must know, and who waits until they do.
-#ifndef STORAGE_ROUTE_LEDGER_H_
-#define STORAGE_ROUTE_LEDGER_H_
+#ifndef STORAGE_LEADER_ROUTE_LEDGER_H_
+#define STORAGE_LEADER_ROUTE_LEDGER_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -48,4 +48,4 @@ class RouteLedger {
 
 }  // namespace storage
 
-#endif  // STORAGE_ROUTE_LEDGER_H_
+#endif  // STORAGE_LEADER_ROUTE_LEDGER_H_

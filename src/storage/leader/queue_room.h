@@ -1,6 +1,6 @@
 // Room in queues that is promised to messages on their way.
-#ifndef STORAGE_QUEUE_ROOM_H_
-#define STORAGE_QUEUE_ROOM_H_
+#ifndef STORAGE_LEADER_QUEUE_ROOM_H_
+#define STORAGE_LEADER_QUEUE_ROOM_H_
 
 #include <cstdint>
 #include <utility>
@@ -71,4 +71,4 @@ class QueueRoom {
 
 }  // namespace storage
 
-#endif  // STORAGE_QUEUE_ROOM_H_
+#endif  // STORAGE_LEADER_QUEUE_ROOM_H_

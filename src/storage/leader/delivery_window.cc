@@ -1,4 +1,4 @@
-#include "storage/delivery_window.h"
+#include "storage/leader/delivery_window.h"
 
 #include <algorithm>
 #include <limits>

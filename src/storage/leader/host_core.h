@@ -1,6 +1,6 @@
 // What the partition host decides: no thread, no disk, no clock of its own.
-#ifndef STORAGE_HOST_CORE_H_
-#define STORAGE_HOST_CORE_H_
+#ifndef STORAGE_LEADER_HOST_CORE_H_
+#define STORAGE_LEADER_HOST_CORE_H_
 
 #include <cstdint>
 #include <deque>
@@ -16,25 +16,25 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "base/rng.h"
-#include "storage/claim.h"
-#include "storage/commit_group.h"
 #include "storage/core/command_codec.h"
 #include "storage/core/effects.h"
+#include "storage/core/log_entry.h"
+#include "storage/core/metrics.h"
+#include "storage/core/options.h"
 #include "storage/core/partition.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/retained.h"
 #include "storage/core/session_queue.h"
-#include "storage/deadlines.h"
-#include "storage/identifier_fights.h"
-#include "storage/log.h"
-#include "storage/metrics.h"
-#include "storage/options.h"
-#include "storage/queue_room.h"
-#include "storage/retained_pending.h"
-#include "storage/route_ledger.h"
-#include "storage/session_census.h"
-#include "storage/share_members.h"
-#include "storage/state_store.h"
+#include "storage/core/state_store.h"
+#include "storage/leader/claim.h"
+#include "storage/leader/commit_group.h"
+#include "storage/leader/deadlines.h"
+#include "storage/leader/identifier_fights.h"
+#include "storage/leader/queue_room.h"
+#include "storage/leader/retained_pending.h"
+#include "storage/leader/route_ledger.h"
+#include "storage/leader/session_census.h"
+#include "storage/leader/share_members.h"
 
 namespace mqttd::storage::v1 {
 class EnqueueRetainedPage;
@@ -62,7 +62,8 @@ namespace storage {
 // client's acknowledgement says is collected, and waits.
 class HostCore {
  public:
-  HostCore(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics);
+  HostCore(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics,
+           base::Rng& rng);
   ~HostCore();
   HostCore(const HostCore&) = delete;
   HostCore& operator=(const HostCore&) = delete;
@@ -338,8 +339,7 @@ class HostCore {
   HostMetrics& metrics_;
   HostTime now_;
   MayPublish may_publish_;
-  const uint64_t owner_key_ =
-      base::Rng::FromEntropy()();  // Random: nobody can choose a user name with another one's hash.
+  const uint64_t owner_key_;  // Random: nobody can choose a user name with another one's hash.
   bool begun_ = false;
   bool shutting_down_ = false;
 
@@ -451,4 +451,4 @@ class HostCore {
 
 }  // namespace storage
 
-#endif  // STORAGE_HOST_CORE_H_
+#endif  // STORAGE_LEADER_HOST_CORE_H_

@@ -1,6 +1,6 @@
 // Whose the stored sessions are, and which of them would give way to a new one.
-#ifndef STORAGE_SESSION_CENSUS_H_
-#define STORAGE_SESSION_CENSUS_H_
+#ifndef STORAGE_LEADER_SESSION_CENSUS_H_
+#define STORAGE_LEADER_SESSION_CENSUS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -84,4 +84,4 @@ class SessionCensus {
 
 }  // namespace storage
 
-#endif  // STORAGE_SESSION_CENSUS_H_
+#endif  // STORAGE_LEADER_SESSION_CENSUS_H_

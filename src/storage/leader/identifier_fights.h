@@ -1,6 +1,6 @@
 // Clients that take one Client Identifier from each other again and again.
-#ifndef STORAGE_IDENTIFIER_FIGHTS_H_
-#define STORAGE_IDENTIFIER_FIGHTS_H_
+#ifndef STORAGE_LEADER_IDENTIFIER_FIGHTS_H_
+#define STORAGE_LEADER_IDENTIFIER_FIGHTS_H_
 
 #include <algorithm>
 #include <cmath>
@@ -106,4 +106,4 @@ class IdentifierFights {
 };
 
 }  // namespace storage
-#endif  // STORAGE_IDENTIFIER_FIGHTS_H_
+#endif  // STORAGE_LEADER_IDENTIFIER_FIGHTS_H_

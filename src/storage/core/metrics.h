@@ -1,6 +1,6 @@
 // What the partition host and the log writer count.
-#ifndef STORAGE_METRICS_H_
-#define STORAGE_METRICS_H_
+#ifndef STORAGE_CORE_METRICS_H_
+#define STORAGE_CORE_METRICS_H_
 
 #include "base/memory_account.h"
 #include "base/metric.h"
@@ -62,4 +62,4 @@ struct HostMetrics {
 
 }  // namespace storage
 
-#endif  // STORAGE_METRICS_H_
+#endif  // STORAGE_CORE_METRICS_H_

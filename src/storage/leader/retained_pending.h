@@ -1,6 +1,6 @@
 // Retained messages that are on their way into the store.
-#ifndef STORAGE_RETAINED_PENDING_H_
-#define STORAGE_RETAINED_PENDING_H_
+#ifndef STORAGE_LEADER_RETAINED_PENDING_H_
+#define STORAGE_LEADER_RETAINED_PENDING_H_
 
 #include <cstdint>
 #include <string>
@@ -72,4 +72,4 @@ class RetainedPending {
 
 }  // namespace storage
 
-#endif  // STORAGE_RETAINED_PENDING_H_
+#endif  // STORAGE_LEADER_RETAINED_PENDING_H_
