@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
 #include "base/by_name.h"
 #include "base/text.h"
 #include "storage/core/effects.h"
@@ -83,6 +84,11 @@ struct Claim {
 
 // A budget: there is one for each connection.
 static_assert(sizeof(Claim) <= 56);
+
+// What a request is answered with that does not come from the owner.
+inline absl::Status NotOwner() {
+  return absl::FailedPreconditionError("the session is not this connection's any more");
+}
 
 // By Client Identifier, which is nowhere but in the claim itself.
 struct ClientIdOfClaim {

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -9,6 +13,7 @@
 #include "base/status_macros.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/keys.h"
+#include "storage/core/retained.h"
 #include "storage/core/session.h"
 
 namespace storage {
@@ -73,7 +78,7 @@ HostCore::HostCore(const StorageOptions& options, ShardId shards, StateStore& st
 
 HostCore::~HostCore() = default;
 
-// ---- Start -----------------------------------------------------------------------------------
+// ---- Start --------------------------------------------------------------------------------------
 
 absl::Status HostCore::Load() {
   for (const auto& partition : partitions_) {
@@ -135,7 +140,7 @@ void HostCore::Begin(std::function<void()> ready) {
   After(FinishStart{});
 }
 
-// ---- The life of a group -----------------------------------------------------------------------
+// ---- The life of a group ------------------------------------------------------------------------
 
 HostCore::GroupPtr HostCore::NewGroup() {
   if (spare_groups_.empty()) return std::make_unique<CommitGroup>(options_.partitions);
@@ -245,6 +250,8 @@ void HostCore::Run() {
   for (const GroupPtr& group : full_) pending += group->steps().size();
   metrics_.requests_pending.Set(static_cast<int64_t>(pending));
 }
+
+// ---- Applying -----------------------------------------------------------------------------------
 
 void HostCore::ApplyCommitted() {
   while (!committed_.empty() && !applying_failed_) {
@@ -360,7 +367,38 @@ absl::Status HostCore::ReloadPartition(PartitionId id) {
   return absl::OkStatus();
 }
 
-// ---- What is applied and not in the state store ------------------------------------------------
+void HostCore::FinishGroup(CommitGroup& group) {
+  for (const RetainedSet& set : group.retained_sets()) {
+    retained_pending_.Remove(set);
+    NoteRetained(set);
+  }
+  for (const QueueReservation& each : group.reservations()) queue_room_.Remove(each);
+  for (const PartitionId id : group.used()) RunEffects(id, effects_[id]);
+  for (Step& step : group.steps()) {
+    std::visit([this](auto& now) { Finish(now); }, step);
+  }
+  metrics_.entries_applied.Add(group.used().size());
+  CountGauges();
+}
+
+void HostCore::RunEffects(PartitionId partition, Effects& effects) {
+  NoteDamage(effects.damage);
+  for (Effect& effect : effects.list) {
+    std::visit([&](auto& one) { On(partition, one); }, effect);
+  }
+  const auto dropped = [&](DropCause cause) { return effects.dropped[static_cast<size_t>(cause)]; };
+  metrics_.messages_queued.Add(effects.queued);
+  metrics_.dropped_queue_full.Add(dropped(DropCause::kQueueMessages) +
+                                  dropped(DropCause::kQueueBytes));
+  metrics_.dropped_expired.Add(dropped(DropCause::kExpired));
+  metrics_.dropped_orphans.Add(dropped(DropCause::kOrphans));
+}
+
+const Outcome& HostCore::OutcomeAt(CommandPlace place) const {
+  return effects_[place.partition].outcomes[static_cast<size_t>(place.command)];
+}
+
+// ---- What is applied and not in the state store -------------------------------------------------
 
 void HostCore::WantFlush() {
   for (const auto& partition : partitions_) {
@@ -407,25 +445,7 @@ size_t HostCore::UnflushedBytes() const {
   return bytes;
 }
 
-void HostCore::FinishGroup(CommitGroup& group) {
-  for (const RetainedSet& set : group.retained_sets()) {
-    retained_pending_.Remove(set);
-    NoteRetained(set);
-  }
-  for (const QueueReservation& each : group.reservations()) queue_room_.Remove(each);
-  for (const PartitionId id : group.used()) RunEffects(id, effects_[id]);
-  for (Step& step : group.steps()) {
-    std::visit([this](auto& now) { Finish(now); }, step);
-  }
-  metrics_.entries_applied.Add(group.used().size());
-  CountGauges();
-}
-
-const Outcome& HostCore::OutcomeAt(CommandPlace place) const {
-  return effects_[place.partition].outcomes[static_cast<size_t>(place.command)];
-}
-
-// ---- Storage that fails ------------------------------------------------------------------------
+// ---- Storage that fails -------------------------------------------------------------------------
 
 bool HostCore::WantsRepair() const {
   return !log_status_.ok() && !writing_ && now_.monotonic >= repair_at_;
@@ -490,7 +510,7 @@ absl::Status HostCore::Refusal(bool stores) const {
   return absl::OkStatus();
 }
 
-// ---- Around it ---------------------------------------------------------------------------------
+// ---- Around it ----------------------------------------------------------------------------------
 
 void HostCore::OnRequest(ShardId from, Request request) {
   metrics_.requests.Add();
@@ -547,14 +567,6 @@ std::optional<absl::Duration> HostCore::NextWake() const {
 
 void HostCore::SendToAll(const Event& event) {
   for (ShardId shard = 0; shard < shards_; ++shard) Send(shard, event);
-}
-
-void HostCore::ReleaseConfirmed() {
-  routes_.ReleaseReady([this](ConfirmedAnswer answer) {
-    if (answer.call != nullptr) answer.call();
-    if (answer.event.has_value()) Send(answer.shard, *std::move(answer.event));
-    if (!answer.replays.client_id.empty()) After(std::move(answer.replays));
-  });
 }
 
 void HostCore::CountGauges() {

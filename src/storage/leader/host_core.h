@@ -140,22 +140,25 @@ class HostCore {
 
   // host_core.cc: the life of a group.
   GroupPtr NewGroup();
+  void Recycle(GroupPtr group);
   pb::Command& Propose(PartitionId partition, mqtt::MessagePtr message = {},
                        CommandPlace* place = nullptr);
   // The same for who writes the command by hand, with the stamp it needs.
   std::string& ProposeTo(PartitionId partition, mqtt::MessagePtr message, CommandStamp& stamp);
+  bool RoomForBackground() const;
+  void After(Step step);  // Once everything proposed so far is applied; now, if nothing is.
   bool NothingPending() const {
     return growing_->empty() && full_.empty() && flying_ == nullptr && committed_.empty();
   }
   bool IsFull(const CommitGroup& group) const;
-  void Recycle(GroupPtr group);
-  bool RoomForBackground() const;
-  void After(Step step);  // Once everything proposed so far is applied; now, if nothing is.
-  template <typename Step>
-  void AnswerRefused(Step step);
   bool NextGroup();
   void ApplyCommitted();
   absl::Status ApplyGroup(CommitGroup& group);
+  void FinishGroup(CommitGroup& group);
+  void RunEffects(PartitionId partition, Effects& effects);
+  const Outcome& OutcomeAt(CommandPlace place) const;
+
+  // The state in memory, and storage that fails.
   absl::Status ApplyLogged(Partition& partition, const LogEntry& entry);
   absl::Status ReloadPartition(PartitionId id);
   absl::Status FlushPartition(PartitionId id);
@@ -165,130 +168,98 @@ class HostCore {
   void ApplyFailed(const absl::Status& status);
   void RetryState();
   absl::Status RepairState();
-  void FinishGroup(CommitGroup& group);
-  const Outcome& OutcomeAt(CommandPlace place) const;
   void TellStorageState();
   void NoteDamage(const absl::Status& status);
   absl::Status Refusal(bool stores) const;
+
   void Send(ShardId shard, Event event) { outbox_[shard].push_back(std::move(event)); }
   void SendToAll(const Event& event);
-  void ReleaseConfirmed();
   void CountGauges();
   void CountSessions();
   PartitionId PartitionOf(std::string_view client_id) const;
 
-  // host_core_sessions.cc: claims, timers, wills.
+  // Each file tells one story: what is asked (Handle), what an entry did (On), and what follows its
+  // commit (Finish).
+
+  // claims.cc
+  Claim* FindClaim(std::string_view client_id);
+  Claim* OwnerOf(std::string_view client_id, uint64_t epoch);
   void Handle(ShardId from, OpenSession& request);
-  void Handle(ShardId from, CloseSession& request);
-  void Grant(OpenSession request);
-  void GrantUnlogged(const OpenSession& request);
-  void ProposeOpen(const OpenSession& request, const Session* stored);
-  void RefuseOpen(const OpenSession& request, OpenRefusal refusal, const absl::Status& status);
-  void RefuseOtherUser(const OpenSession& request);
-  // kNone: there is room for it, now at least.
-  OpenRefusal MakeRoomFor(const OpenSession& request, const Session* stored);
-  uint64_t StoredSessions() const;
-  // False: none may give way.
-  bool EndOldestAway(SessionCensus::Holds holds);
-  void NoteAway(PartitionId partition, const Session& session);
-  bool StillAway(const SessionCensus::Away& away) const;
-  void RecountSessions();
   bool BelongsToAnother(const OpenSession& request, const Claim* claim,
                         const Session* stored) const;
   uint32_t OwnerHash(std::string_view user_name) const;
+  void RefuseOtherUser(const OpenSession& request);
   void Evict(Claim& claim, OpenSession request);
   void Await(Claim& claim, OpenSession request);
   bool StopAwaiting(Claim& claim, const ConnectionRef& connection);
-  void Release(const std::string& client_id, const CloseSession& request);
-  void ProposeClose(Claim& claim, const CloseSession& request);
+  void Grant(OpenSession request);
+  void GrantUnlogged(const OpenSession& request);
+  void RefuseOpen(const OpenSession& request, OpenRefusal refusal, const absl::Status& status);
   void Forget(const std::string& client_id);
   void PassOn(const std::string& client_id);
   void PassOnHeld();
+
+  // sessions.cc
+  void ProposeOpen(const OpenSession& request, const Session* stored);
+  void Finish(FinishOpen& step);
+  void AnswerOpened(Claim& claim, const Outcome& outcome);
+  void Handle(ShardId from, CloseSession& request);
+  void ProposeClose(Claim& claim, const CloseSession& request);
   void DetachWindow(Claim& claim);
+  void Finish(FinishClose& step);
+  void On(PartitionId partition, SessionEnded& effect);
+  uint64_t StoredSessions() const;
+  // kNone: there is room for it, now at least.
+  OpenRefusal MakeRoomFor(const OpenSession& request, const Session* stored);
+  // False: none may give way.
+  bool EndOldestAway(SessionCensus::Holds holds);
+  bool StillAway(const SessionCensus::Away& away) const;
+  void NoteAway(PartitionId partition, const Session& session);
+  void RecountSessions();
+
+  // timers.cc
+  void On(PartitionId partition, TimersSet& effect);
   void ArmDeadlines(const Session& session);
+  bool Holds(const Deadline& deadline) const;
   void RunDeadlines();
   void OnDeadline(const Deadline& deadline);
-  bool Holds(const Deadline& deadline) const;
+  void Finish(FinishTimer& step);
   void ProposeWill(const Session& session);
   void EnqueueWill(const mqtt::MessagePtr& message);
-  void TellOfWill(mqtt::MessagePtr message, OrphanRef orphan);
-  void PublishPostponedWills();
-  Claim* FindClaim(std::string_view client_id);
-  Claim* OwnerOf(std::string_view client_id, uint64_t epoch);
-
-  // host_core_requests.cc: what sessions and publishers ask for.
-  void Handle(ShardId from, Publish& request);
-  absl::Status Check(const Publish& request, AnswerPublish& answer);
-  void Handle(ShardId from, Subscribe& request);
-  void Handle(ShardId from, Unsubscribe& request);
-  void Handle(ShardId from, Acknowledge& request);
-  void Handle(ShardId from, ReleaseInbound& request);
-  void Handle(ShardId from, ScanRetained& request);
-  void Handle(ShardId from, ConfirmRoutes& request);
-  void Handle(ShardId from, ReplayTaken& request);
-  std::optional<CommandPlace> ProposeEnqueues(const Publish& request);
-  void ProposeEnqueue(const Publish& request, PartitionId partition, bool match);
-  absl::Status CheckRetainedRoom(const mqtt::Message& message);
-  bool IsRepeat(const Qos2Origin& origin) const;
-  struct ScanPage {
-    std::vector<mqtt::MessagePtr> messages;
-    std::string cursor;
-  };
-  absl::StatusOr<ScanPage> Scan(std::string_view filter, std::string_view cursor,
-                                const RetainedScanOptions& options);
-  void RunScans();
-
-  // host_core_steps.cc: what follows a commit.
-  void RunEffects(PartitionId partition, Effects& effects);
-  void On(PartitionId partition, Enqueued& effect);
-  void On(PartitionId partition, Released& effect);
-  void On(PartitionId partition, Acknowledged& effect);
-  void On(PartitionId partition, SessionEnded& effect);
-  void On(PartitionId partition, RouteChanged& effect);
-  void On(PartitionId partition, ShareMemberChanged& effect);
-  void On(PartitionId partition, WillFired& effect);
-  void On(PartitionId partition, TimersSet& effect);
-  void On(PartitionId partition, QueueExpires& effect);
-  void On(PartitionId partition, ReplayPending& effect);
-  void On(PartitionId partition, Orphaned& effect);
-  void On(PartitionId partition, QueueCrowded& effect);
-  void On(PartitionId partition, QueueOverflowed& effect);
-  void Finish(AnswerPublish& step);
-  void Finish(FinishOpen& step);
-  void Finish(FinishClose& step);
-  void Finish(FinishTimer& step);
   void Finish(AnnounceWill& step);
-  void Finish(AnswerSubscribe& step);
-  void Finish(AnswerUnsubscribe& step);
-  void Finish(AnswerRelease& step);
-  void Finish(FinishReplay& step);
-  void Finish(FinishOrphan& step);
+  void On(PartitionId partition, WillFired& effect);
+  void PublishPostponedWills();
   void Finish(FinishWill& step);
-  void Finish(FinishStart& step);
-  void Finish(FinishRetainedSweep& step);
-  void Finish(FinishQueueSweep& step);
-  void Finish(StartReplays& step);
-  void Finish(RunScan& step);
-  void AnswerOpened(Claim& claim, const Outcome& outcome);
+  void TellOfWill(mqtt::MessagePtr message, OrphanRef orphan);
+
+  // subscriptions.cc
+  void Handle(ShardId from, Subscribe& request);
+  void Finish(AnswerSubscribe& step);
+  void Handle(ShardId from, Unsubscribe& request);
+  void Finish(AnswerUnsubscribe& step);
+  void On(PartitionId partition, RouteChanged& effect);
   void SendRoute(bool add, PartitionId partition, const std::string& filter);
+  void On(PartitionId partition, ShareMemberChanged& effect);
+  void SendShareMember(const ShareMemberChanged& change, PartitionId partition);
+  void Handle(ShardId from, ConfirmRoutes& request);
+  void ReleaseConfirmed();
+  void Finish(FinishStart& step);
   void AnnounceStored();
   void AnnouncePart();
-  void SendShareMember(const ShareMemberChanged& change, PartitionId partition);
 
-  // host_core_delivery.cc: queues to connections.
-  void Push(Claim& claim, Delivery delivery);
-  Deliver& DeliverFor(Claim& claim);
-  void ListForPump(Claim& claim);
-  void Pump();
-  bool PumpOne(Claim& claim);
-  bool PumpPage(Claim& claim);
-  bool SendPage(Claim& claim, QueuePage& page, uint64_t head);
-  void ReplayPage(Claim& claim);
-  mqtt::MessagePtr ToReplay(const Claim& claim, const mqtt::MessagePtr& message) const;
-  void SendReplayed(Claim& claim, const SubscriptionRecord& subscription, mqtt::MessagePtr message);
-  Claim* AtSlot(PartitionId partition, SessionSlot slot);
+  // publishing.cc
+  void Handle(ShardId from, Publish& request);
+  absl::Status Check(const Publish& request, AnswerPublish& answer);
+  void AnswerRefused(Step step);
+  bool IsRepeat(const Qos2Origin& origin) const;
+  std::optional<CommandPlace> ProposeEnqueues(const Publish& request);
+  void ProposeEnqueue(const Publish& request, PartitionId partition, bool match);
+  void Finish(AnswerPublish& step);
+  absl::Status CheckRetainedRoom(const mqtt::Message& message);
+  void Handle(ShardId from, ReleaseInbound& request);
+  void Finish(AnswerRelease& step);
 
-  // host_core_queues.cc: queues that fill up.
+  // queue_bounds.cc
   bool HasRoom(PartitionId partition, const Session& session, uint64_t size) const;
   void Reserve(const QueueReservation& reservation);
   absl::Status ReserveQueueRoom(const Publish& request);
@@ -303,35 +274,76 @@ class HostCore {
   void LookForRoom(PartitionId partition, SessionSlot slot);
   void HasRoomAgain(const std::string& client_id);
 
-  // host_core_expiry.cc: room of what has expired.
+  // delivery.cc
+  Claim* AtSlot(PartitionId partition, SessionSlot slot);
+  void On(PartitionId partition, Enqueued& effect);
+  Deliver& DeliverFor(Claim& claim);
+  void Push(Claim& claim, Delivery delivery);
+  void ListForPump(Claim& claim);
+  void Pump();
+  bool PumpOne(Claim& claim);
+  bool PumpPage(Claim& claim);
+  bool SendPage(Claim& claim, QueuePage& page, uint64_t head);
+  void Handle(ShardId from, Acknowledge& request);
+  void On(PartitionId partition, Acknowledged& effect);
+  void On(PartitionId partition, Released& effect);
+  void On(PartitionId partition, QueueCrowded& effect);
+  void On(PartitionId partition, QueueOverflowed& effect);
+
+  // replays.cc
+  void On(PartitionId partition, ReplayPending& effect);
+  void Finish(StartReplays& step);
+  void ReplayPage(Claim& claim);
+  mqtt::MessagePtr ToReplay(const Claim& claim, const mqtt::MessagePtr& message) const;
+  void SendReplayed(Claim& claim, const SubscriptionRecord& subscription, mqtt::MessagePtr message);
+  void Handle(ShardId from, ReplayTaken& request);
+  void Finish(FinishReplay& step);
+
+  // retained_scans.cc
+  void Handle(ShardId from, ScanRetained& request);
+  void Finish(RunScan& step);
+  void RunScans();
+  struct ScanPage {
+    std::vector<mqtt::MessagePtr> messages;
+    std::string cursor;
+  };
+  absl::StatusOr<ScanPage> Scan(std::string_view filter, std::string_view cursor,
+                                const RetainedScanOptions& options);
+
+  // expiry.cc
   void StartExpiry();
   void RunExpiry();
   std::optional<absl::Duration> NextExpiry() const;
   bool SweepRetained(PartitionId id);
   bool SweepAnyRetained();
+  void Finish(FinishRetainedSweep& step);
   void NoteRetained(const RetainedSet& set);
   struct RetainedRoom {
     uint64_t messages = 0;
     uint64_t bytes = 0;
   };
   RetainedRoom RetainedNow(PartitionId id) const;
+  void On(PartitionId partition, QueueExpires& effect);
   void ArmQueue(const std::string& client_id, int64_t at_unix_ms);
   bool IsArmed(const Deadline& deadline) const;
   void SweepQueues();
   size_t SweepQueue();
   void DropFromQueue(const Session& session, Claim* claim, const std::vector<uint64_t>& sequences);
+  void Finish(FinishQueueSweep& step);
 
-  // host_core_orphans.cc: messages for `$share` groups that no member has.
+  // orphans.cc
   void StartOrphans();
+  void On(PartitionId partition, Orphaned& effect);
   void PassOnOrphans();
   void PassOnOrphan(PartitionId partition, const Orphaned& orphan);
   void OfferOrphan(OrphanRef ref, ShardId shard, RouteMessage route);
   void ForgetOrphan(OrphanRef ref);
+  void Finish(FinishOrphan& step);
   bool TakeOffered(OrphanRef ref);
   void ReturnOrphan(OrphanRef ref);
+  void Handle(ShardId from, OrphanStays& request);
   void KeepOrphan(OrphanRef ref);
   void OfferAgain();
-  void Handle(ShardId from, OrphanStays& request);
 
   const StorageOptions options_;
   const ShardId shards_;

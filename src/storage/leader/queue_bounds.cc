@@ -1,8 +1,9 @@
-// Queues that fill up: who is told, and what becomes of a message that has no room.
+// Queues that fill up: what becomes of a message that has no room.
 #include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/by_name.h"
 #include "base/log.h"
 #include "mqttd/storage/v1/command.pb.h"
@@ -22,8 +23,7 @@ uint64_t EntrySizeAtMost(const mqtt::Message& message, std::string_view share_fi
 
 }  // namespace
 
-// ---- Room
-// ----------------------------------------------------------------------------------------
+// ---- Room ---------------------------------------------------------------------------------------
 
 bool HostCore::HasRoom(PartitionId partition, const Session& session, uint64_t size) const {
   const QueueRoom::Taken taken = queue_room_.Of(partition, session.slot);
@@ -92,8 +92,7 @@ absl::Status HostCore::RefuseForQueue(const Publish& request, const Session& ful
   return absl::ResourceExhaustedError("the queue of a session that it is for is full");
 }
 
-// ---- Members of `$share` groups without room
-// -----------------------------------------------------
+// ---- Members of `$share` groups without room ----------------------------------------------------
 
 const ShareMembers::Member* HostCore::ChooseWithRoom(const std::string& share_filter,
                                                      const mqtt::Message& message) {
@@ -168,37 +167,6 @@ void HostCore::HasRoomAgain(const std::string& client_id) {
   if (without_room_.erase(client_id) == 0) return;
   SendToAll(ShareMemberRoom{.client_id = client_id, .has_room = true});
   if (orphans_again_at_.has_value()) orphans_again_at_ = now_.monotonic;
-}
-
-// ---- What an operator hears
-// ----------------------------------------------------------------------
-
-void HostCore::On(PartitionId partition, QueueCrowded& effect) {
-  const Session* const session = partitions_[partition]->FindSlot(effect.slot);
-  if (!effect.crowded || session == nullptr) return;
-  base::LogLimited(base::LogLevel::kWarning, "queue nearly full", "above 80 % of its bound",
-                   {{"client", base::Shortened(session->client_id)},
-                    {"queued_messages", session->queue.messages()},
-                    {"queue_messages_max", options_.queue_messages_max},
-                    {"queued_bytes", session->queue.bytes()},
-                    {"queue_bytes_max", options_.queue_bytes_max},
-                    {"connected", session->connected}});
-}
-
-void HostCore::On(PartitionId partition, QueueOverflowed& effect) {
-  const Session* const session = partitions_[partition]->FindSlot(effect.slot);
-  if (session == nullptr) return;
-  if (options_.queue_full == QueueFull::kDisconnect) {
-    if (const Claim* const claim = AtSlot(partition, effect.slot)) {
-      Send(claim->connection.shard, SessionTooSlow{claim->connection, claim->epoch});
-    }
-  }
-  base::LogLimited(base::LogLevel::kWarning, "message dropped", "the queue is full",
-                   {{"client", base::Shortened(session->client_id)},
-                    {"dropped_of_this_client", session->dropped},
-                    {"queued_messages", session->queue.messages()},
-                    {"queued_bytes", session->queue.bytes()},
-                    {"connected", session->connected}});
 }
 
 }  // namespace storage

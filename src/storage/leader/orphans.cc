@@ -2,12 +2,12 @@
 // until their members are chosen. They stand in the store until the commit that gives them to a
 // durable member, or that says that a transient one may have them now.
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "base/log.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/keys.h"
-#include "storage/core/session.h"
 #include "storage/leader/host_core.h"
 
 namespace storage {
@@ -106,6 +106,14 @@ void HostCore::ForgetOrphan(OrphanRef ref) {
   growing_->NeedSync();
 }
 
+void HostCore::Finish(FinishOrphan& step) {
+  orphans_moving_.erase(step.orphan);
+  if (step.dropped) metrics_.dropped_no_member.Add();
+  if (step.expired) metrics_.dropped_expired.Add();
+}
+
+// ---- What the shard says ------------------------------------------------------------------------
+
 // A shard has chosen. False: it was not asked.
 bool HostCore::TakeOffered(OrphanRef ref) { return orphans_offered_.erase(ref) != 0; }
 
@@ -147,12 +155,6 @@ void HostCore::OfferAgain() {
     scan.passed = 0;
     scan.wanted = true;
   }
-}
-
-void HostCore::Finish(FinishOrphan& step) {
-  orphans_moving_.erase(step.orphan);
-  if (step.dropped) metrics_.dropped_no_member.Add();
-  if (step.expired) metrics_.dropped_expired.Add();
 }
 
 }  // namespace storage

@@ -1,8 +1,9 @@
 // Makes room of what has expired, when it is due and wherever it lies: retained messages by an
-// index of their expiries, queued ones by the first of each queue. (Sessions and wills:
-// host_core_sessions.cc.)
+// index of their expiries, queued ones by the first of each queue. (Sessions and wills: timers.cc.)
 #include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "mqttd/storage/v1/command.pb.h"
@@ -57,7 +58,7 @@ std::optional<absl::Duration> HostCore::NextExpiry() const {
   return wake.has_value() ? std::min(*wake, sweep_at) : sweep_at;
 }
 
-// ---- Retained messages -------------------------------------------------------------------------
+// ---- Retained messages --------------------------------------------------------------------------
 
 // Drops a page of those that have expired. Whether there were any.
 bool HostCore::SweepRetained(PartitionId id) {
@@ -128,7 +129,11 @@ HostCore::RetainedRoom HostCore::RetainedNow(PartitionId id) const {
   return {messages - std::min(messages, sweep.messages), bytes - std::min(bytes, sweep.bytes)};
 }
 
-// ---- Queued messages ---------------------------------------------------------------------------
+// ---- Queued messages ----------------------------------------------------------------------------
+
+void HostCore::On(PartitionId /*partition*/, QueueExpires& effect) {
+  ArmQueue(effect.client_id, effect.at_unix_ms);
+}
 
 // The queue is looked at then, unless it is to be looked at before.
 void HostCore::ArmQueue(const std::string& client_id, int64_t at_unix_ms) {
@@ -144,10 +149,6 @@ void HostCore::ArmQueue(const std::string& client_id, int64_t at_unix_ms) {
 bool HostCore::IsArmed(const Deadline& deadline) const {
   const auto armed = queue_armed_.find(deadline.client_id);
   return armed != queue_armed_.end() && armed->second == deadline.at_unix_ms;
-}
-
-void HostCore::On(PartitionId /*partition*/, QueueExpires& effect) {
-  ArmQueue(effect.client_id, effect.at_unix_ms);
 }
 
 void HostCore::SweepQueues() {

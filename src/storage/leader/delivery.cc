@@ -1,10 +1,14 @@
-// Queues to connections: what fits the window leaves at once, the rest is read when there is room.
+// Queues to connections: what fits the window leaves at once, the rest is read when there is room,
+// and what the client acknowledges is forgotten.
 #include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "base/by_name.h"
 #include "base/log.h"
 #include "mqttd/storage/v1/command.pb.h"
-#include "storage/core/message_codec.h"
+#include "storage/core/keys.h"
 #include "storage/core/session.h"
 #include "storage/leader/host_core.h"
 
@@ -15,11 +19,6 @@ namespace {
 constexpr size_t kPumpSessionsMax = 256;
 constexpr size_t kPumpMessagesMax = 256;
 constexpr size_t kPumpBytesMax = 1 << 20;
-constexpr size_t kReplayPageMax = 100;
-// Replays that find nothing end together, so many in a commit: most do, and a client may have made
-// many thousands of subscriptions.
-constexpr size_t kReplaysOverMax = 64;
-constexpr size_t kReplayBytesMax = 256 << 10;  // Part of what a connection's output may hold.
 
 size_t SizeOf(const Delivery& delivery) {
   return delivery.message ? delivery.message->topic().size() + delivery.message->payload().size()
@@ -27,6 +26,31 @@ size_t SizeOf(const Delivery& delivery) {
 }
 
 }  // namespace
+
+// ---- To the connection --------------------------------------------------------------------------
+
+Claim* HostCore::AtSlot(PartitionId partition, SessionSlot slot) {
+  const auto& slots = slots_[partition];
+  return slot < slots.size() ? slots[slot] : nullptr;
+}
+
+void HostCore::On(PartitionId partition, Enqueued& effect) {
+  Claim* const claim = AtSlot(partition, effect.slot);
+  if (claim == nullptr) return;  // Opening or closing: it is read from the queue in its time.
+  if (effect.delivery.sequence == 0) {
+    DeliverFor(*claim).entries.push_back(std::move(effect.delivery));
+    return;
+  }
+  const Session& session = partitions_[partition]->session(effect.slot);
+  const bool in_span = effect.delivery.sequence < session.queue.head() + kSequenceSpan;
+  if (claim->feed->behind || !claim->feed->window.HasRoom() || !in_span ||
+      effect.delivery.message->has_expired(now_.unix_ms)) {
+    claim->feed->behind = true;
+    ListForPump(*claim);
+    return;
+  }
+  Push(*claim, std::move(effect.delivery));
+}
 
 Deliver& HostCore::DeliverFor(Claim& claim) {
   std::vector<Event>& events = outbox_[claim.connection.shard];
@@ -139,123 +163,84 @@ bool HostCore::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
   return complete;
 }
 
-// Retained messages of a new subscription, a page at a time. At QoS 1 or 2 they go through the
-// queue while it is shorter than the window. At QoS 0 nothing is promised, so nothing is written:
-// they go to the shard at once, and the next page when that has room again. How far that came is
-// written down with the next page that is, or at the end; a connection that is lost before gets
-// those again.
-void HostCore::ReplayPage(Claim& claim) {
-  const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
-  const RetainedReplay* replay = &session.replays.front();
-  RetainedScanOptions options;
-  options.messages_max = std::clamp<size_t>(claim.feed->window_messages, 1, kReplayPageMax);
-  options.bytes_max = kReplayBytesMax;
-  options.live_partition = claim.partition;
-  std::vector<uint64_t> over;
-  absl::StatusOr<ScanPage> page;
-  while (true) {
-    options.since_order = replay->since_order;
-    const bool scanned = claim.feed->scanned_replay == replay->number;
-    page = Scan(replay->filter, scanned ? claim.feed->scanned_to : replay->cursor, options);
-    const bool found_nothing = page.ok() && page->messages.empty() && page->cursor.empty();
-    const RetainedReplay* const next = session.replays.After(replay->number);
-    if (!found_nothing || next == nullptr || over.size() == kReplaysOverMax || work_left_ == 0) {
-      break;
-    }
-    over.push_back(replay->number);
-    replay = next;
-  }
-  if (!page.ok()) {
-    NoteDamage(page.status());
-    base::Log(base::LogLevel::kError, "cannot read retained messages",
-              {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
-    if (absl::IsDataLoss(page.status())) {
-      ++claim.feed->replays_held;  // For as long as this connection lasts.
-      return;
-    }
-    pump_again_at_ = now_.monotonic + absl::Seconds(1);
-    ListForPump(claim);
-    return;
-  }
-  const SubscriptionRecord& subscription = session.FindSubscription(replay->filter)->record;
-  pb::EnqueueRetainedPage queued;
-  for (const mqtt::MessagePtr& found : page->messages) {
-    mqtt::MessagePtr message = ToReplay(claim, found);
-    if (!message) continue;
-    if (mqtt::Min(message->qos(), subscription.options.qos) == mqtt::QoS::kAtMostOnce) {
-      SendReplayed(claim, subscription, std::move(message));
-    } else {
-      queued.add_messages(EncodeStoredMessage(*message));
-    }
-  }
-  claim.feed->scanned_replay = 0;
-  if (over.empty() && queued.messages().empty() && !page->cursor.empty()) {
-    claim.feed->scanned_replay = replay->number;  // Nothing to write down yet.
-    claim.feed->scanned_to = std::move(page->cursor);
-    return ListForPump(claim);
-  }
-  FinishReplay step;
-  step.client_id = claim.client_id.view();
-  queued.set_client_id(std::string(claim.client_id));
-  queued.set_epoch(claim.epoch);
-  queued.set_replay(replay->number);
-  for (const uint64_t number : over) queued.add_over(number);
-  queued.set_next_cursor(page->cursor);
-  queued.set_last(page->cursor.empty());
-  const bool promises = !queued.messages().empty();
-  *Propose(claim.partition, {}, &step.page).mutable_enqueue_retained_page() = std::move(queued);
-  claim.feed->replaying = true;
-  if (promises) {
-    growing_->NeedSync();  // It gives out sequences.
-  } else {
-    growing_->Hurry();
-  }
-  growing_->Then(std::move(step));
-}
+// ---- Acknowledged -------------------------------------------------------------------------------
 
-// Where another is on its way to replace it, that one stands before the page in the log. It comes
-// live, and nothing older may follow it (then: null); or, if it does not go through the queue, it
-// is given now.
-mqtt::MessagePtr HostCore::ToReplay(const Claim& claim, const mqtt::MessagePtr& message) const {
-  const RetainedSet* const newer = retained_pending_.Find(message->topic());
-  if (newer == nullptr) return message;
-  const bool comes_live = (newer->partitions >> claim.partition & 1) != 0;
-  return comes_live || newer->removes() ? mqtt::MessagePtr() : newer->message;
-}
-
-void HostCore::SendReplayed(Claim& claim, const SubscriptionRecord& subscription,
-                            mqtt::MessagePtr message) {
-  if (subscription.options.no_local && message->publisher() == claim.client_id.view()) return;
-  Delivery delivery;
-  delivery.message = std::move(message);
-  delivery.retain = true;  // [MQTT311-3.3.1-8]
-  delivery.replay = true;
-  if (subscription.subscription_id != 0) {
-    delivery.subscription_ids.push_back(subscription.subscription_id);
-  }
-  DeliverFor(claim).entries.push_back(std::move(delivery));
-  claim.feed->replay_sent = true;
-}
-
-void HostCore::Handle(ShardId /*from*/, ReplayTaken& request) {
+void HostCore::Handle(ShardId /*from*/, Acknowledge& request) {
   Claim* const claim = OwnerOf(request.client_id, request.epoch);
-  if (claim == nullptr) return;
-  claim->feed->replay_sent = false;
+  if (claim == nullptr) return;  // It comes from a connection that is gone: sent again later.
+  AcknowledgeView acknowledge{.client_id = request.client_id, .epoch = request.epoch};
+  for (const Acknowledge::Entry& entry : request.entries) {
+    if (!claim->feed->window.Acknowledge(entry.sequence, entry.kind)) continue;
+    switch (entry.kind) {
+      case AckKind::kPubAck:
+        acknowledge.puback.push_back(entry.sequence);
+        break;
+      case AckKind::kPubRec:
+        acknowledge.pubrec.push_back(entry.sequence);
+        break;
+      case AckKind::kPubComp:
+        acknowledge.pubcomp.push_back(entry.sequence);
+        break;
+    }
+  }
+  const bool none =
+      acknowledge.puback.empty() && acknowledge.pubrec.empty() && acknowledge.pubcomp.empty();
+  if (none) return;
+  CommandStamp stamp;
+  std::string& entry = ProposeTo(claim->partition, {}, stamp);
+  AppendAcknowledge(stamp, acknowledge, entry);
+  if (!acknowledge.pubrec.empty()) growing_->NeedSync();  // PUBREL waits for it.
+  if (claim->feed->behind && claim->feed->window.WaitsForCommit()) growing_->Hurry();
   ListForPump(*claim);
 }
 
-void HostCore::Finish(StartReplays& step) {
-  Claim* const claim = OwnerOf(step.client_id, step.epoch);
+void HostCore::On(PartitionId partition, Acknowledged& effect) {
+  metrics_.messages_delivered.Add(effect.done);
+  LookForRoom(partition, effect.slot);
+  Claim* const claim = AtSlot(partition, effect.slot);
   if (claim == nullptr) return;
-  --claim->feed->replays_held;
+  claim->feed->window.Committed(effect.done + effect.dropped);
   ListForPump(*claim);
 }
 
-void HostCore::Finish(FinishReplay& step) {
-  Claim* const claim = FindClaim(step.client_id);
-  if (claim == nullptr || claim->feed == nullptr) return;
-  claim->feed->replaying = false;
-  ListForPump(*claim);
+void HostCore::On(PartitionId partition, Released& effect) {
+  const Claim* const claim = AtSlot(partition, effect.slot);
+  if (claim == nullptr) return;
+  ReleaseDue due;
+  due.connection = claim->connection;
+  due.epoch = claim->epoch;
+  due.sequences.assign(effect.sequences.begin(), effect.sequences.end());
+  Send(claim->connection.shard, std::move(due));
+}
+
+// ---- What an operator hears ---------------------------------------------------------------------
+
+void HostCore::On(PartitionId partition, QueueCrowded& effect) {
+  const Session* const session = partitions_[partition]->FindSlot(effect.slot);
+  if (!effect.crowded || session == nullptr) return;
+  base::LogLimited(base::LogLevel::kWarning, "queue nearly full", "above 80 % of its bound",
+                   {{"client", base::Shortened(session->client_id)},
+                    {"queued_messages", session->queue.messages()},
+                    {"queue_messages_max", options_.queue_messages_max},
+                    {"queued_bytes", session->queue.bytes()},
+                    {"queue_bytes_max", options_.queue_bytes_max},
+                    {"connected", session->connected}});
+}
+
+void HostCore::On(PartitionId partition, QueueOverflowed& effect) {
+  const Session* const session = partitions_[partition]->FindSlot(effect.slot);
+  if (session == nullptr) return;
+  if (options_.queue_full == QueueFull::kDisconnect) {
+    if (const Claim* const claim = AtSlot(partition, effect.slot)) {
+      Send(claim->connection.shard, SessionTooSlow{claim->connection, claim->epoch});
+    }
+  }
+  base::LogLimited(base::LogLevel::kWarning, "message dropped", "the queue is full",
+                   {{"client", base::Shortened(session->client_id)},
+                    {"dropped_of_this_client", session->dropped},
+                    {"queued_messages", session->queue.messages()},
+                    {"queued_bytes", session->queue.bytes()},
+                    {"connected", session->connected}});
 }
 
 }  // namespace storage

@@ -1,0 +1,149 @@
+// Retained messages of a new subscription of a durable session, a page at a time.
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "mqttd/storage/v1/command.pb.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/retained.h"
+#include "storage/core/session.h"
+#include "storage/leader/host_core.h"
+
+namespace storage {
+namespace {
+
+constexpr size_t kReplayPageMax = 100;
+// Replays that find nothing end together, so many in a commit: most do, and a client may have made
+// many thousands of subscriptions.
+constexpr size_t kReplaysOverMax = 64;
+constexpr size_t kReplayBytesMax = 256 << 10;  // Part of what a connection's output may hold.
+
+}  // namespace
+
+void HostCore::On(PartitionId partition, ReplayPending& effect) {
+  Claim* const claim = AtSlot(partition, effect.slot);
+  if (claim != nullptr) ListForPump(*claim);
+}
+
+void HostCore::Finish(StartReplays& step) {
+  Claim* const claim = OwnerOf(step.client_id, step.epoch);
+  if (claim == nullptr) return;
+  --claim->feed->replays_held;
+  ListForPump(*claim);
+}
+
+// Retained messages of a new subscription, a page at a time. At QoS 1 or 2 they go through the
+// queue while it is shorter than the window. At QoS 0 nothing is promised, so nothing is written:
+// they go to the shard at once, and the next page when that has room again. How far that came is
+// written down with the next page that is, or at the end; a connection that is lost before gets
+// those again.
+void HostCore::ReplayPage(Claim& claim) {
+  const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
+  const RetainedReplay* replay = &session.replays.front();
+  RetainedScanOptions options;
+  options.messages_max = std::clamp<size_t>(claim.feed->window_messages, 1, kReplayPageMax);
+  options.bytes_max = kReplayBytesMax;
+  options.live_partition = claim.partition;
+  std::vector<uint64_t> over;
+  absl::StatusOr<ScanPage> page;
+  while (true) {
+    options.since_order = replay->since_order;
+    const bool scanned = claim.feed->scanned_replay == replay->number;
+    page = Scan(replay->filter, scanned ? claim.feed->scanned_to : replay->cursor, options);
+    const bool found_nothing = page.ok() && page->messages.empty() && page->cursor.empty();
+    const RetainedReplay* const next = session.replays.After(replay->number);
+    if (!found_nothing || next == nullptr || over.size() == kReplaysOverMax || work_left_ == 0) {
+      break;
+    }
+    over.push_back(replay->number);
+    replay = next;
+  }
+  if (!page.ok()) {
+    NoteDamage(page.status());
+    base::Log(base::LogLevel::kError, "cannot read retained messages",
+              {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
+    if (absl::IsDataLoss(page.status())) {
+      ++claim.feed->replays_held;  // For as long as this connection lasts.
+      return;
+    }
+    pump_again_at_ = now_.monotonic + absl::Seconds(1);
+    ListForPump(claim);
+    return;
+  }
+  const SubscriptionRecord& subscription = session.FindSubscription(replay->filter)->record;
+  pb::EnqueueRetainedPage queued;
+  for (const mqtt::MessagePtr& found : page->messages) {
+    mqtt::MessagePtr message = ToReplay(claim, found);
+    if (!message) continue;
+    if (mqtt::Min(message->qos(), subscription.options.qos) == mqtt::QoS::kAtMostOnce) {
+      SendReplayed(claim, subscription, std::move(message));
+    } else {
+      queued.add_messages(EncodeStoredMessage(*message));
+    }
+  }
+  claim.feed->scanned_replay = 0;
+  if (over.empty() && queued.messages().empty() && !page->cursor.empty()) {
+    claim.feed->scanned_replay = replay->number;  // Nothing to write down yet.
+    claim.feed->scanned_to = std::move(page->cursor);
+    return ListForPump(claim);
+  }
+  FinishReplay step;
+  step.client_id = claim.client_id.view();
+  queued.set_client_id(std::string(claim.client_id));
+  queued.set_epoch(claim.epoch);
+  queued.set_replay(replay->number);
+  for (const uint64_t number : over) queued.add_over(number);
+  queued.set_next_cursor(page->cursor);
+  queued.set_last(page->cursor.empty());
+  const bool promises = !queued.messages().empty();
+  *Propose(claim.partition, {}, &step.page).mutable_enqueue_retained_page() = std::move(queued);
+  claim.feed->replaying = true;
+  if (promises) {
+    growing_->NeedSync();  // It gives out sequences.
+  } else {
+    growing_->Hurry();
+  }
+  growing_->Then(std::move(step));
+}
+
+// Where another is on its way to replace it, that one stands before the page in the log. It comes
+// live, and nothing older may follow it (then: null); or, if it does not go through the queue, it
+// is given now.
+mqtt::MessagePtr HostCore::ToReplay(const Claim& claim, const mqtt::MessagePtr& message) const {
+  const RetainedSet* const newer = retained_pending_.Find(message->topic());
+  if (newer == nullptr) return message;
+  const bool comes_live = (newer->partitions >> claim.partition & 1) != 0;
+  return comes_live || newer->removes() ? mqtt::MessagePtr() : newer->message;
+}
+
+void HostCore::SendReplayed(Claim& claim, const SubscriptionRecord& subscription,
+                            mqtt::MessagePtr message) {
+  if (subscription.options.no_local && message->publisher() == claim.client_id.view()) return;
+  Delivery delivery;
+  delivery.message = std::move(message);
+  delivery.retain = true;  // [MQTT311-3.3.1-8]
+  delivery.replay = true;
+  if (subscription.subscription_id != 0) {
+    delivery.subscription_ids.push_back(subscription.subscription_id);
+  }
+  DeliverFor(claim).entries.push_back(std::move(delivery));
+  claim.feed->replay_sent = true;
+}
+
+void HostCore::Handle(ShardId /*from*/, ReplayTaken& request) {
+  Claim* const claim = OwnerOf(request.client_id, request.epoch);
+  if (claim == nullptr) return;
+  claim->feed->replay_sent = false;
+  ListForPump(*claim);
+}
+
+void HostCore::Finish(FinishReplay& step) {
+  Claim* const claim = FindClaim(step.client_id);
+  if (claim == nullptr || claim->feed == nullptr) return;
+  claim->feed->replaying = false;
+  ListForPump(*claim);
+}
+
+}  // namespace storage
