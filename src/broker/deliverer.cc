@@ -218,7 +218,7 @@ bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& en
   return true;
 }
 
-void Deliverer::Drain(Session& session) {
+void Deliverer::DrainQueue(Session& session) {
   while (!session.outbound.queue_empty() && session.outbound.has_room() &&
          !OutputFull(context_, session)) {
     const OutboundMessage entry = PopQueued(session);
@@ -234,7 +234,6 @@ void Deliverer::Drain(Session& session) {
            .subscription_ids = entry.subscription_ids,
            .shared_filter = entry.shared_filter});
   }
-  if (!context_.router.full_clients().empty()) NoteRoom(session);
 }
 
 void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries) {

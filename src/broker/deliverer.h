@@ -80,7 +80,10 @@ class Deliverer {
   void Durable(Session& session, std::vector<storage::Delivery> entries);
 
   // There is room again in the window or in the output of a transient session: sends what waits.
-  void Drain(Session& session);
+  void Drain(Session& session) {
+    if (!session.outbound.queue_empty()) DrainQueue(session);
+    if (!context_.router.full_clients().empty()) NoteRoom(session);
+  }
 
   // Whether a message of this QoS for a transient session can be sent, or wait for its window.
   bool HasRoom(const Session& session, mqtt::QoS qos) const;
@@ -108,6 +111,7 @@ class Deliverer {
   mqtt::PacketId StartExchange(Session& session, Outgoing& outgoing, const Envelope& envelope);
   void Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos, size_t bytes);
   bool Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope);
+  void DrainQueue(Session& session);
   bool QueueFull(const Session& session) const;
   OutboundMessage PopQueued(Session& session);
   void DropExpired(Session& session);

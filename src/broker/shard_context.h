@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/container/flat_hash_map.h"
 #include "auth/authenticator.h"
 #include "auth/method.h"
@@ -104,7 +105,9 @@ class ShardContext {
   // What the session's client has acknowledged since the last time. Before a request of its whose
   // answer says that everything before it is stored, too.
   void AskAcknowledged(Session& session) {
-    if (session.acknowledgements == nullptr) return;
+    if (session.acknowledgements != nullptr) TakeAcknowledged(session);
+  }
+  ABSL_ATTRIBUTE_NOINLINE void TakeAcknowledged(Session& session) {
     session.acknowledgements->client_id = session.client_id.view();
     session.acknowledgements->epoch = session.epoch;
     Ask(std::move(*session.acknowledgements));

@@ -66,7 +66,9 @@ class SubscribeFlow {
   void End(Session& session);
 
   // There is room again: goes on with the session's retained messages.
-  void ContinueReplays(Session& session);
+  void ContinueReplays(Session& session) {
+    if (session.replay_came || session.replays != nullptr) ContinueThoseOf(session);
+  }
 
   // Values of $SYS topics, for those who subscribe later.
   void OnSysTopics(const SysTopics& topics);
@@ -135,6 +137,7 @@ class SubscribeFlow {
   void WriteSubAck(Connection& connection, Request& request);
   void WriteUnsubAck(Connection& connection, const Request& request);
   bool HasRoomForRetained(const Session& session) const;
+  void ContinueThoseOf(Session& session);
   void SendPage(Session& session);
   void AskForPage(const Session& session);
   static void FinishReplay(Session::Replays& replays);

@@ -20,7 +20,7 @@ constexpr size_t kFiltersAskedMax = 64;
 
 }  // namespace
 
-void SubscribeFlow::ContinueReplays(Session& session) {
+void SubscribeFlow::ContinueThoseOf(Session& session) {
   if (session.replay_came && HasRoomForRetained(session)) {
     session.replay_came = false;
     context_.Ask(storage::ReplayTaken{std::string(session.client_id.view()), session.epoch});
