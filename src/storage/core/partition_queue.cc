@@ -256,7 +256,7 @@ void Partition::Impl::WatchQueue(Session& session, Effects* effects) {
   const pb::Limits& limits = meta_.limits();
   const uint64_t fifths = session.crowded ? 3 : 4;
   const auto above = [&](uint64_t fill, uint64_t max) {
-    return max != 0 && fill > max / 5 * fifths + max % 5 * fifths / 5;
+    return max != 0 && fill * 5 > max * fifths;  // Bounds are far below 2^61.
   };
   const bool crowded = above(session.queue.messages(), limits.queue_messages_max()) ||
                        above(session.queue.bytes(), limits.queue_bytes_max());
