@@ -67,6 +67,9 @@ function(mqttd_test)
   add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME} --gtest_brief=1
     --gtest_output=xml:${CMAKE_BINARY_DIR}/results/${ARG_NAME}.xml)
   set_tests_properties(${ARG_NAME} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+  if(NOT ARG_LABEL STREQUAL unit)
+    add_dependencies(${ARG_NAME} mqttd)  # It talks to the real broker.
+  endif()
 endfunction()
 
 # mqttd_fuzzer(NAME name SRCS file… DEPS layer… [EXTERNAL target…] [RUNS n])
