@@ -248,8 +248,11 @@ CORE_WORDS = [
 ]
 
 
+CORE_IN_ALL_BUT_NAME = ("src/mqtt/", "src/storage/leader/", "src/broker/shard/")
+
+
 def is_core(path):
-    return path.startswith(("src/mqtt/", "src/storage/leader/")) or (path.startswith("src/") and "/core/" in path)
+    return path.startswith(CORE_IN_ALL_BUT_NAME) or (path.startswith("src/") and "/core/" in path)
 
 
 def rule_core(tree):

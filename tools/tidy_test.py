@@ -106,6 +106,10 @@ class Core(unittest.TestCase):
         self.assertEqual(len(self.check("#include <mutex>", "src/storage/leader/claims.cc")), 1)
         self.assertEqual(self.check("#include <mutex>", "src/storage/log_writer.cc"), [])
 
+    def test_what_a_shard_does_is_core(self):
+        self.assertEqual(len(self.check("#include <sys/epoll.h>", "src/broker/shard/shard_core.cc")), 1)
+        self.assertEqual(self.check("#include <sys/epoll.h>", "src/broker/shard.cc"), [])
+
 
 class Shape(unittest.TestCase):
     def test_a_file_has_at_most_800_lines(self):

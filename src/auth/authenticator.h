@@ -16,6 +16,7 @@
 #include "auth/core/acl.h"
 #include "auth/core/auth_code.h"
 #include "auth/core/identity.h"
+#include "auth/core/login.h"
 #include "auth/core/permissions.h"
 #include "auth/hash_pool.h"
 #include "auth/options.h"
@@ -25,25 +26,6 @@
 namespace auth {
 
 class PasswordTable;
-
-// What a CONNECT and its transport brought along.
-struct Credentials {
-  std::string client_id;            // Assign one first if the client sent none.
-  bool client_id_assigned = false;  // It sent none.
-  std::string listener;
-  std::optional<std::string> user_name;
-  std::optional<std::string> password;           // Bytes.
-  std::optional<CertificateFields> certificate;  // Of a TLS peer whose chain was verified.
-  uint64_t source = 0;  // Where it comes from (an address or its network): shares the hash pool.
-};
-
-struct Outcome {
-  AuthCode code = AuthCode::kNotAuthorized;
-  Identity identity;  // Meaningful if kOk. Its client_id is the one in force.
-  std::shared_ptr<const Permissions> permissions;  // Not null if kOk.
-  SessionOwner session_owner = SessionOwner::kUser;
-  uint64_t generation = 0;  // Of the tables that decided; see `Authenticator::generation`.
-};
 
 // Every function may be called on any thread; none but `Create` and `Reload` touches the disk.
 // Tables are immutable and swapped whole; nothing survives a crash but the files.

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string>
 
+#include "auth/core/login.h"
+
 namespace auth {
 
 // Which part of a client certificate becomes the user name.
@@ -14,13 +16,6 @@ enum class CertificateIdentity : uint8_t {
   kCn,    // cn: the first common name of the subject.
   kDn,    // dn: the whole subject, RFC 2253, e.g. "CN=sensor-7,O=Example".
   kSan,   // san: the first subject alternative name; DNS names first, then URIs, then e-mail.
-};
-
-// Who may have the session of a Client Identifier, while it is connected and afterwards.
-enum class SessionOwner : uint8_t {
-  kUser,  // user: only the user who opened it. One that an anonymous client opened is nobody's, and
-          // becomes that of the next user who connects with the identifier.
-  kAny,   // any: whoever connects with the identifier; it is theirs from then on.
 };
 
 // Configuration keys are these names; per listener or global.

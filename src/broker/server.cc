@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "broker/core/publish_right.h"
+#include "broker/listener_gate.h"
 #include "broker/shard.h"
 #include "mqtt/message_memory.h"
 
@@ -90,23 +91,30 @@ absl::Status InOne(const std::vector<absl::Status>& mistakes) {
                       }));
 }
 
-void LogAccessWarnings(const ListenerRuntime& runtime) {
-  for (const std::string& warning : runtime.authenticator->warnings()) {
-    base::Log(base::LogLevel::kWarning, "access rules",
-              {{"listener", runtime.settings.name}, {"warning", warning}});
-  }
-}
-
-void LogCertificateWarning(const ListenerRuntime& runtime, absl::Time now) {
-  if (!runtime.listener->url().tls()) return;
-  const std::string warning =
-      CertificateWarning(runtime.listener->certificate_expires_unix_s(), absl::ToUnixSeconds(now));
-  if (warning.empty()) return;
-  base::Log(base::LogLevel::kWarning, "certificate",
-            {{"listener", runtime.settings.name}, {"warning", warning}});
-}
-
 }  // namespace
+
+// One listener with what serves it.
+struct Server::ListenerRuntime {
+  std::shared_ptr<const ListenerTerms> terms;
+  std::shared_ptr<Listener> listener;
+  std::shared_ptr<auth::Authenticator> authenticator;
+
+  void LogAccessWarnings() const {
+    for (const std::string& warning : authenticator->warnings()) {
+      base::Log(base::LogLevel::kWarning, "access rules",
+                {{"listener", terms->name}, {"warning", warning}});
+    }
+  }
+
+  void LogCertificateWarning(absl::Time now) const {
+    if (!listener->url().tls()) return;
+    const std::string warning =
+        CertificateWarning(listener->certificate_expires_unix_s(), absl::ToUnixSeconds(now));
+    if (warning.empty()) return;
+    base::Log(base::LogLevel::kWarning, "certificate",
+              {{"listener", terms->name}, {"warning", warning}});
+  }
+};
 
 // On a node alone the partition host is in this process.
 class Server::LocalPartitions final : public PartitionClient {
@@ -147,11 +155,13 @@ Server::~Server() {
 }
 
 absl::Status Server::Bind() {
-  world_ = std::make_unique<ShardWorld>();
-  world_->options = &options_;
-  world_->clock = dependencies_.clock;
-  world_->room_for_subscriptions = [this] { return RoomForSubscriptions(); };
-  world_->methods = dependencies_.methods != nullptr ? dependencies_.methods : &no_methods_;
+  fleet_ = std::make_unique<ShardFleet>();
+  ShardWorld& world = fleet_->world;
+  world.options = &options_;
+  world.clock = dependencies_.clock;
+  world.user_places = &user_limits_;
+  world.room_for_subscriptions = [this] { return RoomForSubscriptions(); };
+  world.methods = dependencies_.methods != nullptr ? dependencies_.methods : &no_methods_;
   std::vector<absl::Status> mistakes;  // Of all listeners: they are told at once.
   for (size_t i = 0; i < options_.listeners.size(); ++i) {
     auto made = MakeListener(options_.listeners[i], i);
@@ -159,24 +169,26 @@ absl::Status Server::Bind() {
       mistakes.push_back(made.status());
       continue;
     }
-    const std::shared_ptr<ListenerRuntime> runtime = *std::move(made);
+    const std::shared_ptr<const ListenerRuntime> runtime = *std::move(made);
     listeners_.push_back(runtime);
     sockets_.push_back(runtime->listener);
-    authenticators_.emplace_back(runtime->settings.name, runtime->authenticator);
-    world_->listeners.push_back(runtime);
+    authenticators_.emplace_back(runtime->terms->name, runtime->authenticator);
+    world.listeners.push_back(runtime->terms);
+    fleet_->listeners.push_back(runtime->listener);
   }
   RETURN_IF_ERROR(InOne(mistakes));
   for (uint32_t i = 0; i < options_.shards; ++i) {
     metrics_.push_back(std::make_unique<ShardMetrics>());
+    world.metrics.push_back(metrics_.back().get());
     ASSIGN_OR_RETURN(auto shard, Shard::Create(static_cast<storage::ShardId>(i), options_.shards,
-                                               *world_, *metrics_.back()));
-    world_->shards.push_back(shard.get());
+                                               *fleet_, *metrics_.back()));
+    fleet_->shards.push_back(shard.get());
     shards_.push_back(std::move(shard));
     pulses_.push_back(std::make_unique<Pulse>());
   }
   if (options_.sys_interval_s > 0) {
     sys_topics_ = std::make_unique<SysTopicSource>();
-    world_->sys_topics = [this] {
+    world.sys_topics = [this] {
       return std::make_shared<const SysTopicSource::Values>(sys_topics_->Update(
           metrics(), started_ + (dependencies_.clock->Monotonic() - started_monotonic_)));
     };
@@ -184,11 +196,9 @@ absl::Status Server::Bind() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::shared_ptr<ListenerRuntime>> Server::MakeListener(
+absl::StatusOr<std::shared_ptr<const Server::ListenerRuntime>> Server::MakeListener(
     const ListenerSettings& settings, size_t index) {
   auto runtime = std::make_shared<ListenerRuntime>();
-  runtime->index = index;
-  runtime->settings = settings;
   if (hash_pool_ == nullptr) hash_pool_ = std::make_shared<auth::HashPool>(options_.hash_pool);
   if (verified_logins_ == nullptr) {
     verified_logins_ =
@@ -197,11 +207,23 @@ absl::StatusOr<std::shared_ptr<ListenerRuntime>> Server::MakeListener(
   auto authenticator = auth::Authenticator::Create(settings.auth, hash_pool_, verified_logins_);
   if (!authenticator.ok()) return Annotate(authenticator.status(), settings.name);
   runtime->authenticator = *std::move(authenticator);
-  LogAccessWarnings(*runtime);
   auto listener = Listener::Create(settings.listener, static_cast<int>(options_.shards));
   if (!listener.ok()) return Annotate(listener.status(), settings.name);
   runtime->listener = *std::move(listener);
-  LogCertificateWarning(*runtime, dependencies_.clock->Now());
+  const auto tell = [this](const storage::ConnectionRef& connection, auth::Outcome outcome) {
+    shards_[connection.shard]->mailbox().PostOne(PasswordVerified{
+        connection.connection, std::make_unique<auth::Outcome>(std::move(outcome))});
+  };
+  runtime->terms = std::make_shared<const ListenerTerms>(ListenerTerms{
+      .index = index,
+      .name = settings.name,
+      .limits = settings.limits,
+      .tls = settings.listener.url.tls(),
+      .websocket = settings.listener.url.websocket(),
+      .gatekeeper =
+          std::make_shared<ListenerGate>(runtime->listener, runtime->authenticator, tell)});
+  runtime->LogAccessWarnings();
+  runtime->LogCertificateWarning(dependencies_.clock->Now());
   return runtime;
 }
 
@@ -216,14 +238,14 @@ std::vector<std::string> Server::urls() const {
 void Server::Start(storage::PartitionHost& host, std::function<void()> on_ready) {
   host_ = &host;
   partitions_ = std::make_unique<LocalPartitions>(host);
-  world_->partitions = partitions_.get();
-  world_->timeline = &host.timeline();
+  fleet_->world.partitions = partitions_.get();
+  fleet_->world.timeline = &host.timeline();
   for (const auto& shard : shards_) shard->Start();
   running_ = true;
   memory_.Start();
   host.Start([this, on_ready = std::move(on_ready)] {
     for (const auto& shard : shards_) {
-      shard->mailbox().PostOne(Control{[](Shard& self) { self.StartAccepting(); }});
+      shard->mailbox().PostOne(Control{[&shard] { shard->StartAccepting(); }});
     }
     on_ready();
   });
@@ -245,7 +267,7 @@ absl::Status Server::Reload(const BrokerOptions& options,
       errors.push_back(std::move(words));
   };
   for (size_t i = 0; i < listeners_.size(); ++i) {
-    const std::string& name = listeners_[i]->settings.name;
+    const std::string& name = listeners_[i]->terms->name;
     const auto found = std::find_if(options.listeners.begin(), options.listeners.end(),
                                     [&](const ListenerSettings& it) { return it.name == name; });
     if (found == options.listeners.end() ||
@@ -260,22 +282,24 @@ absl::Status Server::Reload(const BrokerOptions& options,
   if (!errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
   RETURN_IF_ERROR(before_use());
   for (Loaded& loaded : all) {
-    std::shared_ptr<ListenerRuntime>& current = listeners_[loaded.index];
+    std::shared_ptr<const ListenerRuntime>& current = listeners_[loaded.index];
     current->listener->UseBounds(loaded.settings->listener);
     current->listener->UseTls(std::move(loaded.tls));
     current->authenticator->Use(std::move(loaded.access));
+    auto terms = std::make_shared<ListenerTerms>(*current->terms);
+    terms->limits = loaded.settings->limits;
+    BoundPacketSize(options_.input_bytes_max, terms->limits);
     auto runtime = std::make_shared<ListenerRuntime>(*current);
-    runtime->settings.limits = loaded.settings->limits;
-    BoundPacketSize(options_.input_bytes_max, runtime->settings.limits);
+    runtime->terms = terms;
     retired_.push_back(std::exchange(current, runtime));
     for (const auto& shard : shards_) {
-      shard->mailbox().PostOne(Control{[runtime](Shard& self) { self.UseListener(runtime); }});
+      shard->mailbox().PostOne(Control{[&shard, terms] { shard->core().UseListener(terms); }});
     }
-    LogAccessWarnings(*runtime);
-    LogCertificateWarning(*runtime, dependencies_.clock->Now());
+    runtime->LogAccessWarnings();
+    runtime->LogCertificateWarning(dependencies_.clock->Now());
   }
   for (const auto& shard : shards_) {
-    shard->mailbox().PostOne(Control{[](Shard& self) { self.RefreshPermissions(); }});
+    shard->mailbox().PostOne(Control{[&shard] { shard->core().RefreshPermissions(); }});
   }
   return absl::OkStatus();
 }
@@ -304,7 +328,7 @@ uint64_t Server::MemoryUsedBytes() const {
 
 void Server::TellMemoryState(bool high) {
   for (const auto& shard : shards_) {
-    shard->mailbox().PostOne(Control{[high](Shard& self) { self.UseMemoryState(high); }});
+    shard->mailbox().PostOne(Control{[&shard, high] { shard->core().UseMemoryState(high); }});
   }
 }
 
@@ -313,7 +337,7 @@ void Server::ShutDown() {
   running_ = false;
   memory_.Stop();
   for (const auto& shard : shards_)
-    shard->mailbox().PostOne(Control{[](Shard& self) { self.ShutDown(); }});
+    shard->mailbox().PostOne(Control{[&shard] { shard->ShutDown(); }});
   for (const auto& shard : shards_) shard->Join();
   // Listeners keep the pool for longer than the shards live, and its tasks post to these.
   if (hash_pool_ != nullptr) hash_pool_->Stop();
@@ -323,12 +347,12 @@ void Server::WatchShards() {
   constexpr uint32_t kDayS = 86400;
   if (++watched_s_ % kDayS == 0) {
     for (const auto& runtime : listeners_)
-      LogCertificateWarning(*runtime, dependencies_.clock->Now());
+      runtime->LogCertificateWarning(dependencies_.clock->Now());
   }
   for (size_t i = 0; i < shards_.size(); ++i) {
     Pulse& pulse = *pulses_[i];
     if (pulse.Ask()) {
-      shards_[i]->mailbox().PostOne(Control{[&pulse](Shard&) { pulse.Answer(); }});
+      shards_[i]->mailbox().PostOne(Control{[&pulse] { pulse.Answer(); }});
     } else if (pulse.stalled_s() == options_.stall_timeout_s && options_.stall_timeout_s != 0) {
       base::Log(base::LogLevel::kError, "a shard is stuck",
                 {{"shard", i}, {"seconds", pulse.stalled_s()}});

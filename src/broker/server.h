@@ -11,8 +11,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "auth/authenticator.h"
+#include "auth/core/method.h"
 #include "auth/hash_pool.h"
-#include "auth/method.h"
 #include "auth/verified_logins.h"
 #include "base/clock.h"
 #include "base/memory_account.h"
@@ -21,14 +21,14 @@
 #include "broker/options.h"
 #include "broker/pulse.h"
 #include "broker/sys_topics.h"
+#include "broker/user_limits.h"
 #include "storage/core/partition_api.h"
 #include "storage/partition_host.h"
 
 namespace broker {
 
 class Shard;
-struct ShardWorld;
-struct ListenerRuntime;
+struct ShardFleet;
 
 // Embeddable: main makes one, gives it a partition host, starts it. Every function is for one
 // controlling thread, but `metrics` and what storage::EventSink says.
@@ -82,10 +82,12 @@ class Server final : public storage::EventSink {
   bool MayPublish(const storage::WillAuthor& author, std::string_view topic) const override;
 
  private:
+  struct ListenerRuntime;
+
   explicit Server(BrokerOptions options, Dependencies dependencies);
   absl::Status Bind();
-  absl::StatusOr<std::shared_ptr<ListenerRuntime>> MakeListener(const ListenerSettings& settings,
-                                                                size_t index);
+  absl::StatusOr<std::shared_ptr<const ListenerRuntime>> MakeListener(
+      const ListenerSettings& settings, size_t index);
 
   // What all threads hold in memory for clients.
   base::MemorySums AccountMemory() const;
@@ -103,14 +105,15 @@ class Server final : public storage::EventSink {
   const absl::Duration started_monotonic_;
   MemoryMonitor memory_;
   std::vector<std::unique_ptr<ShardMetrics>> metrics_;
-  std::unique_ptr<ShardWorld> world_;
+  UserLimits user_limits_;
+  std::unique_ptr<ShardFleet> fleet_;
   uint32_t watched_s_ = 0;                      // Calls of `WatchShards`.
   std::vector<std::unique_ptr<Pulse>> pulses_;  // By shard.
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<LocalPartitions> partitions_;
-  std::vector<std::shared_ptr<ListenerRuntime>> listeners_;
+  std::vector<std::shared_ptr<const ListenerRuntime>> listeners_;
   std::vector<std::shared_ptr<const Listener>> sockets_;  // Of these; fixed, for `metrics`.
-  std::vector<std::shared_ptr<ListenerRuntime>>
+  std::vector<std::shared_ptr<const ListenerRuntime>>
       retired_;  // Connections made with them may still be open.
   std::unique_ptr<SysTopicSource> sys_topics_;
   // By listener's name; the host's thread asks them, so they stay as they are.

@@ -3,101 +3,55 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 
-#include <algorithm>
 #include <chrono>
-#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/by_name.h"
-#include "base/check.h"
-#include "base/log.h"
 #include "base/status_macros.h"
 #include "base/thread_priority.h"
-#include "broker/packet_output.h"
-#include "broker/refusals.h"
-#include "broker/transport/socket_address.h"
-#include "mqtt/encode.h"
+#include "broker/transport/transport.h"
 
 namespace broker {
 namespace {
 
-constexpr size_t kReadBytes = 64 * 1024;
-constexpr size_t kReadBytesWhileFull = 4 * 1024;  // There is no room for half-sent packets.
-constexpr int kReadsPerVisit = 4;                 // Then others have their turn.
-constexpr size_t kFlushAfterBytes = 16 * 1024;
-
-}  // namespace
-
-Connection::Connection(storage::ConnectionRef r, std::unique_ptr<Transport> t,
-                       const ListenerRuntime& l)
-    : ref(r), transport(std::move(t)), listener(l) {}
-Connection::~Connection() = default;
-
-// What runs in the poller's turns, and about the turn. Made when there is a poller.
-struct Shard::Loop {
-  explicit Loop(Poller& poller) : tick(poller), throttle(poller) {}
-
-  Timer tick;
-  Timer throttle;
-  std::vector<std::unique_ptr<Acceptor>> acceptors;
-  size_t next_adopter = 0;
-  int64_t turn_began_ns = 0;
-  uint32_t rounds = 0;  // Of this turn.
-};
-
-namespace {
-
-Timer::Clock::time_point After(int64_t ns) {
-  return Timer::Clock::now() + std::chrono::nanoseconds(ns);
+// A shard's streams are transports: it has no others.
+Transport& TransportOf(const Connection& connection) {
+  return static_cast<Transport&>(*connection.stream);
 }
 
 }  // namespace
 
+// What runs in the poller's turns. Made when there is a poller.
+struct Shard::Loop {
+  explicit Loop(Poller& poller) : timer(poller) {}
+
+  Timer timer;
+  int64_t timer_due_ns = ShardCore::kNever;  // As it is set.
+  std::vector<std::unique_ptr<Acceptor>> acceptors;
+  size_t next_adopter = 0;
+};
+
 absl::StatusOr<std::unique_ptr<Shard>> Shard::Create(storage::ShardId id, uint32_t shards,
-                                                     ShardWorld& world, ShardMetrics& metrics) {
-  auto shard = std::unique_ptr<Shard>(new Shard(id, shards, world, metrics));
+                                                     ShardFleet& fleet, ShardMetrics& metrics) {
+  auto shard = std::unique_ptr<Shard>(new Shard(id, shards, fleet, metrics));
   Poller::Handler& handler = *shard;
   ASSIGN_OR_RETURN(shard->poller_, Poller::Create(handler));
   shard->loop_ = std::make_unique<Loop>(*shard->poller_);
   return shard;
 }
 
-Shard::Shard(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
-             ShardMetrics& shard_metrics)
-    : ShardContext(shard_id, count, *world.options, shard_metrics),
-      world_(world),
+Shard::Shard(storage::ShardId id, uint32_t shards, ShardFleet& fleet, ShardMetrics& metrics)
+    : fleet_(fleet),
       mailbox_([this] { poller_->Wake(); }),
-      deliverer_(*this),
-      acknowledger_(*this),
-      publishing_(*this, deliverer_, acknowledger_),
-      subscribing_(*this, deliverer_, acknowledger_),
-      connecting_(*this, *world.methods, world.user_limits),
-      arrivals_({.round_ns = int64_t{world.options->arrivals_us_max} * 1000,
-                 .waiting_max = world.options->arrivals_max,
-                 .answers_max = world.options->connects_pending_max}),
-      input_(shard_metrics.memory),
-      input_budget_(count),
-      listeners_(world.listeners),
-      read_buffer_(kReadBytes) {
-  forwarder = world.forwarder;
-  connecting_.add_subscription = [this](Session& session,
-                                        const storage::SubscriptionRecord& record) {
-    subscribing_.AddStored(session, record);
-  };
-  acknowledger_.write_answer = [this](Connection& connection) {
-    subscribing_.WriteAnswer(connection);
-  };
-  ReadClocks();
-}
+      core_(id, shards, fleet.world, metrics, *this, base::Rng::FromEntropy()) {}
 
 Shard::~Shard() { Join(); }
 
 void Shard::Start() {
   thread_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), absl::StrCat("shard-", id).c_str());
+    pthread_setname_np(pthread_self(), absl::StrCat("shard-", core_.id).c_str());
     base::SetThreadPriority(base::ThreadPriority::kTurns);
-    OnTick();
+    OnTimer();
     poller_->Run();
   });
 }
@@ -107,565 +61,99 @@ void Shard::Join() {
 }
 
 void Shard::StartAccepting() {
-  for (const auto& runtime : listeners_) {
-    const size_t index = runtime->index;
-    const bool spread = runtime->listener->shares_one_socket();
+  for (size_t index = 0; index < fleet_.listeners.size(); ++index) {
+    const std::shared_ptr<Listener>& listener = fleet_.listeners[index];
+    const bool spread = listener->shares_one_socket() && core_.shards > 1;
     loop_->acceptors.push_back(std::make_unique<Acceptor>(
-        *poller_, runtime->listener, id,
-        [this, index, spread](std::unique_ptr<Transport> transport) {
-          if (!spread || shards == 1) return AddConnection(std::move(transport), index);
-          const auto target = static_cast<storage::ShardId>(loop_->next_adopter++ % shards);
-          Send(target, AdoptConnection{std::move(transport), index});
+        *poller_, listener, core_.id, [this, index, spread](std::unique_ptr<Transport> transport) {
+          if (!spread) return core_.Accept(std::move(transport), index);
+          const auto target = static_cast<storage::ShardId>(loop_->next_adopter++ % core_.shards);
+          core_.Send(target, AdoptConnection{std::move(transport), index});
         }));
   }
 }
 
-void Shard::StopAccepting() {
-  for (const auto& acceptor : loop_->acceptors) acceptor->StopAccepting();
-}
-
-void Shard::UseListener(std::shared_ptr<ListenerRuntime> runtime) {
-  const size_t index = runtime->index;
-  listeners_[index] = std::move(runtime);
-}
-
-void Shard::RefreshPermissions() {
-  for (const auto& [number, connection] : connections) {
-    Session* const session = connection->session.get();
-    if (session == nullptr) continue;
-    const auth::Authenticator& authenticator = *connection->listener.authenticator;
-    const auth::Identity identity = session->IdentityOn(connection->listener.settings.name);
-    if (authenticator.StillAdmits(identity)) {
-      session->permissions = authenticator.PermissionsFor(identity);
-    } else {
-      CloseLater(*connection,
-                 {.cause = CloseCause::kAdministrative, .say = mqtt::ReasonCode::kNotAuthorized});
-    }
-  }
-}
-
-void Shard::PublishSysTopics() {
-  const auto values = world_.sys_topics();
-  for (uint32_t shard = 0; shard < shards; ++shard)
-    Send(static_cast<storage::ShardId>(shard), SysTopics{values});
-}
-
 void Shard::ShutDown() {
-  StopAccepting();
-  shutdown_deadline_tick_ = InTicks(options.shutdown_timeout_s + 1);
-  std::vector<Connection*> open;
-  for (const auto& [number, connection] : connections) open.push_back(connection.get());
-  for (Connection* const connection : open) {
-    Close(*connection, {.cause = CloseCause::kShutdown,
-                        .say = mqtt::ReasonCode::kServerShuttingDown,
-                        .session = storage::CloseCause::kServerShutdown});
-  }
+  for (const auto& acceptor : loop_->acceptors) acceptor->StopAccepting();
+  core_.ShutDown();
 }
 
-void Shard::ReadClocks() {
-  now_ns = world_.clock->MonotonicNs();
-  now_tick = static_cast<uint32_t>(now_ns / kTickNs) + 1;  // Never 0: that means "not filed".
-  if (world_.timeline != nullptr) now_unix_ms = world_.timeline->UnixMs(now_ns);
-}
-
-void Shard::OnTick() {
-  ReadClocks();
-  wheel_.Advance(now_tick, [this](uint64_t number, uint32_t at_tick) {
-    Connection* const connection = Find(number);
-    if (connection == nullptr || connection->filed_tick != at_tick) return;
-    connection->filed_tick = 0;
-    const uint32_t deadline = DeadlineOf(*connection);
-    if (deadline == 0) return;
-    if (deadline > now_tick) return wheel_.File(*connection, deadline);
-    OnDeadline(*connection);
-  });
-  if (id == 0 && world_.sys_topics != nullptr && now_tick >= next_sys_tick_) {
-    next_sys_tick_ = InTicks(options.sys_interval_s);
-    PublishSysTopics();
-  }
-  if (shutdown_deadline_tick_ != 0 && now_tick >= shutdown_deadline_tick_) {
-    std::vector<Connection*> late;
-    for (const auto& [number, connection] : connections) late.push_back(connection.get());
-    for (Connection* const connection : late) Bury(*connection);
-  }
-  RelieveInput();
-  RelieveMemory();
-  // When the next of them is due, to the tick; once a second for everything else.
-  const uint32_t next_tick = starved_.empty() ? wheel_.Next(kTicksPerSecond) : now_tick + 1;
-  poller_->LookAtAsio();  // It misses nothing for long, whatever it was not looked at for.
-  loop_->tick.Start(After(int64_t{next_tick - 1} * kTickNs - now_ns), [this] { OnTick(); });
-}
-
-// Not waiting for `OnTick` to come by itself.
-void Shard::TickSoon() {
-  const Timer::Clock::time_point due = After(int64_t{now_tick} * kTickNs - now_ns);
-  if (due < loop_->tick.due()) loop_->tick.Start(due, [this] { OnTick(); });
-}
-
-namespace {
-
-// When a packet that has begun must be complete; 0: none has.
-uint32_t PacketDeadlineOf(const Connection& connection) {
-  if (!connection.stash.half_sent()) return 0;
-  return connection.stash.begun_tick() +
-         connection.listener.settings.limits.packet_timeout_s * ShardContext::kTicksPerSecond;
-}
-
-}  // namespace
-
-uint32_t Shard::DeadlineOf(const Connection& connection) const {
-  if (connection.phase != Phase::kConnected) return connection.deadline_tick;
-  const uint32_t packet = PacketDeadlineOf(connection);
-  if (connection.keep_alive_s == 0) return packet;
-  // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]: one and a half times.
-  const uint32_t silence =
-      connection.last_packet_tick + connection.keep_alive_s * kTicksPerSecond * 3 / 2 + 1;
-  return packet == 0 ? silence : std::min(packet, silence);
-}
-
-void Shard::OnDeadline(Connection& connection) {
-  if (connection.phase == Phase::kLingering) return Bury(connection);
-  if (connection.phase != Phase::kConnected)
-    return Close(connection, {.cause = CloseCause::kConnectTimeout});
-  if (connection.pauses != 0) {  // It is we who do not listen.
-    connection.last_packet_tick = now_tick;
-    input_.Restart(connection.stash, now_tick);
-    return wheel_.File(connection, DeadlineOf(connection));
-  }
-  // After a standstill of ours (a stopped process, a moved machine) what it sent lies in the
-  // kernel.
-  Read(connection);
-  if (connection.phase != Phase::kConnected) return;
-  if (const uint32_t deadline = DeadlineOf(connection); deadline > now_tick)
-    return wheel_.File(connection, deadline);
-  const uint32_t packet = PacketDeadlineOf(connection);
-  const bool slow = packet != 0 && packet <= now_tick;
-  Close(connection, {.cause = slow ? CloseCause::kPacketTimeout : CloseCause::kKeepAliveTimeout,
-                     .say = mqtt::ReasonCode::kKeepAliveTimeout});
-}
-
-// Several shards that look at the same moment may let in one too many each.
-bool Shard::IsFull() const {
-  int64_t open = 0;
-  for (const Shard* const shard : world_.shards) open += shard->metrics.connections.value();
-  return open >= int64_t{options.connections_max};
-}
-
-void Shard::AddConnection(std::unique_ptr<Transport> transport, size_t listener) {
-  const auto refuse = [&](RefuseCause cause, absl::string_view why) {
-    metrics.connections_refused[cause].Add();
-    PeerInfo peer;
-    ReadSocketAddresses(transport->fd(), peer);
-    base::LogLimited(base::LogLevel::kInfo, "connection refused", why,
-                     {{"address", peer.address},
-                      {"port", peer.port},
-                      {"listener", listeners_[listener]->settings.name}});
-  };
-  // Taken in by another shard just before.
-  if (shutdown_deadline_tick_ != 0) return refuse(RefuseCause::kDraining, "the server is stopping");
-  if (IsFull())
-    return refuse(RefuseCause::kConnectionsMax, "broker.connections_max connections are open");
-  const ListenerRuntime& runtime = *listeners_[listener];
-  const uint64_t number = ++last_connection_;
-  const int fd = transport->fd();
-  auto owned = std::make_unique<Connection>(storage::ConnectionRef{id, number},
-                                            std::move(transport), runtime);
-  Connection& connection = *owned;
-  if (const absl::Status status = poller_->Add(fd, connection); !status.ok()) {
-    base::Log(base::LogLevel::kWarning, "connection dropped",
-              {{"listener", runtime.settings.name}, {"error", status}});
-    metrics.connections_refused[RefuseCause::kMemory].Add();
-    return;
-  }
-  connections.emplace(number, std::move(owned));
-  metrics.connections.Add();
-  metrics.connections_opened.Add();
-  if (runtime.settings.listener.url.tls()) metrics.connections_tls.Add();
-  if (runtime.settings.listener.url.websocket()) metrics.connections_websocket.Add();
-  connection.deadline_tick = InTicks(options.connect_timeout_s);
-  wheel_.File(connection, connection.deadline_tick);
-}
+// ---- The poller's turns
 
 void Shard::OnTurn() {
   mailbox_.Awake();
-  ReadClocks();
-  loop_->turn_began_ns = now_ns;
-  loop_->rounds = 0;
-  metrics.turns.Add();
+  core_.BeginTurn();
+}
+
+void Shard::OnEvents(void* target, uint32_t events) {
+  Connection& connection = *static_cast<Connection*>(target);
+  const bool gone = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+  const bool writable = (events & EPOLLOUT) != 0;
+  bool readable = gone || (events & EPOLLIN) != 0;
+  if (writable && connection.phase != Phase::kClosed) {
+    Transport& transport = TransportOf(connection);
+    if (transport.WantsWrite()) {
+      transport.Write(nullptr, 0);  // Control frames, also while reading is paused.
+      readable = true;              // Handshakes go on in `Read`.
+    }
+  }
+  core_.OnReady(connection, {.readable = readable, .writable = writable, .gone = gone});
+}
+
+bool Shard::OnEndOfRound() {
+  core_.ReadAgain();
+  TakeMail();
+  const bool more = core_.FinishRound();
+  SetTimer();
+  return more;
 }
 
 bool Shard::OnSleep() {
-  if (arrivals_.Ready(connecting_.opening()) || !mailbox_.Sleep()) return false;
-  if (shutdown_deadline_tick_ != 0 && connections.empty()) poller_->Stop();
+  if (core_.HasWork() || !mailbox_.Sleep()) return false;
+  if (core_.finished()) poller_->Stop();
   return true;
 }
 
-void Shard::OnEvents(Pollable& target, uint32_t events) {
-  auto& connection = static_cast<Connection&>(target);
-  if (connection.phase == Phase::kClosed) return;
-  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) connection.peer_closed = true;
-  if ((events & EPOLLOUT) != 0) {
-    if (connection.transport->WantsWrite()) {
-      connection.transport->Write(nullptr, 0);  // Control frames, also while reading is paused.
-      events |= EPOLLIN;                        // Handshakes go on in `Read`.
-    }
-    if (connection.output_blocked) {
-      connection.output_blocked = false;
-      MarkDirty(connection);
-    }
-  }
-  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) return;
-  if (connection.phase == Phase::kLingering) return Discard(connection);
-  if (connection.phase == Phase::kAuthenticating && connection.peer_closed) {
-    return OnGoneBeforeLogin(connection);
-  }
-  if (connection.pauses != 0) return;  // `Resume` reads what is there then.
-  if (connection.phase == Phase::kAwaitingConnect) return Arrive(connection);
-  Read(connection);
+void Shard::OnTimer() {
+  loop_->timer_due_ns = ShardCore::kNever;
+  if (core_.OnTimer()) poller_->LookAtAsio();  // It misses nothing for long, whatever it was.
 }
 
-// It is read from at the end of the round, or of a later one.
-void Shard::Arrive(Connection& connection) {
-  if (connection.arriving) return;
-  connection.arriving = true;
-  arrivals_.Push(connection.ref.connection);
+void Shard::SetTimer() {
+  const int64_t due_ns = core_.due_ns();
+  if (due_ns == loop_->timer_due_ns) return;
+  loop_->timer_due_ns = due_ns;
+  const int64_t wait_ns = due_ns - fleet_.world.clock->MonotonicNs();
+  loop_->timer.Start(Timer::Clock::now() + std::chrono::nanoseconds(wait_ns),
+                     [this] { OnTimer(); });
 }
 
-void Shard::ServeArrivals() {
-  arrivals_.ServeRound(
-      [this] { return world_.clock->MonotonicNs(); }, [this] { return connecting_.opening(); },
-      [this](uint64_t number) {
-        Connection* const connection = Find(number);
-        if (connection == nullptr) return;
-        connection->arriving = false;
-        if (connection->phase == Phase::kAwaitingConnect && connection->pauses == 0)
-          Read(*connection);
-      });
-  metrics.arrivals_waiting.Set(static_cast<int64_t>(arrivals_.waiting()));
-  switch (arrivals_.Decide()) {
-    case Arrivals::Door::kAsBefore:
-      break;
-    case Arrivals::Door::kClose:
-      metrics.accept_holds.Add();
-      for (const auto& acceptor : loop_->acceptors) acceptor->Hold();
-      break;
-    case Arrivals::Door::kOpen:
-      for (const auto& acceptor : loop_->acceptors) acceptor->GoOn();
-      break;
-  }
+// ---- What the core wants
+
+void Shard::Post(storage::ShardId to, std::unique_ptr<base::Batch<ShardTask>> batch) {
+  fleet_.shards[to]->mailbox_.Post(std::move(batch));
 }
 
-void Shard::Read(Connection& connection) {
-  if (connection.resumed) {  // First what came while reading was paused, any number of packets.
-    connection.resumed = false;
-    if (!connection.stash.empty() && !connection.stash.half_sent()) {
-      const InputBuffer stashed = input_.Take(connection.stash);
-      Consume(connection, stashed.bytes().data(), stashed.size());
-    }
-    if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
-    if (connection.pauses != 0) return;
-  }
-  for (int i = 0; i < kReadsPerVisit; ++i) {
-    const size_t room = input_budget_.full() ? kReadBytesWhileFull : read_buffer_.size();
-    const ReadResult result = connection.transport->Read(read_buffer_.data(), room);
-    if (result.state == IoState::kAgain) {
-      if (connection.transport->HasBufferedInput()) break;
-      return;
-    }
-    if (result.state != IoState::kOk) {
-      const bool broken = result.state == IoState::kError && !connection.transport->HandshakeDone();
-      if (broken) {
-        LogRefused(connection, "connection failed", "TLS, WebSocket or PROXY handshake went wrong",
-                   "error", connection.transport->error());
-      } else if (result.state == IoState::kError &&
-                 (connection.listener.settings.listener.url.tls() ||
-                  connection.listener.settings.listener.url.websocket())) {
-        LogRefused(connection, "connection failed", "TLS or WebSocket went wrong", "error",
-                   connection.transport->error());
-      }
-      return Close(connection,
-                   {.cause = broken ? CloseCause::kTransportError : CloseCause::kPeerClosed});
-    }
-    // What was sent may follow from what another shard has told its clients.
-    if (routes_came_.load(std::memory_order_relaxed)) {
-      TakeMail();
-      if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
-    }
-    Consume(connection, reinterpret_cast<const uint8_t*>(read_buffer_.data()), result.bytes);
-    // Large output is written while it is in the cache, and its chunks serve the next read.
-    if (result.bytes >= kFlushAfterBytes) FlushAll();
-    if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
-    if (connection.pauses != 0) return;
-    const bool more = result.bytes == room || connection.transport->HasBufferedInput();
-    if (!more && !connection.peer_closed) return;
-  }
-  poller_->VisitAgain(connection);
-}
-
-// The peer has closed while its password waits to be verified. Unless it had more to say (a client
-// may publish and leave without reading CONNACK), nobody waits for that any more.
-void Shard::OnGoneBeforeLogin(Connection& connection) {
-  if (!connection.stash.empty()) return;
-  const ReadResult result = connection.transport->Read(read_buffer_.data(), read_buffer_.size());
-  switch (result.state) {
-    case IoState::kOk:
-      return KeepUnread(connection, mqtt::AsBytes({read_buffer_.data(), result.bytes}));
-    case IoState::kAgain:
-      return;
-    case IoState::kClosed:
-    case IoState::kError:
-      return Close(connection, {.cause = CloseCause::kPeerClosed});
-  }
-}
-
-void Shard::Discard(Connection& connection) {
-  for (int i = 0; i < kReadsPerVisit; ++i) {
-    const ReadResult result = connection.transport->Read(read_buffer_.data(), read_buffer_.size());
-    if (result.state == IoState::kAgain) {
-      if (connection.transport->HasBufferedInput()) break;
-      return;
-    }
-    if (result.state != IoState::kOk) return Bury(connection);
-  }
-  poller_->VisitAgain(connection);
-}
-
-void Shard::Pause(Connection& connection, PauseReason reason) {
-  if (connection.pauses == 0 && reason != kPauseConnecting) metrics.reads_paused.Add();
-  connection.pauses |= reason;
-}
-
-void Shard::Resume(Connection& connection, PauseReason reason) {
-  if ((connection.pauses & reason) == 0) return;
-  connection.pauses &= static_cast<uint8_t>(~reason);
-  if (connection.pauses != 0) return;
-  connection.resumed = true;  // At the next visit: what is stashed, then what the kernel has.
-  poller_->VisitAgain(connection);
-}
-
-void Shard::PauseUntil(Connection& connection, int64_t until_ns) {
-  if ((connection.pauses & kPauseThrottle) != 0) return;
-  Pause(connection, kPauseThrottle);
-  throttled_.Add(until_ns, connection.ref.connection);
-  AwaitThrottled();
-}
-
-void Shard::AwaitThrottled() {
-  if (throttled_.empty()) return;
-  const Timer::Clock::time_point due = After(throttled_.next_ns() - now_ns);
-  if (due >= loop_->throttle.due()) return;
-  loop_->throttle.Start(due, [this] {
-    ReadClocks();
-    throttled_.TakeDue(now_ns, [this](uint64_t number) {
-      if (Connection* const connection = Find(number)) Resume(*connection, kPauseThrottle);
-    });
-    AwaitThrottled();
-  });
-}
-
-void Shard::Close(Connection& connection, const CloseOrder& order) {
-  if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
-  if (order.say.has_value() && connection.phase == Phase::kConnected &&
-      connection.version == mqtt::Version::k5) {
-    mqtt::Disconnect packet;  // [MQTT5-3.14.4-1]: nothing follows it.
-    packet.reason = *order.say;
-    std::string bytes;
-    mqtt::Encode(packet, connection.version, bytes);
-    SendPacket(*this, connection, mqtt::PacketType::kDisconnect, bytes);
-    metrics.disconnects_sent[static_cast<size_t>(*order.say)].Add();
-  }
-  metrics.connections_closed[order.cause].Add();
-  if (const std::string_view words = WordsFor(order.cause); !words.empty())
-    LogRefused(connection, "connection closed", words, "rule", order.rule);
-  connecting_.OnClosed(connection);
-  if (connection.session != nullptr) EndSession(connection, order);
-  connection.connecting.reset();
-  input_.Clear(connection.stash);
-  const bool peer_is_gone = order.cause == CloseCause::kPeerClosed ||
-                            order.cause == CloseCause::kTransportError ||
-                            order.cause == CloseCause::kDisconnect;
-  if (peer_is_gone) return Bury(connection);
-  // What we said must arrive: if unread input were left at close(), the kernel would reset the
-  // connection.
-  connection.phase = Phase::kLingering;
-  connection.pauses = 0;
-  connection.deadline_tick = InTicks(options.linger_timeout_s);
-  wheel_.File(connection, connection.deadline_tick);
-  MarkDirty(connection);
-}
-
-void Shard::EndSession(Connection& connection, const CloseOrder& order) {
-  Session& session = *connection.session;
-  if (base::LogEnabled(base::LogLevel::kDebug)) {
-    base::Log(base::LogLevel::kDebug, "client disconnected",
-              {{"client", base::Shortened(base::AbslView(session.client_id.view()))},
-               {"cause", std::string(Name(order.cause))}});
-  }
-  subscribing_.End(session);
-  publishing_.OnClosed(connection);
-  deliverer_.OnSessionEnded(session);
-  metrics.inflight_messages.Add(-static_cast<int64_t>(session.outbound.in_flight()));
-  metrics.queued_messages.Add(-static_cast<int64_t>(session.outbound.queued_messages()));
-  metrics.queued_bytes.Add(-static_cast<int64_t>(session.outbound.queued_bytes()));
-  size_t lost = session.outbound.in_flight() + session.outbound.queued_messages();
-  session.outbound.TakeShared([&](mqtt::MessagePtr message, const std::string& filter) {
-    publishing_.HandOn(std::move(message), filter);
-    --lost;
-  });
-  if (!session.durable && lost > 0) metrics.dropped[DropCause::kSessionEnded].Add(lost);
-  AskAcknowledged(session);  // What the client has acknowledged, it has.
-  storage::CloseSession close;
-  close.client_id = session.client_id.view();
-  close.epoch = session.epoch;
-  close.connection = connection.ref;
-  close.cause = order.session;
-  close.expiry_s = order.expiry_s;
-  if (session.durable) close.sent_through = session.outbound.last_sequence();
-  Ask(std::move(close));
-  if (connection.counted) metrics.clients_connected.Add(-1);
-  if (!session.durable) metrics.sessions_transient.Add(-1);
-  connection.counted = false;
-  connection.session.reset();
-}
-
-void Shard::Bury(Connection& connection) {
-  if (connection.phase == Phase::kClosed) return;
-  connection.phase = Phase::kClosed;
-  connection.pauses = 0;  // Whoever would end one finds nothing to resume.
-  poller_->Remove(connection.transport->fd(), connection);
-  connection.output.Clear(buffers);
-  input_.Clear(connection.stash);
-  CountOutput(connection);
-  metrics.connections.Add(-1);
-  if (connection.listener.settings.listener.url.tls()) metrics.connections_tls.Add(-1);
-  if (connection.listener.settings.listener.url.websocket()) metrics.connections_websocket.Add(-1);
-  dead_.push_back(&connection);
-}
-
-void Shard::OnEndOfRound() {
-  // A turn under load is long: what comes late in it is not stamped as of its beginning, or a
-  // client would seem silent for longer than it was. Most turns have one round and read the clocks
-  // once.
-  if (++loop_->rounds > 1) ReadClocks();
-  TakeMail();
-  FinishRound();  // Those who are connected go first.
-  if (arrivals_.waiting() == 0) return;
-  ServeArrivals();
-  FinishRound();
-}
+void Shard::Hurry(storage::ShardId to) { fleet_.shards[to]->core_.NoteRoutesCame(); }
 
 void Shard::TakeMail() {
-  routes_came_.exchange(false, std::memory_order_acquire);  // And with it what was posted before.
-  const size_t taken = mailbox_.TakeAll([this](ShardTask&& task) { OnTask(std::move(task)); });
-  if (taken == 0) return;
-  metrics.mailbox_batches.Add();
-  metrics.mailbox_messages.Add(taken);
-  publishing_.TellSenders();
+  core_.OnMailTaken(mailbox_.TakeAll([this](ShardTask&& task) { core_.OnTask(std::move(task)); }));
 }
 
-// Changed routes first, then requests, then messages to other shards: what they make of a request
-// (a route to a partition) reaches the host behind it.
-void Shard::PostAll() {
-  const bool urgent = std::exchange(routes_changed, false);
-  for (uint32_t shard = 0; shard < shards; ++shard) {
-    if (auto batch = TakeAnnouncements(static_cast<storage::ShardId>(shard)))
-      world_.shards[shard]->mailbox().Post(std::move(batch));
-  }
-  if (!requests.empty()) {
-    metrics.storage_requests.Add(requests.size());
-    world_.partitions->Submit(id, std::exchange(requests, {}));
-  }
-  for (uint32_t shard = 0; shard < shards; ++shard) {
-    if (auto batch = TakeOutbox(static_cast<storage::ShardId>(shard))) {
-      world_.shards[shard]->mailbox().Post(std::move(batch));
-    }
-    if (urgent && shard != id)
-      world_.shards[shard]->routes_came_.store(true, std::memory_order_release);
-  }
+absl::Status Shard::Watch(Connection& connection) {
+  return poller_->Add(TransportOf(connection).fd(), &connection);
 }
 
-void Shard::FinishRound() {
-  CountLookups();
-  while (!closing.empty() || !dirty.empty()) {
-    if (!closing.empty()) CloseAll();
-    FlushAll();
-  }
-  PostAll();
-  metrics.memory.Set(base::MemoryUse::kOutput, buffers.held_bytes());
-  for (const Connection* const connection : dead_) connections.erase(connection->ref.connection);
-  dead_.clear();
-  if (const uint64_t delivered = deliverer_.TakeDelivered(); delivered > 0) {
-    metrics.delivery_latency.RecordNs(world_.clock->MonotonicNs() - loop_->turn_began_ns,
-                                      delivered);
-  }
+void Shard::Unwatch(Connection& connection) {
+  poller_->Remove(TransportOf(connection).fd(), &connection);
 }
 
-void Shard::CloseAll() {
-  for (const auto& [number, order] : std::exchange(closing, {})) {
-    if (Connection* const connection = Find(number)) Close(*connection, order);
-  }
+void Shard::Adopt(std::unique_ptr<Stream> stream, size_t listener) {
+  core_.Accept(std::move(stream), listener);
 }
 
-// Both lists keep their memory.
-void Shard::FlushAll() {
-  if (routes_changed) PostAll();
-  flushing_.swap(dirty);
-  for (Connection* const connection : flushing_) {
-    connection->dirty = false;
-    if (connection->phase != Phase::kClosed) Flush(*connection);
-  }
-  flushing_.clear();
-}
-
-void Shard::CountOutput(Connection& connection) {
-  const size_t bytes = connection.output.bytes();
-  if (bytes == connection.bytes_counted) return;
-  metrics.output_bytes.Add(static_cast<int64_t>(bytes) -
-                           static_cast<int64_t>(connection.bytes_counted));
-  connection.bytes_counted = bytes;
-}
-
-void Shard::CountAnswers(Connection& connection) {
-  if (connection.answer_bytes == 0 || connection.output.written() < connection.answers_mark) return;
-  connection.answer_bytes = 0;
-  connection.answers_mark = connection.output.appended();
-  Resume(connection, kPauseAnswers);
-}
-
-void Shard::CountLookups() {
-  const uint64_t finds = router.finds() - std::exchange(finds_counted_, router.finds());
-  const uint64_t misses =
-      router.cache_misses() - std::exchange(misses_counted_, router.cache_misses());
-  if (finds == 0) return;
-  metrics.match_cache_hits.Add(finds - misses);
-  metrics.match_cache_misses.Add(misses);
-}
-
-void Shard::Flush(Connection& connection) {
-  Session* const session = connection.session.get();
-  if (session != nullptr) AskAcknowledged(*session);
-  IoState state = IoState::kOk;
-  if (!connection.output_blocked) state = connection.output.Flush(buffers, *connection.transport);
-  CountOutput(connection);
-  CountAnswers(connection);
-  if (state == IoState::kAgain) connection.output_blocked = true;
-  if (state == IoState::kError || state == IoState::kClosed) {
-    if (connection.phase == Phase::kLingering) return Bury(connection);
-    return Close(connection, {.cause = CloseCause::kPeerClosed});
-  }
-  if (connection.phase == Phase::kLingering) {
-    if (connection.output.empty()) {
-      connection.transport->StartClose();
-      poller_->VisitAgain(connection);  // The peer's end may have come already.
-    }
-    return;
-  }
-  if (session != nullptr && connection.output.empty()) {
-    deliverer_.Drain(*session);  // Marks the connection again if anything went out.
-    subscribing_.ContinueReplays(*session);
-  }
-  if (const uint32_t deadline = DeadlineOf(connection); deadline != 0)
-    wheel_.File(connection, deadline);
+void Shard::HoldAcceptors(bool hold) {
+  for (const auto& acceptor : loop_->acceptors) hold ? acceptor->Hold() : acceptor->GoOn();
 }
 
 }  // namespace broker

@@ -8,24 +8,16 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "base/mutex.h"
+#include "broker/shard/shard_ports.h"
 
 namespace broker {
 
 // Thread-safe; taken once for a CONNECT and once for its end, and only where a limit is set. Its
 // size is bounded by the connections that are admitted.
-class UserLimits {
+class UserLimits final : public UserPlaces {
  public:
-  // One client of a user, from CONNECT to the end of its connection.
-  struct Place {
-    std::string user_name;
-    std::string client_id;
-  };
-
-  // False: the user has `max` clients connected. A Client Identifier counts once: who takes over
-  // its own session is let in while the connection before it is still being closed.
-  bool Enter(const Place& place, uint32_t max);
-  // For each Enter that returned true.
-  void Leave(const Place& place);
+  bool Enter(const Place& place, uint32_t max) override;
+  void Leave(const Place& place) override;
 
   size_t ClientsOf(const std::string& user_name) const;
   size_t users() const;

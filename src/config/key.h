@@ -34,6 +34,14 @@ struct KeyInfo {
 
 template <typename Root>
 struct Key : KeyInfo {
+  Key() = default;
+  // Of what Root takes over from a base class.
+  template <typename Base>
+  requires(std::derived_from<Root, Base> && !std::same_as<Root, Base>) Key(Key<Base> key)
+      : KeyInfo(std::move(static_cast<KeyInfo&>(key))),
+        get(std::move(key.get)),
+        set(std::move(key.set)) {}
+
   std::function<Value(const Root&)> get;
   std::function<void(Root&, const Value&)> set;  // The value is of the domain.
 };

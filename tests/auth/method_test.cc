@@ -1,4 +1,4 @@
-#include "auth/method.h"
+#include "auth/core/method.h"
 
 #include <memory>
 #include <string>

@@ -16,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-#include "auth/method.h"
+#include "auth/core/method.h"
 #include "base/clock.h"
 #include "broker/server.h"
 #include "storage/partition_host.h"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "broker/core/forward_credit.h"
-#include "broker/shard_context.h"
+#include "broker/shard/shard_context.h"
 #include "tests/broker/fake_host.h"
 
 namespace broker {

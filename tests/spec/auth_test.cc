@@ -10,7 +10,7 @@
 #include <system_error>
 
 #include "absl/synchronization/notification.h"
-#include "auth/method.h"
+#include "auth/core/method.h"
 #include "base/clock.h"
 #include "broker/server.h"
 #include "storage/partition_host.h"

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "auth/method.h"
+#include "auth/core/method.h"
 
 namespace support {
 

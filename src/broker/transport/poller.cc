@@ -62,7 +62,7 @@ class Poller::Impl {
     return HasWork();
   }
 
-  bool Add(int fd, Pollable& target) { return Control(EPOLL_CTL_ADD, fd, kEdges, &target); }
+  bool Add(int fd, void* target) { return Control(EPOLL_CTL_ADD, fd, kEdges, target); }
 
   bool WatchForAsio(int fd) { return Control(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, &asio_events_); }
 
@@ -70,21 +70,11 @@ class Poller::Impl {
     Control(EPOLL_CTL_MOD, fd, watched ? EPOLLIN | EPOLLET : EPOLLET, &asio_events_);
   }
 
-  void Remove(int fd, Pollable& target) {
+  void Remove(int fd, const void* target) {
     epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr);
     for (size_t i = next_event_; i < event_count_; ++i) {
-      if (events_[i].data.ptr == &target) events_[i].data.ptr = nullptr;
+      if (events_[i].data.ptr == target) events_[i].data.ptr = nullptr;
     }
-    if (target.again_index_ != Pollable::kNotListed) {
-      again_[target.again_index_] = nullptr;
-      target.again_index_ = Pollable::kNotListed;
-    }
-  }
-
-  void VisitAgain(Pollable& target) {
-    if (target.again_index_ != Pollable::kNotListed) return;
-    target.again_index_ = static_cast<uint32_t>(again_.size());
-    again_.push_back(&target);
   }
 
   void Wake() {
@@ -96,16 +86,16 @@ class Poller::Impl {
   friend class Poller;
   friend class Timer;
 
-  struct Mark : Pollable {};
+  struct Mark {};  // Something to point to.
 
-  bool Control(int operation, int fd, uint32_t events, Pollable* target) {
+  bool Control(int operation, int fd, uint32_t events, void* target) {
     epoll_event event{};
     event.events = events;
     event.data.ptr = target;
     return epoll_ctl(epoll_fd_, operation, fd, &event) == 0;
   }
 
-  bool HasWork() const { return !may_sleep_ || look_at_asio_ || !again_.empty(); }
+  bool HasWork() const { return !may_sleep_ || look_at_asio_; }
 
   void SetAlarm() {
     dues_changed_ = false;
@@ -142,49 +132,30 @@ class Poller::Impl {
   void Turn(size_t events) {
     handler_.OnTurn();
     for (int round = 1; !stopped_; ++round) {
-      Round(events);
-      if ((events < kFewEvents && again_.empty()) || round == kRoundsMax) break;
+      more_ = Round(events);
+      if ((events < kFewEvents && !more_) || round == kRoundsMax) break;
       events = Gather(0);
     }
     if (!stopped_ && (look_at_asio_ || second_look_)) RunOneOfAsio();
-    may_sleep_ = !stopped_ && !look_at_asio_ && again_.empty() && handler_.OnSleep();
+    may_sleep_ = !stopped_ && !look_at_asio_ && !more_ && handler_.OnSleep();
   }
 
-  void Round(size_t events) {
-    const size_t listed = again_.size();
+  bool Round(size_t events) {
     event_count_ = events;
     for (next_event_ = 0; next_event_ < event_count_ && !stopped_;) {
       const epoll_event& event = events_[next_event_++];
-      Pollable* const target = static_cast<Pollable*>(event.data.ptr);
+      void* const target = event.data.ptr;
       if (target == &asio_events_) {
         look_at_asio_ = true;
         second_look_ = true;
       } else if (target == &alarm_events_) {
         OnAlarm();
       } else if (target != nullptr) {
-        handler_.OnEvents(*target, event.events);
+        handler_.OnEvents(target, event.events);
       }
     }
     event_count_ = 0;
-    VisitListed(listed);
-    if (!stopped_) handler_.OnEndOfRound();
-  }
-
-  // The first `count` of the list: those of earlier rounds.
-  void VisitListed(size_t count) {
-    for (size_t i = 0; i < count && !stopped_; ++i) {
-      Pollable* const target = std::exchange(again_[i], nullptr);
-      if (target == nullptr) continue;
-      target->again_index_ = Pollable::kNotListed;
-      handler_.OnEvents(*target, EPOLLIN);
-    }
-    size_t kept = 0;
-    for (Pollable* const target : again_) {
-      if (target == nullptr) continue;
-      target->again_index_ = static_cast<uint32_t>(kept);
-      again_[kept++] = target;
-    }
-    again_.resize(kept);
+    return !stopped_ && handler_.OnEndOfRound();
   }
 
   // An event of a descriptor in two sets is told to one of them first, to the other within the same
@@ -202,14 +173,14 @@ class Poller::Impl {
   Mark alarm_events_;
   bool stopped_ = false;
   bool may_sleep_ = false;            // As of the end of the last turn.
+  bool more_ = false;                 // As OnEndOfRound said.
   bool look_at_asio_ = false;         // It may have something.
   bool second_look_ = false;          // In the next turn.
   bool dues_changed_ = false;         // Since the alarm was set.
   Clock::time_point alarm_ = kNever;  // As it is set.
   std::array<epoll_event, kEventsMax> events_;
-  size_t event_count_ = 0;        // Of this round,
-  size_t next_event_ = 0;         // and the first that was not yet handled.
-  std::vector<Pollable*> again_;  // Null: removed. Keeps its memory.
+  size_t event_count_ = 0;  // Of this round,
+  size_t next_event_ = 0;   // and the first that was not yet handled.
   std::vector<Timer*> timers_;
   // No locks in Asio: only this thread touches it. Last, since what it still waits for may own
   // timers.
@@ -240,12 +211,11 @@ void Poller::Run() {
 void Poller::Stop() { impl_->stopped_ = true; }
 bool Poller::RunOne(bool may_wait) { return impl_->RunOne(may_wait); }
 
-absl::Status Poller::Add(int fd, Pollable& target) {
+absl::Status Poller::Add(int fd, void* target) {
   return impl_->Add(fd, target) ? absl::OkStatus() : CannotWatch("a connection");
 }
 
-void Poller::Remove(int fd, Pollable& target) { impl_->Remove(fd, target); }
-void Poller::VisitAgain(Pollable& target) { impl_->VisitAgain(target); }
+void Poller::Remove(int fd, const void* target) { impl_->Remove(fd, target); }
 void Poller::Wake() { impl_->Wake(); }
 asio::io_context& Poller::context() { return impl_->context_; }
 

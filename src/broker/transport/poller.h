@@ -17,22 +17,6 @@ class io_context;
 
 namespace broker {
 
-// What a descriptor is registered with: a base class of the connection.
-class Pollable {
- public:
-  Pollable() = default;
-  Pollable(const Pollable&) = delete;
-  Pollable& operator=(const Pollable&) = delete;
-
- protected:
-  ~Pollable() = default;
-
- private:
-  friend class Poller;
-  static constexpr uint32_t kNotListed = UINT32_MAX;
-  uint32_t again_index_ = kNotListed;  // Place in the poller's list of those to be visited again.
-};
-
 // Used on its shard's thread only, but for `Wake`.
 //
 // A turn:                             OnTurn
@@ -51,14 +35,13 @@ class Poller {
     // The turn begins: others need not call `Wake` until `OnSleep` (Mailbox::Awake).
     virtual void OnTurn() = 0;
 
-    // `events` are epoll's: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR. A second visit
-    // that `VisitAgain` asked for comes as EPOLLIN.
-    // Any Pollable may be removed in here.
-    virtual void OnEvents(Pollable& target, uint32_t events) = 0;
+    // `events` are epoll's: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR. `target` is as it
+    // was registered. Any of them may be removed in here.
+    virtual void OnEvents(void* target, uint32_t events) = 0;
 
     // The batch is done: take the mailbox, flush what is dirty, free what was closed. Comes at
-    // least once per turn.
-    virtual void OnEndOfRound() = 0;
+    // least once per turn. True: there is reason for another round, or turn, at once.
+    virtual bool OnEndOfRound() = 0;
 
     // The turn ends: from here on others must call `Wake` (Mailbox::Sleep). True: the thread may
     // block. False: something came meanwhile, there is another turn.
@@ -91,14 +74,10 @@ class Poller {
 
   // Registers for EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, once for life: the first event tells
   // what is ready already. Errors: kResourceExhausted.
-  absl::Status Add(int fd, Pollable& target);
+  absl::Status Add(int fd, void* target);
 
   // Before the descriptor is closed. No event of `target` comes any more, this round's included.
-  void Remove(int fd, Pollable& target);
-
-  // Asks for one more OnEvents(target, EPOLLIN) in the next round: its buffer was filled, or it
-  // `HasBufferedInput`. At most once per round, however often it is asked for.
-  void VisitAgain(Pollable& target);
+  void Remove(int fd, const void* target);
 
   // Thread-safe: makes the thread take a turn soon.
   void Wake();

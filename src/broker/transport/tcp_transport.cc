@@ -1,10 +1,11 @@
 #include "broker/transport/tcp_transport.h"
 
-#include <limits.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -14,19 +15,23 @@
 namespace broker {
 namespace {
 
-// The kernel's limit of one sendmsg.
-constexpr size_t kRangesMax = IOV_MAX;
+// Of one sendmsg.
+constexpr size_t kRangesMax = 64;
 
-size_t TotalBytes(const iovec* ranges, size_t count) {
+size_t TotalBytes(const std::string_view* ranges, size_t count) {
   size_t total = 0;
-  for (size_t i = 0; i < count; ++i) total += ranges[i].iov_len;
+  for (size_t i = 0; i < count; ++i) total += ranges[i].size();
   return total;
 }
 
-ssize_t SendRanges(int fd, const iovec* ranges, size_t count) {
-  if (count == 1) return send(fd, ranges->iov_base, ranges->iov_len, MSG_NOSIGNAL);
+ssize_t SendRanges(int fd, const std::string_view* ranges, size_t count) {
+  if (count == 1) return send(fd, ranges->data(), ranges->size(), MSG_NOSIGNAL);
+  std::array<iovec, kRangesMax> vectors;
+  for (size_t i = 0; i < count; ++i) {  // sendmsg only reads them.
+    vectors[i] = {const_cast<char*>(ranges[i].data()), ranges[i].size()};
+  }
   msghdr message{};
-  message.msg_iov = const_cast<iovec*>(ranges);  // sendmsg only reads them.
+  message.msg_iov = vectors.data();
   message.msg_iovlen = count;
   return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
@@ -59,7 +64,7 @@ ReadResult TcpTransport::Read(char* buffer, size_t capacity) {
   }
 }
 
-WriteResult TcpTransport::Write(const iovec* ranges, size_t count) {
+WriteResult TcpTransport::Write(const std::string_view* ranges, size_t count) {
   if (closing_) return {IoState::kClosed, 0};
   if (!HandshakeDone()) return {IoState::kAgain, 0};
   size_t total = 0;

@@ -19,7 +19,7 @@ class TcpTransport final : public Transport {
 
   int fd() const override { return fd_; }
   ReadResult Read(char* buffer, size_t capacity) override;
-  WriteResult Write(const iovec* ranges, size_t count) override;
+  WriteResult Write(const std::string_view* ranges, size_t count) override;
   bool HasBufferedInput() const override { return filled_; }
   bool WantsWrite() const override { return false; }
   bool HandshakeDone() const override { return proxy_ == nullptr || proxy_->done(); }

@@ -84,29 +84,28 @@ std::vector<std::string> AlternativeNames(const X509* certificate) {
 // are, smaller ranges gathered in `scratch`.
 class RecordCutter {
  public:
-  RecordCutter(const iovec* ranges, size_t count, char* scratch)
+  RecordCutter(const std::string_view* ranges, size_t count, char* scratch)
       : ranges_(ranges), count_(count), scratch_(scratch) {}
 
   // The next bytes, without taking them. Empty at the end.
   std::string_view Peek() const {
     size_t index = index_;
     size_t offset = offset_;
-    while (index < count_ && ranges_[index].iov_len == offset) {
+    while (index < count_ && ranges_[index].size() == offset) {
       ++index;
       offset = 0;
     }
     if (index == count_) return {};
-    const size_t first = ranges_[index].iov_len - offset;
-    const char* const begin = static_cast<const char*>(ranges_[index].iov_base) + offset;
+    const size_t first = ranges_[index].size() - offset;
+    const char* const begin = ranges_[index].data() + offset;
     if (first >= kRecordBytesMax || index + 1 == count_) {
       return {begin, std::min(first, kRecordBytesMax)};
     }
     size_t gathered = 0;
     for (; index < count_ && gathered < kRecordBytesMax; ++index, offset = 0) {
-      const size_t size = std::min(ranges_[index].iov_len - offset, kRecordBytesMax - gathered);
+      const size_t size = std::min(ranges_[index].size() - offset, kRecordBytesMax - gathered);
       if (size == 0) continue;  // An empty range may have no address.
-      std::memcpy(scratch_ + gathered, static_cast<const char*>(ranges_[index].iov_base) + offset,
-                  size);
+      std::memcpy(scratch_ + gathered, ranges_[index].data() + offset, size);
       gathered += size;
     }
     return {scratch_, gathered};
@@ -114,7 +113,7 @@ class RecordCutter {
 
   void Take(size_t bytes) {
     while (bytes > 0) {
-      const size_t here = std::min(ranges_[index_].iov_len - offset_, bytes);
+      const size_t here = std::min(ranges_[index_].size() - offset_, bytes);
       offset_ += here;
       bytes -= here;
       if (bytes > 0) {
@@ -125,7 +124,7 @@ class RecordCutter {
   }
 
  private:
-  const iovec* ranges_;
+  const std::string_view* ranges_;
   size_t count_;
   char* scratch_;
   size_t index_ = 0;
@@ -310,7 +309,7 @@ WriteResult TlsTransport::WriteRecord(const char* bytes, size_t size) {
   }
 }
 
-WriteResult TlsTransport::Write(const iovec* ranges, size_t count) {
+WriteResult TlsTransport::Write(const std::string_view* ranges, size_t count) {
   if (failed_) return {IoState::kError, 0};
   if (closing_) return {IoState::kClosed, 0};
   if (!handshake_done_) return {IoState::kAgain, 0};

@@ -31,7 +31,7 @@ class TlsTransport final : public Transport {
   int fd() const override { return fd_; }
   ReadResult Read(char* buffer, size_t capacity) override;
   // Small ranges are gathered into records of 16 KiB, the largest there are.
-  WriteResult Write(const iovec* ranges, size_t count) override;
+  WriteResult Write(const std::string_view* ranges, size_t count) override;
   bool HasBufferedInput() const override { return buffered_input_; }
   bool WantsWrite() const override { return wants_write_; }
   bool HandshakeDone() const override { return handshake_done_; }

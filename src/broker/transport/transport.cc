@@ -1,23 +1,14 @@
 #include "broker/transport/transport.h"
 
-#include <ostream>
+#include <sys/ioctl.h>
 
 namespace broker {
 
 Transport::~Transport() = default;
 
-std::ostream& operator<<(std::ostream& out, IoState state) {
-  switch (state) {
-    case IoState::kOk:
-      return out << "ok";
-    case IoState::kAgain:
-      return out << "again";
-    case IoState::kClosed:
-      return out << "closed";
-    case IoState::kError:
-      break;
-  }
-  return out << "error";
+bool Transport::HasUnreadInput() const {
+  int bytes = 0;
+  return ioctl(fd(), FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 }  // namespace broker

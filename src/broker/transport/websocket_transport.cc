@@ -14,30 +14,28 @@ namespace {
 // nothing but pings does not hold up the others.
 constexpr int kReadsMax = 4;
 
-size_t TotalBytes(const iovec* ranges, size_t count) {
+size_t TotalBytes(const std::string_view* ranges, size_t count) {
   size_t total = 0;
-  for (size_t i = 0; i < count; ++i) total += ranges[i].iov_len;
+  for (size_t i = 0; i < count; ++i) total += ranges[i].size();
   return total;
 }
 
 // Appends to `out` bytes [begin, begin + size) of the ranges.
-void AppendSlice(const iovec* ranges, size_t count, size_t begin, size_t size,
-                 std::vector<iovec>& out) {
+void AppendSlice(const std::string_view* ranges, size_t count, size_t begin, size_t size,
+                 std::vector<std::string_view>& out) {
   for (size_t i = 0; i < count && size > 0; ++i) {
-    if (begin >= ranges[i].iov_len) {
-      begin -= ranges[i].iov_len;
+    if (begin >= ranges[i].size()) {
+      begin -= ranges[i].size();
       continue;
     }
-    const size_t taken = std::min(ranges[i].iov_len - begin, size);
-    out.push_back({static_cast<char*>(ranges[i].iov_base) + begin, taken});
+    out.push_back(ranges[i].substr(begin, size));
     begin = 0;
-    size -= taken;
+    size -= out.back().size();
   }
 }
 
 WriteResult WriteText(Transport& transport, std::string_view text) {
-  const iovec range = {const_cast<char*>(text.data()), text.size()};  // Only read.
-  return transport.Write(&range, 1);
+  return transport.Write(&text, 1);
 }
 
 // A descriptor that is closed with unread input is reset, and the peer may then never see our last
@@ -204,7 +202,7 @@ void WebSocketTransport::FlushControl() {
   if (close_sent_) inner_->StartClose();
 }
 
-WriteResult WebSocketTransport::Write(const iovec* ranges, size_t count) {
+WriteResult WebSocketTransport::Write(const std::string_view* ranges, size_t count) {
   if (error_ != nullptr) return {IoState::kError, 0};
   if (close_sent_) return {IoState::kClosed, 0};
   if (!upgraded_) return {IoState::kAgain, 0};
@@ -214,7 +212,7 @@ WriteResult WebSocketTransport::Write(const iovec* ranges, size_t count) {
   if (control_ != nullptr && !control_->sending.empty()) return {IoState::kAgain, 0};
 
   size_t taken = 0;
-  thread_local std::vector<iovec> pieces;  // Keeps its memory.
+  thread_local std::vector<std::string_view> pieces;  // Keeps its memory.
   while (taken < total) {
     if (!frame_in_progress()) {
       frame_remaining_ = total - taken;
@@ -224,7 +222,10 @@ WriteResult WebSocketTransport::Write(const iovec* ranges, size_t count) {
     }
     const size_t header_rest = header_bytes_ - header_sent_;
     pieces.clear();
-    if (header_rest > 0) pieces.push_back({header_.data() + header_sent_, header_rest});
+    if (header_rest > 0) {
+      pieces.emplace_back(reinterpret_cast<const char*>(header_.data()) + header_sent_,
+                          header_rest);
+    }
     AppendSlice(ranges, count, taken, std::min<uint64_t>(frame_remaining_, total - taken), pieces);
     const WriteResult written = inner_->Write(pieces.data(), pieces.size());
     const size_t of_header = std::min(written.bytes, header_rest);

@@ -35,7 +35,7 @@ class WebSocketTransport final : public Transport {
 
   int fd() const override { return inner_->fd(); }
   ReadResult Read(char* buffer, size_t capacity) override;
-  WriteResult Write(const iovec* ranges, size_t count) override;
+  WriteResult Write(const std::string_view* ranges, size_t count) override;
   bool HasBufferedInput() const override { return more_input_; }
   bool WantsWrite() const override;
   bool HandshakeDone() const override { return upgraded_; }

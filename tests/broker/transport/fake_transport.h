@@ -35,10 +35,10 @@ class FakeTransport final : public Transport {
     state_.input.erase(0, bytes);
     return {IoState::kOk, bytes};
   }
-  WriteResult Write(const iovec* ranges, size_t count) override {
+  WriteResult Write(const std::string_view* ranges, size_t count) override {
     std::string offered;
     for (size_t i = 0; i < count; ++i) {
-      offered.append(static_cast<const char*>(ranges[i].iov_base), ranges[i].iov_len);
+      offered.append(ranges[i]);
     }
     EXPECT_EQ(offered.substr(0, pending_.size()), pending_) << "other bytes than before";
     const size_t taken = std::min(offered.size(), state_.output_room);

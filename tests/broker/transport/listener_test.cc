@@ -40,8 +40,8 @@ std::shared_ptr<Listener> Listen(const ListenerOptions& options, int shards = 1)
 // There are acceptors only.
 struct NoConnections final : Poller::Handler {
   void OnTurn() override {}
-  void OnEvents(Pollable&, uint32_t) override { ADD_FAILURE(); }
-  void OnEndOfRound() override {}
+  void OnEvents(void*, uint32_t) override { ADD_FAILURE(); }
+  bool OnEndOfRound() override { return false; }
   bool OnSleep() override { return true; }
 };
 

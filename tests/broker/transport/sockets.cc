@@ -127,8 +127,7 @@ ReadAllResult AwaitAndReadAll(Transport& transport) {
 }
 
 WriteResult WriteAll(Transport& transport, std::string_view bytes) {
-  const iovec range = {const_cast<char*>(bytes.data()), bytes.size()};
-  return transport.Write(&range, 1);
+  return transport.Write(&bytes, 1);
 }
 
 }  // namespace broker

@@ -35,7 +35,7 @@ TEST(TcpTransport, APartialWriteGoesOnWhereItStopped) {
   size_t taken = 0;
   int blocked = 0;
   while (taken < sent.size()) {
-    std::vector<iovec> ranges;  // More than one sendmsg takes.
+    std::vector<std::string_view> ranges;  // More than one sendmsg takes.
     for (size_t at = taken; at < sent.size(); at += 1000) {
       ranges.push_back({sent.data() + at, std::min<size_t>(1000, sent.size() - at)});
     }
@@ -53,7 +53,7 @@ TEST(TcpTransport, APartialWriteGoesOnWhereItStopped) {
 TEST(TcpTransport, EmptyWritesAreDone) {
   auto [fd, peer] = MakePair();
   TcpTransport transport(fd);
-  iovec empty = {nullptr, 0};
+  const std::string_view empty;
   EXPECT_EQ(transport.Write(nullptr, 0).state, IoState::kOk);
   EXPECT_EQ(transport.Write(&empty, 1).state, IoState::kOk);
   EXPECT_EQ(peer.Receive(), "");

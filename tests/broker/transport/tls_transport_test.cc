@@ -87,7 +87,7 @@ TEST(TlsTransport, CarriesBytesBothWaysInBothVersions) {
     pair.client->Send("connect");
     pair.client->Send("subscribe");
     EXPECT_EQ(ReadAll(*pair.server).bytes, "connectsubscribe");
-    iovec ranges[] = {{const_cast<char*>("conn"), 4}, {nullptr, 0}, {const_cast<char*>("ack"), 3}};
+    const std::string_view ranges[] = {"conn", {}, "ack"};
     EXPECT_EQ(pair.server->Write(ranges, 3).bytes, 7u);
     EXPECT_EQ(pair.client->Receive(), "connack");
     EXPECT_EQ(pair.client->Alpn(), "mqtt");
@@ -141,7 +141,7 @@ TEST(TlsTransport, PartialWritesInAnyCutMakeAWholeStream) {
     std::string received;
     int blocked = 0;
     for (size_t taken = 0; taken < sent.size();) {
-      std::vector<iovec> ranges;  // From where it stopped, cut anew.
+      std::vector<std::string_view> ranges;  // From where it stopped, cut anew.
       for (size_t at = taken; at < sent.size();) {
         const size_t size = std::min<size_t>(sent.size() - at, rng.Below(40000));
         ranges.push_back({sent.data() + at, size});

@@ -105,7 +105,7 @@ TEST_F(WebSocket, ARefusedRequestIsAnsweredInHttp) {
 TEST_F(WebSocket, EachWriteIsOneBinaryFrame) {
   Upgrade();
   const std::string large(70000, 'x');
-  iovec ranges[] = {{const_cast<char*>("one "), 4}, {nullptr, 0}, {const_cast<char*>("two"), 3}};
+  const std::string_view ranges[] = {"one ", {}, "two"};
   EXPECT_EQ(transport_->Write(ranges, 3).bytes, 7u);
   EXPECT_EQ(WriteAll(*transport_, large).bytes, large.size());
   EXPECT_EQ(transport_->Write(nullptr, 0).state, IoState::kOk);
@@ -137,7 +137,8 @@ TEST_F(WebSocket, PartialWritesAndPingsMakeAWholeStream) {
       }
       // Cut anew each time: only the bytes must be the same.
       const size_t cut = pending.empty() ? 0 : rng.Below(pending.size());
-      iovec ranges[] = {{pending.data(), cut}, {pending.data() + cut, pending.size() - cut}};
+      const std::string_view ranges[] = {std::string_view(pending).substr(0, cut),
+                                         std::string_view(pending).substr(cut)};
       const WriteResult written = transport_->Write(ranges, 2);
       EXPECT_EQ(written.state == IoState::kOk, written.bytes == pending.size());
       pending.erase(0, written.bytes);

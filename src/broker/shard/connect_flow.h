@@ -1,0 +1,113 @@
+// From CONNECT to CONNACK: rules, authentication, the claim on the Client Identifier. And AUTH,
+// then and later.
+#ifndef BROKER_CONNECT_FLOW_H_
+#define BROKER_CONNECT_FLOW_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "auth/core/login.h"
+#include "auth/core/method.h"
+#include "base/memory_held.h"
+#include "broker/core/connect_rules.h"
+#include "broker/shard/listener_terms.h"
+#include "broker/shard/shard_context.h"
+#include "broker/shard/shard_ports.h"
+#include "mqtt/frame.h"
+#include "mqtt/packets.h"
+
+namespace broker {
+
+// What must be remembered of a CONNECT until it is answered. Owned by the connection.
+struct PendingConnect {
+  explicit PendingConnect(base::MemoryAccount& account)
+      : held(account, base::MemoryUse::kConnecting) {}
+
+  base::MemoryHeld held;
+  auth::Credentials credentials;
+  std::unique_ptr<PasswordCheck> password_check;  // While it is under way.
+  ConnectTerms terms;
+  bool clean_start = true;
+  bool assigned_client_id = false;
+  bool response_information = false;
+  bool problem_information = true;
+  bool bridge = false;
+  bool has_will = false;
+  uint32_t will_delay_s = 0;
+  std::string will_bytes;  // Backs `will`'s views.
+  mqtt::Will will;
+  std::string authentication_method;
+  std::string authentication_data;  // The last of the server's, for CONNACK.
+  std::unique_ptr<auth::AuthMethod> exchange;
+  storage::Token claim = 0;  // Of the OpenSession that is on its way.
+  auth::Identity identity;
+  auth::SessionOwner session_owner = auth::SessionOwner::kUser;
+  std::shared_ptr<const auth::Permissions> permissions;
+};
+
+// Part of one shard, used on its thread.
+class ConnectFlow {
+ public:
+  ConnectFlow(ShardContext& context, const auth::AuthMethodRegistry& methods,
+              UserPlaces& user_places)
+      : context_(context), methods_(methods), users_(user_places) {}
+
+  void OnConnect(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
+  void OnAuth(Connection& connection, const mqtt::Auth& packet);
+  void OnPasswordVerified(Connection& connection, auth::Outcome outcome);
+  void OnSessionOpened(storage::SessionOpened event);
+
+  // Claims on their way.
+  size_t opening() const { return opening_.size(); }
+
+  // The connection is closed: forgets its claim, if one is on its way.
+  void OnClosed(Connection& connection);
+
+  // CONNECT is larger than it may be: `bytes` is its beginning.
+  void RefuseTooLarge(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes bytes);
+
+  // A CONNACK that says no, then the end [MQTT5-3.1.4-2] [MQTT311-3.1.4-1]. `why`, a fixed phrase,
+  // is for the log, and so is `rule`; `words` are the client's Reason String.
+  void Refuse(Connection& connection, mqtt::ReasonCode reason, std::string_view why,
+              std::string_view words = {}, std::string_view rule = {});
+
+ private:
+  // False: its address has too many connections, and it was refused.
+  bool AdmitProxied(Connection& connection, const std::string& address);
+  // False: its user has too many clients, and it was refused.
+  bool AdmitUser(Connection& connection);
+  void OnStep(Connection& connection, auth::AuthStep step);
+  void OnReauthentication(Connection& connection, const mqtt::Auth& packet);
+  void OnReauthenticationStep(Connection& connection, auth::AuthStep step);
+  void OnOutcome(Connection& connection, auth::Outcome outcome);
+  void Open(Connection& connection);
+  void OnSessionRefused(Connection& connection, const storage::SessionOpened& event);
+  void Accept(Connection& connection, storage::SessionOpened& event);
+  void SendRefusal(Connection& connection, mqtt::ReasonCode reason, std::string_view words,
+                   uint32_t packet_size_max);
+  // False: it is larger than the client takes, and was not sent.
+  bool SendAuth(Connection& connection, mqtt::ReasonCode reason, std::string_view method,
+                std::string_view data, uint32_t packet_size_max);
+
+  ShardContext& context_;
+  const auth::AuthMethodRegistry& methods_;
+  UserPlaces& users_;
+  absl::flat_hash_map<storage::Token, uint64_t> opening_;  // Claims on their way → connection.
+  absl::flat_hash_map<uint64_t, std::string>
+      methods_in_use_;  // Connection → the method of its CONNECT.
+  absl::flat_hash_map<uint64_t, std::unique_ptr<auth::AuthMethod>> reauthentications_;
+  // Connections that a proxy passed on, if their addresses are limited → their places there.
+  absl::flat_hash_map<uint64_t, std::shared_ptr<const void>> source_places_;
+  // Connections whose users are limited → their places among the user's.
+  absl::flat_hash_map<uint64_t, UserPlaces::Place> user_places_;
+
+ public:
+  // Set by the shard: a durable session is back, with these subscriptions.
+  std::function<void(Session&, const storage::SubscriptionRecord&)> add_subscription;
+};
+
+}  // namespace broker
+#endif  // BROKER_CONNECT_FLOW_H_

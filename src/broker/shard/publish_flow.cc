@@ -1,0 +1,553 @@
+#include "broker/shard/publish_flow.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/by_name.h"
+#include "base/check.h"
+#include "broker/core/publish_right.h"
+#include "broker/shard/packet_output.h"
+#include "mqtt/decode.h"
+#include "mqtt/encode.h"
+#include "mqtt/encode_publish.h"
+#include "mqtt/topic.h"
+
+namespace broker {
+namespace {
+
+using mqtt::QoS;
+using mqtt::ReasonCode;
+
+ReasonCode ToReason(const absl::Status& status) {
+  if (status.ok()) return ReasonCode::kSuccess;
+  if (absl::IsResourceExhausted(status)) return ReasonCode::kQuotaExceeded;
+  return ReasonCode::kUnspecifiedError;
+}
+
+// Of what clears a retained message and is for nobody, whoever subscribes to its topic.
+const Match& Nobody() {
+  static const Match* const nobody = new Match();
+  return *nobody;
+}
+
+// What is held in memory until the commit is answered: the message, and each target twice, in the
+// request and in what the log is to be told.
+uint64_t CommitBytes(const storage::Publish& publish) {
+  uint64_t bytes = publish.message->bytes();
+  for (const storage::SharedTarget& target : publish.shared_targets) {
+    bytes += sizeof(target) + 2 * (target.client_id.size() + target.filter.size());
+  }
+  return bytes;
+}
+
+// Whether the message, as a PUBLISH with this subscription's properties, is not larger than what
+// the client takes [MQTT5-3.1.2-24]. Only 5.0 clients have such a maximum.
+bool FitsClient(const ShareMember& member, const mqtt::MessageParts& parts) {
+  if (member.packet_size_max >= mqtt::kPacketSizeMax) return true;
+  mqtt::PublishHead head;
+  head.version = mqtt::Version::k5;
+  head.qos = mqtt::Min(parts.qos, member.options.qos);
+  head.topic = parts.topic;
+  head.payload = parts.payload;
+  head.forward_properties = parts.properties;
+  if (parts.expires_at_unix_ms != 0) head.message_expiry_interval = 0;
+  const uint32_t ids[] = {member.subscription_id};
+  head.subscription_ids = absl::MakeConstSpan(ids, member.subscription_id == 0 ? 0 : 1);
+  return mqtt::MeasurePublish(head).total <= member.packet_size_max;
+}
+
+mqtt::PacketType AckOf(QoS qos) {
+  return qos == QoS::kExactlyOnce ? mqtt::PacketType::kPubRec : mqtt::PacketType::kPubAck;
+}
+
+}  // namespace
+
+void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body) {
+  Session& session = *connection.session;
+  mqtt::Publish& packet = packet_;
+  if (const auto violation =
+          mqtt::DecodePublish(flags, body, session.version, mqtt::Sender::kClient, packet)) {
+    return context_.Violated(connection, *violation);
+  }
+  context_.metrics.publish_received[static_cast<size_t>(packet.qos)].Add();
+  context_.metrics.publish_bytes_received.Add(packet.payload.size());
+  if (Throttle::Concerns(session.limits, context_.memory_high) &&
+      !KeepsToRate(connection, body.size()))
+    return;
+  std::string_view topic = packet.topic;
+  if (packet.topic_alias != 0) {
+    if (session.aliases_in == nullptr) {
+      session.aliases_in = std::make_unique<InboundTopicAliases>(session.limits.topic_alias_maximum,
+                                                                 context_.memory());
+    }
+    if (const auto violation = session.aliases_in->Resolve(
+            packet, context_.InMemory(session.limits.topic_alias_bytes_max), topic))
+      return context_.Violated(connection, *violation);
+  }
+  if (const auto violation = CheckLimits(session, packet, topic))
+    return context_.Violated(connection, *violation);
+  if (packet.qos != QoS::kAtMostOnce) {
+    Admission admission = Admission::kRoute;
+    if (const auto violation =
+            session.inbound.Admit(session.version, packet.qos, packet.packet_id, admission)) {
+      return context_.Violated(connection, *violation);
+    }
+    if (admission != Admission::kRoute) {
+      context_.metrics.publish_duplicates.Add();
+      if (admission == Admission::kRepeat) Acknowledge(session, packet, ReasonCode::kSuccess);
+      return;
+    }
+  }
+  // Not authorised: 5.0 is told; 3.1.1 can only be acknowledged or cut off, and is acknowledged
+  // [MQTT311-3.3.5-2].
+  const PublishRight right = RightToPublish(*session.permissions, session.client_id.view(), topic);
+  const bool clears = right == PublishRight::kClear && packet.retain && packet.payload.empty();
+  if (right != PublishRight::kPublish && !clears) {
+    context_.metrics.dropped[DropCause::kNotAuthorized].Add();
+    LogRefused(
+        connection, "publish refused",
+        IsServersOwn(topic) ? "$SYS is the server's own" : "the access rules do not allow it",
+        "topic", topic);
+    if (packet.qos == QoS::kAtMostOnce) return;
+    const bool told = session.version == mqtt::Version::k5;
+    return Acknowledge(session, packet, told ? ReasonCode::kNotAuthorized : ReasonCode::kSuccess);
+  }
+  behind_.reset();
+  Route(connection, packet, topic, right);
+  PauseIfShardIsBehind(connection);
+}
+
+bool PublishFlow::KeepsToRate(Connection& connection, uint64_t bytes) {
+  const Throttle::Verdict verdict =
+      throttle_.OnPublish(connection.ref.connection, connection.session->limits,
+                          context_.memory_high, bytes, context_.now_ns);
+  switch (verdict.kind) {
+    case Throttle::Verdict::Kind::kGoOn:
+      return true;
+    case Throttle::Verdict::Kind::kPause:  // After this one.
+      context_.metrics.throttled[verdict.cause].Add();
+      context_.PauseUntil(connection, verdict.until_ns);
+      return true;
+    case Throttle::Verdict::Kind::kDisconnect:
+      context_.metrics.throttled[verdict.cause].Add();
+      context_.Close(connection,
+                     {.cause = CloseCause::kOverloaded, .say = ReasonCode::kMessageRateTooHigh});
+      return false;
+  }
+  return true;
+}
+
+std::optional<mqtt::Violation> PublishFlow::CheckLimits(const Session& session,
+                                                        const mqtt::Publish& packet,
+                                                        std::string_view topic) {
+  const Limits& limits = session.limits;
+  if (static_cast<uint8_t>(packet.qos) > limits.maximum_qos) {
+    return mqtt::Violation{ReasonCode::kQosNotSupported, "MQTT5-3.2.2-11"};
+  }
+  if (packet.retain && !limits.retain_available) {
+    return mqtt::Violation{ReasonCode::kRetainNotSupported, "MQTT5-3.2.2-14"};
+  }
+  if (!mqtt::IsWithin({limits.topic_bytes_max, limits.topic_levels_max}, topic)) {
+    return mqtt::Violation{ReasonCode::kTopicNameInvalid, "MQTT5-3.3.2.1"};
+  }
+  return std::nullopt;
+}
+
+void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic,
+                        PublishRight right) {
+  Session& session = *connection.session;
+  mqtt::MessageParts parts;
+  parts.topic = topic;
+  parts.payload = packet.payload;
+  parts.properties = mqtt::ForwardProperties(packet, scratch_);
+  parts.qos = packet.qos;
+  parts.retain = packet.retain;
+  parts.created_at_unix_ms = context_.now_unix_ms;
+  if (packet.message_expiry_interval.has_value()) {
+    parts.expires_at_unix_ms =
+        context_.now_unix_ms + int64_t{*packet.message_expiry_interval} * 1000;
+  }
+  parts.publisher = session.client_id;
+  Outgoing outgoing(parts, &session);
+
+  const Match& match = right == PublishRight::kPublish ? context_.router.Find(topic) : Nobody();
+  const bool unmatched = match.empty();
+  if (unmatched) context_.metrics.publish_unmatched.Add();
+
+  // A QoS 2 identifier of a durable session is committed with the message, even if the message is
+  // for nobody; and none overtakes one before it that waits for its commit [MQTT5-4.6.0-6].
+  const bool queues =
+      packet.qos == QoS::kExactlyOnce && (session.durable || session.inbound.publishes_wait());
+  const bool durable = packet.qos != QoS::kAtMostOnce && match.partitions != 0;
+  if (durable || queues || packet.retain || !match.groups.empty()) {
+    return RouteDurable(connection, packet, outgoing, match);
+  }
+  RouteTransient(outgoing, match);
+  AcknowledgeRouted(session, packet, unmatched);
+}
+
+void PublishFlow::AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched) {
+  if (packet.qos == QoS::kAtMostOnce) return;
+  const bool told = unmatched && session.version == mqtt::Version::k5;
+  Acknowledge(session, packet, told ? ReasonCode::kNoMatchingSubscribers : ReasonCode::kSuccess);
+}
+
+void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& packet,
+                               Outgoing& outgoing, const Match& match) {
+  Session& session = *connection.session;
+  const bool unmatched = match.empty();
+  const bool exactly_once = packet.qos == QoS::kExactlyOnce;
+  storage::Publish publish;
+  if (packet.qos != QoS::kAtMostOnce) publish.partitions = match.partitions;
+  publish.set_retained = packet.retain;  // [MQTT-3.3.1-5]
+  if (exactly_once && session.durable)
+    publish.origin = {std::string(session.client_id), session.epoch, packet.packet_id.value};
+  Waiting waiting;
+  if (exactly_once && &match != &Nobody()) waiting.route_after = outgoing.Keep();
+  for (ShareGroup* const group : match.groups) {
+    if (!AssignShared(*group, outgoing, publish, exactly_once ? &waiting : nullptr))
+      CountWithoutMember(1);
+  }
+  if (!exactly_once) RouteTransient(outgoing, match);
+  const bool commits = publish.partitions != 0 || publish.set_retained ||
+                       publish.origin.has_value() || !publish.shared_targets.empty();
+  // Without anything to store the host is asked all the same if that is to be waited for.
+  if (!commits && (!exactly_once || !session.inbound.publishes_wait())) {
+    if (exactly_once) RouteCommitted(waiting);
+    return AcknowledgeRouted(session, packet, unmatched);
+  }
+  publish.message = outgoing.Keep();
+  waiting.connection = connection.ref.connection;
+  waiting.qos = packet.qos;
+  if (packet.qos != QoS::kAtMostOnce)
+    waiting.ticket = acknowledger_.Expect(session, AckOf(packet.qos), packet.packet_id);
+  Submit(std::move(publish), std::move(waiting));
+  PauseIfCommitsPileUp(connection);
+}
+
+void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
+  deliverer_.ToTargets(outgoing, match);
+  for (ShardMask rest = match.ShardsFor(outgoing.parts().qos); rest != 0; rest &= rest - 1) {
+    const auto shard = static_cast<storage::ShardId>(std::countr_zero(rest));
+    NoteForwarded(shard, *outgoing.Keep());
+    context_.Send(shard, ForwardedPublish{outgoing.Keep(), context_.id});
+  }
+  if (match.nodes != 0 && context_.forwarder != nullptr)
+    context_.forwarder->Forward(context_.id, outgoing.Keep());
+}
+
+void PublishFlow::CountWithoutMember(uint64_t groups) {
+  context_.metrics.dropped[DropCause::kNoShareMember].Add(groups);
+}
+
+ShareGroup::Choice PublishFlow::ChooseMember(ShareGroup& group, const Outgoing& outgoing) {
+  using Verdict = ShareGroup::Verdict;
+  const mqtt::MessageParts& parts = outgoing.parts();
+  const ShareGroup::Question question = {.strategy = context_.options.share_strategy,
+                                         .topic = parts.topic,
+                                         .publisher = parts.publisher,
+                                         .qos = parts.qos};
+  const auto accept = [&](const ShareMember& candidate, ShareGroup::Asked asked) {
+    const Session* const session = candidate.local;
+    if (session != nullptr && !session->permissions->MayRead(parts.topic)) return Verdict::kPasses;
+    if (asked == ShareGroup::Asked::kRegardless) return Verdict::kTakes;
+    if (!FitsClient(candidate, parts)) return Verdict::kPasses;
+    // Of others here the partition host knows, or the shard of their connection.
+    if (session == nullptr || session->durable) return Verdict::kTakes;
+    const QoS granted = mqtt::Min(parts.qos, candidate.options.qos);
+    if (deliverer_.HasRoom(*session, granted)) return Verdict::kTakes;
+    return granted == QoS::kAtMostOnce ? Verdict::kPasses : Verdict::kWithoutRoom;
+  };
+  return group.Choose(question, context_.rng, accept);
+}
+
+bool PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
+                               Waiting* waiting) {
+  return AssignTo(ChooseMember(group, outgoing), group, outgoing, publish, waiting);
+}
+
+bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group,
+                           Outgoing& outgoing, storage::Publish& publish, Waiting* waiting) {
+  const ShareMember* const member = choice.member;
+  if (member == nullptr) return false;
+  const QoS granted = mqtt::Min(outgoing.parts().qos, member->options.qos);
+  if (member->durable && granted != QoS::kAtMostOnce) {
+    publish.shared_targets.push_back({.client_id = member->client_id,
+                                      .filter = std::string(group.filter()),
+                                      .options = member->options,
+                                      .subscription_id = member->subscription_id,
+                                      .last_choice = choice.regardless});
+    return true;
+  }
+  const auto assignment = [&](mqtt::MessagePtr message) {
+    return SharedAssignment{.message = std::move(message),
+                            .filter = std::string(group.filter()),
+                            .connection = member->connection.connection,
+                            .options = member->options,
+                            .subscription_id = member->subscription_id,
+                            .from = context_.id,
+                            .last_choice = choice.regardless};
+  };
+  if (waiting != nullptr) {
+    waiting->assigned_after.emplace_back(member->connection.shard, assignment({}));
+    return true;
+  }
+  if (member->local != nullptr) {
+    const bool retain = member->options.retain_as_published && outgoing.parts().retain;
+    const uint32_t ids[] = {member->subscription_id};
+    deliverer_.NextMessage();
+    deliverer_.ToSession(
+        *member->local, outgoing,
+        {.qos = granted,
+         .retain = retain,
+         .subscription_ids = absl::MakeConstSpan(ids, member->subscription_id == 0 ? 0 : 1),
+         .shared_filter = group.filter()});
+    return true;
+  }
+  SendAssignment(member->connection.shard, assignment(outgoing.Keep()));
+  return true;
+}
+
+void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
+  publish.token = context_.NextToken();
+  waiting.token = publish.token;
+  waiting.bytes = CommitBytes(publish);
+  for (const auto& [shard, assignment] : waiting.assigned_after) {
+    waiting.bytes += sizeof(assignment) + assignment.filter.size();
+  }
+  waiting.since_ns = context_.now_ns;
+  waiting_bytes_ += waiting.bytes;
+  waiting_.push_back(std::move(waiting));
+  context_.Ask(std::move(publish));
+}
+
+void PublishFlow::PauseIfCommitsPileUp(Connection& connection) {
+  const ShardOptions& options = context_.options;
+  if (waiting_.size() < options.commits_pending_max &&
+      waiting_bytes_ < options.commits_pending_bytes_max)
+    return;
+  if ((connection.pauses & kPauseCommits) != 0) return;
+  context_.Pause(connection, kPauseCommits);
+  paused_.push_back(connection.ref.connection);
+}
+
+void PublishFlow::OnPublished(storage::Published event) {
+  // In the order of the requests, but that a refusal may overtake what waits for the disk.
+  const auto place = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [&](const Waiting& entry) { return entry.token == event.token; });
+  CHECK(place != waiting_.end()) << "an answer to a request that was never made";
+  Waiting waiting = std::move(*place);
+  waiting_.erase(place);
+  waiting_bytes_ -= waiting.bytes;
+  context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
+  if (!event.status.ok()) {
+    if (!waiting.orphan) context_.metrics.dropped[DropCause::kStorageFailed].Add();
+    if (const Connection* const publisher = context_.Find(waiting.connection))
+      LogRefused(*publisher, "publish refused", "it cannot be stored", "error",
+                 base::StdView(event.status.message()));
+  } else if (event.duplicate) {
+    context_.metrics.publish_duplicates.Add();
+  } else if (waiting.route_after) {
+    behind_.reset();
+    RouteCommitted(waiting);
+    if (Connection* const publisher = context_.Find(waiting.connection))
+      PauseIfShardIsBehind(*publisher);
+  }
+  if (waiting_.size() * 2 <= context_.options.commits_pending_max &&
+      waiting_bytes_ * 2 <= context_.options.commits_pending_bytes_max) {
+    for (const uint64_t id : std::exchange(paused_, {})) {
+      if (Connection* const paused = context_.Find(id)) context_.Resume(*paused, kPauseCommits);
+    }
+  }
+  Connection* const connection = context_.Find(waiting.connection);
+  if (connection == nullptr || connection->session == nullptr || waiting.qos == QoS::kAtMostOnce)
+    return;
+  Session& session = *connection->session;
+  if (!event.status.ok() && session.version != mqtt::Version::k5) {
+    // There is no word for it: without an acknowledgement the client sends the message again.
+    return context_.CloseLater(*connection, {.cause = absl::IsResourceExhausted(event.status)
+                                                          ? CloseCause::kOverloaded
+                                                          : CloseCause::kStorageFailed});
+  }
+  acknowledger_.Complete(session, waiting.ticket, ToReason(event.status));
+}
+
+void PublishFlow::RouteCommitted(Waiting& waiting) {
+  Outgoing outgoing(waiting.route_after);
+  if (!waiting.orphan) RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
+  for (auto& [shard, assignment] : waiting.assigned_after) {
+    assignment.message = waiting.route_after;
+    if (shard == context_.id) {
+      OnSharedAssignment(std::move(assignment));
+    } else {
+      SendAssignment(shard, std::move(assignment));
+    }
+  }
+}
+
+void PublishFlow::Acknowledge(Session& session, const mqtt::Publish& packet, ReasonCode reason) {
+  acknowledger_.Acknowledge(session, AckOf(packet.qos), packet.packet_id, reason);
+}
+
+void PublishFlow::OnPubRel(Connection& connection, const mqtt::Ack& packet) {
+  Session& session = *connection.session;
+  // 3.1.1 has no other answer to an unknown one, and the client must be able to go on.
+  const bool known = session.inbound.Knows(packet.packet_id);
+  if (!known || !session.durable) {
+    return acknowledger_.Acknowledge(
+        session, mqtt::PacketType::kPubComp, packet.packet_id,
+        known ? ReasonCode::kSuccess : ReasonCode::kPacketIdentifierNotFound);
+  }
+  storage::ReleaseInbound release{context_.NextToken(),
+                                  std::string(session.client_id),
+                                  session.epoch,
+                                  {packet.packet_id.value}};
+  releasing_[release.token] = {
+      connection.ref.connection,
+      acknowledger_.Expect(session, mqtt::PacketType::kPubComp, packet.packet_id)};
+  context_.RequestCame(connection);
+  context_.Ask(std::move(release));
+}
+
+void PublishFlow::OnInboundReleased(const storage::InboundReleased& event) {
+  const auto it = releasing_.find(event.token);
+  if (it == releasing_.end()) return;
+  const WaitingRelease waiting = it->second;
+  releasing_.erase(it);
+  Connection* const connection = context_.Find(waiting.connection);
+  if (connection == nullptr) return;
+  context_.RequestAnswered(*connection);
+  if (connection->session == nullptr) return;
+  if (!event.status.ok()) {
+    // Without PUBCOMP the client asks again on its next connection.
+    return context_.CloseLater(
+        *connection, {.cause = CloseCause::kStorageFailed, .say = ToReason(event.status)});
+  }
+  acknowledger_.Complete(*connection->session, waiting.ticket);
+}
+
+// ---- Between shards
+
+void PublishFlow::SendAssignment(storage::ShardId shard, SharedAssignment assignment) {
+  NoteForwarded(shard, *assignment.message);
+  context_.Send(shard, std::move(assignment));
+}
+
+void PublishFlow::NoteForwarded(storage::ShardId shard, const mqtt::Message& message) {
+  credit_.Sent(shard, message.bytes());
+  if (credit_.IsBehind(shard)) behind_ = shard;
+}
+
+void PublishFlow::PauseIfShardIsBehind(Connection& connection) {
+  if (!behind_.has_value() || (connection.pauses & kPauseForwards) != 0) return;
+  context_.Pause(connection, kPauseForwards);
+  paused_for_shard_[*behind_].push_back(connection.ref.connection);
+}
+
+void PublishFlow::OnForwardsTaken(const ForwardsTaken& taken) {
+  credit_.Taken(taken.by, taken.amount);
+  if (!credit_.HasCaughtUp(taken.by)) return;
+  for (const uint64_t id : std::exchange(paused_for_shard_[taken.by], {})) {
+    if (Connection* const paused = context_.Find(id)) context_.Resume(*paused, kPauseForwards);
+  }
+}
+
+void PublishFlow::TellSenders() {
+  credit_.TellSenders([this](storage::ShardId to, ForwardCredit::Amount amount) {
+    context_.Send(to, ForwardsTaken{context_.id, amount});
+  });
+}
+
+void PublishFlow::OnForwarded(ForwardedPublish forwarded) {
+  credit_.Received(forwarded.from, forwarded.message->bytes());
+  RouteHere(std::move(forwarded.message));
+}
+
+void PublishFlow::OnForwardedAssignment(SharedAssignment assignment) {
+  credit_.Received(assignment.from, assignment.message->bytes());
+  OnSharedAssignment(std::move(assignment));
+}
+
+void PublishFlow::RouteHere(mqtt::MessagePtr message) {
+  Outgoing outgoing(std::move(message));
+  deliverer_.ToTargets(outgoing, context_.router.Find(outgoing.parts().topic));
+}
+
+void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
+  Connection* const connection = context_.Find(assignment.connection);
+  if (connection == nullptr || connection->session == nullptr ||
+      !connection->session->subscriptions.Contains(assignment.filter)) {
+    return HandOn(std::move(assignment.message), assignment.filter);  // It went meanwhile.
+  }
+  const Session& session = *connection->session;
+  const QoS granted = mqtt::Min(assignment.message->qos(), assignment.options.qos);
+  if (!assignment.last_choice && !session.durable && granted != QoS::kAtMostOnce &&
+      !deliverer_.HasRoom(session, granted)) {
+    context_.router.full_clients().Add(session.client_id);
+    if (assignment.from != context_.id) {
+      context_.Send(assignment.from, MemberRoomChange{std::string(session.client_id), false});
+    }
+    return HandOn(std::move(assignment.message), assignment.filter);
+  }
+  Outgoing outgoing(std::move(assignment.message));
+  const uint32_t ids[] = {assignment.subscription_id};
+  deliverer_.NextMessage();
+  deliverer_.ToSession(
+      *connection->session, outgoing,
+      {.qos = mqtt::Min(outgoing.parts().qos, assignment.options.qos),
+       .retain = assignment.options.retain_as_published && outgoing.parts().retain,
+       .subscription_ids = absl::MakeConstSpan(ids, assignment.subscription_id == 0 ? 0 : 1),
+       .shared_filter = assignment.filter});
+}
+
+void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
+  Outgoing outgoing(std::move(event.message));
+  if (!event.only_filter.empty()) {
+    ShareGroup* const group = context_.router.FindGroup(event.only_filter);
+    return AssignToGroups(absl::MakeConstSpan(&group, group == nullptr ? 0 : 1), outgoing,
+                          event.orphan);
+  }
+  const Match& match = context_.router.Find(outgoing.parts().topic);
+  AssignToGroups(match.groups, outgoing, event.orphan);
+  if (!event.groups_only) RouteTransient(outgoing, match);
+}
+
+void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter) {
+  Outgoing outgoing(std::move(message));
+  ShareGroup* const group = context_.router.FindGroup(shared_filter);
+  if (group == nullptr) return CountWithoutMember(1);
+  AssignToGroups(absl::MakeConstSpan(&group, 1), outgoing, {});
+}
+
+void PublishFlow::OnMemberRoom(const std::string& client_id, bool has_room) {
+  if (has_room) {
+    context_.router.full_clients().Remove(client_id);
+  } else {
+    context_.router.full_clients().Add(client_id);
+  }
+}
+
+void PublishFlow::AssignToGroups(absl::Span<ShareGroup* const> groups, Outgoing& outgoing,
+                                 storage::OrphanRef orphan) {
+  storage::Publish publish;
+  Waiting waiting;
+  size_t without = 0;
+  for (ShareGroup* const group : groups) {
+    const ShareGroup::Choice choice = ChooseMember(*group, outgoing);
+    if (orphan && groups.size() == 1 && choice.regardless && choice.full) {
+      return context_.Ask(storage::OrphanStays{.orphan = orphan, .members_full = true});
+    }
+    if (!AssignTo(choice, *group, outgoing, publish, orphan ? &waiting : nullptr)) ++without;
+  }
+  if (orphan && without == groups.size()) return context_.Ask(storage::OrphanStays{orphan});
+  CountWithoutMember(without);
+  if (!orphan && publish.shared_targets.empty()) return;
+  publish.message = outgoing.Keep();
+  publish.orphan = orphan;
+  waiting.orphan = static_cast<bool>(orphan);
+  if (orphan) waiting.route_after = publish.message;
+  Submit(std::move(publish), std::move(waiting));
+}
+
+}  // namespace broker

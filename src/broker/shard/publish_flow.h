@@ -1,0 +1,129 @@
+// From a client's PUBLISH to everyone it is for, and the acknowledgement back.
+#ifndef BROKER_PUBLISH_FLOW_H_
+#define BROKER_PUBLISH_FLOW_H_
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "broker/core/forward_credit.h"
+#include "broker/core/publish_right.h"
+#include "broker/core/throttle.h"
+#include "broker/shard/acknowledger.h"
+#include "broker/shard/deliverer.h"
+#include "broker/shard/shard_context.h"
+#include "mqtt/packets.h"
+
+namespace broker {
+
+// Part of one shard, used on its thread.
+//
+// When may PUBACK leave? At once if nothing durable is concerned; else when the partition host has
+// answered. That is `Route` here, and `OnPublished`.
+//
+// And when do transient sessions get what is to be stored as well? A QoS 1 message at once: if it
+// is refused after all, its publisher hears so and may send it again, and a repeat is what QoS 1
+// allows. A QoS 2 message once it is committed: before that it may be a repeat, or be refused.
+class PublishFlow {
+ public:
+  PublishFlow(ShardContext& context, Deliverer& deliverer, Acknowledger& acknowledger)
+      : context_(context),
+        deliverer_(deliverer),
+        acknowledger_(acknowledger),
+        credit_(context.shards),
+        paused_for_shard_(context.shards) {}
+
+  void OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body);
+  void OnPubRel(Connection& connection, const mqtt::Ack& packet);
+  void OnClosed(const Connection& connection) { throttle_.Forget(connection.ref.connection); }
+
+  // The partition host's answers.
+  void OnPublished(storage::Published event);
+  void OnInboundReleased(const storage::InboundReleased& event);
+
+  // What another shard or the host asks to be handed out here.
+  void OnForwarded(ForwardedPublish forwarded);
+  void OnForwardedAssignment(SharedAssignment assignment);
+  // This shard has taken in what was in its mailbox: senders may go on.
+  void TellSenders();
+  void OnForwardsTaken(const ForwardsTaken& taken);
+  void OnRouteMessage(storage::RouteMessage event);
+  // A shared message whose member went before it had it: another member gets it [MQTT5-4.8.2-5 and
+  // §4.8.2].
+  void HandOn(mqtt::MessagePtr message, std::string_view shared_filter);
+  // A member of `$share` groups has no room, or has room again.
+  void OnMemberRoom(const std::string& client_id, bool has_room);
+  // The server's own message, to the sessions of this shard only ($SYS).
+  void RouteHere(mqtt::MessagePtr message);
+
+ private:
+  // A PUBLISH that waits for the commit.
+  struct Waiting {
+    storage::Token token = 0;
+    uint64_t connection = 0;  // 0: the server's own, a will or what a member of a group left.
+    mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
+    Acknowledger::Ticket ticket = 0;  // Of its acknowledgement, above QoS 0.
+    uint64_t bytes = 0;
+    int64_t since_ns = 0;
+    mqtt::MessagePtr route_after;  // QoS 2: transient sessions get it after the commit.
+    // Likewise: transient members of `$share` groups, chosen already; the message is `route_after`.
+    std::vector<std::pair<storage::ShardId, SharedAssignment>> assigned_after;
+    bool orphan = false;  // For these only. If it is refused, the host tells of it again.
+  };
+  struct WaitingRelease {
+    uint64_t connection = 0;
+    Acknowledger::Ticket ticket = 0;
+  };
+
+  std::optional<mqtt::Violation> CheckLimits(const Session& session, const mqtt::Publish& packet,
+                                             std::string_view topic);
+  // False: it publishes too fast, and is closed.
+  bool KeepsToRate(Connection& connection, uint64_t bytes);
+  void RouteDurable(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
+                    const Match& match);
+  void AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched);
+  void Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic,
+             PublishRight right);
+  void Acknowledge(Session& session, const mqtt::Publish& packet, mqtt::ReasonCode reason);
+  void RouteTransient(Outgoing& outgoing, const Match& match);
+  // One that can have it: who has room, and takes a packet of its size, goes first.
+  ShareGroup::Choice ChooseMember(ShareGroup& group, const Outgoing& outgoing);
+  // A durable member goes into `publish`. A transient one gets the message now or, if `waiting` is
+  // given, once that is committed. False: there is no member.
+  bool AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
+                    Waiting* waiting = nullptr);
+  bool AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group, Outgoing& outgoing,
+                storage::Publish& publish, Waiting* waiting);
+  void CountWithoutMember(uint64_t groups);
+  // The server's own message to a member of each group. What the host keeps for them is theirs with
+  // the commit that says so: before it, a crash gives it to another.
+  void AssignToGroups(absl::Span<ShareGroup* const> groups, Outgoing& outgoing,
+                      storage::OrphanRef orphan);
+  void RouteCommitted(Waiting& waiting);
+  void OnSharedAssignment(SharedAssignment assignment);
+  void SendAssignment(storage::ShardId shard, SharedAssignment assignment);
+  void NoteForwarded(storage::ShardId shard, const mqtt::Message& message);
+  void PauseIfShardIsBehind(Connection& connection);
+  void Submit(storage::Publish publish, Waiting waiting);
+  void PauseIfCommitsPileUp(Connection& connection);
+
+  ShardContext& context_;
+  Deliverer& deliverer_;
+  Acknowledger& acknowledger_;
+  mqtt::Publish packet_;  // The one being handled: its views end with it. Kept for its memory.
+  std::string scratch_;
+  std::deque<Waiting> waiting_;  // The host answers in order.
+  uint64_t waiting_bytes_ = 0;
+  absl::flat_hash_map<storage::Token, WaitingRelease> releasing_;
+  std::vector<uint64_t> paused_;  // Connections that stand still until commits catch up.
+  Throttle throttle_;
+  ForwardCredit credit_;
+  std::optional<storage::ShardId> behind_;  // One that the present PUBLISH found behind.
+  // Connections that stand still until that shard catches up.
+  std::vector<std::vector<uint64_t>> paused_for_shard_;
+};
+
+}  // namespace broker
+#endif  // BROKER_PUBLISH_FLOW_H_

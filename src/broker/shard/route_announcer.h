@@ -1,0 +1,70 @@
+// Tells the other shards what this one's sessions subscribe to, and knows when all have heard.
+#ifndef BROKER_ROUTE_ANNOUNCER_H_
+#define BROKER_ROUTE_ANNOUNCER_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "broker/shard/shard_context.h"
+
+namespace broker {
+
+// SUBACK leaves when every shard that may receive a PUBLISH has the route: from then on none is
+// missed. Part of one shard, used on its thread.
+class RouteAnnouncer {
+ public:
+  explicit RouteAnnouncer(ShardContext& context)
+      : context_(context), confirmed_(context.shards, 0) {}
+
+  // Nothing, unless the shard wants something else of the filter's messages now.
+  void Route(std::string_view filter, const Router::Change& change) {
+    if (!change.any()) return;
+    ++number_;
+    context_.routes_changed = true;
+    ForOthers([&](storage::ShardId shard) {
+      context_.Announce(shard, ShardRouteChange{context_.id, number_, change.before, change.after,
+                                                std::string(filter)});
+    });
+  }
+  void Member(bool add, std::string_view filter, const ShareMember& member) {
+    ++number_;
+    context_.routes_changed = true;
+    ForOthers([&](storage::ShardId shard) {
+      ShareMember remote = member;
+      remote.local = nullptr;
+      context_.Announce(shard, ShardMemberChange{context_.id, number_, add, std::string(filter),
+                                                 std::move(remote)});
+    });
+  }
+
+  // Of the last announcement; `confirmed() >= number()` when all others have taken it in.
+  uint64_t number() const { return number_; }
+  uint64_t confirmed() const {
+    uint64_t least = number_;
+    for (uint32_t shard = 0; shard < context_.shards; ++shard) {
+      if (shard != context_.id) least = std::min(least, confirmed_[shard]);
+    }
+    return least;
+  }
+  void OnConfirmed(storage::ShardId from, uint64_t number) {
+    confirmed_[from] = std::max(confirmed_[from], number);
+  }
+
+  template <typename Do>
+  void ForOthers(Do&& act) {
+    for (uint32_t shard = 0; shard < context_.shards; ++shard) {
+      if (shard != context_.id) act(static_cast<storage::ShardId>(shard));
+    }
+  }
+
+ private:
+  ShardContext& context_;
+  uint64_t number_ = 0;
+  std::vector<uint64_t> confirmed_;
+};
+
+}  // namespace broker
+#endif  // BROKER_ROUTE_ANNOUNCER_H_

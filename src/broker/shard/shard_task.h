@@ -1,0 +1,125 @@
+// What other threads tell a shard: values in its mailbox.
+#ifndef BROKER_SHARD_TASK_H_
+#define BROKER_SHARD_TASK_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "auth/core/login.h"
+#include "broker/core/forward_credit.h"
+#include "broker/core/router.h"
+#include "broker/core/share_group.h"
+#include "broker/core/stream.h"
+#include "mqtt/message.h"
+#include "storage/core/partition_api.h"
+
+namespace broker {
+
+// A message that another shard received: match it and deliver it to the sessions here. `$share`
+// groups and partitions are the sender's business.
+struct ForwardedPublish {
+  mqtt::MessagePtr message;
+  storage::ShardId from = 0;
+};
+
+// The sender chose this connection of a `$share` group.
+struct SharedAssignment {
+  mqtt::MessagePtr message;
+  std::string filter;
+  uint64_t connection = 0;
+  mqtt::SubscriptionOptions options;
+  uint32_t subscription_id = 0;
+  storage::ShardId from = 0;
+  bool last_choice = false;  // As far as the sender knows no member has room.
+};
+
+// The queue of a transient member of `$share` groups has no room, or has room again: see
+// storage::ShareMemberRoom.
+struct MemberRoomChange {
+  std::string client_id;
+  bool has_room = false;
+};
+
+// Messages of these two kinds that the sender has taken in since it said so last.
+struct ForwardsTaken {
+  storage::ShardId by = 0;
+  ForwardCredit::Amount amount;
+};
+
+// The sender wants another part of a filter's messages: its sessions have their first subscription
+// to it, the first that needs more, or the last one went. Answer: RoutesConfirmed.
+struct ShardRouteChange {
+  storage::ShardId from = 0;
+  uint64_t number = 0;
+  Wanted before = Wanted::kNothing;
+  Wanted after = Wanted::kNothing;
+  std::string filter;
+};
+
+// A transient session of the sender joined or left a `$share` group. Answer: RoutesConfirmed.
+struct ShardMemberChange {
+  storage::ShardId from = 0;
+  uint64_t number = 0;
+  bool add = true;
+  std::string filter;
+  ShareMember member;
+};
+
+// A durable session of the sender subscribes: until the sender lets go, messages to these filters
+// are for its partition, whatever that says itself meanwhile. The partition host has heard of it
+// before, so it stores what follows behind the subscription.
+struct PartitionRoutesHeld {
+  bool hold = true;  // False: let go.
+  storage::PartitionId partition = 0;
+  std::shared_ptr<const std::vector<std::string>> filters;  // Plain ones.
+};
+
+// Likewise, of its place in a `$share` group. See Router::HoldMember.
+struct ShareMemberHeld {
+  bool hold = true;
+  std::string filter;
+  std::string client_id;
+  std::unique_ptr<ShareMember> member;  // Null: it has none. Apart: it would make every task large.
+};
+
+struct RoutesConfirmed {
+  storage::ShardId from = 0;
+  uint64_t number = 0;
+};
+
+// A connection that another shard's acceptor took in.
+struct AdoptConnection {
+  std::unique_ptr<Stream> stream;
+  size_t listener = 0;
+};
+
+struct PasswordVerified {
+  uint64_t connection = 0;
+  std::unique_ptr<auth::Outcome> outcome;  // Apart: it would make every task large.
+};
+
+// New values of $SYS topics, and which of them changed.
+struct SysTopics {
+  std::shared_ptr<const std::vector<std::pair<std::string, std::string>>> values;
+};
+
+// All shards together hold too much of packets that are half sent: each gives up its part.
+struct InputRelief {};
+
+// Start, reload, shut down: rare, so a function will do. It runs on the shard's thread.
+struct Control {
+  std::function<void()> run;
+};
+
+using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
+                               ShardRouteChange, ShardMemberChange, PartitionRoutesHeld,
+                               ShareMemberHeld, MemberRoomChange, RoutesConfirmed, AdoptConnection,
+                               PasswordVerified, SysTopics, InputRelief, Control>;
+
+}  // namespace broker
+#endif  // BROKER_SHARD_TASK_H_
