@@ -126,7 +126,9 @@ def run_script(path, build):
         text = output.read()
     tally = Tally()
     for line in text.splitlines():
-        if re.match(r"ok\b", line):
+        if match := re.match(r"ok\b[ \d-]*(.*) # SKIP (.*)", line):
+            print(f"  skipped  {path.stem}: {match.group(1)}: {match.group(2)}", flush=True)
+        elif re.match(r"ok\b", line):
             tally.ok()
         elif match := re.match(r"not ok\b[ \d-]*(.*)", line):
             tally.fail(f"{path.stem}: {match.group(1)}", text[-4000:])
