@@ -34,8 +34,21 @@ absl::StatusOr<ConnectResult> BlockingClient::Connect() {
   return Await(client_.AsyncConnect(boost::asio::use_future), timeout_);
 }
 
-absl::StatusOr<SubscribeResult> BlockingClient::Subscribe(std::vector<Subscription> subscriptions) {
-  return Await(client_.AsyncSubscribe(std::move(subscriptions), boost::asio::use_future), timeout_);
+absl::StatusOr<SubscribeResult> BlockingClient::ConnectAndSubscribe(
+    std::vector<Subscription> subscriptions) {
+  return Await(client_.AsyncConnectAndSubscribe(std::move(subscriptions), boost::asio::use_future),
+               timeout_);
+}
+
+absl::Status BlockingClient::Reauthenticate() {
+  return Await(client_.AsyncReauthenticate(boost::asio::use_future), timeout_).status();
+}
+
+absl::StatusOr<SubscribeResult> BlockingClient::Subscribe(std::vector<Subscription> subscriptions,
+                                                          SubscribeOptions options) {
+  return Await(
+      client_.AsyncSubscribe(std::move(subscriptions), std::move(options), boost::asio::use_future),
+      timeout_);
 }
 
 absl::StatusOr<UnsubscribeResult> BlockingClient::Unsubscribe(std::vector<std::string> filters) {
@@ -50,8 +63,22 @@ absl::StatusOr<absl::Duration> BlockingClient::Ping() {
   return Await(client_.AsyncPing(boost::asio::use_future), timeout_);
 }
 
-absl::Status BlockingClient::Disconnect() {
-  return Await(client_.AsyncDisconnect(boost::asio::use_future), timeout_).status();
+absl::StatusOr<Answer> BlockingClient::RoundTrip(Packet packet) {
+  return Await(client_.AsyncRoundTrip(std::move(packet), boost::asio::use_future), timeout_);
+}
+
+absl::StatusOr<ReceivedMessage> BlockingClient::Request(Message request, absl::Duration timeout) {
+  // The client keeps the time, so that its end is said once.
+  return client_.AsyncRequest(std::move(request), timeout, boost::asio::use_future).get();
+}
+
+absl::StatusOr<Statistics> BlockingClient::GetStatistics() {
+  return Await(client_.AsyncStatistics(boost::asio::use_future), timeout_);
+}
+
+absl::Status BlockingClient::Disconnect(DisconnectOptions options) {
+  return Await(client_.AsyncDisconnect(std::move(options), boost::asio::use_future), timeout_)
+      .status();
 }
 
 }  // namespace mqttd::client

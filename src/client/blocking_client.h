@@ -26,11 +26,18 @@ class BlockingClient {
   BlockingClient& operator=(const BlockingClient&) = delete;
 
   absl::StatusOr<ConnectResult> Connect();
-  absl::StatusOr<SubscribeResult> Subscribe(std::vector<Subscription> subscriptions);
+  absl::StatusOr<SubscribeResult> ConnectAndSubscribe(std::vector<Subscription> subscriptions);
+  absl::Status Reauthenticate();
+  absl::StatusOr<SubscribeResult> Subscribe(std::vector<Subscription> subscriptions,
+                                            SubscribeOptions options = {});
   absl::StatusOr<UnsubscribeResult> Unsubscribe(std::vector<std::string> filters);
   absl::StatusOr<PublishResult> Publish(Message message);
+  absl::StatusOr<Answer> RoundTrip(Packet packet);
   absl::StatusOr<absl::Duration> Ping();
-  absl::Status Disconnect();
+  // `timeout`: of this request, instead of that of all calls.
+  absl::StatusOr<ReceivedMessage> Request(Message request, absl::Duration timeout);
+  absl::StatusOr<Statistics> GetStatistics();
+  absl::Status Disconnect(DisconnectOptions options = {});
 
   Client& client() { return client_; }
 

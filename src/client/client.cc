@@ -2,6 +2,8 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
 #include <exception>
 #include <variant>
 
@@ -27,18 +29,19 @@ absl::Status Thrown(const std::exception_ptr& thrown) {
 // ---- Operations ------------------------------------------------------------------------------
 
 void Client::Impl::Connect(Completion<ConnectResult> done) {
-  asio::co_spawn(strand_, ConnectOnce(),
-                 [self = shared_from_this(), done = std::move(done)](
-                     const std::exception_ptr& thrown, absl::StatusOr<ConnectResult> result) {
-                   if (thrown != nullptr) result = Thrown(thrown);
-                   done(std::move(result));
-                 });
+  asio::co_spawn(
+      strand_, ConnectOnce(),
+      [self = shared_from_this(), done = std::move(done)](
+          const std::exception_ptr& thrown, absl::StatusOr<ConnectResult> result) mutable {
+        if (thrown != nullptr) result = Thrown(thrown);
+        done(std::move(result));
+      });
 }
 
 void Client::Impl::Serve(Completion<Done> done) {
   asio::co_spawn(strand_, ServeLoop(),
                  [self = shared_from_this(), done = std::move(done)](
-                     const std::exception_ptr& thrown, absl::Status status) {
+                     const std::exception_ptr& thrown, absl::Status status) mutable {
                    if (thrown != nullptr) status = Thrown(thrown);
                    if (status.ok()) return done(Done{});
                    done(std::move(status));
@@ -53,19 +56,20 @@ void Client::Impl::Publish(Token op, Message message, Completion<PublishResult> 
   Settle();
 }
 
-void Client::Impl::Subscribe(Token op, std::vector<Subscription> subscriptions, uint32_t identifier,
-                             Completion<SubscribeResult> done) {
+void Client::Impl::Subscribe(Token op, SubscribePacket packet, Completion<SubscribeResult> done) {
   if (state_ == State::kClosed) return done(absl::CancelledError("the client is closed"));
-  absl::Status status = session_.Subscribe(op, std::move(subscriptions), identifier);
+  absl::Status status =
+      session_.Subscribe(op, std::move(packet.subscriptions), std::move(packet.options));
   if (!status.ok()) return done(std::move(status));
   subscribes_.emplace(op, std::move(done));
   Settle();
 }
 
-void Client::Impl::Unsubscribe(Token op, std::vector<std::string> filters,
+void Client::Impl::Unsubscribe(Token op, UnsubscribePacket packet,
                                Completion<UnsubscribeResult> done) {
   if (state_ == State::kClosed) return done(absl::CancelledError("the client is closed"));
-  absl::Status status = session_.Unsubscribe(op, std::move(filters));
+  absl::Status status =
+      session_.Unsubscribe(op, std::move(packet.filters), std::move(packet.user_properties));
   if (!status.ok()) return done(std::move(status));
   unsubscribes_.emplace(op, std::move(done));
   Settle();
@@ -78,23 +82,68 @@ void Client::Impl::Ping(Completion<absl::Duration> done) {
   Settle();
 }
 
+namespace {
+
+// The completion of an operation whose result is an answer.
+template <typename Result, typename Done>
+auto ToAnswer(Done done) {
+  return [done = std::move(done)](absl::StatusOr<Result> result) mutable {
+    if (!result.ok()) return done(result.status());
+    done(AnswerOf(*std::move(result)));
+  };
+}
+
+}  // namespace
+
+void Client::Impl::RoundTrip(Token op, Packet packet, Completion<Answer> done) {
+  if (auto* publish = std::get_if<PublishPacket>(&packet)) {
+    const mqtt::QoS qos = publish->message.qos;
+    if (qos == mqtt::QoS::kAtMostOnce) {
+      return done(absl::InvalidArgumentError("nothing answers a PUBLISH of QoS 0"));
+    }
+    return Publish(op, std::move(publish->message),
+                   [qos, done = std::move(done)](absl::StatusOr<PublishResult> result) mutable {
+                     if (!result.ok()) return done(result.status());
+                     done(AnswerOf(qos, *std::move(result)));
+                   });
+  }
+  if (auto* subscribe = std::get_if<SubscribePacket>(&packet)) {
+    return Subscribe(op, std::move(*subscribe), ToAnswer<SubscribeResult>(std::move(done)));
+  }
+  if (auto* unsubscribe = std::get_if<UnsubscribePacket>(&packet)) {
+    return Unsubscribe(op, std::move(*unsubscribe), ToAnswer<UnsubscribeResult>(std::move(done)));
+  }
+  if (std::holds_alternative<PingReqPacket>(packet)) {
+    return Ping([done = std::move(done)](absl::StatusOr<absl::Duration> result) mutable {
+      if (!result.ok()) return done(result.status());
+      done(Answer{.type = mqtt::PacketType::kPingResp});
+    });
+  }
+  Reauthenticate([done = std::move(done)](absl::StatusOr<Done> result) mutable {
+    if (!result.ok()) return done(result.status());
+    done(Answer{.type = mqtt::PacketType::kAuth, .reasons = {mqtt::ReasonCode::kSuccess}});
+  });
+}
+
 void Client::Impl::Acknowledge(const ReceivedMessage& message) {
   session_.Acknowledge(message);
   Settle();
 }
 
-void Client::Impl::Disconnect(mqtt::ReasonCode reason, Completion<Done> done) {
+void Client::Impl::Disconnect(const DisconnectOptions& options, Completion<Done> done) {
   if (!session_.is_connected()) {
     Close(absl::CancelledError("the client disconnected"));
     return done(Done{});
   }
-  session_.SendDisconnect(reason, std::nullopt);
-  Settle();
-  // The write that carries it ends, well or not, and then nothing more is to be said.
+  session_.SendDisconnect(options);
+  // The write that carries it ends, well or not, and then nothing more is to be said. A handler
+  // that asked for it returns first: until then nothing is written.
   asio::co_spawn(
       strand_,
       [](std::shared_ptr<Impl> self, Completion<Done> then) -> asio::awaitable<void> {
         error_code ignored;
+        co_await asio::post(asio::use_awaitable);
+        self->Settle();
         self->written_.expires_after(Chrono(self->options_.ping_timeout));
         if (self->writing_) co_await self->written_.async_wait(Into(ignored));
         self->Close(absl::CancelledError("the client disconnected"));
@@ -112,11 +161,13 @@ void Client::Impl::Close(const absl::Status& why) {
   SetState(State::kClosed, why);
   session_.Fail(why);
   RunEvents();
+  EndRequests(why);
   ended_.cancel();
 }
 
 void Client::Impl::CancelOperation(Token op) {
   session_.CancelPublish(op);
+  CancelRequest(op);
   Settle();
 }
 
@@ -125,6 +176,9 @@ Statistics Client::Impl::statistics() const {
   statistics.session = session_.statistics();
   statistics.in_flight = session_.in_flight();
   statistics.queued = session_.queued();
+  statistics.queued_bytes = session_.queued_bytes();
+  statistics.state = state_;
+  statistics.requests = requested_.size();
   return statistics;
 }
 
@@ -178,26 +232,29 @@ void Client::Impl::On(UnsubscribeDone& event) {
 
 void Client::Impl::On(Connected& event) {
   connected_ = std::move(event.result);
+  response_information_ = connected_->response_information;
   SetId();
+  if (connected_->ok()) {
+    authentication_.Update(FinishAuthentication(connected_->authentication_data));
+  }
 }
 
-void Client::Impl::On(Arrived& event) { dispatcher_.Dispatch(event.message); }
+void Client::Impl::On(Arrived& event) {
+  if (!response_topic_.empty() && TakeResponse(event.message)) return;
+  dispatcher_.Dispatch(event.message);
+}
 
 void Client::Impl::On(Pong&) {
-  ping_sent_.reset();
+  if (ping_sent_.has_value()) {
+    counted_.last_round_trip = absl::FromChrono(steady_clock::now() - *ping_sent_);
+    ping_sent_.reset();
+    keep_alive_.cancel();  // It waits for this answer, and from now on for the next PINGREQ.
+  }
   if (pings_.empty()) return;
   auto [since, done] = std::move(pings_.front());
   pings_.erase(pings_.begin());
-  done(absl::FromChrono(steady_clock::now() - since));
-}
-
-void Client::Impl::On(AuthWanted& event) {
-  absl::StatusOr<std::string> answer = absl::UnimplementedError("no authenticator was given");
-  if (options_.authenticator != nullptr) answer = options_.authenticator(event.data);
-  if (answer.ok() && event.reason == mqtt::ReasonCode::kContinueAuthentication) {
-    return session_.SendAuth(mqtt::ReasonCode::kContinueAuthentication, *answer);
-  }
-  if (!answer.ok() && stream_ != nullptr) stream_->Close();
+  counted_.last_round_trip = absl::FromChrono(steady_clock::now() - since);
+  done(counted_.last_round_trip);
 }
 
 void Client::Impl::On(Disconnected& event) {
@@ -230,13 +287,16 @@ Client::~Client() { Close(); }
 
 asio::any_io_executor Client::ExecutorOf(const Impl& impl) { return impl.strand(); }
 
+bool Client::RunsHere(const Impl& impl) { return impl.strand().running_in_this_thread(); }
+
 Token Client::NewOperation(Impl& impl) { return impl.NewToken(); }
 
 void Client::Cancel(Impl& impl, Token op) { impl.CancelOperation(op); }
 
-void Client::Run(std::shared_ptr<Impl> impl, std::function<void(Impl&)> work) {
+void Client::Run(std::shared_ptr<Impl> impl, absl::AnyInvocable<void(Impl&)> work) {
   const auto& strand = impl->strand();
-  asio::dispatch(strand, [impl = std::move(impl), work = std::move(work)] { work(*impl); });
+  asio::dispatch(strand,
+                 [impl = std::move(impl), work = std::move(work)]() mutable { work(*impl); });
 }
 
 void Client::OnMessage(std::string filter, MessageHandler handler) {
@@ -277,25 +337,35 @@ void Client::StartConnectAndSubscribe(Impl& impl, Token op, std::vector<Subscrip
                 done = std::move(done)](absl::StatusOr<ConnectResult> result) mutable {
     if (result.ok() && !result->ok()) result = Refused(*result);
     if (!result.ok()) return done(result.status());
-    impl.Subscribe(op, std::move(subscriptions), 0, std::move(done));
+    impl.Subscribe(op, {std::move(subscriptions), {}}, std::move(done));
   });
+}
+void Client::StartReauthenticate(Impl& impl, Completion<Done> done) {
+  impl.Reauthenticate(std::move(done));
 }
 void Client::StartPublish(Impl& impl, Token op, Message message, Completion<PublishResult> done) {
   impl.Publish(op, std::move(message), std::move(done));
 }
-void Client::StartSubscribe(Impl& impl, Token op, std::vector<Subscription> subscriptions,
-                            uint32_t subscription_id, Completion<SubscribeResult> done) {
-  impl.Subscribe(op, std::move(subscriptions), subscription_id, std::move(done));
+void Client::StartSubscribe(Impl& impl, Token op, SubscribePacket packet,
+                            Completion<SubscribeResult> done) {
+  impl.Subscribe(op, std::move(packet), std::move(done));
 }
-void Client::StartUnsubscribe(Impl& impl, Token op, std::vector<std::string> filters,
+void Client::StartUnsubscribe(Impl& impl, Token op, UnsubscribePacket packet,
                               Completion<UnsubscribeResult> done) {
-  impl.Unsubscribe(op, std::move(filters), std::move(done));
+  impl.Unsubscribe(op, std::move(packet), std::move(done));
+}
+void Client::StartRoundTrip(Impl& impl, Token op, Packet packet, Completion<Answer> done) {
+  impl.RoundTrip(op, std::move(packet), std::move(done));
+}
+void Client::StartRequest(Impl& impl, Token op, Message request, absl::Duration timeout,
+                          Completion<ReceivedMessage> done) {
+  impl.Request(op, std::move(request), timeout, std::move(done));
 }
 void Client::StartPing(Impl& impl, Token, Completion<absl::Duration> done) {
   impl.Ping(std::move(done));
 }
-void Client::StartDisconnect(Impl& impl, Token, mqtt::ReasonCode reason, Completion<Done> done) {
-  impl.Disconnect(reason, std::move(done));
+void Client::StartDisconnect(Impl& impl, const DisconnectOptions& options, Completion<Done> done) {
+  impl.Disconnect(options, std::move(done));
 }
 void Client::StartStatistics(Impl& impl, Token, Completion<Statistics> done) {
   done(impl.statistics());

@@ -16,8 +16,8 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -26,20 +26,25 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/core/backoff.h"
-#include "client/core/dispatcher.h"
+#include "client/authenticator.h"
 #include "client/core/message.h"
-#include "client/core/session.h"
+#include "client/core/options.h"
+#include "client/core/round_trip.h"
 #include "client/core/store.h"
 #include "client/stream.h"
+#include "client/trace.h"
 
 namespace mqttd::client {
 
-// One step of an extended authentication (§4.12): what the server said, and our answer to it.
-using Authenticator = std::function<absl::StatusOr<std::string>(std::string_view server_data)>;
+// Sends the answer to a request: to its Response Topic, with its Correlation Data, whatever
+// `answer` says of them. May be called later, from any thread; at most once. Does nothing where the
+// request has no Response Topic.
+using Reply = std::function<void(Message answer)>;
+using RequestHandler = std::function<void(const ReceivedMessage& request, Reply reply)>;
 
 // Where a client stands, for those who watch it.
 enum class State : uint8_t { kDisconnected, kConnecting, kConnected, kClosed };
@@ -56,12 +61,21 @@ struct Options {
   // Made at the first connection, and again whenever the server has lost the session.
   std::vector<Subscription> subscriptions;
   TlsOptions tls;
+  // The address of this machine from which TCP connections are made. Empty: the system's choice.
+  std::string local_address;
   // Instead of the transports that are built in.
   Dialer dialer;
-  Authenticator authenticator;
+  // Extended authentication; null: none.
+  std::shared_ptr<Authenticator> authenticator;
+  // Where answers to `AsyncRequest` come: one topic for each client. Empty: one below the server's
+  // Response Information if `SessionOptions::request_response_information` brought that, else
+  // "responses/" and 16 random digits.
+  std::string response_topic;
   // Keeps unacknowledged messages beyond the process; see file_store.h. Null: they live as long as
   // the client.
   std::shared_ptr<Store> store;
+  // Told of each packet, sent or received; null: costs nothing.
+  Tracer trace;
   // From the name's resolution to CONNACK.
   absl::Duration connect_timeout = absl::Seconds(10);
   // PINGREQ to PINGRESP; then the connection counts as lost.
@@ -72,13 +86,20 @@ struct Options {
   bool give_up_when_refused = true;
 };
 
+// Counted since the client was made; the last five: as it is now.
 struct Statistics {
   SessionStatistics session;
-  uint64_t connections = 0;  // That stood: CONNACK with success.
+  uint64_t connections = 0;       // That stood: CONNACK with success.
+  uint64_t connect_failures = 0;  // Tries that ended otherwise.
   uint64_t bytes_sent = 0;
   uint64_t bytes_received = 0;
-  size_t in_flight = 0;
-  size_t queued = 0;
+  uint64_t responses_late = 0;     // Answers to requests that had ended.
+  absl::Duration last_round_trip;  // PINGREQ to PINGRESP; 0: none yet.
+  State state = State::kDisconnected;
+  size_t in_flight = 0;  // QoS 1 and 2, sent and not acknowledged.
+  size_t queued = 0;     // Messages that wait to be sent.
+  size_t queued_bytes = 0;
+  size_t requests = 0;  // That wait for their response.
 };
 
 // A client and its session, which outlives connections: what is unacknowledged when one is lost is
@@ -119,7 +140,7 @@ class Client {
       StartServe(impl, op, std::move(done));
     });
   }
-  // AsyncConnect, then SUBSCRIBE; ends with the answer to that.
+  // AsyncConnect, then SUBSCRIBE; ends with the answer to that. kPermissionDenied: CONNACK refused.
   template <typename CompletionToken>
   auto AsyncConnectAndSubscribe(std::vector<Subscription> subscriptions, CompletionToken&& token) {
     return Initiate<SubscribeResult>(
@@ -127,6 +148,15 @@ class Client {
                    Impl& impl, Token op, Completion<SubscribeResult> done) mutable {
           StartConnectAndSubscribe(impl, op, std::move(subscriptions), std::move(done));
         });
+  }
+  // Once more through the extended authentication, on the connection that stands (§4.12.1).
+  // kPermissionDenied: the server has ended the connection instead. kFailedPrecondition: there is
+  // no authenticator, or the last one is still under way. kUnavailable: no connection.
+  template <typename CompletionToken>
+  auto AsyncReauthenticate(CompletionToken&& token) {
+    return Initiate<Done>(token, [](Impl& impl, Token, Completion<Done> done) {
+      StartReauthenticate(impl, std::move(done));
+    });
   }
 
   // ---- What a session does. While there is no connection these wait for the next one.
@@ -142,24 +172,33 @@ class Client {
         });
   }
   template <typename CompletionToken>
-  auto AsyncSubscribe(std::vector<Subscription> subscriptions, uint32_t subscription_id,
+  auto AsyncSubscribe(std::vector<Subscription> subscriptions, SubscribeOptions options,
                       CompletionToken&& token) {
     return Initiate<SubscribeResult>(
-        token, [subscriptions = std::move(subscriptions), subscription_id](
+        token, [packet = SubscribePacket{std::move(subscriptions), std::move(options)}](
                    Impl& impl, Token op, Completion<SubscribeResult> done) mutable {
-          StartSubscribe(impl, op, std::move(subscriptions), subscription_id, std::move(done));
+          StartSubscribe(impl, op, std::move(packet), std::move(done));
         });
   }
   template <typename CompletionToken>
   auto AsyncSubscribe(std::vector<Subscription> subscriptions, CompletionToken&& token) {
-    return AsyncSubscribe(std::move(subscriptions), 0, std::forward<CompletionToken>(token));
+    return AsyncSubscribe(std::move(subscriptions), {}, std::forward<CompletionToken>(token));
   }
   template <typename CompletionToken>
   auto AsyncUnsubscribe(std::vector<std::string> filters, CompletionToken&& token) {
     return Initiate<UnsubscribeResult>(
-        token, [filters = std::move(filters)](Impl& impl, Token op,
-                                              Completion<UnsubscribeResult> done) mutable {
-          StartUnsubscribe(impl, op, std::move(filters), std::move(done));
+        token, [packet = UnsubscribePacket{std::move(filters), {}}](
+                   Impl& impl, Token op, Completion<UnsubscribeResult> done) mutable {
+          StartUnsubscribe(impl, op, std::move(packet), std::move(done));
+        });
+  }
+  // Sends one packet and ends with the packet that answers it. kInvalidArgument: a QoS 0 PUBLISH,
+  // which nothing answers.
+  template <typename CompletionToken>
+  auto AsyncRoundTrip(Packet packet, CompletionToken&& token) {
+    return Initiate<Answer>(
+        token, [packet = std::move(packet)](Impl& impl, Token op, Completion<Answer> done) mutable {
+          StartRoundTrip(impl, op, std::move(packet), std::move(done));
         });
   }
   // PINGREQ and its answer: the time between them. kUnavailable: no connection, or it was lost.
@@ -173,19 +212,37 @@ class Client {
   // With `SessionOptions::manual_acknowledgement`: the application is done with it.
   void Acknowledge(ReceivedMessage message);
 
+  // ---- Request and response (§4.10), 5.0 only.
+  // Publishes `request` with a Response Topic and Correlation Data of ours, and ends with the
+  // message that answers it. kDeadlineExceeded: none came within `timeout`, from now. kNotFound:
+  // the server says that nobody is subscribed to the request's topic. kPermissionDenied: it refuses
+  // the request, or the subscription to the Response Topic. kFailedPrecondition: not 5.0.
+  // Cancellation takes effect at any time; a response that comes later is dropped.
+  template <typename CompletionToken>
+  auto AsyncRequest(Message request, absl::Duration timeout, CompletionToken&& token) {
+    return Initiate<ReceivedMessage>(
+        token, [request = std::move(request), timeout](Impl& impl, Token op,
+                                                       Completion<ReceivedMessage> done) mutable {
+          StartRequest(impl, op, std::move(request), timeout, std::move(done));
+        });
+  }
+  // Like OnMessage, for the side that answers. Answers go at the request's QoS unless they say a
+  // higher one. Subscribing to `filter` is a step of its own.
+  void OnRequest(std::string filter, RequestHandler handler);
+
   // ---- The end.
   // DISCONNECT, and closes once it is written. What waits ends with kCancelled; what is in a store
   // stays there.
   template <typename CompletionToken>
-  auto AsyncDisconnect(mqtt::ReasonCode reason, CompletionToken&& token) {
-    return Initiate<Done>(token, [reason](Impl& impl, Token op, Completion<Done> done) {
-      StartDisconnect(impl, op, reason, std::move(done));
-    });
+  auto AsyncDisconnect(DisconnectOptions options, CompletionToken&& token) {
+    return Initiate<Done>(token,
+                          [options = std::move(options)](Impl& impl, Token, Completion<Done> done) {
+                            StartDisconnect(impl, options, std::move(done));
+                          });
   }
   template <typename CompletionToken>
   auto AsyncDisconnect(CompletionToken&& token) {
-    return AsyncDisconnect(mqtt::ReasonCode::kNormalDisconnection,
-                           std::forward<CompletionToken>(token));
+    return AsyncDisconnect({}, std::forward<CompletionToken>(token));
   }
   // Closes at once, without DISCONNECT: the server publishes the will.
   void Close();
@@ -205,33 +262,63 @@ class Client {
  private:
   class Impl;
   template <typename Result>
-  using Completion = std::function<void(absl::StatusOr<Result>)>;
+  using Completion = absl::AnyInvocable<void(absl::StatusOr<Result>)>;
 
   static boost::asio::any_io_executor ExecutorOf(const Impl& impl);
+  static bool RunsHere(const Impl& impl);
   static Token NewOperation(Impl& impl);
   static void Cancel(Impl& impl, Token op);
   // Runs `work` where the client's work runs.
-  static void Run(std::shared_ptr<Impl> impl, std::function<void(Impl&)> work);
+  static void Run(std::shared_ptr<Impl> impl, absl::AnyInvocable<void(Impl&)> work);
   static void StartConnect(Impl& impl, Token op, Completion<ConnectResult> done);
   static void StartServe(Impl& impl, Token op, Completion<Done> done);
   static void StartConnectAndSubscribe(Impl& impl, Token op,
                                        std::vector<Subscription> subscriptions,
                                        Completion<SubscribeResult> done);
+  static void StartReauthenticate(Impl& impl, Completion<Done> done);
   static void StartPublish(Impl& impl, Token op, Message message, Completion<PublishResult> done);
-  static void StartSubscribe(Impl& impl, Token op, std::vector<Subscription> subscriptions,
-                             uint32_t subscription_id, Completion<SubscribeResult> done);
-  static void StartUnsubscribe(Impl& impl, Token op, std::vector<std::string> filters,
+  static void StartSubscribe(Impl& impl, Token op, SubscribePacket packet,
+                             Completion<SubscribeResult> done);
+  static void StartUnsubscribe(Impl& impl, Token op, UnsubscribePacket packet,
                                Completion<UnsubscribeResult> done);
   static void StartPing(Impl& impl, Token op, Completion<absl::Duration> done);
-  static void StartDisconnect(Impl& impl, Token op, mqtt::ReasonCode reason, Completion<Done> done);
+  static void StartRoundTrip(Impl& impl, Token op, Packet packet, Completion<Answer> done);
+  static void StartRequest(Impl& impl, Token op, Message request, absl::Duration timeout,
+                           Completion<ReceivedMessage> done);
+  static void StartDisconnect(Impl& impl, const DisconnectOptions& options, Completion<Done> done);
   static void StartStatistics(Impl& impl, Token op, Completion<Statistics> done);
+
+  // A handler without an executor of its own runs where the client does, and is called as it is.
+  template <typename Handler>
+  static constexpr bool kRunsAnywhere = requires {
+    typename boost::asio::associated_executor<
+        Handler, boost::asio::any_io_executor>::asio_associated_executor_is_unspecialised;
+  };
+
+  template <typename Result, typename Handler>
+  static Completion<Result> CompletionOf(Handler handler, const Impl& impl) {
+    if constexpr (kRunsAnywhere<Handler>) {
+      return [handler = std::move(handler)](absl::StatusOr<Result> result) mutable {
+        handler(std::move(result));
+      };
+    } else {
+      const auto executor = boost::asio::get_associated_executor(handler, ExecutorOf(impl));
+      return
+          [handler = std::move(handler), executor,
+           work = boost::asio::make_work_guard(executor)](absl::StatusOr<Result> result) mutable {
+            // Not at once: the operation may still be in its initiation.
+            boost::asio::post(executor,
+                              [handler = std::move(handler), result = std::move(result)]() mutable {
+                                handler(std::move(result));
+                              });
+          };
+    }
+  }
 
   template <typename Result, typename CompletionToken, typename Start>
   auto Initiate(CompletionToken&& token, Start start) {
     return boost::asio::async_initiate<CompletionToken, void(absl::StatusOr<Result>)>(
         [impl = impl_](auto handler, auto start_it) mutable {
-          using Handler = decltype(handler);
-          const auto executor = boost::asio::get_associated_executor(handler, ExecutorOf(*impl));
           const Token op = NewOperation(*impl);
           if (auto slot = boost::asio::get_associated_cancellation_slot(handler);
               slot.is_connected()) {
@@ -241,13 +328,8 @@ class Client {
               }
             });
           }
-          auto held = std::make_shared<Handler>(std::move(handler));
-          Completion<Result> done = [held, executor, work = boost::asio::make_work_guard(executor)](
-                                        absl::StatusOr<Result> result) {
-            boost::asio::dispatch(executor, [held, result = std::move(result)]() mutable {
-              (*held)(std::move(result));
-            });
-          };
+          Completion<Result> done = CompletionOf<Result>(std::move(handler), *impl);
+          if (RunsHere(*impl)) return start_it(*impl, op, std::move(done));
           Run(std::move(impl),
               [start_it = std::move(start_it), op, done = std::move(done)](Impl& target) mutable {
                 start_it(target, op, std::move(done));

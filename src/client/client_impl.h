@@ -16,7 +16,11 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "base/mutex.h"
+#include "base/rng.h"
 #include "client/client.h"
+#include "client/core/backoff.h"
+#include "client/core/dispatcher.h"
+#include "client/core/session.h"
 
 namespace mqttd::client {
 
@@ -33,15 +37,18 @@ inline std::chrono::nanoseconds Chrono(absl::Duration duration) {
 
 // A CONNACK that says no, as an error.
 absl::Status Refused(const ConnectResult& result);
+// A DISCONNECT from the server, as an error.
+absl::Status SentAway(const ServerDisconnect& disconnect);
 
 // All of it runs on one strand. Lives until the last coroutine that works for it has ended.
 class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
  public:
   Impl(asio::any_io_executor executor, Options options)
       : strand_(asio::make_strand(std::move(executor))),
-        options_(std::move(options)),
+        options_(WithMethod(std::move(options))),
+        rng_(base::Rng::FromEntropy()),
         session_(options_.session, options_.store.get()),
-        backoff_(options_.reconnect, base::Rng::FromEntropy()),
+        backoff_(options_.reconnect, rng_.Fork()),
         ended_(strand_),
         written_(strand_),
         keep_alive_(strand_) {
@@ -58,7 +65,7 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
       load_status_.Update(absl::InvalidArgumentError("no server to connect to (Options::servers)"));
     }
     if (!options_.subscriptions.empty()) {
-      load_status_.Update(session_.Subscribe(0, options_.subscriptions, 0));
+      load_status_.Update(session_.Subscribe(0, options_.subscriptions));
     }
     SetId();
   }
@@ -67,12 +74,14 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   void Connect(Completion<ConnectResult> done);
   void Serve(Completion<Done> done);
   void Publish(Token op, Message message, Completion<PublishResult> done);
-  void Subscribe(Token op, std::vector<Subscription> subscriptions, uint32_t identifier,
-                 Completion<SubscribeResult> done);
-  void Unsubscribe(Token op, std::vector<std::string> filters, Completion<UnsubscribeResult> done);
+  void Subscribe(Token op, SubscribePacket packet, Completion<SubscribeResult> done);
+  void Unsubscribe(Token op, UnsubscribePacket packet, Completion<UnsubscribeResult> done);
   void Ping(Completion<absl::Duration> done);
+  void Reauthenticate(Completion<Done> done);
+  void RoundTrip(Token op, Packet packet, Completion<Answer> done);
+  void Request(Token op, Message request, absl::Duration timeout, Completion<ReceivedMessage> done);
   void Acknowledge(const ReceivedMessage& message);
-  void Disconnect(mqtt::ReasonCode reason, Completion<Done> done);
+  void Disconnect(const DisconnectOptions& options, Completion<Done> done);
   void Close(const absl::Status& why);
   void CancelOperation(Token op);
   Statistics statistics() const;
@@ -89,11 +98,28 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
  private:
   static constexpr size_t kReadBytes = size_t{64} << 10;
 
+  struct Requested {  // A request whose response has not come.
+    Token op = 0;
+    Completion<ReceivedMessage> done;
+    std::unique_ptr<asio::steady_timer> deadline;
+  };
+  struct Unsent {  // A request that waits for the subscription to the Response Topic.
+    std::string correlation;
+    Message request;
+  };
+
+  static Options WithMethod(Options options) {
+    if (options.authenticator != nullptr) {
+      options.session.authentication_method = options.authenticator->method();
+    }
+    return options;
+  }
+
   asio::awaitable<absl::StatusOr<ConnectResult>> ConnectOnce();
   asio::awaitable<absl::StatusOr<ConnectResult>> Establish(Endpoint endpoint);
   asio::awaitable<absl::StatusOr<std::unique_ptr<Stream>>> DialServer(const Endpoint& endpoint) {
     if (options_.dialer != nullptr) return options_.dialer(endpoint);
-    return Dial(endpoint, options_.tls);
+    return Dial(endpoint, options_.tls, options_.local_address);
   }
   asio::awaitable<absl::Status> Handshake();
   asio::awaitable<absl::Status> ServeLoop();
@@ -113,6 +139,20 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   void On(Pong& event);
   void On(AuthWanted& event);
   void On(Disconnected& event);
+
+  // authentication.cc
+  absl::Status BeginAuthentication();
+  absl::Status FinishAuthentication(std::string_view data);
+  void EndReauthentication(const absl::Status& status);
+
+  // requests.cc
+  std::string NewResponseTopic();
+  void SubscribeToResponses();
+  void SendRequest(const std::string& correlation, Message request);
+  bool TakeResponse(ReceivedMessage& message);
+  void EndRequest(const std::string& correlation, absl::StatusOr<ReceivedMessage> result);
+  void EndRequests(const absl::Status& why);
+  void CancelRequest(Token op);
   void SetState(State state, const absl::Status& why = absl::OkStatus());
   void SetId();
   template <typename Result>
@@ -121,6 +161,7 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
 
   asio::strand<asio::any_io_executor> strand_;
   const Options options_;
+  base::Rng rng_;
   Session session_;
   Dispatcher dispatcher_;
   Backoff backoff_;
@@ -137,8 +178,11 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   std::shared_ptr<Stream> stream_;
   std::optional<ConnectResult> connected_;  // What CONNACK said, of the connection being made.
   std::optional<ServerDisconnect> farewell_;
-  asio::steady_timer ended_;    // Never expires: cancelled when the connection ends.
-  asio::steady_timer written_;  // Likewise, when everything is written.
+  absl::Status authentication_;       // Why it failed, on this connection.
+  Completion<Done> reauthenticated_;  // Null: none is under way.
+  std::string response_information_;  // Of the last CONNACK.
+  asio::steady_timer ended_;          // Never expires: cancelled when the connection ends.
+  asio::steady_timer written_;        // Likewise, when everything is written.
   asio::steady_timer keep_alive_;
   steady_clock::time_point last_sent_;
   std::optional<steady_clock::time_point> ping_sent_;
@@ -151,6 +195,11 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   absl::flat_hash_map<Token, Completion<SubscribeResult>> subscribes_;
   absl::flat_hash_map<Token, Completion<UnsubscribeResult>> unsubscribes_;
   std::vector<std::pair<steady_clock::time_point, Completion<absl::Duration>>> pings_;
+  std::string response_topic_;  // Empty: no request was made yet.
+  bool hears_responses_ = false;
+  uint64_t last_request_ = 0;
+  absl::flat_hash_map<std::string, Requested> requested_;  // By their Correlation Data.
+  std::vector<Unsent> unsent_;
   Statistics counted_;
   mutable base::Mutex id_mutex_;
   std::string id_ ABSL_GUARDED_BY(id_mutex_);

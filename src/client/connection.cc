@@ -15,12 +15,6 @@
 namespace mqttd::client {
 namespace {
 
-absl::Status SentAway(const ServerDisconnect& disconnect) {
-  return absl::UnavailableError(absl::StrCat(
-      "the server ended the connection: ", base::AbslView(mqtt::ReasonCodeName(disconnect.reason)),
-      disconnect.reason_string.empty() ? "" : ": ", disconnect.reason_string));
-}
-
 // Trying again with the same credentials and the same packet can but end the same way.
 bool IsFinal(mqtt::ReasonCode reason) {
   using enum mqtt::ReasonCode;
@@ -48,6 +42,12 @@ absl::Status Refused(const ConnectResult& result) {
   return absl::PermissionDeniedError(absl::StrCat(
       "the server refuses the connection: ", base::AbslView(mqtt::ReasonCodeName(result.reason)),
       result.reason_string.empty() ? "" : ": ", result.reason_string));
+}
+
+absl::Status SentAway(const ServerDisconnect& disconnect) {
+  return absl::UnavailableError(absl::StrCat(
+      "the server ended the connection: ", base::AbslView(mqtt::ReasonCodeName(disconnect.reason)),
+      disconnect.reason_string.empty() ? "" : ": ", disconnect.reason_string));
 }
 
 // Each server once, from where the last try ended.
@@ -110,6 +110,11 @@ asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::Establish(Endpoint 
   farewell_.reset();
   read_bytes_ = 0;
   ended_.expires_at(steady_clock::time_point::max());
+  if (absl::Status status = BeginAuthentication(); !status.ok()) {
+    stream_->Close();
+    stream_.reset();
+    co_return status;
+  }
   session_.BeginConnection();
   timer.expires_at(deadline);
   timer.async_wait([stream](const error_code& cancelled) {
@@ -121,7 +126,9 @@ asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::Establish(Endpoint 
         absl::StrCat(endpoint.ToString(), ": no answer to CONNECT within ",
                      absl::FormatDuration(options_.connect_timeout)));
   }
+  if (!authentication_.ok()) status = authentication_;
   if (!status.ok() || !connected_->ok()) {
+    ++counted_.connect_failures;
     ConnectionEnded(stream, status);
     if (!status.ok()) co_return status;
     co_return *connected_;
@@ -157,9 +164,9 @@ asio::awaitable<absl::Status> Client::Impl::ServeLoop() {
           result.status().code() == absl::StatusCode::kFailedPrecondition) {
         co_return result.status();
       }
-      if (result.ok() && !result->ok() && options_.give_up_when_refused &&
-          IsFinal(result->reason)) {
-        co_return Refused(*result);
+      if (options_.give_up_when_refused) {
+        if (result.ok() && IsFinal(result->reason)) co_return Refused(*result);
+        if (absl::IsUnauthenticated(result.status())) co_return result.status();
       }
     }
     if (state_ == State::kClosed) break;
@@ -189,7 +196,7 @@ asio::awaitable<void> Client::Impl::ReadLoop(std::shared_ptr<Stream> stream) {
     written_.expires_after(std::chrono::seconds(1));
     co_await written_.async_wait(Into(ignored));
   }
-  ConnectionEnded(stream, status);
+  ConnectionEnded(stream, authentication_.ok() ? status : authentication_);
 }
 
 asio::awaitable<absl::Status> Client::Impl::ReadSome(Stream& stream) {
@@ -221,8 +228,12 @@ absl::Status Client::Impl::TakeFrames() {
     }
     if (frame.kind == mqtt::FrameResult::Kind::kViolation) {
       violation = frame.violation;
-      if (session_.is_connected()) session_.SendDisconnect(violation->reason, std::nullopt);
+      if (session_.is_connected()) session_.SendDisconnect({.reason = violation->reason});
     } else {
+      if (options_.trace != nullptr) {
+        Trace(options_.trace, rest.first(frame.header.frame_size()), options_.session.version,
+              mqtt::Sender::kServer);
+      }
       violation = session_.OnFrame(frame.header, mqtt::FrameBody(frame.header, rest));
       at += frame.header.frame_size();
     }
@@ -256,6 +267,10 @@ asio::awaitable<void> Client::Impl::WriteLoop(std::shared_ptr<Stream> stream) {
     write_buffer_.clear();
     session_.TakeOutput(write_buffer_);
     RunEvents();  // Messages of QoS 0 that left the queue.
+    if (options_.trace != nullptr) {
+      Trace(options_.trace, mqtt::AsBytes(write_buffer_), options_.session.version,
+            mqtt::Sender::kClient);
+    }
     last_sent_ = steady_clock::now();
     co_await stream->Write(asio::buffer(write_buffer_), error);
     counted_.bytes_sent += write_buffer_.size();
@@ -301,6 +316,10 @@ void Client::Impl::ConnectionEnded(const std::shared_ptr<Stream>& stream, const 
   session_.EndConnection();
   for (auto& [since, done] : std::exchange(pings_, {})) {
     done(absl::UnavailableError("the connection was lost before the server answered"));
+  }
+  if (reauthenticated_ != nullptr) {
+    EndReauthentication(
+        farewell_.has_value() ? absl::PermissionDeniedError(SentAway(*farewell_).message()) : why);
   }
   if (state_ != State::kClosed && !connecting_) {
     SetState(State::kDisconnected, farewell_.has_value() ? SentAway(*farewell_) : why);

@@ -14,6 +14,7 @@
 #include <boost/beast/core/flat_static_buffer.hpp>
 #include <boost/beast/websocket.hpp>
 #include <boost/beast/websocket/ssl.hpp>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -100,11 +101,29 @@ absl::Status TlsFailed(std::string_view what, std::string_view file, const error
       absl::StrCat(base::AbslView(what), " ", base::AbslView(file), ": ", error.message()));
 }
 
+std::optional<int> TlsVersion(std::string_view name) {
+  if (name == "1.2") return TLS1_2_VERSION;
+  if (name == "1.3") return TLS1_3_VERSION;
+  return std::nullopt;
+}
+
 absl::StatusOr<std::shared_ptr<asio::ssl::context>> MakeContext(const TlsOptions& tls) {
   if (tls.context != nullptr) return tls.context;
   auto context = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_client);
   error_code error;
-  SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
+  const auto oldest = TlsVersion(tls.version_min);
+  const auto newest = TlsVersion(tls.version_max);
+  if (!oldest.has_value() || !newest.has_value() || *oldest > *newest) {
+    return absl::InvalidArgumentError(absl::StrCat("TLS version ", tls.version_min, " to ",
+                                                   tls.version_max, ": \"1.2\" or \"1.3\""));
+  }
+  SSL_CTX_set_min_proto_version(context->native_handle(), *oldest);
+  SSL_CTX_set_max_proto_version(context->native_handle(), *newest);
+  if (!tls.ciphers.empty() &&
+      SSL_CTX_set_cipher_list(context->native_handle(), tls.ciphers.c_str()) != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("TLS ciphers \"", tls.ciphers, "\": OpenSSL knows none of them"));
+  }
   if (!tls.ca_file.empty() && context->load_verify_file(tls.ca_file, error)) {
     return TlsFailed("CA file", tls.ca_file, error);
   }
@@ -149,13 +168,37 @@ absl::Status PrepareTls(const Endpoint& endpoint, const TlsOptions& tls,
   }
   error_code error;
   stream.set_verify_mode(tls.insecure ? asio::ssl::verify_none : asio::ssl::verify_peer, error);
-  if (!error && !tls.insecure) {
+  if (!error && !tls.insecure && tls.check_name) {
     stream.set_verify_callback(asio::ssl::host_name_verification(name), error);
   }
   return error ? TlsFailed("TLS for", name, error) : absl::OkStatus();
 }
 
-asio::awaitable<absl::StatusOr<tcp::socket>> ConnectTcp(const Endpoint& endpoint) {
+// Tries each address of the host in turn.
+asio::awaitable<error_code> ConnectFrom(tcp::socket& socket, const std::string& local_address,
+                                        const tcp::resolver::results_type& found) {
+  error_code error;
+  if (local_address.empty()) {
+    co_await asio::async_connect(socket, found, Into(error));
+    co_return error;
+  }
+  const auto local = asio::ip::make_address(local_address, error);
+  if (error) co_return error;
+  error = asio::error::host_not_found;
+  for (const auto& entry : found) {
+    if (entry.endpoint().address().is_v4() != local.is_v4()) continue;
+    error_code ignored;
+    socket.close(ignored);
+    socket.open(entry.endpoint().protocol(), error);
+    if (!error) socket.bind(tcp::endpoint(local, 0), error);
+    if (!error) co_await socket.async_connect(entry.endpoint(), Into(error));
+    if (!error) break;
+  }
+  co_return error;
+}
+
+asio::awaitable<absl::StatusOr<tcp::socket>> ConnectTcp(const Endpoint& endpoint,
+                                                        const std::string& local_address) {
   const auto executor = co_await asio::this_coro::executor;
   tcp::resolver resolver(executor);
   error_code error;
@@ -163,7 +206,7 @@ asio::awaitable<absl::StatusOr<tcp::socket>> ConnectTcp(const Endpoint& endpoint
       co_await resolver.async_resolve(endpoint.host, std::to_string(endpoint.port), Into(error));
   if (error) co_return Unreachable(endpoint, "the host's name cannot be resolved", error);
   tcp::socket socket(executor);
-  co_await asio::async_connect(socket, found, Into(error));
+  error = co_await ConnectFrom(socket, local_address, found);
   if (error) co_return Unreachable(endpoint, "cannot connect", error);
   socket.set_option(tcp::no_delay(true), error);
   co_return socket;
@@ -228,9 +271,10 @@ asio::awaitable<StreamOr> DialTls(const Endpoint& endpoint, const TlsOptions& tl
 
 }  // namespace
 
-asio::awaitable<StreamOr> Dial(const Endpoint& endpoint, const TlsOptions& tls) {
+asio::awaitable<StreamOr> Dial(const Endpoint& endpoint, const TlsOptions& tls,
+                               std::string local_address) {
   if (endpoint.transport == Transport::kUnix) co_return co_await DialUnix(endpoint);
-  absl::StatusOr<tcp::socket> socket = co_await ConnectTcp(endpoint);
+  absl::StatusOr<tcp::socket> socket = co_await ConnectTcp(endpoint, local_address);
   if (!socket.ok()) co_return socket.status();
   if (endpoint.is_secure()) co_return co_await DialTls(endpoint, tls, *std::move(socket));
   if (!endpoint.is_websocket()) {

@@ -39,6 +39,12 @@ struct TlsOptions {
   std::string key_file;
   std::string server_name;  // For SNI and for the check of the certificate. Empty: the host's name.
   std::vector<std::string> alpn;  // Such as "mqtt".
+  std::string ciphers;            // OpenSSL's list for TLS 1.2. Empty: OpenSSL's choice.
+  // The oldest version that is spoken, and the newest: "1.2", "1.3".
+  std::string version_min = "1.2";
+  std::string version_max = "1.3";
+  // False: any certificate of a trusted authority will do, whatever its name. For experiments.
+  bool check_name = true;
   // The server's certificate is not checked at all. For experiments only.
   bool insecure = false;
   // Used instead of all the above but `server_name`.
@@ -47,8 +53,9 @@ struct TlsOptions {
 
 // Connects to the endpoint, TLS and WebSocket handshakes included, on the calling coroutine's
 // executor. Cancellation ends it. Errors: kUnavailable, with what failed and where.
-boost::asio::awaitable<absl::StatusOr<std::unique_ptr<Stream>>> Dial(const Endpoint& endpoint,
-                                                                     const TlsOptions& tls);
+// `local_address`: from which address of this machine; empty: the system's choice.
+boost::asio::awaitable<absl::StatusOr<std::unique_ptr<Stream>>> Dial(
+    const Endpoint& endpoint, const TlsOptions& tls, std::string local_address = {});
 
 // For transports of one's own: given instead of `Dial`.
 using Dialer = std::function<boost::asio::awaitable<absl::StatusOr<std::unique_ptr<Stream>>>(

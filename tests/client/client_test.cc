@@ -115,6 +115,36 @@ TEST_F(Transports, EachCarriesTheSame) {
   }
 }
 
+// Each transport hands over every byte, in order.
+TEST_F(Transports, MQTT311_7_1_2_1) {
+  const support::TempDir directory;
+  const std::string base = Certificate(directory);
+  BrokerProcess broker(
+      {.listen = {"mqtt://127.0.0.1:0", "ws://127.0.0.1:0/mqtt", "mqtts://127.0.0.1:0",
+                  "wss://127.0.0.1:0/mqtt", "unix:" + base + "/socket"},
+       .set = {"tls.cert_file=" + base + "/cert.pem", "tls.key_file=" + base + "/key.pem"}});
+  std::string payload;
+  for (int i = 0; payload.size() < (1u << 19); ++i) payload += std::to_string(i) + ",";
+  for (const std::string& server :
+       {Local("mqtt", broker.port(0)), Local("ws", broker.port(1)), Local("mqtts", broker.port(2)),
+        Local("wss", broker.port(3)), "unix:" + base + "/socket"}) {
+    SCOPED_TRACE(server);
+    Options options = To(server);
+    options.session.version = mqtt::Version::k311;
+    options.tls.ca_file = base + "/cert.pem";
+    BlockingClient client(options);
+    std::vector<std::string> got;
+    client.client().OnMessage(
+        [&](const ReceivedMessage& message) { got.push_back(message.payload); });
+    ASSERT_TRUE(client.ConnectAndSubscribe({All("large")}).ok());
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(client.Publish(At("large", payload, QoS::kAtLeastOnce)).ok());
+    }
+    ASSERT_TRUE(client.Ping().ok());
+    EXPECT_THAT(got, testing::ElementsAre(payload, payload, payload));
+  }
+}
+
 TEST_F(Transports, ACertificateOfAnotherIsRefusedInWords) {
   const support::TempDir directory;
   const std::string base = Certificate(directory);

@@ -6,13 +6,9 @@
 
 #include "absl/time/time.h"
 #include "base/rng.h"
+#include "client/core/options.h"
 
 namespace mqttd::client {
-
-struct BackoffOptions {
-  absl::Duration first = absl::Milliseconds(500);
-  absl::Duration most = absl::Seconds(30);
-};
 
 // Doubles from `first` to `most`; each wait is drawn from its upper half, so that clients that lost
 // the same server do not return in step.

@@ -10,8 +10,6 @@
 
 namespace mqttd::client {
 
-using MessageHandler = std::function<void(const ReceivedMessage&)>;
-
 // Handlers by Topic Filter, called in the order in which they were set. A message that matches none
 // goes to the default handler. Belongs to one thread.
 class Dispatcher {

@@ -3,6 +3,7 @@
 #define CLIENT_CORE_MESSAGE_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,9 +46,12 @@ struct Message {
 struct ReceivedMessage : Message {
   bool dup = false;          // The server may have sent it before [MQTT-3.3.1-1].
   mqtt::PacketId packet_id;  // 0 at QoS 0.
-  std::vector<uint32_t>
-      subscription_ids;  // Of the subscriptions that it matched, where they have one.
+  uint16_t topic_alias = 0;  // As it came (§3.3.2.3.4); `topic` is what it stands for. 0: none.
+  // Of the subscriptions that it matched, where they have one.
+  std::vector<uint32_t> subscription_ids;
 };
+
+using MessageHandler = std::function<void(const ReceivedMessage&)>;
 
 // A Topic Filter and what is wanted of it (§3.8.3.1). `filter` may be "$share/group/filter".
 struct Subscription {
@@ -62,6 +66,7 @@ struct Subscription {
 struct PublishResult {
   mqtt::ReasonCode reason = mqtt::ReasonCode::kSuccess;
   std::string reason_string;
+  std::vector<UserProperty> user_properties;
 
   bool ok() const { return !mqtt::IsError(reason); }
 };
@@ -70,6 +75,7 @@ struct PublishResult {
 struct SubscribeResult {
   std::vector<mqtt::ReasonCode> reasons;
   std::string reason_string;
+  std::vector<UserProperty> user_properties;
 
   bool ok() const;  // None was refused.
 };
@@ -77,6 +83,10 @@ struct SubscribeResult {
 // 3.1.1 has no codes in UNSUBACK: `reasons` is empty there.
 struct UnsubscribeResult {
   std::vector<mqtt::ReasonCode> reasons;
+  std::string reason_string;
+  std::vector<UserProperty> user_properties;
+
+  bool ok() const;  // None was refused.
 };
 
 // CONNACK (§3.2), for the application.
@@ -95,6 +105,7 @@ struct ConnectResult {
   std::optional<uint32_t> maximum_packet_size;
   uint16_t topic_alias_maximum = 0;
   std::vector<UserProperty> user_properties;
+  std::string authentication_data;  // The last of an extended authentication (§4.12).
 
   bool ok() const { return !mqtt::IsError(reason); }
 };
@@ -106,12 +117,30 @@ struct ServerDisconnect {
   std::string server_reference;
 };
 
-inline bool SubscribeResult::ok() const {
+// What SUBSCRIBE says beside its filters (5.0, §3.8.2.1).
+struct SubscribeOptions {
+  uint32_t subscription_id = 0;  // 1 to 268,435,455: comes back with each message. 0: none.
+  std::vector<UserProperty> user_properties;  // Not repeated when the subscription is made again.
+};
+
+// DISCONNECT to the server (§3.14). 3.1.1 has nothing but the packet itself.
+struct DisconnectOptions {
+  // kDisconnectWithWill, and any error: the server publishes the will all the same.
+  mqtt::ReasonCode reason = mqtt::ReasonCode::kNormalDisconnection;
+  // A last change of the session's expiry; not 0 is an error if CONNECT said 0 (§3.14.2.2.2).
+  std::optional<uint32_t> session_expiry_s;
+  std::string reason_string;
+  std::vector<UserProperty> user_properties;
+};
+
+inline bool AllAreGranted(const std::vector<mqtt::ReasonCode>& reasons) {
   for (const mqtt::ReasonCode reason : reasons) {
     if (mqtt::IsError(reason)) return false;
   }
   return true;
 }
+inline bool SubscribeResult::ok() const { return AllAreGranted(reasons); }
+inline bool UnsubscribeResult::ok() const { return AllAreGranted(reasons); }
 
 }  // namespace mqttd::client
 

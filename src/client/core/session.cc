@@ -53,8 +53,7 @@ absl::Status CheckFilter(std::string_view filter, Version version) {
 
 Session::Session(SessionOptions options, Store* store)
     : options_(std::move(options)), store_(store), keep_alive_s_(options_.keep_alive_s) {
-  CHECK(options_.version == Version::k311 || options_.version == Version::k5)
-      << "the client speaks MQTT 3.1.1 and 5.0";
+  CHECK(options_.version != Version::kUnknown) << "the client speaks MQTT 3.1, 3.1.1 and 5.0";
 }
 
 absl::Status Session::Load() {
@@ -114,7 +113,7 @@ bool Session::CancelPublish(Token token) {
 }
 
 absl::Status Session::Subscribe(Token token, std::vector<Subscription> subscriptions,
-                                uint32_t subscription_id) {
+                                SubscribeOptions options) {
   if (subscriptions.empty()) return absl::InvalidArgumentError("no Topic Filter to subscribe to");
   for (const Subscription& subscription : subscriptions) {
     RETURN_IF_ERROR(CheckFilter(subscription.filter, options_.version));
@@ -122,18 +121,21 @@ absl::Status Session::Subscribe(Token token, std::vector<Subscription> subscript
   waiting_requests_.push_back({.token = token,
                                .sequence = ++last_sequence_,
                                .subscriptions = std::move(subscriptions),
-                               .subscription_id = subscription_id});
+                               .subscription_id = options.subscription_id,
+                               .user_properties = std::move(options.user_properties)});
   Pump();
   return absl::OkStatus();
 }
 
-absl::Status Session::Unsubscribe(Token token, std::vector<std::string> filters) {
+absl::Status Session::Unsubscribe(Token token, std::vector<std::string> filters,
+                                  std::vector<UserProperty> user_properties) {
   if (filters.empty()) return absl::InvalidArgumentError("no Topic Filter to unsubscribe from");
   for (const std::string& filter : filters) RETURN_IF_ERROR(CheckFilter(filter, options_.version));
   waiting_requests_.push_back({.token = token,
                                .sequence = ++last_sequence_,
                                .subscribe = false,
-                               .filters = std::move(filters)});
+                               .filters = std::move(filters),
+                               .user_properties = std::move(user_properties)});
   Pump();
   return absl::OkStatus();
 }
@@ -266,7 +268,10 @@ void Session::WriteRequest(PacketId id, const Request& request) {
   if (request.subscribe) {
     mqtt::Subscribe packet;
     packet.packet_id = id;
-    if (options_.version == Version::k5) packet.subscription_id = request.subscription_id;
+    if (options_.version == Version::k5) {
+      packet.subscription_id = request.subscription_id;
+      packet.user_properties = Views(request.user_properties);
+    }
     for (const Subscription& subscription : request.subscriptions) {
       packet.subscriptions.push_back({subscription.filter, subscription.options});
     }
@@ -276,6 +281,7 @@ void Session::WriteRequest(PacketId id, const Request& request) {
   mqtt::Unsubscribe packet;
   packet.packet_id = id;
   packet.filters.assign(request.filters.begin(), request.filters.end());
+  if (options_.version == Version::k5) packet.user_properties = Views(request.user_properties);
   mqtt::Encode(packet, options_.version, output_);
 }
 
@@ -325,6 +331,7 @@ void Session::BeginConnection() {
     }
     connect.topic_alias_maximum = options_.topic_alias_maximum;
     connect.request_response_information = options_.request_response_information;
+    connect.request_problem_information = options_.request_problem_information;
     connect.user_properties = Views(options_.user_properties);
     if (!options_.authentication_method.empty()) {
       connect.authentication_method = options_.authentication_method;
@@ -334,6 +341,7 @@ void Session::BeginConnection() {
     // Clean Session 0 is what keeps a 3.1.1 session beyond its connection.
     connect.clean_start = options_.session_expiry_s == 0;
   }
+  asked_for_new_session_ = connect.clean_start;
   mqtt::Encode(connect, output_);
 }
 
@@ -350,11 +358,15 @@ void Session::SendAuth(mqtt::ReasonCode reason, std::string_view data) {
   mqtt::Encode(packet, output_);
 }
 
-void Session::SendDisconnect(mqtt::ReasonCode reason, std::optional<uint32_t> session_expiry_s) {
+void Session::SendDisconnect(const DisconnectOptions& options) {
   mqtt::Disconnect packet;
-  packet.reason = reason;
-  if (options_.version == Version::k5) packet.session_expiry_interval = session_expiry_s;
-  mqtt::Encode(packet, options_.version, output_);
+  if (options_.version == Version::k5) {
+    packet.reason = options.reason;
+    packet.session_expiry_interval = options.session_expiry_s;
+    if (!options.reason_string.empty()) packet.reason_string = options.reason_string;
+    packet.user_properties = Views(options.user_properties);
+  }
+  mqtt::Encode(packet, options_.version, output_, server_packet_size_max_);
 }
 
 void Session::EndConnection() {

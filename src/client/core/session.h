@@ -18,61 +18,13 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "client/core/message.h"
+#include "client/core/options.h"
 #include "client/core/store.h"
 #include "mqtt/frame.h"
 #include "mqtt/packets.h"
 #include "mqtt/types.h"
 
 namespace mqttd::client {
-
-// What happens to a message in flight when the server turns out to have lost the session
-// (CONNACK without Session Present), so that it cannot be said whether the message arrived.
-enum class OnSessionLoss : uint8_t {
-  kPublishAgain,  // As a new message: it may arrive twice.
-  kFail,          // The publish ends with kAborted: it may have arrived, or not.
-};
-
-struct SessionOptions {
-  mqtt::Version version = mqtt::Version::k5;  // k311 or k5.
-  std::string client_id;                      // Empty: the server assigns one.
-  bool clean_start = true;
-  uint32_t session_expiry_s = 0;  // 3.1.1: not 0 means Clean Session 0.
-  uint16_t keep_alive_s = 60;     // 0: none.
-  std::optional<std::string> user_name;
-  std::optional<std::string> password;
-  struct Will {
-    Message message;
-    uint32_t delay_s = 0;
-  };
-  std::optional<Will> will;
-  std::vector<UserProperty> user_properties;
-  std::string authentication_method;  // Empty: none (§4.12).
-  std::string authentication_data;
-  bool request_response_information = false;
-
-  // What the server may have on its way to us: QoS 1 and 2 messages, and bytes of one packet.
-  uint16_t receive_maximum = 1024;
-  uint32_t maximum_packet_size = mqtt::kPacketSizeMax;
-  uint16_t topic_alias_maximum = 64;  // Inbound; 0: the server may use none.
-
-  // QoS 1 and 2 messages that wait for their acknowledgement at once; the server's Receive Maximum
-  // bounds it too.
-  uint16_t inflight_messages_max = 1024;
-  // Messages that wait for room or for a connection; beyond, Publish is refused.
-  size_t queue_messages_max = 100'000;
-  size_t queue_bytes_max = size_t{64} << 20;
-  // Encoded and not yet taken by the transport: beyond, messages stay in the queue.
-  size_t output_bytes_max = size_t{256} << 10;
-  // Topics that are sent as an alias, if the server takes aliases (§3.3.2.3.4).
-  uint16_t topic_aliases_max = 64;
-  // The application says when a message of QoS 1 or 2 is acknowledged: `Session::Acknowledge`.
-  bool manual_acknowledgement = false;
-  OnSessionLoss qos1_on_session_loss = OnSessionLoss::kPublishAgain;
-  OnSessionLoss qos2_on_session_loss = OnSessionLoss::kFail;
-};
-
-// Chosen by the caller, echoed when the request ends. 0: nobody waits for it.
-using Token = uint64_t;
 
 struct PublishDone {
   Token token = 0;
@@ -106,15 +58,6 @@ struct Disconnected {
 using Event = std::variant<PublishDone, SubscribeDone, UnsubscribeDone, Connected, Arrived, Pong,
                            AuthWanted, Disconnected>;
 
-// Counted since the session was made.
-struct SessionStatistics {
-  uint64_t published = 0;     // Handed over by the application.
-  uint64_t acknowledged = 0;  // Of QoS 1 and 2, by the server.
-  uint64_t resent = 0;
-  uint64_t received = 0;
-  uint64_t duplicates = 0;  // QoS 2 PUBLISH that had been received before.
-};
-
 // No I/O, no clock, no thread: bytes of packets in, bytes and events out. Lives across connections;
 // the owner says when one begins (`BeginConnection`) and ends (`EndConnection`). Belongs to one
 // thread.
@@ -135,8 +78,9 @@ class Session {
   // follows in the end, at the latest from `Fail`.
   absl::Status Publish(Token token, Message message);
   absl::Status Subscribe(Token token, std::vector<Subscription> subscriptions,
-                         uint32_t subscription_id);
-  absl::Status Unsubscribe(Token token, std::vector<std::string> filters);
+                         SubscribeOptions options = {});
+  absl::Status Unsubscribe(Token token, std::vector<std::string> filters,
+                           std::vector<UserProperty> user_properties = {});
   // Gives up a publish that was not sent yet (its event says kCancelled). False: it is in flight,
   // or over.
   bool CancelPublish(Token token);
@@ -144,13 +88,15 @@ class Session {
   void Acknowledge(const ReceivedMessage& message);
 
   // ---- The connection.
+  // Of an extended authentication, for the CONNECT packets from now on (§3.1.2.11.10).
+  void SetAuthenticationData(std::string data) { options_.authentication_data = std::move(data); }
   void BeginConnection();
   // A packet came. A Violation: the server broke the protocol; the output then ends with a
   // DISCONNECT that says so (5.0), and the connection must be closed.
   std::optional<mqtt::Violation> OnFrame(const mqtt::FrameHeader& header, mqtt::Bytes body);
   void SendPing();
   void SendAuth(mqtt::ReasonCode reason, std::string_view data);
-  void SendDisconnect(mqtt::ReasonCode reason, std::optional<uint32_t> session_expiry_s);
+  void SendDisconnect(const DisconnectOptions& options);
   // Messages in flight and queued wait for the next connection; requests to subscribe or
   // unsubscribe that were sent are sent again then.
   void EndConnection();
@@ -174,6 +120,7 @@ class Session {
   uint16_t keep_alive_s() const { return keep_alive_s_; }
   size_t in_flight() const { return in_flight_.size(); }
   size_t queued() const { return queue_.size(); }
+  size_t queued_bytes() const { return queue_bytes_; }
   const SessionStatistics& statistics() const { return statistics_; }
 
  private:
@@ -182,6 +129,7 @@ class Session {
     Token token = 0;
     uint64_t sequence = 0;
     Stage stage = Stage::kAwaitingPubAck;
+    mqtt::ReasonCode reason = mqtt::ReasonCode::kSuccess;  // PUBREC's.
     Message message;
   };
   struct Queued {
@@ -195,6 +143,7 @@ class Session {
     std::vector<Subscription> subscriptions;
     std::vector<std::string> filters;
     uint32_t subscription_id = 0;
+    std::vector<UserProperty> user_properties;
   };
   struct Active {  // A subscription that was granted: made again if the server lost the session.
     mqtt::SubscriptionOptions options;
@@ -256,6 +205,7 @@ class Session {
 
   // Of this connection.
   bool begun_ = false;
+  bool asked_for_new_session_ = false;  // Clean Start 1.
   bool connected_ = false;
   uint16_t keep_alive_s_ = 0;
   uint16_t window_ = 0;

@@ -37,6 +37,7 @@ ReceivedMessage MessageOf(const mqtt::Publish& packet, std::string topic) {
   message.retain = packet.retain;
   message.dup = packet.dup;
   message.packet_id = packet.packet_id;
+  message.topic_alias = packet.topic_alias;
   message.message_expiry_s = packet.message_expiry_interval;
   message.subscription_ids = packet.subscription_ids;
   if (packet.raw_properties.empty()) return message;
@@ -49,13 +50,17 @@ ReceivedMessage MessageOf(const mqtt::Publish& packet, std::string topic) {
   return message;
 }
 
+PublishResult ResultOf(const mqtt::Ack& ack) {
+  return {ack.reason, Text(ack.reason_string), Owned(ack.user_properties)};
+}
+
 }  // namespace
 
 std::optional<Violation> Session::OnFrame(const mqtt::FrameHeader& header, mqtt::Bytes body) {
   std::optional<Violation> violation = Dispatch(header, body);
   // [MQTT5-4.13.1-1]: the peer is told why, where it can be.
   if (violation.has_value() && connected_ && options_.version == Version::k5) {
-    SendDisconnect(violation->reason, std::nullopt);
+    SendDisconnect({.reason = violation->reason});
   }
   if (!violation.has_value()) Pump();
   return violation;
@@ -110,6 +115,14 @@ std::optional<Violation> Session::OnConnAck(uint8_t flags, mqtt::Bytes body) {
   if (connected_) return Violation{ReasonCode::kProtocolError, "MQTT5-3.2.0-2"};
   mqtt::ConnAck packet;
   if (auto violation = mqtt::DecodeConnAck(flags, body, options_.version, packet)) return violation;
+  // A session that we asked to be discarded is not one of ours (3.1.1: §3.2.2.2).
+  if (packet.session_present && asked_for_new_session_) {
+    return Violation{ReasonCode::kProtocolError, "MQTT5-3.2.2-4"};
+  }
+  if (!options_.authentication_method.empty() && packet.authentication_method.has_value() &&
+      *packet.authentication_method != options_.authentication_method) {
+    return Violation{ReasonCode::kProtocolError, "MQTT5-4.12.0-5"};
+  }
   ConnectResult result;
   result.reason = packet.reason;
   result.session_present = packet.session_present;
@@ -124,6 +137,7 @@ std::optional<Violation> Session::OnConnAck(uint8_t flags, mqtt::Bytes body) {
   result.maximum_packet_size = packet.maximum_packet_size;
   result.topic_alias_maximum = packet.topic_alias_maximum;
   result.user_properties = Owned(packet.user_properties);
+  result.authentication_data = Text(packet.authentication_data);
   if (result.ok()) {
     connected_ = true;
     was_connected_ = true;
@@ -294,7 +308,7 @@ void Session::OnPubAck(const mqtt::Ack& ack) {
   const Token token = found->second.token;
   in_flight_.erase(found);
   ++statistics_.acknowledged;
-  FinishPublish(token, absl::OkStatus(), {ack.reason, Text(ack.reason_string)});
+  FinishPublish(token, absl::OkStatus(), ResultOf(ack));
 }
 
 void Session::OnPubRec(const mqtt::Ack& ack) {
@@ -311,12 +325,13 @@ void Session::OnPubRec(const mqtt::Ack& ack) {
     const Token token = flight.token;
     in_flight_.erase(found);
     ++statistics_.acknowledged;
-    FinishPublish(token, absl::OkStatus(), {ack.reason, Text(ack.reason_string)});
+    FinishPublish(token, absl::OkStatus(), ResultOf(ack));
     return;
   }
   if (flight.stage == Stage::kAwaitingPubRec) {
     if (store_ != nullptr && !Stored(store_->MarkReleased(ack.packet_id))) return;
     flight.stage = Stage::kAwaitingPubComp;
+    flight.reason = ack.reason;
     flight.message = {};  // Never sent again from here on [MQTT5-4.3.3-6].
   }
   WriteAck(PacketType::kPubRel, ack.packet_id, ReasonCode::kSuccess);
@@ -335,9 +350,10 @@ void Session::OnPubComp(const mqtt::Ack& ack) {
   if (found == in_flight_.end() || found->second.stage != Stage::kAwaitingPubComp) return;
   if (store_ != nullptr && !Stored(store_->RemoveOutbound(ack.packet_id))) return;
   const Token token = found->second.token;
+  const ReasonCode reason = found->second.reason;
   in_flight_.erase(found);
   ++statistics_.acknowledged;
-  FinishPublish(token, absl::OkStatus());
+  FinishPublish(token, absl::OkStatus(), {.reason = reason});
 }
 
 // ---- Answers to requests ---------------------------------------------------------------------
@@ -362,7 +378,9 @@ std::optional<Violation> Session::OnSubAck(uint8_t flags, mqtt::Bytes body) {
   }
   if (request.token != 0) {
     events_.push_back(SubscribeDone{
-        request.token, absl::OkStatus(), {std::move(packet.reasons), Text(packet.reason_string)}});
+        request.token,
+        absl::OkStatus(),
+        {std::move(packet.reasons), Text(packet.reason_string), Owned(packet.user_properties)}});
   }
   return std::nullopt;
 }
@@ -378,8 +396,10 @@ std::optional<Violation> Session::OnUnsubAck(uint8_t flags, mqtt::Bytes body) {
   requests_.erase(found);
   for (const std::string& filter : request.filters) active_.erase(filter);
   if (request.token != 0) {
-    events_.push_back(
-        UnsubscribeDone{request.token, absl::OkStatus(), {std::move(packet.reasons)}});
+    events_.push_back(UnsubscribeDone{
+        request.token,
+        absl::OkStatus(),
+        {std::move(packet.reasons), Text(packet.reason_string), Owned(packet.user_properties)}});
   }
   return std::nullopt;
 }

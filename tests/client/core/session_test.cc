@@ -96,7 +96,7 @@ TEST_F(SessionTest, APublishEndsWithItsAcknowledgement) {
 TEST_F(SessionTest, WhatIsSaidWithoutAConnectionWaitsForOne) {
   Use(Resumable());
   Publish(1, "early", QoS::kAtLeastOnce);
-  ASSERT_TRUE(session_->Subscribe(2, {{"a/#", {}}}, 0).ok());
+  ASSERT_TRUE(session_->Subscribe(2, {{"a/#", {}}}).ok());
   EXPECT_FALSE(session_->HasOutput());
   Connect();
   EXPECT_THAT(server_.subscribed(), ElementsAre("a/#"));
@@ -142,7 +142,7 @@ TEST_F(SessionTest, AfterPubrecOnlyPubrelIsSentAgain) {
 
 TEST_F(SessionTest, ALostSessionEndsWhatCannotBeKnownAndSubscribesAgain) {
   Use(Resumable());
-  ASSERT_TRUE(session_->Subscribe(9, {{"a", {}}, {"b", {}}}, 0).ok());
+  ASSERT_TRUE(session_->Subscribe(9, {{"a", {}}, {"b", {}}}).ok());
   Connect();
   Publish(1, "at least once", QoS::kAtLeastOnce);
   Publish(2, "exactly once", QoS::kExactlyOnce);
@@ -261,7 +261,7 @@ TEST_F(SessionTest, EverythingThatWaitsEndsWhenTheApplicationGivesUp) {
   Deliver();
   Lose();
   Publish(2, "queued", QoS::kAtMostOnce);
-  ASSERT_TRUE(session_->Subscribe(3, {{"a", {}}}, 0).ok());
+  ASSERT_TRUE(session_->Subscribe(3, {{"a", {}}}).ok());
   session_->Fail(absl::CancelledError("enough"));
   for (Event& event : session_->TakeEvents()) Take(event);
   EXPECT_THAT(published_, SizeIs(2));
