@@ -9,6 +9,7 @@ find_package(yaml-cpp REQUIRED)              # yaml-cpp
 find_package(spdlog REQUIRED)                # spdlog::spdlog
 find_package(prometheus-cpp REQUIRED)        # prometheus-cpp::core
 find_package(nlohmann_json REQUIRED)         # nlohmann_json::nlohmann_json
+find_package(CLI11 REQUIRED)                # CLI11::CLI11
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(argon2 REQUIRED IMPORTED_TARGET GLOBAL libargon2)  # PkgConfig::argon2
 

@@ -1,0 +1,76 @@
+// mqttctl: publish, subscribe, measure. Built on the client library; works with any MQTT broker.
+#include <CLI/Error.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arguments.h"
+#include "base/version.h"
+#include "bench.h"
+#include "pub.h"
+#include "sub.h"
+
+namespace mqttctl {
+namespace {
+
+// The text of --help for `command`, or of a mistake, and the exit status.
+int Explain(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  std::fprintf(stderr, "Error: %s\n\nUse 'mqttctl%s --help' to see usage.\n", error.what(),
+               app.get_subcommands().empty()
+                   ? ""
+                   : (" " + app.get_subcommands().front()->get_name()).c_str());
+  return kExitFailure;
+}
+
+int Run(std::vector<std::string> arguments) {
+  CLI::App app("Publishes, subscribes and measures, with any MQTT broker.", "mqttctl");
+  app.set_help_flag("--help", "This text");
+  app.set_version_flag("--version", std::string("mqttctl ") + base::kVersion);
+  app.require_subcommand(1);
+  PubArguments pub_arguments;
+  SubArguments sub_arguments;
+  BenchArguments bench_arguments;
+  HttpBenchArguments http_arguments;
+  CLI::App* pub = app.add_subcommand("pub", "Publish messages; takes mosquitto_pub's options");
+  CLI::App* sub = app.add_subcommand("sub", "Print messages; takes mosquitto_sub's options");
+  CLI::App* bench = app.add_subcommand("bench", "Measure a broker: connections, rates, latency");
+  AddPubOptions(*pub, pub_arguments);
+  AddSubOptions(*sub, sub_arguments);
+  AddBenchOptions(*bench, bench_arguments);
+  CLI::App* http = bench->add_subcommand("http", "Measure an HTTP endpoint");
+  AddHttpBenchOptions(*http, http_arguments);
+
+  const std::pair<CLI::App*, ConnectionArguments*> with_properties[] = {
+      {pub, &pub_arguments.connection},
+      {sub, &sub_arguments.connection},
+      {bench, &bench_arguments.connection}};
+  for (const auto& [command, connection] : with_properties) {
+    if (arguments.empty() || arguments.front() != command->get_name()) continue;
+    auto properties = TakeProperties(*command, arguments);
+    if (!properties.ok()) {
+      std::fprintf(stderr, "Error: %s\n", std::string(properties.status().message()).c_str());
+      return kExitFailure;
+    }
+    connection->properties = *std::move(properties);
+  }
+  try {
+    std::reverse(arguments.begin(), arguments.end());  // As CLI11 wants them.
+    app.parse(std::move(arguments));
+  } catch (const CLI::ParseError& error) {
+    return Explain(app, error);
+  }
+  if (pub->parsed()) return Pub(pub_arguments);
+  if (sub->parsed()) return Sub(sub_arguments);
+  if (http->parsed()) return HttpBench(http_arguments);
+  return Bench(bench_arguments);
+}
+
+}  // namespace
+}  // namespace mqttctl
+
+int main(int argc, char** argv) {
+  return mqttctl::Run(std::vector<std::string>(argv + 1, argv + argc));
+}
