@@ -10,11 +10,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <chrono>
 #include <cstdlib>
-#include <functional>
-#include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -198,77 +194,6 @@ TEST(Client, MessagesAndTheirPropertiesComeAsTheyWereSent) {
   ASSERT_EQ(got.size(), 1u);
   EXPECT_EQ(static_cast<const Message&>(got[0]), message);
 }
-
-// The broker is killed while messages are on their way: each that ended well has arrived, QoS 2
-// once.
-class Killed : public testing::TestWithParam<QoS> {};
-
-TEST_P(Killed, ABrokerLosesNothingThatPublishReportedAsDone) {
-  constexpr int kMessages = 2000;
-  constexpr int kKills = 5;
-  const support::TempDir directory;
-  const std::string socket = "unix:" + directory.path() + "/socket";
-  BrokerProcess broker({.listen = {socket}});
-  asio::io_context io;
-  Options options = To(socket, "subscriber");
-  options.session.session_expiry_s = 3600;
-  options.session.clean_start = false;
-  options.subscriptions = {All("t")};
-  options.reconnect.first = absl::Milliseconds(20);
-  options.reconnect.most = absl::Milliseconds(100);
-  Client subscriber(io.get_executor(), options);
-  std::map<std::string, int> got;
-  subscriber.OnMessage([&](const ReceivedMessage& message) { ++got[message.payload]; });
-  options.session.client_id = "publisher";
-  options.subscriptions.clear();
-  Client publisher(io.get_executor(), options);
-
-  std::set<std::string> done;
-  int sent = 0;
-  int kills = 0;
-  std::function<void()> publish = [&] {
-    if (sent == kMessages) return;
-    const std::string payload = std::to_string(sent++);
-    publisher.AsyncPublish(At("t", payload, GetParam()),
-                           [&, payload](absl::StatusOr<PublishResult> result) {
-                             EXPECT_TRUE(result.ok() && result->ok()) << result.status();
-                             done.insert(payload);
-                             if (kills < kKills && done.size() > size_t(kills + 1) * 200) {
-                               ++kills;
-                               broker.Kill();
-                               broker.Start();
-                             }
-                             publish();
-                           });
-  };
-  bool begun = false;
-  subscriber.OnState([&](State state, const absl::Status&) {
-    if (state != State::kConnected || begun) return;
-    begun = true;
-    subscriber.AsyncPing([&](absl::StatusOr<absl::Duration> pong) {  // Behind the SUBACK.
-      ASSERT_TRUE(pong.ok());
-      publisher.AsyncServe([](absl::StatusOr<Client::Done>) {});
-      for (int i = 0; i < 16; ++i) publish();
-    });
-  });
-  subscriber.AsyncServe([](absl::StatusOr<Client::Done>) {});
-  while (done.size() < kMessages || got.size() < kMessages) {
-    ASSERT_GT(io.run_one_for(std::chrono::seconds(30)), 0u)
-        << done.size() << " done, " << got.size() << " arrived, " << kills << " kills";
-  }
-  EXPECT_EQ(kills, kKills);
-  if (GetParam() == QoS::kExactlyOnce) {
-    for (const auto& [payload, times] : got) EXPECT_EQ(times, 1) << payload;
-  }
-  subscriber.Close();
-  publisher.Close();
-  io.run();
-}
-
-INSTANTIATE_TEST_SUITE_P(EachQoS, Killed, testing::Values(QoS::kAtLeastOnce, QoS::kExactlyOnce),
-                         [](const auto& instance) {
-                           return "QoS" + std::to_string(static_cast<int>(instance.param));
-                         });
 
 // A client that dies with messages in flight: the next one, with the same store, sends them.
 TEST(Client, AStoreCarriesWhatIsUnacknowledgedIntoTheNextProcess) {
