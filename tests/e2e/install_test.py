@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""The client library as others have it: installed, found by CMake and pkg-config, and the examples built on it."""
+
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from e2e import Broker, MQTTD_BIN, Process, Skip, case, equal, holds, main, run, scratch  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUILD = Path(MQTTD_BIN).resolve().parent.parent
+MQTTCTL = str(Path(MQTTD_BIN).with_name("mqttctl"))
+# Kept with the build, so that only what has changed is compiled again.
+PREFIX = BUILD / "client-package"
+EXAMPLES = BUILD / "client-examples"
+
+
+def usual_flags():
+    cache = (BUILD / "CMakeCache.txt").read_text()
+    if re.search(r"^MQTTD_SANITIZE:\w+=.+|^CMAKE_CXX_FLAGS:\w+=.*--coverage", cache, re.MULTILINE):
+        raise Skip("the library is instrumented, and programs of others are not")
+
+
+def pkg_config(*arguments):
+    directory = next(PREFIX.rglob("mqttd-client.pc")).parent
+    process = run("pkg-config", *arguments, "mqttd-client", env={"PKG_CONFIG_PATH": str(directory)})
+    return process.out.text().split()
+
+
+@case("cmake --install --component client installs the library, and nothing else")
+def _():
+    run("cmake", "--install", BUILD, "--component", "client", "--prefix", PREFIX)
+    holds((PREFIX / "include/mqttd/client/client.h").exists(), "client.h is missing")
+    holds(not (PREFIX / "bin").exists(), "programs are no part of the library")
+
+
+@case("installed headers include installed headers only, and say their version")
+def _():
+    include = PREFIX / "include"
+    headers = list((include / "mqttd").rglob("*.h"))
+    holds(len(headers) >= 12, f"{len(headers)} headers")
+    for header in headers:
+        text = header.read_text()
+        for included in re.findall(r'#include "((?!absl/)[^"]+)"', text):
+            holds((include / included).exists() and included.startswith("mqttd/"), f"{header} includes {included}")
+        for ours in re.findall(r"#include <((?:base|mqtt|client|mqttd)/[^>]+)>", text):
+            holds(False, f"{header} includes {ours}")
+    version = re.search(r'MQTTD_CLIENT_VERSION "(.+)"', (include / "mqttd/client/version.h").read_text()).group(1)
+    equal(pkg_config("--modversion"), [version], "version that pkg-config says")
+
+
+@case("the examples build with find_package(mqttd COMPONENTS client)")
+def _():
+    usual_flags()
+    launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
+    run("cmake", "-S", ROOT / "examples", "-B", EXAMPLES, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={PREFIX}", *launcher)
+    run("cmake", "--build", EXAMPLES)
+
+
+@case("a program builds with what pkg-config says")
+def _():
+    usual_flags()
+    source = scratch("version.cc")
+    source.write_text('#include <mqttd/client/core/endpoint.h>\n#include <mqttd/client/version.h>\n#include <cstdio>\n'
+                      'int main() {\n  const auto endpoint = mqttd::client::ParseEndpoint("mqtts://broker");\n'
+                      '  std::printf("%s %s\\n", MQTTD_CLIENT_VERSION, endpoint->ToString().c_str());\n}\n')
+    program = source.with_suffix("")
+    run("c++", "-std=c++20", "-o", program, source, *pkg_config("--cflags", "--libs"))
+    equal(run(program).out.text().split()[1], "mqtts://broker:8883", "what it prints")
+
+
+@case("the device prints what comes, and connects again when the broker is killed")
+def _():
+    usual_flags()
+    url = f"unix:{scratch('mqttd.sock')}"
+    broker = Broker(listen=(url,))
+    device = Process([EXAMPLES / "device", url, "device-7"])
+    device.out.wait_for(r"^status published: OK")
+    command = [MQTTCTL, "pub", "--unix", url.removeprefix("unix:"), "-q", "1", "-t", "device-7/commands/blink", "-m"]
+    run(*command, "twice")
+    device.out.wait_for(r"^device-7/commands/blink twice")
+    broker.kill()
+    device.out.wait_for(r"^disconnected")
+    seen = len(device.out)
+    broker.start()
+    device.out.wait_for(r"^connected", after=seen)
+    run(*command, "again")
+    device.out.wait_for(r"^device-7/commands/blink again")
+    device.signal(signal.SIGTERM)
+    equal(device.wait(), 0, "exit status")
+    broker.kill()
+
+
+@case("the service answers requests, and the benchmark measures")
+def _():
+    usual_flags()
+    with Broker() as broker:
+        url = f"mqtt://127.0.0.1:{broker.port}"
+        service = Process([EXAMPLES / "service", url, "serve"])
+        service.out.wait_for(r"^serving")
+        # The subscription is made with the connection: until the broker has it, nobody is there.
+        while (answer := Process([EXAMPLES / "service", url, "ask", "12"])).wait() != 0:
+            holds("NOT_FOUND" in answer.out.text(), answer.out.text())
+        equal(answer.out.text(), "144", "answer")
+        service.kill()
+        measured = run(EXAMPLES / "benchmark", url, "2000")
+        holds(re.match(r"[\d.e+]+ messages per second", measured.out.text()), measured.out.text())
+
+
+main()
