@@ -39,6 +39,9 @@ install(FILES deploy/debian/copyright ${CMAKE_BINARY_DIR}/debian/changelog.gz
 install(FILES deploy/debian/examples/acl deploy/debian/examples/tls.yaml
   DESTINATION /usr/share/doc/mqttd/examples COMPONENT debian EXCLUDE_FROM_ALL)
 
+install(FILES deploy/monitoring/mqttd.rules.yaml deploy/monitoring/mqttd.dashboard.json
+  DESTINATION /usr/share/doc/mqttd/monitoring COMPONENT debian EXCLUDE_FROM_ALL)
+
 # Packing builds nothing: `./dev package` has built what it needs, which is not all.
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)
 set(CPACK_GENERATOR DEB)

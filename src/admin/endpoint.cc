@@ -35,6 +35,10 @@ std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
   return snapshot.storage->disk_low.value() != 0 ? "the disk is nearly full" : "";
 }
 
+bool Ready(const EndpointSources& sources, const broker::MetricsSnapshot& snapshot) {
+  return sources.readiness->ready() && Obstacle(snapshot).empty();
+}
+
 std::string Page(const EndpointSources& sources) {
   const broker::MetricsSnapshot snapshot = sources.metrics();
   std::string listeners;
@@ -62,8 +66,10 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
   HttpResponse response;
   if (request.path == "/metrics") {
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-    response.body =
-        MetricsText(sources.metrics(), ReadProcessStats(), sources.clock->Now(), sources.node_id());
+    const broker::MetricsSnapshot snapshot = sources.metrics();
+    const std::string id = sources.node_id();
+    response.body = MetricsText(snapshot, ReadProcessStats(), sources.clock->Now(),
+                                {.id = id, .ready = Ready(sources, snapshot)});
   } else if (request.path == "/healthz") {
     const broker::StallView stall = sources.metrics().stall;
     if (stall.stuck) response.status = 503;

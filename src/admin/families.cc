@@ -4,6 +4,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "admin/metrics_text.h"
 #include "auth/hash_pool.h"
 #include "auth/verified_logins.h"
 #include "base/version.h"
@@ -281,10 +282,12 @@ void AddInside(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
 }
 
 void AddProcess(const MetricsSnapshot& snapshot, const ProcessStats& process, absl::Time now,
-                absl::string_view node_id, FamilyBuilder& out) {
+                const NodeView& node, FamilyBuilder& out) {
   out.BeginChapter("Process");
   out.Gauge("info", "Always 1; its labels say what runs.", {"version", "node"});
-  out.Sample(uint64_t{1}, {base::kVersion, std::string(node_id)});
+  out.Sample(uint64_t{1}, {base::kVersion, std::string(node.id)});
+  out.Gauge("ready", "1: clients may come. 0: they should not, and /readyz says why.");
+  out.Sample(uint64_t{node.ready});
   out.Gauge("start_time_seconds", "When the process started, since 1970.");
   out.Sample(absl::ToDoubleSeconds(snapshot.started - absl::UnixEpoch()));
   out.Gauge("uptime_seconds", "Since the start.");

@@ -14,6 +14,8 @@
 
 namespace admin {
 
+struct NodeView;
+
 // The families of one chapter of docs/metrics.md.
 struct Chapter {
   std::string title;
@@ -60,7 +62,7 @@ void AddState(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddStorage(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddInside(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddProcess(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
-                absl::Time now, absl::string_view node_id, FamilyBuilder& out);
+                absl::Time now, const NodeView& node, FamilyBuilder& out);
 
 }  // namespace admin
 

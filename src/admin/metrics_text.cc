@@ -16,7 +16,7 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 
 FamilyBuilder AllFamilies(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
-                          absl::Time now, absl::string_view node_id) {
+                          absl::Time now, const NodeView& node) {
   FamilyBuilder out;
   AddConnections(snapshot, out);
   AddPackets(snapshot, out);
@@ -24,7 +24,7 @@ FamilyBuilder AllFamilies(const broker::MetricsSnapshot& snapshot, const Process
   AddState(snapshot, out);
   AddStorage(snapshot, out);
   AddInside(snapshot, out);
-  AddProcess(snapshot, process, now, node_id, out);
+  AddProcess(snapshot, process, now, node, out);
   return out;
 }
 
@@ -92,8 +92,8 @@ void FamilyBuilder::Histogram(absl::string_view name, absl::string_view help,
 }
 
 std::string MetricsText(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
-                        absl::Time now, absl::string_view node_id) {
-  const FamilyBuilder families = AllFamilies(snapshot, process, now, node_id);
+                        absl::Time now, const NodeView& node) {
+  const FamilyBuilder families = AllFamilies(snapshot, process, now, node);
   std::vector<MetricFamily> all;
   for (const Chapter& chapter : families.chapters()) {
     for (const MetricFamily& family : chapter.families) {
@@ -120,11 +120,9 @@ scrape_configs:
       - targets: [127.0.0.1:9883]
 ```
 
-Worth an alert: `mqttd_log_healthy == 0` (nothing durable is accepted), a growing
-`mqttd_messages_dropped_total`, `rate(mqttd_protocol_violations_total[5m])` by rule (a client that
-does not follow the protocol), the 99th percentile of `mqttd_commit_latency_seconds` (the disk).
+What is worth an alert is one already, and there is a dashboard: [monitoring.md](monitoring.md).
 )";
-  const FamilyBuilder families = AllFamilies({}, {}, absl::UnixEpoch(), "");
+  const FamilyBuilder families = AllFamilies({}, {}, absl::UnixEpoch(), {});
   for (const Chapter& chapter : families.chapters()) {
     absl::StrAppend(&out, "\n## ", chapter.title, "\n\n| name | type | what it says |\n",
                     "| --- | --- | --- |\n");

@@ -11,9 +11,15 @@
 
 namespace admin {
 
+// What this node says of itself.
+struct NodeView {
+  absl::string_view id;
+  bool ready = false;  // As /readyz has it.
+};
+
 // Cost: some hundred lines of text, no lock and no wait.
 std::string MetricsText(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
-                        absl::Time now, absl::string_view node_id);
+                        absl::Time now, const NodeView& node);
 
 // docs/metrics.md, whole.
 std::string MetricsDocumentation();

@@ -233,8 +233,10 @@ TEST_F(RouteTest, ABrokerShortOfMemoryIsNotReadyForMoreClients) {
   EXPECT_EQ(Get("/readyz").status, 503);
   EXPECT_EQ(Get("/readyz").body, "memory is short\n");
   EXPECT_EQ(Get("/healthz").status, 200);
+  EXPECT_THAT(Get("/metrics").body, HasSubstr("\nmqttd_ready 0\n"));
   snapshot_.memory.high = false;
   EXPECT_EQ(Get("/readyz").status, 200);
+  EXPECT_THAT(Get("/metrics").body, HasSubstr("\nmqttd_ready 1\n"));
 }
 
 TEST_F(RouteTest, ABrokerThatCannotStoreIsNotReadyUntilItCan) {

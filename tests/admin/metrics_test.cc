@@ -25,7 +25,7 @@ using ::testing::HasSubstr;
 std::string Text(const broker::MetricsSnapshot& snapshot) {
   ProcessStats process;
   process.cpu_seconds = 1.5;
-  return MetricsText(snapshot, process, snapshot.started + absl::Seconds(5), "n-1");
+  return MetricsText(snapshot, process, snapshot.started + absl::Seconds(5), {.id = "n-1"});
 }
 
 // Series by name and labels; every line must be one of the format's.
