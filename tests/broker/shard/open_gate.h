@@ -1,0 +1,50 @@
+// Doors without locks, for shards in tests.
+#ifndef TESTS_BROKER_SHARD_OPEN_GATE_H_
+#define TESTS_BROKER_SHARD_OPEN_GATE_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "auth/core/login.h"
+#include "auth/core/permissions.h"
+#include "base/check.h"
+#include "broker/shard/listener_terms.h"
+#include "broker/shard/shard_ports.h"
+
+namespace sim {
+
+// Everybody is let in, as nobody in particular.
+class OpenGate final : public broker::Gatekeeper {
+ public:
+  Admission AdmitProxied(const std::string&, int64_t) override { return {}; }
+  std::optional<auth::Outcome> TryNow(const auth::Credentials& credentials) const override {
+    return AdmitAs(credentials, {});
+  }
+  std::unique_ptr<broker::PasswordCheck> Verify(const storage::ConnectionRef&, auth::Credentials,
+                                                const std::string&) override {
+    CHECK(false) << "no password is asked for";
+    return nullptr;
+  }
+  auth::Outcome AdmitAs(const auth::Credentials& credentials, std::string_view) const override {
+    auth::Outcome outcome;
+    outcome.code = auth::AuthCode::kOk;
+    outcome.identity = {.client_id = credentials.client_id, .listener = credentials.listener};
+    outcome.permissions = auth::Permissions::Everything();
+    return outcome;
+  }
+  std::shared_ptr<const auth::Permissions> PermissionsFor(const auth::Identity&) const override {
+    return auth::Permissions::Everything();
+  }
+  bool StillAdmits(const auth::Identity&) const override { return true; }
+};
+
+struct NoUserLimits final : broker::UserPlaces {
+  bool Enter(const Place&, uint32_t) override { return true; }
+  void Leave(const Place&) override {}
+};
+
+}  // namespace sim
+
+#endif  // TESTS_BROKER_SHARD_OPEN_GATE_H_
