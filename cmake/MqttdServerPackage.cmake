@@ -42,6 +42,11 @@ install(FILES deploy/debian/examples/acl deploy/debian/examples/tls.yaml
 install(FILES deploy/monitoring/mqttd.rules.yaml deploy/monitoring/mqttd.dashboard.json
   DESTINATION /usr/share/doc/mqttd/monitoring COMPONENT debian EXCLUDE_FROM_ALL)
 
+install(FILES deploy/haproxy/haproxy.cfg DESTINATION /usr/share/doc/mqttd/examples
+  COMPONENT debian EXCLUDE_FROM_ALL)
+install(FILES deploy/haproxy/mqttd.yaml DESTINATION /usr/share/doc/mqttd/examples
+  RENAME behind-haproxy.yaml COMPONENT debian EXCLUDE_FROM_ALL)
+
 # Packing builds nothing: `./dev package` has built what it needs, which is not all.
 set(CMAKE_SKIP_INSTALL_ALL_DEPENDENCY ON)
 set(CPACK_GENERATOR DEB)

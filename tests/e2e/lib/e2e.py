@@ -153,11 +153,11 @@ class Lines:
 class Process:
     """A process whose output is read line by line. Ends with this script."""
 
-    def __init__(self, command, stdin=None, env=None, cwd=None):
+    def __init__(self, command, stdin=None, env=None, cwd=None, pass_fds=()):
         self.command = [str(part) for part in command]
         self._process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, preexec_fn=die_with_parent,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd, preexec_fn=die_with_parent, pass_fds=pass_fds,
             env=dict(os.environ, **(env or {})))
         self.pid = self._process.pid
         self.out = Lines(self._process.stdout)
@@ -287,12 +287,14 @@ class Broker:
 class Wire:
     """A socket and MQTT by hand, for what no client library would do."""
 
-    def __init__(self, address, context=None, prefix=b""):
+    def __init__(self, address, context=None, prefix=b"", source=None):
         if isinstance(address, int):
             address = ("127.0.0.1", address)
         family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(PATIENCE_S)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.connect(address)
         if prefix:
             self.socket.sendall(prefix)
@@ -310,6 +312,20 @@ class Wire:
                 raise EOFError(f"closed after {len(data)} of {count} bytes")
             data += more
         return data
+
+    def become_websocket(self):
+        """Asks for the upgrade, as a client does, and reads the answer."""
+        self.send(b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n"
+                  b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += self.read_exactly(1)
+        holds(answer.startswith(b"HTTP/1.1 101 "), answer)
+
+    def send_in_frame(self, packet):
+        """A packet of less than 126 bytes over WebSocket."""
+        self.send(bytes([0x82, 0x80 | len(packet), 0, 0, 0, 0]) + packet)
 
     def packet(self):
         """(first byte, rest without its length) of the next packet, or None if the broker closed."""

@@ -121,7 +121,7 @@ class Client:
     """One network connection. `receive` waits; sending does not."""
 
     def __init__(self, port, client_id, *, version=5, clean=False, expiry=3600, keep_alive=600,
-                 will=None, properties=None, timeout=10.0 * SLOWDOWN, expect=0):
+                 will=None, properties=None, user=None, password=None, timeout=10.0 * SLOWDOWN, expect=0):
         self.version, self.timeout = version, timeout
         self._buffer = bytearray()
         self._gathered = None
@@ -136,6 +136,12 @@ class Client:
             if version == 5:
                 body += _properties(will.get("properties"))
             body += _string(will["topic"]) + _string(will["payload"])
+        if user is not None:
+            flags |= 0x80
+            body += _string(user)
+        if password is not None:
+            flags |= 0x40
+            body += _string(password)
         head = _string("MQTT") + bytes([version, flags]) + struct.pack(">H", keep_alive)
         if version == 5:
             wanted = {"session_expiry_interval": expiry} if expiry else {}
