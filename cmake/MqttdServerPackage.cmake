@@ -1,17 +1,24 @@
-# What `cmake --install` puts in place of the broker (component server), and the Debian package that
-# `./dev package` makes of it: the same files, and those of deploy/debian (component debian).
+# What `cmake --install` puts in place of the broker (component server) and of mqttctl (tools), and the
+# Debian package that `./dev package` makes: the same files, and those of deploy/debian (component debian).
 include(GNUInstallDirs)
 
 set(MQTTD_MAN_DIR ${CMAKE_BINARY_DIR}/man)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 set(man_page ${PROJECT_SOURCE_DIR}/tools/man_page.py)
+set(man_docs ${PROJECT_SOURCE_DIR}/docs)
+set(man_pages ${MQTTD_MAN_DIR}/mqttctl.1.gz ${MQTTD_MAN_DIR}/mqttd.8.gz ${MQTTD_MAN_DIR}/mqttd.yaml.5.gz)
 add_custom_command(
-  OUTPUT ${MQTTD_MAN_DIR}/mqttd.8.gz ${MQTTD_MAN_DIR}/mqttd.yaml.5.gz
+  OUTPUT ${man_pages}
   COMMAND Python3::Interpreter -B ${man_page} --mqttd $<TARGET_FILE:mqttd>
-    --docs ${PROJECT_SOURCE_DIR}/docs --out ${MQTTD_MAN_DIR}
-  DEPENDS mqttd ${man_page} ${PROJECT_SOURCE_DIR}/docs/configuration.md ${PROJECT_SOURCE_DIR}/docs/operations.md
+    --mqttctl $<TARGET_FILE:mqttctl> --docs ${man_docs} --out ${MQTTD_MAN_DIR}
+  DEPENDS mqttd mqttctl ${man_page} ${man_docs}/configuration.md ${man_docs}/mqttctl.md ${man_docs}/operations.md
   COMMENT "Manual pages" VERBATIM)
-add_custom_target(man ALL DEPENDS ${MQTTD_MAN_DIR}/mqttd.8.gz ${MQTTD_MAN_DIR}/mqttd.yaml.5.gz)
+add_custom_target(man ALL DEPENDS ${man_pages})
+
+install(TARGETS mqttctl RUNTIME DESTINATION bin COMPONENT tools)
+install(FILES ${MQTTD_MAN_DIR}/mqttctl.1.gz DESTINATION share/man/man1 COMPONENT tools)
+install(FILES deploy/completion/mqttctl.bash DESTINATION share/bash-completion/completions RENAME mqttctl
+  COMPONENT tools)
 
 install(TARGETS mqttd RUNTIME DESTINATION bin COMPONENT server)
 install(FILES deploy/systemd/mqttd.service DESTINATION lib/systemd/system COMPONENT server)
@@ -54,7 +61,7 @@ set(CPACK_PACKAGE_NAME mqttd)
 set(CPACK_PACKAGE_CONTACT "The mqttd authors <maintainers@mqttd.invalid>")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
-set(CPACK_COMPONENTS_ALL server debian)
+set(CPACK_COMPONENTS_ALL server tools debian)
 set(CPACK_COMPONENTS_GROUPING ALL_COMPONENTS_IN_ONE)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
@@ -67,7 +74,8 @@ set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "MQTT 5.0 and 3.1.1 broker with durable ses
 mqttd is an MQTT broker for MQTT 5.0, 3.1.1 and 3.1 over TCP, TLS, WebSocket
 and Unix sockets. What it has acknowledged at QoS 1 and 2 is on the disk and
 survives a crash. It uses all processor cores, reads the password and access
-rule files of mosquitto, and shows its state to Prometheus.
+rule files of mosquitto, and shows its state to Prometheus. With it comes
+mqttctl, which publishes, subscribes and measures.
 
 As installed it serves this machine only, at 127.0.0.1:1883.")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Makes the manual pages: mqttd(8) from `mqttd --help` and parts of docs/operations.md, mqttd.yaml(5)
-from docs/configuration.md. What they are made from is itself made or tested, so they do not grow old."""
+from docs/configuration.md, mqttctl(1) from its help and docs/mqttctl.md. What they are made from is itself made or tested, so they do not grow old."""
 
 import argparse
 import gzip
@@ -24,6 +24,13 @@ def inline(text):
     return "\\&" + text if text[:1] in (".", "'") else text
 
 
+def verbatim(lines):
+    yield from (".PP", ".RS 4", ".nf")
+    for line in lines:
+        yield escape(line) or "\\&"
+    yield from (".fi", ".RE")
+
+
 def cells(row):
     return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row.strip()[1:-1])]
 
@@ -45,8 +52,11 @@ def table(rows):
 def markdown(text):
     """The lines of roff for a part of a document: headings, paragraphs, lists, tables, code."""
     lines = iter(re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL).splitlines() + [""])
-    rows, paragraph = [], []
+    rows, paragraph, code = [], [], []
     for line in lines:
+        if code and not line.startswith("    "):
+            yield from verbatim(code)
+            code = []
         if rows and not line.startswith("|"):
             yield from table(rows)
             rows = []
@@ -57,10 +67,9 @@ def markdown(text):
         elif line.startswith("```"):
             yield from paragraph
             paragraph = []
-            yield from (".PP", ".RS 4", ".nf")
-            for code in iter(lambda: next(lines), "```"):
-                yield escape(code) or "\\&"
-            yield from (".fi", ".RE")
+            yield from verbatim(iter(lambda: next(lines), "```"))
+        elif line.startswith("    ") and not paragraph:
+            code.append(line[4:])
         elif line.startswith("#"):
             depth, title = len(line) - len(line.lstrip("#")), line.lstrip("# ")
             if depth > 1:
@@ -102,9 +111,9 @@ def page(name, number, version, what, body):
     return "\n".join(head + list(body)) + "\n"
 
 
-def pages(mqttd, docs):
-    def ask(argument):
-        return subprocess.run([mqttd, argument], check=True, capture_output=True, text=True).stdout
+def pages(mqttd, mqttctl, docs):
+    def ask(*arguments, program=mqttd):
+        return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout
 
     version = ask("--version").split()[1]
     operations = (docs / "operations.md").read_text()
@@ -135,7 +144,17 @@ def pages(mqttd, docs):
         yield from markdown(configuration)
         yield from ('.SH "SEE ALSO"', ".BR mqttd (8)")
 
-    return {"mqttd.8": page("mqttd", 8, version, "MQTT broker", daemon()),
+    def client():
+        yield from (".SH SYNOPSIS", ".B mqttctl", "\\fICOMMAND\\fP [\\fIOPTIONS\\fP]", ".SH DESCRIPTION")
+        yield from markdown((docs / "mqttctl.md").read_text())
+        commands = re.findall(r"^  (\w+) {3,}", ask("--help", program=mqttctl).split("Subcommands:")[1], re.MULTILINE)
+        for command in commands:
+            yield f'.SH "OPTIONS OF {command.upper()}"'
+            yield from verbatim(ask(command, "--help", program=mqttctl).strip().splitlines())
+        yield from ('.SH "SEE ALSO"', ".BR mosquitto_pub (1),", ".BR mosquitto_sub (1),", ".BR mqttd (8)")
+
+    return {"mqttctl.1": page("mqttctl", 1, version, "publish, subscribe and measure, with any MQTT broker", client()),
+            "mqttd.8": page("mqttd", 8, version, "MQTT broker", daemon()),
             "mqttd.yaml.5": page("mqttd.yaml", 5, version, "configuration of the MQTT broker mqttd", file())}
 
 
@@ -147,6 +166,7 @@ def compress(path, data):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mqttd", help="the program to ask for its flags")
+    parser.add_argument("--mqttctl", help="and the other")
     parser.add_argument("--docs", type=Path, help="the directory of the documents")
     parser.add_argument("--compress", type=Path, help="make no pages, but OUT/NAME.gz of this file")
     parser.add_argument("--out", type=Path, required=True)
@@ -155,7 +175,7 @@ def main():
     if options.compress:
         compress(options.out / f"{options.compress.name}.gz", options.compress.read_bytes())
         return
-    for name, text in pages(options.mqttd, options.docs).items():
+    for name, text in pages(options.mqttd, options.mqttctl, options.docs).items():
         compress(options.out / f"{name}.gz", text.encode())
 
 
