@@ -28,7 +28,43 @@ function(mqttd_library)
     target_link_libraries(${ARG_NAME}_links PRIVATE $<LINK_LIBRARY:WHOLE_ARCHIVE,${ARG_NAME}>)
     set_target_properties(${ARG_NAME}_links PROPERTIES
       RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/links)
+    if(CMAKE_CURRENT_SOURCE_DIR MATCHES "^${PROJECT_SOURCE_DIR}/src/")
+      mqttd_headers(${ARG_NAME} SRCS ${ARG_SRCS} PRIVATE ${ARG_PRIVATE})
+    endif()
   endif()
+endfunction()
+
+# mqttd_headers(NAME SRCS file…): each header in the folders of these files compiles by itself. x.cc and
+# x_test.cc include x.h first (tools/tidy.py, rule `headers`); here those that have neither are
+# compiled, each alone, as name_headers.
+function(mqttd_headers NAME)
+  cmake_parse_arguments(ARG "" "" "SRCS;PRIVATE" ${ARGN})
+  set(folders "")
+  foreach(source ${ARG_SRCS})
+    cmake_path(GET source PARENT_PATH folder)
+    list(APPEND folders "${CMAKE_CURRENT_SOURCE_DIR}/${folder}")
+  endforeach()
+  list(REMOVE_DUPLICATES folders)
+  set(alone "")
+  foreach(folder ${folders})
+    file(GLOB headers CONFIGURE_DEPENDS "${folder}/*.h")
+    foreach(header ${headers})
+      cmake_path(RELATIVE_PATH header BASE_DIRECTORY ${PROJECT_SOURCE_DIR}/src OUTPUT_VARIABLE include)
+      cmake_path(REMOVE_EXTENSION include OUTPUT_VARIABLE name)
+      if(EXISTS ${PROJECT_SOURCE_DIR}/src/${name}.cc OR EXISTS ${PROJECT_SOURCE_DIR}/tests/${name}_test.cc)
+        continue()
+      endif()
+      set(generated ${CMAKE_BINARY_DIR}/headers/${include}.cc)
+      file(CONFIGURE OUTPUT ${generated} CONTENT "#include \"${include}\"\n" @ONLY)
+      list(APPEND alone ${generated})
+    endforeach()
+  endforeach()
+  if(NOT alone)
+    return()
+  endif()
+  add_library(${NAME}_headers OBJECT ${alone})
+  target_link_libraries(${NAME}_headers PRIVATE ${NAME} ${ARG_PRIVATE})
+  target_compile_options(${NAME}_headers PRIVATE -O0 -g0)  # Nothing runs of them.
 endfunction()
 
 # mqttd_binary(NAME name SRCS file… DEPS layer… [EXTERNAL target…]): a program in bin/.

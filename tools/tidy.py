@@ -298,6 +298,21 @@ def rule_guards(tree):
             yield f"{file.path}:1: include guard must be {' or '.join(sorted(wanted, key=len))}"
 
 
+def rule_headers(tree):
+    """A header compiles alone: x.cc, or else x_test.cc, includes x.h first (or the build has a file)."""
+    paths = {file.path for file in tree.files}
+    for file in tree.below("src/"):
+        name = file.path.removesuffix(".h")
+        of_it = [name + ".cc", re.sub("^src/", "tests/", name) + "_test.cc"]
+        first_of_all = next((tree.get(path) for path in of_it if path in paths), None)
+        if not file.path.endswith(".h") or first_of_all is None:
+            continue
+        first = INCLUDE.search(first_of_all.text)
+        wanted = file.path.removeprefix("src/")
+        if first is None or first.group(1) != wanted:
+            yield f'{first_of_all.path}:1: must include "{wanted}" first: so that header is compiled alone'
+
+
 NOT_A_FUNCTION = re.compile(
     r"^(?:typedef\s+)?(?:namespace|class|struct|union|enum|extern)\b")
 BRACES = re.compile(r"[{};]")
@@ -471,6 +486,7 @@ RULES = {
     "core": rule_core,
     "length": rule_length,
     "guards": rule_guards,
+    "headers": rule_headers,
     "functions": rule_functions,
     "unfinished": rule_unfinished,
     "tests": rule_tests,

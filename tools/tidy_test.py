@@ -125,6 +125,17 @@ class Shape(unittest.TestCase):
         self.assertEqual(len(guard("src/mqtt/codec.h", "CODEC_H")), 1)
         self.assertEqual(len(problems("guards", {"src/mqtt/codec.h": "#pragma once\n"})), 1)
 
+    def test_a_header_is_what_its_own_file_includes_first(self):
+        def files(includes):
+            return {"src/mqtt/a.h": "", "src/mqtt/a.cc": includes, "src/mqtt/b.cc": "#include <vector>\n"}
+        self.assertEqual(problems("headers", files('// A.\n#include "mqtt/a.h"\n#include <vector>\n')), [])
+        self.assertEqual(problems("headers", files('#include <vector>\n#include "mqtt/a.h"\n')),
+                         ['src/mqtt/a.cc:1: must include "mqtt/a.h" first: so that header is compiled alone'])
+        self.assertEqual(len(problems("headers", files("int a;\n"))), 1)
+        late = {"tests/mqtt/a_test.cc": '#include <vector>\n#include "mqtt/a.h"\n'}
+        self.assertEqual(len(problems("headers", {"src/mqtt/a.h": "", **late})), 1)
+        self.assertEqual(problems("headers", {**files('#include "mqtt/a.h"\n'), **late}), [])
+
     def function(self, lines, inside=""):
         return "namespace a {\nint F(int x) {\n" + inside + "  x++;\n" * (lines - 3) + "  return x;\n}\n}\n"
 
