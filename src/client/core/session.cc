@@ -96,10 +96,19 @@ absl::Status Session::CheckMessage(const Message& message) const {
 absl::Status Session::Publish(Token token, Message message) {
   RETURN_IF_ERROR(CheckMessage(message));
   ++statistics_.published;
+  if (queue_.empty() &&
+      MaySend(message.qos)) {  // Nothing is before it: it need not wait in a queue.
+    SendQueued({token, std::move(message)});
+    return absl::OkStatus();
+  }
   queue_bytes_ += BytesOf(message);
   queue_.push_back({token, std::move(message)});
-  Pump();
   return absl::OkStatus();
+}
+
+bool Session::MaySend(QoS qos) const {
+  return connected_ && output_.size() < options_.output_bytes_max &&
+         (qos == QoS::kAtMostOnce || in_flight_.size() < window_);
 }
 
 bool Session::CancelPublish(Token token) {
@@ -168,8 +177,7 @@ void Session::Pump() {
     WriteRequest(id, request);
     requests_.emplace(id.value, std::move(request));
   }
-  while (!queue_.empty() && output_.size() < options_.output_bytes_max) {
-    if (queue_.front().message.qos != QoS::kAtMostOnce && in_flight_.size() >= window_) break;
+  while (!queue_.empty() && MaySend(queue_.front().message.qos)) {
     Queued queued = std::move(queue_.front());
     queue_.pop_front();
     queue_bytes_ -= BytesOf(queued.message);
@@ -177,7 +185,7 @@ void Session::Pump() {
   }
 }
 
-void Session::SendQueued(Queued queued) {
+void Session::SendQueued(Queued&& queued) {
   Message& message = queued.message;
   const auto fail = [&](absl::Status status) { FinishPublish(queued.token, std::move(status)); };
   if (message.qos > server_qos_max_) {
@@ -214,11 +222,11 @@ void Session::SendQueued(Queued queued) {
     if (store_ != nullptr) Stored(store_->RemoveOutbound(id));
     return fail(absl::InvalidArgumentError("the message is larger than a packet may be"));
   }
-  in_flight_[id.value] = {
-      .token = queued.token,
-      .sequence = sequence,
-      .stage = message.qos == QoS::kAtLeastOnce ? Stage::kAwaitingPubAck : Stage::kAwaitingPubRec,
-      .message = std::move(message)};
+  InFlight& flight = in_flight_[id.value];
+  flight.token = queued.token;
+  flight.sequence = sequence;
+  flight.stage = message.qos == QoS::kAtLeastOnce ? Stage::kAwaitingPubAck : Stage::kAwaitingPubRec;
+  flight.message = std::move(message);
 }
 
 // Appends nothing if the packet would be larger than the server takes.

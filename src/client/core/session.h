@@ -158,7 +158,9 @@ class Session {
   // session.cc: requests, output, the connection's life.
   absl::Status CheckMessage(const Message& message) const;
   void Pump();
-  void SendQueued(Queued queued);
+  // Whether the window and the output have room for a message.
+  bool MaySend(mqtt::QoS qos) const;
+  void SendQueued(Queued&& queued);
   void WritePublish(const Message& message, mqtt::PacketId id, bool dup);
   void WriteAck(mqtt::PacketType type, mqtt::PacketId id, mqtt::ReasonCode reason);
   void WriteRequest(mqtt::PacketId id, const Request& request);
