@@ -35,9 +35,9 @@ def check_format(tree):
     return [f"{path}:{line}: not formatted: ./dev format" for path, line in sorted(first.items())]
 
 
-def check_conformance():
-    """docs/conformance.md is what the statements and the tests say (`./dev spec`)."""
-    result = subprocess.run([sys.executable, str(ROOT / "tools" / "conformance.py"), "--check"],
+def check_made(tool):
+    """A page is what that tool makes of its sources (`./dev spec`)."""
+    result = subprocess.run([sys.executable, str(ROOT / "tools" / tool), "--check"],
                             capture_output=True, text=True)
     return [] if result.returncode == 0 else (result.stdout + result.stderr).strip().splitlines()
 
@@ -48,7 +48,8 @@ def run_all():
     yield from tidy.run(tree)
     yield "format", check_format(tree)
     if (ROOT / "docs" / "conformance.md").exists():
-        yield "conformance", check_conformance()
+        yield "conformance", check_made("conformance.py")
+    yield "reference", check_made("reference.py")
 
 
 def main():

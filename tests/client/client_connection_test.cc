@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -102,6 +105,26 @@ TEST_F(ClientConnection, ADisconnectFromAHandlerIsWritten) {
   Until([&] { return left; });
   EXPECT_EQ(network_->server.unacknowledged(), 0u);
   EXPECT_THAT(network_->server.disconnects(), ElementsAre(ReasonCode::kNormalDisconnection));
+}
+
+// Each publish is over at once; that a coroutine goes on with the next must take no stack.
+TEST_F(ClientConnection, ACoroutineMayPublishAtQos0ForEver) {
+  Client client(io_.get_executor(), Here());
+  ASSERT_TRUE(Connect(client).ok());
+  constexpr int kMessages = 50'000;
+  int published = 0;
+  asio::co_spawn(
+      io_,
+      [&]() -> asio::awaitable<void> {
+        for (; published < kMessages; ++published) {
+          Message message;
+          message.topic = "t";
+          const auto result = co_await client.AsyncPublish(message, asio::use_awaitable);
+          EXPECT_TRUE(result.ok()) << result.status();
+        }
+      },
+      asio::detached);
+  Until([&] { return published == kMessages; });
 }
 
 TEST_F(ClientConnection, AnAuthenticationHasItsSteps) {
