@@ -15,6 +15,8 @@ from pathlib import Path
 
 FILE_LINES_MAX = 800
 FUNCTION_LINES_MAX = 70
+CLASS_FUNCTIONS_MAX = 60
+CLASSES_TO_BE_CUT = ("HostCore", "Partition::Impl")  # Too large, and known to be.
 LONG_FUNCTION_MARK = re.compile(r"//\s*tidy: long function: \S+")
 MADE_LATER = ("docs/conformance.md", "docs/configuration.md")  # By `./dev spec` and mqttd; links are right before.
 NOT_OURS_TO_JUDGE = ("bench/mqload/", "tests/fuzz/corpus/")
@@ -357,6 +359,49 @@ def rule_functions(tree):
             yield f"{file.path}:{first}: function of {count} lines, more than {FUNCTION_LINES_MAX}"
 
 
+CLASS_HEAD = re.compile(r"\b(?:class|struct)\s+(?:ABSL_\w+\s+)?([\w:]*\w)[^;()=]*$")
+TEMPLATE_ARGUMENTS = re.compile(r"<[^<>;{}]*>")
+FUNCTION_HEAD = re.compile(r"(\boperator\b[^(]*|[\w~]+)\s*\(")
+NO_MEMBER_FUNCTION = re.compile(r"^(?:using|typedef|friend|static_assert|return|if|for|while|enum)\b")
+
+
+def classes(file):
+    """(line, name, member functions) of the classes in a file: declared or defined in the body,
+    constructors, the destructor and operators not counted."""
+    code = re.sub(r"^[ \t]*#(?:[^\n\\]|\\.|\\\n)*", "", file.code, flags=re.MULTILINE)
+    stack, start = [], 0
+    for match in BRACES.finditer(code):
+        symbol, position = match.group(), match.start()
+        head = code[start:position].strip()
+        head = re.sub(r"^(?:(?:public|private|protected)\s*:\s*)+", "", head)
+        inside = stack[-1] if stack else None
+        if inside and inside[0] and symbol in ";{":
+            plain = head
+            while (shorter := TEMPLATE_ARGUMENTS.sub("", plain)) != plain:
+                plain = shorter
+            function = FUNCTION_HEAD.search(plain.split("=")[0] if symbol == ";" else plain)
+            if function and not NO_MEMBER_FUNCTION.match(plain) and "::*" not in plain:
+                name = function.group(1)
+                if not name.startswith("operator") and name.lstrip("~") != inside[0].split("::")[-1]:
+                    inside[2] += 1
+        if symbol == "{":
+            named = CLASS_HEAD.search(TEMPLATE_ARGUMENTS.sub("", head))
+            stack.append([named.group(1) if named else None, code.count("\n", 0, position) + 1, 0])
+        elif symbol == "}" and stack:
+            name, line, count = stack.pop()
+            if name:
+                yield line, name, count
+        start = position + 1
+
+
+def rule_classes(tree):
+    """A class has one thing to do: at most 60 member functions."""
+    for file in tree.below("src/", "cmd/"):
+        for line, name, count in classes(file):
+            if count > CLASS_FUNCTIONS_MAX and name not in CLASSES_TO_BE_CUT:
+                yield f"{file.path}:{line}: {name} has {count} functions, more than {CLASS_FUNCTIONS_MAX}"
+
+
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 
 
@@ -488,6 +533,7 @@ RULES = {
     "guards": rule_guards,
     "headers": rule_headers,
     "functions": rule_functions,
+    "classes": rule_classes,
     "unfinished": rule_unfinished,
     "tests": rule_tests,
     "citations": rule_citations,

@@ -125,6 +125,17 @@ class Shape(unittest.TestCase):
         self.assertEqual(len(guard("src/mqtt/codec.h", "CODEC_H")), 1)
         self.assertEqual(len(problems("guards", {"src/mqtt/codec.h": "#pragma once\n"})), 1)
 
+    def test_a_class_has_at_most_60_functions(self):
+        def check(body):
+            return problems("classes", {"src/mqtt/a.h": "namespace mqtt {\nclass A final : public B<int(int)> {\n" + body + "};\n}\n"})
+        functions = "".join(f"  int F{i}(std::function<void(int)> f = {{}}) const;\n" for i in range(59))
+        others = ("  explicit A(int a);\n  ~A();\n  A& operator=(const A&) = delete;\n  using G = int (*)(int);\n"
+                  "  std::function<void(int)> g_ = nullptr;\n  struct C {\n    int H();\n  };\n  int i_ = F(1);\n")
+        inline = "  int Last() const { return f(1) ? g(2) : h(3); }\n"
+        self.assertEqual(check(others + functions + inline), [])
+        self.assertEqual(check(others + functions + inline + "  void OneMore();\n"),
+                         ["src/mqtt/a.h:2: A has 61 functions, more than 60"])
+
     def test_a_header_is_what_its_own_file_includes_first(self):
         def files(includes):
             return {"src/mqtt/a.h": "", "src/mqtt/a.cc": includes, "src/mqtt/b.cc": "#include <vector>\n"}
