@@ -27,7 +27,7 @@ std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
     return "the log cannot be written: the disk is full, read-only or failing";
   }
   if (snapshot.storage->state_healthy.value() == 0) {
-    return "the state cannot be written: the disk is full, read-only or failing";
+    return "the state cannot be written or read: the disk is full, read-only or failing";
   }
   if (snapshot.storage->damaged.value() != 0) {
     return "stored data is damaged: restore data_dir from a backup, or set log_recovery: salvage";

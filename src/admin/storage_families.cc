@@ -124,7 +124,7 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
             "Entries that were missing at the end of the log when it was opened (salvage).");
   OfHost(snapshot, &HostMetrics::log_entries_lost, out);
   out.Gauge("storage_state_healthy",
-            "1: the state can be written. 0: the disk is full, read-only or failing.");
+            "1: the state can be written and read. 0: the disk is full, read-only or failing.");
   OfHost(snapshot, &HostMetrics::state_healthy, out);
   out.Histogram("apply_latency_seconds", "Applying one committed batch.",
                 Histograms(snapshot, &HostMetrics::apply_latency));

@@ -23,7 +23,7 @@
 #include "storage/core/keys.h"
 #include "storage/core/time_record.h"
 #include "storage/data_dir.h"
-#include "storage/leader/host_core.h"
+#include "storage/leader/host.h"
 #include "storage/log.h"
 #include "storage/log_end.h"
 #include "storage/log_writer.h"
@@ -132,7 +132,7 @@ class RocksPartitionHost final : public PartitionHost {
   // Set up by OpenStore, then the host's thread only.
   std::unique_ptr<DataDir> dir_;
   std::unique_ptr<StateDb> state_;
-  std::unique_ptr<HostCore> core_;
+  std::unique_ptr<Host> core_;
   std::unique_ptr<LogWriter> writer_;
   std::vector<FromShard> held_;  // Until the start is committed.
   absl::Duration next_disk_check_;
@@ -170,7 +170,7 @@ absl::Status RocksPartitionHost::OpenStore() {
                    StateDb::Open(dir_->state_path(), options_, env_, create, std::move(listener)));
   ASSIGN_OR_RETURN(std::unique_ptr<Log> log, Log::Open(dir_->log_path(), options_, env_, create));
   base::Rng rng = base::Rng::FromEntropy();
-  core_ = std::make_unique<HostCore>(options_, shards_, *state_, metrics_, rng);
+  core_ = std::make_unique<Host>(options_, shards_, *state_, metrics_, rng);
   RETURN_IF_ERROR(core_->Load());
   RETURN_IF_ERROR(ReplayLog(*log));
   auto end = std::make_unique<LogEnd>(dir_->log_end_path(), options_.partitions,
@@ -336,7 +336,7 @@ void RocksPartitionHost::Run() {
     BeginFlush();
     PostEvents();
     // A store that fails is not waited for: what was answered is in the log.
-    if (stopping_ && mailbox_.empty() && (core_->Drained() || !core_->healthy())) break;
+    if (stopping_ && mailbox_.empty() && (core_->Drained() || !core_->can_write())) break;
     Sleep();
   }
   stop_status_ = ShutDown();
@@ -413,7 +413,7 @@ void RocksPartitionHost::DriveLog() {
     writer_->Repair();
     return;
   }
-  std::optional<HostCore::Write> write = core_->TakeWrite();
+  std::optional<Host::Write> write = core_->TakeWrite();
   if (!write.has_value()) return;
   size_t bytes = 0;
   for (const LogEntry& entry : write->entries) bytes += entry.data.size();
@@ -482,9 +482,9 @@ absl::Status RocksPartitionHost::ShutDown() {
     if (status.ok()) status = step;
   };
   state_->SetPatient(true);
-  if (status.ok()) note(core_->FlushAll());
+  if (core_->can_write()) note(core_->FlushAll());
   RecordTime(ReadClocks(), /*sync=*/true);
-  if (status.ok()) note(state_->Flush());
+  if (core_->can_write()) note(state_->Flush());
   if (status.ok()) note(CutLog());
   note(writer_->Stop());
   note(state_->Close());

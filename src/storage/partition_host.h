@@ -25,16 +25,20 @@ namespace storage {
 // `StorageOptions::durability` says); claims of transient sessions live as long as the process.
 //
 // Of the seam in partition_api.h, precisely:
-// - Answers of one shard's Publish, Subscribe, Unsubscribe and ReleaseInbound come in the order of
-//   the requests. (SubscribeDone may be overtaken: it waits for the shards.)
+// - Answers to one shard's requests about one partition come in the order of the requests, but for
+//   refusals. (SubscribeDone may be overtaken: it waits for the shards.) Partitions answer
+//   independently of each other, each for its part of a Publish.
 // - CloseSession is taken from the connection that holds the claim, whatever its `epoch` says when
 //   that is 0: so a connection that ends before SessionOpened came may close at once (then no
 //   SessionOpened comes), or wait for SessionOpened and close then.
 // - While the disk is full or fails, new requests that have to be stored are answered
 //   kResourceExhausted or kUnavailable at once, before the answers to older ones; claims of
 //   transient sessions go on; CloseSession and Acknowledge are kept in memory and logged when that
-//   is possible again. Requests that came before the failure have no answer until it is over: they
-//   may be on the disk, so they are never refused.
+//   is possible again. Requests that were handed to the log before the failure have no answer until
+//   it is over: they may be on the disk, so they are never refused. Those that were not are, then.
+// - While the state of one partition cannot be read, what concerns it is refused, what was handed
+// to
+//   the log waits, and the others serve.
 class PartitionHost {
  public:
   // Opens or creates the store, replays what the last process had logged but not written out.

@@ -253,7 +253,7 @@ TEST_F(RouteTest, ABrokerThatCannotStoreIsNotReadyUntilItCan) {
   EXPECT_EQ(Get("/readyz").status, 200);
   storage.state_healthy.Set(0);
   EXPECT_EQ(Get("/readyz").body,
-            "the state cannot be written: the disk is full, read-only or failing\n");
+            "the state cannot be written or read: the disk is full, read-only or failing\n");
   storage.state_healthy.Set(1);
   storage.damaged.Set(1);
   EXPECT_EQ(Get("/readyz").status, 503);

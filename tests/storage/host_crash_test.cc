@@ -76,6 +76,7 @@ class World {
 
   void CalmDown() {
     sim_.state().FailWith(absl::OkStatus());
+    sim_.state().FailReadsWith(absl::OkStatus());
     sim_.clock().Advance(absl::Seconds(2));
     sim_.Settle();
     ReconnectAll();
@@ -153,6 +154,11 @@ class World {
       if (rng_.Chance(0.5)) sim_.state().ForgetWhenRepaired();
       if (rng_.Chance(0.5)) sim_.core().OnStateError(error);
     }
+    if (rng_.Chance(0.1)) {
+      sim_.state().FailReadsOf(static_cast<PartitionId>(rng_.Below(4)),
+                               absl::UnavailableError("EIO"));
+    }
+    if (rng_.Chance(0.3)) sim_.state().FailReadsWith(absl::OkStatus());
     if (rng_.Chance(0.3)) sim_.state().FailWith(absl::OkStatus());
     if (rng_.Chance(0.5)) sim_.Repair();
     if (rng_.Chance(0.3)) sim_.clock().Advance(absl::Seconds(1));  // The next try is due.

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/storage/host_core_fixture.h"
+#include "tests/storage/host_fixture.h"
 
 namespace storage {
 namespace {
@@ -26,9 +26,9 @@ StorageOptions Bounded() {
   return options;
 }
 
-class HostExpiry : public HostCoreTest {
+class HostExpiry : public HostTest {
  protected:
-  HostExpiry() : HostCoreTest(Bounded()) {}
+  HostExpiry() : HostTest(Bounded()) {}
 
   mqtt::MessagePtr Expiring(const std::string& topic, int64_t interval_ms, bool retain = false) {
     return mqtt::Message::Create({.topic = topic,
@@ -193,7 +193,7 @@ TEST_F(HostExpiry, ARetainedMessageOfQos0ForcesNoSync) {
   EXPECT_EQ(sim_.metrics().retained_messages.value(), kRetainedMax);
 }
 
-class HostReplay : public HostCoreTest {
+class HostReplay : public HostTest {
  protected:
   HostReplay() {
     for (int i = 0; i < kMessages; ++i) {

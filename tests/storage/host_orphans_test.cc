@@ -8,8 +8,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "storage/leader/host_core.h"
-#include "tests/storage/host_core_fixture.h"
+#include "storage/leader/host.h"
+#include "tests/storage/host_fixture.h"
 
 namespace storage {
 namespace {
@@ -18,10 +18,9 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-class HostOrphans : public HostCoreTest {
+class HostOrphans : public HostTest {
  protected:
-  explicit HostOrphans(StorageOptions options = SmallOptions())
-      : HostCoreTest(std::move(options)) {}
+  explicit HostOrphans(StorageOptions options = SmallOptions()) : HostTest(std::move(options)) {}
   // One group commit, and what follows it.
   void Commit() {
     sim_.BeginWrite();

@@ -6,9 +6,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/core/session.h"
-#include "storage/leader/host_core.h"
+#include "storage/leader/host.h"
 #include "storage/leader/session_census.h"
-#include "tests/storage/host_core_fixture.h"
+#include "tests/storage/host_fixture.h"
 
 namespace storage {
 namespace {
@@ -17,9 +17,9 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-class HostOwners : public HostCoreTest {
+class HostOwners : public HostTest {
  protected:
-  using HostCoreTest::HostCoreTest;
+  using HostTest::HostTest;
 
   OpenSession As(const std::string& user_name, const std::string& client_id,
                  uint32_t expiry_s = 3600) {

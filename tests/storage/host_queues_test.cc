@@ -7,8 +7,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/core/session.h"
-#include "storage/leader/host_core.h"
-#include "tests/storage/host_core_fixture.h"
+#include "storage/leader/host.h"
+#include "tests/storage/host_fixture.h"
 
 namespace storage {
 namespace {
@@ -24,10 +24,10 @@ StorageOptions QueuesOf(uint64_t messages_max, QueueFull policy) {
   return options;
 }
 
-class HostQueues : public HostCoreTest {
+class HostQueues : public HostTest {
  protected:
   explicit HostQueues(StorageOptions options = QueuesOf(5, QueueFull::kDropNewest))
-      : HostCoreTest(std::move(options)) {}
+      : HostTest(std::move(options)) {}
 
   // A durable session that is away.
   void AddSession(const std::string& client_id, const std::string& filter) {

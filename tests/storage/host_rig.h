@@ -41,6 +41,11 @@ class Ears final : public EventSink {
       for (Event& event : events) {
         const uint64_t number = RouteNumber(event);
         if (number != 0) answers.push_back(ConfirmRoutes{number});
+        if (auto* const part = std::get_if<Published>(&event)) {
+          std::optional<Published> all = published_.Join(std::move(*part));
+          if (!all.has_value()) continue;
+          event = *std::move(all);
+        }
         heard_.push_back(std::move(event));
       }
       changed_.SignalAll();
@@ -110,6 +115,7 @@ class Ears final : public EventSink {
   base::CondVar changed_;
   PartitionHost* host_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::deque<Event> heard_ ABSL_GUARDED_BY(mutex_);
+  PublishAnswers published_ ABSL_GUARDED_BY(mutex_);
 };
 
 class HostRig {

@@ -1,4 +1,4 @@
-// A HostCore without threads, on a disk that forgets: what was not synced may be gone after a
+// A Host without threads, on a disk that forgets: what was not synced may be gone after a
 // crash.
 #ifndef TESTS_STORAGE_HOST_SIM_H_
 #define TESTS_STORAGE_HOST_SIM_H_
@@ -18,7 +18,8 @@
 #include "storage/core/keys.h"
 #include "storage/core/memory_store.h"
 #include "storage/core/time_record.h"
-#include "storage/leader/host_core.h"
+#include "storage/leader/host.h"
+#include "tests/storage/requests.h"
 #include "tests/support/fake_clock.h"
 
 namespace storage {
@@ -28,12 +29,14 @@ class MemoryState final : public StateStore, public StateReader {
  public:
   const StateReader& reader() const override { return *this; }
   absl::StatusOr<bool> Get(std::string_view key, std::string& value) const override {
-    if (!fail_reads_.ok()) return fail_reads_;
+    if (absl::Status status = ReadStatus(key); !status.ok()) return status;
     return store_->Get(key, value);
   }
   std::unique_ptr<StateIterator> NewIterator(std::string_view lower,
                                              std::string_view upper) const override {
-    if (!fail_reads_.ok()) return std::make_unique<FailedIterator>(fail_reads_);
+    if (absl::Status status = ReadStatus(lower); !status.ok()) {
+      return std::make_unique<FailedIterator>(std::move(status));
+    }
     return store_->NewIterator(lower, upper);
   }
   StateBatch& batch() override { return batch_; }
@@ -60,6 +63,7 @@ class MemoryState final : public StateStore, public StateReader {
     batch_.Clear();
     fail_ = absl::OkStatus();
     fail_reads_ = absl::OkStatus();
+    failing_.reset();
     forgets_ = false;
     store_ = flushed_ == nullptr ? std::make_unique<MemoryStore>()
                                  : std::make_unique<MemoryStore>(*flushed_);
@@ -68,6 +72,11 @@ class MemoryState final : public StateStore, public StateReader {
   // When it is repaired, what was not flushed is gone.
   void ForgetWhenRepaired() { forgets_ = true; }
   void FailReadsWith(absl::Status status) { fail_reads_ = std::move(status); }
+  // Of one partition only. Never of more than one at a time.
+  void FailReadsOf(PartitionId partition, absl::Status status) {
+    failing_ = partition;
+    FailReadsWith(std::move(status));
+  }
   size_t ChunkCount() const {
     return static_cast<size_t>(std::count_if(
         store_->map().begin(), store_->map().end(),
@@ -78,6 +87,13 @@ class MemoryState final : public StateStore, public StateReader {
   size_t greatest_batch_bytes = 0;
 
  private:
+  absl::Status ReadStatus(std::string_view key) const {
+    if (!failing_.has_value() || fail_reads_.ok()) return fail_reads_;
+    const bool concerned = key.size() >= 2 && static_cast<uint8_t>(key[0]) == *failing_ >> 8 &&
+                           static_cast<uint8_t>(key[1]) == (*failing_ & 0xFF);
+    return concerned ? fail_reads_ : absl::OkStatus();
+  }
+
   class FailedIterator final : public StateIterator {
    public:
     explicit FailedIterator(absl::Status status) : status_(std::move(status)) {}
@@ -98,13 +114,14 @@ class MemoryState final : public StateStore, public StateReader {
   MemoryBatch batch_;
   absl::Status fail_;
   absl::Status fail_reads_;
+  std::optional<PartitionId> failing_;  // Whose reads fail; none: all.
   bool forgets_ = false;
 };
 
 // Batches of entries, of which a crash keeps all that were synced and some of the others.
 class MemoryLog {
  public:
-  void Append(HostCore::Write write) {
+  void Append(Host::Write write) {
     batches_.push_back(Keep(write));
     // What failed is tried again before anything else, as it was.
     if (const Batch failed = std::exchange(doubtful_, {}); !failed.empty()) {
@@ -113,7 +130,7 @@ class MemoryLog {
     if (write.sync) synced_ = batches_.size();
   }
   // An error came back: what is on the disk is not known until the repair.
-  void Fail(HostCore::Write write) { doubtful_ = Keep(write); }
+  void Fail(Host::Write write) { doubtful_ = Keep(write); }
   void Crash(base::Rng& rng) {
     const size_t written = batches_.size();
     batches_.resize(synced_ + rng.Below(written - synced_ + 1));
@@ -122,7 +139,7 @@ class MemoryLog {
     doubtful_.clear();
     synced_ = batches_.size();
   }
-  void Replay(HostCore& core) const {
+  void Replay(Host& core) const {
     for (const auto& batch : batches_) {
       for (const Kept& kept : batch) {
         const LogEntry entry = kept.View();
@@ -159,7 +176,7 @@ class MemoryLog {
     }
   };
   using Batch = std::vector<Kept>;
-  static Batch Keep(const HostCore::Write& write) {
+  static Batch Keep(const Host::Write& write) {
     Batch batch;
     for (const LogEntry& entry : write.entries) batch.push_back({entry, std::string(entry.data)});
     return batch;
@@ -177,7 +194,7 @@ class HostSim {
     Boot();
   }
 
-  HostCore& core() { return *core_; }
+  Host& core() { return *core_; }
   MemoryState& state() { return state_; }
   support::FakeClock& clock() { return clock_; }
   // As messages and sessions count it.
@@ -191,6 +208,8 @@ class HostSim {
   bool confirm_routes = true;
   // They have room for the next page of a replay when they have one; or never.
   bool take_replays = true;
+  // One Published for each Publish, as its shard makes it of the partitions' answers; or each.
+  bool joins_answers = true;
   // Bytes of entries, and how many were to be synced.
   uint64_t log_bytes = 0;
   size_t log_syncs = 0;
@@ -212,7 +231,7 @@ class HostSim {
   void EndWrite(const absl::Status& status = absl::OkStatus()) {
     Tick();
     if (!writing_.has_value()) return;
-    HostCore::Write write = *std::move(writing_);
+    Host::Write write = *std::move(writing_);
     writing_.reset();
     if (status.ok()) {
       for (const LogEntry& entry : write.entries) log_bytes += entry.data.size();
@@ -294,8 +313,9 @@ class HostSim {
 
   void Boot() {
     core_.reset();
+    published_.Clear();
     metrics_ = std::make_unique<HostMetrics>();
-    core_ = std::make_unique<HostCore>(options_, shards_, state_, *metrics_, rng_);
+    core_ = std::make_unique<Host>(options_, shards_, state_, *metrics_, rng_);
     core_->SetLogReader([this](PartitionId partition, uint64_t after, const auto& visit) {
       return log_.ReadAfter(partition, after, visit);
     });
@@ -322,6 +342,11 @@ class HostSim {
           Confirm(shard, member->number);
         }
         if (const auto* deliver = std::get_if<storage::Deliver>(&event)) TakeReplay(*deliver);
+        if (auto* const part = std::get_if<Published>(&event); part != nullptr && joins_answers) {
+          std::optional<Published> all = published_.Join(std::move(*part));
+          if (!all.has_value()) continue;
+          event = *std::move(all);
+        }
         if (on_event) {
           on_event(shard, event);
         } else {
@@ -360,9 +385,10 @@ class HostSim {
   MemoryState state_;
   MemoryLog log_;
   std::unique_ptr<HostMetrics> metrics_;
-  std::unique_ptr<HostCore> core_;
-  std::optional<HostCore::Write> writing_;
+  std::unique_ptr<Host> core_;
+  std::optional<Host::Write> writing_;
   absl::flat_hash_map<uint64_t, std::string> names_;  // Of clients, by their connections.
+  PublishAnswers published_;
   bool confirmed_ = false;
   uint64_t heard_routes_ = 0;
 };

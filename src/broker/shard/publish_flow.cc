@@ -311,14 +311,21 @@ bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& g
 
 void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
   publish.token = context_.NextToken();
-  waiting.token = publish.token;
   waiting.bytes = CommitBytes(publish);
   for (const auto& [shard, assignment] : waiting.assigned_after) {
     waiting.bytes += sizeof(assignment) + assignment.filter.size();
   }
   waiting.since_ns = context_.now_ns;
   waiting_bytes_ += waiting.bytes;
-  waiting_.push_back(std::move(waiting));
+  if (waiting.qos == QoS::kExactlyOnce) {
+    const auto [order, first] =
+        in_order_.try_emplace(waiting.connection, InOrder{publish.token, publish.token});
+    if (!first) {
+      waiting_.find(order->second.last)->second.next = publish.token;
+      order->second.last = publish.token;
+    }
+  }
+  waiting_.emplace(publish.token, std::move(waiting));
   context_.Ask(std::move(publish));
 }
 
@@ -333,20 +340,60 @@ void PublishFlow::PauseIfCommitsPileUp(Connection& connection) {
 }
 
 void PublishFlow::OnPublished(storage::Published event) {
-  // In the order of the requests, but that a refusal may overtake what waits for the disk.
-  const auto place = std::find_if(waiting_.begin(), waiting_.end(),
-                                  [&](const Waiting& entry) { return entry.token == event.token; });
+  const auto place = waiting_.find(event.token);
   CHECK(place != waiting_.end()) << "an answer to a request that was never made";
-  Waiting waiting = std::move(*place);
-  waiting_.erase(place);
+  Waiting& waiting = place->second;
+  if (waiting.answers_left == 0) waiting.answers_left = event.parts;
+  if (waiting.status.ok()) waiting.status = std::move(event.status);
+  waiting.duplicate = waiting.duplicate || event.duplicate;
+  if (--waiting.answers_left != 0) return;
+  const uint64_t connection = waiting.connection;
+  if (waiting.qos != QoS::kExactlyOnce) {
+    Waiting answered = std::move(waiting);
+    waiting_.erase(place);
+    return Finish(std::move(answered));
+  }
+  waiting.answered = true;
+  if (!waiting.status.ok()) {  // Its publisher need not wait to hear so: nobody gets it.
+    Waiting refused = std::move(waiting);
+    waiting = {};
+    waiting.connection = connection;
+    waiting.qos = QoS::kExactlyOnce;
+    waiting.answered = true;
+    waiting.done = true;
+    waiting.next = refused.next;
+    Finish(std::move(refused));
+  }
+  FinishInOrder(connection);
+}
+
+// Those QoS 2 messages that need not wait for an earlier one any more.
+void PublishFlow::FinishInOrder(uint64_t connection) {
+  while (true) {
+    const auto order = in_order_.find(connection);
+    if (order == in_order_.end()) return;
+    const auto first = waiting_.find(order->second.first);
+    if (!first->second.answered) return;
+    Waiting waiting = std::move(first->second);
+    waiting_.erase(first);
+    if (waiting.next == 0) {
+      in_order_.erase(order);
+    } else {
+      order->second.first = waiting.next;
+    }
+    if (!waiting.done) Finish(std::move(waiting));
+  }
+}
+
+void PublishFlow::Finish(Waiting waiting) {
   waiting_bytes_ -= waiting.bytes;
   context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
-  if (!event.status.ok()) {
+  if (!waiting.status.ok()) {
     if (!waiting.orphan) context_.metrics.dropped[DropCause::kStorageFailed].Add();
     if (const Connection* const publisher = context_.Find(waiting.connection))
       LogRefused(*publisher, "publish refused", "it cannot be stored", "error",
-                 base::StdView(event.status.message()));
-  } else if (event.duplicate) {
+                 base::StdView(waiting.status.message()));
+  } else if (waiting.duplicate) {
     context_.metrics.publish_duplicates.Add();
   } else if (waiting.route_after) {
     behind_.reset();
@@ -364,13 +411,13 @@ void PublishFlow::OnPublished(storage::Published event) {
   if (connection == nullptr || connection->session == nullptr || waiting.qos == QoS::kAtMostOnce)
     return;
   Session& session = *connection->session;
-  if (!event.status.ok() && session.version != mqtt::Version::k5) {
+  if (!waiting.status.ok() && session.version != mqtt::Version::k5) {
     // There is no word for it: without an acknowledgement the client sends the message again.
-    return context_.CloseLater(*connection, {.cause = absl::IsResourceExhausted(event.status)
+    return context_.CloseLater(*connection, {.cause = absl::IsResourceExhausted(waiting.status)
                                                           ? CloseCause::kOverloaded
                                                           : CloseCause::kStorageFailed});
   }
-  acknowledger_.Complete(session, waiting.ticket, ToReason(event.status));
+  acknowledger_.Complete(session, waiting.ticket, ToReason(waiting.status));
 }
 
 void PublishFlow::RouteCommitted(Waiting& waiting) {

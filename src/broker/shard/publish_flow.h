@@ -3,11 +3,11 @@
 #define BROKER_PUBLISH_FLOW_H_
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "broker/core/forward_credit.h"
 #include "broker/core/publish_right.h"
 #include "broker/core/throttle.h"
@@ -20,12 +20,14 @@ namespace broker {
 
 // Part of one shard, used on its thread.
 //
-// When may PUBACK leave? At once if nothing durable is concerned; else when the partition host has
-// answered. That is `Route` here, and `OnPublished`.
+// When may PUBACK leave? At once if nothing durable is concerned; else when each partition that has
+// a part of the message has answered. That is `Route` here, and `OnPublished`.
 //
 // And when do transient sessions get what is to be stored as well? A QoS 1 message at once: if it
 // is refused after all, its publisher hears so and may send it again, and a repeat is what QoS 1
-// allows. A QoS 2 message once it is committed: before that it may be a repeat, or be refused.
+// allows. A QoS 2 message once it is committed: before that it may be a repeat, or be refused. And
+// not before an earlier QoS 2 message of the same client [MQTT5-4.6.0-6]: partitions answer in any
+// order.
 class PublishFlow {
  public:
   PublishFlow(ShardContext& context, Deliverer& deliverer, Acknowledger& acknowledger)
@@ -61,7 +63,6 @@ class PublishFlow {
  private:
   // A PUBLISH that waits for the commit.
   struct Waiting {
-    storage::Token token = 0;
     uint64_t connection = 0;  // 0: the server's own, a will or what a member of a group left.
     mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
     Acknowledger::Ticket ticket = 0;  // Of its acknowledgement, above QoS 0.
@@ -71,6 +72,18 @@ class PublishFlow {
     // Likewise: transient members of `$share` groups, chosen already; the message is `route_after`.
     std::vector<std::pair<storage::ShardId, SharedAssignment>> assigned_after;
     bool orphan = false;  // For these only. If it is refused, the host tells of it again.
+
+    uint32_t answers_left = 0;  // 0: no partition has answered yet.
+    absl::Status status;        // What those that did say: the first error.
+    bool duplicate = false;
+    bool answered = false;    // All have; it waits for those before it.
+    bool done = false;        // And does not need to: nothing follows any more.
+    storage::Token next = 0;  // The next QoS 2 message of the same client that waits; 0: none.
+  };
+  // The QoS 2 messages of one client that wait, in the order in which it sent them.
+  struct InOrder {
+    storage::Token first = 0;
+    storage::Token last = 0;
   };
   struct WaitingRelease {
     uint64_t connection = 0;
@@ -107,6 +120,8 @@ class PublishFlow {
   void NoteForwarded(storage::ShardId shard, const mqtt::Message& message);
   void PauseIfShardIsBehind(Connection& connection);
   void Submit(storage::Publish publish, Waiting waiting);
+  void FinishInOrder(uint64_t connection);
+  void Finish(Waiting waiting);
   void PauseIfCommitsPileUp(Connection& connection);
 
   ShardContext& context_;
@@ -114,7 +129,8 @@ class PublishFlow {
   Acknowledger& acknowledger_;
   mqtt::Publish packet_;  // The one being handled: its views end with it. Kept for its memory.
   std::string scratch_;
-  std::deque<Waiting> waiting_;  // The host answers in order.
+  absl::flat_hash_map<storage::Token, Waiting> waiting_;
+  absl::flat_hash_map<uint64_t, InOrder> in_order_;  // By connection; of `waiting_`.
   uint64_t waiting_bytes_ = 0;
   absl::flat_hash_map<storage::Token, WaitingRelease> releasing_;
   std::vector<uint64_t> paused_;  // Connections that stand still until commits catch up.

@@ -163,8 +163,9 @@ struct OrphanRef {
 };
 
 // Stores a message for every durable session it is for, and as the retained message if asked.
-// Atomic: all of it is committed, or the answer is an error and none is. Answers (Published) come
-// in the order of the requests of a shard.
+// Atomic: all of it is committed, or the answer is an error and none is. Of those that are stored
+// each partition answers for its part (Published), in the order of the requests to it; of others
+// there is one answer.
 struct Publish {
   Token token = 0;  // 0: no answer wanted (QoS 0, retained only).
   mqtt::MessagePtr message;
@@ -285,10 +286,13 @@ struct UnsubscribeDone {
   std::vector<bool> existed;  // By filter: reason code 0x00 or 0x11.
 };
 
+// A refusal is one for all partitions, and nothing is stored anywhere. Else each partition answers
+// for its part, in whatever order, and all of it is stored when all have.
 struct Published {
   Token token = 0;
   absl::Status status;
   bool duplicate = false;  // The origin's identifier was known: nothing was stored again.
+  uint32_t parts = 1;      // So many answers there are to the request.
 };
 
 // One entry of a durable session's queue on its way to the client.

@@ -1,4 +1,4 @@
-// The state as HostCore sees it: RocksDB on a node, a map in tests.
+// The state as a host sees it: RocksDB on a node, a map in tests.
 #ifndef STORAGE_CORE_STATE_STORE_H_
 #define STORAGE_CORE_STATE_STORE_H_
 

@@ -35,6 +35,8 @@ struct Claim {
   struct Opening {
     Token token = 0;  // kOpening: of the OpenSession that is being committed.
     std::optional<CloseSession> closed_early;  // kOpening: its connection went.
+    std::string user_name;                     // kOpening: whose it will be.
+    bool counted = false;                      // kOpening: among the sessions of that user already.
     // Those that want it, first come, first served: each gets it, and loses it to the next.
     std::vector<OpenSession> waiting;
   };
@@ -63,7 +65,7 @@ struct Claim {
     size_t deliver_index = 0;
   };
 
-  Claim(std::string_view id, PartitionId p, State s) : client_id(id), partition(p), state(s) {}
+  Claim(std::string_view id, State s) : client_id(id), state(s) {}
 
   bool waited_for() const { return opening != nullptr && !opening->waiting.empty(); }
   Opening& opening_state() {
@@ -77,7 +79,6 @@ struct Claim {
   std::unique_ptr<Opening> opening;  // Never null in kOpening.
   std::unique_ptr<Feed> feed;        // Null: it has no record, and asked for none.
   uint32_t owner = 0;                // Whose it is: a keyed hash of the user name; 0: nobody's.
-  const PartitionId partition;
   State state;
   bool stored = false;  // The partition has a record of it.
 };

@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "storage/core/session.h"
-#include "storage/leader/host_core.h"
+#include "storage/leader/leader.h"
 
 namespace storage {
 namespace {
@@ -32,23 +32,27 @@ absl::Status WordsFor(OpenRefusal refusal) {
 
 // ---- Asking for it ------------------------------------------------------------------------------
 
-Claim* HostCore::FindClaim(std::string_view client_id) {
+Claim* Leader::FindClaim(std::string_view client_id) {
+  const auto it = claims_.find(client_id);
+  return it == claims_.end() ? nullptr : it->get();
+}
+
+const Claim* Leader::ClaimOf(std::string_view client_id) const {
   const auto it = claims_.find(client_id);
   return it == claims_.end() ? nullptr : it->get();
 }
 
 // The claim if it is open, has a record, and the request comes from its connection.
-Claim* HostCore::OwnerOf(std::string_view client_id, uint64_t epoch) {
+Claim* Leader::OwnerOf(std::string_view client_id, uint64_t epoch) {
   Claim* const claim = FindClaim(client_id);
   const bool owns = claim != nullptr && claim->state == Claim::State::kOpen && claim->stored &&
                     claim->epoch == epoch;
   return owns ? claim : nullptr;
 }
 
-void HostCore::Handle(ShardId /*from*/, OpenSession& request) {
+void Leader::Handle(ShardId /*from*/, OpenSession& request) {
   Claim* const claim = FindClaim(request.client_id);
-  const Session* const stored =
-      partitions_[PartitionOf(request.client_id)]->Find(request.client_id);
+  const Session* const stored = partition().Find(request.client_id);
   if (BelongsToAnother(request, claim, stored)) return RefuseOtherUser(request);
   const bool exists = stored != nullptr;
   const bool logged = request.expiry_s > 0 || request.will || exists ||
@@ -66,8 +70,8 @@ void HostCore::Handle(ShardId /*from*/, OpenSession& request) {
 
 // A session belongs to the user who opened it: nobody else resumes, ends or takes it over, also not
 // with Clean Start. One that an anonymous client opened is nobody's, and the next one's who comes.
-bool HostCore::BelongsToAnother(const OpenSession& request, const Claim* claim,
-                                const Session* stored) const {
+bool Leader::BelongsToAnother(const OpenSession& request, const Claim* claim,
+                              const Session* stored) const {
   if (request.of_any_user) return false;
   if (claim != nullptr) {
     if (claim->waited_for() && !claim->opening->waiting.back().user_name.empty() &&
@@ -79,17 +83,17 @@ bool HostCore::BelongsToAnother(const OpenSession& request, const Claim* claim,
     if (claim->owner != 0 && claim->owner != OwnerHash(request.user_name)) return true;
   }
   if (stored == nullptr || stored->user_name.empty()) return false;
-  const bool has_ended =
-      !stored->connected && stored->ends_at_unix_ms != 0 && stored->ends_at_unix_ms <= now_.unix_ms;
+  const bool has_ended = !stored->connected && stored->ends_at_unix_ms != 0 &&
+                         stored->ends_at_unix_ms <= node_.now.unix_ms;
   return !has_ended && stored->user_name != request.user_name;
 }
 
-uint32_t HostCore::OwnerHash(std::string_view user_name) const {
+uint32_t Leader::OwnerHash(std::string_view user_name) const {
   if (user_name.empty()) return 0;
-  return static_cast<uint32_t>(absl::HashOf(owner_key_, base::AbslView(user_name))) | 1;
+  return static_cast<uint32_t>(absl::HashOf(node_.owner_key, base::AbslView(user_name))) | 1;
 }
 
-void HostCore::RefuseOtherUser(const OpenSession& request) {
+void Leader::RefuseOtherUser(const OpenSession& request) {
   RefuseOpen(request, OpenRefusal::kOtherUser,
              absl::PermissionDeniedError("the Client Identifier belongs to another user"));
 }
@@ -98,17 +102,17 @@ void HostCore::RefuseOtherUser(const OpenSession& request) {
 
 // The newest claim waits until the owner has let go; an older one that waited is told at once.
 // Somebody has the identifier, or is about to.
-void HostCore::Evict(Claim& claim, OpenSession request) {
+void Leader::Evict(Claim& claim, OpenSession request) {
   const IdentifierFights::Report report =
-      fights_.OnTakeover(claim.client_id.view(), now_.monotonic);
+      node_.fights.OnTakeover(claim.client_id.view(), node_.now.monotonic);
   if (report.takeovers > 0) {
     base::Log(base::LogLevel::kWarning,
               "several clients connect with the same Client Identifier: each disconnects the other",
               {{"client", base::Shortened(request.client_id)},
                {"user", base::Shortened(request.user_name)},
                {"takeovers", report.takeovers},
-               {"pause_ms",
-                absl::ToInt64Milliseconds(fights_.PauseOf(request.client_id, now_.monotonic))},
+               {"pause_ms", absl::ToInt64Milliseconds(
+                                node_.fights.PauseOf(request.client_id, node_.now.monotonic))},
                {"others_not_named", report.left_out}});
   }
   Await(claim, std::move(request));
@@ -116,12 +120,12 @@ void HostCore::Evict(Claim& claim, OpenSession request) {
 
 // Waits until all before it have let go. Who has it is told to; who is about to get it gets it
 // first. Each is answered, but for the oldest if too many wait: that one is refused.
-void HostCore::Await(Claim& claim, OpenSession request) {
+void Leader::Await(Claim& claim, OpenSession request) {
   constexpr size_t kWaitingMax = 4;
   Claim::Opening& opening = claim.opening_state();
   if (opening.waiting.empty() && claim.state == Claim::State::kOpen) {
-    Send(claim.connection.shard,
-         TakenOver{claim.connection, std::string(claim.client_id), claim.epoch});
+    node_.Send(claim.connection.shard,
+               TakenOver{claim.connection, std::string(claim.client_id), claim.epoch});
   }
   if (opening.waiting.size() == kWaitingMax) {
     RefuseOpen(opening.waiting.front(), OpenRefusal::kIdentifierFight,
@@ -132,7 +136,7 @@ void HostCore::Await(Claim& claim, OpenSession request) {
 }
 
 // True: the connection was one of those that wait, and is not any more.
-bool HostCore::StopAwaiting(Claim& claim, const ConnectionRef& connection) {
+bool Leader::StopAwaiting(Claim& claim, const ConnectionRef& connection) {
   if (!claim.waited_for()) return false;
   return std::erase_if(claim.opening->waiting, [&](const OpenSession& request) {
            return request.connection == connection;
@@ -142,9 +146,8 @@ bool HostCore::StopAwaiting(Claim& claim, const ConnectionRef& connection) {
 // ---- Nobody has it ------------------------------------------------------------------------------
 
 // Nobody has the identifier.
-void HostCore::Grant(OpenSession request) {
-  const Session* const stored =
-      partitions_[PartitionOf(request.client_id)]->Find(request.client_id);
+void Leader::Grant(OpenSession request) {
+  const Session* const stored = partition().Find(request.client_id);
   if (BelongsToAnother(request, nullptr, stored)) return RefuseOtherUser(request);
   if (stored == nullptr && request.expiry_s == 0 && !request.will) {
     return GrantUnlogged(request);
@@ -156,9 +159,8 @@ void HostCore::Grant(OpenSession request) {
   ProposeOpen(request, stored);
 }
 
-void HostCore::GrantUnlogged(const OpenSession& request) {
-  auto claim = std::make_unique<Claim>(request.client_id, PartitionOf(request.client_id),
-                                       Claim::State::kOpen);
+void Leader::GrantUnlogged(const OpenSession& request) {
+  auto claim = std::make_unique<Claim>(request.client_id, Claim::State::kOpen);
   claim->connection = request.connection;
   claim->owner = OwnerHash(request.user_name);
   // Above all epochs of records, so that one never passes for the other.
@@ -167,35 +169,36 @@ void HostCore::GrantUnlogged(const OpenSession& request) {
   opened.token = request.token;
   opened.epoch = claim->epoch;
   claims_.insert(std::move(claim));
-  Send(request.connection.shard, std::move(opened));
+  node_.Send(request.connection.shard, std::move(opened));
 }
 
-void HostCore::RefuseOpen(const OpenSession& request, OpenRefusal refusal,
-                          const absl::Status& status) {
+void Leader::RefuseOpen(const OpenSession& request, OpenRefusal refusal,
+                        const absl::Status& status) {
   SessionOpened refused;
   refused.token = request.token;
   refused.refusal = refusal;
   refused.status = status;
-  Send(request.connection.shard, std::move(refused));
+  node_.Send(request.connection.shard, std::move(refused));
 }
 
 // ---- Letting go ---------------------------------------------------------------------------------
 
 // Nobody has the identifier any more; whoever waits for it gets it, in a fight after a pause.
-void HostCore::Forget(const std::string& client_id) {
+void Leader::Forget(const std::string& client_id) {
   Claim* const claim = FindClaim(client_id);
   CHECK(claim != nullptr) << "a claim is forgotten once";
-  const absl::Duration pause =
-      claim->waited_for() ? fights_.PauseOf(client_id, now_.monotonic) : absl::ZeroDuration();
+  const absl::Duration pause = claim->waited_for()
+                                   ? node_.fights.PauseOf(client_id, node_.now.monotonic)
+                                   : absl::ZeroDuration();
   if (pause <= absl::ZeroDuration()) return PassOn(client_id);
   claim->state = Claim::State::kBusy;
   claim->connection = {};
-  metrics_.takeovers_held.Add();
-  held_.emplace(now_.monotonic + pause, client_id);
+  node_.metrics.takeovers_held.Add();
+  held_.emplace(node_.now.monotonic + pause, client_id);
 }
 
 // The first of those that wait gets it; the others wait for that one.
-void HostCore::PassOn(const std::string& client_id) {
+void Leader::PassOn(const std::string& client_id) {
   const auto it = claims_.find(std::string_view(client_id));
   std::vector<OpenSession> waiting;
   if ((*it)->waited_for()) waiting = std::move((*it)->opening->waiting);
@@ -209,14 +212,14 @@ void HostCore::PassOn(const std::string& client_id) {
   }
 }
 
-void HostCore::PassOnHeld() {
-  while (!held_.empty() && held_.begin()->first <= now_.monotonic) {
+void Leader::PassOnHeld() {
+  while (!held_.empty() && held_.begin()->first <= node_.now.monotonic) {
     const std::string client_id = std::move(held_.begin()->second);
     held_.erase(held_.begin());
     PassOn(client_id);
     if (FindClaim(client_id) != nullptr) continue;
     // They have all gone. A deadline that was due meanwhile has been passed over.
-    const Session* const session = partitions_[PartitionOf(client_id)]->Find(client_id);
+    const Session* const session = partition().Find(client_id);
     if (session != nullptr && !session->connected) ArmDeadlines(*session);
   }
 }

@@ -8,15 +8,14 @@
 #include "base/by_name.h"
 #include "base/log.h"
 #include "mqttd/storage/v1/command.pb.h"
+#include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/keys.h"
 #include "storage/core/session.h"
-#include "storage/leader/host_core.h"
+#include "storage/leader/leader.h"
 
 namespace storage {
 namespace {
 
-// Sessions served in one round: so that a crowd that reconnects does not hold up everyone else.
-constexpr size_t kPumpSessionsMax = 256;
 constexpr size_t kPumpMessagesMax = 256;
 constexpr size_t kPumpBytesMax = 1 << 20;
 
@@ -29,22 +28,19 @@ size_t SizeOf(const Delivery& delivery) {
 
 // ---- To the connection --------------------------------------------------------------------------
 
-Claim* HostCore::AtSlot(PartitionId partition, SessionSlot slot) {
-  const auto& slots = slots_[partition];
-  return slot < slots.size() ? slots[slot] : nullptr;
-}
+Claim* Leader::AtSlot(SessionSlot slot) { return slot < slots_.size() ? slots_[slot] : nullptr; }
 
-void HostCore::On(PartitionId partition, Enqueued& effect) {
-  Claim* const claim = AtSlot(partition, effect.slot);
+void Leader::On(Enqueued& effect) {
+  Claim* const claim = AtSlot(effect.slot);
   if (claim == nullptr) return;  // Opening or closing: it is read from the queue in its time.
   if (effect.delivery.sequence == 0) {
     DeliverFor(*claim).entries.push_back(std::move(effect.delivery));
     return;
   }
-  const Session& session = partitions_[partition]->session(effect.slot);
+  const Session& session = partition().session(effect.slot);
   const bool in_span = effect.delivery.sequence < session.queue.head() + kSequenceSpan;
   if (claim->feed->behind || !claim->feed->window.HasRoom() || !in_span ||
-      effect.delivery.message->has_expired(now_.unix_ms)) {
+      effect.delivery.message->has_expired(node_.now.unix_ms)) {
     claim->feed->behind = true;
     ListForPump(*claim);
     return;
@@ -52,10 +48,10 @@ void HostCore::On(PartitionId partition, Enqueued& effect) {
   Push(*claim, std::move(effect.delivery));
 }
 
-Deliver& HostCore::DeliverFor(Claim& claim) {
-  std::vector<Event>& events = outbox_[claim.connection.shard];
-  if (claim.feed->deliver_round != outbox_round_) {
-    claim.feed->deliver_round = outbox_round_;
+Deliver& Leader::DeliverFor(Claim& claim) {
+  std::vector<Event>& events = node_.outbox[claim.connection.shard];
+  if (claim.feed->deliver_round != node_.outbox_round) {
+    claim.feed->deliver_round = node_.outbox_round;
     claim.feed->deliver_index = events.size();
     Deliver deliver;
     deliver.connection = claim.connection;
@@ -65,22 +61,23 @@ Deliver& HostCore::DeliverFor(Claim& claim) {
   return std::get<Deliver>(events[claim.feed->deliver_index]);
 }
 
-void HostCore::Push(Claim& claim, Delivery delivery) {
+void Leader::Push(Claim& claim, Delivery delivery) {
   claim.feed->window.Sent(delivery.sequence, SizeOf(delivery));
   DeliverFor(claim).entries.push_back(std::move(delivery));
 }
 
-void HostCore::ListForPump(Claim& claim) {
+void Leader::ListForPump(Claim& claim) {
   if (claim.state != Claim::State::kOpen || !claim.stored || claim.feed->in_pump) return;
   if (claim.feed->damaged) return;
   claim.feed->in_pump = true;
   pump_list_.emplace_back(claim.client_id);
 }
 
-void HostCore::Pump() {
-  if (now_.monotonic < pump_again_at_) return;
+void Leader::Pump() {
+  if (node_.now.monotonic < read_again_at_) return;
   std::deque<std::string> again;
-  for (size_t i = 0; i < kPumpSessionsMax && work_left_ > 0 && !pump_list_.empty(); ++i) {
+  for (; node_.sessions_left > 0 && node_.work_left > 0 && !pump_list_.empty();
+       --node_.sessions_left) {
     const std::string client_id = std::move(pump_list_.front());
     pump_list_.pop_front();
     Claim* const claim = FindClaim(client_id);
@@ -96,10 +93,10 @@ void HostCore::Pump() {
 }
 
 // True: there is more to do for it soon.
-bool HostCore::PumpOne(Claim& claim) {
+bool Leader::PumpOne(Claim& claim) {
   const bool more = claim.feed->behind && claim.feed->window.HasRoom() && PumpPage(claim);
-  if (claim.feed->behind && claim.feed->window.WaitsForCommit()) growing_->Hurry();
-  const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
+  if (claim.feed->behind && claim.feed->window.WaitsForCommit()) Hurry();
+  const Session& session = partition().session(claim.feed->slot);
   const bool replays = !session.replays.empty() && !claim.feed->replaying &&
                        !claim.feed->replay_sent && claim.feed->replays_held == 0;
   if (replays && session.queue.messages() < std::max<uint64_t>(claim.feed->window_messages, 1)) {
@@ -108,25 +105,25 @@ bool HostCore::PumpOne(Claim& claim) {
   return more;
 }
 
-bool HostCore::PumpPage(Claim& claim) {
-  Partition& partition = *partitions_[claim.partition];
+bool Leader::PumpPage(Claim& claim) {
   QueueReadLimits limits;
   limits.messages_max = std::min(claim.feed->window.RoomMessages(), kPumpMessagesMax);
   limits.bytes_max = std::clamp<size_t>(claim.feed->window.RoomBytes(), 1, kPumpBytesMax);
-  const uint64_t head = partition.session(claim.feed->slot).queue.head();
+  const uint64_t head = partition().session(claim.feed->slot).queue.head();
   const uint64_t from = std::max(claim.feed->window.next(), head);
-  auto page = partition.ReadQueue(store_.reader(), claim.feed->slot, from, limits, now_.unix_ms);
+  auto page = replica_.partition().ReadQueue(node_.reader, claim.feed->slot, from, limits,
+                                             node_.now.unix_ms);
   if (!page.ok()) {
-    NoteDamage(page.status());
+    node_.NoteDamage(page.status());
     base::Log(base::LogLevel::kError, "cannot read a session's queue",
               {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
     // Nobody else waits for what will not pass.
     claim.feed->damaged = absl::IsDataLoss(page.status());
     if (claim.feed->damaged) return false;
-    pump_again_at_ = now_.monotonic + absl::Seconds(1);
+    read_again_at_ = node_.now.monotonic + absl::Seconds(1);
     return true;
   }
-  work_left_ -= std::min(work_left_, page->entries.size() + page->expired.size() + 1);
+  node_.work_left -= std::min(node_.work_left, page->entries.size() + page->expired.size() + 1);
   const bool complete = SendPage(claim, *page, head);
   return complete && claim.feed->behind && claim.feed->window.HasRoom();
 }
@@ -134,7 +131,7 @@ bool HostCore::PumpPage(Claim& claim) {
 // What is on the page, as far as the window goes: whether all of it did. Expired messages count
 // like acknowledged ones until their drop is committed: were more sent behind them than kRunAhead
 // says, then after a crash nobody would know that it had been.
-bool HostCore::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
+bool Leader::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
   size_t dropped = 0;
   const auto drop_before = [&](uint64_t sequence) {
     const size_t before = dropped;
@@ -156,7 +153,7 @@ bool HostCore::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
     claim.feed->window.SkipTo(page.expired[dropped - 1] + 1);
   }
   if (dropped == 0) return complete;
-  pb::DropQueued& drop = *Propose(claim.partition).mutable_drop_queued();
+  pb::DropQueued& drop = *Propose().mutable_drop_queued();
   drop.set_client_id(std::string(claim.client_id));
   drop.set_epoch(claim.epoch);
   for (size_t i = 0; i < dropped; ++i) drop.add_sequences(page.expired[i]);
@@ -165,7 +162,8 @@ bool HostCore::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
 
 // ---- Acknowledged -------------------------------------------------------------------------------
 
-void HostCore::Handle(ShardId /*from*/, Acknowledge& request) {
+// What its client acknowledged is a fact: it is written down also when storage fails.
+void Leader::Handle(ShardId /*from*/, Acknowledge& request) {
   Claim* const claim = OwnerOf(request.client_id, request.epoch);
   if (claim == nullptr) return;  // It comes from a connection that is gone: sent again later.
   AcknowledgeView acknowledge{.client_id = request.client_id, .epoch = request.epoch};
@@ -187,52 +185,71 @@ void HostCore::Handle(ShardId /*from*/, Acknowledge& request) {
       acknowledge.puback.empty() && acknowledge.pubrec.empty() && acknowledge.pubcomp.empty();
   if (none) return;
   CommandStamp stamp;
-  std::string& entry = ProposeTo(claim->partition, {}, stamp);
+  std::string& entry = ProposeTo({}, stamp);
   AppendAcknowledge(stamp, acknowledge, entry);
-  if (!acknowledge.pubrec.empty()) growing_->NeedSync();  // PUBREL waits for it.
-  if (claim->feed->behind && claim->feed->window.WaitsForCommit()) growing_->Hurry();
+  if (!acknowledge.pubrec.empty()) NeedSync();  // PUBREL waits for it.
+  if (claim->feed->behind && claim->feed->window.WaitsForCommit()) Hurry();
   ListForPump(*claim);
 }
 
-void HostCore::On(PartitionId partition, Acknowledged& effect) {
-  metrics_.messages_delivered.Add(effect.done);
-  LookForRoom(partition, effect.slot);
-  Claim* const claim = AtSlot(partition, effect.slot);
+void Leader::On(Acknowledged& effect) {
+  node_.metrics.messages_delivered.Add(effect.done);
+  LookForRoom(effect.slot);
+  Claim* const claim = AtSlot(effect.slot);
   if (claim == nullptr) return;
   claim->feed->window.Committed(effect.done + effect.dropped);
   ListForPump(*claim);
 }
 
-void HostCore::On(PartitionId partition, Released& effect) {
-  const Claim* const claim = AtSlot(partition, effect.slot);
+void Leader::On(Released& effect) {
+  const Claim* const claim = AtSlot(effect.slot);
   if (claim == nullptr) return;
   ReleaseDue due;
   due.connection = claim->connection;
   due.epoch = claim->epoch;
   due.sequences.assign(effect.sequences.begin(), effect.sequences.end());
-  Send(claim->connection.shard, std::move(due));
+  node_.Send(claim->connection.shard, std::move(due));
+}
+
+// All shards: whoever was told that the session has no room, and those that asked meanwhile.
+void Leader::LookForRoom(SessionSlot slot) {
+  if (without_room_.empty()) return;
+  const Session* const session = partition().FindSlot(slot);
+  if (session == nullptr || !without_room_.contains(session->client_id)) return;
+  // Some distance from the bound, so that not every acknowledgement is news.
+  const pb::Limits& limits = partition().limits();
+  const uint64_t messages = limits.queue_messages_max() / 8;
+  const uint64_t bytes = limits.queue_bytes_max() / 8;
+  if (!partition().HasRoom(*session, messages, bytes, 0)) return;
+  HasRoomAgain(session->client_id);
+}
+
+void Leader::HasRoomAgain(const std::string& client_id) {
+  if (without_room_.erase(client_id) == 0) return;
+  node_.SendToAll(ShareMemberRoom{.client_id = client_id, .has_room = true});
+  for (const auto& leader : node_.leaders) leader->OfferSoon();
 }
 
 // ---- What an operator hears ---------------------------------------------------------------------
 
-void HostCore::On(PartitionId partition, QueueCrowded& effect) {
-  const Session* const session = partitions_[partition]->FindSlot(effect.slot);
+void Leader::On(QueueCrowded& effect) {
+  const Session* const session = partition().FindSlot(effect.slot);
   if (!effect.crowded || session == nullptr) return;
   base::LogLimited(base::LogLevel::kWarning, "queue nearly full", "above 80 % of its bound",
                    {{"client", base::Shortened(session->client_id)},
                     {"queued_messages", session->queue.messages()},
-                    {"queue_messages_max", options_.queue_messages_max},
+                    {"queue_messages_max", node_.options.queue_messages_max},
                     {"queued_bytes", session->queue.bytes()},
-                    {"queue_bytes_max", options_.queue_bytes_max},
+                    {"queue_bytes_max", node_.options.queue_bytes_max},
                     {"connected", session->connected}});
 }
 
-void HostCore::On(PartitionId partition, QueueOverflowed& effect) {
-  const Session* const session = partitions_[partition]->FindSlot(effect.slot);
+void Leader::On(QueueOverflowed& effect) {
+  const Session* const session = partition().FindSlot(effect.slot);
   if (session == nullptr) return;
-  if (options_.queue_full == QueueFull::kDisconnect) {
-    if (const Claim* const claim = AtSlot(partition, effect.slot)) {
-      Send(claim->connection.shard, SessionTooSlow{claim->connection, claim->epoch});
+  if (node_.options.queue_full == QueueFull::kDisconnect) {
+    if (const Claim* const claim = AtSlot(effect.slot)) {
+      node_.Send(claim->connection.shard, SessionTooSlow{claim->connection, claim->epoch});
     }
   }
   base::LogLimited(base::LogLevel::kWarning, "message dropped", "the queue is full",

@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/keys.h"
-#include "storage/leader/host_core.h"
+#include "storage/leader/leader.h"
+#include "storage/leader/publishing.h"
 
 namespace storage {
 namespace {
@@ -21,140 +22,134 @@ constexpr absl::Duration kOrphanRetry = absl::Seconds(2);
 
 }  // namespace
 
-void HostCore::StartOrphans() {
-  for (size_t id = 0; id < partitions_.size(); ++id) {
-    OrphanScan& scan = orphan_scans_[id];
-    scan.wanted = partitions_[id]->orphans() != 0;
-    scan.recovered = partitions_[id]->last_orphan();
-  }
-  orphan_patience_ends_ = now_.monotonic + kOrphanPatience;
+void Leader::StartOrphans() {
+  orphan_scan_.wanted = partition().orphans() != 0;
+  orphan_scan_.recovered = partition().last_orphan();
+  orphan_patience_ends_ = node_.now.monotonic + kOrphanPatience;
 }
 
-void HostCore::On(PartitionId partition, Orphaned& /*effect*/) {
-  orphan_scans_[partition].wanted = true;
-}
+void Leader::On(Orphaned& /*effect*/) { orphan_scan_.wanted = true; }
 
 // Read a page at a time: a session may leave as many as its queue held. While the server ends they
 // stay: members go one after the other, and the last would be nobody's.
-void HostCore::PassOnOrphans() {
-  if (shutting_down_ || now_.monotonic < pump_again_at_) return;
-  if (orphans_again_at_.has_value() && now_.monotonic >= *orphans_again_at_) OfferAgain();
-  const size_t stop_at = work_left_ / 2;
-  for (size_t id = 0; id < orphan_scans_.size(); ++id) {
-    OrphanScan& scan = orphan_scans_[id];
-    while (scan.wanted && RoomForBackground() && work_left_ > stop_at) {
-      const auto page = partitions_[id]->ReadOrphans(store_.reader(), scan.passed, kOrphansPageMax);
-      if (!page.ok()) {
-        NoteDamage(page.status());
-        base::Log(base::LogLevel::kError, "cannot read shared messages without an owner",
-                  {{"error", page.status()}});
-        if (absl::IsDataLoss(page.status())) {  // Nobody else waits for what will not pass.
-          scan.wanted = false;
-          break;
-        }
-        pump_again_at_ = now_.monotonic + absl::Seconds(1);
-        return;
+void Leader::PassOnOrphans() {
+  if (node_.shutting_down || node_.now.monotonic < read_again_at_) return;
+  if (orphans_again_at_.has_value() && node_.now.monotonic >= *orphans_again_at_) OfferAgain();
+  OrphanScan& scan = orphan_scan_;
+  while (scan.wanted && node_.RoomForBackground() && node_.work_left > node_.shared_work_until) {
+    const auto page = partition().ReadOrphans(node_.reader, scan.passed, kOrphansPageMax);
+    if (!page.ok()) {
+      node_.NoteDamage(page.status());
+      base::Log(base::LogLevel::kError, "cannot read shared messages without an owner",
+                {{"error", page.status()}});
+      if (absl::IsDataLoss(page.status())) {  // Nobody else waits for what will not pass.
+        scan.wanted = false;
+      } else {
+        read_again_at_ = node_.now.monotonic + absl::Seconds(1);
       }
-      work_left_ -= std::min(work_left_, page->size() + 1);
-      for (const Orphaned& orphan : *page) {
-        scan.passed = orphan.orphan;
-        PassOnOrphan(static_cast<PartitionId>(id), orphan);
-      }
-      scan.wanted = page->size() == kOrphansPageMax;
+      return;
     }
+    node_.work_left -= std::min(node_.work_left, page->size() + 1);
+    for (const Orphaned& orphan : *page) {
+      scan.passed = orphan.orphan;
+      PassOnOrphan(orphan);
+    }
+    scan.wanted = page->size() == kOrphansPageMax;
   }
 }
 
 // To a durable member with room, in the same commit that forgets it here; or, if there is none or
 // it is a will, a shard is asked, which knows all members.
-void HostCore::PassOnOrphan(PartitionId partition, const Orphaned& orphan) {
-  const OrphanRef ref{partition, orphan.orphan};
-  if (orphans_moving_.contains(ref) || orphans_offered_.contains(ref)) return;
-  if (orphan.message->has_expired(now_.unix_ms)) {
-    ForgetOrphan(ref);
-    return growing_->Then(FinishOrphan{.orphan = ref, .expired = true});
+void Leader::PassOnOrphan(const Orphaned& orphan) {
+  const uint64_t number = orphan.orphan;
+  if (orphans_moving_.contains(number) || orphans_offered_.contains(number)) return;
+  if (orphan.message->has_expired(node_.now.unix_ms)) {
+    ForgetOrphan(number);
+    return Then(FinishOrphan{.orphan = number, .expired = true});
   }
-  const ShareMembers::Member* const member = ChooseWithRoom(orphan.share_filter, *orphan.message);
-  if (member != nullptr) {
-    storage::Publish publish;
-    publish.message = orphan.message;
-    publish.shared_targets.push_back(TargetOf(*member));
-    SettleTargets(/*from=*/0, publish);  // Its room is taken.
-    ProposeEnqueues(publish);
-    ForgetOrphan(ref);
-    return growing_->Then(FinishOrphan{ref});
+  if (node_.publishing->StoreForMember(orphan.share_filter, orphan.message)) {
+    ForgetOrphan(number);
+    return Then(FinishOrphan{.orphan = number});
   }
-  if (groups_without_.contains(orphan.share_filter)) return KeepOrphan(ref);
+  if (groups_without_.contains(orphan.share_filter)) return KeepOrphan();
   // One shard for a group: what a session left to it stays in order.
-  const auto shard = static_cast<ShardId>(StableHash(orphan.share_filter) % shards_);
-  OfferOrphan(ref, shard,
-              {.message = orphan.message,
-               .only_filter = orphan.share_filter,
-               .orphan = ref,
-               .groups_only = true});
+  const auto shard = static_cast<ShardId>(StableHash(orphan.share_filter) % node_.shards);
+  Offer(number, shard,
+        {.message = orphan.message,
+         .only_filter = orphan.share_filter,
+         .orphan = {id_, number},
+         .groups_only = true});
 }
 
-void HostCore::OfferOrphan(OrphanRef ref, ShardId shard, RouteMessage route) {
-  orphans_offered_[ref] = route.only_filter;
-  Send(shard, std::move(route));
+void Leader::Offer(uint64_t orphan, ShardId shard, RouteMessage route) {
+  if (orphans_offered_.insert_or_assign(orphan, route.only_filter).second) ++node_.orphans_offered;
+  node_.Send(shard, std::move(route));
 }
 
-// The orphan is gone with the group that grows.
-void HostCore::ForgetOrphan(OrphanRef ref) {
-  orphans_moving_.insert(ref);
-  Propose(ref.partition).mutable_forget_orphans()->add_orphans(ref.number);
-  growing_->NeedSync();
+// It is gone with what is proposed now, here and wherever it goes.
+void Leader::ForgetOrphan(uint64_t orphan) {
+  orphans_moving_.insert(orphan);
+  Propose().mutable_forget_orphans()->add_orphans(orphan);
+  NeedSync();
 }
 
-void HostCore::Finish(FinishOrphan& step) {
+void Leader::Finish(FinishOrphan& step) {
   orphans_moving_.erase(step.orphan);
-  if (step.dropped) metrics_.dropped_no_member.Add();
-  if (step.expired) metrics_.dropped_expired.Add();
+  if (step.dropped) node_.metrics.dropped_no_member.Add();
+  if (step.expired) node_.metrics.dropped_expired.Add();
 }
 
 // ---- What the shard says ------------------------------------------------------------------------
 
 // A shard has chosen. False: it was not asked.
-bool HostCore::TakeOffered(OrphanRef ref) { return orphans_offered_.erase(ref) != 0; }
-
-// It is passed on again, with all behind it that is not on its way.
-void HostCore::ReturnOrphan(OrphanRef ref) {
-  orphans_moving_.erase(ref);
-  OrphanScan& scan = orphan_scans_[ref.partition];
-  scan.passed = std::min(scan.passed, ref.number - 1);
-  scan.wanted = true;
+bool Leader::TakeOffered(uint64_t orphan) {
+  if (orphans_offered_.erase(orphan) == 0) return false;
+  --node_.orphans_offered;
+  return true;
 }
 
-void HostCore::Handle(ShardId /*from*/, OrphanStays& request) {
-  const auto offered = orphans_offered_.find(request.orphan);
+// It is passed on again, with all behind it that is not on its way.
+void Leader::ReturnOrphan(uint64_t orphan) {
+  orphans_moving_.erase(orphan);
+  orphan_scan_.passed = std::min(orphan_scan_.passed, orphan - 1);
+  orphan_scan_.wanted = true;
+}
+
+void Leader::Handle(ShardId /*from*/, OrphanStays& request) {
+  const uint64_t orphan = request.orphan.number;
+  const auto offered = orphans_offered_.find(orphan);
   if (offered == orphans_offered_.end()) return;
   const std::string share_filter = std::move(offered->second);
   orphans_offered_.erase(offered);
-  const bool recovered = request.orphan.number <= orphan_scans_[request.orphan.partition].recovered;
-  const bool waits = request.members_full || (recovered && now_.monotonic < orphan_patience_ends_);
-  if (waits || shutting_down_) {
+  --node_.orphans_offered;
+  const bool recovered = orphan <= orphan_scan_.recovered;
+  const bool waits =
+      request.members_full || (recovered && node_.now.monotonic < orphan_patience_ends_);
+  if (waits || node_.shutting_down) {
     if (!share_filter.empty()) groups_without_.insert(share_filter);
-    return KeepOrphan(request.orphan);
+    return KeepOrphan();
   }
-  if (!Refusal(/*stores=*/false).ok()) return ReturnOrphan(request.orphan);
-  ForgetOrphan(request.orphan);
-  growing_->Then(FinishOrphan{request.orphan, /*dropped=*/true});
+  if (!Refusal(/*stores=*/false).ok()) return ReturnOrphan(orphan);
+  ForgetOrphan(orphan);
+  Then(FinishOrphan{.orphan = orphan, .dropped = true});
 }
 
 // Until the next try.
-void HostCore::KeepOrphan(OrphanRef ref) {
-  orphan_scans_[ref.partition].keeps = true;
-  if (!orphans_again_at_.has_value()) orphans_again_at_ = now_.monotonic + kOrphanRetry;
+void Leader::KeepOrphan() {
+  orphan_scan_.keeps = true;
+  if (!orphans_again_at_.has_value()) orphans_again_at_ = node_.now.monotonic + kOrphanRetry;
 }
 
-void HostCore::OfferAgain() {
+void Leader::OfferSoon() {
+  if (orphans_again_at_.has_value()) orphans_again_at_ = node_.now.monotonic;
+}
+
+void Leader::OfferAgain() {
   orphans_again_at_.reset();
   groups_without_.clear();
-  for (OrphanScan& scan : orphan_scans_) {
-    if (!std::exchange(scan.keeps, false)) continue;
-    scan.passed = 0;
-    scan.wanted = true;
-  }
+  if (!std::exchange(orphan_scan_.keeps, false)) return;
+  orphan_scan_.passed = 0;
+  orphan_scan_.wanted = true;
 }
 
 }  // namespace storage

@@ -9,7 +9,8 @@
 #include "storage/core/message_codec.h"
 #include "storage/core/retained.h"
 #include "storage/core/session.h"
-#include "storage/leader/host_core.h"
+#include "storage/leader/leader.h"
+#include "storage/leader/retained_scans.h"
 
 namespace storage {
 namespace {
@@ -22,13 +23,15 @@ constexpr size_t kReplayBytesMax = 256 << 10;  // Part of what a connection's ou
 
 }  // namespace
 
-void HostCore::On(PartitionId partition, ReplayPending& effect) {
-  Claim* const claim = AtSlot(partition, effect.slot);
+void Leader::On(ReplayPending& effect) {
+  Claim* const claim = AtSlot(effect.slot);
   if (claim != nullptr) ListForPump(*claim);
 }
 
-void HostCore::Finish(StartReplays& step) {
-  Claim* const claim = OwnerOf(step.client_id, step.epoch);
+// Every shard had the routes of a subscription, and what is retained and did not come live is
+// applied.
+void Leader::StartReplays(const std::string& client_id, uint64_t epoch) {
+  Claim* const claim = OwnerOf(client_id, epoch);
   if (claim == nullptr) return;
   --claim->feed->replays_held;
   ListForPump(*claim);
@@ -39,43 +42,45 @@ void HostCore::Finish(StartReplays& step) {
 // they go to the shard at once, and the next page when that has room again. How far that came is
 // written down with the next page that is, or at the end; a connection that is lost before gets
 // those again.
-void HostCore::ReplayPage(Claim& claim) {
-  const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
+void Leader::ReplayPage(Claim& claim) {
+  const Session& session = partition().session(claim.feed->slot);
   const RetainedReplay* replay = &session.replays.front();
   RetainedScanOptions options;
   options.messages_max = std::clamp<size_t>(claim.feed->window_messages, 1, kReplayPageMax);
   options.bytes_max = kReplayBytesMax;
-  options.live_partition = claim.partition;
+  options.live_partition = id_;
   std::vector<uint64_t> over;
-  absl::StatusOr<ScanPage> page;
+  absl::StatusOr<RetainedScans::Page> page;
   while (true) {
     options.since_order = replay->since_order;
     const bool scanned = claim.feed->scanned_replay == replay->number;
-    page = Scan(replay->filter, scanned ? claim.feed->scanned_to : replay->cursor, options);
+    page = node_.scans->Scan(replay->filter, scanned ? claim.feed->scanned_to : replay->cursor,
+                             options);
     const bool found_nothing = page.ok() && page->messages.empty() && page->cursor.empty();
     const RetainedReplay* const next = session.replays.After(replay->number);
-    if (!found_nothing || next == nullptr || over.size() == kReplaysOverMax || work_left_ == 0) {
+    if (!found_nothing || next == nullptr || over.size() == kReplaysOverMax ||
+        node_.work_left == 0) {
       break;
     }
     over.push_back(replay->number);
     replay = next;
   }
   if (!page.ok()) {
-    NoteDamage(page.status());
+    node_.NoteDamage(page.status());
     base::Log(base::LogLevel::kError, "cannot read retained messages",
               {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
     if (absl::IsDataLoss(page.status())) {
       ++claim.feed->replays_held;  // For as long as this connection lasts.
       return;
     }
-    pump_again_at_ = now_.monotonic + absl::Seconds(1);
+    read_again_at_ = node_.now.monotonic + absl::Seconds(1);
     ListForPump(claim);
     return;
   }
   const SubscriptionRecord& subscription = session.FindSubscription(replay->filter)->record;
   pb::EnqueueRetainedPage queued;
   for (const mqtt::MessagePtr& found : page->messages) {
-    mqtt::MessagePtr message = ToReplay(claim, found);
+    mqtt::MessagePtr message = ToReplay(found);
     if (!message) continue;
     if (mqtt::Min(message->qos(), subscription.options.qos) == mqtt::QoS::kAtMostOnce) {
       SendReplayed(claim, subscription, std::move(message));
@@ -98,28 +103,29 @@ void HostCore::ReplayPage(Claim& claim) {
   queued.set_next_cursor(page->cursor);
   queued.set_last(page->cursor.empty());
   const bool promises = !queued.messages().empty();
-  *Propose(claim.partition, {}, &step.page).mutable_enqueue_retained_page() = std::move(queued);
+  *Propose().mutable_enqueue_retained_page() = std::move(queued);
   claim.feed->replaying = true;
   if (promises) {
-    growing_->NeedSync();  // It gives out sequences.
+    NeedSync();  // It gives out sequences.
   } else {
-    growing_->Hurry();
+    Hurry();
   }
-  growing_->Then(std::move(step));
+  Then(std::move(step));
 }
 
 // Where another is on its way to replace it, that one stands before the page in the log. It comes
 // live, and nothing older may follow it (then: null); or, if it does not go through the queue, it
 // is given now.
-mqtt::MessagePtr HostCore::ToReplay(const Claim& claim, const mqtt::MessagePtr& message) const {
-  const RetainedSet* const newer = retained_pending_.Find(message->topic());
+mqtt::MessagePtr Leader::ToReplay(const mqtt::MessagePtr& message) const {
+  const Leader& home = node_.HomeOf(message->topic());
+  const RetainedSet* const newer = home.retained_pending().Find(message->topic());
   if (newer == nullptr) return message;
-  const bool comes_live = (newer->partitions >> claim.partition & 1) != 0;
+  const bool comes_live = (newer->partitions >> id_ & 1) != 0;
   return comes_live || newer->removes() ? mqtt::MessagePtr() : newer->message;
 }
 
-void HostCore::SendReplayed(Claim& claim, const SubscriptionRecord& subscription,
-                            mqtt::MessagePtr message) {
+void Leader::SendReplayed(Claim& claim, const SubscriptionRecord& subscription,
+                          mqtt::MessagePtr message) {
   if (subscription.options.no_local && message->publisher() == claim.client_id.view()) return;
   Delivery delivery;
   delivery.message = std::move(message);
@@ -132,14 +138,14 @@ void HostCore::SendReplayed(Claim& claim, const SubscriptionRecord& subscription
   claim.feed->replay_sent = true;
 }
 
-void HostCore::Handle(ShardId /*from*/, ReplayTaken& request) {
+void Leader::Handle(ShardId /*from*/, ReplayTaken& request) {
   Claim* const claim = OwnerOf(request.client_id, request.epoch);
   if (claim == nullptr) return;
   claim->feed->replay_sent = false;
   ListForPump(*claim);
 }
 
-void HostCore::Finish(FinishReplay& step) {
+void Leader::Finish(FinishReplay& step) {
   Claim* const claim = FindClaim(step.client_id);
   if (claim == nullptr || claim->feed == nullptr) return;
   claim->feed->replaying = false;

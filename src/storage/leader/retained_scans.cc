@@ -1,4 +1,5 @@
-// Looking through the retained messages of all partitions, a page at a time.
+#include "storage/leader/retained_scans.h"
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -7,7 +8,7 @@
 #include "mqtt/topic.h"
 #include "storage/core/keys.h"
 #include "storage/core/retained.h"
-#include "storage/leader/host_core.h"
+#include "storage/leader/leader.h"
 
 namespace storage {
 namespace {
@@ -17,25 +18,36 @@ constexpr size_t kScanSeeksMax = 2048;  // A few milliseconds.
 
 }  // namespace
 
-void HostCore::Handle(ShardId from, ScanRetained& request) {
-  RunScan scan{from, std::move(request)};
-  // Reading may work although writing does not; then it waits only for what it must see.
-  if (!healthy() && retained_pending_.empty()) return Finish(scan);
-  After(std::move(scan));
+PartitionMask RetainedScans::PartitionsOf(std::string_view filter) const {
+  const uint32_t partitions = node_.options.partitions;
+  if (!mqtt::HasWildcard(filter)) return PartitionMask{1} << PartitionOfTopic(filter, partitions);
+  return partitions == kPartitionsMax ? ~PartitionMask{0} : (PartitionMask{1} << partitions) - 1;
 }
 
-void HostCore::Finish(RunScan& step) { scans_.push_back(std::move(step)); }
+// It sees what was asked for before it: what of that is not applied is waited for.
+void RetainedScans::Handle(ShardId from, ScanRetained& request) {
+  PartitionMask reads = PartitionsOf(request.filter);
+  for (const std::string& other : request.others) reads |= PartitionsOf(other);
+  PartitionMask wait_for = 0;
+  for (const auto& leader : node_.leaders) {
+    const PartitionMask bit = PartitionMask{1} << leader->id();
+    if (!leader->retained_pending().empty()) wait_for |= reads & bit;
+  }
+  if (wait_for == 0) return scans_.push_back({.shard = from, .request = std::move(request)});
+  node_.After(wait_for, [this, from, request = std::move(request)] {
+    scans_.push_back({.shard = from, .request = request});
+  });
+}
 
-// As many as the round has time for, and half of it at most: queues wait for the other half.
-void HostCore::RunScans() {
-  const size_t stop_at = work_left_ / 2;
-  while (!scans_.empty() && state_status_.ok() && work_left_ > stop_at) {
-    --work_left_;  // Of a filter for which there is nothing, too.
-    RunScan& scan = scans_.front();
+void RetainedScans::Run() {
+  const size_t stop_at = node_.work_left / 2;
+  while (!scans_.empty() && node_.state_status.ok() && node_.work_left > stop_at) {
+    --node_.work_left;  // Of a filter for which there is nothing, too.
+    Asked& scan = scans_.front();
     ScanRetained& request = scan.request;
     RetainedScanOptions options;
     options.messages_max = std::clamp<size_t>(request.messages_max, 1, kScanPageMax);
-    absl::StatusOr<ScanPage> scanned =
+    absl::StatusOr<Page> scanned =
         Scan(scan.passed == 0 ? request.filter : request.others[scan.passed - 1], request.cursor,
              options);
     if (scanned.ok() && scanned->messages.empty() && scanned->cursor.empty() &&
@@ -51,23 +63,22 @@ void HostCore::RunScans() {
       page.messages = std::move(scanned->messages);
       page.cursor = std::move(scanned->cursor);
     } else {
-      NoteDamage(scanned.status());
+      node_.NoteDamage(scanned.status());
       page.status = std::move(scanned).status();
     }
-    Send(scan.shard, std::move(page));
+    node_.Send(scan.shard, std::move(page));
     scans_.pop_front();
   }
 }
 
-// Over all partitions, from first to last, until the page is full or the work it may cost is done:
-// it may be empty and not the last. The cursor is the partition and that one's cursor.
-absl::StatusOr<HostCore::ScanPage> HostCore::Scan(std::string_view filter, std::string_view cursor,
-                                                  const RetainedScanOptions& options) {
-  ScanPage page;
+absl::StatusOr<RetainedScans::Page> RetainedScans::Scan(std::string_view filter,
+                                                        std::string_view cursor,
+                                                        const RetainedScanOptions& options) {
+  Page page;
   uint32_t id = 0;
-  uint32_t end = options_.partitions;
+  uint32_t end = node_.options.partitions;
   if (!mqtt::HasWildcard(filter)) {  // One topic: it can be in one place only.
-    id = PartitionOfTopic(filter, options_.partitions);
+    id = PartitionOfTopic(filter, node_.options.partitions);
     end = id + 1;
   }
   std::string inner;
@@ -79,13 +90,14 @@ absl::StatusOr<HostCore::ScanPage> HostCore::Scan(std::string_view filter, std::
   RetainedScanOptions rest = options;
   rest.seeks_max = kScanSeeksMax;
   for (; id < end; ++id, inner.clear()) {
-    if (partitions_[id]->retained_messages() == 0) continue;  // Most brokers have few or none.
+    if (node_.leaders[id]->partition().retained_messages() == 0)
+      continue;  // Most brokers have few or none.
     ASSIGN_OR_RETURN(RetainedScanPage part,
-                     ScanRetainedMessages(store_.reader(), static_cast<PartitionId>(id), filter,
-                                          inner, now_.unix_ms, rest));
+                     ScanRetainedMessages(node_.reader, static_cast<PartitionId>(id), filter, inner,
+                                          node_.now.unix_ms, rest));
     for (mqtt::MessagePtr& message : part.messages) page.messages.push_back(std::move(message));
     const size_t seeks = part.seeks + 1;  // An empty partition costs its iterator.
-    work_left_ -= std::min(work_left_, seeks);
+    node_.work_left -= std::min(node_.work_left, seeks);
     rest.seeks_max -= std::min(rest.seeks_max, seeks);
     rest.bytes_max -= std::min(rest.bytes_max, part.bytes);
     const bool full =

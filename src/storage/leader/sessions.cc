@@ -9,7 +9,9 @@
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/session.h"
-#include "storage/leader/host_core.h"
+#include "storage/leader/leader.h"
+#include "storage/leader/retained_scans.h"
+#include "storage/leader/routes.h"
 
 namespace storage {
 namespace {
@@ -21,29 +23,28 @@ constexpr int kGiveWayAtOnce = 32;
 
 // ---- Opening ------------------------------------------------------------------------------------
 
-void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
-  auto claim = std::make_unique<Claim>(request.client_id, PartitionOf(request.client_id),
-                                       Claim::State::kOpening);
+void Leader::ProposeOpen(const OpenSession& request, const Session* stored) {
+  auto claim = std::make_unique<Claim>(request.client_id, Claim::State::kOpening);
   claim->connection = request.connection;
   claim->owner = OwnerHash(request.user_name);
-  claim->opening_state().token = request.token;
   claim->feed = std::make_unique<Claim::Feed>();
   claim->feed->window_messages = request.window_messages;
   claim->feed->window_bytes = request.window_bytes;
   claim->feed->packet_size_max = request.packet_size_max;
-  if (stored != nullptr &&
-      FateOfWill(*stored, request.clean_start, now_.unix_ms) == WillFate::kFire) {
-    ProposeWill(*stored);
-  }
+  Claim::Opening& opening = claim->opening_state();
+  opening.token = request.token;
+  opening.user_name = request.user_name;
+  opening.counted = stored == nullptr || request.clean_start;
+  if (opening.counted) node_.census.Came(request.user_name);
   FinishOpen step;
   step.client_id = request.client_id;
-  step.user_name = request.user_name;
+  step.fires_will = stored != nullptr &&
+                    FateOfWill(*stored, request.clean_start, node_.now.unix_ms) == WillFate::kFire;
+  if (step.fires_will) ProposeWill(*stored);
   if (stored != nullptr) step.former_user = stored->user_name;
-  step.counted = stored == nullptr || request.clean_start;
-  if (step.counted) census_.Came(request.user_name);
   step.adds = stored == nullptr;
-  if (step.adds) ++opening_new_;
-  pb::OpenSession& open = *Propose(claim->partition, {}, &step.open).mutable_open_session();
+  if (step.adds) ++node_.opening_new;
+  pb::OpenSession& open = *Propose({}, &step.command).mutable_open_session();
   open.set_client_id(request.client_id);
   open.set_user_name(request.user_name);
   open.set_listener(request.listener);
@@ -55,26 +56,28 @@ void HostCore::ProposeOpen(const OpenSession& request, const Session* stored) {
     open.set_will(EncodeStoredMessage(*request.will));
     open.set_will_delay_s(request.will_delay_s);
   }
-  growing_->NeedSync();
-  growing_->Then(std::move(step));
+  NeedSync();
+  Then(std::move(step));
   claims_.insert(std::move(claim));
 }
 
-void HostCore::Finish(FinishOpen& step) {
+void Leader::Finish(FinishOpen& step) {
   Claim* const claim = FindClaim(step.client_id);
   CHECK(claim != nullptr) << "a claim stays until its open is committed";
-  const Outcome& outcome = OutcomeAt(step.open);
+  const Outcome& outcome = OutcomeAt(step.command);
   CHECK(outcome.code == OutcomeCode::kOk) << "an open has no reason to fail";
-  if (step.adds) --opening_new_;
-  if (step.counted && outcome.slot == kNoSlot) census_.Went(step.user_name);  // Nothing to keep.
-  if (!step.counted && outcome.slot != kNoSlot) {
-    if (outcome.session_present) census_.Went(step.former_user);
-    census_.Came(step.user_name);
+  Claim::Opening& opening = *claim->opening;
+  const std::string user_name = std::move(opening.user_name);
+  const bool counted = std::exchange(opening.counted, false);
+  if (step.adds) --node_.opening_new;
+  if (counted && outcome.slot == kNoSlot) node_.census.Went(user_name);  // Nothing to keep.
+  if (!counted && outcome.slot != kNoSlot) {
+    if (outcome.session_present) node_.census.Went(step.former_user);
+    node_.census.Came(user_name);
   }
   claim->epoch = outcome.epoch;
   claim->stored = outcome.slot != kNoSlot;
   claim->feed->slot = outcome.slot;
-  Claim::Opening& opening = *claim->opening;
   if (opening.closed_early.has_value()) {
     // Its CONNECT is accepted all the same, and its will stands [MQTT-3.1.2-8]: who follows, or its
     // delay, decides about it as about that of any other connection that ended.
@@ -85,49 +88,73 @@ void HostCore::Finish(FinishOpen& step) {
   claim->state = Claim::State::kOpen;
   AnswerOpened(*claim, outcome);
   if (!claim->waited_for()) return claim->opening.reset();
-  Send(claim->connection.shard, TakenOver{claim->connection, step.client_id, claim->epoch});
+  node_.Send(claim->connection.shard, TakenOver{claim->connection, step.client_id, claim->epoch});
 }
 
-void HostCore::AnswerOpened(Claim& claim, const Outcome& outcome) {
+void Leader::Refuse(FinishOpen& step, const absl::Status& why) {
+  Claim* const claim = FindClaim(step.client_id);
+  const Claim::Opening& opening = *claim->opening;
+  if (step.adds) --node_.opening_new;
+  if (opening.counted) node_.census.Went(opening.user_name);
+  if (!opening.closed_early.has_value()) {
+    SessionOpened refused;
+    refused.token = opening.token;
+    refused.refusal = OpenRefusal::kStorage;
+    refused.status = why;
+    node_.Send(claim->connection.shard, std::move(refused));
+  }
+  Forget(step.client_id);
+}
+
+void Leader::AnswerOpened(Claim& claim, const Outcome& outcome) {
   SessionOpened opened;
   opened.token = claim.opening->token;
   opened.session_present = outcome.session_present;
   opened.durable = outcome.durable;
-  opened.partition = claim.partition;
+  opened.partition = id_;
   opened.epoch = claim.epoch;
   if (!claim.stored) {
     claim.feed.reset();
-    Send(claim.connection.shard, std::move(opened));
+    node_.Send(claim.connection.shard, std::move(opened));
     return;
   }
-  const Session& session = partitions_[claim.partition]->session(claim.feed->slot);
+  const Session& session = partition().session(claim.feed->slot);
   for (const auto& [filter, subscription] : session.subscriptions) {
     opened.subscriptions.push_back(subscription->record);
   }
   opened.inbound_qos2 = session.queue.inbound();
-  Send(claim.connection.shard, std::move(opened));
+  node_.Send(claim.connection.shard, std::move(opened));
 
-  auto& slots = slots_[claim.partition];
-  if (slots.size() <= claim.feed->slot) slots.resize(claim.feed->slot + 1, nullptr);
-  slots[claim.feed->slot] = &claim;
+  Attach(claim);
   claim.feed->window =
       DeliveryWindow(claim.feed->window_messages, claim.feed->window_bytes, session.queue.head());
   claim.feed->behind = session.queue.messages() > 0;
-  metrics_.sessions_connected.Add();
+  node_.metrics.sessions_connected.Add();
   ListForPump(claim);
   if (session.replays.empty()) return;
   // The connection before may have gone before all shards knew its routes.
   ++claim.feed->replays_held;
-  routes_.Wait({.shard = 0,
-                .event = std::nullopt,
-                .replays = {std::string(claim.client_id), claim.epoch},
-                .call = nullptr});
+  PartitionMask reads = 0;
+  session.replays.ForEach(
+      [&](const RetainedReplay& replay) { reads |= node_.scans->PartitionsOf(replay.filter); });
+  node_.routes->Wait({.shard = 0,
+                      .event = std::nullopt,
+                      .replays = std::string(claim.client_id),
+                      .epoch = claim.epoch,
+                      .reads = reads,
+                      .call = nullptr});
+}
+
+void Leader::Attach(Claim& claim) {
+  const SessionSlot slot = claim.feed->slot;
+  if (slots_.size() <= slot) slots_.resize(slot + 1, nullptr);
+  slots_[slot] = &claim;
 }
 
 // ---- Closing ------------------------------------------------------------------------------------
 
-void HostCore::Handle(ShardId /*from*/, CloseSession& request) {
-  if (request.cause == CloseCause::kServerShutdown) shutting_down_ = true;
+void Leader::Handle(ShardId /*from*/, CloseSession& request) {
+  if (request.cause == CloseCause::kServerShutdown) node_.shutting_down = true;
   Claim* const claim = FindClaim(request.client_id);
   if (claim == nullptr) return;
   if (StopAwaiting(*claim, request.connection)) return;  // The owner was told to go, and goes.
@@ -146,10 +173,10 @@ void HostCore::Handle(ShardId /*from*/, CloseSession& request) {
   }
 }
 
-void HostCore::ProposeClose(Claim& claim, const CloseSession& request) {
+void Leader::ProposeClose(Claim& claim, const CloseSession& request) {
   FinishClose step;
   step.client_id = claim.client_id.view();
-  pb::CloseSession& close = *Propose(claim.partition, {}, &step.close).mutable_close_session();
+  pb::CloseSession& close = *Propose().mutable_close_session();
   close.set_client_id(step.client_id);
   close.set_epoch(claim.epoch);
   close.set_cause(request.cause == CloseCause::kNormal ? pb::CloseSession::NORMAL
@@ -157,58 +184,50 @@ void HostCore::ProposeClose(Claim& claim, const CloseSession& request) {
   if (request.expiry_s.has_value()) close.set_expiry_s(*request.expiry_s);
   const uint64_t pushed = claim.feed->window.sent_through();
   close.set_sent_through(std::min(pushed, request.sent_through.value_or(pushed)));
-  DetachWindow(claim);
+  Detach(claim);
   claim.state = Claim::State::kBusy;
   claim.connection = {};
-  growing_->NeedSync();
-  growing_->Then(std::move(step));
+  NeedSync();
+  Then(std::move(step));
 }
 
-void HostCore::DetachWindow(Claim& claim) {
+void Leader::Detach(Claim& claim) {
   if (claim.state != Claim::State::kOpen || !claim.stored) return;
-  auto& slots = slots_[claim.partition];
-  if (claim.feed->slot < slots.size() && slots[claim.feed->slot] == &claim)
-    slots[claim.feed->slot] = nullptr;
+  if (AtSlot(claim.feed->slot) == &claim) slots_[claim.feed->slot] = nullptr;
   claim.feed->behind = false;
-  metrics_.sessions_connected.Add(-1);
+  node_.metrics.sessions_connected.Add(-1);
 }
 
-void HostCore::Finish(FinishClose& step) { Forget(step.client_id); }
+void Leader::Finish(FinishClose& step) { Forget(step.client_id); }
 
-void HostCore::On(PartitionId partition, SessionEnded& effect) {
-  auto& slots = slots_[partition];
-  if (effect.slot < slots.size()) slots[effect.slot] = nullptr;
+void Leader::On(SessionEnded& effect) {
+  if (effect.slot < slots_.size()) slots_[effect.slot] = nullptr;
   HasRoomAgain(effect.client_id);
-  census_.Went(effect.user_name);
+  node_.census.Went(effect.user_name);
 }
 
 // ---- Room for sessions --------------------------------------------------------------------------
 
-uint64_t HostCore::StoredSessions() const {
-  uint64_t sessions = 0;
-  for (const auto& partition : partitions_) sessions += partition->session_count();
-  return sessions;
-}
-
-OpenRefusal HostCore::MakeRoomFor(const OpenSession& request, const Session* stored) {
+OpenRefusal Leader::MakeRoomFor(const OpenSession& request, const Session* stored) {
   using Holds = SessionCensus::Holds;
   if (request.only_known && stored == nullptr) {
-    for (int i = 0; i < kGiveWayAtOnce && EndOldestAway(Holds::kNothing); ++i) {
+    for (int i = 0; i < kGiveWayAtOnce && node_.EndOldestAway(Holds::kNothing); ++i) {
     }
     return OpenRefusal::kNewWhileMemoryIsShort;
   }
   if (request.expiry_s == 0) return OpenRefusal::kNone;
   const bool is_new = stored == nullptr || stored->user_name != request.user_name;
   if (is_new && request.user_sessions_max != 0 && !request.user_name.empty() &&
-      census_.OfUser(request.user_name) >= request.user_sessions_max) {
+      node_.census.OfUser(request.user_name) >= request.user_sessions_max) {
     return OpenRefusal::kUserSessionsMax;
   }
-  if (stored != nullptr || options_.sessions_max == 0 ||
-      StoredSessions() + opening_new_ < options_.sessions_max + giving_way_) {
+  if (stored != nullptr || node_.options.sessions_max == 0 ||
+      node_.StoredSessions() + node_.opening_new < node_.options.sessions_max + node_.giving_way) {
     return OpenRefusal::kNone;
   }
-  if (EndOldestAway(Holds::kNothing)) return OpenRefusal::kNone;
-  if (options_.sessions_full == SessionsFull::kEndOldest && EndOldestAway(Holds::kSomething)) {
+  if (node_.EndOldestAway(Holds::kNothing)) return OpenRefusal::kNone;
+  if (node_.options.sessions_full == SessionsFull::kEndOldest &&
+      node_.EndOldestAway(Holds::kSomething)) {
     return OpenRefusal::kNone;
   }
   return OpenRefusal::kSessionsMax;
@@ -216,55 +235,42 @@ OpenRefusal HostCore::MakeRoomFor(const OpenSession& request, const Session* sto
 
 // As if its client had come with Clean Start and gone: a will that waits for its delay is
 // published.
-bool HostCore::EndOldestAway(SessionCensus::Holds holds) {
-  const auto oldest = census_.TakeOldest(
-      holds, [this](const SessionCensus::Away& away) { return StillAway(away); });
-  if (!oldest.has_value()) return false;
-  const Session& session = *partitions_[oldest->partition]->FindSlot(oldest->slot);
-  const int64_t now_ms = now_.unix_ms;
-  if (FateOfWill(session, /*clean_start=*/true, now_ms) == WillFate::kFire) {
+void Leader::EndAway(SessionSlot slot) {
+  const Session& session = partition().session(slot);
+  if (FateOfWill(session, /*clean_start=*/true, node_.now.unix_ms) == WillFate::kFire) {
     ProposeWill(session);
   }
-  pb::OpenSession& open = *Propose(oldest->partition).mutable_open_session();
+  pb::OpenSession& open = *Propose().mutable_open_session();
   open.set_client_id(session.client_id);
   open.set_version(static_cast<uint32_t>(session.version));
   open.set_clean_start(true);
-  claims_.insert(
-      std::make_unique<Claim>(session.client_id, oldest->partition, Claim::State::kBusy));
-  ++giving_way_;
-  growing_->NeedSync();
-  growing_->Then(FinishTimer{.client_id = session.client_id, .gives_way = true});
-  return true;
+  claims_.insert(std::make_unique<Claim>(session.client_id, Claim::State::kBusy));
+  ++node_.giving_way;
+  NeedSync();
+  Then(FinishTimer{.client_id = session.client_id, .gives_way = true});
 }
 
-bool HostCore::StillAway(const SessionCensus::Away& away) const {
-  const Session* const session = partitions_[away.partition]->FindSlot(away.slot);
-  return session != nullptr && session->epoch == away.epoch && !session->connected &&
-         !claims_.contains(std::string_view(session->client_id));
+bool Leader::IsAway(SessionSlot slot, uint64_t epoch) const {
+  const Session* const session = partition().FindSlot(slot);
+  return replica_.status().ok() && session != nullptr && session->epoch == epoch &&
+         !session->connected && ClaimOf(session->client_id) == nullptr;
 }
 
-void HostCore::NoteAway(PartitionId partition, const Session& session) {
+void Leader::NoteAway(const Session& session) {
   const bool nothing = session.subscriptions.empty() && session.queue.messages() == 0 &&
                        session.queue.inbound().empty() && !session.will.message;
-  census_.IsAway({session.epoch, session.slot, partition},
-                 nothing ? SessionCensus::Holds::kNothing : SessionCensus::Holds::kSomething);
-  if (!census_.WantsPrune()) return;
-  census_.Prune([this](const SessionCensus::Away& away) { return StillAway(away); });
+  node_.census.IsAway({session.epoch, session.slot, id_},
+                      nothing ? SessionCensus::Holds::kNothing : SessionCensus::Holds::kSomething);
+  if (!node_.census.WantsPrune()) return;
+  node_.census.Prune([this](const SessionCensus::Away& away) { return node_.StillAway(away); });
 }
 
-void HostCore::RecountSessions() {
-  census_ = {};
-  std::vector<std::pair<PartitionId, const Session*>> away;
-  for (const auto& partition : partitions_) {
-    partition->ForEachSession([&](const Session& session) {
-      census_.Came(session.user_name);
-      if (!session.connected) away.emplace_back(partition->id(), &session);
-    });
+// Those that the replica has not yet.
+void Leader::CountOpening() {
+  for (const auto& claim : claims_) {
+    const Claim::Opening* const opening = claim->opening.get();
+    if (opening != nullptr && opening->counted) node_.census.Came(opening->user_name);
   }
-  std::sort(away.begin(), away.end(), [](const auto& a, const auto& b) {
-    return a.second->disconnected_at_unix_ms < b.second->disconnected_at_unix_ms;
-  });
-  for (const auto& [partition, session] : away) NoteAway(partition, *session);
 }
 
 }  // namespace storage

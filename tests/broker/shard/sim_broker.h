@@ -1,4 +1,4 @@
-// A whole broker in one thread: several ShardCores over the real HostCore, on virtual time, without
+// A whole broker in one thread: several ShardCores over the real Host, on virtual time, without
 // sockets, threads or a disk.
 #ifndef TESTS_BROKER_SHARD_SIM_BROKER_H_
 #define TESTS_BROKER_SHARD_SIM_BROKER_H_
@@ -85,6 +85,7 @@ class Broker final : public broker::PartitionClient {
     CHECK(base::ConfigureLog({.level = base::LogLevel::kError}).ok());
     host_.confirm_routes = false;  // The shards do it themselves.
     host_.take_replays = false;
+    host_.joins_answers = false;  // The shards do.
     host_.on_event = [this](storage::ShardId shard, storage::Event& event) {
       shards_[shard]->Mail(std::move(event));
     };

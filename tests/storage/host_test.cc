@@ -1,11 +1,11 @@
 // The rules of the host, one at a time, without threads.
-#include "storage/leader/host_core.h"
+#include "storage/leader/host.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/core/keys.h"
 #include "storage/core/session.h"
-#include "tests/storage/host_core_fixture.h"
+#include "tests/storage/host_fixture.h"
 
 namespace storage {
 namespace {
@@ -17,7 +17,7 @@ using testing::SizeIs;
 // ---- Claims
 // --------------------------------------------------------------------------------------
 
-TEST_F(HostCoreTest, ATransientClaimIsNotLogged) {
+TEST_F(HostTest, ATransientClaimIsNotLogged) {
   const SessionOpened opened = Open("bob", 0);
   EXPECT_TRUE(opened.status.ok());
   EXPECT_FALSE(opened.durable);
@@ -27,13 +27,13 @@ TEST_F(HostCoreTest, ATransientClaimIsNotLogged) {
             0u);
 }
 
-TEST_F(HostCoreTest, ATransientSessionWithAWillIsNoDurableOne) {
+TEST_F(HostTest, ATransientSessionWithAWillIsNoDurableOne) {
   OpenSession open = MakeOpen("bob", 0);
   open.will = Text("wills/bob", "gone");
   EXPECT_FALSE(Open(open).durable);
 }
 
-TEST_F(HostCoreTest, EachClaimIsAnsweredBeforeItIsLostToTheNext) {
+TEST_F(HostTest, EachClaimIsAnsweredBeforeItIsLostToTheNext) {
   const SessionOpened first = Open("bob");
   const ConnectionRef first_connection{.shard = 0, .connection = connection_};
   sim_.Send(MakeOpen("bob"));
@@ -66,7 +66,7 @@ TEST_F(HostCoreTest, EachClaimIsAnsweredBeforeItIsLostToTheNext) {
   EXPECT_THAT(sim_.Take<TakenOver>(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, AClaimThatIsBeingOpenedIsAnsweredThoughAnotherCameMeanwhile) {
+TEST_F(HostTest, AClaimThatIsBeingOpenedIsAnsweredThoughAnotherCameMeanwhile) {
   sim_.Send(MakeOpen("bob"));
   const Token first = token_;
   const uint64_t first_connection = connection_;
@@ -87,7 +87,7 @@ TEST_F(HostCoreTest, AClaimThatIsBeingOpenedIsAnsweredThoughAnotherCameMeanwhile
   EXPECT_EQ(opened[0].token, second);
 }
 
-TEST_F(HostCoreTest, OfManyThatWantOneIdentifierTheOldestIsRefused) {
+TEST_F(HostTest, OfManyThatWantOneIdentifierTheOldestIsRefused) {
   Open("bob");
   std::vector<Token> tokens;
   for (int i = 0; i < 5; ++i) {
@@ -102,7 +102,7 @@ TEST_F(HostCoreTest, OfManyThatWantOneIdentifierTheOldestIsRefused) {
 }
 
 // Two devices that reconnect at once, for ever.
-class FightTest : public HostCoreTest {
+class FightTest : public HostTest {
  protected:
   // The next of them connects and its rival goes. How long it waits for its answer.
   absl::Duration TakeOver(const std::string& client_id) {
@@ -173,7 +173,7 @@ TEST_F(FightTest, WhoGivesUpWhileItIsMadeToWaitLeavesNothing) {
 }
 
 // It was accepted, and it ended: its will is published by the rules for any that is taken over.
-TEST_F(HostCoreTest, TheWillOfAClaimTakenOverBeforeItWasAnsweredStands) {
+TEST_F(HostTest, TheWillOfAClaimTakenOverBeforeItWasAnsweredStands) {
   OpenSession open = MakeOpen("bob");
   open.will = Text("will", "at once");
   uint64_t former = connection_;
@@ -197,7 +197,7 @@ TEST_F(HostCoreTest, TheWillOfAClaimTakenOverBeforeItWasAnsweredStands) {
   EXPECT_THAT(TakeWills(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, AConnectionThatEndsWhileItOpensLeavesNoClaim) {
+TEST_F(HostTest, AConnectionThatEndsWhileItOpensLeavesNoClaim) {
   sim_.Send(MakeOpen("bob"));
   sim_.BeginWrite();
   SendClose("bob", CloseCause::kWithWill, connection_);
@@ -207,7 +207,7 @@ TEST_F(HostCoreTest, AConnectionThatEndsWhileItOpensLeavesNoClaim) {
   EXPECT_THAT(sim_.Take<TakenOver>(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, ACleanStartDiscardsWhatIsStored) {
+TEST_F(HostTest, ACleanStartDiscardsWhatIsStored) {
   const SessionOpened first = Open("bob");
   ASSERT_TRUE(Subscribe("bob", first.epoch, "a").ok());
   Close("bob");
@@ -224,7 +224,7 @@ TEST_F(HostCoreTest, ACleanStartDiscardsWhatIsStored) {
 // ---- Routes
 // --------------------------------------------------------------------------------------
 
-TEST(HostCoreRoutes, SubscribeDoneWaitsForEveryShard) {
+TEST(HostRoutes, SubscribeDoneWaitsForEveryShard) {
   RouteLedger<int> ledger(2);
   EXPECT_EQ(ledger.Next(), 1u);
   ledger.Wait(7);
@@ -238,7 +238,7 @@ TEST(HostCoreRoutes, SubscribeDoneWaitsForEveryShard) {
   EXPECT_THAT(released, ElementsAre(7));
 }
 
-TEST_F(HostCoreTest, RoutesOfStoredSessionsAreToldAtStart) {
+TEST_F(HostTest, RoutesOfStoredSessionsAreToldAtStart) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a/+").ok());
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/b").ok());
@@ -257,7 +257,7 @@ TEST_F(HostCoreTest, RoutesOfStoredSessionsAreToldAtStart) {
 // ---- Delivery
 // ------------------------------------------------------------------------------------
 
-TEST_F(HostCoreTest, NoMoreIsInFlightThanTheWindow) {
+TEST_F(HostTest, NoMoreIsInFlightThanTheWindow) {
   OpenSession open = MakeOpen("bob");
   open.window_messages = 2;
   const SessionOpened bob = Open(open);
@@ -273,7 +273,7 @@ TEST_F(HostCoreTest, NoMoreIsInFlightThanTheWindow) {
   EXPECT_THAT(TakePayloads(), ElementsAre("4"));
 }
 
-TEST_F(HostCoreTest, AnOwedPubrelIsSentAgainAndNoPublish) {
+TEST_F(HostTest, AnOwedPubrelIsSentAgainAndNoPublish) {
   const SessionOpened first = Open("bob");
   ASSERT_TRUE(Subscribe("bob", first.epoch, "a").ok());
   ASSERT_TRUE(Publish(Text("a", "1", mqtt::QoS::kExactlyOnce)).ok());
@@ -286,7 +286,7 @@ TEST_F(HostCoreTest, AnOwedPubrelIsSentAgainAndNoPublish) {
   EXPECT_THAT(TakePayloads(), ElementsAre("PUBREL", "2"));
 }
 
-TEST_F(HostCoreTest, AnExpiredMessageIsNotSent) {
+TEST_F(HostTest, AnExpiredMessageIsNotSent) {
   const SessionOpened first = Open("bob");
   ASSERT_TRUE(Subscribe("bob", first.epoch, "a").ok());
   Close("bob");
@@ -298,7 +298,7 @@ TEST_F(HostCoreTest, AnExpiredMessageIsNotSent) {
   EXPECT_THAT(TakePayloads(), ElementsAre("long"));
 }
 
-TEST_F(HostCoreTest, ARepeatedQos2PublishIsADuplicateEvenBeforeItsCommit) {
+TEST_F(HostTest, ARepeatedQos2PublishIsADuplicateEvenBeforeItsCommit) {
   const SessionOpened alice = Open("alice");
   storage::Publish publish;
   publish.message = Text("a", "1", mqtt::QoS::kExactlyOnce);
@@ -310,17 +310,15 @@ TEST_F(HostCoreTest, ARepeatedQos2PublishIsADuplicateEvenBeforeItsCommit) {
   sim_.Send(publish);
   sim_.Settle();
   const std::vector<Published> published = sim_.Take<Published>();
-  ASSERT_THAT(published, SizeIs(2));
-  EXPECT_EQ(published[0].token, 100u);
-  EXPECT_FALSE(published[0].duplicate);
-  EXPECT_EQ(published[1].token, 101u);
-  EXPECT_TRUE(published[1].duplicate);
+  ASSERT_THAT(published, SizeIs(2));  // In whatever order: the partitions answer by themselves.
+  for (const Published& each : published)
+    EXPECT_EQ(each.duplicate, each.token == 101) << each.token;
 }
 
 // ---- Retained messages
 // -----------------------------------------------------------------------------
 
-TEST_F(HostCoreTest, RetainedMessagesAreReplayedAPageAtATimeUnderTheWindow) {
+TEST_F(HostTest, RetainedMessagesAreReplayedAPageAtATimeUnderTheWindow) {
   for (int i = 0; i < 25; ++i) {
     ASSERT_TRUE(Publish(Text("r/" + std::to_string(i), std::to_string(i), mqtt::QoS::kAtLeastOnce,
                              /*retain=*/true))
@@ -341,7 +339,7 @@ TEST_F(HostCoreTest, RetainedMessagesAreReplayedAPageAtATimeUnderTheWindow) {
   EXPECT_THAT(received, SizeIs(25));
 }
 
-TEST_F(HostCoreTest, AScanSeesWhatWasPublishedBeforeIt) {
+TEST_F(HostTest, AScanSeesWhatWasPublishedBeforeIt) {
   SendPublish(Text("r/1", "one", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
   sim_.Send(ScanRetained{.token = 5, .filter = "r/+", .cursor = {}, .messages_max = 10});
   sim_.Settle();
@@ -352,7 +350,7 @@ TEST_F(HostCoreTest, AScanSeesWhatWasPublishedBeforeIt) {
   EXPECT_EQ(pages[0].cursor, "");
 }
 
-TEST_F(HostCoreTest, AScanGoesOnWhereThePageEnded) {
+TEST_F(HostTest, AScanGoesOnWhereThePageEnded) {
   for (int i = 0; i < 10; ++i) {
     ASSERT_TRUE(Publish(Text("r/" + std::to_string(i), "x", mqtt::QoS::kAtLeastOnce, true)).ok());
   }
@@ -374,7 +372,7 @@ TEST_F(HostCoreTest, AScanGoesOnWhereThePageEnded) {
   EXPECT_THAT(topics, SizeIs(10));
 }
 
-TEST_F(HostCoreTest, AScanPassesFiltersThatHaveNothing) {
+TEST_F(HostTest, AScanPassesFiltersThatHaveNothing) {
   ASSERT_TRUE(Publish(Text("r/1", "one", mqtt::QoS::kAtLeastOnce, /*retain=*/true)).ok());
   ScanRetained scan{.token = 5, .filter = "a/+", .cursor = {}, .messages_max = 10};
   scan.others = {"b", "r/+", "r/1"};
@@ -396,7 +394,7 @@ TEST_F(HostCoreTest, AScanPassesFiltersThatHaveNothing) {
 // ---- Wills and expiry
 // ------------------------------------------------------------------------------
 
-TEST_F(HostCoreTest, AWillFiresOnceWhenTheConnectionIsLost) {
+TEST_F(HostTest, AWillFiresOnceWhenTheConnectionIsLost) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "wills/#").ok());
   OpenSession open = MakeOpen("alice", 0);
@@ -413,7 +411,7 @@ TEST_F(HostCoreTest, AWillFiresOnceWhenTheConnectionIsLost) {
   EXPECT_THAT(TakeWills(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, ANormalDisconnectDeletesTheWill) {
+TEST_F(HostTest, ANormalDisconnectDeletesTheWill) {
   OpenSession open = MakeOpen("alice", 0);
   open.will = Text("wills/alice", "gone");
   Open(open);
@@ -421,7 +419,7 @@ TEST_F(HostCoreTest, ANormalDisconnectDeletesTheWill) {
   EXPECT_THAT(TakeWills(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, AReconnectBeforeTheDelayIsOverDeletesTheWill) {
+TEST_F(HostTest, AReconnectBeforeTheDelayIsOverDeletesTheWill) {
   OpenSession open = MakeOpen("alice");
   open.will = Text("wills/alice", "gone");
   open.will_delay_s = 30;
@@ -434,7 +432,7 @@ TEST_F(HostCoreTest, AReconnectBeforeTheDelayIsOverDeletesTheWill) {
   EXPECT_THAT(TakeWills(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, AWillFiresWhenItsDelayIsOver) {
+TEST_F(HostTest, AWillFiresWhenItsDelayIsOver) {
   OpenSession open = MakeOpen("alice");
   open.will = Text("wills/alice", "gone");
   open.will_delay_s = 30;
@@ -448,7 +446,7 @@ TEST_F(HostCoreTest, AWillFiresWhenItsDelayIsOver) {
   EXPECT_THAT(TakeWills(), ElementsAre("gone"));
 }
 
-TEST_F(HostCoreTest, AWillFiresWhenACleanStartEndsTheSession) {
+TEST_F(HostTest, AWillFiresWhenACleanStartEndsTheSession) {
   OpenSession open = MakeOpen("alice");
   open.will = Text("wills/alice", "gone");
   open.will_delay_s = 30;
@@ -460,7 +458,7 @@ TEST_F(HostCoreTest, AWillFiresWhenACleanStartEndsTheSession) {
   EXPECT_THAT(TakeWills(), ElementsAre("gone"));
 }
 
-TEST_F(HostCoreTest, AWillFiresAfterTheProcessDied) {
+TEST_F(HostTest, AWillFiresAfterTheProcessDied) {
   OpenSession open = MakeOpen("alice", 0);
   open.will = Text("wills/alice", "gone");
   Open(open);
@@ -473,7 +471,7 @@ TEST_F(HostCoreTest, AWillFiresAfterTheProcessDied) {
   EXPECT_THAT(TakeWills(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, NothingFiresWhileTheServerEnds) {
+TEST_F(HostTest, NothingFiresWhileTheServerEnds) {
   OpenSession open = MakeOpen("alice", 0);
   open.will = Text("wills/alice", "gone");
   Open(open);
@@ -485,7 +483,7 @@ TEST_F(HostCoreTest, NothingFiresWhileTheServerEnds) {
   EXPECT_THAT(TakeWills(), ElementsAre("gone"));
 }
 
-TEST_F(HostCoreTest, ASessionEndsWhenItsTimeIsOver) {
+TEST_F(HostTest, ASessionEndsWhenItsTimeIsOver) {
   Open("bob", 60);
   Close("bob");
   sim_.clock().Advance(absl::Seconds(59));
@@ -497,7 +495,7 @@ TEST_F(HostCoreTest, ASessionEndsWhenItsTimeIsOver) {
   EXPECT_FALSE(Open("bob", 60).session_present);
 }
 
-TEST_F(HostCoreTest, TheWallClockMayJumpWithoutEndingASessionEarlyOrLate) {
+TEST_F(HostTest, TheWallClockMayJumpWithoutEndingASessionEarlyOrLate) {
   Open("bob", 60);
   Close("bob");
   sim_.clock().SetWall(sim_.clock().Now() + absl::Hours(5));
@@ -517,7 +515,7 @@ TEST_F(HostCoreTest, TheWallClockMayJumpWithoutEndingASessionEarlyOrLate) {
 // ---- `$share`
 // --------------------------------------------------------------------------------------
 
-TEST_F(HostCoreTest, WhatADurableMemberHeldGoesToAnotherWhenItEnds) {
+TEST_F(HostTest, WhatADurableMemberHeldGoesToAnotherWhenItEnds) {
   const SessionOpened bob = Open("bob");
   const uint64_t bob_connection = connection_;
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/a").ok());
@@ -541,7 +539,7 @@ TEST_F(HostCoreTest, WhatADurableMemberHeldGoesToAnotherWhenItEnds) {
   EXPECT_THAT(sim_.Take<RouteMessage>(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, WhatNobodyDurableCanTakeIsOfferedToTheShards) {
+TEST_F(HostTest, WhatNobodyDurableCanTakeIsOfferedToTheShards) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/a").ok());
   storage::Publish publish;
@@ -565,21 +563,24 @@ TEST_F(HostCoreTest, WhatNobodyDurableCanTakeIsOfferedToTheShards) {
 // ---- Storage that fails
 // ------------------------------------------------------------------------------
 
-TEST_F(HostCoreTest, AFailedWriteIsNotAnsweredUntilItIsWritten) {
+TEST_F(HostTest, AFailedWriteIsNotAnsweredUntilItIsWritten) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
   SendPublish(Text("a", "1"));
   sim_.BeginWrite();
-  SendPublish(Text("a", "2"));
+  const Token collected = SendPublish(Text("a", "refused"));
   sim_.EndWrite(absl::ResourceExhaustedError("No space left on device"));
   sim_.Run();
   EXPECT_THAT(sim_.Take<StorageState>(), SizeIs(1));
-  SendPublish(Text("a", "refused"));
+  const Token late = SendPublish(Text("a", "refused too"));
   sim_.Run();
   const std::vector<Published> refused = sim_.Take<Published>();
-  ASSERT_THAT(refused, SizeIs(1));
-  EXPECT_EQ(refused[0].token, token_);
-  EXPECT_EQ(refused[0].status.code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_THAT(refused, SizeIs(2));
+  EXPECT_EQ(refused[0].token, collected);
+  EXPECT_EQ(refused[1].token, late);
+  for (const Published& each : refused) {
+    EXPECT_EQ(each.status.code(), absl::StatusCode::kResourceExhausted);
+  }
   EXPECT_THAT(TakePayloads(), IsEmpty());
   // Transient sessions go on.
   sim_.Send(MakeOpen("eve", 0));
@@ -589,12 +590,12 @@ TEST_F(HostCoreTest, AFailedWriteIsNotAnsweredUntilItIsWritten) {
   sim_.Run();
   EXPECT_TRUE(sim_.Take<StorageState>().at(0).status.ok());
   sim_.Settle();
-  EXPECT_THAT(sim_.Take<Published>(), SizeIs(2));
+  EXPECT_THAT(sim_.Take<Published>(), SizeIs(1));
   EXPECT_TRUE(Publish(Text("a", "3")).ok());
-  EXPECT_THAT(TakePayloads(), ElementsAre("1", "2", "3"));
+  EXPECT_THAT(TakePayloads(), ElementsAre("1", "3"));
 }
 
-TEST_F(HostCoreTest, WhatAClientAcknowledgedIsNotForgottenWhenTheWriteFails) {
+TEST_F(HostTest, WhatAClientAcknowledgedIsNotForgottenWhenTheWriteFails) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
   ASSERT_TRUE(Publish(Text("a", "1")).ok());
@@ -610,7 +611,7 @@ TEST_F(HostCoreTest, WhatAClientAcknowledgedIsNotForgottenWhenTheWriteFails) {
   EXPECT_THAT(TakePayloads(), IsEmpty());
 }
 
-TEST_F(HostCoreTest, AFullDiskRefusesWhatTakesRoomAndLetsClientsDrainTheirQueues) {
+TEST_F(HostTest, AFullDiskRefusesWhatTakesRoomAndLetsClientsDrainTheirQueues) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
   ASSERT_TRUE(Publish(Text("a", "1")).ok());
@@ -626,7 +627,7 @@ TEST_F(HostCoreTest, AFullDiskRefusesWhatTakesRoomAndLetsClientsDrainTheirQueues
   EXPECT_THAT(TakePayloads(), ElementsAre("1", "3"));
 }
 
-TEST_F(HostCoreTest, AStateThatCannotBeWrittenHoldsAnswersUntilItCan) {
+TEST_F(HostTest, AStateThatCannotBeWrittenHoldsAnswersUntilItCan) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
   sim_.state().FailWith(absl::ResourceExhaustedError("No space left on device"));
@@ -645,7 +646,7 @@ TEST_F(HostCoreTest, AStateThatCannotBeWrittenHoldsAnswersUntilItCan) {
 
 // ---- What the state has not yet ----------------------------------------------------------------
 
-TEST_F(HostCoreTest, WhatIsAcknowledgedSoonIsNeverWrittenToTheState) {
+TEST_F(HostTest, WhatIsAcknowledgedSoonIsNeverWrittenToTheState) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
   const size_t before = sim_.state().writes;
@@ -659,7 +660,7 @@ TEST_F(HostCoreTest, WhatIsAcknowledgedSoonIsNeverWrittenToTheState) {
   EXPECT_EQ(sim_.state().ChunkCount(), 0u);
 }
 
-TEST_F(HostCoreTest, AFlushThatIsWantedWritesAPartitionWithEachRun) {
+TEST_F(HostTest, AFlushThatIsWantedWritesAPartitionWithEachRun) {
   for (const char* const client : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
     ASSERT_TRUE(Subscribe(client, Open(client).epoch, "t").ok());
   }
@@ -674,17 +675,17 @@ TEST_F(HostCoreTest, AFlushThatIsWantedWritesAPartitionWithEachRun) {
   EXPECT_EQ(sim_.state().ChunkCount(), 8u);
 }
 
-class HostCoreWithLittleMemory : public HostCoreTest {
+class HostWithLittleMemory : public HostTest {
  protected:
   static StorageOptions Options() {
     StorageOptions options = SmallOptions();
     options.state_pending_bytes = 10'000;
     return options;
   }
-  HostCoreWithLittleMemory() : HostCoreTest(Options()) {}
+  HostWithLittleMemory() : HostTest(Options()) {}
 };
 
-TEST_F(HostCoreWithLittleMemory, QueuesBeyondItAreWrittenInLargePieces) {
+TEST_F(HostWithLittleMemory, QueuesBeyondItAreWrittenInLargePieces) {
   ASSERT_TRUE(Subscribe("bob", Open("bob").epoch, "a").ok());
   Close("bob");
   for (int i = 0; i < 100; ++i) {
@@ -698,7 +699,7 @@ TEST_F(HostCoreWithLittleMemory, QueuesBeyondItAreWrittenInLargePieces) {
 }
 
 // Half an entry was taken in: the partition is made again, from the state and the log.
-TEST_F(HostCoreTest, AStateThatCannotBeReadIsWaitedFor) {
+TEST_F(HostTest, AStateThatCannotBeReadIsWaitedFor) {
   std::string topic = "a";
   while (PartitionOfTopic(topic, 4) != PartitionOfClient("bob", 4)) topic += "a";
   const SessionOpened bob = Open("bob");
@@ -731,7 +732,7 @@ TEST_F(HostCoreTest, AStateThatCannotBeReadIsWaitedFor) {
 
 // What it lost is made again from the log: sessions keep their slots, which the effects of what is
 // half applied name.
-TEST_F(HostCoreTest, AStateThatForgetsIsMadeAgainFromTheLog) {
+TEST_F(HostTest, AStateThatForgetsIsMadeAgainFromTheLog) {
   std::vector<SessionOpened> opened;
   for (const char* const client : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
     opened.push_back(Open(client));
@@ -771,7 +772,7 @@ TEST_F(HostCoreTest, AStateThatForgetsIsMadeAgainFromTheLog) {
 }
 
 // The first partitions of a group are applied, the next is not, and all are made again.
-TEST_F(HostCoreTest, AGroupThatIsHalfAppliedIsDeliveredOnceWhenTheStateForgets) {
+TEST_F(HostTest, AGroupThatIsHalfAppliedIsDeliveredOnceWhenTheStateForgets) {
   for (const char* const client : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
     ASSERT_TRUE(Subscribe(client, Open(client).epoch, "t").ok());
   }

@@ -1,6 +1,6 @@
-// A HostCore without threads, and the words to tell stories about it.
-#ifndef TESTS_STORAGE_HOST_CORE_FIXTURE_H_
-#define TESTS_STORAGE_HOST_CORE_FIXTURE_H_
+// A Host without threads, and the words to tell stories about it.
+#ifndef TESTS_STORAGE_HOST_FIXTURE_H_
+#define TESTS_STORAGE_HOST_FIXTURE_H_
 
 #include <string>
 #include <utility>
@@ -39,9 +39,9 @@ inline mqtt::MessagePtr ExpiringText(std::string_view topic, std::string_view pa
                                 .expires_at_unix_ms = expires_at_unix_ms});
 }
 
-class HostCoreTest : public testing::Test {
+class HostTest : public testing::Test {
  protected:
-  explicit HostCoreTest(StorageOptions options = SmallOptions()) : sim_(std::move(options)) {}
+  explicit HostTest(StorageOptions options = SmallOptions()) : sim_(std::move(options)) {}
 
   OpenSession MakeOpen(const std::string& client_id, uint32_t expiry_s = 3600) {
     OpenSession open;
@@ -126,4 +126,4 @@ class HostCoreTest : public testing::Test {
 
 }  // namespace storage
 
-#endif  // TESTS_STORAGE_HOST_CORE_FIXTURE_H_
+#endif  // TESTS_STORAGE_HOST_FIXTURE_H_

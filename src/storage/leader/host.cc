@@ -1,0 +1,596 @@
+#include "storage/leader/host.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "mqttd/storage/v1/records.pb.h"
+#include "storage/core/keys.h"
+#include "storage/core/session.h"
+
+namespace storage {
+namespace {
+
+// A node alone is its own leader for ever. In a cluster the term comes from the consensus engine.
+constexpr uint64_t kTerm = 1;
+// Acknowledgements alone wait so long for company: nobody waits for them.
+constexpr absl::Duration kLinger = absl::Milliseconds(5);
+constexpr absl::Duration kRetry = absl::Seconds(1);
+// While the state is writing out what it has in memory, and takes no more.
+constexpr absl::Duration kRetryBusy = absl::Milliseconds(5);
+// All sessions are counted once in so long while there is anything new, a partition at a time.
+constexpr absl::Duration kCountSessions = absl::Seconds(2);
+// A partition keeps for groups without a member what this many full queues hold, and no fewer than
+// so many messages and bytes.
+constexpr uint64_t kOrphanQueues = 2;
+constexpr uint64_t kOrphansMin = 10'000;
+constexpr uint64_t kOrphansBytesMin = 64 << 20;
+// Messages and seeks of one round, each about a microsecond.
+constexpr size_t kRoundWorkMax = 8192;
+// Sessions whose queues are read in one round: so that a crowd that reconnects does not hold up
+// everyone else.
+constexpr size_t kRoundSessionsMax = 256;
+
+uint64_t OrphansMax(uint64_t queue_max, uint64_t least) {
+  return queue_max == 0 ? 0 : std::max(kOrphanQueues * queue_max, least);
+}
+
+pb::Limits LimitsOf(const StorageOptions& options) {
+  pb::Limits limits;
+  limits.set_queue_messages_max(options.queue_messages_max);
+  limits.set_queue_bytes_max(options.queue_bytes_max);
+  limits.set_queue_policy(options.queue_full == QueueFull::kDropOldest ? pb::Limits::DROP_OLDEST
+                                                                       : pb::Limits::DROP_NEWEST);
+  // All of it may lie in one partition; over all of them Publishing checks.
+  limits.set_retained_messages_max(options.retained_messages_max);
+  limits.set_retained_bytes_max(options.retained_bytes_max);
+  limits.set_orphans_max(OrphansMax(options.queue_messages_max, kOrphansMin));
+  limits.set_orphans_bytes_max(OrphansMax(options.queue_bytes_max, kOrphansBytesMin));
+  return limits;
+}
+
+PartitionMask BitOf(PartitionId id) { return PartitionMask{1} << id; }
+
+}  // namespace
+
+Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics,
+           base::Rng& rng)
+    : options_(options),
+      store_(store),
+      metrics_(metrics),
+      node_(options_, shards, store.reader(), metrics, rng),
+      publishing_(node_),
+      scans_(node_),
+      routes_(node_),
+      last_index_(options.partitions, 0),
+      retries_(options.partitions),
+      counts_(options.partitions) {
+  CHECK(shards > 0) << "somebody must hear the events";
+  node_.publishing = &publishing_;
+  node_.scans = &scans_;
+  node_.routes = &routes_;
+  for (uint32_t id = 0; id < options.partitions; ++id) {
+    replicas_.push_back(std::make_unique<Replica>(static_cast<PartitionId>(id), store,
+                                                  options.state_pending_bytes));
+    node_.leaders.push_back(std::make_unique<Leader>(*replicas_.back(), node_));
+  }
+  metrics_.state_healthy.Set(1);
+}
+
+Host::~Host() = default;
+
+// ---- Start --------------------------------------------------------------------------------------
+
+absl::Status Host::Load() {
+  for (const auto& replica : replicas_) {
+    RETURN_IF_ERROR(replica->Load());
+    last_index_[replica->id()] = replica->partition().applied_index();
+    node_.last_order = std::max(node_.last_order, replica->partition().last_order());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Host::Replay(const LogEntry& entry) {
+  Replica& replica = *replicas_[entry.partition];
+  RETURN_IF_ERROR(replica.Replay(entry));
+  RETURN_IF_ERROR(FlushSome());
+  last_index_[entry.partition] = entry.index;
+  node_.last_order = std::max(node_.last_order, replica.partition().last_order());
+  return absl::OkStatus();
+}
+
+int64_t Host::last_time_unix_ms() const {
+  int64_t last = 0;
+  for (const auto& replica : replicas_) {
+    last = std::max(last, replica->partition().last_time_unix_ms());
+  }
+  return last;
+}
+
+void Host::Begin(std::function<void()> ready) {
+  ready_ = std::move(ready);
+  const pb::Limits limits = LimitsOf(options_);
+  for (const auto& leader : node_.leaders) leader->Begin(limits);
+  // What connected clients were is closed then; everything stored is announced, and after that the
+  // shards may take clients in.
+  node_.After(~PartitionMask{0}, [this] {
+    node_.RecountSessions();
+    begun_ = true;
+    routes_.BeginAnnouncing(std::move(ready_));
+    CountGauges();
+    if (routes_.Announce()) {
+      for (const auto& leader : node_.leaders) leader->Serve();
+    }
+  });
+}
+
+// ---- Requests -----------------------------------------------------------------------------------
+
+void Host::OnRequest(ShardId from, Request request) {
+  metrics_.requests.Add();
+  // Only here: a request's commands and what follows them stay together.
+  if (GrowingIsFull()) full_.push_back(CloseGrowing());
+  Dispatch(from, request);
+}
+
+void Host::Dispatch(ShardId from, Request& request) {
+  std::visit(
+      [&](auto& one) {
+        using T = std::decay_t<decltype(one)>;
+        if constexpr (std::is_same_v<T, Publish>) {
+          publishing_.Handle(from, one);
+        } else if constexpr (std::is_same_v<T, ScanRetained>) {
+          scans_.Handle(from, one);
+        } else if constexpr (std::is_same_v<T, ConfirmRoutes>) {
+          routes_.Confirm(from, one);
+        } else if constexpr (std::is_same_v<T, OrphanStays>) {
+          node_.leaders[one.orphan.partition]->Handle(from, one);
+        } else {
+          node_.LeaderOf(one.client_id).Handle(from, one);
+        }
+      },
+      request);
+}
+
+bool Host::GrowingIsFull() const {
+  if (node_.growing.commands >= options_.group_commands_max) return true;
+  size_t bytes = 0;
+  for (const PartitionId id : node_.growing.used) bytes += node_.leaders[id]->growing_bytes();
+  return bytes >= options_.group_bytes_max;
+}
+
+std::vector<Event> Host::TakeEvents(ShardId shard) {
+  ++node_.outbox_round;
+  metrics_.events.Add(node_.outbox[shard].size());
+  return std::exchange(node_.outbox[shard], {});
+}
+
+// ---- The log ------------------------------------------------------------------------------------
+
+Host::Group Host::CloseGrowing() {
+  Group group;
+  group.sync = node_.growing.needs_sync;
+  group.parts.reserve(node_.growing.used.size());
+  for (const PartitionId id : node_.growing.used) {
+    group.parts.push_back(&node_.leaders[id]->CloseGrowing());
+  }
+  node_.growing.used.clear();
+  node_.growing = {.used = std::move(node_.growing.used)};
+  return group;
+}
+
+std::optional<Host::Write> Host::TakeWrite() {
+  if (writing_ || !node_.healthy() || stalled_) return std::nullopt;
+  if (!flying_.has_value() && !NextGroup()) return std::nullopt;
+  writing_ = true;
+  Write write;
+  write.sync = flying_->sync;
+  write.entries.reserve(flying_->parts.size());
+  for (const Proposal* const part : flying_->parts) {
+    if (part->commands() == 0) continue;
+    write.entries.push_back(
+        {.partition = part->partition, .index = part->index, .term = kTerm, .data = part->entry()});
+  }
+  return write;
+}
+
+// Has the next group, if there is one whose time has come, become `flying_`.
+bool Host::NextGroup() {
+  while (true) {
+    Group next;
+    if (!full_.empty()) {
+      next = std::move(full_.front());
+      full_.pop_front();
+    } else {
+      const Node::Growing& growing = node_.growing;
+      if (growing.used.empty()) return false;
+      const bool now = growing.urgent || growing.needs_sync || growing.commands == 0;
+      if (!now && node_.now.monotonic < growing.since + kLinger) return false;
+      next = CloseGrowing();
+    }
+    bool has_commands = false;
+    for (Proposal* const part : next.parts) {
+      part->Seal();
+      if (part->commands() == 0) continue;  // All of it was refused.
+      part->index = ++last_index_[part->partition];
+      has_commands = true;
+    }
+    if (has_commands) {
+      flying_ = std::move(next);
+      return true;
+    }
+    Commit(next);
+  }
+}
+
+void Host::Commit(const Group& group) {
+  for (Proposal* const part : group.parts) part->committed = true;
+}
+
+void Host::OnWritten(const absl::Status& status) {
+  CHECK(std::exchange(writing_, false)) << "nothing was being written";
+  if (status.ok()) {
+    Commit(*flying_);
+    flying_.reset();
+    return;
+  }
+  node_.log_status = status;
+  repair_at_ = node_.now.monotonic;  // The repair may be tried at once.
+  RefuseCollected();
+}
+
+// The log does not have it: whoever waits for an answer need not wait for the repair.
+void Host::RefuseCollected() {
+  const absl::Status why = node_.Refusal(/*stores=*/true);
+  for (const Group& group : full_) {
+    for (Proposal* const part : group.parts) {
+      node_.leaders[part->partition]->RefuseCollected(*part, why);
+    }
+  }
+  node_.growing.commands = 0;
+  for (const PartitionId id : node_.growing.used) {
+    Leader& leader = *node_.leaders[id];
+    leader.RefuseGrowing(why);
+    node_.growing.commands += leader.growing_commands();
+  }
+}
+
+bool Host::WantsRepair() const {
+  return !node_.log_status.ok() && !writing_ && node_.now.monotonic >= repair_at_;
+}
+
+void Host::OnRepair(const absl::Status& status) {
+  node_.log_status = status;
+  repair_at_ = node_.now.monotonic + kRetry;
+}
+
+void Host::OnLogError(const absl::Status& status) {
+  node_.log_status = status;
+  repair_at_ = node_.now.monotonic;
+  RefuseCollected();
+}
+
+// ---- A round ------------------------------------------------------------------------------------
+
+void Host::Run() {
+  if (stalled_ && node_.now.monotonic >= retry_at_) RetryState();
+  if (!stalled_) ReloadFailed();
+  ApplyCommitted();
+  TellStorageState();
+  node_.work_left = kRoundWorkMax;
+  node_.sessions_left = kRoundSessionsMax;
+  scans_.Run();
+  if (routes_.announcing() && routes_.Announce()) {
+    for (const auto& leader : node_.leaders) leader->Serve();
+  }
+  if (node_.healthy() && begun_ && !routes_.announcing()) RunLeaders();
+  routes_.ReleaseReady();
+  if (counts_due_ > 0 && node_.now.monotonic >= count_at_) CountSessions();
+  size_t pending = 0;
+  for (const auto& leader : node_.leaders) pending += leader->steps_pending();
+  metrics_.requests_pending.Set(static_cast<int64_t>(pending));
+}
+
+void Host::RunLeaders() {
+  const size_t count = node_.leaders.size();
+  node_.shared_work_until = node_.work_left / 2;
+  const auto for_each = [&](auto&& run) {
+    for (size_t i = 0; i < count; ++i) {
+      const size_t id = (first_ + i) % count;
+      if (replicas_[id]->status().ok()) run(*node_.leaders[id]);
+    }
+  };
+  for_each([](Leader& leader) { leader.RunTimers(); });
+  for_each([](Leader& leader) { leader.Pump(); });
+  first_ = (first_ + 1) % count;
+}
+
+std::optional<absl::Duration> Host::NextWake() const {
+  std::optional<absl::Duration> next;
+  const absl::Duration now = node_.now.monotonic;
+  const auto consider = [&](std::optional<absl::Duration> at) {
+    if (at.has_value()) next = next.has_value() ? std::min(*next, *at) : *at;
+  };
+  if (!scans_.empty() && node_.state_status.ok()) consider(now);
+  if (!node_.log_status.ok() && !writing_) consider(repair_at_);
+  if (stalled_) consider(retry_at_);
+  if (!node_.healthy() || stalled_) return next;
+  if (flush_wanted_ != 0) consider(now);
+  if (!writing_ && (flying_.has_value() || !full_.empty())) consider(now);
+  if (counts_due_ > 0) consider(count_at_);
+  if (!node_.growing.used.empty() && !writing_) {
+    const bool at_once =
+        node_.growing.urgent || node_.growing.needs_sync || node_.growing.commands == 0;
+    consider(at_once ? now : node_.growing.since + kLinger);
+  }
+  const bool announcing = routes_.announcing();  // The shards' answers wake.
+  // Without room for it, the end of a write wakes, or a shard's answer.
+  const bool background = !announcing && node_.RoomForBackground() && !node_.shutting_down;
+  for (const auto& leader : node_.leaders) {
+    if (!leader->replica().status().ok()) {
+      consider(retries_[leader->id()].at);
+      continue;
+    }
+    if (leader->NextCommitted() != nullptr) consider(now);
+    if (!announcing) consider(leader->NextWake());
+    if (background) consider(leader->NextTimer());
+  }
+  return next;
+}
+
+bool Host::Drained() const {
+  if (!node_.growing.used.empty() || !full_.empty() || flying_.has_value() || !scans_.empty()) {
+    return false;
+  }
+  return std::all_of(node_.leaders.begin(), node_.leaders.end(), [](const auto& leader) {
+    return leader->idle() || !leader->replica().status().ok();
+  });
+}
+
+// ---- What is committed --------------------------------------------------------------------------
+
+void Host::ApplyCommitted() {
+  const uint64_t applied = metrics_.entries_applied.value();
+  for (const auto& replica : replicas_) Apply(replica->id());
+  if (metrics_.entries_applied.value() != applied) CountGauges();
+  if (stalled_) return;
+  if (const absl::Status status = FlushSome(); !status.ok()) StateFailed(status);
+}
+
+// All that is committed of one partition, as far as that works. What is committed is applied
+// whatever it takes.
+void Host::Apply(PartitionId id) {
+  Leader& leader = *node_.leaders[id];
+  while (!stalled_ && replicas_[id]->status().ok()) {
+    const Proposal* const next = leader.NextCommitted();
+    if (next == nullptr) return;
+    if (const absl::Status status = ApplyNext(id, *next); !status.ok()) {
+      if (replicas_[id]->status().ok()) return StateFailed(status);
+      return ReplicaFailed(id, status);
+    }
+    leader.OnApplied();
+  }
+}
+
+absl::Status Host::ApplyNext(PartitionId id, const Proposal& next) {
+  Effects& effects = node_.leaders[id]->effects();
+  if (next.commands() == 0) {
+    effects.Clear();
+    return absl::OkStatus();
+  }
+  // Else it is applied already, and only the store failed.
+  if (replicas_[id]->partition().applied_index() < next.index) {
+    effects.Clear();
+    const LogEntry entry = {
+        .partition = id, .index = next.index, .term = kTerm, .data = next.entry()};
+    RETURN_IF_ERROR(replicas_[id]->Apply(entry, next.messages(), effects));
+  }
+  // Not all partitions' changes at once: a large message for thousands of sessions is there as
+  // often.
+  RETURN_IF_ERROR(store_.Write());
+  return BoundPending();
+}
+
+// ---- A replica that cannot be read --------------------------------------------------------------
+
+const Replica* Host::FailedReplica() const {
+  const auto failed = std::find_if(replicas_.begin(), replicas_.end(),
+                                   [](const auto& replica) { return !replica->status().ok(); });
+  return failed == replicas_.end() ? nullptr : failed->get();
+}
+
+void Host::ReplicaFailed(PartitionId id, const absl::Status& status) {
+  metrics_.state_errors.Add();
+  node_.NoteDamage(status);
+  Retry& retry = retries_[id];
+  retry.at = std::max(node_.now.monotonic, retry.tried_at + kRetry);
+}
+
+void Host::ReloadFailed() {
+  bool reloaded = false;
+  for (const auto& replica : replicas_) {
+    Retry& retry = retries_[replica->id()];
+    if (replica->status().ok() || node_.now.monotonic < retry.at) continue;
+    retry.tried_at = node_.now.monotonic;
+    const absl::Status status = replica->Reload(read_log_);
+    if (absl::IsAborted(status)) {  // Busy: nothing is wrong.
+      retry.at = node_.now.monotonic + kRetryBusy;
+    } else if (!status.ok()) {
+      ReplicaFailed(replica->id(), status);
+    } else {
+      node_.leaders[replica->id()]->OnReloaded();
+      reloaded = true;
+    }
+  }
+  if (reloaded) node_.RecountSessions();
+}
+
+// ---- A state that cannot be written -------------------------------------------------------------
+
+void Host::StateFailed(const absl::Status& status) {
+  stalled_ = true;
+  if (absl::IsAborted(status)) {  // Busy: nothing is wrong.
+    retry_at_ = node_.now.monotonic + kRetryBusy;
+    return;
+  }
+  node_.state_status = status;
+  metrics_.state_errors.Add();
+  node_.NoteDamage(status);
+  retry_at_ = std::max(node_.now.monotonic, repaired_at_ + kRetry);
+  RefuseCollected();
+}
+
+void Host::RetryState() {
+  const bool was_busy = node_.state_status.ok();
+  const absl::Status status = was_busy ? store_.Write() : RepairState();
+  if (!status.ok()) return StateFailed(status);
+  stalled_ = false;
+  node_.state_status = absl::OkStatus();
+}
+
+// What the state store lost is made again from the log, which is cut only up to what the state has
+// on the disk. Effects of an entry that is applied stay right: sessions keep their slots.
+absl::Status Host::RepairState() {
+  repaired_at_ = node_.now.monotonic;
+  ASSIGN_OR_RETURN(const StateStore::Repaired repaired, store_.Repair());
+  if (repaired == StateStore::Repaired::kReopened) {
+    for (const auto& replica : replicas_) {
+      replica->Lose(absl::UnavailableError("the state was opened again"));
+      retries_[replica->id()].at = node_.now.monotonic;
+    }
+  }
+  return store_.Write();  // What could not be written.
+}
+
+// ---- What is applied and not in the state store -------------------------------------------------
+
+void Host::WantFlush() {
+  for (const auto& replica : replicas_) {
+    if (replica->has_news()) flush_wanted_ |= BitOf(replica->id());
+  }
+}
+
+// Those that cannot be read are written when they are made again.
+absl::Status Host::Flush(PartitionId id) {
+  flush_wanted_ &= ~BitOf(id);
+  return replicas_[id]->status().ok() ? replicas_[id]->Flush() : absl::OkStatus();
+}
+
+absl::Status Host::BoundPending() {
+  const auto bytes_of = [](const Replica& replica) {
+    return replica.status().ok() ? replica.unflushed_bytes() : 0;
+  };
+  size_t bytes = 0;
+  for (const auto& replica : replicas_) bytes += bytes_of(*replica);
+  while (bytes > options_.state_pending_bytes) {
+    const auto largest =
+        std::max_element(replicas_.begin(), replicas_.end(),
+                         [&](const auto& a, const auto& b) { return bytes_of(*a) < bytes_of(*b); });
+    bytes -= bytes_of(**largest);
+    RETURN_IF_ERROR(Flush((*largest)->id()));
+  }
+  metrics_.state_pending_bytes.Set(static_cast<int64_t>(bytes));
+  return absl::OkStatus();
+}
+
+// As much as is over the bound, and one of the partitions that wait for a flush that was asked for.
+absl::Status Host::FlushSome() {
+  RETURN_IF_ERROR(BoundPending());
+  if (flush_wanted_ == 0) return absl::OkStatus();
+  return Flush(static_cast<PartitionId>(std::countr_zero(flush_wanted_)));
+}
+
+absl::Status Host::FlushAll() {
+  for (const auto& replica : replicas_) RETURN_IF_ERROR(Flush(replica->id()));
+  return absl::OkStatus();
+}
+
+// ---- What an operator hears ---------------------------------------------------------------------
+
+void Host::SetDiskFree(uint64_t bytes) {
+  const bool low = options_.min_free_disk_bytes != 0 && bytes < options_.min_free_disk_bytes;
+  if (low == node_.disk_low) return;
+  node_.disk_low = low;
+  metrics_.disk_low.Set(low ? 1 : 0);
+  if (!node_.healthy()) return;
+  base::Log(low ? base::LogLevel::kError : base::LogLevel::kInfo,
+            low ? "disk nearly full, nothing more is stored" : "disk has room again",
+            {{"free_bytes", bytes}, {"min_free_disk_bytes", options_.min_free_disk_bytes}});
+  node_.SendToAll(StorageState{node_.Refusal(/*stores=*/true)});
+}
+
+void Host::TellStorageState() {
+  const Replica* const failed = FailedReplica();
+  const absl::Status& state =
+      node_.state_status.ok() && failed != nullptr ? failed->status() : node_.state_status;
+  metrics_.state_healthy.Set(state.ok() ? 1 : 0);
+  const absl::Status& status = node_.log_status.ok() ? state : node_.log_status;
+  if (status.code() == told_status_.code()) return;
+  told_status_ = status;
+  if (status.ok()) {
+    base::Log(base::LogLevel::kInfo, "storage works again");
+  } else if (node_.healthy()) {
+    base::Log(base::LogLevel::kError, "a part of the store cannot be read; the others serve on",
+              {{"partition", failed->id()}, {"error", status}});
+  } else {
+    base::Log(base::LogLevel::kError, "storage cannot write", {{"error", status}});
+  }
+  node_.SendToAll(StorageState{node_.Refusal(/*stores=*/true)});
+}
+
+void Host::CountGauges() {
+  int64_t sessions = 0;
+  int64_t retained = 0;
+  int64_t retained_bytes = 0;
+  int64_t orphans = 0;
+  int64_t subscriptions_bytes = 0;
+  int64_t crowded = 0;
+  for (const auto& leader : node_.leaders) {
+    const Partition& partition = leader->partition();
+    sessions += static_cast<int64_t>(partition.session_count());
+    const Leader::RetainedRoom now = leader->RetainedNow();
+    retained += static_cast<int64_t>(now.messages);
+    retained_bytes += static_cast<int64_t>(now.bytes);
+    orphans += static_cast<int64_t>(partition.orphans());
+    subscriptions_bytes += static_cast<int64_t>(partition.subscriptions_bytes());
+    crowded += static_cast<int64_t>(partition.crowded());
+  }
+  metrics_.sessions.Set(sessions);
+  metrics_.retained_messages.Set(retained);
+  metrics_.retained_bytes.Set(retained_bytes);
+  metrics_.orphans.Set(orphans);
+  metrics_.memory.Set(base::MemoryUse::kSubscriptions, subscriptions_bytes);
+  metrics_.queues_crowded.Set(crowded);
+  metrics_.subscriptions_shared.Set(static_cast<int64_t>(node_.share_members.subscriptions()));
+  counts_due_ = counts_.size();
+}
+
+// Sums over the sessions of one partition, and over what was found in the others.
+void Host::CountSessions() {
+  --counts_due_;
+  count_at_ = node_.now.monotonic + kCountSessions / static_cast<int64_t>(counts_.size());
+  count_next_ = (count_next_ + 1) % counts_.size();
+  Counts& counted = counts_[count_next_] = {};
+  replicas_[count_next_]->partition().ForEachSession([&](const Session& session) {
+    counted.messages += static_cast<int64_t>(session.queue.messages());
+    counted.bytes += static_cast<int64_t>(session.queue.bytes());
+    counted.subscriptions += static_cast<int64_t>(session.subscriptions.size());
+    counted.wills += session.will.message ? 1 : 0;
+  });
+  Counts sum;
+  for (const Counts& counts : counts_) {
+    sum.messages += counts.messages;
+    sum.bytes += counts.bytes;
+    sum.subscriptions += counts.subscriptions;
+    sum.wills += counts.wills;
+  }
+  metrics_.queued_messages.Set(sum.messages);
+  metrics_.queued_bytes.Set(sum.bytes);
+  metrics_.subscriptions.Set(sum.subscriptions);
+  metrics_.wills.Set(sum.wills);
+}
+
+}  // namespace storage

@@ -1,0 +1,199 @@
+// The partitions of one node as one machine: no thread, no disk, no clock of its own.
+#ifndef STORAGE_LEADER_HOST_H_
+#define STORAGE_LEADER_HOST_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/rng.h"
+#include "storage/core/log_entry.h"
+#include "storage/core/metrics.h"
+#include "storage/core/options.h"
+#include "storage/core/partition_api.h"
+#include "storage/core/replica.h"
+#include "storage/core/state_store.h"
+#include "storage/leader/leader.h"
+#include "storage/leader/node.h"
+#include "storage/leader/publishing.h"
+#include "storage/leader/retained_scans.h"
+#include "storage/leader/routes.h"
+
+namespace storage {
+
+// Schedules: hands each request to the leader it is for, what the leaders have collected to the log
+// in one write, and what is committed to the replicas. Inputs: requests, what became of writes,
+// time. Outputs: groups for the log, events for shards. The host's thread drives it, and so do the
+// tests, on a FakeClock and a disk that forgets:
+//
+//   host.OnRequest(shard, request);          as many as there are
+//   if (auto write = host.TakeWrite()) …     one at a time goes to the log
+//   host.OnWritten(status);                  what became of it
+//   host.Run();                              applies what is committed, timers, deliveries
+//   host.TakeEvents(shard)
+//
+// A group is what the leaders have collected when the log is free, at most one entry for each
+// partition: while one is being written the next one grows, and that is the group commit.
+// Everything in a group is committed together; each partition applies its part by itself.
+//
+// What was handed to the log is never refused. A write that failed may be on the disk all the same,
+// and come back after a crash: so when the log is repaired the same entries are written again under
+// the same indexes, and until then nobody hears what became of them. What was collected behind it
+// is refused at once, as is what comes meanwhile; what only a connection's end or a client's
+// acknowledgement says is collected, and waits.
+//
+// A partition whose part of the state cannot be read stands still, and is loaded again now and then
+// until that works: what concerns it is refused, and the others go on. A state that cannot be
+// written stops all of them, since they share it.
+class Host {
+ public:
+  Host(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics,
+       base::Rng& rng);
+  ~Host();
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  // ---- Start: Load, then Replay of what the log has above applied(), then Begin.
+  absl::Status Load();
+  absl::Status Replay(const LogEntry& entry);
+  // Closes what was connected when the last process died, tells the shards all routes, and calls
+  // `ready` when they have them. Until the first is committed, OnRequest must not be called.
+  void Begin(std::function<void()> ready);
+  bool begun() const { return begun_; }
+
+  // ---- Driving it.
+  void SetTime(const HostTime& now) { node_.now = now; }
+  void OnRequest(ShardId from, Request request);
+
+  // The entries hold until Run is called after OnWritten.
+  struct Write {
+    std::vector<LogEntry> entries;
+    bool sync = false;
+  };
+  // None: nothing to write, or not yet, or the last one is not done. After a write that failed, and
+  // the repair, the same once more.
+  std::optional<Write> TakeWrite();
+  void OnWritten(const absl::Status& status);
+  void Run();
+  std::vector<Event> TakeEvents(ShardId shard);
+  // When Run must be called if nothing else happens before. Monotonic.
+  std::optional<absl::Duration> NextWake() const;
+
+  // ---- Storage that fails.
+  // The log is to be repaired, and no write is under way. `OnRepair` says how it went.
+  bool WantsRepair() const;
+  void OnRepair(const absl::Status& status);
+  // A sync of the log's own accord failed.
+  void OnLogError(const absl::Status& status);
+  // The state store failed by itself: what it was given before may not be on the disk.
+  void OnStateError(const absl::Status& status) { StateFailed(status); }
+  void SetDiskFree(uint64_t bytes);
+  // Everything can be read and written.
+  bool healthy() const { return can_write() && FailedReplica() == nullptr; }
+  // The log and the state can be; of some partition what is there may not be readable.
+  bool can_write() const { return node_.healthy(); }
+
+  // ---- The state in memory.
+  void SetLogReader(Replica::LogReader reader) { read_log_ = std::move(reader); }
+  // What the access rules say of somebody's will at the moment at which it is due. Without: yes.
+  using MayPublish = std::function<bool(const WillAuthor& author, std::string_view topic)>;
+  void SetMayPublish(MayPublish may_publish) { node_.may_publish = std::move(may_publish); }
+  // Has all that is applied by now written to the state store, a partition with each Run.
+  void WantFlush();
+  bool FlushIsDone() const { return flush_wanted_ == 0; }
+  // At once.
+  absl::Status FlushAll();
+
+  // Nothing is collected, being written or waiting to be applied, but to a partition that cannot be
+  // read.
+  bool Drained() const;
+  uint32_t partitions() const { return static_cast<uint32_t>(replicas_.size()); }
+  const Partition& partition(PartitionId id) const { return replicas_[id]->partition(); }
+  uint64_t applied(PartitionId id) const { return partition(id).applied_index(); }
+  // The latest time that anything applied bears.
+  int64_t last_time_unix_ms() const;
+
+ private:
+  struct Group {
+    std::vector<Proposal*> parts;  // Their leaders own them.
+    bool sync = false;
+  };
+  // Of each partition's replica, when it is to be made again.
+  struct Retry {
+    absl::Duration at;
+    absl::Duration tried_at = -absl::InfiniteDuration();
+  };
+
+  void Dispatch(ShardId from, Request& request);
+  bool GrowingIsFull() const;
+  Group CloseGrowing();
+  bool NextGroup();
+  void Commit(const Group& group);
+  void RefuseCollected();
+
+  void ApplyCommitted();
+  void Apply(PartitionId id);
+  absl::Status ApplyNext(PartitionId id, const Proposal& next);
+  void ReplicaFailed(PartitionId id, const absl::Status& status);
+  const Replica* FailedReplica() const;
+  void ReloadFailed();
+  void StateFailed(const absl::Status& status);
+  void RetryState();
+  absl::Status RepairState();
+
+  absl::Status BoundPending();
+  absl::Status FlushSome();
+  absl::Status Flush(PartitionId id);
+
+  void RunLeaders();
+  void TellStorageState();
+  void CountGauges();
+  void CountSessions();
+
+  const StorageOptions options_;
+  StateStore& store_;
+  HostMetrics& metrics_;
+  Node node_;
+  Publishing publishing_;
+  RetainedScans scans_;
+  Routes routes_;
+  std::vector<std::unique_ptr<Replica>> replicas_;  // By partition; their leaders are the node's.
+  Replica::LogReader read_log_;
+  std::function<void()> ready_;
+  bool begun_ = false;
+  size_t first_ = 0;  // The leader whose turn comes first.
+
+  std::vector<uint64_t> last_index_;  // Of entries handed to the log, by partition.
+  std::deque<Group> full_;            // Before what grows. How many: who asks waits for answers.
+  std::optional<Group> flying_;       // Handed to the log, and not known to be there.
+  bool writing_ = false;              // It is there now. Else it failed and waits for the repair.
+
+  bool stalled_ = false;  // What is committed waits for the state to work again.
+  std::vector<Retry> retries_;
+  PartitionMask flush_wanted_ = 0;
+  absl::Status told_status_;                                // What the shards were told last.
+  absl::Duration repair_at_;                                // The log, when it fails.
+  absl::Duration retry_at_;                                 // The state, when `stalled_`.
+  absl::Duration repaired_at_ = -absl::InfiniteDuration();  // The last try, of the state.
+
+  // What sessions hold together, by partition, as it was counted last.
+  struct Counts {
+    int64_t messages = 0;
+    int64_t bytes = 0;
+    int64_t subscriptions = 0;
+    int64_t wills = 0;
+  };
+  std::vector<Counts> counts_;
+  size_t count_next_ = 0;
+  size_t counts_due_ = 0;  // Partitions to count until all is as new as the last commit.
+  absl::Duration count_at_ = -absl::InfiniteDuration();
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_HOST_H_

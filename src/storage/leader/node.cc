@@ -1,0 +1,116 @@
+#include "storage/leader/node.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "storage/core/keys.h"
+#include "storage/core/session.h"
+#include "storage/leader/leader.h"
+
+namespace storage {
+namespace {
+
+constexpr size_t kBackgroundCommandsMax = 1024;
+constexpr size_t kOrphansOfferedMax = 1024;
+
+}  // namespace
+
+Node::Node(const StorageOptions& the_options, ShardId the_shards, const StateReader& the_reader,
+           HostMetrics& the_metrics, base::Rng& rng)
+    : options(the_options),
+      shards(the_shards),
+      reader(the_reader),
+      metrics(the_metrics),
+      owner_key(rng()),
+      outbox(the_shards),
+      sweep_queues_at(-absl::InfiniteDuration()),
+      fights(the_options.takeover_pause_max) {}
+
+PartitionId Node::PartitionOf(std::string_view client_id) const {
+  return PartitionOfClient(client_id, options.partitions);
+}
+
+Leader& Node::HomeOf(std::string_view topic) const {
+  return *leaders[PartitionOfTopic(topic, options.partitions)];
+}
+
+void Node::After(PartitionMask which, std::function<void()> then) {
+  auto barrier = std::make_shared<Barrier>();
+  for (const auto& leader : leaders) {
+    if ((which >> leader->id() & 1) == 0 || leader->idle()) continue;
+    ++barrier->left;
+    leader->After(PassBarrier{barrier});
+  }
+  if (barrier->left == 0) return then();
+  barrier->then = std::move(then);
+}
+
+bool Node::RoomForBackground() const {
+  return growing.commands < kBackgroundCommandsMax && orphans_offered < kOrphansOfferedMax;
+}
+
+void Node::SendToAll(const Event& event) {
+  for (ShardId shard = 0; shard < shards; ++shard) Send(shard, event);
+}
+
+// ---- Storage that fails -------------------------------------------------------------------------
+
+absl::Status Node::Refusal(bool stores) const {
+  // A disk that is full has a code of its own; the rest is one to the client.
+  for (const absl::Status& status : {log_status, state_status}) {
+    if (absl::IsResourceExhausted(status)) return status;
+    if (!status.ok()) return absl::UnavailableError(status.message());
+  }
+  if (stores && disk_low) {
+    return absl::ResourceExhaustedError("less than min_free_disk_bytes is free on the disk");
+  }
+  return absl::OkStatus();
+}
+
+void Node::NoteDamage(const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return;
+  metrics.damage.Add();
+  metrics.damaged.Set(options.log_recovery == LogRecovery::kStrict ? 1 : 0);
+  if (std::exchange(damage_told_, true)) return;
+  base::Log(base::LogLevel::kError,
+            "stored data is damaged: some of it cannot be read; restore data_dir from a backup",
+            {{"error", status}});
+}
+
+// ---- Room for sessions --------------------------------------------------------------------------
+
+uint64_t Node::StoredSessions() const {
+  uint64_t sessions = 0;
+  for (const auto& leader : leaders) sessions += leader->partition().session_count();
+  return sessions;
+}
+
+bool Node::EndOldestAway(SessionCensus::Holds holds) {
+  const auto oldest =
+      census.TakeOldest(holds, [this](const SessionCensus::Away& away) { return StillAway(away); });
+  if (!oldest.has_value()) return false;
+  leaders[oldest->partition]->EndAway(oldest->slot);
+  return true;
+}
+
+bool Node::StillAway(const SessionCensus::Away& away) const {
+  return leaders[away.partition]->IsAway(away.slot, away.epoch);
+}
+
+void Node::RecountSessions() {
+  census = {};
+  std::vector<std::pair<Leader*, const Session*>> away;
+  for (const auto& leader : leaders) {
+    leader->partition().ForEachSession([&](const Session& session) {
+      census.Came(session.user_name);
+      if (!session.connected) away.emplace_back(leader.get(), &session);
+    });
+    leader->CountOpening();
+  }
+  std::sort(away.begin(), away.end(), [](const auto& a, const auto& b) {
+    return a.second->disconnected_at_unix_ms < b.second->disconnected_at_unix_ms;
+  });
+  for (const auto& [leader, session] : away) leader->NoteAway(*session);
+}
+
+}  // namespace storage

@@ -1,0 +1,119 @@
+// What the leaders of one node share.
+#ifndef STORAGE_LEADER_NODE_H_
+#define STORAGE_LEADER_NODE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/rng.h"
+#include "storage/core/kv.h"
+#include "storage/core/metrics.h"
+#include "storage/core/options.h"
+#include "storage/core/partition_api.h"
+#include "storage/leader/deadlines.h"
+#include "storage/leader/identifier_fights.h"
+#include "storage/leader/proposal.h"
+#include "storage/leader/session_census.h"
+#include "storage/leader/share_members.h"
+
+namespace storage {
+
+class Leader;
+class Publishing;
+class RetainedScans;
+class Routes;
+
+// Part of the host, used on its thread: bounds that are the node's and not a partition's, what has
+// to be known of all partitions at once, and the way out to the shards. No leader needs anything of
+// another one but through this.
+struct Node {
+  Node(const StorageOptions& the_options, ShardId the_shards, const StateReader& the_reader,
+       HostMetrics& the_metrics, base::Rng& rng);
+
+  const StorageOptions& options;
+  const ShardId shards;
+  const StateReader& reader;  // Of the state, for all partitions.
+  HostMetrics& metrics;
+  // Random: nobody can choose a user name with another one's hash.
+  const uint64_t owner_key;
+  HostTime now;
+  // What the access rules say of somebody's will at the moment at which it is due. Null: yes.
+  std::function<bool(const WillAuthor& author, std::string_view topic)> may_publish;
+  bool shutting_down = false;
+
+  // ---- The others. Made by the host.
+  std::vector<std::unique_ptr<Leader>> leaders;  // By partition.
+  Publishing* publishing = nullptr;
+  RetainedScans* scans = nullptr;
+  Routes* routes = nullptr;
+  PartitionId PartitionOf(std::string_view client_id) const;
+  Leader& LeaderOf(std::string_view client_id) const { return *leaders[PartitionOf(client_id)]; }
+  // Where the topic's retained message is.
+  Leader& HomeOf(std::string_view topic) const;
+  // Once everything proposed so far to these partitions is applied; now, if nothing is.
+  void After(PartitionMask which, std::function<void()> then);
+
+  // ---- What is collected for the log. One write for all partitions, so that one sync is enough.
+  struct Growing {
+    std::vector<PartitionId> used;  // Their leaders have a proposal that grows.
+    size_t commands = 0;
+    bool needs_sync = false;  // Somebody is answered only once it is on the disk.
+    bool urgent = false;      // It must not wait for company.
+    absl::Duration since;     // When its first command came.
+  };
+  Growing growing;
+  uint64_t last_order = 0;  // Of all commands proposed: what is older, in whatever partition.
+  // What is done of the host's own accord waits when a write has many commands: a crowd of sessions
+  // that end at once must not hold up who publishes.
+  bool RoomForBackground() const;
+
+  // ---- To the shards.
+  std::vector<std::vector<Event>> outbox;
+  uint64_t outbox_round = 1;
+  void Send(ShardId shard, Event event) { outbox[shard].push_back(std::move(event)); }
+  void SendToAll(const Event& event);
+  ShardId announce_shard = 0;  // For the next will.
+
+  // ---- Storage that fails.
+  absl::Status log_status;
+  absl::Status state_status;
+  bool disk_low = false;
+  bool healthy() const { return log_status.ok() && state_status.ok(); }
+  // What a request that must be logged is answered with now; `stores`: it takes room.
+  absl::Status Refusal(bool stores) const;
+  // Whatever found it. What is intact goes on being served.
+  void NoteDamage(const absl::Status& status);
+
+  // ---- Work of one round, each about a microsecond: messages and seeks.
+  size_t work_left = 0;
+  size_t shared_work_until = 0;    // What is done for `$share` groups leaves so much of it.
+  size_t sessions_left = 0;        // Whose queues are read.
+  absl::Duration sweep_queues_at;  // Queues are searched for what has expired again then.
+
+  // ---- Of all partitions together.
+  IdentifierFights fights;
+  ShareMembers share_members;
+  size_t orphans_offered = 0;  // Messages that shards have been asked about.
+  SessionCensus census;
+  uint64_t opening_new = 0;  // Sessions that are being made.
+  uint64_t giving_way = 0;   // Sessions whose end to make room is being committed.
+  uint64_t StoredSessions() const;
+  // Ends the session whose client is away longest. False: none may give way.
+  bool EndOldestAway(SessionCensus::Holds holds);
+  bool StillAway(const SessionCensus::Away& away) const;
+  void RecountSessions();
+
+ private:
+  bool damage_told_ = false;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_NODE_H_

@@ -1,0 +1,181 @@
+// What one partition's leader has collected for the log, and what follows once it is applied.
+#ifndef STORAGE_LEADER_PROPOSAL_H_
+#define STORAGE_LEADER_PROPOSAL_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "mqtt/message.h"
+#include "storage/core/partition_api.h"
+#include "storage/leader/queue_room.h"
+#include "storage/leader/retained_pending.h"
+
+namespace mqttd::storage::v1 {
+class Command;
+}  // namespace mqttd::storage::v1
+
+namespace storage {
+
+namespace pb = ::mqttd::storage::v1;
+
+// Which command of the proposal; its outcome has the same place among the entry's outcomes.
+using CommandPlace = size_t;
+
+// ---- Steps: one for each request, in the order of the requests. Which command was proposed for it
+// is `command`, or the first of `commands`.
+
+// One partition's part of a PUBLISH.
+struct AnswerPublish {
+  ShardId shard = 0;
+  Token token = 0;
+  uint32_t parts = 1;  // So many partitions answer.
+  CommandPlace command = 0;
+  size_t commands = 0;     // None: a repeat, that waits for what it repeats.
+  bool duplicate = false;  // It is one.
+  std::optional<CommandPlace> retained;
+  std::optional<Qos2Origin> origin;  // Remembered here.
+  OrphanRef orphan;                  // Forgotten here.
+};
+struct FinishOpen {
+  CommandPlace command = 0;
+  std::string client_id;
+  std::string former_user;  // Of the session that was there.
+  bool fires_will = false;  // Of the session that was there, in the same entry.
+  bool adds = false;        // There was none.
+};
+struct FinishClose {
+  std::string client_id;
+};
+// The will fires, or the session ends, or both.
+struct FinishTimer {
+  std::string client_id;
+  bool ends = false;
+  bool gives_way = false;  // It ends to make room.
+};
+struct AnnounceWill {
+  CommandPlace command = 0;
+  mqtt::MessagePtr message;
+};
+struct AnswerSubscribe {
+  CommandPlace command = 0;
+  ShardId shard = 0;
+  Token token = 0;
+  std::string client_id;
+  PartitionMask reads = 0;  // Where retained messages for it may be.
+};
+struct AnswerUnsubscribe {
+  CommandPlace command = 0;
+  ShardId shard = 0;
+  Token token = 0;
+};
+struct AnswerRelease {
+  CommandPlace command = 0;
+  ShardId shard = 0;
+  Token token = 0;
+};
+struct FinishReplay {
+  std::string client_id;
+};
+// A shared message without an owner is in another member's queue, or is nobody's any more.
+struct FinishOrphan {
+  uint64_t orphan = 0;
+  bool dropped = false;  // For nobody is a member.
+  bool expired = false;
+};
+// Retained messages that had expired are dropped.
+struct FinishRetainedSweep {
+  uint64_t messages = 0;
+  uint64_t bytes = 0;
+};
+// Queued ones are.
+struct FinishQueueSweep {
+  CommandPlace command = 0;
+  std::string client_id;
+};
+// This partition is as far as something waits for that concerns several.
+struct Barrier {
+  size_t left = 0;  // Partitions that are not.
+  std::function<void()> then;
+};
+struct PassBarrier {
+  std::shared_ptr<Barrier> barrier;
+};
+
+using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, AnnounceWill,
+                          AnswerSubscribe, AnswerUnsubscribe, AnswerRelease, FinishReplay,
+                          FinishOrphan, FinishRetainedSweep, FinishQueueSweep, PassBarrier>;
+
+// An entry that is being built, then being written, then committed. Owned by the partition's leader
+// until it is applied. Once it is sealed it stays as it is, and is written again until it is there.
+class Proposal {
+ public:
+  explicit Proposal(PartitionId the_partition);
+  ~Proposal();
+
+  const PartitionId partition;
+
+  // Appends an empty command. The reference holds until the next Add, AddTo or Seal.
+  pb::Command& Add(mqtt::MessagePtr message, CommandPlace* place = nullptr);
+  // The same for who writes the command by hand: it goes to the end of the entry (command_codec.h).
+  std::string& AddTo(mqtt::MessagePtr message, CommandPlace* place = nullptr);
+  void Seal();
+  void Then(Step step) { steps_.push_back(std::move(step)); }
+  // Room and retained messages that belong to the last command.
+  void Retains(RetainedSet set) { retained_sets_.push_back({commands() - 1, std::move(set)}); }
+  void Reserves(const QueueReservation& reservation) {
+    reservations_.push_back({commands() - 1, reservation});
+  }
+
+  size_t commands() const { return messages_.size(); }
+  const std::string& entry() const { return entry_; }
+  // Beside each command: its Message, or null.
+  const std::vector<mqtt::MessagePtr>& messages() const { return messages_; }
+  // Of what is written: what a message carries beside itself may be more, its targets for instance.
+  size_t bytes() const { return std::max(entry_.size(), message_bytes_); }
+  std::vector<Step>& steps() { return steps_; }
+
+  template <typename T>
+  struct OfCommand {
+    CommandPlace command = 0;
+    T value;
+  };
+  const std::vector<OfCommand<RetainedSet>>& retained_sets() const { return retained_sets_; }
+  const std::vector<OfCommand<QueueReservation>>& reservations() const { return reservations_; }
+
+  // Before it is handed to the log: takes out the commands for which `gone` says so, with what
+  // belongs to them. Where the others stand then: `places`.
+  struct Dropped {
+    std::vector<CommandPlace> places;
+    std::vector<RetainedSet> sets;
+    std::vector<QueueReservation> reservations;
+  };
+  Dropped Drop(const std::vector<bool>& gone);
+
+  uint64_t index = 0;  // In the log.
+  bool committed = false;
+
+  void Clear();
+
+ private:
+  std::string entry_;           // The bytes of an Entry, once it is sealed.
+  std::vector<size_t> begins_;  // Of each command, in `entry_`.
+  std::vector<mqtt::MessagePtr> messages_;
+  std::unique_ptr<pb::Command> open_;  // What Add gave out last.
+  bool is_open_ = false;
+  size_t message_bytes_ = 0;  // Of the commands' Messages.
+  std::vector<Step> steps_;
+  std::vector<OfCommand<RetainedSet>> retained_sets_;
+  std::vector<OfCommand<QueueReservation>> reservations_;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_PROPOSAL_H_

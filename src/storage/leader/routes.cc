@@ -1,0 +1,112 @@
+#include "storage/leader/routes.h"
+
+#include <memory>
+#include <vector>
+
+#include "storage/core/session.h"
+#include "storage/leader/leader.h"
+
+namespace storage {
+namespace {
+
+// Of what is told of at the start in one go; twice as much is on its way.
+constexpr size_t kAnnouncedBytesMax = 256 << 10;
+
+}  // namespace
+
+void Routes::Tell(const RouteChanged& change, PartitionId partition) {
+  node_.SendToAll(RouteChange{.number = ledger_.Next(),
+                              .add = change.add,
+                              .partition = partition,
+                              .filter = change.filter});
+}
+
+void Routes::Tell(const ShareMemberChanged& change, PartitionId partition) {
+  node_.share_members.Change(change.client_id, change.subscription, partition, change.state);
+  ShareMemberChange event;
+  event.number = ledger_.Next();
+  event.state = change.state;
+  event.partition = partition;
+  event.client_id = change.client_id;
+  event.subscription = change.subscription;
+  const Claim* const claim = node_.leaders[partition]->ClaimOf(change.client_id);
+  if (change.state == ShareMemberChange::State::kConnected && claim != nullptr) {
+    event.connection = claim->connection;
+    if (claim->feed != nullptr) event.packet_size_max = claim->feed->packet_size_max;
+  }
+  node_.SendToAll(event);
+}
+
+void Routes::ReleaseReady() {
+  ledger_.ReleaseReady([this](Confirmed waiter) {
+    if (waiter.call != nullptr) waiter.call();
+    if (waiter.event.has_value()) node_.Send(waiter.shard, *std::move(waiter.event));
+    if (waiter.replays.empty()) return;
+    // What is retained and did not come live is to be found.
+    PartitionMask wait_for = 0;
+    for (const auto& leader : node_.leaders) {
+      const PartitionMask bit = PartitionMask{1} << leader->id();
+      if (!leader->retained_pending().empty()) wait_for |= waiter.reads & bit;
+    }
+    node_.After(wait_for, [this, client_id = std::move(waiter.replays), epoch = waiter.epoch] {
+      node_.LeaderOf(client_id).StartReplays(client_id, epoch);
+    });
+  });
+}
+
+void Routes::BeginAnnouncing(std::function<void()> ready) {
+  ready_ = std::move(ready);
+  announcement_.emplace();
+}
+
+bool Routes::Announce() {
+  if (!announcement_.has_value()) return false;
+  while (announcement_.has_value() && ledger_.confirmed() >= announcement_->next_after) {
+    AnnouncePart();
+  }
+  if (announcement_.has_value()) return false;
+  Wait({.shard = 0,
+        .event = std::nullopt,
+        .replays = {},
+        .epoch = 0,
+        .reads = 0,
+        .call = std::move(ready_)});
+  return true;
+}
+
+void Routes::AnnouncePart() {
+  Announcement& announcement = *announcement_;
+  const PartitionId id = announcement.partition;
+  auto filters = std::make_shared<std::vector<std::string>>();
+  size_t bytes = 0;
+  const auto next = node_.leaders[id]->partition().VisitSubscriptions(
+      announcement.place, [&](const SessionSubscription& subscription) {
+        bytes += subscription.record.filter.size() + sizeof(std::string);
+        if (subscription.entry != nullptr) {
+          filters->push_back(subscription.record.filter);
+        } else {
+          Tell(ShareMemberChanged{.state = ShareMemberChange::State::kOffline,
+                                  .slot = subscription.session->slot,
+                                  .client_id = subscription.session->client_id,
+                                  .subscription = subscription.record},
+               id);
+          bytes += node_.shards * (sizeof(Event) + subscription.record.filter.size());
+        }
+        return bytes < kAnnouncedBytesMax;
+      });
+  node_.leaders[id]->AddRoutes(filters->size());
+  if (!filters->empty()) {
+    node_.SendToAll(
+        RouteBlock{.number = ledger_.Next(), .partition = id, .filters = std::move(filters)});
+  }
+  announcement.next_after = std::exchange(announcement.sent, ledger_.last());
+  if (next.has_value()) {
+    announcement.place = *next;
+  } else {
+    announcement.place = {};
+    ++announcement.partition;
+  }
+  if (announcement.partition == node_.leaders.size()) announcement_.reset();
+}
+
+}  // namespace storage

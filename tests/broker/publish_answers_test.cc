@@ -1,0 +1,174 @@
+// Partitions that answer for their parts of a PUBLISH in whatever order: what a publisher and the
+// subscribers see all the same.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <bit>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/rng.h"
+#include "mqtt/message.h"
+#include "tests/broker/fake_host.h"
+
+namespace broker {
+namespace {
+
+using support::Packet;
+using enum support::PacketType;
+
+constexpr uint32_t kPartitions = 4;
+
+// A publisher that does not wait, a transient subscriber of everything, a `$share` group with one
+// transient member, and durable sessions in several partitions.
+class PublishAnswers : public ServerTest, public testing::WithParamInterface<uint64_t> {
+ protected:
+  // What the host was asked, and who has still to answer.
+  struct Asked {
+    storage::Token token = 0;
+    uint32_t parts = 0;
+    uint32_t left = 0;
+    bool refused = false;
+    std::string payload;
+  };
+
+  // "d0" … "d3" are for the durable sessions of one partition each, "all" for those of all.
+  void SetUpRoutes() {
+    for (uint32_t id = 0; id < kPartitions; ++id) {
+      const auto partition = static_cast<storage::PartitionId>(id);
+      Post(0, storage::RouteChange{
+                  .number = id + 1, .partition = partition, .filter = absl::StrCat("d", id)});
+      Post(0, storage::RouteChange{.number = id + 1, .partition = partition, .filter = "all"});
+    }
+  }
+  // Takes in what the shard asked since.
+  void Collect() {
+    while (host_.Has<storage::Publish>()) {
+      auto publish = host_.Take<storage::Publish>();
+      storage::PartitionMask where = publish.partitions;
+      if (publish.set_retained) where |= 1;
+      if (publish.origin.has_value()) where |= 2;
+      Asked asked;
+      asked.token = publish.token;
+      asked.parts = std::max(1, std::popcount(where));
+      asked.left = asked.parts;
+      asked.payload = std::string(publish.message->payload());
+      if (asked.token != 0) asked_.push_back(std::move(asked));
+    }
+  }
+  void AnswerOne(base::Rng& rng) {
+    Collect();
+    if (asked_.empty()) return;
+    const size_t chosen = rng.Below(asked_.size());
+    Asked& asked = asked_[chosen];
+    const bool may_refuse = asked.left == asked.parts;
+    storage::Published answer{.token = asked.token, .parts = asked.parts};
+    if (may_refuse && rng.Chance(0.1)) {  // As a whole, with one answer.
+      answer.parts = 1;
+      answer.status = absl::ResourceExhaustedError("disk full");
+      asked.left = 1;
+      refused_.push_back(asked.payload);
+    }
+    if (--asked.left == 0) asked_.erase(asked_.begin() + static_cast<std::ptrdiff_t>(chosen));
+    Post(0, std::move(answer));
+  }
+  bool IsRefused(const std::string& payload) const {
+    return std::find(refused_.begin(), refused_.end(), payload) != refused_.end();
+  }
+  // Until the shard has read all that the publisher sent.
+  void Sync(Client& publisher) {
+    publisher.wire.Send(std::string(support::kPingreq));
+    while (true) {
+      const Packet packet = publisher.wire.Read().value();
+      if (packet.type == kPingresp) return;
+      acks_.emplace_back(packet.type, packet.packet_id);
+    }
+  }
+
+  std::vector<Asked> asked_;
+  std::vector<std::string> refused_;
+  std::vector<std::pair<support::PacketType, uint16_t>> acks_;
+};
+
+TEST_P(PublishAnswers, OrderAndPromisesHoldWhateverTheOrderOfTheAnswers) {
+  base::Rng rng(GetParam());
+  Start();
+  SetUpRoutes();
+  Client subscriber = Join(Transient("subscriber"));
+  subscriber.wire.Subscribe({{"#", 0}});
+  Client member = Join(Transient("member"));
+  member.wire.Subscribe({{"$share/g/#", 0}});
+  Client publisher = Join(GetParam() % 2 == 0 ? Durable("publisher") : Transient("publisher"));
+  std::vector<std::string> at_once;  // QoS 0 and 1, and wills: to whoever is connected.
+  std::vector<std::string> exactly_once;
+  std::vector<std::pair<support::PacketType, uint16_t>> acks;
+  uint16_t id = 0;
+  for (int i = 0; i < 60; ++i) {
+    if (rng.Chance(0.6)) {
+      const auto qos = static_cast<unsigned>(rng.Below(3));
+      const std::string topic =
+          rng.Chance(0.3) ? "all"
+                          : absl::StrCat(rng.Chance(0.2) ? "nobody" : "d", rng.Below(kPartitions));
+      const std::string payload = std::to_string(i);
+      support::PublishPacket packet{.topic = topic, .payload = payload, .qos = qos};
+      packet.retain = rng.Chance(0.2);
+      if (qos != 0) {
+        packet.packet_id = ++id;
+        acks.emplace_back(qos == 2 ? kPubrec : kPuback, id);
+      }
+      publisher.wire.Send(packet);
+      (qos == 2 ? exactly_once : at_once).push_back(payload);
+    } else if (rng.Chance(0.1)) {
+      const std::string payload = absl::StrCat("will", i);
+      mqtt::MessageParts parts;
+      parts.topic = "d0";
+      parts.payload = payload;
+      parts.qos = mqtt::QoS::kAtLeastOnce;
+      Sync(publisher);  // What was published before is before it.
+      Post(0, storage::RouteMessage{.message = mqtt::Message::Create(parts)});
+      Sync(publisher);
+      at_once.push_back(payload);
+    } else {
+      AnswerOne(rng);
+    }
+  }
+  do {
+    Sync(publisher);  // Requests are at the host.
+    Sync(publisher);
+    Collect();
+    while (!asked_.empty()) AnswerOne(rng);
+    Sync(publisher);
+    Sync(publisher);
+    Collect();
+  } while (!asked_.empty());
+
+  EXPECT_EQ(acks_, acks);  // [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+  for (const std::string* const who : {&subscriber.id, &member.id}) {
+    Client& client = *who == subscriber.id ? subscriber : member;
+    std::vector<std::string> early;
+    std::vector<std::string> late;
+    client.wire.Send(std::string(support::kPingreq));
+    while (true) {
+      const Packet packet = client.wire.Read().value();
+      if (packet.type == kPingresp) break;
+      ASSERT_EQ(packet.type, kPublish);
+      const std::string payload(packet.payload);
+      const bool is_late =
+          std::find(exactly_once.begin(), exactly_once.end(), payload) != exactly_once.end();
+      (is_late ? late : early).push_back(payload);
+    }
+    EXPECT_EQ(early, at_once) << *who;
+    std::vector<std::string> wanted;
+    for (const std::string& payload : exactly_once) {
+      if (!IsRefused(payload)) wanted.push_back(payload);
+    }
+    EXPECT_EQ(late, wanted) << *who;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, PublishAnswers, testing::Range<uint64_t>(1, 21));
+
+}  // namespace
+}  // namespace broker
