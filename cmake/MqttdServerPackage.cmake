@@ -5,6 +5,10 @@ include(GNUInstallDirs)
 set(MQTTD_MAN_DIR ${CMAKE_BINARY_DIR}/man)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 set(man_page ${PROJECT_SOURCE_DIR}/tools/man_page.py)
+# Instrumented programs are not installed, and not run while they are built.
+if(NOT MQTTD_SANITIZE)
+  set(with_all ALL)
+endif()
 set(man_docs ${PROJECT_SOURCE_DIR}/docs)
 set(man_pages ${MQTTD_MAN_DIR}/mqttctl.1.gz ${MQTTD_MAN_DIR}/mqttd.8.gz ${MQTTD_MAN_DIR}/mqttd.yaml.5.gz)
 add_custom_command(
@@ -13,7 +17,7 @@ add_custom_command(
     --mqttctl $<TARGET_FILE:mqttctl> --docs ${man_docs} --out ${MQTTD_MAN_DIR}
   DEPENDS mqttd mqttctl ${man_page} ${man_docs}/configuration.md ${man_docs}/mqttctl.md ${man_docs}/operations.md
   COMMENT "Manual pages" VERBATIM)
-add_custom_target(man ALL DEPENDS ${man_pages})
+add_custom_target(man ${with_all} DEPENDS ${man_pages})
 
 install(TARGETS mqttctl RUNTIME DESTINATION bin COMPONENT tools)
 install(FILES ${MQTTD_MAN_DIR}/mqttctl.1.gz DESTINATION share/man/man1 COMPONENT tools)

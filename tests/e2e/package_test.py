@@ -48,6 +48,8 @@ def outside():
 
         equal(field("Package"), "mqttd", "Package")
         equal(field("Version"), version, "Version")
+        changelog = (Path(__file__).resolve().parents[2] / "deploy/debian/changelog").read_text()
+        equal(re.match(r"mqttd \((.*?)\)", changelog)[1], version, "the version in deploy/debian/changelog")
         equal(field("Architecture"), command_output("dpkg", "--print-architecture").strip(), "Architecture")
         depends = field("Depends")
         for library in ("libc6", "libssl3", "librocksdb", "libyaml-cpp", "systemd-sysusers"):
