@@ -56,7 +56,7 @@ void Routes::ReleaseReady() {
 
 void Routes::BeginAnnouncing(std::function<void()> ready) {
   ready_ = std::move(ready);
-  announcement_.emplace();
+  announcement_ = Announcement();
 }
 
 bool Routes::Announce() {
