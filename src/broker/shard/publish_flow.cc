@@ -57,6 +57,9 @@ bool FitsClient(const ShareMember& member, const mqtt::MessageParts& parts) {
   return mqtt::MeasurePublish(head).total <= member.packet_size_max;
 }
 
+// Of those that waited, kept for the next: as many as wait in a busy moment.
+constexpr size_t kSpareMax = 1024;
+
 mqtt::PacketType AckOf(QoS qos) {
   return qos == QoS::kExactlyOnce ? mqtt::PacketType::kPubRec : mqtt::PacketType::kPubAck;
 }
@@ -321,11 +324,19 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
     const auto [order, first] =
         in_order_.try_emplace(waiting.connection, InOrder{publish.token, publish.token});
     if (!first) {
-      waiting_.find(order->second.last)->second.next = publish.token;
+      waiting_.find(order->second.last)->second->next = publish.token;
       order->second.last = publish.token;
     }
   }
-  waiting_.emplace(publish.token, std::move(waiting));
+  std::unique_ptr<Waiting> kept;
+  if (spare_.empty()) {
+    kept = std::make_unique<Waiting>(std::move(waiting));
+  } else {
+    kept = std::move(spare_.back());
+    spare_.pop_back();
+    *kept = std::move(waiting);
+  }
+  waiting_.emplace(publish.token, std::move(kept));
   context_.Ask(std::move(publish));
 }
 
@@ -342,27 +353,24 @@ void PublishFlow::PauseIfCommitsPileUp(Connection& connection) {
 void PublishFlow::OnPublished(storage::Published event) {
   const auto place = waiting_.find(event.token);
   CHECK(place != waiting_.end()) << "an answer to a request that was never made";
-  Waiting& waiting = place->second;
+  Waiting& waiting = *place->second;
   if (waiting.answers_left == 0) waiting.answers_left = event.parts;
   if (waiting.status.ok()) waiting.status = std::move(event.status);
   waiting.duplicate = waiting.duplicate || event.duplicate;
   if (--waiting.answers_left != 0) return;
-  const uint64_t connection = waiting.connection;
   if (waiting.qos != QoS::kExactlyOnce) {
-    Waiting answered = std::move(waiting);
+    std::unique_ptr<Waiting> answered = std::move(place->second);
     waiting_.erase(place);
     return Finish(std::move(answered));
   }
+  const uint64_t connection = waiting.connection;
   waiting.answered = true;
   if (!waiting.status.ok()) {  // Its publisher need not wait to hear so: nobody gets it.
-    Waiting refused = std::move(waiting);
-    waiting = {};
-    waiting.connection = connection;
-    waiting.qos = QoS::kExactlyOnce;
-    waiting.answered = true;
-    waiting.done = true;
-    waiting.next = refused.next;
-    Finish(std::move(refused));
+    auto rest = std::make_unique<Waiting>();
+    rest->answered = true;
+    rest->done = true;
+    rest->next = waiting.next;
+    Finish(std::exchange(place->second, std::move(rest)));
   }
   FinishInOrder(connection);
 }
@@ -373,19 +381,22 @@ void PublishFlow::FinishInOrder(uint64_t connection) {
     const auto order = in_order_.find(connection);
     if (order == in_order_.end()) return;
     const auto first = waiting_.find(order->second.first);
-    if (!first->second.answered) return;
-    Waiting waiting = std::move(first->second);
+    if (!first->second->answered) return;
+    std::unique_ptr<Waiting> waiting = std::move(first->second);
     waiting_.erase(first);
-    if (waiting.next == 0) {
+    if (waiting->next == 0) {
       in_order_.erase(order);
     } else {
-      order->second.first = waiting.next;
+      order->second.first = waiting->next;
     }
-    if (!waiting.done) Finish(std::move(waiting));
+    if (!waiting->done) Finish(std::move(waiting));
   }
 }
 
-void PublishFlow::Finish(Waiting waiting) {
+void PublishFlow::Finish(std::unique_ptr<Waiting> finished) {
+  Waiting waiting = std::move(*finished);
+  *finished = {};
+  if (spare_.size() < kSpareMax) spare_.push_back(std::move(finished));
   waiting_bytes_ -= waiting.bytes;
   context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
   if (!waiting.status.ok()) {

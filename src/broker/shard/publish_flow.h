@@ -3,6 +3,7 @@
 #define BROKER_PUBLISH_FLOW_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -121,7 +122,7 @@ class PublishFlow {
   void PauseIfShardIsBehind(Connection& connection);
   void Submit(storage::Publish publish, Waiting waiting);
   void FinishInOrder(uint64_t connection);
-  void Finish(Waiting waiting);
+  void Finish(std::unique_ptr<Waiting> waiting);
   void PauseIfCommitsPileUp(Connection& connection);
 
   ShardContext& context_;
@@ -129,7 +130,8 @@ class PublishFlow {
   Acknowledger& acknowledger_;
   mqtt::Publish packet_;  // The one being handled: its views end with it. Kept for its memory.
   std::string scratch_;
-  absl::flat_hash_map<storage::Token, Waiting> waiting_;
+  absl::flat_hash_map<storage::Token, std::unique_ptr<Waiting>> waiting_;
+  std::vector<std::unique_ptr<Waiting>> spare_;      // Empty ones: no message allocates its own.
   absl::flat_hash_map<uint64_t, InOrder> in_order_;  // By connection; of `waiting_`.
   uint64_t waiting_bytes_ = 0;
   absl::flat_hash_map<storage::Token, WaitingRelease> releasing_;
