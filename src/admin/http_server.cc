@@ -70,12 +70,22 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void Close() { stream_.close(); }
 
-  // Has asked for nothing yet. (Who has, and keeps the connection for more, keeps its place.)
+  void MakeRoom() {
+    ErrorCode ignored;
+    LogRefused(stream_.socket().remote_endpoint(ignored),
+               "http.connections_max connections are open, and this one is idle for longest");
+    Close();
+  }
+
+  // Has asked for nothing yet.
   bool silent() const { return silent_; }
+  // When something last came of it: it connected, asked, or took the whole of an answer.
+  std::chrono::steady_clock::time_point progress() const { return progress_; }
 
  private:
   void OnRead(ErrorCode error) {
     silent_ = false;
+    progress_ = std::chrono::steady_clock::now();
     if (!error) {
       Answer();
     } else if (error == http::error::header_limit) {
@@ -134,6 +144,7 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void OnWritten(ErrorCode error, bool keep_alive) {
+    progress_ = std::chrono::steady_clock::now();
     if (error) {
       Close();
     } else if (keep_alive) {
@@ -150,6 +161,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::chrono::milliseconds timeout_;
   uint32_t& connections_;
   bool silent_ = true;
+  std::chrono::steady_clock::time_point progress_ = std::chrono::steady_clock::now();
   beast::flat_buffer buffer_{kHeaderBytesMax * 2};
   std::optional<http::request_parser<http::empty_body>> parser_;
   http::response<http::string_body> response_;
@@ -212,27 +224,26 @@ class HttpServer::Impl {
         });
         return;
       }
-      if (connections_ < options_.connections_max || CloseOneThatIsSilent()) {
-        Open(std::move(socket));
-      } else {
-        ErrorCode ignored;
-        LogRefused(socket.remote_endpoint(ignored), "http.connections_max connections are open");
-      }
+      if (connections_ >= options_.connections_max) MakeRoom();
+      Open(std::move(socket));
       Accept();
     });
   }
 
-  // Those who hold connections and have asked for nothing make room: the one that has been there
-  // for longest. False: there is none.
-  bool CloseOneThatIsSilent() {
-    for (auto it = sessions_.begin(); it != sessions_.end(); ++it) {
-      const std::shared_ptr<Session> session = it->lock();
-      if (session == nullptr || !session->silent()) continue;
-      session->Close();
-      sessions_.erase(it);
-      return true;
+  // Closes one: whoever has asked for nothing goes first, then who keeps a connection without
+  // asking more, or asks and does not read the answers; of each kind the one from which nothing has
+  // come for longest. So probes are served however many connections are held.
+  void MakeRoom() {
+    const auto place = [](const Session& session) {
+      return std::pair(!session.silent(), session.progress());
+    };
+    std::shared_ptr<Session> first;
+    for (const std::weak_ptr<Session>& weak : sessions_) {
+      const std::shared_ptr<Session> session = weak.lock();
+      if (session == nullptr || (first != nullptr && place(*session) >= place(*first))) continue;
+      first = session;
     }
-    return false;
+    if (first != nullptr) first->MakeRoom();
   }
 
   void Open(tcp::socket socket) {
