@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "auth/authenticator.h"
 #include "base/clock.h"
+#include "base/log_file.h"
 #include "broker/transport/tls_context.h"
 
 namespace mqttd {
@@ -20,6 +21,10 @@ void AddOnce(std::vector<std::string>& lines, std::string line) {
 std::vector<std::string> CheckFiles(const config::Config& config,
                                     std::vector<std::string>& warnings) {
   std::vector<std::string> errors;  // Listeners often share a file: each is named once.
+  if (!config.log.file.empty()) {
+    if (const absl::Status status = base::CheckLogFile(config.log.file); !status.ok())
+      errors.emplace_back(status.message());
+  }
   const auto pool = std::make_shared<auth::HashPool>(auth::HashPool::Limits{});
   for (const broker::ListenerSettings& listener : config.broker.listeners) {
     if (listener.listener.url.tls()) {

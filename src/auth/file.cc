@@ -24,7 +24,8 @@ absl::Status Failed(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<FileContents> ReadFile(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A pipe without a writer would hold up whoever opens it, SIGTERM included.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return Failed(path);
   const auto close_file = absl::MakeCleanup([fd] { close(fd); });
   struct stat status = {};
@@ -32,8 +33,12 @@ absl::StatusOr<FileContents> ReadFile(const std::string& path) {
   if (S_ISDIR(status.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is a directory; name a file in it"));
   }
+  if (!S_ISREG(status.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, " is a pipe or a device; it must be a file, which is read again at SIGHUP"));
+  }
   FileContents contents;
-  contents.readable_by_all = S_ISREG(status.st_mode) && (status.st_mode & S_IROTH) != 0;
+  contents.readable_by_all = (status.st_mode & S_IROTH) != 0;
   std::array<char, 16384> buffer;
   for (;;) {
     const ssize_t count = read(fd, buffer.data(), buffer.size());

@@ -22,6 +22,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/types/span.h"
+#include "base/log_file.h"
 #include "base/mutex.h"
 
 namespace base {
@@ -189,6 +190,7 @@ std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view e
 absl::Status ConfigureLog(const LogOptions& options) {
   Sink sink = MakeStderrSink();
   if (!options.file.empty()) {
+    if (absl::Status status = CheckLogFile(options.file); !status.ok()) return status;
     sink.journal = false;
     try {  // spdlog throws where a file does not open; nothing of ours does.
       sink.logger = std::make_shared<spdlog::logger>(

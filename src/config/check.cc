@@ -89,6 +89,13 @@ class WholeChecker {
       Fail(PathOf(index, "client_certificate"),
            "needs ca_file: who may sign clients' certificates");
     }
+    for (const char* const key : {"ca_file", "crl_file"}) {
+      const std::string& file = key == std::string_view("ca_file") ? tls.ca_file : tls.crl_file;
+      if (asks || file.empty()) continue;
+      Warn(PathOf(index, key), absl::StrCat("has no effect: ", url,
+                                            " asks nobody for a certificate; set "
+                                            "client_certificate: required (or optional)"));
+    }
     if (names_users && !asks) {
       Fail(PathOf(index, "use_identity_as_username"),
            "needs client_certificate: required (or optional)");

@@ -70,10 +70,23 @@ listeners:
     key_file: {other.server_key}
     acl_file: /nonexistent/acl
     password_file: /nonexistent/passwords
+log:
+  file: /nonexistent/log
 """)
     said = mqttd("--check-config", "--config", path, status=2).err.text()
-    for words in (str(other.server_key), "/nonexistent/passwords"):
+    for words in (str(other.server_key), "/nonexistent/passwords", "there is no directory /nonexistent"):
         holds(words in said, f"{words} in {said}")
+
+
+@case("authorities and revoked certificates are read, and warned about, also where nobody is asked for a certificate")
+def _():
+    one = Certificates()
+    for key in ("ca_file", "crl_file"):
+        for file, status in ((one.server_key, 2), ("/nonexistent/ca", 2), (one.ca, 0 if key == "ca_file" else 2)):
+            path = write("mqttd.yaml", f"tls: {{cert_file: {one.server}, key_file: {one.server_key}, {key}: {file}}}\n"
+                                       "auth: {allow_anonymous: true}\nlisteners: [mqtts://127.0.0.1:0]\n")
+            said = mqttd("--check-config", "--config", path, status=status).err.text()
+            holds(f"{key}" in said and "has no effect" in said if status == 0 else str(file) in said, f"{key} {file}: {said}")
 
 
 @case("a mistake in what the configuration names ends a start with 2, every one of them named; a busy port with 1")
@@ -94,7 +107,8 @@ def _():
     start(f"auth: {{acl_file: /nonexistent/acl}}\n{plain}", 2, "/nonexistent/acl")
     start(f"tls: {{cert_file: {one.server}, key_file: {other.server_key}}}\n{tls}", 2, "does not belong")
     start(f"tls: {{cert_file: /nonexistent/c, key_file: /nonexistent/k}}\n{tls}", 2, "/nonexistent/c")
-    start(f"log: {{file: {scratch('log').parent}}}\n{plain}", 2, "log file")
+    start(f"log: {{file: {scratch('log').parent}}}\n{plain}", 2, "log.file", "is a directory")
+    start(f"log: {{file: {scratch('missing') / 'log'}}}\n{plain}", 2, "log.file", "there is no directory")
     start(f"listeners: ['unix:/nonexistent/socket']\n", 2, "no such directory")
     start("auth: {allow_anonymous: true}\nlisteners: [mqtt://192.0.2.1:0]\n", 2, "no such address")
     start(f"listeners:\n  - {{url: 'mqtt://127.0.0.1:0', acl_file: {acl}, allow_anonymous: true}}\n"
@@ -330,13 +344,16 @@ def _():
         acls[1].mkdir()
         refused(f"{acls[1]} is a directory")
         acls[1].rmdir()
+        os.mkfifo(acls[1])  # That nobody ever writes to.
+        refused(f"{acls[1]} is a pipe or a device")
+        acls[1].unlink()
         acls[1].write_text("topic readwrite a/#\n")
         fitting = key.read_bytes()
         key.write_bytes(authority.issue("other")[1].read_bytes())
         refused("does not belong to the certificate")
         key.write_bytes(fitting)
         broker.config_file.write_text(changed.replace('file: ""', f"file: {broker.data_dir}"))
-        refused("log file", "Is a directory")
+        refused("log.file", "is a directory")
         broker.config_file.unlink()
         broker.config_file.mkdir()
         refused("Is a directory")

@@ -86,20 +86,20 @@ absl::Status LoadClientAuthorities(SSL_CTX* context, const TlsOptions& options) 
   constexpr std::string_view kAuthorities = "TLS CA file";
   constexpr std::string_view kRevoked = "TLS revocation list file";
   using ClientCertificate = TlsOptions::ClientCertificate;
-  if (options.client_certificate == ClientCertificate::kOff) {
-    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
-    return absl::OkStatus();
-  }
-  if (options.ca_file.empty()) {
+  const bool asks = options.client_certificate != ClientCertificate::kOff;
+  if (asks && options.ca_file.empty()) {
     return absl::InvalidArgumentError(
         "client certificates need a CA file with the authorities that may sign them");
   }
-  RETURN_IF_ERROR(CheckReadable(kAuthorities, options.ca_file));
-  if (SSL_CTX_load_verify_file(context, options.ca_file.c_str()) != 1) {
-    return BadFile(kAuthorities, options.ca_file, "it must be PEM certificates");
+  // Read also where nobody is asked for a certificate: a mistake in a file that is named is told.
+  if (!options.ca_file.empty()) {
+    RETURN_IF_ERROR(CheckReadable(kAuthorities, options.ca_file));
+    if (SSL_CTX_load_verify_file(context, options.ca_file.c_str()) != 1) {
+      return BadFile(kAuthorities, options.ca_file, "it must be PEM certificates");
+    }
   }
   // The names of the authorities, sent to clients that have several certificates to choose from.
-  SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(options.ca_file.c_str()));
+  if (asks) SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(options.ca_file.c_str()));
   if (!options.crl_file.empty()) {
     RETURN_IF_ERROR(CheckReadable(kRevoked, options.crl_file));
     X509_STORE* const store = SSL_CTX_get_cert_store(context);
@@ -110,8 +110,8 @@ absl::Status LoadClientAuthorities(SSL_CTX* context, const TlsOptions& options) 
     X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
   }
   const bool required = options.client_certificate == ClientCertificate::kRequired;
-  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
-                     nullptr);
+  const int verify = SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
+  SSL_CTX_set_verify(context, asks ? verify : SSL_VERIFY_NONE, nullptr);
   return absl::OkStatus();
 }
 
