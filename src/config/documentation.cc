@@ -41,7 +41,7 @@ listeners:
 - `mqttd --print-config` prints the configuration in force as a file, with a comment on each key and
   on where its value comes from.
 - SIGHUP (`systemctl reload mqttd`) reads the file again, and certificates, passwords and access
-  rules. No connection is closed. The log names what changed, and what waits for a restart.
+  rules. Only clients whose user is gone are disconnected. The log names what changed, and what waits for a restart.
 
 ## Other ways to give a value
 
@@ -56,7 +56,8 @@ Every key is also a flag and an environment variable, and `--set` takes any key:
 
 Of several, a flag wins over `--set`, that over the environment, that over the file. Listeners are
 given by `--listen URL` (once for each), or `MQTTD_LISTENERS` (separated by commas); then the
-file's are not used. `--config` may be given as `MQTTD_CONFIG`. Short flags for frequent keys:
+file's are not used. `--config` may be given as `MQTTD_CONFIG`. Short flags for frequent keys
+(`--acl-file` is `MQTTD_ACL_FILE` too):
 )";
 
 constexpr absl::string_view kForms = R"(

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 
 namespace config {
 
@@ -23,6 +24,11 @@ std::string FlagName(absl::string_view path) {
 
 std::string VariableName(absl::string_view path) {
   return absl::StrCat("MQTTD_", absl::AsciiStrToUpper(absl::StrReplaceAll(path, {{".", "_"}})));
+}
+
+std::string ShortVariableName(absl::string_view flag) {
+  if (!absl::ConsumePrefix(&flag, "--")) return {};
+  return VariableName(absl::StrReplaceAll(flag, {{"-", "_"}}));
 }
 
 std::string CanonicalName(absl::string_view name) {

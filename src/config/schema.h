@@ -34,6 +34,8 @@ std::string InheritedFrom(absl::string_view listener_path);
 // "mqtt.receive_maximum" → "--mqtt-receive-maximum", "MQTTD_MQTT_RECEIVE_MAXIMUM".
 std::string FlagName(absl::string_view path);
 std::string VariableName(absl::string_view path);
+// For a key's short flag: "--acl-file" → "MQTTD_ACL_FILE". Empty for a key without one.
+std::string ShortVariableName(absl::string_view flag);
 
 // "certFile" → "cert_file": keys may be written in either style.
 std::string CanonicalName(absl::string_view name);

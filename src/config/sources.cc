@@ -223,7 +223,10 @@ std::string Unknown(absl::string_view path) {
 std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environment,
                                         std::vector<std::string>& warnings) {
   std::vector<std::string> known = {"MQTTD_CONFIG", "MQTTD_LISTENERS"};
-  for (const Key<Config>& key : ConfigKeys()) known.push_back(VariableName(key.path));
+  for (const Key<Config>& key : ConfigKeys()) {
+    known.push_back(VariableName(key.path));
+    if (!key.flag.empty()) known.push_back(ShortVariableName(key.flag));
+  }
   const std::vector<absl::string_view> known_views(known.begin(), known.end());
 
   std::vector<Assignment> assignments;
@@ -237,7 +240,7 @@ std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environmen
     std::string path =
         name == "MQTTD_LISTENERS" ? "listeners" : ListenerPathOf(rest.substr(0, rest.find('=')));
     for (const Key<Config>& key : ConfigKeys()) {
-      if (VariableName(key.path) == name) path = key.path;
+      if (VariableName(key.path) == name || ShortVariableName(key.flag) == name) path = key.path;
     }
     if (!path.empty()) {
       assignments.push_back({path, entry.substr(equals + 1), {Source::kEnvironment, name}});

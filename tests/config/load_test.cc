@@ -114,6 +114,8 @@ TEST(Load, EachValueKnowsWhereItComesFrom) {
   EXPECT_EQ(config.origins.at("log.level").where, "--set log.level");
   EXPECT_EQ(config.origins.at("http.listen").where, "--http");
   EXPECT_EQ(config.origins.at("data_dir").where, "MQTTD_DATA_DIR");
+  // What has a short flag has a short variable too.
+  EXPECT_EQ(Loads({}, {"MQTTD_ACL_FILE=/a"}).broker.listeners.at(0).auth.acl_file, "/a");
   EXPECT_EQ(config.origins.at("listeners.0.mqtt.receive_maximum").source, Source::kInherited);
   EXPECT_EQ(config.origins.count("log.format"), 0u);
 }
