@@ -57,9 +57,10 @@ void Node::SendToAll(const Event& event) {
 
 absl::Status Node::Refusal(bool stores) const {
   // A disk that is full has a code of its own; the rest is one to the client.
-  for (const absl::Status& status : {log_status, state_status}) {
-    if (absl::IsResourceExhausted(status)) return status;
-    if (!status.ok()) return absl::UnavailableError(status.message());
+  for (const absl::Status* const status : {&log_status, &state_status}) {
+    if (status->ok()) continue;
+    if (absl::IsResourceExhausted(*status)) return *status;
+    return absl::UnavailableError(status->message());
   }
   if (stores && disk_low) {
     return absl::ResourceExhaustedError("less than min_free_disk_bytes is free on the disk");
