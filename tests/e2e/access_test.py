@@ -242,6 +242,39 @@ def _():
         equal(broker.metric("mqttd_wills_published_total"), 1, "wills")
 
 
+@case("after SIGHUP a shared message goes past members that may not read it any more, whichever shard they are on")
+def _():
+    rest = "user bob\ntopic readwrite s/#\n"
+    with Guarded("--set", "broker.shards=4", acl="user alice\ntopic readwrite s/#\ntopic write r\n" + rest) as broker:
+        barred = [log_in(broker, "alice", f"barred{number}") for number in range(12)]
+        for wire in barred:
+            subscribe(wire, "$share/g/s/#")
+        member = log_in(broker, "bob", "member")
+        subscribe(member, "$share/g/s/#")
+        broker.acl.write_text("user alice\ntopic readwrite other/#\n" + rest)
+        broker.reload()
+        until(lambda: all_refused(barred), "every shard has the new rules")
+        sent = []
+        for number in range(8):  # Publishers on other shards, too.
+            publisher = log_in(broker, "bob", f"publisher{number}")
+            for topic in range(10):
+                sent.append(b"%d.%d" % (number, topic))
+                publish(publisher, f"s/{topic}", sent[-1])
+        equal(received(member, len(sent)), sorted(sent), "what its only member that may read it got")
+        for wire in barred:
+            wire.send(b"\xc0\0")
+            equal(wire.packet(), (0xD0, b""), "nothing came to who may not read it")
+
+
+def all_refused(wires):
+    """Whether publishing to r is refused to each of them by now."""
+    answers = []
+    for wire in wires:
+        wire.send(publish_packet("r", b"", qos=1, packet_id=9))
+        answers.append(wire.packet())
+    return all(first == PUBACK and body[2:] == b"\x87" for first, body in answers)
+
+
 ROUNDS = 60_000  # A hash takes 20 ms or more.
 
 

@@ -225,6 +225,10 @@ void Deliverer::DrainQueue(Session& session) {
     Outgoing outgoing(entry.message);
     NextMessage();
     if (!session.permissions->MayRead(outgoing.parts().topic)) {  // The rules have changed.
+      if (!entry.shared_filter.empty()) {
+        hand_on(entry.message, entry.shared_filter);
+        continue;
+      }
       Drop(session, outgoing.parts().topic, DropCause::kNotAuthorized);
       continue;
     }

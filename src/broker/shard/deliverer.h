@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -68,6 +69,9 @@ class Deliverer {
     bool dup = false;
     uint64_t sequence = 0;  // Not 0: it also gives the Packet Identifier.
   };
+
+  // A shared message that waited for a member, who may not read it any more: to another one.
+  std::function<void(mqtt::MessagePtr, std::string_view shared_filter)> hand_on;
 
   // To the sessions of a match. What a durable session is owed of a QoS 1 or 2 message comes from
   // its partition, also at QoS 0, and is skipped.

@@ -244,7 +244,9 @@ void PublishFlow::CountWithoutMember(uint64_t groups) {
   context_.metrics.dropped[DropCause::kNoShareMember].Add(groups);
 }
 
-ShareGroup::Choice PublishFlow::ChooseMember(ShareGroup& group, const Outgoing& outgoing) {
+ShareGroup::Choice PublishFlow::ChooseMember(
+    ShareGroup& group, const Outgoing& outgoing,
+    absl::Span<const storage::ConnectionRef> without_right) {
   using Verdict = ShareGroup::Verdict;
   const mqtt::MessageParts& parts = outgoing.parts();
   const ShareGroup::Question question = {.strategy = context_.options.share_strategy,
@@ -253,7 +255,14 @@ ShareGroup::Choice PublishFlow::ChooseMember(ShareGroup& group, const Outgoing& 
                                          .qos = parts.qos};
   const auto accept = [&](const ShareMember& candidate, ShareGroup::Asked asked) {
     const Session* const session = candidate.local;
+    // The rules may have changed since it subscribed. Of a transient member elsewhere its shard
+    // knows, and hands the message on.
     if (session != nullptr && !session->permissions->MayRead(parts.topic)) return Verdict::kPasses;
+    if (!without_right.empty() && candidate.connected &&
+        std::find(without_right.begin(), without_right.end(), candidate.connection) !=
+            without_right.end()) {
+      return Verdict::kPasses;
+    }
     if (asked == ShareGroup::Asked::kRegardless) return Verdict::kTakes;
     if (!FitsClient(candidate, parts)) return Verdict::kPasses;
     // Of others here the partition host knows, or the shard of their connection.
@@ -271,7 +280,8 @@ bool PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
 }
 
 bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group,
-                           Outgoing& outgoing, storage::Publish& publish, Waiting* waiting) {
+                           Outgoing& outgoing, storage::Publish& publish, Waiting* waiting,
+                           std::vector<storage::ConnectionRef> without_right) {
   const ShareMember* const member = choice.member;
   if (member == nullptr) return false;
   const QoS granted = mqtt::Min(outgoing.parts().qos, member->options.qos);
@@ -283,14 +293,15 @@ bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& g
                                       .last_choice = choice.regardless});
     return true;
   }
-  const auto assignment = [&](mqtt::MessagePtr message) {
+  const auto assignment = [&](mqtt::MessagePtr message) {  // Once.
     return SharedAssignment{.message = std::move(message),
                             .filter = std::string(group.filter()),
                             .connection = member->connection.connection,
                             .options = member->options,
                             .subscription_id = member->subscription_id,
                             .from = context_.id,
-                            .last_choice = choice.regardless};
+                            .last_choice = choice.regardless,
+                            .without_right = std::move(without_right)};
   };
   if (waiting != nullptr) {
     waiting->assigned_after.emplace_back(member->connection.shard, assignment({}));
@@ -536,9 +547,15 @@ void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
   Connection* const connection = context_.Find(assignment.connection);
   if (connection == nullptr || connection->session == nullptr ||
       !connection->session->subscriptions.Contains(assignment.filter)) {
-    return HandOn(std::move(assignment.message), assignment.filter);  // It went meanwhile.
+    return HandOn(std::move(assignment.message), assignment.filter,
+                  std::move(assignment.without_right));  // It went meanwhile.
   }
   const Session& session = *connection->session;
+  if (!session.permissions->MayRead(assignment.message->topic())) {
+    assignment.without_right.push_back(connection->ref);
+    return HandOn(std::move(assignment.message), assignment.filter,
+                  std::move(assignment.without_right));
+  }
   const QoS granted = mqtt::Min(assignment.message->qos(), assignment.options.qos);
   if (!assignment.last_choice && !session.durable && granted != QoS::kAtMostOnce &&
       !deliverer_.HasRoom(session, granted)) {
@@ -546,7 +563,8 @@ void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
     if (assignment.from != context_.id) {
       context_.Send(assignment.from, MemberRoomChange{std::string(session.client_id), false});
     }
-    return HandOn(std::move(assignment.message), assignment.filter);
+    return HandOn(std::move(assignment.message), assignment.filter,
+                  std::move(assignment.without_right));
   }
   Outgoing outgoing(std::move(assignment.message));
   const uint32_t ids[] = {assignment.subscription_id};
@@ -571,11 +589,18 @@ void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
   if (!event.groups_only) RouteTransient(outgoing, match);
 }
 
-void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter) {
+void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter,
+                         std::vector<storage::ConnectionRef> without_right) {
   Outgoing outgoing(std::move(message));
   ShareGroup* const group = context_.router.FindGroup(shared_filter);
   if (group == nullptr) return CountWithoutMember(1);
-  AssignToGroups(absl::MakeConstSpan(&group, 1), outgoing, {});
+  const ShareGroup::Choice choice = ChooseMember(*group, outgoing, without_right);
+  storage::Publish publish;
+  if (!AssignTo(choice, *group, outgoing, publish, nullptr, std::move(without_right)))
+    return CountWithoutMember(1);
+  if (publish.shared_targets.empty()) return;
+  publish.message = outgoing.Keep();
+  Submit(std::move(publish), Waiting{});
 }
 
 void PublishFlow::OnMemberRoom(const std::string& client_id, bool has_room) {

@@ -53,9 +53,10 @@ class PublishFlow {
   void TellSenders();
   void OnForwardsTaken(const ForwardsTaken& taken);
   void OnRouteMessage(storage::RouteMessage event);
-  // A shared message whose member went before it had it: another member gets it [MQTT5-4.8.2-5 and
-  // §4.8.2].
-  void HandOn(mqtt::MessagePtr message, std::string_view shared_filter);
+  // A shared message whose member went before it had it, or may not read it: another member gets
+  // it [MQTT5-4.8.2-5 and §4.8.2], but none of those of which it is known that they may not.
+  void HandOn(mqtt::MessagePtr message, std::string_view shared_filter,
+              std::vector<storage::ConnectionRef> without_right = {});
   // A member of `$share` groups has no room, or has room again.
   void OnMemberRoom(const std::string& client_id, bool has_room);
   // The server's own message, to the sessions of this shard only ($SYS).
@@ -103,13 +104,15 @@ class PublishFlow {
   void Acknowledge(Session& session, const mqtt::Publish& packet, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);
   // One that can have it: who has room, and takes a packet of its size, goes first.
-  ShareGroup::Choice ChooseMember(ShareGroup& group, const Outgoing& outgoing);
+  ShareGroup::Choice ChooseMember(ShareGroup& group, const Outgoing& outgoing,
+                                  absl::Span<const storage::ConnectionRef> without_right = {});
   // A durable member goes into `publish`. A transient one gets the message now or, if `waiting` is
   // given, once that is committed. False: there is no member.
   bool AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
                     Waiting* waiting = nullptr);
   bool AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group, Outgoing& outgoing,
-                storage::Publish& publish, Waiting* waiting);
+                storage::Publish& publish, Waiting* waiting,
+                std::vector<storage::ConnectionRef> without_right = {});
   void CountWithoutMember(uint64_t groups);
   // The server's own message to a member of each group. What the host keeps for them is theirs with
   // the commit that says so: before it, a crash gives it to another.

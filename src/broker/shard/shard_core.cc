@@ -46,6 +46,9 @@ ShardCore::ShardCore(storage::ShardId shard_id, uint32_t count, ShardWorld& worl
                                         const storage::SubscriptionRecord& record) {
     subscribing_.AddStored(session, record);
   };
+  deliverer_.hand_on = [this](mqtt::MessagePtr message, std::string_view shared_filter) {
+    publishing_.HandOn(std::move(message), shared_filter);
+  };
   acknowledger_.write_answer = [this](Connection& connection) {
     subscribing_.WriteAnswer(connection);
   };

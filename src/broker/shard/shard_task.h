@@ -36,6 +36,8 @@ struct SharedAssignment {
   uint32_t subscription_id = 0;
   storage::ShardId from = 0;
   bool last_choice = false;  // As far as the sender knows no member has room.
+  // Members that were chosen before and may not read it, as their shards said.
+  std::vector<storage::ConnectionRef> without_right;
 };
 
 // The queue of a transient member of `$share` groups has no room, or has room again: see

@@ -2,6 +2,7 @@
 #ifndef TESTS_BROKER_SHARD_OPEN_GATE_H_
 #define TESTS_BROKER_SHARD_OPEN_GATE_H_
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,7 +16,8 @@
 
 namespace sim {
 
-// Everybody is let in, as nobody in particular.
+// Everybody is let in, as nobody in particular, and may do everything but what `rights` says of its
+// Client Identifier.
 class OpenGate final : public broker::Gatekeeper {
  public:
   Admission AdmitProxied(const std::string&, int64_t) override { return {}; }
@@ -31,13 +33,17 @@ class OpenGate final : public broker::Gatekeeper {
     auth::Outcome outcome;
     outcome.code = auth::AuthCode::kOk;
     outcome.identity = {.client_id = credentials.client_id, .listener = credentials.listener};
-    outcome.permissions = auth::Permissions::Everything();
+    outcome.permissions = PermissionsFor(outcome.identity);
     return outcome;
   }
-  std::shared_ptr<const auth::Permissions> PermissionsFor(const auth::Identity&) const override {
-    return auth::Permissions::Everything();
+  std::shared_ptr<const auth::Permissions> PermissionsFor(
+      const auth::Identity& identity) const override {
+    const auto known = rights.find(identity.client_id);
+    return known == rights.end() ? auth::Permissions::Everything() : known->second;
   }
   bool StillAdmits(const auth::Identity&) const override { return true; }
+
+  std::map<std::string, std::shared_ptr<const auth::Permissions>> rights;
 };
 
 struct NoUserLimits final : broker::UserPlaces {

@@ -58,8 +58,8 @@ struct Peer {
     line->Send(
         support::PublishPacket{.topic = topic, .payload = payload}.Encode(support::Version::k5));
   }
-  void Subscribe(const std::string& topic) {
-    line->Send(support::Subscribe(support::Version::k5, 1, {{topic, 0}}));
+  void Subscribe(const std::string& topic, unsigned qos = 0) {
+    line->Send(support::Subscribe(support::Version::k5, 1, {{topic, qos}}));
     broker.RunFor(absl::Milliseconds(100));
     EXPECT_EQ(TakeTypes(), std::vector{kSuback});
   }
@@ -172,6 +172,69 @@ TEST(ShardCore, ASubscriptionIsKnownEverywhereBeforeItsClientHearsAnythingAgain)
     broker.RunFor(absl::Seconds(1));
     ASSERT_THAT(subscriber.TakeTypes(), Contains(kPublish));
   }
+}
+
+// The rules change while members are subscribed. Whichever shard they are on, who may not read any
+// more only passes its turn on; and where nobody may, the message ends.
+TEST(ShardCore, ASharedMessageGoesPastMembersThatMayNotReadItOnWhicheverShardTheyAre) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Broker broker(seed, 3);
+    std::vector<std::unique_ptr<Peer>> barred;
+    for (size_t i = 0; i < 6; ++i) {
+      barred.push_back(std::make_unique<Peer>(broker, i % 3, "barred" + std::to_string(i)));
+      barred.back()->Subscribe("$share/g/t", 2);
+    }
+    Peer member(broker, seed % 3, "member");
+    member.Subscribe("$share/g/t", 2);
+    Peer publisher(broker, 0, "publisher");
+    for (size_t i = 0; i < 6; ++i) broker.TakeRightsFrom("barred" + std::to_string(i));
+    const auto publish = [&] {
+      for (uint16_t i = 1; i <= 30; ++i) {
+        publisher.line->Send(support::PublishPacket{
+            .topic = "t", .payload = std::to_string(i), .qos = i % 3u, .packet_id = i}
+                                 .Encode(support::Version::k5));
+        if (i % 3u == 2) publisher.line->Send(support::Ack(kPubrel, i));
+      }
+      broker.RunFor(absl::Seconds(1));
+    };
+    publish();
+    EXPECT_EQ(member.TakeTypes(), std::vector<support::PacketType>(30, kPublish));
+    broker.TakeRightsFrom("member");
+    publish();
+    EXPECT_THAT(member.packets, IsEmpty());
+    for (const auto& peer : barred) EXPECT_THAT(peer->packets, IsEmpty());
+    uint64_t dropped = 0;
+    for (size_t i = 0; i < 3; ++i) {
+      dropped += broker.shard(i).metrics().dropped[broker::DropCause::kNoShareMember].value();
+    }
+    EXPECT_EQ(dropped, 30u);
+  }
+}
+
+TEST(ShardCore, WhatWaitsForAMemberThatMayNotReadItAnyMoreGoesToAnotherOne) {
+  Broker broker(7, 2);
+  Peer slow(broker, 0);
+  support::ConnectPacket connect{.client_id = "slow"};
+  connect.properties.Number(support::PropertyId::kReceiveMaximum, 1);
+  slow.line->Send(connect.Encode());
+  broker.RunFor(absl::Milliseconds(100));
+  slow.TakeTypes();
+  slow.Subscribe("$share/g/t", 1);
+  Peer publisher(broker, 1, "publisher");
+  for (uint16_t i = 1; i <= 5; ++i) {
+    publisher.line->Send(
+        support::PublishPacket{.topic = "t", .payload = "x", .qos = 1, .packet_id = i}.Encode(
+            support::Version::k5));
+  }
+  broker.RunFor(absl::Seconds(1));
+  ASSERT_EQ(slow.packets.size(), 1u);
+  Peer member(broker, 1, "member");
+  member.Subscribe("$share/g/t", 1);
+  broker.TakeRightsFrom("slow");
+  slow.line->Send(support::Ack(kPuback, slow.packets[0].packet_id));
+  broker.RunFor(absl::Seconds(1));
+  EXPECT_EQ(member.TakeTypes(), std::vector<support::PacketType>(4, kPublish));
 }
 
 TEST(ShardCore, AShutdownSaysSoToEveryoneAndIsFinishedWhenTheyAreGone) {

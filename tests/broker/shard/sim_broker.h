@@ -101,8 +101,8 @@ class Broker final : public broker::PartitionClient {
     world_.methods = &methods_;
     world_.user_places = &users_;
     world_.room_for_subscriptions = [] { return uint64_t{1} << 40; };
-    world_.listeners.push_back(std::make_shared<const broker::ListenerTerms>(broker::ListenerTerms{
-        .name = "sim", .limits = limits, .gatekeeper = std::make_shared<OpenGate>()}));
+    world_.listeners.push_back(std::make_shared<const broker::ListenerTerms>(
+        broker::ListenerTerms{.name = "sim", .limits = limits, .gatekeeper = gate_}));
     for (uint32_t id = 0; id < shards; ++id) {
       shards_.push_back(std::make_unique<Shard>(*this, static_cast<storage::ShardId>(id), shards,
                                                 world_, rng_.Fork()));
@@ -122,6 +122,16 @@ class Broker final : public broker::PartitionClient {
   void RunFor(absl::Duration time) { agenda_.RunFor(time); }
   Shard& shard(size_t number) { return *shards_[number]; }
   storage::HostSim& host() { return host_; }
+
+  // From now on this client may do nothing, as after a reload.
+  void TakeRightsFrom(const std::string& client_id) {
+    gate_->rights[client_id] =
+        std::make_shared<const auth::Permissions>(nullptr, nullptr, client_id, "");
+    for (const auto& shard : shards_) {
+      shard->Mail(broker::Control{[&core = shard->core()] { core.RefreshPermissions(); }});
+    }
+    RunFor(absl::Milliseconds(100));
+  }
 
   // A connection to one of the shards.
   std::shared_ptr<Line> Connect() { return ConnectTo(rng_.Below(shards_.size())); }
@@ -174,6 +184,7 @@ class Broker final : public broker::PartitionClient {
   base::Timeline timeline_;
   auth::AuthMethodRegistry methods_;
   NoUserLimits users_;
+  const std::shared_ptr<OpenGate> gate_ = std::make_shared<OpenGate>();
   broker::ShardWorld world_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<std::pair<storage::ShardId, storage::Request>> inbox_;
