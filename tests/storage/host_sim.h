@@ -212,6 +212,7 @@ class HostSim {
   bool joins_answers = true;
   // Bytes of entries, and how many were to be synced.
   uint64_t log_bytes = 0;
+  uint64_t greatest_write_bytes = 0;
   size_t log_syncs = 0;
 
   void Send(Request request, ShardId from = 0) {
@@ -234,7 +235,10 @@ class HostSim {
     Host::Write write = *std::move(writing_);
     writing_.reset();
     if (status.ok()) {
-      for (const LogEntry& entry : write.entries) log_bytes += entry.data.size();
+      uint64_t bytes = 0;
+      for (const LogEntry& entry : write.entries) bytes += entry.data.size();
+      log_bytes += bytes;
+      greatest_write_bytes = std::max(greatest_write_bytes, bytes);
       log_syncs += write.sync ? 1 : 0;
       log_.Append(std::move(write));
     } else {

@@ -173,6 +173,7 @@ std::vector<Event> Host::TakeEvents(ShardId shard) {
 Host::Group Host::CloseGrowing() {
   Group group;
   group.sync = node_.growing.needs_sync;
+  group.will_bytes = node_.growing.will_bytes;
   group.parts.reserve(node_.growing.used.size());
   for (const PartitionId id : node_.growing.used) {
     group.parts.push_back(&node_.leaders[id]->CloseGrowing());
@@ -228,6 +229,7 @@ bool Host::NextGroup() {
 
 void Host::Commit(const Group& group) {
   for (Proposal* const part : group.parts) part->committed = true;
+  node_.will_bytes -= group.will_bytes;
 }
 
 void Host::OnWritten(const absl::Status& status) {
@@ -304,8 +306,29 @@ void Host::RunLeaders() {
     }
   };
   for_each([](Leader& leader) { leader.RunTimers(); });
+  RunDeadlines();
   for_each([](Leader& leader) { leader.Pump(); });
   first_ = (first_ + 1) % count;
+}
+
+// In the order in which they are due, whichever partition they are of. While the server ends
+// nothing fires: nobody would hear it. It is due at the next start.
+void Host::RunDeadlines() {
+  while (!node_.shutting_down && node_.RoomForBackground() && node_.RoomForWills()) {
+    Leader* earliest = nullptr;
+    int64_t at_unix_ms = node_.now.unix_ms;
+    for (const auto& leader : node_.leaders) {
+      if (!leader->replica().status().ok()) continue;
+      const auto due = leader->NextDeadline();
+      if (!due.has_value() || *due > at_unix_ms || (earliest != nullptr && *due == at_unix_ms)) {
+        continue;
+      }
+      earliest = leader.get();
+      at_unix_ms = *due;
+    }
+    if (earliest == nullptr) return;
+    earliest->RunDeadline();
+  }
 }
 
 std::optional<absl::Duration> Host::NextWake() const {
@@ -346,7 +369,7 @@ bool Host::Drained() const {
     return false;
   }
   return std::all_of(node_.leaders.begin(), node_.leaders.end(), [](const auto& leader) {
-    return leader->idle() || !leader->replica().status().ok();
+    return (leader->idle() && !leader->owes_wills()) || !leader->replica().status().ok();
   });
 }
 

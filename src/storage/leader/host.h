@@ -122,6 +122,7 @@ class Host {
   struct Group {
     std::vector<Proposal*> parts;  // Their leaders own them.
     bool sync = false;
+    uint64_t will_bytes = 0;
   };
   // Of each partition's replica, when it is to be made again.
   struct Retry {
@@ -151,6 +152,7 @@ class Host {
   absl::Status Flush(PartitionId id);
 
   void RunLeaders();
+  void RunDeadlines();
   void TellStorageState();
   void CountGauges();
   void CountSessions();

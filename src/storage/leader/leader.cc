@@ -228,7 +228,6 @@ void Leader::OnReloaded() {
 void Leader::RunTimers() {
   PublishPostponedWills();
   PassOnOrphans();
-  RunDeadlines();
   PassOnHeld();
   RunExpiry();
 }
@@ -247,7 +246,7 @@ std::optional<absl::Duration> Leader::NextTimer() const {
   const auto consider = [&](absl::Duration at) {
     next = next.has_value() ? std::min(*next, at) : at;
   };
-  if (const auto due = deadlines_.next(); due.has_value()) {
+  if (const auto due = deadlines_.next(); due.has_value() && node_.RoomForWills()) {
     consider(node_.now.monotonic + absl::Milliseconds(*due - node_.now.unix_ms));
   }
   if (orphan_scan_.wanted) consider(std::max(node_.now.monotonic, read_again_at_));

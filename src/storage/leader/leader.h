@@ -71,6 +71,7 @@ class Leader {
   void Then(Step step) { growing_->Then(std::move(step)); }  // Of what was just proposed.
   void After(Step step);  // Once everything proposed so far is applied; now, if nothing is.
   bool idle() const { return pending_.empty(); }
+  bool owes_wills() const { return !postponed_wills_.empty(); }
   size_t steps_pending() const;
   size_t growing_commands() const { return growing_ == nullptr ? 0 : growing_->commands(); }
   size_t growing_bytes() const { return growing_ == nullptr ? 0 : growing_->bytes(); }
@@ -91,6 +92,9 @@ class Leader {
 
   // ---- A round of the host.
   void RunTimers();
+  // When the next session may end, or will fire; and has that happen.
+  std::optional<int64_t> NextDeadline() const { return deadlines_.next(); }
+  void RunDeadline();
   void Pump();
   std::optional<absl::Duration> NextWake() const;
   // It has work for which there is no room now: the end of a write wakes.
@@ -184,7 +188,6 @@ class Leader {
   void On(TimersSet& effect);
   void ArmDeadlines(const Session& session);
   bool Holds(const Deadline& deadline) const;
-  void RunDeadlines();
   void OnDeadline(const Deadline& deadline);
   void Finish(FinishTimer& step);
   void ProposeWill(const Session& session);
@@ -265,7 +268,7 @@ class Leader {
   uint64_t last_unlogged_epoch_ = 0;
   std::multimap<absl::Duration, std::string> held_;  // Who waits for them is let in then.
   Deadlines deadlines_;
-  std::vector<mqtt::MessagePtr> postponed_wills_;  // Of which nobody was told.
+  std::deque<mqtt::MessagePtr> postponed_wills_;  // Of which nobody was told.
 
   uint64_t filters_ = 0;     // Routes to this partition.
   bool subscribed_ = false;  // They may be more: somebody has subscribed.

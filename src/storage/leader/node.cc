@@ -1,6 +1,7 @@
 #include "storage/leader/node.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "base/log.h"
 #include "storage/core/keys.h"
@@ -12,6 +13,7 @@ namespace {
 
 constexpr size_t kBackgroundCommandsMax = 1024;
 constexpr size_t kOrphansOfferedMax = 1024;
+constexpr uint64_t kWillBytesMax = 4 << 20;
 
 }  // namespace
 
@@ -47,6 +49,14 @@ void Node::After(PartitionMask which, std::function<void()> then) {
 
 bool Node::RoomForBackground() const {
   return growing.commands < kBackgroundCommandsMax && orphans_offered < kOrphansOfferedMax;
+}
+
+bool Node::RoomForWills() const { return will_bytes < kWillBytesMax; }
+
+void Node::ProposedWill(const mqtt::Message& message, PartitionMask copies) {
+  const uint64_t bytes = message.bytes() * static_cast<uint64_t>(1 + std::popcount(copies));
+  growing.will_bytes += bytes;
+  will_bytes += bytes;
 }
 
 void Node::SendToAll(const Event& event) {

@@ -66,6 +66,7 @@ struct Node {
     size_t commands = 0;
     bool needs_sync = false;  // Somebody is answered only once it is on the disk.
     bool urgent = false;      // It must not wait for company.
+    uint64_t will_bytes = 0;  // Of wills in it and their copies.
     absl::Duration since;     // When its first command came.
   };
   Growing growing;
@@ -73,6 +74,13 @@ struct Node {
   // What is done of the host's own accord waits when a write has many commands: a crowd of sessions
   // that end at once must not hold up who publishes.
   bool RoomForBackground() const;
+  // A crowd of wills may be due at once, as at the start after a crash, and may be all that fits
+  // into the memory: so many bytes of them are proposed and not committed, the others wait where
+  // they are. One that is larger goes alone.
+  uint64_t will_bytes = 0;
+  bool RoomForWills() const;
+  // `copies`: partitions whose entries carry it.
+  void ProposedWill(const mqtt::Message& message, PartitionMask copies);
 
   // ---- To the shards.
   std::vector<std::vector<Event>> outbox;

@@ -37,13 +37,8 @@ bool Leader::Holds(const Deadline& deadline) const {
   return will_is_due || session->ends_at_unix_ms == deadline.at_unix_ms;
 }
 
-// While the server ends nothing fires: nobody would hear it. It is due at the next start.
-void Leader::RunDeadlines() {
-  while (!node_.shutting_down && node_.RoomForBackground()) {
-    const auto deadline = deadlines_.Take(node_.now.unix_ms);
-    if (!deadline.has_value()) return;
-    OnDeadline(*deadline);
-  }
+void Leader::RunDeadline() {
+  if (const auto deadline = deadlines_.Take(node_.now.unix_ms)) OnDeadline(*deadline);
 }
 
 void Leader::OnDeadline(const Deadline& deadline) {
@@ -93,7 +88,10 @@ void Leader::ProposeWill(const Session& session) {
       node_.share_members.AnyFor(step.message->topic())) {
     fire.set_orphan_at_unix_ms(node_.now.unix_ms);
   }
-  if (step.message) node_.publishing->StoreWill(step.message);
+  if (step.message) {
+    const PartitionMask where = node_.publishing->StoreWill(step.message);
+    node_.ProposedWill(*step.message, where);
+  }
   Then(std::move(step));
 }
 
@@ -112,8 +110,11 @@ void Leader::On(WillFired& effect) {
 
 // Of sessions whose identifier somebody opened anew while their wills were still due.
 void Leader::PublishPostponedWills() {
-  for (mqtt::MessagePtr& message : std::exchange(postponed_wills_, {})) {
+  while (!postponed_wills_.empty() && node_.RoomForWills()) {
+    mqtt::MessagePtr message = std::move(postponed_wills_.front());
+    postponed_wills_.pop_front();
     const PartitionMask where = node_.publishing->StoreWill(message);
+    if (where != 0) node_.ProposedWill(*message, where);
     node_.After(where, [&node = node_, message = std::move(message)] {
       node.publishing->TellOfWill(message, {});
     });
