@@ -128,8 +128,9 @@ def _():
         def seen(who):
             sub = Sub("mosquitto", "-t", f"way/{who}", "-q", "2", "-F", "> %q %r [%p]")
             publish(who, "-t", f"way/{who}", *arguments, stdin=stdin)
-            publish("mosquitto", "-t", f"way/{who}", "-m", "the end")
-            sub.out.wait_for(r"^> 0 0 \[the end\]")
+            # At QoS 2, which is told after its PUBREL: so whatever came before is told before.
+            publish("mosquitto", "-t", f"way/{who}", "-m", "the end", "-q", "2")
+            sub.out.wait_for(r"^> 2 0 \[the end\]")
             sub.kill()
             return sub.messages()
         same(f"pub {arguments}", seen)
