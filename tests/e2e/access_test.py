@@ -280,7 +280,8 @@ ROUNDS = 60_000  # A hash takes 20 ms or more.
 
 @case("junk logins cost no hash once their clients have gone, many as few; who was here before gets in meanwhile")
 def _():
-    with Guarded("--set", "auth.hash_threads=1", rounds=8 * ROUNDS) as broker:
+    with Guarded("--set", "auth.hash_threads=1", "--set", "broker.connect_timeout=120s",
+                 rounds=8 * ROUNDS) as broker:
         log_in(broker, "alice", "first").close()
         for junk in (50, 500):
             before = broker.metric("mqttd_password_hashes_total")
@@ -301,7 +302,8 @@ def _():
 
 @case("logins take turns: a flood that waits holds up itself, neither another address nor another name of its own")
 def _():
-    with Guarded("--set", "auth.hash_threads=1", "--set", "auth.hash_queue_max=64", rounds=8 * ROUNDS) as broker:
+    with Guarded("--set", "auth.hash_threads=1", "--set", "auth.hash_queue_max=64",
+                 "--set", "broker.connect_timeout=120s", rounds=4 * ROUNDS) as broker:
         flood = []
         for number in range(80):
             flood.append(Wire(broker.port))
