@@ -340,7 +340,12 @@ void ShardCore::Read(Connection& connection) {
     // Large output is written while it is in the cache, and its chunks serve the next read.
     if (result.bytes >= kFlushAfterBytes) FlushAll();
     if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
-    if (connection.pauses != 0) return;
+    if (connection.pauses != 0) {
+      // Its end may have come together with CONNECT; no event will tell of it again.
+      const bool authenticating = connection.phase == Phase::kAuthenticating;
+      if (authenticating && connection.peer_closed) OnGoneBeforeLogin(connection);
+      return;
+    }
     const bool more = result.bytes == room || connection.stream->HasBufferedInput();
     if (!more && !connection.peer_closed) return;
   }
