@@ -103,11 +103,23 @@ def outside():
     def _():
         if os.geteuid() != 0:
             raise Skip("needs root, to install on an overlay of this machine")
-        package()
         flags = ("--mount", "--net", "--pid", "--fork", "--kill-child")
+        can_overlay(flags)
+        package()
         inside = run("unshare", *flags, sys.executable, "-B", Path(__file__).resolve(), INSIDE,
                      env={"TEST_TMPDIR": str(SCRATCH)})
         print("".join(f"#   {line}\n" for line in inside.out.text().splitlines()), end="")
+
+
+def can_overlay(flags):
+    """Containers often may not mount."""
+    place = SCRATCH / "probe"
+    place.mkdir()
+    steps = (f"mount --make-rprivate / && mount -t tmpfs none {place} && cd {place} && mkdir upper work root && "
+             "mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work none root && mount -t proc proc root/proc")
+    tried = subprocess.run(["unshare", *flags, "sh", "-c", steps], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        raise Skip(f"no overlay of this machine can be mounted here: {tried.stderr.strip()}")
 
 
 def here(*command, **arguments):
