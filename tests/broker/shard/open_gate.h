@@ -17,17 +17,18 @@
 namespace sim {
 
 // Everybody is let in, as nobody in particular, and may do everything but what `rights` says of its
-// Client Identifier.
+// Client Identifier. While it is `asleep` nobody gets an answer.
 class OpenGate final : public broker::Gatekeeper {
  public:
   Admission AdmitProxied(const std::string&, int64_t) override { return {}; }
   std::optional<auth::Outcome> TryNow(const auth::Credentials& credentials) const override {
+    if (asleep) return std::nullopt;
     return AdmitAs(credentials, {});
   }
   std::unique_ptr<broker::PasswordCheck> Verify(const storage::ConnectionRef&, auth::Credentials,
                                                 const std::string&) override {
-    CHECK(false) << "no password is asked for";
-    return nullptr;
+    CHECK(asleep) << "no password is asked for";
+    return std::make_unique<broker::PasswordCheck>();
   }
   auth::Outcome AdmitAs(const auth::Credentials& credentials, std::string_view) const override {
     auth::Outcome outcome;
@@ -44,6 +45,7 @@ class OpenGate final : public broker::Gatekeeper {
   bool StillAdmits(const auth::Identity&) const override { return true; }
 
   std::map<std::string, std::shared_ptr<const auth::Permissions>> rights;
+  bool asleep = false;
 };
 
 struct NoUserLimits final : broker::UserPlaces {

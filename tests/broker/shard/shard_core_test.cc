@@ -101,6 +101,19 @@ TEST(ShardCore, ABrokenConnectionIsNoticedAtOnceAndASilentOneThatPingsStays) {
   EXPECT_EQ(pings.TakeTypes(), std::vector<support::PacketType>(10, kPingresp));
 }
 
+// Nobody waits for what its password would open. Its end may come after CONNECT or together with it.
+TEST(ShardCore, WhoLeavesWhileItsPasswordIsVerifiedIsGoneAtOnce) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    Broker broker(seed, 1);
+    broker.gate().asleep = true;
+    const Peer leaves(broker, 0);
+    leaves.line->Send(support::ConnectPacket{.client_id = "leaves"}.Encode());
+    leaves.line->Finish();
+    broker.RunFor(absl::Milliseconds(100));
+    EXPECT_TRUE(leaves.line->closed_by_broker()) << "seed " << seed;
+  }
+}
+
 // Nobody who sends a lot keeps the others waiting: a visit reads so much, and then they have their
 // turn.
 TEST(ShardCore, WhoHasMoreToBeReadComesAgainAfterTheOthers) {

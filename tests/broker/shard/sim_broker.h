@@ -123,6 +123,8 @@ class Broker final : public broker::PartitionClient {
   Shard& shard(size_t number) { return *shards_[number]; }
   storage::HostSim& host() { return host_; }
 
+  OpenGate& gate() { return *gate_; }
+
   // From now on this client may do nothing, as after a reload.
   void TakeRightsFrom(const std::string& client_id) {
     gate_->rights[client_id] =
