@@ -121,8 +121,10 @@ void Publishing::Refuse(ShardId from, const Publish& request, absl::Status why) 
 // Returns where.
 PartitionMask Publishing::Propose(const Publish& request, bool answers, ShardId from) {
   PartitionMask queues = request.partitions;
+  TargetPlaces places;
   for (const SharedTarget& target : request.shared_targets) {
-    queues |= BitOf(node_.PartitionOf(target.client_id));
+    places.push_back(node_.PartitionOf(target.client_id));
+    queues |= BitOf(places.back());
   }
   PartitionMask home = 0;
   if (request.set_retained) home = BitOf(node_.HomeOf(request.message->topic()).id());
@@ -139,7 +141,7 @@ PartitionMask Publishing::Propose(const Publish& request, bool answers, ShardId 
     answer.parts = static_cast<uint32_t>(std::popcount(where));
     answer.command = leader.growing_commands();
     if ((queues & BitOf(id)) != 0) {
-      ProposeEnqueue(request, leader, (request.partitions & BitOf(id)) != 0);
+      ProposeEnqueue(request, places, leader, (request.partitions & BitOf(id)) != 0);
     }
     if ((home & BitOf(id)) != 0) answer.retained = ProposeRetained(request, leader);
     if ((orphanage & BitOf(id)) != 0) {
@@ -159,10 +161,12 @@ PartitionMask Publishing::Propose(const Publish& request, bool answers, ShardId 
   return where;
 }
 
-void Publishing::ProposeEnqueue(const Publish& request, Leader& leader, bool match) {
+void Publishing::ProposeEnqueue(const Publish& request, const TargetPlaces& places, Leader& leader,
+                                bool match) {
   absl::InlinedVector<EnqueueTarget, 1> targets;
-  for (const SharedTarget& target : request.shared_targets) {
-    if (node_.PartitionOf(target.client_id) != leader.id()) continue;
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (places[i] != leader.id()) continue;
+    const SharedTarget& target = request.shared_targets[i];
     targets.push_back({.client_id = target.client_id,
                        .filter = target.filter,
                        .options = target.options,

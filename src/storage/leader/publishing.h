@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
@@ -39,7 +40,9 @@ class Publishing {
   absl::Status Refusal(const Publish& request, PartitionMask where) const;
   PartitionMask PartitionsOf(const Publish& request) const;
   PartitionMask Propose(const Publish& request, bool answers, ShardId from);
-  void ProposeEnqueue(const Publish& request, Leader& leader, bool match);
+  using TargetPlaces = absl::InlinedVector<PartitionId, 1>;  // Of the `shared_targets`, in order.
+  void ProposeEnqueue(const Publish& request, const TargetPlaces& places, Leader& leader,
+                      bool match);
   CommandPlace ProposeRetained(const Publish& request, Leader& home);
   void Refuse(ShardId from, const Publish& request, absl::Status why);
 
