@@ -101,7 +101,8 @@ TEST(ShardCore, ABrokenConnectionIsNoticedAtOnceAndASilentOneThatPingsStays) {
   EXPECT_EQ(pings.TakeTypes(), std::vector<support::PacketType>(10, kPingresp));
 }
 
-// Nobody waits for what its password would open. Its end may come after CONNECT or together with it.
+// Nobody waits for what its password would open. Its end may come after CONNECT or together with
+// it.
 TEST(ShardCore, WhoLeavesWhileItsPasswordIsVerifiedIsGoneAtOnce) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     Broker broker(seed, 1);
