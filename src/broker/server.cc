@@ -161,6 +161,7 @@ absl::Status Server::Bind() {
   world.clock = dependencies_.clock;
   world.user_places = &user_limits_;
   world.room_for_subscriptions = [this] { return RoomForSubscriptions(); };
+  world.permissions_of = [this](const storage::SessionUser& user) { return PermissionsOf(user); };
   world.methods = dependencies_.methods != nullptr ? dependencies_.methods : &no_methods_;
   std::vector<absl::Status> mistakes;  // Of all listeners: they are told at once.
   for (size_t i = 0; i < options_.listeners.size(); ++i) {
@@ -399,7 +400,7 @@ MetricsSnapshot Server::metrics() const {
   return snapshot;
 }
 
-bool Server::MayPublish(const storage::WillAuthor& author, std::string_view topic) const {
+bool Server::MayPublish(const storage::SessionUser& author, std::string_view topic) const {
   const auto may = [&](const auto& listener) {
     const auto permissions =
         listener.second->PermissionsOfAbsent(author.user_name, author.client_id);
@@ -411,6 +412,23 @@ bool Server::MayPublish(const storage::WillAuthor& author, std::string_view topi
   if (own != authenticators_.end()) return may(*own);
   // A record of an older release, or a listener that has another name since: any that lets it.
   return std::any_of(authenticators_.begin(), authenticators_.end(), may);
+}
+
+bool Server::MayRead(const storage::SessionUser& reader, std::string_view topic) const {
+  const auto permissions = PermissionsOf(reader);
+  return permissions != nullptr && permissions->MayRead(topic);
+}
+
+std::shared_ptr<const auth::Permissions> Server::PermissionsOf(
+    const storage::SessionUser& user) const {
+  std::shared_ptr<const auth::Permissions> of_any;
+  for (const auto& [listener, authenticator] : authenticators_) {
+    if (listener != user.listener && of_any != nullptr) continue;
+    auto permissions = authenticator->PermissionsOfAbsent(user.user_name, user.client_id);
+    if (listener == user.listener) return permissions;
+    of_any = std::move(permissions);
+  }
+  return of_any;  // Of a record of an older release, or the listener has another name since.
 }
 
 void Server::Post(storage::ShardId shard, std::vector<storage::Event> events) {

@@ -79,7 +79,8 @@ class Server final : public storage::EventSink {
 
   // storage::EventSink. Called on the partition host's thread.
   void Post(storage::ShardId shard, std::vector<storage::Event> events) override;
-  bool MayPublish(const storage::WillAuthor& author, std::string_view topic) const override;
+  bool MayPublish(const storage::SessionUser& author, std::string_view topic) const override;
+  bool MayRead(const storage::SessionUser& reader, std::string_view topic) const override;
 
  private:
   struct ListenerRuntime;
@@ -92,6 +93,8 @@ class Server final : public storage::EventSink {
   // What all threads hold in memory for clients.
   base::MemorySums AccountMemory() const;
   uint64_t RoomForSubscriptions() const;
+  // Null: there is no such account any more.
+  std::shared_ptr<const auth::Permissions> PermissionsOf(const storage::SessionUser& user) const;
   // What is compared with the mark: the greater of what the account says and what the system says.
   uint64_t MemoryUsedBytes() const;
   void TellMemoryState(bool high);

@@ -182,8 +182,11 @@ absl::Status RocksPartitionHost::OpenStore() {
   writer_ = std::make_unique<LogWriter>(
       std::move(log), std::move(end), options_, clock_, metrics_,
       [this](LogWriter::Result result) { mailbox_.PostOne(std::move(result)); });
-  core_->SetMayPublish([this](const WillAuthor& author, std::string_view topic) {
+  core_->SetMayPublish([this](const SessionUser& author, std::string_view topic) {
     return sink_.MayPublish(author, topic);
+  });
+  core_->SetMayRead([this](const SessionUser& reader, std::string_view topic) {
+    return sink_.MayRead(reader, topic);
   });
   core_->SetLogReader([this](PartitionId partition, uint64_t after,
                              const std::function<absl::Status(const LogEntry&)>& visit) {

@@ -266,6 +266,37 @@ def _():
             equal(wire.packet(), (0xD0, b""), "nothing came to who may not read it")
 
 
+@case("after SIGHUP a shared message goes past durable members that may not read it, connected or away; later they have their turn again")
+def _():
+    rest = "user bob\ntopic readwrite s/#\n"
+    durable = {"clean": False, "properties": AN_HOUR}
+    with Guarded("--set", "broker.shards=1", acl="user alice\ntopic readwrite s/#\ntopic write r\n" + rest) as broker:
+        here, away = (log_in(broker, "alice", name, **durable) for name in ("here", "away"))
+        member = log_in(broker, "bob", "member", **durable)
+        for wire in (here, away, member):
+            subscribe(wire, "$share/g/s/#")
+        away.close()
+        member.close()
+        until(lambda: broker.metric("mqttd_connections") == 1, "two are away")
+        broker.acl.write_text("user alice\ntopic readwrite other/#\n" + rest)
+        broker.reload()
+        until(lambda: all_refused([here]), "the shard has the new rules")
+        publisher = log_in(broker, "bob", "publisher")
+        sent = [b"%d" % number for number in range(20)]
+        for payload in sent:
+            publish(publisher, "s/t", payload)
+        equal(broker.metric("mqttd_storage_messages_queued_total"), len(sent), "entries in queues")
+        member = log_in(broker, "bob", "member", present=True, **durable)
+        equal(received(member, len(sent)), sorted(sent), "what the only member that may read it got")
+        member.close()
+        until(lambda: broker.metric("mqttd_connections") == 2, "the member is away")
+        broker.acl.write_text("user alice\ntopic readwrite s/#\ntopic write r\n" + rest)
+        broker.reload()
+        until(lambda: not all_refused([here]), "the shard has the old rules again")
+        publish(publisher, "s/t", b"again")
+        equal(received(here, 1), [b"again"], "its turn again")
+
+
 def all_refused(wires):
     """Whether publishing to r is refused to each of them by now."""
     answers = []

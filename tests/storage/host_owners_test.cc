@@ -114,7 +114,7 @@ TEST_F(HostOwners, TheOwnerIsRememberedOverARestart) {
 TEST_F(HostOwners, AWillIsNotPublishedOnceItsClientMayNoLonger) {
   std::vector<std::string> asked;
   bool may = true;
-  sim_.core().SetMayPublish([&](const WillAuthor& author, std::string_view topic) {
+  sim_.core().SetMayPublish([&](const SessionUser& author, std::string_view topic) {
     asked.push_back(author.user_name + "@" + author.listener + ":" + author.client_id + " " +
                     std::string(topic));
     return may;

@@ -160,6 +160,20 @@ TEST_F(HostQueues, AMemberWithoutRoomIsPassedOverWhileAnotherHasRoom) {
   EXPECT_EQ(sim_.metrics().dropped_queue_full.value(), 0u);
 }
 
+TEST_F(HostQueues, WhatAMemberHasNoRoomForGoesToNobodyWhoMayNotReadIt) {
+  AddSession("hung", "$share/g/a");
+  AddSession("barred", "$share/g/a");
+  AddSession("idle", "$share/g/a");
+  sim_.core().SetMayRead([](const SessionUser& reader, std::string_view topic) {
+    return reader.client_id != "barred" || topic != "a";
+  });
+  for (int i = 0; i < 9; ++i) SendShared("hung");
+  sim_.Settle();
+  EXPECT_EQ(Queued("hung"), 5u);
+  EXPECT_EQ(Queued("barred"), 0u);
+  EXPECT_EQ(Queued("idle"), 4u);
+}
+
 TEST_F(HostQueues, AShardIsAskedWhereNoDurableMemberHasRoom) {
   AddSession("hung", "$share/g/a");
   for (int i = 0; i < 6; ++i) SendShared("hung");

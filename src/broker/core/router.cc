@@ -237,6 +237,14 @@ void Router::LetGoOfMember(std::string_view filter, std::string_view client_id) 
   DisplaceMember(filter, client_id);
 }
 
+void Router::RenewReaders(RenewReader renew) {
+  for (const auto& group : groups_) group->RenewReaders(renew);
+  for (auto& [place, held] : held_members_) {
+    if (held.told.has_value() && held.told->reader != nullptr)
+      held.told->reader = renew(held.told->reader->user);
+  }
+}
+
 void Router::PlaceMember(std::string_view filter, ShareMember member) {
   if (ShareGroup* const known = FindGroup(filter)) return known->Set(std::move(member));
   const auto shared = mqtt::ParseShared(filter);

@@ -15,6 +15,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 #include "base/by_name.h"
 #include "base/named.h"
 #include "broker/core/hashed_routes.h"
@@ -167,6 +168,10 @@ class Router {
   ShareGroup* FindGroup(std::string_view filter) const;
   // How many there are of the filter behind "$share/group/".
   size_t GroupsOf(std::string_view filter) const;
+  // Access rules have changed: `renew` says what holds for a durable member's reader now.
+  using RenewReader =
+      absl::FunctionRef<std::shared_ptr<const ShareReader>(const storage::SessionUser&)>;
+  void RenewReaders(RenewReader renew);
   // Members that every group passes over while another has room.
   FullClients& full_clients() { return full_clients_; }
 

@@ -15,6 +15,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/container/inlined_vector.h"
+#include "auth/core/permissions.h"
 #include "base/by_name.h"
 #include "base/rng.h"
 #include "base/text.h"
@@ -28,6 +29,13 @@ namespace broker {
 class Session;
 class ShareGroup;
 
+// Whose a durable member's session is, and what the access rules let them have. Replaced, never
+// changed.
+struct ShareReader {
+  storage::SessionUser user;
+  std::shared_ptr<const auth::Permissions> permissions;  // Null: no such account any more.
+};
+
 // A session's place in a group, as one shard sees it. Every shard knows all members of all groups.
 struct ShareMember {
   std::string client_id;
@@ -37,7 +45,8 @@ struct ShareMember {
   // What its client takes [MQTT5-3.1.2-24]; of an offline one nobody knows.
   uint32_t packet_size_max = mqtt::kPacketSizeMax;
   storage::ConnectionRef connection;  // While connected.
-  Session* local = nullptr;           // If the connection is on this shard.
+  Session* local = nullptr;           // If the connection is on this shard: it knows its rights.
+  std::shared_ptr<const ShareReader> reader;  // Of a durable one.
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;
 };
@@ -84,6 +93,13 @@ class ShareGroup {
   // Adds a member or replaces it.
   void Set(ShareMember member);
   void Remove(std::string_view client_id);
+  // Access rules have changed: `renew` says what holds for the reader now.
+  template <typename Renew>
+  void RenewReaders(Renew&& renew) {
+    for (const auto& member : members_) {
+      if (member->reader != nullptr) member->reader = renew(member->reader->user);
+    }
+  }
   // The member's session is on this shard, and stays until Detach.
   void Attach(std::string_view client_id, const storage::ConnectionRef& connection,
               Session* session);

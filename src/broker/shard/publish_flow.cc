@@ -41,6 +41,14 @@ uint64_t CommitBytes(const storage::Publish& publish) {
   return bytes;
 }
 
+// The rules may have changed since it subscribed. Of a transient member elsewhere its shard knows,
+// and hands the message on.
+bool MayRead(const ShareMember& member, std::string_view topic) {
+  if (member.local != nullptr) return member.local->permissions->MayRead(topic);
+  if (member.reader == nullptr) return true;
+  return member.reader->permissions != nullptr && member.reader->permissions->MayRead(topic);
+}
+
 // Whether the message, as a PUBLISH with this subscription's properties, is not larger than what
 // the client takes [MQTT5-3.1.2-24]. Only 5.0 clients have such a maximum.
 bool FitsClient(const ShareMember& member, const mqtt::MessageParts& parts) {
@@ -255,9 +263,7 @@ ShareGroup::Choice PublishFlow::ChooseMember(
                                          .qos = parts.qos};
   const auto accept = [&](const ShareMember& candidate, ShareGroup::Asked asked) {
     const Session* const session = candidate.local;
-    // The rules may have changed since it subscribed. Of a transient member elsewhere its shard
-    // knows, and hands the message on.
-    if (session != nullptr && !session->permissions->MayRead(parts.topic)) return Verdict::kPasses;
+    if (!MayRead(candidate, parts.topic)) return Verdict::kPasses;
     if (!without_right.empty() && candidate.connected &&
         std::find(without_right.begin(), without_right.end(), candidate.connection) !=
             without_right.end()) {

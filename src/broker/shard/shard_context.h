@@ -3,6 +3,7 @@
 #define BROKER_SHARD_CONTEXT_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -77,6 +78,13 @@ class ShardContext {
 
   // Of the memory that all sessions' subscriptions may take, what is left now.
   virtual uint64_t RoomForSubscriptions() const = 0;
+  // What the access rules of this moment let whoever it is have. Null: everything.
+  std::shared_ptr<const ShareReader> ReaderOf(const storage::SessionUser& user) const {
+    if (!permissions_of) return nullptr;
+    return std::make_shared<const ShareReader>(ShareReader{user, permissions_of(user)});
+  }
+  std::function<std::shared_ptr<const auth::Permissions>(const storage::SessionUser&)>
+      permissions_of;
 
   Connection* Find(uint64_t connection) const {
     const auto it = connections.find(connection);

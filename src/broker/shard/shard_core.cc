@@ -42,6 +42,7 @@ ShardCore::ShardCore(storage::ShardId shard_id, uint32_t count, ShardWorld& worl
       listeners_(world.listeners),
       read_buffer_(kReadBytes) {
   forwarder = world.forwarder;
+  permissions_of = world.permissions_of;
   connecting_.add_subscription = [this](Session& session,
                                         const storage::SubscriptionRecord& record) {
     subscribing_.AddStored(session, record);
@@ -75,6 +76,7 @@ void ShardCore::RefreshPermissions() {
                  {.cause = CloseCause::kAdministrative, .say = mqtt::ReasonCode::kNotAuthorized});
     }
   }
+  router.RenewReaders([this](const storage::SessionUser& user) { return ReaderOf(user); });
 }
 
 void ShardCore::PublishSysTopics() {

@@ -42,6 +42,10 @@ struct ShardWorld {
   Forwarder* forwarder = nullptr;  // Null on a node alone.
   const auth::AuthMethodRegistry* methods = nullptr;
   UserPlaces* user_places = nullptr;
+  // What the access rules let somebody do, connected or not; null: nothing, there is no such
+  // account any more. Any thread. Without: everything.
+  std::function<std::shared_ptr<const auth::Permissions>(const storage::SessionUser&)>
+      permissions_of;
   // Of `subscriptions_bytes_max`, what no subscription takes. Any thread.
   std::function<uint64_t()> room_for_subscriptions;
   std::vector<std::shared_ptr<const ListenerTerms>> listeners;

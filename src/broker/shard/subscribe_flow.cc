@@ -307,6 +307,11 @@ std::optional<SubscriptionTerms> SubscribeFlow::AddShared(
   if (session.durable) {
     member.durable = true;
     member.partition = session.partition;
+    member.reader = std::make_shared<const ShareReader>(
+        ShareReader{{.client_id = std::string(session.client_id),
+                     .user_name = std::string(session.user_name()),
+                     .listener = session.connection.listener.name},
+                    session.permissions});
     HoldMember(record.filter, session.client_id, std::move(member));
     return before;
   }
@@ -608,6 +613,7 @@ void SubscribeFlow::OnShareMemberChange(storage::ShareMemberChange event) {
     context_.router.RemoveMember(filter, event.client_id);
   } else {
     ShareMember member;
+    member.reader = context_.ReaderOf({event.client_id, event.user_name, event.listener});
     member.client_id = std::move(event.client_id);
     member.durable = true;
     member.connected = event.state == storage::ShareMemberChange::State::kConnected;

@@ -361,6 +361,8 @@ struct ShareMemberChange {
   State state = State::kGone;
   PartitionId partition = 0;
   std::string client_id;
+  std::string user_name;            // Whose it is, as SessionUser has it: unless it is kGone.
+  std::string listener;             // The same.
   SubscriptionRecord subscription;  // `filter` is the whole `$share/group/filter`.
   ConnectionRef connection;         // While kConnected.
   uint32_t packet_size_max = 0;     // While kConnected, as OpenSession told; 0: no bound.
@@ -404,8 +406,8 @@ using Event =
                  ReleaseDue, InboundReleased, RetainedPage, RouteChange, RouteBlock,
                  ShareMemberChange, ShareMemberRoom, SessionTooSlow, RouteMessage, StorageState>;
 
-// Who a session's will is published for.
-struct WillAuthor {
+// Whose a session is, connected or not: what the access rules are asked about.
+struct SessionUser {
   std::string client_id;
   std::string user_name;  // Empty: anonymous.
   std::string listener;   // Empty: not known.
@@ -415,8 +417,11 @@ struct WillAuthor {
 class EventSink {
  public:
   virtual ~EventSink() = default;
-  // Whether the access rules of this moment let the author, connected or not, publish there.
-  virtual bool MayPublish(const WillAuthor& /*author*/, std::string_view /*topic*/) const {
+  // Whether the access rules of this moment let the user publish there, or have what is published.
+  virtual bool MayPublish(const SessionUser& /*author*/, std::string_view /*topic*/) const {
+    return true;
+  }
+  virtual bool MayRead(const SessionUser& /*reader*/, std::string_view /*topic*/) const {
     return true;
   }
   virtual void Post(ShardId shard, std::vector<Event> events) = 0;

@@ -100,9 +100,11 @@ class Host {
 
   // ---- The state in memory.
   void SetLogReader(Replica::LogReader reader) { read_log_ = std::move(reader); }
-  // What the access rules say of somebody's will at the moment at which it is due. Without: yes.
-  using MayPublish = std::function<bool(const WillAuthor& author, std::string_view topic)>;
-  void SetMayPublish(MayPublish may_publish) { node_.may_publish = std::move(may_publish); }
+  // What the access rules say of somebody's will at the moment at which it is due, and of a message
+  // for a member of a `$share` group when it is chosen. Without: yes.
+  using SessionMay = std::function<bool(const SessionUser& user, std::string_view topic)>;
+  void SetMayPublish(SessionMay may_publish) { node_.may_publish = std::move(may_publish); }
+  void SetMayRead(SessionMay may_read) { node_.may_read = std::move(may_read); }
   // Has all that is applied by now written to the state store, a partition with each Run.
   void WantFlush();
   bool FlushIsDone() const { return flush_wanted_ == 0; }

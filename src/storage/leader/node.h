@@ -45,7 +45,8 @@ struct Node {
   const uint64_t owner_key;
   HostTime now;
   // What the access rules say of somebody's will at the moment at which it is due. Null: yes.
-  std::function<bool(const WillAuthor& author, std::string_view topic)> may_publish;
+  std::function<bool(const SessionUser& author, std::string_view topic)> may_publish;
+  std::function<bool(const SessionUser& reader, std::string_view topic)> may_read;
   bool shutting_down = false;
 
   // ---- The others. Made by the host.

@@ -333,7 +333,10 @@ const ShareMembers::Member* Publishing::ChooseWithRoom(const std::string& share_
     const Leader& leader = *node_.leaders[member.partition];
     if (!leader.Refusal(/*stores=*/false).ok()) return false;
     const Session* const session = leader.partition().Find(member.client_id);
-    return session != nullptr && leader.HasRoom(*session, size);
+    if (session == nullptr || !leader.HasRoom(*session, size)) return false;
+    return node_.may_read == nullptr ||
+           node_.may_read({session->client_id, session->user_name, session->listener},
+                          message.topic());
   });
 }
 

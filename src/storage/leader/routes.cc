@@ -29,7 +29,13 @@ void Routes::Tell(const ShareMemberChanged& change, PartitionId partition) {
   event.partition = partition;
   event.client_id = change.client_id;
   event.subscription = change.subscription;
-  const Claim* const claim = node_.leaders[partition]->ClaimOf(change.client_id);
+  const Leader& leader = *node_.leaders[partition];
+  const Session* const session = leader.partition().Find(change.client_id);
+  if (change.state != ShareMemberChange::State::kGone && session != nullptr) {
+    event.user_name = session->user_name;
+    event.listener = session->listener;
+  }
+  const Claim* const claim = leader.ClaimOf(change.client_id);
   if (change.state == ShareMemberChange::State::kConnected && claim != nullptr) {
     event.connection = claim->connection;
     if (claim->feed != nullptr) event.packet_size_max = claim->feed->packet_size_max;

@@ -77,7 +77,7 @@ void Leader::Finish(FinishTimer& step) {
 void Leader::ProposeWill(const Session& session) {
   AnnounceWill step;
   // Rights are those of the moment: without them the will is deleted, and nobody hears of it.
-  const WillAuthor author{session.client_id, session.user_name, session.listener};
+  const SessionUser author{session.client_id, session.user_name, session.listener};
   if (node_.may_publish == nullptr || node_.may_publish(author, session.will.message->topic())) {
     step.message = mqtt::Restamp(*session.will.message, node_.now.unix_ms);
   }

@@ -54,6 +54,16 @@ struct Peer {
     came_ns.clear();
     return types;
   }
+  // A client whose session outlives its connections. Whether there was one comes in CONNACK.
+  static std::unique_ptr<Peer> Durable(Broker& broker, size_t shard, std::string id) {
+    auto peer = std::make_unique<Peer>(broker, shard);
+    support::ConnectPacket connect{.client_id = std::move(id), .clean = false};
+    connect.properties.Number(support::PropertyId::kSessionExpiryInterval, 3600);
+    peer->line->Send(connect.Encode());
+    broker.RunFor(absl::Milliseconds(100));
+    return peer;
+  }
+
   void Publish(const std::string& topic, const std::string& payload) const {
     line->Send(
         support::PublishPacket{.topic = topic, .payload = payload}.Encode(support::Version::k5));
@@ -223,6 +233,37 @@ TEST(ShardCore, ASharedMessageGoesPastMembersThatMayNotReadItOnWhicheverShardThe
       dropped += broker.shard(i).metrics().dropped[broker::DropCause::kNoShareMember].value();
     }
     EXPECT_EQ(dropped, 30u);
+  }
+}
+
+// The same of members whose sessions are kept, connected or away: the partition would store for
+// them what they never get.
+TEST(ShardCore, ASharedMessageIsNotStoredForMembersThatMayNotReadItAway) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Broker broker(seed, 3);
+    std::vector<std::unique_ptr<Peer>> barred;
+    for (size_t i = 0; i < 6; ++i) {
+      barred.push_back(Peer::Durable(broker, i % 3, "barred" + std::to_string(i)));
+      ASSERT_EQ(barred.back()->TakeTypes(), std::vector{kConnack});
+      barred.back()->Subscribe("$share/g/t", 2);
+    }
+    const auto member = Peer::Durable(broker, seed % 3, "member");
+    member->TakeTypes();
+    member->Subscribe("$share/g/t", 2);
+    Peer publisher(broker, 0, "publisher");
+    for (size_t i = 0; i < 6; ++i) broker.TakeRightsFrom("barred" + std::to_string(i));
+    for (size_t i = 0; i < 6; i += 2) barred[i]->line->Break();
+    broker.RunFor(absl::Milliseconds(100));
+    for (uint16_t i = 1; i <= 30; ++i) {
+      publisher.line->Send(support::PublishPacket{
+          .topic = "t", .payload = std::to_string(i), .qos = 1, .packet_id = i}
+                               .Encode(support::Version::k5));
+    }
+    broker.RunFor(absl::Seconds(1));
+    EXPECT_EQ(publisher.TakeTypes(), std::vector<support::PacketType>(30, kPuback));
+    EXPECT_EQ(member->TakeTypes(), std::vector<support::PacketType>(30, kPublish));
+    for (const auto& peer : barred) EXPECT_THAT(peer->packets, IsEmpty());
   }
 }
 

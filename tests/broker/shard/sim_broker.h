@@ -100,6 +100,9 @@ class Broker final : public broker::PartitionClient {
     world_.partitions = this;
     world_.methods = &methods_;
     world_.user_places = &users_;
+    world_.permissions_of = [this](const storage::SessionUser& user) {
+      return gate_->PermissionsFor({.user_name = user.user_name, .client_id = user.client_id});
+    };
     world_.room_for_subscriptions = [] { return uint64_t{1} << 40; };
     world_.listeners.push_back(std::make_shared<const broker::ListenerTerms>(
         broker::ListenerTerms{.name = "sim", .limits = limits, .gatekeeper = gate_}));
