@@ -9,6 +9,12 @@ thread_local size_t allocations = 0;
 
 namespace support {
 size_t Allocations() { return allocations; }
+
+bool AllocationsAreCounted() {
+  const size_t before = allocations;
+  ::operator delete[](::operator new[](1));
+  return allocations != before;
+}
 }  // namespace support
 
 // Every other form ends in these, but for the over-aligned ones, which are not counted.

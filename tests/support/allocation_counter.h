@@ -12,6 +12,9 @@ namespace support {
 // Calls of operator new by this thread since it began.
 size_t Allocations();
 
+// False where not all are: a sanitizer's run-time library has its own forms of operator new.
+bool AllocationsAreCounted();
+
 }  // namespace support
 
 #endif  // TESTS_SUPPORT_ALLOCATION_COUNTER_H_
