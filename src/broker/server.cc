@@ -240,6 +240,7 @@ void Server::Start(storage::PartitionHost& host, std::function<void()> on_ready)
   host_ = &host;
   partitions_ = std::make_unique<LocalPartitions>(host);
   fleet_->world.partitions = partitions_.get();
+  fleet_->world.partition_count = host.partitions();
   fleet_->world.timeline = &host.timeline();
   for (const auto& shard : shards_) shard->Start();
   running_ = true;

@@ -93,6 +93,7 @@ class RocksPartitionHost final : public PartitionHost {
   void Submit(ShardId from, std::vector<Request> batch) override;
   absl::Status Stop() override;
   const HostMetrics& metrics() const override { return metrics_; }
+  uint32_t partitions() const override { return options_.partitions; }
   const std::string& node_id() const override { return dir_->node_id(); }
 
  private:

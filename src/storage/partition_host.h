@@ -68,6 +68,8 @@ class PartitionHost {
   virtual absl::Status Stop() = 0;
 
   virtual const HostMetrics& metrics() const = 0;
+  // As the store was made: who asks says which of them is to answer.
+  virtual uint32_t partitions() const = 0;
 
   // By which the intervals of messages and sessions are counted, here and by who publishes to it.
   // Set when the store is open.

@@ -35,7 +35,10 @@ class FakeHost final : public storage::PartitionHost {
   }
   absl::Status Stop() override { return absl::OkStatus(); }
   const storage::HostMetrics& metrics() const override { return metrics_; }
+  uint32_t partitions() const override { return partition_count; }
   const std::string& node_id() const override { return node_id_; }
+
+  uint32_t partition_count = 1;
 
   // The first request of that kind that was not taken yet; waits for it. Others stay.
   template <typename Kind>

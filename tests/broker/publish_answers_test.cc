@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
-#include <bit>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/rng.h"
 #include "mqtt/message.h"
+#include "storage/core/keys.h"
 #include "tests/broker/fake_host.h"
 
 namespace broker {
@@ -25,12 +26,12 @@ constexpr uint32_t kPartitions = 4;
 // transient member, and durable sessions in several partitions.
 class PublishAnswers : public ServerTest, public testing::WithParamInterface<uint64_t> {
  protected:
-  // What the host was asked, and who has still to answer.
+  // A message that the host was asked to store, and how many parts of it are not answered.
   struct Asked {
     storage::Token token = 0;
-    uint32_t parts = 0;
     uint32_t left = 0;
-    bool refused = false;
+    bool refused = false;  // As a whole.
+    bool decided = false;
     std::string payload;
   };
 
@@ -43,34 +44,36 @@ class PublishAnswers : public ServerTest, public testing::WithParamInterface<uin
       Post(0, storage::RouteChange{.number = id + 1, .partition = partition, .filter = "all"});
     }
   }
-  // Takes in what the shard asked since.
+  // Takes in what the shard asked since: a part for each partition, those of a message in a row.
   void Collect() {
     while (host_.Has<storage::Publish>()) {
-      auto publish = host_.Take<storage::Publish>();
-      storage::PartitionMask where = publish.partitions;
-      if (publish.set_retained) where |= 1;
-      if (publish.origin.has_value()) where |= 2;
-      Asked asked;
-      asked.token = publish.token;
-      asked.parts = std::max(1, std::popcount(where));
-      asked.left = asked.parts;
-      asked.payload = std::string(publish.message->payload());
-      if (asked.token != 0) asked_.push_back(std::move(asked));
+      auto part = host_.Take<storage::Publish>();
+      EXPECT_TRUE(seen_.emplace(part.token, part.partition).second) << "asked twice";
+      if (!std::exchange(more_, part.more)) {
+        asked_.push_back({.token = part.token, .payload = std::string(part.message->payload())});
+      }
+      EXPECT_EQ(part.token, asked_.back().token);
+      ++asked_.back().left;
+      if (part.set_retained) {
+        EXPECT_EQ(storage::PartitionOfTopic(part.message->topic(), kPartitions), part.partition);
+      }
+      if (part.origin.has_value()) {
+        EXPECT_EQ(storage::PartitionOfClient(part.origin->client_id, kPartitions), part.partition);
+      }
     }
+    EXPECT_FALSE(more_);
   }
   void AnswerOne(base::Rng& rng) {
     Collect();
     if (asked_.empty()) return;
     const size_t chosen = rng.Below(asked_.size());
     Asked& asked = asked_[chosen];
-    const bool may_refuse = asked.left == asked.parts;
-    storage::Published answer{.token = asked.token, .parts = asked.parts};
-    if (may_refuse && rng.Chance(0.1)) {  // As a whole, with one answer.
-      answer.parts = 1;
-      answer.status = absl::ResourceExhaustedError("disk full");
-      asked.left = 1;
+    if (!std::exchange(asked.decided, true) && rng.Chance(0.1)) {
+      asked.refused = true;
       refused_.push_back(asked.payload);
     }
+    storage::Published answer{.token = asked.token};
+    if (asked.refused) answer.status = absl::ResourceExhaustedError("disk full");
     if (--asked.left == 0) asked_.erase(asked_.begin() + static_cast<std::ptrdiff_t>(chosen));
     Post(0, std::move(answer));
   }
@@ -88,12 +91,15 @@ class PublishAnswers : public ServerTest, public testing::WithParamInterface<uin
   }
 
   std::vector<Asked> asked_;
+  std::set<std::pair<storage::Token, storage::PartitionId>> seen_;
+  bool more_ = false;  // Of the last message the next part is to come.
   std::vector<std::string> refused_;
   std::vector<std::pair<support::PacketType, uint16_t>> acks_;
 };
 
 TEST_P(PublishAnswers, OrderAndPromisesHoldWhateverTheOrderOfTheAnswers) {
   base::Rng rng(GetParam());
+  host_.partition_count = kPartitions;
   Start();
   SetUpRoutes();
   Client subscriber = Join(Transient("subscriber"));

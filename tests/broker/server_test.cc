@@ -76,7 +76,7 @@ storage::Delivery Live(std::string_view payload) {
 // ---- Commits
 
 // There is a durable subscription to "t" somewhere.
-storage::RouteChange DurableRoute() { return {.number = 1, .partition = 3, .filter = "t"}; }
+storage::RouteChange DurableRoute() { return {.number = 1, .partition = 0, .filter = "t"}; }
 
 TEST_F(ServerTest, WhatCannotBeStoredIsRefusedOrTheClientCutOff) {
   Start();
@@ -196,7 +196,7 @@ TEST_F(ServerTest, ADurableSessionGetsQos0MessagesFromTheShardAndAllOthersFromIt
     publisher.wire.Send(
         support::PublishPacket{.topic = "t", .payload = payload, .qos = 1, .packet_id = 5});
     const auto request = host_.Take<storage::Publish>();
-    EXPECT_EQ(request.partitions, 1u << 3);
+    EXPECT_EQ(request.partitions, 1u);
     Post(0, storage::Published{request.token, {}, false});
     publisher.wire.ExpectAck(kPuback, 5);
     publisher.wire.Send(support::PublishPacket{.topic = "t", .payload = payload + ", QoS 0"});
@@ -304,15 +304,15 @@ TEST_F(ServerTest, AWillIsForgottenInTheCommitThatStoresItForADurableMember) {
   Client member = JoinGroup("member");
   Client plain = Join(Transient("plain"));
   plain.wire.Subscribe({{"t", 1}});
-  Post(0, storage::RouteMessage{.message = Will("gone"), .orphan = {3, 7}});
+  Post(0, storage::RouteMessage{.message = Will("gone"), .orphan = {0, 7}});
   const auto publish = host_.Take<storage::Publish>();
   ASSERT_EQ(publish.shared_targets.size(), 1u);
   EXPECT_EQ(publish.shared_targets[0].client_id, "member");
-  EXPECT_EQ(publish.orphan, (storage::OrphanRef{3, 7}));
+  EXPECT_EQ(publish.orphan, (storage::OrphanRef{0, 7}));
   plain.wire.ExpectPublish("t", "gone");  // At once: it was published.
   Post(0, storage::Published{publish.token, absl::ResourceExhaustedError("disk full"), false});
   // It is told of again, for the groups only.
-  Post(0, storage::RouteMessage{.message = Will("gone"), .orphan = {3, 7}, .groups_only = true});
+  Post(0, storage::RouteMessage{.message = Will("gone"), .orphan = {0, 7}, .groups_only = true});
   const auto again = host_.Take<storage::Publish>();
   EXPECT_EQ(again.shared_targets.size(), 1u);
   Post(0, storage::Published{again.token, {}, false});
@@ -328,7 +328,7 @@ TEST_F(ServerTest, ATransientMemberGetsWhatTheStoreKeptOnceItIsForgotten) {
   Client plain = Join(Transient("plain"));
   plain.wire.Subscribe({{"t", 1}});
   const storage::RouteMessage route{
-      .message = Will("left"), .only_filter = "$share/g/t", .orphan = {3, 7}, .groups_only = true};
+      .message = Will("left"), .only_filter = "$share/g/t", .orphan = {0, 7}, .groups_only = true};
   Post(0, route);
   const auto refused = host_.Take<storage::Publish>();
   EXPECT_TRUE(refused.shared_targets.empty());
@@ -347,9 +347,9 @@ TEST_F(ServerTest, TheHostIsToldWhenNobodyTakesWhatItKeeps) {
   Start();
   Post(0, storage::RouteMessage{.message = Will("left"),
                                 .only_filter = "$share/g/t",
-                                .orphan = {3, 7},
+                                .orphan = {0, 7},
                                 .groups_only = true});
-  EXPECT_EQ(host_.Take<storage::OrphanStays>().orphan, (storage::OrphanRef{3, 7}));
+  EXPECT_EQ(host_.Take<storage::OrphanStays>().orphan, (storage::OrphanRef{0, 7}));
   EXPECT_FALSE(host_.Has<storage::Publish>());
   EXPECT_EQ(metrics().dropped[DropCause::kNoShareMember].value(), 0u);  // Not yet.
 }

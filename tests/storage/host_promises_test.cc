@@ -387,6 +387,21 @@ class SmallGroups : public HostTest {
   }
 };
 
+// Or a crash between two writes would keep a QoS 2 identifier without its message.
+TEST_F(SmallGroups, ThePartsOfAMessageAreInOneWrite) {
+  const SessionOpened alice = Open("alice");
+  for (int i = 0; i < 98; ++i) SendOne(1);
+  storage::Publish publish;
+  publish.token = ++token_;
+  publish.partitions = kAll;
+  publish.message = Text("a", "once", mqtt::QoS::kExactlyOnce);
+  publish.origin = Qos2Origin{"alice", alice.epoch, 7};
+  sim_.Send(std::move(publish));
+  SendOne(1);
+  EXPECT_EQ(CommandsOfNextGroup(), 98 + 5);
+  EXPECT_EQ(CommandsOfNextGroup(), 1);
+}
+
 TEST_F(SmallGroups, WhoComesFirstDoesNotWaitForAllOfABurst) {
   for (int i = 0; i < 250; ++i) SendOne(1);
   EXPECT_EQ(CommandsOfNextGroup(), 100);

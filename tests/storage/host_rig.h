@@ -32,6 +32,20 @@ class Ears final : public EventSink {
     host_ = host;
   }
 
+  // What it is to be asked for: a message is a request to each of several partitions.
+  std::vector<Request> Ask(Request request, uint32_t partitions) {
+    std::vector<Request> batch;
+    auto* const publish = std::get_if<Publish>(&request);
+    if (publish == nullptr) {
+      batch.push_back(std::move(request));
+      return batch;
+    }
+    base::MutexLock lock(mutex_);
+    published_.Cut(std::move(*publish), partitions,
+                   [&](Publish part) { batch.emplace_back(std::move(part)); });
+    return batch;
+  }
+
   void Post(ShardId shard, std::vector<Event> events) override {
     std::vector<Request> answers;
     PartitionHost* host = nullptr;
@@ -115,7 +129,7 @@ class Ears final : public EventSink {
   base::CondVar changed_;
   PartitionHost* host_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::deque<Event> heard_ ABSL_GUARDED_BY(mutex_);
-  PublishAnswers published_ ABSL_GUARDED_BY(mutex_);
+  PublishJoiner published_ ABSL_GUARDED_BY(mutex_);
 };
 
 class HostRig {
@@ -154,9 +168,7 @@ class HostRig {
   }
 
   void Send(Request request) {
-    std::vector<Request> batch;
-    batch.push_back(std::move(request));
-    host_->Submit(0, std::move(batch));
+    host_->Submit(0, ears_.Ask(std::move(request), options_.partitions));
   }
 
   SessionOpened OpenSession(const std::string& client_id, uint32_t expiry_s = 3600,

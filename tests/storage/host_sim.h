@@ -208,7 +208,8 @@ class HostSim {
   bool confirm_routes = true;
   // They have room for the next page of a replay when they have one; or never.
   bool take_replays = true;
-  // One Published for each Publish, as its shard makes it of the partitions' answers; or each.
+  // Cuts each Publish into parts, and makes one Published of the answers, as a shard does; or a
+  // shard does so.
   bool joins_answers = true;
   // Bytes of entries, and how many were to be synced.
   uint64_t log_bytes = 0;
@@ -220,7 +221,10 @@ class HostSim {
     if (const auto* open = std::get_if<OpenSession>(&request)) {
       names_[open->connection.connection] = open->client_id;
     }
-    core_->OnRequest(from, std::move(request));
+    auto* const publish = std::get_if<Publish>(&request);
+    if (publish == nullptr || !joins_answers) return core_->OnRequest(from, std::move(request));
+    published_.Cut(std::move(*publish), options_.partitions,
+                   [&](Publish part) { core_->OnRequest(from, std::move(part)); });
   }
 
   // One step of the machine: hand a group to the log, have it written, apply.
@@ -392,7 +396,7 @@ class HostSim {
   std::unique_ptr<Host> core_;
   std::optional<Host::Write> writing_;
   absl::flat_hash_map<uint64_t, std::string> names_;  // Of clients, by their connections.
-  PublishAnswers published_;
+  PublishJoiner published_;
   bool confirmed_ = false;
   uint64_t heard_routes_ = 0;
 };

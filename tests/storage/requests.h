@@ -8,7 +8,9 @@
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "storage/core/partition_api.h"
+#include "storage/core/publish_parts.h"
 
 namespace storage {
 
@@ -31,18 +33,28 @@ inline Acknowledge MakeAcknowledge(const std::string& client_id, uint64_t epoch,
   return acknowledge;
 }
 
-// The partitions' answers to one Publish, as its shard joins them.
-class PublishAnswers {
+// Messages as a test makes them, and their parts and answers as a shard does.
+class PublishJoiner {
  public:
-  // The last one, with what all of them say; before that nothing.
+  // Hands the parts of the message to `take`.
+  template <typename Take>
+  void Cut(Publish publish, uint32_t partitions, Take&& take) {
+    const Token token = publish.token;
+    const uint32_t parts = CutIntoParts(std::move(publish), partitions, take);
+    if (token != 0) open_[token] = {parts, {}};
+  }
+
+  // The last answer, with what all of them say; before that nothing.
   std::optional<Published> Join(Published answer) {
-    if (answer.parts == 1) return answer;
-    auto& [left, joined] = open_.try_emplace(answer.token, answer.parts, answer).first->second;
+    const auto found = open_.find(answer.token);
+    CHECK(found != open_.end()) << "an answer to a message that nobody waits for";
+    auto& [left, joined] = found->second;
+    joined.token = answer.token;
     if (joined.status.ok()) joined.status = answer.status;
     joined.duplicate = joined.duplicate || answer.duplicate;
     if (--left != 0) return std::nullopt;
     Published all = std::move(joined);
-    open_.erase(answer.token);
+    open_.erase(found);
     return all;
   }
   void Clear() { open_.clear(); }

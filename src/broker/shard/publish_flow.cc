@@ -12,6 +12,7 @@
 #include "mqtt/encode.h"
 #include "mqtt/encode_publish.h"
 #include "mqtt/topic.h"
+#include "storage/core/publish_parts.h"
 
 namespace broker {
 namespace {
@@ -353,8 +354,10 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
     spare_.pop_back();
     *kept = std::move(waiting);
   }
-  waiting_.emplace(publish.token, std::move(kept));
-  context_.Ask(std::move(publish));
+  Waiting& asked = *waiting_.emplace(publish.token, std::move(kept)).first->second;
+  asked.answers_left =
+      storage::CutIntoParts(std::move(publish), context_.partitions,
+                            [this](storage::Publish part) { context_.Ask(std::move(part)); });
 }
 
 void PublishFlow::PauseIfCommitsPileUp(Connection& connection) {
@@ -371,7 +374,6 @@ void PublishFlow::OnPublished(storage::Published event) {
   const auto place = waiting_.find(event.token);
   CHECK(place != waiting_.end()) << "an answer to a request that was never made";
   Waiting& waiting = *place->second;
-  if (waiting.answers_left == 0) waiting.answers_left = event.parts;
   if (waiting.status.ok()) waiting.status = std::move(event.status);
   waiting.duplicate = waiting.duplicate || event.duplicate;
   if (--waiting.answers_left != 0) return;

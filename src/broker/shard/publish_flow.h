@@ -75,7 +75,7 @@ class PublishFlow {
     std::vector<std::pair<storage::ShardId, SharedAssignment>> assigned_after;
     bool orphan = false;  // For these only. If it is refused, the host tells of it again.
 
-    uint32_t answers_left = 0;  // 0: no partition has answered yet.
+    uint32_t answers_left = 0;  // Of so many partitions.
     absl::Status status;        // What those that did say: the first error.
     bool duplicate = false;
     bool answered = false;    // All have; it waits for those before it.

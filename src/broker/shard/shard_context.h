@@ -38,11 +38,12 @@ struct CloseOrder {
 // Used on the shard's thread only.
 class ShardContext {
  public:
-  ShardContext(storage::ShardId shard, uint32_t count, const ShardOptions& o, ShardMetrics& m,
-               base::Rng chance)
+  ShardContext(storage::ShardId shard, uint32_t count, const ShardOptions& o,
+               const uint32_t& partition_count, ShardMetrics& m, base::Rng chance)
       : id(shard),
         shards(count),
         options(o),
+        partitions(partition_count),
         metrics(m),
         router(o.match_cache_topics_max),
         rng(std::move(chance)),
@@ -55,6 +56,7 @@ class ShardContext {
   const storage::ShardId id;
   const uint32_t shards;
   const ShardOptions& options;
+  const uint32_t& partitions;  // How many the store has. Known when the shard starts.
   ShardMetrics& metrics;
   Router router;
   BufferPool buffers;

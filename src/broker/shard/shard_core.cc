@@ -26,7 +26,8 @@ Connection::~Connection() = default;
 
 ShardCore::ShardCore(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
                      ShardMetrics& shard_metrics, ShardPort& port, base::Rng chance)
-    : ShardContext(shard_id, count, *world.options, shard_metrics, std::move(chance)),
+    : ShardContext(shard_id, count, *world.options, world.partition_count, shard_metrics,
+                   std::move(chance)),
       world_(world),
       port_(port),
       deliverer_(*this),

@@ -39,6 +39,7 @@ struct ShardWorld {
   base::Clock* clock = nullptr;
   const base::Timeline* timeline = nullptr;  // The partition host's. Null until the shards start.
   PartitionClient* partitions = nullptr;
+  uint32_t partition_count = 1;    // Of the store. Known when the shards start.
   Forwarder* forwarder = nullptr;  // Null on a node alone.
   const auth::AuthMethodRegistry* methods = nullptr;
   UserPlaces* user_places = nullptr;

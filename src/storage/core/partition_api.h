@@ -162,19 +162,26 @@ struct OrphanRef {
   }
 };
 
-// Stores a message for every durable session it is for, and as the retained message if asked.
-// Atomic: all of it is committed, or the answer is an error and none is. Of those that are stored
-// each partition answers for its part (Published), in the order of the requests to it; of others
-// there is one answer.
+// A message, or one partition's part of it (CutIntoParts makes them): stores it for every durable
+// session of that partition that it is for, and what else is that partition's, as far as it is
+// asked. Each part is answered by itself (Published), in whatever order; a publisher has its
+// acknowledgement when all are.
+//
+// Parts with `more` are followed by the next part of the same message, in the same batch. Such a
+// bundle is decided about as a whole: nothing is stored and each part has the same refusal, or all
+// of it is stored in one write, so that no crash keeps a part and loses another.
 struct Publish {
   Token token = 0;  // 0: no answer wanted (QoS 0, retained only).
   mqtt::MessagePtr message;
-  PartitionMask partitions = 0;  // QoS 1 and 2: each matches the message against its own
-                                 // subscriptions, and sends what one of QoS 0 is owed as well.
-  std::vector<SharedTarget>
-      shared_targets;         // Exactly one entry per matching group with a durable choice.
-  bool set_retained = false;  // An empty payload removes the retained message.
-  std::optional<Qos2Origin> origin;
+  // QoS 1 and 2: all that get it, whoever is asked. Each matches the message against its own
+  // subscriptions, and sends what one of QoS 0 is owed as well.
+  PartitionMask partitions = 0;
+  // Of this partition: exactly one entry per matching group whose choice is durable.
+  std::vector<SharedTarget> shared_targets;
+  PartitionId partition = 0;  // Who is asked.
+  bool more = false;
+  bool set_retained = false;         // An empty payload removes the retained message.
+  std::optional<Qos2Origin> origin;  // Whose session is in this partition.
   OrphanRef orphan;  // What RouteMessage told of: forgotten in the same commit, even if that stores
                      // nothing. Transient members get theirs after it. On an error it comes again.
 };
@@ -286,13 +293,11 @@ struct UnsubscribeDone {
   std::vector<bool> existed;  // By filter: reason code 0x00 or 0x11.
 };
 
-// A refusal is one for all partitions, and nothing is stored anywhere. Else each partition answers
-// for its part, in whatever order, and all of it is stored when all have.
+// To each part of a message. A refusal is one for the whole bundle: every part of it is refused.
 struct Published {
   Token token = 0;
   absl::Status status;
   bool duplicate = false;  // The origin's identifier was known: nothing was stored again.
-  uint32_t parts = 1;      // So many answers there are to the request.
 };
 
 // One entry of a durable session's queue on its way to the client.

@@ -131,8 +131,9 @@ void Host::Begin(std::function<void()> ready) {
 
 void Host::OnRequest(ShardId from, Request request) {
   metrics_.requests.Add();
-  // Only here: a request's commands and what follows them stay together.
-  if (GrowingIsFull()) full_.push_back(CloseGrowing());
+  // Only here: a request's commands and what follows them stay together, and so do the parts of a
+  // message.
+  if (GrowingIsFull() && !publishing_.waits_for_more()) full_.push_back(CloseGrowing());
   Dispatch(from, request);
 }
 
@@ -156,10 +157,8 @@ void Host::Dispatch(ShardId from, Request& request) {
 }
 
 bool Host::GrowingIsFull() const {
-  if (node_.growing.commands >= options_.group_commands_max) return true;
-  size_t bytes = 0;
-  for (const PartitionId id : node_.growing.used) bytes += node_.leaders[id]->growing_bytes();
-  return bytes >= options_.group_bytes_max;
+  return node_.growing.commands >= options_.group_commands_max ||
+         node_.growing.bytes >= options_.group_bytes_max;
 }
 
 std::vector<Event> Host::TakeEvents(ShardId shard) {
@@ -253,10 +252,12 @@ void Host::RefuseCollected() {
     }
   }
   node_.growing.commands = 0;
+  node_.growing.bytes = 0;
   for (const PartitionId id : node_.growing.used) {
     Leader& leader = *node_.leaders[id];
     leader.RefuseGrowing(why);
     node_.growing.commands += leader.growing_commands();
+    node_.growing.bytes += leader.growing_bytes();
   }
 }
 

@@ -44,7 +44,6 @@ void Leader::Finish(AnswerPublish& step) {
   if (step.token == 0) return;
   Published published;
   published.token = step.token;
-  published.parts = step.parts;
   published.duplicate = step.duplicate;
   if (step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit) {
     published.status =
@@ -61,7 +60,6 @@ void Leader::Refuse(AnswerPublish& step, const absl::Status& why) {
   if (step.token == 0) return;
   Published refused;
   refused.token = step.token;
-  refused.parts = step.parts;
   refused.status = why;
   node_.Send(step.shard, std::move(refused));
 }

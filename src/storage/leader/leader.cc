@@ -61,7 +61,9 @@ Proposal& Leader::Grow() {
 }
 
 pb::Command& Leader::Propose(mqtt::MessagePtr message, CommandPlace* place) {
-  pb::Command& command = Grow().Add(std::move(message), place);
+  Proposal& proposal = Grow();
+  pb::Command& command = proposal.Add(std::move(message), place);
+  node_.growing.bytes += proposal.TakeGrowth();
   command.set_time_unix_ms(node_.now.unix_ms);
   command.set_order(++node_.last_order);
   return command;
@@ -69,7 +71,10 @@ pb::Command& Leader::Propose(mqtt::MessagePtr message, CommandPlace* place) {
 
 std::string& Leader::ProposeTo(mqtt::MessagePtr message, CommandStamp& stamp, CommandPlace* place) {
   stamp = {.time_unix_ms = node_.now.unix_ms, .order = ++node_.last_order};
-  return Grow().AddTo(std::move(message), place);
+  Proposal& proposal = Grow();
+  std::string& entry = proposal.AddTo(std::move(message), place);
+  node_.growing.bytes += proposal.TakeGrowth();
+  return entry;
 }
 
 void Leader::After(Step step) {

@@ -65,6 +65,7 @@ struct Node {
   struct Growing {
     std::vector<PartitionId> used;  // Their leaders have a proposal that grows.
     size_t commands = 0;
+    size_t bytes = 0;
     bool needs_sync = false;  // Somebody is answered only once it is on the disk.
     bool urgent = false;      // It must not wait for company.
     uint64_t will_bytes = 0;  // Of wills in it and their copies.

@@ -84,6 +84,7 @@ void Proposal::Clear() {
   messages_.clear();
   is_open_ = false;
   message_bytes_ = 0;
+  counted_ = 0;
   steps_.clear();
   retained_sets_.clear();
   reservations_.clear();

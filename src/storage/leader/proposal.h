@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -36,7 +37,6 @@ using CommandPlace = size_t;
 struct AnswerPublish {
   ShardId shard = 0;
   Token token = 0;
-  uint32_t parts = 1;  // So many partitions answer.
   CommandPlace command = 0;
   size_t commands = 0;     // None: a repeat, that waits for what it repeats.
   bool duplicate = false;  // It is one.
@@ -140,6 +140,12 @@ class Proposal {
   const std::vector<mqtt::MessagePtr>& messages() const { return messages_; }
   // Of what is written: what a message carries beside itself may be more, its targets for instance.
   size_t bytes() const { return std::max(entry_.size(), message_bytes_); }
+  // What of that came since it was asked for last: a message at once, the rest of a command when
+  // the next one follows.
+  size_t TakeGrowth() {
+    const size_t before = std::exchange(counted_, bytes());
+    return counted_ - std::min(before, counted_);
+  }
   std::vector<Step>& steps() { return steps_; }
 
   template <typename T>
@@ -171,6 +177,7 @@ class Proposal {
   std::unique_ptr<pb::Command> open_;  // What Add gave out last.
   bool is_open_ = false;
   size_t message_bytes_ = 0;  // Of the commands' Messages.
+  size_t counted_ = 0;        // As TakeGrowth has told.
   std::vector<Step> steps_;
   std::vector<OfCommand<RetainedSet>> retained_sets_;
   std::vector<OfCommand<QueueReservation>> reservations_;

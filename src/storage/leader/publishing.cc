@@ -1,9 +1,10 @@
 #include "storage/leader/publishing.h"
 
 #include <algorithm>
-#include <bit>
+#include <optional>
 
 #include "base/by_name.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "mqttd/storage/v1/command.pb.h"
@@ -11,6 +12,7 @@
 #include "storage/core/command_codec.h"
 #include "storage/core/keys.h"
 #include "storage/core/message_codec.h"
+#include "storage/core/publish_parts.h"
 #include "storage/core/retained.h"
 #include "storage/core/session.h"
 #include "storage/leader/leader.h"
@@ -38,122 +40,112 @@ SharedTarget TargetOf(const ShareMembers::Member& member) {
 
 // ---- Asked --------------------------------------------------------------------------------------
 
-void Publishing::Handle(ShardId from, Publish& request) {
-  const size_t partitions = node_.leaders.size();
-  if (partitions < kPartitionsMax)
-    request.partitions &= BitOf(static_cast<PartitionId>(partitions)) - 1;
-  const OrphanRef orphan = request.orphan;
+void Publishing::Handle(ShardId from, Publish& part) {
+  CHECK(part.partition < node_.leaders.size()) << "there is no such partition";
+  const bool more = part.more;
+  parts_.push_back(std::move(part));
+  if (more) return;
+  Decide(from, parts_);
+  parts_.clear();
+}
+
+void Publishing::Decide(ShardId from, Parts& parts) {
+  const auto find = [&](auto&& is_it) {
+    return static_cast<size_t>(std::find_if(parts.begin(), parts.end(), is_it) - parts.begin());
+  };
+  const size_t taker = find([](const Publish& part) { return static_cast<bool>(part.orphan); });
+  const OrphanRef orphan = taker == parts.size() ? OrphanRef{} : parts[taker].orphan;
   if (orphan && !node_.leaders[orphan.partition]->TakeOffered(orphan.number)) {
-    return Refuse(from, request, absl::FailedPreconditionError("somebody has taken it already"));
+    return Refuse(from, parts, absl::FailedPreconditionError("somebody has taken it already"));
   }
-  if (request.origin.has_value()) {
-    Leader& publisher = node_.LeaderOf(request.origin->client_id);
-    if (publisher.OwnerOf(request.origin->client_id, request.origin->epoch) == nullptr) {
-      return Refuse(from, request, NotOwner());
+  const size_t publisher = find([](const Publish& part) { return part.origin.has_value(); });
+  if (publisher != parts.size()) {
+    const Publish& part = parts[publisher];
+    Leader& leader = *node_.leaders[part.partition];
+    if (leader.OwnerOf(part.origin->client_id, part.origin->epoch) == nullptr) {
+      return Refuse(from, parts, NotOwner());
     }
     // Also while storage fails: what is in doubt is not refused under the same identifier.
-    if (publisher.AnswerRepeat(from, request.token, *request.origin)) return;
+    if (AnswerRepeat(from, parts, publisher)) return;
   }
-  absl::Status status = Refusal(request, PartitionsOf(request));
+  absl::Status status = Refusal(parts);
   if (!status.ok() && orphan) node_.leaders[orphan.partition]->ReturnOrphan(orphan.number);
-  if (status.ok()) status = Check(request);
-  if (!status.ok()) return Refuse(from, request, std::move(status));
-  const Settled settled = SettleTargets(from, request);
+  if (status.ok()) status = Check(parts);
+  if (!status.ok()) return Refuse(from, parts, status);
+  const Settled settled = SettleTargets(from, parts);
   if (settled == Settled::kStays) node_.leaders[orphan.partition]->KeepOrphan();
   if (settled != Settled::kGoesOn) {
-    return Refuse(from, request, absl::ResourceExhaustedError("no member has room"));
+    return Refuse(from, parts, absl::ResourceExhaustedError("no member has room"));
   }
   // A retained message of QoS 0 was promised to nobody: it is on the disk with whatever is synced
   // next. Its answer only tells the shard that it is not on its way any more.
-  const bool promised = request.message->qos() != mqtt::QoS::kAtMostOnce || orphan;
-  const bool answers = promised || request.token != 0;
-  if (Propose(request, answers, from) == 0 && answers) {  // It is for nobody.
-    return node_.Send(from, Published{.token = request.token});
-  }
-  if (promised) node_.growing.needs_sync = true;
+  const Publish& any = parts.front();
+  const bool promised = any.message->qos() != mqtt::QoS::kAtMostOnce || orphan;
+  const bool answers = promised || any.token != 0;
+  const size_t before = node_.growing.commands;
+  Propose(parts, answers, from);
+  if (promised && node_.growing.commands != before) node_.growing.needs_sync = true;
 }
 
-PartitionMask Publishing::PartitionsOf(const Publish& request) const {
-  PartitionMask where = request.partitions;
-  for (const SharedTarget& target : request.shared_targets) {
-    where |= BitOf(node_.PartitionOf(target.client_id));
+// What it came with is stored, or will be: nothing of it is stored again.
+bool Publishing::AnswerRepeat(ShardId from, const Parts& parts, size_t publisher) {
+  const Publish& known = parts[publisher];
+  Leader& leader = *node_.leaders[known.partition];
+  if (!leader.AnswerRepeat(from, known.token, *known.origin)) return false;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (i != publisher) {
+      node_.Send(from, Published{.token = parts[i].token, .status = {}, .duplicate = true});
+    }
   }
-  if (request.set_retained) where |= BitOf(node_.HomeOf(request.message->topic()).id());
-  if (request.origin.has_value()) where |= BitOf(node_.PartitionOf(request.origin->client_id));
-  if (request.orphan) where |= BitOf(request.orphan.partition);
-  return where;
+  return true;
 }
 
 // Because of storage that fails, here or in one of the partitions.
-absl::Status Publishing::Refusal(const Publish& request, PartitionMask where) const {
+absl::Status Publishing::Refusal(const Parts& parts) const {
   // An orphan takes no more room where it goes.
-  RETURN_IF_ERROR(node_.Refusal(/*stores=*/!request.orphan));
-  for (; where != 0; where &= where - 1) {
-    Leader& leader = *node_.leaders[static_cast<size_t>(std::countr_zero(where))];
+  const bool moves = std::any_of(parts.begin(), parts.end(), [](const Publish& part) {
+    return static_cast<bool>(part.orphan);
+  });
+  RETURN_IF_ERROR(node_.Refusal(/*stores=*/!moves));
+  for (const Publish& part : parts) {
+    Leader& leader = *node_.leaders[part.partition];
     if (!leader.replica().status().ok()) return leader.Refusal(/*stores=*/false);
   }
   return absl::OkStatus();
 }
 
-absl::Status Publishing::Check(const Publish& request) {
-  if (request.set_retained) RETURN_IF_ERROR(CheckRetainedRoom(*request.message));
-  return ReserveQueueRoom(request);
+absl::Status Publishing::Check(const Parts& parts) {
+  for (const Publish& part : parts) {
+    if (part.set_retained) RETURN_IF_ERROR(CheckRetainedRoom(*part.message));
+  }
+  return ReserveQueueRoom(parts);
 }
 
 // Nothing of it was proposed. While storage fails the answer does not wait for what is in doubt;
-// else it comes in its turn.
-void Publishing::Refuse(ShardId from, const Publish& request, absl::Status why) {
+// else each part has it in its turn.
+void Publishing::Refuse(ShardId from, const Parts& parts, const absl::Status& why) {
   TakeBackReserved();
-  if (request.token == 0) return;
-  Published refused;
-  refused.token = request.token;
-  refused.status = std::move(why);
-  if (!node_.healthy()) return node_.Send(from, std::move(refused));
-  PartitionMask before = 0;
-  for (const auto& leader : node_.leaders) {
-    if (leader->replica().status().ok()) before |= BitOf(leader->id());
+  for (const Publish& part : parts) {
+    if (part.token == 0) continue;
+    Published refused;
+    refused.token = part.token;
+    refused.status = why;
+    const bool waits = node_.healthy() && node_.leaders[part.partition]->replica().status().ok();
+    if (!waits) {
+      node_.Send(from, std::move(refused));
+      continue;
+    }
+    node_.After(BitOf(part.partition), [this, from, refused] { node_.Send(from, refused); });
   }
-  node_.After(before, [this, from, refused] { node_.Send(from, refused); });
 }
 
 // ---- Proposed -----------------------------------------------------------------------------------
 
-// Returns where.
-PartitionMask Publishing::Propose(const Publish& request, bool answers, ShardId from) {
-  PartitionMask queues = request.partitions;
-  TargetPlaces places;
-  for (const SharedTarget& target : request.shared_targets) {
-    places.push_back(node_.PartitionOf(target.client_id));
-    queues |= BitOf(places.back());
-  }
-  PartitionMask home = 0;
-  if (request.set_retained) home = BitOf(node_.HomeOf(request.message->topic()).id());
-  PartitionMask publisher = 0;
-  if (request.origin.has_value()) publisher = BitOf(node_.PartitionOf(request.origin->client_id));
-  const PartitionMask orphanage = request.orphan ? BitOf(request.orphan.partition) : 0;
-  const PartitionMask where = queues | home | publisher | orphanage;
-  for (PartitionMask rest = where; rest != 0; rest &= rest - 1) {
-    const auto id = static_cast<PartitionId>(std::countr_zero(rest));
-    Leader& leader = *node_.leaders[id];
-    AnswerPublish answer;
-    answer.shard = from;
-    answer.token = request.token;
-    answer.parts = static_cast<uint32_t>(std::popcount(where));
-    answer.command = leader.growing_commands();
-    if ((queues & BitOf(id)) != 0) {
-      ProposeEnqueue(request, places, leader, (request.partitions & BitOf(id)) != 0);
-    }
-    if ((home & BitOf(id)) != 0) answer.retained = ProposeRetained(request, leader);
-    if ((orphanage & BitOf(id)) != 0) {
-      leader.ForgetOrphan(request.orphan.number);
-      answer.orphan = request.orphan;
-    }
-    if ((publisher & BitOf(id)) != 0) {
-      leader.Remember(*request.origin);
-      answer.origin = request.origin;
-    }
-    answer.commands = leader.growing_commands() - answer.command;
-    if (answers) leader.Then(std::move(answer));
+PartitionMask Publishing::Propose(const Parts& parts, bool answers, ShardId from) {
+  PartitionMask where = 0;
+  for (const Publish& part : parts) {
+    where |= BitOf(part.partition);
+    ProposePart(part, answers, from);
   }
   for (const auto& [partition, reservation] : std::exchange(reserved_, {})) {
     node_.leaders[partition]->Keep(reservation);
@@ -161,12 +153,32 @@ PartitionMask Publishing::Propose(const Publish& request, bool answers, ShardId 
   return where;
 }
 
-void Publishing::ProposeEnqueue(const Publish& request, const TargetPlaces& places, Leader& leader,
-                                bool match) {
+void Publishing::ProposePart(const Publish& part, bool answers, ShardId from) {
+  Leader& leader = *node_.leaders[part.partition];
+  AnswerPublish answer;
+  answer.shard = from;
+  answer.token = part.token;
+  answer.command = leader.growing_commands();
+  const bool match = (part.partitions & BitOf(part.partition)) != 0;
+  if (match || !part.shared_targets.empty()) ProposeEnqueue(part, leader, match);
+  if (part.set_retained) answer.retained = ProposeRetained(part, leader);
+  if (part.orphan) {
+    leader.ForgetOrphan(part.orphan.number);
+    answer.orphan = part.orphan;
+  }
+  if (part.origin.has_value()) {
+    leader.Remember(*part.origin);
+    answer.origin = part.origin;
+  }
+  answer.commands = leader.growing_commands() - answer.command;
+  if (!answers) return;
+  if (answer.commands != 0) return leader.Then(std::move(answer));
+  node_.Send(from, Published{.token = part.token});  // It is for nobody here.
+}
+
+void Publishing::ProposeEnqueue(const Publish& part, Leader& leader, bool match) {
   absl::InlinedVector<EnqueueTarget, 1> targets;
-  for (size_t i = 0; i < places.size(); ++i) {
-    if (places[i] != leader.id()) continue;
-    const SharedTarget& target = request.shared_targets[i];
+  for (const SharedTarget& target : part.shared_targets) {
     targets.push_back({.client_id = target.client_id,
                        .filter = target.filter,
                        .options = target.options,
@@ -174,16 +186,16 @@ void Publishing::ProposeEnqueue(const Publish& request, const TargetPlaces& plac
                        .last_choice = target.last_choice});
   }
   CommandStamp stamp;
-  std::string& entry = leader.ProposeTo(request.message, stamp);
-  AppendEnqueue(stamp, request.message->parts(), match, targets, entry);
+  std::string& entry = leader.ProposeTo(part.message, stamp);
+  AppendEnqueue(stamp, part.message->parts(), match, targets, entry);
 }
 
-CommandPlace Publishing::ProposeRetained(const Publish& request, Leader& home) {
+CommandPlace Publishing::ProposeRetained(const Publish& part, Leader& home) {
   CommandPlace place = 0;
-  pb::SetRetained& set = *home.Propose(request.message, &place).mutable_set_retained();
-  set.set_message(EncodeStoredMessage(*request.message));
-  set.set_partitions(request.partitions);
-  home.SetRetained({set.message().size(), request.partitions, request.message});
+  pb::SetRetained& set = *home.Propose(part.message, &place).mutable_set_retained();
+  set.set_message(EncodeStoredMessage(*part.message));
+  set.set_partitions(part.partitions);
+  home.SetRetained({set.message().size(), part.partitions, part.message});
   return place;
 }
 
@@ -199,7 +211,14 @@ PartitionMask Publishing::StoreWill(const mqtt::MessagePtr& message) {
   }
   publish.set_retained = message->retain() && CheckRetainedRoom(*message).ok();
   node_.growing.needs_sync = true;
-  return Propose(publish, /*answers=*/false, /*from=*/0);
+  return publish.partitions == 0 && !publish.set_retained ? 0 : ProposeOwn(std::move(publish));
+}
+
+PartitionMask Publishing::ProposeOwn(Publish whole) {
+  Parts parts;
+  CutIntoParts(std::move(whole), node_.options.partitions,
+               [&](Publish part) { parts.push_back(std::move(part)); });
+  return Propose(parts, /*answers=*/false, /*from=*/0);
 }
 
 void Publishing::TellOfWill(mqtt::MessagePtr message, OrphanRef orphan) {
@@ -219,8 +238,11 @@ bool Publishing::StoreForMember(const std::string& share_filter, const mqtt::Mes
   Publish publish;
   publish.message = message;
   publish.shared_targets.push_back(TargetOf(*member));
-  SettleTargets(/*from=*/0, publish);  // Its room is taken.
-  Propose(publish, /*answers=*/false, /*from=*/0);
+  const Session* const session =
+      node_.leaders[member->partition]->partition().Find(member->client_id);
+  Reserve(member->partition,
+          {.slot = session->slot, .bytes = EntrySizeAtMost(*message, share_filter)});
+  ProposeOwn(std::move(publish));
   return true;
 }
 
@@ -282,25 +304,28 @@ void Publishing::TakeBackReserved() {
 
 // With queue_full: refuse. A message that some session's queue has no room for is refused as a
 // whole, before anything of it is stored; with what is on its way counted, what passes here fits.
-absl::Status Publishing::ReserveQueueRoom(const Publish& request) {
-  if (node_.options.queue_full != QueueFull::kRefuse || request.orphan) return absl::OkStatus();
-  if (request.message->qos() == mqtt::QoS::kAtMostOnce) return absl::OkStatus();
-  const uint64_t size = EntrySizeAtMost(*request.message, {});
+absl::Status Publishing::ReserveQueueRoom(const Parts& parts) {
+  if (node_.options.queue_full != QueueFull::kRefuse) return absl::OkStatus();
+  const mqtt::Message& message = *parts.front().message;
+  if (message.qos() == mqtt::QoS::kAtMostOnce) return absl::OkStatus();
+  const uint64_t size = EntrySizeAtMost(message, {});
   std::vector<std::pair<PartitionId, QueueReservation>> wanted;
   const Session* full = nullptr;
-  for (PartitionMask rest = request.partitions; rest != 0 && full == nullptr; rest &= rest - 1) {
-    const auto id = static_cast<PartitionId>(std::countr_zero(rest));
+  for (const Publish& part : parts) {
+    if (part.orphan) return absl::OkStatus();
+    const PartitionId id = part.partition;
+    if ((part.partitions & BitOf(id)) == 0 || full != nullptr) continue;
     const Leader& leader = *node_.leaders[id];
     if (leader.IsCalm(size)) {  // Whoever gets it has room: no need to know who.
       wanted.push_back({id, {.slot = kNoSlot, .bytes = size}});
       continue;
     }
-    leader.partition().ForEachReceiver(request.message->parts(), [&](const Session& session) {
+    leader.partition().ForEachReceiver(message.parts(), [&](const Session& session) {
       if (full == nullptr && !leader.HasRoom(session, size)) full = &session;
       wanted.push_back({id, {.slot = session.slot, .bytes = size}});
     });
   }
-  if (full != nullptr) return RefuseForQueue(request, *full);
+  if (full != nullptr) return RefuseForQueue(message, *full);
   const auto place = [](const auto& each) { return std::pair(each.first, each.second.slot); };
   std::sort(wanted.begin(), wanted.end(),
             [&](const auto& a, const auto& b) { return place(a) < place(b); });
@@ -311,15 +336,15 @@ absl::Status Publishing::ReserveQueueRoom(const Publish& request) {
   return absl::OkStatus();
 }
 
-absl::Status Publishing::RefuseForQueue(const Publish& request, const Session& full) {
+absl::Status Publishing::RefuseForQueue(const mqtt::Message& message, const Session& full) {
   node_.metrics.refused_queue_full.Add();
   base::LogLimited(base::LogLevel::kWarning, "message refused", "a session's queue is full",
                    {{"client", base::Shortened(full.client_id)},
                     {"queued_messages", full.queue.messages()},
                     {"queued_bytes", full.queue.bytes()},
                     {"connected", full.connected},
-                    {"publisher", base::Shortened(base::AbslView(request.message->publisher()))},
-                    {"topic", base::Shortened(base::AbslView(request.message->topic()))}});
+                    {"publisher", base::Shortened(base::AbslView(message.publisher()))},
+                    {"topic", base::Shortened(base::AbslView(message.topic()))}});
   return absl::ResourceExhaustedError("the queue of a session that it is for is full");
 }
 
@@ -343,36 +368,77 @@ const ShareMembers::Member* Publishing::ChooseWithRoom(const std::string& share_
 // The shard chose as far as it knew. A member that has no room is passed over while another durable
 // one has; and a shard that has not said that nobody else has any hears that this one has none: the
 // partition then sets the message aside, and the shard is asked again.
-Publishing::Settled Publishing::SettleTargets(ShardId from, Publish& request) {
-  for (SharedTarget& target : request.shared_targets) {
-    Leader& leader = node_.LeaderOf(target.client_id);
-    const Session* const session = leader.partition().Find(target.client_id);
-    if (session == nullptr) continue;
-    const uint64_t size = EntrySizeAtMost(*request.message, target.filter);
-    if (leader.HasRoom(*session, size)) {
-      Reserve(leader.id(), {.slot = session->slot, .bytes = size});
-      continue;
+Publishing::Settled Publishing::SettleTargets(ShardId from, Parts& parts) {
+  absl::InlinedVector<std::pair<size_t, SharedTarget>, 1> targets;  // With the part that had it.
+  bool moves = false;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    moves = moves || parts[i].orphan;
+    for (SharedTarget& target : parts[i].shared_targets) targets.emplace_back(i, std::move(target));
+    parts[i].shared_targets.clear();
+  }
+  for (auto& [asked, target] : targets) {
+    const bool alone = std::count_if(targets.begin(), targets.end(),
+                                     [&, i = asked](const auto& it) { return it.first == i; }) == 1;
+    std::optional<size_t> place = PlaceFor(from, parts, {asked, alone}, target);
+    if (!place.has_value()) {
+      if (moves && targets.size() == 1) return Settled::kStays;
+      if (!moves && node_.options.queue_full == QueueFull::kRefuse) {
+        const Leader& leader = *node_.leaders[parts[asked].partition];
+        const Session* const full = leader.partition().Find(target.client_id);
+        RefuseForQueue(*parts.front().message, *full).IgnoreError();
+        return Settled::kRefused;
+      }
+      place = asked;
     }
-    const uint64_t bytes_max = leader.partition().limits().queue_bytes_max();
-    if (bytes_max != 0 && size > bytes_max) {  // It never will have: nor has anybody else.
-      target.last_choice = true;
-      continue;
-    }
-    leader.TellWithoutRoom(from, *session);
-    if (const ShareMembers::Member* const other = ChooseWithRoom(target.filter, *request.message)) {
-      target = TargetOf(*other);
-      const Leader& others = *node_.leaders[other->partition];
-      const Session* const chosen = others.partition().Find(other->client_id);
-      Reserve(others.id(), {.slot = chosen->slot, .bytes = size});
-      continue;
-    }
-    if (!target.last_choice) continue;
-    if (request.orphan && request.shared_targets.size() == 1) return Settled::kStays;
-    if (request.orphan || node_.options.queue_full != QueueFull::kRefuse) continue;
-    RefuseForQueue(request, *session).IgnoreError();
-    return Settled::kRefused;
+    parts[*place].shared_targets.push_back(std::move(target));
   }
   return Settled::kGoesOn;
+}
+
+// Which part is to have it; it may become another member's. None: as far as anybody knows no member
+// has room.
+std::optional<size_t> Publishing::PlaceFor(ShardId from, Parts& parts, const Asked& asked,
+                                           SharedTarget& target) {
+  const mqtt::Message& message = *parts.front().message;
+  Leader& leader = *node_.leaders[parts[asked.part].partition];
+  const Session* const session = leader.partition().Find(target.client_id);
+  if (session == nullptr) return asked.part;
+  const uint64_t size = EntrySizeAtMost(message, target.filter);
+  if (leader.HasRoom(*session, size)) {
+    Reserve(leader.id(), {.slot = session->slot, .bytes = size});
+    return asked.part;
+  }
+  const uint64_t bytes_max = leader.partition().limits().queue_bytes_max();
+  if (bytes_max != 0 && size > bytes_max) {  // It never will have: nor has anybody else.
+    target.last_choice = true;
+    return asked.part;
+  }
+  leader.TellWithoutRoom(from, *session);
+  if (const ShareMembers::Member* const other = ChooseWithRoom(target.filter, message)) {
+    if (const auto place = PartFor(parts, asked, other->partition); place.has_value()) {
+      const Session* const chosen =
+          node_.leaders[other->partition]->partition().Find(other->client_id);
+      Reserve(other->partition, {.slot = chosen->slot, .bytes = size});
+      target = TargetOf(*other);
+      return place;
+    }
+  }
+  if (!target.last_choice) return asked.part;
+  return std::nullopt;
+}
+
+// The part of that partition. If there is none, one that was for this target only becomes it: there
+// are as many answers as were asked for.
+std::optional<size_t> Publishing::PartFor(Parts& parts, const Asked& asked, PartitionId wanted) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].partition == wanted) return i;
+  }
+  Publish& part = parts[asked.part];
+  const bool match = (part.partitions & BitOf(part.partition)) != 0;
+  if (match || part.set_retained || part.orphan || part.origin.has_value()) return std::nullopt;
+  if (!asked.alone || !part.shared_targets.empty()) return std::nullopt;
+  part.partition = wanted;
+  return asked.part;
 }
 
 }  // namespace storage

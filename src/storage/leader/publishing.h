@@ -3,11 +3,11 @@
 #ifndef STORAGE_LEADER_PUBLISHING_H_
 #define STORAGE_LEADER_PUBLISHING_H_
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
@@ -16,14 +16,16 @@
 
 namespace storage {
 
-// Part of the host, used on its thread. What one message needs of several partitions is decided
-// here, at once and for all of them: either none of it is proposed, and the publisher is refused
-// with one answer; or all of it is, in the same write, and each partition answers for its part.
+// Part of the host, used on its thread. The parts of one message that come together are decided
+// about here, at once and for all of them: either none is proposed and each is refused; or all are,
+// in the same write, and each partition answers for its part.
 class Publishing {
  public:
   explicit Publishing(Node& node) : node_(node) {}
 
-  void Handle(ShardId from, Publish& request);
+  void Handle(ShardId from, Publish& part);
+  // A part has come, and not the last of its message: what is collected for the log stays open.
+  bool waits_for_more() const { return !parts_.empty(); }
 
   // ---- What the host publishes itself. Never refused.
   // What a will is for, in the commit that fires it: durable sessions, the retained message.
@@ -36,28 +38,41 @@ class Publishing {
   bool StoreForMember(const std::string& share_filter, const mqtt::MessagePtr& message);
 
  private:
-  absl::Status Check(const Publish& request);
-  absl::Status Refusal(const Publish& request, PartitionMask where) const;
-  PartitionMask PartitionsOf(const Publish& request) const;
-  PartitionMask Propose(const Publish& request, bool answers, ShardId from);
-  using TargetPlaces = absl::InlinedVector<PartitionId, 1>;  // Of the `shared_targets`, in order.
-  void ProposeEnqueue(const Publish& request, const TargetPlaces& places, Leader& leader,
-                      bool match);
-  CommandPlace ProposeRetained(const Publish& request, Leader& home);
-  void Refuse(ShardId from, const Publish& request, absl::Status why);
+  // Of one message, each of another partition.
+  using Parts = std::vector<Publish>;
+
+  void Decide(ShardId from, Parts& parts);
+  bool AnswerRepeat(ShardId from, const Parts& parts, size_t publisher);
+  absl::Status Check(const Parts& parts);
+  absl::Status Refusal(const Parts& parts) const;
+  // Each answers, if that is wanted. Returns where they go.
+  PartitionMask Propose(const Parts& parts, bool answers, ShardId from);
+  void ProposePart(const Publish& part, bool answers, ShardId from);
+  void ProposeEnqueue(const Publish& part, Leader& leader, bool match);
+  CommandPlace ProposeRetained(const Publish& part, Leader& home);
+  PartitionMask ProposeOwn(Publish whole);
+  void Refuse(ShardId from, const Parts& parts, const absl::Status& why);
 
   absl::Status CheckRetainedRoom(const mqtt::Message& message);
 
-  absl::Status ReserveQueueRoom(const Publish& request);
-  absl::Status RefuseForQueue(const Publish& request, const Session& full);
+  absl::Status ReserveQueueRoom(const Parts& parts);
+  absl::Status RefuseForQueue(const mqtt::Message& message, const Session& full);
   const ShareMembers::Member* ChooseWithRoom(const std::string& share_filter,
                                              const mqtt::Message& message);
   enum class Settled : uint8_t { kGoesOn, kStays, kRefused };
-  Settled SettleTargets(ShardId from, Publish& request);
+  Settled SettleTargets(ShardId from, Parts& parts);
+  struct Asked {
+    size_t part = 0;
+    bool alone = false;  // The part has no other target.
+  };
+  std::optional<size_t> PlaceFor(ShardId from, Parts& parts, const Asked& asked,
+                                 SharedTarget& target);
+  static std::optional<size_t> PartFor(Parts& parts, const Asked& asked, PartitionId wanted);
   void Reserve(PartitionId partition, const QueueReservation& reservation);
   void TakeBackReserved();
 
   Node& node_;
+  Parts parts_;  // Of the message whose last part is still to come.
   // For the message that is being decided about.
   std::vector<std::pair<PartitionId, QueueReservation>> reserved_;
 };

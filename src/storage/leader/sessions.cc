@@ -182,8 +182,7 @@ void Leader::ProposeClose(Claim& claim, const CloseSession& request) {
   close.set_cause(request.cause == CloseCause::kNormal ? pb::CloseSession::NORMAL
                                                        : pb::CloseSession::WITH_WILL);
   if (request.expiry_s.has_value()) close.set_expiry_s(*request.expiry_s);
-  const uint64_t pushed = claim.feed->window.sent_through();
-  close.set_sent_through(std::min(pushed, request.sent_through.value_or(pushed)));
+  close.set_sent_through(request.sent_through.value_or(claim.feed->window.sent_through()));
   Detach(claim);
   claim.state = Claim::State::kBusy;
   claim.connection = {};

@@ -98,6 +98,7 @@ class Broker final : public broker::PartitionClient {
     world_.clock = &host_.clock();
     world_.timeline = &timeline_;
     world_.partitions = this;
+    world_.partition_count = host_.core().partitions();
     world_.methods = &methods_;
     world_.user_places = &users_;
     world_.permissions_of = [this](const storage::SessionUser& user) {

@@ -1,0 +1,77 @@
+#include "storage/core/publish_parts.h"
+
+#include <bit>
+#include <optional>
+#include <utility>
+
+#include "storage/core/keys.h"
+
+namespace storage {
+namespace {
+
+PartitionMask BitOf(PartitionId partition) { return PartitionMask{1} << partition; }
+
+// Where what has one place only is to go.
+struct Places {
+  std::optional<PartitionId> retained;
+  std::optional<PartitionId> publisher;
+  absl::InlinedVector<PartitionId, 1> targets;
+  PartitionMask all = 0;
+};
+
+Places PlacesOf(const Publish& whole, uint32_t partitions) {
+  Places places;
+  places.all = whole.partitions;
+  if (whole.set_retained) {
+    places.retained = PartitionOfTopic(whole.message->topic(), partitions);
+    places.all |= BitOf(*places.retained);
+  }
+  if (whole.origin.has_value()) {
+    places.publisher = PartitionOfClient(whole.origin->client_id, partitions);
+    places.all |= BitOf(*places.publisher);
+  }
+  for (const SharedTarget& target : whole.shared_targets) {
+    places.targets.push_back(PartitionOfClient(target.client_id, partitions));
+    places.all |= BitOf(places.targets.back());
+  }
+  if (whole.orphan) places.all |= BitOf(whole.orphan.partition);
+  return places;
+}
+
+Publish PartOf(Publish& whole, const Places& places, PartitionId id) {
+  Publish part;
+  part.token = whole.token;
+  part.message = whole.message;
+  part.partition = id;
+  part.partitions = whole.partitions;
+  part.set_retained = places.retained == id;
+  if (places.publisher == id) part.origin = std::move(whole.origin);
+  if (whole.orphan.partition == id) part.orphan = whole.orphan;
+  for (size_t i = 0; i < places.targets.size(); ++i) {
+    if (places.targets[i] == id) part.shared_targets.push_back(std::move(whole.shared_targets[i]));
+  }
+  return part;
+}
+
+}  // namespace
+
+uint32_t CutIntoParts(Publish whole, uint32_t partitions,
+                      absl::FunctionRef<void(Publish part)> take) {
+  if (partitions < kPartitionsMax) whole.partitions &= (PartitionMask{1} << partitions) - 1;
+  const Places places = PlacesOf(whole, partitions);
+  const auto parts = static_cast<uint32_t>(std::popcount(places.all));
+  if (parts <= 1) {
+    whole.partition =
+        parts == 0 ? PartitionId{0} : static_cast<PartitionId>(std::countr_zero(places.all));
+    take(std::move(whole));
+    return 1;
+  }
+  for (PartitionMask rest = places.all; rest != 0; rest &= rest - 1) {
+    Publish part = PartOf(whole, places, static_cast<PartitionId>(std::countr_zero(rest)));
+    part.more = (rest & (rest - 1)) != 0;
+    take(std::move(part));
+  }
+  return parts;
+}
+
+}  // namespace storage
