@@ -22,8 +22,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "bench.h"
-#include "client/core/endpoint.h"
 #include "histogram.h"
+#include "http_get.h"
 #include "picture.h"
 
 namespace mqttctl {
@@ -38,28 +38,9 @@ using Json = nlohmann::ordered_json;
 
 auto Into(error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
 
-struct Target {
-  std::string host;
-  std::string port;
-  std::string path;
-};
-
-// "http://host[:port]/path"
-absl::StatusOr<Target> ParseTarget(const std::string& url) {
-  const std::string scheme = "http://";
-  if (url.rfind(scheme, 0) != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", url, "\" does not begin with http://"));
-  }
-  // A WebSocket's address has the same parts.
-  auto endpoint = mqttd::client::ParseEndpoint("ws://" + url.substr(scheme.size()));
-  if (!endpoint.ok()) return endpoint.status();
-  const bool has_path = url.find('/', scheme.size()) != std::string::npos;
-  return Target{endpoint->host, std::to_string(endpoint->port), has_path ? endpoint->path : "/"};
-}
-
 class HttpLoad {
  public:
-  HttpLoad(const HttpBenchArguments& arguments, Target target)
+  HttpLoad(const HttpBenchArguments& arguments, HttpTarget target)
       : arguments_(arguments),
         target_(std::move(target)),
         begun_(Clock::now()),
@@ -204,7 +185,7 @@ class HttpLoad {
   }
 
   const HttpBenchArguments& arguments_;
-  const Target target_;
+  const HttpTarget target_;
   const Clock::time_point begun_;
   Clock::time_point until_;
   Picture picture_;
@@ -233,7 +214,7 @@ void AddHttpBenchOptions(CLI::App& command, HttpBenchArguments& arguments) {
 }
 
 int HttpBench(const HttpBenchArguments& arguments) {
-  absl::StatusOr<Target> target = ParseTarget(arguments.url);
+  absl::StatusOr<HttpTarget> target = ParseHttpTarget(arguments.url);
   if (!target.ok()) {
     std::fprintf(stderr, "Error: %s\n", std::string(target.status().message()).c_str());
     return kExitFailure;

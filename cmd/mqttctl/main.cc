@@ -9,6 +9,7 @@
 #include "arguments.h"
 #include "base/version.h"
 #include "bench.h"
+#include "health.h"
 #include "pub.h"
 #include "sub.h"
 
@@ -34,6 +35,8 @@ int Run(std::vector<std::string> arguments) {
   SubArguments sub_arguments;
   BenchArguments bench_arguments;
   HttpBenchArguments http_arguments;
+  HealthArguments health_arguments;
+  DrainArguments drain_arguments;
   CLI::App* pub = app.add_subcommand("pub", "Publish messages; takes mosquitto_pub's options");
   CLI::App* sub = app.add_subcommand("sub", "Print messages; takes mosquitto_sub's options");
   CLI::App* bench = app.add_subcommand("bench", "Measure a broker: connections, rates, latency");
@@ -42,6 +45,11 @@ int Run(std::vector<std::string> arguments) {
   AddBenchOptions(*bench, bench_arguments);
   CLI::App* http = bench->add_subcommand("http", "Measure an HTTP endpoint");
   AddHttpBenchOptions(*http, http_arguments);
+  CLI::App* health = app.add_subcommand("health", "Ask whether an mqttd lives, or takes clients");
+  AddHealthOptions(*health, health_arguments);
+  CLI::App* drain =
+      app.add_subcommand("drain", "Have an mqttd of this machine send its clients away");
+  AddDrainOptions(*drain, drain_arguments);
 
   const std::pair<CLI::App*, ConnectionArguments*> with_properties[] = {
       {pub, &pub_arguments.connection},
@@ -64,6 +72,8 @@ int Run(std::vector<std::string> arguments) {
   }
   if (pub->parsed()) return Pub(pub_arguments);
   if (sub->parsed()) return Sub(sub_arguments);
+  if (health->parsed()) return Health(health_arguments);
+  if (drain->parsed()) return Drain(drain_arguments);
   if (http->parsed()) return HttpBench(http_arguments);
   return Bench(bench_arguments);
 }

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <iterator>
 #include <new>
 #include <utility>
 
@@ -21,58 +22,68 @@ namespace {
 
 constexpr int kExitWithoutMemory = 1;
 
+void Notify(int eventfd) {
+  const uint64_t one = 1;
+  // Cannot fail: the counter has room for one.
+  [[maybe_unused]] const ssize_t written = write(eventfd, &one, sizeof(one));
+}
+
+bool Took(int eventfd) {
+  uint64_t value = 0;
+  return read(eventfd, &value, sizeof(value)) == sizeof(value);
+}
+
+Control::Event EventOf(uint32_t signal) {
+  if (signal == SIGHUP) return Control::Event::kReload;
+  return signal == SIGUSR1 ? Control::Event::kDrain : Control::Event::kStop;
+}
+
 }  // namespace
 
 absl::StatusOr<Control> Control::Create() {
   signal(SIGPIPE, SIG_IGN);
   sigset_t mask;
   sigemptyset(&mask);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&mask, number);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&mask, number);
   const int error = pthread_sigmask(SIG_BLOCK, &mask, nullptr);
   if (error != 0) return absl::ErrnoToStatus(error, "pthread_sigmask");
-  const int signals = signalfd(-1, &mask, SFD_CLOEXEC);
-  if (signals < 0) return absl::ErrnoToStatus(errno, "signalfd");
-  const int ready = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (ready < 0) {
-    const int eventfd_error = errno;
-    close(signals);
-    return absl::ErrnoToStatus(eventfd_error, "eventfd");
+  Control control(signalfd(-1, &mask, SFD_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                  eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (control.signals_ < 0 || control.ready_ < 0 || control.drained_ < 0) {
+    return absl::ErrnoToStatus(errno, "signalfd, eventfd");
   }
-  return Control(signals, ready);
+  return control;
 }
 
 Control::~Control() {
-  if (signals_ >= 0) close(signals_);
-  if (ready_ >= 0) close(ready_);
+  for (const int fd : {signals_, ready_, drained_}) {
+    if (fd >= 0) close(fd);
+  }
 }
 
 Control::Control(Control&& other) noexcept
-    : signals_(std::exchange(other.signals_, -1)), ready_(std::exchange(other.ready_, -1)) {}
+    : signals_(std::exchange(other.signals_, -1)),
+      ready_(std::exchange(other.ready_, -1)),
+      drained_(std::exchange(other.drained_, -1)) {}
 
-void Control::NotifyReady() {
-  const uint64_t one = 1;
-  // Cannot fail: the counter has room for one.
-  [[maybe_unused]] const ssize_t written = write(ready_, &one, sizeof(one));
-}
+void Control::NotifyReady() { Notify(ready_); }
+
+void Control::NotifyDrained() { Notify(drained_); }
 
 Control::Event Control::Wait(std::optional<absl::Duration> timeout) {
-  pollfd fds[] = {{signals_, POLLIN, 0}, {ready_, POLLIN, 0}};
+  pollfd fds[] = {{signals_, POLLIN, 0}, {ready_, POLLIN, 0}, {drained_, POLLIN, 0}};
   const int timeout_ms =
       timeout.has_value() ? static_cast<int>(absl::ToInt64Milliseconds(*timeout)) : -1;
   int count = 0;
   do {
-    count = poll(fds, 2, timeout_ms);
+    count = poll(fds, std::size(fds), timeout_ms);
   } while (count < 0 && errno == EINTR);
   if ((fds[0].revents & POLLIN) != 0) {
     signalfd_siginfo info{};
-    if (read(signals_, &info, sizeof(info)) == sizeof(info)) {
-      return info.ssi_signo == SIGHUP ? Event::kReload : Event::kStop;
-    }
+    if (read(signals_, &info, sizeof(info)) == sizeof(info)) return EventOf(info.ssi_signo);
   }
-  uint64_t value = 0;
-  if ((fds[1].revents & POLLIN) != 0 && read(ready_, &value, sizeof(value)) == sizeof(value)) {
-    return Event::kReady;
-  }
+  if ((fds[1].revents & POLLIN) != 0 && Took(ready_)) return Event::kReady;
+  if ((fds[2].revents & POLLIN) != 0 && Took(drained_)) return Event::kDrained;
   return Event::kTimeout;
 }
 

@@ -9,28 +9,38 @@
 
 namespace mqttd {
 
-// Made on the main thread before any other thread, so that all of them leave SIGTERM, SIGINT and
-// SIGHUP to it. SIGPIPE is ignored: a closed socket is an error code.
+// Made on the main thread before any other thread, so that all of them leave SIGTERM, SIGINT,
+// SIGHUP and SIGUSR1 to it. SIGPIPE is ignored: a closed socket is an error code.
 class Control {
  public:
-  enum class Event { kReady, kReload, kStop, kTimeout };
+  enum class Event {
+    kReady,
+    kDrained,
+    kReload,  // SIGHUP
+    kDrain,   // SIGUSR1
+    kStop,    // SIGTERM, SIGINT
+    kTimeout
+  };
 
   static absl::StatusOr<Control> Create();
   ~Control();
   Control(Control&& other) noexcept;
   Control& operator=(Control&&) = delete;
 
-  // Any thread, once.
+  // Any thread, each once.
   void NotifyReady();
+  void NotifyDrained();
 
   // Blocks until something happens, or for so long.
   Event Wait(std::optional<absl::Duration> timeout);
 
  private:
-  Control(int signals, int ready) : signals_(signals), ready_(ready) {}
+  Control(int signals, int ready, int drained)
+      : signals_(signals), ready_(ready), drained_(drained) {}
 
   int signals_;  // A signalfd.
-  int ready_;    // An eventfd.
+  int ready_;    // Eventfds.
+  int drained_;
 };
 
 // When there is no memory left the process ends with one last line that says so. Nothing that was

@@ -26,6 +26,7 @@
 #include "check_files.h"
 #include "config/config.h"
 #include "control.h"
+#include "leaving.h"
 #include "storage/partition_host.h"
 
 namespace mqttd {
@@ -78,9 +79,9 @@ class Daemon {
     return absl::OkStatus();
   }
 
-  // Until it is told to stop.
+  // Until it was told to stop and its clients are gone, or may not be waited for any longer.
   absl::Status Run() {
-    Serve();
+    while (!leaving_.over()) Serve();
     return Stop();
   }
 
@@ -110,28 +111,70 @@ class Daemon {
     return sources;
   }
 
+  // One event, or a moment in which nothing happens.
   void Serve() {
-    const std::optional<absl::Duration> watchdog = admin::ServiceManager::WatchdogTimeout();
     constexpr absl::Duration kWatchInterval = absl::Seconds(1);
-    const absl::Duration interval =
-        watchdog.has_value() ? std::min(*watchdog / 2, kWatchInterval) : kWatchInterval;
-    absl::Duration watched = base::RealClock::Get().Monotonic();
-    for (;;) {
-      const Control::Event event = control_.Wait(interval);
-      if (const absl::Duration now = base::RealClock::Get().Monotonic();
-          now - watched >= kWatchInterval) {
-        watched = now;
-        base::LogLeftOut();
-        server_->WatchShards();
+    absl::Duration interval = std::min(kWatchInterval, leaving_.WaitAtMost(Now()));
+    if (watchdog_.has_value()) interval = std::min(*watchdog_ / 2, interval);
+    const Control::Event event = control_.Wait(interval);
+    if (Now() - watched_ >= kWatchInterval) {
+      watched_ = Now();
+      base::LogLeftOut();
+      server_->WatchShards();
+      if (leaving_.begun()) TellProgress();
+    }
+    if (watchdog_.has_value() && !server_->stall().stuck) Tell(manager_.Watchdog());
+    if (event == Control::Event::kReady) AnnounceReady();
+    if (event == Control::Event::kReload) Reload();
+    Leave(leaving_.On(event, Now()));
+  }
+
+  void Leave(Leaving::Step step) {
+    const broker::DrainOptions& drain = config_.broker.drain;
+    switch (step) {
+      case Leaving::Step::kNone:
+        return;
+      case Leaving::Step::kRefuseReadiness:
+        base::Log(LogLevel::kInfo, "draining",
+                  {{"connections", OpenConnections()}, {"delay_s", drain.delay_s}});
+        TellProgress();
+        Tell(manager_.Stopping("telling clients to go"));
+        return;
+      case Leaving::Step::kDrain: {
+        const absl::Duration takes = server_->Drain([this] { control_.NotifyDrained(); });
+        leaving_.ClientsAreTold(Now() + takes + absl::Seconds(config_.broker.shutdown_timeout_s));
+        base::Log(LogLevel::kInfo, "telling clients to go",
+                  {{"connections", OpenConnections()}, {"within", absl::FormatDuration(takes)}});
+        return TellProgress();
       }
-      if (watchdog.has_value() && !server_->stall().stuck) Tell(manager_.Watchdog());
-      if (event == Control::Event::kStop) return;
-      if (event == Control::Event::kReady) AnnounceReady();
-      if (event == Control::Event::kReload) Reload();
+      case Leaving::Step::kDrained:
+        base::Log(LogLevel::kInfo, "drained",
+                  {{"took", absl::FormatDuration(
+                                absl::Trunc(Now() - leaving_.since(), absl::Milliseconds(1)))}});
+        return TellProgress();
     }
   }
 
+  int64_t OpenConnections() const {
+    return broker::Sum(
+        server_->metrics().shards,
+        [](const broker::ShardMetrics& shard) -> auto& { return shard.connections; });
+  }
+
+  // In /readyz, and what takes seconds also in the log.
+  void TellProgress() {
+    const int64_t open = OpenConnections();
+    const bool drained = leaving_.drained();
+    readiness_.Set(Readiness::State::kDraining,
+                   drained ? "drained" : absl::StrCat("draining: ", open, " connections left"));
+    if (!drained && Now() - leaving_.since() >= absl::Seconds(1))
+      base::Log(LogLevel::kInfo, "still draining", {{"connections", open}});
+  }
+
+  static absl::Duration Now() { return base::RealClock::Get().Monotonic(); }
+
   void AnnounceReady() {
+    if (leaving_.begun()) return;
     const std::string urls = absl::StrJoin(server_->urls(), ",");
     const std::string http = endpoint_ == nullptr ? std::string("off") : endpoint_->address();
     readiness_.Set(Readiness::State::kReady, "ready");
@@ -171,10 +214,10 @@ class Daemon {
   }
 
   absl::Status Stop() {
-    base::Log(LogLevel::kInfo, "stopping");
+    base::Log(LogLevel::kInfo, "stopping", {{"connections", OpenConnections()}});
     readiness_.Set(Readiness::State::kDraining, "stopping");
-    Tell(manager_.Stopping("telling clients, writing the store"));
-    server_->ShutDown();
+    Tell(manager_.Stopping("writing the store"));
+    server_->ShutDown(broker::Server::Haste::kHurry);
     const absl::Status status = host_->Stop();
     endpoint_.reset();
     metrics_of_.store(nullptr, std::memory_order_release);
@@ -192,6 +235,9 @@ class Daemon {
   config::Config config_;
   Control control_;
   const admin::ServiceManager manager_;
+  const std::optional<absl::Duration> watchdog_ = admin::ServiceManager::WatchdogTimeout();
+  absl::Duration watched_ = Now();
+  Leaving leaving_{absl::Seconds(config_.broker.drain.delay_s)};
   Readiness readiness_;
   bool files_are_right_ = false;
   // The server once its numbers may be read from the endpoint's thread.

@@ -288,6 +288,10 @@ void AddProcess(const MetricsSnapshot& snapshot, const ProcessStats& process, ab
   out.Sample(uint64_t{1}, {base::kVersion, std::string(node.id)});
   out.Gauge("ready", "1: clients may come. 0: they should not, and /readyz says why.");
   out.Sample(uint64_t{node.ready});
+  out.Gauge("draining", "1: clients are being sent away, the process is about to stop.");
+  out.Sample(uint64_t{node.draining});
+  out.Gauge("drain_connections_left", "Connections that are yet to be told to go.");
+  out.Sample(Total(snapshot, &ShardMetrics::drain_left));
   out.Gauge("start_time_seconds", "When the process started, since 1970.");
   out.Sample(absl::ToDoubleSeconds(snapshot.started - absl::UnixEpoch()));
   out.Gauge("uptime_seconds", "Since the start.");

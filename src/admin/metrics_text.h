@@ -15,6 +15,7 @@ namespace admin {
 struct NodeView {
   absl::string_view id;
   bool ready = false;  // As /readyz has it.
+  bool draining = false;
 };
 
 // Cost: some hundred lines of text, no lock and no wait.

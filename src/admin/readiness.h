@@ -25,6 +25,10 @@ class Readiness {
     base::MutexLock lock(mutex_);
     return state_ == State::kReady;
   }
+  bool draining() const {
+    base::MutexLock lock(mutex_);
+    return state_ == State::kDraining;
+  }
   std::string why() const {
     base::MutexLock lock(mutex_);
     return why_;

@@ -334,12 +334,30 @@ void Server::TellMemoryState(bool high) {
   }
 }
 
-void Server::ShutDown() {
+absl::Duration Server::Drain(std::function<void()> on_drained) {
+  constexpr uint64_t kTicksPerSecond = ShardContext::kTicksPerSecond;
+  const DrainOptions& drain = options_.drain;
+  const auto open = static_cast<uint64_t>(Sum(
+      metrics().shards, [](const ShardMetrics& shard) -> auto& { return shard.connections; }));
+  const auto ticks = static_cast<uint32_t>(
+      std::min(open * kTicksPerSecond / drain.rate, drain.timeout_s * kTicksPerSecond));
+  shards_draining_ = static_cast<uint32_t>(shards_.size());
+  const auto told = [this, on_drained = std::move(on_drained)] {
+    if (--shards_draining_ == 0) on_drained();
+  };
+  for (const auto& shard : shards_) {
+    shard->mailbox().PostOne(Control{[&shard, ticks, told] { shard->BeginDrain(ticks, told); }});
+  }
+  return absl::Seconds(1) * ticks / kTicksPerSecond;
+}
+
+void Server::ShutDown(Haste haste) {
   if (!running_) return;
   running_ = false;
   memory_.Stop();
+  const auto how = haste == Haste::kHurry ? ShardCore::Haste::kHurry : ShardCore::Haste::kLinger;
   for (const auto& shard : shards_)
-    shard->mailbox().PostOne(Control{[&shard] { shard->ShutDown(); }});
+    shard->mailbox().PostOne(Control{[&shard, how] { shard->ShutDown(how); }});
   for (const auto& shard : shards_) shard->Join();
   // Listeners keep the pool for longer than the shards live, and its tasks post to these.
   if (hash_pool_ != nullptr) hash_pool_->Stop();

@@ -2,6 +2,7 @@
 #ifndef BROKER_SERVER_H_
 #define BROKER_SERVER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,8 +36,8 @@ struct ShardFleet;
 //
 //   Server::Create   binds the listeners and loads certificates, passwords, rules: all that can be
 //   wrong is told here Start            threads run; connections are accepted once stored sessions'
-//   routes are known (`on_ready`) ShutDown         DISCONNECT 0x8B, sessions kept, wills by the
-//   rules; returns when the last connection is gone
+//   routes are known (`on_ready`) Drain            clients are told to go, some at a time; sessions
+//   are kept, wills stand         ShutDown         returns when the last connection is gone
 class Server final : public storage::EventSink {
  public:
   struct Dependencies {
@@ -68,7 +69,13 @@ class Server final : public storage::EventSink {
   absl::Status Reload(const BrokerOptions& options,
                       const std::function<absl::Status()>& before_use);
 
-  void ShutDown();
+  // Nobody is accepted any more, and those who are connected are told to go, at the rate of
+  // `DrainOptions` (see there). `on_drained` is called once, on some thread, when the last is gone.
+  // Returns how long it takes to tell them all. Nothing but `ShutDown` follows.
+  absl::Duration Drain(std::function<void()> on_drained);
+  // Ends the threads. Whoever is still connected is told to go, and with kHurry not waited for.
+  enum class Haste { kLinger, kHurry };
+  void ShutDown(Haste haste = Haste::kLinger);
 
   MetricsSnapshot metrics() const;
 
@@ -125,6 +132,7 @@ class Server final : public storage::EventSink {
   std::shared_ptr<auth::VerifiedLogins> verified_logins_;  // Likewise.
   storage::PartitionHost* host_ = nullptr;
   bool running_ = false;
+  std::atomic<uint32_t> shards_draining_{0};
 };
 
 }  // namespace broker

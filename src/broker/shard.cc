@@ -61,6 +61,7 @@ void Shard::Join() {
 }
 
 void Shard::StartAccepting() {
+  if (core_.drain.begun()) return;
   for (size_t index = 0; index < fleet_.listeners.size(); ++index) {
     const std::shared_ptr<Listener>& listener = fleet_.listeners[index];
     const bool spread = listener->shares_one_socket() && core_.shards > 1;
@@ -73,9 +74,19 @@ void Shard::StartAccepting() {
   }
 }
 
-void Shard::ShutDown() {
+void Shard::StopAccepting() {
   for (const auto& acceptor : loop_->acceptors) acceptor->StopAccepting();
-  core_.ShutDown();
+}
+
+void Shard::BeginDrain(uint32_t ticks, std::function<void()> on_drained) {
+  StopAccepting();
+  on_drained_ = std::move(on_drained);
+  core_.drain.Begin(ticks);
+}
+
+void Shard::ShutDown(ShardCore::Haste haste) {
+  StopAccepting();
+  core_.ShutDown(haste);
 }
 
 // ---- The poller's turns
@@ -110,6 +121,7 @@ bool Shard::OnEndOfRound() {
 
 bool Shard::OnSleep() {
   if (core_.HasWork() || !mailbox_.Sleep()) return false;
+  if (on_drained_ && core_.drain.done()) std::exchange(on_drained_, nullptr)();
   if (core_.finished()) poller_->Stop();
   return true;
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -42,8 +43,10 @@ class Shard final : private Poller::Handler, private ShardPort {
 
   ShardCore& core() { return core_; }
   void StartAccepting();
+  // See Drain. `on_drained` is called once, when the last connection is gone.
+  void BeginDrain(uint32_t ticks, std::function<void()> on_drained);
   // See ShardCore::ShutDown. The thread ends when the last connection is gone.
-  void ShutDown();
+  void ShutDown(ShardCore::Haste haste);
 
  private:
   struct Loop;
@@ -65,6 +68,7 @@ class Shard final : private Poller::Handler, private ShardPort {
   void Adopt(std::unique_ptr<Stream> stream, size_t listener) override;
   void HoldAcceptors(bool hold) override;
 
+  void StopAccepting();
   void OnTimer();
   void SetTimer();
 
@@ -73,6 +77,7 @@ class Shard final : private Poller::Handler, private ShardPort {
   std::unique_ptr<Poller> poller_;
   ShardCore core_;
   std::unique_ptr<Loop> loop_;
+  std::function<void()> on_drained_;
   std::thread thread_;
 };
 

@@ -22,6 +22,7 @@ namespace {
 using auth::AuthOptions;
 using auth::HashPool;
 using broker::BrokerOptions;
+using broker::DrainOptions;
 using broker::Limits;
 using broker::ListenerOptions;
 using broker::ListenerSettings;
@@ -400,8 +401,30 @@ Keys<BrokerOptions> BrokerKeys() {
       Row("match_cache_topics_max", &BrokerOptions::match_cache_topics_max, Integer(1, k32),
           kRestart, "Topics whose subscribers a shard remembers."),
       Row("shutdown_timeout", &BrokerOptions::shutdown_timeout_s, Seconds(0, kDay), kRestart,
-          "At SIGTERM: how long clients may take to read their DISCONNECT before the process "
-          "ends."),
+          "At SIGTERM: how long the last clients may take to read their DISCONNECT before the "
+          "process ends."),
+  };
+}
+
+Keys<DrainOptions> DrainKeys() {
+  using Move = DrainOptions::Move;
+  return {
+      Row("delay", &DrainOptions::delay_s, Seconds(0, kDay), kRestart,
+          "How long clients are still accepted after /readyz has begun to answer 503, for load "
+          "balancers to look elsewhere."),
+      Row("rate", &DrainOptions::rate, Integer(1, k32), kRestart,
+          "Clients that are told to go per second; more if they would not all be told within "
+          "drain.timeout otherwise. They all come back somewhere: choose what that can take."),
+      Row("timeout", &DrainOptions::timeout_s, Seconds(0, kDay), kRestart,
+          "How long it takes at most to tell all clients to go."),
+      Row("server_reference", &DrainOptions::server_reference, Text(), kRestart,
+          "Where 5.0 clients should go instead, as HOST or HOST:PORT, several separated by spaces: "
+          "their DISCONNECT has it as Server Reference. Empty: they are told 0x8B, server shutting "
+          "down, and nothing else."),
+      ChoiceRow("move", &DrainOptions::move,
+                {{Move::kForNow, "for_now"}, {Move::kForGood, "for_good"}}, kRestart,
+                "With drain.server_reference: for_now, DISCONNECT says 0x9C, use another server; "
+                "for_good, 0x9D, server moved."),
   };
 }
 
@@ -522,6 +545,7 @@ Keys<base::LogOptions> LogKeys() {
 }
 
 Keys<Config> BuildConfigKeys() {
+  constexpr DrainOptions BrokerOptions::*kDrain = &BrokerOptions::drain;
   Keys<Config> keys;
   Append(keys, Within("", &Config::storage, TopLevelStorageKeys()));
   Append(keys, Within("tls", &Config::tls, TlsKeys()));
@@ -532,6 +556,7 @@ Keys<Config> BuildConfigKeys() {
                       Within("", &BrokerOptions::verified_logins, VerifiedLoginKeys())));
   Append(keys, Within("mqtt", &Config::mqtt, LimitKeys()));
   Append(keys, Within("broker", &Config::broker, BrokerKeys()));
+  Append(keys, Within("drain", &Config::broker, Within("", kDrain, DrainKeys())));
   Append(keys, Within("storage", &Config::storage, StorageKeys()));
   Append(keys, Within("http", &Config::http, HttpKeys()));
   Append(keys, Within("log", &Config::log, LogKeys()));
@@ -571,6 +596,7 @@ const std::vector<Section>& Sections() {
        "Limits towards one client, told to it where MQTT has words for them; defaults for "
        "all listeners."},
       {"broker", "How the broker works inside."},
+      {"drain", "How clients are sent away before the process ends (SIGTERM, SIGUSR1)."},
       {"storage", "Durable sessions and retained messages."},
       {"http", "The endpoint for metrics and health checks."},
       {"log", "What the broker writes about itself."},

@@ -231,6 +231,13 @@ TEST_F(RouteTest, ReadinessFollowsTheBrokerAndSaysWhy) {
   EXPECT_EQ(Get("/readyz").body, "stopping\n");
 }
 
+TEST_F(RouteTest, ABrokerThatSendsItsClientsAwaySaysSoInItsMetrics) {
+  readiness_.Set(Readiness::State::kReady, "ready");
+  EXPECT_THAT(Get("/metrics").body, testing::HasSubstr("mqttd_draining 0\n"));
+  readiness_.Set(Readiness::State::kDraining, "draining: 3 connections left");
+  EXPECT_THAT(Get("/metrics").body, testing::HasSubstr("mqttd_draining 1\n"));
+}
+
 TEST_F(RouteTest, ABrokerShortOfMemoryIsNotReadyForMoreClients) {
   readiness_.Set(Readiness::State::kReady, "ready");
   snapshot_.memory.high = true;

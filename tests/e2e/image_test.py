@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What goes into the container image, as far as it can be tried without making one."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from e2e import MQTTD_BIN, Broker, Skip, case, equal, holds, main, run, scratch  # noqa: E402
 
 DOCKER = Path(__file__).resolve().parent.parent.parent / "deploy" / "docker"
+MQTTCTL = Path(MQTTD_BIN).with_name("mqttctl")
 CONFIG = DOCKER / "mqttd.yaml"
 
 
@@ -19,14 +21,16 @@ def _():
     run(MQTTD_BIN, "--config", CONFIG, "--check-config", env={"MQTTD_AUTH_ALLOW_ANONYMOUS": "true"})
 
 
-@case("its health check follows /healthz, or another path, and fails without a broker")
+@case("its health check follows /healthz, or /readyz, and fails without a broker")
 def _():
+    command = re.search(r"^HEALTHCHECK .* CMD (.*)$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)[1]
+    equal(json.loads(command), ["/usr/bin/mqttctl", "health"], "command")
     with Broker("--data-dir", scratch("data")) as broker:
-        port = {"MQTTD_HEALTH_PORT": broker.http.rsplit(":", 1)[1]}
-        equal(run(DOCKER / "healthcheck", env=port).out.text().strip(), "ok", "/healthz")
-        equal(run(DOCKER / "healthcheck", "/readyz", env=port).out.text().strip(), "ready", "/readyz")
-        holds(run(DOCKER / "healthcheck", "/nothing", env=port, status=None).wait() != 0, "404 is not healthy")
-    holds(run(DOCKER / "healthcheck", env=port, status=None).wait() != 0, "healthy without a broker")
+        where = {"MQTTCTL_HTTP_URL": f"http://{broker.http}"}
+        equal(run(MQTTCTL, "health", env=where).out.text(), "ok", "/healthz")
+        equal(run(MQTTCTL, "health", "--ready", env=where).out.text(), "ready", "/readyz")
+    gone = run(MQTTCTL, "health", env=where, status=1)
+    holds("refused" in gone.err.text(), gone.err.text())
 
 
 @case("its ports, volume and files are those of the configuration and of this tree")

@@ -33,6 +33,7 @@ struct CloseOrder {
   storage::CloseCause session = storage::CloseCause::kWithWill;
   std::optional<uint32_t> expiry_s = std::nullopt;  // From the client's DISCONNECT.
   std::string_view rule = {};                       // That was broken: static text, for the log.
+  std::string_view server_reference = {};           // Beside `say`: where to go. Of the options.
 };
 
 // Used on the shard's thread only.

@@ -86,15 +86,12 @@ void ShardCore::PublishSysTopics() {
     Send(static_cast<storage::ShardId>(shard), SysTopics{values});
 }
 
-void ShardCore::ShutDown() {
-  shutdown_deadline_tick_ = InTicks(options.shutdown_timeout_s + 1);
-  std::vector<Connection*> open;
-  for (const auto& [number, connection] : connections) open.push_back(connection.get());
-  for (Connection* const connection : open) {
-    Close(*connection, {.cause = CloseCause::kShutdown,
-                        .say = mqtt::ReasonCode::kServerShuttingDown,
-                        .session = storage::CloseCause::kServerShutdown});
-  }
+void ShardCore::ShutDown(Haste haste) {
+  shutdown_deadline_tick_ =
+      haste == Haste::kHurry ? now_tick + 1 : InTicks(options.shutdown_timeout_s + 1);
+  if (haste == Haste::kHurry) tick_due_ns_ = std::min(tick_due_ns_, int64_t{now_tick} * kTickNs);
+  drain.Begin(1);
+  drain.TellAll();
 }
 
 void ShardCore::ReadClocks() {
@@ -129,12 +126,14 @@ void ShardCore::OnTick() {
 }
 
 int64_t ShardCore::due_ns() const {
-  return throttled_.empty() ? tick_due_ns_ : std::min(tick_due_ns_, throttled_.next_ns());
+  const int64_t due_ns = std::min(tick_due_ns_, drain.due_ns());
+  return throttled_.empty() ? due_ns : std::min(due_ns, throttled_.next_ns());
 }
 
 bool ShardCore::OnTimer() {
   ReadClocks();
   ResumeThrottled();
+  drain.GoOn();
   if (now_ns < tick_due_ns_) return false;
   OnTick();
   return true;
@@ -204,7 +203,7 @@ void ShardCore::Accept(std::unique_ptr<Stream> stream, size_t listener) {
                      {{"address", peer.address}, {"port", peer.port}, {"listener", terms.name}});
   };
   // Taken in by another shard just before.
-  if (shutdown_deadline_tick_ != 0) return refuse(RefuseCause::kDraining, "the server is stopping");
+  if (drain.begun()) return refuse(RefuseCause::kDraining, "the server is stopping");
   if (IsFull())
     return refuse(RefuseCause::kConnectionsMax, "broker.connections_max connections are open");
   const uint64_t number = ++last_connection_;
@@ -430,8 +429,12 @@ void ShardCore::Close(Connection& connection, const CloseOrder& order) {
       connection.version == mqtt::Version::k5) {
     mqtt::Disconnect packet;  // [MQTT5-3.14.4-1]: nothing follows it.
     packet.reason = *order.say;
+    if (!order.server_reference.empty()) packet.server_reference = order.server_reference;
     std::string bytes;
-    mqtt::Encode(packet, connection.version, bytes);
+    if (!mqtt::Encode(packet, connection.version, bytes, connection.session->packet_size_max)) {
+      packet.server_reference.reset();  // [MQTT5-3.1.2-24]
+      mqtt::Encode(packet, connection.version, bytes);
+    }
     SendPacket(*this, connection, mqtt::PacketType::kDisconnect, bytes);
     metrics.disconnects_sent[static_cast<size_t>(*order.say)].Add();
   }

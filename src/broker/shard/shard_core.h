@@ -23,6 +23,7 @@
 #include "broker/shard/connect_flow.h"
 #include "broker/shard/deliver_flow.h"
 #include "broker/shard/deliverer.h"
+#include "broker/shard/drain.h"
 #include "broker/shard/listener_terms.h"
 #include "broker/shard/publish_flow.h"
 #include "broker/shard/shard_context.h"
@@ -109,9 +110,12 @@ class ShardCore final : public ShardContext {
   void RefreshPermissions();
   // Memory is short, or enough again.
   void UseMemoryState(bool high) { memory_.UseMemoryState(high); }
-  // DISCONNECT 0x8B for everyone, wills by the rules, sessions kept. The last of them is gone after
-  // the timeout.
-  void ShutDown();
+  // Before `ShutDown`. Nobody is accepted once it has begun.
+  Drain drain{*this};
+  // Whoever is left is told to go at once. The last of them is gone after the timeout, or with
+  // kHurry after the next tick, whether it has taken its DISCONNECT or not.
+  enum class Haste { kLinger, kHurry };
+  void ShutDown(Haste haste = Haste::kLinger);
   bool finished() const { return shutdown_deadline_tick_ != 0 && connections.empty(); }
 
   // ---- For its parts.

@@ -116,6 +116,7 @@ struct ShardMetrics {
   base::Gauge clients_connected_maximum;             // Of this shard: the highest value so far.
   std::array<base::Counter, 6> connects_by_version;  // Accepted; index: 3 (3.1), 4 (3.1.1), 5.
   base::Gauge arrivals_waiting;  // Before CONNECT, with something to be read: waiting their turn.
+  base::Gauge drain_left;        // Connections that are yet to be told to go.
   base::Counter accept_holds;    // Times that nothing was accepted because too many of them waited.
   base::Counter takeovers;
   base::Counter auth_failures;  // Bad user name or password, not authorised, banned, bad method.

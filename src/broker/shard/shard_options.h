@@ -10,6 +10,20 @@
 
 namespace broker {
 
+// How clients are sent away before the process ends.
+struct DrainOptions {
+  // After /readyz has begun to say no and before clients are told to go: seconds in which they are
+  // still accepted, for load balancers to look elsewhere.
+  uint32_t delay_s = 0;
+  // Clients that are told to go per second, of all shards; more if they would not all be gone
+  // within `timeout_s` otherwise.
+  uint32_t rate = 1000;
+  uint32_t timeout_s = 30;
+  // Not empty: 5.0 clients are told where to go instead (§4.13, Server Reference).
+  std::string server_reference;
+  enum class Move { kForNow, kForGood } move = Move::kForNow;  // 0x9C, 0x9D
+};
+
 struct ShardOptions {
   // Over all listeners and shards; further connections are closed at once. 0: as many as there are
   // descriptors, but for those that the store needs.
@@ -51,7 +65,8 @@ struct ShardOptions {
   std::string response_information_prefix;
   // Topics whose matches are remembered, per shard.
   uint32_t match_cache_topics_max = 65'536;
-  // SIGTERM: seconds that clients have to take their DISCONNECT before the process ends.
+  DrainOptions drain;
+  // Seconds that the last clients have to take their DISCONNECT before the process ends.
   uint32_t shutdown_timeout_s = 10;
 };
 

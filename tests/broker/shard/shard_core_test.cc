@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/broker/shard/sim_broker.h"
 #include "tests/support/wire.h"
 
@@ -304,6 +306,100 @@ TEST(ShardCore, AShutdownSaysSoToEveryoneAndIsFinishedWhenTheyAreGone) {
   client.line->Finish();
   broker.RunFor(absl::Milliseconds(100));
   EXPECT_TRUE(broker.shard(0).core().finished());
+}
+
+class Draining : public testing::Test {
+ protected:
+  static constexpr size_t kClients = 10;
+
+  explicit Draining(broker::ShardOptions options = {}) : broker(7, 1, std::move(options)) {
+    for (size_t i = 0; i < kClients; ++i)
+      clients.push_back(std::make_unique<Peer>(broker, 0, absl::StrCat("client-", i)));
+  }
+
+  broker::ShardCore& core() { return broker.shard(0).core(); }
+  void BeginDrain(uint32_t ticks) {
+    broker.shard(0).Mail(broker::Control{[this, ticks] { core().drain.Begin(ticks); }});
+  }
+  size_t Told() const {
+    return static_cast<size_t>(
+        std::count_if(clients.begin(), clients.end(), [](const auto& client) {
+          return !client->packets.empty() && client->packets.back().type == kDisconnect;
+        }));
+  }
+
+  Broker broker;
+  std::vector<std::unique_ptr<Peer>> clients;
+};
+
+TEST_F(Draining, TellsClientsToGoEvenlyAndIsDrainedWhenTheLastHasGone) {
+  BeginDrain(50);
+  broker.RunFor(absl::Milliseconds(300));
+  EXPECT_EQ(Told(), 1u) << "the first at once";
+  broker.RunFor(absl::Seconds(2));
+  EXPECT_GE(Told(), 4u);
+  EXPECT_LE(Told(), 6u);
+  broker.RunFor(absl::Milliseconds(2800));
+  EXPECT_EQ(Told(), kClients);
+  for (const auto& client : clients) EXPECT_EQ(client->packets.back().reason, 0x8B);
+  EXPECT_FALSE(core().drain.done());
+  for (const auto& client : clients) client->line->Finish();
+  broker.RunFor(absl::Milliseconds(100));
+  EXPECT_TRUE(core().drain.done());
+}
+
+TEST_F(Draining, ServesThoseWhoAreStillThereAndTakesNobodyIn) {
+  BeginDrain(50);
+  broker.RunFor(absl::Milliseconds(300));
+  Peer late(broker, 0);
+  for (const auto& client : clients) client->line->Send(std::string(support::kPingreq));
+  broker.RunFor(absl::Milliseconds(100));
+  EXPECT_NE(late.ended_ns, 0);
+  size_t answered = 0;
+  for (const auto& client : clients) {
+    for (const Packet& packet : client->packets) answered += packet.type == kPingresp ? 1 : 0;
+  }
+  EXPECT_EQ(answered, kClients - 1);
+}
+
+TEST_F(Draining, EndsAtOnceWhenHurried) {
+  BeginDrain(50);
+  broker.RunFor(absl::Milliseconds(300));
+  broker.shard(0).Mail(
+      broker::Control{[this] { core().ShutDown(broker::ShardCore::Haste::kHurry); }});
+  broker.RunFor(absl::Milliseconds(200));
+  EXPECT_EQ(Told(), kClients);
+  EXPECT_TRUE(core().finished()) << "though nobody has closed";
+}
+
+class DrainingToAnother : public Draining {
+ protected:
+  DrainingToAnother() : Draining(To("other.example:1883")) {}
+  static broker::ShardOptions To(std::string reference) {
+    broker::ShardOptions options;
+    options.drain.server_reference = std::move(reference);
+    return options;
+  }
+};
+
+TEST_F(DrainingToAnother, SaysWhereToGoIfTheClientTakesASentenceSoLong) {
+  constexpr uint32_t kSmall = 20;
+  Peer small(broker, 0);
+  small.line->Send(support::ConnectPacket{
+      .client_id = "small",
+      .properties = support::Number(support::PropertyId::kMaximumPacketSize, kSmall)}
+                       .Encode());
+  broker.RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(small.TakeTypes(), std::vector{kConnack});
+  BeginDrain(1);
+  broker.RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(Told(), kClients);
+  EXPECT_EQ(clients[0]->packets.back().reason, 0x9C);
+  EXPECT_EQ(clients[0]->packets.back().Text(support::PropertyId::kServerReference),
+            "other.example:1883");
+  ASSERT_EQ(small.packets.size(), 1u);
+  EXPECT_EQ(small.packets[0].reason, 0x9C);
+  EXPECT_LE(small.packets[0].bytes, kSmall) << "[MQTT5-3.1.2-24]";
 }
 
 }  // namespace

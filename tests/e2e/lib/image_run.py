@@ -83,7 +83,7 @@ def _():
     broker = start()
     run(*inside("mqttctl", "pub", "-h", "127.0.0.1", "-t", "image/kept", "-m", "still here", "-q", "1", "-r"))
     run(*inside(*CONFIG["Healthcheck"]["Test"][1:]))
-    equal(run(*inside("/usr/lib/mqttd/healthcheck", "/readyz")).out.text().strip(), "ready", "/readyz")
+    equal(run(*inside("/usr/bin/mqttctl", "health", "--ready")).out.text().strip(), "ready", "/readyz")
     stop(broker)
     holds(run(*inside(*CONFIG["Healthcheck"]["Test"][1:]), status=None).wait() != 0, "healthy although it is stopped")
 

@@ -26,6 +26,7 @@ PROPERTIES = {
     "assigned_client_identifier": (0x12, "str"),
     "server_keep_alive": (0x13, "u16"),
     "will_delay_interval": (0x18, "u32"),
+    "server_reference": (0x1C, "str"),
     "reason_string": (0x1F, "str"),
     "receive_maximum": (0x21, "u16"),
     "topic_alias_maximum": (0x22, "u16"),
