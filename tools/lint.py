@@ -50,6 +50,7 @@ def run_all():
     if (ROOT / "docs" / "conformance.md").exists():
         yield "conformance", check_made("conformance.py")
     yield "reference", check_made("reference.py")
+    yield "chart", check_made("chart.py")
 
 
 def main():
