@@ -1,6 +1,7 @@
 // Who owns a Client Identifier: asked for, taken over, waited for, let go.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "storage/core/session.h"
 #include "storage/leader/leader.h"
+#include "storage/leader/sessions.h"
 
 namespace storage {
 namespace {
@@ -32,25 +34,24 @@ absl::Status WordsFor(OpenRefusal refusal) {
 
 // ---- Asking for it ------------------------------------------------------------------------------
 
-Claim* Leader::FindClaim(std::string_view client_id) {
+Claim* Sessions::FindClaim(std::string_view client_id) {
   const auto it = claims_.find(client_id);
   return it == claims_.end() ? nullptr : it->get();
 }
 
-const Claim* Leader::ClaimOf(std::string_view client_id) const {
+const Claim* Sessions::ClaimOf(std::string_view client_id) const {
   const auto it = claims_.find(client_id);
   return it == claims_.end() ? nullptr : it->get();
 }
 
-// The claim if it is open, has a record, and the request comes from its connection.
-Claim* Leader::OwnerOf(std::string_view client_id, uint64_t epoch) {
+Claim* Sessions::OwnerOf(std::string_view client_id, uint64_t epoch) {
   Claim* const claim = FindClaim(client_id);
   const bool owns = claim != nullptr && claim->state == Claim::State::kOpen && claim->stored &&
                     claim->epoch == epoch;
   return owns ? claim : nullptr;
 }
 
-void Leader::Handle(ShardId /*from*/, OpenSession& request) {
+void Sessions::Handle(ShardId /*from*/, OpenSession& request) {
   Claim* const claim = FindClaim(request.client_id);
   const Session* const stored = partition().Find(request.client_id);
   if (BelongsToAnother(request, claim, stored)) return RefuseOtherUser(request);
@@ -70,8 +71,8 @@ void Leader::Handle(ShardId /*from*/, OpenSession& request) {
 
 // A session belongs to the user who opened it: nobody else resumes, ends or takes it over, also not
 // with Clean Start. One that an anonymous client opened is nobody's, and the next one's who comes.
-bool Leader::BelongsToAnother(const OpenSession& request, const Claim* claim,
-                              const Session* stored) const {
+bool Sessions::BelongsToAnother(const OpenSession& request, const Claim* claim,
+                                const Session* stored) const {
   if (request.of_any_user) return false;
   if (claim != nullptr) {
     if (claim->waited_for() && !claim->opening->waiting.back().user_name.empty() &&
@@ -88,12 +89,12 @@ bool Leader::BelongsToAnother(const OpenSession& request, const Claim* claim,
   return !has_ended && stored->user_name != request.user_name;
 }
 
-uint32_t Leader::OwnerHash(std::string_view user_name) const {
+uint32_t Sessions::OwnerHash(std::string_view user_name) const {
   if (user_name.empty()) return 0;
   return static_cast<uint32_t>(absl::HashOf(node_.owner_key, base::AbslView(user_name))) | 1;
 }
 
-void Leader::RefuseOtherUser(const OpenSession& request) {
+void Sessions::RefuseOtherUser(const OpenSession& request) {
   RefuseOpen(request, OpenRefusal::kOtherUser,
              absl::PermissionDeniedError("the Client Identifier belongs to another user"));
 }
@@ -102,7 +103,7 @@ void Leader::RefuseOtherUser(const OpenSession& request) {
 
 // The newest claim waits until the owner has let go; an older one that waited is told at once.
 // Somebody has the identifier, or is about to.
-void Leader::Evict(Claim& claim, OpenSession request) {
+void Sessions::Evict(Claim& claim, OpenSession request) {
   const IdentifierFights::Report report =
       node_.fights.OnTakeover(claim.client_id.view(), node_.now.monotonic);
   if (report.takeovers > 0) {
@@ -120,7 +121,7 @@ void Leader::Evict(Claim& claim, OpenSession request) {
 
 // Waits until all before it have let go. Who has it is told to; who is about to get it gets it
 // first. Each is answered, but for the oldest if too many wait: that one is refused.
-void Leader::Await(Claim& claim, OpenSession request) {
+void Sessions::Await(Claim& claim, OpenSession request) {
   constexpr size_t kWaitingMax = 4;
   Claim::Opening& opening = claim.opening_state();
   if (opening.waiting.empty() && claim.state == Claim::State::kOpen) {
@@ -136,7 +137,7 @@ void Leader::Await(Claim& claim, OpenSession request) {
 }
 
 // True: the connection was one of those that wait, and is not any more.
-bool Leader::StopAwaiting(Claim& claim, const ConnectionRef& connection) {
+bool Sessions::StopAwaiting(Claim& claim, const ConnectionRef& connection) {
   if (!claim.waited_for()) return false;
   return std::erase_if(claim.opening->waiting, [&](const OpenSession& request) {
            return request.connection == connection;
@@ -146,7 +147,7 @@ bool Leader::StopAwaiting(Claim& claim, const ConnectionRef& connection) {
 // ---- Nobody has it ------------------------------------------------------------------------------
 
 // Nobody has the identifier.
-void Leader::Grant(OpenSession request) {
+void Sessions::Grant(OpenSession request) {
   const Session* const stored = partition().Find(request.client_id);
   if (BelongsToAnother(request, nullptr, stored)) return RefuseOtherUser(request);
   if (stored == nullptr && request.expiry_s == 0 && !request.will) {
@@ -159,7 +160,7 @@ void Leader::Grant(OpenSession request) {
   ProposeOpen(request, stored);
 }
 
-void Leader::GrantUnlogged(const OpenSession& request) {
+void Sessions::GrantUnlogged(const OpenSession& request) {
   auto claim = std::make_unique<Claim>(request.client_id, Claim::State::kOpen);
   claim->connection = request.connection;
   claim->owner = OwnerHash(request.user_name);
@@ -172,8 +173,8 @@ void Leader::GrantUnlogged(const OpenSession& request) {
   node_.Send(request.connection.shard, std::move(opened));
 }
 
-void Leader::RefuseOpen(const OpenSession& request, OpenRefusal refusal,
-                        const absl::Status& status) {
+void Sessions::RefuseOpen(const OpenSession& request, OpenRefusal refusal,
+                          const absl::Status& status) {
   SessionOpened refused;
   refused.token = request.token;
   refused.refusal = refusal;
@@ -181,10 +182,13 @@ void Leader::RefuseOpen(const OpenSession& request, OpenRefusal refusal,
   node_.Send(request.connection.shard, std::move(refused));
 }
 
+void Sessions::Occupy(std::string_view client_id) {
+  claims_.insert(std::make_unique<Claim>(client_id, Claim::State::kBusy));
+}
+
 // ---- Letting go ---------------------------------------------------------------------------------
 
-// Nobody has the identifier any more; whoever waits for it gets it, in a fight after a pause.
-void Leader::Forget(const std::string& client_id) {
+void Sessions::Forget(const std::string& client_id) {
   Claim* const claim = FindClaim(client_id);
   CHECK(claim != nullptr) << "a claim is forgotten once";
   const absl::Duration pause = claim->waited_for()
@@ -197,8 +201,13 @@ void Leader::Forget(const std::string& client_id) {
   held_.emplace(node_.now.monotonic + pause, client_id);
 }
 
+std::optional<absl::Duration> Sessions::NextHeld() const {
+  if (held_.empty()) return std::nullopt;
+  return held_.begin()->first;
+}
+
 // The first of those that wait gets it; the others wait for that one.
-void Leader::PassOn(const std::string& client_id) {
+void Sessions::PassOn(const std::string& client_id) {
   const auto it = claims_.find(std::string_view(client_id));
   std::vector<OpenSession> waiting;
   if ((*it)->waited_for()) waiting = std::move((*it)->opening->waiting);
@@ -212,7 +221,7 @@ void Leader::PassOn(const std::string& client_id) {
   }
 }
 
-void Leader::PassOnHeld() {
+void Sessions::PassOnHeld() {
   while (!held_.empty() && held_.begin()->first <= node_.now.monotonic) {
     const std::string client_id = std::move(held_.begin()->second);
     held_.erase(held_.begin());
@@ -220,7 +229,7 @@ void Leader::PassOnHeld() {
     if (FindClaim(client_id) != nullptr) continue;
     // They have all gone. A deadline that was due meanwhile has been passed over.
     const Session* const session = partition().Find(client_id);
-    if (session != nullptr && !session->connected) ArmDeadlines(*session);
+    if (session != nullptr && !session->connected) leader_.timers().ArmDeadlines(*session);
   }
 }
 

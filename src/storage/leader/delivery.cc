@@ -1,5 +1,5 @@
-// Queues to connections: what fits the window leaves at once, the rest is read when there is room,
-// and what the client acknowledges is forgotten.
+#include "storage/leader/delivery.h"
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -28,10 +28,8 @@ size_t SizeOf(const Delivery& delivery) {
 
 // ---- To the connection --------------------------------------------------------------------------
 
-Claim* Leader::AtSlot(SessionSlot slot) { return slot < slots_.size() ? slots_[slot] : nullptr; }
-
-void Leader::On(Enqueued& effect) {
-  Claim* const claim = AtSlot(effect.slot);
+void Deliveries::On(Enqueued& effect) {
+  Claim* const claim = leader_.sessions().AtSlot(effect.slot);
   if (claim == nullptr) return;  // Opening or closing: it is read from the queue in its time.
   if (effect.delivery.sequence == 0) {
     DeliverFor(*claim).entries.push_back(std::move(effect.delivery));
@@ -48,7 +46,7 @@ void Leader::On(Enqueued& effect) {
   Push(*claim, std::move(effect.delivery));
 }
 
-Deliver& Leader::DeliverFor(Claim& claim) {
+Deliver& Deliveries::DeliverFor(Claim& claim) {
   std::vector<Event>& events = node_.outbox[claim.connection.shard];
   if (claim.feed->deliver_round != node_.outbox_round) {
     claim.feed->deliver_round = node_.outbox_round;
@@ -61,26 +59,26 @@ Deliver& Leader::DeliverFor(Claim& claim) {
   return std::get<Deliver>(events[claim.feed->deliver_index]);
 }
 
-void Leader::Push(Claim& claim, Delivery delivery) {
+void Deliveries::Push(Claim& claim, Delivery delivery) {
   claim.feed->window.Sent(delivery.sequence, SizeOf(delivery));
   DeliverFor(claim).entries.push_back(std::move(delivery));
 }
 
-void Leader::ListForPump(Claim& claim) {
+void Deliveries::ListForPump(Claim& claim) {
   if (claim.state != Claim::State::kOpen || !claim.stored || claim.feed->in_pump) return;
   if (claim.feed->damaged) return;
   claim.feed->in_pump = true;
   pump_list_.emplace_back(claim.client_id);
 }
 
-void Leader::Pump() {
+void Deliveries::Pump() {
   if (node_.now.monotonic < read_again_at_) return;
   std::deque<std::string> again;
   for (; node_.sessions_left > 0 && node_.work_left > 0 && !pump_list_.empty();
        --node_.sessions_left) {
     const std::string client_id = std::move(pump_list_.front());
     pump_list_.pop_front();
-    Claim* const claim = FindClaim(client_id);
+    Claim* const claim = leader_.sessions().FindClaim(client_id);
     if (claim == nullptr || claim->feed == nullptr || !claim->feed->in_pump) continue;
     claim->feed->in_pump = false;
     if (claim->state != Claim::State::kOpen || !claim->stored) continue;
@@ -93,7 +91,7 @@ void Leader::Pump() {
 }
 
 // True: there is more to do for it soon.
-bool Leader::PumpOne(Claim& claim) {
+bool Deliveries::PumpOne(Claim& claim) {
   const bool more = claim.feed->behind && claim.feed->window.HasRoom() && PumpPage(claim);
   if (claim.feed->behind && claim.feed->window.WaitsForCommit()) Hurry();
   const Session& session = partition().session(claim.feed->slot);
@@ -105,7 +103,7 @@ bool Leader::PumpOne(Claim& claim) {
   return more;
 }
 
-bool Leader::PumpPage(Claim& claim) {
+bool Deliveries::PumpPage(Claim& claim) {
   QueueReadLimits limits;
   limits.messages_max = std::min(claim.feed->window.RoomMessages(), kPumpMessagesMax);
   limits.bytes_max = std::clamp<size_t>(claim.feed->window.RoomBytes(), 1, kPumpBytesMax);
@@ -131,7 +129,7 @@ bool Leader::PumpPage(Claim& claim) {
 // What is on the page, as far as the window goes: whether all of it did. Expired messages count
 // like acknowledged ones until their drop is committed: were more sent behind them than kRunAhead
 // says, then after a crash nobody would know that it had been.
-bool Leader::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
+bool Deliveries::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
   size_t dropped = 0;
   const auto drop_before = [&](uint64_t sequence) {
     const size_t before = dropped;
@@ -163,8 +161,8 @@ bool Leader::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
 // ---- Acknowledged -------------------------------------------------------------------------------
 
 // What its client acknowledged is a fact: it is written down also when storage fails.
-void Leader::Handle(ShardId /*from*/, Acknowledge& request) {
-  Claim* const claim = OwnerOf(request.client_id, request.epoch);
+void Deliveries::Handle(ShardId /*from*/, Acknowledge& request) {
+  Claim* const claim = leader_.sessions().OwnerOf(request.client_id, request.epoch);
   if (claim == nullptr) return;  // It comes from a connection that is gone: sent again later.
   AcknowledgeView acknowledge{.client_id = request.client_id, .epoch = request.epoch};
   for (const Acknowledge::Entry& entry : request.entries) {
@@ -185,24 +183,24 @@ void Leader::Handle(ShardId /*from*/, Acknowledge& request) {
       acknowledge.puback.empty() && acknowledge.pubrec.empty() && acknowledge.pubcomp.empty();
   if (none) return;
   CommandStamp stamp;
-  std::string& entry = ProposeTo({}, stamp);
+  std::string& entry = proposals_.ProposeTo({}, stamp);
   AppendAcknowledge(stamp, acknowledge, entry);
   if (!acknowledge.pubrec.empty()) NeedSync();  // PUBREL waits for it.
   if (claim->feed->behind && claim->feed->window.WaitsForCommit()) Hurry();
   ListForPump(*claim);
 }
 
-void Leader::On(Acknowledged& effect) {
+void Deliveries::On(Acknowledged& effect) {
   node_.metrics.messages_delivered.Add(effect.done);
-  LookForRoom(effect.slot);
-  Claim* const claim = AtSlot(effect.slot);
+  leader_.room().LookForRoom(effect.slot);
+  Claim* const claim = leader_.sessions().AtSlot(effect.slot);
   if (claim == nullptr) return;
   claim->feed->window.Committed(effect.done + effect.dropped);
   ListForPump(*claim);
 }
 
-void Leader::On(Released& effect) {
-  const Claim* const claim = AtSlot(effect.slot);
+void Deliveries::On(Released& effect) {
+  const Claim* const claim = leader_.sessions().AtSlot(effect.slot);
   if (claim == nullptr) return;
   ReleaseDue due;
   due.connection = claim->connection;
@@ -211,28 +209,9 @@ void Leader::On(Released& effect) {
   node_.Send(claim->connection.shard, std::move(due));
 }
 
-// All shards: whoever was told that the session has no room, and those that asked meanwhile.
-void Leader::LookForRoom(SessionSlot slot) {
-  if (without_room_.empty()) return;
-  const Session* const session = partition().FindSlot(slot);
-  if (session == nullptr || !without_room_.contains(session->client_id)) return;
-  // Some distance from the bound, so that not every acknowledgement is news.
-  const pb::Limits& limits = partition().limits();
-  const uint64_t messages = limits.queue_messages_max() / 8;
-  const uint64_t bytes = limits.queue_bytes_max() / 8;
-  if (!partition().HasRoom(*session, messages, bytes, 0)) return;
-  HasRoomAgain(session->client_id);
-}
-
-void Leader::HasRoomAgain(const std::string& client_id) {
-  if (without_room_.erase(client_id) == 0) return;
-  node_.SendToAll(ShareMemberRoom{.client_id = client_id, .has_room = true});
-  for (const auto& leader : node_.leaders) leader->OfferSoon();
-}
-
 // ---- What an operator hears ---------------------------------------------------------------------
 
-void Leader::On(QueueCrowded& effect) {
+void Deliveries::On(QueueCrowded& effect) {
   const Session* const session = partition().FindSlot(effect.slot);
   if (!effect.crowded || session == nullptr) return;
   base::LogLimited(base::LogLevel::kWarning, "queue nearly full", "above 80 % of its bound",
@@ -244,11 +223,11 @@ void Leader::On(QueueCrowded& effect) {
                     {"connected", session->connected}});
 }
 
-void Leader::On(QueueOverflowed& effect) {
+void Deliveries::On(QueueOverflowed& effect) {
   const Session* const session = partition().FindSlot(effect.slot);
   if (session == nullptr) return;
   if (node_.options.queue_full == QueueFull::kDisconnect) {
-    if (const Claim* const claim = AtSlot(effect.slot)) {
+    if (const Claim* const claim = leader_.sessions().AtSlot(effect.slot)) {
       node_.Send(claim->connection.shard, SessionTooSlow{claim->connection, claim->epoch});
     }
   }

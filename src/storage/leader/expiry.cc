@@ -1,5 +1,5 @@
-// Makes room of what has expired, when it is due and wherever it lies: retained messages by an
-// index of their expiries, queued ones by the first of each queue. (Sessions and wills: timers.cc.)
+#include "storage/leader/expiry.h"
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -24,14 +24,14 @@ constexpr absl::Duration kSweepRest = absl::Microseconds(10);
 
 }  // namespace
 
-void Leader::StartExpiry() {
+void Expiry::Start() {
   partition().ForEachSession([&](const Session& session) {
     if (session.queue.messages() == 0) return;
     ArmQueue(session.client_id, session.queue.next_expiry_ms());
   });
 }
 
-void Leader::RunExpiry() {
+void Expiry::Run() {
   if (node_.shutting_down || node_.now.monotonic < read_again_at_) return;
   while (retained_sweep_.next_unix_ms <= node_.now.unix_ms && node_.work_left > 0 &&
          node_.RoomForBackground()) {
@@ -40,7 +40,7 @@ void Leader::RunExpiry() {
   SweepQueues();
 }
 
-std::optional<absl::Duration> Leader::NextExpiry() const {
+std::optional<absl::Duration> Expiry::Next() const {
   std::optional<absl::Duration> wake;
   if (const int64_t next = retained_sweep_.next_unix_ms; next != kNeverExpires) {
     wake = node_.now.monotonic + absl::Milliseconds(next - node_.now.unix_ms);
@@ -57,7 +57,7 @@ std::optional<absl::Duration> Leader::NextExpiry() const {
 
 // ---- Retained messages --------------------------------------------------------------------------
 
-bool Leader::SweepRetained() {
+bool Expiry::SweepRetained() {
   RetainedSweep& sweep = retained_sweep_;
   if (sweep.next_unix_ms > node_.now.unix_ms) return false;
   const auto page =
@@ -89,7 +89,7 @@ bool Leader::SweepRetained() {
   return true;
 }
 
-void Leader::Finish(FinishRetainedSweep& step) {
+void Expiry::Finish(FinishRetainedSweep& step) {
   RetainedSweep& sweep = retained_sweep_;
   sweep.messages -= step.messages;
   sweep.bytes -= step.bytes;
@@ -99,19 +99,21 @@ void Leader::Finish(FinishRetainedSweep& step) {
   sweep.next_unix_ms = 0;
 }
 
-void Leader::SetRetained(RetainedSet set) {
+void Expiry::SetRetained(RetainedSet set) {
   retained_pending_.Add(set);
-  growing_->Retains(std::move(set));
+  proposals_.Retains(std::move(set));
 }
 
-// It is in the store.
-void Leader::NoteRetained(const RetainedSet& set) {
+void Expiry::OnRefused(const RetainedSet& set) { retained_pending_.Remove(set); }
+
+void Expiry::OnRetained(const RetainedSet& set) {
+  retained_pending_.Remove(set);
   const int64_t expires = set.message->expires_at_unix_ms();
   if (expires == 0 || set.removes()) return;
   retained_sweep_.next_unix_ms = std::min(retained_sweep_.next_unix_ms, expires);
 }
 
-Leader::RetainedRoom Leader::RetainedNow() const {
+Expiry::RetainedRoom Expiry::RetainedNow() const {
   const RetainedSweep& sweep = retained_sweep_;
   const uint64_t messages = partition().retained_messages();
   const uint64_t bytes = partition().retained_bytes();
@@ -120,10 +122,10 @@ Leader::RetainedRoom Leader::RetainedNow() const {
 
 // ---- Queued messages ----------------------------------------------------------------------------
 
-void Leader::On(QueueExpires& effect) { ArmQueue(effect.client_id, effect.at_unix_ms); }
+void Expiry::On(QueueExpires& effect) { ArmQueue(effect.client_id, effect.at_unix_ms); }
 
 // The queue is looked at then, unless it is to be looked at before.
-void Leader::ArmQueue(const std::string& client_id, int64_t at_unix_ms) {
+void Expiry::ArmQueue(const std::string& client_id, int64_t at_unix_ms) {
   if (at_unix_ms == kNeverExpires) return;
   const auto [armed, fresh] = queue_armed_.try_emplace(client_id, at_unix_ms);
   if (!fresh && armed->second <= at_unix_ms) return;
@@ -133,12 +135,12 @@ void Leader::ArmQueue(const std::string& client_id, int64_t at_unix_ms) {
   queue_deadlines_.Prune([this](const Deadline& deadline) { return IsArmed(deadline); });
 }
 
-bool Leader::IsArmed(const Deadline& deadline) const {
+bool Expiry::IsArmed(const Deadline& deadline) const {
   const auto armed = queue_armed_.find(deadline.client_id);
   return armed != queue_armed_.end() && armed->second == deadline.at_unix_ms;
 }
 
-void Leader::SweepQueues() {
+void Expiry::SweepQueues() {
   if (node_.now.monotonic < node_.sweep_queues_at) return;
   size_t read = 0;
   while (read < kQueuePageMax && node_.work_left > 0 && node_.RoomForBackground()) {
@@ -157,14 +159,14 @@ void Leader::SweepQueues() {
 }
 
 // Reads on in the queue of `queue_sweep_`. How many messages.
-size_t Leader::SweepQueue() {
+size_t Expiry::SweepQueue() {
   const std::string client_id = queue_sweep_.client_id;
   const Session* const session = partition().Find(client_id);
   if (session == nullptr) {
     queue_sweep_ = {};
     return 0;
   }
-  Claim* const claim = FindClaim(client_id);
+  Claim* const claim = leader_.sessions().FindClaim(client_id);
   // While it comes or goes it is not known what was sent.
   const bool settled =
       claim == nullptr ? !session->connected : claim->state == Claim::State::kOpen && claim->stored;
@@ -193,7 +195,7 @@ size_t Leader::SweepQueue() {
   return page->read;
 }
 
-void Leader::DropFromQueue(const Session& session, Claim* claim,
+void Expiry::DropFromQueue(const Session& session, Claim* claim,
                            const std::vector<uint64_t>& sequences) {
   FinishQueueSweep step;
   step.client_id = session.client_id;
@@ -205,7 +207,7 @@ void Leader::DropFromQueue(const Session& session, Claim* claim,
   Then(std::move(step));
 }
 
-void Leader::Finish(FinishQueueSweep& step) {
+void Expiry::Finish(FinishQueueSweep& step) {
   if (OutcomeAt(step.command).code != OutcomeCode::kStaleEpoch) return;
   // The client came back meanwhile: once more.
   const Session* const session = partition().Find(step.client_id);

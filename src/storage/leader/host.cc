@@ -131,9 +131,9 @@ void Host::Begin(std::function<void()> ready) {
 
 void Host::OnRequest(ShardId from, Request request) {
   metrics_.requests.Add();
-  // Only here: a request's commands and what follows them stay together, and so do the parts of a
-  // message.
-  if (GrowingIsFull() && !publishing_.waits_for_more()) full_.push_back(CloseGrowing());
+  // Only here: a request's commands and what follows them stay together. (The parts of a message
+  // are proposed when the last of them has come.)
+  if (GrowingIsFull()) full_.push_back(CloseGrowing());
   Dispatch(from, request);
 }
 
@@ -175,7 +175,7 @@ Host::Group Host::CloseGrowing() {
   group.will_bytes = node_.growing.will_bytes;
   group.parts.reserve(node_.growing.used.size());
   for (const PartitionId id : node_.growing.used) {
-    group.parts.push_back(&node_.leaders[id]->CloseGrowing());
+    group.parts.push_back(&node_.leaders[id]->proposals().CloseGrowing());
   }
   node_.growing.used.clear();
   node_.growing = {.used = std::move(node_.growing.used)};
@@ -256,8 +256,8 @@ void Host::RefuseCollected() {
   for (const PartitionId id : node_.growing.used) {
     Leader& leader = *node_.leaders[id];
     leader.RefuseGrowing(why);
-    node_.growing.commands += leader.growing_commands();
-    node_.growing.bytes += leader.growing_bytes();
+    node_.growing.commands += leader.proposals().growing_commands();
+    node_.growing.bytes += leader.proposals().growing_bytes();
   }
 }
 
@@ -293,7 +293,7 @@ void Host::Run() {
   routes_.ReleaseReady();
   if (counts_due_ > 0 && node_.now.monotonic >= count_at_) CountSessions();
   size_t pending = 0;
-  for (const auto& leader : node_.leaders) pending += leader->steps_pending();
+  for (const auto& leader : node_.leaders) pending += leader->proposals().steps();
   metrics_.requests_pending.Set(static_cast<int64_t>(pending));
 }
 
@@ -308,7 +308,7 @@ void Host::RunLeaders() {
   };
   for_each([](Leader& leader) { leader.RunTimers(); });
   RunDeadlines();
-  for_each([](Leader& leader) { leader.Pump(); });
+  for_each([](Leader& leader) { leader.deliveries().Pump(); });
   first_ = (first_ + 1) % count;
 }
 
@@ -320,7 +320,7 @@ void Host::RunDeadlines() {
     int64_t at_unix_ms = node_.now.unix_ms;
     for (const auto& leader : node_.leaders) {
       if (!leader->replica().status().ok()) continue;
-      const auto due = leader->NextDeadline();
+      const auto due = leader->timers().NextDeadline();
       if (!due.has_value() || *due > at_unix_ms || (earliest != nullptr && *due == at_unix_ms)) {
         continue;
       }
@@ -328,7 +328,7 @@ void Host::RunDeadlines() {
       at_unix_ms = *due;
     }
     if (earliest == nullptr) return;
-    earliest->RunDeadline();
+    earliest->timers().RunDeadline();
   }
 }
 
@@ -358,7 +358,7 @@ std::optional<absl::Duration> Host::NextWake() const {
       consider(retries_[leader->id()].at);
       continue;
     }
-    if (leader->NextCommitted() != nullptr) consider(now);
+    if (leader->proposals().NextCommitted() != nullptr) consider(now);
     if (!announcing) consider(leader->NextWake());
     if (background) consider(leader->NextTimer());
   }
@@ -370,7 +370,8 @@ bool Host::Drained() const {
     return false;
   }
   return std::all_of(node_.leaders.begin(), node_.leaders.end(), [](const auto& leader) {
-    return (leader->idle() && !leader->owes_wills()) || !leader->replica().status().ok();
+    return (leader->proposals().idle() && !leader->timers().owes_wills()) ||
+           !leader->replica().status().ok();
   });
 }
 
@@ -389,7 +390,7 @@ void Host::ApplyCommitted() {
 void Host::Apply(PartitionId id) {
   Leader& leader = *node_.leaders[id];
   while (!stalled_ && replicas_[id]->status().ok()) {
-    const Proposal* const next = leader.NextCommitted();
+    const Proposal* const next = leader.proposals().NextCommitted();
     if (next == nullptr) return;
     if (const absl::Status status = ApplyNext(id, *next); !status.ok()) {
       if (replicas_[id]->status().ok()) return StateFailed(status);
@@ -400,7 +401,7 @@ void Host::Apply(PartitionId id) {
 }
 
 absl::Status Host::ApplyNext(PartitionId id, const Proposal& next) {
-  Effects& effects = node_.leaders[id]->effects();
+  Effects& effects = node_.leaders[id]->proposals().effects();
   if (next.commands() == 0) {
     effects.Clear();
     return absl::OkStatus();
@@ -575,7 +576,7 @@ void Host::CountGauges() {
   for (const auto& leader : node_.leaders) {
     const Partition& partition = leader->partition();
     sessions += static_cast<int64_t>(partition.session_count());
-    const Leader::RetainedRoom now = leader->RetainedNow();
+    const Expiry::RetainedRoom now = leader->expiry().RetainedNow();
     retained += static_cast<int64_t>(now.messages);
     retained_bytes += static_cast<int64_t>(now.bytes);
     orphans += static_cast<int64_t>(partition.orphans());

@@ -1,5 +1,5 @@
-// A publisher's Packet Identifiers: remembered with a QoS 2 message, until PUBREL; and the answer
-// to one partition's part of a PUBLISH, whatever its QoS.
+#include "storage/leader/inbound.h"
+
 #include <utility>
 
 #include "mqttd/storage/v1/command.pb.h"
@@ -10,13 +10,12 @@ namespace storage {
 
 // ---- PUBLISH ------------------------------------------------------------------------------------
 
-bool Leader::AnswerRepeat(ShardId from, Token token, const Qos2Origin& origin) {
+bool Inbound::AnswerRepeat(ShardId from, Token token, const Qos2Origin& origin) {
   AnswerPublish answer;
   answer.shard = from;
   answer.token = token;
   answer.duplicate = true;
-  if (const auto it = inbound_pending_.find({origin.client_id, origin.packet_id});
-      it != inbound_pending_.end()) {
+  if (const auto it = pending_.find({origin.client_id, origin.packet_id}); it != pending_.end()) {
     node_.metrics.duplicates.Add();
     it->second->Then(std::move(answer));
     return true;
@@ -28,19 +27,19 @@ bool Leader::AnswerRepeat(ShardId from, Token token, const Qos2Origin& origin) {
   return true;
 }
 
-void Leader::Remember(const Qos2Origin& origin) {
+void Inbound::Remember(const Qos2Origin& origin) {
   pb::RememberInbound& remember = *Propose().mutable_remember_inbound();
   remember.set_client_id(origin.client_id);
   remember.set_epoch(origin.epoch);
   remember.set_packet_id(origin.packet_id);
-  inbound_pending_[{origin.client_id, origin.packet_id}] = growing_;
+  pending_[{origin.client_id, origin.packet_id}] = proposals_.growing();
 }
 
-void Leader::Finish(AnswerPublish& step) {
+void Inbound::Finish(AnswerPublish& step) {
   if (step.origin.has_value()) {
-    inbound_pending_.erase({step.origin->client_id, step.origin->packet_id});
+    pending_.erase({step.origin->client_id, step.origin->packet_id});
   }
-  if (step.orphan) orphans_moving_.erase(step.orphan.number);
+  if (step.orphan) leader_.orphans().Moved(step.orphan.number);
   if (step.token == 0) return;
   Published published;
   published.token = step.token;
@@ -52,11 +51,11 @@ void Leader::Finish(AnswerPublish& step) {
   node_.Send(step.shard, std::move(published));
 }
 
-void Leader::Refuse(AnswerPublish& step, const absl::Status& why) {
+void Inbound::Refuse(AnswerPublish& step, const absl::Status& why) {
   if (step.origin.has_value()) {
-    inbound_pending_.erase({step.origin->client_id, step.origin->packet_id});
+    pending_.erase({step.origin->client_id, step.origin->packet_id});
   }
-  if (step.orphan) ReturnOrphan(step.orphan.number);
+  if (step.orphan) leader_.orphans().ReturnOrphan(step.orphan.number);
   if (step.token == 0) return;
   Published refused;
   refused.token = step.token;
@@ -66,12 +65,13 @@ void Leader::Refuse(AnswerPublish& step, const absl::Status& why) {
 
 // ---- PUBREL -------------------------------------------------------------------------------------
 
-void Leader::Handle(ShardId from, ReleaseInbound& request) {
+void Inbound::Handle(ShardId from, ReleaseInbound& request) {
   AnswerRelease answer;
   answer.shard = from;
   answer.token = request.token;
   absl::Status status = Refusal(/*stores=*/false);
-  if (status.ok() && OwnerOf(request.client_id, request.epoch) == nullptr) status = NotOwner();
+  if (status.ok() && leader_.sessions().OwnerOf(request.client_id, request.epoch) == nullptr)
+    status = NotOwner();
   if (!status.ok()) return Refuse(answer, status);
   pb::ReleaseInbound& release = *Propose({}, &answer.command).mutable_release_inbound();
   release.set_client_id(request.client_id);
@@ -81,36 +81,13 @@ void Leader::Handle(ShardId from, ReleaseInbound& request) {
   Then(std::move(answer));
 }
 
-void Leader::Finish(AnswerRelease& step) {
+void Inbound::Finish(AnswerRelease& step) {
   // Identifiers that were not known are released all the same: PUBCOMP is due (§4.3.3).
   node_.Send(step.shard, InboundReleased{step.token, absl::OkStatus()});
 }
 
-void Leader::Refuse(AnswerRelease& step, const absl::Status& why) {
+void Inbound::Refuse(AnswerRelease& step, const absl::Status& why) {
   node_.Send(step.shard, InboundReleased{step.token, why});
-}
-
-// ---- Room in queues -----------------------------------------------------------------------------
-
-bool Leader::HasRoom(const Session& session, uint64_t size) const {
-  const QueueRoom::Taken taken = queue_room_.Of(session.slot);
-  return partition().HasRoom(session, taken.messages, taken.bytes, size);
-}
-
-bool Leader::IsCalm(uint64_t size) const {
-  if (partition().crowded() != 0) return false;  // All are below four fifths.
-  const pb::Limits& limits = partition().limits();
-  const QueueRoom::Taken& taken = queue_room_.OfAll();
-  const bool few =
-      limits.queue_messages_max() == 0 || taken.messages + 1 <= limits.queue_messages_max() / 5;
-  const bool small =
-      limits.queue_bytes_max() == 0 || taken.bytes + size <= limits.queue_bytes_max() / 5;
-  return few && small;
-}
-
-void Leader::TellWithoutRoom(ShardId shard, const Session& session) {
-  without_room_.insert(session.client_id);
-  node_.Send(shard, ShareMemberRoom{.client_id = session.client_id, .has_room = false});
 }
 
 }  // namespace storage

@@ -9,31 +9,47 @@
 #include "storage/core/session.h"
 
 namespace storage {
-namespace {
 
-// They keep some of their room.
-constexpr size_t kSpareProposalsMax = 4;
+LeaderPart::LeaderPart(Leader& leader)
+    : leader_(leader),
+      id_(leader.id_),
+      replica_(leader.replica_),
+      node_(leader.node_),
+      proposals_(leader.proposals_),
+      read_again_at_(leader.read_again_at_) {}
 
-}  // namespace
+absl::Status LeaderPart::Refusal(bool stores) const { return leader_.Refusal(stores); }
 
-Leader::Leader(Replica& replica, Node& node) : id_(replica.id()), replica_(replica), node_(node) {}
+Leader::Leader(Replica& replica, Node& node)
+    : id_(replica.id()),
+      replica_(replica),
+      node_(node),
+      proposals_(id_, node),
+      sessions_(*this),
+      timers_(*this),
+      subscriptions_(*this),
+      inbound_(*this),
+      room_(*this),
+      deliveries_(*this),
+      expiry_(*this),
+      orphans_(*this) {}
 
 void Leader::Begin(const pb::Limits& limits) {
   bool connected = false;
   partition().ForEachSession([&](const Session& session) {
     connected = connected || session.connected;
-    if (!session.connected) ArmDeadlines(session);
+    if (!session.connected) timers_.ArmDeadlines(session);
   });
-  if (connected) Propose().mutable_close_all();
+  if (connected) proposals_.Propose().mutable_close_all();
   if (partition().limits().SerializeAsString() != limits.SerializeAsString()) {
-    *Propose().mutable_set_limits()->mutable_limits() = limits;
+    *proposals_.Propose().mutable_set_limits()->mutable_limits() = limits;
   }
-  if (growing_ != nullptr) NeedSync();
+  if (proposals_.growing() != nullptr) node_.growing.needs_sync = true;
 }
 
 void Leader::Serve() {
-  StartOrphans();
-  StartExpiry();
+  orphans_.Start();
+  expiry_.Start();
 }
 
 absl::Status Leader::Refusal(bool stores) const {
@@ -44,52 +60,11 @@ absl::Status Leader::Refusal(bool stores) const {
 
 // ---- It grows -----------------------------------------------------------------------------------
 
-Proposal& Leader::Grow() {
-  if (growing_ == nullptr) {
-    if (spare_.empty()) {
-      pending_.push_back(std::make_unique<Proposal>(id_));
-    } else {
-      pending_.push_back(std::move(spare_.back()));
-      spare_.pop_back();
-    }
-    growing_ = pending_.back().get();
-    if (node_.growing.used.empty()) node_.growing.since = node_.now.monotonic;
-    node_.growing.used.push_back(id_);
-  }
-  ++node_.growing.commands;
-  return *growing_;
-}
-
-pb::Command& Leader::Propose(mqtt::MessagePtr message, CommandPlace* place) {
-  Proposal& proposal = Grow();
-  pb::Command& command = proposal.Add(std::move(message), place);
-  node_.growing.bytes += proposal.TakeGrowth();
-  command.set_time_unix_ms(node_.now.unix_ms);
-  command.set_order(++node_.last_order);
-  return command;
-}
-
-std::string& Leader::ProposeTo(mqtt::MessagePtr message, CommandStamp& stamp, CommandPlace* place) {
-  stamp = {.time_unix_ms = node_.now.unix_ms, .order = ++node_.last_order};
-  Proposal& proposal = Grow();
-  std::string& entry = proposal.AddTo(std::move(message), place);
-  node_.growing.bytes += proposal.TakeGrowth();
-  return entry;
-}
-
 void Leader::After(Step step) {
-  if (pending_.empty()) return Finish(step);
-  pending_.back()->Then(std::move(step));
-  if (growing_ != nullptr) Hurry();
+  if (proposals_.idle()) return Finish(step);
+  proposals_.last().Then(std::move(step));
+  if (proposals_.growing() != nullptr) node_.growing.urgent = true;
 }
-
-size_t Leader::steps_pending() const {
-  size_t steps = 0;
-  for (const auto& proposal : pending_) steps += proposal->steps().size();
-  return steps;
-}
-
-Proposal& Leader::CloseGrowing() { return *std::exchange(growing_, nullptr); }
 
 // ---- The log fails before it had it -------------------------------------------------------------
 
@@ -150,54 +125,53 @@ void Leader::RefuseCollected(Proposal& proposal, const absl::Status& why) {
   const Proposal::Dropped dropped = proposal.Drop(gone);
   for (Step& step : kept) Renumber(step, dropped.places);
   proposal.steps() = std::move(kept);
-  for (const RetainedSet& set : dropped.sets) retained_pending_.Remove(set);
-  for (const QueueReservation& each : dropped.reservations) queue_room_.Remove(each);
-  for (Step& step : refused) {
-    std::visit(
-        [&](auto& one) {
-          if constexpr (requires { Refuse(one, why); }) Refuse(one, why);
-        },
-        step);
-  }
+  for (const RetainedSet& set : dropped.sets) expiry_.OnRefused(set);
+  for (const QueueReservation& each : dropped.reservations) room_.TakeBack(each);
+  for (Step& step : refused) Refuse(step, why);
+}
+
+void Leader::Refuse(Step& step, const absl::Status& why) {
+  std::visit(
+      [&](auto& one) {
+        ForEachPart([&](auto& part) {
+          if constexpr (requires { part.Refuse(one, why); }) part.Refuse(one, why);
+        });
+      },
+      step);
 }
 
 // ---- It is applied ------------------------------------------------------------------------------
 
-Proposal* Leader::NextCommitted() {
-  if (pending_.empty() || !pending_.front()->committed) return nullptr;
-  return pending_.front().get();
-}
-
 void Leader::OnApplied() {
-  Proposal& proposal = *pending_.front();
-  for (const auto& set : proposal.retained_sets()) {
-    retained_pending_.Remove(set.value);
-    NoteRetained(set.value);
-  }
-  for (const auto& each : proposal.reservations()) queue_room_.Remove(each.value);
+  Proposal& proposal = *proposals_.NextCommitted();
+  for (const auto& set : proposal.retained_sets()) expiry_.OnRetained(set.value);
+  for (const auto& each : proposal.reservations()) room_.TakeBack(each.value);
   RunEffects();
   for (size_t i = 0; i < proposal.steps().size(); ++i) {  // More may come meanwhile.
     Step step = std::move(proposal.steps()[i]);
     Finish(step);
   }
   node_.metrics.entries_applied.Add();
-  std::unique_ptr<Proposal> done = std::move(pending_.front());
-  pending_.pop_front();
-  if (spare_.size() == kSpareProposalsMax) return;
-  done->Clear();
-  spare_.push_back(std::move(done));
+  proposals_.PopFirst();
 }
 
 void Leader::RunEffects() {
-  node_.NoteDamage(effects_.damage);
-  for (Effect& effect : effects_.list) {
-    std::visit([this](auto& one) { On(one); }, effect);
+  Effects& effects = proposals_.effects();
+  node_.NoteDamage(effects.damage);
+  for (Effect& effect : effects.list) {
+    std::visit(
+        [this](auto& one) {
+          static_assert(PartsThat<kReactsTo, std::decay_t<decltype(one)>> == 1,
+                        "one part reacts to each effect");
+          ForEachPart([&](auto& part) {
+            if constexpr (requires { part.On(one); }) part.On(one);
+          });
+        },
+        effect);
   }
-  const auto dropped = [this](DropCause cause) {
-    return effects_.dropped[static_cast<size_t>(cause)];
-  };
+  const auto dropped = [&](DropCause cause) { return effects.dropped[static_cast<size_t>(cause)]; };
   HostMetrics& metrics = node_.metrics;
-  metrics.messages_queued.Add(effects_.queued);
+  metrics.messages_queued.Add(effects.queued);
   metrics.dropped_queue_full.Add(dropped(DropCause::kQueueMessages) +
                                  dropped(DropCause::kQueueBytes));
   metrics.dropped_expired.Add(dropped(DropCause::kExpired));
@@ -211,51 +185,42 @@ void Leader::Finish(Step& step) {
   }
   std::visit(
       [this](auto& now) {
-        if constexpr (!std::is_same_v<std::decay_t<decltype(now)>, PassBarrier>) Finish(now);
+        using T = std::decay_t<decltype(now)>;
+        static_assert(PartsThat<kFinishes, T> == (std::is_same_v<T, PassBarrier> ? 0 : 1),
+                      "one part finishes each step");
+        ForEachPart([&](auto& part) {
+          if constexpr (requires { part.Finish(now); }) part.Finish(now);
+        });
       },
       step);
-}
-
-// Half an entry may have ended a session, and another have taken its slot.
-void Leader::OnReloaded() {
-  slots_.clear();
-  for (const auto& claim : claims_) {
-    if (claim->state != Claim::State::kOpen || !claim->stored) continue;
-    const Session* const session = partition().Find(claim->client_id);
-    if (session == nullptr) continue;
-    claim->feed->slot = session->slot;
-    Attach(*claim);
-  }
 }
 
 // ---- A round ------------------------------------------------------------------------------------
 
 void Leader::RunTimers() {
-  PublishPostponedWills();
-  PassOnOrphans();
-  PassOnHeld();
-  RunExpiry();
+  timers_.PublishPostponedWills();
+  orphans_.Run();
+  sessions_.PassOnHeld();
+  expiry_.Run();
 }
 
 std::optional<absl::Duration> Leader::NextWake() const {
-  std::optional<absl::Duration> next;
-  if (!held_.empty()) next = held_.begin()->first;
-  if (pump_list_.empty()) return next;
+  const std::optional<absl::Duration> next = sessions_.NextHeld();
+  if (!deliveries_.wants_pump()) return next;
   const absl::Duration pump_at = std::max(node_.now.monotonic, read_again_at_);
   return std::min(next.value_or(pump_at), pump_at);
 }
 
 std::optional<absl::Duration> Leader::NextTimer() const {
-  std::optional<absl::Duration> next = NextExpiry();
+  std::optional<absl::Duration> next = expiry_.Next();
   if (next.has_value()) next = std::max(*next, read_again_at_);
-  const auto consider = [&](absl::Duration at) {
-    next = next.has_value() ? std::min(*next, at) : at;
+  const auto consider = [&](std::optional<absl::Duration> at) {
+    if (at.has_value()) next = next.has_value() ? std::min(*next, *at) : *at;
   };
-  if (const auto due = deadlines_.next(); due.has_value() && node_.RoomForWills()) {
+  if (const auto due = timers_.NextDeadline(); due.has_value() && node_.RoomForWills()) {
     consider(node_.now.monotonic + absl::Milliseconds(*due - node_.now.unix_ms));
   }
-  if (orphan_scan_.wanted) consider(std::max(node_.now.monotonic, read_again_at_));
-  if (orphans_again_at_.has_value()) consider(std::max(*orphans_again_at_, read_again_at_));
+  consider(orphans_.Next());
   return next;
 }
 

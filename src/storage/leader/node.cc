@@ -39,7 +39,7 @@ Leader& Node::HomeOf(std::string_view topic) const {
 void Node::After(PartitionMask which, std::function<void()> then) {
   auto barrier = std::make_shared<Barrier>();
   for (const auto& leader : leaders) {
-    if ((which >> leader->id() & 1) == 0 || leader->idle()) continue;
+    if ((which >> leader->id() & 1) == 0 || leader->proposals().idle()) continue;
     ++barrier->left;
     leader->After(PassBarrier{barrier});
   }
@@ -100,12 +100,12 @@ bool Node::EndOldestAway(SessionCensus::Holds holds) {
   const auto oldest =
       census.TakeOldest(holds, [this](const SessionCensus::Away& away) { return StillAway(away); });
   if (!oldest.has_value()) return false;
-  leaders[oldest->partition]->EndAway(oldest->slot);
+  leaders[oldest->partition]->sessions().EndAway(oldest->slot);
   return true;
 }
 
 bool Node::StillAway(const SessionCensus::Away& away) const {
-  return leaders[away.partition]->IsAway(away.slot, away.epoch);
+  return leaders[away.partition]->sessions().IsAway(away.slot, away.epoch);
 }
 
 void Node::RecountSessions() {
@@ -116,12 +116,12 @@ void Node::RecountSessions() {
       census.Came(session.user_name);
       if (!session.connected) away.emplace_back(leader.get(), &session);
     });
-    leader->CountOpening();
+    leader->sessions().CountOpening();
   }
   std::sort(away.begin(), away.end(), [](const auto& a, const auto& b) {
     return a.second->disconnected_at_unix_ms < b.second->disconnected_at_unix_ms;
   });
-  for (const auto& [leader, session] : away) leader->NoteAway(*session);
+  for (const auto& [leader, session] : away) leader->sessions().NoteAway(*session);
 }
 
 }  // namespace storage

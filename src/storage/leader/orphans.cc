@@ -1,6 +1,5 @@
-// Messages for `$share` groups that no member has: what a session left when it ended, and wills
-// until their members are chosen. They stand in the store until the commit that gives them to a
-// durable member, or that says that a transient one may have them now.
+#include "storage/leader/orphans.h"
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -22,20 +21,20 @@ constexpr absl::Duration kOrphanRetry = absl::Seconds(2);
 
 }  // namespace
 
-void Leader::StartOrphans() {
-  orphan_scan_.wanted = partition().orphans() != 0;
-  orphan_scan_.recovered = partition().last_orphan();
-  orphan_patience_ends_ = node_.now.monotonic + kOrphanPatience;
+void Orphans::Start() {
+  scan_.wanted = partition().orphans() != 0;
+  scan_.recovered = partition().last_orphan();
+  patience_ends_ = node_.now.monotonic + kOrphanPatience;
 }
 
-void Leader::On(Orphaned& /*effect*/) { orphan_scan_.wanted = true; }
+void Orphans::On(Orphaned& /*effect*/) { scan_.wanted = true; }
 
 // Read a page at a time: a session may leave as many as its queue held. While the server ends they
 // stay: members go one after the other, and the last would be nobody's.
-void Leader::PassOnOrphans() {
+void Orphans::Run() {
   if (node_.shutting_down || node_.now.monotonic < read_again_at_) return;
-  if (orphans_again_at_.has_value() && node_.now.monotonic >= *orphans_again_at_) OfferAgain();
-  OrphanScan& scan = orphan_scan_;
+  if (again_at_.has_value() && node_.now.monotonic >= *again_at_) OfferAgain();
+  Scan& scan = scan_;
   while (scan.wanted && node_.RoomForBackground() && node_.work_left > node_.shared_work_until) {
     const auto page = partition().ReadOrphans(node_.reader, scan.passed, kOrphansPageMax);
     if (!page.ok()) {
@@ -52,7 +51,7 @@ void Leader::PassOnOrphans() {
     node_.work_left -= std::min(node_.work_left, page->size() + 1);
     for (const Orphaned& orphan : *page) {
       scan.passed = orphan.orphan;
-      PassOnOrphan(orphan);
+      PassOn(orphan);
     }
     scan.wanted = page->size() == kOrphansPageMax;
   }
@@ -60,9 +59,9 @@ void Leader::PassOnOrphans() {
 
 // To a durable member with room, in the same commit that forgets it here; or, if there is none or
 // it is a will, a shard is asked, which knows all members.
-void Leader::PassOnOrphan(const Orphaned& orphan) {
+void Orphans::PassOn(const Orphaned& orphan) {
   const uint64_t number = orphan.orphan;
-  if (orphans_moving_.contains(number) || orphans_offered_.contains(number)) return;
+  if (moving_.contains(number) || offered_.contains(number)) return;
   if (orphan.message->has_expired(node_.now.unix_ms)) {
     ForgetOrphan(number);
     return Then(FinishOrphan{.orphan = number, .expired = true});
@@ -81,20 +80,20 @@ void Leader::PassOnOrphan(const Orphaned& orphan) {
          .groups_only = true});
 }
 
-void Leader::Offer(uint64_t orphan, ShardId shard, RouteMessage route) {
-  if (orphans_offered_.insert_or_assign(orphan, route.only_filter).second) ++node_.orphans_offered;
+void Orphans::Offer(uint64_t orphan, ShardId shard, RouteMessage route) {
+  if (offered_.insert_or_assign(orphan, route.only_filter).second) ++node_.orphans_offered;
   node_.Send(shard, std::move(route));
 }
 
 // It is gone with what is proposed now, here and wherever it goes.
-void Leader::ForgetOrphan(uint64_t orphan) {
-  orphans_moving_.insert(orphan);
+void Orphans::ForgetOrphan(uint64_t orphan) {
+  moving_.insert(orphan);
   Propose().mutable_forget_orphans()->add_orphans(orphan);
   NeedSync();
 }
 
-void Leader::Finish(FinishOrphan& step) {
-  orphans_moving_.erase(step.orphan);
+void Orphans::Finish(FinishOrphan& step) {
+  moving_.erase(step.orphan);
   if (step.dropped) node_.metrics.dropped_no_member.Add();
   if (step.expired) node_.metrics.dropped_expired.Add();
 }
@@ -102,29 +101,28 @@ void Leader::Finish(FinishOrphan& step) {
 // ---- What the shard says ------------------------------------------------------------------------
 
 // A shard has chosen. False: it was not asked.
-bool Leader::TakeOffered(uint64_t orphan) {
-  if (orphans_offered_.erase(orphan) == 0) return false;
+bool Orphans::TakeOffered(uint64_t orphan) {
+  if (offered_.erase(orphan) == 0) return false;
   --node_.orphans_offered;
   return true;
 }
 
 // It is passed on again, with all behind it that is not on its way.
-void Leader::ReturnOrphan(uint64_t orphan) {
-  orphans_moving_.erase(orphan);
-  orphan_scan_.passed = std::min(orphan_scan_.passed, orphan - 1);
-  orphan_scan_.wanted = true;
+void Orphans::ReturnOrphan(uint64_t orphan) {
+  moving_.erase(orphan);
+  scan_.passed = std::min(scan_.passed, orphan - 1);
+  scan_.wanted = true;
 }
 
-void Leader::Handle(ShardId /*from*/, OrphanStays& request) {
+void Orphans::Handle(ShardId /*from*/, OrphanStays& request) {
   const uint64_t orphan = request.orphan.number;
-  const auto offered = orphans_offered_.find(orphan);
-  if (offered == orphans_offered_.end()) return;
+  const auto offered = offered_.find(orphan);
+  if (offered == offered_.end()) return;
   const std::string share_filter = std::move(offered->second);
-  orphans_offered_.erase(offered);
+  offered_.erase(offered);
   --node_.orphans_offered;
-  const bool recovered = orphan <= orphan_scan_.recovered;
-  const bool waits =
-      request.members_full || (recovered && node_.now.monotonic < orphan_patience_ends_);
+  const bool recovered = orphan <= scan_.recovered;
+  const bool waits = request.members_full || (recovered && node_.now.monotonic < patience_ends_);
   if (waits || node_.shutting_down) {
     if (!share_filter.empty()) groups_without_.insert(share_filter);
     return KeepOrphan();
@@ -135,21 +133,29 @@ void Leader::Handle(ShardId /*from*/, OrphanStays& request) {
 }
 
 // Until the next try.
-void Leader::KeepOrphan() {
-  orphan_scan_.keeps = true;
-  if (!orphans_again_at_.has_value()) orphans_again_at_ = node_.now.monotonic + kOrphanRetry;
+void Orphans::KeepOrphan() {
+  scan_.keeps = true;
+  if (!again_at_.has_value()) again_at_ = node_.now.monotonic + kOrphanRetry;
 }
 
-void Leader::OfferSoon() {
-  if (orphans_again_at_.has_value()) orphans_again_at_ = node_.now.monotonic;
+void Orphans::OfferSoon() {
+  if (again_at_.has_value()) again_at_ = node_.now.monotonic;
 }
 
-void Leader::OfferAgain() {
-  orphans_again_at_.reset();
+std::optional<absl::Duration> Orphans::Next() const {
+  std::optional<absl::Duration> next;
+  if (scan_.wanted) next = std::max(node_.now.monotonic, read_again_at_);
+  if (!again_at_.has_value()) return next;
+  const absl::Duration again = std::max(*again_at_, read_again_at_);
+  return std::min(next.value_or(again), again);
+}
+
+void Orphans::OfferAgain() {
+  again_at_.reset();
   groups_without_.clear();
-  if (!std::exchange(orphan_scan_.keeps, false)) return;
-  orphan_scan_.passed = 0;
-  orphan_scan_.wanted = true;
+  if (!std::exchange(scan_.keeps, false)) return;
+  scan_.passed = 0;
+  scan_.wanted = true;
 }
 
 }  // namespace storage

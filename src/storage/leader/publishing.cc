@@ -42,6 +42,7 @@ SharedTarget TargetOf(const ShareMembers::Member& member) {
 
 void Publishing::Handle(ShardId from, Publish& part) {
   CHECK(part.partition < node_.leaders.size()) << "there is no such partition";
+  CHECK(parts_.empty() || parts_.front().token == part.token) << "parts of two messages are mixed";
   const bool more = part.more;
   parts_.push_back(std::move(part));
   if (more) return;
@@ -55,25 +56,26 @@ void Publishing::Decide(ShardId from, Parts& parts) {
   };
   const size_t taker = find([](const Publish& part) { return static_cast<bool>(part.orphan); });
   const OrphanRef orphan = taker == parts.size() ? OrphanRef{} : parts[taker].orphan;
-  if (orphan && !node_.leaders[orphan.partition]->TakeOffered(orphan.number)) {
+  if (orphan && !node_.leaders[orphan.partition]->orphans().TakeOffered(orphan.number)) {
     return Refuse(from, parts, absl::FailedPreconditionError("somebody has taken it already"));
   }
   const size_t publisher = find([](const Publish& part) { return part.origin.has_value(); });
   if (publisher != parts.size()) {
     const Publish& part = parts[publisher];
     Leader& leader = *node_.leaders[part.partition];
-    if (leader.OwnerOf(part.origin->client_id, part.origin->epoch) == nullptr) {
+    if (leader.sessions().OwnerOf(part.origin->client_id, part.origin->epoch) == nullptr) {
       return Refuse(from, parts, NotOwner());
     }
     // Also while storage fails: what is in doubt is not refused under the same identifier.
     if (AnswerRepeat(from, parts, publisher)) return;
   }
   absl::Status status = Refusal(parts);
-  if (!status.ok() && orphan) node_.leaders[orphan.partition]->ReturnOrphan(orphan.number);
+  if (!status.ok() && orphan)
+    node_.leaders[orphan.partition]->orphans().ReturnOrphan(orphan.number);
   if (status.ok()) status = Check(parts);
   if (!status.ok()) return Refuse(from, parts, status);
   const Settled settled = SettleTargets(from, parts);
-  if (settled == Settled::kStays) node_.leaders[orphan.partition]->KeepOrphan();
+  if (settled == Settled::kStays) node_.leaders[orphan.partition]->orphans().KeepOrphan();
   if (settled != Settled::kGoesOn) {
     return Refuse(from, parts, absl::ResourceExhaustedError("no member has room"));
   }
@@ -91,7 +93,7 @@ void Publishing::Decide(ShardId from, Parts& parts) {
 bool Publishing::AnswerRepeat(ShardId from, const Parts& parts, size_t publisher) {
   const Publish& known = parts[publisher];
   Leader& leader = *node_.leaders[known.partition];
-  if (!leader.AnswerRepeat(from, known.token, *known.origin)) return false;
+  if (!leader.inbound().AnswerRepeat(from, known.token, *known.origin)) return false;
   for (size_t i = 0; i < parts.size(); ++i) {
     if (i != publisher) {
       node_.Send(from, Published{.token = parts[i].token, .status = {}, .duplicate = true});
@@ -148,7 +150,7 @@ PartitionMask Publishing::Propose(const Parts& parts, bool answers, ShardId from
     ProposePart(part, answers, from);
   }
   for (const auto& [partition, reservation] : std::exchange(reserved_, {})) {
-    node_.leaders[partition]->Keep(reservation);
+    node_.leaders[partition]->proposals().Keep(reservation);
   }
   return where;
 }
@@ -158,21 +160,21 @@ void Publishing::ProposePart(const Publish& part, bool answers, ShardId from) {
   AnswerPublish answer;
   answer.shard = from;
   answer.token = part.token;
-  answer.command = leader.growing_commands();
+  answer.command = leader.proposals().growing_commands();
   const bool match = (part.partitions & BitOf(part.partition)) != 0;
   if (match || !part.shared_targets.empty()) ProposeEnqueue(part, leader, match);
   if (part.set_retained) answer.retained = ProposeRetained(part, leader);
   if (part.orphan) {
-    leader.ForgetOrphan(part.orphan.number);
+    leader.orphans().ForgetOrphan(part.orphan.number);
     answer.orphan = part.orphan;
   }
   if (part.origin.has_value()) {
-    leader.Remember(*part.origin);
+    leader.inbound().Remember(*part.origin);
     answer.origin = part.origin;
   }
-  answer.commands = leader.growing_commands() - answer.command;
+  answer.commands = leader.proposals().growing_commands() - answer.command;
   if (!answers) return;
-  if (answer.commands != 0) return leader.Then(std::move(answer));
+  if (answer.commands != 0) return leader.proposals().Then(std::move(answer));
   node_.Send(from, Published{.token = part.token});  // It is for nobody here.
 }
 
@@ -186,16 +188,16 @@ void Publishing::ProposeEnqueue(const Publish& part, Leader& leader, bool match)
                        .last_choice = target.last_choice});
   }
   CommandStamp stamp;
-  std::string& entry = leader.ProposeTo(part.message, stamp);
+  std::string& entry = leader.proposals().ProposeTo(part.message, stamp);
   AppendEnqueue(stamp, part.message->parts(), match, targets, entry);
 }
 
 CommandPlace Publishing::ProposeRetained(const Publish& part, Leader& home) {
   CommandPlace place = 0;
-  pb::SetRetained& set = *home.Propose(part.message, &place).mutable_set_retained();
+  pb::SetRetained& set = *home.proposals().Propose(part.message, &place).mutable_set_retained();
   set.set_message(EncodeStoredMessage(*part.message));
   set.set_partitions(part.partitions);
-  home.SetRetained({set.message().size(), part.partitions, part.message});
+  home.expiry().SetRetained({set.message().size(), part.partitions, part.message});
   return place;
 }
 
@@ -206,7 +208,7 @@ PartitionMask Publishing::StoreWill(const mqtt::MessagePtr& message) {
   publish.message = message;
   if (message->qos() != mqtt::QoS::kAtMostOnce) {
     for (const auto& leader : node_.leaders) {
-      if (leader->may_have_routes()) publish.partitions |= BitOf(leader->id());
+      if (leader->subscriptions().may_have_routes()) publish.partitions |= BitOf(leader->id());
     }
   }
   publish.set_retained = message->retain() && CheckRetainedRoom(*message).ok();
@@ -229,7 +231,7 @@ void Publishing::TellOfWill(mqtt::MessagePtr message, OrphanRef orphan) {
   const ShardId shard = node_.announce_shard;
   node_.announce_shard = static_cast<ShardId>((shard + 1) % node_.shards);
   if (!orphan) return node_.Send(shard, std::move(route));
-  node_.leaders[orphan.partition]->Offer(orphan.number, shard, std::move(route));
+  node_.leaders[orphan.partition]->orphans().Offer(orphan.number, shard, std::move(route));
 }
 
 bool Publishing::StoreForMember(const std::string& share_filter, const mqtt::MessagePtr& message) {
@@ -258,13 +260,13 @@ absl::Status Publishing::CheckRetainedRoom(const mqtt::Message& message) {
   bool bytes_are_full = false;
   const auto sweep_any = [this] {  // What has expired is dropped before this one is set.
     return std::any_of(node_.leaders.begin(), node_.leaders.end(),
-                       [](const auto& leader) { return leader->SweepRetained(); });
+                       [](const auto& leader) { return leader->expiry().SweepRetained(); });
   };
   do {
     RetainedPending::Room taken;
     for (const auto& leader : node_.leaders) {
-      const Leader::RetainedRoom now = leader->RetainedNow();
-      const RetainedPending::Room& pending = leader->retained_pending().taken();
+      const Expiry::RetainedRoom now = leader->expiry().RetainedNow();
+      const RetainedPending::Room& pending = leader->expiry().retained_pending().taken();
       taken.messages += now.messages + pending.messages;
       taken.bytes += now.bytes + pending.bytes;
     }
@@ -277,7 +279,7 @@ absl::Status Publishing::CheckRetainedRoom(const mqtt::Message& message) {
   } while (sweep_any());
   const Leader& home = node_.HomeOf(message.topic());
   uint64_t replaced_bytes = 0;
-  if (const RetainedSet* const pending = home.retained_pending().Find(message.topic())) {
+  if (const RetainedSet* const pending = home.expiry().retained_pending().Find(message.topic())) {
     replaced_bytes = pending->removes() ? 0 : pending->bytes;
   } else {
     ASSIGN_OR_RETURN(const mqtt::MessagePtr existing,
@@ -292,13 +294,13 @@ absl::Status Publishing::CheckRetainedRoom(const mqtt::Message& message) {
 // ---- Room in queues -----------------------------------------------------------------------------
 
 void Publishing::Reserve(PartitionId partition, const QueueReservation& reservation) {
-  node_.leaders[partition]->Promise(reservation);
+  node_.leaders[partition]->room().Promise(reservation);
   reserved_.emplace_back(partition, reservation);
 }
 
 void Publishing::TakeBackReserved() {
   for (const auto& [partition, reservation] : std::exchange(reserved_, {})) {
-    node_.leaders[partition]->TakeBack(reservation);
+    node_.leaders[partition]->room().TakeBack(reservation);
   }
 }
 
@@ -316,12 +318,12 @@ absl::Status Publishing::ReserveQueueRoom(const Parts& parts) {
     const PartitionId id = part.partition;
     if ((part.partitions & BitOf(id)) == 0 || full != nullptr) continue;
     const Leader& leader = *node_.leaders[id];
-    if (leader.IsCalm(size)) {  // Whoever gets it has room: no need to know who.
+    if (leader.room().IsCalm(size)) {  // Whoever gets it has room: no need to know who.
       wanted.push_back({id, {.slot = kNoSlot, .bytes = size}});
       continue;
     }
     leader.partition().ForEachReceiver(message.parts(), [&](const Session& session) {
-      if (full == nullptr && !leader.HasRoom(session, size)) full = &session;
+      if (full == nullptr && !leader.room().HasRoom(session, size)) full = &session;
       wanted.push_back({id, {.slot = session.slot, .bytes = size}});
     });
   }
@@ -358,7 +360,7 @@ const ShareMembers::Member* Publishing::ChooseWithRoom(const std::string& share_
     const Leader& leader = *node_.leaders[member.partition];
     if (!leader.Refusal(/*stores=*/false).ok()) return false;
     const Session* const session = leader.partition().Find(member.client_id);
-    if (session == nullptr || !leader.HasRoom(*session, size)) return false;
+    if (session == nullptr || !leader.room().HasRoom(*session, size)) return false;
     return node_.may_read == nullptr ||
            node_.may_read({session->client_id, session->user_name, session->listener},
                           message.topic());
@@ -404,7 +406,7 @@ std::optional<size_t> Publishing::PlaceFor(ShardId from, Parts& parts, const Ask
   const Session* const session = leader.partition().Find(target.client_id);
   if (session == nullptr) return asked.part;
   const uint64_t size = EntrySizeAtMost(message, target.filter);
-  if (leader.HasRoom(*session, size)) {
+  if (leader.room().HasRoom(*session, size)) {
     Reserve(leader.id(), {.slot = session->slot, .bytes = size});
     return asked.part;
   }
@@ -413,7 +415,7 @@ std::optional<size_t> Publishing::PlaceFor(ShardId from, Parts& parts, const Ask
     target.last_choice = true;
     return asked.part;
   }
-  leader.TellWithoutRoom(from, *session);
+  leader.room().TellWithoutRoom(from, *session);
   if (const ShareMembers::Member* const other = ChooseWithRoom(target.filter, message)) {
     if (const auto place = PartFor(parts, asked, other->partition); place.has_value()) {
       const Session* const chosen =

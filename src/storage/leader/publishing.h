@@ -24,8 +24,6 @@ class Publishing {
   explicit Publishing(Node& node) : node_(node) {}
 
   void Handle(ShardId from, Publish& part);
-  // A part has come, and not the last of its message: what is collected for the log stays open.
-  bool waits_for_more() const { return !parts_.empty(); }
 
   // ---- What the host publishes itself. Never refused.
   // What a will is for, in the commit that fires it: durable sessions, the retained message.

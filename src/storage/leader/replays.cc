@@ -23,15 +23,15 @@ constexpr size_t kReplayBytesMax = 256 << 10;  // Part of what a connection's ou
 
 }  // namespace
 
-void Leader::On(ReplayPending& effect) {
-  Claim* const claim = AtSlot(effect.slot);
+void Deliveries::On(ReplayPending& effect) {
+  Claim* const claim = leader_.sessions().AtSlot(effect.slot);
   if (claim != nullptr) ListForPump(*claim);
 }
 
 // Every shard had the routes of a subscription, and what is retained and did not come live is
 // applied.
-void Leader::StartReplays(const std::string& client_id, uint64_t epoch) {
-  Claim* const claim = OwnerOf(client_id, epoch);
+void Deliveries::StartReplays(const std::string& client_id, uint64_t epoch) {
+  Claim* const claim = leader_.sessions().OwnerOf(client_id, epoch);
   if (claim == nullptr) return;
   --claim->feed->replays_held;
   ListForPump(*claim);
@@ -42,7 +42,7 @@ void Leader::StartReplays(const std::string& client_id, uint64_t epoch) {
 // they go to the shard at once, and the next page when that has room again. How far that came is
 // written down with the next page that is, or at the end; a connection that is lost before gets
 // those again.
-void Leader::ReplayPage(Claim& claim) {
+void Deliveries::ReplayPage(Claim& claim) {
   const Session& session = partition().session(claim.feed->slot);
   const RetainedReplay* replay = &session.replays.front();
   RetainedScanOptions options;
@@ -116,16 +116,16 @@ void Leader::ReplayPage(Claim& claim) {
 // Where another is on its way to replace it, that one stands before the page in the log. It comes
 // live, and nothing older may follow it (then: null); or, if it does not go through the queue, it
 // is given now.
-mqtt::MessagePtr Leader::ToReplay(const mqtt::MessagePtr& message) const {
+mqtt::MessagePtr Deliveries::ToReplay(const mqtt::MessagePtr& message) const {
   const Leader& home = node_.HomeOf(message->topic());
-  const RetainedSet* const newer = home.retained_pending().Find(message->topic());
+  const RetainedSet* const newer = home.expiry().retained_pending().Find(message->topic());
   if (newer == nullptr) return message;
   const bool comes_live = (newer->partitions >> id_ & 1) != 0;
   return comes_live || newer->removes() ? mqtt::MessagePtr() : newer->message;
 }
 
-void Leader::SendReplayed(Claim& claim, const SubscriptionRecord& subscription,
-                          mqtt::MessagePtr message) {
+void Deliveries::SendReplayed(Claim& claim, const SubscriptionRecord& subscription,
+                              mqtt::MessagePtr message) {
   if (subscription.options.no_local && message->publisher() == claim.client_id.view()) return;
   Delivery delivery;
   delivery.message = std::move(message);
@@ -138,15 +138,15 @@ void Leader::SendReplayed(Claim& claim, const SubscriptionRecord& subscription,
   claim.feed->replay_sent = true;
 }
 
-void Leader::Handle(ShardId /*from*/, ReplayTaken& request) {
-  Claim* const claim = OwnerOf(request.client_id, request.epoch);
+void Deliveries::Handle(ShardId /*from*/, ReplayTaken& request) {
+  Claim* const claim = leader_.sessions().OwnerOf(request.client_id, request.epoch);
   if (claim == nullptr) return;
   claim->feed->replay_sent = false;
   ListForPump(*claim);
 }
 
-void Leader::Finish(FinishReplay& step) {
-  Claim* const claim = FindClaim(step.client_id);
+void Deliveries::Finish(FinishReplay& step) {
+  Claim* const claim = leader_.sessions().FindClaim(step.client_id);
   if (claim == nullptr || claim->feed == nullptr) return;
   claim->feed->replaying = false;
   ListForPump(*claim);

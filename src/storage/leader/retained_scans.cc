@@ -31,7 +31,7 @@ void RetainedScans::Handle(ShardId from, ScanRetained& request) {
   PartitionMask wait_for = 0;
   for (const auto& leader : node_.leaders) {
     const PartitionMask bit = PartitionMask{1} << leader->id();
-    if (!leader->retained_pending().empty()) wait_for |= reads & bit;
+    if (!leader->expiry().retained_pending().empty()) wait_for |= reads & bit;
   }
   if (wait_for == 0) return scans_.push_back({.shard = from, .request = std::move(request)});
   node_.After(wait_for, [this, from, request = std::move(request)] {

@@ -35,7 +35,7 @@ void Routes::Tell(const ShareMemberChanged& change, PartitionId partition) {
     event.user_name = session->user_name;
     event.listener = session->listener;
   }
-  const Claim* const claim = leader.ClaimOf(change.client_id);
+  const Claim* const claim = leader.sessions().ClaimOf(change.client_id);
   if (change.state == ShareMemberChange::State::kConnected && claim != nullptr) {
     event.connection = claim->connection;
     if (claim->feed != nullptr) event.packet_size_max = claim->feed->packet_size_max;
@@ -52,10 +52,10 @@ void Routes::ReleaseReady() {
     PartitionMask wait_for = 0;
     for (const auto& leader : node_.leaders) {
       const PartitionMask bit = PartitionMask{1} << leader->id();
-      if (!leader->retained_pending().empty()) wait_for |= waiter.reads & bit;
+      if (!leader->expiry().retained_pending().empty()) wait_for |= waiter.reads & bit;
     }
     node_.After(wait_for, [this, client_id = std::move(waiter.replays), epoch = waiter.epoch] {
-      node_.LeaderOf(client_id).StartReplays(client_id, epoch);
+      node_.LeaderOf(client_id).deliveries().StartReplays(client_id, epoch);
     });
   });
 }
@@ -100,7 +100,7 @@ void Routes::AnnouncePart() {
         }
         return bytes < kAnnouncedBytesMax;
       });
-  node_.leaders[id]->AddRoutes(filters->size());
+  node_.leaders[id]->subscriptions().AddRoutes(filters->size());
   if (!filters->empty()) {
     node_.SendToAll(
         RouteBlock{.number = ledger_.Next(), .partition = id, .filters = std::move(filters)});

@@ -1,4 +1,5 @@
-// Stored sessions: opened, closed, and ended where there is no room for another.
+#include "storage/leader/sessions.h"
+
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -23,7 +24,7 @@ constexpr int kGiveWayAtOnce = 32;
 
 // ---- Opening ------------------------------------------------------------------------------------
 
-void Leader::ProposeOpen(const OpenSession& request, const Session* stored) {
+void Sessions::ProposeOpen(const OpenSession& request, const Session* stored) {
   auto claim = std::make_unique<Claim>(request.client_id, Claim::State::kOpening);
   claim->connection = request.connection;
   claim->owner = OwnerHash(request.user_name);
@@ -40,7 +41,7 @@ void Leader::ProposeOpen(const OpenSession& request, const Session* stored) {
   step.client_id = request.client_id;
   step.fires_will = stored != nullptr &&
                     FateOfWill(*stored, request.clean_start, node_.now.unix_ms) == WillFate::kFire;
-  if (step.fires_will) ProposeWill(*stored);
+  if (step.fires_will) leader_.timers().ProposeWill(*stored);
   if (stored != nullptr) step.former_user = stored->user_name;
   step.adds = stored == nullptr;
   if (step.adds) ++node_.opening_new;
@@ -61,7 +62,7 @@ void Leader::ProposeOpen(const OpenSession& request, const Session* stored) {
   claims_.insert(std::move(claim));
 }
 
-void Leader::Finish(FinishOpen& step) {
+void Sessions::Finish(FinishOpen& step) {
   Claim* const claim = FindClaim(step.client_id);
   CHECK(claim != nullptr) << "a claim stays until its open is committed";
   const Outcome& outcome = OutcomeAt(step.command);
@@ -91,7 +92,7 @@ void Leader::Finish(FinishOpen& step) {
   node_.Send(claim->connection.shard, TakenOver{claim->connection, step.client_id, claim->epoch});
 }
 
-void Leader::Refuse(FinishOpen& step, const absl::Status& why) {
+void Sessions::Refuse(FinishOpen& step, const absl::Status& why) {
   Claim* const claim = FindClaim(step.client_id);
   const Claim::Opening& opening = *claim->opening;
   if (step.adds) --node_.opening_new;
@@ -106,7 +107,7 @@ void Leader::Refuse(FinishOpen& step, const absl::Status& why) {
   Forget(step.client_id);
 }
 
-void Leader::AnswerOpened(Claim& claim, const Outcome& outcome) {
+void Sessions::AnswerOpened(Claim& claim, const Outcome& outcome) {
   SessionOpened opened;
   opened.token = claim.opening->token;
   opened.session_present = outcome.session_present;
@@ -130,7 +131,7 @@ void Leader::AnswerOpened(Claim& claim, const Outcome& outcome) {
       DeliveryWindow(claim.feed->window_messages, claim.feed->window_bytes, session.queue.head());
   claim.feed->behind = session.queue.messages() > 0;
   node_.metrics.sessions_connected.Add();
-  ListForPump(claim);
+  leader_.deliveries().ListForPump(claim);
   if (session.replays.empty()) return;
   // The connection before may have gone before all shards knew its routes.
   ++claim.feed->replays_held;
@@ -145,15 +146,26 @@ void Leader::AnswerOpened(Claim& claim, const Outcome& outcome) {
                       .call = nullptr});
 }
 
-void Leader::Attach(Claim& claim) {
+void Sessions::Attach(Claim& claim) {
   const SessionSlot slot = claim.feed->slot;
   if (slots_.size() <= slot) slots_.resize(slot + 1, nullptr);
   slots_[slot] = &claim;
 }
 
+void Sessions::OnReloaded() {
+  slots_.clear();
+  for (const auto& claim : claims_) {
+    if (claim->state != Claim::State::kOpen || !claim->stored) continue;
+    const Session* const session = partition().Find(claim->client_id);
+    if (session == nullptr) continue;
+    claim->feed->slot = session->slot;
+    Attach(*claim);
+  }
+}
+
 // ---- Closing ------------------------------------------------------------------------------------
 
-void Leader::Handle(ShardId /*from*/, CloseSession& request) {
+void Sessions::Handle(ShardId /*from*/, CloseSession& request) {
   if (request.cause == CloseCause::kServerShutdown) node_.shutting_down = true;
   Claim* const claim = FindClaim(request.client_id);
   if (claim == nullptr) return;
@@ -173,7 +185,7 @@ void Leader::Handle(ShardId /*from*/, CloseSession& request) {
   }
 }
 
-void Leader::ProposeClose(Claim& claim, const CloseSession& request) {
+void Sessions::ProposeClose(Claim& claim, const CloseSession& request) {
   FinishClose step;
   step.client_id = claim.client_id.view();
   pb::CloseSession& close = *Propose().mutable_close_session();
@@ -190,24 +202,24 @@ void Leader::ProposeClose(Claim& claim, const CloseSession& request) {
   Then(std::move(step));
 }
 
-void Leader::Detach(Claim& claim) {
+void Sessions::Detach(Claim& claim) {
   if (claim.state != Claim::State::kOpen || !claim.stored) return;
   if (AtSlot(claim.feed->slot) == &claim) slots_[claim.feed->slot] = nullptr;
   claim.feed->behind = false;
   node_.metrics.sessions_connected.Add(-1);
 }
 
-void Leader::Finish(FinishClose& step) { Forget(step.client_id); }
+void Sessions::Finish(FinishClose& step) { Forget(step.client_id); }
 
-void Leader::On(SessionEnded& effect) {
+void Sessions::On(SessionEnded& effect) {
   if (effect.slot < slots_.size()) slots_[effect.slot] = nullptr;
-  HasRoomAgain(effect.client_id);
+  leader_.room().HasRoomAgain(effect.client_id);
   node_.census.Went(effect.user_name);
 }
 
 // ---- Room for sessions --------------------------------------------------------------------------
 
-OpenRefusal Leader::MakeRoomFor(const OpenSession& request, const Session* stored) {
+OpenRefusal Sessions::MakeRoomFor(const OpenSession& request, const Session* stored) {
   using Holds = SessionCensus::Holds;
   if (request.only_known && stored == nullptr) {
     for (int i = 0; i < kGiveWayAtOnce && node_.EndOldestAway(Holds::kNothing); ++i) {
@@ -234,28 +246,28 @@ OpenRefusal Leader::MakeRoomFor(const OpenSession& request, const Session* store
 
 // As if its client had come with Clean Start and gone: a will that waits for its delay is
 // published.
-void Leader::EndAway(SessionSlot slot) {
+void Sessions::EndAway(SessionSlot slot) {
   const Session& session = partition().session(slot);
   if (FateOfWill(session, /*clean_start=*/true, node_.now.unix_ms) == WillFate::kFire) {
-    ProposeWill(session);
+    leader_.timers().ProposeWill(session);
   }
   pb::OpenSession& open = *Propose().mutable_open_session();
   open.set_client_id(session.client_id);
   open.set_version(static_cast<uint32_t>(session.version));
   open.set_clean_start(true);
-  claims_.insert(std::make_unique<Claim>(session.client_id, Claim::State::kBusy));
+  Occupy(session.client_id);
   ++node_.giving_way;
   NeedSync();
   Then(FinishTimer{.client_id = session.client_id, .gives_way = true});
 }
 
-bool Leader::IsAway(SessionSlot slot, uint64_t epoch) const {
+bool Sessions::IsAway(SessionSlot slot, uint64_t epoch) const {
   const Session* const session = partition().FindSlot(slot);
   return replica_.status().ok() && session != nullptr && session->epoch == epoch &&
          !session->connected && ClaimOf(session->client_id) == nullptr;
 }
 
-void Leader::NoteAway(const Session& session) {
+void Sessions::NoteAway(const Session& session) {
   const bool nothing = session.subscriptions.empty() && session.queue.messages() == 0 &&
                        session.queue.inbound().empty() && !session.will.message;
   node_.census.IsAway({session.epoch, session.slot, id_},
@@ -265,7 +277,7 @@ void Leader::NoteAway(const Session& session) {
 }
 
 // Those that the replica has not yet.
-void Leader::CountOpening() {
+void Sessions::CountOpening() {
   for (const auto& claim : claims_) {
     const Claim::Opening* const opening = claim->opening.get();
     if (opening != nullptr && opening->counted) node_.census.Came(opening->user_name);

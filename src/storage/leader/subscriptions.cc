@@ -1,5 +1,5 @@
-// SUBSCRIBE and UNSUBSCRIBE of durable sessions: committed, then known to every shard, then
-// answered.
+#include "storage/leader/subscriptions.h"
+
 #include <string>
 #include <utility>
 
@@ -25,13 +25,14 @@ pb::Subscription ToRecord(const SubscriptionRecord& subscription) {
 
 // ---- Subscribing --------------------------------------------------------------------------------
 
-void Leader::Handle(ShardId from, Subscribe& request) {
+void Subscriptions::Handle(ShardId from, Subscribe& request) {
   AnswerSubscribe answer;
   answer.shard = from;
   answer.token = request.token;
   answer.client_id = request.client_id;
   absl::Status status = Refusal(/*stores=*/true);
-  if (status.ok() && OwnerOf(request.client_id, request.epoch) == nullptr) status = NotOwner();
+  if (status.ok() && leader_.sessions().OwnerOf(request.client_id, request.epoch) == nullptr)
+    status = NotOwner();
   if (!status.ok()) return Refuse(answer, status);
   subscribed_ = true;
   pb::Subscribe& subscribe = *Propose({}, &answer.command).mutable_subscribe();
@@ -45,7 +46,7 @@ void Leader::Handle(ShardId from, Subscribe& request) {
   Then(std::move(answer));
 }
 
-void Leader::Finish(AnswerSubscribe& step) {
+void Subscriptions::Finish(AnswerSubscribe& step) {
   if (OutcomeAt(step.command).code != OutcomeCode::kOk) return Refuse(step, NotOwner());
   Confirmed answer{.shard = step.shard,
                    .event = SubscribeDone{step.token, absl::OkStatus()},
@@ -53,7 +54,8 @@ void Leader::Finish(AnswerSubscribe& step) {
                    .epoch = 0,
                    .reads = step.reads,
                    .call = nullptr};
-  if (Claim* const claim = FindClaim(step.client_id); claim != nullptr && claim->feed != nullptr) {
+  if (Claim* const claim = leader_.sessions().FindClaim(step.client_id);
+      claim != nullptr && claim->feed != nullptr) {
     ++claim->feed->replays_held;
     answer.replays = step.client_id;
     answer.epoch = claim->epoch;
@@ -61,25 +63,26 @@ void Leader::Finish(AnswerSubscribe& step) {
   node_.routes->Wait(std::move(answer));
 }
 
-void Leader::Refuse(AnswerSubscribe& step, const absl::Status& why) {
+void Subscriptions::Refuse(AnswerSubscribe& step, const absl::Status& why) {
   node_.Send(step.shard, SubscribeDone{step.token, why});
 }
 
-void Leader::On(RouteChanged& effect) {
+void Subscriptions::On(RouteChanged& effect) {
   filters_ = effect.add ? filters_ + 1 : filters_ - 1;
   node_.routes->Tell(effect, id_);
 }
 
-void Leader::On(ShareMemberChanged& effect) { node_.routes->Tell(effect, id_); }
+void Subscriptions::On(ShareMemberChanged& effect) { node_.routes->Tell(effect, id_); }
 
 // ---- Unsubscribing ------------------------------------------------------------------------------
 
-void Leader::Handle(ShardId from, Unsubscribe& request) {
+void Subscriptions::Handle(ShardId from, Unsubscribe& request) {
   AnswerUnsubscribe answer;
   answer.shard = from;
   answer.token = request.token;
   absl::Status status = Refusal(/*stores=*/false);
-  if (status.ok() && OwnerOf(request.client_id, request.epoch) == nullptr) status = NotOwner();
+  if (status.ok() && leader_.sessions().OwnerOf(request.client_id, request.epoch) == nullptr)
+    status = NotOwner();
   if (!status.ok()) return Refuse(answer, status);
   pb::Unsubscribe& unsubscribe = *Propose({}, &answer.command).mutable_unsubscribe();
   unsubscribe.set_client_id(request.client_id);
@@ -89,7 +92,7 @@ void Leader::Handle(ShardId from, Unsubscribe& request) {
   Then(std::move(answer));
 }
 
-void Leader::Finish(AnswerUnsubscribe& step) {
+void Subscriptions::Finish(AnswerUnsubscribe& step) {
   const Outcome& outcome = OutcomeAt(step.command);
   if (outcome.code != OutcomeCode::kOk) return Refuse(step, NotOwner());
   UnsubscribeDone done{step.token, absl::OkStatus(), {}};
@@ -103,7 +106,7 @@ void Leader::Finish(AnswerUnsubscribe& step) {
                       .call = nullptr});
 }
 
-void Leader::Refuse(AnswerUnsubscribe& step, const absl::Status& why) {
+void Subscriptions::Refuse(AnswerUnsubscribe& step, const absl::Status& why) {
   node_.Send(step.shard, UnsubscribeDone{step.token, why, {}});
 }
 

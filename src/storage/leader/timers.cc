@@ -1,4 +1,5 @@
-// What falls due: wills, and the ends of sessions.
+#include "storage/leader/timers.h"
+
 #include <memory>
 #include <utility>
 
@@ -11,13 +12,13 @@ namespace storage {
 
 // ---- Deadlines ----------------------------------------------------------------------------------
 
-void Leader::On(TimersSet& effect) {
+void Timers::On(TimersSet& effect) {
   const Session& session = partition().session(effect.slot);
   ArmDeadlines(session);
-  NoteAway(session);
+  leader_.sessions().NoteAway(session);
 }
 
-void Leader::ArmDeadlines(const Session& session) {
+void Timers::ArmDeadlines(const Session& session) {
   if (session.will.message && session.will.due_at_unix_ms != 0) {
     deadlines_.Add(session.client_id, session.epoch, session.will.due_at_unix_ms);
   }
@@ -29,7 +30,7 @@ void Leader::ArmDeadlines(const Session& session) {
 }
 
 // Whether the session still says so.
-bool Leader::Holds(const Deadline& deadline) const {
+bool Timers::Holds(const Deadline& deadline) const {
   const Session* const session = partition().Find(deadline.client_id);
   if (session == nullptr || session->connected || session->epoch != deadline.epoch) return false;
   const bool will_is_due =
@@ -37,12 +38,13 @@ bool Leader::Holds(const Deadline& deadline) const {
   return will_is_due || session->ends_at_unix_ms == deadline.at_unix_ms;
 }
 
-void Leader::RunDeadline() {
+void Timers::RunDeadline() {
   if (const auto deadline = deadlines_.Take(node_.now.unix_ms)) OnDeadline(*deadline);
 }
 
-void Leader::OnDeadline(const Deadline& deadline) {
-  if (FindClaim(deadline.client_id) != nullptr) return;  // Open again, or just being changed.
+void Timers::OnDeadline(const Deadline& deadline) {
+  if (leader_.sessions().FindClaim(deadline.client_id) != nullptr)
+    return;  // Open again, or just being changed.
   if (!Holds(deadline)) return;
   const Session* const session = partition().Find(deadline.client_id);
   const bool fires = session->will.message && session->will.due_at_unix_ms != 0 &&
@@ -54,12 +56,12 @@ void Leader::OnDeadline(const Deadline& deadline) {
     expire.set_client_id(session->client_id);
     expire.set_epoch(session->epoch);
   }
-  claims_.insert(std::make_unique<Claim>(deadline.client_id, Claim::State::kBusy));
+  leader_.sessions().Occupy(deadline.client_id);
   NeedSync();
   Then(FinishTimer{deadline.client_id, ends});
 }
 
-void Leader::Finish(FinishTimer& step) {
+void Timers::Finish(FinishTimer& step) {
   // A deadline that was due meanwhile has been passed over.
   const Session* const session = partition().Find(step.client_id);
   if (session != nullptr) ArmDeadlines(*session);
@@ -67,14 +69,14 @@ void Leader::Finish(FinishTimer& step) {
   if (step.gives_way) {
     --node_.giving_way;
     if (session == nullptr) node_.metrics.sessions_gave_way.Add();
-    if (session != nullptr) NoteAway(*session);
+    if (session != nullptr) leader_.sessions().NoteAway(*session);
   }
-  Forget(step.client_id);
+  leader_.sessions().Forget(step.client_id);
 }
 
 // ---- Wills --------------------------------------------------------------------------------------
 
-void Leader::ProposeWill(const Session& session) {
+void Timers::ProposeWill(const Session& session) {
   AnnounceWill step;
   // Rights are those of the moment: without them the will is deleted, and nobody hears of it.
   const SessionUser author{session.client_id, session.user_name, session.listener};
@@ -95,7 +97,7 @@ void Leader::ProposeWill(const Session& session) {
   Then(std::move(step));
 }
 
-void Leader::Finish(AnnounceWill& step) {
+void Timers::Finish(AnnounceWill& step) {
   const Outcome& outcome = OutcomeAt(step.command);
   if (outcome.code != OutcomeCode::kOk) return;
   if (!step.message) return node_.metrics.wills_not_authorized.Add();
@@ -103,13 +105,13 @@ void Leader::Finish(AnnounceWill& step) {
 }
 
 // Routed ones are announced by the step that proposed them.
-void Leader::On(WillFired& effect) {
+void Timers::On(WillFired& effect) {
   if (effect.routed) return;
   postponed_wills_.push_back(mqtt::Restamp(*effect.message, node_.now.unix_ms));
 }
 
 // Of sessions whose identifier somebody opened anew while their wills were still due.
-void Leader::PublishPostponedWills() {
+void Timers::PublishPostponedWills() {
   while (!postponed_wills_.empty() && node_.RoomForWills()) {
     mqtt::MessagePtr message = std::move(postponed_wills_.front());
     postponed_wills_.pop_front();

@@ -1,0 +1,57 @@
+// Queues to connections: what fits the window leaves at once, the rest is read when there is room,
+// and what the client acknowledges is forgotten.
+#ifndef STORAGE_LEADER_DELIVERY_H_
+#define STORAGE_LEADER_DELIVERY_H_
+
+#include <cstdint>
+#include <deque>
+#include <string>
+
+#include "mqtt/message.h"
+#include "storage/core/effects.h"
+#include "storage/core/partition.h"
+#include "storage/core/partition_api.h"
+#include "storage/leader/claim.h"
+#include "storage/leader/part.h"
+
+namespace storage {
+
+// delivery.cc: queued messages. replays.cc: retained ones, for a new subscription.
+class Deliveries : public LeaderPart {
+ public:
+  explicit Deliveries(Leader& leader) : LeaderPart(leader) {}
+
+  void Handle(ShardId from, Acknowledge& request);
+  void Handle(ShardId from, ReplayTaken& request);
+  void On(Enqueued& effect);
+  void On(Acknowledged& effect);
+  void On(Released& effect);
+  void On(QueueCrowded& effect);
+  void On(QueueOverflowed& effect);
+  void On(ReplayPending& effect);
+  void Finish(FinishReplay& step);
+
+  // There may be something to send.
+  void ListForPump(Claim& claim);
+  void Pump();
+  bool wants_pump() const { return !pump_list_.empty(); }
+  // Every shard had the routes of a subscription, and what is retained and did not come live is
+  // applied.
+  void StartReplays(const std::string& client_id, uint64_t epoch);
+
+ private:
+  Deliver& DeliverFor(Claim& claim);
+  void Push(Claim& claim, Delivery delivery);
+  bool PumpOne(Claim& claim);
+  bool PumpPage(Claim& claim);
+  bool SendPage(Claim& claim, QueuePage& page, uint64_t head);
+  void ReplayPage(Claim& claim);
+  mqtt::MessagePtr ToReplay(const mqtt::MessagePtr& message) const;
+  void SendReplayed(Claim& claim, const SubscriptionRecord& subscription, mqtt::MessagePtr message);
+
+  std::deque<std::string> pump_list_;  // Client Identifiers.
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_DELIVERY_H_

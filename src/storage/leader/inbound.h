@@ -1,0 +1,38 @@
+// A publisher's Packet Identifiers: remembered with a QoS 2 message, until PUBREL; and the answer
+// to one partition's part of a PUBLISH, whatever its QoS.
+#ifndef STORAGE_LEADER_INBOUND_H_
+#define STORAGE_LEADER_INBOUND_H_
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "storage/core/partition_api.h"
+#include "storage/leader/part.h"
+
+namespace storage {
+
+class Inbound : public LeaderPart {
+ public:
+  explicit Inbound(Leader& leader) : LeaderPart(leader) {}
+
+  // True: the identifier is known, and what it came with. It is answered, or will be.
+  bool AnswerRepeat(ShardId from, Token token, const Qos2Origin& origin);
+  void Remember(const Qos2Origin& origin);
+  void Finish(AnswerPublish& step);
+  void Refuse(AnswerPublish& step, const absl::Status& why);
+
+  void Handle(ShardId from, ReleaseInbound& request);
+  void Finish(AnswerRelease& step);
+  void Refuse(AnswerRelease& step, const absl::Status& why);
+
+ private:
+  // Not applied yet, with the proposal in which they are remembered.
+  absl::flat_hash_map<std::pair<std::string, uint16_t>, Proposal*> pending_;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_INBOUND_H_

@@ -1,0 +1,66 @@
+// What one partition's leader has proposed and is not applied.
+#ifndef STORAGE_LEADER_PROPOSALS_H_
+#define STORAGE_LEADER_PROPOSALS_H_
+
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mqtt/message.h"
+#include "storage/core/command_codec.h"
+#include "storage/core/effects.h"
+#include "storage/core/partition_api.h"
+#include "storage/leader/node.h"
+#include "storage/leader/proposal.h"
+#include "storage/leader/queue_room.h"
+#include "storage/leader/retained_pending.h"
+
+namespace storage {
+
+// In the order in which they are applied. The last of them may grow: it is closed when the log
+// takes it, and the next command begins another.
+class Proposals {
+ public:
+  Proposals(PartitionId id, Node& node) : id_(id), node_(node) {}
+
+  pb::Command& Propose(mqtt::MessagePtr message = {}, CommandPlace* place = nullptr);
+  // The same for who writes the command by hand, with the stamp it needs.
+  std::string& ProposeTo(mqtt::MessagePtr message, CommandStamp& stamp,
+                         CommandPlace* place = nullptr);
+  // ---- Of what was just proposed.
+  void Then(Step step) { growing_->Then(std::move(step)); }
+  void Keep(const QueueReservation& reservation) { growing_->Reserves(reservation); }
+  void Retains(RetainedSet set) { growing_->Retains(std::move(set)); }
+
+  bool idle() const { return pending_.empty(); }
+  Proposal& last() { return *pending_.back(); }
+  Proposal* growing() { return growing_; }  // Null: none does.
+  size_t growing_commands() const { return growing_ == nullptr ? 0 : growing_->commands(); }
+  size_t growing_bytes() const { return growing_ == nullptr ? 0 : growing_->bytes(); }
+  // What grows does not any more. It stays here until it is applied.
+  Proposal& CloseGrowing() { return *std::exchange(growing_, nullptr); }
+  size_t steps() const;
+
+  // The one that is to be applied next; null: it is not committed.
+  Proposal* NextCommitted();
+  Effects& effects() { return effects_; }  // Of that one, once it is applied.
+  // It is applied, and what follows has happened.
+  void PopFirst();
+
+ private:
+  Proposal& Grow();
+
+  const PartitionId id_;
+  Node& node_;
+  std::deque<std::unique_ptr<Proposal>> pending_;
+  Proposal* growing_ = nullptr;
+  std::vector<std::unique_ptr<Proposal>> spare_;
+  Effects effects_;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_PROPOSALS_H_

@@ -1,0 +1,48 @@
+#include "storage/leader/room.h"
+
+#include "mqttd/storage/v1/records.pb.h"
+#include "storage/leader/leader.h"
+
+namespace storage {
+
+bool Room::HasRoom(const Session& session, uint64_t size) const {
+  const QueueRoom::Taken taken = promised_.Of(session.slot);
+  return partition().HasRoom(session, taken.messages, taken.bytes, size);
+}
+
+bool Room::IsCalm(uint64_t size) const {
+  if (partition().crowded() != 0) return false;  // All are below four fifths.
+  const pb::Limits& limits = partition().limits();
+  const QueueRoom::Taken& taken = promised_.OfAll();
+  const bool few =
+      limits.queue_messages_max() == 0 || taken.messages + 1 <= limits.queue_messages_max() / 5;
+  const bool small =
+      limits.queue_bytes_max() == 0 || taken.bytes + size <= limits.queue_bytes_max() / 5;
+  return few && small;
+}
+
+void Room::TellWithoutRoom(ShardId shard, const Session& session) {
+  without_room_.insert(session.client_id);
+  node_.Send(shard, ShareMemberRoom{.client_id = session.client_id, .has_room = false});
+}
+
+// All shards: whoever was told that the session has no room, and those that asked meanwhile.
+void Room::LookForRoom(SessionSlot slot) {
+  if (without_room_.empty()) return;
+  const Session* const session = partition().FindSlot(slot);
+  if (session == nullptr || !without_room_.contains(session->client_id)) return;
+  // Some distance from the bound, so that not every acknowledgement is news.
+  const pb::Limits& limits = partition().limits();
+  const uint64_t messages = limits.queue_messages_max() / 8;
+  const uint64_t bytes = limits.queue_bytes_max() / 8;
+  if (!partition().HasRoom(*session, messages, bytes, 0)) return;
+  HasRoomAgain(session->client_id);
+}
+
+void Room::HasRoomAgain(const std::string& client_id) {
+  if (without_room_.erase(client_id) == 0) return;
+  node_.SendToAll(ShareMemberRoom{.client_id = client_id, .has_room = true});
+  for (const auto& leader : node_.leaders) leader->orphans().OfferSoon();
+}
+
+}  // namespace storage

@@ -1,0 +1,41 @@
+// Room in the queues of sessions: what is promised to messages on their way, and which members of
+// groups were said to have none.
+#ifndef STORAGE_LEADER_ROOM_H_
+#define STORAGE_LEADER_ROOM_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/container/flat_hash_set.h"
+#include "storage/core/effects.h"
+#include "storage/core/partition_api.h"
+#include "storage/core/session.h"
+#include "storage/leader/part.h"
+#include "storage/leader/queue_room.h"
+
+namespace storage {
+
+class Room : public LeaderPart {
+ public:
+  explicit Room(Leader& leader) : LeaderPart(leader) {}
+
+  bool HasRoom(const Session& session, uint64_t size) const;
+  // Whether all that is on its way, and one more, fits into any queue.
+  bool IsCalm(uint64_t size) const;
+  void Promise(const QueueReservation& reservation) { promised_.Add(reservation); }
+  // It is applied, or never will be.
+  void TakeBack(const QueueReservation& reservation) { promised_.Remove(reservation); }
+
+  void TellWithoutRoom(ShardId shard, const Session& session);
+  // Something has left the session's queue.
+  void LookForRoom(SessionSlot slot);
+  void HasRoomAgain(const std::string& client_id);
+
+ private:
+  QueueRoom promised_;
+  absl::flat_hash_set<std::string> without_room_;  // Clients that a shard was told so of.
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_ROOM_H_
