@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/core/keys.h"
 #include "storage/core/session.h"
 #include "storage/leader/host.h"
 #include "tests/storage/host_fixture.h"
@@ -41,6 +42,12 @@ class HostQueues : public HostTest {
     }
     return 0;
   }
+  std::string ClientIn(PartitionId partition) {
+    for (int i = 0;; ++i) {
+      std::string name = absl::StrCat("c", i);
+      if (PartitionOfClient(name, sim_.core().partitions()) == partition) return name;
+    }
+  }
   // To the member that the shard has chosen.
   void SendShared(const std::string& client_id, bool last_choice = false, OrphanRef orphan = {}) {
     storage::Publish publish;
@@ -52,6 +59,30 @@ class HostQueues : public HostTest {
                                       .last_choice = last_choice});
     publish.orphan = orphan;
     sim_.Send(std::move(publish));
+  }
+  // A member in partition 0 is full, one in partition 1 is not: of a message for `partitions`.
+  void CheckPassedOver(PartitionMask partitions) {
+    const std::string full = ClientIn(0);
+    const std::string fresh = ClientIn(1);
+    AddSession(full, "$share/g/a");
+    for (int i = 0; i < 5; ++i) SendShared(full);
+    sim_.Settle();
+    AddSession(fresh, "$share/g/a");
+    sim_.events.clear();
+    storage::Publish publish;
+    publish.token = ++token_;
+    publish.message = Text("a", "m");
+    publish.partitions = partitions;
+    publish.shared_targets.push_back(
+        {.client_id = full, .filter = "$share/g/a", .options = {.qos = mqtt::QoS::kAtLeastOnce}});
+    sim_.Send(std::move(publish));
+    sim_.Settle();
+    const std::vector<Published> published = sim_.Take<Published>();
+    ASSERT_THAT(published, SizeIs(1));
+    EXPECT_TRUE(published[0].status.ok());
+    EXPECT_EQ(Queued(full), 5u);
+    EXPECT_EQ(Queued(fresh), 1u);
+    EXPECT_EQ(sim_.metrics().dropped_queue_full.value(), 0u);
   }
   size_t CountRefused() {
     size_t refused = 0;
@@ -158,6 +189,13 @@ TEST_F(HostQueues, AMemberWithoutRoomIsPassedOverWhileAnotherHasRoom) {
   EXPECT_EQ(Queued("idle"), 4u);
   EXPECT_THAT(TakeRoom(false), testing::Each("hung"));
   EXPECT_EQ(sim_.metrics().dropped_queue_full.value(), 0u);
+}
+
+// Of a message that sessions of several partitions get, too: its part moves to the other member's
+// partition; or, where that has none, the message is set aside for the group.
+TEST_F(HostQueues, AMemberWithoutRoomIsPassedOverForOneInAnotherPart) { CheckPassedOver(0b11); }
+TEST_F(HostQueues, AMemberWithoutRoomIsPassedOverForOneWhosePartitionHasNoPart) {
+  CheckPassedOver(0b01);
 }
 
 TEST_F(HostQueues, WhatAMemberHasNoRoomForGoesToNobodyWhoMayNotReadIt) {
