@@ -217,7 +217,7 @@ class Daemon {
     base::Log(LogLevel::kInfo, "stopping", {{"connections", OpenConnections()}});
     readiness_.Set(Readiness::State::kDraining, "stopping");
     Tell(manager_.Stopping("writing the store"));
-    server_->ShutDown(broker::Server::Haste::kHurry);
+    server_->ShutDown(absl::ZeroDuration());
     const absl::Status status = host_->Stop();
     endpoint_.reset();
     metrics_of_.store(nullptr, std::memory_order_release);

@@ -116,6 +116,31 @@ struct Server::ListenerRuntime {
   }
 };
 
+// Of connections of the process itself: everybody is let in, and may do everything.
+class Server::InsideGate final : public Gatekeeper {
+ public:
+  Admission AdmitProxied(const std::string&, int64_t) override { return {}; }
+  std::optional<auth::Outcome> TryNow(const auth::Credentials& credentials) const override {
+    return AdmitAs(credentials, {});
+  }
+  std::unique_ptr<PasswordCheck> Verify(const storage::ConnectionRef&, auth::Credentials,
+                                        const std::string&) override {
+    return nullptr;
+  }
+  auth::Outcome AdmitAs(const auth::Credentials& credentials, std::string_view) const override {
+    auth::Outcome outcome;
+    outcome.code = auth::AuthCode::kOk;
+    outcome.identity.client_id = credentials.client_id;
+    outcome.identity.listener = credentials.listener;
+    outcome.permissions = auth::Permissions::Everything();
+    return outcome;
+  }
+  std::shared_ptr<const auth::Permissions> PermissionsFor(const auth::Identity&) const override {
+    return auth::Permissions::Everything();
+  }
+  bool StillAdmits(const auth::Identity&) const override { return true; }
+};
+
 // On a node alone the partition host is in this process.
 class Server::LocalPartitions final : public PartitionClient {
  public:
@@ -178,6 +203,8 @@ absl::Status Server::Bind() {
     fleet_->listeners.push_back(runtime->listener);
   }
   RETURN_IF_ERROR(InOne(mistakes));
+  world.listeners.push_back(MakeInside());
+  world.hooks = dependencies_.hooks;
   for (uint32_t i = 0; i < options_.shards; ++i) {
     metrics_.push_back(std::make_unique<ShardMetrics>());
     world.metrics.push_back(metrics_.back().get());
@@ -211,21 +238,32 @@ absl::StatusOr<std::shared_ptr<const Server::ListenerRuntime>> Server::MakeListe
   auto listener = Listener::Create(settings.listener, static_cast<int>(options_.shards));
   if (!listener.ok()) return Annotate(listener.status(), settings.name);
   runtime->listener = *std::move(listener);
-  const auto tell = [this](const storage::ConnectionRef& connection, auth::Outcome outcome) {
-    shards_[connection.shard]->mailbox().PostOne(PasswordVerified{
-        connection.connection, std::make_unique<auth::Outcome>(std::move(outcome))});
-  };
-  runtime->terms = std::make_shared<const ListenerTerms>(ListenerTerms{
-      .index = index,
-      .name = settings.name,
-      .limits = settings.limits,
-      .tls = settings.listener.url.tls(),
-      .websocket = settings.listener.url.websocket(),
-      .gatekeeper =
-          std::make_shared<ListenerGate>(runtime->listener, runtime->authenticator, tell)});
+  std::shared_ptr<Gatekeeper> gatekeeper = std::make_shared<ListenerGate>(
+      runtime->listener, runtime->authenticator,
+      [this](const storage::ConnectionRef& connection, auth::Outcome outcome) {
+        Tell(connection, std::move(outcome));
+      });
+  if (dependencies_.gatekeeper) gatekeeper = dependencies_.gatekeeper(std::move(gatekeeper));
+  runtime->terms = std::make_shared<const ListenerTerms>(
+      ListenerTerms{.index = index,
+                    .name = settings.name,
+                    .limits = settings.limits,
+                    .tls = settings.listener.url.tls(),
+                    .websocket = settings.listener.url.websocket(),
+                    .gatekeeper = std::move(gatekeeper)});
   runtime->LogAccessWarnings();
   runtime->LogCertificateWarning(dependencies_.clock->Now());
   return runtime;
+}
+
+// Behind the listeners that have sockets.
+std::shared_ptr<const ListenerTerms> Server::MakeInside() const {
+  ListenerTerms terms{.index = options_.listeners.size(),
+                      .name = "inside",
+                      .inside = true,
+                      .gatekeeper = std::make_shared<InsideGate>()};
+  BoundPacketSize(options_.input_bytes_max, terms.limits);
+  return std::make_shared<const ListenerTerms>(std::move(terms));
 }
 
 storage::ShardId Server::shards() const { return static_cast<storage::ShardId>(options_.shards); }
@@ -351,16 +389,38 @@ absl::Duration Server::Drain(std::function<void()> on_drained) {
   return absl::Seconds(1) * ticks / kTicksPerSecond;
 }
 
-void Server::ShutDown(Haste haste) {
+void Server::ShutDown(std::optional<absl::Duration> timeout) {
   if (!running_) return;
   running_ = false;
   memory_.Stop();
-  const auto how = haste == Haste::kHurry ? ShardCore::Haste::kHurry : ShardCore::Haste::kLinger;
   for (const auto& shard : shards_)
-    shard->mailbox().PostOne(Control{[&shard, how] { shard->ShutDown(how); }});
+    shard->mailbox().PostOne(Control{[&shard, timeout] { shard->ShutDown(timeout); }});
   for (const auto& shard : shards_) shard->Join();
   // Listeners keep the pool for longer than the shards live, and its tasks post to these.
   if (hash_pool_ != nullptr) hash_pool_->Stop();
+}
+
+void Server::AdoptInside(std::unique_ptr<Stream> stream) {
+  const uint32_t shard = adopted_.fetch_add(1, std::memory_order_relaxed) % options_.shards;
+  shards_[shard]->mailbox().PostOne(AdoptConnection{std::move(stream), options_.listeners.size()});
+}
+
+void Server::Tell(const storage::ConnectionRef& connection, auth::Outcome outcome) {
+  shards_[connection.shard]->mailbox().PostOne(
+      PasswordVerified{connection.connection, std::make_unique<auth::Outcome>(std::move(outcome))});
+}
+
+void Server::Tell(const storage::ConnectionRef& connection, HookAnswer answer) {
+  shards_[connection.shard]->mailbox().PostOne(
+      HookAnswered{connection.connection, std::make_unique<HookAnswer>(std::move(answer))});
+}
+
+void Server::Disconnect(const storage::ConnectionRef& connection, mqtt::ReasonCode reason) {
+  Shard& shard = *shards_[connection.shard];
+  shard.mailbox().PostOne(Control{[&shard, connection, reason] {
+    if (Connection* const open = shard.core().Find(connection.connection))
+      shard.core().Close(*open, {.cause = CloseCause::kHook, .say = reason});
+  }});
 }
 
 void Server::WatchShards() {
@@ -421,8 +481,7 @@ MetricsSnapshot Server::metrics() const {
 
 bool Server::MayPublish(const storage::SessionUser& author, std::string_view topic) const {
   const auto may = [&](const auto& listener) {
-    const auto permissions =
-        listener.second->PermissionsOfAbsent(author.user_name, author.client_id);
+    const auto permissions = PermissionsOfAbsent(*listener.second, listener.first, author);
     return permissions != nullptr &&
            RightToPublish(*permissions, author.client_id, topic) == PublishRight::kPublish;
   };
@@ -431,6 +490,18 @@ bool Server::MayPublish(const storage::SessionUser& author, std::string_view top
   if (own != authenticators_.end()) return may(*own);
   // A record of an older release, or a listener that has another name since: any that lets it.
   return std::any_of(authenticators_.begin(), authenticators_.end(), may);
+}
+
+std::shared_ptr<const auth::Permissions> Server::PermissionsOfAbsent(
+    const auth::Authenticator& authenticator, const std::string& listener,
+    const storage::SessionUser& user) const {
+  if (!dependencies_.gatekeeper)
+    return authenticator.PermissionsOfAbsent(user.user_name, user.client_id);
+  // Users whom another gatekeeper lets in need not be in the listener's files.
+  return authenticator.PermissionsFor({.user_name = user.user_name,
+                                       .client_id = user.client_id,
+                                       .listener = listener,
+                                       .anonymous = user.user_name.empty()});
 }
 
 bool Server::MayRead(const storage::SessionUser& reader, std::string_view topic) const {
@@ -443,7 +514,7 @@ std::shared_ptr<const auth::Permissions> Server::PermissionsOf(
   std::shared_ptr<const auth::Permissions> of_any;
   for (const auto& [listener, authenticator] : authenticators_) {
     if (listener != user.listener && of_any != nullptr) continue;
-    auto permissions = authenticator->PermissionsOfAbsent(user.user_name, user.client_id);
+    auto permissions = PermissionsOfAbsent(*authenticator, listener, user);
     if (listener == user.listener) return permissions;
     of_any = std::move(permissions);
   }

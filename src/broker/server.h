@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@
 #include "broker/metrics.h"
 #include "broker/options.h"
 #include "broker/pulse.h"
+#include "broker/shard/hooks.h"
+#include "broker/shard/listener_terms.h"
 #include "broker/sys_topics.h"
 #include "broker/user_limits.h"
 #include "storage/core/partition_api.h"
@@ -45,6 +48,10 @@ class Server final : public storage::EventSink {
     const auth::AuthMethodRegistry* methods = nullptr;  // Null: no enhanced authentication.
     // What is compared with `memory_high_bytes`; on any thread. Null: the resident memory.
     std::function<uint64_t()> memory_used_bytes = nullptr;
+    // Of the program that embeds the server; see there.
+    HookTerms hooks = {};
+    // Puts its own in front of a listener's gatekeeper. Null: nothing.
+    std::function<std::shared_ptr<Gatekeeper>(std::shared_ptr<Gatekeeper>)> gatekeeper = nullptr;
   };
 
   // Errors: those of the listeners and of the authentication files, in words that name the
@@ -73,9 +80,18 @@ class Server final : public storage::EventSink {
   // `DrainOptions` (see there). `on_drained` is called once, on some thread, when the last is gone.
   // Returns how long it takes to tell them all. Nothing but `ShutDown` follows.
   absl::Duration Drain(std::function<void()> on_drained);
-  // Ends the threads. Whoever is still connected is told to go, and with kHurry not waited for.
-  enum class Haste { kLinger, kHurry };
-  void ShutDown(Haste haste = Haste::kLinger);
+  // Ends the threads. Whoever is still connected is told to go, and not waited for longer than
+  // `timeout`: `shutdown_timeout_s`, unless another is given.
+  void ShutDown(std::optional<absl::Duration> timeout = std::nullopt);
+
+  // ---- For the program that embeds the server. Any thread, from `Start` on; not once `ShutDown`
+  // has returned.
+  // A connection of the process itself: no hook and no access rule concerns it.
+  void AdoptInside(std::unique_ptr<Stream> stream);
+  void Tell(const storage::ConnectionRef& connection, auth::Outcome outcome);
+  void Tell(const storage::ConnectionRef& connection, HookAnswer answer);
+  // DISCONNECT with `reason`, if it is still there.
+  void Disconnect(const storage::ConnectionRef& connection, mqtt::ReasonCode reason);
 
   MetricsSnapshot metrics() const;
 
@@ -91,9 +107,11 @@ class Server final : public storage::EventSink {
 
  private:
   struct ListenerRuntime;
+  class InsideGate;
 
   explicit Server(BrokerOptions options, Dependencies dependencies);
   absl::Status Bind();
+  std::shared_ptr<const ListenerTerms> MakeInside() const;
   absl::StatusOr<std::shared_ptr<const ListenerRuntime>> MakeListener(
       const ListenerSettings& settings, size_t index);
 
@@ -101,6 +119,9 @@ class Server final : public storage::EventSink {
   base::MemorySums AccountMemory() const;
   uint64_t RoomForSubscriptions() const;
   // Null: there is no such account any more.
+  std::shared_ptr<const auth::Permissions> PermissionsOfAbsent(
+      const auth::Authenticator& authenticator, const std::string& listener,
+      const storage::SessionUser& user) const;
   std::shared_ptr<const auth::Permissions> PermissionsOf(const storage::SessionUser& user) const;
   // What is compared with the mark: the greater of what the account says and what the system says.
   uint64_t MemoryUsedBytes() const;
@@ -131,6 +152,7 @@ class Server final : public storage::EventSink {
   std::shared_ptr<auth::HashPool> hash_pool_;              // One for all listeners.
   std::shared_ptr<auth::VerifiedLogins> verified_logins_;  // Likewise.
   storage::PartitionHost* host_ = nullptr;
+  std::atomic<uint32_t> adopted_{0};  // By `AdoptInside`: shards take turns.
   bool running_ = false;
   std::atomic<uint32_t> shards_draining_{0};
 };

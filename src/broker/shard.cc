@@ -84,9 +84,9 @@ void Shard::BeginDrain(uint32_t ticks, std::function<void()> on_drained) {
   core_.drain.Begin(ticks);
 }
 
-void Shard::ShutDown(ShardCore::Haste haste) {
+void Shard::ShutDown(std::optional<absl::Duration> timeout) {
   StopAccepting();
-  core_.ShutDown(haste);
+  core_.ShutDown(timeout);
 }
 
 // ---- The poller's turns

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -46,7 +47,7 @@ class Shard final : private Poller::Handler, private ShardPort {
   // See Drain. `on_drained` is called once, when the last connection is gone.
   void BeginDrain(uint32_t ticks, std::function<void()> on_drained);
   // See ShardCore::ShutDown. The thread ends when the last connection is gone.
-  void ShutDown(ShardCore::Haste haste);
+  void ShutDown(std::optional<absl::Duration> timeout);
 
  private:
   struct Loop;

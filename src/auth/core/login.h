@@ -33,6 +33,7 @@ struct Credentials {
 
 struct Outcome {
   AuthCode code = AuthCode::kNotAuthorized;
+  std::string why;    // Of a refusal by an authentication back end: told to the client, and logged.
   Identity identity;  // Meaningful if kOk. Its client_id is the one in force.
   std::shared_ptr<const Permissions> permissions;  // Not null if kOk.
   SessionOwner session_owner = SessionOwner::kUser;

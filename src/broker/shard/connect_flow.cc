@@ -134,7 +134,7 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
   if (peer.proxied && !AdmitProxied(connection, peer.address)) return;
   if (peer.tls) pending.credentials.certificate = CertificateOf(peer);
   if (connect.will.has_value()) KeepWill(*connect.will, pending);
-  context_.Pause(connection, kPauseConnecting);
+  context_.Pause(connection, kPauseDeciding);
 
   if (connect.authentication_method.has_value()) {
     pending.authentication_method = std::string(*connect.authentication_method);
@@ -198,10 +198,10 @@ void ConnectFlow::OnStep(Connection& connection, auth::AuthStep step) {
                     step.data, pending.terms.packet_size_max))
         return Refuse(connection, ReasonCode::kPacketTooLarge,
                       "an AUTH packet is larger than it takes");
-      context_.Resume(connection, kPauseConnecting);
+      context_.Resume(connection, kPauseDeciding);
       return;
     case auth::AuthStep::Kind::kOk:
-      if (connection.phase == Phase::kExchangingAuth) context_.Pause(connection, kPauseConnecting);
+      if (connection.phase == Phase::kExchangingAuth) context_.Pause(connection, kPauseDeciding);
       pending.authentication_data = std::move(step.data);
       pending.exchange.reset();
       return OnOutcome(
@@ -294,7 +294,7 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
   PendingConnect& pending = *connection.connecting;
   if (outcome.code != auth::AuthCode::kOk) {
     if (outcome.code != auth::AuthCode::kServerBusy) context_.metrics.auth_failures.Add();
-    return Refuse(connection, ToReason(outcome.code), WordsFor(outcome.code));
+    return Refuse(connection, ToReason(outcome.code), WordsFor(outcome.code), outcome.why);
   }
   pending.session_owner = outcome.session_owner;
   pending.credentials.client_id = outcome.identity.client_id;  // By user name, or with a prefix.
@@ -449,7 +449,8 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   metrics.connects_by_version[static_cast<size_t>(connection.version)].Add();
   metrics.connacks_sent[static_cast<size_t>(ReasonCode::kSuccess)].Add();
   if (base::LogEnabled(base::LogLevel::kDebug)) LogConnected(connection, event.session_present);
-  context_.Resume(connection, kPauseConnecting);
+  context_.Resume(connection, kPauseDeciding);
+  if (on_connected) on_connected(connection, event.session_present);
 }
 
 void ConnectFlow::Refuse(Connection& connection, ReasonCode reason, std::string_view why,

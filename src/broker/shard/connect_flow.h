@@ -107,6 +107,8 @@ class ConnectFlow {
  public:
   // Set by the shard: a durable session is back, with these subscriptions.
   std::function<void(Session&, const storage::SubscriptionRecord&)> add_subscription;
+  // Set if there are hooks: CONNACK is in the output.
+  std::function<void(Connection&, bool session_present)> on_connected;
 };
 
 }  // namespace broker

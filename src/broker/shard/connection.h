@@ -32,7 +32,7 @@ enum class Phase : uint8_t {
 
 // Why reading is paused; any bit set means nothing is read and TCP pushes back.
 enum PauseReason : uint8_t {
-  kPauseConnecting = 1,      // The answer to CONNECT is on its way.
+  kPauseDeciding = 1,        // Who it is, or what a hook says of its packet, is being decided.
   kPauseReceiveMaximum = 2,  // A 3.1.1 client has as much unacknowledged as a 5.0 client may.
   kPauseCommits = 4,         // Too much waits for the group commit.
   kPauseRequests = 8,        // Too many of its SUBSCRIBE, UNSUBSCRIBE, PUBREL wait for an answer.
@@ -71,6 +71,7 @@ class Connection final {
   bool output_blocked = false;  // The stream takes no more: wait until there is room again.
   bool counted : 1 = false;     // In `clients_connected`.
   bool arriving : 1 = false;    // In the shard's `Arrivals`.
+  bool idle : 1 = false;        // See ConnectionState; only where a hook wants to know.
   size_t bytes_counted = 0;     // In `output_bytes`.
   // Answers put into the output since it was at `answers_mark` (of `appended`); counted anew when
   // all before the mark is written.

@@ -77,8 +77,7 @@ void Deliverer::ToTargets(Outgoing& outgoing, const Match& match) {
 
 bool Deliverer::ToSession(Session& session, Outgoing& outgoing, const Envelope& envelope) {
   const mqtt::MessageParts& parts = outgoing.parts();
-  if (!session.permissions->MayRead(parts.topic))
-    return Drop(session, parts.topic, DropCause::kNotAuthorized);
+  if (!Allows(session, parts)) return false;
   const bool output_full = OutputFull(context_, session);
   if (envelope.qos == mqtt::QoS::kAtMostOnce) {
     if (output_full) return Drop(session, parts.topic, DropCause::kOutputFull);
@@ -260,8 +259,7 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
                                .subscription_ids = entry.subscription_ids,
                                .dup = entry.dup,
                                .sequence = entry.sequence};
-    const bool readable = session.permissions->MayRead(outgoing.parts().topic);
-    if (!readable) Drop(session, outgoing.parts().topic, DropCause::kNotAuthorized);
+    const bool readable = Allows(session, outgoing.parts());
     // The window bounds QoS 1 and 2, and a replay's next page comes when this one is taken.
     if (entry.sequence == 0 && !entry.replay && OutputFull(context_, session)) {
       Drop(session, outgoing.parts().topic, DropCause::kOutputFull);

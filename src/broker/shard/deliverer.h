@@ -110,6 +110,14 @@ class Deliverer {
     bool by_reference;
   };
 
+  // Whether the session may have the message now; if not, it is dropped, and counted.
+  bool Allows(const Session& session, const mqtt::MessageParts& parts) {
+    if (!session.permissions->MayRead(parts.topic))
+      return Drop(session, parts.topic, DropCause::kNotAuthorized);
+    if (context_.ask_deliver_hook && !context_.ask_deliver_hook(session, parts))
+      return Drop(session, parts.topic, DropCause::kHook);
+    return true;
+  }
   bool Write(Session& session, Outgoing& outgoing, const Envelope& envelope);
   bool WriteFresh(Session& session, Outgoing& outgoing, const Envelope& envelope, size_t variant);
   mqtt::PacketId StartExchange(Session& session, Outgoing& outgoing, const Envelope& envelope);

@@ -65,6 +65,7 @@ struct ListenerTerms {
   Limits limits;
   bool tls = false;
   bool websocket = false;
+  bool inside = false;  // Of the process itself: hooks are not asked about its connections.
   std::shared_ptr<Gatekeeper> gatekeeper;
 };
 

@@ -111,8 +111,6 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
       return;
     }
   }
-  // Not authorised: 5.0 is told; 3.1.1 can only be acknowledged or cut off, and is acknowledged
-  // [MQTT311-3.3.5-2].
   const PublishRight right = RightToPublish(*session.permissions, session.client_id.view(), topic);
   const bool clears = right == PublishRight::kClear && packet.retain && packet.payload.empty();
   if (right != PublishRight::kPublish && !clears) {
@@ -121,13 +119,26 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
         connection, "publish refused",
         IsServersOwn(topic) ? "$SYS is the server's own" : "the access rules do not allow it",
         "topic", topic);
-    if (packet.qos == QoS::kAtMostOnce) return;
-    const bool told = session.version == mqtt::Version::k5;
-    return Acknowledge(session, packet, told ? ReasonCode::kNotAuthorized : ReasonCode::kSuccess);
+    return Refuse(session, packet, ReasonCode::kNotAuthorized);
   }
+  if (ask_hook) return ask_hook(connection, packet, topic, right);
   behind_.reset();
   Route(connection, packet, topic, right);
   PauseIfShardIsBehind(connection);
+}
+
+void PublishFlow::RouteDecided(Connection& connection, const mqtt::Publish& packet,
+                               mqtt::MessagePtr message, PublishRight right) {
+  Outgoing outgoing(std::move(message));
+  behind_.reset();
+  RouteOut(connection, packet, outgoing, right);
+  PauseIfShardIsBehind(connection);
+}
+
+void PublishFlow::Refuse(Session& session, const mqtt::Publish& packet, ReasonCode reason) {
+  if (packet.qos == QoS::kAtMostOnce) return;
+  const bool told = session.version == mqtt::Version::k5;
+  Acknowledge(session, packet, told ? reason : ReasonCode::kSuccess);
 }
 
 bool PublishFlow::KeepsToRate(Connection& connection, uint64_t bytes) {
@@ -182,8 +193,14 @@ void PublishFlow::Route(Connection& connection, const mqtt::Publish& packet, std
   }
   parts.publisher = session.client_id;
   Outgoing outgoing(parts, &session);
+  RouteOut(connection, packet, outgoing, right);
+}
 
-  const Match& match = right == PublishRight::kPublish ? context_.router.Find(topic) : Nobody();
+void PublishFlow::RouteOut(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
+                           PublishRight right) {
+  Session& session = *connection.session;
+  const Match& match =
+      right == PublishRight::kPublish ? context_.router.Find(outgoing.parts().topic) : Nobody();
   const bool unmatched = match.empty();
   if (unmatched) context_.metrics.publish_unmatched.Add();
 

@@ -3,6 +3,7 @@
 #define BROKER_PUBLISH_FLOW_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +40,12 @@ class PublishFlow {
         paused_for_shard_(context.shards) {}
 
   void OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body);
+  // What a hook has decided about the client's packet: `packet` has its QoS, RETAIN and identifier.
+  void RouteDecided(Connection& connection, const mqtt::Publish& packet, mqtt::MessagePtr message,
+                    PublishRight right);
+  // 5.0 is told; 3.1.1 can only be acknowledged or cut off, and is acknowledged
+  // [MQTT311-3.3.5-2].
+  void Refuse(Session& session, const mqtt::Publish& packet, mqtt::ReasonCode reason);
   void OnPubRel(Connection& connection, const mqtt::Ack& packet);
   void OnClosed(const Connection& connection) { throttle_.Forget(connection.ref.connection); }
 
@@ -101,6 +108,8 @@ class PublishFlow {
   void AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched);
   void Route(Connection& connection, const mqtt::Publish& packet, std::string_view topic,
              PublishRight right);
+  void RouteOut(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
+                PublishRight right);
   void Acknowledge(Session& session, const mqtt::Publish& packet, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);
   // One that can have it: who has room, and takes a packet of its size, goes first.
@@ -144,6 +153,11 @@ class PublishFlow {
   std::optional<storage::ShardId> behind_;  // One that the present PUBLISH found behind.
   // Connections that stand still until that shard catches up.
   std::vector<std::vector<uint64_t>> paused_for_shard_;
+
+ public:
+  // Set if there is a hook: it is asked before a PUBLISH is routed.
+  std::function<void(Connection&, const mqtt::Publish&, std::string_view topic, PublishRight)>
+      ask_hook;
 };
 
 }  // namespace broker

@@ -80,6 +80,8 @@ std::string_view WordsFor(CloseCause cause) {
       return "its account or its rights are gone, or a packet for it is larger than it takes";
     case CloseCause::kStorageFailed:
       return "what it asked for could not be stored";
+    case CloseCause::kHook:
+      return "a hook of the embedding program ended it, failed, or took too long";
     case CloseCause::kDisconnect:
     case CloseCause::kPeerClosed:
     case CloseCause::kTransportError:  // Has a line of its own.

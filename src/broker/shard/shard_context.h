@@ -63,6 +63,8 @@ class ShardContext {
   BufferPool buffers;
   base::Rng rng;
   Forwarder* forwarder = nullptr;  // Null on a node alone.
+  // Asks a hook whether the session is to have a message. Empty: there is none.
+  std::function<bool(const Session&, const mqtt::MessageParts&)> ask_deliver_hook;
 
   // Read once a turn: the time of messages (base::Timeline), and the monotonic clock.
   int64_t now_unix_ms = 0;

@@ -54,6 +54,18 @@ ShardCore::ShardCore(storage::ShardId shard_id, uint32_t count, ShardWorld& worl
   acknowledger_.write_answer = [this](Connection& connection) {
     subscribing_.WriteAnswer(connection);
   };
+  if (world.hooks.any != nullptr) {
+    hooking_ = std::make_unique<HookFlow>(*this, publishing_, subscribing_, world.hooks);
+    idle_ticks_ = hooking_->idle_ticks();
+    connecting_.on_connected = [this](Connection& connection, bool session_present) {
+      hooking_->OnConnected(connection, session_present);
+    };
+    if (world.hooks.deliver != nullptr) {
+      ask_deliver_hook = [this](const Session& session, const mqtt::MessageParts& message) {
+        return hooking_->MayHave(session, message);
+      };
+    }
+  }
   ReadClocks();
 }
 
@@ -86,10 +98,12 @@ void ShardCore::PublishSysTopics() {
     Send(static_cast<storage::ShardId>(shard), SysTopics{values});
 }
 
-void ShardCore::ShutDown(Haste haste) {
-  shutdown_deadline_tick_ =
-      haste == Haste::kHurry ? now_tick + 1 : InTicks(options.shutdown_timeout_s + 1);
-  if (haste == Haste::kHurry) tick_due_ns_ = std::min(tick_due_ns_, int64_t{now_tick} * kTickNs);
+void ShardCore::ShutDown(std::optional<absl::Duration> timeout) {
+  const auto ticks = timeout.has_value()
+                         ? static_cast<uint32_t>(*timeout / absl::Nanoseconds(kTickNs)) + 1
+                         : (options.shutdown_timeout_s + 1) * kTicksPerSecond;
+  shutdown_deadline_tick_ = now_tick + ticks;
+  if (ticks == 1) tick_due_ns_ = std::min(tick_due_ns_, int64_t{now_tick} * kTickNs);
   drain.Begin(1);
   drain.TellAll();
 }
@@ -120,6 +134,7 @@ void ShardCore::OnTick() {
     for (Connection* const connection : late) Bury(*connection);
   }
   memory_.OnTick();
+  if (hooking_ != nullptr) hooking_->OnTick();
   // When the next of them is due, to the tick; once a second for everything else.
   const uint32_t next_tick = memory_.anyone_starves() ? now_tick + 1 : wheel_.Next(kTicksPerSecond);
   tick_due_ns_ = int64_t{next_tick - 1} * kTickNs;
@@ -154,16 +169,25 @@ uint32_t PacketDeadlineOf(const Connection& connection) {
          connection.listener.limits.packet_timeout_s * ShardContext::kTicksPerSecond;
 }
 
+// Of two ticks, where 0 is never.
+uint32_t Earlier(uint32_t a, uint32_t b) {
+  if (a == 0 || b == 0) return a + b;
+  return std::min(a, b);
+}
+
 }  // namespace
 
 uint32_t ShardCore::DeadlineOf(const Connection& connection) const {
   if (connection.phase != Phase::kConnected) return connection.deadline_tick;
   const uint32_t packet = PacketDeadlineOf(connection);
-  if (connection.keep_alive_s == 0) return packet;
   // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]: one and a half times.
   const uint32_t silence =
-      connection.last_packet_tick + connection.keep_alive_s * kTicksPerSecond * 3 / 2 + 1;
-  return packet == 0 ? silence : std::min(packet, silence);
+      connection.keep_alive_s == 0
+          ? 0
+          : connection.last_packet_tick + connection.keep_alive_s * kTicksPerSecond * 3 / 2 + 1;
+  const uint32_t end = Earlier(packet, silence);
+  if (idle_ticks_ == 0 || connection.idle) return end;
+  return Earlier(end, connection.last_packet_tick + idle_ticks_);
 }
 
 void ShardCore::OnDeadline(Connection& connection) {
@@ -181,6 +205,13 @@ void ShardCore::OnDeadline(Connection& connection) {
   if (connection.phase != Phase::kConnected) return;
   if (const uint32_t deadline = DeadlineOf(connection); deadline > now_tick)
     return wheel_.File(connection, deadline);
+  if (idle_ticks_ != 0 && !connection.idle &&
+      connection.last_packet_tick + idle_ticks_ <= now_tick) {
+    hooking_->OnIdle(connection);
+    const uint32_t next = DeadlineOf(connection);
+    if (next == 0) return;
+    if (next > now_tick) return wheel_.File(connection, next);
+  }
   const uint32_t packet = PacketDeadlineOf(connection);
   const bool slow = packet != 0 && packet <= now_tick;
   Close(connection, {.cause = slow ? CloseCause::kPacketTimeout : CloseCause::kKeepAliveTimeout,
@@ -221,6 +252,7 @@ void ShardCore::Accept(std::unique_ptr<Stream> stream, size_t listener) {
   metrics.connections_opened.Add();
   if (terms.tls) metrics.connections_tls.Add();
   if (terms.websocket) metrics.connections_websocket.Add();
+  if (hooking_ != nullptr) hooking_->OnAccepted(connection);
   connection.deadline_tick = InTicks(options.connect_timeout_s);
   wheel_.File(connection, connection.deadline_tick);
 }
@@ -280,6 +312,10 @@ void ShardCore::Visit(Connection& connection) {
   }
   if (connection.pauses != 0) return;  // `Resume` reads what is there then.
   if (connection.phase == Phase::kAwaitingConnect) return Arrive(connection);
+  if (connection.idle) {
+    hooking_->OnAwake(connection);
+    wheel_.File(connection, now_tick + idle_ticks_);
+  }
   Read(connection);
 }
 
@@ -405,7 +441,7 @@ void ShardCore::KeepHalfSent(Connection& connection, mqtt::Bytes bytes, size_t p
 }
 
 void ShardCore::Pause(Connection& connection, PauseReason reason) {
-  if (connection.pauses == 0 && reason != kPauseConnecting) metrics.reads_paused.Add();
+  if (connection.pauses == 0 && reason != kPauseDeciding) metrics.reads_paused.Add();
   connection.pauses |= reason;
 }
 
@@ -442,6 +478,7 @@ void ShardCore::Close(Connection& connection, const CloseOrder& order) {
   if (const std::string_view words = WordsFor(order.cause); !words.empty())
     LogRefused(connection, "connection closed", words, "rule", order.rule);
   connecting_.OnClosed(connection);
+  if (hooking_ != nullptr) hooking_->OnEnded(connection, order.cause);
   if (connection.session != nullptr) EndSession(connection, order);
   connection.connecting.reset();
   memory_.input().Clear(connection.stash);
@@ -500,6 +537,7 @@ void ShardCore::Bury(Connection& connection) {
     again_[connection.again_place] = nullptr;
     connection.again_place = Connection::kNotListed;
   }
+  if (hooking_ != nullptr) hooking_->OnGone(connection);
   port_.Unwatch(connection);
   connection.output.Clear(buffers);
   memory_.input().Clear(connection.stash);

@@ -8,10 +8,12 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "auth/core/method.h"
 #include "base/clock.h"
 #include "base/rng.h"
@@ -24,6 +26,7 @@
 #include "broker/shard/deliver_flow.h"
 #include "broker/shard/deliverer.h"
 #include "broker/shard/drain.h"
+#include "broker/shard/hook_flow.h"
 #include "broker/shard/listener_terms.h"
 #include "broker/shard/publish_flow.h"
 #include "broker/shard/shard_context.h"
@@ -48,6 +51,7 @@ struct ShardWorld {
   // account any more. Any thread. Without: everything.
   std::function<std::shared_ptr<const auth::Permissions>(const storage::SessionUser&)>
       permissions_of;
+  HookTerms hooks;
   // Of `subscriptions_bytes_max`, what no subscription takes. Any thread.
   std::function<uint64_t()> room_for_subscriptions;
   std::vector<std::shared_ptr<const ListenerTerms>> listeners;
@@ -112,10 +116,9 @@ class ShardCore final : public ShardContext {
   void UseMemoryState(bool high) { memory_.UseMemoryState(high); }
   // Before `ShutDown`. Nobody is accepted once it has begun.
   Drain drain{*this};
-  // Whoever is left is told to go at once. The last of them is gone after the timeout, or with
-  // kHurry after the next tick, whether it has taken its DISCONNECT or not.
-  enum class Haste { kLinger, kHurry };
-  void ShutDown(Haste haste = Haste::kLinger);
+  // Whoever is left is told to go at once. The last of them is gone after the timeout, whether it
+  // has taken its DISCONNECT or not; `shutdown_timeout_s`, unless another is given.
+  void ShutDown(std::optional<absl::Duration> timeout = std::nullopt);
   bool finished() const { return shutdown_deadline_tick_ != 0 && connections.empty(); }
 
   // ---- For its parts.
@@ -180,6 +183,8 @@ class ShardCore final : public ShardContext {
   SubscribeFlow subscribing_;
   DeliverFlow delivering_;
   ConnectFlow connecting_;
+  std::unique_ptr<HookFlow> hooking_;  // Null: there are no hooks.
+  uint32_t idle_ticks_ = 0;            // See HookFlow.
   TimerWheel wheel_;
   Arrivals arrivals_;
   Waiting throttled_;

@@ -42,6 +42,8 @@ std::string_view Name(DropCause cause) {
       return "no_share_member";
     case DropCause::kStorageFailed:
       return "storage_failed";
+    case DropCause::kHook:
+      return "hook";
     case DropCause::kCount_:
       break;
   }
@@ -80,6 +82,8 @@ std::string_view Name(CloseCause cause) {
       return "administrative";
     case CloseCause::kStorageFailed:
       return "storage_failed";
+    case CloseCause::kHook:
+      return "hook";
     case CloseCause::kCount_:
       break;
   }

@@ -25,6 +25,7 @@ enum class DropCause : uint8_t {
   kSessionEnded,    // Queued or in flight when its session ended.
   kNoShareMember,   // For a shared subscription none of whose members can take it.
   kStorageFailed,   // Durable, and the storage could not take it; refused to the publisher too.
+  kHook,            // A hook of the embedding program refused it.
   kCount_,
 };
 
@@ -45,6 +46,7 @@ enum class CloseCause : uint8_t {
   kShutdown,          // The server stops.
   kAdministrative,    // An operator, or rules that no longer let the client in.
   kStorageFailed,     // The session's state could not be stored.
+  kHook,              // A hook of the embedding program wanted it, failed, or took too long.
   kCount_,
 };
 

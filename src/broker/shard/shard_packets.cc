@@ -233,6 +233,9 @@ void ShardCore::OnTask(ShardTask task) {
               connecting_.OnPasswordVerified(*connection, std::move(*it.outcome));
             }
           },
+          [this](HookAnswered& it) {
+            if (hooking_ != nullptr) hooking_->OnAnswered(it.connection, std::move(*it.answer));
+          },
           [this](SysTopics& it) { OnSysTopics(it); },
           [this](InputRelief&) { memory_.CloseHalfSent(); }, [](Control& it) { it.run(); }},
       task);

@@ -15,6 +15,7 @@
 #include "broker/core/router.h"
 #include "broker/core/share_group.h"
 #include "broker/core/stream.h"
+#include "broker/shard/hook_answer.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
 
@@ -105,6 +106,12 @@ struct PasswordVerified {
   std::unique_ptr<auth::Outcome> outcome;  // Apart: it would make every task large.
 };
 
+// What a hook has decided about a packet of the connection.
+struct HookAnswered {
+  uint64_t connection = 0;
+  std::unique_ptr<HookAnswer> answer;  // Apart: it would make every task large.
+};
+
 // New values of $SYS topics, and which of them changed.
 struct SysTopics {
   std::shared_ptr<const std::vector<std::pair<std::string, std::string>>> values;
@@ -121,7 +128,7 @@ struct Control {
 using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
                                ShardRouteChange, ShardMemberChange, PartitionRoutesHeld,
                                ShareMemberHeld, MemberRoomChange, RoutesConfirmed, AdoptConnection,
-                               PasswordVerified, SysTopics, InputRelief, Control>;
+                               PasswordVerified, HookAnswered, SysTopics, InputRelief, Control>;
 
 }  // namespace broker
 #endif  // BROKER_SHARD_TASK_H_

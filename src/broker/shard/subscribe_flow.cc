@@ -92,7 +92,13 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
   auto violation = mqtt::DecodeSubscribe(flags, body, session.version, packet);
   if (!violation.has_value()) violation = CheckAvailable(session, packet);
   if (violation.has_value()) return context_.Violated(connection, *violation);
+  if (ask_subscribe_hook) return ask_subscribe_hook(connection, flags, body, packet);
+  Subscribe(connection, packet, {});
+}
 
+void SubscribeFlow::Subscribe(Connection& connection, const mqtt::Subscribe& packet,
+                              absl::Span<const ReasonCode> decided) {
+  Session& session = *connection.session;
   auto request = std::make_shared<Request>();
   request->connection = connection.ref.connection;
   request->id = packet.packet_id;
@@ -100,8 +106,10 @@ void SubscribeFlow::OnSubscribe(Connection& connection, uint8_t flags, mqtt::Byt
   std::vector<std::string> routes;
   room_ = context_.RoomForSubscriptions();
   if (session.durable) request->changes.reserve(packet.subscriptions.size());  // They stay put.
-  for (const mqtt::Subscription& subscription : packet.subscriptions) {
-    const ReasonCode reason = Judge(session, subscription);
+  for (size_t i = 0; i < packet.subscriptions.size(); ++i) {
+    const mqtt::Subscription& subscription = packet.subscriptions[i];
+    const ReasonCode reason =
+        Judge(session, subscription, i < decided.size() ? decided[i] : ReasonCode::kGrantedQos2);
     request->reasons.push_back(reason);
     if (mqtt::IsError(reason)) {
       LogRefused(connection, "subscription refused", WordsFor(reason, bound_), "filter",
@@ -205,7 +213,8 @@ std::optional<mqtt::Violation> SubscribeFlow::CheckAvailable(const Session& sess
   return std::nullopt;
 }
 
-ReasonCode SubscribeFlow::Judge(const Session& session, const mqtt::Subscription& subscription) {
+ReasonCode SubscribeFlow::Judge(const Session& session, const mqtt::Subscription& subscription,
+                                ReasonCode decided) {
   const Limits& limits = session.limits;
   const std::string_view filter = subscription.filter;
   if (!mqtt::IsWithin({limits.topic_bytes_max, limits.topic_levels_max}, filter))
@@ -221,14 +230,16 @@ ReasonCode SubscribeFlow::Judge(const Session& session, const mqtt::Subscription
       return ReasonCode::kTopicFilterInvalid;
   }
   if (!session.permissions->MaySubscribe(filter)) return ReasonCode::kNotAuthorized;
+  if (mqtt::IsError(decided)) return decided;
   if (const auto bound = BoundReached(session, filter)) {
     context_.metrics.subscriptions_refused[*bound].Add();
     bound_ = *bound;
     return ReasonCode::kQuotaExceeded;
   }
   // The granted QoS may be lower than asked [MQTT5-3.9.3-1 and §3.8.4] [MQTT311-3.8.4-6].
-  return static_cast<ReasonCode>(
-      mqtt::Min(subscription.options.qos, static_cast<mqtt::QoS>(limits.maximum_qos)));
+  return static_cast<ReasonCode>(mqtt::Min(
+      subscription.options.qos,
+      mqtt::Min(static_cast<mqtt::QoS>(decided), static_cast<mqtt::QoS>(limits.maximum_qos))));
 }
 
 std::optional<SubscribeRefusal> SubscribeFlow::BoundReached(const Session& session,
@@ -535,6 +546,12 @@ void SubscribeFlow::OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::B
   if (const auto violation = mqtt::DecodeUnsubscribe(flags, body, session.version, packet)) {
     return context_.Violated(connection, *violation);
   }
+  if (ask_unsubscribe_hook) return ask_unsubscribe_hook(connection, flags, body, packet);
+  Unsubscribe(connection, packet);
+}
+
+void SubscribeFlow::Unsubscribe(Connection& connection, const mqtt::Unsubscribe& packet) {
+  Session& session = *connection.session;
   auto request = std::make_shared<Request>();
   request->connection = connection.ref.connection;
   request->id = packet.packet_id;

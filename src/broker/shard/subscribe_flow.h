@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,6 +38,11 @@ class SubscribeFlow {
 
   void OnSubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body);
   void OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body);
+  // A packet that is right in itself. `decided`, if not empty, is what a hook says to each filter:
+  // an error refuses it, another code is the QoS granted at most.
+  void Subscribe(Connection& connection, const mqtt::Subscribe& packet,
+                 absl::Span<const mqtt::ReasonCode> decided);
+  void Unsubscribe(Connection& connection, const mqtt::Unsubscribe& packet);
   // It is the turn of the connection's oldest SUBACK or UNSUBACK.
   void WriteAnswer(Connection& connection);
 
@@ -107,7 +113,8 @@ class SubscribeFlow {
 
   std::optional<mqtt::Violation> CheckAvailable(const Session& session,
                                                 const mqtt::Subscribe& packet) const;
-  mqtt::ReasonCode Judge(const Session& session, const mqtt::Subscription& subscription);
+  mqtt::ReasonCode Judge(const Session& session, const mqtt::Subscription& subscription,
+                         mqtt::ReasonCode decided);
   // Which bound one more subscription would go beyond; none: it is known already, or there is room.
   std::optional<SubscribeRefusal> BoundReached(const Session& session, std::string_view filter);
   bool NeedsRoute(const Session& session, std::string_view filter) const;
@@ -157,6 +164,13 @@ class SubscribeFlow {
   SubscribeRefusal bound_{};  // Of the last filter that was answered with 0x97.
   absl::flat_hash_map<storage::Token, uint64_t> pages_;  // → connection
   std::map<std::string, mqtt::MessagePtr> sys_topics_;
+
+ public:
+  // Set if there are such hooks: they are asked before the packet acts.
+  std::function<void(Connection&, uint8_t flags, mqtt::Bytes body, const mqtt::Subscribe&)>
+      ask_subscribe_hook;
+  std::function<void(Connection&, uint8_t flags, mqtt::Bytes body, const mqtt::Unsubscribe&)>
+      ask_unsubscribe_hook;
 };
 
 }  // namespace broker

@@ -159,8 +159,39 @@ absl::StatusOr<std::shared_ptr<Listener>> Listener::Create(ListenerOptions optio
   std::shared_ptr<Listener> listener(new Listener(std::move(options)));
   if (listener->url().tls()) RETURN_IF_ERROR(listener->ReloadTls(listener->options_.tls));
   listener->sockets_.assign(static_cast<size_t>(shards), -1);
-  RETURN_IF_ERROR(listener->url().unix_socket() ? listener->BindUnix() : listener->BindInternet());
+  if (listener->options_.socket >= 0) {
+    RETURN_IF_ERROR(listener->TakeGiven());
+  } else {
+    RETURN_IF_ERROR(listener->url().unix_socket() ? listener->BindUnix()
+                                                  : listener->BindInternet());
+  }
   return listener;
+}
+
+// One socket: shard 0 accepts all, as of a unix socket.
+absl::Status Listener::TakeGiven() {
+  ListenerUrl& url = options_.url;
+  sockets_[0] = options_.socket;
+  int listens = 0;
+  socklen_t length = sizeof(listens);
+  if (getsockopt(options_.socket, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0 ||
+      listens == 0) {
+    return absl::InvalidArgumentError("the socket that was given for " + url.ToString() +
+                                      " does not listen");
+  }
+  const int flags = fcntl(options_.socket, F_GETFL);
+  if (flags < 0 || fcntl(options_.socket, F_SETFL, flags | O_NONBLOCK) != 0)
+    return ListenError(errno, url);
+  sockaddr_storage address{};
+  length = sizeof(address);
+  if (getsockname(options_.socket, reinterpret_cast<sockaddr*>(&address), &length) == 0 &&
+      (address.ss_family == AF_INET || address.ss_family == AF_INET6)) {
+    in_port_t port;
+    std::memcpy(&port, reinterpret_cast<char*>(&address) + offsetof(sockaddr_in, sin_port),
+                sizeof(port));
+    url.port = ntohs(port);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Listener::BindInternet() {

@@ -43,6 +43,9 @@ struct ListenerOptions {
   // WebSocket: pages whose scripts may connect, as browsers write them in Origin, separated by
   // commas; empty: any.
   std::string websocket_origins;
+  // Listens already, made by somebody else and owned from here on; `url` says what is spoken. -1:
+  // the address is bound.
+  int socket = -1;
   int backlog = 4096;       // Of each socket; the kernel cuts it to net.core.somaxconn.
   mode_t unix_mode = 0660;  // Permissions of a unix socket.
 };
@@ -76,7 +79,7 @@ class Listener {
   bool limits_sources() const { return SourceBounds().any(); }
 
   // All connections come in at shard 0's acceptor; its `AcceptFn` spreads them.
-  bool shares_one_socket() const { return options_.url.unix_socket(); }
+  bool shares_one_socket() const { return options_.url.unix_socket() || options_.socket >= 0; }
 
   // Reads the TLS files again: blocking. New connections use what was read; an error leaves all as
   // it was. kOk without TLS. In two steps where other files must be right too: null without TLS.
@@ -112,6 +115,7 @@ class Listener {
   void LogRefused(int fd, absl::string_view why) const;
   absl::Status BindInternet();
   absl::Status BindUnix();
+  absl::Status TakeGiven();
   SourceLimits::Admission AdmitSource(std::optional<Source> source, int64_t now_ns);
   SourceLimits::Bounds SourceBounds() const;
 

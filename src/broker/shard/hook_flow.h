@@ -1,0 +1,84 @@
+// Packets that wait for what a hook says about them.
+#ifndef BROKER_SHARD_HOOK_FLOW_H_
+#define BROKER_SHARD_HOOK_FLOW_H_
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "absl/container/flat_hash_map.h"
+#include "broker/core/publish_right.h"
+#include "broker/shard/hooks.h"
+#include "broker/shard/publish_flow.h"
+#include "broker/shard/shard_context.h"
+#include "broker/shard/subscribe_flow.h"
+
+namespace broker {
+
+// Part of one shard, used on its thread; there only if there are hooks. A client waits with one
+// packet at most: nothing more is read from it meanwhile.
+class HookFlow {
+ public:
+  HookFlow(ShardContext& context, PublishFlow& publishing, SubscribeFlow& subscribing,
+           const HookTerms& terms);
+
+  void OnAccepted(const Connection& connection);
+  void OnConnected(Connection& connection, bool session_present);
+  void OnPublish(Connection& connection, const mqtt::Publish& packet, std::string_view topic,
+                 PublishRight right);
+  void OnSubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body,
+                   const mqtt::Subscribe& packet);
+  void OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body,
+                     const mqtt::Unsubscribe& packet);
+  // False: it is not to have the message.
+  bool MayHave(const Session& session, const mqtt::MessageParts& message);
+  void OnAnswered(uint64_t connection, HookAnswer answer);
+  void OnIdle(Connection& connection);
+  void OnAwake(Connection& connection);
+  void OnEnded(const Connection& connection, CloseCause cause);
+  void OnGone(const Connection& connection);
+  // Ends those who have waited too long.
+  void OnTick();
+
+  // Ticks without a packet from when on a connection is idle; 0: nobody wants to know.
+  uint32_t idle_ticks() const { return idle_ticks_; }
+
+ private:
+  struct HeldPublish {
+    mqtt::Publish packet;  // QoS, RETAIN and Packet Identifier; nothing that is a view.
+    mqtt::MessagePtr message;
+    PublishRight right = PublishRight::kPublish;
+  };
+  struct HeldRequest {
+    bool subscribes = true;
+    uint8_t flags = 0;
+    std::string body;
+  };
+  struct HeldConnect {};
+  using Held = std::variant<HeldConnect, HeldPublish, HeldRequest>;
+  struct Waiting {
+    Held held;
+    uint32_t deadline_tick = 0;
+  };
+
+  bool Concerns(const Connection& connection) const;
+  void Wait(Connection& connection, Held held);
+  void GoOn(Connection& connection, HeldConnect& held, HookAnswer& answer);
+  void GoOn(Connection& connection, HeldPublish& held, HookAnswer& answer);
+  void GoOn(Connection& connection, HeldRequest& held, HookAnswer& answer);
+  void End(Connection& connection, mqtt::ReasonCode reason);
+
+  ShardContext& context_;
+  PublishFlow& publishing_;
+  SubscribeFlow& subscribing_;
+  const HookTerms terms_;
+  const uint32_t idle_ticks_;
+  absl::flat_hash_map<uint64_t, Waiting> waiting_;  // By connection.
+  // In the order of their deadlines; some are answered already.
+  std::deque<std::pair<uint64_t, uint32_t>> deadlines_;
+};
+
+}  // namespace broker
+#endif  // BROKER_SHARD_HOOK_FLOW_H_
