@@ -27,13 +27,14 @@
 #include "config/config.h"
 #include "control.h"
 #include "leaving.h"
-#include "storage/partition_host.h"
+#include "node/node.h"
 
 namespace mqttd {
 namespace {
 
 using admin::Readiness;
 using base::LogLevel;
+using node::Node;
 
 constexpr int kExitOk = 0;
 constexpr int kExitFailure = 1;  // The world: a port, a disk, another process.
@@ -65,17 +66,14 @@ class Daemon {
                {"pid", getpid()},
                {"config", config_.file},
                {"data_dir", config_.storage.data_dir}});
-    broker::Server::Dependencies dependencies;
-    dependencies.clock = &base::RealClock::Get();
-    ASSIGN_OR_RETURN(server_, broker::Server::Create(config_.broker, dependencies));
+    ASSIGN_OR_RETURN(node_, Node::Create(config_, {}));
     files_are_right_ = true;
     readiness_.Set(Readiness::State::kStarting, "reading the store");
     ASSIGN_OR_RETURN(endpoint_, admin::StartEndpoint(config_.http, EndpointSources()));
-    ASSIGN_OR_RETURN(host_, storage::PartitionHost::Open(config_.storage, base::RealClock::Get(),
-                                                         *server_, server_->shards()));
+    RETURN_IF_ERROR(node_->Open());
     readiness_.Set(Readiness::State::kStarting, "waiting for the routes of stored sessions");
-    server_->Start(*host_, [this] { control_.NotifyReady(); });
-    metrics_of_.store(server_.get(), std::memory_order_release);
+    node_->Start([this] { control_.NotifyReady(); });
+    metrics_of_.store(node_.get(), std::memory_order_release);
     return absl::OkStatus();
   }
 
@@ -96,8 +94,8 @@ class Daemon {
   admin::EndpointSources EndpointSources() {
     admin::EndpointSources sources;
     sources.metrics = [this, started = base::RealClock::Get().Now()] {
-      const broker::Server* const server = metrics_of_.load(std::memory_order_acquire);
-      if (server != nullptr) return server->metrics();
+      const Node* const node = metrics_of_.load(std::memory_order_acquire);
+      if (node != nullptr) return node->server().metrics();
       broker::MetricsSnapshot nothing_yet;
       nothing_yet.started = started;
       return nothing_yet;
@@ -105,8 +103,8 @@ class Daemon {
     sources.readiness = &readiness_;
     sources.clock = &base::RealClock::Get();
     sources.node_id = [this] {
-      return metrics_of_.load(std::memory_order_acquire) == nullptr ? std::string()
-                                                                    : host_->node_id();
+      const Node* const node = metrics_of_.load(std::memory_order_acquire);
+      return node == nullptr ? std::string() : node->node_id();
     };
     return sources;
   }
@@ -120,17 +118,17 @@ class Daemon {
     if (Now() - watched_ >= kWatchInterval) {
       watched_ = Now();
       base::LogLeftOut();
-      server_->WatchShards();
+      node_->server().WatchShards();
       if (leaving_.begun()) TellProgress();
     }
-    if (watchdog_.has_value() && !server_->stall().stuck) Tell(manager_.Watchdog());
+    if (watchdog_.has_value() && !node_->server().stall().stuck) Tell(manager_.Watchdog());
     if (event == Control::Event::kReady) AnnounceReady();
     if (event == Control::Event::kReload) Reload();
     Leave(leaving_.On(event, Now()));
   }
 
   void Leave(Leaving::Step step) {
-    const broker::DrainOptions& drain = config_.broker.drain;
+    const broker::DrainOptions& drain = node_->config().broker.drain;
     switch (step) {
       case Leaving::Step::kNone:
         return;
@@ -141,8 +139,9 @@ class Daemon {
         Tell(manager_.Stopping("telling clients to go"));
         return;
       case Leaving::Step::kDrain: {
-        const absl::Duration takes = server_->Drain([this] { control_.NotifyDrained(); });
-        leaving_.ClientsAreTold(Now() + takes + absl::Seconds(config_.broker.shutdown_timeout_s));
+        const absl::Duration takes = node_->server().Drain([this] { control_.NotifyDrained(); });
+        leaving_.ClientsAreTold(Now() + takes +
+                                absl::Seconds(node_->config().broker.shutdown_timeout_s));
         base::Log(LogLevel::kInfo, "telling clients to go",
                   {{"connections", OpenConnections()}, {"within", absl::FormatDuration(takes)}});
         return TellProgress();
@@ -157,7 +156,7 @@ class Daemon {
 
   int64_t OpenConnections() const {
     return broker::Sum(
-        server_->metrics().shards,
+        node_->server().metrics().shards,
         [](const broker::ShardMetrics& shard) -> auto& { return shard.connections; });
   }
 
@@ -175,14 +174,14 @@ class Daemon {
 
   void AnnounceReady() {
     if (leaving_.begun()) return;
-    const std::string urls = absl::StrJoin(server_->urls(), ",");
+    const std::string urls = absl::StrJoin(node_->server().urls(), ",");
     const std::string http = endpoint_ == nullptr ? std::string("off") : endpoint_->address();
     readiness_.Set(Readiness::State::kReady, "ready");
     std::printf("mqttd ready pid=%d node=%s listen=%s http=%s\n", getpid(),
-                host_->node_id().c_str(), urls.c_str(), http.c_str());
+                node_->node_id().c_str(), urls.c_str(), http.c_str());
     std::fflush(stdout);
     base::Log(LogLevel::kInfo, "ready",
-              {{"node", host_->node_id()}, {"listen", urls}, {"http", http}});
+              {{"node", node_->node_id()}, {"listen", urls}, {"http", http}});
     Tell(manager_.Ready(absl::StrCat("listening on ", urls)));
   }
 
@@ -190,35 +189,19 @@ class Daemon {
     Tell(manager_.Reloading(base::RealClock::Get().Monotonic()));
     const absl::StatusOr<config::Loaded> loaded =
         config::Load(invocation_.args, invocation_.environment);
-    const absl::Status status = loaded.ok() ? UseConfig(loaded->config) : loaded.status();
+    const absl::Status status = loaded.ok() ? node_->Reload(loaded->config) : loaded.status();
     if (!status.ok()) {
       base::Log(LogLevel::kError, "reload refused, nothing changed",
                 {{"error", absl::StrReplaceAll(status.message(), {{"\n", "; "}})}});
     }
-    Tell(manager_.Ready(absl::StrCat("listening on ", absl::StrJoin(server_->urls(), ","))));
-  }
-
-  // All of it, or nothing on an error. Files are read again even if their names did not change.
-  absl::Status UseConfig(const config::Config& wanted) {
-    config::Config next = config::Reloaded(config_, wanted);
-    RETURN_IF_ERROR(server_->Reload(next.broker, [&next] { return base::ConfigureLog(next.log); }));
-    for (const config::Change& change : config::Diff(config_, wanted)) {
-      const bool now = change.effect == config::Effect::kReload;
-      base::Log(now ? LogLevel::kInfo : LogLevel::kWarning,
-                now ? "configuration changed" : "configuration changed, needs a restart",
-                {{"key", change.path}, {"before", change.before}, {"after", change.after}});
-    }
-    config_ = std::move(next);
-    base::Log(LogLevel::kInfo, "reloaded");
-    return absl::OkStatus();
+    Tell(manager_.Ready(absl::StrCat("listening on ", absl::StrJoin(node_->server().urls(), ","))));
   }
 
   absl::Status Stop() {
     base::Log(LogLevel::kInfo, "stopping", {{"connections", OpenConnections()}});
     readiness_.Set(Readiness::State::kDraining, "stopping");
     Tell(manager_.Stopping("writing the store"));
-    server_->ShutDown(absl::ZeroDuration());
-    const absl::Status status = host_->Stop();
+    const absl::Status status = node_->Stop(absl::ZeroDuration());
     endpoint_.reset();
     metrics_of_.store(nullptr, std::memory_order_release);
     if (status.ok()) base::Log(LogLevel::kInfo, "stopped");
@@ -232,7 +215,7 @@ class Daemon {
   }
 
   const Invocation invocation_;
-  config::Config config_;
+  const config::Config config_;  // As at the start; the node has what is in force.
   Control control_;
   const admin::ServiceManager manager_;
   const std::optional<absl::Duration> watchdog_ = admin::ServiceManager::WatchdogTimeout();
@@ -240,11 +223,10 @@ class Daemon {
   Leaving leaving_{absl::Seconds(config_.broker.drain.delay_s)};
   Readiness readiness_;
   bool files_are_right_ = false;
-  // The server once its numbers may be read from the endpoint's thread.
-  std::atomic<const broker::Server*> metrics_of_{nullptr};
+  // The node once its numbers may be read from the endpoint's thread.
+  std::atomic<const Node*> metrics_of_{nullptr};
   // Each is used by those below it, which go first.
-  std::unique_ptr<broker::Server> server_;
-  std::unique_ptr<storage::PartitionHost> host_;
+  std::unique_ptr<Node> node_;
   std::unique_ptr<admin::HttpServer> endpoint_;
 };
 

@@ -365,8 +365,7 @@ TEST_F(Draining, ServesThoseWhoAreStillThereAndTakesNobodyIn) {
 TEST_F(Draining, EndsAtOnceWhenHurried) {
   BeginDrain(50);
   broker.RunFor(absl::Milliseconds(300));
-  broker.shard(0).Mail(
-      broker::Control{[this] { core().ShutDown(absl::ZeroDuration()); }});
+  broker.shard(0).Mail(broker::Control{[this] { core().ShutDown(absl::ZeroDuration()); }});
   broker.RunFor(absl::Milliseconds(200));
   EXPECT_EQ(Told(), kClients);
   EXPECT_TRUE(core().finished()) << "though nobody has closed";

@@ -1,0 +1,373 @@
+#include "embed/server.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "broker/metrics.h"
+#include "config/config.h"
+#include "embed/hook_adapter.h"
+#include "embed/inside_client.h"
+#include "node/node.h"
+#include "storage/core/metrics.h"
+
+namespace mqttd {
+namespace {
+
+using base::LogLevel;
+
+// Threads that run hooks, if the embedding program has none for them. What waits is bounded by
+// those who add to it: see Hooks::calls_max.
+class OwnThreads {
+ public:
+  explicit OwnThreads(uint32_t count) {
+    for (uint32_t i = 0; i < std::max(count, 1u); ++i) {
+      threads_.emplace_back([this] {
+        pthread_setname_np(pthread_self(), "hooks");
+        Work();
+      });
+    }
+  }
+  ~OwnThreads() {
+    {
+      const base::MutexLock lock(mutex_);
+      stop_ = true;
+      came_.SignalAll();
+    }
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  void Run(std::function<void()> task) {
+    const base::MutexLock lock(mutex_);
+    tasks_.push_back(std::move(task));
+    came_.SignalOne();
+  }
+
+ private:
+  void Work() {
+    for (;;) {
+      std::function<void()> task;
+      {
+        const base::MutexLock lock(mutex_);
+        while (tasks_.empty() && !stop_) came_.Wait(mutex_);
+        if (tasks_.empty()) return;
+        task = std::move(tasks_.front());
+        tasks_.pop_front();
+      }
+      task();
+    }
+  }
+
+  base::Mutex mutex_;
+  base::CondVar came_;
+  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+bool Any(const Hooks& hooks) {
+  return hooks.authenticate || hooks.on_connect || hooks.on_publish || hooks.on_subscribe ||
+         hooks.on_unsubscribe || hooks.on_disconnect || hooks.on_deliver || hooks.on_state;
+}
+
+void AddListeners(const std::vector<Listener>& listeners, std::vector<std::string>& args) {
+  for (size_t i = 0; i < listeners.size(); ++i) {
+    args.push_back("--listen");
+    args.push_back(listeners[i].url);
+    const auto set = [&](absl::string_view key, absl::string_view value) {
+      args.push_back("--set");
+      args.push_back(absl::StrCat("listeners.", i, ".", key, "=", value));
+    };
+    const Listener& listener = listeners[i];
+    if (!listener.cert_file.empty()) set("cert_file", listener.cert_file);
+    if (!listener.key_file.empty()) set("key_file", listener.key_file);
+    for (const auto& [key, value] : listener.settings) set(key, value);
+  }
+}
+
+absl::StatusOr<config::Loaded> LoadConfig(const Options& options) {
+  std::vector<std::string> args;
+  if (!options.config_file.empty()) {
+    args.push_back("--config");
+    args.push_back(options.config_file);
+  }
+  for (const auto& [path, value] : options.settings) {
+    args.push_back("--set");
+    args.push_back(absl::StrCat(path, "=", value));
+  }
+  if (!options.data_dir.empty()) {
+    args.push_back("--set");
+    args.push_back(absl::StrCat("data_dir=", options.data_dir));
+  }
+  AddListeners(options.listeners, args);
+  ASSIGN_OR_RETURN(config::Loaded loaded, config::Load(args, {}));
+  for (size_t i = 0; i < options.listeners.size(); ++i)
+    loaded.config.broker.listeners[i].listener.socket = options.listeners[i].socket;
+  return loaded;
+}
+
+}  // namespace
+
+absl::Status ErrServerClosed() { return absl::CancelledError("server closed"); }
+
+bool IsServerClosed(const absl::Status& status) { return status == ErrServerClosed(); }
+
+Executor InlineExecutor() {
+  return [](const std::function<void()>& task) { task(); };
+}
+
+class Server::Impl {
+ public:
+  explicit Impl(Options options) : options_(std::move(options)) {}
+  ~Impl() { static_cast<void>(Shutdown(absl::Seconds(10))); }
+
+  Options& options() { return options_; }
+
+  absl::Status Start();
+  absl::Status Wait();
+  absl::Status Shutdown(absl::Duration deadline);
+  absl::Status Reload();
+  std::vector<std::string> urls() const;
+  Statistics GetStatistics() const;
+
+  // Null: it does not run.
+  std::shared_ptr<InsideClient> inside();
+
+ private:
+  enum class Life { kNew, kStarting, kRunning, kStopping, kStopped };
+
+  absl::Status StartNode();
+  void Watch();
+
+  Options options_;
+  mutable base::Mutex mutex_;
+  base::CondVar changed_;
+  Life life_ ABSL_GUARDED_BY(mutex_) = Life::kNew;
+  absl::Status ended_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<InsideClient> inside_ ABSL_GUARDED_BY(mutex_);
+  // Set while it starts, and from then on only read, until it has stopped.
+  std::shared_ptr<HookAdapter> hooks_;
+  std::unique_ptr<node::Node> node_;
+  base::Mutex control_;  // Node's one controlling thread, whichever it is.
+  std::thread watcher_;
+  // After the node, whose shards add to it; and before it goes they have stopped.
+  std::shared_ptr<OwnThreads> threads_;
+};
+
+absl::Status Server::Impl::Start() {
+  {
+    const base::MutexLock lock(mutex_);
+    if (life_ != Life::kNew) return absl::FailedPreconditionError("a Server serves once");
+    life_ = Life::kStarting;
+  }
+  const absl::Status started = StartNode();
+  const base::MutexLock lock(mutex_);
+  life_ = started.ok() ? Life::kRunning : Life::kStopped;
+  ended_ = started;
+  changed_.SignalAll();
+  return started;
+}
+
+absl::Status Server::Impl::StartNode() {
+  ASSIGN_OR_RETURN(const config::Loaded loaded, LoadConfig(options_));
+  if (options_.configure_log) RETURN_IF_ERROR(base::ConfigureLog(loaded.config.log));
+  for (const std::string& warning : loaded.warnings)
+    base::Log(LogLevel::kWarning, "configuration", {{"warning", warning}});
+  broker::Server::Dependencies dependencies;
+  if (Any(options_.hooks)) {
+    Executor executor = options_.executor;
+    if (!executor) {
+      threads_ = std::make_shared<OwnThreads>(options_.hook_threads);
+      executor = [threads = threads_.get()](std::function<void()> task) {
+        threads->Run(std::move(task));
+      };
+    }
+    hooks_ = std::make_shared<HookAdapter>(options_.hooks, std::move(executor));
+    dependencies.hooks = hooks_->terms();
+    dependencies.gatekeeper = [hooks = hooks_](std::shared_ptr<broker::Gatekeeper> gatekeeper) {
+      return hooks->Wrap(std::move(gatekeeper));
+    };
+  }
+  ASSIGN_OR_RETURN(node_, node::Node::Create(loaded.config, std::move(dependencies)));
+  RETURN_IF_ERROR(node_->Open());
+  if (hooks_ != nullptr) hooks_->UseServer(&node_->server());
+  std::atomic<bool> ready{false};
+  node_->Start([&ready] {
+    ready.store(true);
+    ready.notify_one();
+  });
+  ready.wait(false);
+  watcher_ = std::thread([this] { Watch(); });
+  return absl::OkStatus();
+}
+
+void Server::Impl::Watch() {
+  pthread_setname_np(pthread_self(), "watcher");
+  const base::MutexLock lock(mutex_);
+  while (life_ == Life::kStarting || life_ == Life::kRunning) {
+    if (changed_.WaitFor(mutex_, absl::Seconds(1))) continue;
+    const base::MutexLock control(control_);
+    base::LogLeftOut();
+    node_->server().WatchShards();
+  }
+}
+
+absl::Status Server::Impl::Wait() {
+  const base::MutexLock lock(mutex_);
+  while (life_ != Life::kNew && life_ != Life::kStopped) changed_.Wait(mutex_);
+  if (life_ == Life::kNew) return absl::FailedPreconditionError("the server was not started");
+  return ended_;
+}
+
+absl::Status Server::Impl::Shutdown(absl::Duration deadline) {
+  std::shared_ptr<InsideClient> inside;
+  {
+    const base::MutexLock lock(mutex_);
+    while (life_ == Life::kStarting || life_ == Life::kStopping) changed_.Wait(mutex_);
+    if (life_ == Life::kNew) {
+      life_ = Life::kStopped;
+      ended_ = ErrServerClosed();
+    }
+    if (life_ == Life::kStopped) return IsServerClosed(ended_) ? absl::OkStatus() : ended_;
+    life_ = Life::kStopping;
+    inside.swap(inside_);
+    changed_.SignalAll();
+  }
+  watcher_.join();
+  if (inside != nullptr) inside->Close();
+  absl::Status written;
+  {
+    const base::MutexLock control(control_);
+    written = node_->Stop(std::max(deadline, absl::ZeroDuration()));
+  }
+  if (hooks_ != nullptr) hooks_->UseServer(nullptr);
+  const base::MutexLock lock(mutex_);
+  life_ = Life::kStopped;
+  ended_ = written.ok() ? ErrServerClosed() : written;
+  changed_.SignalAll();
+  return written;
+}
+
+absl::Status Server::Impl::Reload() {
+  {
+    const base::MutexLock lock(mutex_);
+    if (life_ != Life::kRunning) return absl::FailedPreconditionError("the server does not run");
+  }
+  ASSIGN_OR_RETURN(const config::Loaded loaded, LoadConfig(options_));
+  const base::MutexLock control(control_);
+  return node_->Reload(loaded.config);
+}
+
+std::vector<std::string> Server::Impl::urls() const {
+  const base::MutexLock lock(mutex_);
+  return life_ == Life::kRunning ? node_->server().urls() : std::vector<std::string>();
+}
+
+std::shared_ptr<InsideClient> Server::Impl::inside() {
+  const base::MutexLock lock(mutex_);
+  if (life_ != Life::kRunning) return nullptr;
+  if (inside_ == nullptr) {
+    inside_ = std::make_shared<InsideClient>([this](std::unique_ptr<broker::Stream> stream) {
+      node_->server().AdoptInside(std::move(stream));
+    });
+  }
+  return inside_;
+}
+
+Statistics Server::Impl::GetStatistics() const {
+  Statistics out;
+  {
+    const base::MutexLock lock(mutex_);
+    if (life_ != Life::kRunning) return out;
+  }
+  const broker::MetricsSnapshot snapshot = node_->server().metrics();
+  out.uptime = base::RealClock::Get().Now() - snapshot.started;
+  const auto sum = [&](auto&& get) {
+    return static_cast<uint64_t>(broker::Sum(snapshot.shards, get));
+  };
+  using Shard = broker::ShardMetrics;
+  out.connections = sum([](const Shard& m) -> auto& { return m.connections; });
+  out.connections_opened = sum([](const Shard& m) -> auto& { return m.connections_opened; });
+  out.clients = sum([](const Shard& m) -> auto& { return m.clients_connected; });
+  out.sessions = sum([](const Shard& m) -> auto& { return m.sessions_transient; });
+  out.subscriptions = sum([](const Shard& m) -> auto& { return m.subscriptions; });
+  out.queued_messages = sum([](const Shard& m) -> auto& { return m.queued_messages; });
+  for (const Shard* const shard : snapshot.shards) {
+    for (const auto& counter : shard->publish_received) out.messages_received += counter.value();
+    for (const auto& counter : shard->publish_sent) out.messages_sent += counter.value();
+    for (const auto& counter : shard->bytes_received) out.bytes_received += counter.value();
+    for (const auto& counter : shard->bytes_sent) out.bytes_sent += counter.value();
+    for (size_t cause = 0; cause < static_cast<size_t>(broker::DropCause::kCount_); ++cause)
+      out.messages_dropped += shard->dropped[static_cast<broker::DropCause>(cause)].value();
+  }
+  if (snapshot.storage != nullptr) {
+    const storage::HostMetrics& storage = *snapshot.storage;
+    out.sessions += static_cast<uint64_t>(storage.sessions.value());
+    out.subscriptions += static_cast<uint64_t>(storage.subscriptions.value());
+    out.retained_messages = static_cast<uint64_t>(storage.retained_messages.value());
+    out.queued_messages += static_cast<uint64_t>(storage.queued_messages.value());
+  }
+  out.memory_bytes = snapshot.memory.used_bytes;
+  if (hooks_ != nullptr) hooks_->AddTo(out);
+  return out;
+}
+
+Server::Server(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+Server::~Server() = default;
+
+absl::Status Server::Start() { return impl_->Start(); }
+absl::Status Server::Wait() { return impl_->Wait(); }
+
+absl::Status Server::ListenAndServe() {
+  RETURN_IF_ERROR(Start());
+  return Wait();
+}
+
+absl::Status Server::ListenAndServe(const std::string& url) {
+  impl_->options().listeners = {{.url = url}};
+  return ListenAndServe();
+}
+
+absl::Status Server::Serve(int listening_socket, const std::string& url) {
+  Listener listener;
+  if (!impl_->options().listeners.empty()) listener = impl_->options().listeners.front();
+  listener.url = url;
+  listener.socket = listening_socket;
+  impl_->options().listeners = {std::move(listener)};
+  return ListenAndServe();
+}
+
+absl::Status Server::Shutdown(absl::Duration deadline) { return impl_->Shutdown(deadline); }
+absl::Status Server::Reload() { return impl_->Reload(); }
+std::vector<std::string> Server::urls() const { return impl_->urls(); }
+Statistics Server::GetStatistics() const { return impl_->GetStatistics(); }
+
+void Server::Publish(Message message, Done done) {
+  if (const auto inside = impl_->inside())
+    return inside->Publish(std::move(message), std::move(done));
+  if (done) done(absl::UnavailableError("the server does not run"));
+}
+
+void Server::Subscribe(client::Subscription subscription, MessageHandler handler, Done done) {
+  if (const auto inside = impl_->inside())
+    return inside->Subscribe(std::move(subscription), std::move(handler), std::move(done));
+  if (done) done(absl::UnavailableError("the server does not run"));
+}
+
+void Server::Unsubscribe(std::string filter, Done done) {
+  if (const auto inside = impl_->inside())
+    return inside->Unsubscribe(std::move(filter), std::move(done));
+  if (done) done(absl::UnavailableError("the server does not run"));
+}
+
+}  // namespace mqttd

@@ -1,0 +1,55 @@
+// One node of the broker, from its configuration to the last write: what mqttd's main and
+// mqttd::Server are made of.
+#ifndef NODE_NODE_H_
+#define NODE_NODE_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "broker/server.h"
+#include "config/config.h"
+#include "storage/partition_host.h"
+
+namespace node {
+
+// For one controlling thread.
+class Node {
+ public:
+  // Binds the listeners, loads certificates, passwords, rules. Errors: as broker::Server::Create.
+  static absl::StatusOr<std::unique_ptr<Node>> Create(config::Config config,
+                                                      broker::Server::Dependencies dependencies);
+  // Opens the store. Errors: as storage::PartitionHost::Open.
+  absl::Status Open();
+  // `on_ready` is called once, on some thread, when clients are let in.
+  void Start(std::function<void()> on_ready);
+
+  // All of what can be changed while it runs, or nothing on an error. Files are read again even if
+  // their names did not change.
+  absl::Status Reload(const config::Config& wanted);
+
+  // Clients are told, sessions kept, the store is written. Returns what could not be written.
+  absl::Status Stop(std::optional<absl::Duration> timeout = std::nullopt);
+
+  const config::Config& config() const { return config_; }
+  broker::Server& server() { return *server_; }
+  const broker::Server& server() const { return *server_; }
+  // From `Open` on.
+  const std::string& node_id() const { return host_->node_id(); }
+
+ private:
+  Node(config::Config config, std::unique_ptr<broker::Server> server)
+      : config_(std::move(config)), server_(std::move(server)) {}
+
+  config::Config config_;
+  std::unique_ptr<broker::Server> server_;  // Used by the host, which goes first.
+  std::unique_ptr<storage::PartitionHost> host_;
+};
+
+}  // namespace node
+
+#endif  // NODE_NODE_H_
