@@ -126,6 +126,7 @@ def main():
     parser.add_argument("--base", help="another base than the Dockerfile's")
     parser.add_argument("--local-base", action="store_true", help="a base made of Debian's packages, without a registry")
     parser.add_argument("--prebuilt", action="store_true", help="with the package in build/package; compiles nothing")
+    parser.add_argument("--with", dest="only", choices=("docker", "podman", "buildah"), help="this tool and no other")
     parser.add_argument("--test", action="store_true", help="build with buildah (--local-base --prebuilt) and run it")
     options = parser.parse_args()
     try:
@@ -133,7 +134,7 @@ def main():
             if os.geteuid() != 0:
                 raise NotHere("--test needs root, for namespaces and mounts")
             options.local_base = options.prebuilt = True
-        name, size = build(options, "buildah" if options.test else None)
+        name, size = build(options, "buildah" if options.test else options.only)
         done = f"image {options.tag}: {size / 1e6:.0f} MB, made by {name}"
         if options.test and test(options.tag) != 0:
             print(f"{done}; its test failed")
