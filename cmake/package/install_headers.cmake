@@ -1,7 +1,7 @@
 # Copies `headers` from `source_dir` to `include_dir`, where they include each other below mqttd/.
 foreach(header IN LISTS headers)
   file(READ ${source_dir}/${header} text)
-  string(REGEX REPLACE "#include \"(client|mqtt)/" "#include \"mqttd/\\1/" text "${text}")
+  string(REGEX REPLACE "#include \"(client|embed|mqtt)/" "#include \"mqttd/\\1/" text "${text}")
   set(installed "")
   if(EXISTS ${include_dir}/${header})
     file(READ ${include_dir}/${header} installed)

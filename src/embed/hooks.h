@@ -158,10 +158,11 @@ struct Delivery {
 //
 // `authenticate`, `on_connect`, `on_publish`, `on_subscribe`, `on_unsubscribe` and `on_disconnect`
 // run on `Options::executor`. But for the last, the client waits for them: nothing more is read
-// from it until the reply. So a slow one slows its own client only; one that takes longer than
-// `timeout` has the client refused or disconnected (0x89), one that throws or does not reply too
-// (0x83). Of one connection one at a time is asked, in the order of its packets; `on_disconnect`
-// may come while another still runs, if the executor has several threads.
+// from it until the reply. So a slow one slows its own client only; after `timeout` that client is
+// disconnected with 0x89, and after `broker.connect_timeout` if it waits for `authenticate`. One
+// that throws or does not reply ends its client, too (0x83; before CONNACK 0x89). Of one connection
+// one at a time is asked, in the order of its packets; `on_disconnect` may come while another still
+// runs, if the executor has several threads.
 //
 // `on_deliver` and `on_state` run on the thread that serves the connection, with thousands of
 // others: they must not block. Those that take longer than `slow` are counted and logged.

@@ -37,7 +37,7 @@ struct Listener {
   // A socket that listens already, owned by the server from here on; `url` says what is spoken on
   // it. -1: the address is bound.
   int socket = -1;
-  // Other keys of the configuration's `listeners`, by name: {"max_connections", "100"}.
+  // Other keys of the configuration's `listeners`, by name: {"connections_max", "100"}.
   std::map<std::string, std::string> settings;
 };
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The client library as others have it: installed, found by CMake and pkg-config, and the examples built on it."""
+"""The libraries as others have them: installed, found by CMake and pkg-config, and the examples built on them."""
 
 import re
 import shutil
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from e2e import Broker, MQTTD_BIN, Process, Skip, case, equal, holds, main, run, scratch  # noqa: E402
+from e2e import MQTTD_BIN, Broker, Certificates, Process, Skip, case, equal, holds, main, run, scratch  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(MQTTD_BIN).resolve().parent.parent
@@ -24,9 +24,9 @@ def usual_flags():
         raise Skip("the library is instrumented, and programs of others are not")
 
 
-def pkg_config(*arguments):
-    directory = next(PREFIX.rglob("mqttd-client.pc")).parent
-    process = run("pkg-config", *arguments, "mqttd-client", env={"PKG_CONFIG_PATH": str(directory)})
+def pkg_config(*arguments, package="mqttd-client"):
+    directory = next(PREFIX.rglob(f"{package}.pc")).parent
+    process = run("pkg-config", *arguments, package, env={"PKG_CONFIG_PATH": str(directory)})
     return process.out.text().split()
 
 
@@ -35,6 +35,13 @@ def _():
     run("cmake", "--install", BUILD, "--component", "client", "--prefix", PREFIX)
     holds((PREFIX / "include/mqttd/client/client.h").exists(), "client.h is missing")
     holds(not (PREFIX / "bin").exists(), "programs are no part of the library")
+
+
+@case("cmake --install --component embed adds the broker to embed")
+def _():
+    run("cmake", "--install", BUILD, "--component", "embed", "--prefix", PREFIX)
+    holds((PREFIX / "include/mqttd/embed/server.h").exists(), "server.h is missing")
+    equal(len(list((PREFIX / "include/mqttd/embed").iterdir())), 2, "headers of the embedded broker")
 
 
 @case("installed headers include installed headers only, and say their version")
@@ -46,13 +53,13 @@ def _():
         text = header.read_text()
         for included in re.findall(r'#include "((?!absl/)[^"]+)"', text):
             holds((include / included).exists() and included.startswith("mqttd/"), f"{header} includes {included}")
-        for ours in re.findall(r"#include <((?:base|mqtt|client|mqttd)/[^>]+)>", text):
+        for ours in re.findall(r"#include <((?:base|mqtt|client|embed|mqttd)/[^>]+)>", text):
             holds(False, f"{header} includes {ours}")
     version = re.search(r'MQTTD_CLIENT_VERSION "(.+)"', (include / "mqttd/client/version.h").read_text()).group(1)
     equal(pkg_config("--modversion"), [version], "version that pkg-config says")
 
 
-@case("the examples build with find_package(mqttd COMPONENTS client)")
+@case("the examples build with find_package(mqttd COMPONENTS client embed)")
 def _():
     usual_flags()
     launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
@@ -108,6 +115,80 @@ def _():
         service.kill()
         measured = run(EXAMPLES / "benchmark", url, "2000")
         holds(re.match(r"[\d.e+]+ messages per second", measured.out.text()), measured.out.text())
+
+
+
+@case("a program that embeds the broker builds with what pkg-config says")
+def _():
+    usual_flags()
+    source = scratch("embedded.cc")
+    source.write_text('#include <mqttd/embed/server.h>\n#include <cstdio>\n'
+                      'int main() {\n  mqttd::Server server({.settings = {{"no.such", "key"}}});\n'
+                      '  std::puts(server.ListenAndServe().ToString().c_str());\n}\n')
+    program = source.with_suffix("")
+    run("c++", "-std=c++20", "-o", program, source, *pkg_config("--cflags", "--libs", package="mqttd-embed"))
+    holds("no such key" in run(program).out.text(), "what it prints")
+
+
+def subscriber(*arguments):
+    process = Process(["stdbuf", "-oL", "mosquitto_sub", "-d", "-q", "1", *arguments])
+    process.out.wait_for(r"^Subscribed")
+    return process
+
+
+@case("the broker with hooks stamps, refuses, answers, and ends in order")
+def _():
+    usual_flags()
+    broker = Process([EXAMPLES / "broker_with_hooks", "mqtt://127.0.0.1:0", scratch("hooks-data")])
+    port = broker.out.wait_for(r"^listening on .*:(\d+)").group(1).decode()
+    reader = subscriber("-p", port, "-V", "5", "-i", "reader", "-t", "#", "-F", "got %t %p %P")
+    publish = ["mosquitto_pub", "-p", port, "-V", "5", "-i", "writer", "-q", "1"]
+    run(*publish, "-t", "open", "-m", "x")
+    reader.out.wait_for(r"^got open x number:1")
+    run(*publish, "-t", "secret/1", "-m", "x", status=None)
+    run(*publish, "-t", "ask", "-m", "why?")
+    reader.out.wait_for(r"^got answer You said: why\?")
+    holds("secret" not in reader.out.text(), reader.out.text())
+    broker.out.wait_for(r"^writer left: disconnect")
+    broker.signal(signal.SIGTERM)
+    equal(broker.wait(), 0, "exit status")
+    holds("server closed" in broker.out.text(), broker.out.text())
+
+
+@case("the authentication back end lets in whom it knows, to topics of their own")
+def _():
+    usual_flags()
+    path = scratch("backend.sock")
+    broker = Process([EXAMPLES / "authentication_backend", f"unix:{path}", scratch("backend-data")])
+    while not path.exists():
+        holds(broker.running(), broker.err.text())
+    reader = subscriber("--unix", path, "-u", "ann", "-P", "apple", "-t", "ann/#")
+    publish = [MQTTCTL, "pub", "--unix", path, "-t", "ann/x", "-m", "hello", "-q", "1", "-u", "bob", "-P"]
+    run(*publish, "banana")
+    reader.out.wait_for(r"^hello")
+    holds(Process([*publish, "apple"]).wait() != 0, "a bad password is let in")
+    refused = Process(["stdbuf", "-oL", "mosquitto_sub", "-d", "--unix", path, "-u", "bob", "-P", "banana", "-t", "ann/#"])
+    refused.out.wait_for(r"^Subscribed.*: (128|135)|All subscription requests were denied")
+    broker.kill()
+
+
+@case("the server with four listeners serves all of them")
+def _():
+    usual_flags()
+    certificates = Certificates()
+    server = Process([EXAMPLES / "four_listeners", certificates.server, certificates.server_key, scratch("four-data")])
+    server.out.wait_for(r"^ready")
+    listeners = re.findall(r"^(\w+)://.*:(\d+)", server.out.text(), re.MULTILINE)
+    equal([scheme for scheme, _ in listeners], ["mqtt", "mqtts", "ws", "wss"], "listeners")
+    reader = subscriber("-p", listeners[0][1], "-t", "t")
+    for scheme, port in listeners:
+        transport = ["--ws"] if scheme.startswith("ws") else []
+        if scheme in ("mqtts", "wss"):
+            transport += ["--cafile", certificates.ca]
+        run(MQTTCTL, "pub", "-h", "localhost", "-p", port, *transport, "-t", "t", "-m", scheme, "-q", "1")
+        reader.out.wait_for(f"^{scheme}$")
+    server.signal(signal.SIGTERM)
+    equal(server.wait(), 0, "exit status")
 
 
 main()
