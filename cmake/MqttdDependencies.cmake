@@ -5,6 +5,7 @@ find_package(Boost 1.81 REQUIRED)            # Boost::headers (Asio, Beast)
 find_package(OpenSSL 3.0 REQUIRED)           # OpenSSL::SSL OpenSSL::Crypto
 find_package(RocksDB REQUIRED)               # rocksdb
 find_package(Protobuf REQUIRED)              # protobuf::libprotobuf
+find_package(gRPC CONFIG REQUIRED)            # gRPC::grpc++
 find_package(yaml-cpp REQUIRED)              # yaml-cpp
 find_package(spdlog REQUIRED)                # spdlog::spdlog
 find_package(prometheus-cpp REQUIRED)        # prometheus-cpp::core

@@ -1,4 +1,5 @@
-// mqttctl: publish, subscribe, measure. Built on the client library; works with any MQTT broker.
+// mqttctl: publish, subscribe and measure with any MQTT broker, on the client library; see and
+// steer mqttd by its admin API.
 #include <CLI/Error.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include "health.h"
 #include "pub.h"
 #include "sub.h"
+#include "verbs/verbs.h"
 
 namespace mqttctl {
 namespace {
@@ -27,7 +29,8 @@ int Explain(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 int Run(std::vector<std::string> arguments) {
-  CLI::App app("Publishes, subscribes and measures, with any MQTT broker.", "mqttctl");
+  CLI::App app("Publishes, subscribes and measures, with any MQTT broker; sees and steers mqttd.",
+               "mqttctl");
   app.set_help_flag("--help", "This text");
   app.set_version_flag("--version", std::string("mqttctl ") + base::kVersion);
   app.require_subcommand(1);
@@ -51,6 +54,11 @@ int Run(std::vector<std::string> arguments) {
       app.add_subcommand("drain", "Have an mqttd of this machine send its clients away");
   AddDrainOptions(*drain, drain_arguments);
 
+  VerbContext verbs;
+  verbs.AddOptions(app);
+  AddClusterVerbs(app, verbs);
+  CLI::App* version = app.add_subcommand("version", "Print the version of mqttctl");
+
   const std::pair<CLI::App*, ConnectionArguments*> with_properties[] = {
       {pub, &pub_arguments.connection},
       {sub, &sub_arguments.connection},
@@ -69,6 +77,11 @@ int Run(std::vector<std::string> arguments) {
     app.parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
     return Explain(app, error);
+  }
+  if (verbs.chosen()) return verbs.RunChosen();
+  if (version->parsed()) {
+    std::printf("mqttctl %s\n", base::kVersion);
+    return kExitOk;
   }
   if (pub->parsed()) return Pub(pub_arguments);
   if (sub->parsed()) return Sub(sub_arguments);

@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "admin/api/api.h"
 #include "admin/endpoint.h"
 #include "admin/notify.h"
 #include "admin/readiness.h"
@@ -32,7 +33,7 @@
 namespace mqttd {
 namespace {
 
-using admin::Readiness;
+using ::admin::Readiness;
 using base::LogLevel;
 using node::Node;
 
@@ -58,7 +59,7 @@ class Daemon {
       : invocation_(std::move(invocation)),
         config_(std::move(config)),
         control_(std::move(control)),
-        manager_(admin::ServiceManager::FromEnvironment()) {}
+        manager_(::admin::ServiceManager::FromEnvironment()) {}
 
   absl::Status Start() {
     base::Log(LogLevel::kInfo, "starting",
@@ -69,11 +70,13 @@ class Daemon {
     ASSIGN_OR_RETURN(node_, Node::Create(config_, {}));
     files_are_right_ = true;
     readiness_.Set(Readiness::State::kStarting, "reading the store");
-    ASSIGN_OR_RETURN(endpoint_, admin::StartEndpoint(config_.http, EndpointSources()));
+    ASSIGN_OR_RETURN(endpoint_, ::admin::StartEndpoint(config_.http, EndpointSources()));
+    ASSIGN_OR_RETURN(api_, ::admin::Api::Start(config_, ApiSources()));
     RETURN_IF_ERROR(node_->Open());
     readiness_.Set(Readiness::State::kStarting, "waiting for the routes of stored sessions");
     node_->Start([this] { control_.NotifyReady(); });
     metrics_of_.store(node_.get(), std::memory_order_release);
+    api_->Open(node_->server(), node_->host());
     return absl::OkStatus();
   }
 
@@ -91,8 +94,8 @@ class Daemon {
   }
 
  private:
-  admin::EndpointSources EndpointSources() {
-    admin::EndpointSources sources;
+  ::admin::EndpointSources EndpointSources() {
+    ::admin::EndpointSources sources;
     sources.metrics = [this, started = base::RealClock::Get().Now()] {
       const Node* const node = metrics_of_.load(std::memory_order_acquire);
       if (node != nullptr) return node->server().metrics();
@@ -109,6 +112,21 @@ class Daemon {
     return sources;
   }
 
+  ::admin::BrokerAccess::Sources ApiSources() {
+    ::admin::BrokerAccess::Sources sources;
+    const ::admin::EndpointSources same = EndpointSources();
+    sources.readiness = same.readiness;
+    sources.clock = same.clock;
+    sources.metrics = same.metrics;
+    sources.node_id = same.node_id;
+    sources.partitions = [this] {
+      const Node* const node = metrics_of_.load(std::memory_order_acquire);
+      return node == nullptr ? 0 : node->host().partitions();
+    };
+    sources.http_address = [this] { return endpoint_ == nullptr ? "" : endpoint_->address(); };
+    return sources;
+  }
+
   // One event, or a moment in which nothing happens.
   void Serve() {
     constexpr absl::Duration kWatchInterval = absl::Seconds(1);
@@ -119,6 +137,7 @@ class Daemon {
       watched_ = Now();
       base::LogLeftOut();
       node_->server().WatchShards();
+      api_->Tick();
       if (leaving_.begun()) TellProgress();
     }
     if (watchdog_.has_value() && !node_->server().stall().stuck) Tell(manager_.Watchdog());
@@ -176,12 +195,14 @@ class Daemon {
     if (leaving_.begun()) return;
     const std::string urls = absl::StrJoin(node_->server().urls(), ",");
     const std::string http = endpoint_ == nullptr ? std::string("off") : endpoint_->address();
+    const std::string admin = api_->address();
     readiness_.Set(Readiness::State::kReady, "ready");
-    std::printf("mqttd ready pid=%d node=%s listen=%s http=%s\n", getpid(),
-                node_->node_id().c_str(), urls.c_str(), http.c_str());
+    api_->Tick();
+    std::printf("mqttd ready pid=%d node=%s listen=%s http=%s admin=%s\n", getpid(),
+                node_->node_id().c_str(), urls.c_str(), http.c_str(), admin.c_str());
     std::fflush(stdout);
     base::Log(LogLevel::kInfo, "ready",
-              {{"node", node_->node_id()}, {"listen", urls}, {"http", http}});
+              {{"node", node_->node_id()}, {"listen", urls}, {"http", http}, {"admin", admin}});
     Tell(manager_.Ready(absl::StrCat("listening on ", urls)));
   }
 
@@ -189,7 +210,7 @@ class Daemon {
     Tell(manager_.Reloading(base::RealClock::Get().Monotonic()));
     const absl::StatusOr<config::Loaded> loaded =
         config::Load(invocation_.args, invocation_.environment);
-    const absl::Status status = loaded.ok() ? node_->Reload(loaded->config) : loaded.status();
+    const absl::Status status = loaded.ok() ? UseConfig(loaded->config) : loaded.status();
     if (!status.ok()) {
       base::Log(LogLevel::kError, "reload refused, nothing changed",
                 {{"error", absl::StrReplaceAll(status.message(), {{"\n", "; "}})}});
@@ -197,10 +218,19 @@ class Daemon {
     Tell(manager_.Ready(absl::StrCat("listening on ", absl::StrJoin(node_->server().urls(), ","))));
   }
 
+  // All of it, or nothing on an error.
+  absl::Status UseConfig(const config::Config& wanted) {
+    ASSIGN_OR_RETURN(auto access, ::admin::Api::LoadAccess(wanted.admin));
+    RETURN_IF_ERROR(node_->Reload(wanted));
+    api_->UseAccess(std::move(access));
+    return absl::OkStatus();
+  }
+
   absl::Status Stop() {
     base::Log(LogLevel::kInfo, "stopping", {{"connections", OpenConnections()}});
     readiness_.Set(Readiness::State::kDraining, "stopping");
     Tell(manager_.Stopping("writing the store"));
+    api_->Stop();
     const absl::Status status = node_->Stop(absl::ZeroDuration());
     endpoint_.reset();
     metrics_of_.store(nullptr, std::memory_order_release);
@@ -217,8 +247,8 @@ class Daemon {
   const Invocation invocation_;
   const config::Config config_;  // As at the start; the node has what is in force.
   Control control_;
-  const admin::ServiceManager manager_;
-  const std::optional<absl::Duration> watchdog_ = admin::ServiceManager::WatchdogTimeout();
+  const ::admin::ServiceManager manager_;
+  const std::optional<absl::Duration> watchdog_ = ::admin::ServiceManager::WatchdogTimeout();
   absl::Duration watched_ = Now();
   Leaving leaving_{absl::Seconds(config_.broker.drain.delay_s)};
   Readiness readiness_;
@@ -227,7 +257,8 @@ class Daemon {
   std::atomic<const Node*> metrics_of_{nullptr};
   // Each is used by those below it, which go first.
   std::unique_ptr<Node> node_;
-  std::unique_ptr<admin::HttpServer> endpoint_;
+  std::unique_ptr<::admin::HttpServer> endpoint_;
+  std::unique_ptr<::admin::Api> api_;
 };
 
 int CheckConfig(const config::Config& config, std::vector<std::string> warnings) {

@@ -5,34 +5,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "admin/metrics_text.h"
+#include "admin/obstacle.h"
 #include "admin/process_stats.h"
 #include "base/version.h"
 #include "config/http_address.h"
-#include "storage/core/metrics.h"
 
 namespace admin {
 namespace {
 
 std::string Html(absl::string_view text) {
   return absl::StrReplaceAll(text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}});
-}
-
-// Why a broker that is ready is no good for more clients all the same: with memory short they would
-// be refused, and while nothing can be stored those that want it to be. Empty: it is.
-std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
-  if (snapshot.memory.high) return "memory is short";
-  if (snapshot.storage == nullptr) return "";
-  // Both are repaired without anybody asking: this passes by itself.
-  if (snapshot.storage->log_healthy.value() == 0) {
-    return "the log cannot be written: the disk is full, read-only or failing";
-  }
-  if (snapshot.storage->state_healthy.value() == 0) {
-    return "the state cannot be written or read: the disk is full, read-only or failing";
-  }
-  if (snapshot.storage->damaged.value() != 0) {
-    return "stored data is damaged: restore data_dir from a backup, or set log_recovery: salvage";
-  }
-  return snapshot.storage->disk_low.value() != 0 ? "the disk is nearly full" : "";
 }
 
 bool Ready(const EndpointSources& sources, const broker::MetricsSnapshot& snapshot) {

@@ -21,14 +21,12 @@ class Readiness {
     why_ = std::move(why);
   }
 
-  bool ready() const {
+  State state() const {
     base::MutexLock lock(mutex_);
-    return state_ == State::kReady;
+    return state_;
   }
-  bool draining() const {
-    base::MutexLock lock(mutex_);
-    return state_ == State::kDraining;
-  }
+  bool ready() const { return state() == State::kReady; }
+  bool draining() const { return state() == State::kDraining; }
   std::string why() const {
     base::MutexLock lock(mutex_);
     return why_;

@@ -440,6 +440,11 @@ void Server::WatchShards() {
   }
 }
 
+void Server::RunOnShard(storage::ShardId shard, std::function<void(ShardCore&)> task) {
+  Shard& owner = *shards_[shard];
+  owner.mailbox().PostOne(Control{[&owner, task = std::move(task)] { task(owner.core()); }});
+}
+
 StallView Server::stall() const {
   StallView longest;
   for (size_t i = 0; i < pulses_.size(); ++i) {

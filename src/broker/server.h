@@ -32,6 +32,7 @@
 namespace broker {
 
 class Shard;
+class ShardCore;
 struct ShardFleet;
 
 // Embeddable: main makes one, gives it a partition host, starts it. Every function is for one
@@ -92,6 +93,10 @@ class Server final : public storage::EventSink {
   void Tell(const storage::ConnectionRef& connection, HookAnswer answer);
   // DISCONNECT with `reason`, if it is still there.
   void Disconnect(const storage::ConnectionRef& connection, mqtt::ReasonCode reason);
+
+  // For who looks at a shard from outside, or steers it: rare and short. Runs on the shard's
+  // thread, between two of its turns; never, if the shard has ended. Any thread.
+  void RunOnShard(storage::ShardId shard, std::function<void(ShardCore&)> task);
 
   MetricsSnapshot metrics() const;
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "config/http_address.h"
 #include "config/resolve.h"
 
 namespace config {
@@ -32,6 +33,7 @@ class WholeChecker {
       CheckTls(i);
       CheckAccess(i);
     }
+    CheckAdmin();
   }
 
  private:
@@ -140,6 +142,32 @@ class WholeChecker {
                         ". Set password_file, or use_identity_as_username with client "
                         "certificates; or let everyone in with allow_anonymous: true "
                         "(--allow-anonymous)"));
+    }
+  }
+
+  // Whoever calls the admin API can do everything with the broker.
+  void CheckAdmin() {
+    const AdminOptions& admin = config_.admin;
+    const auto address = ParseHttpAddress(admin.listen, 9884);
+    if (!address.ok() || address->off) return;
+    const bool tls = !admin.cert_file.empty() && !admin.key_file.empty();
+    if (!tls && (!admin.cert_file.empty() || !admin.key_file.empty())) {
+      Fail(admin.cert_file.empty() ? "admin.key_file" : "admin.cert_file",
+           "cert_file and key_file go together");
+    }
+    if (!tls && !admin.ca_file.empty()) {
+      Fail("admin.ca_file", "callers have certificates only with TLS: set cert_file and key_file");
+    }
+    if (address->loopback()) return;
+    if (admin.access_file.empty() && admin.ca_file.empty()) {
+      Fail("admin.listen",
+           absl::StrCat(admin.listen,
+                        " can be reached from other machines, and nothing says who may steer the "
+                        "broker. Set admin.access_file (tokens), or admin.ca_file with cert_file "
+                        "and key_file (client certificates); or listen on 127.0.0.1"));
+    } else if (!tls) {
+      Warn("admin.listen",
+           "tokens go over the network unencrypted: set admin.cert_file and admin.key_file");
     }
   }
 

@@ -26,6 +26,15 @@ struct HttpOptions {
   uint32_t request_timeout_s = 10;        // For a whole request, and for its answer.
 };
 
+// The admin API.
+struct AdminOptions {
+  std::string listen = "127.0.0.1:9884";  // ADDRESS:PORT, [IPv6]:PORT; "off": not served.
+  std::string access_file;                // Who may, with a token or a certificate.
+  std::string cert_file;                  // TLS, with `key_file`. Empty: none.
+  std::string key_file;
+  std::string ca_file;  // Who signs callers' certificates. Empty: nobody is asked for one.
+};
+
 // Where a value comes from. Of two sources the later one in this list wins.
 enum class Source : uint8_t { kDefault, kInherited, kFile, kEnvironment, kSet, kFlag };
 
@@ -44,6 +53,7 @@ struct Config {
   auth::AuthOptions auth;        // Likewise.
   broker::TlsOptions tls;        // Likewise.
   HttpOptions http;
+  AdminOptions admin;
   base::LogOptions log;
 
   std::string file;                       // Empty: none was given.

@@ -17,15 +17,22 @@ bool IsAddress(int family, const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<HttpAddress> ParseHttpAddress(absl::string_view text) {
+bool HttpAddress::loopback() const { return absl::StartsWith(address, "127.") || address == "::1"; }
+
+std::string HttpAddress::ToString() const {
+  const bool v6 = absl::StrContains(address, ':');
+  return absl::StrCat(v6 ? "[" : "", address, v6 ? "]:" : ":", port);
+}
+
+absl::StatusOr<HttpAddress> ParseHttpAddress(absl::string_view text, uint16_t usual_port) {
   HttpAddress result;
   if (text == "off") {
     result.off = true;
     return result;
   }
   const absl::Status wrong = absl::InvalidArgumentError(
-      absl::StrCat("expects ADDRESS:PORT such as 127.0.0.1:9883 or [::1]:9883, or off, not \"",
-                   absl::Utf8SafeCEscape(text.substr(0, 60)), "\""));
+      absl::StrCat("expects ADDRESS:PORT such as 127.0.0.1:", usual_port, " or [::1]:", usual_port,
+                   ", or off, not \"", absl::Utf8SafeCEscape(text.substr(0, 60)), "\""));
   const size_t colon = text.rfind(':');
   uint32_t port = 0;
   if (colon == absl::string_view::npos || !absl::SimpleAtoi(text.substr(colon + 1), &port) ||

@@ -63,7 +63,12 @@ absl::Status CheckOrigins(absl::string_view text) {
   return absl::OkStatus();
 }
 
-absl::Status CheckHttpAddress(absl::string_view text) { return ParseHttpAddress(text).status(); }
+absl::Status CheckHttpAddress(absl::string_view text) {
+  return ParseHttpAddress(text, 9883).status();
+}
+absl::Status CheckAdminAddress(absl::string_view text) {
+  return ParseHttpAddress(text, 9884).status();
+}
 
 Keys<Limits> CapabilityKeys() {
   return {
@@ -524,6 +529,29 @@ Keys<HttpOptions> HttpKeys() {
   return keys;
 }
 
+Keys<AdminOptions> AdminKeys() {
+  Keys<AdminOptions> keys = {
+      Row("listen", &AdminOptions::listen, Text(&CheckAdminAddress), kRestart,
+          "ADDRESS:PORT of the admin API (gRPC), by which mqttctl sees and steers the broker, or "
+          "off. On a loopback address everybody on the machine may do everything unless "
+          "access_file or ca_file is set; on any other address one of them must be. If it is not "
+          "set and another process has the default port, the broker says so and goes on without."),
+      Row("access_file", &AdminOptions::access_file, Path(), kReload,
+          "Who may call the admin API, and do what: a line each, \"token NAME ROLE TOKEN\" or "
+          "\"certificate COMMON-NAME ROLE\"; the role is viewer, operator or admin. Instead of a "
+          "token its hash may stand there: sha256:HEX."),
+      Row("cert_file", &AdminOptions::cert_file, Path(), kRestart,
+          "Certificate chain of the admin API (PEM): with it and key_file it is served with TLS. "
+          "The files are read again when they change."),
+      Row("key_file", &AdminOptions::key_file, Path(), kRestart, "Private key of cert_file (PEM)."),
+      Row("ca_file", &AdminOptions::ca_file, Path(), kReload,
+          "Who may sign callers' certificates (PEM). Without an access_file each holder of such a "
+          "certificate is admin; with one the roles are there, by common name."),
+  };
+  keys[0].flag = "--admin";
+  return keys;
+}
+
 Keys<base::LogOptions> LogKeys() {
   using base::LogFormat;
   using base::LogLevel;
@@ -559,6 +587,7 @@ Keys<Config> BuildConfigKeys() {
   Append(keys, Within("drain", &Config::broker, Within("", kDrain, DrainKeys())));
   Append(keys, Within("storage", &Config::storage, StorageKeys()));
   Append(keys, Within("http", &Config::http, HttpKeys()));
+  Append(keys, Within("admin", &Config::admin, AdminKeys()));
   Append(keys, Within("log", &Config::log, LogKeys()));
   return keys;
 }
@@ -599,6 +628,7 @@ const std::vector<Section>& Sections() {
       {"drain", "How clients are sent away before the process ends (SIGTERM, SIGUSR1)."},
       {"storage", "Durable sessions and retained messages."},
       {"http", "The endpoint for metrics and health checks."},
+      {"admin", "The admin API, for mqttctl and other programs."},
       {"log", "What the broker writes about itself."},
   };
   return *sections;

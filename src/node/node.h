@@ -39,6 +39,8 @@ class Node {
   broker::Server& server() { return *server_; }
   const broker::Server& server() const { return *server_; }
   // From `Open` on.
+  storage::PartitionHost& host() { return *host_; }
+  const storage::PartitionHost& host() const { return *host_; }
   const std::string& node_id() const { return host_->node_id(); }
 
  private:

@@ -44,12 +44,16 @@ struct FromShard {
   ShardId shard = 0;
   std::vector<Request> requests;
 };
+struct Task {
+  std::function<void(Host&)> run;
+};
 struct StateFlushed {};
 struct StateFailed {
   absl::Status status;
 };
 struct StopRequested {};
-using Input = std::variant<FromShard, LogWriter::Result, StateFlushed, StateFailed, StopRequested>;
+using Input =
+    std::variant<FromShard, LogWriter::Result, Task, StateFlushed, StateFailed, StopRequested>;
 
 // An eventfd to sleep on.
 class Bell {
@@ -91,6 +95,7 @@ class RocksPartitionHost final : public PartitionHost {
   absl::Status OpenStore();
   void Start(std::function<void()> ready) override;
   void Submit(ShardId from, std::vector<Request> batch) override;
+  void Run(std::function<void(Host&)> task) override;
   absl::Status Stop() override;
   const HostMetrics& metrics() const override { return metrics_; }
   uint32_t partitions() const override { return options_.partitions; }
@@ -99,10 +104,11 @@ class RocksPartitionHost final : public PartitionHost {
  private:
   absl::Status ReplayLog(const Log& log);
   absl::Status CheckLogEnd(LogEnd& end);
-  void Run();
+  void Serve();
   void TakeInputs();
   void On(FromShard& input);
   void On(LogWriter::Result& input);
+  void On(Task& input);
   void On(StateFlushed& input);
   void On(StateFailed& input);
   void On(StopRequested& input);
@@ -136,6 +142,7 @@ class RocksPartitionHost final : public PartitionHost {
   std::unique_ptr<Host> core_;
   std::unique_ptr<LogWriter> writer_;
   std::vector<FromShard> held_;  // Until the start is committed.
+  std::vector<Task> early_;      // Likewise.
   absl::Duration next_disk_check_;
   absl::Duration slept_;  // By the machine, as far as the timeline knows.
   absl::Duration next_wall_check_;
@@ -251,7 +258,7 @@ void RocksPartitionHost::Start(std::function<void()> ready) {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "partitions");
     base::SetThreadPriority(base::ThreadPriority::kWork);
-    Run();
+    Serve();
   });
 }
 
@@ -269,6 +276,10 @@ absl::Status RocksPartitionHost::Stop() {
 void RocksPartitionHost::Submit(ShardId from, std::vector<Request> batch) {
   if (batch.empty()) return;
   mailbox_.PostOne(FromShard{from, std::move(batch)});
+}
+
+void RocksPartitionHost::Run(std::function<void(Host&)> task) {
+  mailbox_.PostOne(Task{std::move(task)});
 }
 
 // ---- The thread --------------------------------------------------------------------------------
@@ -328,7 +339,7 @@ void RocksPartitionHost::RecordTime(const TimeRecord& record, bool sync) {
   time_record_fails_ = !written.ok();
 }
 
-void RocksPartitionHost::Run() {
+void RocksPartitionHost::Serve() {
   while (true) {
     core_->SetTime(Now());
     TakeInputs();
@@ -351,7 +362,9 @@ void RocksPartitionHost::TakeInputs() {
     metrics_.mailbox_batches.Add();
     std::visit([this](auto& one) { On(one); }, input);
   });
-  if (!core_->begun() || held_.empty()) return;
+  if (!core_->begun()) return;
+  for (Task& task : std::exchange(early_, {})) task.run(*core_);
+  if (held_.empty()) return;
   for (FromShard& input : std::exchange(held_, {})) On(input);
 }
 
@@ -373,6 +386,11 @@ void RocksPartitionHost::On(LogWriter::Result& input) {
     case LogWriter::Job::kSync:
       return core_->OnLogError(input.status);
   }
+}
+
+void RocksPartitionHost::On(Task& input) {
+  if (core_->begun()) return input.run(*core_);
+  early_.push_back(std::move(input));
 }
 
 void RocksPartitionHost::On(StateFlushed& /*input*/) {

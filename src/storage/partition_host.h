@@ -21,6 +21,8 @@ class Env;
 
 namespace storage {
 
+class Host;
+
 // Owned by main. What was answered OK survives kill -9 at any moment (and a power cut, as
 // `StorageOptions::durability` says); claims of transient sessions live as long as the process.
 //
@@ -61,6 +63,10 @@ class PartitionHost {
   // Any shard's thread, in the order it wants things done. Costs an allocation and an atomic
   // operation, and a wake-up if the host sleeps. An empty batch costs nothing.
   virtual void Submit(ShardId from, std::vector<Request> batch) = 0;
+
+  // For who looks at the partitions from outside, or steers them: rare and short. Runs on the
+  // host's thread, before what is submitted later; never, if the host has stopped. Any thread.
+  virtual void Run(std::function<void(Host&)> task) = 0;
 
   // Commits and answers all that was submitted, writes the state out, syncs, ends the threads. The
   // next start replays nothing. Call it once every shard has closed its sessions

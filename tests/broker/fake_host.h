@@ -33,6 +33,7 @@ class FakeHost final : public storage::PartitionHost {
     for (storage::Request& request : batch) requests_.push_back(std::move(request));
     came_.notify_all();
   }
+  void Run(std::function<void(storage::Host&)>) override {}  // It has no host to look at.
   absl::Status Stop() override { return absl::OkStatus(); }
   const storage::HostMetrics& metrics() const override { return metrics_; }
   uint32_t partitions() const override { return partition_count; }

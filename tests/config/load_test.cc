@@ -65,6 +65,7 @@ TEST(Load, WithoutAnythingItListensLocallyAndLetsAnyoneIn) {
   EXPECT_TRUE(config.broker.listeners[0].auth.allow_anonymous);
   EXPECT_EQ(config.storage.data_dir, "mqttd-data");
   EXPECT_EQ(config.http.listen, "127.0.0.1:9883");
+  EXPECT_EQ(config.admin.listen, "127.0.0.1:9884");
 }
 
 TEST(Load, TheContractOfTheCommandLine) {

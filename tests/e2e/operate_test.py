@@ -139,7 +139,7 @@ def _():
 def _():
     if SLOWDOWN != 1:
         raise Skip("sanitizers have allocators of their own")
-    process = Process([MQTTD_BIN, "--listen", "mqtt://127.0.0.1:0", "--http", "off", "--data-dir", scratch("data"),
+    process = Process([MQTTD_BIN, "--listen", "mqtt://127.0.0.1:0", "--http", "off", "--admin", "off", "--data-dir", scratch("data"),
                        "--set", "broker.memory_high_bytes=100GiB", "--set", "mqtt.maximum_packet_size=64MiB",
                        "--set", "mqtt.output_bytes_max=4GiB", "--set", "broker.shards=1"])
     port = int(process.out.wait_for(r"listen=mqtt://127\.0\.0\.1:(\d+)").group(1))

@@ -63,8 +63,9 @@ BrokerProcess::~BrokerProcess() {
 }
 
 void BrokerProcess::Start() {
-  std::vector<std::string> args = {Binary(), "--data-dir", (directory() / "data").string(),
-                                   "--http", "127.0.0.1:0"};
+  std::vector<std::string> args = {Binary(),     "--data-dir",  (directory() / "data").string(),
+                                   "--http",     "127.0.0.1:0", "--admin",
+                                   "127.0.0.1:0"};
   for (const std::string& url : options_.listen) args.insert(args.end(), {"--listen", url});
   if (options_.allow_anonymous) args.emplace_back("--allow-anonymous");
   for (const std::string& setting : options_.set) args.insert(args.end(), {"--set", setting});

@@ -59,7 +59,7 @@ function startBroker(config) {
   const directory = fs.mkdtempSync(path.join(scratch, 'broker-'));
   const file = path.join(directory, 'mqttd.yaml');
   fs.writeFileSync(file, config.replace('{data}', path.join(directory, 'data')));
-  const child = spawn(binary, ['--config', file, '--http', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(binary, ['--config', file, '--http', '127.0.0.1:0', '--admin', 'off'], { stdio: ['ignore', 'pipe', 'pipe'] });
   process.on('exit', () => child.kill('SIGKILL'));
   let log = '';
   let out = '';

@@ -222,6 +222,8 @@ class Broker:
             command += ["--data-dir", self.data_dir]
         if not any(str(argument).startswith("--http") for argument in arguments):
             command += ["--http", "127.0.0.1:0"]
+        if not any(str(argument).startswith("--admin") for argument in arguments):
+            command += ["--admin", "127.0.0.1:0"]
         self._command = command + list(arguments)
         self.start()
 
@@ -237,6 +239,7 @@ class Broker:
         fields = dict(field.split("=", 1) for field in self.ready_line.split()[2:])
         self.urls = fields["listen"].split(",")
         self.http = fields["http"]
+        self.admin = fields["admin"]
         self.ports = [int(match.group(1)) if (match := re.search(r":(\d+)(/|$)", url)) else 0
                       for url in self.urls]
         self.port = self.ports[0]

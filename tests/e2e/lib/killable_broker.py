@@ -49,7 +49,7 @@ class Broker:
         assert self.process is None
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [MQTTD_BIN, "--listen", f"mqtt://127.0.0.1:{self.port}", "--http", self.http,
+                [MQTTD_BIN, "--listen", f"mqtt://127.0.0.1:{self.port}", "--http", self.http, "--admin", "off",
                  "--allow-anonymous", "--data-dir", self.data_dir, *self.arguments],
                 stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=die_with_parent,
                 env=self._env)

@@ -1,0 +1,234 @@
+#include "admin/output.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/duration.pb.h"
+#include "google/protobuf/timestamp.pb.h"
+#include "mqtt/utf8.h"
+
+namespace mqttctl {
+namespace {
+
+using google::protobuf::EnumValueDescriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+// NODE_STATE_READY of NodeState: "ready".
+std::string EnumName(const EnumValueDescriptor& value) {
+  std::string prefix;
+  for (const char c : value.type()->name()) {
+    if (absl::ascii_isupper(static_cast<unsigned char>(c)) && !prefix.empty()) prefix += '_';
+    prefix += absl::ascii_toupper(static_cast<unsigned char>(c));
+  }
+  prefix += '_';
+  absl::string_view name = value.name();
+  if (absl::StartsWith(name, prefix)) name.remove_prefix(prefix.size());
+  return absl::AsciiStrToLower(name);
+}
+
+Json BytesToJson(const std::string& bytes) {
+  if (mqtt::IsValidUtf8(bytes)) return bytes;
+  return Json{{"base64", absl::Base64Escape(bytes)}};
+}
+
+Json ValueOf(const Message& message, const FieldDescriptor& field, int index) {
+  const Reflection& r = *message.GetReflection();
+  const bool repeated = field.is_repeated();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return repeated ? r.GetRepeatedBool(message, &field, index) : r.GetBool(message, &field);
+    case FieldDescriptor::CPPTYPE_INT32:
+      return repeated ? r.GetRepeatedInt32(message, &field, index) : r.GetInt32(message, &field);
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return repeated ? r.GetRepeatedUInt32(message, &field, index) : r.GetUInt32(message, &field);
+    case FieldDescriptor::CPPTYPE_INT64:
+      return repeated ? r.GetRepeatedInt64(message, &field, index) : r.GetInt64(message, &field);
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return repeated ? r.GetRepeatedUInt64(message, &field, index) : r.GetUInt64(message, &field);
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return repeated ? r.GetRepeatedDouble(message, &field, index) : r.GetDouble(message, &field);
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      return repeated ? r.GetRepeatedFloat(message, &field, index) : r.GetFloat(message, &field);
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return EnumName(repeated ? *r.GetRepeatedEnum(message, &field, index)
+                               : *r.GetEnum(message, &field));
+    case FieldDescriptor::CPPTYPE_STRING: {
+      std::string text =
+          repeated ? r.GetRepeatedString(message, &field, index) : r.GetString(message, &field);
+      if (field.type() == FieldDescriptor::TYPE_BYTES) return BytesToJson(text);
+      return text;
+    }
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return ToJson(repeated ? r.GetRepeatedMessage(message, &field, index)
+                             : r.GetMessage(message, &field));
+  }
+  return nullptr;
+}
+
+std::string Scalar(const Json& value) {
+  if (value.is_null()) return "-";
+  if (value.is_string()) {
+    // A line is a line.
+    const std::string text = absl::Utf8SafeCEscape(value.get<std::string>());
+    return text.empty() ? "-" : text;
+  }
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_array()) {
+    std::string all;
+    for (const Json& each : value) absl::StrAppend(&all, all.empty() ? "" : ",", Scalar(each));
+    return all.empty() ? "-" : all;
+  }
+  return value.dump();
+}
+
+const Json* At(const Json& value, const std::string& path) {
+  const Json* at = &value;
+  for (const absl::string_view name : absl::StrSplit(path, '.')) {
+    const auto found = at->find(std::string(name));
+    if (found == at->end()) return nullptr;
+    at = &*found;
+  }
+  return at;
+}
+
+void AppendFields(const Json& value, const std::string& indent, std::string& out) {
+  size_t width = 0;
+  for (const auto& [name, field] : value.items()) width = std::max(width, name.size());
+  for (const auto& [name, field] : value.items()) {
+    const bool nested = field.is_object();
+    const bool list = field.is_array() && !field.empty() && field.front().is_object();
+    if (!nested && !list) {
+      absl::StrAppend(&out, indent, name, std::string(width - name.size() + 2, ' '), Scalar(field),
+                      "\n");
+      continue;
+    }
+    absl::StrAppend(&out, indent, name, "\n");
+    if (nested) {
+      AppendFields(field, indent + "  ", out);
+    } else {
+      for (size_t i = 0; i < field.size(); ++i) {
+        if (i > 0) out += "\n";
+        AppendFields(field[i], indent + "  ", out);
+      }
+    }
+  }
+}
+
+void AppendYaml(const Json& value, const std::string& indent, std::string& out) {
+  if (value.is_object() && !value.empty()) {
+    for (const auto& [name, field] : value.items()) {
+      const bool block = (field.is_object() || field.is_array()) && !field.empty();
+      absl::StrAppend(&out, indent, name, ":", block ? "\n" : " ");
+      AppendYaml(field, block ? indent + "  " : "", out);
+    }
+  } else if (value.is_array() && !value.empty()) {
+    for (const Json& element : value) {
+      std::string text;
+      AppendYaml(element, indent + "  ", text);
+      const bool block = (element.is_object() || element.is_array()) && !element.empty();
+      absl::StrAppend(
+          &out, indent, "- ",
+          block ? text.substr(indent.size() + 2)
+                : text.substr(absl::StartsWith(text, indent + "  ") ? indent.size() + 2 : 0));
+    }
+  } else {
+    absl::StrAppend(&out, indent, value.dump(), "\n");  // JSON's scalars are YAML's.
+  }
+}
+
+}  // namespace
+
+Json ToJson(const Message& message) {
+  using google::protobuf::Duration;
+  using google::protobuf::Timestamp;
+  if (message.GetDescriptor() == Timestamp::descriptor()) {
+    const auto& time = static_cast<const Timestamp&>(message);
+    return absl::FormatTime(
+        absl::RFC3339_full,
+        absl::FromUnixSeconds(time.seconds()) + absl::Milliseconds(time.nanos() / 1'000'000),
+        absl::UTCTimeZone());
+  }
+  if (message.GetDescriptor() == Duration::descriptor()) {
+    const auto& duration = static_cast<const Duration&>(message);
+    if (duration.nanos() == 0) return duration.seconds();
+    return static_cast<double>(duration.seconds()) + duration.nanos() / 1e9;
+  }
+  Json result = Json::object();
+  const Reflection& reflection = *message.GetReflection();
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor& field = *message.GetDescriptor()->field(i);
+    if (field.is_repeated()) {
+      Json list = Json::array();
+      const int size = reflection.FieldSize(message, &field);
+      for (int k = 0; k < size; ++k) list.push_back(ValueOf(message, field, k));
+      result[field.name()] = std::move(list);
+    } else if (!field.has_presence() || reflection.HasField(message, &field)) {
+      result[field.name()] = ValueOf(message, field, 0);
+    }
+  }
+  return result;
+}
+
+bool ParseOutputForm(const std::string& text, OutputForm& form) {
+  if (text == "table") {
+    form = OutputForm::kTable;
+  } else if (text == "json") {
+    form = OutputForm::kJson;
+  } else if (text == "yaml") {
+    form = OutputForm::kYaml;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+std::string Render(const Json& value, OutputForm form) {
+  std::string out;
+  switch (form) {
+    case OutputForm::kJson:
+      return value.dump(2) + "\n";
+    case OutputForm::kYaml:
+      AppendYaml(value, "", out);
+      return out;
+    case OutputForm::kTable:
+      AppendFields(value, "", out);
+      return out;
+  }
+  return out;
+}
+
+std::string RenderList(const Json& list, const std::vector<Column>& columns, OutputForm form) {
+  if (form != OutputForm::kTable) return Render(list, form);
+  std::vector<std::vector<std::string>> rows(1);
+  for (const Column& column : columns) rows[0].push_back(column.head);
+  for (const Json& element : list) {
+    std::vector<std::string>& row = rows.emplace_back();
+    for (const Column& column : columns) {
+      const Json* const value = At(element, column.field);
+      row.push_back(value == nullptr ? "-" : Scalar(*value));
+    }
+  }
+  std::vector<size_t> widths(columns.size());
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      const bool last = i + 1 == row.size();
+      absl::StrAppend(&out, row[i], last ? "\n" : std::string(widths[i] - row[i].size() + 2, ' '));
+    }
+  }
+  return out;
+}
+
+}  // namespace mqttctl

@@ -1,0 +1,60 @@
+// The admin API whole: its services, who may call them, and the gRPC server.
+#ifndef ADMIN_API_API_H_
+#define ADMIN_API_API_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "admin/api/access.h"
+#include "admin/api/broker_access.h"
+#include "admin/api/grpc_server.h"
+#include "admin/api/health.h"
+#include "admin/api/method.h"
+#include "config/config.h"
+
+namespace admin {
+
+// Made by main before the store is opened, so that a broker that starts can be asked why it takes
+// so long. One controlling thread.
+class Api {
+ public:
+  // Errors: those of GrpcServer::Start and AccessTable::Load. If the address is only the default
+  // and cannot be had, there is a warning and no server: several brokers may share a machine.
+  static absl::StatusOr<std::unique_ptr<Api>> Start(const config::Config& config,
+                                                    BrokerAccess::Sources sources);
+  ~Api();
+
+  // From when the store is open until Stop.
+  void Open(broker::Server& server, storage::PartitionHost& host) { broker_.Use(&server, &host); }
+  // Once a second.
+  void Tick();
+  // Before the broker stops: calls under way get a moment to end, streams are ended.
+  void Stop();
+
+  // access_file and ca_file, read again. On an error nothing changes: `Use` is for later.
+  static absl::StatusOr<std::shared_ptr<const AccessTable>> LoadAccess(
+      const config::AdminOptions& options) {
+    return AccessTable::Load(options);
+  }
+  void UseAccess(std::shared_ptr<const AccessTable> table) { access_.Use(std::move(table)); }
+
+  // "127.0.0.1:9884"; "off".
+  std::string address() const { return server_ == nullptr ? "off" : address_; }
+  const Methods& methods() const { return methods_; }
+
+ private:
+  Api(std::shared_ptr<const AccessTable> table, BrokerAccess::Sources sources);
+
+  BrokerAccess broker_;
+  Methods methods_;
+  Access access_;
+  Health health_;
+  std::unique_ptr<GrpcServer> server_;
+  std::string address_;
+};
+
+}  // namespace admin
+
+#endif  // ADMIN_API_API_H_

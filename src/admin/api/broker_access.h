@@ -1,0 +1,100 @@
+// The way from the API into the broker: what runs where things are owned.
+#ifndef ADMIN_API_BROKER_ACCESS_H_
+#define ADMIN_API_BROKER_ACCESS_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "admin/readiness.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "broker/server.h"
+#include "storage/partition_host.h"
+
+namespace admin {
+
+// The broker as handlers see it. It comes when the store is open and goes when the process stops;
+// before and after, they answer Unavailable. Any thread.
+//
+// A task runs on the thread that owns what it looks at, between two of its turns, so it is short: a
+// few hundred entries, then it is posted again for the next. What it finds travels in values; the
+// caller's reply is called from there.
+class BrokerAccess {
+ public:
+  struct Sources {
+    const Readiness* readiness = nullptr;
+    const base::Clock* clock = nullptr;
+    std::function<broker::MetricsSnapshot()> metrics;
+    std::function<std::string()> node_id;
+    std::function<uint32_t()> partitions;
+    std::function<std::string()> admin_address;
+    std::function<std::string()> http_address;
+  };
+  explicit BrokerAccess(Sources sources) : sources_(std::move(sources)) {}
+
+  const Sources& sources() const { return sources_; }
+
+  // Both outlive every call, or are taken back before they end.
+  void Use(broker::Server* server, storage::PartitionHost* host) {
+    base::MutexLock lock(mutex_);
+    server_ = server;
+    host_ = host;
+  }
+
+  bool open() const {
+    base::MutexLock lock(mutex_);
+    return server_ != nullptr;
+  }
+  absl::Status CheckOpen() const {
+    if (open()) return absl::OkStatus();
+    return absl::UnavailableError("the broker is " + sources_.readiness->why() +
+                                  ": try again in a moment");
+  }
+
+  // How many shards there are; 0: the broker is not open.
+  storage::ShardId shards() const {
+    base::MutexLock lock(mutex_);
+    return server_ == nullptr ? storage::ShardId{0} : server_->shards();
+  }
+
+  // On a shard's thread. False: the broker is not open.
+  bool OnShard(storage::ShardId shard, std::function<void(broker::ShardCore&)> task) const {
+    base::MutexLock lock(mutex_);
+    if (server_ == nullptr) return false;
+    server_->RunOnShard(shard, std::move(task));
+    return true;
+  }
+
+  // On the partition host's thread. Likewise.
+  bool OnHost(std::function<void(storage::Host&)> task) const {
+    base::MutexLock lock(mutex_);
+    if (host_ == nullptr) return false;
+    host_->Run(std::move(task));
+    return true;
+  }
+
+  // What the operator is told of a mistake of his own, when the broker is not open.
+  static absl::Status Closed() { return absl::UnavailableError("the broker is stopping"); }
+
+  // For what is not the shards': listeners, limits. On the calling thread; null: not open.
+  template <typename Use>
+  absl::Status WithServer(Use&& use) const {
+    base::MutexLock lock(mutex_);
+    if (server_ == nullptr) return Closed();
+    return use(*server_);
+  }
+
+ private:
+  const Sources sources_;
+  mutable base::Mutex mutex_;
+  broker::Server* server_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  storage::PartitionHost* host_ ABSL_GUARDED_BY(mutex_) = nullptr;
+};
+
+}  // namespace admin
+
+#endif  // ADMIN_API_BROKER_ACCESS_H_

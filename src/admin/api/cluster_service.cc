@@ -1,0 +1,82 @@
+#include "admin/api/cluster_service.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "admin/api/convert.h"
+#include "admin/obstacle.h"
+#include "base/version.h"
+#include "mqttd/admin/v1/cluster.pb.h"
+#include "storage/core/metrics.h"
+
+namespace admin {
+namespace {
+
+uint64_t Count(int64_t gauge) { return static_cast<uint64_t>(std::max<int64_t>(gauge, 0)); }
+
+uint64_t ClientsConnected(const broker::MetricsSnapshot& snapshot) {
+  if (snapshot.shards.empty()) return 0;
+  return Count(broker::Sum(
+      snapshot.shards, [](const broker::ShardMetrics& m) -> auto& { return m.clients_connected; }));
+}
+
+pb::Member LocalMember(const BrokerAccess& broker, const broker::MetricsSnapshot& snapshot) {
+  const BrokerAccess::Sources& sources = broker.sources();
+  pb::Member member;
+  member.set_node(sources.node_id());
+  member.set_version(base::kVersion);
+  const Readiness::State state = sources.readiness->state();
+  if (state == Readiness::State::kReady) {
+    member.set_problem(Obstacle(snapshot));
+    member.set_state(member.problem().empty() ? pb::NODE_STATE_READY : pb::NODE_STATE_DEGRADED);
+  } else {
+    member.set_problem(sources.readiness->why());
+    member.set_state(state == Readiness::State::kStarting ? pb::NODE_STATE_STARTING
+                                                          : pb::NODE_STATE_STOPPING);
+  }
+  *member.mutable_started() = ToTimestamp(snapshot.started);
+  *member.mutable_uptime() =
+      ToDuration(absl::Floor(sources.clock->Now() - snapshot.started, absl::Seconds(1)));
+  for (const broker::ListenerView& listener : snapshot.listeners)
+    member.add_listeners(listener.url);
+  member.set_admin_address(sources.admin_address());
+  member.set_http_address(sources.http_address());
+  member.set_shards(static_cast<uint32_t>(snapshot.shards.size()));
+  member.set_partitions(sources.partitions());
+  member.set_clients_connected(ClientsConnected(snapshot));
+  member.set_memory_used_bytes(snapshot.memory.used_bytes);
+  member.set_memory_high_bytes(snapshot.memory.high_bytes);
+  return member;
+}
+
+pb::ClusterStatusResponse Status(const BrokerAccess& broker) {
+  const broker::MetricsSnapshot snapshot = broker.sources().metrics();
+  pb::ClusterStatusResponse response;
+  pb::Member& member = *response.add_members() = LocalMember(broker, snapshot);
+  response.set_state(member.state());
+  response.set_node(member.node());
+  response.set_clients_connected(member.clients_connected());
+  if (!snapshot.shards.empty()) {
+    response.set_subscriptions(Count(broker::Sum(
+        snapshot.shards, [](const broker::ShardMetrics& m) -> auto& { return m.subscriptions; })));
+  }
+  if (snapshot.storage != nullptr) {
+    const storage::HostMetrics& stored = *snapshot.storage;
+    response.set_sessions(Count(stored.sessions.value()));
+    response.set_retained_messages(Count(stored.retained_messages.value()));
+    response.set_queued_messages(Count(stored.queued_messages.value()));
+    response.set_subscriptions(response.subscriptions() + Count(stored.subscriptions.value()));
+  }
+  return response;
+}
+
+}  // namespace
+
+void AddClusterService(const BrokerAccess& broker, Methods& methods) {
+  methods.Add<pb::ClusterStatusRequest, pb::ClusterStatusResponse>(
+      "mqttd.admin.v1.Cluster", "Status",
+      [&broker](const Caller&, const pb::ClusterStatusRequest&,
+                const Reply<pb::ClusterStatusResponse>& reply) { reply(Status(broker)); });
+}
+
+}  // namespace admin

@@ -1,0 +1,23 @@
+#include "admin/obstacle.h"
+
+#include "storage/core/metrics.h"
+
+namespace admin {
+
+std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
+  if (snapshot.memory.high) return "memory is short";
+  if (snapshot.storage == nullptr) return "";
+  // Both are repaired without anybody asking: this passes by itself.
+  if (snapshot.storage->log_healthy.value() == 0) {
+    return "the log cannot be written: the disk is full, read-only or failing";
+  }
+  if (snapshot.storage->state_healthy.value() == 0) {
+    return "the state cannot be written or read: the disk is full, read-only or failing";
+  }
+  if (snapshot.storage->damaged.value() != 0) {
+    return "stored data is damaged: restore data_dir from a backup, or set log_recovery: salvage";
+  }
+  return snapshot.storage->disk_low.value() != 0 ? "the disk is nearly full" : "";
+}
+
+}  // namespace admin
