@@ -65,7 +65,6 @@ TEST_F(ServerTest, ServesOnAGivenSocket) {
   {
     RawClient client(ntohs(address.sin_port), {.client_id = "client"});
     client.ExpectNothing();
-    EXPECT_EQ(server.urls().size(), 1u);
   }
   EXPECT_EQ(server.Shutdown(), absl::OkStatus());
   EXPECT_TRUE(IsServerClosed(serves.get()));
@@ -109,7 +108,6 @@ TEST_F(ServerTest, PublishesAndSubscribesWithoutASocket) {
   message = {.topic = "kept", .payload = "r", .qos = mqtt::QoS::kExactlyOnce, .retain = true};
   server_->Publish(message, outcome.done());
   EXPECT_EQ(outcome.Take(), absl::OkStatus());
-  EXPECT_EQ(server_->GetStatistics().retained_messages, 1u);
   server_->Unsubscribe("in/#", outcome.done());
   EXPECT_EQ(outcome.Take(), absl::OkStatus());
   server_->Publish({.topic = "bad/#"}, outcome.done());
