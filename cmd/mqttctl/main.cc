@@ -56,6 +56,7 @@ int Run(std::vector<std::string> arguments) {
 
   VerbContext verbs;
   verbs.AddOptions(app);
+  AddClientVerbs(app, verbs);
   AddClusterVerbs(app, verbs);
   CLI::App* version = app.add_subcommand("version", "Print the version of mqttctl");
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from e2e import MQTTD_BIN, Broker, Certificates, case, equal, holds, main, run, scratch, write
+from e2e import MQTTD_BIN, Broker, Certificates, Wire, case, connect_packet, equal, holds, main, run, scratch, write
 
 MQTTCTL = os.environ.get("MQTTCTL_BIN") or str(Path(MQTTD_BIN).with_name("mqttctl"))
 
@@ -77,6 +77,34 @@ def _():
     equal(call("grpc.health.v1.Health/Check"), "\0\0\0\0\2\x08\x01", "health")
 
 
+def client(name, version=5):
+    connection = Wire(("127.0.0.1", broker.port))
+    connection.send(connect_packet(name, version=version))
+    connection.packet()
+    return connection
+
+
+@case("clients are listed, filtered, shown, and who is kicked hears why")
+def _():
+    connections = {name: client(name) for name in ("sensor-1", "sensor-2", "door")}
+    names = [each["client_id"] for each in json.loads(ctl("client", "list", "-o", "json").out.text())]
+    equal(sorted(names), ["door", "sensor-1", "sensor-2"], "all")
+    names = [each["client_id"] for each in json.loads(ctl("client", "list", "--client", "sensor-*", "--address", "127.0.0.0/8",
+                                                         "--protocol", "5.0", "-o", "json").out.text())]
+    equal(sorted(names), ["sensor-1", "sensor-2"], "filtered")
+    equal(json.loads(ctl("client", "list", "--protocol", "3.1.1", "-o", "json").out.text()), [], "of another version")
+    shown = json.loads(ctl("client", "show", "door", "-o", "json").out.text())
+    equal((shown["client_id"], shown["address"], shown["protocol"], shown["paused"]), ("door", "127.0.0.1", "5.0", []), "shown")
+    holds('no client "nobody" is connected' in ctl("client", "show", "nobody", status=5).err.text(), "nobody")
+    equal(ctl("client", "kick", "door", "--reason", "0x89").out.text(), "1 client disconnected", "kick one")
+    first, body = connections["door"].packet()
+    equal((first, body[:1]), (0xE0, b"\x89"), "DISCONNECT")
+    equal(ctl("client", "kick", "--client", "sensor-*").out.text(), "2 clients disconnected", "kick two")
+    equal(connections["sensor-1"].packet()[0], 0xE0, "DISCONNECT")
+    holds("whom?" in ctl("client", "kick", status=1).err.text(), "kick without a target")
+    broker.log.wait_for(r'admin who=local role=admin from=127\.0\.0\.1:\d+ what=Clients/Kick request=.*door.* outcome=done')
+
+
 @case("a taken port is an error in words")
 def _():
     said = run(MQTTD_BIN, "--listen", "mqtt://127.0.0.1:0", "--http", "off",
@@ -101,6 +129,9 @@ def _():
     said = ctl("cluster", "status", "--token", "wrong", endpoint=guarded.admin, status=4).err.text()
     holds("nobody knows this token" in said, said)
     ctl("cluster", "status", "--token", "0123456789abcdef-viewer", endpoint=guarded.admin)
+    said = ctl("client", "kick", "x", "--token", "0123456789abcdef-viewer", endpoint=guarded.admin, status=4).err.text()
+    holds("watcher is viewer; Clients/Kick needs operator" in said, said)
+    guarded.log.wait_for(r"admin who=watcher .*what=Clients/Kick .*needs operator")
     guarded.log.wait_for(r'admin who=unknown role=nobody from=127\.0\.0\.1:\d+ what=Cluster/Status .*a token is needed')
     guarded.log.wait_for(r'admin who=unknown .*nobody knows this token')
     holds("wrong" not in guarded.log.text(), "a token in the log")

@@ -22,7 +22,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-// NODE_STATE_READY of NodeState: "ready".
+// NODE_STATE_READY of NodeState: "ready". PROTOCOL_VERSION_5_0 of ProtocolVersion: "5.0".
 std::string EnumName(const EnumValueDescriptor& value) {
   std::string prefix;
   for (const char c : value.type()->name()) {
@@ -32,7 +32,14 @@ std::string EnumName(const EnumValueDescriptor& value) {
   prefix += '_';
   absl::string_view name = value.name();
   if (absl::StartsWith(name, prefix)) name.remove_prefix(prefix.size());
-  return absl::AsciiStrToLower(name);
+  std::string result = absl::AsciiStrToLower(name);
+  const auto digit = [&](size_t i) {
+    return absl::ascii_isdigit(static_cast<unsigned char>(result[i]));
+  };
+  for (size_t i = 1; i + 1 < result.size(); ++i) {
+    if (result[i] == '_' && digit(i - 1) && digit(i + 1)) result[i] = '.';
+  }
+  return result;
 }
 
 Json BytesToJson(const std::string& bytes) {

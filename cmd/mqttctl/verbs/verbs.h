@@ -43,6 +43,7 @@ class VerbContext {
   Run run_;
 };
 
+void AddClientVerbs(CLI::App& app, VerbContext& context);
 void AddClusterVerbs(CLI::App& app, VerbContext& context);
 
 }  // namespace mqttctl

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "admin/api/clients_service.h"
 #include "admin/api/cluster_service.h"
 #include "admin/api/reflection.h"
 #include "admin/obstacle.h"
@@ -43,6 +44,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, BrokerAccess::Sources sources
       }()),
       access_(std::move(table)) {
   AddClusterService(broker_, methods_);
+  AddClientsService(broker_, methods_);
   health_.AddTo(methods_);
   AddReflection(methods_);
   (void)methods_.services();  // All of them are whole.

@@ -38,6 +38,14 @@ class InFlightTable {
     }
   }
 
+  // In no order. Not to be changed meanwhile.
+  template <typename Visit>
+  void ForEach(Visit&& visit) const {  // visit(uint16_t id, State)
+    for (size_t at = 0; at <= mask_; ++at) {
+      if (slots()[at].state != State::kFree) visit(slots()[at].id, slots()[at].state);
+    }
+  }
+
   // Adds or changes an identifier.
   void Set(mqtt::PacketId id, State state) {
     DCHECK(id.value != 0 && state != State::kFree) << "an identifier in use has a state";

@@ -120,6 +120,14 @@ class InboundFlow {
     return open_ != nullptr && open_->awaiting_pubrel.contains(id.value);
   }
 
+  // QoS 2 identifiers whose exchange is not over.
+  size_t awaiting_pubrel() const { return open_ == nullptr ? 0 : open_->awaiting_pubrel.size(); }
+  template <typename Visit>
+  void ForEachAwaitingPubRel(Visit&& visit) const {
+    if (open_ == nullptr) return;
+    for (const auto& [id, origin] : open_->awaiting_pubrel) visit(id);
+  }
+
   // A resumed session's identifiers whose PUBREL is still to come.
   void Restore(uint16_t id) { open().awaiting_pubrel.emplace(id, Origin::kEarlierConnection); }
 

@@ -52,6 +52,11 @@ class OutboundFlow {
   // Room for one more in flight [MQTT5-3.3.4-9].
   bool has_room() const { return table_.size() < window_; }
   size_t in_flight() const { return table_.size(); }
+  uint16_t window() const { return window_; }
+  template <typename Visit>
+  void ForEachInFlight(Visit&& visit) const {  // visit(identifier, State)
+    table_.ForEach(std::forward<Visit>(visit));
+  }
 
   // A message of QoS 1 or 2 leaves: the identifier it gets.
   mqtt::PacketId Start(mqtt::QoS qos) {

@@ -141,6 +141,11 @@ Router::Change Router::Remove(std::string_view filter, const Session* session) {
   return change;
 }
 
+const Subscriber* Router::FindSubscriber(std::string_view filter, const Session* session) {
+  auto* const node = tree_.Find(filter);
+  return node == nullptr ? nullptr : node->value.Find(session);
+}
+
 void Router::ChangeMask(std::string_view filter, HashedRoutes& exact, uint64_t Route::More::*mask,
                         uint32_t bit, bool present) {
   if (!tree_.IsWildcard(filter)) {

@@ -153,6 +153,8 @@ class Router {
   // [MQTT5-3.8.4-3] [MQTT311-3.8.4-3].
   Change Add(std::string_view filter, const Subscriber& subscriber);
   Change Remove(std::string_view filter, const Session* session);
+  // Null: the session has no such subscription. Until the next change.
+  const Subscriber* FindSubscriber(std::string_view filter, const Session* session);
 
   // What other shards and partitions have: each call is a change, they come in order. Those of
   // partitions are counted: a partition tells of its first subscription to a filter and of its

@@ -437,6 +437,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
     return SendRefusal(connection, ReasonCode::kPacketTooLarge, {}, session.packet_size_max);
   SendPacket(context_, connection, mqtt::PacketType::kConnAck, bytes);
   connection.phase = Phase::kConnected;
+  connection.phase_tick = context_.now_tick;
   connection.keep_alive_s = terms.keep_alive_s;
   connection.last_packet_tick = context_.now_tick;
   connection.counted = true;

@@ -78,8 +78,10 @@ class Connection final {
   uint64_t answers_mark = 0;
   uint32_t answer_bytes = 0;
   uint32_t last_packet_tick = 0;  // The shard's tick at the last packet, or piece of one.
-  uint32_t deadline_tick = 0;  // Before CONNACK: of CONNECT. While lingering: the end of patience.
-  uint32_t filed_tick = 0;     // Where the timer wheel holds it; 0: nowhere.
+  // Before CONNACK: when CONNECT must be here. While lingering: the end of patience. Between the
+  // two: when the client was let in.
+  uint32_t phase_tick = 0;
+  uint32_t filed_tick = 0;  // Where the timer wheel holds it; 0: nowhere.
 
   OutputQueue output;
   InputBuffer stash;  // The beginning of a packet whose rest is to come, or what came while paused.

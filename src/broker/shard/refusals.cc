@@ -77,7 +77,9 @@ std::string_view WordsFor(CloseCause cause) {
     case CloseCause::kOverloaded:
       return "it publishes faster than mqtt.publish_rate_max or mqtt.publish_bytes_rate_max";
     case CloseCause::kAdministrative:
-      return "its account or its rights are gone, or a packet for it is larger than it takes";
+      return "an operator ended it, its account or its rights are gone, or a packet for it is "
+             "larger "
+             "than it takes";
     case CloseCause::kStorageFailed:
       return "what it asked for could not be stored";
     case CloseCause::kHook:

@@ -178,7 +178,7 @@ uint32_t Earlier(uint32_t a, uint32_t b) {
 }  // namespace
 
 uint32_t ShardCore::DeadlineOf(const Connection& connection) const {
-  if (connection.phase != Phase::kConnected) return connection.deadline_tick;
+  if (connection.phase != Phase::kConnected) return connection.phase_tick;
   const uint32_t packet = PacketDeadlineOf(connection);
   // [MQTT5-3.1.2-22] [MQTT311-3.1.2-24]: one and a half times.
   const uint32_t silence =
@@ -253,8 +253,8 @@ void ShardCore::Accept(std::unique_ptr<Stream> stream, size_t listener) {
   if (terms.tls) metrics.connections_tls.Add();
   if (terms.websocket) metrics.connections_websocket.Add();
   if (hooking_ != nullptr) hooking_->OnAccepted(connection);
-  connection.deadline_tick = InTicks(options.connect_timeout_s);
-  wheel_.File(connection, connection.deadline_tick);
+  connection.phase_tick = InTicks(options.connect_timeout_s);
+  wheel_.File(connection, connection.phase_tick);
 }
 
 void ShardCore::BeginTurn() {
@@ -490,8 +490,8 @@ void ShardCore::Close(Connection& connection, const CloseOrder& order) {
   // connection.
   connection.phase = Phase::kLingering;
   connection.pauses = 0;
-  connection.deadline_tick = InTicks(options.linger_timeout_s);
-  wheel_.File(connection, connection.deadline_tick);
+  connection.phase_tick = InTicks(options.linger_timeout_s);
+  wheel_.File(connection, connection.phase_tick);
   MarkDirty(connection);
 }
 

@@ -116,6 +116,10 @@ class Host {
   bool Drained() const;
   uint32_t partitions() const { return static_cast<uint32_t>(replicas_.size()); }
   const Partition& partition(PartitionId id) const { return replicas_[id]->partition(); }
+  // Whose a Client Identifier is now: for who asks from outside.
+  std::optional<ConnectionRef> ConnectionOf(std::string_view client_id) const {
+    return node_.LeaderOf(client_id).ConnectionOf(client_id);
+  }
   uint64_t applied(PartitionId id) const { return partition(id).applied_index(); }
   // The latest time that anything applied bears.
   int64_t last_time_unix_ms() const;

@@ -224,4 +224,10 @@ std::optional<absl::Duration> Leader::NextTimer() const {
   return next;
 }
 
+std::optional<ConnectionRef> Leader::ConnectionOf(std::string_view client_id) const {
+  const Claim* const claim = sessions_.ClaimOf(client_id);
+  if (claim == nullptr || claim->state != Claim::State::kOpen) return std::nullopt;
+  return claim->connection;
+}
+
 }  // namespace storage

@@ -59,6 +59,8 @@ class Leader {
     });
   }
   absl::Status Refusal(bool stores) const;
+  // Whose the Client Identifier is now; absent: no client is connected by it.
+  std::optional<ConnectionRef> ConnectionOf(std::string_view client_id) const;
 
   // ---- The life of a proposal.
   Proposals& proposals() { return proposals_; }

@@ -1,0 +1,233 @@
+#include "admin/api/clients_service.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "admin/api/client_pages.h"
+#include "admin/api/convert.h"
+#include "mqttd/admin/v1/clients.pb.h"
+#include "storage/leader/host.h"
+
+namespace admin {
+namespace {
+
+constexpr char kService[] = "mqttd.admin.v1.Clients";
+
+pb::Client ToProto(const broker::ClientView& view, const std::string& node, absl::Time now) {
+  pb::Client client;
+  client.set_client_id(view.client_id);
+  client.set_user_name(view.user_name);
+  client.set_node(node);
+  client.set_shard(view.ref.shard);
+  client.set_listener(view.listener);
+  client.set_address(view.peer.address);
+  client.set_port(view.peer.port);
+  client.set_protocol(static_cast<pb::ProtocolVersion>(view.version));
+  client.set_tls(view.tls);
+  client.set_websocket(view.websocket);
+  *client.mutable_connected() = ToTimestamp(now - view.connected);
+  *client.mutable_idle() = ToDuration(view.idle);
+  *client.mutable_keep_alive() = ToDuration(absl::Seconds(view.keep_alive_s));
+  client.set_durable(view.durable);
+  client.set_session_never_expires(view.session_expiry_s == storage::kExpiryNever);
+  if (!client.session_never_expires())
+    *client.mutable_session_expiry() = ToDuration(absl::Seconds(view.session_expiry_s));
+  client.set_subscriptions(static_cast<uint32_t>(view.subscriptions));
+  client.set_inflight_out(static_cast<uint32_t>(view.inflight_out));
+  client.set_inflight_in(static_cast<uint32_t>(view.inflight_in));
+  client.set_output_bytes(view.output_bytes);
+  client.set_receive_maximum(view.window);
+  client.set_maximum_packet_size(view.packet_size_max);
+  client.set_bridge(view.bridge);
+  client.set_will(view.will);
+  const std::pair<broker::PauseReason, const char*> reasons[] = {
+      {broker::kPauseReceiveMaximum, "receive_maximum"},
+      {broker::kPauseCommits, "commits"},
+      {broker::kPauseRequests, "requests"},
+      {broker::kPauseForwards, "other_shard"},
+      {broker::kPauseAnswers, "answers_not_read"},
+      {broker::kPauseThrottle, "throttle"},
+      {broker::kPauseMemory, "memory"}};
+  for (const auto& [reason, words] : reasons) {
+    if ((view.pauses & reason) != 0) client.add_paused(words);
+  }
+  return client;
+}
+
+absl::Status NotConnected(const std::string& client_id) {
+  return absl::NotFoundError(absl::StrCat("no client \"", client_id, "\" is connected"));
+}
+
+void List(const BrokerAccess& broker, const pb::ListClientsRequest& request,
+          Reply<pb::ListClientsResponse> reply) {
+  const absl::Time now = broker.sources().clock->Now();
+  auto query = ToClientQuery(request.filter(), now);
+  uint64_t shard = 0;
+  uint64_t number = 0;
+  absl::Status status = query.status();
+  if (status.ok()) status = ParsePageToken(request.page().token(), shard, number);
+  if (status.ok()) status = broker.CheckOpen();
+  if (!status.ok()) return reply(status);
+  FindClients(
+      broker, *std::move(query), {static_cast<uint32_t>(shard), number}, PageSizeOf(request.page()),
+      [&broker, now, reply = std::move(reply)](absl::StatusOr<ClientsFound> found) {
+        if (!found.ok()) return reply(found.status());
+        pb::ListClientsResponse response;
+        const std::string node = broker.sources().node_id();
+        for (const broker::ClientView& view : found->clients)
+          *response.add_clients() = ToProto(view, node, now);
+        if (!found->end)
+          response.mutable_page()->set_next(PageToken(found->next.shard, found->next.number));
+        reply(std::move(response));
+      });
+}
+
+// Where the client is connected; absent: it is not.
+void Locate(const BrokerAccess& broker, std::string client_id,
+            std::function<void(absl::StatusOr<storage::ConnectionRef>)> done) {
+  const bool open = broker.OnHost([client_id = std::move(client_id), done](storage::Host& host) {
+    const auto connection = host.ConnectionOf(client_id);
+    if (connection.has_value()) return done(*connection);
+    done(NotConnected(client_id));
+  });
+  if (!open) done(broker.CheckOpen());
+}
+
+void Get(const BrokerAccess& broker, const pb::GetClientRequest& request,
+         Reply<pb::GetClientResponse> reply) {
+  const std::string client_id = request.client_id();
+  Locate(broker, client_id,
+         [&broker, client_id,
+          reply = std::move(reply)](const absl::StatusOr<storage::ConnectionRef>& ref) {
+           if (!ref.ok()) return reply(ref.status());
+           const bool open = broker.OnShard(
+               ref->shard,
+               [&broker, client_id, reply, number = ref->connection](broker::ShardCore& shard) {
+                 const auto view = broker::LookAtClient(shard, number);
+                 if (!view.has_value()) return reply(NotConnected(client_id));
+                 pb::GetClientResponse response;
+                 *response.mutable_client() =
+                     ToProto(*view, broker.sources().node_id(), broker.sources().clock->Now());
+                 reply(std::move(response));
+               });
+           if (!open) reply(BrokerAccess::Closed());
+         });
+}
+
+absl::StatusOr<broker::KickOrder> ToKickOrder(const pb::KickClientsRequest& request) {
+  broker::KickOrder order;
+  order.end_session = request.end_session();
+  order.suppress_will = request.suppress_will();
+  if (request.reason_code() == 0) return order;
+  if (request.reason_code() < 0x80 || request.reason_code() > 0xFF)
+    return absl::InvalidArgumentError("reason_code: of DISCONNECT, 128 (0x80) or more");
+  order.reason = static_cast<mqtt::ReasonCode>(request.reason_code());
+  return order;
+}
+
+void KickOne(const BrokerAccess& broker, const std::string& client_id,
+             const broker::KickOrder& order, Reply<pb::KickClientsResponse> reply) {
+  Locate(broker, client_id,
+         [&broker, client_id, order,
+          reply = std::move(reply)](const absl::StatusOr<storage::ConnectionRef>& ref) {
+           if (!ref.ok()) return reply(ref.status());
+           const bool open = broker.OnShard(
+               ref->shard,
+               [client_id, order, reply, number = ref->connection](broker::ShardCore& shard) {
+                 if (!broker::Kick(shard, number, order)) return reply(NotConnected(client_id));
+                 pb::KickClientsResponse response;
+                 response.set_kicked(1);
+                 reply(std::move(response));
+               });
+           if (!open) reply(BrokerAccess::Closed());
+         });
+}
+
+// All that match are found first, then they are kicked, some hundreds in a task: so who connects
+// again at once is not kicked again.
+class KickAll : public std::enable_shared_from_this<KickAll> {
+ public:
+  KickAll(const BrokerAccess& broker, broker::ClientQuery query, const broker::KickOrder& order,
+          Reply<pb::KickClientsResponse> reply)
+      : broker_(broker), query_(std::move(query)), order_(order), reply_(std::move(reply)) {}
+
+  void Find(ClientPlace from) {
+    FindClients(broker_, query_, from, kAtOnce,
+                [self = shared_from_this()](absl::StatusOr<ClientsFound> found) {
+                  if (!found.ok()) return self->reply_(found.status());
+                  for (const broker::ClientView& client : found->clients)
+                    self->found_.push_back(client.ref);
+                  found->end ? self->Kick() : self->Find(found->next);
+                });
+  }
+
+ private:
+  static constexpr size_t kAtOnce = 256;
+
+  void Kick() {
+    if (found_.empty()) {
+      pb::KickClientsResponse response;
+      response.set_kicked(kicked_);
+      return reply_(std::move(response));
+    }
+    const storage::ShardId shard = found_.back().shard;
+    const bool open =
+        broker_.OnShard(shard, [self = shared_from_this(), shard](broker::ShardCore& core) {
+          std::vector<storage::ConnectionRef>& found = self->found_;
+          for (size_t i = 0; i < kAtOnce && !found.empty() && found.back().shard == shard; ++i) {
+            self->kicked_ += broker::Kick(core, found.back().connection, self->order_) ? 1 : 0;
+            found.pop_back();
+          }
+          self->Kick();
+        });
+    if (!open) reply_(BrokerAccess::Closed());
+  }
+
+  const BrokerAccess& broker_;
+  const broker::ClientQuery query_;
+  const broker::KickOrder order_;
+  const Reply<pb::KickClientsResponse> reply_;
+  std::vector<storage::ConnectionRef> found_;  // And not kicked.
+  uint64_t kicked_ = 0;
+};
+
+void Kick(const BrokerAccess& broker, const pb::KickClientsRequest& request,
+          Reply<pb::KickClientsResponse> reply) {
+  const auto order = ToKickOrder(request);
+  if (!order.ok()) return reply(order.status());
+  if (absl::Status status = broker.CheckOpen(); !status.ok()) return reply(status);
+  if (request.target_case() == pb::KickClientsRequest::kClientId)
+    return KickOne(broker, request.client_id(), *order, std::move(reply));
+  // Or a slip of the finger would disconnect everybody.
+  if (request.filter().ByteSizeLong() == 0) {
+    return reply(absl::InvalidArgumentError(
+        "whom? client_id, or a filter that restricts something; client_id \"*\" is everybody"));
+  }
+  auto query = ToClientQuery(request.filter(), broker.sources().clock->Now());
+  if (!query.ok()) return reply(query.status());
+  std::make_shared<KickAll>(broker, *std::move(query), *order, std::move(reply))->Find({});
+}
+
+}  // namespace
+
+void AddClientsService(const BrokerAccess& broker, Methods& methods) {
+  methods.Add<pb::ListClientsRequest, pb::ListClientsResponse>(
+      kService, "List",
+      [&broker](const Caller&, const pb::ListClientsRequest& request, auto reply) {
+        List(broker, request, std::move(reply));
+      });
+  methods.Add<pb::GetClientRequest, pb::GetClientResponse>(
+      kService, "Get", [&broker](const Caller&, const pb::GetClientRequest& request, auto reply) {
+        Get(broker, request, std::move(reply));
+      });
+  methods.Add<pb::KickClientsRequest, pb::KickClientsResponse>(
+      kService, "Kick",
+      [&broker](const Caller&, const pb::KickClientsRequest& request, auto reply) {
+        Kick(broker, request, std::move(reply));
+      });
+}
+
+}  // namespace admin
