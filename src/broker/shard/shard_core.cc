@@ -99,9 +99,11 @@ void ShardCore::PublishSysTopics() {
 }
 
 void ShardCore::ShutDown(std::optional<absl::Duration> timeout) {
-  const auto ticks = timeout.has_value()
-                         ? static_cast<uint32_t>(*timeout / absl::Nanoseconds(kTickNs)) + 1
-                         : (options.shutdown_timeout_s + 1) * kTicksPerSecond;
+  constexpr absl::Duration kLongest = absl::Hours(24 * 365);  // Ticks are counted in 32 bits.
+  const auto ticks =
+      timeout.has_value()
+          ? static_cast<uint32_t>(std::min(*timeout, kLongest) / absl::Nanoseconds(kTickNs)) + 1
+          : (options.shutdown_timeout_s + 1) * kTicksPerSecond;
   shutdown_deadline_tick_ = now_tick + ticks;
   if (ticks == 1) tick_due_ns_ = std::min(tick_due_ns_, int64_t{now_tick} * kTickNs);
   drain.Begin(1);

@@ -371,6 +371,13 @@ TEST_F(Draining, EndsAtOnceWhenHurried) {
   EXPECT_TRUE(core().finished()) << "though nobody has closed";
 }
 
+TEST_F(Draining, WaitsForClientsIfThereIsNoDeadline) {
+  broker.shard(0).Mail(broker::Control{[this] { core().ShutDown(absl::InfiniteDuration()); }});
+  broker.RunFor(absl::Milliseconds(1500));
+  EXPECT_EQ(Told(), kClients);
+  EXPECT_FALSE(core().finished()) << "nobody has closed";
+}
+
 class DrainingToAnother : public Draining {
  protected:
   DrainingToAnother() : Draining(To("other.example:1883")) {}
