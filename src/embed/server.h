@@ -123,7 +123,9 @@ class Server {
 
   // Accepts nothing any more, sends clients DISCONNECT (0x8B), keeps their sessions, writes the
   // store. Clients that have not gone by `deadline` are cut off. Returns when all is done: what
-  // could not be written, or OK. Not from a hook.
+  // could not be written, or OK. Not from a hook. What the executor has yet to run of hooks,
+  // `on_disconnect` above all, may run after it: on the server's own threads until the destructor
+  // returns, on the program's executor even later.
   absl::Status Shutdown(absl::Duration deadline = absl::Seconds(10));
 
   // The configuration file is read again: certificates, passwords, access rules, limits. All of it
