@@ -227,7 +227,9 @@ std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environmen
     known.push_back(VariableName(key.path));
     if (!key.flag.empty()) known.push_back(ShortVariableName(key.flag));
   }
-  const std::vector<absl::string_view> known_views(known.begin(), known.end());
+  // What all have in common says nothing of which one was meant.
+  std::vector<absl::string_view> known_views(known.begin(), known.end());
+  for (absl::string_view& view : known_views) absl::ConsumePrefix(&view, "MQTTD_");
 
   std::vector<Assignment> assignments;
   for (const std::string& entry : environment) {
@@ -246,10 +248,10 @@ std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environmen
       assignments.push_back({path, entry.substr(equals + 1), {Source::kEnvironment, name}});
       continue;
     }
-    const absl::string_view nearest = Nearest(name, known_views);
+    const absl::string_view nearest = Nearest(rest.substr(0, rest.find('=')), known_views);
     if (!nearest.empty()) {
-      warnings.push_back(absl::StrCat("environment variable ", name, " names no key; did you mean ",
-                                      nearest, "?"));
+      warnings.push_back(absl::StrCat("environment variable ", name,
+                                      " names no key; did you mean MQTTD_", nearest, "?"));
     }
   }
   return assignments;

@@ -140,7 +140,7 @@ def descriptor_table():
 
 @case("connections never take the descriptors that the store needs")
 def few_descriptors():
-    wrapper = write("few", f'#!/bin/sh\nulimit -n 160\nexec "{os.path.abspath(e2e.MQTTD_BIN)}" "$@"\n')
+    wrapper = write("few", f'#!/bin/sh\nulimit -n 240\nexec "{os.path.abspath(e2e.MQTTD_BIN)}" "$@"\n')
     wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
     real, e2e.MQTTD_BIN = e2e.MQTTD_BIN, str(wrapper)
     try:
@@ -148,8 +148,8 @@ def few_descriptors():
     finally:
         e2e.MQTTD_BIN = real
     with broker:
-        broker.log.wait_for(r"bounds.*connections_max=120")
-        wires = [client(broker, f"client-{i}") for i in range(120)]
+        broker.log.wait_for(r"bounds.*connections_max=180")
+        wires = [client(broker, f"client-{i}") for i in range(180)]
         refused = 'mqttd_connections_refused_total{cause="connections_max"}'
         for _ in range(50):
             with Wire(broker.port) as wire:
@@ -162,9 +162,9 @@ def few_descriptors():
         wires[1].send(publish_packet("t", PAYLOAD, qos=1, packet_id=1, retain=True))
         equal(wires[1].packet()[1][:2], b"\0\1", "PUBACK of a retained message")
         equal(wires[0].packet()[1][6:], PAYLOAD)
-        holds(broker.metric("mqttd_process_open_fds") < 160, "descriptors are left")
+        holds(broker.metric("mqttd_process_open_fds") < 240, "descriptors are left")
         wires.pop().close()
-        while broker.metric("mqttd_connections") >= 120:
+        while broker.metric("mqttd_connections") >= 180:
             pass
         client(broker, "next").close()
         for wire in wires:

@@ -372,15 +372,16 @@ const ShareMembers::Member* Publishing::ChooseWithRoom(const std::string& share_
 // partition then sets the message aside, and the shard is asked again.
 Publishing::Settled Publishing::SettleTargets(ShardId from, Parts& parts) {
   absl::InlinedVector<std::pair<size_t, SharedTarget>, 1> targets;  // With the part that had it.
+  absl::InlinedVector<size_t, 4> targets_of;                        // How many each part had.
   bool moves = false;
   for (size_t i = 0; i < parts.size(); ++i) {
     moves = moves || parts[i].orphan;
+    targets_of.push_back(parts[i].shared_targets.size());
     for (SharedTarget& target : parts[i].shared_targets) targets.emplace_back(i, std::move(target));
     parts[i].shared_targets.clear();
   }
   for (auto& [asked, target] : targets) {
-    const bool alone = std::count_if(targets.begin(), targets.end(),
-                                     [&, i = asked](const auto& it) { return it.first == i; }) == 1;
+    const bool alone = targets_of[asked] == 1;
     std::optional<size_t> place = PlaceFor(from, parts, {asked, alone}, target);
     if (!place.has_value()) {
       if (moves && targets.size() == 1) return Settled::kStays;
