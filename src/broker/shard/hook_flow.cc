@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/check.h"
 #include "broker/shard/refusals.h"
 #include "mqtt/decode.h"
 
@@ -108,10 +109,13 @@ bool HookFlow::MayHave(const Session& session, const mqtt::MessageParts& message
 }
 
 void HookFlow::Wait(Connection& connection, Held held) {
-  const uint32_t deadline = context_.InTicks(terms_.timeout_s);
+  const uint64_t number = connection.ref.connection;
   context_.Pause(connection, kPauseDeciding);
-  waiting_[connection.ref.connection] = {std::move(held), deadline};
-  deadlines_.emplace_back(connection.ref.connection, deadline);
+  const auto [place, first] = waiting_.try_emplace(number);
+  CHECK(first) << "a client waits with one packet";
+  place->second = {
+      std::move(held),
+      deadlines_.insert(deadlines_.end(), {number, context_.InTicks(terms_.timeout_s)})};
 }
 
 void HookFlow::OnAnswered(uint64_t number, HookAnswer answer) {
@@ -119,6 +123,7 @@ void HookFlow::OnAnswered(uint64_t number, HookAnswer answer) {
   if (found == waiting_.end()) return;  // It went, or took too long.
   Waiting waiting = std::move(found->second);
   waiting_.erase(found);
+  deadlines_.erase(waiting.deadline);
   Connection* const connection = context_.Find(number);
   if (connection == nullptr || connection->session == nullptr) return;
   std::visit([&](auto& held) { GoOn(*connection, held, answer); }, waiting.held);
@@ -177,7 +182,10 @@ void HookFlow::OnAwake(Connection& connection) {
 }
 
 void HookFlow::OnEnded(const Connection& connection, CloseCause cause) {
-  waiting_.erase(connection.ref.connection);
+  if (const auto found = waiting_.find(connection.ref.connection); found != waiting_.end()) {
+    deadlines_.erase(found->second.deadline);
+    waiting_.erase(found);
+  }
   if (connection.session != nullptr && terms_.disconnected != nullptr && Concerns(connection))
     terms_.disconnected->OnDisconnected(connection, cause);
 }
@@ -189,11 +197,10 @@ void HookFlow::OnGone(const Connection& connection) {
 }
 
 void HookFlow::OnTick() {
-  while (!deadlines_.empty() && deadlines_.front().second <= context_.now_tick) {
-    const auto [number, deadline] = deadlines_.front();
+  while (!deadlines_.empty() && deadlines_.front().tick <= context_.now_tick) {
+    const uint64_t number = deadlines_.front().connection;
     deadlines_.pop_front();
-    const auto found = waiting_.find(number);
-    if (found == waiting_.end() || found->second.deadline_tick != deadline) continue;
+    waiting_.erase(number);
     Connection* const connection = context_.Find(number);
     if (connection == nullptr) continue;
     terms_.any->OnTimeout(*connection);

@@ -3,7 +3,7 @@
 #define BROKER_SHARD_HOOK_FLOW_H_
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <string>
 #include <utility>
 #include <variant>
@@ -58,9 +58,13 @@ class HookFlow {
   };
   struct HeldConnect {};
   using Held = std::variant<HeldConnect, HeldPublish, HeldRequest>;
+  struct Deadline {
+    uint64_t connection = 0;
+    uint32_t tick = 0;
+  };
   struct Waiting {
     Held held;
-    uint32_t deadline_tick = 0;
+    std::list<Deadline>::iterator deadline;
   };
 
   bool Concerns(const Connection& connection) const;
@@ -76,8 +80,7 @@ class HookFlow {
   const HookTerms terms_;
   const uint32_t idle_ticks_;
   absl::flat_hash_map<uint64_t, Waiting> waiting_;  // By connection.
-  // In the order of their deadlines; some are answered already.
-  std::deque<std::pair<uint64_t, uint32_t>> deadlines_;
+  std::list<Deadline> deadlines_;                   // Of those who wait, the first one first.
 };
 
 }  // namespace broker
