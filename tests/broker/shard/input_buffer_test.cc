@@ -90,7 +90,9 @@ TEST(InputBuffer, WhatCameBeforeAPauseIsNoHalfSentPacket) {
   f.buffers.Clear(buffer);
 }
 
-// A packet in pieces: cost of each, whether it is 4 or 40 MB large.
+// A packet in pieces: cost of each, whether it is 16 or 160 MB large. The smaller one stays in the
+// processor's cache and in pages that the process has, which makes a piece some 400 ns cheaper and
+// is not meant; to move what came before with each piece would cost milliseconds.
 TEST(InputBuffer, CostsAsMuchForEachByteHoweverLargeThePacketIs) {
   const auto ns_each = [](size_t size) {
     const std::string piece(1448, 'x');
@@ -101,9 +103,10 @@ TEST(InputBuffer, CostsAsMuchForEachByteHoweverLargeThePacketIs) {
       f.buffers.Clear(buffer);
     });
   };
-  EXPECT_LT(
-      support::PrintedRatio("a piece of 1,448 bytes", ns_each(16'000'000), ns_each(160'000'000)),
-      5);
+  constexpr double kNewPagesNs = 400;
+  EXPECT_LT(support::PrintedRatio("a piece of 1,448 bytes", ns_each(16'000'000),
+                                  ns_each(160'000'000), kNewPagesNs),
+            5);
 }
 
 }  // namespace
