@@ -21,19 +21,24 @@ uint32_t ChunkEntrySize(const ChunkEntry& entry) {
 }
 
 void AppendChunkEntry(const ChunkEntry& entry, std::string& out) {
-  wire::AppendBytes(out, kMessage, entry.message);
-  wire::AppendNumber(out, kQos, static_cast<uint64_t>(entry.qos));
-  wire::AppendNumber(out, kRetain, entry.retain ? 1 : 0);
-  wire::AppendPacked(out, kSubscriptionIds, entry.subscription_ids);
-  wire::AppendBytes(out, kShareFilter, entry.share_filter);
-  wire::AppendNumber(out, kBody, entry.body);
-  wire::AppendNumber(out, kSize, entry.size);
+  wire::Append(out, ChunkEntrySize(entry), [&](wire::Writer& to) {
+    to.Bytes(kMessage, entry.message);
+    to.Number(kQos, static_cast<uint64_t>(entry.qos));
+    to.Number(kRetain, entry.retain ? 1 : 0);
+    to.Packed(kSubscriptionIds, entry.subscription_ids);
+    to.Bytes(kShareFilter, entry.share_filter);
+    to.Number(kBody, entry.body);
+    to.Number(kSize, entry.size);
+  });
 }
 
-void BeginChunk(uint64_t first, std::string& out) { wire::AppendNumber(out, kFirst, first); }
+void BeginChunk(uint64_t first, std::string& out) {
+  wire::Append(out, wire::NumberSize(first), [&](wire::Writer& to) { to.Number(kFirst, first); });
+}
 
 void AddToChunk(std::string_view entry, std::string& out) {
-  wire::AppendElement(out, kEntries, entry);
+  wire::Append(out, wire::ElementSize(entry.size()),
+               [&](wire::Writer& to) { to.Element(kEntries, entry); });
 }
 
 std::optional<ChunkView> ParseChunk(std::string_view bytes) {

@@ -17,15 +17,20 @@ constexpr uint32_t kFilter = 1, kOptions = 2, kId = 3;                       // 
 constexpr uint32_t kClientId = 1, kEpoch = 2;                                // Acknowledge
 constexpr uint32_t kPubAck = 3, kPubRec = 4, kPubComp = 5;                   // Acknowledge
 
-// The beginning of a command, whose body of so many bytes follows.
-void BeginCommand(const CommandStamp& stamp, uint32_t kind, size_t body, std::string& entry) {
+// Appends a command to an entry. `write` fills in its body, of so many bytes.
+template <typename Write>
+void AppendStamped(const CommandStamp& stamp, uint32_t kind, size_t body, std::string& entry,
+                   Write write) {
   const auto time = static_cast<uint64_t>(stamp.time_unix_ms);
   const size_t size =
       wire::NumberSize(time) + wire::NumberSize(stamp.order) + wire::ElementSize(body);
-  wire::AppendHeader(entry, kCommands, size);
-  wire::AppendNumber(entry, kTime, time);
-  wire::AppendNumber(entry, kOrder, stamp.order);
-  wire::AppendHeader(entry, kind, body);
+  wire::Append(entry, wire::ElementSize(size), [&](wire::Writer& out) {
+    out.Header(kCommands, size);
+    out.Number(kTime, time);
+    out.Number(kOrder, stamp.order);
+    out.Header(kind, body);
+    write(out);
+  });
 }
 
 size_t SubscriptionSize(const EnqueueTarget& target) {
@@ -38,14 +43,14 @@ size_t TargetSize(const EnqueueTarget& target) {
          wire::NumberSize(target.last_choice ? 1 : 0);
 }
 
-void AppendTarget(const EnqueueTarget& target, std::string& out) {
-  wire::AppendHeader(out, kTargets, TargetSize(target));
-  wire::AppendBytes(out, kTargetClientId, target.client_id);
-  wire::AppendHeader(out, kSubscription, SubscriptionSize(target));
-  wire::AppendBytes(out, kFilter, target.filter);
-  wire::AppendNumber(out, kOptions, target.options.ToByte());
-  wire::AppendNumber(out, kId, target.subscription_id);
-  wire::AppendNumber(out, kLastChoice, target.last_choice ? 1 : 0);
+void WriteTarget(const EnqueueTarget& target, wire::Writer& out) {
+  out.Header(kTargets, TargetSize(target));
+  out.Bytes(kTargetClientId, target.client_id);
+  out.Header(kSubscription, SubscriptionSize(target));
+  out.Bytes(kFilter, target.filter);
+  out.Number(kOptions, target.options.ToByte());
+  out.Number(kId, target.subscription_id);
+  out.Number(kLastChoice, target.last_choice ? 1 : 0);
 }
 
 bool ParseSubscription(std::string_view bytes, EnqueueTarget& target) {
@@ -95,11 +100,12 @@ void AppendEnqueue(const CommandStamp& stamp, const mqtt::MessageParts& message,
   const size_t stored = StoredMessageSize(message);
   size_t body = wire::ElementSize(stored) + (match ? 2 : 0);
   for (const EnqueueTarget& target : targets) body += wire::ElementSize(TargetSize(target));
-  BeginCommand(stamp, kEnqueue, body, entry);
-  wire::AppendHeader(entry, kMessage, stored);
-  AppendStoredMessage(message, entry);
-  wire::AppendNumber(entry, kMatch, match ? 1 : 0);
-  for (const EnqueueTarget& target : targets) AppendTarget(target, entry);
+  AppendStamped(stamp, kEnqueue, body, entry, [&](wire::Writer& out) {
+    out.Header(kMessage, stored);
+    WriteStoredMessage(message, out);
+    out.Number(kMatch, match ? 1 : 0);
+    for (const EnqueueTarget& target : targets) WriteTarget(target, out);
+  });
 }
 
 void AppendAcknowledge(const CommandStamp& stamp, const AcknowledgeView& acknowledge,
@@ -107,21 +113,25 @@ void AppendAcknowledge(const CommandStamp& stamp, const AcknowledgeView& acknowl
   const size_t body = wire::BytesSize(acknowledge.client_id) + wire::NumberSize(acknowledge.epoch) +
                       wire::PackedSize(acknowledge.puback) + wire::PackedSize(acknowledge.pubrec) +
                       wire::PackedSize(acknowledge.pubcomp);
-  BeginCommand(stamp, kAcknowledge, body, entry);
-  wire::AppendBytes(entry, kClientId, acknowledge.client_id);
-  wire::AppendNumber(entry, kEpoch, acknowledge.epoch);
-  wire::AppendPacked(entry, kPubAck, acknowledge.puback);
-  wire::AppendPacked(entry, kPubRec, acknowledge.pubrec);
-  wire::AppendPacked(entry, kPubComp, acknowledge.pubcomp);
+  AppendStamped(stamp, kAcknowledge, body, entry, [&](wire::Writer& out) {
+    out.Bytes(kClientId, acknowledge.client_id);
+    out.Number(kEpoch, acknowledge.epoch);
+    out.Packed(kPubAck, acknowledge.puback);
+    out.Packed(kPubRec, acknowledge.pubrec);
+    out.Packed(kPubComp, acknowledge.pubcomp);
+  });
 }
 
 void AppendCommand(const ::mqttd::storage::v1::Command& command, std::string& entry) {
-  wire::AppendHeader(entry, kCommands, command.ByteSizeLong());
+  const size_t size = command.ByteSizeLong();
+  wire::Append(entry, wire::ElementSize(size) - size,
+               [&](wire::Writer& out) { out.Header(kCommands, size); });
   command.AppendToString(&entry);
 }
 
 void AppendCommandBytes(std::string_view command, std::string& entry) {
-  wire::AppendElement(entry, kCommands, command);
+  wire::Append(entry, wire::ElementSize(command.size()),
+               [&](wire::Writer& out) { out.Element(kCommands, command); });
 }
 
 bool NextCommand(std::string_view& entry, std::string_view& command, bool& ok) {

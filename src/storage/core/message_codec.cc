@@ -1,7 +1,5 @@
 #include "storage/core/message_codec.h"
 
-#include "storage/core/wire.h"
-
 namespace storage {
 namespace {
 
@@ -20,21 +18,21 @@ size_t StoredMessageSize(const mqtt::MessageParts& parts) {
          wire::BytesSize(parts.publisher);
 }
 
-void AppendStoredMessage(const mqtt::MessageParts& parts, std::string& out) {
-  wire::AppendBytes(out, kTopic, parts.topic);
-  wire::AppendBytes(out, kPayload, parts.payload);
-  wire::AppendBytes(out, kProperties, parts.properties);
-  wire::AppendNumber(out, kQos, static_cast<uint64_t>(parts.qos));
-  wire::AppendNumber(out, kRetain, parts.retain ? 1 : 0);
-  wire::AppendNumber(out, kCreated, static_cast<uint64_t>(parts.created_at_unix_ms));
-  wire::AppendNumber(out, kExpires, static_cast<uint64_t>(parts.expires_at_unix_ms));
-  wire::AppendBytes(out, kPublisher, parts.publisher);
+void WriteStoredMessage(const mqtt::MessageParts& parts, wire::Writer& out) {
+  out.Bytes(kTopic, parts.topic);
+  out.Bytes(kPayload, parts.payload);
+  out.Bytes(kProperties, parts.properties);
+  out.Number(kQos, static_cast<uint64_t>(parts.qos));
+  out.Number(kRetain, parts.retain ? 1 : 0);
+  out.Number(kCreated, static_cast<uint64_t>(parts.created_at_unix_ms));
+  out.Number(kExpires, static_cast<uint64_t>(parts.expires_at_unix_ms));
+  out.Bytes(kPublisher, parts.publisher);
 }
 
-std::string EncodeStoredMessage(const mqtt::Message& message) {
+std::string EncodeStoredMessage(const mqtt::MessageParts& parts) {
   std::string bytes;
-  bytes.reserve(StoredMessageSize(message.parts()));
-  AppendStoredMessage(message.parts(), bytes);
+  wire::Append(bytes, StoredMessageSize(parts),
+               [&](wire::Writer& out) { WriteStoredMessage(parts, out); });
   return bytes;
 }
 

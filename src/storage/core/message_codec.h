@@ -9,13 +9,17 @@
 #include <string_view>
 
 #include "mqtt/message.h"
+#include "storage/core/wire.h"
 
 namespace storage {
 
 size_t StoredMessageSize(const mqtt::MessageParts& parts);
-// Appends a StoredMessage, of that size.
-void AppendStoredMessage(const mqtt::MessageParts& parts, std::string& out);
-std::string EncodeStoredMessage(const mqtt::Message& message);
+// Writes a StoredMessage, of that size.
+void WriteStoredMessage(const mqtt::MessageParts& parts, wire::Writer& out);
+std::string EncodeStoredMessage(const mqtt::MessageParts& parts);
+inline std::string EncodeStoredMessage(const mqtt::Message& message) {
+  return EncodeStoredMessage(message.parts());
+}
 
 // Views into `bytes`. None if they are not a StoredMessage. Unknown fields are skipped.
 std::optional<mqtt::MessageParts> ParseStoredMessage(std::string_view bytes);

@@ -155,11 +155,14 @@ class Scan {
 }  // namespace
 
 std::string EncodeRetained(const RetainedView& retained) {
+  const size_t size = wire::BytesSize(retained.message) + wire::NumberSize(retained.order) +
+                      wire::NumberSize(retained.partitions);
   std::string bytes;
-  bytes.reserve(retained.message.size() + 32);
-  wire::AppendBytes(bytes, kMessage, retained.message);
-  wire::AppendNumber(bytes, kOrder, retained.order);
-  wire::AppendNumber(bytes, kPartitions, retained.partitions);
+  wire::Append(bytes, size, [&](wire::Writer& out) {
+    out.Bytes(kMessage, retained.message);
+    out.Number(kOrder, retained.order);
+    out.Number(kPartitions, retained.partitions);
+  });
   return bytes;
 }
 
@@ -177,8 +180,11 @@ std::optional<RetainedView> ParseRetained(std::string_view bytes) {
 
 std::string EncodeRetainedExpiry(const RetainedExpiryView& expiry) {
   std::string bytes;
-  wire::AppendNumber(bytes, kExpiryOrder, expiry.order);
-  wire::AppendNumber(bytes, kExpiryBytes, expiry.bytes);
+  wire::Append(bytes, wire::NumberSize(expiry.order) + wire::NumberSize(expiry.bytes),
+               [&](wire::Writer& out) {
+                 out.Number(kExpiryOrder, expiry.order);
+                 out.Number(kExpiryBytes, expiry.bytes);
+               });
   return bytes;
 }
 

@@ -5,21 +5,21 @@
 #ifndef STORAGE_CORE_WIRE_H_
 #define STORAGE_CORE_WIRE_H_
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
 #include <string_view>
 
+#include "base/check.h"
+
 namespace storage::wire {
 
+// Seven bits to a byte: (bits + 6) / 7, written without a division. Exact for 1 to 64 bits.
 constexpr size_t VarintSize(uint64_t value) {
-  size_t size = 1;
-  while (value >= 0x80) {
-    value >>= 7;
-    ++size;
-  }
-  return size;
+  return static_cast<size_t>(std::bit_width(value | 1) * 9 + 64) / 64;
 }
 
 // Of a number of 64 bits.
@@ -35,52 +35,21 @@ inline char* WriteVarint(char* to, uint64_t value) {
   return to;
 }
 
-inline void AppendVarint(std::string& out, uint64_t value) {
-  char buffer[kVarintMax];
-  out.append(buffer, static_cast<size_t>(WriteVarint(buffer, value) - buffer));
-}
-
 // Takes a number off the front. False if there is none.
-inline bool TakeVarint(std::string_view& bytes, uint64_t& value) {
+inline bool TakeVarint(const char*& at, const char* end, uint64_t& value) {
   value = 0;
-  for (unsigned shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
-    const auto byte = static_cast<uint8_t>(bytes.front());
-    bytes.remove_prefix(1);
+  for (unsigned shift = 0; shift < 64 && at != end; shift += 7) {
+    const auto byte = static_cast<uint8_t>(*at++);
     value |= static_cast<uint64_t>(byte & 0x7F) << shift;
     if (byte < 0x80) return true;
   }
   return false;
 }
 
-// Field numbers here are below 16: a tag is one byte.
-inline void AppendNumber(std::string& out, uint32_t field, uint64_t value) {
-  if (value == 0) return;
-  char buffer[1 + kVarintMax];
-  buffer[0] = static_cast<char>(field << 3);
-  out.append(buffer, static_cast<size_t>(WriteVarint(buffer + 1, value) - buffer));
-}
-
-// What comes before the bytes of a field.
-inline void AppendHeader(std::string& out, uint32_t field, size_t bytes) {
-  char buffer[1 + kVarintMax];
-  buffer[0] = static_cast<char>(field << 3 | 2);
-  out.append(buffer, static_cast<size_t>(WriteVarint(buffer + 1, bytes) - buffer));
-}
-
 // Of a field of so many bytes, its header included; also when empty.
 constexpr size_t ElementSize(size_t bytes) { return 1 + VarintSize(bytes) + bytes; }
 
 constexpr size_t NumberSize(uint64_t value) { return value == 0 ? 0 : 1 + VarintSize(value); }
-
-// Also when empty, so that it can stand for an element of a repeated field.
-inline void AppendElement(std::string& out, uint32_t field, std::string_view bytes) {
-  AppendHeader(out, field, bytes.size());
-  out.append(bytes);
-}
-
-inline void AppendBytes(std::string& out, uint32_t field, std::string_view bytes) {
-  if (!bytes.empty()) AppendElement(out, field, bytes);
-}
 
 constexpr size_t BytesSize(std::string_view bytes) {
   return bytes.empty() ? 0 : 1 + VarintSize(bytes.size()) + bytes.size();
@@ -94,25 +63,70 @@ size_t PackedSize(const Numbers& numbers) {
   return numbers.empty() ? 0 : ElementSize(bytes);
 }
 
-template <typename Numbers>
-void AppendPacked(std::string& out, uint32_t field, const Numbers& numbers) {
-  if (numbers.empty()) return;
-  size_t bytes = 0;
-  for (const auto number : numbers) bytes += VarintSize(number);
-  AppendHeader(out, field, bytes);
-  for (const auto number : numbers) AppendVarint(out, number);
-}
-
 // False: they are not whole, or too large for what takes them.
 template <typename Numbers>
 bool ParsePacked(std::string_view packed, Numbers& numbers) {
   using Number = typename Numbers::value_type;
-  while (!packed.empty()) {
+  const char* at = packed.data();
+  const char* const end = at + packed.size();
+  while (at != end) {
     uint64_t number = 0;
-    if (!TakeVarint(packed, number) || number > std::numeric_limits<Number>::max()) return false;
+    if (!TakeVarint(at, end, number) || number > std::numeric_limits<Number>::max()) return false;
     numbers.push_back(static_cast<Number>(number));
   }
   return true;
+}
+
+// Writes fields, one after the other, into memory that has room for them: the functions above say
+// how much. A field number is below 16, so that a tag is one byte.
+class Writer {
+ public:
+  explicit Writer(char* to) : to_(to) {}
+
+  void Number(uint32_t field, uint64_t value) {
+    if (value == 0) return;
+    *to_++ = static_cast<char>(field << 3);
+    to_ = WriteVarint(to_, value);
+  }
+  // What comes before the bytes of a field.
+  void Header(uint32_t field, size_t bytes) {
+    *to_++ = static_cast<char>(field << 3 | 2);
+    to_ = WriteVarint(to_, bytes);
+  }
+  // Also when empty, so that it can stand for an element of a repeated field.
+  void Element(uint32_t field, std::string_view bytes) {
+    Header(field, bytes.size());
+    Raw(bytes);
+  }
+  void Bytes(uint32_t field, std::string_view bytes) {
+    if (!bytes.empty()) Element(field, bytes);
+  }
+  // A repeated field of numbers, packed. Nothing if there are none.
+  template <typename Numbers>
+  void Packed(uint32_t field, const Numbers& numbers) {
+    if (numbers.empty()) return;
+    size_t bytes = 0;
+    for (const auto number : numbers) bytes += VarintSize(number);
+    Header(field, bytes);
+    for (const auto number : numbers) to_ = WriteVarint(to_, number);
+  }
+  // A message that is encoded already.
+  void Raw(std::string_view bytes) { to_ = std::copy(bytes.begin(), bytes.end(), to_); }
+
+  const char* at() const { return to_; }
+
+ private:
+  char* to_;
+};
+
+// Adds `size` bytes to `out`, which `write(Writer&)` fills: exactly so many.
+template <typename Write>
+void Append(std::string& out, size_t size, Write write) {
+  const size_t before = out.size();
+  out.resize(before + size);
+  Writer writer(out.data() + before);
+  write(writer);
+  CHECK(writer.at() == out.data() + out.size()) << "a record has another size than was said";
 }
 
 // Walks the fields of a message:
@@ -121,23 +135,23 @@ bool ParsePacked(std::string_view packed, Numbers& numbers) {
 //   if (!reader.ok()) …
 class Reader {
  public:
-  explicit Reader(std::string_view bytes) : rest_(bytes) {}
+  explicit Reader(std::string_view bytes) : at_(bytes.data()), end_(at_ + bytes.size()) {}
 
   bool Next() {
-    if (rest_.empty()) return false;
+    if (at_ == end_) return false;
     uint64_t tag = 0;
-    if (!TakeVarint(rest_, tag) || tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF) return Fail();
+    if (!TakeVarint(at_, end_, tag) || tag >> 3 == 0 || tag >> 3 > 0x1FFFFFFF) return Fail();
     field_ = static_cast<uint32_t>(tag >> 3);
     number_ = 0;
     bytes_ = {};
     switch (tag & 7) {
       case 0:
-        return TakeVarint(rest_, number_) || Fail();
+        return TakeVarint(at_, end_, number_) || Fail();
       case 1:
         return TakeBytes(8) || Fail();
       case 2: {
         uint64_t size = 0;
-        return (TakeVarint(rest_, size) && TakeBytes(size)) || Fail();
+        return (TakeVarint(at_, end_, size) && TakeBytes(size)) || Fail();
       }
       case 5:
         return TakeBytes(4) || Fail();
@@ -150,7 +164,9 @@ class Reader {
   uint32_t field() const { return field_; }
   uint64_t number() const { return number_; }        // Zero if the field is none.
   std::string_view bytes() const { return bytes_; }  // Empty if the field is a number.
-  std::string_view rest() const { return rest_; }    // Behind the field.
+  std::string_view rest() const {                    // Behind the field.
+    return {at_, static_cast<size_t>(end_ - at_)};
+  }
 
  private:
   bool Fail() {
@@ -158,13 +174,14 @@ class Reader {
     return false;
   }
   bool TakeBytes(uint64_t size) {
-    if (size > rest_.size()) return false;
-    bytes_ = rest_.substr(0, size);
-    rest_.remove_prefix(size);
+    if (size > static_cast<uint64_t>(end_ - at_)) return false;
+    bytes_ = {at_, static_cast<size_t>(size)};
+    at_ += size;
     return true;
   }
 
-  std::string_view rest_;
+  const char* at_;
+  const char* end_;
   std::string_view bytes_;
   uint64_t number_ = 0;
   uint32_t field_ = 0;

@@ -42,9 +42,7 @@ inline std::string Stored(const Text& text) {
   parts.publisher = text.publisher;
   parts.expires_at_unix_ms = text.expires;
   parts.created_at_unix_ms = text.created;
-  std::string bytes;
-  AppendStoredMessage(parts, bytes);
-  return bytes;
+  return EncodeStoredMessage(parts);
 }
 
 struct OpenOptions {

@@ -27,9 +27,26 @@ mqtt::MessageParts Sample() {
   return parts;
 }
 
+TEST(Wire, ANumberTakesAsManyBytesAsAreWritten) {
+  for (int bits = 0; bits <= 64; ++bits) {
+    for (const int64_t step : {-1, 0, 1}) {
+      const uint64_t value = (bits == 64 ? 0 : uint64_t{1} << bits) + static_cast<uint64_t>(step);
+      char buffer[wire::kVarintMax];
+      const char* const end = wire::WriteVarint(buffer, value);
+      EXPECT_EQ(wire::VarintSize(value), static_cast<size_t>(end - buffer)) << value;
+      const char* at = buffer;
+      uint64_t read = 0;
+      EXPECT_TRUE(wire::TakeVarint(at, end, read)) << value;
+      EXPECT_EQ(read, value);
+      EXPECT_EQ(at, end) << value;
+      at = buffer;
+      EXPECT_FALSE(wire::TakeVarint(at, end - 1, read)) << value << " without its last byte";
+    }
+  }
+}
+
 TEST(StoredMessage, IsWhatProtobufReads) {
-  std::string bytes;
-  AppendStoredMessage(Sample(), bytes);
+  const std::string bytes = EncodeStoredMessage(Sample());
   pb::StoredMessage record;
   ASSERT_TRUE(record.ParseFromString(bytes));
   EXPECT_EQ(record.topic(), Sample().topic);
@@ -44,7 +61,7 @@ TEST(StoredMessage, IsWhatProtobufReads) {
 }
 
 TEST(StoredMessage, ComesBackAsItWas) {
-  const std::string bytes = EncodeStoredMessage(*mqtt::Message::Create(Sample()));
+  const std::string bytes = EncodeStoredMessage(Sample());
   const mqtt::MessagePtr message = DecodeStoredMessage(bytes);
   ASSERT_TRUE(message);
   EXPECT_EQ(message->topic(), Sample().topic);
@@ -55,7 +72,7 @@ TEST(StoredMessage, ComesBackAsItWas) {
 }
 
 TEST(StoredMessage, SkipsFieldsOfALaterRelease) {
-  std::string bytes = EncodeStoredMessage(*mqtt::Message::Create(Sample()));
+  std::string bytes = EncodeStoredMessage(Sample());
   const std::string before = bytes;
   bytes += std::string("\xA2\x06\x03xyz", 6);       // Field 100, bytes.
   bytes += std::string("\x61\0\0\0\0\0\0\0\0", 9);  // Field 12, 64 bits.
@@ -66,7 +83,7 @@ TEST(StoredMessage, SkipsFieldsOfALaterRelease) {
 }
 
 TEST(StoredMessage, CutShortIsRefusedOrShorter) {
-  const std::string bytes = EncodeStoredMessage(*mqtt::Message::Create(Sample()));
+  const std::string bytes = EncodeStoredMessage(Sample());
   for (size_t size = 0; size < bytes.size(); ++size) {
     pb::StoredMessage record;
     const bool protobuf_reads_it = record.ParseFromString(bytes.substr(0, size));
