@@ -14,14 +14,13 @@
 #include "storage/core/partition_api.h"
 
 namespace rocksdb {
-class DB;
 class Env;
 class WriteBatch;
-struct Options;
 }  // namespace rocksdb
 
 namespace storage {
 
+class LogDb;
 struct StorageOptions;
 
 // Keys: 'l' partition index -> term data; 't' partition -> the index up to which it was cut.
@@ -62,14 +61,10 @@ class Log {
   absl::Status Close();
 
  private:
-  Log(std::string path, std::unique_ptr<rocksdb::Options> options);
-  absl::Status OpenDb();
-  absl::Status Reopen();
+  explicit Log(std::unique_ptr<LogDb> db);
 
-  const std::string path_;
-  const std::unique_ptr<rocksdb::Options> options_;
+  const std::unique_ptr<LogDb> db_;
   std::unique_ptr<rocksdb::WriteBatch> batch_;  // Keeps its room.
-  std::unique_ptr<rocksdb::DB> db_;
 };
 
 }  // namespace storage
