@@ -250,7 +250,7 @@ CORE_WORDS = [
 ]
 
 
-CORE_IN_ALL_BUT_NAME = ("src/mqtt/", "src/storage/leader/", "src/broker/shard/")
+CORE_IN_ALL_BUT_NAME = ("src/mqtt/", "src/storage/leader/", "src/broker/shard/", "src/cluster/raft/")
 
 
 def is_core(path):

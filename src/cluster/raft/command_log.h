@@ -1,0 +1,97 @@
+// Where commands become durable: what a replica and its leader say to the log, and hear from it.
+//
+// Values of the seam between storage and consensus. They are here, and not in storage, until
+// storage's own log is replaced.
+#ifndef CLUSTER_RAFT_COMMAND_LOG_H_
+#define CLUSTER_RAFT_COMMAND_LOG_H_
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "cluster/raft/types.h"
+
+namespace cluster {
+
+// `number` is the leader's own, never 0.
+struct Proposal {
+  GroupId group = 0;
+  uint64_t number = 0;
+  std::string entry;  // Not empty.
+};
+
+struct CommittedEntry {
+  Place place;
+  std::string entry;      // Empty: nothing to apply, but an index that is used up.
+  uint64_t proposal = 0;  // 0: not proposed here, or under an earlier leadership.
+};
+
+// Consecutive entries of one group.
+struct Committed {
+  GroupId group = 0;
+  std::vector<CommittedEntry> entries;
+};
+
+enum class Fate {
+  kSurely,   // It is in no log that could ever be committed.
+  kUnknown,  // This node led no more before it was known; it may still come, as nobody's.
+};
+
+struct NotCommitted {
+  GroupId group = 0;
+  uint64_t proposal = 0;
+  Fate fate = Fate::kSurely;
+};
+
+// Comes behind all that this role was the cause of.
+struct RoleChange {
+  GroupId group = 0;
+  Role role = Role::kFollower;
+  uint64_t term = 0;
+  ReplicaId leader = 0;  // 0: unknown.
+  // Of a leader: what earlier terms may have committed ends here, so it acts once this is applied.
+  uint64_t applied_before_leading = 0;
+};
+
+// Whoever has applied `index` reads what all that was acknowledged before the barrier was asked
+// for.
+struct Readable {
+  GroupId group = 0;
+  uint64_t ticket = 0;
+  uint64_t index = 0;
+};
+
+// This node does not lead: ask again, elsewhere.
+struct NotReadable {
+  GroupId group = 0;
+  uint64_t ticket = 0;
+};
+
+// The state as of `place` is to be had by what `data` says. Until Installed is said nothing else
+// comes of the group.
+struct InstallSnapshot {
+  GroupId group = 0;
+  Place place;
+  std::string data;
+  ConfState conf_state;  // To be kept with the state, and given back at the next start.
+};
+
+// A follower needs what the log has no more: say OfferSnapshot.
+struct SnapshotWanted {
+  GroupId group = 0;
+};
+
+// kNotFound: this node is no member any more. Else it has to be made anew, from the disk.
+struct GroupStopped {
+  GroupId group = 0;
+  absl::Status status;
+};
+
+using LogEvent = std::variant<Committed, NotCommitted, RoleChange, Readable, NotReadable,
+                              InstallSnapshot, SnapshotWanted, GroupStopped>;
+
+}  // namespace cluster
+
+#endif  // CLUSTER_RAFT_COMMAND_LOG_H_

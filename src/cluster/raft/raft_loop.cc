@@ -1,0 +1,615 @@
+#include "cluster/raft/raft_loop.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/rng.h"
+#include "base/status_macros.h"
+
+namespace cluster {
+namespace {
+
+// In so many parts of what is cut at once it is known where in a log how many bytes are.
+constexpr uint64_t kMarksPerCut = 16;
+
+bool IsAlone(const ConfState& state) {
+  return state.voters.size() == 1 && state.learners.empty() && state.voters_outgoing.empty();
+}
+
+}  // namespace
+
+struct RaftLoop::Group final : EntryReader {
+  struct Pending {
+    Place place;
+    uint64_t proposal = 0;
+  };
+  struct Mark {
+    uint64_t index = 0;
+    uint64_t bytes = 0;  // Of the entries up to it, since the start.
+  };
+  // Of a Ready with a snapshot: what waits until the state has it.
+  struct Installing {
+    uint64_t number = 0;
+    Place place;
+    ConfState conf_state;
+    std::optional<HardState> hard_state;
+    std::vector<std::string> data;
+    std::vector<EntryView> entries;  // Of `data`.
+    std::vector<Message> messages;
+  };
+
+  Group(GroupId the_id, EntryStore& the_store) : id(the_id), store(the_store) {}
+
+  absl::Status Read(uint64_t low, uint64_t high, uint64_t bytes_max,
+                    absl::FunctionRef<void(const EntryView&)> take) override {
+    return store.Read(id, low, high, bytes_max, take);
+  }
+
+  const GroupId id;
+  EntryStore& store;
+  std::unique_ptr<RaftGroup> raft;
+  bool touched = false;
+  bool stopped = false;
+
+  Role role = Role::kFollower;
+  uint64_t term = 0;
+  ReplicaId leader = 0;
+  HardState hard_state;  // As last written.
+  ConfState conf_state;
+
+  std::deque<Proposal> to_propose;
+  std::deque<Pending> pending;    // Proposed, by index.
+  std::vector<uint64_t> tickets;  // Reads not asked for yet.
+  std::map<uint64_t, std::vector<uint64_t>> reads;
+  bool snapshot_asked = false;
+
+  // The last Ready in what is gathered, or written; 0: none. And what may leave after that.
+  uint64_t gathering_number = 0;
+  uint64_t writing_number = 0;
+  std::vector<Message> gathering_messages;
+  std::vector<Message> writing_messages;
+  std::optional<RoleChange> gathering_role;
+  std::optional<RoleChange> writing_role;
+  std::optional<Installing> installing;
+
+  // Of the log, as it will be when all that is gathered is written.
+  uint64_t begin = 0;
+  uint64_t last = 0;
+  uint64_t flushed = 0;
+  uint64_t bytes = 0;
+  uint64_t begin_bytes = 0;
+  std::deque<Mark> marks;
+};
+
+RaftLoop::RaftLoop(RaftLoopOptions options, EntryStore& store)
+    : options_(std::move(options)), store_(store) {
+  gathering_.batch = store_.NewBatch();
+}
+
+RaftLoop::~RaftLoop() = default;
+
+// ---- Groups ------------------------------------------------------------------------------------
+
+RaftLoop::Group* RaftLoop::Find(GroupId id) {
+  const auto it = groups_.find(id);
+  return it == groups_.end() || it->second->stopped ? nullptr : it->second.get();
+}
+
+void RaftLoop::Touch(Group& group) {
+  if (std::exchange(group.touched, true)) return;
+  touched_.push_back(group.id);
+}
+
+absl::Status RaftLoop::AddGroup(const GroupStart& start) {
+  CHECK(!groups_.contains(start.group)) << "group " << start.group << " is there already";
+  CHECK(start.applied == Place{} || start.applied.index >= kGroupBegin.index)
+      << "a group begins at entry 5";
+  auto group = std::make_unique<Group>(start.group, store_);
+  RaftGroupStart raft = {.begin = start.applied};
+  bool restart = true;
+  absl::StatusOr<EntryStore::Group> stored = store_.Load(start.group);
+  if (!stored.ok() && stored.status().code() != absl::StatusCode::kNotFound) {
+    return stored.status();
+  }
+  if (stored.ok()) {
+    raft.hard_state = stored->hard_state;
+    if (stored->begin.index > start.applied.index) {
+      return absl::DataLossError(absl::StrCat("the log of group ", start.group,
+                                              " begins behind entry ", stored->begin.index,
+                                              ", but the state ends at ", start.applied.index));
+    }
+    uint64_t term = stored->begin.term;
+    if (start.applied.index > stored->begin.index && start.applied.index <= stored->last) {
+      RETURN_IF_ERROR(store_.Read(start.group, start.applied.index, start.applied.index + 1,
+                                  std::numeric_limits<uint64_t>::max(),
+                                  [&term](const EntryView& entry) { term = entry.place.term; }));
+    }
+    restart = start.applied.index > stored->last || term != start.applied.term;
+    if (!restart) {
+      raft.begin = stored->begin;
+      raft.last = stored->last;
+      for (const ConfStateAt& conf : stored->conf_states) {
+        if (conf.index <= start.applied.index) raft.conf_state = conf.state;
+      }
+    }
+  }
+  if (restart) {
+    raft.last = start.applied.index;
+    raft.conf_state = start.conf_state;
+    raft.hard_state.term = std::max(raft.hard_state.term, start.applied.term);
+    raft.hard_state.commit = start.applied.index;
+    gathering_.batch->Restart(start.group, start.applied, start.conf_state);
+    gathering_.batch->SetHardState(start.group, raft.hard_state);
+    gathering_.any = gathering_.sync = gathering_.votes = true;
+  }
+  raft.applied = start.applied.index;
+  RaftGroupOptions options = options_.group;
+  options.replica = start.replica;
+  options.seed = base::Rng(options_.seed ^ uint64_t{start.group} << 48 ^ start.replica)();
+  ASSIGN_OR_RETURN(group->raft, RaftGroup::Create(options, raft, *group));
+  group->term = raft.hard_state.term;
+  group->hard_state = raft.hard_state;
+  group->conf_state = raft.conf_state;
+  group->begin = raft.begin.index;
+  group->last = raft.last;
+  group->marks.push_back({.index = raft.last, .bytes = 0});
+  Touch(*group);
+  groups_.emplace(start.group, std::move(group));
+  return absl::OkStatus();
+}
+
+bool RaftLoop::Healthy(Group& group, const absl::Status& status) {
+  if (status.code() != absl::StatusCode::kInternal) return true;
+  Stop(group, status);
+  return false;
+}
+
+void RaftLoop::Stop(Group& group, const absl::Status& status) {
+  if (std::exchange(group.stopped, true)) return;
+  LoseLeadership(group);
+  events_.push_back(GroupStopped{.group = group.id, .status = status});
+  Touch(group);
+}
+
+// ---- What comes --------------------------------------------------------------------------------
+
+void RaftLoop::Tick() {
+  for (auto& [id, group] : groups_) {
+    if (group->stopped || !Healthy(*group, group->raft->Tick())) continue;
+    Touch(*group);
+    CutIfDue(*group);
+  }
+  write_late_ = gathering_.any;
+}
+
+absl::Status RaftLoop::OnMessage(GroupId id, std::string_view message) {
+  Group* group = Find(id);
+  if (group == nullptr) return absl::NotFoundError(absl::StrCat("no group ", id, " here"));
+  Touch(*group);
+  const absl::Status status = group->raft->Step(message);
+  if (!Healthy(*group, status)) return status;
+  return absl::IsInvalidArgument(status) ? status : absl::OkStatus();
+}
+
+void RaftLoop::Submit(Proposal proposal) {
+  CHECK(!proposal.entry.empty()) << "an empty entry is a leader's first";
+  CHECK(proposal.number != 0) << "0 is nobody's proposal";
+  Group* group = Find(proposal.group);
+  const bool fits = proposal.entry.size() <= options_.group.entry_bytes_max;
+  if (group == nullptr || !fits) {
+    events_.push_back(NotCommitted{proposal.group, proposal.number, Fate::kSurely});
+    return;
+  }
+  group->to_propose.push_back(std::move(proposal));
+  Touch(*group);
+}
+
+void RaftLoop::ReadBarrier(GroupId id, uint64_t ticket) {
+  Group* group = Find(id);
+  if (group == nullptr) {
+    events_.push_back(NotReadable{id, ticket});
+    return;
+  }
+  group->tickets.push_back(ticket);
+  Touch(*group);
+}
+
+void RaftLoop::Flushed(GroupId id, uint64_t index) {
+  Group* group = Find(id);
+  if (group == nullptr) return;
+  group->flushed = std::max(group->flushed, index);
+  CutIfDue(*group);
+}
+
+void RaftLoop::OfferSnapshot(GroupId id, uint64_t index, std::string_view data) {
+  Group* group = Find(id);
+  if (group == nullptr) return;
+  group->snapshot_asked = false;  // If it was too old, or came too late, it is asked for again.
+  (void)Healthy(*group, group->raft->OfferSnapshot(index, data));
+}
+
+void RaftLoop::ReportSnapshot(GroupId id, ReplicaId to, bool arrived) {
+  Group* group = Find(id);
+  if (group == nullptr) return;
+  (void)Healthy(*group, group->raft->ReportSnapshot(to, arrived));
+  Touch(*group);
+}
+
+void RaftLoop::ReportUnreachable(GroupId id, ReplicaId to) {
+  Group* group = Find(id);
+  if (group != nullptr) (void)Healthy(*group, group->raft->ReportUnreachable(to));
+}
+
+absl::Status RaftLoop::TransferLeadership(GroupId id, ReplicaId to) {
+  Group* group = Find(id);
+  if (group == nullptr) return absl::NotFoundError(absl::StrCat("no group ", id, " here"));
+  Touch(*group);
+  const absl::Status status = group->raft->TransferTo(to);
+  (void)Healthy(*group, status);
+  return status;
+}
+
+absl::Status RaftLoop::ChangeMembers(GroupId id, absl::Span<const MemberChange> changes) {
+  Group* group = Find(id);
+  if (group == nullptr) return absl::NotFoundError(absl::StrCat("no group ", id, " here"));
+  Touch(*group);
+  const absl::Status status = group->raft->ProposeMembers(changes).status();
+  (void)Healthy(*group, status);
+  return status;
+}
+
+absl::Status RaftLoop::Campaign(GroupId id) {
+  Group* group = Find(id);
+  if (group == nullptr) return absl::NotFoundError(absl::StrCat("no group ", id, " here"));
+  Touch(*group);
+  const absl::Status status = group->raft->Campaign();
+  (void)Healthy(*group, status);
+  return status;
+}
+
+absl::StatusOr<RaftGroup::Status> RaftLoop::GetStatus(GroupId id) {
+  Group* group = Find(id);
+  if (group == nullptr) return absl::NotFoundError(absl::StrCat("no group ", id, " here"));
+  return group->raft->GetStatus();
+}
+
+// ---- The round ---------------------------------------------------------------------------------
+
+void RaftLoop::Run() {
+  while (!touched_.empty()) {
+    for (const GroupId id : std::exchange(touched_, {})) {
+      const auto it = groups_.find(id);
+      if (it == groups_.end()) continue;
+      Group& group = *it->second;
+      group.touched = false;
+      // What came may have made another leader; that counts before what is proposed.
+      TakeReadies(group);
+      Propose(group);
+      AskReads(group);
+      TakeReadies(group);
+      if (group.stopped) groups_.erase(it);
+    }
+  }
+}
+
+void RaftLoop::Propose(Group& group) {
+  while (!group.to_propose.empty() && !group.stopped) {
+    std::vector<std::string_view> entries;
+    uint64_t bytes = 0;
+    for (const Proposal& proposal : group.to_propose) {
+      bytes += proposal.entry.size();
+      if (!entries.empty() && bytes > options_.group.message_bytes_max) break;
+      entries.push_back(proposal.entry);
+    }
+    const absl::StatusOr<Place> first = group.raft->Propose(entries);
+    if (!Healthy(group, first.status())) return;
+    // Too much is under way, or another is about to lead: that passes, or ends with a new role.
+    if (absl::IsResourceExhausted(first.status()) || absl::IsUnavailable(first.status())) return;
+    for (size_t i = 0; i < entries.size(); ++i) {
+      const uint64_t number = group.to_propose.front().number;
+      if (first.ok()) {
+        group.pending.push_back({{first->index + i, first->term}, number});
+      } else {
+        events_.push_back(NotCommitted{group.id, number, Fate::kSurely});
+      }
+      group.to_propose.pop_front();
+    }
+  }
+}
+
+void RaftLoop::AskReads(Group& group) {
+  if (group.tickets.empty() || group.stopped) return;
+  const absl::Status status = group.raft->ReadIndex(last_read_ + 1);
+  // Nothing of its term is committed yet: when it is, there is a Ready, and this is tried again.
+  if (!Healthy(group, status) || absl::IsUnavailable(status)) return;
+  if (status.ok()) {
+    group.reads[++last_read_] = std::exchange(group.tickets, {});
+    return;
+  }
+  for (const uint64_t ticket : std::exchange(group.tickets, {})) {
+    events_.push_back(NotReadable{group.id, ticket});
+  }
+}
+
+void RaftLoop::TakeReadies(Group& group) {
+  while (!group.stopped && group.raft->HasReady()) {
+    const absl::StatusOr<const RaftGroup::Ready*> ready = group.raft->TakeReady();
+    if (!ready.ok()) return Stop(group, ready.status());
+    OnReady(group, **ready);
+    Touch(group);
+  }
+  if (group.stopped || !group.raft->WantsSnapshot() || group.role != Role::kLeader) return;
+  if (!std::exchange(group.snapshot_asked, true)) events_.push_back(SnapshotWanted{group.id});
+}
+
+// The views of `ready` end with the next call for the group.
+void RaftLoop::OnReady(Group& group, const RaftGroup::Ready& ready) {
+  if (ready.has_snapshot) {
+    OnRole(group, ready);
+    return KeepSnapshot(group, ready);
+  }
+  const bool new_term =
+      ready.hard_state != nullptr && ready.hard_state->term != group.hard_state.term;
+  if (ready.hard_state != nullptr) WriteState(group, *ready.hard_state);
+  if (!ready.entries.empty()) WriteEntries(group, ready.entries);
+  for (const ConfStateAt& conf : ready.conf_states) {
+    gathering_.batch->SetConfState(group.id, conf);
+    gathering_.any = gathering_.votes = true;
+    group.conf_state = conf.state;
+  }
+  OnCommitted(group, ready);
+  OnRole(group, ready);
+  // Who votes alone leads at once. After a crash it must not lead in the same term again.
+  if (new_term && group.role == Role::kLeader) {
+    group.gathering_role = std::get<RoleChange>(events_.back());
+    events_.pop_back();
+  }
+  const uint64_t number = ready.number;
+  const bool removed = ready.removed;
+  if (ready.must_sync) Join(group, number);
+  if (group.gathering_number != 0) {
+    group.gathering_number = number;
+    Send(group, ready, group.gathering_messages);
+  } else if (group.writing_number != 0) {
+    group.writing_number = number;
+    Send(group, ready, group.writing_messages);
+  } else {
+    Send(group, ready, messages_);
+    if (!removed && !Healthy(group, group.raft->Persisted(number))) return;
+  }
+  if (removed) {
+    gathering_.batch->Remove(group.id);
+    gathering_.any = gathering_.sync = true;
+    Stop(group, absl::NotFoundError("this node was removed from the group"));
+  }
+}
+
+void RaftLoop::Join(Group& group, uint64_t number) {
+  gathering_.any = gathering_.sync = true;
+  if (group.gathering_number == 0) gathering_.groups.push_back(group.id);
+  group.gathering_number = number;
+}
+
+void RaftLoop::WriteState(Group& group, const HardState& state) {
+  gathering_.batch->SetHardState(group.id, state);
+  gathering_.any = true;
+  if (state.term != group.hard_state.term || state.vote != group.hard_state.vote) {
+    gathering_.votes = true;
+  }
+  group.hard_state = state;
+}
+
+void RaftLoop::WriteEntries(Group& group, absl::Span<const EntryView> entries) {
+  gathering_.batch->Append(group.id, entries, group.last);
+  gathering_.any = true;
+  while (!group.marks.empty() && group.marks.back().index >= entries.front().place.index) {
+    group.marks.pop_back();
+  }
+  for (const EntryView& entry : entries) group.bytes += entry.data.size();
+  group.last = entries.back().place.index;
+  if (group.marks.empty() ||
+      group.bytes - group.marks.back().bytes >= options_.cut_bytes_min / kMarksPerCut) {
+    group.marks.push_back({.index = group.last, .bytes = group.bytes});
+  }
+}
+
+void RaftLoop::Send(Group& group, const RaftGroup::Ready& ready, std::vector<Message>& held) {
+  for (const RaftGroup::Message& message : ready.messages) {
+    std::vector<Message>& out = message.after_persist ? held : messages_;
+    out.push_back({group.id, message.to, message.kind, std::string(message.data)});
+  }
+}
+
+void RaftLoop::OnCommitted(Group& group, const RaftGroup::Ready& ready) {
+  if (!ready.committed.empty()) {
+    Committed committed = {.group = group.id, .entries = {}};
+    committed.entries.reserve(ready.committed.size());
+    for (const EntryView& entry : ready.committed) {
+      CommittedEntry& out = committed.entries.emplace_back();
+      out.place = entry.place;
+      if (entry.kind == EntryKind::kCommand) out.entry = entry.data;
+      // By term too: under the index may be what another leader put there.
+      if (group.pending.empty() || group.pending.front().place.index != entry.place.index) continue;
+      const Group::Pending pending = group.pending.front();
+      group.pending.pop_front();
+      if (pending.place == entry.place) {
+        out.proposal = pending.proposal;
+      } else {
+        events_.push_back(NotCommitted{group.id, pending.proposal, Fate::kSurely});
+      }
+    }
+    events_.push_back(std::move(committed));
+  }
+  for (const RaftGroup::ReadState& read : ready.read_states) {
+    const auto it = group.reads.find(read.context);
+    if (it == group.reads.end()) continue;
+    for (const uint64_t ticket : it->second) {
+      events_.push_back(Readable{group.id, ticket, read.index});
+    }
+    group.reads.erase(it);
+  }
+}
+
+void RaftLoop::OnRole(Group& group, const RaftGroup::Ready& ready) {
+  const bool same_role = ready.role == group.role && ready.term == group.term;
+  if (same_role && ready.leader == group.leader) return;
+  if (group.role == Role::kLeader && !same_role) LoseLeadership(group);
+  RoleChange change = {.group = group.id,
+                       .role = ready.role,
+                       .term = ready.term,
+                       .leader = ready.leader,
+                       .applied_before_leading = 0};
+  group.role = ready.role;
+  group.term = ready.term;
+  group.leader = ready.leader;
+  if (ready.role == Role::kLeader) {
+    // Its first entry comes with the Ready that says that it leads.
+    for (const EntryView& entry : ready.entries) {
+      if (entry.place.term != ready.term) continue;
+      change.applied_before_leading = entry.place.index;
+      break;
+    }
+  }
+  events_.push_back(change);
+}
+
+void RaftLoop::LoseLeadership(Group& group) {
+  for (const Group::Pending& pending : std::exchange(group.pending, {})) {
+    events_.push_back(NotCommitted{group.id, pending.proposal, Fate::kUnknown});
+  }
+  for (const Proposal& proposal : std::exchange(group.to_propose, {})) {
+    events_.push_back(NotCommitted{group.id, proposal.number, Fate::kSurely});
+  }
+  for (const auto& [context, tickets] : std::exchange(group.reads, {})) {
+    group.tickets.insert(group.tickets.end(), tickets.begin(), tickets.end());
+  }
+  for (const uint64_t ticket : std::exchange(group.tickets, {})) {
+    events_.push_back(NotReadable{group.id, ticket});
+  }
+  group.snapshot_asked = false;
+  group.gathering_role.reset();
+  group.writing_role.reset();
+}
+
+// ---- Snapshots, and the log's beginning --------------------------------------------------------
+
+// The log must not say that it begins at a snapshot before the state has it.
+void RaftLoop::KeepSnapshot(Group& group, const RaftGroup::Ready& ready) {
+  Group::Installing& installing = group.installing.emplace();
+  installing.number = ready.number;
+  installing.place = ready.snapshot;
+  installing.conf_state = ready.snapshot_conf_state;
+  if (ready.hard_state != nullptr) installing.hard_state = *ready.hard_state;
+  installing.data.reserve(ready.entries.size());
+  for (const EntryView& entry : ready.entries) {
+    installing.data.emplace_back(entry.data);
+    installing.entries.push_back({entry.place, entry.kind, installing.data.back()});
+  }
+  Send(group, ready, installing.messages);
+  events_.push_back(InstallSnapshot{.group = group.id,
+                                    .place = ready.snapshot,
+                                    .data = std::string(ready.snapshot_data),
+                                    .conf_state = ready.snapshot_conf_state});
+}
+
+void RaftLoop::Installed(GroupId id, Place place) {
+  Group* group = Find(id);
+  if (group == nullptr || !group->installing.has_value()) return;
+  Group::Installing installing = *std::exchange(group->installing, std::nullopt);
+  CHECK(installing.place == place) << "another snapshot was to be installed";
+  gathering_.batch->Restart(id, place, installing.conf_state);
+  gathering_.votes = true;
+  group->conf_state = std::move(installing.conf_state);
+  group->begin = group->last = group->flushed = place.index;
+  group->begin_bytes = group->bytes;
+  group->marks.assign({{.index = place.index, .bytes = group->bytes}});
+  WriteState(*group, installing.hard_state.value_or(group->hard_state));
+  if (!installing.entries.empty()) WriteEntries(*group, installing.entries);
+  Join(*group, installing.number);
+  std::move(installing.messages.begin(), installing.messages.end(),
+            std::back_inserter(group->gathering_messages));
+}
+
+// How far the log may be cut: what is flushed and needed by no member, or by one that lags so far
+// that it has to take a snapshot.
+uint64_t RaftLoop::CutLimit(Group& group) {
+  if (IsAlone(group.conf_state)) return group.flushed;
+  uint64_t needed_after = group.begin;
+  for (const Group::Mark& mark : group.marks) {
+    if (group.bytes - mark.bytes < options_.lagging_bytes_max) break;
+    needed_after = mark.index;
+  }
+  if (group.role == Role::kLeader) {
+    const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
+    if (!status.ok()) return group.begin;
+    uint64_t matched = group.flushed;
+    for (const RaftGroup::Progress& member : status->progress) {
+      matched = std::min(matched, member.matched);
+    }
+    needed_after = std::max(needed_after, matched);
+  }
+  return std::min(group.flushed, needed_after);
+}
+
+void RaftLoop::CutIfDue(Group& group) {
+  if (group.flushed <= group.begin) return;
+  if (group.bytes - group.begin_bytes < options_.cut_bytes_min) return;
+  const uint64_t limit = CutLimit(group);
+  Group::Mark cut = {.index = group.begin, .bytes = group.begin_bytes};
+  for (const Group::Mark& mark : group.marks) {
+    if (mark.index > limit) break;
+    cut = mark;
+  }
+  if (cut.index <= group.begin || cut.bytes - group.begin_bytes < options_.cut_bytes_min) return;
+  const absl::StatusOr<Place> begin = group.raft->Compact(cut.index);
+  if (!Healthy(group, begin.status()) || !begin.ok()) return;
+  gathering_.batch->Cut(group.id, *begin);
+  gathering_.any = true;
+  group.begin = begin->index;
+  group.begin_bytes = cut.bytes;
+  while (!group.marks.empty() && group.marks.front().index <= cut.index) group.marks.pop_front();
+}
+
+// ---- Writing -----------------------------------------------------------------------------------
+
+std::optional<RaftLoop::Write> RaftLoop::BeginWrite() {
+  if (writing_.batch != nullptr || !gathering_.any) return std::nullopt;
+  // A commit index alone, or a cut, goes with the next write; once a tick it goes alone.
+  if (!gathering_.sync && !write_late_) return std::nullopt;
+  write_late_ = false;
+  writing_ = std::exchange(gathering_, {});
+  gathering_.batch = store_.NewBatch();
+  for (const GroupId id : writing_.groups) {
+    const auto it = groups_.find(id);
+    if (it == groups_.end()) continue;
+    Group& group = *it->second;
+    group.writing_number = std::exchange(group.gathering_number, 0);
+    group.writing_messages = std::exchange(group.gathering_messages, {});
+    group.writing_role = std::exchange(group.gathering_role, std::nullopt);
+  }
+  return Write{.batch = writing_.batch.get(),
+               .sync = writing_.sync ? EntryStore::Sync::kYes : EntryStore::Sync::kNo,
+               .votes = writing_.votes};
+}
+
+void RaftLoop::OnWritten() {
+  CHECK(writing_.batch != nullptr) << "nothing was being written";
+  for (const GroupId id : std::exchange(writing_, {}).groups) {
+    Group* group = Find(id);
+    if (group == nullptr) continue;
+    // raft-rs hears of it before anyone can answer what leaves now: a vote that came back first
+    // would make a leader whose log is not known to be on the disk.
+    const uint64_t number = std::exchange(group->writing_number, 0);
+    if (!Healthy(*group, group->raft->Persisted(number))) continue;
+    for (Message& message : std::exchange(group->writing_messages, {})) {
+      messages_.push_back(std::move(message));
+    }
+    if (group->writing_role.has_value()) events_.push_back(*group->writing_role);
+    group->writing_role.reset();
+    Touch(*group);
+  }
+}
+
+}  // namespace cluster

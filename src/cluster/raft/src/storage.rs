@@ -1,0 +1,200 @@
+//! What raft-rs reads of the log: the newest entries from memory, older ones through `fetch`.
+
+use crate::abi::{FetchFn, Sink};
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
+use raft::storage::GetEntriesContext;
+use raft::{Error, RaftState, Result, Storage, StorageError};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::os::raw::c_void;
+
+pub struct Fetch {
+    pub function: FetchFn,
+    pub context: *mut c_void,
+}
+
+pub struct Log {
+    hard_state: HardState,
+    conf_state: ConfState,
+    // The log begins after this entry: (index, term).
+    begin: (u64, u64),
+    last: u64,
+    // The newest entries, up to `last` without a gap.
+    recent: VecDeque<Entry>,
+    recent_bytes: usize,
+    recent_bytes_max: usize,
+    fetch: Fetch,
+    pub snapshot: Option<Snapshot>,
+    pub snapshot_wanted: Cell<bool>,
+}
+
+pub fn size_of(entry: &Entry) -> usize {
+    entry.data.len() + 32
+}
+
+impl Log {
+    pub fn new(
+        hard_state: HardState,
+        conf_state: ConfState,
+        begin: (u64, u64),
+        last: u64,
+        recent_bytes_max: usize,
+        fetch: Fetch,
+    ) -> Log {
+        Log {
+            hard_state,
+            conf_state,
+            begin,
+            last,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            recent_bytes_max,
+            fetch,
+            snapshot: None,
+            snapshot_wanted: Cell::new(false),
+        }
+    }
+
+    pub fn begin(&self) -> (u64, u64) {
+        self.begin
+    }
+
+    fn recent_first(&self) -> u64 {
+        self.last + 1 - self.recent.len() as u64
+    }
+
+    /// Appends; what has these indexes already, and all behind it, is replaced.
+    pub fn append(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        while self.last >= first.index {
+            match self.recent.pop_back() {
+                Some(entry) => {
+                    self.recent_bytes -= size_of(&entry);
+                    self.last -= 1;
+                }
+                None => self.last = first.index - 1,
+            }
+        }
+        assert!(self.last + 1 == first.index, "the log has a gap");
+        for entry in entries {
+            self.recent_bytes += size_of(entry);
+            self.recent.push_back(entry.clone());
+        }
+        self.last += entries.len() as u64;
+    }
+
+    /// Forgets the oldest of the entries in memory, as far as they are too many, and not those above
+    /// `index`, which may be nowhere else.
+    pub fn evict(&mut self, index: u64) {
+        while self.recent_bytes > self.recent_bytes_max && self.recent_first() <= index {
+            let Some(entry) = self.recent.pop_front() else { return };
+            self.recent_bytes -= size_of(&entry);
+        }
+    }
+
+    /// The log begins after `index`, which it has.
+    pub fn cut(&mut self, index: u64, term: u64) {
+        while self.recent_first() <= index {
+            let Some(entry) = self.recent.pop_front() else { break };
+            self.recent_bytes -= size_of(&entry);
+        }
+        self.begin = (index, term);
+    }
+
+    /// The log is empty and begins after `index`.
+    pub fn restart(&mut self, index: u64, term: u64) {
+        self.recent.clear();
+        self.recent_bytes = 0;
+        self.begin = (index, term);
+        self.last = index;
+        self.snapshot = None;
+    }
+
+    fn fetch(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>> {
+        let mut sink = Sink { entries: Vec::new() };
+        // SAFETY: raft.h: `function` may be called with its context as long as the group lives.
+        let ok = unsafe { (self.fetch.function)(self.fetch.context, low, high, bytes_max, &mut sink) };
+        let in_order = sink.entries.iter().zip(low..).all(|(entry, index)| entry.index == index);
+        if ok && in_order && !sink.entries.is_empty() {
+            return Ok(sink.entries);
+        }
+        let what = format!("entries {}..{} could not be read from the log", low, high);
+        Err(Error::Store(StorageError::Other(what.into())))
+    }
+}
+
+impl Storage for Log {
+    fn initial_state(&self) -> Result<RaftState> {
+        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> Result<Vec<Entry>> {
+        if low <= self.begin.0 {
+            return Err(Error::Store(StorageError::Compacted));
+        }
+        assert!(high <= self.last + 1, "entries behind the end of the log");
+        let bytes_max = max_size.into().unwrap_or(u64::MAX);
+        let recent_first = self.recent_first();
+        let mut entries = Vec::new();
+        let mut bytes = 0u64;
+        if low < recent_first {
+            let fetched = high.min(recent_first);
+            entries = self.fetch(low, fetched, bytes_max)?;
+            if (entries.len() as u64) < fetched - low {
+                return Ok(entries);
+            }
+            bytes = entries.iter().map(|entry| size_of(entry) as u64).sum();
+        }
+        for index in low.max(recent_first)..high {
+            let entry = &self.recent[(index - recent_first) as usize];
+            bytes = bytes.saturating_add(size_of(entry) as u64);
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> Result<u64> {
+        if index == self.begin.0 {
+            return Ok(self.begin.1);
+        }
+        if index < self.begin.0 {
+            return Err(Error::Store(StorageError::Compacted));
+        }
+        if index > self.last {
+            return Err(Error::Store(StorageError::Unavailable));
+        }
+        let recent_first = self.recent_first();
+        if index >= recent_first {
+            return Ok(self.recent[(index - recent_first) as usize].term);
+        }
+        Ok(self.fetch(index, index + 1, u64::MAX)?[0].term)
+    }
+
+    fn first_index(&self) -> Result<u64> {
+        Ok(self.begin.0 + 1)
+    }
+
+    fn last_index(&self) -> Result<u64> {
+        Ok(self.last)
+    }
+
+    fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
+        if let Some(snapshot) = &self.snapshot {
+            let index = snapshot.get_metadata().index;
+            if index >= request_index && index >= self.begin.0 {
+                return Ok(snapshot.clone());
+            }
+        }
+        self.snapshot_wanted.set(true);
+        Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    }
+}

@@ -1,0 +1,328 @@
+// All groups of a node: what becomes of proposals, reads, members and the log.
+#include "cluster/raft/raft_loop.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/cluster/loop_rig.h"
+
+namespace cluster {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+using testing::UnorderedElementsAre;
+
+// Messages to and from it are lost.
+auto CutOff(ReplicaId id) {
+  return [id](const LoopRig::Node& from, const RaftLoop::Message& message) {
+    return from.id == id || message.to == id;
+  };
+}
+
+std::vector<uint64_t> Proposals(const std::vector<Committed>& batches) {
+  std::vector<uint64_t> numbers;
+  for (const Committed& batch : batches) {
+    for (const CommittedEntry& entry : batch.entries) {
+      if (!entry.entry.empty()) numbers.push_back(entry.proposal);
+    }
+  }
+  return numbers;
+}
+
+TEST(RaftLoop, AnEntryComesBackAsTheLeadersProposalAndAsNobodysElsewhere) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Propose(1, "a");
+  rig.Propose(1, "b");
+  rig.Exchange();
+  rig.TickAll();  // Followers hear of a commit with what comes next.
+  EXPECT_THAT(Proposals(rig.TakeEvents<Committed>(1)), ElementsAre(1, 2));
+  EXPECT_THAT(Proposals(rig.TakeEvents<Committed>(2)), ElementsAre(0, 0));
+  EXPECT_THAT(rig[3].entries, ElementsAre("a", "b"));
+}
+
+TEST(RaftLoop, WhoDoesNotLeadRefusesAtOnce) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Propose(2, "a");
+  rig.loop(2).ReadBarrier(0, 17);
+  rig.Exchange();
+  const std::vector<NotCommitted> fates = rig.TakeEvents<NotCommitted>(2);
+  ASSERT_THAT(fates, SizeIs(1));
+  EXPECT_EQ(fates[0].fate, Fate::kSurely);
+  EXPECT_THAT(rig.TakeEvents<NotReadable>(2), SizeIs(1));
+  EXPECT_THAT(rig[1].entries, IsEmpty());
+}
+
+TEST(RaftLoop, WhatADeposedLeaderProposedHasAnUnknownFateAndIsNotPairedWithItsSuccessor) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Exchange();
+  rig.loses = CutOff(1);
+  rig.Propose(1, "lost");
+  rig.Exchange();
+  for (int i = 0; i < 40 && !rig.Leads(2) && !rig.Leads(3); ++i) rig.TickAll();
+  const ReplicaId leader = rig.Leads(2) ? 2 : 3;
+  rig.Propose(leader, "kept");  // Under the index that "lost" has at 1.
+  rig.TickAll(12);
+  // Check quorum: 1 knows by now that it leads nobody, and tells it.
+  std::vector<NotCommitted> fates = rig.TakeEvents<NotCommitted>(1);
+  ASSERT_THAT(fates, SizeIs(1));
+  EXPECT_EQ(fates[0].fate, Fate::kUnknown);
+  rig.loses = nullptr;
+  rig.TickAll(3);
+  EXPECT_THAT(rig[1].entries, ElementsAre("kept"));
+  EXPECT_THAT(Proposals(rig.TakeEvents<Committed>(1)), ElementsAre(0));
+  EXPECT_THAT(Proposals(rig.TakeEvents<Committed>(leader)), testing::Contains(2));
+}
+
+TEST(RaftLoop, AReadWaitsForAMajorityAndADeposedLeaderAnswersNone) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Propose(1, "a");
+  rig.Exchange();
+  rig.loop(1).ReadBarrier(0, 1);
+  rig.loop(1).ReadBarrier(0, 2);
+  rig.Run(1);
+  EXPECT_THAT(rig.TakeEvents<Readable>(1), IsEmpty());
+  // Both in one round of heartbeats.
+  EXPECT_THAT(rig.under_way, SizeIs(2));
+  rig.Exchange();
+  const std::vector<Readable> reads = rig.TakeEvents<Readable>(1);
+  ASSERT_THAT(reads, SizeIs(2));
+  EXPECT_EQ(reads[0].index, rig[1].applied.index);
+
+  rig.loses = CutOff(1);
+  rig.loop(1).ReadBarrier(0, 3);
+  rig.TickAll(40);
+  EXPECT_THAT(rig.TakeEvents<Readable>(1), IsEmpty());
+  EXPECT_THAT(rig.TakeEvents<NotReadable>(1), SizeIs(1));
+}
+
+// raft-rs forgets a read that is asked for before the leader's first entry is committed.
+TEST(RaftLoop, AReadThatIsAskedForTooEarlyIsAnsweredLater) {
+  LoopRig rig(3);
+  rig.loses = [](const LoopRig::Node&, const RaftLoop::Message& message) {
+    return message.kind == RaftGroup::kAppend;
+  };
+  rig.Elect(1);
+  rig.loop(1).ReadBarrier(0, 1);
+  rig.Exchange();
+  EXPECT_THAT(rig.TakeEvents<Readable>(1), IsEmpty());
+  rig.loses = nullptr;
+  rig.TickAll(3);
+  const std::vector<Readable> reads = rig.TakeEvents<Readable>(1);
+  ASSERT_THAT(reads, SizeIs(1));
+  EXPECT_EQ(reads[0].index, kGroupBegin.index + 1);
+}
+
+TEST(RaftLoop, ALeaderKnowsWhereWhatEarlierTermsCommittedEnds) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Propose(1, "a");
+  rig.Exchange();
+  rig.TakeEvents<RoleChange>(2);
+  ASSERT_TRUE(rig.loop(1).TransferLeadership(0, 2).ok());
+  rig.Exchange();
+  ASSERT_TRUE(rig.Leads(2));
+  const std::vector<RoleChange> changes = rig.TakeEvents<RoleChange>(2);
+  ASSERT_FALSE(changes.empty());
+  EXPECT_EQ(changes.back().role, Role::kLeader);
+  // Its first entry, behind 1's first and "a".
+  EXPECT_EQ(changes.back().applied_before_leading, kGroupBegin.index + 3);
+  EXPECT_EQ(rig.TakeEvents<RoleChange>(1).back().leader, 2u);
+}
+
+TEST(RaftLoop, ProposalsWaitWhileTooMuchIsUnderWay) {
+  RaftLoopOptions options;
+  options.group.uncommitted_bytes_max = 1000;
+  options.group.message_bytes_max = 500;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig.loses = CutOff(1);
+  for (int i = 0; i < 100; ++i) rig.Propose(1, std::string(100, 'x'));
+  rig.Exchange();
+  EXPECT_LE(rig.loop(1).GetStatus(0)->last, kGroupBegin.index + 1 + 11);
+  EXPECT_THAT(rig.TakeEvents<NotCommitted>(1), IsEmpty());
+  rig.loses = nullptr;
+  rig.TickAll(20);
+  EXPECT_THAT(rig[1].entries, SizeIs(100));
+}
+
+TEST(RaftLoop, AllGroupsOfARoundAreOneWrite) {
+  MemoryEntryStore store;
+  RaftLoop loop({}, store);
+  const auto write = [&] {
+    loop.Run();
+    while (const std::optional<RaftLoop::Write> begun = loop.BeginWrite()) {
+      ASSERT_TRUE(store.Write(*begun->batch, begun->sync).ok());
+      loop.OnWritten();
+      loop.Run();
+    }
+  };
+  for (GroupId group = 0; group < 64; ++group) {
+    ASSERT_TRUE(loop.AddGroup({.group = group,
+                               .replica = 1,
+                               .applied = kGroupBegin,
+                               .conf_state = {.voters = {1}}})
+                    .ok());
+    ASSERT_TRUE(loop.Campaign(group).ok());
+  }
+  write();
+  const size_t before = store.writes;
+  loop.TakeEvents();
+  for (GroupId group = 0; group < 64; ++group) loop.Submit({group, 1, "x"});
+  write();
+  EXPECT_EQ(store.writes, before + 1);
+  std::vector<Committed> committed;
+  for (LogEvent& event : loop.TakeEvents()) {
+    if (auto* const batch = std::get_if<Committed>(&event)) committed.push_back(std::move(*batch));
+  }
+  EXPECT_THAT(Proposals(committed), testing::AllOf(SizeIs(64), testing::Each(1)));
+}
+
+TEST(RaftLoop, AWriteThatFailedIsTheSameWhenItIsTriedAgain) {
+  LoopRig rig(1);
+  rig.Elect(1);
+  rig[1].hold_writes = true;
+  rig.Propose(1, "first");
+  rig.Run(1);
+  ASSERT_TRUE(rig[1].writing.has_value());
+  EntryBatch* const batch = rig[1].writing->batch;
+  rig[1].store.FailWith(absl::UnavailableError("no room"));
+  EXPECT_FALSE(rig[1].store.Write(*batch, EntryStore::Sync::kYes).ok());
+  rig.Propose(1, "second");
+  rig.Run(1);
+  EXPECT_FALSE(rig.loop(1).BeginWrite().has_value()) << "nothing may be written before it";
+  EXPECT_THAT(rig[1].entries, IsEmpty());
+  EXPECT_THAT(rig.TakeEvents<NotCommitted>(1), IsEmpty());
+  rig[1].store.FailWith(absl::OkStatus());
+  rig[1].hold_writes = false;
+  rig.EndWrite(1);
+  rig.Run(1);
+  EXPECT_THAT(rig[1].entries, ElementsAre("first", "second"));
+}
+
+TEST(RaftLoop, ThreeMembersBecomeThreeOthersByOneJointChange) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Propose(1, "before");
+  rig.Exchange();
+  for (const ReplicaId id : {4, 5}) rig.Add(id, {}, {});
+  ASSERT_TRUE(rig.loop(1)
+                  .ChangeMembers(0, {{MemberChange::Kind::kAddVoter, 4},
+                                     {MemberChange::Kind::kAddVoter, 5},
+                                     {MemberChange::Kind::kRemove, 2},
+                                     {MemberChange::Kind::kRemove, 3}})
+                  .ok());
+  for (int i = 0; i < 30; ++i) {
+    rig.TickAll();
+    if (!rig.TakeEvents<SnapshotWanted>(1).empty()) {
+      rig.loop(1).OfferSnapshot(0, rig[1].applied.index, "state");
+    }
+    for (const ReplicaId id : {4, 5}) {
+      for (const InstallSnapshot& snapshot : rig.TakeEvents<InstallSnapshot>(id)) {
+        rig[id].applied = snapshot.place;
+        rig.loop(id).Installed(0, snapshot.place);
+        rig.loop(1).ReportSnapshot(0, id, true);
+      }
+    }
+  }
+  rig.Propose(1, "after");
+  rig.TickAll(3);
+  EXPECT_THAT(rig[4].entries, testing::Contains("after"));
+  EXPECT_THAT(rig[5].entries, testing::Contains("after"));
+  const absl::StatusOr<RaftGroup::Status> status = rig.loop(1).GetStatus(0);
+  std::vector<ReplicaId> members;
+  for (const auto& member : status->progress) members.push_back(member.replica);
+  EXPECT_THAT(members, ElementsAre(1, 4, 5));
+  // As the log has it, for the next start.
+  EXPECT_THAT(rig[4].store.Load(0)->conf_states.back().state.voters, UnorderedElementsAre(1, 4, 5));
+  ASSERT_TRUE(rig.loop(1).TransferLeadership(0, 4).ok());
+  rig.Exchange();
+  EXPECT_TRUE(rig.Leads(4));
+}
+
+TEST(RaftLoop, OneChangeOfTheMembersAtATime) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Exchange();
+  rig.loses = CutOff(1);
+  ASSERT_TRUE(rig.loop(1).ChangeMembers(0, {{MemberChange::Kind::kAddLearner, 4}}).ok());
+  rig.Exchange();
+  EXPECT_EQ(rig.loop(1).ChangeMembers(0, {{MemberChange::Kind::kAddLearner, 5}}).code(),
+            absl::StatusCode::kUnavailable);
+}
+
+TEST(RaftLoop, ALogIsCutWhenTheStateIsFlushedAndAStartFindsTheRest) {
+  RaftLoopOptions options;
+  options.cut_bytes_min = 1000;
+  LoopRig rig(1, options);
+  rig.Elect(1);
+  for (int i = 0; i < 100; ++i) {
+    rig.Propose(1, std::string(100, 'x'));
+    rig.Exchange();
+  }
+  EXPECT_EQ(rig[1].store.Load(0)->begin, kGroupBegin);
+  rig.loop(1).Flushed(0, rig[1].applied.index - 50);
+  rig.TickAll();
+  const absl::StatusOr<EntryStore::Group> stored = rig[1].store.Load(0);
+  EXPECT_GT(stored->begin.index, kGroupBegin.index + 40);
+  EXPECT_LE(stored->begin.index, rig[1].applied.index - 50);
+  ASSERT_TRUE(rig.Restart(1).ok());
+  rig.Elect(1);
+  rig.Propose(1, "after");
+  rig.Exchange();
+  EXPECT_EQ(rig[1].entries.back(), "after");
+}
+
+TEST(RaftLoop, AMemberThatLagsIsServedFromTheDisk) {
+  RaftLoopOptions options;
+  options.group.recent_bytes_max = 500;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig.loses = CutOff(3);
+  for (int i = 0; i < 100; ++i) {
+    rig.Propose(1, absl::StrCat("entry ", i, std::string(100, 'x')));
+    rig.Exchange();
+  }
+  rig.loses = nullptr;
+  rig.TickAll(5);
+  EXPECT_GT(rig[1].store.reads, 0u);
+  EXPECT_EQ(rig[3].entries, rig[1].entries);
+}
+
+TEST(RaftLoop, WhatIsNoMessageForUsIsRefusedAndDoesNoHarm) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  EXPECT_EQ(rig.loop(1).OnMessage(0, "\xff\xff\xff").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(rig.loop(1).OnMessage(9, "").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(rig.loop(1).OnMessage(0, "").code(), absl::StatusCode::kInvalidArgument);
+  // A proposal (2) from 2 to 1: nobody could say what became of it.
+  EXPECT_EQ(rig.loop(1).OnMessage(0, "\x08\x02\x10\x01\x18\x02").code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(rig.Leads(1));
+}
+
+TEST(RaftLoop, ALogThatBeginsBehindTheStateIsDamage) {
+  LoopRig rig(1);
+  MemoryEntryStore store;
+  const std::unique_ptr<EntryBatch> batch = store.NewBatch();
+  batch->Restart(0, {.index = 100, .term = 6}, {.voters = {1}});
+  ASSERT_TRUE(store.Write(*batch, EntryStore::Sync::kYes).ok());
+  RaftLoop loop({}, store);
+  EXPECT_EQ(loop.AddGroup({.group = 0,
+                           .replica = 1,
+                           .applied = {.index = 50, .term = 6},
+                           .conf_state = {.voters = {1}}})
+                .code(),
+            absl::StatusCode::kDataLoss);
+}
+
+}  // namespace
+}  // namespace cluster
