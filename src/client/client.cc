@@ -135,6 +135,9 @@ void Client::Impl::Disconnect(const DisconnectOptions& options, Completion<Done>
     Close(absl::CancelledError("the client disconnected"));
     return done(Done{});
   }
+  absl::Status status =
+      CheckDisconnect(options, options_.session.session_expiry_s != 0, options_.session.version);
+  if (!status.ok()) return done(std::move(status));
   session_.SendDisconnect(options);
   // The write that carries it ends, well or not, and then nothing more is to be said. A handler
   // that asked for it returns first: until then nothing is written.

@@ -19,6 +19,7 @@
 #include "base/rng.h"
 #include "client/client.h"
 #include "client/core/backoff.h"
+#include "client/core/checks.h"
 #include "client/core/dispatcher.h"
 #include "client/core/session.h"
 
@@ -52,7 +53,8 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
         ended_(strand_),
         written_(strand_),
         keep_alive_(strand_) {
-    load_status_ = session_.Load();
+    load_status_ = CheckOptions(options_.session);
+    load_status_.Update(session_.Load());
     for (const std::string& server : options_.servers) {
       absl::StatusOr<Endpoint> endpoint = ParseEndpoint(server);
       if (!endpoint.ok()) {

@@ -7,9 +7,9 @@
 #include "base/by_name.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "client/core/checks.h"
 #include "mqtt/encode.h"
 #include "mqtt/property.h"
-#include "mqtt/topic.h"
 
 namespace mqttd::client {
 namespace {
@@ -43,12 +43,6 @@ bool HasProperties(const Message& message) {
          !message.user_properties.empty();
 }
 
-absl::Status CheckFilter(std::string_view filter, Version version) {
-  if (!mqtt::CheckTopicFilter(filter, version).has_value()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("\"", base::AbslView(filter), "\" is not a Topic Filter"));
-}
-
 }  // namespace
 
 Session::Session(SessionOptions options, Store* store)
@@ -76,13 +70,7 @@ absl::Status Session::Load() {
 
 // ---- Requests --------------------------------------------------------------------------------
 
-absl::Status Session::CheckMessage(const Message& message) const {
-  if (!mqtt::IsValidTopicName(message.topic)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", message.topic,
-                     "\" is not a Topic Name: it must not be empty, have "
-                     "wildcards, or be longer than 65,535 bytes"));
-  }
+absl::Status Session::CheckRoom(const Message& message) const {
   if (queue_.size() >= options_.queue_messages_max ||
       queue_bytes_ + BytesOf(message) > options_.queue_bytes_max) {
     return absl::ResourceExhaustedError(
@@ -94,10 +82,11 @@ absl::Status Session::CheckMessage(const Message& message) const {
 }
 
 absl::Status Session::Publish(Token token, Message message) {
-  RETURN_IF_ERROR(CheckMessage(message));
+  RETURN_IF_ERROR(CheckMessage(message, options_.version));
+  RETURN_IF_ERROR(CheckRoom(message));
   ++statistics_.published;
-  if (queue_.empty() &&
-      MaySend(message.qos)) {  // Nothing is before it: it need not wait in a queue.
+  // Nothing is before it: it need not wait in a queue.
+  if (queue_.empty() && to_resend_.empty() && MaySend(message.qos)) {
     SendQueued({token, std::move(message)});
     return absl::OkStatus();
   }
@@ -107,7 +96,7 @@ absl::Status Session::Publish(Token token, Message message) {
 }
 
 bool Session::MaySend(QoS qos) const {
-  return connected_ && output_.size() < options_.output_bytes_max &&
+  return connected_ && !last_byte_.has_value() && output_.size() < options_.output_bytes_max &&
          (qos == QoS::kAtMostOnce || in_flight_.size() < window_);
 }
 
@@ -118,15 +107,13 @@ bool Session::CancelPublish(Token token) {
   queue_bytes_ -= BytesOf(found->message);
   queue_.erase(found);
   FinishPublish(token, absl::CancelledError("cancelled before it was sent"));
+  Pump();  // It may be what others waited behind.
   return true;
 }
 
 absl::Status Session::Subscribe(Token token, std::vector<Subscription> subscriptions,
                                 SubscribeOptions options) {
-  if (subscriptions.empty()) return absl::InvalidArgumentError("no Topic Filter to subscribe to");
-  for (const Subscription& subscription : subscriptions) {
-    RETURN_IF_ERROR(CheckFilter(subscription.filter, options_.version));
-  }
+  RETURN_IF_ERROR(CheckSubscribe(subscriptions, options, options_.version));
   waiting_requests_.push_back({.token = token,
                                .sequence = ++last_sequence_,
                                .subscriptions = std::move(subscriptions),
@@ -138,8 +125,7 @@ absl::Status Session::Subscribe(Token token, std::vector<Subscription> subscript
 
 absl::Status Session::Unsubscribe(Token token, std::vector<std::string> filters,
                                   std::vector<UserProperty> user_properties) {
-  if (filters.empty()) return absl::InvalidArgumentError("no Topic Filter to unsubscribe from");
-  for (const std::string& filter : filters) RETURN_IF_ERROR(CheckFilter(filter, options_.version));
+  RETURN_IF_ERROR(CheckUnsubscribe(filters, user_properties, options_.version));
   waiting_requests_.push_back({.token = token,
                                .sequence = ++last_sequence_,
                                .subscribe = false,
@@ -151,9 +137,17 @@ absl::Status Session::Unsubscribe(Token token, std::vector<std::string> filters,
 
 void Session::Acknowledge(const ReceivedMessage& message) {
   if (!connected_ || message.qos == QoS::kAtMostOnce) return;
-  if (unacknowledged_inbound_ > 0) --unacknowledged_inbound_;
-  WriteAck(message.qos == QoS::kAtLeastOnce ? PacketType::kPubAck : PacketType::kPubRec,
-           message.packet_id, mqtt::ReasonCode::kSuccess);
+  const bool once = message.qos == QoS::kExactlyOnce;
+  std::deque<Unacknowledged>& waiting = once ? awaiting_pubrec_ : awaiting_puback_;
+  const auto found = std::find_if(waiting.begin(), waiting.end(), [&](const Unacknowledged& one) {
+    return one.id == message.packet_id && !one.done;
+  });
+  if (found == waiting.end()) return;  // Of another connection, or acknowledged already.
+  found->done = true;
+  for (; !waiting.empty() && waiting.front().done; waiting.pop_front()) {
+    WriteAck(once ? PacketType::kPubRec : PacketType::kPubAck, waiting.front().id,
+             mqtt::ReasonCode::kSuccess);
+  }
 }
 
 // ---- Output ----------------------------------------------------------------------------------
@@ -161,22 +155,25 @@ void Session::Acknowledge(const ReceivedMessage& message) {
 void Session::TakeOutput(std::string& out) {
   CHECK(out.empty()) << "what was taken before is to be written first";
   out.swap(output_);
+  if (last_byte_.has_value()) {
+    out.resize(std::exchange(*last_byte_, 0));
+    output_.clear();
+  }
   Pump();
 }
 
-// Encodes what may be sent now: requests first, then messages while the window and the output have
-// room. Messages leave in the order of Publish.
+// Encodes what may be sent now: what an earlier connection left open, then requests, then messages,
+// while the window and the output have room. Messages leave in the order of Publish.
 void Session::Pump() {
-  if (!connected_) return;
-  for (Request& request : std::exchange(waiting_requests_, {})) {
-    const PacketId id = NextId();
-    if (!id) {
-      waiting_requests_.push_back(std::move(request));
-      continue;
-    }
-    WriteRequest(id, request);
-    requests_.emplace(id.value, std::move(request));
+  if (!connected_ || last_byte_.has_value()) return;
+  while (!to_resend_.empty() && output_.size() < options_.output_bytes_max &&
+         in_flight_.size() < window_ + to_resend_.size()) {
+    const uint16_t id = to_resend_.front();
+    to_resend_.pop_front();
+    SendAgain(id);
   }
+  if (!waiting_requests_.empty()) PumpRequests();
+  if (!to_resend_.empty()) return;
   while (!queue_.empty() && MaySend(queue_.front().message.qos)) {
     Queued queued = std::move(queue_.front());
     queue_.pop_front();
@@ -185,25 +182,88 @@ void Session::Pump() {
   }
 }
 
+void Session::PumpRequests() {
+  std::vector<Request> waiting = std::exchange(waiting_requests_, {});
+  std::deque<Request> now(std::make_move_iterator(waiting.begin()),
+                          std::make_move_iterator(waiting.end()));
+  while (!now.empty()) {
+    Request request = std::move(now.front());
+    now.pop_front();
+    const PacketId id = NextId();
+    if (!id) {
+      waiting_requests_.push_back(std::move(request));
+    } else if (WriteRequest(id, request)) {
+      requests_.emplace(id.value, std::move(request));
+    } else if (request.token == 0 && request.subscriptions.size() > 1) {
+      // Subscriptions that are made again need not go in one packet.
+      for (Request& half : Halves(std::move(request))) now.push_front(std::move(half));
+    } else {
+      FinishRequest(request, absl::InvalidArgumentError(absl::StrCat(
+                                 "the request is larger than the server's Maximum Packet Size of ",
+                                 server_packet_size_max_, " bytes")));
+    }
+  }
+}
+
+// The second one first.
+std::deque<Session::Request> Session::Halves(Request&& request) {
+  const auto middle =
+      request.subscriptions.begin() + static_cast<ptrdiff_t>(request.subscriptions.size() / 2);
+  Request second{.sequence = request.sequence, .subscription_id = request.subscription_id};
+  second.subscriptions.assign(std::make_move_iterator(middle),
+                              std::make_move_iterator(request.subscriptions.end()));
+  request.subscriptions.erase(middle, request.subscriptions.end());
+  std::deque<Request> halves;
+  halves.push_back(std::move(second));
+  halves.push_back(std::move(request));
+  return halves;
+}
+
+absl::Status Session::CheckServerTakes(const Message& message) const {
+  if (message.qos > server_qos_max_) {  // [MQTT5-3.2.2-11]
+    return absl::FailedPreconditionError(
+        absl::StrCat("the server takes QoS ", static_cast<int>(server_qos_max_), " at most"));
+  }
+  if (message.retain && !server_retains_) {  // [MQTT5-3.2.2-14]
+    return absl::FailedPreconditionError("the server keeps no retained messages");
+  }
+  if (BytesOf(message) - sizeof(Message) > server_packet_size_max_) {  // [MQTT5-3.2.2-15]
+    return absl::InvalidArgumentError(
+        absl::StrCat("the message is larger than the server's Maximum Packet Size of ",
+                     server_packet_size_max_, " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+// What was in flight on an earlier connection. If this server cannot take it any more, whoever
+// published it is told: it may have arrived before. The identifier of a QoS 2 message stays taken,
+// since the server may know it.
+void Session::SendAgain(uint16_t id) {
+  const auto found = in_flight_.find(id);
+  if (found == in_flight_.end()) return;
+  InFlight& flight = found->second;
+  ++statistics_.resent;
+  if (flight.stage == Stage::kAwaitingPubComp) {
+    return WriteAck(PacketType::kPubRel, PacketId{id}, mqtt::ReasonCode::kSuccess);
+  }
+  absl::Status status = CheckServerTakes(flight.message);
+  if (status.ok() && WritePublish(flight.message, PacketId{id}, /*dup=*/true)) return;
+  FinishPublish(std::exchange(flight.token, 0),
+                absl::AbortedError(absl::StrCat(
+                    "the message was in flight and cannot be sent again: ",
+                    status.ok() ? "it is larger than a packet may be" : status.message(),
+                    "; whether it arrived is not known")));
+  if (flight.stage == Stage::kAwaitingPubRec) return;
+  if (store_ != nullptr) Stored(store_->RemoveOutbound(PacketId{id}));
+  in_flight_.erase(found);
+}
+
 void Session::SendQueued(Queued&& queued) {
   Message& message = queued.message;
   const auto fail = [&](absl::Status status) { FinishPublish(queued.token, std::move(status)); };
-  if (message.qos > server_qos_max_) {
-    return fail(absl::FailedPreconditionError(
-        absl::StrCat("the server takes QoS ", static_cast<int>(server_qos_max_), " at most")));
-  }
-  if (message.retain && !server_retains_) {
-    return fail(absl::FailedPreconditionError("the server keeps no retained messages"));
-  }
-  if (BytesOf(message) - sizeof(Message) > server_packet_size_max_) {
-    return fail(absl::InvalidArgumentError(
-        absl::StrCat("the message is larger than the server's Maximum Packet Size of ",
-                     server_packet_size_max_, " bytes")));
-  }
+  if (absl::Status status = CheckServerTakes(message); !status.ok()) return fail(status);
   if (message.qos == QoS::kAtMostOnce) {
-    const size_t before = output_.size();
-    WritePublish(message, {}, false);
-    if (output_.size() == before) {
+    if (!WritePublish(message, {}, false)) {
       return fail(absl::InvalidArgumentError("the message is larger than a packet may be"));
     }
     return FinishPublish(queued.token, absl::OkStatus());
@@ -216,9 +276,7 @@ void Session::SendQueued(Queued&& queued) {
       return fail(std::move(status));
     }
   }
-  const size_t before = output_.size();
-  WritePublish(message, id, false);
-  if (output_.size() == before) {
+  if (!WritePublish(message, id, false)) {
     if (store_ != nullptr) Stored(store_->RemoveOutbound(id));
     return fail(absl::InvalidArgumentError("the message is larger than a packet may be"));
   }
@@ -229,8 +287,7 @@ void Session::SendQueued(Queued&& queued) {
   flight.message = std::move(message);
 }
 
-// Appends nothing if the packet would be larger than the server takes.
-void Session::WritePublish(const Message& message, PacketId id, bool dup) {
+bool Session::WritePublish(const Message& message, PacketId id, bool dup) {
   mqtt::PublishHead head;
   head.version = options_.version;
   head.dup = dup;
@@ -249,8 +306,14 @@ void Session::WritePublish(const Message& message, PacketId id, bool dup) {
     bool known = false;
     head.topic_alias = AliasFor(message.topic, known);
     if (known) head.topic = {};
+    if (!mqtt::Encode(head, output_, server_packet_size_max_)) {
+      // The server has not heard of an alias that is new.
+      if (!known && head.topic_alias != 0) aliases_out_.erase(message.topic);
+      return false;
+    }
+    return true;
   }
-  mqtt::Encode(head, output_, server_packet_size_max_);
+  return mqtt::Encode(head, output_, server_packet_size_max_);
 }
 
 // 0: none. A topic keeps its alias for the connection [MQTT5-3.3.2-7]; the first topics get them.
@@ -272,7 +335,7 @@ void Session::WriteAck(PacketType type, PacketId id, mqtt::ReasonCode reason) {
   output_.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(end - bytes));
 }
 
-void Session::WriteRequest(PacketId id, const Request& request) {
+bool Session::WriteRequest(PacketId id, const Request& request) {
   if (request.subscribe) {
     mqtt::Subscribe packet;
     packet.packet_id = id;
@@ -283,14 +346,13 @@ void Session::WriteRequest(PacketId id, const Request& request) {
     for (const Subscription& subscription : request.subscriptions) {
       packet.subscriptions.push_back({subscription.filter, subscription.options});
     }
-    mqtt::Encode(packet, options_.version, output_);
-    return;
+    return mqtt::Encode(packet, options_.version, output_, server_packet_size_max_);
   }
   mqtt::Unsubscribe packet;
   packet.packet_id = id;
   packet.filters.assign(request.filters.begin(), request.filters.end());
   if (options_.version == Version::k5) packet.user_properties = Views(request.user_properties);
-  mqtt::Encode(packet, options_.version, output_);
+  return mqtt::Encode(packet, options_.version, output_, server_packet_size_max_);
 }
 
 bool Session::IdIsFree(uint16_t id) const {
@@ -367,6 +429,7 @@ void Session::SendAuth(mqtt::ReasonCode reason, std::string_view data) {
 }
 
 void Session::SendDisconnect(const DisconnectOptions& options) {
+  if (last_byte_.has_value()) return;
   mqtt::Disconnect packet;
   if (options_.version == Version::k5) {
     packet.reason = options.reason;
@@ -375,15 +438,19 @@ void Session::SendDisconnect(const DisconnectOptions& options) {
     packet.user_properties = Views(options.user_properties);
   }
   mqtt::Encode(packet, options_.version, output_, server_packet_size_max_);
+  last_byte_ = output_.size();
 }
 
 void Session::EndConnection() {
   begun_ = false;
   connected_ = false;
   output_.clear();
+  last_byte_.reset();
+  to_resend_.clear();
   aliases_out_.clear();
   aliases_in_.clear();
-  unacknowledged_inbound_ = 0;
+  awaiting_puback_.clear();
+  awaiting_pubrec_.clear();
   // Requests have no place in a session's state: they are made anew, in their order.
   for (auto& [id, request] : requests_) waiting_requests_.push_back(std::move(request));
   requests_.clear();

@@ -84,7 +84,8 @@ class Session {
   // Gives up a publish that was not sent yet (its event says kCancelled). False: it is in flight,
   // or over.
   bool CancelPublish(Token token);
-  // With `manual_acknowledgement`: PUBACK or PUBREC for it, on this connection only.
+  // With `manual_acknowledgement`: PUBACK or PUBREC for it, on this connection only. It leaves when
+  // those that came before at the same QoS are acknowledged too [MQTT-4.6.0-2] [MQTT-4.6.0-3].
   void Acknowledge(const ReceivedMessage& message);
 
   // ---- The connection.
@@ -96,6 +97,7 @@ class Session {
   std::optional<mqtt::Violation> OnFrame(const mqtt::FrameHeader& header, mqtt::Bytes body);
   void SendPing();
   void SendAuth(mqtt::ReasonCode reason, std::string_view data);
+  // The last that the connection says [MQTT5-3.14.4-1]: what comes after it waits for the next one.
   void SendDisconnect(const DisconnectOptions& options);
   // Messages in flight and queued wait for the next connection; requests to subscribe or
   // unsubscribe that were sent are sent again then.
@@ -106,7 +108,7 @@ class Session {
 
   // Swaps the encoded bytes into `out`, which must be empty; more is encoded from the queue.
   void TakeOutput(std::string& out);
-  bool HasOutput() const { return !output_.empty(); }
+  bool HasOutput() const { return last_byte_.has_value() ? *last_byte_ > 0 : !output_.empty(); }
   std::vector<Event> TakeEvents() { return std::exchange(events_, {}); }
   bool HasEvents() const { return !events_.empty(); }
 
@@ -149,6 +151,10 @@ class Session {
     mqtt::SubscriptionOptions options;
     uint32_t subscription_id = 0;
   };
+  struct Unacknowledged {  // By the application, which is to say when.
+    mqtt::PacketId id;
+    bool done = false;
+  };
 
   // What a waiting message counts against queue_bytes_max.
   static size_t BytesOf(const Message& message) {
@@ -156,14 +162,20 @@ class Session {
   }
 
   // session.cc: requests, output, the connection's life.
-  absl::Status CheckMessage(const Message& message) const;
+  absl::Status CheckRoom(const Message& message) const;
+  // Not OK: the server that answered cannot take the message.
+  absl::Status CheckServerTakes(const Message& message) const;
   void Pump();
   // Whether the window and the output have room for a message.
   bool MaySend(mqtt::QoS qos) const;
   void SendQueued(Queued&& queued);
-  void WritePublish(const Message& message, mqtt::PacketId id, bool dup);
+  void SendAgain(uint16_t id);
+  void PumpRequests();
+  // False: the packet would be larger than the server takes, and nothing was written.
+  bool WritePublish(const Message& message, mqtt::PacketId id, bool dup);
+  bool WriteRequest(mqtt::PacketId id, const Request& request);
   void WriteAck(mqtt::PacketType type, mqtt::PacketId id, mqtt::ReasonCode reason);
-  void WriteRequest(mqtt::PacketId id, const Request& request);
+  static std::deque<Request> Halves(Request&& request);
   uint16_t AliasFor(std::string_view topic, bool& known);
   mqtt::PacketId NextId();
   bool IdIsFree(uint16_t id) const;
@@ -211,7 +223,12 @@ class Session {
   bool connected_ = false;
   uint16_t keep_alive_s_ = 0;
   uint16_t window_ = 0;
-  size_t unacknowledged_inbound_ = 0;  // QoS 1 and 2 that we have not acknowledged (manual).
+  std::deque<uint16_t>
+      to_resend_;  // Identifiers in flight that this connection has yet to hear of.
+  std::deque<Unacknowledged> awaiting_puback_;  // In the order in which they came.
+  std::deque<Unacknowledged> awaiting_pubrec_;
+  // Where the output ends, once DISCONNECT is in it.
+  std::optional<size_t> last_byte_;
   uint32_t server_packet_size_max_ = mqtt::kPacketSizeMax;
   mqtt::QoS server_qos_max_ = mqtt::QoS::kExactlyOnce;
   bool server_retains_ = true;

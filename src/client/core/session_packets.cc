@@ -163,21 +163,14 @@ std::optional<Violation> Session::OnConnAck(uint8_t flags, mqtt::Bytes body) {
 }
 
 // The server has the session: everything unacknowledged goes out again, under its identifier and in
-// its order, before anything new [MQTT-4.4.0-1] [MQTT-4.6.0-1].
+// its order, before anything new [MQTT-4.4.0-1] [MQTT-4.6.0-1], as far as this connection's window
+// lets it [MQTT5-4.9.0-2].
 void Session::ResumeSession() {
   std::vector<std::pair<uint64_t, uint16_t>> order;
   order.reserve(in_flight_.size());
   for (const auto& [id, flight] : in_flight_) order.emplace_back(flight.sequence, id);
   std::sort(order.begin(), order.end());
-  for (const auto& [sequence, id] : order) {
-    const InFlight& flight = in_flight_.at(id);
-    ++statistics_.resent;
-    if (flight.stage == Stage::kAwaitingPubComp) {
-      WriteAck(PacketType::kPubRel, PacketId{id}, ReasonCode::kSuccess);
-    } else {
-      WritePublish(flight.message, PacketId{id}, /*dup=*/true);  // [MQTT-3.3.1-1]
-    }
-  }
+  for (const auto& [sequence, id] : order) to_resend_.push_back(id);
 }
 
 // The server has no session: what ours remembers of it is void [MQTT5-3.2.2-5]. Subscriptions are
@@ -260,7 +253,7 @@ std::optional<Violation> Session::Receive(const mqtt::Publish& packet, std::stri
     return std::nullopt;
   }
   if (packet.qos != QoS::kAtMostOnce && options_.version == Version::k5 &&
-      unacknowledged_inbound_ + inbound_.size() >= options_.receive_maximum) {
+      awaiting_puback_.size() + inbound_.size() >= options_.receive_maximum) {
     return Violation{ReasonCode::kReceiveMaximumExceeded, "MQTT5-3.3.4-9"};
   }
   if (packet.qos == QoS::kExactlyOnce) {
@@ -271,7 +264,7 @@ std::optional<Violation> Session::Receive(const mqtt::Publish& packet, std::stri
   events_.push_back(Arrived{MessageOf(packet, std::move(topic))});
   if (packet.qos == QoS::kAtMostOnce) return std::nullopt;
   if (options_.manual_acknowledgement) {
-    if (packet.qos == QoS::kAtLeastOnce) ++unacknowledged_inbound_;
+    (packet.qos == QoS::kAtLeastOnce ? awaiting_puback_ : awaiting_pubrec_).push_back({id});
     return std::nullopt;
   }
   // The owner runs the events before it takes the output: the application has the message first.

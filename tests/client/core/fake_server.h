@@ -40,6 +40,9 @@ class FakeServer {
           mqtt::PeekFrame(mqtt::AsBytes(bytes), mqtt::kPacketSizeMax, version_);
       ASSERT_EQ(frame.kind, mqtt::FrameResult::Kind::kComplete);
       Handle(frame.header, mqtt::FrameBody(frame.header, mqtt::AsBytes(bytes)));
+      if (frame.header.type == mqtt::PacketType::kAuth) {
+        auth_frames_.emplace_back(bytes.substr(0, frame.header.frame_size()));
+      }
       bytes.remove_prefix(frame.header.frame_size());
     }
   }
@@ -103,6 +106,7 @@ class FakeServer {
   bool& claim_session() { return claim_session_; }  // Session Present 1, whatever there is.
   Authentication& authentication() { return authentication_; }
   const std::vector<std::string>& authentication_data() const { return authentication_data_; }
+  const std::vector<std::string>& auth_frames() const { return auth_frames_; }  // Whole packets.
   size_t unacknowledged() const { return outbound_.size(); }
 
  private:
@@ -298,6 +302,7 @@ class FakeServer {
   std::string method_;
   bool accepted_ = false;
   std::vector<std::string> authentication_data_;
+  std::vector<std::string> auth_frames_;
 };
 
 }  // namespace mqttd::client
