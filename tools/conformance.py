@@ -3,7 +3,9 @@
 
 The statements are tests/spec/statements.tsv. A test shows a statement when its name is the statement's
 identifier (TEST(Spec, MQTT5_3_1_2_4) for MQTT5-3.1.2-4), or when it is a row of a table test that begins
-with the identifier (Row{"MQTT5-3.3.1-4", ...}).
+with the identifier (Row{"MQTT5-3.3.1-4", ...}). Tests below tests/client show the client library, all others the
+broker. Those in tests/client/statements run against mqttd and against mosquitto, but for scripted_*: these and the
+rest of tests/client hear what the client writes with a server in memory.
 
   conformance.py            writes the page
   conformance.py --check    exit 1 if a statement has no test, a test names a statement
@@ -26,6 +28,8 @@ LISTED = {"5": 251, "311": 139}
 
 Statement = collections.namedtuple("Statement", "id version binds wording")
 Test = collections.namedtuple("Test", "name path line")
+CLIENT = "tests/client/"
+PEERS = "tests/client/statements/"
 
 NAMED = re.compile(r"^TEST(?:_F|_P)?\(\s*(\w+),\s*(MQTT(?:5|311)_\d+_\d+_\d+_\d+)(\w*)\)", re.MULTILINE)
 ROW = re.compile(r"\bRow\{\s*\"(MQTT(?:5|311)-\d+\.\d+\.\d+-\d+)\"")
@@ -69,9 +73,29 @@ def read_tests():
     return tests
 
 
+def of_client(tests):
+    return [test for test in tests if test.path.startswith(CLIENT)]
+
+
+def of_server(tests):
+    return [test for test in tests if not test.path.startswith(CLIENT)]
+
+
+def has_peer(test):
+    return test.path.startswith(PEERS) and not test.path.startswith(PEERS + "scripted_")
+
+
+def cell(tests):
+    return "<br>".join(f"[{test.name}](../{test.path})" for test in tests)
+
+
+def client_cell(tests):
+    return "<br>".join(f"[{test.name}](../{test.path})" + ("" if has_peer(test) else " (scripted)") for test in tests)
+
+
 def row(statement, tests):
-    cells = [f"[{test.name}](../{test.path})" for test in tests]
-    return f"| {statement.id} | {statement.binds} | {escaped(statement.wording)} | {'<br>'.join(cells)} |"
+    return (f"| {statement.id} | {statement.binds} | {escaped(statement.wording)} | {cell(of_server(tests))} |"
+            f" {client_cell(of_client(tests))} |")
 
 
 def escaped(text):
@@ -87,18 +111,24 @@ def page(statements, tests):
         "",
         "One row for each normative statement of the two specifications, in our own words; the sentences that count are those of"
         " the OASIS documents. *Binds* says whose behaviour it is about: a statement about clients that the server has to check"
-        " binds both. `TEST` names can be given to `--gtest_filter`.",
+        " binds both, and has a test of the broker and one of the client library. `TEST` names can be given to `--gtest_filter`.",
         "",
-        "| | statements | bind the server | with a test | bind the client only | with a test |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "The client's tests run against mqttd and against Debian's mosquitto, with a wiretap between them; those that are"
+        " marked *scripted* hear the bytes that the client writes with a server in memory, because no server of these two lets the"
+        " statement be seen (extended authentication) or to look at it more closely.",
+        "",
+        "| | statements | bind the server | with a test | bind the client | with a test | against both servers |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for version, title in TITLES.items():
         own = [s for s in statements if s.version == version]
         server = [s for s in own if s.binds != "client"]
-        tested = [s for s in server if tests[s.id]]
-        client = [s for s in own if s.binds == "client"]
-        shown = [s for s in client if tests[s.id]]
-        lines.append(f"| {title} | {len(own)} | {len(server)} | {len(tested)} | {len(client)} | {len(shown)} |")
+        tested = [s for s in server if of_server(tests[s.id])]
+        client = [s for s in own if s.binds != "server"]
+        shown = [s for s in client if of_client(tests[s.id])]
+        with_peers = [s for s in shown if any(has_peer(test) for test in of_client(tests[s.id]))]
+        lines.append(f"| {title} | {len(own)} | {len(server)} | {len(tested)} | {len(client)} | {len(shown)} |"
+                     f" {len(with_peers)} |")
     lines += [
         "",
         "The OASIS list of MQTT 3.1.1 has 139 identifiers; two more statements stand inside it with misprinted ones (3.1.2.7 and"
@@ -107,11 +137,11 @@ def page(statements, tests):
     ]
     for version, title in TITLES.items():
         own = [s for s in statements if s.version == version]
-        lines += [f"## {title}", "", "| statement | binds | what it asks for | shown by |", "| --- | --- | --- | --- |"]
+        heads = ["| statement | binds | what it asks for | broker: shown by | client: shown by |", "| --- | --- | --- | --- | --- |"]
+        lines += [f"## {title}", "", *heads]
         lines += [row(s, tests[s.id]) for s in own if s.binds != "client"]
         lines += ["", f"### {title}: binds the client only", "",
-                  "A server can neither break these nor tell whether a client does: shown by the client library.", ""]
-        lines += ["| statement | binds | what it asks for | shown by |", "| --- | --- | --- | --- |"]
+                  "A server can neither break these nor tell whether a client does.", "", *heads]
         lines += [row(s, tests[s.id]) for s in own if s.binds == "client"]
         lines.append("")
     return "\n".join(lines)
@@ -129,8 +159,11 @@ def problems(statements, tests):
     for s in statements:
         if s.binds not in ("server", "client", "both"):
             yield f"{STATEMENTS}: {s.id} binds {s.binds!r}"
-        elif not tests.get(s.id):
-            yield f"{s.id}: no test: {s.wording}"
+            continue
+        if s.binds != "client" and not of_server(tests.get(s.id, [])):
+            yield f"{s.id}: no test of the broker: {s.wording}"
+        if s.binds != "server" and not of_client(tests.get(s.id, [])):
+            yield f"{s.id}: no test of the client: {s.wording}"
     for name in sorted(set(tests) - known):
         for test in tests[name]:
             yield f"{test.path}:{test.line}: {name} is no statement"
