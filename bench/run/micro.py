@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stats import number
 
-PROGRAMS = ("codec_bench", "mailbox_bench", "match_bench", "partition_bench", "storage_bench")
+PROGRAMS = ("codec_bench", "mailbox_bench", "match_bench", "partition_bench", "raft_bench", "storage_bench")
 _NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 
 

@@ -84,8 +84,6 @@ std::unique_ptr<rocksdb::Iterator> Iterate(rocksdb::DB& db, const rocksdb::Slice
 
 class LogStore::Batch final : public EntryBatch {
  public:
-  explicit Batch(storage::LogDb& db) : db_(db) {}
-
   void Append(GroupId group, absl::Span<const EntryView> entries, uint64_t last) override {
     const uint64_t first = entries.front().place.index;
     if (first <= last) Delete(EntryKey(group, first), EntryKey(group, last + 1));
@@ -110,17 +108,10 @@ class LogStore::Batch final : public EntryBatch {
   void SetConfState(GroupId group, const ConfStateAt& state) override {
     Check(raw_.Put(MembersKey(group, state.index), ToRecord(state.state).SerializeAsString()));
   }
-  void Cut(GroupId group, Place begin) override {
+  void Cut(GroupId group, Place begin, uint64_t members) override {
     Delete(EntryKey(group, 0), EntryKey(group, begin.index + 1));
     SetBegin(group, begin);
-    // Members that were others' successors before the log's beginning are nobody's any more.
-    if (db_.db() == nullptr) return;
-    const std::string end = MembersKey(group, begin.index + 1);
-    const rocksdb::Slice bound = end;
-    const auto it = Iterate(*db_.db(), bound);
-    it->SeekToLast();
-    if (!it->Valid() || it->key().compare(MembersKey(group, 0)) < 0) return;
-    Delete(MembersKey(group, 0), MembersKey(group, IndexOf(it->key())));
+    Delete(MembersKey(group, 0), MembersKey(group, members));
   }
   void Restart(GroupId group, Place begin, const ConfState& state) override {
     DeleteAll(group);
@@ -152,7 +143,6 @@ class LogStore::Batch final : public EntryBatch {
     Check(raw_.Put(BeginKey(group), record.SerializeAsString()));
   }
 
-  storage::LogDb& db_;
   rocksdb::WriteBatch raw_;
 };
 
@@ -167,7 +157,7 @@ absl::StatusOr<std::unique_ptr<LogStore>> LogStore::Open(std::string path,
   return std::unique_ptr<LogStore>(new LogStore(std::move(db)));
 }
 
-std::unique_ptr<EntryBatch> LogStore::NewBatch() { return std::make_unique<Batch>(*db_); }
+std::unique_ptr<EntryBatch> LogStore::NewBatch() { return std::make_unique<Batch>(); }
 
 absl::Status LogStore::Write(EntryBatch& batch, Sync sync) {
   return db_->Write(static_cast<Batch&>(batch).raw(), sync == Sync::kYes);

@@ -100,7 +100,8 @@ TEST_F(LogStoreTest, HasWhatAModelInMemoryHas) {
         both([&](EntryBatch& b) { b.SetHardState(group, state); });
       } else if (what == 8) {
         begin += rng.Below(last - begin + 1);
-        both([&](EntryBatch& b) { b.Cut(group, {.index = begin, .term = 9}); });
+        both([&](EntryBatch& b) { b.Cut(group, {.index = begin, .term = 9}, begin); });
+        both([&](EntryBatch& b) { b.SetConfState(group, {begin, {.voters = {begin}}}); });
       } else {
         both([&](EntryBatch& b) { b.SetConfState(group, {last, {.voters = {last, 2}}}); });
       }

@@ -112,13 +112,13 @@ class MemoryEntryStore final : public EntryStore {
       changes.push_back(
           [=](Groups& groups) { groups[group].conf_states[state.index] = state.state; });
     }
-    void Cut(GroupId group, Place begin) override {
+    void Cut(GroupId group, Place begin, uint64_t members) override {
       changes.push_back([=](Groups& groups) {
         Stored& stored = groups[group];
         stored.entries.erase(stored.entries.begin(), stored.entries.upper_bound(begin.index));
         stored.begin = begin;
-        const auto after = stored.conf_states.upper_bound(begin.index);
-        stored.conf_states.erase(stored.conf_states.begin(), std::prev(after));
+        stored.conf_states.erase(stored.conf_states.begin(),
+                                 stored.conf_states.lower_bound(members));
       });
     }
     void Restart(GroupId group, Place begin, const ConfState& state) override {

@@ -89,8 +89,14 @@ struct GroupStopped {
   absl::Status status;
 };
 
+// The log of all groups cannot be written, or, with OK, can again. Nothing is refused by that: what
+// was taken is written when it can be.
+struct LogHealth {
+  absl::Status status;
+};
+
 using LogEvent = std::variant<Committed, NotCommitted, RoleChange, Readable, NotReadable,
-                              InstallSnapshot, SnapshotWanted, GroupStopped>;
+                              InstallSnapshot, SnapshotWanted, GroupStopped, LogHealth>;
 
 }  // namespace cluster
 

@@ -22,8 +22,8 @@ class EntryBatch {
   virtual void Append(GroupId group, absl::Span<const EntryView> entries, uint64_t last) = 0;
   virtual void SetHardState(GroupId group, const HardState& state) = 0;
   virtual void SetConfState(GroupId group, const ConfStateAt& state) = 0;
-  // The log begins behind `begin`, which it has.
-  virtual void Cut(GroupId group, Place begin) = 0;
+  // The log begins behind `begin`, which it has. The members there are those of entry `members`.
+  virtual void Cut(GroupId group, Place begin, uint64_t members) = 0;
   // It has no entries and begins behind `begin`.
   virtual void Restart(GroupId group, Place begin, const ConfState& state) = 0;
   // Nothing of the group stays.

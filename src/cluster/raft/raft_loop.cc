@@ -58,6 +58,8 @@ struct RaftLoop::Group final : EntryReader {
   ReplicaId leader = 0;
   HardState hard_state;  // As last written.
   ConfState conf_state;
+  bool shared = false;              // There are other members.
+  std::deque<uint64_t> members_at;  // Entries from which on there were others, since `begin`.
 
   std::deque<Proposal> to_propose;
   std::deque<Pending> pending;    // Proposed, by index.
@@ -131,11 +133,14 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
       raft.begin = stored->begin;
       raft.last = stored->last;
       for (const ConfStateAt& conf : stored->conf_states) {
-        if (conf.index <= start.applied.index) raft.conf_state = conf.state;
+        if (conf.index > start.applied.index) break;  // It comes again with its entry.
+        raft.conf_state = conf.state;
+        group->members_at.push_back(conf.index);
       }
     }
   }
   if (restart) {
+    group->members_at = {start.applied.index};
     raft.last = start.applied.index;
     raft.conf_state = start.conf_state;
     raft.hard_state.term = std::max(raft.hard_state.term, start.applied.term);
@@ -151,7 +156,7 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
   ASSIGN_OR_RETURN(group->raft, RaftGroup::Create(options, raft, *group));
   group->term = raft.hard_state.term;
   group->hard_state = raft.hard_state;
-  group->conf_state = raft.conf_state;
+  SetMembers(*group, raft.conf_state);
   group->begin = raft.begin.index;
   group->last = raft.last;
   group->marks.push_back({.index = raft.last, .bytes = 0});
@@ -169,6 +174,7 @@ bool RaftLoop::Healthy(Group& group, const absl::Status& status) {
 void RaftLoop::Stop(Group& group, const absl::Status& status) {
   if (std::exchange(group.stopped, true)) return;
   LoseLeadership(group);
+  SetMembers(group, {.voters = {0}});
   events_.push_back(GroupStopped{.group = group.id, .status = status});
   Touch(group);
 }
@@ -357,7 +363,8 @@ void RaftLoop::OnReady(Group& group, const RaftGroup::Ready& ready) {
   for (const ConfStateAt& conf : ready.conf_states) {
     gathering_.batch->SetConfState(group.id, conf);
     gathering_.any = gathering_.votes = true;
-    group.conf_state = conf.state;
+    SetMembers(group, conf.state);
+    group.members_at.push_back(conf.index);
   }
   OnCommitted(group, ready);
   OnRole(group, ready);
@@ -392,6 +399,13 @@ void RaftLoop::Join(Group& group, uint64_t number) {
   group.gathering_number = number;
 }
 
+void RaftLoop::SetMembers(Group& group, ConfState state) {
+  shared_groups_ -= group.shared ? 1 : 0;
+  group.conf_state = std::move(state);
+  group.shared = !IsAlone(group.conf_state);
+  shared_groups_ += group.shared ? 1 : 0;
+}
+
 void RaftLoop::WriteState(Group& group, const HardState& state) {
   gathering_.batch->SetHardState(group.id, state);
   gathering_.any = true;
@@ -407,7 +421,10 @@ void RaftLoop::WriteEntries(Group& group, absl::Span<const EntryView> entries) {
   while (!group.marks.empty() && group.marks.back().index >= entries.front().place.index) {
     group.marks.pop_back();
   }
+  const uint64_t before = group.bytes;
   for (const EntryView& entry : entries) group.bytes += entry.data.size();
+  gathering_.entries += entries.size();
+  gathering_.bytes += group.bytes - before;
   group.last = entries.back().place.index;
   if (group.marks.empty() ||
       group.bytes - group.marks.back().bytes >= options_.cut_bytes_min / kMarksPerCut) {
@@ -521,10 +538,11 @@ void RaftLoop::Installed(GroupId id, Place place) {
   CHECK(installing.place == place) << "another snapshot was to be installed";
   gathering_.batch->Restart(id, place, installing.conf_state);
   gathering_.votes = true;
-  group->conf_state = std::move(installing.conf_state);
+  SetMembers(*group, std::move(installing.conf_state));
   group->begin = group->last = group->flushed = place.index;
   group->begin_bytes = group->bytes;
   group->marks.assign({{.index = place.index, .bytes = group->bytes}});
+  group->members_at = {place.index};
   WriteState(*group, installing.hard_state.value_or(group->hard_state));
   if (!installing.entries.empty()) WriteEntries(*group, installing.entries);
   Join(*group, installing.number);
@@ -535,7 +553,7 @@ void RaftLoop::Installed(GroupId id, Place place) {
 // How far the log may be cut: what is flushed and needed by no member, or by one that lags so far
 // that it has to take a snapshot.
 uint64_t RaftLoop::CutLimit(Group& group) {
-  if (IsAlone(group.conf_state)) return group.flushed;
+  if (!group.shared) return group.flushed;
   uint64_t needed_after = group.begin;
   for (const Group::Mark& mark : group.marks) {
     if (group.bytes - mark.bytes < options_.lagging_bytes_max) break;
@@ -565,7 +583,10 @@ void RaftLoop::CutIfDue(Group& group) {
   if (cut.index <= group.begin || cut.bytes - group.begin_bytes < options_.cut_bytes_min) return;
   const absl::StatusOr<Place> begin = group.raft->Compact(cut.index);
   if (!Healthy(group, begin.status()) || !begin.ok()) return;
-  gathering_.batch->Cut(group.id, *begin);
+  while (group.members_at.size() > 1 && group.members_at[1] <= begin->index) {
+    group.members_at.pop_front();
+  }
+  gathering_.batch->Cut(group.id, *begin, group.members_at.front());
   gathering_.any = true;
   group.begin = begin->index;
   group.begin_bytes = cut.bytes;
@@ -591,7 +612,9 @@ std::optional<RaftLoop::Write> RaftLoop::BeginWrite() {
   }
   return Write{.batch = writing_.batch.get(),
                .sync = writing_.sync ? EntryStore::Sync::kYes : EntryStore::Sync::kNo,
-               .votes = writing_.votes};
+               .votes = writing_.votes,
+               .entries = writing_.entries,
+               .bytes = writing_.bytes};
 }
 
 void RaftLoop::OnWritten() {

@@ -67,6 +67,8 @@ class RaftLoop {
     // A term, a vote or members are in it: synced whatever durability entries are to have, or a
     // group could have two leaders.
     bool votes = false;
+    uint64_t entries = 0;
+    uint64_t bytes = 0;  // Of their data.
   };
 
   // `store` outlives the loop.
@@ -103,6 +105,8 @@ class RaftLoop {
   // None: one is under way, or nothing has to be written. The batch stays the loop's.
   std::optional<Write> BeginWrite();
   void OnWritten();
+  // No group has another member: nobody waits for anything but the disk.
+  bool alone() const { return shared_groups_ == 0; }
 
  private:
   struct Group;
@@ -112,6 +116,8 @@ class RaftLoop {
     bool any = false;
     bool sync = false;
     bool votes = false;
+    uint64_t entries = 0;
+    uint64_t bytes = 0;
     std::vector<GroupId> groups;  // That hear of it.
   };
 
@@ -128,6 +134,7 @@ class RaftLoop {
   void OnRole(Group& group, const RaftGroup::Ready& ready);
   void Send(Group& group, const RaftGroup::Ready& ready, std::vector<Message>& held);
   void Join(Group& group, uint64_t number);
+  void SetMembers(Group& group, ConfState state);
   void LoseLeadership(Group& group);
   // True: the status was OK, or says nothing about the group's health.
   bool Healthy(Group& group, const absl::Status& status);
@@ -141,6 +148,7 @@ class RaftLoop {
   std::vector<GroupId> touched_;                      // Who may have something to do.
   Round gathering_;
   Round writing_;
+  size_t shared_groups_ = 0;
   bool write_late_ = false;  // What was left for the next write goes without one.
   uint64_t last_read_ = 0;
   std::vector<Message> messages_;

@@ -20,7 +20,17 @@ fn keep_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
-            PANIC.with(|words| *words.borrow_mut() = info.to_string());
+            let payload = info.payload();
+            let what = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+                (Some(text), _) => text,
+                (_, Some(text)) => text.as_str(),
+                _ => "a panic without words",
+            };
+            let place = info.location().map_or(String::new(), |at| {
+                let file = at.file().rsplit('/').next().unwrap_or("");
+                format!(" ({}:{})", file, at.line())
+            });
+            PANIC.with(|words| *words.borrow_mut() = format!("raft-rs panicked: {}{}", what, place));
         }));
     });
 }

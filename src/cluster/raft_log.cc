@@ -1,0 +1,275 @@
+#include "cluster/raft_log.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace cluster {
+namespace {
+
+constexpr absl::Duration kRepairInterval = absl::Milliseconds(500);
+
+}  // namespace
+
+RaftLog::RaftLog(RaftLogOptions options, std::unique_ptr<LogStore> store, const base::Clock& clock,
+                 storage::HostMetrics& metrics, Send send, Post post)
+    : options_(std::move(options)),
+      store_(std::move(store)),
+      clock_(clock),
+      metrics_(metrics),
+      send_(std::move(send)),
+      post_(std::move(post)),
+      mailbox_([this] {
+        {
+          base::MutexLock lock(mutex_);
+          rung_ = true;
+        }
+        wake_.SignalOne();
+      }),
+      loop_(options_.loop, *store_) {
+  metrics_.log_healthy.Set(1);
+}
+
+RaftLog::~RaftLog() {
+  if (thread_.joinable()) (void)Stop();
+}
+
+absl::Status RaftLog::Start(const std::vector<GroupStart>& groups) {
+  CHECK(!thread_.joinable()) << "started twice";
+  for (const GroupStart& start : groups) {
+    RETURN_IF_ERROR(loop_.AddGroup(start));
+    if (start.conf_state.voters == std::vector<ReplicaId>{start.replica} && loop_.alone()) {
+      RETURN_IF_ERROR(loop_.Campaign(start.group));
+    }
+  }
+  next_tick_ = clock_.Monotonic() + options_.tick;
+  // At the process's own priority: a heartbeat that comes late costs an election.
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "raft");
+    Serve();
+  });
+  writer_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "raft-log");
+    WriteOnItsThread();
+  });
+  return absl::OkStatus();
+}
+
+void RaftLog::Submit(std::vector<Proposal> proposals) { mailbox_.PostOne(std::move(proposals)); }
+
+void RaftLog::Receive(std::vector<RaftLoop::Message> messages) {
+  mailbox_.PostOne(std::move(messages));
+}
+
+void RaftLog::Run(std::function<void(RaftLoop&)> task) { mailbox_.PostOne(Task{std::move(task)}); }
+
+absl::Status RaftLog::Stop() {
+  if (!thread_.joinable()) return absl::OkStatus();
+  mailbox_.PostOne(StopRequested{});
+  thread_.join();
+  {
+    base::MutexLock lock(mutex_);
+    writer_ends_ = true;
+  }
+  write_wake_.SignalOne();
+  writer_.join();
+  return stop_status_;
+}
+
+// ---- The loop's thread -------------------------------------------------------------------------
+
+void RaftLog::Serve() {
+  while (true) {
+    TakeInputs();
+    const absl::Duration now = clock_.Monotonic();
+    if (now >= next_tick_) {
+      loop_.Tick();
+      // Of ticks that were missed none is made up for: the others' clocks were not slow.
+      next_tick_ = now + options_.tick;
+    }
+    RepairIfDue();
+    Round();
+    SyncIfDue();
+    if (stopping_ && (failed_ || !writing_.has_value())) break;
+    Sleep();
+  }
+  stop_status_ = ShutDown();
+}
+
+void RaftLog::TakeInputs() {
+  mailbox_.TakeAll([this](Input input) { std::visit([this](auto& value) { On(value); }, input); });
+}
+
+void RaftLog::On(std::vector<Proposal>& proposals) {
+  for (Proposal& proposal : proposals) loop_.Submit(std::move(proposal));
+}
+
+void RaftLog::On(std::vector<RaftLoop::Message>& messages) {
+  for (const RaftLoop::Message& message : messages) {
+    (void)loop_.OnMessage(message.group, message.data);
+  }
+}
+
+void RaftLog::On(Task& task) { task.run(loop_); }
+
+void RaftLog::On(Written& written) { EndWrite(written); }
+
+void RaftLog::On(StopRequested& /*stop*/) { stopping_ = true; }
+
+// What leads to nothing but the disk is done at once.
+void RaftLog::Round() {
+  do {
+    loop_.Run();
+    HandOut();
+  } while (BeginWrite());
+}
+
+void RaftLog::HandOut() {
+  if (std::vector<RaftLoop::Message> messages = loop_.TakeMessages(); !messages.empty()) {
+    send_(std::move(messages));
+  }
+  if (std::vector<LogEvent> events = loop_.TakeEvents(); !events.empty()) post_(std::move(events));
+}
+
+// True: it was written here, and there is more to do.
+bool RaftLog::BeginWrite() {
+  if (writing_.has_value() || !repaired_) return false;
+  writing_ = loop_.BeginWrite();
+  if (!writing_.has_value()) return false;
+  if (loop_.alone() || !WantsSync()) {
+    EndWrite(WriteNow());
+    return !failed_;
+  }
+  {
+    base::MutexLock lock(mutex_);
+    write_wanted_ = true;
+  }
+  write_wake_.SignalOne();
+  return false;
+}
+
+bool RaftLog::WantsSync() const {
+  return writing_->sync == EntryStore::Sync::kYes &&
+         (writing_->votes || options_.durability == storage::Durability::kSync);
+}
+
+RaftLog::Written RaftLog::WriteNow() {
+  const absl::Duration begin = clock_.Monotonic();
+  const auto sync = WantsSync() ? EntryStore::Sync::kYes : EntryStore::Sync::kNo;
+  absl::Status status = store_->Write(*writing_->batch, sync);
+  return {.status = std::move(status), .took = clock_.Monotonic() - begin};
+}
+
+void RaftLog::EndWrite(const Written& written) {
+  failed_ = !written.status.ok();
+  if (failed_) {
+    repaired_ = false;
+    next_repair_ = clock_.Monotonic();
+    metrics_.log_errors.Add();
+    return SetHealth(written.status);
+  }
+  if (WantsSync()) {
+    unsynced_ = false;
+    metrics_.log_fsyncs.Add();
+  } else if (!std::exchange(unsynced_, true)) {
+    unsynced_since_ = clock_.Monotonic();
+  }
+  metrics_.log_batches.Add();
+  metrics_.log_entries.Add(writing_->entries);
+  metrics_.log_bytes.Add(writing_->bytes);
+  metrics_.log_sync_latency.Record(written.took);
+  writing_.reset();
+  SetHealth(absl::OkStatus());
+  loop_.OnWritten();
+}
+
+void RaftLog::SetHealth(const absl::Status& status) {
+  const int64_t healthy = status.ok() ? 1 : 0;
+  if (metrics_.log_healthy.value() == healthy) return;
+  metrics_.log_healthy.Set(healthy);
+  post_({LogHealth{status}});
+}
+
+// On this thread: a repair may open the database anew, and nobody may read it meanwhile.
+void RaftLog::RepairIfDue() {
+  if (repaired_ || clock_.Monotonic() < next_repair_) return;
+  if (writing_.has_value() && !failed_) return;  // Under way: it will fail, too.
+  const absl::Status status = store_->Repair();
+  next_repair_ = clock_.Monotonic() + kRepairInterval;
+  if (!status.ok()) return SetHealth(status);
+  repaired_ = true;
+  unsynced_ = false;
+  if (std::exchange(failed_, false)) {
+    EndWrite(WriteNow());
+  } else {
+    SetHealth(absl::OkStatus());
+  }
+}
+
+void RaftLog::SyncIfDue() {
+  if (!unsynced_ || !repaired_ || options_.durability != storage::Durability::kInterval) return;
+  if (writing_.has_value()) return;
+  if (clock_.Monotonic() < unsynced_since_ + options_.durability_interval) return;
+  const absl::Status status = store_->SyncWritten();
+  unsynced_ = !status.ok();
+  if (status.ok()) return metrics_.log_fsyncs.Add();
+  metrics_.log_errors.Add();
+  repaired_ = false;
+  next_repair_ = clock_.Monotonic();
+  SetHealth(status);
+}
+
+void RaftLog::Sleep() {
+  absl::Duration until = next_tick_;
+  if (!repaired_) until = std::min(until, next_repair_);
+  if (unsynced_ && options_.durability == storage::Durability::kInterval) {
+    until = std::min(until, unsynced_since_ + options_.durability_interval);
+  }
+  if (!mailbox_.Sleep()) return;
+  {
+    base::MutexLock lock(mutex_);
+    while (!rung_) {
+      const absl::Duration left = until - clock_.Monotonic();
+      if (left <= absl::ZeroDuration() || !wake_.WaitFor(mutex_, left)) break;
+    }
+    rung_ = false;
+  }
+  mailbox_.Awake();
+}
+
+absl::Status RaftLog::ShutDown() {
+  if (failed_ || !repaired_) {
+    return absl::UnavailableError("the log could not be written when mqttd stopped");
+  }
+  loop_.Tick();  // What is left for the next write goes now.
+  loop_.Run();
+  HandOut();
+  absl::Status written = absl::OkStatus();
+  if (const std::optional<RaftLoop::Write> last = loop_.BeginWrite(); last.has_value()) {
+    written = store_->Write(*last->batch, EntryStore::Sync::kYes);
+  } else if (unsynced_) {
+    written = store_->SyncWritten();
+  }
+  const absl::Status closed = store_->Close();
+  return written.ok() ? closed : written;
+}
+
+// ---- The writer's thread -----------------------------------------------------------------------
+
+void RaftLog::WriteOnItsThread() {
+  while (true) {
+    {
+      base::MutexLock lock(mutex_);
+      while (!write_wanted_ && !writer_ends_) write_wake_.Wait(mutex_);
+      if (!write_wanted_) return;
+      write_wanted_ = false;
+    }
+    mailbox_.PostOne(WriteNow());
+  }
+}
+
+}  // namespace cluster

@@ -1,0 +1,132 @@
+// The thread that steps the Raft groups of a node and writes their logs.
+#ifndef CLUSTER_RAFT_LOG_H_
+#define CLUSTER_RAFT_LOG_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/mailbox.h"
+#include "base/mutex.h"
+#include "cluster/log_store.h"
+#include "cluster/raft/command_log.h"
+#include "cluster/raft/raft_loop.h"
+#include "storage/core/metrics.h"
+#include "storage/core/options.h"
+
+namespace cluster {
+
+struct RaftLogOptions {
+  RaftLoopOptions loop;
+  absl::Duration tick = absl::Milliseconds(100);  // A heartbeat of leaders.
+  storage::Durability durability = storage::Durability::kSync;
+  absl::Duration durability_interval = absl::Milliseconds(100);
+};
+
+// Owned by whoever makes the node. Where no group has another member its thread waits for the disk
+// itself, and what is proposed costs two changes of threads. Else a second one does, and heartbeats
+// go on meanwhile.
+//
+// A log that cannot be written is repaired and written again for as long as it takes; what was
+// taken waits, and LogHealth says so. Terms, votes and members are synced in every durability.
+class RaftLog {
+ public:
+  // Both are called on the loop's thread and do not block. Messages may be lost, events are in
+  // order. `post` gets what one round has brought about.
+  using Send = std::function<void(std::vector<RaftLoop::Message>)>;
+  using Post = std::function<void(std::vector<LogEvent>)>;
+
+  // `clock` and `metrics` outlive it; of the metrics it writes what the log writer's thread does.
+  RaftLog(RaftLogOptions options, std::unique_ptr<LogStore> store, const base::Clock& clock,
+          storage::HostMetrics& metrics, Send send, Post post);
+  ~RaftLog();  // Stops.
+  RaftLog(const RaftLog&) = delete;
+  RaftLog& operator=(const RaftLog&) = delete;
+
+  // Adds the groups, has those without other members elect this node, and starts the threads.
+  absl::Status Start(const std::vector<GroupStart>& groups);
+
+  // Any thread. Neither blocks.
+  void Submit(std::vector<Proposal> proposals);
+  // What other nodes' Send was given for this one. Those that are no messages are dropped.
+  void Receive(std::vector<RaftLoop::Message> messages);
+  // For all that is less frequent. Runs on the loop's thread, in the order of the calls; never, if
+  // it has stopped.
+  void Run(std::function<void(RaftLoop&)> task);
+
+  // Writes what was taken, syncs and closes the log, ends the threads. Proposals without a fate by
+  // then have none.
+  absl::Status Stop();
+
+ private:
+  struct Task {
+    std::function<void(RaftLoop&)> run;
+  };
+  struct Written {
+    absl::Status status;
+    absl::Duration took;
+  };
+  struct StopRequested {};
+  using Input = std::variant<std::vector<Proposal>, std::vector<RaftLoop::Message>, Task, Written,
+                             StopRequested>;
+
+  void Serve();
+  void TakeInputs();
+  void On(std::vector<Proposal>& proposals);
+  void On(std::vector<RaftLoop::Message>& messages);
+  void On(Task& task);
+  void On(Written& written);
+  void On(StopRequested& stop);
+  void Round();
+  void HandOut();
+  bool BeginWrite();
+  void EndWrite(const Written& written);
+  Written WriteNow();
+  bool WantsSync() const;
+  void RepairIfDue();
+  void SyncIfDue();
+  void SetHealth(const absl::Status& status);
+  void Sleep();
+  void WriteOnItsThread();
+  absl::Status ShutDown();
+
+  const RaftLogOptions options_;
+  const std::unique_ptr<LogStore> store_;
+  const base::Clock& clock_;
+  storage::HostMetrics& metrics_;
+  const Send send_;
+  const Post post_;
+  base::Mailbox<Input> mailbox_;
+  base::Mutex mutex_;
+  base::CondVar wake_;
+  bool rung_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // The loop's thread.
+  RaftLoop loop_;
+  std::optional<RaftLoop::Write> writing_;  // Both threads may read it while it is being written.
+  bool failed_ = false;                     // `writing_` has to be written again, after a repair.
+  bool repaired_ = true;
+  bool unsynced_ = false;
+  absl::Duration unsynced_since_;  // Monotonic, as the others.
+  absl::Duration next_tick_;
+  absl::Duration next_repair_;
+  bool stopping_ = false;
+  std::thread thread_;
+  absl::Status stop_status_;
+
+  // The writer's thread waits here for `writing_`.
+  base::CondVar write_wake_;
+  bool write_wanted_ ABSL_GUARDED_BY(mutex_) = false;
+  bool writer_ends_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread writer_;
+};
+
+}  // namespace cluster
+
+#endif  // CLUSTER_RAFT_LOG_H_
