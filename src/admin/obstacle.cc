@@ -1,5 +1,6 @@
 #include "admin/obstacle.h"
 
+#include "absl/strings/str_cat.h"
 #include "storage/core/metrics.h"
 
 namespace admin {
@@ -13,6 +14,12 @@ std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
   }
   if (snapshot.storage->state_healthy.value() == 0) {
     return "the state cannot be written or read: the disk is full, read-only or failing";
+  }
+  if (const int64_t stopped = snapshot.storage->partitions_stopped.value(); stopped != 0) {
+    return absl::StrCat(
+        stopped, stopped == 1 ? " partition stands" : " partitions stand",
+        " still: a newer release of mqttd wrote what this one cannot read. Start that release; "
+        "nothing is lost. The log says more");
   }
   if (snapshot.storage->damaged.value() != 0) {
     return "stored data is damaged: restore data_dir from a backup, or set log_recovery: salvage";

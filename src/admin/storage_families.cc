@@ -30,6 +30,28 @@ std::vector<const base::LatencyHistogram*> Histograms(const MetricsSnapshot& sna
   return {&(snapshot.storage->*metric)};
 }
 
+void AddLog(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
+  out.Histogram("apply_latency_seconds", "Applying one committed batch.",
+                Histograms(snapshot, &HostMetrics::apply_latency));
+  out.Counter("log_batches_total", "Group commits.");
+  OfHost(snapshot, &HostMetrics::log_batches, out);
+  out.Counter("log_entries_total", "Entries in them.");
+  OfHost(snapshot, &HostMetrics::log_entries, out);
+  out.Counter("log_bytes_total", "Bytes in them.");
+  OfHost(snapshot, &HostMetrics::log_bytes, out);
+  out.Counter("log_fsyncs_total", "Times that the log was synced to the disk.");
+  OfHost(snapshot, &HostMetrics::log_fsyncs, out);
+  out.Counter("log_errors_total", "Writes or syncs of the log that failed.");
+  OfHost(snapshot, &HostMetrics::log_errors, out);
+  out.Gauge("disk_low",
+            "1: less than storage.min_free_disk_bytes is free, nothing more is stored.");
+  OfHost(snapshot, &HostMetrics::disk_low, out);
+  out.Gauge("log_healthy", "1: writing works. 0: the disk is full, read-only or failing.");
+  OfHost(snapshot, &HostMetrics::log_healthy, out);
+  out.Histogram("log_sync_latency_seconds", "One group commit, write and sync.",
+                Histograms(snapshot, &HostMetrics::log_sync_latency));
+}
+
 }  // namespace
 
 void AddState(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
@@ -120,31 +142,16 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   OfHost(snapshot, &HostMetrics::damage, out);
   out.Gauge("storage_damaged", "1: there were some, and storage.log_recovery is strict.");
   OfHost(snapshot, &HostMetrics::damaged, out);
+  out.Gauge("storage_partitions_stopped",
+            "Partitions that stand in front of a log entry of a newer release, or a damaged one.");
+  OfHost(snapshot, &HostMetrics::partitions_stopped, out);
   out.Gauge("storage_log_entries_lost",
             "Entries that were missing at the end of the log when it was opened (salvage).");
   OfHost(snapshot, &HostMetrics::log_entries_lost, out);
   out.Gauge("storage_state_healthy",
             "1: the state can be written and read. 0: the disk is full, read-only or failing.");
   OfHost(snapshot, &HostMetrics::state_healthy, out);
-  out.Histogram("apply_latency_seconds", "Applying one committed batch.",
-                Histograms(snapshot, &HostMetrics::apply_latency));
-  out.Counter("log_batches_total", "Group commits.");
-  OfHost(snapshot, &HostMetrics::log_batches, out);
-  out.Counter("log_entries_total", "Entries in them.");
-  OfHost(snapshot, &HostMetrics::log_entries, out);
-  out.Counter("log_bytes_total", "Bytes in them.");
-  OfHost(snapshot, &HostMetrics::log_bytes, out);
-  out.Counter("log_fsyncs_total", "Times that the log was synced to the disk.");
-  OfHost(snapshot, &HostMetrics::log_fsyncs, out);
-  out.Counter("log_errors_total", "Writes or syncs of the log that failed.");
-  OfHost(snapshot, &HostMetrics::log_errors, out);
-  out.Gauge("disk_low",
-            "1: less than storage.min_free_disk_bytes is free, nothing more is stored.");
-  OfHost(snapshot, &HostMetrics::disk_low, out);
-  out.Gauge("log_healthy", "1: writing works. 0: the disk is full, read-only or failing.");
-  OfHost(snapshot, &HostMetrics::log_healthy, out);
-  out.Histogram("log_sync_latency_seconds", "One group commit, write and sync.",
-                Histograms(snapshot, &HostMetrics::log_sync_latency));
+  AddLog(snapshot, out);
 }
 
 }  // namespace admin

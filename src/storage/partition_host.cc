@@ -228,10 +228,10 @@ absl::Status RocksPartitionHost::CheckLogEnd(LogEnd& end) {
   uint64_t lost = 0;
   for (uint32_t i = 0; i < options_.partitions; ++i) {
     const auto id = static_cast<PartitionId>(i);
-    const uint64_t applied = core_->applied(id);
-    if (end.claimed(id) > applied) {
+    const uint64_t logged = core_->logged(id);
+    if (end.claimed(id) > logged) {
       const std::string what =
-          absl::StrCat("the log of partition ", id, " ends at entry ", applied, ", but entry ",
+          absl::StrCat("the log of partition ", id, " ends at entry ", logged, ", but entry ",
                        end.claimed(id), " had been written: a file in ", dir_->log_path(),
                        " was cut short, deleted or taken from another copy");
       if (options_.log_recovery == LogRecovery::kStrict) {
@@ -241,9 +241,9 @@ absl::Status RocksPartitionHost::CheckLogEnd(LogEnd& end) {
                          "salvage starts with what can be read and loses the rest"));
       }
       base::Log(base::LogLevel::kError, "the end of the log is lost", {{"error", what}});
-      lost += end.claimed(id) - applied;
+      lost += end.claimed(id) - logged;
     }
-    end.Note(id, applied);
+    end.Note(id, logged);
   }
   metrics_.log_entries_lost.Set(static_cast<int64_t>(lost));
   end.Claim();

@@ -266,6 +266,12 @@ TEST_F(RouteTest, ABrokerThatCannotStoreIsNotReadyUntilItCan) {
   EXPECT_EQ(Get("/readyz").body,
             "the state cannot be written or read: the disk is full, read-only or failing\n");
   storage.state_healthy.Set(1);
+  storage.partitions_stopped.Set(2);
+  EXPECT_EQ(Get("/readyz").status, 503);
+  EXPECT_EQ(Get("/readyz").body,
+            "2 partitions stand still: a newer release of mqttd wrote what this one cannot read. "
+            "Start that release; nothing is lost. The log says more\n");
+  storage.partitions_stopped.Set(0);
   storage.damaged.Set(1);
   EXPECT_EQ(Get("/readyz").status, 503);
   storage.damaged.Set(0);

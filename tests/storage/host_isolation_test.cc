@@ -5,6 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/core/command_codec.h"
 #include "storage/core/keys.h"
 #include "storage/core/session.h"
 #include "tests/storage/host_fixture.h"
@@ -195,6 +196,88 @@ TEST_F(HostIsolation, TheServerEndsAlthoughAPartitionCannotBeRead) {
   sim_.events.clear();
   Open(clients_[kFailing]);
   EXPECT_THAT(TakePayloads(), ElementsAre("in doubt"));
+}
+
+// ---- A log of a newer release -------------------------------------------------------------------
+
+// Its entry stands at `index_`, one of this release behind it.
+class HostOfAnEarlierRelease : public HostIsolation {
+ protected:
+  HostOfAnEarlierRelease() : index_(sim_.core().logged(kFailing) + 1) {
+    sim_.log().AppendRaw({.partition = kFailing, .index = index_, .term = 1, .data = kUnknown});
+    sim_.log().AppendRaw(
+        {.partition = kFailing, .index = index_ + 1, .term = 1, .data = Message("behind it")});
+    Restart();
+  }
+  std::string Message(std::string_view payload) {
+    std::string entry;
+    AppendEnqueue({.time_unix_ms = sim_.now_unix_ms(), .order = 1},
+                  Text(topics_[kFailing], payload)->parts(), /*match=*/true, {}, entry);
+    return entry;
+  }
+  void Restart() {
+    base::Rng rng(1);
+    sim_.Crash(rng);
+    sim_.events.clear();
+  }
+  // One command, of a kind that does not exist.
+  static constexpr std::string_view kUnknown = "\x0A\x04\xA2\x06\x01x";
+  const uint64_t index_;
+};
+
+TEST_F(HostOfAnEarlierRelease, OnePartitionStopsInFrontOfItAndTheOthersServe) {
+  EXPECT_EQ(sim_.metrics().partitions_stopped.value(), 1);
+  EXPECT_EQ(sim_.metrics().state_healthy.value(), 1);  // No disk is at fault.
+  EXPECT_TRUE(sim_.core().healthy());
+  EXPECT_EQ(sim_.core().applied(kFailing), index_ - 1);
+  EXPECT_EQ(sim_.core().logged(kFailing), index_ + 1);
+  for (PartitionId id = 0; id < kPartitions; ++id) {
+    SCOPED_TRACE(id);
+    sim_.Send(MakeOpen(clients_[id]));
+    sim_.Settle();
+    const std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+    ASSERT_THAT(opened, SizeIs(1));
+    EXPECT_EQ(opened[0].session_present, id != kFailing);
+    EXPECT_EQ(opened[0].refusal, id == kFailing ? OpenRefusal::kStorage : OpenRefusal::kNone);
+    SendTo(id, "served");
+    sim_.Settle();
+    const std::optional<absl::Status> answer = Answer();
+    ASSERT_TRUE(answer.has_value());
+    EXPECT_EQ(answer->ok(), id != kFailing) << *answer;
+    EXPECT_THAT(TakePayloads(), SizeIs(id == kFailing ? 0 : 1));
+  }
+}
+
+// The log beyond may have a session that a client without one would otherwise not find.
+TEST_F(HostOfAnEarlierRelease, NobodyIsLetInToAPartitionThatHasStopped) {
+  std::string other = clients_[kFailing] + "x";
+  while (PartitionOfClient(other, kPartitions) != kFailing) other += "x";
+  EXPECT_EQ(Open(MakeOpen(other, /*expiry_s=*/0)).refusal, OpenRefusal::kStorage);
+}
+
+TEST_F(HostOfAnEarlierRelease, AWillDoesNotWaitForAPartitionThatHasStopped) {
+  OpenSession open = MakeOpen("alice", 0);
+  ASSERT_NE(PartitionOfClient("alice", kPartitions), kFailing);
+  open.will = Text(topics_[kFailing], "gone", mqtt::QoS::kAtLeastOnce, /*retain=*/true);
+  Open(open);
+  Close("alice");
+  EXPECT_THAT(TakeWills(), ElementsAre("gone"));
+  EXPECT_TRUE(sim_.core().Drained());
+  EXPECT_EQ(sim_.core().logged(kFailing), index_ + 1);
+}
+
+// Here another release is one for which the entry says something.
+TEST_F(HostOfAnEarlierRelease, ANewerReleaseGoesOnWithAllThatTheLogHas) {
+  EXPECT_TRUE(sim_.core().FlushAll().ok());
+  sim_.state().Flush();
+  EXPECT_EQ(sim_.log().Rewrite(kFailing, index_, Message("for a newer one")), kUnknown);
+  Restart();
+  EXPECT_EQ(sim_.metrics().partitions_stopped.value(), 0);
+  EXPECT_TRUE(Open(clients_[kFailing]).session_present);
+  EXPECT_THAT(TakePayloads(), ElementsAre("for a newer one", "behind it"));
+  SendTo(kFailing, "and on");
+  sim_.Settle();
+  EXPECT_EQ(Answer(), absl::OkStatus());
 }
 
 // ---- Collected behind a write that fails --------------------------------------------------------

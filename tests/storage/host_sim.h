@@ -139,12 +139,28 @@ class MemoryLog {
     doubtful_.clear();
     synced_ = batches_.size();
   }
+  // As another release would have written it.
+  void AppendRaw(const LogEntry& entry) {
+    batches_.push_back({{entry, std::string(entry.data)}});
+    synced_ = batches_.size();
+  }
+  // Has the entry say something else. Its bytes before.
+  std::string Rewrite(PartitionId partition, uint64_t index, std::string data) {
+    for (auto& batch : batches_) {
+      for (Kept& kept : batch) {
+        if (kept.entry.partition != partition || kept.entry.index != index) continue;
+        return std::exchange(kept.data, std::move(data));
+      }
+    }
+    CHECK(false) << "the log has no such entry";
+    return {};
+  }
   void Replay(Host& core) const {
     for (const auto& batch : batches_) {
       for (const Kept& kept : batch) {
         const LogEntry entry = kept.View();
-        if (entry.index <= core.applied(entry.partition)) continue;
-        CHECK(entry.index == core.applied(entry.partition) + 1) << "the log has a gap";
+        if (entry.index <= core.logged(entry.partition)) continue;
+        CHECK(entry.index == core.logged(entry.partition) + 1) << "the log has a gap";
         CHECK(core.Replay(entry).ok()) << "replay";
       }
     }
@@ -196,6 +212,7 @@ class HostSim {
 
   Host& core() { return *core_; }
   MemoryState& state() { return state_; }
+  MemoryLog& log() { return log_; }
   support::FakeClock& clock() { return clock_; }
   // As messages and sessions count it.
   int64_t now_unix_ms() const { return timeline_.UnixMs(clock_.MonotonicNs()); }

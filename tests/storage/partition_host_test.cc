@@ -1,6 +1,7 @@
 // The whole host on real files: threads, RocksDB, death by _exit.
 #include "storage/partition_host.h"
 
+#include <rocksdb/env.h>
 #include <rocksdb/listener.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +20,10 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/core/command_codec.h"
+#include "storage/core/keys.h"
+#include "storage/leader/host.h"
+#include "storage/log.h"
 #include "storage/rocksdb_threads.h"
 #include "tests/storage/host_rig.h"
 
@@ -85,6 +91,70 @@ TEST(PartitionHost, KeepsWhatWasNotAcknowledgedOverAStop) {
   EXPECT_THAT(Payloads(received), testing::ElementsAre("two", "three"));
   EXPECT_TRUE(received[0].dup);
   EXPECT_TRUE(rig.Stop().ok());
+}
+
+// A command of a kind that this release does not know, and one behind it that it does.
+void LogAsANewerReleaseWould(const StorageOptions& options, PartitionId partition, uint64_t last) {
+  auto log = Log::Open(options.data_dir + "/log", options, *rocksdb::Env::Default(), false);
+  ASSERT_TRUE(log.ok()) << log.status();
+  std::string known;
+  AppendEnqueue({.time_unix_ms = 1, .order = 1}, MakeMessage("a", "behind it")->parts(), true, {},
+                known);
+  const std::vector<LogEntry> entries = {
+      {.partition = partition, .index = last + 1, .term = 1, .data = "\x0A\x04\xA2\x06\x01x"},
+      {.partition = partition, .index = last + 2, .term = 1, .data = known}};
+  ASSERT_TRUE((*log)->Append(entries, Log::Sync::kYes).ok());
+  ASSERT_TRUE((*log)->Close().ok());
+}
+
+size_t EntriesAfter(uint64_t index, const StorageOptions& options, PartitionId partition) {
+  auto log = Log::Open(options.data_dir + "/log", options, *rocksdb::Env::Default(), false);
+  EXPECT_TRUE(log.ok()) << log.status();
+  size_t entries = 0;
+  const auto count = [&](const LogEntry&) {
+    ++entries;
+    return absl::OkStatus();
+  };
+  EXPECT_TRUE((*log)->ReadAfter(partition, index, count).ok());
+  return entries;
+}
+
+uint64_t LastEntry(HostRig& rig, PartitionId partition) {
+  std::promise<uint64_t> last;
+  rig.host().Run([&](Host& host) { last.set_value(host.logged(partition)); });
+  return last.get_future().get();
+}
+
+TEST(PartitionHost, KeepsWhatANewerReleaseLoggedAndServesTheOtherPartitions) {
+  support::TempDir directory;
+  const StorageOptions options = OptionsIn(directory);
+  const PartitionId stopped = PartitionOfClient("bob", options.partitions);
+  std::string other = "alice";
+  while (PartitionOfClient(other, options.partitions) == stopped) other += "e";
+  uint64_t last = 0;
+  {
+    HostRig rig(options);
+    ASSERT_TRUE(rig.Open().ok());
+    rig.Start();
+    ASSERT_TRUE(rig.OpenSession("bob").status.ok());
+    ASSERT_TRUE(rig.OpenSession(other).status.ok());
+    last = LastEntry(rig, stopped);
+    ASSERT_TRUE(rig.Stop().ok());
+  }
+  LogAsANewerReleaseWould(options, stopped, last);
+  for (int start = 0; start < 2; ++start) {
+    SCOPED_TRACE(start);
+    HostRig rig(options);
+    const absl::Status open = rig.Open();
+    ASSERT_TRUE(open.ok()) << open;
+    EXPECT_EQ(rig.host().metrics().partitions_stopped.value(), 1);
+    rig.Start();
+    EXPECT_FALSE(rig.OpenSession("bob").status.ok());
+    EXPECT_TRUE(rig.OpenSession(other).session_present);
+    const absl::Status stop = rig.Stop();
+    EXPECT_TRUE(stop.ok()) << stop;
+    EXPECT_EQ(EntriesAfter(last, options, stopped), 2u);
+  }
 }
 
 // What the child of the next test does: it publishes, says what was answered, and ends without a

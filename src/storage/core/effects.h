@@ -25,7 +25,9 @@ namespace storage {
 using SessionSlot = uint32_t;
 inline constexpr SessionSlot kNoSlot = 0xFFFFFFFF;
 
-// How one command went. Anything but kOk left the state unchanged.
+// How one command went. Anything but kOk left the state unchanged, on every replica alike: each can
+// follow from a command that is right. One that cannot be read has no outcome: see
+// Partition::stopped_by_entry.
 enum class OutcomeCode : uint8_t {
   kOk,
   kNoSession,   // Nothing is stored under the Client Identifier.
@@ -34,7 +36,6 @@ enum class OutcomeCode : uint8_t {
   kNotDue,      // ExpireSession before its time, or with a will still to fire.
   kNothing,     // FireWill without a will; a replay that is over; unknown identifiers or orphans
                 // only.
-  kInvalid,     // The command cannot be read. A fault of ours, or of the disk.
 };
 
 struct Outcome {

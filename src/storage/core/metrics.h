@@ -43,6 +43,7 @@ struct HostMetrics {
   base::Counter state_errors;       // Writes of the state, or of its files, that failed.
   base::Counter damage;             // Reads that found data not as it was written.
   base::Gauge damaged;              // 1: there were some, and LogRecovery is strict.
+  base::Gauge partitions_stopped;   // In front of an entry of the log that cannot be read.
   base::Gauge log_entries_lost;     // Missing at the end of the log when it was opened.
   base::Gauge state_healthy;        // 1: it can be written. 0: disk full, read-only or failing.
   base::Counter state_flushes;      // Of the state instance, after which the log is cut.

@@ -28,11 +28,6 @@ absl::Status Unreadable(std::string_view what, std::string_view client_id) {
                                           base::AbslView(client_id), "'"));
 }
 
-absl::Status BadEntry(PartitionId partition, uint64_t index) {
-  return absl::DataLossError(
-      absl::StrCat("entry ", index, " of partition ", partition, " cannot be read"));
-}
-
 // Calls `visit(key, value)` for every key of the kind until it fails.
 template <typename Visit>
 absl::Status ForEachKey(const StateReader& reader, PartitionId partition, KeyKind kind,
@@ -202,29 +197,56 @@ absl::Status Partition::Impl::ApplyEntry(std::string_view entry,
                                          StateBatch& batch, Effects& effects) {
   if (index <= meta_.applied_index()) return absl::OkStatus();
   last_read_message_ = mqtt::MessagePtr();
+  Context ctx{
+      .partition = id_, .index = index, .reader = reader, .batch = batch, .effects = effects};
+  ApplyCommands(entry, messages, ctx);
+  if (!ctx.status.ok()) {
+    stopped_by_entry_ = ctx.stops;
+    return ctx.status;
+  }
+  meta_.set_applied_index(index);
+  meta_.set_applied_term(term);
+  retained_now_.clear();
+  if (ctx.writes) Flush(batch);
+  return absl::OkStatus();
+}
+
+void Partition::Impl::ApplyCommands(std::string_view entry,
+                                    absl::Span<const mqtt::MessagePtr> messages, Context& ctx) {
   static const mqtt::MessagePtr kNoMessage;
-  Context ctx{.reader = reader, .batch = batch, .effects = effects};
   bool ok = true;
   std::string_view bytes;
   for (size_t i = 0; NextCommand(entry, bytes, ok); ++i) {
     const std::optional<CommandView> command = ParseCommand(bytes);
-    if (!command.has_value()) return BadEntry(id_, index);
+    if (!command.has_value()) return ctx.StopAtUnreadable("a command");
     ctx.now_unix_ms = command->stamp.time_unix_ms;
     ctx.order = command->stamp.order;
     meta_.set_last_order(std::max(meta_.last_order(), ctx.order));
     meta_.set_last_time_unix_ms(std::max(meta_.last_time_unix_ms(), ctx.now_unix_ms));
     CHECK(messages.empty() || i < messages.size())
         << "one message for each command, or none at all";
-    effects.outcomes.push_back(
+    ctx.effects.outcomes.push_back(
         ApplyCommand(*command, messages.empty() ? kNoMessage : messages[i], ctx));
-    if (!ctx.status.ok()) return ctx.status;
+    if (!ctx.status.ok()) return;
   }
-  if (!ok) return BadEntry(id_, index);
-  meta_.set_applied_index(index);
-  meta_.set_applied_term(term);
-  retained_now_.clear();
-  if (ctx.writes) Flush(batch);
-  return absl::OkStatus();
+  if (!ok) ctx.StopAtUnreadable("its commands");
+}
+
+void Partition::Impl::Context::StopAtUnknown() {
+  stops = true;
+  status = absl::FailedPreconditionError(absl::StrCat(
+      "entry ", index, " in the log of partition ", partition,
+      " was written by a newer release of mqttd, and this one does not know what it means. Nothing "
+      "is lost: start the release that wrote it, or a later one"));
+}
+
+void Partition::Impl::Context::StopAtUnreadable(std::string_view what) {
+  stops = true;
+  status = absl::DataLossError(absl::StrCat(
+      "entry ", index, " in the log of partition ", partition, " cannot be read (",
+      base::AbslView(what),
+      "): a newer release of mqttd wrote it, or it is damaged. Nothing was changed. Start the "
+      "newest release that ran on this data_dir; if that cannot read it either, restore a backup"));
 }
 
 Outcome Partition::Impl::ApplyCommand(const CommandView& view, const mqtt::MessagePtr& message,
@@ -234,17 +256,20 @@ Outcome Partition::Impl::ApplyCommand(const CommandView& view, const mqtt::Messa
       if (const std::optional<EnqueueView> enqueue = ParseEnqueue(view.body)) {
         return Apply(*enqueue, message, ctx);
       }
+      ctx.StopAtUnreadable("an Enqueue");
       break;
     case CommandKind::kAcknowledge:
       if (const std::optional<AcknowledgeView> acknowledge = ParseAcknowledge(view.body)) {
         return Apply(*acknowledge, ctx);
       }
+      ctx.StopAtUnreadable("an Acknowledge");
       break;
     case CommandKind::kOther:
       if (pb::Command command; Parse(view.bytes, command)) return ApplyRare(command, message, ctx);
+      ctx.StopAtUnreadable("a command");
       break;
   }
-  return {.code = OutcomeCode::kInvalid};
+  return {};
 }
 
 Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::MessagePtr& message,
@@ -271,9 +296,9 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
     case pb::Command::kDropQueued:
       return Apply(command.drop_queued(), ctx);
     case pb::Command::kRememberInbound:
-      return Apply(command.remember_inbound());
+      return Apply(command.remember_inbound(), ctx);
     case pb::Command::kReleaseInbound:
-      return Apply(command.release_inbound());
+      return Apply(command.release_inbound(), ctx);
     case pb::Command::kSetRetained:
       return Apply(command.set_retained(), message, ctx);
     case pb::Command::kDropRetained:
@@ -287,7 +312,8 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
     case pb::Command::KIND_NOT_SET:
       break;
   }
-  return {.code = OutcomeCode::kInvalid};
+  ctx.StopAtUnknown();
+  return {};
 }
 
 const Session* Partition::Impl::Find(std::string_view client_id) const {
@@ -564,6 +590,7 @@ absl::Status Partition::ApplyEntry(std::string_view entry,
 
 void Partition::Flush(StateBatch& batch) { impl_->Flush(batch); }
 
+bool Partition::stopped_by_entry() const { return impl_->stopped_by_entry_; }
 uint64_t Partition::flushed_index() const { return impl_->flushed_index_; }
 size_t Partition::unflushed_bytes() const { return impl_->unflushed_bytes_; }
 uint64_t Partition::applied_index() const { return impl_->meta_.applied_index(); }

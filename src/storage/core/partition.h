@@ -95,11 +95,15 @@ class Partition {
   // needed is decoded otherwise. The reader shows everything up to the entry before: write each
   // entry's batch before applying the next. It is empty if nothing has changed that cannot wait for
   // Flush; else all is flushed with it. An entry at or below applied_index() is skipped, with no
-  // outcome. `effects` are added to. Errors: the store's, or an entry that contradicts it; then the
-  // partition must be loaded again, and the batch thrown away.
+  // outcome. `effects` are added to. Errors: the store's, or an entry that contradicts it, or one
+  // that cannot be read; then the partition must be loaded again, and the batch thrown away.
   absl::Status ApplyEntry(std::string_view entry, absl::Span<const mqtt::MessagePtr> messages,
                           uint64_t index, uint64_t term, const StateReader& reader,
                           StateBatch& batch, Effects& effects);
+  // It is the entry that failed, not the store: a newer release wrote it, or it is damaged. None of
+  // its commands may be skipped, or this replica would differ from those that can read it. So the
+  // partition goes no further with this release, and the status says so in an operator's words.
+  bool stopped_by_entry() const;
 
   // Puts into the batch what the store does not have, and the applied index: of this partition, the
   // batch then is the only change to be written next.

@@ -41,13 +41,21 @@ class Partition::Impl {
       return batch;
     }
 
+    // A command of a release that is newer than this one.
+    void StopAtUnknown();
+    // It cannot be read, or what it bears cannot.
+    void StopAtUnreadable(std::string_view what);
+
+    const PartitionId partition;
+    const uint64_t index;
     const StateReader& reader;
     StateBatch& batch;
     Effects& effects;
     int64_t now_unix_ms = 0;
     uint64_t order = 0;
-    // Nothing more may be applied: the store failed, or contradicts the entry.
+    // Nothing more may be applied: the store failed, or contradicts the entry, or `stops`.
     absl::Status status;
+    bool stops = false;  // Because of the entry itself: it fails again whenever it is tried.
     bool writes = false;
   };
 
@@ -86,6 +94,7 @@ class Partition::Impl {
   const PartitionId id_;
   pb::Meta meta_;
   uint64_t flushed_index_ = 0;
+  bool stopped_by_entry_ = false;
   size_t unflushed_bytes_ = 0;  // Of `appends_` and of `bodies_`.
   SubscriptionIndex index_;
   uint64_t subscriptions_bytes_ = 0;             // As SubscriptionBytes says.
@@ -146,6 +155,8 @@ class Partition::Impl {
   };
 
   // partition.cc
+  void ApplyCommands(std::string_view entry, absl::Span<const mqtt::MessagePtr> messages,
+                     Context& ctx);
   Outcome ApplyCommand(const CommandView& view, const mqtt::MessagePtr& message, Context& ctx);
   Outcome ApplyRare(const pb::Command& command, const mqtt::MessagePtr& message, Context& ctx);
   Session* FindCurrent(std::string_view client_id, uint64_t epoch, Outcome& outcome);
@@ -205,8 +216,8 @@ class Partition::Impl {
   Outcome Apply(const EnqueueView& command, const mqtt::MessagePtr& message, Context& ctx);
   Outcome Apply(const AcknowledgeView& command, Context& ctx);
   Outcome Apply(const pb::DropQueued& command, Context& ctx);
-  Outcome Apply(const pb::RememberInbound& command);
-  Outcome Apply(const pb::ReleaseInbound& command);
+  Outcome Apply(const pb::RememberInbound& command, Context& ctx);
+  Outcome Apply(const pb::ReleaseInbound& command, Context& ctx);
   Outcome Apply(const pb::ForgetOrphans& command, Context& ctx);
   void EnqueueMatching(Incoming& incoming, Context& ctx);
   void EnqueueOverlapping(const SubscriptionIndex::Matches& matches, Incoming& incoming,

@@ -64,7 +64,7 @@ Outcome Partition::Impl::Apply(const EnqueueView& command, const mqtt::MessagePt
   } else if (const auto parts = ParseStoredMessage(command.message); parts.has_value()) {
     incoming.parts = *parts;
   } else {
-    outcome.code = OutcomeCode::kInvalid;
+    ctx.StopAtUnreadable("a message");
     return outcome;
   }
   if (command.match) EnqueueMatching(incoming, ctx);
@@ -388,24 +388,28 @@ Outcome Partition::Impl::Apply(const pb::DropQueued& command, Context& ctx) {
   return outcome;
 }
 
-Outcome Partition::Impl::Apply(const pb::RememberInbound& command) {
+Outcome Partition::Impl::Apply(const pb::RememberInbound& command, Context& ctx) {
   Outcome outcome;
-  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
-  if (session == nullptr) return outcome;
   if (command.packet_id() == 0 || command.packet_id() > 0xFFFF) {
-    outcome.code = OutcomeCode::kInvalid;
+    ctx.StopAtUnreadable("a Packet Identifier");
     return outcome;
   }
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return outcome;
   outcome.duplicate = !session->queue.AddInbound(static_cast<uint16_t>(command.packet_id()));
   if (!outcome.duplicate) Touch(*session, &Session::Changes::cursor);
   return outcome;
 }
 
-Outcome Partition::Impl::Apply(const pb::ReleaseInbound& command) {
+Outcome Partition::Impl::Apply(const pb::ReleaseInbound& command, Context& ctx) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
   for (const uint32_t packet_id : command.packet_ids()) {
+    if (packet_id > 0xFFFF) {
+      ctx.StopAtUnreadable("a Packet Identifier");
+      return outcome;
+    }
     if (session->queue.RemoveInbound(static_cast<uint16_t>(packet_id))) {
       Touch(*session, &Session::Changes::cursor);
     }

@@ -15,7 +15,7 @@ Outcome Partition::Impl::Apply(const pb::SetRetained& command, const mqtt::Messa
   std::optional<mqtt::MessageParts> parts;
   parts = message ? message->parts() : ParseStoredMessage(command.message());
   if (!parts.has_value()) {
-    outcome.code = OutcomeCode::kInvalid;
+    ctx.StopAtUnreadable("a retained message");
     return outcome;
   }
   const std::string topic(parts->topic);

@@ -26,7 +26,7 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   Outcome outcome;
   mqtt::MessagePtr will;
   if (!command.will().empty() && !(will = DecodeStoredMessage(command.will()))) {
-    outcome.code = OutcomeCode::kInvalid;
+    ctx.StopAtUnreadable("a will");
     return outcome;
   }
   outcome.epoch = meta_.last_epoch() + 1;

@@ -135,7 +135,10 @@ Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, Context& 
   const SubscriptionRecord& record = session->FindSubscription(replay->filter)->record;
   for (const std::string& bytes : command.messages()) {
     const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(bytes);
-    if (!parts.has_value()) continue;
+    if (!parts.has_value()) {
+      ctx.StopAtUnreadable("a retained message");
+      return outcome;
+    }
     if (record.options.no_local && parts->publisher == session->client_id) continue;
     Incoming incoming{bytes, *parts, {}};
     ChunkEntry how;

@@ -21,7 +21,13 @@ absl::Status Replica::LoadInto(Partition& partition) {
   return store_.Write();
 }
 
-absl::Status Replica::Replay(const LogEntry& entry) { return ApplyLogged(*partition_, entry); }
+absl::Status Replica::Replay(const LogEntry& entry) {
+  if (stopped_) return absl::OkStatus();
+  const absl::Status applied = ApplyLogged(*partition_, entry);
+  if (applied.ok() || !partition_->stopped_by_entry()) return applied;
+  Failed(applied);
+  return absl::OkStatus();
+}
 
 absl::Status Replica::ApplyLogged(Partition& partition, const LogEntry& entry) {
   Effects effects;
@@ -35,10 +41,15 @@ absl::Status Replica::Apply(const LogEntry& entry, absl::Span<const mqtt::Messag
   absl::Status applied = partition_->ApplyEntry(entry.data, messages, entry.index, entry.term,
                                                 store_.reader(), store_.batch(), effects);
   if (applied.ok()) return applied;
-  store_.Discard();
   effects.Clear();
-  status_ = applied;
+  Failed(applied);
   return applied;
+}
+
+void Replica::Failed(const absl::Status& status) {
+  store_.Discard();
+  status_ = status;
+  stopped_ = partition_->stopped_by_entry();
 }
 
 absl::Status Replica::Reload(const LogReader& read_log) {

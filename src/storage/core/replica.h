@@ -20,7 +20,9 @@ namespace storage {
 // thread; what it has in memory only is in the log.
 //
 // When its part of the store cannot be read, this replica stands still with the error in status(),
-// and no other one does: it is made again with Reload, from the store and from the log.
+// and no other one does: it is made again with Reload, from the store and from the log. When an
+// entry of the log cannot be read it stands still in front of that, for good: only another release
+// goes on from there, with all that the store and the log have.
 class Replica {
  public:
   // Entries of a partition above an index that the log has, in order; how to get at them again.
@@ -38,6 +40,7 @@ class Replica {
 
   // At the start: what the store has, then, one by one, what the log has beyond it.
   absl::Status Load();
+  // Nothing, if it has stopped: what follows is for whoever can read the entry before.
   absl::Status Replay(const LogEntry& entry);
 
   // Into memory and the store's batch, which is the caller's to write before anything else is
@@ -45,10 +48,15 @@ class Replica {
   absl::Status Apply(const LogEntry& entry, absl::Span<const mqtt::MessagePtr> messages,
                      Effects& effects);
 
-  // Not OK: Reload is needed before anything else.
+  // Not OK: Reload is needed before anything else, unless it has stopped.
   const absl::Status& status() const { return status_; }
+  // An entry of the log cannot be read; status() says which, and what to do. What is in memory is
+  // what the entry made of it so far, and is never written.
+  bool stopped() const { return stopped_; }
   // The store has lost what it was given: what is in memory does not follow from it any more.
-  void Lose(const absl::Status& why) { status_ = why; }
+  void Lose(const absl::Status& why) {
+    if (!stopped_) status_ = why;
+  }
   // To where it was after the last entry that it could apply. Sessions keep their slots.
   absl::Status Reload(const LogReader& read_log);
 
@@ -61,12 +69,14 @@ class Replica {
   absl::Status LoadInto(Partition& partition);
   absl::Status ApplyLogged(Partition& partition, const LogEntry& entry);
   absl::Status MakeAgain(Partition& fresh, const LogReader& read_log);
+  void Failed(const absl::Status& status);
 
   const PartitionId id_;
   StateStore& store_;
   const uint64_t pending_bytes_max_;
   std::unique_ptr<Partition> partition_;
   absl::Status status_;
+  bool stopped_ = false;
 };
 
 }  // namespace storage

@@ -56,7 +56,8 @@ void Sessions::Handle(ShardId /*from*/, OpenSession& request) {
   const Session* const stored = partition().Find(request.client_id);
   if (BelongsToAnother(request, claim, stored)) return RefuseOtherUser(request);
   const bool exists = stored != nullptr;
-  const bool logged = request.expiry_s > 0 || request.will || exists ||
+  // What the log has beyond the entry at which a replica has stopped may be a session too.
+  const bool logged = request.expiry_s > 0 || request.will || exists || replica_.stopped() ||
                       (claim != nullptr && (claim->stored || claim->state != Claim::State::kOpen));
   if (logged) {
     const absl::Status refusal = Refusal(/*stores=*/!exists);

@@ -95,7 +95,9 @@ absl::Status Host::Load() {
 
 absl::Status Host::Replay(const LogEntry& entry) {
   Replica& replica = *replicas_[entry.partition];
+  const bool had_stopped = replica.stopped();
   RETURN_IF_ERROR(replica.Replay(entry));
+  if (replica.stopped() && !had_stopped) TellStopped(replica);
   RETURN_IF_ERROR(FlushSome());
   last_index_[entry.partition] = entry.index;
   node_.last_order = std::max(node_.last_order, replica.partition().last_order());
@@ -113,7 +115,9 @@ int64_t Host::last_time_unix_ms() const {
 void Host::Begin(std::function<void()> ready) {
   ready_ = std::move(ready);
   const pb::Limits limits = LimitsOf(options_);
-  for (const auto& leader : node_.leaders) leader->Begin(limits);
+  for (const auto& leader : node_.leaders) {
+    if (!leader->replica().stopped()) leader->Begin(limits);
+  }
   // What connected clients were is closed then; everything stored is announced, and after that the
   // shards may take clients in.
   node_.After(~PartitionMask{0}, [this] {
@@ -354,6 +358,7 @@ std::optional<absl::Duration> Host::NextWake() const {
   // Without room for it, the end of a write wakes, or a shard's answer.
   const bool background = !announcing && node_.RoomForBackground() && !node_.shutting_down;
   for (const auto& leader : node_.leaders) {
+    if (leader->replica().stopped()) continue;
     if (!leader->replica().status().ok()) {
       consider(retries_[leader->id()].at);
       continue;
@@ -422,23 +427,34 @@ absl::Status Host::ApplyNext(PartitionId id, const Proposal& next) {
 // ---- A replica that cannot be read --------------------------------------------------------------
 
 const Replica* Host::FailedReplica() const {
-  const auto failed = std::find_if(replicas_.begin(), replicas_.end(),
-                                   [](const auto& replica) { return !replica->status().ok(); });
+  const auto failed = std::find_if(replicas_.begin(), replicas_.end(), [](const auto& replica) {
+    return !replica->status().ok() && !replica->stopped();
+  });
   return failed == replicas_.end() ? nullptr : failed->get();
 }
 
 void Host::ReplicaFailed(PartitionId id, const absl::Status& status) {
+  if (replicas_[id]->stopped()) return TellStopped(*replicas_[id]);
   metrics_.state_errors.Add();
   node_.NoteDamage(status);
   Retry& retry = retries_[id];
   retry.at = std::max(node_.now.monotonic, retry.tried_at + kRetry);
 }
 
+// Once: nothing changes before another release takes over.
+void Host::TellStopped(const Replica& replica) {
+  metrics_.partitions_stopped.Add(1);
+  base::Log(base::LogLevel::kError,
+            "a partition stops in front of what it cannot read; the others serve on",
+            {{"partition", replica.id()}, {"error", replica.status()}});
+}
+
 void Host::ReloadFailed() {
   bool reloaded = false;
   for (const auto& replica : replicas_) {
     Retry& retry = retries_[replica->id()];
-    if (replica->status().ok() || node_.now.monotonic < retry.at) continue;
+    if (replica->status().ok() || replica->stopped()) continue;
+    if (node_.now.monotonic < retry.at) continue;
     retry.tried_at = node_.now.monotonic;
     const absl::Status status = replica->Reload(read_log_);
     if (absl::IsAborted(status)) {  // Busy: nothing is wrong.

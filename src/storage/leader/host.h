@@ -48,8 +48,9 @@ namespace storage {
 // acknowledgement says is collected, and waits.
 //
 // A partition whose part of the state cannot be read stands still, and is loaded again now and then
-// until that works: what concerns it is refused, and the others go on. A state that cannot be
-// written stops all of them, since they share it.
+// until that works: what concerns it is refused, and the others go on. So it is with one whose log
+// has an entry that this release cannot read, but for good: what is behind the entry stays in the
+// log for whoever can. A state that cannot be written stops all of them, since they share it.
 class Host {
  public:
   Host(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics,
@@ -93,7 +94,7 @@ class Host {
   // The state store failed by itself: what it was given before may not be on the disk.
   void OnStateError(const absl::Status& status) { StateFailed(status); }
   void SetDiskFree(uint64_t bytes);
-  // Everything can be read and written.
+  // Everything can be read and written, as far as this release knows what it means.
   bool healthy() const { return can_write() && FailedReplica() == nullptr; }
   // The log and the state can be; of some partition what is there may not be readable.
   bool can_write() const { return node_.healthy(); }
@@ -121,6 +122,8 @@ class Host {
     return node_.LeaderOf(client_id).ConnectionOf(client_id);
   }
   uint64_t applied(PartitionId id) const { return partition(id).applied_index(); }
+  // The last entry that the log has of it: beyond applied(), if the replica has stopped.
+  uint64_t logged(PartitionId id) const { return last_index_[id]; }
   // The latest time that anything applied bears.
   int64_t last_time_unix_ms() const;
 
@@ -147,6 +150,7 @@ class Host {
   void Apply(PartitionId id);
   absl::Status ApplyNext(PartitionId id, const Proposal& next);
   void ReplicaFailed(PartitionId id, const absl::Status& status);
+  void TellStopped(const Replica& replica);
   const Replica* FailedReplica() const;
   void ReloadFailed();
   void StateFailed(const absl::Status& status);

@@ -208,10 +208,12 @@ PartitionMask Publishing::StoreWill(const mqtt::MessagePtr& message) {
   publish.message = message;
   if (message->qos() != mqtt::QoS::kAtMostOnce) {
     for (const auto& leader : node_.leaders) {
+      if (leader->replica().stopped()) continue;  // It would wait there for ever.
       if (leader->subscriptions().may_have_routes()) publish.partitions |= BitOf(leader->id());
     }
   }
-  publish.set_retained = message->retain() && CheckRetainedRoom(*message).ok();
+  publish.set_retained = message->retain() && CheckRetainedRoom(*message).ok() &&
+                         !node_.HomeOf(message->topic()).replica().stopped();
   node_.growing.needs_sync = true;
   return publish.partitions == 0 && !publish.set_retained ? 0 : ProposeOwn(std::move(publish));
 }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "gtest/gtest.h"
 #include "mqtt/topic.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/effects.h"
@@ -109,7 +110,8 @@ class Model {
       case pb::Command::kEnqueueRetainedPage:
         return RetainedPage(command.enqueue_retained_page());
       default:
-        return OutcomeCode::kInvalid;
+        ADD_FAILURE() << "a command that the model does not know";
+        return OutcomeCode::kNothing;
     }
   }
 
