@@ -280,6 +280,30 @@ TEST_F(HostOfAnEarlierRelease, ANewerReleaseGoesOnWithAllThatTheLogHas) {
   EXPECT_EQ(Answer(), absl::OkStatus());
 }
 
+TEST_F(HostIsolation, ANodeAloneRaisesItsPartitionsAndAnEarlierReleaseStopsThere) {
+  static constexpr ApplyRules kNewer[] = {kApplyRules[0], kApplyRules[0]};
+  base::Rng rng(1);
+  StorageOptions newer = Options();
+  newer.apply_rules = kNewer;
+  sim_.CrashInto(newer, rng);
+  for (PartitionId id = 0; id < kPartitions; ++id) {
+    EXPECT_EQ(sim_.core().partition(id).level(), 1u);
+  }
+  sim_.CrashInto(Options(), rng);  // The log says it, and then the state.
+  EXPECT_EQ(sim_.metrics().partitions_stopped.value(), kPartitions);
+  sim_.CrashInto(newer, rng);
+  EXPECT_EQ(sim_.metrics().partitions_stopped.value(), 0);
+  EXPECT_TRUE(sim_.core().FlushAll().ok());
+  sim_.state().Flush();
+  sim_.CrashInto(Options(), rng);
+  EXPECT_EQ(sim_.metrics().partitions_stopped.value(), kPartitions);
+  sim_.events.clear();
+  EXPECT_EQ(Open(MakeOpen("transient", 0)).refusal, OpenRefusal::kStorage);
+  sim_.CrashInto(newer, rng);
+  sim_.events.clear();
+  EXPECT_TRUE(Open(clients_[0]).session_present);
+}
+
 // ---- Collected behind a write that fails --------------------------------------------------------
 
 class HostRefusals : public HostTest {

@@ -309,6 +309,12 @@ class HostSim {
     Boot();
   }
 
+  // The same, with another release of the broker.
+  void CrashInto(StorageOptions options, base::Rng& rng) {
+    options_ = std::move(options);
+    Crash(rng);
+  }
+
   // The events of a type heard so far, which are taken away.
   template <typename T>
   std::vector<T> Take() {
@@ -401,7 +407,7 @@ class HostSim {
     if (confirm_routes) ConfirmHeard(shard);
   }
 
-  const StorageOptions options_;
+  StorageOptions options_;
   const ShardId shards_;
   base::Rng rng_{1};
   support::FakeClock clock_;

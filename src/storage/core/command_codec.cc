@@ -10,7 +10,7 @@ namespace {
 // Field numbers.
 constexpr uint32_t kCommands = 1;                                            // Entry
 constexpr uint32_t kTime = 1, kOrder = 2;                                    // Command
-constexpr uint32_t kEnqueue = 11, kAcknowledge = 12;                         // Command
+constexpr uint32_t kEnqueue = 11, kAcknowledge = 12, kLevel = 23;            // Command
 constexpr uint32_t kMessage = 1, kMatch = 2, kTargets = 3;                   // Enqueue
 constexpr uint32_t kTargetClientId = 1, kSubscription = 2, kLastChoice = 3;  // Enqueue.Target
 constexpr uint32_t kFilter = 1, kOptions = 2, kId = 3;                       // Subscription
@@ -157,6 +157,9 @@ std::optional<CommandView> ParseCommand(std::string_view bytes) {
         break;
       case kOrder:
         command.stamp.order = reader.number();
+        break;
+      case kLevel:
+        command.level = static_cast<uint32_t>(reader.number());
         break;
       case kEnqueue:
         command.kind = CommandKind::kEnqueue;

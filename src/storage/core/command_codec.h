@@ -66,6 +66,7 @@ enum class CommandKind : uint8_t { kEnqueue, kAcknowledge, kOther };
 
 struct CommandView {
   CommandStamp stamp;
+  uint32_t level = 0;  // Who knows fewer must not apply it.
   CommandKind kind = CommandKind::kOther;
   std::string_view body;   // Of an Enqueue or an Acknowledge.
   std::string_view bytes;  // The whole Command, for the generated class.

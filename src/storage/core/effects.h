@@ -27,7 +27,7 @@ inline constexpr SessionSlot kNoSlot = 0xFFFFFFFF;
 
 // How one command went. Anything but kOk left the state unchanged, on every replica alike: each can
 // follow from a command that is right. One that cannot be read has no outcome: see
-// Partition::stopped_by_entry.
+// Partition::stopped.
 enum class OutcomeCode : uint8_t {
   kOk,
   kNoSession,   // Nothing is stored under the Client Identifier.

@@ -7,6 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "storage/core/apply_rules.h"
 
 namespace storage {
 
@@ -94,6 +96,9 @@ struct StorageOptions {
   uint64_t block_cache_bytes = 64ull << 20;
 
   LogRecovery log_recovery = LogRecovery::kStrict;
+
+  // Not an operator's: the apply levels that this release knows. Tests give those of another.
+  absl::Span<const ApplyRules> apply_rules = kApplyRules;
 };
 
 // What is wrong with the options, by name, without looking at the disk.

@@ -85,6 +85,14 @@ absl::Status Partition::Impl::Load(const StateReader& reader) {
                      " release: this one reads ", kStateFormat));
   }
   flushed_index_ = meta_.applied_index();
+  if (meta_.level() > GreatestLevel(rules_)) {
+    stopped_ = true;
+    return absl::FailedPreconditionError(
+        absl::StrCat("partition ", id_, " is at apply level ", meta_.level(),
+                     ", and this release of mqttd knows ", GreatestLevel(rules_),
+                     ". Nothing is lost: start the release that raised it, or a later one"));
+  }
+  digest_ = Digest(meta_.digest());
   if (absl::Status status = LoadSessions(reader); !status.ok()) return status;
   if (absl::Status status = LoadCursors(reader); !status.ok()) return status;
   if (absl::Status status = LoadSubscriptions(reader); !status.ok()) return status;
@@ -201,11 +209,15 @@ absl::Status Partition::Impl::ApplyEntry(std::string_view entry,
       .partition = id_, .index = index, .reader = reader, .batch = batch, .effects = effects};
   ApplyCommands(entry, messages, ctx);
   if (!ctx.status.ok()) {
-    stopped_by_entry_ = ctx.stops;
+    stopped_ = ctx.stops;
     return ctx.status;
   }
   meta_.set_applied_index(index);
   meta_.set_applied_term(term);
+  if (index % rules().digest_noted_every == 0) {
+    meta_.set_noted_index(index);
+    meta_.set_noted_digest(digest_.value());
+  }
   retained_now_.clear();
   if (ctx.writes) Flush(batch);
   return absl::OkStatus();
@@ -219,6 +231,7 @@ void Partition::Impl::ApplyCommands(std::string_view entry,
   for (size_t i = 0; NextCommand(entry, bytes, ok); ++i) {
     const std::optional<CommandView> command = ParseCommand(bytes);
     if (!command.has_value()) return ctx.StopAtUnreadable("a command");
+    if (command->level > GreatestLevel(rules_)) return ctx.StopAtUnknown();
     ctx.now_unix_ms = command->stamp.time_unix_ms;
     ctx.order = command->stamp.order;
     meta_.set_last_order(std::max(meta_.last_order(), ctx.order));
@@ -228,8 +241,16 @@ void Partition::Impl::ApplyCommands(std::string_view entry,
     ctx.effects.outcomes.push_back(
         ApplyCommand(*command, messages.empty() ? kNoMessage : messages[i], ctx));
     if (!ctx.status.ok()) return;
+    NoteOutcome(ctx.effects.outcomes.back(), i, ctx);
   }
   if (!ok) ctx.StopAtUnreadable("its commands");
+}
+
+void Partition::Impl::NoteOutcome(const Outcome& outcome, size_t place, const Context& ctx) {
+  const uint64_t flags = uint64_t{static_cast<uint8_t>(outcome.code)} |
+                         uint64_t{outcome.session_present} << 8 | uint64_t{outcome.durable} << 9 |
+                         uint64_t{outcome.duplicate} << 10;
+  digest_.Add(Change::kOutcome, ctx.index, place, flags);
 }
 
 void Partition::Impl::Context::StopAtUnknown() {
@@ -247,6 +268,15 @@ void Partition::Impl::Context::StopAtUnreadable(std::string_view what) {
       base::AbslView(what),
       "): a newer release of mqttd wrote it, or it is damaged. Nothing was changed. Start the "
       "newest release that ran on this data_dir; if that cannot read it either, restore a backup"));
+}
+
+void Partition::Impl::Context::StopAsDifferent() {
+  stops = true;
+  status = absl::DataLossError(absl::StrCat(
+      "partition ", partition,
+      " is not what the other replicas have made of the same log, as entry ", index,
+      " says: this is a fault of mqttd. It stops here, before anybody is served "
+      "by it; report this, with the log of mqttd, and have this replica made again from another"));
 }
 
 Outcome Partition::Impl::ApplyCommand(const CommandView& view, const mqtt::MessagePtr& message,
@@ -277,6 +307,8 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
   switch (command.kind_case()) {
     case pb::Command::kSetLimits:
       *meta_.mutable_limits() = command.set_limits().limits();
+      digest_.Add(Change::kLimits, meta_.limits().queue_messages_max(),
+                  meta_.limits().queue_bytes_max(), meta_.limits().retained_messages_max());
       for (const auto& [client_id, session] : sessions_) WatchQueue(*session, nullptr);
       return {};
     case pb::Command::kOpenSession:
@@ -307,6 +339,10 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
       return Apply(command.enqueue_retained_page(), ctx);
     case pb::Command::kForgetOrphans:
       return Apply(command.forget_orphans(), ctx);
+    case pb::Command::kRaiseLevel:
+      return Apply(command.raise_level(), ctx);
+    case pb::Command::kChecksum:
+      return Apply(command.checksum(), ctx);
     case pb::Command::kEnqueue:
     case pb::Command::kAcknowledge:
     case pb::Command::KIND_NOT_SET:
@@ -314,6 +350,29 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
   }
   ctx.StopAtUnknown();
   return {};
+}
+
+Outcome Partition::Impl::Apply(const pb::RaiseLevel& command, Context& ctx) {
+  Outcome outcome;
+  if (command.level() > GreatestLevel(rules_)) {
+    ctx.StopAtUnknown();
+  } else if (command.level() <= meta_.level()) {
+    outcome.code = OutcomeCode::kNothing;
+  } else {
+    meta_.set_level(command.level());
+    digest_.Add(Change::kLevel, command.level());
+  }
+  return outcome;
+}
+
+Outcome Partition::Impl::Apply(const pb::Checksum& command, Context& ctx) {
+  Outcome outcome;
+  if (command.index() != meta_.noted_index()) {
+    outcome.code = OutcomeCode::kNothing;
+  } else if (command.digest() != meta_.noted_digest()) {
+    ctx.StopAsDifferent();
+  }
+  return outcome;
 }
 
 const Session* Partition::Impl::Find(std::string_view client_id) const {
@@ -404,6 +463,7 @@ void Partition::Impl::Flush(StateBatch& batch) {
     if (!session->changes.cursor) continue;
     batch.Put(CursorKey(id_, session->client_id), session->queue.EncodeCursor());
   }
+  meta_.set_digest(digest_.value());
   batch.Put(MetaKey(id_), meta_.SerializeAsString());
   for (const auto& [hash, session] : changed) {
     if (!session->changes.cursor) continue;
@@ -538,12 +598,12 @@ void DumpSession(const Session& session, std::string& out) {
 }  // namespace
 
 std::string Partition::Impl::Dump() const {
-  std::string out = absl::StrCat("partition ", id_, " applied ", meta_.applied_index(), " term ",
-                                 meta_.applied_term(), " epoch ", meta_.last_epoch(), " order ",
-                                 meta_.last_order(), " retained ", meta_.retained_messages(),
-                                 " bytes ", meta_.retained_bytes(), " orphan ", meta_.last_orphan(),
-                                 " last body ", meta_.last_body(), " orphans ", orphans_.size(),
-                                 " bytes ", orphans_bytes_, "\n");
+  std::string out = absl::StrCat(
+      "partition ", id_, " applied ", meta_.applied_index(), " term ", meta_.applied_term(),
+      " epoch ", meta_.last_epoch(), " order ", meta_.last_order(), " retained ",
+      meta_.retained_messages(), " bytes ", meta_.retained_bytes(), " orphan ", meta_.last_orphan(),
+      " last body ", meta_.last_body(), " orphans ", orphans_.size(), " bytes ", orphans_bytes_,
+      " level ", meta_.level(), " digest ", absl::Hex(digest_.value()), "\n");
   std::map<uint64_t, uint64_t> bodies;
   for (const auto& [number, body] : bodies_) {
     if (body.count != 0) bodies[number] = body.count;
@@ -566,7 +626,8 @@ std::string Partition::Impl::Dump() const {
 
 // ---- Partition ---------------------------------------------------------------------------------
 
-Partition::Partition(PartitionId id) : id_(id), impl_(std::make_unique<Impl>(id)) {}
+Partition::Partition(PartitionId id, absl::Span<const ApplyRules> rules)
+    : id_(id), impl_(std::make_unique<Impl>(id, rules)) {}
 Partition::~Partition() = default;
 
 absl::Status Partition::Load(const StateReader& reader) { return impl_->Load(reader); }
@@ -590,11 +651,13 @@ absl::Status Partition::ApplyEntry(std::string_view entry,
 
 void Partition::Flush(StateBatch& batch) { impl_->Flush(batch); }
 
-bool Partition::stopped_by_entry() const { return impl_->stopped_by_entry_; }
+bool Partition::stopped() const { return impl_->stopped_; }
 uint64_t Partition::flushed_index() const { return impl_->flushed_index_; }
 size_t Partition::unflushed_bytes() const { return impl_->unflushed_bytes_; }
 uint64_t Partition::applied_index() const { return impl_->meta_.applied_index(); }
 uint64_t Partition::applied_term() const { return impl_->meta_.applied_term(); }
+uint32_t Partition::level() const { return impl_->meta_.level(); }
+uint64_t Partition::digest() const { return impl_->digest_.value(); }
 uint64_t Partition::last_order() const { return impl_->meta_.last_order(); }
 int64_t Partition::last_time_unix_ms() const { return impl_->meta_.last_time_unix_ms(); }
 const pb::Limits& Partition::limits() const { return impl_->meta_.limits(); }

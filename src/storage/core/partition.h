@@ -31,6 +31,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "mqtt/message.h"
+#include "storage/core/apply_rules.h"
 #include "storage/core/effects.h"
 #include "storage/core/kv.h"
 #include "storage/core/partition_api.h"
@@ -69,7 +70,8 @@ struct ExpiredPage {
 
 class Partition {
  public:
-  explicit Partition(PartitionId id);
+  // `rules`: by apply level, all that this release knows. They outlive the partition.
+  explicit Partition(PartitionId id, absl::Span<const ApplyRules> rules = kApplyRules);
   ~Partition();
   Partition(const Partition&) = delete;
   Partition& operator=(const Partition&) = delete;
@@ -77,7 +79,7 @@ class Partition {
   PartitionId id() const { return id_; }
 
   // Restores what is in memory. An empty store is an empty partition. Once, before anything else.
-  // Cost: sessions, not messages.
+  // Cost: sessions, not messages. A state of a level that is not known is left alone: see stopped.
   absl::Status Load(const StateReader& reader);
 
   // For a partition that is made again while the host goes on: each session gets the slot that it
@@ -103,7 +105,7 @@ class Partition {
   // It is the entry that failed, not the store: a newer release wrote it, or it is damaged. None of
   // its commands may be skipped, or this replica would differ from those that can read it. So the
   // partition goes no further with this release, and the status says so in an operator's words.
-  bool stopped_by_entry() const;
+  bool stopped() const;
 
   // Puts into the batch what the store does not have, and the applied index: of this partition, the
   // batch then is the only change to be written next.
@@ -115,6 +117,10 @@ class Partition {
 
   uint64_t applied_index() const;
   uint64_t applied_term() const;
+  uint32_t level() const;  // Of the rules by which it applies.
+  // Equal for replicas that have applied the same entries, whatever they flushed and whatever their
+  // release, as long as they decided alike.
+  uint64_t digest() const;
   // The greatest order number applied: a host goes on above the greatest of its partitions.
   uint64_t last_order() const;
   // The latest time that a command bore: whoever proposes goes on from there.
@@ -192,12 +198,6 @@ class Partition {
   PartitionId id_;
   std::unique_ptr<Impl> impl_;
 };
-
-// After a connection that ended without CloseSession, the first kRunAhead × window_messages
-// messages of the queue count as sent: DUP = 1 although they may not have been. So many may really
-// have been, when a sender does not wait for the commit of an acknowledgement before it sends the
-// next.
-inline constexpr uint64_t kRunAhead = 2;
 
 }  // namespace storage
 

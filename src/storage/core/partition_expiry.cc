@@ -7,14 +7,6 @@
 #include "storage/core/partition_impl.h"
 
 namespace storage {
-namespace {
-
-// How many messages of a full queue are looked at before it takes no more. Those that wait longest
-// are mostly the first to expire; the host finds the others.
-constexpr size_t kLookAtMax = 64;
-
-}  // namespace
-
 void Partition::Impl::NoteExpiry(Session& session, int64_t expires_at_unix_ms, Context& ctx) {
   if (expires_at_unix_ms >= session.queue.next_expiry_ms()) return;
   session.queue.SetNextExpiry(expires_at_unix_ms);
@@ -53,8 +45,8 @@ absl::StatusOr<ExpiredPage> Partition::Impl::FindExpired(const StateReader& read
 // For a message that finds the queue full. Whether there is more room.
 bool Partition::Impl::DropExpired(Session& session, Context& ctx) {
   if (session.queue.next_expiry_ms() > ctx.now_unix_ms) return false;
-  const auto page =
-      FindExpired(ctx.reader, session, MaybeSentThrough(session) + 1, kLookAtMax, ctx.now_unix_ms);
+  const auto page = FindExpired(ctx.reader, session, MaybeSentThrough(session) + 1,
+                                rules().expired_looked_at_max, ctx.now_unix_ms);
   if (!page.ok()) {
     ctx.status = page.status();
     return false;

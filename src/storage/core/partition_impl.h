@@ -24,6 +24,7 @@
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/chunk.h"
 #include "storage/core/command_codec.h"
+#include "storage/core/digest.h"
 #include "storage/core/partition.h"
 #include "storage/core/subscription_index.h"
 
@@ -31,7 +32,7 @@ namespace storage {
 
 class Partition::Impl {
  public:
-  explicit Impl(PartitionId id) : id_(id) {}
+  Impl(PartitionId id, absl::Span<const ApplyRules> rules) : id_(id), rules_(rules) {}
 
   // What one command is applied with.
   struct Context {
@@ -45,6 +46,8 @@ class Partition::Impl {
     void StopAtUnknown();
     // It cannot be read, or what it bears cannot.
     void StopAtUnreadable(std::string_view what);
+    // Other replicas have made something else of the entries before.
+    void StopAsDifferent();
 
     const PartitionId partition;
     const uint64_t index;
@@ -91,10 +94,15 @@ class Partition::Impl {
   absl::StatusOr<ExpiredPage> FindExpired(const StateReader& reader, Session& session,
                                           uint64_t from, size_t messages_max, int64_t now_unix_ms);
 
+  // Of the level at which the partition is.
+  const ApplyRules& rules() const { return rules_[meta_.level()]; }
+
   const PartitionId id_;
+  const absl::Span<const ApplyRules> rules_;
   pb::Meta meta_;
+  Digest digest_;
   uint64_t flushed_index_ = 0;
-  bool stopped_by_entry_ = false;
+  bool stopped_ = false;
   size_t unflushed_bytes_ = 0;  // Of `appends_` and of `bodies_`.
   SubscriptionIndex index_;
   uint64_t subscriptions_bytes_ = 0;             // As SubscriptionBytes says.
@@ -159,6 +167,9 @@ class Partition::Impl {
                      Context& ctx);
   Outcome ApplyCommand(const CommandView& view, const mqtt::MessagePtr& message, Context& ctx);
   Outcome ApplyRare(const pb::Command& command, const mqtt::MessagePtr& message, Context& ctx);
+  Outcome Apply(const pb::RaiseLevel& command, Context& ctx);
+  Outcome Apply(const pb::Checksum& command, Context& ctx);
+  void NoteOutcome(const Outcome& outcome, size_t place, const Context& ctx);
   Session* FindCurrent(std::string_view client_id, uint64_t epoch, Outcome& outcome);
   Session& AddSession(std::string client_id);
   void RemoveSession(Session& session);

@@ -20,10 +20,6 @@ constexpr size_t kKnownByReadingMax = 4 * kKnownChunksMax;
 // So many appends that are not needed any more keep so much room at most.
 constexpr size_t kAppendsKept = 256;
 constexpr size_t kAppendBytesKept = 16 << 10;
-// A message that is larger, and for several queues, is stored once.
-constexpr size_t kSharedBytesMin = 1024;
-// Or if its copies in this partition would have more than this together.
-constexpr size_t kCopiesBytesMax = 64 * 1024;
 // One with fewer messages is not shortened.
 constexpr size_t kTrimAppendMin = 32;
 
@@ -83,8 +79,9 @@ void Partition::Impl::EnqueueMatching(Incoming& incoming, Context& ctx) {
   if (matches.empty()) return;
   size_t subscribers = 0;
   for (const FilterEntry* const entry : matches) subscribers += entry->value.list.size();
-  incoming.shares = subscribers > 1 && (incoming.bytes.size() > kSharedBytesMin ||
-                                        incoming.bytes.size() * subscribers > kCopiesBytesMax);
+  const size_t copies_bytes = incoming.bytes.size() * subscribers;
+  incoming.shares = subscribers > 1 && (incoming.bytes.size() > rules().shared_bytes_min ||
+                                        copies_bytes > rules().copies_bytes_max);
   if (matches.size() > 1) {
     EnqueueOverlapping(matches, incoming, ctx);
     return;
@@ -190,6 +187,7 @@ void Partition::Impl::AppendMessage(Session& session, ChunkEntry& how, Incoming&
   ++append.open;
   unflushed_bytes_ += length + sizeof(PendingAppend::Item);
   const uint64_t sequence = session.queue.Append(size);
+  digest_.Add(Change::kAppended, session.epoch, sequence, uint64_t{size} << 32 ^ how.body);
   if (expires != 0) NoteExpiry(session, expires, ctx);
   ++ctx.effects.queued;
   WatchQueue(session, &ctx.effects);
@@ -359,6 +357,7 @@ Outcome Partition::Impl::Apply(const AcknowledgeView& command, Context& ctx) {
   for (const uint64_t sequence : command.pubrec) {
     if (!queue.IsOpen(sequence)) continue;
     queue.Release(sequence);
+    digest_.Add(Change::kReleased, session->epoch, sequence);
     released.sequences.push_back(sequence);
     Touch(*session, &Session::Changes::cursor);
   }
@@ -397,7 +396,9 @@ Outcome Partition::Impl::Apply(const pb::RememberInbound& command, Context& ctx)
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
   outcome.duplicate = !session->queue.AddInbound(static_cast<uint16_t>(command.packet_id()));
-  if (!outcome.duplicate) Touch(*session, &Session::Changes::cursor);
+  if (outcome.duplicate) return outcome;
+  digest_.Add(Change::kInbound, session->epoch, command.packet_id());
+  Touch(*session, &Session::Changes::cursor);
   return outcome;
 }
 
@@ -410,9 +411,9 @@ Outcome Partition::Impl::Apply(const pb::ReleaseInbound& command, Context& ctx) 
       ctx.StopAtUnreadable("a Packet Identifier");
       return outcome;
     }
-    if (session->queue.RemoveInbound(static_cast<uint16_t>(packet_id))) {
-      Touch(*session, &Session::Changes::cursor);
-    }
+    if (!session->queue.RemoveInbound(static_cast<uint16_t>(packet_id))) continue;
+    digest_.Add(Change::kInboundReleased, session->epoch, packet_id);
+    Touch(*session, &Session::Changes::cursor);
   }
   return outcome;
 }
@@ -421,7 +422,7 @@ Outcome Partition::Impl::Apply(const pb::ReleaseInbound& command, Context& ctx) 
 uint64_t Partition::Impl::MaybeSentThrough(const Session& session) const {
   if (!session.connected) return session.queue.sent_through();
   return std::max(session.queue.sent_through(),
-                  session.queue.NthOpen(kRunAhead * session.window_messages));
+                  session.queue.NthOpen(rules().run_ahead * session.window_messages));
 }
 
 // An open message is done. False if the store failed.
@@ -431,6 +432,7 @@ bool Partition::Impl::Finish(Session& session, uint64_t sequence, Context& ctx) 
   SessionQueue& queue = session.queue;
   if (const uint64_t body = BodyOf(session, sequence); body != 0) ReleaseBody(body);
   queue.MarkDone(sequence, *size);
+  digest_.Add(Change::kDone, session.epoch, sequence);
   WatchQueue(session, &ctx.effects);
   Touch(session, &Session::Changes::cursor);
   DoneInAppend(session, sequence);
@@ -565,6 +567,7 @@ uint64_t Partition::Impl::AddOrphan(std::string_view share_filter, std::string_v
   if (too_many || too_big) return 0;
   const uint64_t number = meta_.last_orphan() + 1;
   meta_.set_last_orphan(number);
+  digest_.Add(Change::kOrphan, number, bytes.size());
   ctx.Batch().Put(OrphanKey(id_, number), bytes);
   const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(message_bytes);
   KnowOrphan(number, {static_cast<uint32_t>(bytes.size()),
@@ -585,6 +588,7 @@ bool Partition::Impl::DeleteOrphan(uint64_t number, Context& ctx) {
   orphans_bytes_ -= found->second.bytes;
   orphan_expiries_.erase({found->second.expires_at_unix_ms, number});
   orphans_.erase(found);
+  digest_.Add(Change::kOrphanForgotten, number);
   ctx.Batch().Delete(OrphanKey(id_, number));
   return true;
 }

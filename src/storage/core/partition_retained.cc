@@ -46,6 +46,7 @@ Outcome Partition::Impl::Apply(const pb::SetRetained& command, const mqtt::Messa
     ctx.Batch().Put(RetainedExpiryKey(id_, now.expires_at_unix_ms, topic),
                     EncodeRetainedExpiry({now.order, now.bytes}));
   }
+  digest_.Add(Change::kRetained, StableHash(topic), now.order, now.bytes);
   retained_now_[topic] = now;
   ctx.Batch().Put(RetainedKey(id_, topic),
                   EncodeRetained({command.message(), ctx.order, command.partitions()}));
@@ -106,6 +107,7 @@ void Partition::Impl::RemoveRetained(const std::string& topic, const RetainedSta
                                      Context& ctx) {
   meta_.set_retained_messages(meta_.retained_messages() - 1);
   meta_.set_retained_bytes(meta_.retained_bytes() - state.bytes);
+  digest_.Add(Change::kRetainedRemoved, StableHash(topic), state.order);
   retained_now_[topic] = std::nullopt;
   ForgetExpiry(topic, state, ctx);
   ctx.Batch().Delete(RetainedKey(id_, topic));
@@ -125,6 +127,7 @@ absl::Status Partition::Impl::IndexRetained(const StateReader& reader, StateBatc
     batch.Put(RetainedExpiryKey(id_, parts->expires_at_unix_ms, parts->topic),
               EncodeRetainedExpiry({record->order, record->message.size()}));
   }
+  meta_.set_digest(digest_.value());
   batch.Put(MetaKey(id_), meta_.SerializeAsString());
   return it->status();
 }

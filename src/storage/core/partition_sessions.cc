@@ -66,6 +66,8 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   session->disconnected_at_unix_ms = 0;
   session->ends_at_unix_ms = 0;
   session->will = {std::move(will), command.will_delay_s(), 0};
+  digest_.Add(Change::kOpened, session->epoch, StableHash(session->client_id),
+              uint64_t{session->expiry_s} << 32 | session->window_messages);
   Touch(*session, &Session::Changes::record);
   ReportMembership(*session, ShareMemberChange::State::kConnected, ctx);
   if (!session->replays.empty()) ctx.effects.list.push_back(ReplayPending{session->slot});
@@ -164,6 +166,9 @@ bool Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx
     End(session, ctx);
     return false;
   }
+  digest_.Add(Change::kClosed, session.epoch, session.queue.sent_through(),
+              static_cast<uint64_t>(session.will.message ? session.will.due_at_unix_ms
+                                                         : session.ends_at_unix_ms));
   Touch(session, &Session::Changes::record);
   Touch(session, &Session::Changes::cursor);
   ReportMembership(session, ShareMemberChange::State::kOffline, ctx);
@@ -177,6 +182,7 @@ void Partition::Impl::ReportTimers(const Session& session, Context& ctx) {
 
 void Partition::Impl::End(Session& session, Context& ctx) {
   LeaveQueue(session, ctx);
+  digest_.Add(Change::kEnded, session.epoch, session.queue.messages(), session.queue.bytes());
   ReportMembership(session, ShareMemberChange::State::kGone, ctx);
   for (const auto& [filter, subscription] : session.subscriptions) {
     RemoveFromIndex(*subscription, ctx);

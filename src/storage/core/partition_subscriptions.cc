@@ -76,6 +76,8 @@ bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted
     Touch(session, &Session::Changes::record);
     Touch(session, &Session::Changes::replays);
   }
+  digest_.Add(Change::kSubscribed, session.epoch, StableHash(record.filter),
+              uint64_t{record.options.ToByte()} << 32 | record.subscription_id);
   pb::Subscription stored = wanted;
   stored.clear_filter();
   ctx.Batch().Put(SubscriptionKey(id_, session.client_id, record.filter),
@@ -103,6 +105,7 @@ bool Partition::Impl::Unsubscribe(Session& session, std::string_view filter, Con
                                                   session.client_id, subscription.record});
   }
   RemoveFromIndex(subscription, ctx);
+  digest_.Add(Change::kUnsubscribed, session.epoch, StableHash(filter));
   subscriptions_bytes_ -= SubscriptionBytes(filter);
   if (session.replays.EraseOf(filter)) Touch(session, &Session::Changes::replays);
   ctx.Batch().Delete(SubscriptionKey(id_, session.client_id, filter));
@@ -158,6 +161,7 @@ Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, Context& 
     session->replays.MoveOn(command.replay(), command.next_cursor());
     ctx.effects.list.push_back(ReplayPending{session->slot});
   }
+  digest_.Add(Change::kReplayed, session->epoch, command.replay(), command.last() ? 1 : 0);
   Touch(*session, &Session::Changes::replays);
   return outcome;
 }

@@ -7,13 +7,22 @@
 
 namespace storage {
 
-Replica::Replica(PartitionId id, StateStore& store, uint64_t pending_bytes_max)
+Replica::Replica(PartitionId id, StateStore& store, uint64_t pending_bytes_max,
+                 absl::Span<const ApplyRules> rules)
     : id_(id),
       store_(store),
       pending_bytes_max_(pending_bytes_max),
-      partition_(std::make_unique<Partition>(id)) {}
+      rules_(rules),
+      partition_(std::make_unique<Partition>(id, rules)) {}
 
-absl::Status Replica::Load() { return LoadInto(*partition_); }
+absl::Status Replica::Load() { return Stopping(LoadInto(*partition_)); }
+
+// OK if the replica has stopped: that is for status().
+absl::Status Replica::Stopping(const absl::Status& status) {
+  if (status.ok() || !partition_->stopped()) return status;
+  Failed(status);
+  return absl::OkStatus();
+}
 
 absl::Status Replica::LoadInto(Partition& partition) {
   RETURN_IF_ERROR(partition.Load(store_.reader()));
@@ -22,11 +31,7 @@ absl::Status Replica::LoadInto(Partition& partition) {
 }
 
 absl::Status Replica::Replay(const LogEntry& entry) {
-  if (stopped_) return absl::OkStatus();
-  const absl::Status applied = ApplyLogged(*partition_, entry);
-  if (applied.ok() || !partition_->stopped_by_entry()) return applied;
-  Failed(applied);
-  return absl::OkStatus();
+  return stopped_ ? absl::OkStatus() : Stopping(ApplyLogged(*partition_, entry));
 }
 
 absl::Status Replica::ApplyLogged(Partition& partition, const LogEntry& entry) {
@@ -49,11 +54,11 @@ absl::Status Replica::Apply(const LogEntry& entry, absl::Span<const mqtt::Messag
 void Replica::Failed(const absl::Status& status) {
   store_.Discard();
   status_ = status;
-  stopped_ = partition_->stopped_by_entry();
+  stopped_ = partition_->stopped();
 }
 
 absl::Status Replica::Reload(const LogReader& read_log) {
-  auto fresh = std::make_unique<Partition>(id_);
+  auto fresh = std::make_unique<Partition>(id_, rules_);
   fresh->KeepSlotsOf(*partition_);
   if (absl::Status made = MakeAgain(*fresh, read_log); !made.ok()) {
     store_.Discard();

@@ -22,7 +22,8 @@ namespace storage {
 // When its part of the store cannot be read, this replica stands still with the error in status(),
 // and no other one does: it is made again with Reload, from the store and from the log. When an
 // entry of the log cannot be read it stands still in front of that, for good: only another release
-// goes on from there, with all that the store and the log have.
+// goes on from there, with all that the store and the log have. (So too if the store is of an apply
+// level that this release does not know.)
 class Replica {
  public:
   // Entries of a partition above an index that the log has, in order; how to get at them again.
@@ -32,7 +33,8 @@ class Replica {
 
   // `store` is shared by the replicas of a node: each writes its batch before another goes on.
   // Reload keeps no more than `pending_bytes_max` in memory that the store has not.
-  Replica(PartitionId id, StateStore& store, uint64_t pending_bytes_max);
+  Replica(PartitionId id, StateStore& store, uint64_t pending_bytes_max,
+          absl::Span<const ApplyRules> rules = kApplyRules);
 
   PartitionId id() const { return id_; }
   Partition& partition() { return *partition_; }
@@ -50,7 +52,7 @@ class Replica {
 
   // Not OK: Reload is needed before anything else, unless it has stopped.
   const absl::Status& status() const { return status_; }
-  // An entry of the log cannot be read; status() says which, and what to do. What is in memory is
+  // It goes no further with this release; status() says why, and what to do. What is in memory is
   // what the entry made of it so far, and is never written.
   bool stopped() const { return stopped_; }
   // The store has lost what it was given: what is in memory does not follow from it any more.
@@ -69,11 +71,13 @@ class Replica {
   absl::Status LoadInto(Partition& partition);
   absl::Status ApplyLogged(Partition& partition, const LogEntry& entry);
   absl::Status MakeAgain(Partition& fresh, const LogReader& read_log);
+  absl::Status Stopping(const absl::Status& status);
   void Failed(const absl::Status& status);
 
   const PartitionId id_;
   StateStore& store_;
   const uint64_t pending_bytes_max_;
+  const absl::Span<const ApplyRules> rules_;
   std::unique_ptr<Partition> partition_;
   absl::Status status_;
   bool stopped_ = false;

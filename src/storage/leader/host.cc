@@ -73,8 +73,8 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
   node_.scans = &scans_;
   node_.routes = &routes_;
   for (uint32_t id = 0; id < options.partitions; ++id) {
-    replicas_.push_back(std::make_unique<Replica>(static_cast<PartitionId>(id), store,
-                                                  options.state_pending_bytes));
+    replicas_.push_back(std::make_unique<Replica>(
+        static_cast<PartitionId>(id), store, options.state_pending_bytes, options.apply_rules));
     node_.leaders.push_back(std::make_unique<Leader>(*replicas_.back(), node_));
   }
   metrics_.state_healthy.Set(1);
@@ -87,6 +87,7 @@ Host::~Host() = default;
 absl::Status Host::Load() {
   for (const auto& replica : replicas_) {
     RETURN_IF_ERROR(replica->Load());
+    if (replica->stopped()) TellStopped(*replica);
     last_index_[replica->id()] = replica->partition().applied_index();
     node_.last_order = std::max(node_.last_order, replica->partition().last_order());
   }

@@ -40,6 +40,9 @@ void Leader::Begin(const pb::Limits& limits) {
     connected = connected || session.connected;
     if (!session.connected) timers_.ArmDeadlines(session);
   });
+  // Nobody else applies what a node alone logs, so nobody knows less.
+  const uint32_t level = GreatestLevel(node_.options.apply_rules);
+  if (partition().level() < level) proposals_.Propose().mutable_raise_level()->set_level(level);
   if (connected) proposals_.Propose().mutable_close_all();
   if (partition().limits().SerializeAsString() != limits.SerializeAsString()) {
     *proposals_.Propose().mutable_set_limits()->mutable_limits() = limits;
