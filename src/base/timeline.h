@@ -24,6 +24,12 @@ class Timeline {
   void Set(int64_t unix_ms, int64_t monotonic_ns) {
     ahead_ms_.store(unix_ms - monotonic_ns / 1'000'000, std::memory_order_relaxed);
   }
+  // Somebody whose time this one is to be the same as has shown so much: whoever is behind catches
+  // up, and nobody goes back.
+  void Follow(int64_t unix_ms, int64_t monotonic_ns) {
+    const int64_t behind = unix_ms - UnixMs(monotonic_ns);
+    if (behind > 0) Skip(behind);
+  }
   // The machine slept so long, and the monotonic clock with it.
   void Skip(int64_t ms) { ahead_ms_.fetch_add(ms, std::memory_order_relaxed); }
 

@@ -55,6 +55,26 @@ class HostExpiry : public HostTest {
   }
 };
 
+// ---- A clock that is behind --------------------------------------------------------------------
+
+TEST_F(HostExpiry, ALeaderWhoseClockIsBehindGoesOnFromTheLatestStamp) {
+  const Partition& partition = sim_.core().partition(0);
+  Open("bob", /*expiry_s=*/10);
+  Close("bob");
+  const int64_t ends_at = partition.Find("bob")->ends_at_unix_ms;
+  const int64_t last = partition.last_time_unix_ms();
+  sim_.FallBehind(absl::Minutes(10));
+  Open("alice", /*expiry_s=*/10);
+  Close("alice");
+  EXPECT_EQ(partition.last_time_unix_ms(), last);
+  EXPECT_EQ(partition.Find("alice")->ends_at_unix_ms, last + 10'000);
+  Wait(absl::Minutes(9));
+  EXPECT_EQ(partition.Find("bob")->ends_at_unix_ms, ends_at);
+  Wait(absl::Minutes(2));
+  EXPECT_EQ(partition.Find("bob"), nullptr);
+  EXPECT_EQ(partition.Find("alice"), nullptr);
+}
+
 // ---- Retained messages -------------------------------------------------------------------------
 
 TEST_F(HostExpiry, RetainedMessagesThatHaveExpiredMakeRoomAtOnce) {

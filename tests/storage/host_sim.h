@@ -216,6 +216,10 @@ class HostSim {
   support::FakeClock& clock() { return clock_; }
   // As messages and sessions count it.
   int64_t now_unix_ms() const { return timeline_.UnixMs(clock_.MonotonicNs()); }
+  // As if the partitions had been led by a node whose time was ahead of this one's.
+  void FallBehind(absl::Duration by) {
+    timeline_.Set(now_unix_ms() - absl::ToInt64Milliseconds(by), clock_.MonotonicNs());
+  }
   HostMetrics& metrics() { return *metrics_; }
 
   // Every event goes here; without it they are kept in `events`.

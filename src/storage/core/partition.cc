@@ -232,10 +232,10 @@ void Partition::Impl::ApplyCommands(std::string_view entry,
     const std::optional<CommandView> command = ParseCommand(bytes);
     if (!command.has_value()) return ctx.StopAtUnreadable("a command");
     if (command->level > GreatestLevel(rules_)) return ctx.StopAtUnknown();
-    ctx.now_unix_ms = command->stamp.time_unix_ms;
     ctx.order = command->stamp.order;
     meta_.set_last_order(std::max(meta_.last_order(), ctx.order));
-    meta_.set_last_time_unix_ms(std::max(meta_.last_time_unix_ms(), ctx.now_unix_ms));
+    ctx.now_unix_ms = StampAt(command->stamp.time_unix_ms);  // Whoever proposed it.
+    meta_.set_last_time_unix_ms(ctx.now_unix_ms);
     CHECK(messages.empty() || i < messages.size())
         << "one message for each command, or none at all";
     ctx.effects.outcomes.push_back(
@@ -660,6 +660,7 @@ uint32_t Partition::level() const { return impl_->meta_.level(); }
 uint64_t Partition::digest() const { return impl_->digest_.value(); }
 uint64_t Partition::last_order() const { return impl_->meta_.last_order(); }
 int64_t Partition::last_time_unix_ms() const { return impl_->meta_.last_time_unix_ms(); }
+int64_t Partition::StampAt(int64_t unix_ms) const { return impl_->StampAt(unix_ms); }
 const pb::Limits& Partition::limits() const { return impl_->meta_.limits(); }
 uint64_t Partition::retained_messages() const { return impl_->meta_.retained_messages(); }
 uint64_t Partition::retained_bytes() const { return impl_->meta_.retained_bytes(); }

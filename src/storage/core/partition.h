@@ -125,6 +125,10 @@ class Partition {
   uint64_t last_order() const;
   // The latest time that a command bore: whoever proposes goes on from there.
   int64_t last_time_unix_ms() const;
+  // How late it is here when whoever leads thinks that it is so late: the partition's time does not
+  // go back. Until a clock that is behind has caught up it stands still, and intervals end late by
+  // as much, never early.
+  int64_t StampAt(int64_t unix_ms) const;
   const pb::Limits& limits() const;
   uint64_t retained_messages() const;
   uint64_t retained_bytes() const;

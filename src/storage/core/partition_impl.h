@@ -9,6 +9,7 @@
 #ifndef STORAGE_CORE_PARTITION_IMPL_H_
 #define STORAGE_CORE_PARTITION_IMPL_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -96,6 +97,8 @@ class Partition::Impl {
 
   // Of the level at which the partition is.
   const ApplyRules& rules() const { return rules_[meta_.level()]; }
+
+  int64_t StampAt(int64_t unix_ms) const { return std::max(meta_.last_time_unix_ms(), unix_ms); }
 
   const PartitionId id_;
   const absl::Span<const ApplyRules> rules_;

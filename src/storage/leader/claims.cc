@@ -85,8 +85,8 @@ bool Sessions::BelongsToAnother(const OpenSession& request, const Claim* claim,
     if (claim->owner != 0 && claim->owner != OwnerHash(request.user_name)) return true;
   }
   if (stored == nullptr || stored->user_name.empty()) return false;
-  const bool has_ended = !stored->connected && stored->ends_at_unix_ms != 0 &&
-                         stored->ends_at_unix_ms <= node_.now.unix_ms;
+  const bool has_ended =
+      !stored->connected && stored->ends_at_unix_ms != 0 && stored->ends_at_unix_ms <= Now();
   return !has_ended && stored->user_name != request.user_name;
 }
 

@@ -38,7 +38,7 @@ void Deliveries::On(Enqueued& effect) {
   const Session& session = partition().session(effect.slot);
   const bool in_span = effect.delivery.sequence < session.queue.head() + kSequenceSpan;
   if (claim->feed->behind || !claim->feed->window.HasRoom() || !in_span ||
-      effect.delivery.message->has_expired(node_.now.unix_ms)) {
+      effect.delivery.message->has_expired(Now())) {
     claim->feed->behind = true;
     ListForPump(*claim);
     return;
@@ -109,8 +109,7 @@ bool Deliveries::PumpPage(Claim& claim) {
   limits.bytes_max = std::clamp<size_t>(claim.feed->window.RoomBytes(), 1, kPumpBytesMax);
   const uint64_t head = partition().session(claim.feed->slot).queue.head();
   const uint64_t from = std::max(claim.feed->window.next(), head);
-  auto page = replica_.partition().ReadQueue(node_.reader, claim.feed->slot, from, limits,
-                                             node_.now.unix_ms);
+  auto page = replica_.partition().ReadQueue(node_.reader, claim.feed->slot, from, limits, Now());
   if (!page.ok()) {
     node_.NoteDamage(page.status());
     base::Log(base::LogLevel::kError, "cannot read a session's queue",

@@ -33,7 +33,7 @@ void Expiry::Start() {
 
 void Expiry::Run() {
   if (node_.shutting_down || node_.now.monotonic < read_again_at_) return;
-  while (retained_sweep_.next_unix_ms <= node_.now.unix_ms && node_.work_left > 0 &&
+  while (retained_sweep_.next_unix_ms <= Now() && node_.work_left > 0 &&
          node_.RoomForBackground()) {
     if (!SweepRetained()) break;
   }
@@ -43,14 +43,13 @@ void Expiry::Run() {
 std::optional<absl::Duration> Expiry::Next() const {
   std::optional<absl::Duration> wake;
   if (const int64_t next = retained_sweep_.next_unix_ms; next != kNeverExpires) {
-    wake = node_.now.monotonic + absl::Milliseconds(next - node_.now.unix_ms);
+    wake = node_.now.monotonic + absl::Milliseconds(next - Now());
   }
   const auto due = queue_deadlines_.next();
   if (!due.has_value() && queue_sweep_.client_id.empty()) return wake;
   absl::Duration sweep_at = node_.sweep_queues_at;
   if (queue_sweep_.client_id.empty()) {
-    sweep_at =
-        std::max(sweep_at, node_.now.monotonic + absl::Milliseconds(*due - node_.now.unix_ms));
+    sweep_at = std::max(sweep_at, node_.now.monotonic + absl::Milliseconds(*due - Now()));
   }
   return wake.has_value() ? std::min(*wake, sweep_at) : sweep_at;
 }
@@ -59,9 +58,8 @@ std::optional<absl::Duration> Expiry::Next() const {
 
 bool Expiry::SweepRetained() {
   RetainedSweep& sweep = retained_sweep_;
-  if (sweep.next_unix_ms > node_.now.unix_ms) return false;
-  const auto page =
-      FindExpiredRetained(node_.reader, id_, sweep.through, node_.now.unix_ms, kRetainedPageMax);
+  if (sweep.next_unix_ms > Now()) return false;
+  const auto page = FindExpiredRetained(node_.reader, id_, sweep.through, Now(), kRetainedPageMax);
   if (!page.ok()) {
     base::Log(base::LogLevel::kError, "cannot read which retained messages have expired",
               {{"error", page.status()}});
@@ -145,7 +143,7 @@ void Expiry::SweepQueues() {
   size_t read = 0;
   while (read < kQueuePageMax && node_.work_left > 0 && node_.RoomForBackground()) {
     if (queue_sweep_.client_id.empty()) {
-      const auto due = queue_deadlines_.Take(node_.now.unix_ms);
+      const auto due = queue_deadlines_.Take(Now());
       if (!due.has_value()) break;
       if (!IsArmed(*due)) continue;
       queue_armed_.erase(due->client_id);
@@ -173,7 +171,7 @@ size_t Expiry::SweepQueue() {
   uint64_t from = std::max(queue_sweep_.from, session->queue.head());
   if (settled && claim != nullptr) from = std::max(from, claim->feed->window.next());
   const auto page = settled ? replica_.partition().FindExpired(node_.reader, session->slot, from,
-                                                               kQueuePageMax, node_.now.unix_ms)
+                                                               kQueuePageMax, Now())
                             : absl::StatusOr<ExpiredPage>(ExpiredPage{});
   if (!page.ok()) {
     base::Log(base::LogLevel::kError, "cannot read a session's queue",
@@ -181,7 +179,7 @@ size_t Expiry::SweepQueue() {
   }
   if (!settled || !page.ok()) {
     queue_sweep_ = {};
-    ArmQueue(client_id, node_.now.unix_ms + kQueueSweepMs);
+    ArmQueue(client_id, Now() + kQueueSweepMs);
     return 0;
   }
   if (!page->sequences.empty()) DropFromQueue(*session, claim, page->sequences);
@@ -191,7 +189,7 @@ size_t Expiry::SweepQueue() {
   const int64_t next = queue_sweep_.next_unix_ms;
   queue_sweep_ = {};
   replica_.partition().SetNextExpiry(session->slot, next);
-  if (next != kNeverExpires) ArmQueue(client_id, std::max(next, node_.now.unix_ms + kQueueSweepMs));
+  if (next != kNeverExpires) ArmQueue(client_id, std::max(next, Now() + kQueueSweepMs));
   return page->read;
 }
 
@@ -213,7 +211,7 @@ void Expiry::Finish(FinishQueueSweep& step) {
   const Session* const session = partition().Find(step.client_id);
   if (session == nullptr) return;
   replica_.partition().SetNextExpiry(session->slot, 0);
-  ArmQueue(step.client_id, node_.now.unix_ms + kQueueSweepMs);
+  ArmQueue(step.client_id, Now() + kQueueSweepMs);
 }
 
 }  // namespace storage

@@ -322,13 +322,12 @@ void Host::RunLeaders() {
 void Host::RunDeadlines() {
   while (!node_.shutting_down && node_.RoomForBackground() && node_.RoomForWills()) {
     Leader* earliest = nullptr;
-    int64_t at_unix_ms = node_.now.unix_ms;
+    int64_t at_unix_ms = 0;
     for (const auto& leader : node_.leaders) {
       if (!leader->replica().status().ok()) continue;
       const auto due = leader->timers().NextDeadline();
-      if (!due.has_value() || *due > at_unix_ms || (earliest != nullptr && *due == at_unix_ms)) {
-        continue;
-      }
+      if (!due.has_value() || *due > leader->Now()) continue;
+      if (earliest != nullptr && *due >= at_unix_ms) continue;
       earliest = leader.get();
       at_unix_ms = *due;
     }

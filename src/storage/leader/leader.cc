@@ -24,7 +24,7 @@ Leader::Leader(Replica& replica, Node& node)
     : id_(replica.id()),
       replica_(replica),
       node_(node),
-      proposals_(id_, node),
+      proposals_(replica, node),
       sessions_(*this),
       timers_(*this),
       subscriptions_(*this),
@@ -221,7 +221,7 @@ std::optional<absl::Duration> Leader::NextTimer() const {
     if (at.has_value()) next = next.has_value() ? std::min(*next, *at) : *at;
   };
   if (const auto due = timers_.NextDeadline(); due.has_value() && node_.RoomForWills()) {
-    consider(node_.now.monotonic + absl::Milliseconds(*due - node_.now.unix_ms));
+    consider(node_.now.monotonic + absl::Milliseconds(*due - Now()));
   }
   consider(orphans_.Next());
   return next;

@@ -44,6 +44,8 @@ class Leader {
   PartitionId id() const { return id_; }
   const Partition& partition() const { return std::as_const(replica_).partition(); }
   Replica& replica() { return replica_; }
+  // How late it is in this partition.
+  int64_t Now() const { return partition().StampAt(node_.now.unix_ms); }
 
   // ---- Start: closes what was connected when the last process died.
   void Begin(const pb::Limits& limits);

@@ -62,7 +62,7 @@ void Orphans::Run() {
 void Orphans::PassOn(const Orphaned& orphan) {
   const uint64_t number = orphan.orphan;
   if (moving_.contains(number) || offered_.contains(number)) return;
-  if (orphan.message->has_expired(node_.now.unix_ms)) {
+  if (orphan.message->has_expired(Now())) {
     ForgetOrphan(number);
     return Then(FinishOrphan{.orphan = number, .expired = true});
   }

@@ -32,6 +32,8 @@ class LeaderPart {
   ~LeaderPart() = default;
 
   const Partition& partition() const { return std::as_const(replica_).partition(); }
+  // How late it is in this partition.
+  int64_t Now() const { return partition().StampAt(node_.now.unix_ms); }
   // What a request that must be logged is answered with now; `stores`: it takes room.
   absl::Status Refusal(bool stores) const;
 

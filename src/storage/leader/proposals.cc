@@ -13,14 +13,14 @@ constexpr size_t kSpareProposalsMax = 4;
 Proposal& Proposals::Grow() {
   if (growing_ == nullptr) {
     if (spare_.empty()) {
-      pending_.push_back(std::make_unique<Proposal>(id_));
+      pending_.push_back(std::make_unique<Proposal>(replica_.id()));
     } else {
       pending_.push_back(std::move(spare_.back()));
       spare_.pop_back();
     }
     growing_ = pending_.back().get();
     if (node_.growing.used.empty()) node_.growing.since = node_.now.monotonic;
-    node_.growing.used.push_back(id_);
+    node_.growing.used.push_back(replica_.id());
   }
   ++node_.growing.commands;
   return *growing_;
@@ -30,14 +30,14 @@ pb::Command& Proposals::Propose(mqtt::MessagePtr message, CommandPlace* place) {
   Proposal& proposal = Grow();
   pb::Command& command = proposal.Add(std::move(message), place);
   node_.growing.bytes += proposal.TakeGrowth();
-  command.set_time_unix_ms(node_.now.unix_ms);
+  command.set_time_unix_ms(Stamp());
   command.set_order(++node_.last_order);
   return command;
 }
 
 std::string& Proposals::ProposeTo(mqtt::MessagePtr message, CommandStamp& stamp,
                                   CommandPlace* place) {
-  stamp = {.time_unix_ms = node_.now.unix_ms, .order = ++node_.last_order};
+  stamp = {.time_unix_ms = Stamp(), .order = ++node_.last_order};
   Proposal& proposal = Grow();
   std::string& entry = proposal.AddTo(std::move(message), place);
   node_.growing.bytes += proposal.TakeGrowth();

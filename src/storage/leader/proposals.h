@@ -12,7 +12,7 @@
 #include "mqtt/message.h"
 #include "storage/core/command_codec.h"
 #include "storage/core/effects.h"
-#include "storage/core/partition_api.h"
+#include "storage/core/replica.h"
 #include "storage/leader/node.h"
 #include "storage/leader/proposal.h"
 #include "storage/leader/queue_room.h"
@@ -24,7 +24,7 @@ namespace storage {
 // takes it, and the next command begins another.
 class Proposals {
  public:
-  Proposals(PartitionId id, Node& node) : id_(id), node_(node) {}
+  Proposals(const Replica& replica, Node& node) : replica_(replica), node_(node) {}
 
   pb::Command& Propose(mqtt::MessagePtr message = {}, CommandPlace* place = nullptr);
   // The same for who writes the command by hand, with the stamp it needs.
@@ -52,8 +52,9 @@ class Proposals {
 
  private:
   Proposal& Grow();
+  int64_t Stamp() const { return replica_.partition().StampAt(node_.now.unix_ms); }
 
-  const PartitionId id_;
+  const Replica& replica_;
   Node& node_;
   std::deque<std::unique_ptr<Proposal>> pending_;
   Proposal* growing_ = nullptr;

@@ -94,7 +94,7 @@ absl::StatusOr<RetainedScans::Page> RetainedScans::Scan(std::string_view filter,
       continue;  // Most brokers have few or none.
     ASSIGN_OR_RETURN(RetainedScanPage part,
                      ScanRetainedMessages(node_.reader, static_cast<PartitionId>(id), filter, inner,
-                                          node_.now.unix_ms, rest));
+                                          node_.leaders[id]->Now(), rest));
     for (mqtt::MessagePtr& message : part.messages) page.messages.push_back(std::move(message));
     const size_t seeks = part.seeks + 1;  // An empty partition costs its iterator.
     node_.work_left -= std::min(node_.work_left, seeks);

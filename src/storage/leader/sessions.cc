@@ -39,8 +39,8 @@ void Sessions::ProposeOpen(const OpenSession& request, const Session* stored) {
   if (opening.counted) node_.census.Came(request.user_name);
   FinishOpen step;
   step.client_id = request.client_id;
-  step.fires_will = stored != nullptr &&
-                    FateOfWill(*stored, request.clean_start, node_.now.unix_ms) == WillFate::kFire;
+  step.fires_will =
+      stored != nullptr && FateOfWill(*stored, request.clean_start, Now()) == WillFate::kFire;
   if (step.fires_will) leader_.timers().ProposeWill(*stored);
   if (stored != nullptr) step.former_user = stored->user_name;
   step.adds = stored == nullptr;
@@ -248,7 +248,7 @@ OpenRefusal Sessions::MakeRoomFor(const OpenSession& request, const Session* sto
 // published.
 void Sessions::EndAway(SessionSlot slot) {
   const Session& session = partition().session(slot);
-  if (FateOfWill(session, /*clean_start=*/true, node_.now.unix_ms) == WillFate::kFire) {
+  if (FateOfWill(session, /*clean_start=*/true, Now()) == WillFate::kFire) {
     leader_.timers().ProposeWill(session);
   }
   pb::OpenSession& open = *Propose().mutable_open_session();

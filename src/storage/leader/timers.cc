@@ -39,7 +39,7 @@ bool Timers::Holds(const Deadline& deadline) const {
 }
 
 void Timers::RunDeadline() {
-  if (const auto deadline = deadlines_.Take(node_.now.unix_ms)) OnDeadline(*deadline);
+  if (const auto deadline = deadlines_.Take(Now())) OnDeadline(*deadline);
 }
 
 void Timers::OnDeadline(const Deadline& deadline) {
@@ -48,9 +48,9 @@ void Timers::OnDeadline(const Deadline& deadline) {
   if (!Holds(deadline)) return;
   const Session* const session = partition().Find(deadline.client_id);
   const bool fires = session->will.message && session->will.due_at_unix_ms != 0 &&
-                     session->will.due_at_unix_ms <= node_.now.unix_ms;
+                     session->will.due_at_unix_ms <= Now();
   if (fires) ProposeWill(*session);
-  const bool ends = session->ends_at_unix_ms != 0 && session->ends_at_unix_ms <= node_.now.unix_ms;
+  const bool ends = session->ends_at_unix_ms != 0 && session->ends_at_unix_ms <= Now();
   if (ends) {
     pb::ExpireSession& expire = *Propose().mutable_expire_session();
     expire.set_client_id(session->client_id);
@@ -81,14 +81,14 @@ void Timers::ProposeWill(const Session& session) {
   // Rights are those of the moment: without them the will is deleted, and nobody hears of it.
   const SessionUser author{session.client_id, session.user_name, session.listener};
   if (node_.may_publish == nullptr || node_.may_publish(author, session.will.message->topic())) {
-    step.message = mqtt::Restamp(*session.will.message, node_.now.unix_ms);
+    step.message = mqtt::Restamp(*session.will.message, Now());
   }
   pb::FireWill& fire = *Propose({}, &step.command).mutable_fire_will();
   fire.set_client_id(session.client_id);
   fire.set_epoch(session.epoch);
   if (step.message && step.message->qos() != mqtt::QoS::kAtMostOnce &&
       node_.share_members.AnyFor(step.message->topic())) {
-    fire.set_orphan_at_unix_ms(node_.now.unix_ms);
+    fire.set_orphan_at_unix_ms(Now());
   }
   if (step.message) {
     const PartitionMask where = node_.publishing->StoreWill(step.message);
@@ -107,7 +107,7 @@ void Timers::Finish(AnnounceWill& step) {
 // Routed ones are announced by the step that proposed them.
 void Timers::On(WillFired& effect) {
   if (effect.routed) return;
-  postponed_wills_.push_back(mqtt::Restamp(*effect.message, node_.now.unix_ms));
+  postponed_wills_.push_back(mqtt::Restamp(*effect.message, Now()));
 }
 
 // Of sessions whose identifier somebody opened anew while their wills were still due.
