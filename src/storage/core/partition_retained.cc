@@ -49,7 +49,8 @@ Outcome Partition::Impl::Apply(const pb::SetRetained& command, const mqtt::Messa
   digest_.Add(Change::kRetained, StableHash(topic), now.order, now.bytes);
   retained_now_[topic] = now;
   ctx.Batch().Put(RetainedKey(id_, topic),
-                  EncodeRetained({command.message(), ctx.order, command.partitions()}));
+                  EncodeRetained({command.message(), ctx.order, command.partitions(),
+                                  command.of_partitions()}));
   return outcome;
 }
 

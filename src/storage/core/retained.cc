@@ -14,7 +14,7 @@
 namespace storage {
 namespace {
 
-constexpr uint32_t kMessage = 1, kOrder = 2, kPartitions = 3;
+constexpr uint32_t kMessage = 1, kOrder = 2, kPartitions = 3, kOfPartitions = 4;
 constexpr uint32_t kExpiryOrder = 1, kExpiryBytes = 2;  // Of RetainedExpiry.
 
 constexpr char kSeparator = '\0';  // Of levels, in keys.
@@ -105,8 +105,8 @@ class FilterWalk {
 
 bool CameLive(const RetainedView& record, const RetainedScanOptions& options) {
   if (record.order <= options.since_order) return false;
-  const bool in_partition = options.live_partition < kPartitionsMax &&
-                            (record.partitions >> options.live_partition & 1) != 0;
+  const bool in_partition =
+      options.live_partition < kPartitionsMax && record.WentTo(options.live_partition);
   return in_partition || record.order > options.live_order;
 }
 
@@ -156,12 +156,14 @@ class Scan {
 
 std::string EncodeRetained(const RetainedView& retained) {
   const size_t size = wire::BytesSize(retained.message) + wire::NumberSize(retained.order) +
-                      wire::NumberSize(retained.partitions);
+                      wire::NumberSize(retained.partitions) +
+                      wire::NumberSize(retained.of_partitions);
   std::string bytes;
   wire::Append(bytes, size, [&](wire::Writer& out) {
     out.Bytes(kMessage, retained.message);
     out.Number(kOrder, retained.order);
     out.Number(kPartitions, retained.partitions);
+    out.Number(kOfPartitions, retained.of_partitions);
   });
   return bytes;
 }
@@ -173,6 +175,9 @@ std::optional<RetainedView> ParseRetained(std::string_view bytes) {
     if (reader.field() == kMessage) view.message = reader.bytes();
     if (reader.field() == kOrder) view.order = reader.number();
     if (reader.field() == kPartitions) view.partitions = reader.number();
+    if (reader.field() == kOfPartitions) {
+      view.of_partitions = static_cast<uint32_t>(reader.number());
+    }
   }
   if (!reader.ok()) return std::nullopt;
   return view;

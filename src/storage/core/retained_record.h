@@ -7,12 +7,21 @@
 #include <string>
 #include <string_view>
 
+#include "storage/core/partition_api.h"
+
 namespace storage {
 
 struct RetainedView {
   std::string_view message;  // A StoredMessage.
   uint64_t order = 0;
-  uint64_t partitions = 0;
+  uint64_t partitions = 0;     // Bits, of partitions that got the same PUBLISH.
+  uint32_t of_partitions = 0;  // So many there were then. 0: as many as there are.
+
+  // Also if the partitions were split since.
+  bool WentTo(PartitionId partition) const {
+    const uint32_t then = of_partitions == 0 ? partition : partition & (of_partitions - 1);
+    return then < kPartitionsMax && (partitions >> then & 1) != 0;
+  }
 };
 
 // RetainedExpiry, likewise.

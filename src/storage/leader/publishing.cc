@@ -197,6 +197,7 @@ CommandPlace Publishing::ProposeRetained(const Publish& part, Leader& home) {
   pb::SetRetained& set = *home.proposals().Propose(part.message, &place).mutable_set_retained();
   set.set_message(EncodeStoredMessage(*part.message));
   set.set_partitions(part.partitions);
+  set.set_of_partitions(node_.options.partitions);
   home.expiry().SetRetained({set.message().size(), part.partitions, part.message});
   return place;
 }

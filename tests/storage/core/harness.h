@@ -185,10 +185,11 @@ class Harness {
     return Commit().at(0);
   }
 
-  Outcome SetRetained(const Text& text, uint64_t partitions = 0) {
+  Outcome SetRetained(const Text& text, uint64_t partitions = 0, uint32_t of_partitions = 64) {
     pb::SetRetained& set = *Add().mutable_set_retained();
     set.set_message(Stored(text));
     set.set_partitions(partitions);
+    set.set_of_partitions(of_partitions);
     return Commit().at(0);
   }
 

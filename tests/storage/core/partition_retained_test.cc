@@ -204,6 +204,7 @@ TEST(Scan, SkipsWhatCameLive) {
   const uint64_t since = h.order();
   h.SetRetained({.topic = "after, to partition 5"}, 1ull << 5);
   h.SetRetained({.topic = "after, not to it"}, 1ull << 4);
+  h.SetRetained({.topic = "after, to partition 1 of 4"}, 1ull << 1, /*of_partitions=*/4);
   const uint64_t live = h.order();
   h.SetRetained({.topic = "after the routes"}, 0);
   RetainedScanOptions options;

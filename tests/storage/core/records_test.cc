@@ -7,6 +7,7 @@
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/chunk.h"
 #include "storage/core/command_codec.h"
+#include "storage/core/keys.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/partition.h"
 #include "storage/core/retained_record.h"
@@ -226,14 +227,43 @@ TEST(Chunk, IsWhatProtobufReads) {
 }
 
 TEST(Retained, IsWhatProtobufReads) {
-  const std::string bytes = EncodeRetained({"body", 99, 1ull << 63});
+  const std::string bytes = EncodeRetained({"body", 99, 1ull << 63, 64});
   pb::RetainedRecord record;
   ASSERT_TRUE(record.ParseFromString(bytes));
   EXPECT_EQ(record.message(), "body");
   EXPECT_EQ(record.order(), 99u);
   EXPECT_EQ(record.partitions(), 1ull << 63);
+  EXPECT_EQ(record.of_partitions(), 64u);
   EXPECT_EQ(record.SerializeAsString(), bytes);
   EXPECT_EQ(ParseRetained(bytes)->order, 99u);
+}
+
+TEST(Retained, SaysToWhichPartitionsItWentThoughTheyWereSplitSince) {
+  const std::string bytes = EncodeRetained({"body", 99, 0b0110, 4});
+  const std::optional<RetainedView> record = ParseRetained(bytes);
+  ASSERT_TRUE(record.has_value());
+  // A Client Identifier that was in partition 2 of 4 is in 2 or 6 of 8.
+  for (uint32_t partitions = 4; partitions <= kPartitionsMax; partitions *= 2) {
+    for (int i = 0; i < 100; ++i) {
+      const std::string client = "client" + std::to_string(i);
+      const PartitionId then = PartitionOfClient(client, 4);
+      EXPECT_EQ(record->WentTo(PartitionOfClient(client, partitions)), then == 1 || then == 2);
+    }
+  }
+}
+
+// Those of a release that did not write down how many there were.
+TEST(Retained, OfAnEarlierReleaseIsRead) {
+  pb::RetainedRecord record;
+  record.set_message("body");
+  record.set_order(99);
+  record.set_partitions(1ull << 5);
+  const std::string bytes = record.SerializeAsString();
+  const std::optional<RetainedView> view = ParseRetained(bytes);
+  ASSERT_TRUE(view.has_value());
+  EXPECT_TRUE(view->WentTo(5));
+  EXPECT_FALSE(view->WentTo(1));
+  EXPECT_FALSE(view->WentTo(4));
 }
 
 }  // namespace
