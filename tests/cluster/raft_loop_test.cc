@@ -309,6 +309,33 @@ TEST(RaftLoop, WhatIsNoMessageForUsIsRefusedAndDoesNoHarm) {
   EXPECT_TRUE(rig.Leads(1));
 }
 
+// protobuf 2.28 would use up the stack.
+TEST(RaftLoop, AMessageOfNestedGroupsIsRefusedBeforeItIsRead) {
+  LoopRig rig(3);
+  const std::string groups(1 << 20, '\x0b');
+  EXPECT_EQ(rig.loop(1).OnMessage(0, groups).code(), absl::StatusCode::kInvalidArgument);
+  // In an entry (field 7), 100 of them.
+  EXPECT_EQ(
+      rig.loop(1).OnMessage(0, "\x08\x03\x10\x01\x18\x02\x3a\x64" + groups.substr(0, 100)).code(),
+      absl::StatusCode::kInvalidArgument);
+  rig.Elect(1);
+}
+
+TEST(RaftLoop, MembersWhoseDisksStallStillFollow) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.TickAll();
+  rig[2].hold_writes = rig[3].hold_writes = true;
+  rig.Propose(1, "x");
+  rig.Exchange();
+  rig.TickAll(60);  // Several election timeouts.
+  EXPECT_TRUE(rig.Leads(1));
+  EXPECT_THAT(rig[1].entries, IsEmpty());
+  rig.EndWrite(2);
+  rig.Exchange();
+  EXPECT_THAT(rig[1].entries, ElementsAre("x"));
+}
+
 TEST(RaftLoop, ALogThatBeginsBehindTheStateIsDamage) {
   LoopRig rig(1);
   MemoryEntryStore store;

@@ -61,9 +61,9 @@ class RaftGroup {
     bool after_persist = false;
     std::string_view data;
   };
-  // `MessageType` of what is no heartbeat, vote or answer.
   static constexpr uint8_t kAppend = 3;
   static constexpr uint8_t kSnapshot = 7;
+  static constexpr uint8_t kHeartbeatResponse = 9;
 
   struct ReadState {
     uint64_t context = 0;

@@ -72,6 +72,8 @@ struct RaftLoop::Group final : EntryReader {
   uint64_t writing_number = 0;
   std::vector<Message> gathering_messages;
   std::vector<Message> writing_messages;
+  bool gathering_vote = false;  // A term or a vote is among it.
+  bool writing_vote = false;
   std::optional<RoleChange> gathering_role;
   std::optional<RoleChange> writing_role;
   std::optional<Installing> installing;
@@ -410,7 +412,7 @@ void RaftLoop::WriteState(Group& group, const HardState& state) {
   gathering_.batch->SetHardState(group.id, state);
   gathering_.any = true;
   if (state.term != group.hard_state.term || state.vote != group.hard_state.vote) {
-    gathering_.votes = true;
+    gathering_.votes = group.gathering_vote = true;
   }
   group.hard_state = state;
 }
@@ -432,9 +434,13 @@ void RaftLoop::WriteEntries(Group& group, absl::Span<const EntryView> entries) {
   }
 }
 
+// That it follows, a member may say while it writes entries: it says nothing of them. Else a slow
+// disk would look like a member that is gone. Not while its term is being written.
 void RaftLoop::Send(Group& group, const RaftGroup::Ready& ready, std::vector<Message>& held) {
+  const bool votes = group.gathering_vote || group.writing_vote;
   for (const RaftGroup::Message& message : ready.messages) {
-    std::vector<Message>& out = message.after_persist ? held : messages_;
+    const bool follows = message.kind == RaftGroup::kHeartbeatResponse && !votes;
+    std::vector<Message>& out = message.after_persist && !follows ? held : messages_;
     out.push_back({group.id, message.to, message.kind, std::string(message.data)});
   }
 }
@@ -608,6 +614,7 @@ std::optional<RaftLoop::Write> RaftLoop::BeginWrite() {
     Group& group = *it->second;
     group.writing_number = std::exchange(group.gathering_number, 0);
     group.writing_messages = std::exchange(group.gathering_messages, {});
+    group.writing_vote = std::exchange(group.gathering_vote, false);
     group.writing_role = std::exchange(group.gathering_role, std::nullopt);
   }
   return Write{.batch = writing_.batch.get(),
@@ -629,6 +636,7 @@ void RaftLoop::OnWritten() {
     for (Message& message : std::exchange(group->writing_messages, {})) {
       messages_.push_back(std::move(message));
     }
+    group->writing_vote = false;
     if (group->writing_role.has_value()) events_.push_back(*group->writing_role);
     group->writing_role.reset();
     Touch(*group);

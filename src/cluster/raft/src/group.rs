@@ -251,6 +251,9 @@ impl Group {
 
     pub fn step(&mut self, data: &[u8]) -> Outcome {
         self.usable()?;
+        if !crate::wire::is_plain(data) {
+            return fail(INVALID, "not a Raft message");
+        }
         let shared = bytes::Bytes::copy_from_slice(data);
         let mut message = Message::default();
         let mut input = CodedInputStream::from_carllerche_bytes(&shared);

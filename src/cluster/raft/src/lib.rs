@@ -4,6 +4,7 @@
 mod abi;
 mod group;
 mod storage;
+mod wire;
 
 use abi::{Bytes, Entry, MemberChange, Options, Place, Ready, Sink, Start, Status};
 use group::{Group, Outcome, OK, PANICKED};
