@@ -46,7 +46,7 @@ install(FILES ${CMAKE_BINARY_DIR}/package/version.h
 # below mqttd/, so that their names cannot meet those of others.
 set(MQTTD_CLIENT_HEADERS
   client/authenticator.h client/blocking_client.h client/client.h client/file_store.h
-  client/stream.h client/trace.h
+  client/scram.h client/stream.h client/trace.h
   client/core/endpoint.h client/core/message.h client/core/options.h client/core/round_trip.h
   client/core/store.h
   mqtt/reason_code.h mqtt/types.h)

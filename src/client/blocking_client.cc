@@ -1,16 +1,22 @@
 #include "client/blocking_client.h"
 
-#include <boost/asio/use_future.hpp>
 #include <chrono>
 #include <future>
+#include <memory>
 #include <utility>
 
 namespace mqttd::client {
 namespace {
 
-template <typename Result>
-Result Await(std::future<Result> future, absl::Duration timeout) {
-  if (future.wait_for(absl::ToChronoMilliseconds(timeout)) != std::future_status::ready) {
+// Starts an operation and waits for its end. Not by Asio's use_future, which brings Asio's pool of
+// threads along.
+template <typename Result, typename Start>
+absl::StatusOr<Result> Await(Start start, absl::Duration timeout) {
+  const auto promise = std::make_shared<std::promise<absl::StatusOr<Result>>>();
+  std::future<absl::StatusOr<Result>> future = promise->get_future();
+  start([promise](absl::StatusOr<Result> result) { promise->set_value(std::move(result)); });
+  if (timeout != absl::InfiniteDuration() &&
+      future.wait_for(absl::ToChronoMilliseconds(timeout)) != std::future_status::ready) {
     return absl::DeadlineExceededError("no answer in time; it may still come");
   }
   return future.get();
@@ -31,53 +37,67 @@ BlockingClient::~BlockingClient() {
 }
 
 absl::StatusOr<ConnectResult> BlockingClient::Connect() {
-  return Await(client_.AsyncConnect(boost::asio::use_future), timeout_);
+  return Await<ConnectResult>([&](auto done) { client_.AsyncConnect(std::move(done)); }, timeout_);
 }
 
 absl::StatusOr<SubscribeResult> BlockingClient::ConnectAndSubscribe(
     std::vector<Subscription> subscriptions) {
-  return Await(client_.AsyncConnectAndSubscribe(std::move(subscriptions), boost::asio::use_future),
-               timeout_);
+  return Await<SubscribeResult>(
+      [&](auto done) {
+        client_.AsyncConnectAndSubscribe(std::move(subscriptions), std::move(done));
+      },
+      timeout_);
 }
 
 absl::Status BlockingClient::Reauthenticate() {
-  return Await(client_.AsyncReauthenticate(boost::asio::use_future), timeout_).status();
+  return Await<Client::Done>([&](auto done) { client_.AsyncReauthenticate(std::move(done)); },
+                             timeout_)
+      .status();
 }
 
 absl::StatusOr<SubscribeResult> BlockingClient::Subscribe(std::vector<Subscription> subscriptions,
                                                           SubscribeOptions options) {
-  return Await(
-      client_.AsyncSubscribe(std::move(subscriptions), std::move(options), boost::asio::use_future),
+  return Await<SubscribeResult>(
+      [&](auto done) {
+        client_.AsyncSubscribe(std::move(subscriptions), std::move(options), std::move(done));
+      },
       timeout_);
 }
 
 absl::StatusOr<UnsubscribeResult> BlockingClient::Unsubscribe(std::vector<std::string> filters) {
-  return Await(client_.AsyncUnsubscribe(std::move(filters), boost::asio::use_future), timeout_);
+  return Await<UnsubscribeResult>(
+      [&](auto done) { client_.AsyncUnsubscribe(std::move(filters), std::move(done)); }, timeout_);
 }
 
 absl::StatusOr<PublishResult> BlockingClient::Publish(Message message) {
-  return Await(client_.AsyncPublish(std::move(message), boost::asio::use_future), timeout_);
+  return Await<PublishResult>(
+      [&](auto done) { client_.AsyncPublish(std::move(message), std::move(done)); }, timeout_);
 }
 
 absl::StatusOr<absl::Duration> BlockingClient::Ping() {
-  return Await(client_.AsyncPing(boost::asio::use_future), timeout_);
+  return Await<absl::Duration>([&](auto done) { client_.AsyncPing(std::move(done)); }, timeout_);
 }
 
 absl::StatusOr<Answer> BlockingClient::RoundTrip(Packet packet) {
-  return Await(client_.AsyncRoundTrip(std::move(packet), boost::asio::use_future), timeout_);
+  return Await<Answer>(
+      [&](auto done) { client_.AsyncRoundTrip(std::move(packet), std::move(done)); }, timeout_);
 }
 
 absl::StatusOr<ReceivedMessage> BlockingClient::Request(Message request, absl::Duration timeout) {
   // The client keeps the time, so that its end is said once.
-  return client_.AsyncRequest(std::move(request), timeout, boost::asio::use_future).get();
+  return Await<ReceivedMessage>(
+      [&](auto done) { client_.AsyncRequest(std::move(request), timeout, std::move(done)); },
+      absl::InfiniteDuration());
 }
 
 absl::StatusOr<Statistics> BlockingClient::GetStatistics() {
-  return Await(client_.AsyncStatistics(boost::asio::use_future), timeout_);
+  return Await<Statistics>([&](auto done) { client_.AsyncStatistics(std::move(done)); }, timeout_);
 }
 
 absl::Status BlockingClient::Disconnect(DisconnectOptions options) {
-  return Await(client_.AsyncDisconnect(std::move(options), boost::asio::use_future), timeout_)
+  return Await<Client::Done>(
+             [&](auto done) { client_.AsyncDisconnect(std::move(options), std::move(done)); },
+             timeout_)
       .status();
 }
 

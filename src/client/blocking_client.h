@@ -17,8 +17,7 @@ namespace mqttd::client {
 
 // Owns a Client and the one thread on which it works, and on which handlers run. The calls may come
 // from any thread but that one: from a handler, use `client()`. A call that takes longer than
-// `timeout` returns kDeadlineExceeded; what it asked for goes on all the same. (Asio's use_future,
-// which it waits with, starts Asio's system pool too: threads that have nothing to do.)
+// `timeout` returns kDeadlineExceeded; what it asked for goes on all the same.
 class BlockingClient {
  public:
   explicit BlockingClient(Options options, absl::Duration timeout = absl::Seconds(30));

@@ -107,7 +107,8 @@ struct Statistics {
 //
 // Threads: methods may be called from any; handlers and completions run on the executor, one at a
 // time, completions on their own associated executor where they have one. No thread of its own. The
-// destructor closes; what waits then ends with kCancelled.
+// destructor closes; what waits then ends with kCancelled. Asio has a thread where it looks up
+// names.
 class Client {
  public:
   Client(boost::asio::any_io_executor executor, Options options);

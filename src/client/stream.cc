@@ -200,10 +200,17 @@ asio::awaitable<error_code> ConnectFrom(tcp::socket& socket, const std::string& 
 asio::awaitable<absl::StatusOr<tcp::socket>> ConnectTcp(const Endpoint& endpoint,
                                                         const std::string& local_address) {
   const auto executor = co_await asio::this_coro::executor;
-  tcp::resolver resolver(executor);
+  tcp::resolver::results_type found;
   error_code error;
-  const auto found =
-      co_await resolver.async_resolve(endpoint.host, std::to_string(endpoint.port), Into(error));
+  const auto address = asio::ip::make_address(endpoint.host, error);
+  if (!error) {  // No name: nothing to look up, and no thread of Asio's to do it.
+    found = tcp::resolver::results_type::create(tcp::endpoint(address, endpoint.port),
+                                                endpoint.host, std::to_string(endpoint.port));
+  } else {
+    tcp::resolver resolver(executor);
+    found =
+        co_await resolver.async_resolve(endpoint.host, std::to_string(endpoint.port), Into(error));
+  }
   if (error) co_return Unreachable(endpoint, "the host's name cannot be resolved", error);
   tcp::socket socket(executor);
   error = co_await ConnectFrom(socket, local_address, found);

@@ -11,6 +11,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cstdlib>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -231,6 +233,21 @@ TEST(Client, AStoreCarriesWhatIsUnacknowledgedIntoTheNextProcess) {
   ASSERT_TRUE(reader.Ping().ok());
   EXPECT_THAT(got, testing::ElementsAre("x"));
   EXPECT_TRUE(options.store->Load()->outbound.empty());
+}
+
+// Neither Asio's pool, nor one that looks up what is an address already.
+TEST(Client, ABlockingClientHasOneThread) {
+  const auto threads = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  const std::string url = Local("mqtt", support::SharedBroker().port());
+  const auto before = threads();
+  BlockingClient client(To(url));
+  ASSERT_TRUE(client.Connect().ok());
+  ASSERT_TRUE(client.Subscribe({All("client/threads")}).ok());
+  ASSERT_TRUE(client.Publish(At("client/threads", "x", QoS::kExactlyOnce)).ok());
+  EXPECT_EQ(threads(), before + 1);
 }
 
 TEST(Client, ACancelledPublishThatWasNotSentEndsAsCancelled) {
