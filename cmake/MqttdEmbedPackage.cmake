@@ -25,7 +25,7 @@ install(FILES ${CMAKE_BINARY_DIR}/package/mqttd-embed.pc
 
 # See MQTTD_CLIENT_HEADERS.
 set(MQTTD_EMBED_HEADERS
-  embed/hooks.h embed/server.h)
+  embed/hooks.h embed/scram.h embed/server.h)
 install(CODE "
   set(headers \"${MQTTD_EMBED_HEADERS}\")
   set(source_dir \"${PROJECT_SOURCE_DIR}/src\")

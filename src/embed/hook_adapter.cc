@@ -11,6 +11,7 @@
 #include "base/by_name.h"
 #include "base/log.h"
 #include "broker/core/stream.h"
+#include "broker/shard/connect_flow.h"
 #include "embed/message_convert.h"
 
 namespace mqttd {
@@ -38,10 +39,34 @@ broker::HookTerms Terms(const Hooks& hooks) {
 
 }  // namespace
 
+// One of the `calls_max` calls that may wait. It is free again when the call is answered, or when
+// nobody waits for that any more: whoever keeps a Reply for ever keeps no place.
+class CallPlace {
+ public:
+  explicit CallPlace(HookAdapter& adapter) : adapter_(adapter) { adapter_.waiting_.fetch_add(1); }
+  ~CallPlace() { Free(); }
+  CallPlace(const CallPlace&) = delete;
+  CallPlace& operator=(const CallPlace&) = delete;
+  void Free() {
+    if (!freed_.exchange(true)) adapter_.waiting_.fetch_sub(1);
+  }
+
+ private:
+  HookAdapter& adapter_;
+  std::atomic<bool> freed_{false};
+};
+
 class LiveConnection final : public Connection {
  public:
   LiveConnection(std::weak_ptr<HookAdapter> adapter, storage::ConnectionRef ref)
       : adapter_(std::move(adapter)), ref_(ref) {}
+
+  const storage::ConnectionRef& ref() const { return ref_; }
+  // The call that it waits for: one at a time. On its shard's thread.
+  void WaitsFor(const std::shared_ptr<CallPlace>& place) { place_ = place; }
+  void WaitsNoMore() {
+    if (const auto place = place_.lock()) place->Free();
+  }
 
   uint64_t id() const override { return ref_.connection * broker::kShardsMax + ref_.shard; }
   std::string client_id() const override { return Get(&Names::client_id); }
@@ -81,13 +106,16 @@ class LiveConnection final : public Connection {
 
   const std::weak_ptr<HookAdapter> adapter_;
   const storage::ConnectionRef ref_;
+  std::weak_ptr<CallPlace> place_;
   mutable base::Mutex mutex_;
   Names names_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<void> context_ ABSL_GUARDED_BY(mutex_);
 };
 
 HookAdapter::HookAdapter(mqttd::Hooks hooks, Executor executor)
-    : hooks_(std::move(hooks)), executor_(std::move(executor)) {}
+    : hooks_(std::move(hooks)), executor_(std::move(executor)) {
+  RegisterMethods();
+}
 
 HookAdapter::~HookAdapter() = default;
 
@@ -174,19 +202,31 @@ bool HookAdapter::Measure(std::string_view hook, Function&& function) {
   return ok;
 }
 
+bool HookAdapter::Execute(std::string_view hook, std::function<void()> task) {
+  std::string what = "the executor threw an exception that is not a std::exception";
+  try {
+    executor_(std::move(task));
+    return true;
+  } catch (const std::exception& error) {
+    what = absl::StrCat("the executor threw: ", error.what());
+  } catch (...) {
+  }
+  failures_.fetch_add(1, std::memory_order_relaxed);
+  base::LogLimited(base::LogLevel::kError, "hook failed", AbslView(hook), {{"error", what}});
+  return false;
+}
+
 template <typename Call>
-std::optional<HookAnswer> HookAdapter::Ask(std::string_view hook, const storage::ConnectionRef& ref,
-                                           Call call) {
+std::optional<HookAnswer> HookAdapter::Ask(std::string_view hook,
+                                           const std::shared_ptr<LiveConnection>& live, Call call) {
   // Answers once, at the latest when nobody can any more: an executor may throw tasks away.
   struct Pending {
     Pending(std::shared_ptr<HookAdapter> a, storage::ConnectionRef r)
-        : adapter(std::move(a)), to(r) {
-      adapter->waiting_.fetch_add(1);
-    }
+        : adapter(std::move(a)), to(r), place(std::make_shared<CallPlace>(*adapter)) {}
     ~Pending() { Finish(Failed()); }
     void Finish(HookAnswer answer) {
       if (finished.exchange(true)) return;
-      adapter->waiting_.fetch_sub(1);
+      place->Free();
       {
         const base::MutexLock lock(mutex);
         if (!left) {
@@ -198,17 +238,20 @@ std::optional<HookAnswer> HookAdapter::Ask(std::string_view hook, const storage:
     }
     const std::shared_ptr<HookAdapter> adapter;
     const storage::ConnectionRef to;
+    const std::shared_ptr<CallPlace> place;
     std::atomic<bool> finished{false};
     base::Mutex mutex;
     bool left = false;  // The shard goes on without an answer.
     std::optional<HookAnswer> early;
   };
-  const auto pending = std::make_shared<Pending>(shared_from_this(), ref);
-  executor_([this, hook, pending, call = std::move(call)] {
+  const auto pending = std::make_shared<Pending>(shared_from_this(), live->ref());
+  live->WaitsFor(pending->place);
+  const bool taken = Execute(hook, [this, hook, pending, call = std::move(call)] {
     const bool ok = Guard(
         hook, [&] { call([pending](HookAnswer answer) { pending->Finish(std::move(answer)); }); });
     if (!ok) pending->Finish(Failed());
   });
+  if (!taken) pending->Finish(Failed());
   const base::MutexLock lock(pending->mutex);
   pending->left = true;
   return std::move(pending->early);
@@ -221,7 +264,7 @@ std::optional<HookAnswer> HookAdapter::OnConnected(const broker::Connection& con
                  std::string(connection.session->user_name()), connection.listener.name,
                  connection.stream->peer().address);
   if (!hooks_.on_connect) return HookAnswer{};
-  return Ask("on_connect", connection.ref, [this, live, session_present](const auto& answer) {
+  return Ask("on_connect", live, [this, live, session_present](const auto& answer) {
     hooks_.on_connect(live, session_present);
     answer(HookAnswer{});
   });
@@ -229,15 +272,28 @@ std::optional<HookAnswer> HookAdapter::OnConnected(const broker::Connection& con
 
 std::optional<HookAnswer> HookAdapter::OnPublish(const broker::Connection& connection,
                                                  const mqtt::MessagePtr& message) {
-  return Ask("on_publish", connection.ref,
-             [this, live = Find(connection.ref), message](const auto& answer) {
-               const Reply<PublishDecision> reply([this, answer, message](
-                                                      std::optional<PublishDecision> decision) {
-                 if (!decision.has_value()) failures_.fetch_add(1, std::memory_order_relaxed);
-                 answer(decision.has_value() ? ToAnswer(*std::move(decision), *message) : Failed());
-               });
-               hooks_.on_publish(live, ToMessage(*message), reply);
-             });
+  return AskAbout(Find(connection.ref), message);
+}
+
+std::optional<HookAnswer> HookAdapter::OnWill(const broker::Connection& connection,
+                                              const mqtt::MessagePtr& message) {
+  const auto live = Find(connection.ref);
+  const broker::PendingConnect& login = *connection.connecting;
+  live->SetNames(login.credentials.client_id, login.identity.user_name, connection.listener.name,
+                 connection.stream->peer().address);
+  return AskAbout(live, message);
+}
+
+std::optional<HookAnswer> HookAdapter::AskAbout(const std::shared_ptr<LiveConnection>& live,
+                                                const mqtt::MessagePtr& message) {
+  return Ask("on_publish", live, [this, live, message](const auto& answer) {
+    const Reply<PublishDecision> reply(
+        [this, answer, message](std::optional<PublishDecision> decision) {
+          if (!decision.has_value()) failures_.fetch_add(1, std::memory_order_relaxed);
+          answer(decision.has_value() ? ToAnswer(*std::move(decision), *message) : Failed());
+        });
+    hooks_.on_publish(live, ToMessage(*message), reply);
+  });
 }
 
 std::optional<HookAnswer> HookAdapter::OnSubscribe(const broker::Connection& connection,
@@ -245,23 +301,22 @@ std::optional<HookAnswer> HookAdapter::OnSubscribe(const broker::Connection& con
   std::vector<client::Subscription> wanted;
   for (const mqtt::Subscription& each : packet.subscriptions)
     wanted.push_back({std::string(each.filter), each.options});
-  return Ask("on_subscribe", connection.ref,
-             [this, live = Find(connection.ref), wanted = std::move(wanted)](const auto& answer) {
-               const Reply<SubscribeDecision> reply([this, answer](
-                                                        std::optional<SubscribeDecision> decision) {
-                 if (!decision.has_value()) failures_.fetch_add(1, std::memory_order_relaxed);
-                 answer(decision.has_value() ? HookAnswer{.reasons = std::move(decision->reasons)}
-                                             : Failed());
-               });
-               hooks_.on_subscribe(live, wanted, reply);
-             });
+  const auto live = Find(connection.ref);
+  return Ask("on_subscribe", live, [this, live, wanted = std::move(wanted)](const auto& answer) {
+    const Reply<SubscribeDecision> reply([this, answer](std::optional<SubscribeDecision> decision) {
+      if (!decision.has_value()) failures_.fetch_add(1, std::memory_order_relaxed);
+      answer(decision.has_value() ? HookAnswer{.reasons = std::move(decision->reasons)} : Failed());
+    });
+    hooks_.on_subscribe(live, wanted, reply);
+  });
 }
 
 std::optional<HookAnswer> HookAdapter::OnUnsubscribe(const broker::Connection& connection,
                                                      const mqtt::Unsubscribe& packet) {
   std::vector<std::string> filters(packet.filters.begin(), packet.filters.end());
-  return Ask("on_unsubscribe", connection.ref,
-             [this, live = Find(connection.ref), filters = std::move(filters)](const auto& answer) {
+  const auto live = Find(connection.ref);
+  return Ask("on_unsubscribe", live,
+             [this, live, filters = std::move(filters)](const auto& answer) {
                hooks_.on_unsubscribe(live, filters);
                answer(HookAnswer{});
              });
@@ -283,8 +338,8 @@ HookAdapter::Delivery HookAdapter::OnDeliver(const broker::Session& session,
 }
 
 void HookAdapter::OnDisconnected(const broker::Connection& connection, broker::CloseCause cause) {
-  executor_([self = shared_from_this(), live = Find(connection.ref),
-             why = std::string(broker::Name(cause))] {
+  Execute("on_disconnect", [self = shared_from_this(), live = Find(connection.ref),
+                            why = std::string(broker::Name(cause))] {
     self->Guard("on_disconnect", [&] { self->hooks_.on_disconnect(live, why); });
   });
 }
@@ -298,15 +353,19 @@ void HookAdapter::OnState(const broker::Connection& connection, broker::Connecti
 }
 
 void HookAdapter::OnTimeout(const broker::Connection& connection) {
+  const auto live = Find(connection.ref);
+  live->WaitsNoMore();
   timeouts_.fetch_add(1, std::memory_order_relaxed);
-  base::LogLimited(
-      base::LogLevel::kError, "hook failed", "it did not reply in time",
-      {{"client", base::Shortened(base::AbslView(connection.session->client_id.view()))},
-       {"timeout", hooks_.timeout}});
+  base::LogLimited(base::LogLevel::kError, "hook failed", "it did not reply in time",
+                   {{"client", base::Shortened(live->client_id())}, {"timeout", hooks_.timeout}});
 }
 
 void HookAdapter::OnGone(const broker::Connection& connection) {
-  live_[connection.ref.shard].erase(connection.ref.connection);
+  Live& live = live_[connection.ref.shard];
+  const auto found = live.find(connection.ref.connection);
+  if (found == live.end()) return;
+  found->second->WaitsNoMore();
+  live.erase(found);
 }
 
 // ---- Who is let in
@@ -339,16 +398,19 @@ class HookAdapter::Gate final : public broker::Gatekeeper,
   }
   // Whom the hook let in need not be in any file.
   bool StillAdmits(const auth::Identity& identity) const override {
-    return adapter_->hooks_.authenticate || inner_->StillAdmits(identity);
+    return adapter_->hooks_.authenticate || !adapter_->hooks_.authentication_methods.empty() ||
+           inner_->StillAdmits(identity);
   }
 
  private:
   // One login that is under way. Whoever lets go of it hears nothing more.
   struct Attempt {
     Attempt(std::shared_ptr<Gate> g, storage::ConnectionRef c, auth::Credentials l, std::string a)
-        : gate(std::move(g)), connection(c), credentials(std::move(l)), address(std::move(a)) {
-      gate->adapter_->waiting_.fetch_add(1);
-    }
+        : gate(std::move(g)),
+          connection(c),
+          credentials(std::move(l)),
+          address(std::move(a)),
+          place(*gate->adapter_) {}
     ~Attempt() { Finish(std::nullopt); }
     void Finish(std::optional<LoginDecision> decision);
 
@@ -356,6 +418,7 @@ class HookAdapter::Gate final : public broker::Gatekeeper,
     const storage::ConnectionRef connection;
     const auth::Credentials credentials;
     const std::string address;
+    CallPlace place;
     std::atomic<bool> finished{false};
     base::Mutex mutex;
     bool dropped ABSL_GUARDED_BY(mutex) = false;
@@ -364,6 +427,7 @@ class HookAdapter::Gate final : public broker::Gatekeeper,
   struct Check final : broker::PasswordCheck {
     explicit Check(std::shared_ptr<Attempt> a) : attempt(std::move(a)) {}
     ~Check() override {
+      attempt->place.Free();
       std::unique_ptr<broker::PasswordCheck> inner;
       const base::MutexLock lock(attempt->mutex);
       attempt->dropped = true;
@@ -400,21 +464,24 @@ std::unique_ptr<broker::PasswordCheck> HookAdapter::Gate::Verify(
   live->SetNames(login.client_id, {}, login.listener, address);
   auto attempt =
       std::make_shared<Attempt>(shared_from_this(), connection, std::move(credentials), address);
-  adapter_->executor_([adapter = adapter_, attempt, live = std::move(live),
-                       login = std::move(login)] {
-    const Reply<LoginDecision> reply(
-        [attempt](std::optional<LoginDecision> decision) { attempt->Finish(std::move(decision)); });
-    const bool ok =
-        adapter->Guard("authenticate", [&] { adapter->hooks_.authenticate(live, login, reply); });
-    if (!ok) attempt->Finish(std::nullopt);
-  });
+  const bool taken = adapter_->Execute(
+      "authenticate",
+      [adapter = adapter_, attempt, live = std::move(live), login = std::move(login)] {
+        const Reply<LoginDecision> reply([attempt](std::optional<LoginDecision> decision) {
+          attempt->Finish(std::move(decision));
+        });
+        const bool ok = adapter->Guard("authenticate",
+                                       [&] { adapter->hooks_.authenticate(live, login, reply); });
+        if (!ok) attempt->Finish(std::nullopt);
+      });
+  if (!taken) attempt->Finish(std::nullopt);
   return std::make_unique<Check>(std::move(attempt));
 }
 
 void HookAdapter::Gate::Attempt::Finish(std::optional<LoginDecision> decision) {
   if (finished.exchange(true)) return;
   HookAdapter& adapter = *gate->adapter_;
-  adapter.waiting_.fetch_sub(1);
+  place.Free();
   const base::MutexLock lock(mutex);
   if (dropped) return;
   if (!decision.has_value()) {
@@ -434,6 +501,57 @@ void HookAdapter::Gate::Attempt::Finish(std::optional<LoginDecision> decision) {
   if (auto outcome = gate->inner_->TryNow(credentials))
     return adapter.AnswerTo(connection, *std::move(outcome));
   inner = gate->inner_->Verify(connection, credentials, address);
+}
+
+// An exchange of the embedding program's as the broker runs it.
+class HookAdapter::Method final : public auth::AuthMethod {
+ public:
+  Method(HookAdapter& adapter, std::string name, const mqttd::AuthMethod& make)
+      : adapter_(adapter), name_(std::move(name)), make_(make) {}
+
+  std::string_view name() const override { return name_; }
+  auth::AuthStep Start(const auth::Credentials& credentials, std::string_view data) override {
+    Login login;
+    login.client_id = credentials.client_id;
+    login.user_name = credentials.user_name;
+    login.password = credentials.password;
+    login.listener = credentials.listener;
+    if (credentials.certificate.has_value())
+      login.certificate_common_name = credentials.certificate->common_name;
+    if (!adapter_.Measure(name_, [&] { exchange_ = make_(login); }) || exchange_ == nullptr)
+      return {.code = auth::AuthCode::kServerBusy};
+    return Step(data);
+  }
+  auth::AuthStep Step(std::string_view data) override {
+    AuthExchange::Step step;
+    if (!adapter_.Measure(name_, [&] { step = exchange_->Next(data); }))
+      return {.code = auth::AuthCode::kServerBusy};
+    switch (step.kind) {
+      case AuthExchange::Step::Kind::kContinue:
+        return {.kind = auth::AuthStep::Kind::kContinue, .data = std::move(step.data)};
+      case AuthExchange::Step::Kind::kAllow:
+        return {.kind = auth::AuthStep::Kind::kOk,
+                .data = std::move(step.data),
+                .user_name = std::move(step.user_name)};
+      case AuthExchange::Step::Kind::kRefuse:
+        break;
+    }
+    return {.code = ToAuthCode(step.reason)};
+  }
+
+ private:
+  HookAdapter& adapter_;
+  const std::string name_;
+  const mqttd::AuthMethod& make_;
+  std::unique_ptr<AuthExchange> exchange_;
+};
+
+void HookAdapter::RegisterMethods() {
+  for (const auto& [name, make] : hooks_.authentication_methods) {
+    methods_.Register(name, [this, name = name, &make = make] {
+      return std::make_unique<Method>(*this, name, make);
+    });
+  }
 }
 
 std::shared_ptr<broker::Gatekeeper> HookAdapter::Wrap(

@@ -6,12 +6,14 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "auth/core/method.h"
 #include "base/mutex.h"
 #include "broker/server.h"
 #include "broker/shard/hooks.h"
@@ -20,6 +22,7 @@
 
 namespace mqttd {
 
+class CallPlace;
 class LiveConnection;
 
 // Made before the server, outlives its shards and every call that is under way.
@@ -32,6 +35,9 @@ class HookAdapter final : public broker::Hooks, public std::enable_shared_from_t
   broker::HookTerms terms();
   std::shared_ptr<broker::Gatekeeper> Wrap(std::shared_ptr<broker::Gatekeeper> gatekeeper);
 
+  // Filled with `Hooks::authentication_methods`.
+  const auth::AuthMethodRegistry& methods() const { return methods_; }
+
   // Answers go to this server from here on; null: nowhere any more.
   void UseServer(broker::Server* server);
 
@@ -41,6 +47,8 @@ class HookAdapter final : public broker::Hooks, public std::enable_shared_from_t
                                                 bool session_present) override;
   std::optional<broker::HookAnswer> OnPublish(const broker::Connection& connection,
                                               const mqtt::MessagePtr& message) override;
+  std::optional<broker::HookAnswer> OnWill(const broker::Connection& connection,
+                                           const mqtt::MessagePtr& message) override;
   std::optional<broker::HookAnswer> OnSubscribe(const broker::Connection& connection,
                                                 const mqtt::Subscribe& packet) override;
   std::optional<broker::HookAnswer> OnUnsubscribe(const broker::Connection& connection,
@@ -53,21 +61,28 @@ class HookAdapter final : public broker::Hooks, public std::enable_shared_from_t
 
  private:
   friend class LiveConnection;
+  friend class CallPlace;
   class Gate;
+  class Method;
   // Connections that are open, of one shard; used on its thread only.
   using Live = absl::flat_hash_map<uint64_t, std::shared_ptr<LiveConnection>>;
 
   std::shared_ptr<LiveConnection> Find(const storage::ConnectionRef& ref);
   std::shared_ptr<LiveConnection> FindConnected(const broker::Connection& connection);
   bool crowded() const;
+  std::optional<broker::HookAnswer> AskAbout(const std::shared_ptr<LiveConnection>& live,
+                                             const mqtt::MessagePtr& message);
   // Runs `call`, which hands on what the hook says, on the executor. Until there is an answer the
   // client waits.
   template <typename Call>
-  std::optional<broker::HookAnswer> Ask(std::string_view hook, const storage::ConnectionRef& ref,
-                                        Call call);
+  std::optional<broker::HookAnswer> Ask(std::string_view hook,
+                                        const std::shared_ptr<LiveConnection>& live, Call call);
+  // On the executor, whose own errors must not come to the shard. False: it did not take the task.
+  bool Execute(std::string_view hook, std::function<void()> task);
   // False: it threw.
   template <typename Function>
   bool Guard(std::string_view hook, Function&& function);
+  void RegisterMethods();
   template <typename Function>
   bool Measure(std::string_view hook, Function&& function);
   template <typename Decision>
@@ -77,6 +92,7 @@ class HookAdapter final : public broker::Hooks, public std::enable_shared_from_t
 
   const mqttd::Hooks hooks_;
   const Executor executor_;
+  auth::AuthMethodRegistry methods_;
   std::array<Live, broker::kShardsMax> live_;
   std::atomic<uint64_t> calls_{0};
   std::atomic<uint64_t> failures_{0};

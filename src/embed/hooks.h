@@ -5,9 +5,11 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -116,11 +118,38 @@ struct LoginDecision {
   static LoginDecision ByConfiguration() { return {Kind::kByConfiguration, {}, {}, {}}; }
 };
 
+// One exchange of extended authentication (5.0, §4.12): of a connection that is made, or of one
+// that stands and authenticates again.
+class AuthExchange {
+ public:
+  struct Step {
+    enum class Kind : uint8_t {
+      kContinue,  // AUTH 0x18 with `data`; what the client answers comes next.
+      kAllow,     // CONNACK, or AUTH 0x00, with `data`.
+      kRefuse,
+    };
+    Kind kind = Kind::kRefuse;
+    std::string data = {};
+    std::string user_name = {};  // kAllow: who it is. Empty: anonymous.
+    // kRefuse: as in LoginDecision.
+    mqtt::ReasonCode reason = mqtt::ReasonCode::kNotAuthorized;
+  };
+
+  virtual ~AuthExchange() = default;
+  // What the client said: first the Authentication Data of its CONNECT, or of the AUTH 0x19 that
+  // begins anew. Empty: none.
+  virtual Step Next(std::string_view client_data) = 0;
+};
+// `login` is what CONNECT said; of a connection that authenticates again its identifier and
+// listener.
+using AuthMethod = std::function<std::unique_ptr<AuthExchange>(const Login& login)>;
+
 struct PublishDecision {
   enum class Kind : uint8_t { kPass, kChange, kRefuse, kDisconnect };
   Kind kind = Kind::kPass;
-  // kChange: goes on instead. Its QoS stays that of the client's packet. A Topic Name that is not
-  // valid counts as a failed hook.
+  // kChange: goes on instead. Its QoS stays that of the client's packet. Access rules and limits
+  // hold for it as for the client's own message: what they do not allow is refused, as by kRefuse.
+  // A Topic Name that is not valid counts as a failed hook.
   Message message;
   // kRefuse: in PUBACK or PUBREC, 0x80 or above; a 3.1.1 client and one that published at QoS 0
   // hear nothing. kDisconnect: in DISCONNECT.
@@ -164,16 +193,22 @@ struct Delivery {
 // one at a time is asked, in the order of its packets; `on_disconnect` may come while another still
 // runs, if the executor has several threads.
 //
-// `on_deliver` and `on_state` run on the thread that serves the connection, with thousands of
-// others: they must not block. Those that take longer than `slow` are counted and logged.
+// `on_deliver`, `on_state` and exchanges of `authentication_methods` run on the thread that serves
+// the connection, with thousands of others: they must not block. Those that take longer than `slow`
+// are counted and logged.
 //
-// None concerns what the process itself publishes or subscribes to, nor wills.
+// None concerns what the process itself publishes or subscribes to.
 struct Hooks {
   std::function<void(const ConnectionPtr&, const Login&, Reply<LoginDecision>)> authenticate;
+  // By their names, as clients give them ("SCRAM-SHA-256": see scram.h). Clients that name one are
+  // not shown to `authenticate`; those that name another are refused with 0x8C.
+  std::map<std::string, AuthMethod> authentication_methods;
   // After CONNACK, before anything else of the client's is read. `session_present` as CONNACK said.
   std::function<void(const ConnectionPtr&, bool session_present)> on_connect;
   // A PUBLISH that access rules and limits allow, before it is routed. Repeats of QoS 2 are not
-  // shown.
+  // shown. A will is shown once, when its client connects: before `on_connect`, and long before it
+  // is published, if it ever is; to refuse it is to refuse the connection (0x87, unless `reason` is
+  // one that CONNACK has).
   std::function<void(const ConnectionPtr&, const Message&, Reply<PublishDecision>)> on_publish;
   std::function<void(const ConnectionPtr&, const std::vector<client::Subscription>&,
                      Reply<SubscribeDecision>)>
@@ -190,7 +225,8 @@ struct Hooks {
   absl::Duration idle_after = absl::Minutes(1);
   absl::Duration timeout = absl::Seconds(10);
   absl::Duration slow = absl::Milliseconds(5);
-  // Calls that wait or run, of all clients; above, those who connect are refused with 0x89.
+  // Calls whose client waits, of all clients; above, those who connect are refused with 0x89. A
+  // reply that is kept beyond the timeout, or beyond its client, does not count.
   uint32_t calls_max = 10'000;
 };
 

@@ -54,7 +54,7 @@ void Tell(const Done& done, absl::Status status) {
 }  // namespace
 
 InsideClient::InsideClient(std::function<void(std::unique_ptr<broker::Stream>)> adopt)
-    : work_(asio::make_work_guard(io_)) {
+    : io_(std::make_shared<asio::io_context>()), work_(asio::make_work_guard(*io_)) {
   client::Options options;
   options.servers = {"mqtt://inside"};
   options.dialer = [adopt = std::move(adopt)](const client::Endpoint&)
@@ -64,11 +64,11 @@ InsideClient::InsideClient(std::function<void(std::unique_ptr<broker::Stream>)> 
     adopt(std::move(ends->server));
     co_return std::move(ends->client);
   };
-  client_ = std::make_unique<client::Client>(io_.get_executor(), std::move(options));
+  client_ = std::make_unique<client::Client>(io_->get_executor(), std::move(options));
   client_->AsyncServe([](const auto&) {});
-  thread_ = std::thread([this] {
+  thread_ = std::thread([io = io_] {
     pthread_setname_np(pthread_self(), "inside");
-    io_.run();
+    io->run();
   });
 }
 
@@ -76,7 +76,11 @@ InsideClient::~InsideClient() {
   Close();
   client_.reset();
   work_.reset();
-  thread_.join();
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    thread_.detach();
+  } else {
+    thread_.join();
+  }
 }
 
 void InsideClient::Close() { client_->Close(); }

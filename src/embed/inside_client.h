@@ -16,7 +16,8 @@
 
 namespace mqttd {
 
-// Owns a thread. Any thread may call it.
+// Owns a thread. Any thread may call it, and let go of it: a handler that does so, on that thread,
+// returns before the thread ends.
 class InsideClient {
  public:
   // `adopt` hands the broker its end of a connection; called on the thread, as long as this lives.
@@ -32,7 +33,7 @@ class InsideClient {
   void Close();
 
  private:
-  boost::asio::io_context io_;
+  const std::shared_ptr<boost::asio::io_context> io_;  // The thread's, too.
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
   std::unique_ptr<client::Client> client_;
   std::thread thread_;

@@ -77,7 +77,8 @@ class OwnThreads {
 
 bool Any(const Hooks& hooks) {
   return hooks.authenticate || hooks.on_connect || hooks.on_publish || hooks.on_subscribe ||
-         hooks.on_unsubscribe || hooks.on_disconnect || hooks.on_deliver || hooks.on_state;
+         hooks.on_unsubscribe || hooks.on_disconnect || hooks.on_deliver || hooks.on_state ||
+         !hooks.authentication_methods.empty();
 }
 
 void AddListeners(const std::vector<Listener>& listeners, std::vector<std::string>& args) {
@@ -194,6 +195,7 @@ absl::Status Server::Impl::StartNode() {
     }
     hooks_ = std::make_shared<HookAdapter>(options_.hooks, std::move(executor));
     dependencies.hooks = hooks_->terms();
+    dependencies.methods = &hooks_->methods();
     dependencies.gatekeeper = [hooks = hooks_](std::shared_ptr<broker::Gatekeeper> gatekeeper) {
       return hooks->Wrap(std::move(gatekeeper));
     };

@@ -41,7 +41,7 @@ def _():
 def _():
     run("cmake", "--install", BUILD, "--component", "embed", "--prefix", PREFIX)
     holds((PREFIX / "include/mqttd/embed/server.h").exists(), "server.h is missing")
-    equal(len(list((PREFIX / "include/mqttd/embed").iterdir())), 2, "headers of the embedded broker")
+    equal(len(list((PREFIX / "include/mqttd/embed").iterdir())), 3, "headers of the embedded broker")
 
 
 @case("installed headers include installed headers only, and say their version")

@@ -42,5 +42,11 @@ inline PublishRight RightToPublish(const auth::Permissions& permissions, std::st
   return may_write ? PublishRight::kClear : PublishRight::kNone;
 }
 
+// Whether the right is enough for a message with this RETAIN flag and payload.
+inline bool IsEnough(PublishRight right, bool retain, std::string_view payload) {
+  return right == PublishRight::kPublish ||
+         (right == PublishRight::kClear && retain && payload.empty());
+}
+
 }  // namespace broker
 #endif  // BROKER_CORE_PUBLISH_RIGHT_H_

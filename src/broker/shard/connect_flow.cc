@@ -5,6 +5,7 @@
 #include "base/by_name.h"
 #include "base/log.h"
 #include "broker/core/publish_right.h"
+#include "broker/shard/changed_message.h"
 #include "broker/shard/packet_output.h"
 #include "broker/shard/refusals.h"
 #include "mqtt/decode.h"
@@ -186,7 +187,8 @@ bool ConnectFlow::AdmitProxied(Connection& connection, const std::string& addres
 }
 
 void ConnectFlow::OnPasswordVerified(Connection& connection, auth::Outcome outcome) {
-  if (connection.phase == Phase::kAuthenticating) OnOutcome(connection, std::move(outcome));
+  if (connection.phase != Phase::kAuthenticating || !connection.connecting->will_is_decided) return;
+  OnOutcome(connection, std::move(outcome));
 }
 
 void ConnectFlow::OnStep(Connection& connection, auth::AuthStep step) {
@@ -308,6 +310,34 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
                pending.will.topic);
     return SendRefusal(connection, ReasonCode::kNotAuthorized, {}, pending.terms.packet_size_max);
   }
+  if (pending.has_will && ask_will_hook) {
+    connection.phase = Phase::kAuthenticating;
+    pending.will_is_decided = false;
+    std::string scratch;
+    return ask_will_hook(connection, mqtt::MakeMessage(pending.will, pending.credentials.client_id,
+                                                       context_.now_unix_ms, scratch));
+  }
+  if (AdmitUser(connection)) Open(connection);
+}
+
+void ConnectFlow::OnWillDecided(Connection& connection, HookAnswer answer) {
+  if (connection.phase != Phase::kAuthenticating || connection.connecting->will_is_decided) return;
+  PendingConnect& pending = *connection.connecting;
+  pending.will_is_decided = true;
+  if (answer.kind != HookAnswer::Kind::kGoOn) {
+    const bool says = mqtt::IsAllowed(answer.reason, mqtt::PacketType::kConnAck);
+    return Refuse(connection, says ? answer.reason : ReasonCode::kNotAuthorized,
+                  "the hook of the embedding program refuses its will");
+  }
+  if (answer.message) {
+    const mqtt::MessageParts parts = answer.message->parts();
+    const PublishRight right =
+        RightToPublish(*pending.permissions, pending.credentials.client_id, parts.topic);
+    if (const auto fault = FaultOf(parts, connection.listener.limits, right)) {
+      return Refuse(connection, ReasonCode::kNotAuthorized, fault->why);
+    }
+    pending.will_message = std::move(answer.message);
+  }
   if (AdmitUser(connection)) Open(connection);
 }
 
@@ -345,8 +375,10 @@ void ConnectFlow::Open(Connection& connection) {
   open.packet_size_max = pending.terms.packet_size_max;
   if (pending.has_will) {
     std::string scratch;
-    open.will = mqtt::MakeMessage(pending.will, pending.credentials.client_id, context_.now_unix_ms,
-                                  scratch);
+    open.will = pending.will_message
+                    ? std::move(pending.will_message)
+                    : mqtt::MakeMessage(pending.will, pending.credentials.client_id,
+                                        context_.now_unix_ms, scratch);
     open.will_delay_s = pending.will_delay_s;
   }
   pending.claim = open.token;

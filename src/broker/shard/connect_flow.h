@@ -13,10 +13,12 @@
 #include "auth/core/method.h"
 #include "base/memory_held.h"
 #include "broker/core/connect_rules.h"
+#include "broker/shard/hook_answer.h"
 #include "broker/shard/listener_terms.h"
 #include "broker/shard/shard_context.h"
 #include "broker/shard/shard_ports.h"
 #include "mqtt/frame.h"
+#include "mqtt/message.h"
 #include "mqtt/packets.h"
 
 namespace broker {
@@ -39,6 +41,8 @@ struct PendingConnect {
   uint32_t will_delay_s = 0;
   std::string will_bytes;  // Backs `will`'s views.
   mqtt::Will will;
+  mqtt::MessagePtr will_message;  // What a hook has made of it. Null: it stays as it is.
+  bool will_is_decided = true;    // False: while a hook is asked.
   std::string authentication_method;
   std::string authentication_data;  // The last of the server's, for CONNACK.
   std::unique_ptr<auth::AuthMethod> exchange;
@@ -59,6 +63,7 @@ class ConnectFlow {
   void OnAuth(Connection& connection, const mqtt::Auth& packet);
   void OnPasswordVerified(Connection& connection, auth::Outcome outcome);
   void OnSessionOpened(storage::SessionOpened event);
+  void OnWillDecided(Connection& connection, HookAnswer answer);
 
   // Claims on their way.
   size_t opening() const { return opening_.size(); }
@@ -109,6 +114,8 @@ class ConnectFlow {
   std::function<void(Session&, const storage::SubscriptionRecord&)> add_subscription;
   // Set if there are hooks: CONNACK is in the output.
   std::function<void(Connection&, bool session_present)> on_connected;
+  // Set if there is a hook that wants to see wills: OnWillDecided follows, now or later.
+  std::function<void(Connection&, const mqtt::MessagePtr& will)> ask_will_hook;
 };
 
 }  // namespace broker

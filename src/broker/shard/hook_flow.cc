@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "broker/shard/changed_message.h"
 #include "broker/shard/refusals.h"
 #include "mqtt/decode.h"
 
@@ -10,9 +11,10 @@ namespace broker {
 
 using mqtt::ReasonCode;
 
-HookFlow::HookFlow(ShardContext& context, PublishFlow& publishing, SubscribeFlow& subscribing,
-                   const HookTerms& terms)
+HookFlow::HookFlow(ShardContext& context, ConnectFlow& connecting, PublishFlow& publishing,
+                   SubscribeFlow& subscribing, const HookTerms& terms)
     : context_(context),
+      connecting_(connecting),
       publishing_(publishing),
       subscribing_(subscribing),
       terms_(terms),
@@ -21,6 +23,9 @@ HookFlow::HookFlow(ShardContext& context, PublishFlow& publishing, SubscribeFlow
     publishing.ask_hook = [this](Connection& connection, const mqtt::Publish& packet,
                                  std::string_view topic, PublishRight right) {
       OnPublish(connection, packet, topic, right);
+    };
+    connecting.ask_will_hook = [this](Connection& connection, const mqtt::MessagePtr& will) {
+      OnWill(connection, will);
     };
   }
   if (terms.subscribe != nullptr) {
@@ -68,6 +73,17 @@ void HookFlow::OnPublish(Connection& connection, const mqtt::Publish& packet,
   if (Concerns(connection)) {
     auto decided = terms_.publish->OnPublish(connection, held.message);
     if (!decided.has_value()) return Wait(connection, std::move(held));
+    answer = *std::move(decided);
+  }
+  GoOn(connection, held, answer);
+}
+
+void HookFlow::OnWill(Connection& connection, const mqtt::MessagePtr& will) {
+  HookAnswer answer;
+  HeldWill held;
+  if (Concerns(connection)) {
+    auto decided = terms_.publish->OnWill(connection, will);
+    if (!decided.has_value()) return Wait(connection, held);
     answer = *std::move(decided);
   }
   GoOn(connection, held, answer);
@@ -125,13 +141,20 @@ void HookFlow::OnAnswered(uint64_t number, HookAnswer answer) {
   waiting_.erase(found);
   deadlines_.erase(waiting.deadline);
   Connection* const connection = context_.Find(number);
-  if (connection == nullptr || connection->session == nullptr) return;
+  if (connection == nullptr) return;
+  // CONNACK ends what a connection waits for, whoever has decided last.
+  const bool connecting = std::holds_alternative<HeldWill>(waiting.held);
+  if (!connecting && connection->session == nullptr) return;
   std::visit([&](auto& held) { GoOn(*connection, held, answer); }, waiting.held);
-  context_.Resume(*connection, kPauseDeciding);
+  if (!connecting) context_.Resume(*connection, kPauseDeciding);
 }
 
 void HookFlow::GoOn(Connection& connection, HeldConnect&, HookAnswer& answer) {
   if (answer.kind != HookAnswer::Kind::kGoOn) End(connection, answer.reason);
+}
+
+void HookFlow::GoOn(Connection& connection, HeldWill&, HookAnswer& answer) {
+  connecting_.OnWillDecided(connection, std::move(answer));
 }
 
 void HookFlow::GoOn(Connection& connection, HeldPublish& held, HookAnswer& answer) {
@@ -139,18 +162,30 @@ void HookFlow::GoOn(Connection& connection, HeldPublish& held, HookAnswer& answe
     case HookAnswer::Kind::kClose:
       return End(connection, answer.reason);
     case HookAnswer::Kind::kRefuse:
-      context_.metrics.dropped[DropCause::kHook].Add();
-      LogRefused(connection, "publish refused", "the hook of the embedding program refuses it",
-                 "topic", held.message->topic());
-      return publishing_.Refuse(*connection.session, held.packet, answer.reason);
+      return Refuse(connection, held, answer.reason,
+                    "the hook of the embedding program refuses it");
     case HookAnswer::Kind::kGoOn:
       break;
   }
   if (answer.message) {
-    held.packet.retain = answer.message->retain();
+    // What it has become is looked at as what the client sent was.
+    const Session& session = *connection.session;
+    const mqtt::MessageParts parts = answer.message->parts();
+    held.right = RightToPublish(*session.permissions, session.client_id.view(), parts.topic);
+    held.packet.retain = parts.retain;
     held.message = std::move(answer.message);
+    if (const auto fault = FaultOf(parts, session.limits, held.right)) {
+      return Refuse(connection, held, fault->reason, fault->why);
+    }
   }
   publishing_.RouteDecided(connection, held.packet, std::move(held.message), held.right);
+}
+
+void HookFlow::Refuse(Connection& connection, const HeldPublish& held, ReasonCode reason,
+                      std::string_view why) {
+  context_.metrics.dropped[DropCause::kHook].Add();
+  LogRefused(connection, "publish refused", why, "topic", held.message->topic());
+  publishing_.Refuse(*connection.session, held.packet, reason);
 }
 
 void HookFlow::GoOn(Connection& connection, HeldRequest& held, HookAnswer& answer) {
@@ -204,7 +239,12 @@ void HookFlow::OnTick() {
     Connection* const connection = context_.Find(number);
     if (connection == nullptr) continue;
     terms_.any->OnTimeout(*connection);
-    End(*connection, ReasonCode::kServerBusy);
+    if (connection->session == nullptr) {  // It waits for what is said of its will.
+      connecting_.OnWillDecided(
+          *connection, {.kind = HookAnswer::Kind::kClose, .reason = ReasonCode::kServerBusy});
+    } else {
+      End(*connection, ReasonCode::kServerBusy);
+    }
   }
 }
 

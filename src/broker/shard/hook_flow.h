@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <list>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
 #include "absl/container/flat_hash_map.h"
 #include "broker/core/publish_right.h"
+#include "broker/shard/connect_flow.h"
 #include "broker/shard/hooks.h"
 #include "broker/shard/publish_flow.h"
 #include "broker/shard/shard_context.h"
@@ -21,13 +23,14 @@ namespace broker {
 // packet at most: nothing more is read from it meanwhile.
 class HookFlow {
  public:
-  HookFlow(ShardContext& context, PublishFlow& publishing, SubscribeFlow& subscribing,
-           const HookTerms& terms);
+  HookFlow(ShardContext& context, ConnectFlow& connecting, PublishFlow& publishing,
+           SubscribeFlow& subscribing, const HookTerms& terms);
 
   void OnAccepted(const Connection& connection);
   void OnConnected(Connection& connection, bool session_present);
   void OnPublish(Connection& connection, const mqtt::Publish& packet, std::string_view topic,
                  PublishRight right);
+  void OnWill(Connection& connection, const mqtt::MessagePtr& will);
   void OnSubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body,
                    const mqtt::Subscribe& packet);
   void OnUnsubscribe(Connection& connection, uint8_t flags, mqtt::Bytes body,
@@ -57,7 +60,8 @@ class HookFlow {
     std::string body;
   };
   struct HeldConnect {};
-  using Held = std::variant<HeldConnect, HeldPublish, HeldRequest>;
+  struct HeldWill {};  // Of a connection that has no session yet.
+  using Held = std::variant<HeldConnect, HeldWill, HeldPublish, HeldRequest>;
   struct Deadline {
     uint64_t connection = 0;
     uint32_t tick = 0;
@@ -70,11 +74,15 @@ class HookFlow {
   bool Concerns(const Connection& connection) const;
   void Wait(Connection& connection, Held held);
   void GoOn(Connection& connection, HeldConnect& held, HookAnswer& answer);
+  void GoOn(Connection& connection, HeldWill& held, HookAnswer& answer);
   void GoOn(Connection& connection, HeldPublish& held, HookAnswer& answer);
+  void Refuse(Connection& connection, const HeldPublish& held, mqtt::ReasonCode reason,
+              std::string_view why);
   void GoOn(Connection& connection, HeldRequest& held, HookAnswer& answer);
   void End(Connection& connection, mqtt::ReasonCode reason);
 
   ShardContext& context_;
+  ConnectFlow& connecting_;
   PublishFlow& publishing_;
   SubscribeFlow& subscribing_;
   const HookTerms terms_;

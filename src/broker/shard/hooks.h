@@ -33,6 +33,10 @@ class Hooks {
                                                 bool session_present) = 0;
   virtual std::optional<HookAnswer> OnPublish(const Connection& connection,
                                               const mqtt::MessagePtr& message) = 0;
+  // Of a CONNECT that is allowed (`connection.connecting`), before its session is opened: kRefuse
+  // and kClose refuse the connection.
+  virtual std::optional<HookAnswer> OnWill(const Connection& connection,
+                                           const mqtt::MessagePtr& message) = 0;
   virtual std::optional<HookAnswer> OnSubscribe(const Connection& connection,
                                                 const mqtt::Subscribe& packet) = 0;
   virtual std::optional<HookAnswer> OnUnsubscribe(const Connection& connection,

@@ -112,8 +112,7 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
     }
   }
   const PublishRight right = RightToPublish(*session.permissions, session.client_id.view(), topic);
-  const bool clears = right == PublishRight::kClear && packet.retain && packet.payload.empty();
-  if (right != PublishRight::kPublish && !clears) {
+  if (!IsEnough(right, packet.retain, packet.payload)) {
     context_.metrics.dropped[DropCause::kNotAuthorized].Add();
     LogRefused(
         connection, "publish refused",

@@ -55,7 +55,8 @@ ShardCore::ShardCore(storage::ShardId shard_id, uint32_t count, ShardWorld& worl
     subscribing_.WriteAnswer(connection);
   };
   if (world.hooks.any != nullptr) {
-    hooking_ = std::make_unique<HookFlow>(*this, publishing_, subscribing_, world.hooks);
+    hooking_ =
+        std::make_unique<HookFlow>(*this, connecting_, publishing_, subscribing_, world.hooks);
     idle_ticks_ = hooking_->idle_ticks();
     connecting_.on_connected = [this](Connection& connection, bool session_present) {
       hooking_->OnConnected(connection, session_present);
