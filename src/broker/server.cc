@@ -95,6 +95,7 @@ absl::Status InOne(const std::vector<absl::Status>& mistakes) {
 
 // One listener with what serves it.
 struct Server::ListenerRuntime {
+  ListenerUrl configured;  // As it was asked for: port 0 is still 0.
   std::shared_ptr<const ListenerTerms> terms;
   std::shared_ptr<Listener> listener;
   std::shared_ptr<auth::Authenticator> authenticator;
@@ -197,13 +198,13 @@ absl::Status Server::Bind() {
     }
     const std::shared_ptr<const ListenerRuntime> runtime = *std::move(made);
     listeners_.push_back(runtime);
-    sockets_.push_back(runtime->listener);
-    authenticators_.emplace_back(runtime->terms->name, runtime->authenticator);
     world.listeners.push_back(runtime->terms);
     fleet_->listeners.push_back(runtime->listener);
   }
   RETURN_IF_ERROR(InOne(mistakes));
+  PublishListeners();
   world.listeners.push_back(MakeInside());
+  next_listener_ = world.listeners.size();
   world.hooks = dependencies_.hooks;
   for (uint32_t i = 0; i < options_.shards; ++i) {
     metrics_.push_back(std::make_unique<ShardMetrics>());
@@ -227,6 +228,7 @@ absl::Status Server::Bind() {
 absl::StatusOr<std::shared_ptr<const Server::ListenerRuntime>> Server::MakeListener(
     const ListenerSettings& settings, size_t index) {
   auto runtime = std::make_shared<ListenerRuntime>();
+  runtime->configured = settings.listener.url;
   if (hash_pool_ == nullptr) hash_pool_ = std::make_shared<auth::HashPool>(options_.hash_pool);
   if (verified_logins_ == nullptr) {
     verified_logins_ =
@@ -270,7 +272,7 @@ storage::ShardId Server::shards() const { return static_cast<storage::ShardId>(o
 
 std::vector<std::string> Server::urls() const {
   std::vector<std::string> urls;
-  for (const auto& runtime : listeners_) urls.push_back(runtime->listener->url().ToString());
+  for (const auto& listener : sockets_.Get()) urls.push_back(listener->url().ToString());
   return urls;
 }
 
@@ -310,8 +312,7 @@ absl::Status Server::Reload(const BrokerOptions& options,
     const std::string& name = listeners_[i]->terms->name;
     const auto found = std::find_if(options.listeners.begin(), options.listeners.end(),
                                     [&](const ListenerSettings& it) { return it.name == name; });
-    if (found == options.listeners.end() ||
-        !(found->listener.url == options_.listeners[i].listener.url))
+    if (found == options.listeners.end() || !(found->listener.url == listeners_[i]->configured))
       continue;
     auto tls = listeners_[i]->listener->LoadTls(found->listener.tls);
     auto access = auth::Authenticator::Load(found->auth);
@@ -340,6 +341,67 @@ absl::Status Server::Reload(const BrokerOptions& options,
   }
   for (const auto& shard : shards_) {
     shard->mailbox().PostOne(Control{[&shard] { shard->core().RefreshPermissions(); }});
+  }
+  return absl::OkStatus();
+}
+
+void Server::PublishListeners() {
+  std::vector<std::shared_ptr<const Listener>> sockets;
+  auto authenticators = authenticators_.Get();
+  for (const auto& runtime : listeners_) {
+    sockets.push_back(runtime->listener);
+    const auto known =
+        std::find_if(authenticators.begin(), authenticators.end(),
+                     [&](const auto& it) { return it.first == runtime->terms->name; });
+    if (known == authenticators.end()) {
+      authenticators.emplace_back(runtime->terms->name, runtime->authenticator);
+    } else {
+      known->second = runtime->authenticator;
+    }
+  }
+  sockets_.Set(std::move(sockets));
+  authenticators_.Set(std::move(authenticators));
+}
+
+absl::StatusOr<std::string> Server::AddListener(ListenerSettings settings) {
+  for (const auto& runtime : listeners_) {
+    if (runtime->terms->name == settings.name) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("there is a listener ", settings.name, " already"));
+    }
+  }
+  BoundPacketSize(options_.input_bytes_max, settings.limits);
+  const size_t index = next_listener_;
+  ASSIGN_OR_RETURN(const std::shared_ptr<const ListenerRuntime> runtime,
+                   MakeListener(settings, index));
+  ++next_listener_;
+  listeners_.push_back(runtime);
+  PublishListeners();
+  // Each shard knows it before any can hand over a connection that came in there.
+  for (const auto& shard : shards_) {
+    shard->mailbox().PostOne(
+        Control{[&shard, terms = runtime->terms] { shard->core().UseListener(terms); }});
+  }
+  for (const auto& shard : shards_) {
+    shard->mailbox().PostOne(Control{
+        [&shard, listener = runtime->listener, index] { shard->StartAccepting(listener, index); }});
+  }
+  return runtime->listener->url().ToString();
+}
+
+absl::Status Server::CloseListener(const std::string& url) {
+  const auto found = std::find_if(listeners_.begin(), listeners_.end(), [&](const auto& runtime) {
+    return runtime->listener->url().ToString() == url;
+  });
+  if (found == listeners_.end()) {
+    return absl::NotFoundError(absl::StrCat("there is no listener ", url));
+  }
+  const size_t index = (*found)->terms->index;
+  retired_.push_back(*found);
+  listeners_.erase(found);
+  PublishListeners();
+  for (const auto& shard : shards_) {
+    shard->mailbox().PostOne(Control{[&shard, index] { shard->StopAccepting(index); }});
   }
   return absl::OkStatus();
 }
@@ -459,7 +521,7 @@ MetricsSnapshot Server::metrics() const {
   MetricsSnapshot snapshot;
   snapshot.started = started_;
   for (const auto& shard : metrics_) snapshot.shards.push_back(shard.get());
-  for (const auto& listener : sockets_) {
+  for (const auto& listener : sockets_.Get()) {
     const ListenerCounters& counters = listener->counters();
     ListenerView view;
     view.url = listener->url().ToString();
@@ -490,11 +552,12 @@ bool Server::MayPublish(const storage::SessionUser& author, std::string_view top
     return permissions != nullptr &&
            RightToPublish(*permissions, author.client_id, topic) == PublishRight::kPublish;
   };
-  const auto own = std::find_if(authenticators_.begin(), authenticators_.end(),
+  const auto& authenticators = authenticators_.Get();
+  const auto own = std::find_if(authenticators.begin(), authenticators.end(),
                                 [&](const auto& it) { return it.first == author.listener; });
-  if (own != authenticators_.end()) return may(*own);
+  if (own != authenticators.end()) return may(*own);
   // A record of an older release, or a listener that has another name since: any that lets it.
-  return std::any_of(authenticators_.begin(), authenticators_.end(), may);
+  return std::any_of(authenticators.begin(), authenticators.end(), may);
 }
 
 std::shared_ptr<const auth::Permissions> Server::PermissionsOfAbsent(
@@ -517,7 +580,7 @@ bool Server::MayRead(const storage::SessionUser& reader, std::string_view topic)
 std::shared_ptr<const auth::Permissions> Server::PermissionsOf(
     const storage::SessionUser& user) const {
   std::shared_ptr<const auth::Permissions> of_any;
-  for (const auto& [listener, authenticator] : authenticators_) {
+  for (const auto& [listener, authenticator] : authenticators_.Get()) {
     if (listener != user.listener && of_any != nullptr) continue;
     auto permissions = PermissionsOfAbsent(*authenticator, listener, user);
     if (listener == user.listener) return permissions;

@@ -21,6 +21,7 @@
 #include "broker/memory_monitor.h"
 #include "broker/metrics.h"
 #include "broker/options.h"
+#include "broker/published.h"
 #include "broker/pulse.h"
 #include "broker/shard/hooks.h"
 #include "broker/shard/listener_terms.h"
@@ -62,7 +63,7 @@ class Server final : public storage::EventSink {
   ~Server() override;
 
   storage::ShardId shards() const;
-  // The URLs in force, with real ports.
+  // The URLs in force, with real ports. Any thread.
   std::vector<std::string> urls() const;
 
   // `host` outlives the server's threads. `on_ready` is called once, on some thread, when
@@ -76,6 +77,13 @@ class Server final : public storage::EventSink {
   // has a line for each mistake.
   absl::Status Reload(const BrokerOptions& options,
                       const std::function<absl::Status()>& before_use);
+
+  // One listener more, from `Start` on. Returns its URL, with the real port. Errors: as `Create`;
+  // kAlreadyExists: one of this name is open.
+  absl::StatusOr<std::string> AddListener(ListenerSettings settings);
+  // Closes the socket; nobody comes in there any more, and who is connected stays. By URL as `urls`
+  // has it. kNotFound: there is none.
+  absl::Status CloseListener(const std::string& url);
 
   // Nobody is accepted any more, and those who are connected are told to go, at the rate of
   // `DrainOptions` (see there). `on_drained` is called once, on some thread, when the last is gone.
@@ -119,6 +127,8 @@ class Server final : public storage::EventSink {
   std::shared_ptr<const ListenerTerms> MakeInside() const;
   absl::StatusOr<std::shared_ptr<const ListenerRuntime>> MakeListener(
       const ListenerSettings& settings, size_t index);
+  // What other threads see of `listeners_`.
+  void PublishListeners();
 
   // What all threads hold in memory for clients.
   base::MemorySums AccountMemory() const;
@@ -148,12 +158,14 @@ class Server final : public storage::EventSink {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<LocalPartitions> partitions_;
   std::vector<std::shared_ptr<const ListenerRuntime>> listeners_;
-  std::vector<std::shared_ptr<const Listener>> sockets_;  // Of these; fixed, for `metrics`.
+  size_t next_listener_ = 0;  // The number that no listener had yet.
+  Published<std::vector<std::shared_ptr<const Listener>>> sockets_;  // Of these, for `metrics`.
   std::vector<std::shared_ptr<const ListenerRuntime>>
       retired_;  // Connections made with them may still be open.
   std::unique_ptr<SysTopicSource> sys_topics_;
-  // By listener's name; the host's thread asks them, so they stay as they are.
-  std::vector<std::pair<std::string, std::shared_ptr<auth::Authenticator>>> authenticators_;
+  // By listener's name, also of those that are closed; the host's thread asks them.
+  Published<std::vector<std::pair<std::string, std::shared_ptr<auth::Authenticator>>>>
+      authenticators_;
   std::shared_ptr<auth::HashPool> hash_pool_;              // One for all listeners.
   std::shared_ptr<auth::VerifiedLogins> verified_logins_;  // Likewise.
   storage::PartitionHost* host_ = nullptr;

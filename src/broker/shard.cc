@@ -27,7 +27,12 @@ struct Shard::Loop {
 
   Timer timer;
   int64_t timer_due_ns = ShardCore::kNever;  // As it is set.
-  std::vector<std::unique_ptr<Acceptor>> acceptors;
+  struct Door {
+    size_t listener = 0;
+    std::unique_ptr<Acceptor> acceptor;
+  };
+  std::vector<Door> doors;
+  bool held = false;
   size_t next_adopter = 0;
 };
 
@@ -61,21 +66,33 @@ void Shard::Join() {
 }
 
 void Shard::StartAccepting() {
+  for (size_t index = 0; index < fleet_.listeners.size(); ++index)
+    StartAccepting(fleet_.listeners[index], index);
+}
+
+void Shard::StartAccepting(const std::shared_ptr<Listener>& listener, size_t index) {
   if (core_.drain.begun()) return;
-  for (size_t index = 0; index < fleet_.listeners.size(); ++index) {
-    const std::shared_ptr<Listener>& listener = fleet_.listeners[index];
-    const bool spread = listener->shares_one_socket() && core_.shards > 1;
-    loop_->acceptors.push_back(std::make_unique<Acceptor>(
-        *poller_, listener, core_.id, [this, index, spread](std::unique_ptr<Transport> transport) {
-          if (!spread) return core_.Accept(std::move(transport), index);
-          const auto target = static_cast<storage::ShardId>(loop_->next_adopter++ % core_.shards);
-          core_.Send(target, AdoptConnection{std::move(transport), index});
-        }));
-  }
+  const bool spread = listener->shares_one_socket() && core_.shards > 1;
+  auto acceptor = std::make_unique<Acceptor>(
+      *poller_, listener, core_.id, [this, index, spread](std::unique_ptr<Transport> transport) {
+        if (!spread) return core_.Accept(std::move(transport), index);
+        const auto target = static_cast<storage::ShardId>(loop_->next_adopter++ % core_.shards);
+        core_.Send(target, AdoptConnection{std::move(transport), index});
+      });
+  if (loop_->held) acceptor->Hold();
+  loop_->doors.push_back({index, std::move(acceptor)});
 }
 
 void Shard::StopAccepting() {
-  for (const auto& acceptor : loop_->acceptors) acceptor->StopAccepting();
+  for (const Loop::Door& door : loop_->doors) door.acceptor->StopAccepting();
+}
+
+void Shard::StopAccepting(size_t index) {
+  std::erase_if(loop_->doors, [index](const Loop::Door& door) {
+    if (door.listener != index) return false;
+    door.acceptor->StopAccepting();
+    return true;
+  });
 }
 
 void Shard::BeginDrain(uint32_t ticks, std::function<void()> on_drained) {
@@ -165,7 +182,8 @@ void Shard::Adopt(std::unique_ptr<Stream> stream, size_t listener) {
 }
 
 void Shard::HoldAcceptors(bool hold) {
-  for (const auto& acceptor : loop_->acceptors) hold ? acceptor->Hold() : acceptor->GoOn();
+  loop_->held = hold;
+  for (const Loop::Door& door : loop_->doors) hold ? door.acceptor->Hold() : door.acceptor->GoOn();
 }
 
 }  // namespace broker

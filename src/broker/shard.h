@@ -44,6 +44,9 @@ class Shard final : private Poller::Handler, private ShardPort {
 
   ShardCore& core() { return core_; }
   void StartAccepting();
+  // One listener alone; `index`: its ListenerTerms'.
+  void StartAccepting(const std::shared_ptr<Listener>& listener, size_t index);
+  void StopAccepting(size_t index);
   // See Drain. `on_drained` is called once, when the last connection is gone.
   void BeginDrain(uint32_t ticks, std::function<void()> on_drained);
   // See ShardCore::ShutDown. The thread ends when the last connection is gone.

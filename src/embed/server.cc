@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -96,7 +97,8 @@ void AddListeners(const std::vector<Listener>& listeners, std::vector<std::strin
   }
 }
 
-absl::StatusOr<config::Loaded> LoadConfig(const Options& options) {
+absl::StatusOr<config::Loaded> LoadConfig(const Options& options,
+                                          const std::vector<Listener>& listeners) {
   std::vector<std::string> args;
   if (!options.config_file.empty()) {
     args.push_back("--config");
@@ -110,10 +112,10 @@ absl::StatusOr<config::Loaded> LoadConfig(const Options& options) {
     args.push_back("--set");
     args.push_back(absl::StrCat("data_dir=", options.data_dir));
   }
-  AddListeners(options.listeners, args);
+  AddListeners(listeners, args);
   ASSIGN_OR_RETURN(config::Loaded loaded, config::Load(args, {}));
-  for (size_t i = 0; i < options.listeners.size(); ++i)
-    loaded.config.broker.listeners[i].listener.socket = options.listeners[i].socket;
+  for (size_t i = 0; i < listeners.size(); ++i)
+    loaded.config.broker.listeners[i].listener.socket = listeners[i].socket;
   return loaded;
 }
 
@@ -138,6 +140,10 @@ class Server::Impl {
   absl::Status Wait();
   absl::Status Shutdown(absl::Duration deadline);
   absl::Status Reload();
+  absl::StatusOr<std::string> Listen(Listener listener);
+  absl::Status CloseListener(const std::string& url);
+  // Of a server that was not started: it will have this listener alone.
+  absl::Status ListenAndServe(Listener listener);
   std::vector<std::string> urls() const;
   Statistics GetStatistics() const;
 
@@ -149,6 +155,10 @@ class Server::Impl {
 
   absl::Status StartNode();
   void Watch();
+  bool running() const {
+    const base::MutexLock lock(mutex_);
+    return life_ == Life::kRunning;
+  }
 
   Options options_;
   mutable base::Mutex mutex_;
@@ -159,7 +169,10 @@ class Server::Impl {
   // Set while it starts, and from then on only read, until it has stopped.
   std::shared_ptr<HookAdapter> hooks_;
   std::unique_ptr<node::Node> node_;
-  base::Mutex control_;  // Node's one controlling thread, whichever it is.
+  base::Mutex control_;  // Node's one controlling thread, whichever it is. Never before `mutex_`.
+  bool stopped_ ABSL_GUARDED_BY(control_) = false;
+  std::vector<std::pair<std::string, Listener>> added_ ABSL_GUARDED_BY(control_);  // By URL.
+  uint64_t last_any_port_ ABSL_GUARDED_BY(control_) = 0;
   std::thread watcher_;
   // After the node, whose shards add to it; and before it goes they have stopped.
   std::shared_ptr<OwnThreads> threads_;
@@ -180,7 +193,7 @@ absl::Status Server::Impl::Start() {
 }
 
 absl::Status Server::Impl::StartNode() {
-  ASSIGN_OR_RETURN(const config::Loaded loaded, LoadConfig(options_));
+  ASSIGN_OR_RETURN(const config::Loaded loaded, LoadConfig(options_, options_.listeners));
   if (options_.configure_log) RETURN_IF_ERROR(base::ConfigureLog(loaded.config.log));
   for (const std::string& warning : loaded.warnings)
     base::Log(LogLevel::kWarning, "configuration", {{"warning", warning}});
@@ -250,6 +263,7 @@ absl::Status Server::Impl::Shutdown(absl::Duration deadline) {
   absl::Status written;
   {
     const base::MutexLock control(control_);
+    stopped_ = true;
     written = node_->Stop(std::max(deadline, absl::ZeroDuration()));
   }
   if (hooks_ != nullptr) hooks_->UseServer(nullptr);
@@ -261,13 +275,47 @@ absl::Status Server::Impl::Shutdown(absl::Duration deadline) {
 }
 
 absl::Status Server::Impl::Reload() {
-  {
-    const base::MutexLock lock(mutex_);
-    if (life_ != Life::kRunning) return absl::FailedPreconditionError("the server does not run");
-  }
-  ASSIGN_OR_RETURN(const config::Loaded loaded, LoadConfig(options_));
+  if (!running()) return absl::FailedPreconditionError("the server does not run");
   const base::MutexLock control(control_);
+  if (stopped_) return absl::FailedPreconditionError("the server does not run");
+  std::vector<Listener> listeners = options_.listeners;
+  for (const auto& [url, listener] : added_) listeners.push_back(listener);
+  ASSIGN_OR_RETURN(const config::Loaded loaded, LoadConfig(options_, listeners));
   return node_->Reload(loaded.config);
+}
+
+absl::StatusOr<std::string> Server::Impl::Listen(Listener listener) {
+  if (!running()) return absl::FailedPreconditionError("the server does not run");
+  const base::MutexLock control(control_);
+  if (stopped_) return absl::FailedPreconditionError("the server does not run");
+  // There may be any number at port 0, and a listener's name is its own.
+  if (absl::EndsWith(listener.url, ":0") || absl::StrContains(listener.url, ":0/"))
+    listener.settings.try_emplace("name", absl::StrCat(listener.url, "#", ++last_any_port_));
+  ASSIGN_OR_RETURN(config::Loaded loaded, LoadConfig(options_, {listener}));
+  ASSIGN_OR_RETURN(std::string url,
+                   node_->server().AddListener(std::move(loaded.config.broker.listeners.front())));
+  listener.socket = -1;  // The broker's by now.
+  added_.emplace_back(url, std::move(listener));
+  return url;
+}
+
+absl::Status Server::Impl::CloseListener(const std::string& url) {
+  if (!running()) return absl::FailedPreconditionError("the server does not run");
+  const base::MutexLock control(control_);
+  if (stopped_) return absl::FailedPreconditionError("the server does not run");
+  RETURN_IF_ERROR(node_->server().CloseListener(url));
+  std::erase_if(added_, [&](const auto& one) { return one.first == url; });
+  return absl::OkStatus();
+}
+
+absl::Status Server::Impl::ListenAndServe(Listener listener) {
+  if (running()) {
+    RETURN_IF_ERROR(Listen(std::move(listener)).status());
+    return Wait();
+  }
+  options_.listeners = {std::move(listener)};
+  RETURN_IF_ERROR(Start());
+  return Wait();
 }
 
 std::vector<std::string> Server::Impl::urls() const {
@@ -336,8 +384,7 @@ absl::Status Server::ListenAndServe() {
 }
 
 absl::Status Server::ListenAndServe(const std::string& url) {
-  impl_->options().listeners = {{.url = url}};
-  return ListenAndServe();
+  return impl_->ListenAndServe({.url = url});
 }
 
 absl::Status Server::Serve(int listening_socket, const std::string& url) {
@@ -345,12 +392,15 @@ absl::Status Server::Serve(int listening_socket, const std::string& url) {
   if (!impl_->options().listeners.empty()) listener = impl_->options().listeners.front();
   listener.url = url;
   listener.socket = listening_socket;
-  impl_->options().listeners = {std::move(listener)};
-  return ListenAndServe();
+  return impl_->ListenAndServe(std::move(listener));
 }
 
 absl::Status Server::Shutdown(absl::Duration deadline) { return impl_->Shutdown(deadline); }
 absl::Status Server::Reload() { return impl_->Reload(); }
+absl::StatusOr<std::string> Server::Listen(Listener listener) {
+  return impl_->Listen(std::move(listener));
+}
+absl::Status Server::CloseListener(const std::string& url) { return impl_->CloseListener(url); }
 std::vector<std::string> Server::urls() const { return impl_->urls(); }
 Statistics Server::GetStatistics() const { return impl_->GetStatistics(); }
 

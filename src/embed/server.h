@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/core/message.h"
 #include "embed/hooks.h"
@@ -95,7 +96,8 @@ struct Statistics {
 using MessageHandler = std::function<void(const client::ReceivedMessage&)>;
 using Done = std::function<void(absl::Status)>;
 
-// Any thread. One Server serves once. The destructor shuts down.
+// Any thread. One Server serves once, on listeners that may come and go meanwhile. The destructor
+// shuts down.
 //
 // Threads of its own: one for each usable processor (`broker.shards`), two for the store, one that
 // watches them; one for hooks, and one for `Publish` and `Subscribe`, if they are used.
@@ -115,11 +117,20 @@ class Server {
   absl::Status Wait();
   // Start and Wait.
   absl::Status ListenAndServe();
-  // The same on this address, instead of those of the options.
+  // The same on this address, instead of those of the options; of a server that runs: on this one
+  // too, as by `Listen`.
   absl::Status ListenAndServe(const std::string& url);
   // The same on a socket that listens, and is the server's from here on. `url` says what is spoken
   // on it: "mqtt://", or "mqtts://" with the options' first listener's certificate.
   absl::Status Serve(int listening_socket, const std::string& url = "mqtt://");
+
+  // Opens one listener more while the server runs, and returns its URL, with the port that the
+  // kernel chose. Errors: those of the address; kAlreadyExists: it has that listener;
+  // kFailedPrecondition: it does not run.
+  absl::StatusOr<std::string> Listen(Listener listener);
+  // Nobody comes in there any more; who is connected stays. `url`: as `urls` or `Listen` had it.
+  // kNotFound: there is none.
+  absl::Status CloseListener(const std::string& url);
 
   // Accepts nothing any more, sends clients DISCONNECT (0x8B), keeps their sessions, writes the
   // store. Clients that have not gone by `deadline` are cut off. Returns when all is done: what

@@ -170,5 +170,52 @@ TEST_F(ServerTest, WhatWasStoredIsThereAtTheNextStart) {
   client.ExpectPublish("t", "kept");
 }
 
+// While its clients stay, and those who come in elsewhere do not notice.
+TEST_F(ServerTest, ListenersComeAndGo) {
+  Start();
+  RawClient first = Join("first");
+  const auto port_of = [](const std::string& url) {
+    return static_cast<uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
+  };
+  const std::string path = directory_.path() + "/socket";
+  for (int round = 0; round < 3; ++round) {
+    const auto second = server_->Listen({.url = "mqtt://127.0.0.1:0"});
+    ASSERT_TRUE(second.ok()) << second.status();
+    const auto local = server_->Listen({.url = "unix:" + path});
+    ASSERT_TRUE(local.ok()) << local.status();
+    EXPECT_EQ(server_->urls().size(), 3u);
+    EXPECT_EQ(server_->Listen({.url = "unix:" + path}).status().code(),
+              absl::StatusCode::kAlreadyExists);
+    RawClient late(port_of(*second), {.client_id = "late"});
+    late.Subscribe({{"t", 0}});
+    EXPECT_EQ(server_->CloseListener(*second), absl::OkStatus());
+    EXPECT_EQ(server_->CloseListener(*second).code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(server_->CloseListener(*local), absl::OkStatus());
+    first.Send(PublishPacket{.topic = "t", .payload = "x"});
+    late.ExpectPublish("t", "x");
+    EXPECT_EQ(server_->urls().size(), 1u);
+    EXPECT_EQ(server_->Reload(), absl::OkStatus());
+    late.Disconnect();
+  }
+  EXPECT_FALSE(server_->Listen({.url = "mqtt://nonsense:port"}).ok());
+  Join("third");
+  EXPECT_EQ(server_->Shutdown(), absl::OkStatus());
+  EXPECT_EQ(server_->Listen({.url = "mqtt://127.0.0.1:0"}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+// A second one serves beside the first, as with several goroutines in Go.
+TEST_F(ServerTest, ServesOnAnotherAddressWhileItServes) {
+  Start();
+  const std::string path = directory_.path() + "/socket";
+  absl::Status ended;
+  std::thread serving([&] { ended = server_->ListenAndServe("unix:" + path); });
+  while (server_->urls().size() != 2) std::this_thread::yield();
+  EXPECT_EQ(server_->urls().at(1), "unix:" + path);
+  EXPECT_EQ(server_->Shutdown(), absl::OkStatus());
+  serving.join();
+  EXPECT_TRUE(IsServerClosed(ended)) << ended;
+}
+
 }  // namespace
 }  // namespace mqttd

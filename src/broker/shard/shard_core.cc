@@ -74,6 +74,7 @@ ShardCore::~ShardCore() = default;
 
 void ShardCore::UseListener(std::shared_ptr<const ListenerTerms> terms) {
   const size_t index = terms->index;
+  if (index >= listeners_.size()) listeners_.resize(index + 1);
   listeners_[index] = std::move(terms);
 }
 
