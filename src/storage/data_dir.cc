@@ -94,10 +94,13 @@ absl::Status DataDir::ReadNode(uint32_t partitions) {
         "/node is damaged: it must have format_version, node_id and partitions. Restore "
         "it, or the whole directory, from a backup"));
   }
-  if (version != kFormatVersion) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("data_dir ", path_, " has format version ", version, ", this mqttd knows ",
-                     kFormatVersion, ". Use the release that wrote it"));
+  if (version == 0 || version > kFormatVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "data_dir ", path_, " has format version ", version,
+        ", which a newer release of mqttd wrote; this one knows formats up to ", kFormatVersion,
+        ". Nothing was changed. Start the release that wrote it, or a later one, or restore a "
+        "backup "
+        "from before the upgrade"));
   }
   if (stored_partitions != partitions) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -105,6 +108,8 @@ absl::Status DataDir::ReadNode(uint32_t partitions) {
         stored_partitions, "; the number is fixed. Set it back, or start with a new directory"));
   }
   node_id_ = values["node_id"];
+  partitions_ = partitions;
+  format_ = version;
   return absl::OkStatus();
 }
 
@@ -120,15 +125,30 @@ absl::Status DataDir::BeginCreation(uint32_t partitions) {
                                             "from a backup, or empty the directory"));
   }
   node_id_ = NewNodeId();
+  partitions_ = partitions;
   created_ = true;
+  return WriteNewNode();
+}
+
+absl::Status DataDir::WriteNewNode() const {
   const std::string text = absl::StrCat("format_version: ", kFormatVersion, "\nnode_id: ", node_id_,
-                                        "\npartitions: ", partitions, "\n");
+                                        "\npartitions: ", partitions_, "\n");
   return ToStatus(rocksdb::WriteStringToFile(&env_, text, path_ + "/node.new",
                                              /*should_sync=*/true),
                   absl::StrCat("writing ", path_, "/node.new"));
 }
 
-absl::Status DataDir::FinishCreation() {
+absl::Status DataDir::FinishCreation() { return PutNodeInPlace(); }
+
+absl::Status DataDir::FinishUpgrade() {
+  RETURN_IF_ERROR(WriteNewNode());
+  RETURN_IF_ERROR(PutNodeInPlace());
+  format_ = kFormatVersion;
+  return absl::OkStatus();
+}
+
+// The one that was written, in one piece: after a crash there is this one or the one before.
+absl::Status DataDir::PutNodeInPlace() const {
   RETURN_IF_ERROR(ToStatus(env_.RenameFile(path_ + "/node.new", path_ + "/node"),
                            absl::StrCat("renaming ", path_, "/node.new")));
   std::unique_ptr<rocksdb::Directory> directory;

@@ -27,12 +27,18 @@ class FileLock;
 namespace storage {
 
 // Of what is in the directory. Raised when a program that does not know the new one would do harm.
-inline constexpr uint32_t kFormatVersion = 1;
+//   1  as it was before the next
+//   2  a partition stops at commands that it does not know. (Before, they were skipped: whoever
+//   does
+//      that must not open a directory whose log may have some.) Retained messages say of how many
+//      partitions their masks are, and partitions have apply levels and digests.
+inline constexpr uint32_t kFormatVersion = 2;
 
 class DataDir {
  public:
   // Locks the directory and reads its node file; in an empty or missing directory makes one.
-  // `partitions` must be what the store was made with.
+  // `partitions` must be what the store was made with. An earlier format is opened, a later one is
+  // not.
   static absl::StatusOr<std::unique_ptr<DataDir>> Open(const std::string& path, uint32_t partitions,
                                                        rocksdb::Env& env);
   ~DataDir();
@@ -44,6 +50,12 @@ class DataDir {
   bool created() const { return created_; }
   // Puts the node file in place. Before that, an interrupted creation is just begun again.
   absl::Status FinishCreation();
+
+  // Of what is there. When it is an earlier one, nothing that only this release knows may be
+  // written before FinishUpgrade; from then on no earlier release opens the directory.
+  uint32_t format() const { return format_; }
+  bool needs_upgrade() const { return format_ < kFormatVersion; }
+  absl::Status FinishUpgrade();
 
   // Other users of the machine may enter the directory: it was made so before, and is left as it
   // is.
@@ -65,11 +77,15 @@ class DataDir {
   absl::Status Lock();
   absl::Status ReadNode(uint32_t partitions);
   absl::Status BeginCreation(uint32_t partitions);
+  absl::Status WriteNewNode() const;
+  absl::Status PutNodeInPlace() const;
 
   const std::string path_;
   rocksdb::Env& env_;
   rocksdb::FileLock* lock_ = nullptr;
   std::string node_id_;
+  uint32_t partitions_ = 0;
+  uint32_t format_ = kFormatVersion;
   uint32_t mode_ = 0;  // Permissions of the directory.
   bool created_ = false;
 };

@@ -104,6 +104,7 @@ class RocksPartitionHost final : public PartitionHost {
  private:
   absl::Status ReplayLog(const Log& log);
   absl::Status CheckLogEnd(LogEnd& end);
+  absl::Status Upgrade();
   void Serve();
   void TakeInputs();
   void On(FromShard& input);
@@ -187,6 +188,7 @@ absl::Status RocksPartitionHost::OpenStore() {
   state_->SetPatient(false);
   SetTimeline();
   if (create) RETURN_IF_ERROR(dir_->FinishCreation());
+  if (dir_->needs_upgrade()) RETURN_IF_ERROR(Upgrade());
   writer_ = std::make_unique<LogWriter>(
       std::move(log), std::move(end), options_, clock_, metrics_,
       [this](LogWriter::Result result) { mailbox_.PostOne(std::move(result)); });
@@ -247,6 +249,17 @@ absl::Status RocksPartitionHost::CheckLogEnd(LogEnd& end) {
   }
   metrics_.log_entries_lost.Set(static_cast<int64_t>(lost));
   end.Claim();
+  return absl::OkStatus();
+}
+
+// All that an earlier release wrote has been read; nothing of this one is written yet.
+absl::Status RocksPartitionHost::Upgrade() {
+  const uint32_t from = dir_->format();
+  RETURN_IF_ERROR(dir_->FinishUpgrade());
+  base::Log(
+      base::LogLevel::kInfo,
+      "data directory upgraded to a new format: earlier releases cannot open it any more",
+      {{"data_dir", options_.data_dir}, {"from_format", from}, {"to_format", dir_->format()}});
   return absl::OkStatus();
 }
 

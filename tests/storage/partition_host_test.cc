@@ -13,6 +13,7 @@
 #include <fstream>
 #include <functional>
 #include <future>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -361,6 +362,38 @@ TEST(PartitionHost, RefusesAFormatItDoesNotKnow) {
   const absl::Status status = rig.Open();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("format version 999"));
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("newer release"));
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(PartitionHost, TakesAnEarlierFormatOverOnceItHasReadAllOfIt) {
+  support::TempDir directory;
+  const StorageOptions options = OptionsIn(directory);
+  {
+    HostRig rig(options);
+    ASSERT_TRUE(rig.Open().ok());
+  }
+  const std::string node = options.data_dir + "/node";
+  const std::string ours = ReadFile(node);
+  ASSERT_THAT(ours, testing::StartsWith("format_version: 2\n"));
+  std::string earlier = ours;
+  earlier.replace(16, 1, "1");
+  std::ofstream(node) << earlier;
+  std::filesystem::rename(options.data_dir + "/log", options.data_dir + "/elsewhere");
+  {
+    HostRig rig(options);
+    EXPECT_FALSE(rig.Open().ok());
+  }
+  EXPECT_EQ(ReadFile(node), earlier);  // It could not be read.
+  std::filesystem::remove_all(options.data_dir + "/log");
+  std::filesystem::rename(options.data_dir + "/elsewhere", options.data_dir + "/log");
+  HostRig rig(options);
+  ASSERT_TRUE(rig.Open().ok());
+  EXPECT_EQ(ReadFile(node), ours);
 }
 
 TEST(PartitionHost, KeepsItsIdentity) {
