@@ -254,6 +254,9 @@ void AddInside(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Sample(Total(snapshot, &ShardMetrics::mailbox_messages));
   out.Counter("reads_paused_total", "Times that a publisher was not read from, to slow it down.");
   out.Sample(Total(snapshot, &ShardMetrics::reads_paused));
+  out.Gauge("requests_kept",
+            "Requests to partitions that shards keep until they are said to be done.");
+  out.Sample(Total(snapshot, &ShardMetrics::requests_kept));
   out.Counter("publish_throttled_total",
               "PUBLISH after which a client had to wait, or was disconnected, by cause: its rate, "
               "or the broker's memory.",

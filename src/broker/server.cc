@@ -146,7 +146,7 @@ class Server::InsideGate final : public Gatekeeper {
 class Server::LocalPartitions final : public PartitionClient {
  public:
   explicit LocalPartitions(storage::PartitionHost& host) : host_(host) {}
-  void Submit(storage::ShardId shard, std::vector<storage::Request> requests) override {
+  void Submit(storage::ShardId shard, std::vector<storage::Addressed> requests) override {
     host_.Submit(shard, std::move(requests));
   }
 

@@ -42,7 +42,7 @@ constexpr absl::Duration kTimeRecordAgeMax = absl::Minutes(10);
 // What wakes the host's thread.
 struct FromShard {
   ShardId shard = 0;
-  std::vector<Request> requests;
+  std::vector<Addressed> requests;
 };
 struct Task {
   std::function<void(Host&)> run;
@@ -94,7 +94,7 @@ class RocksPartitionHost final : public PartitionHost {
 
   absl::Status OpenStore();
   void Start(std::function<void()> ready) override;
-  void Submit(ShardId from, std::vector<Request> batch) override;
+  void Submit(ShardId from, std::vector<Addressed> batch) override;
   void Run(std::function<void(Host&)> task) override;
   absl::Status Stop() override;
   const HostMetrics& metrics() const override { return metrics_; }
@@ -286,7 +286,7 @@ absl::Status RocksPartitionHost::Stop() {
   return stop_status_;
 }
 
-void RocksPartitionHost::Submit(ShardId from, std::vector<Request> batch) {
+void RocksPartitionHost::Submit(ShardId from, std::vector<Addressed> batch) {
   if (batch.empty()) return;
   mailbox_.PostOne(FromShard{from, std::move(batch)});
 }
@@ -386,7 +386,7 @@ void RocksPartitionHost::On(FromShard& input) {
     held_.push_back(std::move(input));
     return;
   }
-  for (Request& request : input.requests) core_->OnRequest(input.shard, std::move(request));
+  for (Addressed& request : input.requests) core_->OnRequest(input.shard, std::move(request));
 }
 
 void RocksPartitionHost::On(LogWriter::Result& input) {

@@ -62,7 +62,7 @@ class PartitionHost {
 
   // Any shard's thread, in the order it wants things done. Costs an allocation and an atomic
   // operation, and a wake-up if the host sleeps. An empty batch costs nothing.
-  virtual void Submit(ShardId from, std::vector<Request> batch) = 0;
+  virtual void Submit(ShardId from, std::vector<Addressed> batch) = 0;
 
   // For who looks at the partitions from outside, or steers them: rare and short. Runs on the
   // host's thread, before what is submitted later; never, if the host has stopped. Any thread.

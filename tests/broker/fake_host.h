@@ -28,9 +28,9 @@ namespace broker {
 class FakeHost final : public storage::PartitionHost {
  public:
   void Start(std::function<void()> ready) override { ready(); }
-  void Submit(storage::ShardId, std::vector<storage::Request> batch) override {
+  void Submit(storage::ShardId, std::vector<storage::Addressed> batch) override {
     const std::lock_guard lock(mutex_);
-    for (storage::Request& request : batch) requests_.push_back(std::move(request));
+    for (storage::Addressed& asked : batch) requests_.push_back(std::move(asked.request));
     came_.notify_all();
   }
   void Run(std::function<void(storage::Host&)>) override {}  // It has no host to look at.

@@ -29,8 +29,8 @@ class PublishAnswers : public ServerTest, public testing::WithParamInterface<uin
   // A message that the host was asked to store, and how many parts of it are not answered.
   struct Asked {
     storage::Token token = 0;
-    uint32_t left = 0;
-    bool refused = false;  // As a whole.
+    std::vector<storage::PartitionId> left;  // Those that have not answered.
+    bool refused = false;                    // As a whole.
     bool decided = false;
     std::string payload;
   };
@@ -49,11 +49,11 @@ class PublishAnswers : public ServerTest, public testing::WithParamInterface<uin
     while (host_.Has<storage::Publish>()) {
       auto part = host_.Take<storage::Publish>();
       EXPECT_TRUE(seen_.emplace(part.token, part.partition).second) << "asked twice";
-      if (!std::exchange(more_, part.more)) {
+      if (!std::exchange(more_, (part.bundle >> part.partition) > 1)) {
         asked_.push_back({.token = part.token, .payload = std::string(part.message->payload())});
       }
       EXPECT_EQ(part.token, asked_.back().token);
-      ++asked_.back().left;
+      asked_.back().left.push_back(part.partition);
       if (part.set_retained) {
         EXPECT_EQ(storage::PartitionOfTopic(part.message->topic(), kPartitions), part.partition);
       }
@@ -74,7 +74,11 @@ class PublishAnswers : public ServerTest, public testing::WithParamInterface<uin
     }
     storage::Published answer{.token = asked.token};
     if (asked.refused) answer.status = absl::ResourceExhaustedError("disk full");
-    if (--asked.left == 0) asked_.erase(asked_.begin() + static_cast<std::ptrdiff_t>(chosen));
+    const size_t who = rng.Below(asked.left.size());
+    answer.partition = asked.left[who];
+    // It may have been asked twice, and then answers twice.
+    if (!rng.Chance(0.1)) asked.left.erase(asked.left.begin() + static_cast<std::ptrdiff_t>(who));
+    if (asked.left.empty()) asked_.erase(asked_.begin() + static_cast<std::ptrdiff_t>(chosen));
     Post(0, std::move(answer));
   }
   bool IsRefused(const std::string& payload) const {

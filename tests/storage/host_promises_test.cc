@@ -580,6 +580,41 @@ TEST(ShareMembersTest, AMemberWithoutRoomIsPassedOver) {
   EXPECT_EQ(members.Choose(g.filter, has_room), nullptr);
 }
 
+// ---- Request streams ---------------------------------------------------------------------------
+
+TEST_F(HostPromises, AShardKeepsNoMoreOfItsRequestsThanASmallNumber) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  for (uint64_t i = 1; i <= 2000; ++i) {
+    ASSERT_TRUE(Publish(Text("a", "1")).ok());
+    Acknowledge("bob", bob.epoch, i);
+    sim_.Send(MakeOpen(std::to_string(i), 0));  // Never in the log.
+    SendClose(std::to_string(i), CloseCause::kNormal, connection_);
+    sim_.Settle();
+    sim_.events.clear();
+    ASSERT_LE(sim_.kept(), 4 * 64u) << i;
+  }
+  for (PartitionId id = 0; id < 4; ++id) {
+    EXPECT_LE(sim_.core().partition(id).origins().Dump().size(), 2000u) << "holes are forgotten";
+  }
+}
+
+// Of what the log was given and may have, nobody says that it is done.
+TEST_F(HostPromises, ARequestIsKeptUntilItIsApplied) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  const size_t before = sim_.kept();
+  for (int i = 0; i < 200; ++i) SendPublish(Text("a", "1"));
+  sim_.BeginWrite();
+  sim_.Run();
+  EXPECT_GE(sim_.kept(), before + 200);
+  sim_.EndWrite(absl::UnavailableError("Input/output error"));
+  sim_.Run();
+  EXPECT_GE(sim_.kept(), before + 200);
+  sim_.Settle();
+  EXPECT_LE(sim_.kept(), 4 * 64u);
+}
+
 // ---- Counters ----------------------------------------------------------------------------------
 
 TEST_F(HostPromises, WhatIsCountedHasHappened) {

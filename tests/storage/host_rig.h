@@ -33,8 +33,8 @@ class Ears final : public EventSink {
   }
 
   // What it is to be asked for: a message is a request to each of several partitions.
-  std::vector<Request> Ask(Request request, uint32_t partitions) {
-    std::vector<Request> batch;
+  std::vector<Addressed> Ask(Request request, uint32_t partitions) {
+    std::vector<Addressed> batch;
     auto* const publish = std::get_if<Publish>(&request);
     if (publish == nullptr) {
       batch.push_back(std::move(request));
@@ -47,7 +47,7 @@ class Ears final : public EventSink {
   }
 
   void Post(ShardId shard, std::vector<Event> events) override {
-    std::vector<Request> answers;
+    std::vector<Addressed> answers;
     PartitionHost* host = nullptr;
     {
       base::MutexLock lock(mutex_);

@@ -4,7 +4,9 @@
 #define TESTS_STORAGE_HOST_SIM_H_
 
 #include <algorithm>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +19,7 @@
 #include "base/timeline.h"
 #include "storage/core/keys.h"
 #include "storage/core/memory_store.h"
+#include "storage/core/request_streams.h"
 #include "storage/core/time_record.h"
 #include "storage/leader/host.h"
 #include "tests/storage/requests.h"
@@ -229,9 +232,21 @@ class HostSim {
   bool confirm_routes = true;
   // They have room for the next page of a replay when they have one; or never.
   bool take_replays = true;
-  // Cuts each Publish into parts, and makes one Published of the answers, as a shard does; or a
-  // shard does so.
-  bool joins_answers = true;
+  // Takes Published and StreamAck as a shard does (Send cuts each Publish into parts, and numbers
+  // all requests); or a shard does so, whose requests come by Take.
+  bool plays_shards = true;
+  // Events wait until DeliverEvents; those of a leader that goes before are lost.
+  bool holds_events = false;
+  // What is wrong with this world: tests must notice.
+  enum class Mutant {
+    kNone,
+    kAcknowledgeBeforeCommit,
+    kForgetEpoch,
+    kSkipSequence,
+    kRefuseAfterProposing,
+    kResendFromHead,
+  };
+  Mutant mutant = Mutant::kNone;
   // Bytes of entries, and how many were to be synced.
   uint64_t log_bytes = 0;
   uint64_t greatest_write_bytes = 0;
@@ -239,14 +254,37 @@ class HostSim {
 
   void Send(Request request, ShardId from = 0) {
     Tick();
-    if (const auto* open = std::get_if<OpenSession>(&request)) {
+    std::visit([&](auto& one) { Note(one, from); }, request);
+    auto* const publish = std::get_if<Publish>(&request);
+    if (publish == nullptr) return Ask(from, std::move(request));
+    published_.Cut(std::move(*publish), options_.partitions,
+                   [&](Publish part) { Ask(from, std::move(part)); });
+  }
+  // As a shard has numbered it.
+  void Take(ShardId from, Addressed request) {
+    Tick();
+    if (const auto* open = std::get_if<OpenSession>(&request.request)) {
       names_[open->connection.connection] = open->client_id;
     }
-    auto* const publish = std::get_if<Publish>(&request);
-    if (publish == nullptr || !joins_answers) return core_->OnRequest(from, std::move(request));
-    published_.Cut(std::move(*publish), options_.partitions,
-                   [&](Publish part) { core_->OnRequest(from, std::move(part)); });
+    core_->OnRequest(from, std::move(request));
   }
+  // What the shard's partitions have not said to be done.
+  size_t kept(ShardId shard = 0) const { return streams_[shard].kept(); }
+
+  // The partition gets a new leader; what the former one has said and nobody has heard is lost.
+  void ReplaceLeader(PartitionId id) {
+    Tick();
+    if (mutant == Mutant::kRefuseAfterProposing) RefuseUnanswered(id);
+    TakeEvents();
+    if (holds_events) {
+      std::erase_if(pending_, [&](const auto& one) { return PartitionOf(one.second) == id; });
+    }
+    core_->ReplaceLeader(id);
+    Run();
+  }
+
+  // The shards know nothing of any connection.
+  void ForgetConnections() { connections_.clear(); }
 
   // One step of the machine: hand a group to the log, have it written, apply.
   void BeginWrite() {
@@ -259,6 +297,7 @@ class HostSim {
     if (!writing_.has_value()) return;
     Host::Write write = *std::move(writing_);
     writing_.reset();
+    if (mutant == Mutant::kAcknowledgeBeforeCommit) write.sync = false;
     if (status.ok()) {
       uint64_t bytes = 0;
       for (const LogEntry& entry : write.entries) bytes += entry.data.size();
@@ -280,7 +319,16 @@ class HostSim {
   void Run() {
     Tick();
     core_->Run();
-    Deliver();
+    TakeEvents();
+    if (!holds_events) DeliverEvents();
+  }
+  void DeliverEvents() {
+    while (!pending_.empty()) {
+      auto [shard, event] = std::move(pending_.front());
+      pending_.pop_front();
+      Hear(shard, event);
+    }
+    if (std::exchange(asked_, false)) Run();
   }
   // What they did not while `confirm_routes` was false.
   void ConfirmRoutesNow() {
@@ -294,12 +342,14 @@ class HostSim {
       BeginWrite();
       EndWrite();
       Run();
+      DeliverEvents();
       Repair();
       clock_.Advance(absl::Milliseconds(6));  // Longer than acknowledgements wait for company.
       if (core_->Drained() && !writing_.has_value()) {
         BeginWrite();
         Run();
-        if (core_->Drained() && !writing_.has_value() && core_->healthy()) return;
+        const bool rests = core_->Drained() && !writing_.has_value() && pending_.empty();
+        if (rests && core_->healthy()) return;
       }
     }
     CHECK(false) << "the host never comes to rest";
@@ -336,6 +386,149 @@ class HostSim {
   }
 
  private:
+  // A connection as its shard has it.
+  struct Connected {
+    ShardId shard = 0;
+    Token token = 0;  // Of its OpenSession.
+    bool open = false;
+    Claims::Held held;
+  };
+
+  void Ask(ShardId from, Request request) {
+    if (mutant == Mutant::kForgetEpoch) std::visit([&](auto& one) { Renew(one); }, request);
+    Addressed asked = streams_[from].Number(std::move(request));
+    std::visit(
+        [&](const auto& one) {
+          if constexpr (requires { one.token; }) partition_of_[one.token] = asked.partition;
+        },
+        asked.request);
+    core_->OnRequest(from, std::move(asked));
+  }
+  template <typename Asked>
+  void Renew(Asked& request) {
+    if constexpr (requires {
+                    request.epoch;
+                    request.client_id;
+                  }) {
+      const PartitionId id = PartitionOfClient(request.client_id, options_.partitions);
+      if (const Session* const session = core_->partition(id).Find(request.client_id)) {
+        request.epoch = session->epoch;
+      }
+    }
+  }
+
+  // ---- What a shard does with what it says and hears.
+  void Note(OpenSession& open, ShardId from) {
+    names_[open.connection.connection] = open.client_id;
+    Connected& connected = connections_[open.connection.connection];
+    connected = {.shard = from, .token = open.token, .open = false, .held = {}};
+    connected.held.client_id = open.client_id;
+    connected.held.user_name = open.user_name;
+    connected.held.connection = open.connection.connection;
+    connected.held.window_messages = open.window_messages;
+    connected.held.window_bytes = open.window_bytes;
+    connected.held.packet_size_max = open.packet_size_max;
+  }
+  void Note(CloseSession& close, ShardId from) {
+    const auto found = connections_.find(close.connection.connection);
+    if (found == connections_.end()) return;
+    if (!found->second.open) streams_[from].OnAnswer(found->second.token);
+    if (found->second.open && holds_events) close.sent_through = found->second.held.sent_through;
+    connections_.erase(found);
+  }
+  void Note(Acknowledge& acknowledge, ShardId /*from*/) {
+    for (auto& [number, connected] : connections_) {
+      if (connected.held.epoch != acknowledge.epoch) continue;
+      if (connected.held.client_id != acknowledge.client_id) continue;
+      for (const Acknowledge::Entry& entry : acknowledge.entries) {
+        if (entry.kind != AckKind::kPubRec) std::erase(connected.held.in_flight, entry.sequence);
+      }
+    }
+  }
+  template <typename Other>
+  void Note(Other& /*request*/, ShardId /*from*/) {}
+
+  void Heed(const SessionOpened& opened, ShardId shard) {
+    streams_[shard].OnAnswer(opened.token);
+    for (auto& [number, connected] : connections_) {
+      if (connected.token != opened.token || connected.shard != shard) continue;
+      connected.open = opened.status.ok();
+      connected.held.epoch = opened.epoch;
+    }
+  }
+  void Heed(const storage::Deliver& deliver, ShardId /*shard*/) {
+    const auto found = connections_.find(deliver.connection.connection);
+    if (found == connections_.end() || found->second.held.epoch != deliver.epoch) return;
+    Claims::Held& held = found->second.held;
+    for (const Delivery& delivery : deliver.entries) {
+      if (delivery.sequence == 0) continue;
+      held.sent_through = std::max(held.sent_through, delivery.sequence);
+      held.in_flight.push_back(delivery.sequence);
+    }
+  }
+  void Heed(const ClaimsWanted& wanted, ShardId shard) {
+    Claims claims;
+    claims.partition = wanted.partition;
+    claims.life = wanted.life;
+    for (const auto& [number, connected] : connections_) {
+      const std::string& client_id = connected.held.client_id;
+      if (!connected.open || connected.shard != shard) continue;
+      if (PartitionOfClient(client_id, options_.partitions) != wanted.partition) continue;
+      claims.held.push_back(connected.held);
+      if (mutant != Mutant::kResendFromHead) continue;
+      claims.held.back().sent_through = 0;
+      claims.held.back().in_flight.clear();
+    }
+    std::vector<Addressed> repeats = streams_[shard].Repeat(claims);
+    core_->OnRequest(shard, std::move(claims));
+    for (Addressed& repeat : repeats) {
+      if (mutant == Mutant::kSkipSequence) repeat.sequence |= uint64_t{1} << 40;
+      core_->OnRequest(shard, std::move(repeat));
+    }
+    asked_ = true;
+  }
+  void Heed(const StreamAck& ack, ShardId shard) { streams_[shard].OnAck(ack); }
+  void Heed(const SubscribeDone& done, ShardId shard) { streams_[shard].OnAnswer(done.token); }
+  void Heed(const UnsubscribeDone& done, ShardId shard) { streams_[shard].OnAnswer(done.token); }
+  template <typename Other>
+  void Heed(const Other& /*event*/, ShardId /*shard*/) {}
+
+  // Whose leader has said it; none: nobody's in particular.
+  std::optional<PartitionId> PartitionOf(const Event& event) const {
+    return std::visit(
+        [&](const auto& one) -> std::optional<PartitionId> {
+          using T = std::decay_t<decltype(one)>;
+          if constexpr (std::is_same_v<T, Published> || std::is_same_v<T, StreamAck> ||
+                        std::is_same_v<T, ClaimsWanted>) {
+            return one.partition;
+          } else if constexpr (std::is_same_v<T, TakenOver>) {
+            return PartitionOfClient(one.client_id, options_.partitions);
+          } else if constexpr (requires {
+                                 one.connection.connection;
+                                 one.epoch;
+                               }) {
+            return PartitionOfClient(names_.at(one.connection.connection), options_.partitions);
+          } else if constexpr (std::is_same_v<T, RetainedPage>) {
+            return std::nullopt;
+          } else if constexpr (requires { one.token; }) {
+            const auto found = partition_of_.find(one.token);
+            return found == partition_of_.end() ? std::nullopt : std::optional(found->second);
+          } else {
+            return std::nullopt;
+          }
+        },
+        event);
+  }
+  void RefuseUnanswered(PartitionId id) {
+    for (const Token token : published_.Unanswered(id)) {
+      pending_.emplace_back(0, Published{.token = token,
+                                         .status = absl::UnavailableError("a new leader"),
+                                         .duplicate = false,
+                                         .partition = id});
+    }
+    DeliverEvents();
+  }
+
   void Tick() {
     time_record_ = {.clocks = ReadClocks(), .unix_ms = now_unix_ms()};
     core_->SetTime({.unix_ms = now_unix_ms(), .monotonic = clock_.Monotonic()});
@@ -350,6 +543,12 @@ class HostSim {
     core_.reset();
     published_.Clear();
     metrics_ = std::make_unique<HostMetrics>();
+    pending_.clear();
+    connections_.clear();
+    partition_of_.clear();
+    asked_ = false;
+    streams_.clear();
+    for (ShardId shard = 0; shard < shards_; ++shard) streams_.emplace_back(options_.partitions);
     core_ = std::make_unique<Host>(options_, shards_, state_, *metrics_, rng_);
     core_->SetLogReader([this](PartitionId partition, uint64_t after, const auto& visit) {
       return log_.ReadAfter(partition, after, visit);
@@ -365,33 +564,36 @@ class HostSim {
       BeginWrite();
       EndWrite();
       Run();
+      DeliverEvents();
     }
   }
 
-  void Deliver() {
+  void TakeEvents() {
     for (ShardId shard = 0; shard < shards_; ++shard) {
-      for (Event& event : core_->TakeEvents(shard)) {
-        if (const auto* route = std::get_if<RouteChange>(&event)) Confirm(shard, route->number);
-        if (const auto* block = std::get_if<RouteBlock>(&event)) Confirm(shard, block->number);
-        if (const auto* member = std::get_if<ShareMemberChange>(&event)) {
-          Confirm(shard, member->number);
-        }
-        if (const auto* deliver = std::get_if<storage::Deliver>(&event)) TakeReplay(*deliver);
-        if (auto* const part = std::get_if<Published>(&event); part != nullptr && joins_answers) {
-          std::optional<Published> all = published_.Join(std::move(*part));
-          if (!all.has_value()) continue;
-          event = *std::move(all);
-        }
-        if (on_event) {
-          on_event(shard, event);
-        } else {
-          events.push_back(std::move(event));
-        }
+      for (Event& event : core_->TakeEvents(shard)) pending_.emplace_back(shard, std::move(event));
+    }
+  }
+  void Hear(ShardId shard, Event& event) {
+    if (const auto* route = std::get_if<RouteChange>(&event)) Confirm(shard, route->number);
+    if (const auto* block = std::get_if<RouteBlock>(&event)) Confirm(shard, block->number);
+    if (const auto* member = std::get_if<ShareMemberChange>(&event)) {
+      Confirm(shard, member->number);
+    }
+    if (const auto* deliver = std::get_if<storage::Deliver>(&event)) TakeReplay(*deliver);
+    if (plays_shards) {
+      std::visit([&](const auto& one) { Heed(one, shard); }, event);
+      if (std::holds_alternative<StreamAck>(event)) return;
+      if (std::holds_alternative<ClaimsWanted>(event)) return;
+      if (auto* const part = std::get_if<Published>(&event)) {
+        std::optional<Published> all = published_.Join(std::move(*part));
+        if (!all.has_value()) return;
+        event = *std::move(all);
       }
     }
-    if (confirmed_) {
-      confirmed_ = false;
-      Run();
+    if (on_event) {
+      on_event(shard, event);
+    } else {
+      events.push_back(std::move(event));
     }
   }
   void TakeReplay(const storage::Deliver& deliver) {
@@ -400,11 +602,11 @@ class HostSim {
     if (!replays || !take_replays) return;
     core_->OnRequest(deliver.connection.shard,
                      ReplayTaken{names_[deliver.connection.connection], deliver.epoch});
-    confirmed_ = true;
+    asked_ = true;
   }
   void ConfirmHeard(ShardId shard) {
     core_->OnRequest(shard, ConfirmRoutes{heard_routes_});
-    confirmed_ = true;
+    asked_ = true;
   }
   void Confirm(ShardId shard, uint64_t number) {
     heard_routes_ = number;
@@ -424,7 +626,11 @@ class HostSim {
   std::optional<Host::Write> writing_;
   absl::flat_hash_map<uint64_t, std::string> names_;  // Of clients, by their connections.
   PublishJoiner published_;
-  bool confirmed_ = false;
+  std::vector<RequestStreams> streams_;            // By shard.
+  std::deque<std::pair<ShardId, Event>> pending_;  // Said, and not heard.
+  std::map<uint64_t, Connected> connections_;      // By number.
+  absl::flat_hash_map<Token, PartitionId> partition_of_;
+  bool asked_ = false;  // Something, because of what was heard.
   uint64_t heard_routes_ = 0;
 };
 

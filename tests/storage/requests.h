@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "base/check.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/publish_parts.h"
 
@@ -40,27 +40,41 @@ class PublishJoiner {
   template <typename Take>
   void Cut(Publish publish, uint32_t partitions, Take&& take) {
     const Token token = publish.token;
-    const uint32_t parts = CutIntoParts(std::move(publish), partitions, take);
-    if (token != 0) open_[token] = {parts, {}};
+    CutIntoParts(std::move(publish), partitions, [&](Publish part) {
+      if (token != 0) open_[token].first |= PartitionMask{1} << part.partition;
+      take(std::move(part));
+    });
   }
 
-  // The last answer, with what all of them say; before that nothing.
+  // The last answer, with what all of them say; before that nothing. A partition that was asked
+  // twice answers twice.
   std::optional<Published> Join(Published answer) {
     const auto found = open_.find(answer.token);
-    CHECK(found != open_.end()) << "an answer to a message that nobody waits for";
+    if (found == open_.end()) return std::nullopt;
     auto& [left, joined] = found->second;
+    const PartitionMask bit = PartitionMask{1} << answer.partition;
+    if ((left & bit) == 0) return std::nullopt;
+    left &= ~bit;
     joined.token = answer.token;
     if (joined.status.ok()) joined.status = answer.status;
     joined.duplicate = joined.duplicate || answer.duplicate;
-    if (--left != 0) return std::nullopt;
+    if (left != 0) return std::nullopt;
     Published all = std::move(joined);
     open_.erase(found);
     return all;
   }
+  // Those for which the partition has not answered.
+  std::vector<Token> Unanswered(PartitionId partition) const {
+    std::vector<Token> tokens;
+    for (const auto& [token, open] : open_) {
+      if ((open.first >> partition & 1) != 0) tokens.push_back(token);
+    }
+    return tokens;
+  }
   void Clear() { open_.clear(); }
 
  private:
-  std::map<Token, std::pair<uint32_t, Published>> open_;
+  std::map<Token, std::pair<PartitionMask, Published>> open_;  // With those that have not answered.
 };
 
 }  // namespace storage

@@ -17,7 +17,7 @@ class PartitionClient {
   virtual ~PartitionClient() = default;
 
   // Called on a shard's thread, once per turn at most; never blocks. First in, first out per shard.
-  virtual void Submit(storage::ShardId shard, std::vector<storage::Request> requests) = 0;
+  virtual void Submit(storage::ShardId shard, std::vector<storage::Addressed> requests) = 0;
 };
 
 // Takes messages to other nodes' transient sessions.

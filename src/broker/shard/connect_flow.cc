@@ -522,6 +522,7 @@ void ConnectFlow::OnClosed(Connection& connection) {
   }
   if (connection.phase != Phase::kOpening || connection.connecting == nullptr) return;
   opening_.erase(connection.connecting->claim);  // Its answer need not come any more.
+  context_.streams.OnAnswer(connection.connecting->claim);
   // The claim may be granted already: this takes it back, whether or not it is.
   storage::CloseSession close;
   close.client_id = connection.connecting->credentials.client_id;

@@ -371,15 +371,17 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
     *kept = std::move(waiting);
   }
   Waiting& asked = *waiting_.emplace(publish.token, std::move(kept)).first->second;
-  asked.answers_left =
-      storage::CutIntoParts(std::move(publish), context_.partitions,
-                            [this](storage::Publish part) { context_.Ask(std::move(part)); });
+  storage::CutIntoParts(std::move(publish), context_.partitions, [&](storage::Publish part) {
+    asked.awaited |= storage::PartitionMask{1} << part.partition;
+    context_.Ask(std::move(part));
+  });
 }
 
 void PublishFlow::PauseIfCommitsPileUp(Connection& connection) {
   const ShardOptions& options = context_.options;
   if (waiting_.size() < options.commits_pending_max &&
-      waiting_bytes_ < options.commits_pending_bytes_max)
+      waiting_bytes_ < options.commits_pending_bytes_max &&
+      context_.streams.kept() < storage::RequestStreams::kKeptMax)
     return;
   if ((connection.pauses & kPauseCommits) != 0) return;
   context_.Pause(connection, kPauseCommits);
@@ -388,11 +390,14 @@ void PublishFlow::PauseIfCommitsPileUp(Connection& connection) {
 
 void PublishFlow::OnPublished(storage::Published event) {
   const auto place = waiting_.find(event.token);
-  CHECK(place != waiting_.end()) << "an answer to a request that was never made";
+  if (place == waiting_.end()) return;  // A partition has answered twice: it was asked twice.
   Waiting& waiting = *place->second;
+  const storage::PartitionMask bit = storage::PartitionMask{1} << event.partition;
+  if ((waiting.awaited & bit) == 0) return;
+  waiting.awaited &= ~bit;
   if (waiting.status.ok()) waiting.status = std::move(event.status);
   waiting.duplicate = waiting.duplicate || event.duplicate;
-  if (--waiting.answers_left != 0) return;
+  if (waiting.awaited != 0) return;
   if (waiting.qos != QoS::kExactlyOnce) {
     std::unique_ptr<Waiting> answered = std::move(place->second);
     waiting_.erase(place);
@@ -447,12 +452,7 @@ void PublishFlow::Finish(std::unique_ptr<Waiting> finished) {
     if (Connection* const publisher = context_.Find(waiting.connection))
       PauseIfShardIsBehind(*publisher);
   }
-  if (waiting_.size() * 2 <= context_.options.commits_pending_max &&
-      waiting_bytes_ * 2 <= context_.options.commits_pending_bytes_max) {
-    for (const uint64_t id : std::exchange(paused_, {})) {
-      if (Connection* const paused = context_.Find(id)) context_.Resume(*paused, kPauseCommits);
-    }
-  }
+  ResumeIfCommitsCaughtUp();
   Connection* const connection = context_.Find(waiting.connection);
   if (connection == nullptr || connection->session == nullptr || waiting.qos == QoS::kAtMostOnce)
     return;
@@ -464,6 +464,21 @@ void PublishFlow::Finish(std::unique_ptr<Waiting> finished) {
                                                           : CloseCause::kStorageFailed});
   }
   acknowledger_.Complete(session, waiting.ticket, ToReason(waiting.status));
+}
+
+void PublishFlow::OnCommitted() {
+  if (!paused_.empty()) ResumeIfCommitsCaughtUp();
+}
+
+void PublishFlow::ResumeIfCommitsCaughtUp() {
+  if (waiting_.size() * 2 > context_.options.commits_pending_max ||
+      waiting_bytes_ * 2 > context_.options.commits_pending_bytes_max ||
+      context_.streams.kept() * 2 > storage::RequestStreams::kKeptMax) {
+    return;
+  }
+  for (const uint64_t id : std::exchange(paused_, {})) {
+    if (Connection* const paused = context_.Find(id)) context_.Resume(*paused, kPauseCommits);
+  }
 }
 
 void PublishFlow::RouteCommitted(Waiting& waiting) {

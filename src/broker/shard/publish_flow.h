@@ -51,6 +51,7 @@ class PublishFlow {
 
   // The partition host's answers.
   void OnPublished(storage::Published event);
+  void OnCommitted();  // What is kept for partitions may be less.
   void OnInboundReleased(const storage::InboundReleased& event);
 
   // What another shard or the host asks to be handed out here.
@@ -82,8 +83,8 @@ class PublishFlow {
     std::vector<std::pair<storage::ShardId, SharedAssignment>> assigned_after;
     bool orphan = false;  // For these only. If it is refused, the host tells of it again.
 
-    uint32_t answers_left = 0;  // Of so many partitions.
-    absl::Status status;        // What those that did say: the first error.
+    storage::PartitionMask awaited = 0;  // Whose answers are to come.
+    absl::Status status;                 // What those that did say: the first error.
     bool duplicate = false;
     bool answered = false;    // All have; it waits for those before it.
     bool done = false;        // And does not need to: nothing follows any more.
@@ -136,6 +137,7 @@ class PublishFlow {
   void FinishInOrder(uint64_t connection);
   void Finish(std::unique_ptr<Waiting> waiting);
   void PauseIfCommitsPileUp(Connection& connection);
+  void ResumeIfCommitsCaughtUp();
 
   ShardContext& context_;
   Deliverer& deliverer_;

@@ -22,6 +22,7 @@
 #include "broker/shard/shard_metrics.h"
 #include "broker/shard/shard_options.h"
 #include "broker/shard/shard_task.h"
+#include "storage/core/request_streams.h"
 
 namespace broker {
 
@@ -46,6 +47,7 @@ class ShardContext {
         options(o),
         partitions(partition_count),
         metrics(m),
+        streams(partition_count),
         router(o.match_cache_topics_max),
         rng(std::move(chance)),
         outboxes_(count),
@@ -59,6 +61,7 @@ class ShardContext {
   const ShardOptions& options;
   const uint32_t& partitions;  // How many the store has. Known when the shard starts.
   ShardMetrics& metrics;
+  storage::RequestStreams streams;
   Router router;
   BufferPool buffers;
   base::Rng rng;
@@ -106,7 +109,7 @@ class ShardContext {
   std::vector<Connection*> dirty;
 
   // Leaves at the end of the round, in order.
-  void Ask(storage::Request request) { requests.push_back(std::move(request)); }
+  void Ask(storage::Request request) { requests.push_back(streams.Number(std::move(request))); }
   // What the session's client has acknowledged since the last time. Before a request of its whose
   // answer says that everything before it is stored, too.
   void AskAcknowledged(Session& session) {
@@ -118,7 +121,7 @@ class ShardContext {
     Ask(std::move(*session.acknowledgements));
     session.acknowledgements.reset();
   }
-  std::vector<storage::Request> requests;
+  std::vector<storage::Addressed> requests;
 
   void Send(storage::ShardId shard, ShardTask task) {
     auto& batch = outboxes_[shard];

@@ -579,6 +579,7 @@ void ShardCore::PostAll() {
   }
   if (!requests.empty()) {
     metrics.storage_requests.Add(requests.size());
+    metrics.requests_kept.Set(static_cast<int64_t>(streams.kept()));
     world_.partitions->Submit(id, std::exchange(requests, {}));
   }
   for (uint32_t shard = 0; shard < shards; ++shard) {

@@ -165,6 +165,7 @@ struct ShardMetrics {
   base::Counter match_cache_hits;
   base::Counter match_cache_misses;
   base::Counter storage_requests;  // To the partition host.
+  base::Gauge requests_kept;       // Those whose partition has not said that they are done.
 
   // Times.
   base::LatencyHistogram commit_latency;    // A durable request: sent to the host until answered.

@@ -515,6 +515,11 @@ void SubscribeFlow::HoldBack(const Connection& connection,
   entries.erase(waits, entries.end());
 }
 
+void SubscribeFlow::ForgetHeldBack(const Connection& connection) {
+  const auto unanswered = unanswered_.find(connection.ref.connection);
+  if (unanswered != unanswered_.end()) unanswered->second.entries.clear();
+}
+
 void SubscribeFlow::WriteSubAck(Connection& connection, Request& request) {
   Session& session = *connection.session;
   mqtt::SubAck ack;
@@ -592,6 +597,9 @@ void SubscribeFlow::OnUnsubscribeDone(storage::UnsubscribeDone event) {
   if (!event.status.ok() && connection->version != mqtt::Version::k5) {
     return context_.CloseLater(*connection,
                                {.cause = CloseCause::kStorageFailed});  // UNSUBACK cannot say no.
+  }
+  if (event.status.ok() && event.existed.size() != request->reasons.size()) {
+    return WaitedFor(*request);  // What was there is as this shard has seen it.
   }
   event.existed.resize(request->reasons.size());
   for (size_t i = 0; i < request->reasons.size(); ++i) {

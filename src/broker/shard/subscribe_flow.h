@@ -56,6 +56,7 @@ class SubscribeFlow {
   // messages are not to come before it. Takes what has to wait out of `entries`: as much as the
   // session's window holds, and a page of retained messages.
   void HoldBack(const Connection& connection, std::vector<storage::Delivery>& entries);
+  void ForgetHeldBack(const Connection& connection);  // It comes again.
   void OnShareMemberChange(storage::ShareMemberChange event);
 
   // What other shards announce, and their answers to our announcements.

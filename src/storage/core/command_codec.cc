@@ -11,6 +11,7 @@ namespace {
 constexpr uint32_t kCommands = 1;                                            // Entry
 constexpr uint32_t kTime = 1, kOrder = 2;                                    // Command
 constexpr uint32_t kEnqueue = 11, kAcknowledge = 12, kLevel = 23;            // Command
+constexpr uint32_t kOrigin = 20, kSequence = 21, kKeptFrom = 24;             // Command
 constexpr uint32_t kMessage = 1, kMatch = 2, kTargets = 3;                   // Enqueue
 constexpr uint32_t kTargetClientId = 1, kSubscription = 2, kLastChoice = 3;  // Enqueue.Target
 constexpr uint32_t kFilter = 1, kOptions = 2, kId = 3;                       // Subscription
@@ -22,12 +23,16 @@ template <typename Write>
 void AppendStamped(const CommandStamp& stamp, uint32_t kind, size_t body, std::string& entry,
                    Write write) {
   const auto time = static_cast<uint64_t>(stamp.time_unix_ms);
-  const size_t size =
-      wire::NumberSize(time) + wire::NumberSize(stamp.order) + wire::ElementSize(body);
+  const size_t size = wire::NumberSize(time) + wire::NumberSize(stamp.order) +
+                      wire::HighNumberSize(stamp.origin) + wire::HighNumberSize(stamp.sequence) +
+                      wire::HighNumberSize(stamp.kept_from) + wire::ElementSize(body);
   wire::Append(entry, wire::ElementSize(size), [&](wire::Writer& out) {
     out.Header(kCommands, size);
     out.Number(kTime, time);
     out.Number(kOrder, stamp.order);
+    out.HighNumber(kOrigin, stamp.origin);
+    out.HighNumber(kSequence, stamp.sequence);
+    out.HighNumber(kKeptFrom, stamp.kept_from);
     out.Header(kind, body);
     write(out);
   });
@@ -160,6 +165,15 @@ std::optional<CommandView> ParseCommand(std::string_view bytes) {
         break;
       case kLevel:
         command.level = static_cast<uint32_t>(reader.number());
+        break;
+      case kOrigin:
+        command.stamp.origin = reader.number();
+        break;
+      case kSequence:
+        command.stamp.sequence = reader.number();
+        break;
+      case kKeptFrom:
+        command.stamp.kept_from = reader.number();
         break;
       case kEnqueue:
         command.kind = CommandKind::kEnqueue;

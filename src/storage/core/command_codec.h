@@ -20,10 +20,13 @@ class Command;
 
 namespace storage {
 
-// When a command was proposed, and its place among all of a host's.
+// When a command was proposed, its place among all of a host's, and whose request it is a part of.
 struct CommandStamp {
   int64_t time_unix_ms = 0;
   uint64_t order = 0;
+  uint64_t origin = 0;  // 0: nobody's.
+  uint64_t sequence = 0;
+  uint64_t kept_from = 0;  // 0: nothing is said of it.
 };
 
 // One member of a `$share` group.

@@ -36,6 +36,7 @@ enum class OutcomeCode : uint8_t {
   kNotDue,      // ExpireSession before its time, or with a will still to fire.
   kNothing,     // FireWill without a will; a replay that is over; unknown identifiers or orphans
                 // only.
+  kRepeat,      // Of a request that is applied already.
 };
 
 struct Outcome {

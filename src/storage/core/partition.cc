@@ -48,6 +48,9 @@ absl::Status Fill(const pb::Session& record, Session& session) {
   session.expiry_s = record.expiry_s();
   session.window_messages = record.window_messages();
   session.connected = record.connected();
+  session.resumed = record.resumed();
+  session.owner_shard = static_cast<ShardId>(record.owner().shard());
+  session.owner_connection = record.owner().connection();
   session.created_at_unix_ms = record.created_at_unix_ms();
   session.disconnected_at_unix_ms = record.disconnected_at_unix_ms();
   session.ends_at_unix_ms = record.ends_at_unix_ms();
@@ -93,6 +96,7 @@ absl::Status Partition::Impl::Load(const StateReader& reader) {
                      ". Nothing is lost: start the release that raised it, or a later one"));
   }
   digest_ = Digest(meta_.digest());
+  if (absl::Status status = origins_.ReadFrom(meta_); !status.ok()) return status;
   if (absl::Status status = LoadSessions(reader); !status.ok()) return status;
   if (absl::Status status = LoadCursors(reader); !status.ok()) return status;
   if (absl::Status status = LoadSubscriptions(reader); !status.ok()) return status;
@@ -238,6 +242,10 @@ void Partition::Impl::ApplyCommands(std::string_view entry,
     meta_.set_last_time_unix_ms(ctx.now_unix_ms);
     CHECK(messages.empty() || i < messages.size())
         << "one message for each command, or none at all";
+    if (IsRepeat(command->stamp, ctx)) {
+      ctx.effects.outcomes.emplace_back().code = OutcomeCode::kRepeat;
+      continue;
+    }
     ctx.effects.outcomes.push_back(
         ApplyCommand(*command, messages.empty() ? kNoMessage : messages[i], ctx));
     if (!ctx.status.ok()) return;
@@ -277,6 +285,17 @@ void Partition::Impl::Context::StopAsDifferent() {
       " is not what the other replicas have made of the same log, as entry ", index,
       " says: this is a fault of mqttd. It stops here, before anybody is served "
       "by it; report this, with the log of mqttd, and have this replica made again from another"));
+}
+
+// All commands of a request stand in one entry: either all of them are, or none.
+bool Partition::Impl::IsRepeat(const CommandStamp& stamp, Context& ctx) {
+  if (stamp.sequence == 0) return false;
+  if (stamp.kept_from != 0) origins_.ForgetBelow(stamp.origin, stamp.kept_from);
+  if (stamp.origin == ctx.origin && stamp.sequence == ctx.sequence) return false;
+  if (!origins_.Take(stamp.origin, stamp.sequence)) return true;
+  ctx.origin = stamp.origin;
+  ctx.sequence = stamp.sequence;
+  return false;
 }
 
 Outcome Partition::Impl::ApplyCommand(const CommandView& view, const mqtt::MessagePtr& message,
@@ -464,6 +483,7 @@ void Partition::Impl::Flush(StateBatch& batch) {
     batch.Put(CursorKey(id_, session->client_id), session->queue.EncodeCursor());
   }
   meta_.set_digest(digest_.value());
+  origins_.WriteTo(meta_);
   batch.Put(MetaKey(id_), meta_.SerializeAsString());
   for (const auto& [hash, session] : changed) {
     if (!session->changes.cursor) continue;
@@ -489,6 +509,11 @@ void Partition::Impl::WriteSession(const Session& session, StateBatch& batch) {
   record.set_version(static_cast<uint32_t>(session.version));
   record.set_expiry_s(session.expiry_s);
   record.set_connected(session.connected);
+  record.set_resumed(session.resumed);
+  if (session.connected && session.owner_connection != 0) {
+    record.mutable_owner()->set_shard(session.owner_shard);
+    record.mutable_owner()->set_connection(session.owner_connection);
+  }
   record.set_disconnected_at_unix_ms(session.disconnected_at_unix_ms);
   record.set_ends_at_unix_ms(session.ends_at_unix_ms);
   record.set_window_messages(session.window_messages);
@@ -576,8 +601,10 @@ void DumpSession(const Session& session, std::string& out) {
   absl::StrAppend(&out, "session '", session.client_id, "' user '", session.user_name, "' version ",
                   static_cast<int>(session.version), " epoch ", session.epoch, " expiry ",
                   session.expiry_s, " window ", session.window_messages, " connected ",
-                  session.connected, " created ", session.created_at_unix_ms, " disconnected ",
-                  session.disconnected_at_unix_ms, " ends ", session.ends_at_unix_ms, "\n");
+                  session.connected, " owner ", session.owner_shard, "/", session.owner_connection,
+                  " resumed ", session.resumed, " created ", session.created_at_unix_ms,
+                  " disconnected ", session.disconnected_at_unix_ms, " ends ",
+                  session.ends_at_unix_ms, "\n");
   if (session.will.message) {
     absl::StrAppend(&out, "  will '", base::AbslView(session.will.message->topic()), "' '",
                     base::AbslView(session.will.message->payload()), "' delay ",
@@ -604,6 +631,7 @@ std::string Partition::Impl::Dump() const {
       meta_.retained_messages(), " bytes ", meta_.retained_bytes(), " orphan ", meta_.last_orphan(),
       " last body ", meta_.last_body(), " orphans ", orphans_.size(), " bytes ", orphans_bytes_,
       " level ", meta_.level(), " digest ", absl::Hex(digest_.value()), "\n");
+  out += origins_.Dump();
   std::map<uint64_t, uint64_t> bodies;
   for (const auto& [number, body] : bodies_) {
     if (body.count != 0) bodies[number] = body.count;
@@ -666,6 +694,7 @@ uint64_t Partition::retained_messages() const { return impl_->meta_.retained_mes
 uint64_t Partition::retained_bytes() const { return impl_->meta_.retained_bytes(); }
 uint64_t Partition::subscriptions_bytes() const { return impl_->subscriptions_bytes_; }
 uint64_t Partition::orphans() const { return impl_->orphans_.size(); }
+const Origins& Partition::origins() const { return impl_->origins_; }
 uint64_t Partition::last_orphan() const { return impl_->meta_.last_orphan(); }
 
 const Session* Partition::Find(std::string_view client_id) const { return impl_->Find(client_id); }

@@ -34,6 +34,7 @@
 #include "storage/core/apply_rules.h"
 #include "storage/core/effects.h"
 #include "storage/core/kv.h"
+#include "storage/core/origins.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/session.h"
 
@@ -137,6 +138,8 @@ class Partition {
   // Messages for `$share` groups that have no owner, and the number of the last one there was.
   uint64_t orphans() const;
   uint64_t last_orphan() const;
+  // Which requests of whom are applied.
+  const Origins& origins() const;
 
   // Null if there is none. The pointer holds until the session ends.
   const Session* Find(std::string_view client_id) const;

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -167,9 +168,9 @@ struct OrphanRef {
 // asked. Each part is answered by itself (Published), in whatever order; a publisher has its
 // acknowledgement when all are.
 //
-// Parts with `more` are followed by the next part of the same message, in the same batch. Such a
-// bundle is decided about as a whole: nothing is stored and each part has the same refusal, or all
-// of it is stored in one write, so that no crash keeps a part and loses another.
+// The parts of one message follow each other, in the same batch. Such a bundle is decided about as
+// a whole: nothing is stored and each part has the same refusal, or all of it is stored in one
+// write, so that no crash keeps a part and loses another.
 struct Publish {
   Token token = 0;  // 0: no answer wanted (QoS 0, retained only).
   mqtt::MessagePtr message;
@@ -178,8 +179,8 @@ struct Publish {
   PartitionMask partitions = 0;
   // Of this partition: exactly one entry per matching group whose choice is durable.
   std::vector<SharedTarget> shared_targets;
-  PartitionId partition = 0;  // Who is asked.
-  bool more = false;
+  PartitionId partition = 0;         // Who is asked.
+  PartitionMask bundle = 0;          // All that are asked for a part of it. 0: it has one part.
   bool set_retained = false;         // An empty payload removes the retained message.
   std::optional<Qos2Origin> origin;  // Whose session is in this partition.
   OrphanRef orphan;  // What RouteMessage told of: forgotten in the same commit, even if that stores
@@ -243,9 +244,49 @@ struct ReplayTaken {
   uint64_t epoch = 0;
 };
 
+// What a shard's connections hold of a partition, for its new leader: answer to ClaimsWanted. What
+// the shard has asked of the partition and does not know to be done follows, in order.
+struct Claims {
+  struct Held {
+    std::string client_id;
+    std::string user_name;
+    uint64_t connection = 0;
+    uint64_t epoch = 0;
+    // As OpenSession said.
+    uint32_t window_messages = 0;
+    uint64_t window_bytes = 0;
+    uint32_t packet_size_max = 0;
+    // Of a durable session: the greatest sequence that was written to the connection, and which of
+    // them its client has not acknowledged.
+    uint64_t sent_through = 0;
+    std::vector<uint64_t> in_flight;
+  };
+  PartitionId partition = 0;
+  uint64_t life = 0;       // As ClaimsWanted said.
+  uint64_t kept_from = 1;  // Number of the first request that is not acknowledged.
+  uint64_t repeats = 0;    // So many requests follow that may have been asked before.
+  std::vector<Held> held;
+};
+
 using Request =
     std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish, OrphanStays,
-                 Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes, ReplayTaken>;
+                 Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes, ReplayTaken, Claims>;
+
+// A request on its way: which of its asker's to that partition it is (RequestStreams numbers them,
+// from 1), and from which on the asker keeps copies. What is not numbered is not asked for again.
+struct Addressed {
+  template <typename Kind>
+  requires std::is_constructible_v<Request, Kind> Addressed(
+      Kind&& the_request)  // NOLINT: one that is not numbered.
+      : request(std::forward<Kind>(the_request)) {}
+
+  Request request;
+  PartitionId partition = 0;  // Of a numbered one.
+  uint64_t sequence = 0;      // 0: not numbered.
+  uint64_t kept_from = 0;
+  uint64_t place =
+      0;  // Among all requests of the shard: those that were kept back are put in order.
+};
 
 // ---- Events: host → shard
 // ----------------------------------------------------------------------------------------
@@ -290,7 +331,8 @@ struct SubscribeDone {
 struct UnsubscribeDone {
   Token token = 0;
   absl::Status status;
-  std::vector<bool> existed;  // By filter: reason code 0x00 or 0x11.
+  // By filter: reason code 0x00 or 0x11. Empty: it is not known any more, only that it is done.
+  std::vector<bool> existed;
 };
 
 // To each part of a message. A refusal is one for the whole bundle: every part of it is refused.
@@ -298,6 +340,7 @@ struct Published {
   Token token = 0;
   absl::Status status;
   bool duplicate = false;  // The origin's identifier was known: nothing was stored again.
+  PartitionId partition = 0;
 };
 
 // One entry of a durable session's queue on its way to the client.
@@ -401,15 +444,31 @@ struct RouteMessage {
   bool groups_only = false;  // The others have had it: of a will that is told of again.
 };
 
+// Every numbered request of the shard to the partition, up to this one, is applied, or never will
+// be. What it was answered stands before this event, but where the answer waits for more than its
+// partition: SessionOpened for a former owner, SubscribeDone and UnsubscribeDone for all shards.
+// Not sent for its own sake: with what else there is for the shard, or when there are many.
+struct StreamAck {
+  PartitionId partition = 0;
+  uint64_t through = 0;
+};
+
+// The partition has a new leader, which knows nothing of who is connected, and has heard nothing of
+// what was asked of it lately. Until Claims come it takes no numbered request of the shard.
+struct ClaimsWanted {
+  PartitionId partition = 0;
+  uint64_t life = 0;  // Which of its leaders asks.
+};
+
 // The host cannot write (disk full, I/O error), or can again.
 struct StorageState {
   absl::Status status;
 };
 
-using Event =
-    std::variant<SessionOpened, TakenOver, SubscribeDone, UnsubscribeDone, Published, Deliver,
-                 ReleaseDue, InboundReleased, RetainedPage, RouteChange, RouteBlock,
-                 ShareMemberChange, ShareMemberRoom, SessionTooSlow, RouteMessage, StorageState>;
+using Event = std::variant<SessionOpened, TakenOver, SubscribeDone, UnsubscribeDone, Published,
+                           Deliver, ReleaseDue, InboundReleased, RetainedPage, RouteChange,
+                           RouteBlock, ShareMemberChange, ShareMemberRoom, SessionTooSlow,
+                           RouteMessage, StreamAck, ClaimsWanted, StorageState>;
 
 // Whose a session is, connected or not: what the access rules are asked about.
 struct SessionUser {

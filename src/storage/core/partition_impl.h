@@ -26,6 +26,7 @@
 #include "storage/core/chunk.h"
 #include "storage/core/command_codec.h"
 #include "storage/core/digest.h"
+#include "storage/core/origins.h"
 #include "storage/core/partition.h"
 #include "storage/core/subscription_index.h"
 
@@ -57,6 +58,9 @@ class Partition::Impl {
     Effects& effects;
     int64_t now_unix_ms = 0;
     uint64_t order = 0;
+    // The request whose commands are being applied, if they are.
+    uint64_t origin = 0;
+    uint64_t sequence = 0;
     // Nothing more may be applied: the store failed, or contradicts the entry, or `stops`.
     absl::Status status;
     bool stops = false;  // Because of the entry itself: it fails again whenever it is tried.
@@ -104,6 +108,7 @@ class Partition::Impl {
   const absl::Span<const ApplyRules> rules_;
   pb::Meta meta_;
   Digest digest_;
+  Origins origins_;  // Of `meta_`.
   uint64_t flushed_index_ = 0;
   bool stopped_ = false;
   size_t unflushed_bytes_ = 0;  // Of `appends_` and of `bodies_`.
@@ -168,6 +173,7 @@ class Partition::Impl {
   // partition.cc
   void ApplyCommands(std::string_view entry, absl::Span<const mqtt::MessagePtr> messages,
                      Context& ctx);
+  bool IsRepeat(const CommandStamp& stamp, Context& ctx);
   Outcome ApplyCommand(const CommandView& view, const mqtt::MessagePtr& message, Context& ctx);
   Outcome ApplyRare(const pb::Command& command, const mqtt::MessagePtr& message, Context& ctx);
   Outcome Apply(const pb::RaiseLevel& command, Context& ctx);

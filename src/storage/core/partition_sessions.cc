@@ -63,6 +63,9 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   session->expiry_s = command.expiry_s();
   session->window_messages = std::max(command.window_messages(), 1u);
   session->connected = true;
+  session->resumed = outcome.session_present;
+  session->owner_shard = static_cast<ShardId>(command.owner().shard());
+  session->owner_connection = command.owner().connection();
   session->disconnected_at_unix_ms = 0;
   session->ends_at_unix_ms = 0;
   session->will = {std::move(will), command.will_delay_s(), 0};
@@ -105,6 +108,7 @@ Outcome Partition::Impl::Apply(const pb::CloseAll&, Context& ctx) {
   for (Session* const session : connected) {
     if (Close(*session, {}, ctx)) ReportTimers(*session, ctx);
   }
+  origins_.Clear();  // Whoever asks now begins anew.
   return {};
 }
 
@@ -152,6 +156,8 @@ Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
 bool Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx) {
   session.queue.MarkSentThrough(ending.sent_through.value_or(MaybeSentThrough(session)));
   session.connected = false;
+  session.owner_shard = 0;
+  session.owner_connection = 0;
   session.disconnected_at_unix_ms = ctx.now_unix_ms;
   if (ending.expiry_s.has_value()) session.expiry_s = *ending.expiry_s;
   session.ends_at_unix_ms =

@@ -68,7 +68,7 @@ uint32_t CutIntoParts(Publish whole, uint32_t partitions,
   }
   for (PartitionMask rest = places.all; rest != 0; rest &= rest - 1) {
     Publish part = PartOf(whole, places, static_cast<PartitionId>(std::countr_zero(rest)));
-    part.more = (rest & (rest - 1)) != 0;
+    part.bundle = places.all;
     take(std::move(part));
   }
   return parts;

@@ -39,6 +39,32 @@ bool RangeSet::insert(uint64_t value) {
   return true;
 }
 
+bool RangeSet::erase(uint64_t value) {
+  const auto run = RunAtOrAfter(runs_, value);
+  if (run == runs_.end() || run->first > value) return false;
+  --size_;
+  if (run->first == run->last) {
+    runs_.erase(run);
+  } else if (run->first == value) {
+    ++run->first;
+  } else if (run->last == value) {
+    --run->last;
+  } else {
+    const Run rest{value + 1, run->last};
+    run->last = value - 1;
+    runs_.insert(std::next(run), rest);
+  }
+  return true;
+}
+
+void RangeSet::EraseBelow(uint64_t value) {
+  if (value == 0) return;
+  size_ -= CountThrough(value - 1);
+  const auto kept = RunAtOrAfter(runs_, value);
+  if (kept != runs_.end() && kept->first < value) kept->first = value;
+  runs_.erase(runs_.begin(), kept);
+}
+
 uint64_t RangeSet::TakeRunAt(uint64_t first) {
   if (runs_.empty() || runs_.front().first != first) return 0;
   const uint64_t last = runs_.front().last;

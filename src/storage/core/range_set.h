@@ -1,4 +1,5 @@
-// A set of sequence numbers that lie in few runs: what is done beyond the head of a queue.
+// A set of sequence numbers that lie in few runs: what is done beyond the head of a queue, what of
+// an origin's requests was passed over.
 #ifndef STORAGE_CORE_RANGE_SET_H_
 #define STORAGE_CORE_RANGE_SET_H_
 
@@ -22,6 +23,11 @@ class RangeSet {
   bool insert(uint64_t value);
   // Removes the first run if it begins at `first`, and returns its end; 0 if it does not.
   uint64_t TakeRunAt(uint64_t first);
+
+  // Whether it was there. Cost: as insert.
+  bool erase(uint64_t value);
+  // Removes all below `value`.
+  void EraseBelow(uint64_t value);
 
   // Numbers in the set, and how many of them are ≤ `value`.
   uint64_t size() const { return size_; }

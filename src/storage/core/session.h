@@ -47,6 +47,9 @@ struct Session {
   uint32_t expiry_s = 0;
   uint32_t window_messages = 1;
   bool connected = false;
+  bool resumed = false;           // When its last connection came it was there already.
+  ShardId owner_shard = 0;        // While it is connected: by which connection.
+  uint64_t owner_connection = 0;  // 0: an earlier release did not write it down.
   int64_t created_at_unix_ms = 0;
   int64_t disconnected_at_unix_ms = 0;
   int64_t ends_at_unix_ms = 0;  // 0: connected, or never.
@@ -73,6 +76,7 @@ struct Session {
   static constexpr uint32_t kNone = 0xFFFFFFFF;
   Changes changes;
 
+  ConnectionRef owner() const { return {owner_shard, owner_connection}; }
   const SessionSubscription* FindSubscription(std::string_view filter) const;
 };
 

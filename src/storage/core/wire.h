@@ -51,6 +51,9 @@ constexpr size_t ElementSize(size_t bytes) { return 1 + VarintSize(bytes) + byte
 
 constexpr size_t NumberSize(uint64_t value) { return value == 0 ? 0 : 1 + VarintSize(value); }
 
+// The same for fields from 16 to 2047, whose tags are two bytes.
+constexpr size_t HighNumberSize(uint64_t value) { return value == 0 ? 0 : 2 + VarintSize(value); }
+
 constexpr size_t BytesSize(std::string_view bytes) {
   return bytes.empty() ? 0 : 1 + VarintSize(bytes.size()) + bytes.size();
 }
@@ -86,6 +89,13 @@ class Writer {
   void Number(uint32_t field, uint64_t value) {
     if (value == 0) return;
     *to_++ = static_cast<char>(field << 3);
+    to_ = WriteVarint(to_, value);
+  }
+  // The same for fields from 16 to 2047.
+  void HighNumber(uint32_t field, uint64_t value) {
+    if (value == 0) return;
+    *to_++ = static_cast<char>((field << 3 & 0x7F) | 0x80);
+    *to_++ = static_cast<char>(field >> 4);
     to_ = WriteVarint(to_, value);
   }
   // What comes before the bytes of a field.

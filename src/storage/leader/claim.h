@@ -50,6 +50,7 @@ struct Claim {
     // kOpen and stored.
     SessionSlot slot = kNoSlot;
     DeliveryWindow window;
+    bool confirmed = true;      // The shard has said that the connection is there.
     bool behind = false;        // The queue has messages at or after window.next().
     bool in_pump = false;       // Listed for the pump.
     bool damaged = false;       // The queue cannot be read from window.next() on: it ends there.
@@ -59,6 +60,11 @@ struct Claim {
     // How far a replay has been read beyond what its record says, without anything to write down.
     uint64_t scanned_replay = 0;
     std::string scanned_to;
+
+    // Under a new leader: what was sent to the connection, as it seems, and is not in flight there.
+    // The shard is about to say that it is acknowledged; or it was passed over, since it had
+    // expired.
+    std::vector<uint64_t> passed_over;
 
     // Where this round's Deliver stands in the outbox.
     uint64_t deliver_round = 0;
@@ -97,8 +103,8 @@ struct ClientIdOfClaim {
     return claim->client_id;
   }
 };
-using Claims = absl::flat_hash_set<std::unique_ptr<Claim>, base::HashByName<ClientIdOfClaim>,
-                                   base::EqualByName<ClientIdOfClaim>>;
+using ClaimSet = absl::flat_hash_set<std::unique_ptr<Claim>, base::HashByName<ClientIdOfClaim>,
+                                     base::EqualByName<ClientIdOfClaim>>;
 
 }  // namespace storage
 

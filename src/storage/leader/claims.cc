@@ -51,8 +51,9 @@ Claim* Sessions::OwnerOf(std::string_view client_id, uint64_t epoch) {
   return owns ? claim : nullptr;
 }
 
-void Sessions::Handle(ShardId /*from*/, OpenSession& request) {
+void Sessions::Handle(const Asker& /*from*/, OpenSession& request) {
   Claim* const claim = FindClaim(request.client_id);
+  if (claim != nullptr && AnswerRepeat(*claim, request)) return;
   const Session* const stored = partition().Find(request.client_id);
   if (BelongsToAnother(request, claim, stored)) return RefuseOtherUser(request);
   const bool exists = stored != nullptr;
@@ -166,7 +167,7 @@ void Sessions::GrantUnlogged(const OpenSession& request) {
   claim->connection = request.connection;
   claim->owner = OwnerHash(request.user_name);
   // Above all epochs of records, so that one never passes for the other.
-  claim->epoch = uint64_t{1} << 63 | ++last_unlogged_epoch_;
+  claim->epoch = uint64_t{1} << 63 | leader_.life() << 40 | ++last_unlogged_epoch_;
   SessionOpened opened;
   opened.token = request.token;
   opened.epoch = claim->epoch;

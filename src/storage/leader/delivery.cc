@@ -32,6 +32,7 @@ void Deliveries::On(Enqueued& effect) {
   Claim* const claim = leader_.sessions().AtSlot(effect.slot);
   if (claim == nullptr) return;  // Opening or closing: it is read from the queue in its time.
   if (effect.delivery.sequence == 0) {
+    if (!claim->feed->confirmed) return;
     DeliverFor(*claim).entries.push_back(std::move(effect.delivery));
     return;
   }
@@ -66,7 +67,7 @@ void Deliveries::Push(Claim& claim, Delivery delivery) {
 
 void Deliveries::ListForPump(Claim& claim) {
   if (claim.state != Claim::State::kOpen || !claim.stored || claim.feed->in_pump) return;
-  if (claim.feed->damaged) return;
+  if (claim.feed->damaged || !claim.feed->confirmed) return;
   claim.feed->in_pump = true;
   pump_list_.emplace_back(claim.client_id);
 }
@@ -160,7 +161,7 @@ bool Deliveries::SendPage(Claim& claim, QueuePage& page, uint64_t head) {
 // ---- Acknowledged -------------------------------------------------------------------------------
 
 // What its client acknowledged is a fact: it is written down also when storage fails.
-void Deliveries::Handle(ShardId /*from*/, Acknowledge& request) {
+void Deliveries::Handle(const Asker& from, Acknowledge& request) {
   Claim* const claim = leader_.sessions().OwnerOf(request.client_id, request.epoch);
   if (claim == nullptr) return;  // It comes from a connection that is gone: sent again later.
   AcknowledgeView acknowledge{.client_id = request.client_id, .epoch = request.epoch};
@@ -182,11 +183,27 @@ void Deliveries::Handle(ShardId /*from*/, Acknowledge& request) {
       acknowledge.puback.empty() && acknowledge.pubrec.empty() && acknowledge.pubcomp.empty();
   if (none) return;
   CommandStamp stamp;
-  std::string& entry = proposals_.ProposeTo({}, stamp);
+  std::string& entry = proposals_.ProposeTo({}, stamp, &from);
   AppendAcknowledge(stamp, acknowledge, entry);
   if (!acknowledge.pubrec.empty()) NeedSync();  // PUBREL waits for it.
   if (claim->feed->behind && claim->feed->window.WaitsForCommit()) Hurry();
   ListForPump(*claim);
+}
+
+// What became of it is in the queue. PUBREL waits for what the shard was to hear of its PUBRECs.
+void Deliveries::Repeat(const Asker& from, Acknowledge& request) {
+  const Claim* const claim = leader_.sessions().OwnerOf(request.client_id, request.epoch);
+  if (claim == nullptr) return;
+  ReleaseDue due;
+  due.connection = claim->connection;
+  due.epoch = claim->epoch;
+  const SessionQueue& queue = partition().session(claim->feed->slot).queue;
+  for (const Acknowledge::Entry& entry : request.entries) {
+    if (entry.kind == AckKind::kPubRec && queue.IsReleased(entry.sequence)) {
+      due.sequences.push_back(entry.sequence);
+    }
+  }
+  if (!due.sequences.empty()) node_.Send(from.shard, std::move(due));
 }
 
 void Deliveries::On(Acknowledged& effect) {

@@ -21,8 +21,9 @@ class Deliveries : public LeaderPart {
  public:
   explicit Deliveries(Leader& leader) : LeaderPart(leader) {}
 
-  void Handle(ShardId from, Acknowledge& request);
-  void Handle(ShardId from, ReplayTaken& request);
+  void Handle(const Asker& from, Acknowledge& request);
+  void Repeat(const Asker& from, Acknowledge& request);
+  void Handle(const Asker& from, ReplayTaken& request);
   void On(Enqueued& effect);
   void On(Acknowledged& effect);
   void On(Released& effect);

@@ -26,6 +26,18 @@ void DeliveryWindow::Sent(uint64_t sequence, size_t bytes) {
   ++in_flight_;
 }
 
+void DeliveryWindow::Resume(uint64_t sent_through, const std::vector<uint64_t>& open) {
+  for (const uint64_t sequence : open) Sent(sequence, 0);
+  sent_through_ = sent_through;
+  SkipTo(sent_through + 1);
+}
+
+bool DeliveryWindow::IsInFlight(uint64_t sequence) const {
+  return std::any_of(
+      items_.begin() + static_cast<std::ptrdiff_t>(first_), items_.end(),
+      [sequence](const Item& item) { return item.sequence == sequence && !item.done; });
+}
+
 bool DeliveryWindow::Acknowledge(uint64_t sequence, AckKind kind) {
   const auto begin = items_.begin() + static_cast<std::ptrdiff_t>(first_);
   const auto it =

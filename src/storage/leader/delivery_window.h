@@ -21,6 +21,11 @@ class DeliveryWindow {
   DeliveryWindow(uint32_t messages_max, uint64_t bytes_max, uint64_t head)
       : messages_max_(messages_max == 0 ? 1 : messages_max), bytes_max_(bytes_max), next_(head) {}
 
+  // On a connection to which everything up to `sent_through` was sent already, by another leader.
+  // `open`: of that, what is not done, ascending. How large they are is not known any more: they
+  // count as messages only.
+  void Resume(uint64_t sent_through, const std::vector<uint64_t>& open);
+
   // The sequence to be sent next; all below was sent or is done.
   uint64_t next() const { return next_; }
   // Greatest that was sent on this connection; 0: none.
@@ -48,6 +53,7 @@ class DeliveryWindow {
   // `done` messages, acknowledged or dropped, left the queue.
   void Committed(uint32_t done) { uncommitted_ -= done < uncommitted_ ? done : uncommitted_; }
 
+  bool IsInFlight(uint64_t sequence) const;
   size_t in_flight() const { return in_flight_; }
 
  private:

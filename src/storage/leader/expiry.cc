@@ -197,7 +197,7 @@ void Expiry::DropFromQueue(const Session& session, Claim* claim,
                            const std::vector<uint64_t>& sequences) {
   FinishQueueSweep step;
   step.client_id = session.client_id;
-  pb::DropQueued& drop = *Propose({}, &step.command).mutable_drop_queued();
+  pb::DropQueued& drop = *Propose(&step.command).mutable_drop_queued();
   drop.set_client_id(session.client_id);
   drop.set_epoch(session.epoch);
   for (const uint64_t sequence : sequences) drop.add_sequences(sequence);

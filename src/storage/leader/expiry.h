@@ -36,6 +36,7 @@ class Expiry : public LeaderPart {
   // Without what has expired and is on its way out.
   RetainedRoom RetainedNow() const;
   const RetainedPending& retained_pending() const { return retained_pending_; }
+  void Expect(const RetainedSet& set) { retained_pending_.Add(set); }  // It is proposed already.
   void SetRetained(RetainedSet set);        // The last command does that.
   void OnRetained(const RetainedSet& set);  // It is in the store,
   void OnRefused(const RetainedSet& set);   // or never will be.

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/keys.h"
+#include "storage/core/request_streams.h"
 #include "storage/core/session.h"
 
 namespace storage {
@@ -65,6 +66,7 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
       publishing_(node_),
       scans_(node_),
       routes_(node_),
+      admission_(shards),
       last_index_(options.partitions, 0),
       retries_(options.partitions),
       counts_(options.partitions) {
@@ -127,38 +129,88 @@ void Host::Begin(std::function<void()> ready) {
     routes_.BeginAnnouncing(std::move(ready_));
     CountGauges();
     if (routes_.Announce()) {
-      for (const auto& leader : node_.leaders) leader->Serve();
+      for (const auto& leader : node_.leaders) {
+        if (leader->serving()) leader->Serve();
+      }
     }
   });
 }
 
 // ---- Requests -----------------------------------------------------------------------------------
 
-void Host::OnRequest(ShardId from, Request request) {
+void Host::OnRequest(ShardId from, Addressed asked) {
   metrics_.requests.Add();
+  if (auto* const claims = std::get_if<Claims>(&asked.request)) {
+    return admission_.Hear(from, std::move(*claims));
+  }
+  if (admission_.Admit(from, asked)) HandOn(from, asked);
+}
+
+void Host::HandOn(ShardId from, Addressed& asked) {
   // Only here: a request's commands and what follows them stay together. (The parts of a message
   // are proposed when the last of them has come.)
   if (GrowingIsFull()) full_.push_back(CloseGrowing());
-  Dispatch(from, request);
+  Dispatch(from, asked);
 }
 
-void Host::Dispatch(ShardId from, Request& request) {
+void Host::Dispatch(ShardId from, Addressed& asked) {
+  const Asker asker{.shard = from, .sequence = asked.sequence, .kept_from = asked.kept_from};
   std::visit(
       [&](auto& one) {
         using T = std::decay_t<decltype(one)>;
         if constexpr (std::is_same_v<T, Publish>) {
-          publishing_.Handle(from, one);
+          if (!publishing_.AnswerDecided(asker, one)) publishing_.Handle(asker, one);
         } else if constexpr (std::is_same_v<T, ScanRetained>) {
           scans_.Handle(from, one);
         } else if constexpr (std::is_same_v<T, ConfirmRoutes>) {
           routes_.Confirm(from, one);
-        } else if constexpr (std::is_same_v<T, OrphanStays>) {
-          node_.leaders[one.orphan.partition]->Handle(from, one);
-        } else {
-          node_.LeaderOf(one.client_id).Handle(from, one);
+        } else if constexpr (!std::is_same_v<T, Claims>) {
+          Leader& leader = LeaderFor(asked);
+          if (Leader::kIsNumbered<T> && leader.IsRepeat(asker)) {
+            leader.AnswerRepeat(asker, one);
+          } else {
+            leader.Handle(asker, one);
+          }
+          leader.streams().Took(asker);
         }
       },
-      request);
+      asked.request);
+}
+
+Leader& Host::LeaderFor(const Addressed& asked) {
+  if (asked.sequence != 0) return *node_.leaders[asked.partition];
+  return *node_.leaders[PartitionOfRequest(asked.request, partitions()).value()];
+}
+
+// ---- A change of leader -------------------------------------------------------------------------
+
+void Host::ReplaceLeader(PartitionId id) {
+  auto leader = std::make_unique<Leader>(*replicas_[id], node_);
+  leader->Succeed(*node_.leaders[id]);
+  node_.leaders[id] = std::move(leader);
+  node_.leaders[id]->CatchUp();
+  admission_.Close(id, node_.leaders[id]->life());
+  node_.RecountSessions();
+  node_.SendToAll(ClaimsWanted{.partition = id, .life = node_.leaders[id]->life()});
+}
+
+void Host::ServeNewLeaders() {
+  bool opened = false;
+  for (const auto& leader : node_.leaders) {
+    if (leader->serving() || !leader->caught_up() || !leader->replica().status().ok()) continue;
+    if (!admission_.HasHeardAll(leader->id())) continue;
+    leader->Activate(admission_.Open(leader->id()));
+    opened = true;
+  }
+  if (opened) {
+    node_.RecountSessions();
+    for (auto& [from, asked] : admission_.TakeKept()) {
+      if (admission_.Admit(from, asked)) HandOn(from, asked);
+    }
+  }
+  for (const auto& leader : node_.leaders) {
+    if (leader->wants_settling()) leader->Settle();
+  }
 }
 
 bool Host::GrowingIsFull() const {
@@ -180,7 +232,9 @@ Host::Group Host::CloseGrowing() {
   group.will_bytes = node_.growing.will_bytes;
   group.parts.reserve(node_.growing.used.size());
   for (const PartitionId id : node_.growing.used) {
-    group.parts.push_back(&node_.leaders[id]->proposals().CloseGrowing());
+    Proposal& closed = node_.leaders[id]->proposals().CloseGrowing();
+    node_.leaders[id]->streams().NoteTaken(closed.taken);
+    group.parts.push_back(&closed);
   }
   node_.growing.used.clear();
   node_.growing = {.used = std::move(node_.growing.used)};
@@ -287,15 +341,20 @@ void Host::Run() {
   if (stalled_ && node_.now.monotonic >= retry_at_) RetryState();
   if (!stalled_) ReloadFailed();
   ApplyCommitted();
+  ServeNewLeaders();
   TellStorageState();
   node_.work_left = kRoundWorkMax;
   node_.sessions_left = kRoundSessionsMax;
   scans_.Run();
   if (routes_.announcing() && routes_.Announce()) {
-    for (const auto& leader : node_.leaders) leader->Serve();
+    for (const auto& leader : node_.leaders) {
+      if (leader->serving()) leader->Serve();
+    }
   }
   if (node_.healthy() && begun_ && !routes_.announcing()) RunLeaders();
   routes_.ReleaseReady();
+  for (const auto& leader : node_.leaders) leader->AcknowledgeStreams();
+  publishing_.ForgetDecided();
   if (counts_due_ > 0 && node_.now.monotonic >= count_at_) CountSessions();
   size_t pending = 0;
   for (const auto& leader : node_.leaders) pending += leader->proposals().steps();
@@ -308,7 +367,8 @@ void Host::RunLeaders() {
   const auto for_each = [&](auto&& run) {
     for (size_t i = 0; i < count; ++i) {
       const size_t id = (first_ + i) % count;
-      if (replicas_[id]->status().ok()) run(*node_.leaders[id]);
+      Leader& leader = *node_.leaders[id];
+      if (leader.serving() && replicas_[id]->status().ok()) run(leader);
     }
   };
   for_each([](Leader& leader) { leader.RunTimers(); });
@@ -324,7 +384,7 @@ void Host::RunDeadlines() {
     Leader* earliest = nullptr;
     int64_t at_unix_ms = 0;
     for (const auto& leader : node_.leaders) {
-      if (!leader->replica().status().ok()) continue;
+      if (!leader->serving() || !leader->replica().status().ok()) continue;
       const auto due = leader->timers().NextDeadline();
       if (!due.has_value() || *due > leader->Now()) continue;
       if (earliest != nullptr && *due >= at_unix_ms) continue;
@@ -364,6 +424,7 @@ std::optional<absl::Duration> Host::NextWake() const {
       continue;
     }
     if (leader->proposals().NextCommitted() != nullptr) consider(now);
+    if (!leader->serving()) continue;  // A shard's answer wakes.
     if (!announcing) consider(leader->NextWake());
     if (background) consider(leader->NextTimer());
   }
@@ -371,7 +432,8 @@ std::optional<absl::Duration> Host::NextWake() const {
 }
 
 bool Host::Drained() const {
-  if (!node_.growing.used.empty() || !full_.empty() || flying_.has_value() || !scans_.empty()) {
+  if (!node_.growing.used.empty() || !full_.empty() || flying_.has_value() || !scans_.empty() ||
+      !admission_.all_open()) {
     return false;
   }
   return std::all_of(node_.leaders.begin(), node_.leaders.end(), [](const auto& leader) {

@@ -18,6 +18,7 @@
 #include "storage/core/partition_api.h"
 #include "storage/core/replica.h"
 #include "storage/core/state_store.h"
+#include "storage/leader/admission.h"
 #include "storage/leader/leader.h"
 #include "storage/leader/node.h"
 #include "storage/leader/publishing.h"
@@ -69,7 +70,7 @@ class Host {
 
   // ---- Driving it.
   void SetTime(const HostTime& now) { node_.now = now; }
-  void OnRequest(ShardId from, Request request);
+  void OnRequest(ShardId from, Addressed asked);
 
   // The entries hold until Run is called after OnWritten.
   struct Write {
@@ -84,6 +85,10 @@ class Host {
   std::vector<Event> TakeEvents(ShardId shard);
   // When Run must be called if nothing else happens before. Monotonic.
   std::optional<absl::Duration> NextWake() const;
+
+  // The partition gets a new leader, as if the former one was on another node and is gone. Shards
+  // hear ClaimsWanted.
+  void ReplaceLeader(PartitionId id);
 
   // ---- Storage that fails.
   // The log is to be repaired, and no write is under way. `OnRepair` says how it went.
@@ -139,7 +144,10 @@ class Host {
     absl::Duration tried_at = -absl::InfiniteDuration();
   };
 
-  void Dispatch(ShardId from, Request& request);
+  void Dispatch(ShardId from, Addressed& asked);
+  Leader& LeaderFor(const Addressed& asked);
+  void HandOn(ShardId from, Addressed& asked);
+  void ServeNewLeaders();
   bool GrowingIsFull() const;
   Group CloseGrowing();
   bool NextGroup();
@@ -174,6 +182,7 @@ class Host {
   Publishing publishing_;
   RetainedScans scans_;
   Routes routes_;
+  Admission admission_;
   std::vector<std::unique_ptr<Replica>> replicas_;  // By partition; their leaders are the node's.
   Replica::LogReader read_log_;
   std::function<void()> ready_;

@@ -10,9 +10,9 @@ namespace storage {
 
 // ---- PUBLISH ------------------------------------------------------------------------------------
 
-bool Inbound::AnswerRepeat(ShardId from, Token token, const Qos2Origin& origin) {
+bool Inbound::AnswerRepeat(const Asker& from, Token token, const Qos2Origin& origin) {
   AnswerPublish answer;
-  answer.shard = from;
+  answer.shard = from.shard;
   answer.token = token;
   answer.duplicate = true;
   if (const auto it = pending_.find({origin.client_id, origin.packet_id}); it != pending_.end()) {
@@ -27,8 +27,8 @@ bool Inbound::AnswerRepeat(ShardId from, Token token, const Qos2Origin& origin) 
   return true;
 }
 
-void Inbound::Remember(const Qos2Origin& origin) {
-  pb::RememberInbound& remember = *Propose().mutable_remember_inbound();
+void Inbound::Remember(const Asker& from, const Qos2Origin& origin) {
+  pb::RememberInbound& remember = *ProposeFor(from).mutable_remember_inbound();
   remember.set_client_id(origin.client_id);
   remember.set_epoch(origin.epoch);
   remember.set_packet_id(origin.packet_id);
@@ -43,6 +43,7 @@ void Inbound::Finish(AnswerPublish& step) {
   if (step.token == 0) return;
   Published published;
   published.token = step.token;
+  published.partition = id_;
   published.duplicate = step.duplicate;
   if (step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit) {
     published.status =
@@ -59,26 +60,31 @@ void Inbound::Refuse(AnswerPublish& step, const absl::Status& why) {
   if (step.token == 0) return;
   Published refused;
   refused.token = step.token;
+  refused.partition = id_;
   refused.status = why;
   node_.Send(step.shard, std::move(refused));
 }
 
 // ---- PUBREL -------------------------------------------------------------------------------------
 
-void Inbound::Handle(ShardId from, ReleaseInbound& request) {
+void Inbound::Handle(const Asker& from, ReleaseInbound& request) {
   AnswerRelease answer;
-  answer.shard = from;
+  answer.shard = from.shard;
   answer.token = request.token;
   absl::Status status = Refusal(/*stores=*/false);
   if (status.ok() && leader_.sessions().OwnerOf(request.client_id, request.epoch) == nullptr)
     status = NotOwner();
   if (!status.ok()) return Refuse(answer, status);
-  pb::ReleaseInbound& release = *Propose({}, &answer.command).mutable_release_inbound();
+  pb::ReleaseInbound& release = *ProposeFor(from, &answer.command).mutable_release_inbound();
   release.set_client_id(request.client_id);
   release.set_epoch(request.epoch);
   for (const uint16_t id : request.packet_ids) release.add_packet_ids(id);
   NeedSync();
   Then(std::move(answer));
+}
+
+void Inbound::Repeat(const Asker& from, ReleaseInbound& request) {
+  node_.Send(from.shard, InboundReleased{request.token, absl::OkStatus()});
 }
 
 void Inbound::Finish(AnswerRelease& step) {

@@ -19,12 +19,13 @@ class Inbound : public LeaderPart {
   explicit Inbound(Leader& leader) : LeaderPart(leader) {}
 
   // True: the identifier is known, and what it came with. It is answered, or will be.
-  bool AnswerRepeat(ShardId from, Token token, const Qos2Origin& origin);
-  void Remember(const Qos2Origin& origin);
+  bool AnswerRepeat(const Asker& from, Token token, const Qos2Origin& origin);
+  void Remember(const Asker& from, const Qos2Origin& origin);
   void Finish(AnswerPublish& step);
   void Refuse(AnswerPublish& step, const absl::Status& why);
 
-  void Handle(ShardId from, ReleaseInbound& request);
+  void Handle(const Asker& from, ReleaseInbound& request);
+  void Repeat(const Asker& from, ReleaseInbound& request);
   void Finish(AnswerRelease& step);
   void Refuse(AnswerRelease& step, const absl::Status& why);
 

@@ -2,6 +2,7 @@
 #include "storage/leader/leader.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "mqttd/storage/v1/command.pb.h"
@@ -25,6 +26,7 @@ Leader::Leader(Replica& replica, Node& node)
       replica_(replica),
       node_(node),
       proposals_(replica, node),
+      streams_(id_, node),
       sessions_(*this),
       timers_(*this),
       subscriptions_(*this),
@@ -43,7 +45,8 @@ void Leader::Begin(const pb::Limits& limits) {
   // Nobody else applies what a node alone logs, so nobody knows less.
   const uint32_t level = GreatestLevel(node_.options.apply_rules);
   if (partition().level() < level) proposals_.Propose().mutable_raise_level()->set_level(level);
-  if (connected) proposals_.Propose().mutable_close_all();
+  const bool asked = !partition().origins().empty();
+  if (connected || asked) proposals_.Propose().mutable_close_all();
   if (partition().limits().SerializeAsString() != limits.SerializeAsString()) {
     *proposals_.Propose().mutable_set_limits()->mutable_limits() = limits;
   }
@@ -53,6 +56,68 @@ void Leader::Begin(const pb::Limits& limits) {
 void Leader::Serve() {
   orphans_.Start();
   expiry_.Start();
+}
+
+// ---- A change of leader -------------------------------------------------------------------------
+
+namespace {
+
+bool Survives(const Step& step) {
+  return std::holds_alternative<PassBarrier>(step) || std::holds_alternative<AnnounceWill>(step);
+}
+
+}  // namespace
+
+void Leader::Succeed(Leader& former) {
+  life_ = former.life_ + 1;
+  serving_ = caught_up_ = settled_ = false;
+  proposals_.TakeOver(former.proposals_);
+  proposals_.ForEach([this](Proposal& proposal) {
+    for (const auto& set : proposal.retained_sets()) expiry_.Expect(set.value);
+    for (const auto& each : proposal.reservations()) room_.Promise(each.value);
+    for (const Step& step : proposal.steps()) {
+      if (const auto* const open = std::get_if<FinishOpen>(&step); open != nullptr && open->adds) {
+        --node_.opening_new;
+      }
+      if (const auto* const timer = std::get_if<FinishTimer>(&step);
+          timer != nullptr && timer->gives_way) {
+        --node_.giving_way;
+      }
+    }
+    std::erase_if(proposal.steps(), [](const Step& step) { return !Survives(step); });
+  });
+  timers_.TakeOver(former.timers_);
+  subscriptions_.Recount();
+  former.orphans_.Withdraw();
+  former.sessions_.Withdraw();
+}
+
+void Leader::CatchUp() {
+  auto barrier = std::make_shared<Barrier>();
+  barrier->left = 1;
+  barrier->then = [&node = node_, id = id_, life = life_] {
+    Leader& leader = *node.leaders[id];
+    if (leader.life_ == life) leader.caught_up_ = true;  // Else it had to go meanwhile.
+  };
+  After(PassBarrier{std::move(barrier)});
+}
+
+void Leader::Activate(const std::vector<Claims>& claims) {
+  serving_ = true;
+  for (size_t shard = 0; shard < claims.size(); ++shard) {
+    streams_.Resume(static_cast<ShardId>(shard), claims[shard].kept_from, claims[shard].repeats);
+  }
+  partition().ForEachSession([this](const Session& session) {
+    if (!session.connected) timers_.ArmDeadlines(session);
+  });
+  sessions_.Restore(claims);
+  room_.TellAll();
+  Serve();
+}
+
+void Leader::Settle() {
+  settled_ = true;
+  sessions_.CloseUnclaimed();
 }
 
 absl::Status Leader::Refusal(bool stores) const {
@@ -155,6 +220,7 @@ void Leader::OnApplied() {
     Finish(step);
   }
   node_.metrics.entries_applied.Add();
+  streams_.Settle(proposal.taken);
   proposals_.PopFirst();
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -13,6 +14,7 @@
 #include "storage/core/partition.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/replica.h"
+#include "storage/leader/asker.h"
 #include "storage/leader/delivery.h"
 #include "storage/leader/expiry.h"
 #include "storage/leader/inbound.h"
@@ -23,6 +25,7 @@
 #include "storage/leader/proposals.h"
 #include "storage/leader/room.h"
 #include "storage/leader/sessions.h"
+#include "storage/leader/streams.h"
 #include "storage/leader/subscriptions.h"
 #include "storage/leader/timers.h"
 
@@ -52,13 +55,47 @@ class Leader {
   // The shards know all routes: what waited for that.
   void Serve();
 
+  // ---- A change of leader, in place. What the former one has proposed is in the log, or on its
+  // way there, and is applied; of what was to follow it nothing happens, but that it is known to be
+  // applied (PassBarrier) and that a will is told of. All else is asked for again, or found in the
+  // partition's state and in what the shards tell. (A will that is told of is not in the state.)
+  void Succeed(Leader& former);
+  // Once it is in the former one's place.
+  void CatchUp();
+  uint64_t life() const { return life_; }  // Which of the partition's leaders it is.
+  bool serving() const { return serving_; }
+  bool caught_up() const { return caught_up_; }
+  // All shards have told what they hold. From here on it takes requests.
+  void Activate(const std::vector<Claims>& claims);
+  // They have asked again what they wanted: what nobody has claimed by then is nobody's.
+  bool wants_settling() const { return !settled_ && serving_ && !streams_.AnyRepeats(); }
+  void Settle();
+
   // ---- A request about what is in this partition.
   template <typename Asked>
-  void Handle(ShardId from, Asked& request) {
+  void Handle(const Asker& from, Asked& request) {
     static_assert(PartsThat<kHandles, Asked> == 1, "one part handles each request");
     ForEachPart([&](auto& part) {
       if constexpr (requires { part.Handle(from, request); }) part.Handle(from, request);
     });
+  }
+  // One that is applied already, and is asked for again since its answer was lost.
+  template <typename Asked>
+  void AnswerRepeat(const Asker& from, Asked& request) {
+    ForEachPart([&](auto& part) {
+      if constexpr (requires { part.Repeat(from, request); }) part.Repeat(from, request);
+    });
+  }
+  template <typename Asked>
+  static constexpr bool kIsNumbered = requires(Subscriptions& part, Asked& it) {
+    part.Repeat(Asker{}, it);
+  }
+  || requires(Inbound& part, Asked& it) { part.Repeat(Asker{}, it); }
+  || requires(Deliveries& part, Asked& it) { part.Repeat(Asker{}, it); };
+  // Applied already: nothing of it is proposed again.
+  bool IsRepeat(const Asker& from) const {
+    return from.sequence != 0 && streams_.Repeats(from.shard) &&
+           partition().origins().IsApplied(from.origin(), from.sequence);
   }
   absl::Status Refusal(bool stores) const;
   // Whose the Client Identifier is now; absent: no client is connected by it.
@@ -77,6 +114,12 @@ class Leader {
   // The one that was to be applied next is.
   void OnApplied();
   void OnReloaded() { sessions_.OnReloaded(); }  // The replica was made again.
+
+  // ---- Requests that have numbers.
+  Streams& streams() { return streams_; }
+  void AcknowledgeStreams() {
+    if (serving_) streams_.Acknowledge(proposals_.idle());
+  }
 
   // ---- A round of the host.
   void RunTimers();
@@ -117,7 +160,7 @@ class Leader {
   template <Takes kHow, typename Part, typename T>
   static constexpr int kOne = [] {
     if constexpr (kHow == kHandles) {
-      return requires(Part & part, T & it) { part.Handle(ShardId{}, it); }
+      return requires(Part & part, T & it) { part.Handle(Asker{}, it); }
       ? 1 : 0;
     } else if constexpr (kHow == kFinishes) {
       return requires(Part & part, T & it) { part.Finish(it); }
@@ -140,8 +183,13 @@ class Leader {
   const PartitionId id_;
   Replica& replica_;
   Node& node_;
+  uint64_t life_ = 1;
+  bool serving_ = true;    // Not: a new one, that does not know yet who is connected.
+  bool caught_up_ = true;  // What the former one has proposed is applied.
+  bool settled_ = true;
   absl::Duration read_again_at_ = -absl::InfiniteDuration();  // After an error.
   Proposals proposals_;
+  Streams streams_;
   Sessions sessions_;
   Timers timers_;
   Subscriptions subscriptions_;

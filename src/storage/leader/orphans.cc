@@ -86,9 +86,9 @@ void Orphans::Offer(uint64_t orphan, ShardId shard, RouteMessage route) {
 }
 
 // It is gone with what is proposed now, here and wherever it goes.
-void Orphans::ForgetOrphan(uint64_t orphan) {
+void Orphans::ForgetOrphan(uint64_t orphan, const Asker& asker) {
   moving_.insert(orphan);
-  Propose().mutable_forget_orphans()->add_orphans(orphan);
+  ProposeFor(asker).mutable_forget_orphans()->add_orphans(orphan);
   NeedSync();
 }
 
@@ -114,7 +114,7 @@ void Orphans::ReturnOrphan(uint64_t orphan) {
   scan_.wanted = true;
 }
 
-void Orphans::Handle(ShardId /*from*/, OrphanStays& request) {
+void Orphans::Handle(const Asker& /*from*/, OrphanStays& request) {
   const uint64_t orphan = request.orphan.number;
   const auto offered = offered_.find(orphan);
   if (offered == offered_.end()) return;
@@ -136,6 +136,11 @@ void Orphans::Handle(ShardId /*from*/, OrphanStays& request) {
 void Orphans::KeepOrphan() {
   scan_.keeps = true;
   if (!again_at_.has_value()) again_at_ = node_.now.monotonic + kOrphanRetry;
+}
+
+void Orphans::Withdraw() {
+  node_.orphans_offered -= offered_.size();
+  offered_.clear();
 }
 
 void Orphans::OfferSoon() {

@@ -30,13 +30,14 @@ class Orphans : public LeaderPart {
 
   // Asks a shard who is to have it: TakeOffered, or OrphanStays.
   void Offer(uint64_t orphan, ShardId shard, RouteMessage route);
-  void Handle(ShardId from, OrphanStays& request);
+  void Handle(const Asker& from, OrphanStays& request);
   bool TakeOffered(uint64_t orphan);
-  void ForgetOrphan(uint64_t orphan);                     // With what is proposed now.
-  void Moved(uint64_t orphan) { moving_.erase(orphan); }  // That is applied,
-  void ReturnOrphan(uint64_t orphan);                     // or never will be.
-  void KeepOrphan();                                      // It stays where it is, for a while.
-  void OfferSoon();                                       // A member has room again.
+  void ForgetOrphan(uint64_t orphan, const Asker& asker = {});  // With what is proposed now.
+  void Moved(uint64_t orphan) { moving_.erase(orphan); }        // That is applied,
+  void ReturnOrphan(uint64_t orphan);                           // or never will be.
+  void KeepOrphan();  // It stays where it is, for a while.
+  void Withdraw();    // There is a new leader.
+  void OfferSoon();   // A member has room again.
 
  private:
   void PassOn(const Orphaned& orphan);

@@ -37,8 +37,9 @@ class LeaderPart {
   // What a request that must be logged is answered with now; `stores`: it takes room.
   absl::Status Refusal(bool stores) const;
 
-  pb::Command& Propose(mqtt::MessagePtr message = {}, CommandPlace* place = nullptr) {
-    return proposals_.Propose(std::move(message), place);
+  pb::Command& Propose(CommandPlace* place = nullptr) { return proposals_.Propose({}, place); }
+  pb::Command& ProposeFor(const Asker& asker, CommandPlace* place = nullptr) {
+    return proposals_.Propose({}, place, &asker);
   }
   void Then(Step step) { proposals_.Then(std::move(step)); }
   void NeedSync() { node_.growing.needs_sync = true; }

@@ -88,6 +88,7 @@ void Proposal::Clear() {
   steps_.clear();
   retained_sets_.clear();
   reservations_.clear();
+  taken.clear();
   index = 0;
   committed = false;
 }

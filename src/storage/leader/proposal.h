@@ -165,6 +165,8 @@ class Proposal {
   };
   Dropped Drop(const std::vector<bool>& gone);
 
+  // By shard: which of its requests have been taken when this one is closed.
+  std::vector<uint64_t> taken;
   uint64_t index = 0;  // In the log.
   bool committed = false;
 

@@ -26,22 +26,43 @@ Proposal& Proposals::Grow() {
   return *growing_;
 }
 
-pb::Command& Proposals::Propose(mqtt::MessagePtr message, CommandPlace* place) {
+CommandStamp Proposals::Stamp(const Asker* asker) {
+  CommandStamp stamp{.time_unix_ms = replica_.partition().StampAt(node_.now.unix_ms),
+                     .order = ++node_.last_order};
+  if (asker == nullptr || asker->sequence == 0) return stamp;
+  stamp.origin = asker->origin();
+  stamp.sequence = asker->sequence;
+  const uint64_t hole = replica_.partition().origins().FirstHole(stamp.origin);
+  if (hole != 0 && hole < asker->kept_from) stamp.kept_from = asker->kept_from;
+  return stamp;
+}
+
+pb::Command& Proposals::Propose(mqtt::MessagePtr message, CommandPlace* place, const Asker* asker) {
   Proposal& proposal = Grow();
   pb::Command& command = proposal.Add(std::move(message), place);
   node_.growing.bytes += proposal.TakeGrowth();
-  command.set_time_unix_ms(Stamp());
-  command.set_order(++node_.last_order);
+  const CommandStamp stamp = Stamp(asker);
+  command.set_time_unix_ms(stamp.time_unix_ms);
+  command.set_order(stamp.order);
+  if (stamp.sequence == 0) return command;
+  command.set_origin(stamp.origin);
+  command.set_sequence(stamp.sequence);
+  command.set_kept_from(stamp.kept_from);
   return command;
 }
 
 std::string& Proposals::ProposeTo(mqtt::MessagePtr message, CommandStamp& stamp,
-                                  CommandPlace* place) {
-  stamp = {.time_unix_ms = Stamp(), .order = ++node_.last_order};
+                                  const Asker* asker) {
+  stamp = Stamp(asker);
   Proposal& proposal = Grow();
-  std::string& entry = proposal.AddTo(std::move(message), place);
+  std::string& entry = proposal.AddTo(std::move(message));
   node_.growing.bytes += proposal.TakeGrowth();
   return entry;
+}
+
+void Proposals::TakeOver(Proposals& former) {
+  pending_ = std::move(former.pending_);
+  growing_ = std::exchange(former.growing_, nullptr);
 }
 
 size_t Proposals::steps() const {

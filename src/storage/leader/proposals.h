@@ -12,7 +12,9 @@
 #include "mqtt/message.h"
 #include "storage/core/command_codec.h"
 #include "storage/core/effects.h"
+#include "storage/core/partition_api.h"
 #include "storage/core/replica.h"
+#include "storage/leader/asker.h"
 #include "storage/leader/node.h"
 #include "storage/leader/proposal.h"
 #include "storage/leader/queue_room.h"
@@ -26,14 +28,24 @@ class Proposals {
  public:
   Proposals(const Replica& replica, Node& node) : replica_(replica), node_(node) {}
 
-  pb::Command& Propose(mqtt::MessagePtr message = {}, CommandPlace* place = nullptr);
+  // `asker`: the command is a part of what it asks for. Null: the host's own.
+  pb::Command& Propose(mqtt::MessagePtr message = {}, CommandPlace* place = nullptr,
+                       const Asker* asker = nullptr);
   // The same for who writes the command by hand, with the stamp it needs.
   std::string& ProposeTo(mqtt::MessagePtr message, CommandStamp& stamp,
-                         CommandPlace* place = nullptr);
+                         const Asker* asker = nullptr);
   // ---- Of what was just proposed.
   void Then(Step step) { growing_->Then(std::move(step)); }
   void Keep(const QueueReservation& reservation) { growing_->Reserves(reservation); }
   void Retains(RetainedSet set) { growing_->Retains(std::move(set)); }
+
+  // Those of the partition's former leader, which are in the log or on their way there: what
+  // follows them is the caller's.
+  void TakeOver(Proposals& former);
+  template <typename Visit>
+  void ForEach(Visit&& visit) {
+    for (const auto& proposal : pending_) visit(*proposal);
+  }
 
   bool idle() const { return pending_.empty(); }
   Proposal& last() { return *pending_.back(); }
@@ -52,7 +64,7 @@ class Proposals {
 
  private:
   Proposal& Grow();
-  int64_t Stamp() const { return replica_.partition().StampAt(node_.now.unix_ms); }
+  CommandStamp Stamp(const Asker* asker);
 
   const Replica& replica_;
   Node& node_;

@@ -40,14 +40,57 @@ SharedTarget TargetOf(const ShareMembers::Member& member) {
 
 // ---- Asked --------------------------------------------------------------------------------------
 
-void Publishing::Handle(ShardId from, Publish& part) {
+void Publishing::Handle(const Asker& from, Publish& part) {
   CHECK(part.partition < node_.leaders.size()) << "there is no such partition";
-  CHECK(parts_.empty() || parts_.front().token == part.token) << "parts of two messages are mixed";
-  const bool more = part.more;
-  parts_.push_back(std::move(part));
-  if (more) return;
-  Decide(from, parts_);
+  // The others of that one are decided about, and it is not known any more how.
+  if (!parts_.empty() && parts_.front().token != part.token) DecideGathered();
+  parts_.push_back({std::move(part), from});
+  if ((parts_.back().bundle & ~Gathered()) == 0) DecideGathered();
+}
+
+PartitionMask Publishing::Gathered() const {
+  PartitionMask mask = 0;
+  for (const Part& part : parts_) mask |= BitOf(part.partition);
+  return mask;
+}
+
+void Publishing::DecideGathered() {
+  Decide(parts_.front().asker.shard, parts_);
+  for (const Part& each : parts_) node_.leaders[each.partition]->streams().Took(each.asker);
   parts_.clear();
+}
+
+// ---- Asked again --------------------------------------------------------------------------------
+
+void Publishing::Remember(const Parts& parts, const absl::Status& status, bool duplicate) {
+  if (parts.size() == 1 || parts.front().asker.sequence == 0) return;
+  if (decisions_.size() >= kDecisionsMax) decisions_.clear();
+  Decision& decision = decisions_[{parts.front().asker.shard, parts.front().token}];
+  decision = {.status = status, .duplicate = duplicate, .askers = {}};
+  for (const Part& part : parts) decision.askers.emplace_back(part.partition, part.asker);
+}
+
+bool Publishing::AnswerDecided(const Asker& from, const Publish& part) {
+  Leader& leader = *node_.leaders[part.partition];
+  Published published{.token = part.token, .status = {}, .partition = part.partition};
+  if (!leader.IsRepeat(from)) {
+    const auto found = decisions_.find({from.shard, part.token});
+    if (!leader.streams().Repeats(from.shard) || found == decisions_.end()) return false;
+    published.status = found->second.status;
+    published.duplicate = found->second.duplicate;
+  }
+  node_.Send(from.shard, std::move(published));
+  leader.streams().Took(from);
+  return true;
+}
+
+void Publishing::ForgetDecided() {
+  absl::erase_if(decisions_, [this](const auto& one) {
+    const auto& askers = one.second.askers;
+    return std::all_of(askers.begin(), askers.end(), [this](const auto& asker) {
+      return node_.leaders[asker.first]->streams().IsForgotten(asker.second);
+    });
+  });
 }
 
 void Publishing::Decide(ShardId from, Parts& parts) {
@@ -91,12 +134,16 @@ void Publishing::Decide(ShardId from, Parts& parts) {
 
 // What it came with is stored, or will be: nothing of it is stored again.
 bool Publishing::AnswerRepeat(ShardId from, const Parts& parts, size_t publisher) {
-  const Publish& known = parts[publisher];
+  const Part& known = parts[publisher];
   Leader& leader = *node_.leaders[known.partition];
-  if (!leader.inbound().AnswerRepeat(from, known.token, *known.origin)) return false;
+  if (!leader.inbound().AnswerRepeat(known.asker, known.token, *known.origin)) return false;
+  Remember(parts, absl::OkStatus(), /*duplicate=*/true);
   for (size_t i = 0; i < parts.size(); ++i) {
     if (i != publisher) {
-      node_.Send(from, Published{.token = parts[i].token, .status = {}, .duplicate = true});
+      node_.Send(from, Published{.token = parts[i].token,
+                                 .status = {},
+                                 .duplicate = true,
+                                 .partition = parts[i].partition});
     }
   }
   return true;
@@ -127,10 +174,12 @@ absl::Status Publishing::Check(const Parts& parts) {
 // else each part has it in its turn.
 void Publishing::Refuse(ShardId from, const Parts& parts, const absl::Status& why) {
   TakeBackReserved();
+  Remember(parts, why, /*duplicate=*/false);
   for (const Publish& part : parts) {
     if (part.token == 0) continue;
     Published refused;
     refused.token = part.token;
+    refused.partition = part.partition;
     refused.status = why;
     const bool waits = node_.healthy() && node_.leaders[part.partition]->replica().status().ok();
     if (!waits) {
@@ -145,17 +194,19 @@ void Publishing::Refuse(ShardId from, const Parts& parts, const absl::Status& wh
 
 PartitionMask Publishing::Propose(const Parts& parts, bool answers, ShardId from) {
   PartitionMask where = 0;
-  for (const Publish& part : parts) {
+  bool all = true;
+  for (const Part& part : parts) {
     where |= BitOf(part.partition);
-    ProposePart(part, answers, from);
+    all = ProposePart(part, answers, from) && all;
   }
+  if (!all) Remember(parts, absl::OkStatus(), /*duplicate=*/false);
   for (const auto& [partition, reservation] : std::exchange(reserved_, {})) {
     node_.leaders[partition]->proposals().Keep(reservation);
   }
   return where;
 }
 
-void Publishing::ProposePart(const Publish& part, bool answers, ShardId from) {
+bool Publishing::ProposePart(const Part& part, bool answers, ShardId from) {
   Leader& leader = *node_.leaders[part.partition];
   AnswerPublish answer;
   answer.shard = from;
@@ -165,20 +216,25 @@ void Publishing::ProposePart(const Publish& part, bool answers, ShardId from) {
   if (match || !part.shared_targets.empty()) ProposeEnqueue(part, leader, match);
   if (part.set_retained) answer.retained = ProposeRetained(part, leader);
   if (part.orphan) {
-    leader.orphans().ForgetOrphan(part.orphan.number);
+    leader.orphans().ForgetOrphan(part.orphan.number, part.asker);
     answer.orphan = part.orphan;
   }
   if (part.origin.has_value()) {
-    leader.inbound().Remember(*part.origin);
+    leader.inbound().Remember(part.asker, *part.origin);
     answer.origin = part.origin;
   }
   answer.commands = leader.proposals().growing_commands() - answer.command;
-  if (!answers) return;
-  if (answer.commands != 0) return leader.proposals().Then(std::move(answer));
-  node_.Send(from, Published{.token = part.token});  // It is for nobody here.
+  if (answer.commands != 0) {
+    if (answers) leader.proposals().Then(std::move(answer));
+    return true;
+  }
+  if (!answers) return false;
+  // It is for nobody here.
+  node_.Send(from, Published{.token = part.token, .status = {}, .partition = part.partition});
+  return false;
 }
 
-void Publishing::ProposeEnqueue(const Publish& part, Leader& leader, bool match) {
+void Publishing::ProposeEnqueue(const Part& part, Leader& leader, bool match) {
   absl::InlinedVector<EnqueueTarget, 1> targets;
   for (const SharedTarget& target : part.shared_targets) {
     targets.push_back({.client_id = target.client_id,
@@ -188,13 +244,14 @@ void Publishing::ProposeEnqueue(const Publish& part, Leader& leader, bool match)
                        .last_choice = target.last_choice});
   }
   CommandStamp stamp;
-  std::string& entry = leader.proposals().ProposeTo(part.message, stamp);
+  std::string& entry = leader.proposals().ProposeTo(part.message, stamp, &part.asker);
   AppendEnqueue(stamp, part.message->parts(), match, targets, entry);
 }
 
-CommandPlace Publishing::ProposeRetained(const Publish& part, Leader& home) {
+CommandPlace Publishing::ProposeRetained(const Part& part, Leader& home) {
   CommandPlace place = 0;
-  pb::SetRetained& set = *home.proposals().Propose(part.message, &place).mutable_set_retained();
+  pb::SetRetained& set =
+      *home.proposals().Propose(part.message, &place, &part.asker).mutable_set_retained();
   set.set_message(EncodeStoredMessage(*part.message));
   set.set_partitions(part.partitions);
   set.set_of_partitions(node_.options.partitions);
@@ -221,8 +278,9 @@ PartitionMask Publishing::StoreWill(const mqtt::MessagePtr& message) {
 
 PartitionMask Publishing::ProposeOwn(Publish whole) {
   Parts parts;
-  CutIntoParts(std::move(whole), node_.options.partitions,
-               [&](Publish part) { parts.push_back(std::move(part)); });
+  CutIntoParts(std::move(whole), node_.options.partitions, [&](Publish part) {
+    parts.push_back({std::move(part), Asker{}});
+  });
   return Propose(parts, /*answers=*/false, /*from=*/0);
 }
 
@@ -375,17 +433,14 @@ const ShareMembers::Member* Publishing::ChooseWithRoom(const std::string& share_
 // partition then sets the message aside, and the shard is asked again.
 Publishing::Settled Publishing::SettleTargets(ShardId from, Parts& parts) {
   absl::InlinedVector<std::pair<size_t, SharedTarget>, 1> targets;  // With the part that had it.
-  absl::InlinedVector<size_t, 4> targets_of;                        // How many each part had.
   bool moves = false;
   for (size_t i = 0; i < parts.size(); ++i) {
     moves = moves || parts[i].orphan;
-    targets_of.push_back(parts[i].shared_targets.size());
     for (SharedTarget& target : parts[i].shared_targets) targets.emplace_back(i, std::move(target));
     parts[i].shared_targets.clear();
   }
   for (auto& [asked, target] : targets) {
-    const bool alone = targets_of[asked] == 1;
-    std::optional<size_t> place = PlaceFor(from, parts, {asked, alone}, target);
+    std::optional<size_t> place = PlaceFor(from, parts, asked, target);
     if (!place.has_value()) {
       if (moves && targets.size() == 1) return Settled::kStays;
       if (!moves && node_.options.queue_full == QueueFull::kRefuse) {
@@ -401,50 +456,42 @@ Publishing::Settled Publishing::SettleTargets(ShardId from, Parts& parts) {
   return Settled::kGoesOn;
 }
 
-// Which part is to have it; it may become another member's. None: as far as anybody knows no member
+// Which part is to have it; it may become another member's. (Of one in a partition without a part
+// the message becomes when it is set aside for the group.) None: as far as anybody knows no member
 // has room.
-std::optional<size_t> Publishing::PlaceFor(ShardId from, Parts& parts, const Asked& asked,
+std::optional<size_t> Publishing::PlaceFor(ShardId from, const Parts& parts, size_t asked,
                                            SharedTarget& target) {
   const mqtt::Message& message = *parts.front().message;
-  Leader& leader = *node_.leaders[parts[asked.part].partition];
+  Leader& leader = *node_.leaders[parts[asked].partition];
   const Session* const session = leader.partition().Find(target.client_id);
-  if (session == nullptr) return asked.part;
+  if (session == nullptr) return asked;
   const uint64_t size = EntrySizeAtMost(message, target.filter);
   if (leader.room().HasRoom(*session, size)) {
     Reserve(leader.id(), {.slot = session->slot, .bytes = size});
-    return asked.part;
+    return asked;
   }
   const uint64_t bytes_max = leader.partition().limits().queue_bytes_max();
   if (bytes_max != 0 && size > bytes_max) {  // It never will have: nor has anybody else.
     target.last_choice = true;
-    return asked.part;
+    return asked;
   }
   leader.room().TellWithoutRoom(from, *session);
   if (const ShareMembers::Member* const other = ChooseWithRoom(target.filter, message)) {
-    if (const auto place = PartFor(parts, asked, other->partition); place.has_value()) {
-      const Session* const chosen =
-          node_.leaders[other->partition]->partition().Find(other->client_id);
-      Reserve(other->partition, {.slot = chosen->slot, .bytes = size});
-      target = TargetOf(*other);
-      return place;
+    const auto place = std::find_if(parts.begin(), parts.end(), [&](const Part& part) {
+      return part.partition == other->partition;
+    });
+    if (place == parts.end()) {
+      target.last_choice = false;
+      return asked;
     }
+    const Session* const chosen =
+        node_.leaders[other->partition]->partition().Find(other->client_id);
+    Reserve(other->partition, {.slot = chosen->slot, .bytes = size});
+    target = TargetOf(*other);
+    return static_cast<size_t>(place - parts.begin());
   }
-  if (!target.last_choice) return asked.part;
+  if (!target.last_choice) return asked;
   return std::nullopt;
-}
-
-// The part of that partition. If there is none, one that was for this target only becomes it: there
-// are as many answers as were asked for.
-std::optional<size_t> Publishing::PartFor(Parts& parts, const Asked& asked, PartitionId wanted) {
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (parts[i].partition == wanted) return i;
-  }
-  Publish& part = parts[asked.part];
-  const bool match = (part.partitions & BitOf(part.partition)) != 0;
-  if (match || part.set_retained || part.orphan || part.origin.has_value()) return std::nullopt;
-  if (!asked.alone || !part.shared_targets.empty()) return std::nullopt;
-  part.partition = wanted;
-  return asked.part;
 }
 
 }  // namespace storage

@@ -8,9 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
+#include "storage/leader/asker.h"
 #include "storage/leader/node.h"
 #include "storage/leader/queue_room.h"
 
@@ -23,7 +25,10 @@ class Publishing {
  public:
   explicit Publishing(Node& node) : node_(node) {}
 
-  void Handle(ShardId from, Publish& part);
+  void Handle(const Asker& from, Publish& part);
+  // A part that is asked for again, of a message that is decided about. False: it is new.
+  bool AnswerDecided(const Asker& from, const Publish& part);
+  void ForgetDecided();  // Of what no shard may ask again.
 
   // ---- What the host publishes itself. Never refused.
   // What a will is for, in the commit that fires it: durable sessions, the retained message.
@@ -36,18 +41,33 @@ class Publishing {
   bool StoreForMember(const std::string& share_filter, const mqtt::MessagePtr& message);
 
  private:
-  // Of one message, each of another partition.
-  using Parts = std::vector<Publish>;
+  struct Part : Publish {
+    Asker asker;
+  };
+  using Parts = std::vector<Part>;  // Of one message, each of another partition.
 
+  // What each part of a message was answered, or would have been, that left nothing in its
+  // partition's log: asked for again, it is answered so again, and not decided about alone.
+  struct Decision {
+    absl::Status status;
+    bool duplicate = false;
+    std::vector<std::pair<PartitionId, Asker>> askers;
+  };
+  static constexpr size_t kDecisionsMax = 10'000;  // Then they are forgotten.
+
+  PartitionMask Gathered() const;
+  void DecideGathered();
+  void Remember(const Parts& parts, const absl::Status& status, bool duplicate);
   void Decide(ShardId from, Parts& parts);
   bool AnswerRepeat(ShardId from, const Parts& parts, size_t publisher);
   absl::Status Check(const Parts& parts);
   absl::Status Refusal(const Parts& parts) const;
   // Each answers, if that is wanted. Returns where they go.
   PartitionMask Propose(const Parts& parts, bool answers, ShardId from);
-  void ProposePart(const Publish& part, bool answers, ShardId from);
-  void ProposeEnqueue(const Publish& part, Leader& leader, bool match);
-  CommandPlace ProposeRetained(const Publish& part, Leader& home);
+  // Whether there was anything for its partition.
+  bool ProposePart(const Part& part, bool answers, ShardId from);
+  void ProposeEnqueue(const Part& part, Leader& leader, bool match);
+  CommandPlace ProposeRetained(const Part& part, Leader& home);
   PartitionMask ProposeOwn(Publish whole);
   void Refuse(ShardId from, const Parts& parts, const absl::Status& why);
 
@@ -59,18 +79,14 @@ class Publishing {
                                              const mqtt::Message& message);
   enum class Settled : uint8_t { kGoesOn, kStays, kRefused };
   Settled SettleTargets(ShardId from, Parts& parts);
-  struct Asked {
-    size_t part = 0;
-    bool alone = false;  // The part has no other target.
-  };
-  std::optional<size_t> PlaceFor(ShardId from, Parts& parts, const Asked& asked,
+  std::optional<size_t> PlaceFor(ShardId from, const Parts& parts, size_t asked,
                                  SharedTarget& target);
-  static std::optional<size_t> PartFor(Parts& parts, const Asked& asked, PartitionId wanted);
   void Reserve(PartitionId partition, const QueueReservation& reservation);
   void TakeBackReserved();
 
   Node& node_;
   Parts parts_;  // Of the message whose last part is still to come.
+  absl::flat_hash_map<std::pair<ShardId, Token>, Decision> decisions_;
   // For the message that is being decided about.
   std::vector<std::pair<PartitionId, QueueReservation>> reserved_;
 };

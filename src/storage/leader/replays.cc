@@ -138,7 +138,7 @@ void Deliveries::SendReplayed(Claim& claim, const SubscriptionRecord& subscripti
   claim.feed->replay_sent = true;
 }
 
-void Deliveries::Handle(ShardId /*from*/, ReplayTaken& request) {
+void Deliveries::Handle(const Asker& /*from*/, ReplayTaken& request) {
   Claim* const claim = leader_.sessions().OwnerOf(request.client_id, request.epoch);
   if (claim == nullptr) return;
   claim->feed->replay_sent = false;

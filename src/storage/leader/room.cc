@@ -39,6 +39,14 @@ void Room::LookForRoom(SessionSlot slot) {
   HasRoomAgain(session->client_id);
 }
 
+void Room::TellAll() {
+  partition().ForEachSession([this](const Session& session) {
+    if (!session.had_shared) return;
+    without_room_.insert(session.client_id);
+    HasRoomAgain(session.client_id);
+  });
+}
+
 void Room::HasRoomAgain(const std::string& client_id) {
   if (without_room_.erase(client_id) == 0) return;
   node_.SendToAll(ShareMemberRoom{.client_id = client_id, .has_room = true});

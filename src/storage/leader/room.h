@@ -30,6 +30,8 @@ class Room : public LeaderPart {
   // Something has left the session's queue.
   void LookForRoom(SessionSlot slot);
   void HasRoomAgain(const std::string& client_id);
+  // Under a new leader: nobody knows of whom the former one said that it has none.
+  void TellAll();
 
  private:
   QueueRoom promised_;

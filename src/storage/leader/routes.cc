@@ -36,16 +36,19 @@ void Routes::Tell(const ShareMemberChanged& change, PartitionId partition) {
     event.listener = session->listener;
   }
   const Claim* const claim = leader.sessions().ClaimOf(change.client_id);
-  if (change.state == ShareMemberChange::State::kConnected && claim != nullptr) {
-    event.connection = claim->connection;
-    if (claim->feed != nullptr) event.packet_size_max = claim->feed->packet_size_max;
+  if (change.state == ShareMemberChange::State::kConnected && session != nullptr) {
+    event.connection = session->owner();
+    if (claim != nullptr && claim->feed != nullptr) {
+      event.packet_size_max = claim->feed->packet_size_max;
+    }
   }
   node_.SendToAll(event);
 }
 
 void Routes::ReleaseReady() {
   ledger_.ReleaseReady([this](Confirmed waiter) {
-    if (waiter.call != nullptr) waiter.call();
+    if (waiter.call != nullptr) return waiter.call();
+    if (node_.leaders[waiter.partition]->life() != waiter.life) return;
     if (waiter.event.has_value()) node_.Send(waiter.shard, *std::move(waiter.event));
     if (waiter.replays.empty()) return;
     // What is retained and did not come live is to be found.
@@ -54,8 +57,10 @@ void Routes::ReleaseReady() {
       const PartitionMask bit = PartitionMask{1} << leader->id();
       if (!leader->expiry().retained_pending().empty()) wait_for |= waiter.reads & bit;
     }
-    node_.After(wait_for, [this, client_id = std::move(waiter.replays), epoch = waiter.epoch] {
-      node_.LeaderOf(client_id).deliveries().StartReplays(client_id, epoch);
+    node_.After(wait_for, [this, waiter = std::move(waiter)] {
+      Leader& leader = *node_.leaders[waiter.partition];
+      if (leader.life() != waiter.life) return;
+      leader.deliveries().StartReplays(waiter.replays, waiter.epoch);
     });
   });
 }
@@ -71,7 +76,9 @@ bool Routes::Announce() {
     AnnouncePart();
   }
   if (announcement_.has_value()) return false;
-  Wait({.shard = 0,
+  Wait({.partition = 0,
+        .life = 0,
+        .shard = 0,
         .event = std::nullopt,
         .replays = {},
         .epoch = 0,

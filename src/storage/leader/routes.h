@@ -18,6 +18,9 @@ namespace storage {
 
 // What is done once the shards know all that they were told before.
 struct Confirmed {
+  PartitionId partition =
+      0;  // Whose leader waits, and which it is: if another has come, nobody does.
+  uint64_t life = 0;
   ShardId shard = 0;
   std::optional<Event> event;
   // Then retained messages are replayed to the session, those of `reads`; empty: to nobody.

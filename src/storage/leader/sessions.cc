@@ -45,10 +45,12 @@ void Sessions::ProposeOpen(const OpenSession& request, const Session* stored) {
   if (stored != nullptr) step.former_user = stored->user_name;
   step.adds = stored == nullptr;
   if (step.adds) ++node_.opening_new;
-  pb::OpenSession& open = *Propose({}, &step.command).mutable_open_session();
+  pb::OpenSession& open = *Propose(&step.command).mutable_open_session();
   open.set_client_id(request.client_id);
   open.set_user_name(request.user_name);
   open.set_listener(request.listener);
+  open.mutable_owner()->set_shard(request.connection.shard);
+  open.mutable_owner()->set_connection(request.connection.connection);
   open.set_version(static_cast<uint32_t>(request.version));
   open.set_clean_start(request.clean_start);
   open.set_expiry_s(request.expiry_s);
@@ -127,18 +129,25 @@ void Sessions::AnswerOpened(Claim& claim, const Outcome& outcome) {
   node_.Send(claim.connection.shard, std::move(opened));
 
   Attach(claim);
+  claim.feed->confirmed = true;
   claim.feed->window =
       DeliveryWindow(claim.feed->window_messages, claim.feed->window_bytes, session.queue.head());
   claim.feed->behind = session.queue.messages() > 0;
   node_.metrics.sessions_connected.Add();
   leader_.deliveries().ListForPump(claim);
+  HoldReplays(claim, session);
+}
+
+// The connection before may have gone before all shards knew its routes.
+void Sessions::HoldReplays(Claim& claim, const Session& session) {
   if (session.replays.empty()) return;
-  // The connection before may have gone before all shards knew its routes.
   ++claim.feed->replays_held;
   PartitionMask reads = 0;
   session.replays.ForEach(
       [&](const RetainedReplay& replay) { reads |= node_.scans->PartitionsOf(replay.filter); });
-  node_.routes->Wait({.shard = 0,
+  node_.routes->Wait({.partition = id_,
+                      .life = leader_.life(),
+                      .shard = 0,
                       .event = std::nullopt,
                       .replays = std::string(claim.client_id),
                       .epoch = claim.epoch,
@@ -165,7 +174,7 @@ void Sessions::OnReloaded() {
 
 // ---- Closing ------------------------------------------------------------------------------------
 
-void Sessions::Handle(ShardId /*from*/, CloseSession& request) {
+void Sessions::Handle(const Asker& /*from*/, CloseSession& request) {
   if (request.cause == CloseCause::kServerShutdown) node_.shutting_down = true;
   Claim* const claim = FindClaim(request.client_id);
   if (claim == nullptr) return;
@@ -263,8 +272,8 @@ void Sessions::EndAway(SessionSlot slot) {
 
 bool Sessions::IsAway(SessionSlot slot, uint64_t epoch) const {
   const Session* const session = partition().FindSlot(slot);
-  return replica_.status().ok() && session != nullptr && session->epoch == epoch &&
-         !session->connected && ClaimOf(session->client_id) == nullptr;
+  return leader_.serving() && replica_.status().ok() && session != nullptr &&
+         session->epoch == epoch && !session->connected && ClaimOf(session->client_id) == nullptr;
 }
 
 void Sessions::NoteAway(const Session& session) {

@@ -25,8 +25,8 @@ class Sessions : public LeaderPart {
  public:
   explicit Sessions(Leader& leader) : LeaderPart(leader) {}
 
-  void Handle(ShardId from, OpenSession& request);
-  void Handle(ShardId from, CloseSession& request);
+  void Handle(const Asker& from, OpenSession& request);
+  void Handle(const Asker& from, CloseSession& request);
   void Finish(FinishOpen& step);
   void Refuse(FinishOpen& step, const absl::Status& why);
   void Finish(FinishClose& step);
@@ -46,6 +46,14 @@ class Sessions : public LeaderPart {
   void Forget(const std::string& client_id);
   void PassOnHeld();
   std::optional<absl::Duration> NextHeld() const;
+
+  // ---- A change of leader.
+  // It is not the partition's any more.
+  void Withdraw();
+  // Who is connected, by the partition's state and by what the shards say, by shard.
+  void Restore(const std::vector<Claims>& claims);
+  // No shard knows of some that the state says are connected, or of some that was sent to them.
+  void CloseUnclaimed();
 
   // ---- For the node's census.
   void EndAway(SessionSlot slot);
@@ -68,15 +76,21 @@ class Sessions : public LeaderPart {
 
   void ProposeOpen(const OpenSession& request, const Session* stored);
   void AnswerOpened(Claim& claim, const Outcome& outcome);
+  bool AnswerRepeat(Claim& claim, const OpenSession& request);
+  void RestoreStored(const Session& session);
+  void RestoreHeld(ShardId shard, const Claims::Held& held);
+  void Confirm(Claim& claim, const Claims::Held& held);
+  void HoldReplays(Claim& claim, const Session& session);
+  void DropPassedOver(Claim& claim);
   void Attach(Claim& claim);
   void ProposeClose(Claim& claim, const CloseSession& request);
   void Detach(Claim& claim);
   // kNone: there is room for it, now at least.
   OpenRefusal MakeRoomFor(const OpenSession& request, const Session* stored);
 
-  Claims claims_;
-  std::vector<Claim*> slots_;  // By slot; null: not connected.
-  uint64_t last_unlogged_epoch_ = 0;
+  ClaimSet claims_;
+  std::vector<Claim*> slots_;                        // By slot; null: not connected.
+  uint64_t last_unlogged_epoch_ = 0;                 // Of this leader's.
   std::multimap<absl::Duration, std::string> held_;  // Who waits for them is let in then.
 };
 

@@ -1,6 +1,7 @@
 #include "storage/leader/subscriptions.h"
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "mqttd/storage/v1/command.pb.h"
@@ -25,9 +26,9 @@ pb::Subscription ToRecord(const SubscriptionRecord& subscription) {
 
 // ---- Subscribing --------------------------------------------------------------------------------
 
-void Subscriptions::Handle(ShardId from, Subscribe& request) {
+void Subscriptions::Handle(const Asker& from, Subscribe& request) {
   AnswerSubscribe answer;
-  answer.shard = from;
+  answer.shard = from.shard;
   answer.token = request.token;
   answer.client_id = request.client_id;
   absl::Status status = Refusal(/*stores=*/true);
@@ -35,7 +36,7 @@ void Subscriptions::Handle(ShardId from, Subscribe& request) {
     status = NotOwner();
   if (!status.ok()) return Refuse(answer, status);
   subscribed_ = true;
-  pb::Subscribe& subscribe = *Propose({}, &answer.command).mutable_subscribe();
+  pb::Subscribe& subscribe = *ProposeFor(from, &answer.command).mutable_subscribe();
   subscribe.set_client_id(request.client_id);
   subscribe.set_epoch(request.epoch);
   for (const SubscriptionRecord& subscription : request.subscriptions) {
@@ -48,7 +49,24 @@ void Subscriptions::Handle(ShardId from, Subscribe& request) {
 
 void Subscriptions::Finish(AnswerSubscribe& step) {
   if (OutcomeAt(step.command).code != OutcomeCode::kOk) return Refuse(step, NotOwner());
-  Confirmed answer{.shard = step.shard,
+  Answer(step);
+}
+
+void Subscriptions::Repeat(const Asker& from, Subscribe& request) {
+  AnswerSubscribe answer;
+  answer.shard = from.shard;
+  answer.token = request.token;
+  answer.client_id = request.client_id;
+  for (const SubscriptionRecord& subscription : request.subscriptions) {
+    answer.reads |= node_.scans->PartitionsOf(subscription.filter);
+  }
+  Answer(answer);
+}
+
+void Subscriptions::Answer(const AnswerSubscribe& step) {
+  Confirmed answer{.partition = id_,
+                   .life = leader_.life(),
+                   .shard = step.shard,
                    .event = SubscribeDone{step.token, absl::OkStatus()},
                    .replays = {},
                    .epoch = 0,
@@ -67,6 +85,12 @@ void Subscriptions::Refuse(AnswerSubscribe& step, const absl::Status& why) {
   node_.Send(step.shard, SubscribeDone{step.token, why});
 }
 
+void Subscriptions::Recount() {
+  subscribed_ = true;  // It may be on its way.
+  filters_ = 0;
+  partition().ForEachFilter([this](std::string_view) { ++filters_; });
+}
+
 void Subscriptions::On(RouteChanged& effect) {
   filters_ = effect.add ? filters_ + 1 : filters_ - 1;
   node_.routes->Tell(effect, id_);
@@ -76,15 +100,15 @@ void Subscriptions::On(ShareMemberChanged& effect) { node_.routes->Tell(effect, 
 
 // ---- Unsubscribing ------------------------------------------------------------------------------
 
-void Subscriptions::Handle(ShardId from, Unsubscribe& request) {
+void Subscriptions::Handle(const Asker& from, Unsubscribe& request) {
   AnswerUnsubscribe answer;
-  answer.shard = from;
+  answer.shard = from.shard;
   answer.token = request.token;
   absl::Status status = Refusal(/*stores=*/false);
   if (status.ok() && leader_.sessions().OwnerOf(request.client_id, request.epoch) == nullptr)
     status = NotOwner();
   if (!status.ok()) return Refuse(answer, status);
-  pb::Unsubscribe& unsubscribe = *Propose({}, &answer.command).mutable_unsubscribe();
+  pb::Unsubscribe& unsubscribe = *ProposeFor(from, &answer.command).mutable_unsubscribe();
   unsubscribe.set_client_id(request.client_id);
   unsubscribe.set_epoch(request.epoch);
   for (const std::string& filter : request.filters) unsubscribe.add_filters(filter);
@@ -97,8 +121,19 @@ void Subscriptions::Finish(AnswerUnsubscribe& step) {
   if (outcome.code != OutcomeCode::kOk) return Refuse(step, NotOwner());
   UnsubscribeDone done{step.token, absl::OkStatus(), {}};
   done.existed.assign(outcome.existed.begin(), outcome.existed.end());
-  // After the answers to a SUBSCRIBE before it: the shard does what it hears.
-  node_.routes->Wait({.shard = step.shard,
+  Answer(step.shard, std::move(done));
+}
+
+// What there was before is not known any more.
+void Subscriptions::Repeat(const Asker& from, Unsubscribe& request) {
+  Answer(from.shard, UnsubscribeDone{request.token, absl::OkStatus(), {}});
+}
+
+// After the answers to a SUBSCRIBE before it: the shard does what it hears.
+void Subscriptions::Answer(ShardId shard, UnsubscribeDone done) {
+  node_.routes->Wait({.partition = id_,
+                      .life = leader_.life(),
+                      .shard = shard,
                       .event = std::move(done),
                       .replays = {},
                       .epoch = 0,

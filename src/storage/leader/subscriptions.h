@@ -16,13 +16,20 @@ class Subscriptions : public LeaderPart {
  public:
   explicit Subscriptions(Leader& leader) : LeaderPart(leader) {}
 
-  void Handle(ShardId from, Subscribe& request);
+  void Handle(const Asker& from, Subscribe& request);
   void Finish(AnswerSubscribe& step);
   void Refuse(AnswerSubscribe& step, const absl::Status& why);
 
-  void Handle(ShardId from, Unsubscribe& request);
+  void Handle(const Asker& from, Unsubscribe& request);
   void Finish(AnswerUnsubscribe& step);
   void Refuse(AnswerUnsubscribe& step, const absl::Status& why);
+
+  // Applied already: answered like the first time, when all shards know.
+  void Repeat(const Asker& from, Subscribe& request);
+  void Repeat(const Asker& from, Unsubscribe& request);
+
+  // Under a new leader.
+  void Recount();
 
   void On(RouteChanged& effect);
   void On(ShareMemberChanged& effect);
@@ -31,6 +38,9 @@ class Subscriptions : public LeaderPart {
   void AddRoutes(uint64_t filters) { filters_ += filters; }
 
  private:
+  void Answer(const AnswerSubscribe& step);
+  void Answer(ShardId shard, UnsubscribeDone done);
+
   uint64_t filters_ = 0;     // Routes to this partition.
   bool subscribed_ = false;  // They may be more: somebody has subscribed.
 };

@@ -83,7 +83,7 @@ void Timers::ProposeWill(const Session& session) {
   if (node_.may_publish == nullptr || node_.may_publish(author, session.will.message->topic())) {
     step.message = mqtt::Restamp(*session.will.message, Now());
   }
-  pb::FireWill& fire = *Propose({}, &step.command).mutable_fire_will();
+  pb::FireWill& fire = *Propose(&step.command).mutable_fire_will();
   fire.set_client_id(session.client_id);
   fire.set_epoch(session.epoch);
   if (step.message && step.message->qos() != mqtt::QoS::kAtMostOnce &&

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <utility>
 
 #include "mqtt/message.h"
 #include "storage/core/effects.h"
@@ -29,6 +30,7 @@ class Timers : public LeaderPart {
   void Finish(AnnounceWill& step);
   void On(WillFired& effect);
   void PublishPostponedWills();
+  void TakeOver(Timers& former) { postponed_wills_ = std::move(former.postponed_wills_); }
   bool owes_wills() const { return !postponed_wills_.empty(); }
 
  private:

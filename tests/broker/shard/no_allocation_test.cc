@@ -83,8 +83,8 @@ class NoAllocation : public testing::Test,
     core_->Accept(std::make_unique<Pipe>(pipe), 0);
     core_->FinishRound();
     Turn(pipe, support::ConnectPacket{.client_id = id}.Encode());
-    for (storage::Request& request : std::exchange(asked_, {})) {
-      const auto* const open = std::get_if<storage::OpenSession>(&request);
+    for (storage::Addressed& request : std::exchange(asked_, {})) {
+      const auto* const open = std::get_if<storage::OpenSession>(&request.request);
       if (open == nullptr) continue;
       core_->OnTask(storage::Event(storage::SessionOpened{.token = open->token, .epoch = 1}));
     }
@@ -104,8 +104,8 @@ class NoAllocation : public testing::Test,
   void Adopt(std::unique_ptr<broker::Stream>, size_t) override {}
   void HoldAcceptors(bool) override {}
   // PartitionClient
-  void Submit(storage::ShardId, std::vector<storage::Request> requests) override {
-    for (storage::Request& request : requests) asked_.push_back(std::move(request));
+  void Submit(storage::ShardId, std::vector<storage::Addressed> requests) override {
+    for (storage::Addressed& request : requests) asked_.push_back(std::move(request));
   }
 
   broker::ShardOptions options_ = [] {
@@ -120,7 +120,7 @@ class NoAllocation : public testing::Test,
   NoUserLimits users_;
   broker::ShardMetrics metrics_;
   broker::ShardWorld world_;
-  std::vector<storage::Request> asked_;
+  std::vector<storage::Addressed> asked_;
   std::unique_ptr<broker::ShardCore> core_;
   Pipe::State publisher_;
   std::vector<Pipe::State> subscribers_{10};

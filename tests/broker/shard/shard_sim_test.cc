@@ -35,6 +35,7 @@ struct World {
   void Run(absl::Duration time) {
     for (const auto& client : clients) client->Start();
     broker.RunFor(time);
+    broker.CalmDown();
     for (const auto& client : clients) client->CalmDown();
     broker.RunFor(absl::Seconds(60));
   }
@@ -87,19 +88,29 @@ std::pair<uint64_t, uint64_t> Seeds() {
   return {seed, seed};
 }
 
-TEST(ShardSim, WhatIsAcknowledgedIsDeliveredInOrderAndAtQos2Once) {
+enum class Leaders { kStay, kChange };
+
+void RunSeeds(Leaders leaders) {
   uint64_t deliveries = 0;
+  uint64_t changes = 0;
   const auto [first, last] = Seeds();
   for (uint64_t seed = first; seed <= last; ++seed) {
     SCOPED_TRACE(testing::Message() << "MQTTD_SIM_SEED=" << seed);
     World world(seed);
+    if (leaders == Leaders::kChange) world.broker.ChangeLeaders();
     world.Run(absl::Seconds(20));
     world.Check();
+    changes += world.broker.leaders_changed();
     deliveries += world.ledger.deliveries();
     if (testing::Test::HasFailure()) break;
   }
   EXPECT_GT(deliveries, (last - first + 1) * 500);
+  EXPECT_TRUE(leaders == Leaders::kStay || changes > (last - first + 1) * 20);
 }
+
+TEST(ShardSim, WhatIsAcknowledgedIsDeliveredInOrderAndAtQos2Once) { RunSeeds(Leaders::kStay); }
+
+TEST(ShardSim, SoItIsWhilePartitionsGetNewLeaders) { RunSeeds(Leaders::kChange); }
 
 // Or a seed that fails could not be looked at again.
 TEST(ShardSim, OneSeedIsOneRun) {

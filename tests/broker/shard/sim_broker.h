@@ -85,7 +85,7 @@ class Broker final : public broker::PartitionClient {
     CHECK(base::ConfigureLog({.level = base::LogLevel::kError}).ok());
     host_.confirm_routes = false;  // The shards do it themselves.
     host_.take_replays = false;
-    host_.joins_answers = false;  // The shards do.
+    host_.plays_shards = false;
     host_.on_event = [this](storage::ShardId shard, storage::Event& event) {
       shards_[shard]->Mail(std::move(event));
     };
@@ -129,6 +129,17 @@ class Broker final : public broker::PartitionClient {
 
   OpenGate& gate() { return *gate_; }
 
+  // Until the broker is to be calm.
+  void ChangeLeaders() {
+    if (calm_) return;
+    host_.ReplaceLeader(static_cast<storage::PartitionId>(rng_.Below(host_.core().partitions())));
+    ++leaders_changed_;
+    PlanHost(absl::Microseconds(rng_.Between(1, 500)));
+    agenda_.After(absl::Milliseconds(rng_.Between(1, 400)), [this] { ChangeLeaders(); });
+  }
+  void CalmDown() { calm_ = true; }
+  uint64_t leaders_changed() const { return leaders_changed_; }
+
   // From now on this client may do nothing, as after a reload.
   void TakeRightsFrom(const std::string& client_id) {
     gate_->rights[client_id] =
@@ -148,8 +159,8 @@ class Broker final : public broker::PartitionClient {
   }
 
   // PartitionClient
-  void Submit(storage::ShardId shard, std::vector<storage::Request> requests) override {
-    for (storage::Request& request : requests) inbox_.emplace_back(shard, std::move(request));
+  void Submit(storage::ShardId shard, std::vector<storage::Addressed> requests) override {
+    for (storage::Addressed& request : requests) inbox_.emplace_back(shard, std::move(request));
     PlanHost(absl::Microseconds(rng_.Between(1, 500)));
   }
 
@@ -164,7 +175,7 @@ class Broker final : public broker::PartitionClient {
     });
   }
   void HostTurn() {
-    for (auto& [shard, request] : std::exchange(inbox_, {})) host_.Send(std::move(request), shard);
+    for (auto& [shard, request] : std::exchange(inbox_, {})) host_.Take(shard, std::move(request));
     host_.Run();
     host_.BeginWrite();
     if (!std::exchange(writing_, true)) {
@@ -193,7 +204,9 @@ class Broker final : public broker::PartitionClient {
   const std::shared_ptr<OpenGate> gate_ = std::make_shared<OpenGate>();
   broker::ShardWorld world_;
   std::vector<std::unique_ptr<Shard>> shards_;
-  std::vector<std::pair<storage::ShardId, storage::Request>> inbox_;
+  std::vector<std::pair<storage::ShardId, storage::Addressed>> inbox_;
+  bool calm_ = false;
+  uint64_t leaders_changed_ = 0;
   bool host_planned_ = false;
   bool writing_ = false;
   int64_t host_wake_ns_ = 0;

@@ -26,8 +26,10 @@ std::vector<Publish> Cut(Publish whole, uint32_t partitions = kPartitions) {
   const uint32_t count =
       CutIntoParts(std::move(whole), partitions, [&](Publish part) { parts.push_back(part); });
   EXPECT_EQ(count, parts.size());
+  PartitionMask all = 0;
+  for (const Publish& part : parts) all |= PartitionMask{1} << part.partition;
   for (size_t i = 0; i < parts.size(); ++i) {
-    EXPECT_EQ(parts[i].more, i + 1 < parts.size());
+    EXPECT_EQ(parts[i].bundle, parts.size() == 1 ? 0 : all);
     EXPECT_EQ(parts[i].token, 7u);
     EXPECT_TRUE(parts[i].message);
   }

@@ -46,6 +46,30 @@ TEST(RangeSet, IsASet) {
   }
 }
 
+TEST(RangeSet, LosesOneNumberOrAllBelowOne) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    base::Rng rng(seed);
+    RangeSet ranges;
+    std::set<uint64_t> model;
+    for (int i = 0; i < 300; ++i) {
+      const uint64_t value = rng.Between(1, 40);
+      if (rng.Chance(0.6)) {
+        EXPECT_EQ(ranges.insert(value), model.insert(value).second);
+      } else {
+        EXPECT_EQ(ranges.erase(value), model.erase(value) == 1);
+      }
+      if (rng.Chance(0.03)) {
+        ranges.EraseBelow(value);
+        model.erase(model.begin(), model.lower_bound(value));
+      }
+      ASSERT_EQ(ranges.size(), model.size());
+      for (uint64_t number = 0; number <= 41; ++number) {
+        ASSERT_EQ(ranges.contains(number), model.contains(number)) << number;
+      }
+    }
+  }
+}
+
 TEST(RangeSet, AppendsOnlyBehindWhatIsThere) {
   RangeSet ranges;
   EXPECT_TRUE(ranges.Append({5, 6}));

@@ -1,0 +1,60 @@
+#include "broker/shard/claims.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "broker/shard/connection.h"
+#include "storage/core/keys.h"
+
+namespace broker {
+namespace {
+
+storage::Claims::Held HeldBy(const Connection& connection) {
+  const Session& session = *connection.session;
+  storage::Claims::Held held;
+  held.client_id = session.client_id.view();
+  held.user_name = session.user_name();
+  held.connection = connection.ref.connection;
+  held.epoch = session.epoch;
+  held.window_messages = session.outbound.window();
+  held.window_bytes = connection.listener.limits.inflight_bytes_max_durable;
+  held.packet_size_max = session.packet_size_max;
+  if (!session.durable) return held;
+  held.sent_through = session.outbound.last_sequence();
+  session.outbound.ForEachInFlight([&](uint16_t id, OutboundFlow::State) {
+    held.in_flight.push_back(session.outbound.SequenceOf(mqtt::PacketId{id}));
+  });
+  return held;
+}
+
+}  // namespace
+
+void TellClaims(ShardContext& context, SubscribeFlow& subscribing,
+                const storage::ClaimsWanted& wanted) {
+  storage::Claims claims;
+  claims.partition = wanted.partition;
+  claims.life = wanted.life;
+  std::vector<Connection*> concerned;
+  for (const auto& [number, connection] : context.connections) {
+    if (connection->session == nullptr) continue;
+    const storage::PartitionId partition =
+        storage::PartitionOfClient(connection->session->client_id, context.partitions);
+    if (partition == wanted.partition) concerned.push_back(connection.get());
+  }
+  // In an order that is the same in each run.
+  std::sort(concerned.begin(), concerned.end(), [](const Connection* a, const Connection* b) {
+    return a->ref.connection < b->ref.connection;
+  });
+  for (Connection* const connection : concerned) {
+    // What is not in flight is then known to be acknowledged.
+    context.AskAcknowledged(*connection->session);
+    subscribing.ForgetHeldBack(*connection);
+    claims.held.push_back(HeldBy(*connection));
+  }
+  std::vector<storage::Addressed> repeats = context.streams.Repeat(claims);
+  context.Ask(std::move(claims));
+  for (storage::Addressed& repeat : repeats) context.requests.push_back(std::move(repeat));
+}
+
+}  // namespace broker

@@ -1,0 +1,121 @@
+#include "storage/core/request_streams.h"
+
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "storage/core/keys.h"
+
+namespace storage {
+namespace {
+
+// A stream that is empty keeps room for so many.
+constexpr size_t kRoomKept = 1024;
+
+// Of a request whose answer may come later than the partition says that it is done; 0: of another.
+Token LateAnswerOf(const Request& request) {
+  if (const auto* const open = std::get_if<OpenSession>(&request)) return open->token;
+  if (const auto* const subscribe = std::get_if<Subscribe>(&request)) return subscribe->token;
+  if (const auto* const unsubscribe = std::get_if<Unsubscribe>(&request)) return unsubscribe->token;
+  return 0;
+}
+
+}  // namespace
+
+std::optional<PartitionId> PartitionOfRequest(const Request& request, uint32_t partitions) {
+  return std::visit(
+      [partitions](const auto& one) -> std::optional<PartitionId> {
+        using T = std::decay_t<decltype(one)>;
+        if constexpr (std::is_same_v<T, Publish>) {
+          return one.partition;
+        } else if constexpr (std::is_same_v<T, OrphanStays>) {
+          return one.orphan.partition;
+        } else if constexpr (requires { one.client_id; }) {
+          return PartitionOfClient(one.client_id, partitions);
+        } else {
+          return std::nullopt;
+        }
+      },
+      request);
+}
+
+Addressed RequestStreams::Number(Request request) {
+  const std::optional<PartitionId> to = PartitionOfRequest(request, partitions_);
+  Addressed asked(std::move(request));
+  asked.place = ++last_place_;
+  if (!to.has_value()) return asked;
+  if (streams_.size() <= *to) streams_.resize(partitions_);
+  Stream& stream = streams_[*to];
+  asked.partition = *to;
+  asked.sequence = stream.next();
+  asked.kept_from = stream.first;
+  if (const Token token = LateAnswerOf(asked.request); token != 0) {
+    waiting_[token] = {*to, asked.sequence};
+  }
+  stream.requests.push_back({asked.request, asked.place});
+  ++kept_;
+  return asked;
+}
+
+void RequestStreams::OnAck(const StreamAck& ack) {
+  Stream& stream = streams_[ack.partition];
+  while (stream.begin < stream.requests.size() && stream.first <= ack.through) {
+    Kept& done = stream.requests[stream.begin];
+    const Token token = done.request.has_value() ? LateAnswerOf(*done.request) : 0;
+    if (token != 0 && waiting_.contains(token)) {
+      stream.unanswered.emplace(stream.first, std::move(done));
+    } else if (done.request.has_value()) {
+      --kept_;
+    }
+    done.request.reset();
+    ++stream.begin;
+    ++stream.first;
+  }
+  if (stream.begin == stream.requests.size()) {
+    stream.requests.clear();
+    if (stream.requests.capacity() > kRoomKept) stream.requests = {};
+    stream.begin = 0;
+  } else if (stream.begin > stream.requests.size() / 2) {
+    stream.requests.erase(stream.requests.begin(),
+                          stream.requests.begin() + static_cast<std::ptrdiff_t>(stream.begin));
+    stream.begin = 0;
+  }
+}
+
+void RequestStreams::OnAnswer(Token token) {
+  const auto found = waiting_.find(token);
+  if (found == waiting_.end()) return;
+  const Place place = found->second;
+  waiting_.erase(found);
+  Stream& stream = streams_[place.partition];
+  --kept_;
+  if (place.number < stream.first) {
+    stream.unanswered.erase(place.number);
+  } else {
+    stream.requests[stream.begin + (place.number - stream.first)].request.reset();
+  }
+}
+
+std::vector<Addressed> RequestStreams::Repeat(Claims& claims) const {
+  std::vector<Addressed> repeats;
+  if (claims.partition >= streams_.size()) return repeats;
+  const Stream& stream = streams_[claims.partition];
+  const auto add = [&](uint64_t number, const Kept& kept) {
+    Addressed& asked = repeats.emplace_back(*kept.request);
+    asked.partition = claims.partition;
+    asked.sequence = number;
+    asked.kept_from = stream.first;
+    asked.place = kept.place;
+  };
+  for (const auto& [number, kept] : stream.unanswered) add(number, kept);
+  for (size_t i = stream.begin; i < stream.requests.size(); ++i) {
+    if (stream.requests[i].request.has_value()) {
+      add(stream.first + (i - stream.begin), stream.requests[i]);
+    }
+  }
+  claims.kept_from = stream.first;
+  claims.repeats = repeats.size();
+  return repeats;
+}
+
+}  // namespace storage

@@ -1,0 +1,77 @@
+// What one asker has asked of each partition: numbered, in order, and kept until it is done.
+#ifndef STORAGE_CORE_REQUEST_STREAMS_H_
+#define STORAGE_CORE_REQUEST_STREAMS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "storage/core/partition_api.h"
+
+namespace storage {
+
+// The partition that a request is about. None: it is about several, or about the node.
+std::optional<PartitionId> PartitionOfRequest(const Request& request, uint32_t partitions);
+
+// The sender's end of the request streams of one shard, used on its thread. The other end is
+// Origins, in each partition's state. A copy of each request stays here until the partition says
+// that everything up to it is applied or refused (StreamAck), and, where the answer may come later
+// than that, until the answer is there.
+//
+// How much that is: what publishers may have unanswered is bounded (`commits_pending_max`), and
+// they stand still while more than kKeptMax requests of all kinds are kept; what clients
+// acknowledge is bounded by their windows, and the rest by requests_waiting and connections.
+class RequestStreams {
+ public:
+  static constexpr size_t kKeptMax = 100'000;
+
+  // `partitions` outlives it, and is known when the first request comes.
+  explicit RequestStreams(const uint32_t& partitions) : partitions_(partitions) {}
+
+  // The next of its partition; not numbered if it is about no single one. Cost: a copy.
+  Addressed Number(Request request);
+
+  void OnAck(const StreamAck& ack);
+  // The answer to an OpenSession, Subscribe or Unsubscribe has come, or nobody waits for it any
+  // more. Others are nothing to it.
+  void OnAnswer(Token token);
+
+  // What the partition's new leader is to be asked again, in order, behind `claims`, in which it
+  // says how much that is.
+  std::vector<Addressed> Repeat(Claims& claims) const;
+
+  // How many are kept.
+  size_t kept() const { return kept_; }
+
+ private:
+  struct Kept {
+    std::optional<Request> request;  // Nothing: it is not to be asked for again.
+    uint64_t place = 0;
+  };
+  struct Stream {
+    uint64_t next() const { return first + (requests.size() - begin); }
+
+    uint64_t first = 1;  // Number of requests[begin].
+    size_t begin = 0;    // What is before it is gone.
+    std::vector<Kept> requests;
+    std::map<uint64_t, Kept> unanswered;  // Acknowledged, and the answer is still to come.
+  };
+  struct Place {
+    PartitionId partition = 0;
+    uint64_t number = 0;
+  };
+
+  const uint32_t& partitions_;
+  std::vector<Stream> streams_;  // By partition.
+  // OpenSession, Subscribe and Unsubscribe that have no answer yet.
+  absl::flat_hash_map<Token, Place> waiting_;
+  size_t kept_ = 0;
+  uint64_t last_place_ = 0;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_CORE_REQUEST_STREAMS_H_

@@ -1,0 +1,71 @@
+#include "storage/leader/admission.h"
+
+#include <algorithm>
+
+namespace storage {
+namespace {
+
+PartitionMask BitOf(PartitionId id) { return PartitionMask{1} << id; }
+
+}  // namespace
+
+PartitionMask Admission::ClosedMask() const {
+  PartitionMask mask = 0;
+  for (const auto& [id, closed] : closed_) mask |= BitOf(id);
+  return mask;
+}
+
+bool Admission::Admit(ShardId from, Addressed& asked) {
+  if (closed_.empty() && kept_.empty()) return true;
+  const PartitionMask blocked = blocked_[from] | ClosedMask();
+  PartitionMask wanted = ~PartitionMask{0};  // Scans and confirmations come behind everything.
+  if (asked.sequence != 0) {
+    const auto closed = closed_.find(asked.partition);
+    if (closed != closed_.end() && !closed->second.told[from].has_value()) return false;
+    wanted = BitOf(asked.partition);
+    if (const auto* const part = std::get_if<Publish>(&asked.request)) wanted |= part->bundle;
+  }
+  if ((wanted & blocked) == 0) return true;
+  blocked_[from] |= wanted;
+  kept_.emplace_back(from, std::move(asked));
+  return false;
+}
+
+void Admission::Close(PartitionId id, uint64_t life) {
+  closed_[id] = {.life = life, .told = std::vector<std::optional<Claims>>(shards_)};
+  std::erase_if(kept_, [id](const auto& kept) {
+    return kept.second.sequence != 0 && kept.second.partition == id;
+  });
+}
+
+void Admission::Hear(ShardId from, Claims claims) {
+  const auto closed = closed_.find(claims.partition);
+  if (closed == closed_.end() || closed->second.life != claims.life) return;
+  closed->second.told[from] = std::move(claims);
+}
+
+bool Admission::HasHeardAll(PartitionId id) const {
+  const auto closed = closed_.find(id);
+  return closed != closed_.end() &&
+         std::all_of(closed->second.told.begin(), closed->second.told.end(),
+                     [](const auto& claims) { return claims.has_value(); });
+}
+
+std::vector<Claims> Admission::Open(PartitionId id) {
+  std::vector<Claims> told;
+  for (std::optional<Claims>& claims : closed_.at(id).told) told.push_back(*std::move(claims));
+  closed_.erase(id);
+  return told;
+}
+
+std::vector<std::pair<ShardId, Addressed>> Admission::TakeKept() {
+  std::vector<std::pair<ShardId, Addressed>> kept = std::move(kept_);
+  kept_.clear();
+  std::fill(blocked_.begin(), blocked_.end(), 0);
+  std::stable_sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.first, a.second.place) < std::pair(b.first, b.second.place);
+  });
+  return kept;
+}
+
+}  // namespace storage

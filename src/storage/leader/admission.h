@@ -1,0 +1,58 @@
+// Requests that must wait while a partition has a new leader.
+#ifndef STORAGE_LEADER_ADMISSION_H_
+#define STORAGE_LEADER_ADMISSION_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "storage/core/partition_api.h"
+
+namespace storage {
+
+// Part of the host, used on its thread. A leader that has just come takes no requests until it
+// knows who is connected: each shard tells (Claims), and asks again what it does not know to be
+// done. What comes of a shard before its claims is dropped here, since it comes again; what comes
+// behind them waits for the other shards.
+//
+// The parts of one message are decided about together, so they wait for the last of their
+// partitions; and behind them what the same shard asks of the others of these, to which it must
+// come in order. Bounded by what shards have under way: their publishers stand still before long.
+class Admission {
+ public:
+  explicit Admission(ShardId shards) : shards_(shards), blocked_(shards, 0) {}
+
+  // Whether the request may be handed on now. If not it is taken: kept, or dropped.
+  bool Admit(ShardId from, Addressed& asked);
+
+  // The partition has a new leader, the `life`-th: what was kept for it comes again.
+  void Close(PartitionId id, uint64_t life);
+  void Hear(ShardId from, Claims claims);
+  bool HasHeardAll(PartitionId id) const;
+  // Its leader serves: what the shards have told, by shard.
+  std::vector<Claims> Open(PartitionId id);
+
+  // What was kept, each shard's in the order in which it asked. To be admitted anew.
+  std::vector<std::pair<ShardId, Addressed>> TakeKept();
+
+  bool all_open() const { return closed_.empty(); }
+
+ private:
+  struct Closed {
+    uint64_t life = 0;
+    std::vector<std::optional<Claims>> told;  // By shard.
+  };
+  PartitionMask ClosedMask() const;
+
+  const ShardId shards_;
+  std::map<PartitionId, Closed> closed_;
+  std::vector<std::pair<ShardId, Addressed>> kept_;
+  // By shard: partitions for which it has to wait, because something of it that is kept goes first.
+  std::vector<PartitionMask> blocked_;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_ADMISSION_H_

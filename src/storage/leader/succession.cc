@@ -1,0 +1,157 @@
+// Who is connected, when a partition has a new leader: what its state says, and what shards tell.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mqttd/storage/v1/command.pb.h"
+#include "storage/core/session.h"
+#include "storage/leader/leader.h"
+#include "storage/leader/sessions.h"
+
+namespace storage {
+
+void Sessions::Withdraw() {
+  for (const auto& claim : claims_) {
+    if (claim->state == Claim::State::kOpen && claim->stored) {
+      node_.metrics.sessions_connected.Add(-1);
+    }
+  }
+}
+
+void Sessions::Restore(const std::vector<Claims>& claims) {
+  partition().ForEachSession([this](const Session& session) {
+    if (session.connected) RestoreStored(session);
+  });
+  for (size_t shard = 0; shard < claims.size(); ++shard) {
+    for (const Claims::Held& held : claims[shard].held) {
+      RestoreHeld(static_cast<ShardId>(shard), held);
+    }
+  }
+}
+
+// Its owner's shard is to confirm it: by what it holds, or by what it asks again.
+void Sessions::RestoreStored(const Session& session) {
+  auto claim = std::make_unique<Claim>(session.client_id, Claim::State::kOpen);
+  claim->connection = session.owner();
+  claim->owner = OwnerHash(session.user_name);
+  claim->epoch = session.epoch;
+  claim->stored = true;
+  claim->feed = std::make_unique<Claim::Feed>();
+  claim->feed->window_messages = session.window_messages;
+  claim->feed->slot = session.slot;
+  claim->feed->confirmed = false;
+  claim->feed->behind = true;  // Nothing is sent before.
+  Attach(*claim);
+  node_.metrics.sessions_connected.Add();
+  claims_.insert(std::move(claim));
+}
+
+void Sessions::RestoreHeld(ShardId shard, const Claims::Held& held) {
+  const ConnectionRef connection{shard, held.connection};
+  Claim* const claim = FindClaim(held.client_id);
+  if (claim != nullptr && claim->connection == connection && claim->epoch == held.epoch) {
+    return Confirm(*claim, held);
+  }
+  if (claim != nullptr || partition().Find(held.client_id) != nullptr) {  // Another's by now.
+    node_.Send(shard, TakenOver{connection, held.client_id, held.epoch});
+    return;
+  }
+  auto transient = std::make_unique<Claim>(held.client_id, Claim::State::kOpen);
+  transient->connection = connection;
+  transient->owner = OwnerHash(held.user_name);
+  transient->epoch = held.epoch;
+  claims_.insert(std::move(transient));
+}
+
+// What was sent is not sent again on the same connection [MQTT5-4.4.0-1]. Deliveries go on behind
+// it.
+void Sessions::Confirm(Claim& claim, const Claims::Held& held) {
+  Claim::Feed& feed = *claim.feed;
+  feed.confirmed = true;
+  feed.window_messages = held.window_messages;
+  feed.window_bytes = held.window_bytes;
+  feed.packet_size_max = held.packet_size_max;
+  const Session& session = partition().session(feed.slot);
+  const SessionQueue& queue = session.queue;
+  std::vector<uint64_t> open;
+  for (uint64_t sequence = queue.NextOpen(queue.head());
+       sequence <= std::min(held.sent_through, queue.tail());
+       sequence = queue.NextOpen(sequence + 1)) {
+    open.push_back(sequence);
+    if (std::find(held.in_flight.begin(), held.in_flight.end(), sequence) == held.in_flight.end()) {
+      feed.passed_over.push_back(sequence);
+    }
+  }
+  feed.window = DeliveryWindow(feed.window_messages, feed.window_bytes, queue.head());
+  feed.window.Resume(held.sent_through, open);
+  feed.behind = queue.NextOpen(std::max(feed.window.next(), queue.head())) <= queue.tail();
+  leader_.deliveries().ListForPump(claim);
+  HoldReplays(claim, session);
+}
+
+// An open that is asked for again, and is in the state: its answer was lost.
+bool Sessions::AnswerRepeat(Claim& claim, const OpenSession& request) {
+  if (claim.state != Claim::State::kOpen || !claim.stored) return false;
+  if (claim.connection != request.connection) return false;
+  const Session& session = partition().session(claim.feed->slot);
+  claim.feed->window_messages = request.window_messages;
+  claim.feed->window_bytes = request.window_bytes;
+  claim.feed->packet_size_max = request.packet_size_max;
+  claim.opening_state().token = request.token;
+  Outcome outcome;
+  outcome.slot = session.slot;
+  outcome.epoch = session.epoch;
+  outcome.session_present = session.resumed;
+  outcome.durable = session.resumed || session.expiry_s > 0;
+  node_.metrics.sessions_connected.Add(-1);  // AnswerOpened counts it.
+  AnswerOpened(claim, outcome);
+  if (!claim.waited_for()) {
+    claim.opening.reset();
+  } else {
+    node_.Send(claim.connection.shard,
+               TakenOver{claim.connection, std::string(claim.client_id), claim.epoch});
+  }
+  return true;
+}
+
+void Sessions::CloseUnclaimed() {
+  std::vector<Claim*> stored;
+  for (const auto& claim : claims_) {
+    if (claim->state == Claim::State::kOpen && claim->stored) stored.push_back(claim.get());
+  }
+  // What is proposed does not depend on memory.
+  std::sort(stored.begin(), stored.end(), [](const Claim* a, const Claim* b) {
+    return a->client_id.view() < b->client_id.view();
+  });
+  for (Claim* const claim : stored) {
+    if (claim->feed->confirmed) {
+      DropPassedOver(*claim);
+      continue;
+    }
+    CloseSession lost;
+    lost.client_id = claim->client_id.view();
+    lost.epoch = claim->epoch;
+    lost.cause = CloseCause::kWithWill;
+    ProposeClose(*claim, lost);
+  }
+}
+
+// Or the queue's head would stay there for ever.
+void Sessions::DropPassedOver(Claim& claim) {
+  std::vector<uint64_t> dropped;
+  for (const uint64_t sequence : std::exchange(claim.feed->passed_over, {})) {
+    // What the shard has said to be acknowledged is not in flight any more.
+    if (!claim.feed->window.IsInFlight(sequence)) continue;
+    claim.feed->window.Acknowledge(sequence, AckKind::kPubAck);
+    dropped.push_back(sequence);
+  }
+  if (dropped.empty()) return;
+  pb::DropQueued& drop = *Propose().mutable_drop_queued();
+  drop.set_client_id(std::string(claim.client_id));
+  drop.set_epoch(claim.epoch);
+  for (const uint64_t sequence : dropped) drop.add_sequences(sequence);
+}
+
+}  // namespace storage
