@@ -125,6 +125,13 @@ class ClientStatements : public testing::TestWithParam<PeerKind> {
     if (talker_ == nullptr) talker_ = &Join(Version::k5, {}, "talker");
     return *talker_;
   }
+  // By the PINGREQs of another client.
+  void LetSecondsPass(size_t seconds) {
+    Subject& clock = Join(
+        Version::k5, [](Options& options) { options.session.keep_alive_s = 1; }, "clock");
+    UntilHeard(clock, PacketType::kPingResp, seconds);
+    clock.client.Close();
+  }
   // Their identifiers may be used again.
   void LeaveAll() {
     for (Subject& subject : subjects_) subject.client.Close();
