@@ -396,7 +396,8 @@ class HostSim {
 
   void Ask(ShardId from, Request request) {
     if (mutant == Mutant::kForgetEpoch) std::visit([&](auto& one) { Renew(one); }, request);
-    Addressed asked = streams_[from].Number(std::move(request));
+    Addressed asked(std::move(request));
+    streams_[from].Number(asked);
     std::visit(
         [&](const auto& one) {
           if constexpr (requires { one.token; }) partition_of_[one.token] = asked.partition;

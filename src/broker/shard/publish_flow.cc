@@ -466,11 +466,10 @@ void PublishFlow::Finish(std::unique_ptr<Waiting> finished) {
   acknowledger_.Complete(session, waiting.ticket, ToReason(waiting.status));
 }
 
-void PublishFlow::OnCommitted() {
-  if (!paused_.empty()) ResumeIfCommitsCaughtUp();
-}
+void PublishFlow::OnCommitted() { ResumeIfCommitsCaughtUp(); }
 
 void PublishFlow::ResumeIfCommitsCaughtUp() {
+  if (paused_.empty()) return;
   if (waiting_.size() * 2 > context_.options.commits_pending_max ||
       waiting_bytes_ * 2 > context_.options.commits_pending_bytes_max ||
       context_.streams.kept() * 2 > storage::RequestStreams::kKeptMax) {

@@ -109,7 +109,10 @@ class ShardContext {
   std::vector<Connection*> dirty;
 
   // Leaves at the end of the round, in order.
-  void Ask(storage::Request request) { requests.push_back(streams.Number(std::move(request))); }
+  template <typename Kind>
+  void Ask(Kind&& request) {
+    streams.Number(requests.emplace_back(std::forward<Kind>(request)));
+  }
   // What the session's client has acknowledged since the last time. Before a request of its whose
   // answer says that everything before it is stored, too.
   void AskAcknowledged(Session& session) {

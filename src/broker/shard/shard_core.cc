@@ -17,6 +17,8 @@ constexpr size_t kReadBytes = 64 * 1024;
 constexpr size_t kReadBytesWhileFull = 4 * 1024;  // There is no room for half-sent packets.
 constexpr int kReadsPerVisit = 4;                 // Then others have their turn.
 constexpr size_t kFlushAfterBytes = 16 * 1024;
+// Requests come in batches of about one size: there is room for the next, but not for a flood.
+constexpr size_t kRequestsExpectedMax = 64;
 
 }  // namespace
 
@@ -580,7 +582,9 @@ void ShardCore::PostAll() {
   if (!requests.empty()) {
     metrics.storage_requests.Add(requests.size());
     metrics.requests_kept.Set(static_cast<int64_t>(streams.kept()));
+    const size_t count = requests.size();
     world_.partitions->Submit(id, std::exchange(requests, {}));
+    requests.reserve(std::min(count, kRequestsExpectedMax));
   }
   for (uint32_t shard = 0; shard < shards; ++shard) {
     if (auto batch = TakeOutbox(static_cast<storage::ShardId>(shard)))

@@ -39,11 +39,10 @@ std::optional<PartitionId> PartitionOfRequest(const Request& request, uint32_t p
       request);
 }
 
-Addressed RequestStreams::Number(Request request) {
-  const std::optional<PartitionId> to = PartitionOfRequest(request, partitions_);
-  Addressed asked(std::move(request));
+void RequestStreams::Number(Addressed& asked) {
+  const std::optional<PartitionId> to = PartitionOfRequest(asked.request, partitions_);
   asked.place = ++last_place_;
-  if (!to.has_value()) return asked;
+  if (!to.has_value()) return;
   if (streams_.size() <= *to) streams_.resize(partitions_);
   Stream& stream = streams_[*to];
   asked.partition = *to;
@@ -52,9 +51,8 @@ Addressed RequestStreams::Number(Request request) {
   if (const Token token = LateAnswerOf(asked.request); token != 0) {
     waiting_[token] = {*to, asked.sequence};
   }
-  stream.requests.push_back({asked.request, asked.place});
+  stream.requests.emplace_back(asked.request, asked.place);
   ++kept_;
-  return asked;
 }
 
 void RequestStreams::OnAck(const StreamAck& ack) {
@@ -75,7 +73,7 @@ void RequestStreams::OnAck(const StreamAck& ack) {
     stream.requests.clear();
     if (stream.requests.capacity() > kRoomKept) stream.requests = {};
     stream.begin = 0;
-  } else if (stream.begin > stream.requests.size() / 2) {
+  } else if (stream.begin > 3 * (stream.requests.size() - stream.begin)) {  // Few are moved.
     stream.requests.erase(stream.requests.begin(),
                           stream.requests.begin() + static_cast<std::ptrdiff_t>(stream.begin));
     stream.begin = 0;

@@ -31,8 +31,8 @@ class RequestStreams {
   // `partitions` outlives it, and is known when the first request comes.
   explicit RequestStreams(const uint32_t& partitions) : partitions_(partitions) {}
 
-  // The next of its partition; not numbered if it is about no single one. Cost: a copy.
-  Addressed Number(Request request);
+  // It becomes the next of its partition; not numbered if it is about no single one. Cost: a copy.
+  void Number(Addressed& asked);
 
   void OnAck(const StreamAck& ack);
   // The answer to an OpenSession, Subscribe or Unsubscribe has come, or nobody waits for it any
@@ -48,6 +48,8 @@ class RequestStreams {
 
  private:
   struct Kept {
+    Kept(const Request& the_request, uint64_t its_place) : request(the_request), place(its_place) {}
+
     std::optional<Request> request;  // Nothing: it is not to be asked for again.
     uint64_t place = 0;
   };

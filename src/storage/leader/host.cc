@@ -138,7 +138,7 @@ void Host::Begin(std::function<void()> ready) {
 
 // ---- Requests -----------------------------------------------------------------------------------
 
-void Host::OnRequest(ShardId from, Addressed asked) {
+void Host::OnRequest(ShardId from, Addressed&& asked) {
   metrics_.requests.Add();
   if (auto* const claims = std::get_if<Claims>(&asked.request)) {
     return admission_.Hear(from, std::move(*claims));

@@ -70,7 +70,7 @@ class Host {
 
   // ---- Driving it.
   void SetTime(const HostTime& now) { node_.now = now; }
-  void OnRequest(ShardId from, Addressed asked);
+  void OnRequest(ShardId from, Addressed&& asked);
 
   // The entries hold until Run is called after OnWritten.
   struct Write {

@@ -44,7 +44,7 @@ void Publishing::Handle(const Asker& from, Publish& part) {
   CHECK(part.partition < node_.leaders.size()) << "there is no such partition";
   // The others of that one are decided about, and it is not known any more how.
   if (!parts_.empty() && parts_.front().token != part.token) DecideGathered();
-  parts_.push_back({std::move(part), from});
+  parts_.emplace_back(std::move(part), from);
   if ((parts_.back().bundle & ~Gathered()) == 0) DecideGathered();
 }
 
@@ -72,10 +72,11 @@ void Publishing::Remember(const Parts& parts, const absl::Status& status, bool d
 
 bool Publishing::AnswerDecided(const Asker& from, const Publish& part) {
   Leader& leader = *node_.leaders[part.partition];
+  if (!leader.streams().Repeats(from.shard)) return false;
   Published published{.token = part.token, .status = {}, .partition = part.partition};
   if (!leader.IsRepeat(from)) {
     const auto found = decisions_.find({from.shard, part.token});
-    if (!leader.streams().Repeats(from.shard) || found == decisions_.end()) return false;
+    if (found == decisions_.end()) return false;
     published.status = found->second.status;
     published.duplicate = found->second.duplicate;
   }
@@ -278,9 +279,8 @@ PartitionMask Publishing::StoreWill(const mqtt::MessagePtr& message) {
 
 PartitionMask Publishing::ProposeOwn(Publish whole) {
   Parts parts;
-  CutIntoParts(std::move(whole), node_.options.partitions, [&](Publish part) {
-    parts.push_back({std::move(part), Asker{}});
-  });
+  CutIntoParts(std::move(whole), node_.options.partitions,
+               [&](Publish part) { parts.emplace_back(std::move(part), Asker{}); });
   return Propose(parts, /*answers=*/false, /*from=*/0);
 }
 

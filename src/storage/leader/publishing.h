@@ -42,6 +42,8 @@ class Publishing {
 
  private:
   struct Part : Publish {
+    Part(Publish&& part, const Asker& from) : Publish(std::move(part)), asker(from) {}
+
     Asker asker;
   };
   using Parts = std::vector<Part>;  // Of one message, each of another partition.

@@ -19,6 +19,12 @@ namespace {
 
 constexpr uint32_t kPartitions = 4;
 
+Addressed Number(RequestStreams& streams, Request request) {
+  Addressed asked(std::move(request));
+  streams.Number(asked);
+  return asked;
+}
+
 Request AnAcknowledge(const std::string& client_id) {
   Acknowledge acknowledge;
   acknowledge.client_id = client_id;
@@ -39,28 +45,28 @@ TEST(RequestStreams, EachPartitionHasItsOwnNumbers) {
   for (int i = 0; i < 100; ++i) {
     const std::string client_id = std::to_string(i);
     const PartitionId expected = PartitionOfClient(client_id, kPartitions);
-    const Addressed asked = streams.Number(AnAcknowledge(client_id));
+    const Addressed asked = Number(streams, AnAcknowledge(client_id));
     EXPECT_EQ(asked.partition, expected);
     EXPECT_EQ(asked.sequence, ++last[expected]);
     EXPECT_EQ(asked.kept_from, 1u);
   }
-  EXPECT_EQ(streams.Number(ConfirmRoutes{7}).sequence, 0u);
-  EXPECT_EQ(streams.Number(ScanRetained{}).sequence, 0u);
+  EXPECT_EQ(Number(streams, ConfirmRoutes{7}).sequence, 0u);
+  EXPECT_EQ(Number(streams, ScanRetained{}).sequence, 0u);
   EXPECT_EQ(streams.kept(), 100u);
 }
 
 TEST(RequestStreams, WhatIsAcknowledgedIsNotKept) {
   const uint32_t partitions = 1;
   RequestStreams streams(partitions);
-  for (int i = 0; i < 10; ++i) streams.Number(AnAcknowledge("a"));
+  for (int i = 0; i < 10; ++i) Number(streams, AnAcknowledge("a"));
   streams.OnAck({.partition = 0, .through = 4});
   EXPECT_EQ(streams.kept(), 6u);
-  EXPECT_EQ(streams.Number(AnAcknowledge("a")).kept_from, 5u);
+  EXPECT_EQ(Number(streams, AnAcknowledge("a")).kept_from, 5u);
   streams.OnAck({.partition = 0, .through = 4});
   EXPECT_EQ(streams.kept(), 7u);
   streams.OnAck({.partition = 0, .through = 11});
   EXPECT_EQ(streams.kept(), 0u);
-  const Addressed next = streams.Number(AnAcknowledge("a"));
+  const Addressed next = Number(streams, AnAcknowledge("a"));
   EXPECT_EQ(next.sequence, 12u);
   EXPECT_EQ(next.kept_from, 12u);
 }
@@ -68,9 +74,9 @@ TEST(RequestStreams, WhatIsAcknowledgedIsNotKept) {
 TEST(RequestStreams, AnAnswerThatComesLaterIsWaitedFor) {
   const uint32_t partitions = 1;
   RequestStreams streams(partitions);
-  streams.Number(ASubscribe("a", 1));
-  streams.Number(ASubscribe("a", 2));
-  streams.Number(AnAcknowledge("a"));
+  Number(streams, ASubscribe("a", 1));
+  Number(streams, ASubscribe("a", 2));
+  Number(streams, AnAcknowledge("a"));
   streams.OnAnswer(2);  // Before the partition says so.
   EXPECT_EQ(streams.kept(), 2u);
   streams.OnAck({.partition = 0, .through = 3});
