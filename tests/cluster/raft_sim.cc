@@ -1,5 +1,6 @@
 #include "tests/cluster/raft_sim.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -31,6 +32,17 @@ std::string Payload(uint64_t id, uint64_t padding) {
   return text;
 }
 
+uint32_t NodeOf(ReplicaId id) { return static_cast<uint32_t>(id % 16); }
+
+bool Contains(const std::vector<ReplicaId>& ids, ReplicaId id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+bool IsMember(const ConfState& members, ReplicaId id) {
+  return Contains(members.voters, id) || Contains(members.learners, id) ||
+         Contains(members.voters_outgoing, id);
+}
+
 uint64_t PayloadOf(std::string_view text) {
   uint64_t id = 0;
   if (text.size() >= 8) std::memcpy(&id, text.data(), 8);
@@ -53,14 +65,16 @@ RaftSim::RaftSim(RaftSimOptions options)
     : options_(options), rng_(options.seed), disk_rng_(rng_.Fork()), net_rng_(rng_.Fork()) {
   ConfState conf_state;
   for (uint32_t id = 1; id <= options_.nodes; ++id) conf_state.voters.push_back(id);
-  for (uint32_t id = 1; id <= options_.nodes; ++id) {
+  for (uint32_t id = 1; id <= options_.nodes + options_.spares; ++id) {
     auto node = std::make_unique<Node>();
     node->id = id;
     for (uint32_t group = 0; group < options_.groups; ++group) {
       Replica& replica = node->replicas[static_cast<GroupId>(group)];
+      replica.id = id;
       replica.state.conf_state = conf_state;
+      if (id > options_.nodes) replica.state = {.applied = {}, .conf_state = {}, .members_at = 0};
       replica.flushed = replica.state;
-      truths_[static_cast<GroupId>(group)];
+      truths_[static_cast<GroupId>(group)].members[kGroupBegin.index] = conf_state;
     }
     nodes_.push_back(std::move(node));
   }
@@ -121,9 +135,10 @@ void RaftSim::Start(Node& node) {
     replica.proposed.clear();
     replica.barriers.clear();
     const absl::Status added = node.loop->AddGroup({.group = group,
-                                                    .replica = node.id,
+                                                    .replica = replica.id,
                                                     .applied = replica.state.applied,
-                                                    .conf_state = replica.state.conf_state});
+                                                    .conf_state = replica.state.conf_state,
+                                                    .members_at = replica.state.members_at});
     if (!added.ok()) return Fail(absl::StrCat("n", node.id, " does not start: ", added.message()));
   }
   Note(node, "starts", node.life);
@@ -202,7 +217,7 @@ void RaftSim::EndWrite(Node& node, uint64_t life, RaftLoop::Write write) {
 // ---- The network -------------------------------------------------------------------------------
 
 void RaftSim::Send(Node& from, RaftLoop::Message message) {
-  const auto to = static_cast<uint32_t>(message.to);
+  const uint32_t to = NodeOf(message.to);
   const bool snapshot = message.kind == RaftGroup::kSnapshot;
   Note(from, "sends", message.group, to, HashOf(message.data));
   const bool lost = blocked_.contains({from.id, to}) || (stormy_ && net_rng_.Chance(options_.loss));
@@ -257,7 +272,11 @@ void RaftSim::OnEvent(Node& node, LogEvent& event) {
     }
     return;
   }
+  if (const auto* change = std::get_if<MembersChanged>(&event)) {
+    return OnMembers(node, *change);
+  }
   const auto& stopped = std::get<GroupStopped>(event);
+  if (absl::IsNotFound(stopped.status)) return Renew(node, stopped.group);
   Fail(
       absl::StrCat("n", node.id, " stopped group ", stopped.group, ": ", stopped.status.message()));
 }
@@ -322,7 +341,7 @@ void RaftSim::OnRole(Node& node, const RoleChange& change) {
   }
   ++elections_;
   if (change.applied_before_leading == 0) Fail("a leader does not know its first entry");
-  const auto [it, first] = truths_[change.group].leaders.try_emplace(change.term, node.id);
+  const auto [it, first] = truths_[change.group].leaders.try_emplace(change.term, replica.id);
   if (!first) {
     Fail(absl::StrCat("two leaders in term ", change.term, ": n", it->second, " and n", node.id));
   }
@@ -340,22 +359,91 @@ void RaftSim::Offer(Node& node, GroupId group) {
 
 void RaftSim::Install(Node& node, const InstallSnapshot& snapshot) {
   Note(node, "installs", snapshot.group, snapshot.place.index);
-  State state = {.conf_state = snapshot.conf_state};
+  State state = {.conf_state = snapshot.conf_state, .members_at = snapshot.place.index};
   if (snapshot.data.size() != 24) return Fail("a snapshot's data is not what was offered");
   std::memcpy(&state.applied.index, snapshot.data.data(), 8);
   std::memcpy(&state.applied.term, snapshot.data.data() + 8, 8);
   std::memcpy(&state.chain, snapshot.data.data() + 16, 8);
   if (state.applied != snapshot.place) return Fail("a snapshot is of another place");
-  After(1 + disk_rng_.Below(200), [this, &node, life = node.life, group = snapshot.group, state] {
-    if (node.life != life || node.loop == nullptr) return;
-    Replica& replica = node.replicas[group];
-    if (state.applied.index < replica.state.applied.index) return Fail("a snapshot of the past");
-    replica.state = replica.flushed = state;
-    ++snapshots_;
-    if (stormy_ && disk_rng_.Chance(0.2)) return Crash(node);  // The log knows nothing of it yet.
-    node.loop->Installed(group, state.applied);
-    Pump(node);
-  });
+  const ReplicaId id = node.replicas[snapshot.group].id;
+  After(1 + disk_rng_.Below(200),
+        [this, &node, life = node.life, group = snapshot.group, state, id] {
+          if (node.life != life || node.loop == nullptr) return;
+          Replica& replica = node.replicas[group];
+          if (replica.id != id) return;
+          if (state.applied.index < replica.state.applied.index)
+            return Fail("a snapshot of the past");
+          replica.state = replica.flushed = state;
+          ++snapshots_;
+          if (stormy_ && disk_rng_.Chance(0.2))
+            return Crash(node);  // The log knows nothing of it yet.
+          node.loop->Installed(group, state.applied);
+          Pump(node);
+        });
+}
+
+// ---- Members -----------------------------------------------------------------------------------
+
+void RaftSim::OnMembers(Node& reporter, const MembersChanged& change) {
+  State& state = reporter.replicas[change.group].state;
+  state.conf_state = change.members;
+  state.members_at = change.index;
+  Truth& truth = truths_[change.group];
+  const auto [it, first] = truth.members.try_emplace(change.index, change.members);
+  if (it->second != change.members) return Fail("nodes differ about who the members are");
+  if (!first) return;
+  ++member_changes_;
+  // Whoever is a member no more is told some time, by who administers the cluster.
+  for (const auto& node : nodes_) {
+    const ReplicaId id = node->replicas[change.group].id;
+    if (it == truth.members.begin() || !IsMember(std::prev(it)->second, id)) continue;
+    if (IsMember(it->second, id)) continue;
+    truth.gone.insert(id);
+    After(rng_.Below(3000), [this, &node = *node, group = change.group, id] {
+      if (node.replicas[group].id != id) return;
+      if (node.loop == nullptr) return Renew(node, group);
+      node.loop->RemoveGroup(group);
+      Pump(node);
+    });
+  }
+}
+
+// It is no member any more, and may become one again: with nothing, and under another number.
+void RaftSim::Renew(Node& node, GroupId group) {
+  Replica& replica = node.replicas[group];
+  if (node.loop != nullptr && !replica.proposed.empty()) {
+    Fail("a proposal has no fate, but its group is gone");
+  }
+  replica = {.id = replica.id + 16};
+  replica.state = replica.flushed = {.applied = {}, .conf_state = {}, .members_at = 0};
+  Note(node, "begins anew", group, replica.id);
+  if (node.loop == nullptr) return;
+  if (!node.loop->AddGroup({.group = group, .replica = replica.id}).ok()) Fail("no new beginning");
+}
+
+void RaftSim::ChangeMembers(GroupId group) {
+  const ConfState& members = truths_[group].members.rbegin()->second;
+  for (const auto& node : nodes_) {
+    if (node->loop == nullptr || !node->replicas[group].leads) continue;
+    std::vector<MemberChange> changes;
+    const ReplicaId other = nodes_[rng_.Below(nodes_.size())]->replicas[group].id;
+    const ReplicaId another = nodes_[rng_.Below(nodes_.size())]->replicas[group].id;
+    if (truths_[group].gone.contains(other)) return;
+    if (!Contains(members.voters, other)) {
+      const bool votes = rng_.Chance(0.6);
+      changes.push_back(
+          {votes ? MemberChange::Kind::kAddVoter : MemberChange::Kind::kAddLearner, other});
+      if (votes && another != other && Contains(members.voters, another)) {
+        changes.push_back({MemberChange::Kind::kRemove, another});
+      }
+    } else if (members.voters.size() > 2) {
+      changes.push_back({MemberChange::Kind::kRemove, other});
+    } else {
+      return;
+    }
+    (void)node->loop->ChangeMembers(group, changes);
+    return Pump(*node);
+  }
 }
 
 // ---- Clients and weather -----------------------------------------------------------------------
@@ -377,7 +465,8 @@ void RaftSim::Client() {
     replica.barriers[++last_number_] = truths_[group].last;
     node->loop->ReadBarrier(group, last_number_);
   } else if (stormy_ && rng_.Chance(0.01)) {
-    (void)node->loop->TransferLeadership(group, 1 + rng_.Below(options_.nodes));
+    (void)node->loop->TransferLeadership(group,
+                                         nodes_[rng_.Below(nodes_.size())]->replicas[group].id);
   } else {
     for (uint64_t i = rng_.Below(8) + 1; i > 0; --i) {
       replica.proposed[++last_number_] = ++last_payload_;
@@ -390,6 +479,9 @@ void RaftSim::Client() {
 void RaftSim::Storm() {
   if (!stormy_) return;
   After(100, [this] { Storm(); });
+  if (options_.spares > 0 && rng_.Chance(0.1)) {
+    ChangeMembers(static_cast<GroupId>(rng_.Below(options_.groups)));
+  }
   if (rng_.Chance(options_.crashes_per_second / 10)) {
     if (Node* node = RandomUp(); node != nullptr) Crash(*node);
   }
@@ -421,8 +513,11 @@ void RaftSim::Calm() {
 void RaftSim::CheckEnd() {
   for (const auto& [group, truth] : truths_) {
     int leaders = 0;
+    const ConfState& members = truth.members.rbegin()->second;
+    if (!members.voters_outgoing.empty()) return Fail("a joint configuration was not left");
     for (const auto& node : nodes_) {
       const Replica& replica = node->replicas[group];
+      if (!IsMember(members, replica.id)) continue;
       leaders += replica.leads ? 1 : 0;
       if (replica.state.applied.index != truth.last) {
         return Fail(absl::StrCat("n", node->id, " ends at entry ", replica.state.applied.index,

@@ -23,9 +23,10 @@ namespace cluster {
 struct RaftSimOptions {
   uint64_t seed = 0;
   uint32_t nodes = 3;
+  uint32_t spares = 0;  // More of them, for changes of the members.
   uint32_t groups = 2;
   uint64_t stormy_ms = 8'000;  // Then all is well, and what must hold at the end is looked at.
-  uint64_t calm_ms = 8'000;
+  uint64_t calm_ms = 12'000;
   uint64_t drain_ms = 4'000;  // The end of the calm: nothing is asked for any more.
   double loss = 0.05;
   double crashes_per_second = 0.5;
@@ -49,6 +50,7 @@ class RaftSim {
   uint64_t snapshots() const { return snapshots_; }
   uint64_t reads() const { return reads_; }
   uint64_t elections() const { return elections_; }
+  uint64_t member_changes() const { return member_changes_; }
 
  private:
   // What a replica has applied: a chain of hashes over all entries.
@@ -56,8 +58,10 @@ class RaftSim {
     Place applied = kGroupBegin;
     uint64_t chain = 0;
     ConfState conf_state;
+    uint64_t members_at = kGroupBegin.index;
   };
   struct Replica {
+    ReplicaId id = 0;  // The node's number, and 16 for each time that it was removed.
     State state;
     State flushed;
     bool leads = false;
@@ -79,6 +83,8 @@ class RaftSim {
     std::map<uint64_t, ReplicaId> leaders;  // By term.
     std::set<uint64_t> committed;           // Payloads.
     std::set<uint64_t> never;               // Payloads that were said to be in no log.
+    std::set<ReplicaId> gone;               // Members once, and never again under that number.
+    std::map<uint64_t, ConfState> members;  // By index.
     uint64_t last = kGroupBegin.index;
     uint64_t acknowledged = 0;  // Greatest index that a leader was told of as its own.
     uint64_t acknowledged_in_storm = 0;
@@ -102,6 +108,9 @@ class RaftSim {
   void Send(Node& from, RaftLoop::Message message);
   void BeginWrite(Node& node);
   void EndWrite(Node& node, uint64_t life, RaftLoop::Write write);
+  void OnMembers(Node& node, const MembersChanged& change);
+  void Renew(Node& node, GroupId group);
+  void ChangeMembers(GroupId group);
   void Client();
   void Storm();
   void Calm();
@@ -129,6 +138,7 @@ class RaftSim {
   uint64_t snapshots_ = 0;
   uint64_t reads_ = 0;
   uint64_t elections_ = 0;
+  uint64_t member_changes_ = 0;
 };
 
 }  // namespace cluster

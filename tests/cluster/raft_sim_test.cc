@@ -28,6 +28,7 @@ void RunSeeds(RaftSimOptions options, uint64_t seeds) {
   uint64_t snapshots = 0;
   uint64_t reads = 0;
   uint64_t elections = 0;
+  uint64_t changes = 0;
   for (options.seed = 1; options.seed <= seeds; ++options.seed) {
     RaftSim sim(options);
     ASSERT_EQ(sim.Run(), "");
@@ -36,15 +37,17 @@ void RunSeeds(RaftSimOptions options, uint64_t seeds) {
     snapshots += sim.snapshots();
     reads += sim.reads();
     elections += sim.elections();
+    changes += sim.member_changes();
   }
   std::printf(
       "%lu seeds of %u nodes: %lu acknowledged, %lu read, %lu crashes, %lu elections, %lu "
-      "snapshots\n",
-      seeds, options.nodes, committed, reads, crashes, elections, snapshots);
+      "snapshots, %lu changes of members\n",
+      seeds, options.nodes, committed, reads, crashes, elections, snapshots, changes);
   // Weather without effect would prove nothing.
   EXPECT_GT(committed, seeds * 10);
   EXPECT_GT(crashes, seeds);
   EXPECT_GT(reads, seeds);
+  EXPECT_TRUE(options.spares == 0 || changes > seeds);
   EXPECT_TRUE(options.nodes == 1 || snapshots > seeds / 10);
 }
 
@@ -52,6 +55,10 @@ TEST(RaftSim, ThreeNodesKeepWhatTheyAcknowledgedAndGoOnAfterwards) { RunSeeds({.
 
 TEST(RaftSim, FiveNodesKeepWhatTheyAcknowledgedAndGoOnAfterwards) {
   RunSeeds({.nodes = 5, .crashes_per_second = 1, .partitions_per_second = 1}, 60);
+}
+
+TEST(RaftSim, MembersComeAndGoMeanwhile) {
+  RunSeeds({.nodes = 3, .spares = 2, .stormy_ms = 12'000, .crashes_per_second = 0.3}, 60);
 }
 
 TEST(RaftSim, OneNodeAloneKeepsWhatItAcknowledged) {

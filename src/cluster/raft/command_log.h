@@ -69,13 +69,20 @@ struct NotReadable {
   uint64_t ticket = 0;
 };
 
+// From entry `index` on the members are these: to be kept with the state. Comes before that entry.
+struct MembersChanged {
+  GroupId group = 0;
+  uint64_t index = 0;
+  ConfState members;
+};
+
 // The state as of `place` is to be had by what `data` says. Until Installed is said nothing else
 // comes of the group.
 struct InstallSnapshot {
   GroupId group = 0;
   Place place;
   std::string data;
-  ConfState conf_state;  // To be kept with the state, and given back at the next start.
+  ConfState conf_state;  // The members there: to be kept with the state, and given back at a start.
 };
 
 // A follower needs what the log has no more: say OfferSnapshot.
@@ -95,8 +102,9 @@ struct LogHealth {
   absl::Status status;
 };
 
-using LogEvent = std::variant<Committed, NotCommitted, RoleChange, Readable, NotReadable,
-                              InstallSnapshot, SnapshotWanted, GroupStopped, LogHealth>;
+using LogEvent =
+    std::variant<Committed, NotCommitted, RoleChange, Readable, NotReadable, MembersChanged,
+                 InstallSnapshot, SnapshotWanted, GroupStopped, LogHealth>;
 
 }  // namespace cluster
 

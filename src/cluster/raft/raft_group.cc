@@ -1,5 +1,6 @@
 #include "cluster/raft/raft_group.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -20,8 +21,11 @@ MqttdRaftNumbers ToNumbers(const std::vector<uint64_t>& numbers) {
   return {numbers.data(), numbers.size()};
 }
 
+// In order: raft-rs keeps them in hash sets, and all members are to say the same.
 std::vector<uint64_t> ToVector(MqttdRaftNumbers numbers) {
-  return {numbers.data, numbers.data + numbers.count};
+  std::vector<uint64_t> sorted(numbers.data, numbers.data + numbers.count);
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
 }
 
 ConfState ToConfState(const MqttdRaftConfState& raw) {

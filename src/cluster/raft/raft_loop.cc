@@ -111,47 +111,8 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
   CHECK(start.applied == Place{} || start.applied.index >= kGroupBegin.index)
       << "a group begins at entry 5";
   auto group = std::make_unique<Group>(start.group, store_);
-  RaftGroupStart raft = {.begin = start.applied};
-  bool restart = true;
-  absl::StatusOr<EntryStore::Group> stored = store_.Load(start.group);
-  if (!stored.ok() && stored.status().code() != absl::StatusCode::kNotFound) {
-    return stored.status();
-  }
-  if (stored.ok()) {
-    raft.hard_state = stored->hard_state;
-    if (stored->begin.index > start.applied.index) {
-      return absl::DataLossError(absl::StrCat("the log of group ", start.group,
-                                              " begins behind entry ", stored->begin.index,
-                                              ", but the state ends at ", start.applied.index));
-    }
-    uint64_t term = stored->begin.term;
-    if (start.applied.index > stored->begin.index && start.applied.index <= stored->last) {
-      RETURN_IF_ERROR(store_.Read(start.group, start.applied.index, start.applied.index + 1,
-                                  std::numeric_limits<uint64_t>::max(),
-                                  [&term](const EntryView& entry) { term = entry.place.term; }));
-    }
-    restart = start.applied.index > stored->last || term != start.applied.term;
-    if (!restart) {
-      raft.begin = stored->begin;
-      raft.last = stored->last;
-      for (const ConfStateAt& conf : stored->conf_states) {
-        if (conf.index > start.applied.index) break;  // It comes again with its entry.
-        raft.conf_state = conf.state;
-        group->members_at.push_back(conf.index);
-      }
-    }
-  }
-  if (restart) {
-    group->members_at = {start.applied.index};
-    raft.last = start.applied.index;
-    raft.conf_state = start.conf_state;
-    raft.hard_state.term = std::max(raft.hard_state.term, start.applied.term);
-    raft.hard_state.commit = start.applied.index;
-    gathering_.batch->Restart(start.group, start.applied, start.conf_state);
-    gathering_.batch->SetHardState(start.group, raft.hard_state);
-    gathering_.any = gathering_.sync = gathering_.votes = true;
-  }
-  raft.applied = start.applied.index;
+  RaftGroupStart raft = {.conf_state = start.conf_state, .begin = start.applied};
+  RETURN_IF_ERROR(Prepare(start, raft, *group));
   RaftGroupOptions options = options_.group;
   options.replica = start.replica;
   options.seed = base::Rng(options_.seed ^ uint64_t{start.group} << 48 ^ start.replica)();
@@ -165,6 +126,61 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
   Touch(*group);
   groups_.emplace(start.group, std::move(group));
   return absl::OkStatus();
+}
+
+// What the log has and the state needs; or a log that begins where the state is.
+absl::Status RaftLoop::Prepare(const GroupStart& start, RaftGroupStart& raft, Group& group) {
+  raft.applied = start.applied.index;
+  bool restart = true;
+  absl::StatusOr<EntryStore::Group> stored = store_.Load(start.group);
+  if (!stored.ok() && !absl::IsNotFound(stored.status())) return stored.status();
+  if (stored.ok()) {
+    raft.hard_state = stored->hard_state;
+    for (const ConfStateAt& conf : stored->conf_states) {
+      if (conf.index > start.applied.index) break;  // It comes again with its entry.
+      if (conf.index < start.members_at) continue;
+      raft.conf_state = conf.state;
+      group.members_at.push_back(conf.index);
+    }
+  }
+  // With nothing applied it is a new member, and the log that of one that was here before.
+  if (stored.ok() && start.applied != Place{}) {
+    if (stored->begin.index > start.applied.index) {
+      return absl::DataLossError(absl::StrCat("the log of group ", start.group,
+                                              " begins behind entry ", stored->begin.index,
+                                              ", but the state ends at ", start.applied.index));
+    }
+    uint64_t term = stored->begin.term;
+    if (start.applied.index > stored->begin.index && start.applied.index <= stored->last) {
+      RETURN_IF_ERROR(store_.Read(start.group, start.applied.index, start.applied.index + 1,
+                                  std::numeric_limits<uint64_t>::max(),
+                                  [&term](const EntryView& entry) { term = entry.place.term; }));
+    }
+    restart = start.applied.index > stored->last || term != start.applied.term;
+  }
+  if (!restart) {
+    raft.begin = stored->begin;
+    raft.last = stored->last;
+    return absl::OkStatus();
+  }
+  group.members_at = {start.applied.index};
+  raft.last = start.applied.index;
+  raft.hard_state.term = std::max(raft.hard_state.term, start.applied.term);
+  raft.hard_state.commit = start.applied.index;
+  gathering_.batch->Restart(start.group, start.applied, raft.conf_state);
+  gathering_.batch->SetHardState(start.group, raft.hard_state);
+  gathering_.any = gathering_.sync = gathering_.votes = true;
+  return absl::OkStatus();
+}
+
+void RaftLoop::RemoveGroup(GroupId id) {
+  if (Group* const group = Find(id); group != nullptr) Remove(*group);
+}
+
+void RaftLoop::Remove(Group& group) {
+  gathering_.batch->Remove(group.id);
+  gathering_.any = gathering_.sync = true;
+  Stop(group, absl::NotFoundError("this node is no member of the group any more"));
 }
 
 bool RaftLoop::Healthy(Group& group, const absl::Status& status) {
@@ -364,9 +380,10 @@ void RaftLoop::OnReady(Group& group, const RaftGroup::Ready& ready) {
   if (!ready.entries.empty()) WriteEntries(group, ready.entries);
   for (const ConfStateAt& conf : ready.conf_states) {
     gathering_.batch->SetConfState(group.id, conf);
-    gathering_.any = gathering_.votes = true;
+    gathering_.any = gathering_.sync = gathering_.votes = true;
     SetMembers(group, conf.state);
     group.members_at.push_back(conf.index);
+    events_.push_back(MembersChanged{group.id, conf.index, conf.state});
   }
   OnCommitted(group, ready);
   OnRole(group, ready);
@@ -388,11 +405,7 @@ void RaftLoop::OnReady(Group& group, const RaftGroup::Ready& ready) {
     Send(group, ready, messages_);
     if (!removed && !Healthy(group, group.raft->Persisted(number))) return;
   }
-  if (removed) {
-    gathering_.batch->Remove(group.id);
-    gathering_.any = gathering_.sync = true;
-    Stop(group, absl::NotFoundError("this node was removed from the group"));
-  }
+  if (removed) Remove(group);
 }
 
 void RaftLoop::Join(Group& group, uint64_t number) {

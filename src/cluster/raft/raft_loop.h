@@ -32,14 +32,19 @@ struct RaftLoopOptions {
   uint64_t cut_bytes_min = 1 << 20;
 };
 
-// How a replica comes to its group, after a start or when it is made.
+// How a replica comes to its group, after a start or when it is made. `applied` is as the state has
+// it. Of a new group, of all its first members alike: kGroupBegin, and who they are. Of a member
+// that is added later: nothing, and nobody; it is told. Whoever has lost its state or its log comes
+// back as such a member, under another number.
 struct GroupStart {
   GroupId group = 0;
   ReplicaId replica = 0;
-  // As the state has it. Of a new group, of all its first members alike: kGroupBegin, and who they
-  // are. Of a member that is added later: nothing, and nobody; it is told.
   Place applied;
-  ConfState conf_state;  // Counts where the log does not know better.
+  // From entry `members_at` on: what MembersChanged or InstallSnapshot said last, kept with the
+  // state and written with it. The log may not have it yet when the state has; or know who came
+  // later.
+  ConfState conf_state;
+  uint64_t members_at = 0;
 };
 
 // A round: what came is said to it (OnMessage, Submit, Tick …), then Run, then what it wants done
@@ -80,6 +85,8 @@ class RaftLoop {
   // Where the log lacks what the state has applied (a crash between a snapshot's installation and
   // the log's restart), the log begins anew there. kDataLoss: the log begins behind the state.
   absl::Status AddGroup(const GroupStart& start);
+  // This node is no member any more: forgets the group and its log. GroupStopped follows.
+  void RemoveGroup(GroupId group);
 
   void Tick();
   // From another member, as its Message had it. kInvalidArgument: that was no message for us.
@@ -121,6 +128,7 @@ class RaftLoop {
     std::vector<GroupId> groups;  // That hear of it.
   };
 
+  absl::Status Prepare(const GroupStart& start, RaftGroupStart& raft, Group& group);
   Group* Find(GroupId id);
   void Touch(Group& group);
   void Propose(Group& group);
@@ -138,6 +146,7 @@ class RaftLoop {
   void LoseLeadership(Group& group);
   // True: the status was OK, or says nothing about the group's health.
   bool Healthy(Group& group, const absl::Status& status);
+  void Remove(Group& group);
   void Stop(Group& group, const absl::Status& status);
   void CutIfDue(Group& group);
   uint64_t CutLimit(Group& group);
