@@ -7,14 +7,19 @@
 
 namespace storage {
 
-const Origins::Origin* Origins::Find(uint64_t number) const {
+const Origins::Origin* Origins::Search(uint64_t number) const {
   const auto found = std::find_if(origins_.begin(), origins_.end(), [number](const Origin& origin) {
     return origin.number == number;
   });
-  return found == origins_.end() ? nullptr : &*found;
+  if (found == origins_.end()) return nullptr;
+  last_found_ = static_cast<size_t>(found - origins_.begin());
+  return &*found;
 }
 
 Origins::Origin& Origins::At(uint64_t number) {
+  if (last_found_ < origins_.size() && origins_[last_found_].number == number) {
+    return origins_[last_found_];
+  }
   const auto place = std::find_if(origins_.begin(), origins_.end(), [number](const Origin& origin) {
     return origin.number >= number;
   });
@@ -37,11 +42,6 @@ bool Origins::IsApplied(uint64_t origin, uint64_t sequence) const {
 
 void Origins::ForgetBelow(uint64_t origin, uint64_t sequence) {
   At(origin).holes.EraseBelow(sequence);
-}
-
-uint64_t Origins::FirstHole(uint64_t origin) const {
-  const Origin* const from = Find(origin);
-  return from == nullptr || from->holes.empty() ? 0 : from->holes.runs().front().first;
 }
 
 void Origins::WriteTo(::mqttd::storage::v1::Meta& meta) const {

@@ -2,6 +2,7 @@
 #ifndef STORAGE_CORE_ORIGINS_H_
 #define STORAGE_CORE_ORIGINS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -27,7 +28,10 @@ class Origins {
   // Nothing below is asked for again.
   void ForgetBelow(uint64_t origin, uint64_t sequence);
   // The first hole; 0: there is none.
-  uint64_t FirstHole(uint64_t origin) const;
+  uint64_t FirstHole(uint64_t origin) const {
+    const Origin* const from = Find(origin);
+    return from == nullptr || from->holes.empty() ? 0 : from->holes.runs().front().first;
+  }
 
   bool empty() const { return origins_.empty(); }
   void Clear() { origins_.clear(); }
@@ -42,10 +46,18 @@ class Origins {
     uint64_t last = 0;
     RangeSet holes;
   };
-  const Origin* Find(uint64_t number) const;
+  // The one that was asked about last is asked about again, mostly.
+  const Origin* Find(uint64_t number) const {
+    if (last_found_ < origins_.size() && origins_[last_found_].number == number) {
+      return &origins_[last_found_];
+    }
+    return Search(number);
+  }
+  const Origin* Search(uint64_t number) const;
   Origin& At(uint64_t number);
 
-  std::vector<Origin> origins_;  // By number.
+  std::vector<Origin> origins_;    // By number.
+  mutable size_t last_found_ = 0;  // Nothing depends on it.
 };
 
 }  // namespace storage

@@ -15,8 +15,7 @@ PartitionMask Admission::ClosedMask() const {
   return mask;
 }
 
-bool Admission::Admit(ShardId from, Addressed& asked) {
-  if (closed_.empty() && kept_.empty()) return true;
+bool Admission::Consider(ShardId from, Addressed& asked) {
   const PartitionMask blocked = blocked_[from] | ClosedMask();
   PartitionMask wanted = ~PartitionMask{0};  // Scans and confirmations come behind everything.
   if (asked.sequence != 0) {

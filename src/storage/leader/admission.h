@@ -25,7 +25,9 @@ class Admission {
   explicit Admission(ShardId shards) : shards_(shards), blocked_(shards, 0) {}
 
   // Whether the request may be handed on now. If not it is taken: kept, or dropped.
-  bool Admit(ShardId from, Addressed& asked);
+  bool Admit(ShardId from, Addressed& asked) {
+    return (closed_.empty() && kept_.empty()) || Consider(from, asked);
+  }
 
   // The partition has a new leader, the `life`-th: what was kept for it comes again.
   void Close(PartitionId id, uint64_t life);
@@ -44,6 +46,7 @@ class Admission {
     uint64_t life = 0;
     std::vector<std::optional<Claims>> told;  // By shard.
   };
+  bool Consider(ShardId from, Addressed& asked);
   PartitionMask ClosedMask() const;
 
   const ShardId shards_;
