@@ -2,7 +2,7 @@
 # that of the client library, which it needs (component client), its headers and the CMake target
 # mqttd::embed. Third-party libraries are those of the system.
 set(embed_layers storage_proto storage_core storage_leader storage auth_core auth broker_core broker_shard
-  broker_transport broker config node embed)
+  broker_transport broker config node inside embed)
 set(embed_objects $<FILTER:$<TARGET_OBJECTS:base>,INCLUDE,/log\\.cc>)  # The client's archive has the rest.
 foreach(layer IN LISTS embed_layers)
   list(APPEND embed_objects $<TARGET_OBJECTS:${layer}>)

@@ -18,7 +18,7 @@
 #include "broker/metrics.h"
 #include "config/config.h"
 #include "embed/hook_adapter.h"
-#include "embed/inside_client.h"
+#include "inside/client.h"
 #include "node/node.h"
 #include "storage/core/metrics.h"
 
@@ -148,7 +148,7 @@ class Server::Impl {
   Statistics GetStatistics() const;
 
   // Null: it does not run.
-  std::shared_ptr<InsideClient> inside();
+  std::shared_ptr<inside::Client> inside();
 
  private:
   enum class Life { kNew, kStarting, kRunning, kStopping, kStopped };
@@ -165,7 +165,7 @@ class Server::Impl {
   base::CondVar changed_;
   Life life_ ABSL_GUARDED_BY(mutex_) = Life::kNew;
   absl::Status ended_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<InsideClient> inside_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<inside::Client> inside_ ABSL_GUARDED_BY(mutex_);
   // Set while it starts, and from then on only read, until it has stopped.
   std::shared_ptr<HookAdapter> hooks_;
   std::unique_ptr<node::Node> node_;
@@ -245,7 +245,7 @@ absl::Status Server::Impl::Wait() {
 }
 
 absl::Status Server::Impl::Shutdown(absl::Duration deadline) {
-  std::shared_ptr<InsideClient> inside;
+  std::shared_ptr<inside::Client> inside;
   {
     const base::MutexLock lock(mutex_);
     while (life_ == Life::kStarting || life_ == Life::kStopping) changed_.Wait(mutex_);
@@ -323,11 +323,11 @@ std::vector<std::string> Server::Impl::urls() const {
   return life_ == Life::kRunning ? node_->server().urls() : std::vector<std::string>();
 }
 
-std::shared_ptr<InsideClient> Server::Impl::inside() {
+std::shared_ptr<inside::Client> Server::Impl::inside() {
   const base::MutexLock lock(mutex_);
   if (life_ != Life::kRunning) return nullptr;
   if (inside_ == nullptr) {
-    inside_ = std::make_shared<InsideClient>([this](std::unique_ptr<broker::Stream> stream) {
+    inside_ = std::make_shared<inside::Client>([this](std::unique_ptr<broker::Stream> stream) {
       node_->server().AdoptInside(std::move(stream));
     });
   }
@@ -406,7 +406,10 @@ Statistics Server::GetStatistics() const { return impl_->GetStatistics(); }
 
 void Server::Publish(Message message, Done done) {
   if (const auto inside = impl_->inside())
-    return inside->Publish(std::move(message), std::move(done));
+    return inside->Publish(std::move(message),
+                           [done = std::move(done)](const absl::StatusOr<inside::Matched>& ended) {
+                             if (done) done(ended.status());
+                           });
   if (done) done(absl::UnavailableError("the server does not run"));
 }
 

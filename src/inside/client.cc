@@ -1,4 +1,4 @@
-#include "embed/inside_client.h"
+#include "inside/client.h"
 
 #include <pthread.h>
 
@@ -9,15 +9,16 @@
 #include "absl/strings/str_cat.h"
 #include "base/by_name.h"
 #include "base/log.h"
-#include "embed/inside_stream.h"
+#include "inside/stream.h"
 #include "mqtt/reason_code.h"
 
-namespace mqttd {
+namespace inside {
 namespace {
 
 namespace asio = boost::asio;
+namespace client = mqttd::client;
 
-// What the embedding program is told of: it must not end the thread.
+// What the caller is told of: it must not end the thread.
 template <typename Function>
 void Guard(absl::string_view what, Function&& function) {
   try {
@@ -47,19 +48,20 @@ absl::Status FirstError(const std::vector<mqtt::ReasonCode>& reasons) {
   return absl::OkStatus();
 }
 
-void Tell(const Done& done, absl::Status status) {
-  if (done) Guard("done", [&] { done(std::move(status)); });
+template <typename Done, typename Result>
+void Tell(const Done& done, Result result) {
+  if (done) Guard("done", [&] { done(std::move(result)); });
 }
 
 }  // namespace
 
-InsideClient::InsideClient(std::function<void(std::unique_ptr<broker::Stream>)> adopt)
+Client::Client(std::function<void(std::unique_ptr<broker::Stream>)> adopt)
     : io_(std::make_shared<asio::io_context>()), work_(asio::make_work_guard(*io_)) {
   client::Options options;
   options.servers = {"mqtt://inside"};
   options.dialer = [adopt = std::move(adopt)](const client::Endpoint&)
       -> asio::awaitable<absl::StatusOr<std::unique_ptr<client::Stream>>> {
-    absl::StatusOr<InsideEnds> ends = MakeInsideEnds(co_await asio::this_coro::executor);
+    absl::StatusOr<Ends> ends = MakeEnds(co_await asio::this_coro::executor);
     if (!ends.ok()) co_return ends.status();
     adopt(std::move(ends->server));
     co_return std::move(ends->client);
@@ -72,7 +74,7 @@ InsideClient::InsideClient(std::function<void(std::unique_ptr<broker::Stream>)> 
   });
 }
 
-InsideClient::~InsideClient() {
+Client::~Client() {
   Close();
   client_.reset();
   work_.reset();
@@ -83,17 +85,22 @@ InsideClient::~InsideClient() {
   }
 }
 
-void InsideClient::Close() { client_->Close(); }
+void Client::Close() { client_->Close(); }
 
-void InsideClient::Publish(Message message, Done done) {
+void Client::Publish(client::Message message, PublishDone done) {
   client_->AsyncPublish(
       std::move(message),
       [done = std::move(done)](const absl::StatusOr<client::PublishResult>& result) {
-        Tell(done, result.ok() ? ToStatus(result->reason) : result.status());
+        if (!result.ok()) return Tell(done, absl::StatusOr<Matched>(result.status()));
+        if (mqtt::IsError(result->reason))
+          return Tell(done, absl::StatusOr<Matched>(ToStatus(result->reason)));
+        const bool nobody = result->reason == mqtt::ReasonCode::kNoMatchingSubscribers;
+        Tell(done, absl::StatusOr<Matched>(nobody ? Matched::kNobody : Matched::kSomebody));
       });
 }
 
-void InsideClient::Subscribe(client::Subscription subscription, MessageHandler handler, Done done) {
+void Client::Subscribe(client::Subscription subscription, client::MessageHandler handler,
+                       Done done) {
   client_->OnMessage(subscription.filter,
                      [handler = std::move(handler)](const client::ReceivedMessage& message) {
                        Guard("on message", [&] { handler(message); });
@@ -105,7 +112,7 @@ void InsideClient::Subscribe(client::Subscription subscription, MessageHandler h
       });
 }
 
-void InsideClient::Unsubscribe(std::string filter, Done done) {
+void Client::Unsubscribe(std::string filter, Done done) {
   client_->OnMessage(filter, nullptr);
   client_->AsyncUnsubscribe(
       {std::move(filter)},
@@ -114,4 +121,19 @@ void InsideClient::Unsubscribe(std::string filter, Done done) {
       });
 }
 
-}  // namespace mqttd
+void Client::Subscribe(std::vector<client::Subscription> subscriptions,
+                       client::MessageHandler handler, Done done) {
+  client_->OnMessage([handler = std::move(handler)](const client::ReceivedMessage& message) {
+    Guard("on message", [&] { handler(message); });
+  });
+  client_->AsyncSubscribe(
+      std::move(subscriptions),
+      [done = std::move(done)](const absl::StatusOr<client::SubscribeResult>& result) {
+        Tell(done, result.ok() ? FirstError(result->reasons) : result.status());
+      });
+}
+
+// A packet that is answered behind them, and changes nothing.
+void Client::Sync(Done done) { Unsubscribe("$none", std::move(done)); }
+
+}  // namespace inside

@@ -1,4 +1,4 @@
-#include "embed/inside_stream.h"
+#include "inside/stream.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -20,10 +20,11 @@
 #include "base/mutex.h"
 #include "broker/transport/transport.h"
 
-namespace mqttd {
+namespace inside {
 namespace {
 
 namespace asio = boost::asio;
+namespace client = mqttd::client;
 using broker::IoState;
 
 // Bytes in one direction.
@@ -41,7 +42,7 @@ class Pipe {
   }
   size_t Write(std::string_view bytes) {
     const size_t count =
-        std::min(bytes.size(), kInsideBytesMax - std::min(kInsideBytesMax, size()));
+        std::min(bytes.size(), kBytesMax - std::min(kBytesMax, size()));
     bytes_.append(bytes.substr(0, count));
     return count;
   }
@@ -228,14 +229,14 @@ class ClientEnd final : public client::Stream {
 
 }  // namespace
 
-absl::StatusOr<InsideEnds> MakeInsideEnds(asio::any_io_executor executor) {
+absl::StatusOr<Ends> MakeEnds(asio::any_io_executor executor) {
   const int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (event < 0) return absl::ErrnoToStatus(errno, "eventfd");
   const auto middle = std::make_shared<Middle>(event);
-  InsideEnds ends;
+  Ends ends;
   ends.client = std::make_unique<ClientEnd>(middle, std::move(executor));
   ends.server = std::make_unique<ServerEnd>(middle);
   return ends;
 }
 
-}  // namespace mqttd
+}  // namespace inside
