@@ -156,6 +156,18 @@ absl::Status DataDir::PutNodeInPlace() const {
   return ToStatus(directory->Fsync(), "syncing data_dir");
 }
 
+absl::Status DataDir::CopyFilesTo(const std::string& directory) const {
+  for (const char* const name : {"/node", "/time"}) {
+    std::string text;
+    RETURN_IF_ERROR(ToStatus(rocksdb::ReadFileToString(&env_, path_ + name, &text),
+                             absl::StrCat("reading ", path_, name)));
+    RETURN_IF_ERROR(
+        ToStatus(rocksdb::WriteStringToFile(&env_, text, directory + name, /*should_sync=*/true),
+                 absl::StrCat("writing ", directory, name)));
+  }
+  return absl::OkStatus();
+}
+
 std::optional<TimeRecord> DataDir::ReadTime() const {
   std::string text;
   if (!rocksdb::ReadFileToString(&env_, path_ + "/time", &text).ok()) return std::nullopt;

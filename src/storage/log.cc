@@ -63,6 +63,11 @@ absl::Status Log::SyncAppended() { return db_->SyncWritten(); }
 
 absl::Status Log::Repair() { return db_->Repair(); }
 
+absl::Status Log::Checkpoint(const std::string& directory) const {
+  if (db_->db() == nullptr) return absl::UnavailableError("the log could not be opened again yet");
+  return CheckpointOf(*db_->db(), directory);
+}
+
 absl::Status Log::Cut(PartitionId partition, uint64_t index) {
   std::string last;
   AppendBigEndian(last, index, 8);

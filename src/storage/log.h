@@ -57,6 +57,9 @@ class Log {
   absl::Status ReadAfter(PartitionId partition, uint64_t after,
                          const std::function<absl::Status(const LogEntry&)>& visit) const;
 
+  // A copy in a directory that does not exist.
+  absl::Status Checkpoint(const std::string& directory) const;
+
   // Closes cleanly; the destructor does too but cannot report.
   absl::Status Close();
 

@@ -66,6 +66,13 @@ void LogWriter::Cut(PartitionId partition, uint64_t index) {
   wake_.SignalOne();
 }
 
+void LogWriter::Checkpoint(std::string directory, std::function<void(absl::Status)> done) {
+  base::MutexLock lock(mutex_);
+  CHECK(!copy_.has_value()) << "one copy at a time";
+  copy_ = Copy{std::move(directory), std::move(done)};
+  wake_.SignalOne();
+}
+
 absl::Status LogWriter::Stop() {
   {
     base::MutexLock lock(mutex_);
@@ -80,16 +87,19 @@ absl::Status LogWriter::Stop() {
 }
 
 void LogWriter::Run() {
-  std::optional<Task> task;
-  std::map<PartitionId, uint64_t> cuts;
-  while (WaitForWork(task, cuts)) {
-    if (task.has_value()) {
-      const Job job = task->job;
-      report_({.job = job, .status = Execute(*task)});
-      task.reset();
+  Work work;
+  while (WaitForWork(work)) {
+    if (work.task.has_value()) {
+      const Job job = work.task->job;
+      report_({.job = job, .status = Execute(*work.task)});
     }
     SyncIfDue();
-    CutAll(std::exchange(cuts, {}));
+    CutAll(work.cuts);
+    if (work.copy.has_value()) {
+      work.copy->done(broken_ ? absl::UnavailableError("the log is waiting for its repair")
+                              : log_->Checkpoint(work.copy->directory));
+    }
+    work = {};
     Rest();
   }
 }
@@ -101,16 +111,16 @@ void LogWriter::Rest() {
 }
 
 // False: stop, nothing is left to do. Else the log is the writer's until `working_` is reset.
-bool LogWriter::WaitForWork(std::optional<Task>& task, std::map<PartitionId, uint64_t>& cuts) {
+bool LogWriter::WaitForWork(Work& work) {
   base::MutexLock lock(mutex_);
   bool sync_is_due = false;
-  while (working_ || (!task_.has_value() && cuts_.empty() && !stop_ && !sync_is_due)) {
+  while (working_ || (!HasWork() && !stop_ && !sync_is_due)) {
     sync_is_due = WaitForNews();
   }
-  if (!task_.has_value() && cuts_.empty() && !sync_is_due) return false;
+  if (!HasWork() && !sync_is_due) return false;
   working_ = true;
-  task = std::exchange(task_, std::nullopt);
-  cuts = std::exchange(cuts_, {});
+  work = {std::exchange(task_, std::nullopt), std::exchange(cuts_, {}),
+          std::exchange(copy_, std::nullopt)};
   return true;
 }
 
@@ -127,7 +137,7 @@ bool LogWriter::WaitForNews() {
 std::optional<absl::Status> LogWriter::WriteHere(std::vector<LogEntry>& entries) {
   {
     base::MutexLock lock(mutex_);
-    if (working_ || task_.has_value() || !cuts_.empty()) return std::nullopt;
+    if (working_ || HasWork()) return std::nullopt;
     working_ = true;
   }
   Task task{.job = Job::kWrite, .entries = std::move(entries), .sync = Log::Sync::kNo};
@@ -135,7 +145,7 @@ std::optional<absl::Status> LogWriter::WriteHere(std::vector<LogEntry>& entries)
   base::MutexLock lock(mutex_);
   working_ = false;
   // It has the interval to watch, or was given something meanwhile.
-  if (durability_ == Durability::kInterval || task_.has_value() || !cuts_.empty() || stop_) {
+  if (durability_ == Durability::kInterval || HasWork() || stop_) {
     wake_.SignalOne();
   }
   return status;

@@ -48,6 +48,8 @@ class LogWriter {
   // Tries to get the log to work again. Then hand over the Write that failed once more.
   void Repair();
   void Cut(PartitionId partition, uint64_t index);
+  // Log::Checkpoint, on the writer's thread, behind what was handed over; one at a time.
+  void Checkpoint(std::string directory, std::function<void(absl::Status)> done);
   // Log::ReadAfter, on the caller's thread. Waits for a write that is under way, not for a repair:
   // that may wait for the caller. Entries of a write that failed may be among what is visited.
   absl::Status ReadAfter(PartitionId partition, uint64_t after,
@@ -65,7 +67,20 @@ class LogWriter {
   void HandOver(Task task) ABSL_LOCKS_EXCLUDED(mutex_);
   void Run();
   void Rest();
-  bool WaitForWork(std::optional<Task>& task, std::map<PartitionId, uint64_t>& cuts);
+  // What is handed over beside tasks.
+  struct Copy {
+    std::string directory;
+    std::function<void(absl::Status)> done;
+  };
+  struct Work {
+    std::optional<Task> task;
+    std::map<PartitionId, uint64_t> cuts;
+    std::optional<Copy> copy;
+  };
+  bool WaitForWork(Work& work);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return task_.has_value() || !cuts_.empty() || copy_.has_value();
+  }
   bool WaitForNews() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Execute(Task& task);
   absl::Status ExecuteWrite(Task& task);
@@ -87,6 +102,7 @@ class LogWriter {
   base::CondVar rest_;  // `working_` is false again.
   std::optional<Task> task_ ABSL_GUARDED_BY(mutex_);
   std::map<PartitionId, uint64_t> cuts_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Copy> copy_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   bool working_ ABSL_GUARDED_BY(mutex_) = false;  // One of both threads uses the log.
 

@@ -52,8 +52,15 @@ struct StateFailed {
   absl::Status status;
 };
 struct StopRequested {};
-using Input =
-    std::variant<FromShard, LogWriter::Result, Task, StateFlushed, StateFailed, StopRequested>;
+struct CopyRequested {
+  std::string directory;
+  std::function<void(absl::Status)> done;
+};
+struct LogCopied {
+  absl::Status status;
+};
+using Input = std::variant<FromShard, LogWriter::Result, Task, StateFlushed, StateFailed,
+                           CopyRequested, LogCopied, StopRequested>;
 
 // An eventfd to sleep on.
 class Bell {
@@ -96,6 +103,7 @@ class RocksPartitionHost final : public PartitionHost {
   void Start(std::function<void()> ready) override;
   void Submit(ShardId from, std::vector<Addressed> batch) override;
   void Run(std::function<void(Host&)> task) override;
+  void Checkpoint(std::string directory, std::function<void(absl::Status)> done) override;
   absl::Status Stop() override;
   const HostMetrics& metrics() const override { return metrics_; }
   uint32_t partitions() const override { return options_.partitions; }
@@ -112,7 +120,10 @@ class RocksPartitionHost final : public PartitionHost {
   void On(Task& input);
   void On(StateFlushed& input);
   void On(StateFailed& input);
+  void On(CopyRequested& input);
+  void On(LogCopied& input);
   void On(StopRequested& input);
+  absl::Status CopyState();
   void RunCore();
   void DriveLog();
   void BoundReplay(size_t bytes);
@@ -147,10 +158,11 @@ class RocksPartitionHost final : public PartitionHost {
   absl::Duration next_disk_check_;
   absl::Duration slept_;  // By the machine, as far as the timeline knows.
   absl::Duration next_wall_check_;
-  TimeRecord recorded_;             // As DATA_DIR/time has it.
-  bool time_record_fails_ = false;  // Which was told.
-  uint64_t log_bytes_ = 0;          // Since the state was last to be written out.
-  bool flush_begins_ = false;       // When the core has handed over everything.
+  TimeRecord recorded_;                // As DATA_DIR/time has it.
+  bool time_record_fails_ = false;     // Which was told.
+  uint64_t log_bytes_ = 0;             // Since the state was last to be written out.
+  bool flush_begins_ = false;          // When the core has handed over everything.
+  std::optional<CopyRequested> copy_;  // Under way: the log is not cut meanwhile.
   bool disk_low_ = false;
   bool repairing_ = false;
   bool stopping_ = false;
@@ -295,6 +307,10 @@ void RocksPartitionHost::Run(std::function<void(Host&)> task) {
   mailbox_.PostOne(Task{std::move(task)});
 }
 
+void RocksPartitionHost::Checkpoint(std::string directory, std::function<void(absl::Status)> done) {
+  mailbox_.PostOne(CopyRequested{std::move(directory), std::move(done)});
+}
+
 // ---- The thread --------------------------------------------------------------------------------
 
 // The later clock is read last: what lies between cannot look like sleep.
@@ -368,6 +384,8 @@ void RocksPartitionHost::Serve() {
     Sleep();
   }
   stop_status_ = ShutDown();
+  LogCopied never{absl::UnavailableError("the broker is stopping")};
+  if (copy_.has_value()) On(never);
 }
 
 void RocksPartitionHost::TakeInputs() {
@@ -408,11 +426,41 @@ void RocksPartitionHost::On(Task& input) {
 
 void RocksPartitionHost::On(StateFlushed& /*input*/) {
   metrics_.state_flushes.Add();
+  if (copy_.has_value()) return;  // The next flush cuts.
   const absl::Status cut = CutLog();
   if (!cut.ok()) base::Log(base::LogLevel::kError, "cannot cut the log", {{"error", cut}});
 }
 
 void RocksPartitionHost::On(StateFailed& input) { core_->OnStateError(input.status); }
+
+// First the state, then the log, which is not cut between them: so the log's copy has all that the
+// state's has not. What comes between the two is in the log's.
+void RocksPartitionHost::On(CopyRequested& input) {
+  if (copy_.has_value()) return input.done(absl::UnavailableError("a copy is being made"));
+  if (!core_->begun() || repairing_ || stopping_)
+    return input.done(absl::UnavailableError("the store is starting, stopping or being repaired"));
+  copy_ = std::move(input);
+  if (absl::Status status = CopyState(); !status.ok()) {
+    mailbox_.PostOne(LogCopied{std::move(status)});
+    return;
+  }
+  writer_->Checkpoint(copy_->directory + "/log", [this](absl::Status status) {
+    mailbox_.PostOne(LogCopied{std::move(status)});
+  });
+}
+
+absl::Status RocksPartitionHost::CopyState() {
+  const std::string& to = copy_->directory;
+  RETURN_IF_ERROR(ToStatus(env_.CreateDir(to), absl::StrCat("making ", to)));
+  RETURN_IF_ERROR(dir_->CopyFilesTo(to));
+  return state_->Checkpoint(to + "/state");
+}
+
+void RocksPartitionHost::On(LogCopied& input) {
+  const std::function<void(absl::Status)> done = std::move(copy_->done);
+  copy_.reset();
+  done(std::move(input.status));
+}
 
 void RocksPartitionHost::On(StopRequested& /*input*/) { stopping_ = true; }
 

@@ -68,6 +68,13 @@ class PartitionHost {
   // host's thread, before what is submitted later; never, if the host has stopped. Any thread.
   virtual void Run(std::function<void(Host&)> task) = 0;
 
+  // A copy of the store as it is at one moment, from which a start goes on as after kill -9 then.
+  // In `directory`, which must not exist, on the data directory's file system: most of it are links
+  // to files that never change. `done` is called once, on some thread. Any thread; one at a time.
+  // Costs the host's thread some milliseconds, and the log as much as its newest file takes to
+  // copy.
+  virtual void Checkpoint(std::string directory, std::function<void(absl::Status)> done) = 0;
+
   // Commits and answers all that was submitted, writes the state out, syncs, ends the threads. The
   // next start replays nothing. Call it once every shard has closed its sessions
   // (kServerShutdown). Returns what could not be written.

@@ -226,6 +226,11 @@ absl::StatusOr<StateStore::Repaired> StateDb::Repair() {
   return Repaired::kReopened;
 }
 
+absl::Status StateDb::Checkpoint(const std::string& directory) const {
+  if (db_ == nullptr) return Closed();
+  return CheckpointOf(*db_, directory);
+}
+
 absl::Status StateDb::BeginFlush() {
   if (db_ == nullptr) return Closed();
   rocksdb::FlushOptions options;

@@ -70,6 +70,9 @@ class StateDb final : public StateReader, public StateStore {
   // Like Get, but only what would survive kill -9 at this moment.
   absl::StatusOr<bool> GetFlushed(std::string_view key, std::string& value) const;
 
+  // A copy of what would survive kill -9 at this moment, in a directory that does not exist.
+  absl::Status Checkpoint(const std::string& directory) const;
+
   // Has what is in memory written out some time soon; `flushed` tells when.
   absl::Status BeginFlush();
   // Writes everything out. Blocks.

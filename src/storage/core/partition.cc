@@ -709,6 +709,8 @@ const Session* Partition::FindSlot(SessionSlot slot) const {
   return slot < impl_->slots_.size() ? impl_->slots_[slot].get() : nullptr;
 }
 
+SessionSlot Partition::slots() const { return static_cast<SessionSlot>(impl_->slots_.size()); }
+
 uint64_t Partition::crowded() const { return impl_->crowded_; }
 
 bool Partition::HasRoom(const Session& session, uint64_t messages, uint64_t bytes,

@@ -146,6 +146,7 @@ class Partition {
   const Session& session(SessionSlot slot) const;   // The slot is in use.
   const Session* FindSlot(SessionSlot slot) const;  // Null: it is free.
   size_t session_count() const;
+  SessionSlot slots() const;  // Those in use are below.
   void ForEachSession(absl::FunctionRef<void(const Session&)> visit) const;
 
   // Sessions whose queue is crowded: see QueueCrowded.

@@ -44,6 +44,14 @@ const Claim* Sessions::ClaimOf(std::string_view client_id) const {
   return it == claims_.end() ? nullptr : it->get();
 }
 
+uint64_t Sessions::SentThrough(const Session& session) const {
+  const Claim* const claim = ClaimOf(session.client_id);
+  const bool sends = claim != nullptr && claim->feed != nullptr && claim->stored &&
+                     claim->state == Claim::State::kOpen;
+  const uint64_t before = session.queue.sent_through();
+  return sends ? std::max(before, claim->feed->window.next() - 1) : before;
+}
+
 Claim* Sessions::OwnerOf(std::string_view client_id, uint64_t epoch) {
   Claim* const claim = FindClaim(client_id);
   const bool owns = claim != nullptr && claim->state == Claim::State::kOpen && claim->stored &&

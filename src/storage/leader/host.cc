@@ -611,6 +611,54 @@ absl::Status Host::FlushAll() {
   return absl::OkStatus();
 }
 
+// ---- What an operator asks ----------------------------------------------------------------------
+
+absl::StatusOr<QueuePage> Host::ReadQueue(PartitionId id, SessionSlot slot, uint64_t from,
+                                          const QueueReadLimits& limits) {
+  if (!replicas_[id]->status().ok()) return replicas_[id]->status();
+  return replicas_[id]->partition().ReadQueue(store_.reader(), slot, from, limits,
+                                              node_.now.unix_ms);
+}
+
+bool Host::EndAway(std::string_view client_id, SessionSlot slot, std::function<void()> done) {
+  Leader& leader = node_.LeaderOf(client_id);
+  const Session* const session = leader.partition().FindSlot(slot);
+  if (session == nullptr || !leader.sessions().IsAway(slot, session->epoch)) return false;
+  leader.sessions().EndAway(slot, Sessions::Why::kAsked);
+  node_.After(BitOf(leader.id()), std::move(done));
+  return true;
+}
+
+void Host::AfterPending(std::string_view client_id, std::function<void()> done) {
+  node_.After(BitOf(node_.LeaderOf(client_id).id()), std::move(done));
+}
+
+void Host::ReadRetained(std::string filter, std::string cursor, const RetainedScanOptions& options,
+                        std::function<void(absl::StatusOr<RetainedScans::Page>)> done) {
+  const PartitionMask where = scans_.PartitionsOf(filter);
+  node_.After(where, [this, filter = std::move(filter), cursor = std::move(cursor), options,
+                      done = std::move(done)] { done(scans_.Scan(filter, cursor, options)); });
+}
+
+void Host::RemoveRetained(const std::vector<std::string>& topics,
+                          std::function<void(absl::Status)> done) {
+  absl::Status refusal = node_.Refusal(/*stores=*/false);
+  for (const std::string& topic : topics) {
+    if (refusal.ok()) refusal = node_.HomeOf(topic).replica().status();
+  }
+  if (!refusal.ok()) return done(refusal);
+  PartitionMask homes = 0;
+  for (const std::string& topic : topics) {
+    if (GrowingIsFull()) full_.push_back(CloseGrowing());
+    homes |= BitOf(node_.HomeOf(topic).id());
+    publishing_.Remove(mqtt::Message::Create({.topic = topic,
+                                              .qos = mqtt::QoS::kAtLeastOnce,
+                                              .retain = true,
+                                              .created_at_unix_ms = node_.now.unix_ms}));
+  }
+  node_.After(homes, [this, done = std::move(done)] { done(node_.Refusal(/*stores=*/false)); });
+}
+
 // ---- What an operator hears ---------------------------------------------------------------------
 
 void Host::SetDiskFree(uint64_t bytes) {

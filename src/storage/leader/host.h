@@ -122,10 +122,30 @@ class Host {
   bool Drained() const;
   uint32_t partitions() const { return static_cast<uint32_t>(replicas_.size()); }
   const Partition& partition(PartitionId id) const { return replicas_[id]->partition(); }
-  // Whose a Client Identifier is now: for who asks from outside.
+
+  // ---- For who looks at the partitions from outside, and steers them: see session_view.h.
+  // Whose a Client Identifier is now.
   std::optional<ConnectionRef> ConnectionOf(std::string_view client_id) const {
     return node_.LeaderOf(client_id).ConnectionOf(client_id);
   }
+  const Leader& leader_of(std::string_view client_id) const { return node_.LeaderOf(client_id); }
+  int64_t now_unix_ms() const { return node_.now.unix_ms; }
+  absl::StatusOr<QueuePage> ReadQueue(PartitionId id, SessionSlot slot, uint64_t from,
+                                      const QueueReadLimits& limits);
+  // Ends a session whose client is away; `done` when that is committed, or refused. False: it is
+  // not away.
+  bool EndAway(std::string_view client_id, SessionSlot slot, std::function<void()> done);
+  // Once all that is proposed so far about the identifier is applied; now, if nothing is.
+  void AfterPending(std::string_view client_id, std::function<void()> done);
+  // A page, as RetainedScans says; `done` once what was published before is applied. Errors: those
+  // of the store, or a cursor of another filter.
+  void ReadRetained(std::string filter, std::string cursor, const RetainedScanOptions& options,
+                    std::function<void(absl::StatusOr<RetainedScans::Page>)> done);
+  // Forgets the retained messages of these topics; `done` when that is committed, or refused with
+  // why.
+  void RemoveRetained(const std::vector<std::string>& topics,
+                      std::function<void(absl::Status)> done);
+
   uint64_t applied(PartitionId id) const { return partition(id).applied_index(); }
   // The last entry that the log has of it: beyond applied(), if the replica has stopped.
   uint64_t logged(PartitionId id) const { return last_index_[id]; }

@@ -100,7 +100,7 @@ bool Node::EndOldestAway(SessionCensus::Holds holds) {
   const auto oldest =
       census.TakeOldest(holds, [this](const SessionCensus::Away& away) { return StillAway(away); });
   if (!oldest.has_value()) return false;
-  leaders[oldest->partition]->sessions().EndAway(oldest->slot);
+  leaders[oldest->partition]->sessions().EndAway(oldest->slot, Sessions::Why::kGivesWay);
   return true;
 }
 

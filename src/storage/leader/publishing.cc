@@ -277,6 +277,14 @@ PartitionMask Publishing::StoreWill(const mqtt::MessagePtr& message) {
   return publish.partitions == 0 && !publish.set_retained ? 0 : ProposeOwn(std::move(publish));
 }
 
+void Publishing::Remove(mqtt::MessagePtr message) {
+  Publish remove;
+  remove.message = std::move(message);
+  remove.set_retained = true;
+  node_.growing.needs_sync = true;
+  ProposeOwn(std::move(remove));
+}
+
 PartitionMask Publishing::ProposeOwn(Publish whole) {
   Parts parts;
   CutIntoParts(std::move(whole), node_.options.partitions,

@@ -37,6 +37,8 @@ class Publishing {
   // Returns where it goes.
   PartitionMask StoreWill(const mqtt::MessagePtr& message);
   void TellOfWill(mqtt::MessagePtr message, OrphanRef orphan);
+  // The retained message of its topic, which has no payload, is forgotten; nobody hears of it.
+  void Remove(mqtt::MessagePtr message);
   // To a durable member of the group that has room. False: there is none.
   bool StoreForMember(const std::string& share_filter, const mqtt::MessagePtr& message);
 

@@ -255,7 +255,7 @@ OpenRefusal Sessions::MakeRoomFor(const OpenSession& request, const Session* sto
 
 // As if its client had come with Clean Start and gone: a will that waits for its delay is
 // published.
-void Sessions::EndAway(SessionSlot slot) {
+void Sessions::EndAway(SessionSlot slot, Why why) {
   const Session& session = partition().session(slot);
   if (FateOfWill(session, /*clean_start=*/true, Now()) == WillFate::kFire) {
     leader_.timers().ProposeWill(session);
@@ -265,9 +265,10 @@ void Sessions::EndAway(SessionSlot slot) {
   open.set_version(static_cast<uint32_t>(session.version));
   open.set_clean_start(true);
   Occupy(session.client_id);
-  ++node_.giving_way;
+  const bool gives_way = why == Why::kGivesWay;
+  if (gives_way) ++node_.giving_way;
   NeedSync();
-  Then(FinishTimer{.client_id = session.client_id, .gives_way = true});
+  Then(FinishTimer{.client_id = session.client_id, .gives_way = gives_way});
 }
 
 bool Sessions::IsAway(SessionSlot slot, uint64_t epoch) const {

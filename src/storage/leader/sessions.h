@@ -37,6 +37,8 @@ class Sessions : public LeaderPart {
   // ---- Claims. Null: nobody has it.
   Claim* FindClaim(std::string_view client_id);
   const Claim* ClaimOf(std::string_view client_id) const;
+  // The last of the session's queue that was, or may have been, sent to its client.
+  uint64_t SentThrough(const Session& session) const;
   // If it is open, has a record, and the request comes from its connection.
   Claim* OwnerOf(std::string_view client_id, uint64_t epoch);
   Claim* AtSlot(SessionSlot slot) { return slot < slots_.size() ? slots_[slot] : nullptr; }
@@ -56,7 +58,9 @@ class Sessions : public LeaderPart {
   void CloseUnclaimed();
 
   // ---- For the node's census.
-  void EndAway(SessionSlot slot);
+  // To make room for another, or because an operator asked.
+  enum class Why : uint8_t { kGivesWay, kAsked };
+  void EndAway(SessionSlot slot, Why why);
   bool IsAway(SessionSlot slot, uint64_t epoch) const;
   void NoteAway(const Session& session);
   void CountOpening();

@@ -1,0 +1,189 @@
+#include "storage/backup.h"
+
+#include <fcntl.h>
+#include <rocksdb/db.h>
+#include <rocksdb/options.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "storage/rocksdb_status.h"
+
+namespace storage {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kPieceBytes = 1 << 20;
+
+absl::Status Failed(absl::string_view what, const std::string& path, int error) {
+  const std::string words = absl::StrCat("cannot ", what, " ", path, ": ", std::strerror(error));
+  if (error == ENOSPC || error == EDQUOT) return absl::ResourceExhaustedError(words);
+  if (error == EACCES || error == EPERM || error == EROFS)
+    return absl::PermissionDeniedError(words);
+  return absl::UnavailableError(words);
+}
+
+absl::Status SyncDirectory(const std::string& path) {
+  const int directory = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return Failed("open", path, errno);
+  const absl::Cleanup close_it = [directory] { close(directory); };
+  return fsync(directory) == 0 ? absl::OkStatus() : Failed("sync", path, errno);
+}
+
+class TreeCopy {
+ public:
+  TreeCopy(std::string from, std::string to, const BackupProgress& progress)
+      : from_(std::move(from)), to_(std::move(to)), progress_(progress) {}
+
+  absl::Status Run() {
+    RETURN_IF_ERROR(List());
+    if (!progress_(0, total_)) return Stopped();
+    for (const fs::path& directory : directories_) {
+      std::error_code error;
+      fs::create_directories(to_ / directory, error);
+      if (error) return Failed("make", (to_ / directory).string(), error.value());
+      fs::permissions(to_ / directory, fs::perms::owner_all, error);
+    }
+    for (const fs::path& file : files_) RETURN_IF_ERROR(CopyFile(file));
+    for (const fs::path& directory : directories_)
+      RETURN_IF_ERROR(SyncDirectory((to_ / directory).string()));
+    return absl::OkStatus();
+  }
+
+ private:
+  static absl::Status Stopped() { return absl::CancelledError("nobody waits for it any more"); }
+
+  absl::Status List() {
+    std::error_code error;
+    directories_.emplace_back("");
+    for (fs::recursive_directory_iterator it(from_, error), end; !error && it != end;
+         it.increment(error)) {
+      const fs::path relative = it->path().lexically_relative(from_);
+      if (it->is_directory(error)) {
+        directories_.push_back(relative);
+      } else if (relative.filename() != "LOCK") {
+        files_.push_back(relative);
+        total_ += it->file_size(error);
+      }
+    }
+    return error ? Failed("read", from_.string(), error.value()) : absl::OkStatus();
+  }
+
+  absl::Status CopyFile(const fs::path& file) {
+    const std::string source = (from_ / file).string();
+    const std::string target = (to_ / file).string();
+    const int in = open(source.c_str(), O_RDONLY | O_CLOEXEC);
+    if (in < 0) return Failed("read", source, errno);
+    const absl::Cleanup close_in = [in] { close(in); };
+    const int out = open(target.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (out < 0) return Failed("write", target, errno);
+    const absl::Cleanup close_out = [out] { close(out); };
+    std::vector<char> piece(kPieceBytes);
+    for (;;) {
+      const ssize_t count = read(in, piece.data(), piece.size());
+      if (count < 0) return Failed("read", source, errno);
+      if (count == 0) break;
+      for (ssize_t done = 0; done < count;) {
+        const ssize_t wrote = write(out, piece.data() + done, static_cast<size_t>(count - done));
+        if (wrote < 0) return Failed("write", target, errno);
+        done += wrote;
+      }
+      bytes_ += static_cast<uint64_t>(count);
+      if (!progress_(bytes_, total_)) return Stopped();
+    }
+    return fsync(out) == 0 ? absl::OkStatus() : Failed("sync", target, errno);
+  }
+
+  const fs::path from_;
+  const fs::path to_;
+  const BackupProgress& progress_;
+  std::vector<fs::path> directories_;  // Below, with the root itself as "".
+  std::vector<fs::path> files_;
+  uint64_t bytes_ = 0;
+  uint64_t total_ = 0;
+};
+
+// The tables' checksums, and those of the log's newest part, which opening reads.
+absl::Status VerifyDatabase(const std::string& path) {
+  rocksdb::DB* opened = nullptr;
+  rocksdb::Options options;
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  options.max_open_files = 64;
+  RETURN_IF_ERROR(ToStatus(rocksdb::DB::OpenForReadOnly(options, path, &opened),
+                           absl::StrCat("opening ", path)));
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  return ToStatus(db->VerifyChecksum(), absl::StrCat("reading ", path));
+}
+
+absl::StatusOr<uint64_t> BytesOf(const std::string& path) {
+  std::error_code error;
+  uint64_t bytes = 0;
+  for (fs::recursive_directory_iterator it(path, error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->is_regular_file(error)) bytes += it->file_size(error);
+  }
+  if (error) return Failed("read", path, error.value());
+  return bytes;
+}
+
+bool HasSomething(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error) && !fs::is_empty(path, error);
+}
+
+}  // namespace
+
+absl::Status CopyBackup(const std::string& checkpoint, const std::string& to,
+                        const BackupProgress& progress) {
+  if (HasSomething(to)) return absl::AlreadyExistsError(absl::StrCat(to, " is there already"));
+  const std::string partial = to + ".partial";
+  std::error_code error;
+  fs::remove_all(partial, error);
+  absl::Cleanup clean_up = [&] { fs::remove_all(partial, error); };
+  RETURN_IF_ERROR(TreeCopy(checkpoint, partial, progress).Run());
+  fs::rename(partial, to, error);
+  if (error) return Failed("make", to, error.value());
+  std::move(clean_up).Cancel();
+  const fs::path parent = fs::path(to).parent_path();
+  return SyncDirectory(parent.empty() ? "." : parent.string());
+}
+
+absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup) {
+  std::error_code error;
+  if (!fs::exists(backup + "/node", error) || !fs::exists(backup + "/state/CURRENT", error) ||
+      !fs::exists(backup + "/log/CURRENT", error)) {
+    return absl::NotFoundError(
+        absl::StrCat(backup, " is no backup: it must have node, log and state"));
+  }
+  RETURN_IF_ERROR(VerifyDatabase(backup + "/state"));
+  RETURN_IF_ERROR(VerifyDatabase(backup + "/log"));
+  return BytesOf(backup);
+}
+
+absl::Status RestoreBackup(const std::string& backup, const std::string& data_dir,
+                           const BackupProgress& progress) {
+  if (HasSomething(data_dir)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "data_dir ", data_dir, " is not empty; choose another, or move what is in it away"));
+  }
+  RETURN_IF_ERROR(VerifyBackup(backup).status());
+  return CopyBackup(backup, data_dir, progress);
+}
+
+void RemoveCheckpoint(const std::string& directory) {
+  std::error_code ignored;
+  fs::remove_all(directory, ignored);
+}
+
+}  // namespace storage

@@ -1,0 +1,38 @@
+// Backups: a copy of a data directory's store on any file system, whole or not there.
+//
+//   DIR/node, DIR/time, DIR/log, DIR/state   as in the data directory (data_dir.h)
+//   DIR/admin                                what the admin API had set
+#ifndef STORAGE_BACKUP_H_
+#define STORAGE_BACKUP_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace storage {
+
+// Called some times a second with the bytes that are done of all; false: stop, with kCancelled.
+using BackupProgress = std::function<bool(uint64_t bytes, uint64_t bytes_total)>;
+
+// Copies a checkpoint (PartitionHost::Checkpoint) to `to`, synced; `to` is there once all of it is.
+// kAlreadyExists: something is. Blocks.
+absl::Status CopyBackup(const std::string& checkpoint, const std::string& to,
+                        const BackupProgress& progress);
+
+// Reads all of a backup and compares the checksums. kDataLoss: it is damaged. Returns its bytes.
+// Blocks.
+absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup);
+
+// Verifies it, then makes it the data directory, which must be empty or missing. Blocks.
+absl::Status RestoreBackup(const std::string& backup, const std::string& data_dir,
+                           const BackupProgress& progress);
+
+// With all that is in it. What does not work is left.
+void RemoveCheckpoint(const std::string& directory);
+
+}  // namespace storage
+
+#endif  // STORAGE_BACKUP_H_
