@@ -48,15 +48,15 @@ absl::StatusOr<Control> Control::Create() {
   const int error = pthread_sigmask(SIG_BLOCK, &mask, nullptr);
   if (error != 0) return absl::ErrnoToStatus(error, "pthread_sigmask");
   Control control(signalfd(-1, &mask, SFD_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-                  eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (control.signals_ < 0 || control.ready_ < 0 || control.drained_ < 0) {
+                  eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (control.signals_ < 0 || control.ready_ < 0 || control.drained_ < 0 || control.work_ < 0) {
     return absl::ErrnoToStatus(errno, "signalfd, eventfd");
   }
   return control;
 }
 
 Control::~Control() {
-  for (const int fd : {signals_, ready_, drained_}) {
+  for (const int fd : {signals_, ready_, drained_, work_}) {
     if (fd >= 0) close(fd);
   }
 }
@@ -64,14 +64,18 @@ Control::~Control() {
 Control::Control(Control&& other) noexcept
     : signals_(std::exchange(other.signals_, -1)),
       ready_(std::exchange(other.ready_, -1)),
-      drained_(std::exchange(other.drained_, -1)) {}
+      drained_(std::exchange(other.drained_, -1)),
+      work_(std::exchange(other.work_, -1)) {}
 
 void Control::NotifyReady() { Notify(ready_); }
 
 void Control::NotifyDrained() { Notify(drained_); }
 
+void Control::NotifyWork() { Notify(work_); }
+
 Control::Event Control::Wait(std::optional<absl::Duration> timeout) {
-  pollfd fds[] = {{signals_, POLLIN, 0}, {ready_, POLLIN, 0}, {drained_, POLLIN, 0}};
+  pollfd fds[] = {
+      {signals_, POLLIN, 0}, {ready_, POLLIN, 0}, {drained_, POLLIN, 0}, {work_, POLLIN, 0}};
   const int timeout_ms =
       timeout.has_value() ? static_cast<int>(absl::ToInt64Milliseconds(*timeout)) : -1;
   int count = 0;
@@ -84,6 +88,7 @@ Control::Event Control::Wait(std::optional<absl::Duration> timeout) {
   }
   if ((fds[1].revents & POLLIN) != 0 && Took(ready_)) return Event::kReady;
   if ((fds[2].revents & POLLIN) != 0 && Took(drained_)) return Event::kDrained;
+  if ((fds[3].revents & POLLIN) != 0 && Took(work_)) return Event::kWork;
   return Event::kTimeout;
 }
 

@@ -16,6 +16,7 @@ class Control {
   enum class Event {
     kReady,
     kDrained,
+    kWork,    // NotifyWork
     kReload,  // SIGHUP
     kDrain,   // SIGUSR1
     kStop,    // SIGTERM, SIGINT
@@ -30,17 +31,20 @@ class Control {
   // Any thread, each once.
   void NotifyReady();
   void NotifyDrained();
+  // As often as there is something.
+  void NotifyWork();
 
   // Blocks until something happens, or for so long.
   Event Wait(std::optional<absl::Duration> timeout);
 
  private:
-  Control(int signals, int ready, int drained)
-      : signals_(signals), ready_(ready), drained_(drained) {}
+  Control(int signals, int ready, int drained, int work)
+      : signals_(signals), ready_(ready), drained_(drained), work_(work) {}
 
   int signals_;  // A signalfd.
   int ready_;    // Eventfds.
   int drained_;
+  int work_;
 };
 
 // When there is no memory left the process ends with one last line that says so. Nothing that was

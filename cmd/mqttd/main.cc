@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@
 #include "admin/readiness.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/version.h"
 #include "broker/server.h"
@@ -28,7 +30,9 @@
 #include "config/config.h"
 #include "control.h"
 #include "leaving.h"
+#include "log_level.h"
 #include "node/node.h"
+#include "storage/backup.h"
 
 namespace mqttd {
 namespace {
@@ -53,25 +57,40 @@ void PrintLines(absl::string_view prefix, absl::string_view text) {
 }
 
 // The broker's life after its configuration was found to be right.
-class Daemon {
+class Daemon final : private ::admin::MainThread {
  public:
   Daemon(Invocation invocation, config::Config config, Control control)
       : invocation_(std::move(invocation)),
         config_(std::move(config)),
         control_(std::move(control)),
+        log_level_(config_.storage.data_dir),
         manager_(::admin::ServiceManager::FromEnvironment()) {}
 
+  // After a start that failed, too: whoever calls uses what goes first.
+  ~Daemon() override {
+    if (api_ != nullptr) api_->Stop();
+    endpoint_.reset();
+  }
+
   absl::Status Start() {
+    config::Config config = config_;
+    log_level_.Learn(config);
+    log_level_.ApplyTo(config);
+    RETURN_IF_ERROR(base::ConfigureLog(config.log));
     base::Log(LogLevel::kInfo, "starting",
               {{"version", base::kVersion},
                {"pid", getpid()},
                {"config", config_.file},
                {"data_dir", config_.storage.data_dir}});
-    ASSIGN_OR_RETURN(node_, Node::Create(config_, {}));
+    ASSIGN_OR_RETURN(node_, Node::Create(std::move(config), {}));
     files_are_right_ = true;
     readiness_.Set(Readiness::State::kStarting, "reading the store");
-    ASSIGN_OR_RETURN(endpoint_, ::admin::StartEndpoint(config_.http, EndpointSources()));
-    ASSIGN_OR_RETURN(api_, ::admin::Api::Start(config_, ApiSources()));
+    ASSIGN_OR_RETURN(api_, ::admin::Api::Create(config_, ApiSources()));
+    ::admin::EndpointSources pages = EndpointSources();
+    pages.admin = [this] { return api_->calls(); };
+    pages.calls = api_->http(config_);
+    ASSIGN_OR_RETURN(endpoint_, ::admin::StartEndpoint(config_.http, std::move(pages)));
+    RETURN_IF_ERROR(api_->Listen(config_));
     RETURN_IF_ERROR(node_->Open());
     readiness_.Set(Readiness::State::kStarting, "waiting for the routes of stored sessions");
     node_->Start([this] { control_.NotifyReady(); });
@@ -123,6 +142,14 @@ class Daemon {
       const Node* const node = metrics_of_.load(std::memory_order_acquire);
       return node == nullptr ? 0 : node->host().partitions();
     };
+    sources.on_main = [this](std::function<void(::admin::MainThread&)> task) {
+      {
+        base::MutexLock lock(work_mutex_);
+        work_.push_back(std::move(task));
+      }
+      control_.NotifyWork();
+    };
+    sources.data_dir = config_.storage.data_dir;
     sources.http_address = [this] { return endpoint_ == nullptr ? "" : endpoint_->address(); };
     return sources;
   }
@@ -142,7 +169,8 @@ class Daemon {
     }
     if (watchdog_.has_value() && !node_->server().stall().stuck) Tell(manager_.Watchdog());
     if (event == Control::Event::kReady) AnnounceReady();
-    if (event == Control::Event::kReload) Reload();
+    if (event == Control::Event::kReload) (void)Reload();
+    if (event == Control::Event::kWork) Work();
     Leave(leaving_.On(event, Now()));
   }
 
@@ -206,24 +234,57 @@ class Daemon {
     Tell(manager_.Ready(absl::StrCat("listening on ", urls)));
   }
 
-  void Reload() {
-    Tell(manager_.Reloading(base::RealClock::Get().Monotonic()));
-    const absl::StatusOr<config::Loaded> loaded =
-        config::Load(invocation_.args, invocation_.environment);
-    const absl::Status status = loaded.ok() ? UseConfig(loaded->config) : loaded.status();
-    if (!status.ok()) {
-      base::Log(LogLevel::kError, "reload refused, nothing changed",
-                {{"error", absl::StrReplaceAll(status.message(), {{"\n", "; "}})}});
+  // What others asked for.
+  void Work() {
+    std::vector<std::function<void(::admin::MainThread&)>> work;
+    {
+      base::MutexLock lock(work_mutex_);
+      work.swap(work_);
     }
-    Tell(manager_.Ready(absl::StrCat("listening on ", absl::StrJoin(node_->server().urls(), ","))));
+    for (const auto& task : work) task(*this);
   }
 
+  // ---- admin::MainThread
+  const config::Config& config() const override { return node_->config(); }
+  absl::StatusOr<config::Loaded> Load() const override {
+    return config::Load(invocation_.args, invocation_.environment);
+  }
+  std::vector<std::string> CheckFiles(const config::Config& config,
+                                      std::vector<std::string>& warnings) const override {
+    return mqttd::CheckFiles(config, warnings);
+  }
+  absl::StatusOr<std::vector<config::Change>> Reload() override {
+    Tell(manager_.Reloading(base::RealClock::Get().Monotonic()));
+    absl::StatusOr<config::Loaded> loaded = Load();
+    absl::StatusOr<std::vector<config::Change>> changes =
+        loaded.ok() ? UseConfig(loaded->config) : loaded.status();
+    if (changes.ok()) {
+      log_level_.Learn(loaded->config);
+    } else {
+      base::Log(LogLevel::kError, "reload refused, nothing changed",
+                {{"error", absl::StrReplaceAll(changes.status().message(), {{"\n", "; "}})}});
+    }
+    Tell(manager_.Ready(absl::StrCat("listening on ", absl::StrJoin(node_->server().urls(), ","))));
+    return changes;
+  }
+  absl::Status ReloadFiles() override { return UseConfig(node_->config()).status(); }
+  absl::Status SetLogLevel(std::optional<base::LogLevel> level) override {
+    RETURN_IF_ERROR(log_level_.Set(level));
+    config::Config wanted = node_->config();
+    log_level_.TakeFrom(wanted);
+    log_level_.ApplyTo(wanted);
+    return node_->UseLog(wanted.log, wanted.origins["log.level"]);
+  }
+  base::LogLevel configured_log_level() const override { return log_level_.configured(); }
+
   // All of it, or nothing on an error.
-  absl::Status UseConfig(const config::Config& wanted) {
+  absl::StatusOr<std::vector<config::Change>> UseConfig(config::Config wanted) {
     ASSIGN_OR_RETURN(auto access, ::admin::Api::LoadAccess(wanted.admin));
+    log_level_.ApplyTo(wanted);
+    std::vector<config::Change> changes = config::Diff(node_->config(), wanted);
     RETURN_IF_ERROR(node_->Reload(wanted));
     api_->UseAccess(std::move(access));
-    return absl::OkStatus();
+    return changes;
   }
 
   absl::Status Stop() {
@@ -247,12 +308,15 @@ class Daemon {
   const Invocation invocation_;
   const config::Config config_;  // As at the start; the node has what is in force.
   Control control_;
+  LogLevelSetting log_level_;
   const ::admin::ServiceManager manager_;
   const std::optional<absl::Duration> watchdog_ = ::admin::ServiceManager::WatchdogTimeout();
   absl::Duration watched_ = Now();
   Leaving leaving_{absl::Seconds(config_.broker.drain.delay_s)};
   Readiness readiness_;
   bool files_are_right_ = false;
+  base::Mutex work_mutex_;
+  std::vector<std::function<void(::admin::MainThread&)>> work_ ABSL_GUARDED_BY(work_mutex_);
   // The node once its numbers may be read from the endpoint's thread.
   std::atomic<const Node*> metrics_of_{nullptr};
   // Each is used by those below it, which go first.
@@ -267,6 +331,27 @@ int CheckConfig(const config::Config& config, std::vector<std::string> warnings)
   for (const std::string& error : errors) PrintLines("", error);
   if (!errors.empty()) return kExitUsage;
   std::printf("the configuration is right\n");
+  return kExitOk;
+}
+
+int Restore(const config::Loaded& loaded) {
+  const std::string& data_dir = loaded.config.storage.data_dir;
+  int shown = -1;
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  const absl::Status status =
+      storage::RestoreBackup(loaded.backup, data_dir, [&](uint64_t bytes, uint64_t bytes_total) {
+        const int percent =
+            bytes_total == 0 ? 100 : static_cast<int>(bytes / ((bytes_total + 99) / 100));
+        if (terminal && percent != std::exchange(shown, percent))
+          std::fprintf(stderr, "\rmqttd: restoring: %d %%", percent);
+        return true;
+      });
+  if (terminal) std::fputs("\n", stderr);
+  if (!status.ok()) {
+    PrintLines("", status.message());
+    return kExitFailure;
+  }
+  std::printf("restored %s into %s\n", loaded.backup.c_str(), data_dir.c_str());
   return kExitOk;
 }
 
@@ -320,6 +405,8 @@ int Main(Invocation invocation) {
       return kExitOk;
     case config::Action::kCheck:
       return CheckConfig(loaded->config, loaded->warnings);
+    case config::Action::kRestore:
+      return Restore(*loaded);
     case config::Action::kRun:
       break;
   }

@@ -39,7 +39,11 @@ std::string Page(const EndpointSources& sources) {
       listeners,
       "</table>\n<ul>\n<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>\n"
       "<li><a href=\"/healthz\">/healthz</a> whether the process lives</li>\n"
-      "<li><a href=\"/readyz\">/readyz</a> whether clients may come</li>\n</ul>\n</html>\n");
+      "<li><a href=\"/readyz\">/readyz</a> whether clients may come</li>\n",
+      sources.calls == nullptr
+          ? ""
+          : "<li><a href=\"/api/v1/openapi.json\">/api/v1</a> the admin API</li>\n",
+      "</ul>\n</html>\n");
 }
 
 }  // namespace
@@ -50,9 +54,12 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     const broker::MetricsSnapshot snapshot = sources.metrics();
     const std::string id = sources.node_id();
-    response.body = MetricsText(
-        snapshot, ReadProcessStats(), sources.clock->Now(),
-        {.id = id, .ready = Ready(sources, snapshot), .draining = sources.readiness->draining()});
+    response.body =
+        MetricsText(snapshot, ReadProcessStats(), sources.clock->Now(),
+                    {.id = id,
+                     .ready = Ready(sources, snapshot),
+                     .draining = sources.readiness->draining(),
+                     .admin = sources.admin == nullptr ? AdminCalls() : sources.admin()});
   } else if (request.path == "/healthz") {
     const broker::StallView stall = sources.metrics().stall;
     if (stall.stuck) response.status = 503;
@@ -84,6 +91,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> StartEndpoint(const config::HttpOpti
   server.port = address->port;
   server.connections_max = options.connections_max;
   server.request_timeout = absl::Seconds(options.request_timeout_s);
+  server.calls = sources.calls;
   return HttpServer::Start(server, [sources = std::move(sources)](const HttpRequest& request) {
     return Route(request, sources);
   });

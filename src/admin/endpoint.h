@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "admin/admin_calls.h"
 #include "admin/http_server.h"
 #include "admin/readiness.h"
 #include "base/clock.h"
@@ -25,6 +26,8 @@ struct EndpointSources {
   const Readiness* readiness = nullptr;
   const base::Clock* clock = nullptr;
   std::function<std::string()> node_id;  // Empty as long as the store is not open.
+  std::function<AdminCalls()> admin;     // Null: there is no admin API.
+  HttpCalls* calls = nullptr;            // Which it serves beside the pages. Null: none.
 };
 
 // Answers one request: a function of its arguments and what the sources say.
@@ -32,6 +35,7 @@ struct EndpointSources {
 //   /healthz  200 while the process can answer at all and no shard is stuck
 //   /readyz   200 if clients may come, else 503; the body says why
 //   /         200, a page with links
+// What is below /api/ goes to `calls`.
 HttpResponse Route(const HttpRequest& request, const EndpointSources& sources);
 
 // The server with these answers. null if the options say off. Errors: those of HttpServer::Start.

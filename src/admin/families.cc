@@ -284,6 +284,26 @@ void AddInside(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Sample(Total(snapshot, &ShardMetrics::match_cache_misses));
 }
 
+void AddAdmin(const AdminCalls& calls, FamilyBuilder& out) {
+  out.BeginChapter("Admin API");
+  out.Gauge("admin_calls",
+            "Calls under way, by gRPC and HTTP together. Bounds: admin.calls_max, "
+            "admin.streams_max.",
+            {"kind"});
+  out.Sample(calls.calls, {"call"});
+  out.Sample(calls.streams, {"stream"});
+  out.Counter("admin_calls_total", "Calls that came.", {"protocol"});
+  out.Sample(calls.grpc, {"grpc"});
+  out.Sample(calls.http, {"http"});
+  out.Counter("admin_calls_refused_total",
+              "Calls that were refused. unauthenticated: nobody knows who it is; role: it may not; "
+              "too_many: a bound is reached.",
+              {"reason"});
+  out.Sample(calls.refused_unauthenticated, {"unauthenticated"});
+  out.Sample(calls.refused_role, {"role"});
+  out.Sample(calls.refused_full, {"too_many"});
+}
+
 void AddProcess(const MetricsSnapshot& snapshot, const ProcessStats& process, absl::Time now,
                 const NodeView& node, FamilyBuilder& out) {
   out.BeginChapter("Process");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "admin/admin_calls.h"
 #include "admin/process_stats.h"
 #include "base/metric.h"
 #include "broker/metrics.h"
@@ -61,6 +62,7 @@ void AddMessages(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddState(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddStorage(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddInside(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
+void AddAdmin(const AdminCalls& calls, FamilyBuilder& out);
 void AddProcess(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
                 absl::Time now, const NodeView& node, FamilyBuilder& out);
 

@@ -24,6 +24,7 @@ FamilyBuilder AllFamilies(const broker::MetricsSnapshot& snapshot, const Process
   AddState(snapshot, out);
   AddStorage(snapshot, out);
   AddInside(snapshot, out);
+  AddAdmin(node.admin, out);
   AddProcess(snapshot, process, now, node, out);
   return out;
 }

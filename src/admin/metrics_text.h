@@ -6,6 +6,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "admin/admin_calls.h"
 #include "admin/process_stats.h"
 #include "broker/metrics.h"
 
@@ -16,6 +17,7 @@ struct NodeView {
   absl::string_view id;
   bool ready = false;  // As /readyz has it.
   bool draining = false;
+  AdminCalls admin;
 };
 
 // Cost: some hundred lines of text, no lock and no wait.

@@ -24,6 +24,7 @@ struct HttpOptions {
   std::string listen = "127.0.0.1:9883";  // ADDRESS:PORT, [IPv6]:PORT; "off": no endpoint.
   uint32_t connections_max = 64;          // Further ones are closed at once.
   uint32_t request_timeout_s = 10;        // For a whole request, and for its answer.
+  bool api = true;                        // The admin API as JSON, below /api/v1.
 };
 
 // The admin API.
@@ -32,15 +33,17 @@ struct AdminOptions {
   std::string access_file;                // Who may, with a token or a certificate.
   std::string cert_file;                  // TLS, with `key_file`. Empty: none.
   std::string key_file;
-  std::string ca_file;  // Who signs callers' certificates. Empty: nobody is asked for one.
+  std::string ca_file;        // Who signs callers' certificates. Empty: nobody is asked for one.
+  uint32_t calls_max = 64;    // At the same time, by gRPC and HTTP together.
+  uint32_t streams_max = 32;  // Likewise.
 };
 
 // Where a value comes from. Of two sources the later one in this list wins.
-enum class Source : uint8_t { kDefault, kInherited, kFile, kEnvironment, kSet, kFlag };
+enum class Source : uint8_t { kDefault, kInherited, kFile, kEnvironment, kSet, kFlag, kRunTime };
 
 struct Origin {
   Source source = Source::kDefault;
-  std::string where;  // "mqttd.yaml:3:5", "MQTTD_LOG_LEVEL", "--set", "--http".
+  std::string where;  // "mqttd.yaml:3:5", "MQTTD_LOG_LEVEL", "--set", "--http", "mqttctl log".
 };
 
 // Everything mqttd starts with. Plain values, checked.
@@ -61,12 +64,13 @@ struct Config {
 };
 
 // What the command line asks for beside values.
-enum class Action : uint8_t { kRun, kCheck, kPrint, kVersion, kHelp, kHelpAll };
+enum class Action : uint8_t { kRun, kCheck, kPrint, kRestore, kVersion, kHelp, kHelpAll };
 
 struct Loaded {
   Action action = Action::kRun;
   Config config;
   std::vector<std::string> warnings;  // Of values that are allowed but probably not meant.
+  std::string backup;                 // Of kRestore: what is to be restored.
 };
 
 // Reads the command line (without the program's name), the environment ("NAME=value"; only
@@ -83,6 +87,16 @@ absl::StatusOr<Config> Parse(absl::string_view yaml, absl::string_view file_name
 // The configuration in force, as YAML that Load reads back to the same values. Comments say what
 // each key is for, what it may be, its default, and where its value comes from.
 std::string Print(const Config& config);
+
+// The same key by key, those of listeners with their place: "listeners.0.url".
+struct Entry {
+  std::string path;
+  std::string value;
+  std::string standard;  // Its default. Of a listener's key that has it from outside: no matter.
+  Origin origin;
+  Effect effect = Effect::kRestart;
+};
+std::vector<Entry> Entries(const Config& config);
 
 // docs/configuration.md, whole.
 std::string Documentation();

@@ -173,6 +173,8 @@ std::string Usage(Action action) {
              "listeners.0.cert_file=server.pem.");
   AppendFlag(out, "--check-config", "Check the configuration and the files it names, and end.");
   AppendFlag(out, "--print-config", "Print the configuration in force, and end.");
+  AppendFlag(out, "--restore DIR",
+             "Make the data directory, which must be empty or missing, from a backup, and end.");
   AppendFlag(out, "--version", "Print the version, and end.");
   AppendFlag(out, "--help, --help-all", "Print this text; with the flags of all keys.");
   if (action == Action::kHelpAll) {

@@ -524,6 +524,11 @@ Keys<HttpOptions> HttpKeys() {
           "for longest without a request, or is closed."),
       Row("request_timeout", &HttpOptions::request_timeout_s, Seconds(1, kDay), kRestart,
           "How long a request, and its answer, may take."),
+      Row("api", &HttpOptions::api, Bool(), kRestart,
+          "Serve the admin API here too, as JSON below /api/v1, unless admin.listen is off. Who "
+          "may "
+          "call it admin.access_file says, by tokens; without one only processes of the machine "
+          "itself. There is no TLS: from elsewhere tokens come unencrypted."),
   };
   keys[0].flag = "--http";
   return keys;
@@ -547,6 +552,12 @@ Keys<AdminOptions> AdminKeys() {
       Row("ca_file", &AdminOptions::ca_file, Path(), kReload,
           "Who may sign callers' certificates (PEM). Without an access_file each holder of such a "
           "certificate is admin; with one the roles are there, by common name."),
+      Row("calls_max", &AdminOptions::calls_max, Integer(1, k16), kRestart,
+          "Calls of the admin API under way at the same time, by gRPC and HTTP together. Further "
+          "ones are refused."),
+      Row("streams_max", &AdminOptions::streams_max, Integer(1, k16), kRestart,
+          "Streams of the admin API at the same time, such as of mqttctl topic watch. Further ones "
+          "are refused."),
   };
   keys[0].flag = "--admin";
   return keys;

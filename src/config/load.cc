@@ -55,9 +55,10 @@ absl::StatusOr<Loaded> Load(absl::Span<const std::string> args,
   Loaded loaded;
   CommandLine line = ReadFlags(args, errors);
   loaded.action = line.action;
+  loaded.backup = line.backup;
   if (!errors.empty()) return errors.ToStatus();
-  const bool needs_values =
-      line.action == Action::kRun || line.action == Action::kCheck || line.action == Action::kPrint;
+  const bool needs_values = line.action == Action::kRun || line.action == Action::kCheck ||
+                            line.action == Action::kPrint || line.action == Action::kRestore;
   if (!needs_values) return loaded;
 
   std::vector<Assignment> assignments;

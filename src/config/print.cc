@@ -58,6 +58,7 @@ std::string Provenance(const Config& config, absl::string_view path) {
     case Source::kEnvironment:
     case Source::kSet:
     case Source::kFlag:
+    case Source::kRunTime:
       break;
   }
   return absl::StrCat("from ", origin.where);

@@ -54,7 +54,10 @@ class FlagReader {
 
   CommandLine Read() {
     while (at_ < args_.size()) ReadOne();
-    CommandLine line{.action = action_, .file = std::move(file_), .assignments = std::move(sets_)};
+    CommandLine line{.action = action_,
+                     .file = std::move(file_),
+                     .backup = std::move(backup_),
+                     .assignments = std::move(sets_)};
     line.assignments.insert(line.assignments.end(), std::make_move_iterator(flags_.begin()),
                             std::make_move_iterator(flags_.end()));
     return line;
@@ -94,6 +97,9 @@ class FlagReader {
   bool ReadSpecial(Flag& flag) {
     if (flag.name == "--config" || flag.name == "-c") {
       if (TakeValue(flag)) file_ = flag.value;
+    } else if (flag.name == "--restore") {
+      if (TakeValue(flag)) backup_ = flag.value;
+      action_ = Action::kRestore;
     } else if (flag.name == "--set") {
       if (TakeValue(flag)) ReadSet(flag.value);
     } else if (flag.name == "--listen") {
@@ -126,8 +132,9 @@ class FlagReader {
       if (TakeValue(flag)) AddFlag(key.path, flag);
       return;
     }
-    std::vector<std::string> known = {"--config",       "--set",     "--listen", "--check-config",
-                                      "--print-config", "--version", "--help",   "--help-all"};
+    std::vector<std::string> known = {"--config",       "--set",          "--listen",
+                                      "--check-config", "--print-config", "--version",
+                                      "--help",         "--help-all",     "--restore"};
     for (const Key<Config>& key : ConfigKeys()) {
       known.push_back(FlagName(key.path));
       if (!key.flag.empty()) known.push_back(key.flag);
@@ -158,6 +165,7 @@ class FlagReader {
   size_t at_ = 0;
   Action action_ = Action::kRun;
   std::string file_;
+  std::string backup_;
   std::vector<Assignment> sets_;
   std::vector<Assignment> flags_;
 };

@@ -52,6 +52,7 @@ std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environmen
 struct CommandLine {
   Action action = Action::kRun;
   std::string file;                     // --config.
+  std::string backup;                   // --restore.
   std::vector<Assignment> assignments;  // kSet first, then kFlag.
 };
 CommandLine ReadFlags(absl::Span<const std::string> args, Errors& errors);

@@ -40,6 +40,13 @@ absl::Status Node::Reload(const config::Config& wanted) {
   return absl::OkStatus();
 }
 
+absl::Status Node::UseLog(const base::LogOptions& log, const config::Origin& level_origin) {
+  RETURN_IF_ERROR(base::ConfigureLog(log));
+  config_.log = log;
+  config_.origins["log.level"] = level_origin;
+  return absl::OkStatus();
+}
+
 absl::Status Node::Stop(std::optional<absl::Duration> timeout) {
   server_->ShutDown(timeout);
   return host_->Stop();

@@ -32,6 +32,9 @@ class Node {
   // their names did not change.
   absl::Status Reload(const config::Config& wanted);
 
+  // Of what Reload does only this.
+  absl::Status UseLog(const base::LogOptions& log, const config::Origin& level_origin);
+
   // Clients are told, sessions kept, the store is written. Returns what could not be written.
   absl::Status Stop(std::optional<absl::Duration> timeout = std::nullopt);
 

@@ -4,7 +4,12 @@
 
 #include "admin/api/clients_service.h"
 #include "admin/api/cluster_service.h"
+#include "admin/api/config_service.h"
+#include "admin/api/listeners_service.h"
+#include "admin/api/messages_service.h"
 #include "admin/api/reflection.h"
+#include "admin/api/retained_service.h"
+#include "admin/api/sessions_service.h"
 #include "admin/obstacle.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -17,49 +22,67 @@ constexpr absl::Duration kStopPatience = absl::Seconds(1);
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Api>> Api::Start(const config::Config& config,
-                                                BrokerAccess::Sources sources) {
+absl::StatusOr<std::unique_ptr<Api>> Api::Create(const config::Config& config,
+                                                 BrokerAccess::Sources sources) {
   ASSIGN_OR_RETURN(auto table, AccessTable::Load(config.admin));
-  std::unique_ptr<Api> api(new Api(std::move(table), std::move(sources)));
-  auto server = GrpcServer::Start(
-      config.admin,
-      {.methods = &api->methods_, .access = &api->access_, .clock = api->broker_.sources().clock});
+  return std::unique_ptr<Api>(new Api(std::move(table), config, std::move(sources)));
+}
+
+absl::Status Api::Listen(const config::Config& config) {
+  auto server = GrpcServer::Start(config.admin, {.methods = &methods_, .calls = &calls_});
   if (!server.ok()) {
     if (config.origins.contains("admin.listen") || !absl::IsUnavailable(server.status()))
       return server.status();
     base::Log(base::LogLevel::kWarning, "the admin API is not served",
               {{"error", server.status()},
                {"advice", "set admin.listen (--admin) to another port, or to off"}});
-    return api;
+    return absl::OkStatus();
   }
-  api->server_ = *std::move(server);
-  if (api->server_ != nullptr) api->address_ = api->server_->address();
-  return api;
+  server_ = *std::move(server);
+  if (server_ != nullptr) address_ = server_->address();
+  return absl::OkStatus();
 }
 
-Api::Api(std::shared_ptr<const AccessTable> table, BrokerAccess::Sources sources)
+Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
+         BrokerAccess::Sources sources)
     : broker_([&] {
         sources.admin_address = [this] { return address(); };
         return std::move(sources);
       }()),
-      access_(std::move(table)) {
+      access_(std::move(table)),
+      calls_(access_, *broker_.sources().clock,
+             {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max}),
+      off_(config.admin.listen == "off") {
   AddClusterService(broker_, methods_);
   AddClientsService(broker_, methods_);
+  AddSessionsService(broker_, methods_);
+  AddRetainedService(broker_, inside_, methods_);
+  AddMessagesService(broker_, inside_, methods_);
+  AddConfigService(broker_, methods_);
+  AddLogService(broker_, methods_);
+  AddListenersService(broker_, methods_);
+  AddCertificatesService(broker_, methods_);
+  backups_.AddTo(methods_);
   health_.AddTo(methods_);
   AddReflection(methods_);
   (void)methods_.services();  // All of them are whole.
+  http_ = std::make_unique<HttpApi>(methods_, calls_);
 }
 
 Api::~Api() { Stop(); }
 
 void Api::Tick() {
   const BrokerAccess::Sources& sources = broker_.sources();
+  inside_.Tick();
   health_.Set(sources.readiness->ready() && Obstacle(sources.metrics()).empty());
 }
 
 void Api::Stop() {
   health_.Set(false);
+  http_->Stop();
   if (server_ != nullptr) server_->Stop(kStopPatience);
+  backups_.Stop();
+  inside_.Stop();
   broker_.Use(nullptr, nullptr);
 }
 

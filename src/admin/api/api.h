@@ -8,9 +8,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "admin/api/access.h"
+#include "admin/api/backup_service.h"
 #include "admin/api/broker_access.h"
+#include "admin/api/calls.h"
 #include "admin/api/grpc_server.h"
 #include "admin/api/health.h"
+#include "admin/api/http_api.h"
+#include "admin/api/inside_clients.h"
 #include "admin/api/method.h"
 #include "config/config.h"
 
@@ -20,10 +24,12 @@ namespace admin {
 // so long. One controlling thread.
 class Api {
  public:
-  // Errors: those of GrpcServer::Start and AccessTable::Load. If the address is only the default
-  // and cannot be had, there is a warning and no server: several brokers may share a machine.
-  static absl::StatusOr<std::unique_ptr<Api>> Start(const config::Config& config,
-                                                    BrokerAccess::Sources sources);
+  // Errors: those of AccessTable::Load.
+  static absl::StatusOr<std::unique_ptr<Api>> Create(const config::Config& config,
+                                                     BrokerAccess::Sources sources);
+  // Errors: those of GrpcServer::Start. If the address is only the default and cannot be had, there
+  // is a warning and no server: several brokers may share a machine.
+  absl::Status Listen(const config::Config& config);
   ~Api();
 
   // From when the store is open until Stop.
@@ -43,14 +49,25 @@ class Api {
   // "127.0.0.1:9884"; "off".
   std::string address() const { return server_ == nullptr ? "off" : address_; }
   const Methods& methods() const { return methods_; }
+  // For the HTTP endpoint, which goes first. Null: it is not to serve the API.
+  HttpCalls* http(const config::Config& config) {
+    return config.http.api && !off_ ? http_.get() : nullptr;
+  }
+  AdminCalls calls() const { return calls_.view(); }
 
  private:
-  Api(std::shared_ptr<const AccessTable> table, BrokerAccess::Sources sources);
+  Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
+      BrokerAccess::Sources sources);
 
   BrokerAccess broker_;
+  InsideClients inside_{broker_};
+  Backups backups_{broker_};
   Methods methods_;
   Access access_;
+  Calls calls_;
   Health health_;
+  std::unique_ptr<HttpApi> http_;
+  const bool off_;  // It was not wanted at all.
   std::unique_ptr<GrpcServer> server_;
   std::string address_;
 };

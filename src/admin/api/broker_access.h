@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "admin/api/main_thread.h"
 #include "admin/readiness.h"
 #include "base/clock.h"
 #include "base/mutex.h"
@@ -33,6 +34,9 @@ class BrokerAccess {
     std::function<uint32_t()> partitions;
     std::function<std::string()> admin_address;
     std::function<std::string()> http_address;
+    std::string data_dir;
+    // Runs a task on main's thread, soon.
+    std::function<void(std::function<void(MainThread&)>)> on_main;
   };
   explicit BrokerAccess(Sources sources) : sources_(std::move(sources)) {}
 
@@ -74,6 +78,21 @@ class BrokerAccess {
     base::MutexLock lock(mutex_);
     if (host_ == nullptr) return false;
     host_->Run(std::move(task));
+    return true;
+  }
+
+  // See storage::PartitionHost. False: the broker is not open.
+  bool Checkpoint(std::string directory, std::function<void(absl::Status)> done) const {
+    base::MutexLock lock(mutex_);
+    if (host_ == nullptr) return false;
+    host_->Checkpoint(std::move(directory), std::move(done));
+    return true;
+  }
+
+  // On main's thread. Likewise.
+  bool OnMain(std::function<void(MainThread&)> task) const {
+    if (!open()) return false;
+    sources_.on_main(std::move(task));
     return true;
   }
 

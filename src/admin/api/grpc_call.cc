@@ -6,7 +6,6 @@
 #include <grpcpp/security/auth_context.h>
 
 #include <chrono>
-#include <deque>
 #include <memory>
 #include <utility>
 
@@ -14,19 +13,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "admin/api/queued_outlet.h"
 #include "base/mutex.h"
+#include "base/status_macros.h"
 
 namespace admin {
 namespace {
 
 using google::protobuf::Message;
-
-// What a part of the broker may take for its part of an answer. A broker in trouble is when answers
-// are wanted, and none of its parts may keep a caller for longer.
-constexpr std::chrono::seconds kPatience{30};
-// Answers of a stream that wait for their reader.
-constexpr size_t kWaitingMax = 1024;
-constexpr size_t kWaitingBytesMax = 16 << 20;
 
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
@@ -90,128 +84,30 @@ class Link {
   GrpcCall* call_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The answers of a stream that wait, and its end. The reactor goes when `Finish` was called and all
-// is quiet, so whoever sends talks to this.
-class GrpcOutlet final : public Outlet {
+// The reactor goes when `Finish` was called and all is quiet, so whoever sends talks to this.
+class GrpcOutlet final : public QueuedOutlet<grpc::ByteBuffer> {
  public:
-  explicit GrpcOutlet(grpc::ServerGenericBidiReactor& reactor) : reactor_(&reactor) {}
-
-  bool Send(const Message& message) override {
-    base::MutexLock lock(mutex_);
-    if (reactor_ == nullptr || ending_) return false;
-    if (waiting_.size() >= kWaitingMax || waiting_bytes_ >= kWaitingBytesMax) {
-      full_ = true;
-      return false;
-    }
-    grpc::ByteBuffer buffer = Serialize(message);
-    waiting_bytes_ += buffer.Length();
-    waiting_.push_back(std::move(buffer));
-    Write();
-    return true;
-  }
-
-  void End(absl::Status status) override {
-    std::function<void()> gone;
-    {
-      base::MutexLock lock(mutex_);
-      if (reactor_ == nullptr || ending_) return;
-      ending_ = true;
-      status_ = std::move(status);
-      gone = std::move(gone_);
-      Write();
-    }
-    if (gone) gone();
-  }
-
-  void OnGone(std::function<void()> gone) override {
-    {
-      base::MutexLock lock(mutex_);
-      if (reactor_ != nullptr && !ending_) {
-        gone_ = std::move(gone);
-        return;
-      }
-    }
-    gone();
-  }
-
-  void OnRoom(std::function<void()> room) override {
-    {
-      base::MutexLock lock(mutex_);
-      if (full_ && reactor_ != nullptr) {
-        room_ = std::move(room);
-        return;
-      }
-    }
-    room();
-  }
-
-  // ---- Of the reactor.
-  void OnWritten(bool ok) {
-    std::function<void()> room;
-    {
-      base::MutexLock lock(mutex_);
-      writing_ = false;
-      if (!ok && !ending_) {
-        ending_ = true;
-        status_ = absl::CancelledError("the caller has gone");
-      }
-      if (!ok) waiting_.clear();
-      if (waiting_.size() <= kWaitingMax / 2 && waiting_bytes_ <= kWaitingBytesMax / 2) {
-        full_ = false;
-        room = std::move(room_);
-      }
-      Write();
-    }
-    if (room) room();
-  }
-  void OnCancel() {
-    std::function<void()> gone;
-    {
-      base::MutexLock lock(mutex_);
-      gone = std::move(gone_);
-      if (reactor_ != nullptr) {
-        ending_ = true;
-        status_ = absl::CancelledError("the caller has gone");
-        waiting_.clear();
-        Write();
-      }
-    }
-    if (gone) gone();
-  }
+  explicit GrpcOutlet(grpc::ServerGenericBidiReactor& reactor) : reactor_(reactor) {}
 
  private:
-  void Write() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (writing_ || reactor_ == nullptr) return;
-    if (!waiting_.empty()) {
-      out_ = std::move(waiting_.front());
-      waiting_.pop_front();
-      waiting_bytes_ -= out_.Length();
-      writing_ = true;
-      return reactor_->StartWrite(&out_);
-    }
-    if (ending_) std::exchange(reactor_, nullptr)->Finish(ToGrpc(status_));
+  grpc::ByteBuffer Encode(const Message& message) override { return Serialize(message); }
+  size_t SizeOf(const grpc::ByteBuffer& item) override { return item.Length(); }
+  void Start(grpc::ByteBuffer item) override {
+    out_ = std::move(item);
+    reactor_.StartWrite(&out_);
   }
+  void Finish(const absl::Status& status) override { reactor_.Finish(ToGrpc(status)); }
 
-  base::Mutex mutex_;
-  grpc::ServerGenericBidiReactor* reactor_ ABSL_GUARDED_BY(mutex_);  // Null: it is finished.
-  std::deque<grpc::ByteBuffer> waiting_ ABSL_GUARDED_BY(mutex_);
-  size_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  grpc::ServerGenericBidiReactor& reactor_;
   grpc::ByteBuffer out_;
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool full_ ABSL_GUARDED_BY(mutex_) = false;
-  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Status status_ ABSL_GUARDED_BY(mutex_);
-  std::function<void()> gone_ ABSL_GUARDED_BY(mutex_);
-  std::function<void()> room_ ABSL_GUARDED_BY(mutex_);
 };
 
 // gRPC's threads call it, one at a time but for OnCancel.
 class GrpcCall final : public grpc::ServerGenericBidiReactor {
  public:
-  GrpcCall(grpc::GenericCallbackServerContext& context, const Method* method,
-           absl::StatusOr<Caller> caller)
+  GrpcCall(grpc::GenericCallbackServerContext& context, const Method* method, Calls& calls)
       : method_(method), link_(std::make_shared<Link>(*this)) {
-    absl::Status status = Admit(context, std::move(caller));
+    absl::Status status = Admit(context, calls);
     if (status.ok()) {
       StartRead(&in_);
     } else {
@@ -222,27 +118,28 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
   void OnReadDone(bool ok) override {
     if (method_->each) return OnNext(ok);
     if (!ok) return Refuse(absl::InvalidArgumentError("the request is missing"));
-    request_.reset(method_->request->New());
-    if (!Parse(in_, *request_)) return Refuse(absl::InvalidArgumentError("the request is damaged"));
+    call_->request.reset(method_->request->New());
+    if (!Parse(in_, *call_->request))
+      return Refuse(absl::InvalidArgumentError("the request is damaged"));
     if (method_->stream) {
       // Its end is the outlet's from here on. In this order: a cancellation meanwhile finds one of
       // the two.
       auto outlet = std::make_shared<GrpcOutlet>(*this);
       SetOutlet(outlet);
       if (link_->Take() == nullptr) return;
-      if (method_->audited()) Audit(*method_, caller_, request_.get(), absl::OkStatus());
-      return method_->stream(caller_, *request_, outlet);
+      return Run(call_, outlet);
     }
-    alarm_.Set(std::chrono::system_clock::now() + kPatience, [link = link_](bool over) {
-      if (!over) return;
-      if (GrpcCall* const call = link->Take())
-        call->Finish(absl::DeadlineExceededError("a part of the broker did not answer in time"));
+    alarm_.Set(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(kCallPatience),
+               [link = link_](bool over) {
+                 if (!over) return;
+                 if (GrpcCall* const call = link->Take())
+                   call->Finish(
+                       absl::DeadlineExceededError("a part of the broker did not answer in time"));
+               });
+    Run(call_, [link = link_](const absl::Status& status, const Message* response) {
+      GrpcCall* const call = link->Take();
+      if (call != nullptr) call->Answer(status, response);
     });
-    method_->once(caller_, *request_,
-                  [link = link_](const absl::Status& status, const Message* response) {
-                    GrpcCall* const call = link->Take();
-                    if (call != nullptr) call->Answer(status, response);
-                  });
   }
 
   void OnWriteDone(bool ok) override {
@@ -261,24 +158,17 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
  private:
   ~GrpcCall() override { alarm_.Cancel(); }
 
-  absl::Status Admit(const grpc::GenericCallbackServerContext& context,
-                     absl::StatusOr<Caller> caller) {
+  absl::Status Admit(const grpc::GenericCallbackServerContext& context, Calls& calls) {
     if (method_ == nullptr) {
       return absl::UnimplementedError(absl::StrCat("this broker has no method ", context.method(),
                                                    "; it may be older than the caller"));
     }
-    if (!caller.ok() && method_->role == pb::ROLE_UNSPECIFIED) caller = Caller{};
-    absl::Status status = caller.status();
-    if (status.ok()) {
-      caller_ = *std::move(caller);
-      status = CheckRole(*method_, caller_);
-    } else {
-      Evidence evidence;
-      SetPeer(context.peer(), evidence);
-      caller_ = {.name = "unknown", .address = evidence.address};
-    }
-    if (!status.ok()) Audit(*method_, caller_, nullptr, status);
-    return status;
+    ASSIGN_OR_RETURN(Calls::Admitted admitted,
+                     calls.Admit(*method_, EvidenceOf(context), Protocol::kGrpc));
+    call_->method = method_;
+    call_->caller = std::move(admitted.caller);
+    call_->permit = std::move(admitted.permit);
+    return absl::OkStatus();
   }
 
   void OnNext(bool ok) {
@@ -302,7 +192,6 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
     grpc::ServerGenericBidiReactor::Finish(ToGrpc(status));
   }
   void Answer(const absl::Status& status, const Message* response) {
-    if (method_->audited()) Audit(*method_, caller_, request_.get(), status);
     if (!status.ok()) return Finish(status);
     out_ = Serialize(*response);
     StartWriteAndFinish(&out_, grpc::WriteOptions(), grpc::Status::OK);
@@ -319,8 +208,7 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
 
   const Method* const method_;
   const std::shared_ptr<Link> link_;
-  Caller caller_;
-  std::unique_ptr<Message> request_;
+  const std::shared_ptr<Call> call_ = std::make_shared<Call>();
   grpc::ByteBuffer in_;
   grpc::ByteBuffer out_;
   grpc::Alarm alarm_;
@@ -331,10 +219,8 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
 }  // namespace
 
 grpc::ServerGenericBidiReactor* StartGrpcCall(grpc::GenericCallbackServerContext& context,
-                                              const Methods& methods, const Access& access,
-                                              const base::Clock& clock) {
-  return new GrpcCall(context, methods.Find(context.method()),
-                      access.table()->Identify(EvidenceOf(context), clock.Now()));
+                                              const Methods& methods, Calls& calls) {
+  return new GrpcCall(context, methods.Find(context.method()), calls);
 }
 
 }  // namespace admin

@@ -4,16 +4,14 @@
 
 #include <grpcpp/generic/async_generic_service.h>
 
-#include "admin/api/access.h"
+#include "admin/api/calls.h"
 #include "admin/api/method.h"
-#include "base/clock.h"
 
 namespace admin {
 
 // Serves itself and goes when it is over.
 grpc::ServerGenericBidiReactor* StartGrpcCall(grpc::GenericCallbackServerContext& context,
-                                              const Methods& methods, const Access& access,
-                                              const base::Clock& clock);
+                                              const Methods& methods, Calls& calls);
 
 }  // namespace admin
 

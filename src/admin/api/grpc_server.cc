@@ -87,7 +87,7 @@ class Service final : public grpc::CallbackGenericService {
   explicit Service(GrpcServer::Parts parts) : parts_(parts) {}
   grpc::ServerGenericBidiReactor* CreateReactor(
       grpc::GenericCallbackServerContext* context) override {
-    return StartGrpcCall(*context, *parts_.methods, *parts_.access, *parts_.clock);
+    return StartGrpcCall(*context, *parts_.methods, *parts_.calls);
   }
 
  private:

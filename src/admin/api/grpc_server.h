@@ -7,9 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "admin/api/access.h"
+#include "admin/api/calls.h"
 #include "admin/api/method.h"
-#include "base/clock.h"
 #include "config/config.h"
 
 namespace admin {
@@ -21,8 +20,7 @@ class GrpcServer {
   // All of it outlives the server.
   struct Parts {
     const Methods* methods = nullptr;
-    const Access* access = nullptr;
-    const base::Clock* clock = nullptr;
+    Calls* calls = nullptr;
   };
 
   // Listens; null if the options say off. Errors: kUnavailable (the port is taken, no such

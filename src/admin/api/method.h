@@ -46,7 +46,8 @@ class Outlet {
   virtual void End(absl::Status status) = 0;
   // Called once, when the caller has gone or the stream has ended, perhaps at once.
   virtual void OnGone(std::function<void()> gone) = 0;
-  // Called, once for each time that this is set, when there is room after a Send that found none.
+  // Called, once for each time that this is set, when there is room after a Send that found none;
+  // never, if the stream has ended.
   virtual void OnRoom(std::function<void()> room) = 0;
 };
 

@@ -43,6 +43,8 @@ bool TextMatches(const std::string& pattern, std::string_view text) {
 
 bool Matches(const ShardCore& shard, const ClientQuery& query, const Connection& connection) {
   const Session& session = *connection.session;
+  // The process's own are nobody's clients, unless they are asked for.
+  if (connection.listener.inside && query.listener != connection.listener.name) return false;
   if (!TextMatches(query.client_id, session.client_id.view())) return false;
   if (!TextMatches(query.user_name, session.user_name())) return false;
   if (query.anonymous && !session.user_name().empty()) return false;

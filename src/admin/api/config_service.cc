@@ -1,0 +1,196 @@
+#include "admin/api/config_service.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "config/key.h"
+#include "mqttd/admin/v1/config.pb.h"
+#include "mqttd/admin/v1/log.pb.h"
+
+namespace admin {
+namespace {
+
+constexpr char kConfig[] = "mqttd.admin.v1.Config";
+constexpr char kLog[] = "mqttd.admin.v1.Log";
+
+pb::ConfigValue::Source ToProto(config::Source source) {
+  switch (source) {
+    case config::Source::kDefault:
+      return pb::ConfigValue::SOURCE_DEFAULT;
+    case config::Source::kInherited:
+      return pb::ConfigValue::SOURCE_INHERITED;
+    case config::Source::kFile:
+      return pb::ConfigValue::SOURCE_FILE;
+    case config::Source::kEnvironment:
+      return pb::ConfigValue::SOURCE_ENVIRONMENT;
+    case config::Source::kSet:
+    case config::Source::kFlag:
+      return pb::ConfigValue::SOURCE_FLAG;
+    case config::Source::kRunTime:
+      return pb::ConfigValue::SOURCE_RUN_TIME;
+  }
+  return pb::ConfigValue::SOURCE_UNSPECIFIED;
+}
+
+template <typename Repeated>
+void AddChanges(const std::vector<config::Change>& changes, Repeated& out) {
+  for (const config::Change& change : changes) {
+    pb::ConfigChange& added = *out.Add();
+    added.set_path(change.path);
+    added.set_before(change.before);
+    added.set_after(change.after);
+    added.set_needs_restart(change.effect == config::Effect::kRestart);
+  }
+}
+
+pb::GetConfigResponse Get(const config::Config& config, const pb::GetConfigRequest& request) {
+  pb::GetConfigResponse response;
+  response.set_file(config.file);
+  for (const config::Entry& entry : config::Entries(config)) {
+    if (!absl::StartsWith(entry.path, request.prefix())) continue;
+    const bool own = entry.origin.source != config::Source::kDefault &&
+                     entry.origin.source != config::Source::kInherited;
+    if (request.changed() && !own) continue;
+    pb::ConfigValue& value = *response.add_values();
+    value.set_path(entry.path);
+    value.set_value(entry.value);
+    value.set_standard(entry.standard);
+    value.set_source(ToProto(entry.origin.source));
+    value.set_where(entry.origin.where);
+    value.set_needs_restart(entry.effect == config::Effect::kRestart);
+  }
+  return response;
+}
+
+pb::ValidateConfigResponse Validate(const MainThread& main, const std::string& yaml) {
+  pb::ValidateConfigResponse response;
+  const auto add_errors = [&](const absl::Status& status) {
+    for (const absl::string_view line : absl::StrSplit(status.message(), '\n'))
+      response.add_errors(std::string(line));
+  };
+  config::Config wanted;
+  std::vector<std::string> warnings;
+  if (yaml.empty()) {
+    auto loaded = main.Load();
+    if (!loaded.ok()) return add_errors(loaded.status()), response;
+    wanted = std::move(loaded->config);
+    warnings = std::move(loaded->warnings);
+  } else {
+    auto parsed = config::Parse(yaml, "configuration");
+    if (!parsed.ok()) return add_errors(parsed.status()), response;
+    wanted = *std::move(parsed);
+  }
+  for (std::string& error : main.CheckFiles(wanted, warnings))
+    response.add_errors(std::move(error));
+  for (std::string& warning : warnings) response.add_warnings(std::move(warning));
+  if (response.errors().empty())
+    AddChanges(config::Diff(main.config(), wanted), *response.mutable_changes());
+  return response;
+}
+
+absl::StatusOr<pb::ReloadConfigResponse> Reload(MainThread& main) {
+  const auto changes = main.Reload();
+  if (!changes.ok()) return changes.status();
+  pb::ReloadConfigResponse response;
+  AddChanges(*changes, *response.mutable_changes());
+  return response;
+}
+
+// ---- Log ----------------------------------------------------------------------------------------
+
+pb::LogLevel ToProto(base::LogLevel level) {
+  switch (level) {
+    case base::LogLevel::kDebug:
+      return pb::LOG_LEVEL_DEBUG;
+    case base::LogLevel::kInfo:
+      return pb::LOG_LEVEL_INFO;
+    case base::LogLevel::kWarning:
+      return pb::LOG_LEVEL_WARNING;
+    case base::LogLevel::kError:
+      return pb::LOG_LEVEL_ERROR;
+    case base::LogLevel::kOff:
+      return pb::LOG_LEVEL_OFF;
+  }
+  return pb::LOG_LEVEL_UNSPECIFIED;
+}
+
+std::optional<base::LogLevel> FromProto(pb::LogLevel level) {
+  for (const base::LogLevel each :
+       {base::LogLevel::kDebug, base::LogLevel::kInfo, base::LogLevel::kWarning,
+        base::LogLevel::kError, base::LogLevel::kOff}) {
+    if (ToProto(each) == level) return each;
+  }
+  return std::nullopt;
+}
+
+pb::GetLogLevelResponse GetLevel(const MainThread& main) {
+  pb::GetLogLevelResponse response;
+  response.set_level(ToProto(main.config().log.level));
+  response.set_configured(ToProto(main.configured_log_level()));
+  const auto origin = main.config().origins.find("log.level");
+  response.set_run_time(origin != main.config().origins.end() &&
+                        origin->second.source == config::Source::kRunTime);
+  return response;
+}
+
+absl::StatusOr<pb::SetLogLevelResponse> SetLevel(MainThread& main,
+                                                 const pb::SetLogLevelRequest& request) {
+  const auto level = FromProto(request.level());
+  if (!level.has_value())
+    return absl::InvalidArgumentError("level: debug, info, warning, error or off");
+  if (absl::Status status = main.SetLogLevel(level); !status.ok()) return status;
+  return pb::SetLogLevelResponse();
+}
+
+absl::StatusOr<pb::ResetLogLevelResponse> ResetLevel(MainThread& main) {
+  if (absl::Status status = main.SetLogLevel(std::nullopt); !status.ok()) return status;
+  pb::ResetLogLevelResponse response;
+  response.set_level(ToProto(main.config().log.level));
+  return response;
+}
+
+// A handler that is a function of the request, on main's thread.
+template <typename Request, typename Response, typename Answer>
+void Add(const BrokerAccess& broker, Methods& methods, const char* service, const char* name,
+         Answer answer) {
+  methods.Add<Request, Response>(
+      service, name,
+      [&broker, answer](const Caller&, const Request& request, Reply<Response> reply) {
+        const bool open = broker.OnMain([answer, request, reply](MainThread& main) {
+          reply(absl::StatusOr<Response>(answer(main, request)));
+        });
+        if (!open) reply(broker.CheckOpen());
+      });
+}
+
+}  // namespace
+
+void AddConfigService(const BrokerAccess& broker, Methods& methods) {
+  Add<pb::GetConfigRequest, pb::GetConfigResponse>(
+      broker, methods, kConfig, "Get",
+      [](MainThread& main, const auto& request) { return Get(main.config(), request); });
+  Add<pb::ValidateConfigRequest, pb::ValidateConfigResponse>(
+      broker, methods, kConfig, "Validate",
+      [](MainThread& main, const auto& request) { return Validate(main, request.yaml()); });
+  Add<pb::ReloadConfigRequest, pb::ReloadConfigResponse>(
+      broker, methods, kConfig, "Reload",
+      [](MainThread& main, const auto&) { return Reload(main); });
+}
+
+void AddLogService(const BrokerAccess& broker, Methods& methods) {
+  Add<pb::GetLogLevelRequest, pb::GetLogLevelResponse>(
+      broker, methods, kLog, "GetLevel",
+      [](MainThread& main, const auto&) { return GetLevel(main); });
+  Add<pb::SetLogLevelRequest, pb::SetLogLevelResponse>(
+      broker, methods, kLog, "SetLevel",
+      [](MainThread& main, const auto& request) { return SetLevel(main, request); });
+  Add<pb::ResetLogLevelRequest, pb::ResetLogLevelResponse>(
+      broker, methods, kLog, "ResetLevel",
+      [](MainThread& main, const auto&) { return ResetLevel(main); });
+}
+
+}  // namespace admin

@@ -1,0 +1,40 @@
+// What the process's controlling thread does for the API.
+#ifndef ADMIN_API_MAIN_THREAD_H_
+#define ADMIN_API_MAIN_THREAD_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/log.h"
+#include "config/config.h"
+
+namespace admin {
+
+// Main implements it. Used on its thread only: see BrokerAccess::OnMain.
+class MainThread {
+ public:
+  virtual ~MainThread() = default;
+
+  // In force.
+  virtual const config::Config& config() const = 0;
+  // What the command line, the environment and the file say now.
+  virtual absl::StatusOr<config::Loaded> Load() const = 0;
+  // Of the files that a configuration names: a line for each mistake.
+  virtual std::vector<std::string> CheckFiles(const config::Config& config,
+                                              std::vector<std::string>& warnings) const = 0;
+  // As SIGHUP. Returns in what the configuration differed.
+  virtual absl::StatusOr<std::vector<config::Change>> Reload() = 0;
+  // Only the files that the configuration in force names.
+  virtual absl::Status ReloadFiles() = 0;
+  // Whatever the configuration says, after restarts too; absent: as it says.
+  virtual absl::Status SetLogLevel(std::optional<base::LogLevel> level) = 0;
+  // What the configuration says.
+  virtual base::LogLevel configured_log_level() const = 0;
+};
+
+}  // namespace admin
+
+#endif  // ADMIN_API_MAIN_THREAD_H_

@@ -1,0 +1,80 @@
+#include "admin/run_time_files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace admin {
+namespace {
+
+absl::Status Failed(absl::string_view what, const std::string& path) {
+  const int error = errno;
+  const std::string words = absl::StrCat("cannot ", what, " ", path, ": ", std::strerror(error));
+  return error == ENOSPC || error == EDQUOT ? absl::ResourceExhaustedError(words)
+                                            : absl::UnavailableError(words);
+}
+
+absl::Status WriteAll(const std::string& path, absl::string_view text) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file < 0) return Failed("write", path);
+  const absl::Cleanup close_it = [file] { close(file); };
+  while (!text.empty()) {
+    const ssize_t count = write(file, text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Failed("write", path);
+    text.remove_prefix(static_cast<size_t>(count));
+  }
+  return fsync(file) == 0 ? absl::OkStatus() : Failed("sync", path);
+}
+
+absl::Status SyncDirectory(const std::string& path) {
+  const int directory = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return Failed("open", path);
+  const absl::Cleanup close_it = [directory] { close(directory); };
+  return fsync(directory) == 0 ? absl::OkStatus() : Failed("sync", path);
+}
+
+}  // namespace
+
+std::string RunTimeFiles::PathOf(absl::string_view name) const {
+  return absl::StrCat(directory_, "/", name);
+}
+
+absl::StatusOr<std::string> RunTimeFiles::Read(absl::string_view name) const {
+  const std::string path = PathOf(name);
+  struct stat about = {};
+  if (stat(path.c_str(), &about) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return std::string();
+    return Failed("read", path);
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  if (!file.is_open() || file.bad()) return Failed("read", path);
+  return text;
+}
+
+absl::Status RunTimeFiles::Write(absl::string_view name, absl::string_view text) const {
+  const std::string path = PathOf(name);
+  if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return Failed("make", directory_);
+  if (text.empty()) {
+    if (unlink(path.c_str()) != 0 && errno != ENOENT) return Failed("remove", path);
+    return SyncDirectory(directory_);
+  }
+  const std::string next = path + ".new";
+  RETURN_IF_ERROR(WriteAll(next, text));
+  if (rename(next.c_str(), path.c_str()) != 0) return Failed("replace", path);
+  return SyncDirectory(directory_);
+}
+
+}  // namespace admin
