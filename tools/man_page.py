@@ -106,6 +106,11 @@ def flags(help_text):
     yield from (line for line in text if line)
 
 
+def subcommands(help_text):
+    """Those that a help of mqttctl lists."""
+    return re.findall(r"^  (\w+) {2,}", help_text.partition("Subcommands:")[2], re.MULTILINE)
+
+
 def page(name, number, version, what, body):
     head = [f'.TH {name.upper()} {number} "" "mqttd {version}"', ".SH NAME", f"{name} \\- {escape(what)}"]
     return "\n".join(head + list(body)) + "\n"
@@ -147,10 +152,14 @@ def pages(mqttd, mqttctl, docs):
     def client():
         yield from (".SH SYNOPSIS", ".B mqttctl", "\\fICOMMAND\\fP [\\fIOPTIONS\\fP]", ".SH DESCRIPTION")
         yield from markdown((docs / "mqttctl.md").read_text())
-        commands = re.findall(r"^  (\w+) {3,}", ask("--help", program=mqttctl).split("Subcommands:")[1], re.MULTILINE)
+        commands = subcommands(ask("--help", program=mqttctl))
         for command in commands:
+            text = ask(command, "--help", program=mqttctl)
             yield f'.SH "OPTIONS OF {command.upper()}"'
-            yield from verbatim(ask(command, "--help", program=mqttctl).strip().splitlines())
+            yield from verbatim(text.strip().splitlines())
+            for verb in subcommands(text) if command != "bench" else ():
+                yield f'.SS "{command} {verb}"'
+                yield from verbatim(ask(command, verb, "--help", program=mqttctl).strip().splitlines())
         yield from ('.SH "SEE ALSO"', ".BR mosquitto_pub (1),", ".BR mosquitto_sub (1),", ".BR mqttd (8)")
 
     return {"mqttctl.1": page("mqttctl", 1, version, "publish, subscribe and measure, with any MQTT broker", client()),

@@ -28,6 +28,21 @@ int Explain(const CLI::App& app, const CLI::ParseError& error) {
   return kExitFailure;
 }
 
+void AddVerbs(CLI::App& app, VerbContext& verbs) {
+  AddClientVerbs(app, verbs);
+  AddClusterVerbs(app, verbs);
+  AddBackupVerbs(app, verbs);
+  AddConfigVerbs(app, verbs);
+  AddContextVerbs(app, verbs);
+  AddListenerVerbs(app, verbs);
+  AddLogVerbs(app, verbs);
+  AddRetainedVerbs(app, verbs);
+  AddSessionVerbs(app, verbs);
+  AddTopicVerbs(app, verbs);
+  AddPasswd(app, verbs);
+  AddCompletion(app, verbs);
+}
+
 int Run(std::vector<std::string> arguments) {
   CLI::App app("Publishes, subscribes and measures, with any MQTT broker; sees and steers mqttd.",
                "mqttctl");
@@ -56,8 +71,7 @@ int Run(std::vector<std::string> arguments) {
 
   VerbContext verbs;
   verbs.AddOptions(app);
-  AddClientVerbs(app, verbs);
-  AddClusterVerbs(app, verbs);
+  AddVerbs(app, verbs);
   CLI::App* version = app.add_subcommand("version", "Print the version of mqttctl");
 
   const std::pair<CLI::App*, ConnectionArguments*> with_properties[] = {

@@ -120,8 +120,9 @@ absl::Status VerifyDatabase(const std::string& path) {
   rocksdb::Options options;
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   options.max_open_files = 64;
-  RETURN_IF_ERROR(ToStatus(rocksdb::DB::OpenForReadOnly(options, path, &opened),
-                           absl::StrCat("opening ", path)));
+  const absl::Status open = ToStatus(rocksdb::DB::OpenForReadOnly(options, path, &opened),
+                                     absl::StrCat("opening ", path));
+  if (!open.ok()) return absl::DataLossError(absl::StrCat("it is damaged: ", open.message()));
   const std::unique_ptr<rocksdb::DB> db(opened);
   return ToStatus(db->VerifyChecksum(), absl::StrCat("reading ", path));
 }

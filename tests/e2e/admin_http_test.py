@@ -2,6 +2,7 @@
 """The admin API as JSON over HTTP: the same methods, callers and audit as by gRPC."""
 
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -140,7 +141,7 @@ def _():
         for field, value in schema.get("properties", {}).items():
             holds(value.get("type") or value.get("$ref") or value.get("allOf"), f"{name}.{field}")
     kept = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
-    if "MQTTD_UPDATE_GOLDEN" in __import__("os").environ:
+    if "MQTTD_UPDATE_GOLDEN" in os.environ:
         kept.write_text(text)
     equal(kept.read_text(), text, "docs/openapi.json, by MQTTD_UPDATE_GOLDEN=1")
 

@@ -8,7 +8,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "admin/json_path.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
@@ -185,46 +187,59 @@ Json ToJson(const Message& message) {
   return result;
 }
 
-bool ParseOutputForm(const std::string& text, OutputForm& form) {
-  if (text == "table") {
-    form = OutputForm::kTable;
-  } else if (text == "json") {
-    form = OutputForm::kJson;
-  } else if (text == "yaml") {
-    form = OutputForm::kYaml;
-  } else {
-    return false;
+absl::StatusOr<OutputForm> ParseOutputForm(const std::string& text) {
+  absl::string_view rest = text;
+  if (absl::ConsumePrefix(&rest, "jsonpath=")) {
+    const absl::Status status = CheckJsonPath(std::string(rest));
+    if (!status.ok()) return status;
+    return OutputForm{OutputForm::kJsonPath, std::string(rest)};
   }
-  return true;
+  const std::pair<const char*, OutputForm::Kind> forms[] = {{"table", OutputForm::kTable},
+                                                            {"wide", OutputForm::kWide},
+                                                            {"json", OutputForm::kJson},
+                                                            {"yaml", OutputForm::kYaml}};
+  for (const auto& [name, kind] : forms) {
+    if (text == name) return OutputForm{kind, ""};
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--output is table, wide, json, yaml or jsonpath=TEMPLATE, not \"", text, "\""));
 }
 
-std::string Render(const Json& value, OutputForm form) {
+std::string Render(const Json& value, const OutputForm& form) {
   std::string out;
-  switch (form) {
+  switch (form.kind) {
     case OutputForm::kJson:
       return value.dump(2) + "\n";
     case OutputForm::kYaml:
       AppendYaml(value, "", out);
       return out;
+    case OutputForm::kJsonPath:
+      return EvaluateJsonPath(form.path, value) + "\n";
     case OutputForm::kTable:
+    case OutputForm::kWide:
       AppendFields(value, "", out);
       return out;
   }
   return out;
 }
 
-std::string RenderList(const Json& list, const std::vector<Column>& columns, OutputForm form) {
-  if (form != OutputForm::kTable) return Render(list, form);
+std::string RenderList(const Json& list, const std::vector<Column>& columns,
+                       const OutputForm& form) {
+  if (!form.table()) return Render(list, form);
+  std::vector<const Column*> shown;
+  for (const Column& column : columns) {
+    if (!column.wide || form.kind == OutputForm::kWide) shown.push_back(&column);
+  }
   std::vector<std::vector<std::string>> rows(1);
-  for (const Column& column : columns) rows[0].push_back(column.head);
+  for (const Column* const column : shown) rows[0].push_back(column->head);
   for (const Json& element : list) {
     std::vector<std::string>& row = rows.emplace_back();
-    for (const Column& column : columns) {
-      const Json* const value = At(element, column.field);
+    for (const Column* const column : shown) {
+      const Json* const value = At(element, column->field);
       row.push_back(value == nullptr ? "-" : Scalar(*value));
     }
   }
-  std::vector<size_t> widths(columns.size());
+  std::vector<size_t> widths(shown.size());
   for (const auto& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "google/protobuf/message.h"
 #include "nlohmann/json.hpp"
 
@@ -22,17 +22,27 @@ Json ToJson(const google::protobuf::Message& message);
 struct Column {
   std::string head;
   std::string field;
+  bool wide = false;  // Only in a wide table.
 };
 
-enum class OutputForm { kTable, kJson, kYaml };
+// How it is printed.
+struct OutputForm {
+  enum Kind { kTable, kWide, kJson, kYaml, kJsonPath };
+  Kind kind = kTable;
+  std::string path;  // Of kJsonPath.
 
-// "table", "json", "yaml".
-bool ParseOutputForm(const std::string& text, OutputForm& form);
+  // For people: words and tables.
+  bool table() const { return kind == kTable || kind == kWide; }
+};
+
+// "table", "wide", "json", "yaml", "jsonpath=TEMPLATE". Errors: what is wrong with it.
+absl::StatusOr<OutputForm> ParseOutputForm(const std::string& text);
 
 // Of a single thing: as a table a line for each field.
-std::string Render(const Json& value, OutputForm form);
+std::string Render(const Json& value, const OutputForm& form);
 // Of a list: as a table a line for each element.
-std::string RenderList(const Json& list, const std::vector<Column>& columns, OutputForm form);
+std::string RenderList(const Json& list, const std::vector<Column>& columns,
+                       const OutputForm& form);
 
 }  // namespace mqttctl
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/clients.pb.h"
+#include "verbs/paging.h"
 #include "verbs/verbs.h"
 
 namespace mqttctl {
@@ -50,18 +51,10 @@ absl::Status List(AdminSession& session, const VerbContext& context,
                   const FilterArguments& arguments) {
   pb::ListClientsRequest request;
   Fill(arguments, *request.mutable_filter());
-  Json all = Json::array();
-  do {
-    request.mutable_page()->set_size(1000);
-    pb::ListClientsResponse response;
-    RETURN_IF_ERROR(session.Call("Clients/List", request, response));
-    for (const pb::Client& client : response.clients()) {
-      if (arguments.limit != 0 && all.size() == arguments.limit) break;
-      all.push_back(ToJson(client));
-    }
-    request.mutable_page()->set_token(response.page().next());
-  } while (!request.page().token().empty() &&
-           (arguments.limit == 0 || all.size() < arguments.limit));
+  Json all;
+  RETURN_IF_ERROR(ListAll<pb::ListClientsResponse>(
+      session, "Clients/List", request, arguments.limit,
+      [](const auto& response) -> const auto& { return response.clients(); }, all));
   static const auto* const columns = new std::vector<Column>{
       {"CLIENT", "client_id"},
       {"USER", "user_name"},
@@ -71,6 +64,11 @@ absl::Status List(AdminSession& session, const VerbContext& context,
       {"CONNECTED", "connected"},
       {"SUBSCRIPTIONS", "subscriptions"},
       {"DURABLE", "durable"},
+      {"IDLE_S", "idle", true},
+      {"KEEP_ALIVE_S", "keep_alive", true},
+      {"INFLIGHT_OUT", "inflight_out", true},
+      {"INFLIGHT_IN", "inflight_in", true},
+      {"PAUSED", "paused", true},
   };
   context.Print(RenderList(all, *columns, context.form()));
   return absl::OkStatus();
@@ -109,7 +107,7 @@ absl::Status Kick(AdminSession& session, const VerbContext& context,
   request.set_suppress_will(arguments.no_will);
   pb::KickClientsResponse response;
   RETURN_IF_ERROR(session.Call("Clients/Kick", request, response));
-  if (context.form() == OutputForm::kTable) {
+  if (context.form().table()) {
     context.Print(absl::StrCat(response.kicked(), response.kicked() == 1 ? " client" : " clients",
                                " disconnected\n"));
   } else {

@@ -21,7 +21,7 @@ absl::Status ShowStatus(AdminSession& session, const VerbContext& context) {
   pb::ClusterStatusResponse response;
   RETURN_IF_ERROR(session.Call("Cluster/Status", pb::ClusterStatusRequest(), response));
   Json status = ToJson(response);
-  if (context.form() != OutputForm::kTable) {
+  if (!context.form().table()) {
     context.Print(Render(status, context.form()));
     return absl::OkStatus();
   }

@@ -6,8 +6,10 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "admin/output.h"
 #include "admin/session.h"
@@ -19,6 +21,7 @@ class VerbContext {
  public:
   EndpointArguments endpoint;
   std::string output = "table";
+  bool yes = false;
 
   // Options of all verbs, for the command itself: they may stand before or after the verb.
   void AddOptions(CLI::App& app);
@@ -30,21 +33,51 @@ class VerbContext {
   using Run = std::function<absl::Status(AdminSession&)>;
   CLI::App& AddVerb(CLI::App& noun, const std::string& name, const std::string& help, Run run);
 
-  OutputForm form() const { return form_; }
+  // One that asks no broker.
+  CLI::App& AddLocalVerb(CLI::App& noun, const std::string& name, const std::string& help,
+                         std::function<absl::Status()> run);
+
+  const OutputForm& form() const { return form_; }
+  // Of the options that say which broker, those that were given: by name without hyphens before it.
+  std::map<std::string, std::string> given_options() const;
+  // Says what will be lost and asks, unless --yes was given. Errors: the answer is no, or there is
+  // nobody to ask.
+  absl::Status Confirm(const std::string& words) const;
   // To standard output.
   void Print(const std::string& text) const;
 
-  // Whether a verb of the admin API was chosen; then its exit status.
-  bool chosen() const { return run_ != nullptr; }
+  // Whether one of these verbs was chosen; then its exit status.
+  bool chosen() const { return run_ != nullptr || run_local_ != nullptr; }
   int RunChosen();
 
  private:
-  OutputForm form_ = OutputForm::kTable;
+  struct EndpointOption {
+    std::string name;
+    const CLI::Option* option;
+    std::string* value;
+  };
+  absl::Status UseContext();
+
+  OutputForm form_;
   Run run_;
+  std::function<absl::Status()> run_local_;
+  std::vector<EndpointOption> endpoint_options_;
+  std::string context_;
+  double watch_s_ = 0;  // 0: once.
 };
 
 void AddClientVerbs(CLI::App& app, VerbContext& context);
 void AddClusterVerbs(CLI::App& app, VerbContext& context);
+void AddBackupVerbs(CLI::App& app, VerbContext& context);
+void AddCompletion(CLI::App& app, VerbContext& context);
+void AddConfigVerbs(CLI::App& app, VerbContext& context);
+void AddContextVerbs(CLI::App& app, VerbContext& context);
+void AddListenerVerbs(CLI::App& app, VerbContext& context);
+void AddLogVerbs(CLI::App& app, VerbContext& context);
+void AddPasswd(CLI::App& app, VerbContext& context);
+void AddRetainedVerbs(CLI::App& app, VerbContext& context);
+void AddSessionVerbs(CLI::App& app, VerbContext& context);
+void AddTopicVerbs(CLI::App& app, VerbContext& context);
 
 }  // namespace mqttctl
 

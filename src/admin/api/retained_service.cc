@@ -34,7 +34,7 @@ void Scan(const BrokerAccess& broker, const std::string& filter, const std::stri
     storage::RetainedScanOptions options;
     options.messages_max = messages_max;
     host.ReadRetained(filter, cursor, options, [done, &host](absl::StatusOr<Page> page) {
-      done(std::move(page), host.now_unix_ms());
+      done(std::move(page), host.node().now.unix_ms);
     });
   });
   if (!open) done(broker.CheckOpen(), 0);

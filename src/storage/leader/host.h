@@ -124,12 +124,7 @@ class Host {
   const Partition& partition(PartitionId id) const { return replicas_[id]->partition(); }
 
   // ---- For who looks at the partitions from outside, and steers them: see session_view.h.
-  // Whose a Client Identifier is now.
-  std::optional<ConnectionRef> ConnectionOf(std::string_view client_id) const {
-    return node_.LeaderOf(client_id).ConnectionOf(client_id);
-  }
-  const Leader& leader_of(std::string_view client_id) const { return node_.LeaderOf(client_id); }
-  int64_t now_unix_ms() const { return node_.now.unix_ms; }
+  const Node& node() const { return node_; }
   absl::StatusOr<QueuePage> ReadQueue(PartitionId id, SessionSlot slot, uint64_t from,
                                       const QueueReadLimits& limits);
   // Ends a session whose client is away; `done` when that is committed, or refused. False: it is

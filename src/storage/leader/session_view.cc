@@ -57,7 +57,7 @@ SessionView ViewOf(PartitionId partition, const Session& session) {
 bool IsDurable(const Session& session) { return session.expiry_s != 0; }
 
 const Session* FindStored(const Host& host, std::string_view client_id) {
-  return host.leader_of(client_id).partition().Find(client_id);
+  return host.node().LeaderOf(client_id).partition().Find(client_id);
 }
 
 }  // namespace
@@ -74,7 +74,8 @@ SessionPage LookAtSessions(const Host& host, const SessionQuery& query, const Se
         return page;
       }
       const Session* const session = partition.FindSlot(place.slot);
-      if (session != nullptr && IsDurable(*session) && Matches(query, *session, host.now_unix_ms()))
+      if (session != nullptr && IsDurable(*session) &&
+          Matches(query, *session, host.node().now.unix_ms))
         page.sessions.push_back(ViewOf(place.partition, *session));
     }
   }
@@ -83,7 +84,7 @@ SessionPage LookAtSessions(const Host& host, const SessionQuery& query, const Se
 
 IdentifierView LookAtIdentifier(const Host& host, std::string_view client_id) {
   IdentifierView view;
-  const Leader& leader = host.leader_of(client_id);
+  const Leader& leader = host.node().LeaderOf(client_id);
   if (const Claim* const claim = leader.sessions().ClaimOf(client_id)) {
     view.changing = claim->state != Claim::State::kOpen || claim->waited_for();
     if (claim->state == Claim::State::kOpen) view.connection = claim->connection;
@@ -111,15 +112,15 @@ absl::StatusOr<QueueView> LookAtQueue(Host& host, std::string_view client_id, ui
   if (session == nullptr) return absl::NotFoundError("there is no stored session of this client");
   QueueReadLimits limits;
   limits.messages_max = messages_max;
-  auto read = host.ReadQueue(host.leader_of(client_id).id(), session->slot, from, limits);
+  auto read = host.ReadQueue(host.node().LeaderOf(client_id).id(), session->slot, from, limits);
   if (!read.ok()) return read.status();
   QueueView view;
   view.next = read->next;
   view.end = read->end;
   view.queued_messages = session->queue.messages();
   view.queued_bytes = session->queue.bytes();
-  view.now_unix_ms = host.now_unix_ms();
-  const uint64_t sent = host.leader_of(client_id).sessions().SentThrough(*session);
+  view.now_unix_ms = host.node().now.unix_ms;
+  const uint64_t sent = host.node().LeaderOf(client_id).sessions().SentThrough(*session);
   for (Delivery& entry : read->entries) {
     view.messages.push_back({.sequence = entry.sequence,
                              .message = std::move(entry.message),

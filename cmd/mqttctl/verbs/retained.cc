@@ -1,0 +1,209 @@
+// mqttctl retained: the message that each topic keeps.
+#include <CLI/Option.hpp>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "google/protobuf/util/json_util.h"
+#include "mqttd/admin/v1/retained.pb.h"
+#include "verbs/message_arguments.h"
+#include "verbs/paging.h"
+#include "verbs/verbs.h"
+
+namespace mqttctl {
+namespace {
+
+namespace pb = ::mqttd::admin::v1;
+
+struct ListArguments {
+  std::string filter = "#";
+  uint64_t payload_bytes = 64;
+  uint32_t limit = 0;
+};
+
+absl::Status List(AdminSession& session, const VerbContext& context,
+                  const ListArguments& arguments) {
+  pb::ListRetainedRequest request;
+  request.set_filter(arguments.filter);
+  request.set_payload_bytes_max(arguments.payload_bytes);
+  Json all;
+  RETURN_IF_ERROR(ListAll<pb::ListRetainedResponse>(
+      session, "Retained/List", request, arguments.limit,
+      [](const auto& response) -> const auto& { return response.messages(); }, all));
+  context.Print(RenderList(all,
+                           {{"TOPIC", "topic"},
+                            {"QOS", "qos"},
+                            {"BYTES", "payload_bytes"},
+                            {"PUBLISHED", "published"},
+                            {"PAYLOAD", "payload"}},
+                           context.form()));
+  return absl::OkStatus();
+}
+
+absl::Status Get(AdminSession& session, const VerbContext& context, const std::string& topic) {
+  pb::GetRetainedRequest request;
+  request.set_topic(topic);
+  pb::GetRetainedResponse response;
+  RETURN_IF_ERROR(session.Call("Retained/Get", request, response));
+  context.Print(Render(ToJson(response.message()), context.form()));
+  return absl::OkStatus();
+}
+
+absl::Status Set(AdminSession& session, const VerbContext& context,
+                 const MessageArguments& arguments) {
+  pb::SetRetainedRequest request;
+  RETURN_IF_ERROR(Fill(arguments, *request.mutable_message()));
+  pb::SetRetainedResponse response;
+  RETURN_IF_ERROR(session.Call("Retained/Set", request, response));
+  if (context.form().table()) {
+    context.Print("set\n");
+  } else {
+    context.Print(Render(ToJson(response), context.form()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Delete(AdminSession& session, const VerbContext& context, const std::string& filter) {
+  RETURN_IF_ERROR(
+      context.Confirm(absl::StrCat("This removes all retained messages that match ", filter, ".")));
+  pb::DeleteRetainedRequest request;
+  request.set_filter(filter);
+  pb::DeleteRetainedResponse response;
+  RETURN_IF_ERROR(session.Call("Retained/Delete", request, response));
+  if (context.form().table()) {
+    context.Print(absl::StrCat(response.deleted(),
+                               response.deleted() == 1 ? " message" : " messages", " removed\n"));
+  } else {
+    context.Print(Render(ToJson(response), context.form()));
+  }
+  return absl::OkStatus();
+}
+
+struct FileArguments {
+  std::string filter = "#";
+  std::string file;
+};
+
+// A line for each message, in protobuf's JSON.
+absl::Status Export(AdminSession& session, const VerbContext& context,
+                    const FileArguments& arguments) {
+  std::ofstream file;
+  const bool to_stdout = arguments.file.empty() || arguments.file == "-";
+  if (!to_stdout) {
+    file.open(arguments.file, std::ios::binary | std::ios::trunc);
+    if (!file.is_open())
+      return absl::InvalidArgumentError(absl::StrCat("cannot write ", arguments.file));
+  }
+  pb::ExportRetainedRequest request;
+  request.set_filter(arguments.filter);
+  pb::ExportRetainedResponse response;
+  uint64_t messages = 0;
+  RETURN_IF_ERROR(session.Stream("Retained/Export", request, response, [&] {
+    std::string line;
+    (void)google::protobuf::util::MessageToJsonString(response.message(), &line);
+    line += '\n';
+    to_stdout ? context.Print(line) : void(file << line);
+    ++messages;
+    return to_stdout || file.good();
+  }));
+  if (to_stdout) return absl::OkStatus();
+  file.close();
+  if (file.fail()) return absl::InternalError(absl::StrCat("cannot write ", arguments.file));
+  context.Print(absl::StrCat(messages, " messages in ", arguments.file, "\n"));
+  return absl::OkStatus();
+}
+
+absl::Status Import(AdminSession& session, const VerbContext& context,
+                    const FileArguments& arguments) {
+  constexpr int kAtOnce = 500;
+  constexpr size_t kBytesAtOnce = 4 << 20;
+  std::ifstream file;
+  const bool from_stdin = arguments.file == "-";
+  if (!from_stdin) file.open(arguments.file, std::ios::binary);
+  std::istream& in = from_stdin ? std::cin : file;
+  if (!from_stdin && !file.is_open())
+    return absl::InvalidArgumentError(absl::StrCat("cannot read ", arguments.file));
+  pb::ImportRetainedRequest request;
+  uint64_t imported = 0;
+  const auto send = [&]() -> absl::Status {
+    if (request.messages().empty()) return absl::OkStatus();
+    pb::ImportRetainedResponse response;
+    RETURN_IF_ERROR(session.Call("Retained/Import", request, response));
+    imported += response.imported();
+    request.Clear();
+    return absl::OkStatus();
+  };
+  std::string line;
+  size_t bytes = 0;
+  for (int number = 1; std::getline(in, line); ++number) {
+    if (line.empty()) continue;
+    if (!google::protobuf::util::JsonStringToMessage(line, request.add_messages()).ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(arguments.file, ":", number,
+                                                     ": not a message as export writes it; ",
+                                                     imported, " before it are set"));
+    }
+    bytes += line.size();
+    if (request.messages_size() < kAtOnce && bytes < kBytesAtOnce) continue;
+    bytes = 0;
+    RETURN_IF_ERROR(send());
+  }
+  RETURN_IF_ERROR(send());
+  context.Print(absl::StrCat(imported, " messages set\n"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddRetainedVerbs(CLI::App& app, VerbContext& context) {
+  CLI::App& noun = context.AddNoun(app, "retained", "Retained messages: one for each topic");
+  const auto listed = std::make_shared<ListArguments>();
+  CLI::App& list = context.AddVerb(
+      noun, "list",
+      "Retained messages that match a Topic Filter.\n\nExample: mqttctl retained list 'house/#'",
+      [&context, listed](AdminSession& session) { return List(session, context, *listed); });
+  list.add_option("filter", listed->filter, "Topic Filter (#)");
+  list.add_option("--payload-bytes", listed->payload_bytes, "How much of each payload (64)");
+  list.add_option("--limit", listed->limit, "At most so many");
+  const auto topic = std::make_shared<std::string>();
+  CLI::App& get = context.AddVerb(
+      noun, "get",
+      "The retained message of a topic.\n\nExample: mqttctl retained get house/door -o json",
+      [&context, topic](AdminSession& session) { return Get(session, context, *topic); });
+  get.add_option("topic", *topic, "Topic")->required();
+  const auto message = std::make_shared<MessageArguments>();
+  CLI::App& set = context.AddVerb(
+      noun, "set",
+      "Sets the retained message of a topic, and publishes it.\n\n"
+      "Example: mqttctl retained set house/door -m open -q 1",
+      [&context, message](AdminSession& session) { return Set(session, context, *message); });
+  AddMessageOptions(set, *message);
+  const auto filter = std::make_shared<std::string>();
+  CLI::App& remove = context.AddVerb(
+      noun, "delete",
+      "Removes the retained messages that match; nobody is sent anything.\n\n"
+      "Example: mqttctl retained delete 'house/old/#' --yes",
+      [&context, filter](AdminSession& session) { return Delete(session, context, *filter); });
+  remove.add_option("filter", *filter, "Topic Filter, or a topic")->required();
+  const auto exported = std::make_shared<FileArguments>();
+  CLI::App& save = context.AddVerb(
+      noun, "export",
+      "Writes retained messages to a file, one JSON object a line.\n\n"
+      "Example: mqttctl retained export retained.jsonl --filter 'house/#'",
+      [&context, exported](AdminSession& session) { return Export(session, context, *exported); });
+  save.add_option("file", exported->file, "Where to (standard output)");
+  save.add_option("--filter", exported->filter, "Topic Filter (#)");
+  const auto imported = std::make_shared<FileArguments>();
+  CLI::App& load = context.AddVerb(
+      noun, "import",
+      "Sets what export wrote, and publishes it.\n\n"
+      "Example: mqttctl retained import retained.jsonl",
+      [&context, imported](AdminSession& session) { return Import(session, context, *imported); });
+  load.add_option("file", imported->file, "What export wrote; - is standard input")->required();
+}
+
+}  // namespace mqttctl

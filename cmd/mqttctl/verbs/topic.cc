@@ -1,0 +1,126 @@
+// mqttctl topic: messages, published and watched without a client.
+#include <CLI/Option.hpp>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "mqtt/utf8.h"
+#include "mqttd/admin/v1/messages.pb.h"
+#include "verbs/message_arguments.h"
+#include "verbs/verbs.h"
+
+namespace mqttctl {
+namespace {
+
+namespace pb = ::mqttd::admin::v1;
+
+absl::Status Publish(AdminSession& session, const VerbContext& context,
+                     const MessageArguments& arguments) {
+  pb::PublishRequest request;
+  RETURN_IF_ERROR(Fill(arguments, *request.mutable_message()));
+  request.mutable_message()->set_retain(arguments.retain);
+  pb::PublishResponse response;
+  RETURN_IF_ERROR(session.Call("Messages/Publish", request, response));
+  if (context.form().table()) {
+    context.Print(response.matched() ? "published\n"
+                                     : "published; nobody has a subscription to it\n");
+  } else {
+    context.Print(Render(ToJson(response), context.form()));
+  }
+  return absl::OkStatus();
+}
+
+struct WatchArguments {
+  std::vector<std::string> filters;
+  bool retained = false;
+  uint64_t payload_bytes = 0;
+  uint64_t count = 0;
+};
+
+// Whether to go on.
+bool PrintOne(const VerbContext& context, const pb::SubscribeResponse& response) {
+  if (!context.form().table()) {
+    context.Print(ToJson(response).dump() + "\n");
+  } else if (response.has_lost()) {
+    context.Print(absl::StrCat("(", response.lost().messages(),
+                               " messages left out: they came faster than they were read)\n"));
+  } else if (response.has_message()) {
+    const pb::Message& message = response.message();
+    const bool text = mqtt::IsValidUtf8(message.payload());
+    context.Print(absl::StrCat(
+        message.topic(), " ",
+        text ? message.payload() : absl::StrCat("(", message.payload_bytes(), " bytes)"), "\n"));
+  }
+  return true;
+}
+
+absl::Status Watch(AdminSession& session, const VerbContext& context,
+                   const WatchArguments& arguments) {
+  pb::SubscribeRequest request;
+  for (const std::string& filter : arguments.filters) request.add_filters(filter);
+  request.set_retained(arguments.retained);
+  request.set_payload_bytes_max(arguments.payload_bytes);
+  pb::SubscribeResponse response;
+  uint64_t messages = 0;
+  return session.Stream("Messages/Subscribe", request, response, [&] {
+    PrintOne(context, response);
+    messages += response.has_message() ? 1 : 0;
+    return arguments.count == 0 || messages < arguments.count;
+  });
+}
+
+}  // namespace
+
+void AddMessageOptions(CLI::App& verb, MessageArguments& arguments) {
+  verb.add_option("topic", arguments.topic, "Topic")->required();
+  verb.add_option("-m,--message", arguments.payload, "Payload");
+  verb.add_option("-f,--file", arguments.file, "A file with the payload");
+  verb.add_option("-q,--qos", arguments.qos, "QoS (0)")->check(CLI::Range(0, 2));
+  verb.add_option("--expiry", arguments.expiry_s, "Seconds after which it expires (never)");
+}
+
+absl::Status Fill(const MessageArguments& arguments, pb::Message& message) {
+  message.set_topic(arguments.topic);
+  message.set_qos(arguments.qos);
+  if (arguments.expiry_s.has_value()) message.mutable_expiry()->set_seconds(*arguments.expiry_s);
+  if (!arguments.file.empty()) {
+    std::ifstream file(arguments.file, std::ios::binary);
+    if (!file.is_open())
+      return absl::InvalidArgumentError(absl::StrCat("cannot read ", arguments.file));
+    message.set_payload(
+        std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>()));
+  } else if (arguments.payload.has_value()) {
+    message.set_payload(*arguments.payload);
+  } else {
+    return absl::InvalidArgumentError("what? -m TEXT or -f FILE");
+  }
+  return absl::OkStatus();
+}
+
+void AddTopicVerbs(CLI::App& app, VerbContext& context) {
+  CLI::App& noun =
+      context.AddNoun(app, "topic", "Messages: publish and watch them without a client");
+  const auto message = std::make_shared<MessageArguments>();
+  CLI::App& publish = context.AddVerb(
+      noun, "publish",
+      "Publishes a message; done when it is stored wherever it has to be.\n\n"
+      "Example: mqttctl topic publish house/door -m open -q 1",
+      [&context, message](AdminSession& session) { return Publish(session, context, *message); });
+  AddMessageOptions(publish, *message);
+  publish.add_flag("-r,--retain", message->retain, "The topic keeps it");
+  const auto watched = std::make_shared<WatchArguments>();
+  CLI::App& watch = context.AddVerb(
+      noun, "watch",
+      "Messages that match, as they come.\n\nExample: mqttctl topic watch 'house/#' --count 10",
+      [&context, watched](AdminSession& session) { return Watch(session, context, *watched); });
+  watch.add_option("filter", watched->filters, "Topic Filters")->required();
+  watch.add_flag("--retained", watched->retained, "Begin with the retained ones");
+  watch.add_option("--payload-bytes", watched->payload_bytes, "How much of each payload (all)");
+  watch.add_option("--count", watched->count, "End after so many");
+}
+
+}  // namespace mqttctl
