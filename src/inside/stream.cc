@@ -41,8 +41,7 @@ class Pipe {
     return count;
   }
   size_t Write(std::string_view bytes) {
-    const size_t count =
-        std::min(bytes.size(), kBytesMax - std::min(kBytesMax, size()));
+    const size_t count = std::min(bytes.size(), kBytesMax - std::min(kBytesMax, size()));
     bytes_.append(bytes.substr(0, count));
     return count;
   }

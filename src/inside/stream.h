@@ -17,7 +17,8 @@ inline constexpr size_t kBytesMax = 256 * 1024;
 
 struct Ends {
   std::unique_ptr<broker::Stream> server;  // For a shard with a poller: it has a descriptor.
-  std::unique_ptr<mqttd::client::Stream> client;  // Used on `executor`, which runs one thing at a time.
+  std::unique_ptr<mqttd::client::Stream>
+      client;  // Used on `executor`, which runs one thing at a time.
 };
 
 // Errors: kResourceExhausted: no descriptor is left.

@@ -9,6 +9,7 @@
 #include "admin/api/client_pages.h"
 #include "admin/api/convert.h"
 #include "mqttd/admin/v1/clients.pb.h"
+#include "storage/leader/host.h"
 #include "storage/leader/session_view.h"
 
 namespace admin {
@@ -89,7 +90,7 @@ void List(const BrokerAccess& broker, const pb::ListClientsRequest& request,
 void Locate(const BrokerAccess& broker, std::string client_id,
             std::function<void(absl::StatusOr<storage::ConnectionRef>)> done) {
   const bool open = broker.OnHost([client_id = std::move(client_id), done](storage::Host& host) {
-    const auto connection = storage::LookAtIdentifier(host, client_id).connection;
+    const auto connection = storage::LookAtIdentifier(host.node(), client_id).connection;
     if (connection.has_value()) return done(*connection);
     done(NotConnected(client_id));
   });

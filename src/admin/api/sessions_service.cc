@@ -14,6 +14,7 @@
 #include "admin/api/message_proto.h"
 #include "mqttd/admin/v1/sessions.pb.h"
 #include "storage/core/session_queue.h"
+#include "storage/leader/host.h"
 #include "storage/leader/session_view.h"
 
 namespace admin {
@@ -120,7 +121,7 @@ class ListWalk : public std::enable_shared_from_this<ListWalk> {
     if (room() == 0) return End(PageToken(place.partition, place.slot));
     const bool open = broker_.OnHost([self = shared_from_this(), place](storage::Host& host) {
       const storage::SessionPage page =
-          storage::LookAtSessions(host, self->query_, place, self->room());
+          storage::LookAtSessions(host.node(), self->query_, place, self->room());
       for (const storage::SessionView& view : page.sessions)
         *self->response_.add_sessions() = ToProto(view, self->node_);
       page.next.has_value() ? self->ListDurable(*page.next) : self->ListTransient({});
@@ -180,7 +181,7 @@ void List(const BrokerAccess& broker, const pb::ListSessionsRequest& request,
 using Look = std::function<void(absl::StatusOr<storage::IdentifierView>)>;
 void LookAt(const BrokerAccess& broker, const std::string& client_id, Look look) {
   const bool open = broker.OnHost([client_id, look](storage::Host& host) {
-    storage::IdentifierView view = storage::LookAtIdentifier(host, client_id);
+    storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
     if (!view.stored.has_value() && !view.connection.has_value()) return look(NoSession(client_id));
     look(std::move(view));
   });
@@ -259,10 +260,11 @@ void ListSubscriptions(const BrokerAccess& broker,
   const std::string after = request.page().token();
   const size_t count_max = PageSizeOf(request.page());
   const bool open = broker.OnHost([=, &broker](storage::Host& host) {
-    const storage::IdentifierView view = storage::LookAtIdentifier(host, client_id);
+    const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
     if (view.stored.has_value()) {
-      return reply(PageOf(storage::LookAtSubscriptions(host, client_id, after, count_max + 1),
-                          after, count_max));
+      return reply(
+          PageOf(storage::LookAtSubscriptions(host.node(), client_id, after, count_max + 1), after,
+                 count_max));
     }
     if (!view.connection.has_value()) return reply(NoSession(client_id));
     LookOnShard(broker, *view.connection, client_id,
@@ -303,13 +305,13 @@ void ListQueue(const BrokerAccess& broker, const pb::ListQueueRequest& request,
   const bool open =
       broker.OnHost([client_id = request.client_id(), from, count_max = PageSizeOf(request.page()),
                      bytes_max = request.payload_bytes_max(), reply](storage::Host& host) {
-        const storage::IdentifierView view = storage::LookAtIdentifier(host, client_id);
+        const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
         if (!view.stored.has_value() && view.connection.has_value()) {
           return reply(absl::FailedPreconditionError(absl::StrCat(
               "the session of \"", client_id, "\" is transient: its queue has no places")));
         }
         if (!view.stored.has_value()) return reply(NoSession(client_id));
-        const auto queue = storage::LookAtQueue(host, client_id, from, count_max);
+        const auto queue = storage::LookAtQueue(host.node(), client_id, from, count_max);
         if (!queue.ok()) return reply(queue.status());
         reply(ToProto(*queue, bytes_max));
       });
@@ -375,7 +377,7 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
 
  private:
   void Decide(storage::Host& host) {
-    const storage::IdentifierView view = storage::LookAtIdentifier(host, client_id_);
+    const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id_);
     if (view.stored.has_value() && !found_) {
       response_.set_subscriptions(static_cast<uint32_t>(view.stored->subscriptions));
       response_.set_queued_messages(view.stored->queued_messages);
@@ -387,10 +389,11 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
       return reply_(absl::UnavailableError("the end of the session cannot be stored now"));
     found_ = true;
     if (view.connection.has_value()) return SendAway(*view.connection);
-    const bool ending = storage::EndStoredSession(host, client_id_, [self = shared_from_this()] {
-      self->asked_ = true;
-      self->Look();
-    });
+    const bool ending =
+        storage::EndStoredSession(host.node(), client_id_, [self = shared_from_this()] {
+          self->asked_ = true;
+          self->Look();
+        });
     if (!ending) Again();
   }
 
@@ -419,7 +422,8 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
       return reply_(
           absl::UnavailableError("the session is just being opened or closed: try again"));
     const bool open = broker_.OnHost([self = shared_from_this()](storage::Host& host) {
-      host.AfterPending(self->client_id_, [self] { self->LookBehind(self->kicked_.shard); });
+      storage::AfterPending(host.node(), self->client_id_,
+                            [self] { self->LookBehind(self->kicked_.shard); });
     });
     if (!open) reply_(BrokerAccess::Closed());
   }

@@ -449,7 +449,7 @@ void Host::ApplyCommitted() {
   for (const auto& replica : replicas_) Apply(replica->id());
   if (metrics_.entries_applied.value() != applied) CountGauges();
   if (stalled_) return;
-  if (const absl::Status status = FlushSome(); !status.ok()) StateFailed(status);
+  if (const absl::Status status = FlushSome(); !status.ok()) OnStateError(status);
 }
 
 // All that is committed of one partition, as far as that works. What is committed is applied
@@ -460,7 +460,7 @@ void Host::Apply(PartitionId id) {
     const Proposal* const next = leader.proposals().NextCommitted();
     if (next == nullptr) return;
     if (const absl::Status status = ApplyNext(id, *next); !status.ok()) {
-      if (replicas_[id]->status().ok()) return StateFailed(status);
+      if (replicas_[id]->status().ok()) return OnStateError(status);
       return ReplicaFailed(id, status);
     }
     leader.OnApplied();
@@ -533,7 +533,7 @@ void Host::ReloadFailed() {
 
 // ---- A state that cannot be written -------------------------------------------------------------
 
-void Host::StateFailed(const absl::Status& status) {
+void Host::OnStateError(const absl::Status& status) {
   stalled_ = true;
   if (absl::IsAborted(status)) {  // Busy: nothing is wrong.
     retry_at_ = node_.now.monotonic + kRetryBusy;
@@ -549,7 +549,7 @@ void Host::StateFailed(const absl::Status& status) {
 void Host::RetryState() {
   const bool was_busy = node_.state_status.ok();
   const absl::Status status = was_busy ? store_.Write() : RepairState();
-  if (!status.ok()) return StateFailed(status);
+  if (!status.ok()) return OnStateError(status);
   stalled_ = false;
   node_.state_status = absl::OkStatus();
 }
@@ -612,26 +612,6 @@ absl::Status Host::FlushAll() {
 }
 
 // ---- What an operator asks ----------------------------------------------------------------------
-
-absl::StatusOr<QueuePage> Host::ReadQueue(PartitionId id, SessionSlot slot, uint64_t from,
-                                          const QueueReadLimits& limits) {
-  if (!replicas_[id]->status().ok()) return replicas_[id]->status();
-  return replicas_[id]->partition().ReadQueue(store_.reader(), slot, from, limits,
-                                              node_.now.unix_ms);
-}
-
-bool Host::EndAway(std::string_view client_id, SessionSlot slot, std::function<void()> done) {
-  Leader& leader = node_.LeaderOf(client_id);
-  const Session* const session = leader.partition().FindSlot(slot);
-  if (session == nullptr || !leader.sessions().IsAway(slot, session->epoch)) return false;
-  leader.sessions().EndAway(slot, Sessions::Why::kAsked);
-  node_.After(BitOf(leader.id()), std::move(done));
-  return true;
-}
-
-void Host::AfterPending(std::string_view client_id, std::function<void()> done) {
-  node_.After(BitOf(node_.LeaderOf(client_id).id()), std::move(done));
-}
 
 void Host::ReadRetained(std::string filter, std::string cursor, const RetainedScanOptions& options,
                         std::function<void(absl::StatusOr<RetainedScans::Page>)> done) {

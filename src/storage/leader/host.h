@@ -97,7 +97,7 @@ class Host {
   // A sync of the log's own accord failed.
   void OnLogError(const absl::Status& status);
   // The state store failed by itself: what it was given before may not be on the disk.
-  void OnStateError(const absl::Status& status) { StateFailed(status); }
+  void OnStateError(const absl::Status& status);
   void SetDiskFree(uint64_t bytes);
   // Everything can be read and written, as far as this release knows what it means.
   bool healthy() const { return can_write() && FailedReplica() == nullptr; }
@@ -124,14 +124,7 @@ class Host {
   const Partition& partition(PartitionId id) const { return replicas_[id]->partition(); }
 
   // ---- For who looks at the partitions from outside, and steers them: see session_view.h.
-  const Node& node() const { return node_; }
-  absl::StatusOr<QueuePage> ReadQueue(PartitionId id, SessionSlot slot, uint64_t from,
-                                      const QueueReadLimits& limits);
-  // Ends a session whose client is away; `done` when that is committed, or refused. False: it is
-  // not away.
-  bool EndAway(std::string_view client_id, SessionSlot slot, std::function<void()> done);
-  // Once all that is proposed so far about the identifier is applied; now, if nothing is.
-  void AfterPending(std::string_view client_id, std::function<void()> done);
+  Node& node() { return node_; }
   // A page, as RetainedScans says; `done` once what was published before is applied. Errors: those
   // of the store, or a cursor of another filter.
   void ReadRetained(std::string filter, std::string cursor, const RetainedScanOptions& options,
@@ -176,7 +169,6 @@ class Host {
   void TellStopped(const Replica& replica);
   const Replica* FailedReplica() const;
   void ReloadFailed();
-  void StateFailed(const absl::Status& status);
   void RetryState();
   absl::Status RepairState();
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/by_name.h"
 #include "base/glob.h"
+#include "base/status_macros.h"
 #include "storage/core/partition.h"
 #include "storage/core/session.h"
 #include "storage/leader/claim.h"
@@ -56,35 +57,34 @@ SessionView ViewOf(PartitionId partition, const Session& session) {
 // transient.
 bool IsDurable(const Session& session) { return session.expiry_s != 0; }
 
-const Session* FindStored(const Host& host, std::string_view client_id) {
-  return host.node().LeaderOf(client_id).partition().Find(client_id);
+const Session* FindStored(const Node& node, std::string_view client_id) {
+  return node.LeaderOf(client_id).partition().Find(client_id);
 }
 
 }  // namespace
 
-SessionPage LookAtSessions(const Host& host, const SessionQuery& query, const SessionPlace& from,
+SessionPage LookAtSessions(const Node& node, const SessionQuery& query, const SessionPlace& from,
                            size_t sessions_max, size_t looked_max) {
   SessionPage page;
   SessionPlace place = from;
-  for (; place.partition < host.partitions(); ++place.partition, place.slot = 0) {
-    const Partition& partition = host.partition(place.partition);
+  for (; place.partition < node.leaders.size(); ++place.partition, place.slot = 0) {
+    const Partition& partition = node.leaders[place.partition]->partition();
     for (; place.slot < partition.slots(); ++place.slot) {
       if (looked_max-- == 0 || page.sessions.size() == sessions_max) {
         page.next = place;
         return page;
       }
       const Session* const session = partition.FindSlot(place.slot);
-      if (session != nullptr && IsDurable(*session) &&
-          Matches(query, *session, host.node().now.unix_ms))
+      if (session != nullptr && IsDurable(*session) && Matches(query, *session, node.now.unix_ms))
         page.sessions.push_back(ViewOf(place.partition, *session));
     }
   }
   return page;
 }
 
-IdentifierView LookAtIdentifier(const Host& host, std::string_view client_id) {
+IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id) {
   IdentifierView view;
-  const Leader& leader = host.node().LeaderOf(client_id);
+  const Leader& leader = node.LeaderOf(client_id);
   if (const Claim* const claim = leader.sessions().ClaimOf(client_id)) {
     view.changing = claim->state != Claim::State::kOpen || claim->waited_for();
     if (claim->state == Claim::State::kOpen) view.connection = claim->connection;
@@ -94,10 +94,10 @@ IdentifierView LookAtIdentifier(const Host& host, std::string_view client_id) {
   return view;
 }
 
-std::vector<SubscriptionRecord> LookAtSubscriptions(const Host& host, std::string_view client_id,
+std::vector<SubscriptionRecord> LookAtSubscriptions(const Node& node, std::string_view client_id,
                                                     std::string_view after, size_t count_max) {
   std::vector<SubscriptionRecord> records;
-  const Session* const session = FindStored(host, client_id);
+  const Session* const session = FindStored(node, client_id);
   if (session == nullptr) return records;
   auto it = session->subscriptions.upper_bound(after);
   if (after.empty()) it = session->subscriptions.begin();
@@ -106,21 +106,24 @@ std::vector<SubscriptionRecord> LookAtSubscriptions(const Host& host, std::strin
   return records;
 }
 
-absl::StatusOr<QueueView> LookAtQueue(Host& host, std::string_view client_id, uint64_t from,
+absl::StatusOr<QueueView> LookAtQueue(Node& node, std::string_view client_id, uint64_t from,
                                       size_t messages_max) {
-  const Session* const session = FindStored(host, client_id);
+  const Session* const session = FindStored(node, client_id);
   if (session == nullptr) return absl::NotFoundError("there is no stored session of this client");
+  Leader& leader = node.LeaderOf(client_id);
+  RETURN_IF_ERROR(leader.replica().status());
   QueueReadLimits limits;
   limits.messages_max = messages_max;
-  auto read = host.ReadQueue(host.node().LeaderOf(client_id).id(), session->slot, from, limits);
+  auto read = leader.replica().partition().ReadQueue(node.reader, session->slot, from, limits,
+                                                     node.now.unix_ms);
   if (!read.ok()) return read.status();
   QueueView view;
   view.next = read->next;
   view.end = read->end;
   view.queued_messages = session->queue.messages();
   view.queued_bytes = session->queue.bytes();
-  view.now_unix_ms = host.node().now.unix_ms;
-  const uint64_t sent = host.node().LeaderOf(client_id).sessions().SentThrough(*session);
+  view.now_unix_ms = node.now.unix_ms;
+  const uint64_t sent = leader.sessions().SentThrough(*session);
   for (Delivery& entry : read->entries) {
     view.messages.push_back({.sequence = entry.sequence,
                              .message = std::move(entry.message),
@@ -135,10 +138,19 @@ absl::StatusOr<QueueView> LookAtQueue(Host& host, std::string_view client_id, ui
   return view;
 }
 
-bool EndStoredSession(Host& host, std::string_view client_id, std::function<void()> done) {
-  const Session* const session = FindStored(host, client_id);
+bool EndStoredSession(Node& node, std::string_view client_id, std::function<void()> done) {
+  const Session* const session = FindStored(node, client_id);
   if (session == nullptr) return false;
-  return host.EndAway(client_id, session->slot, std::move(done));
+  Leader& leader = node.LeaderOf(client_id);
+  const SessionSlot slot = session->slot;
+  if (!leader.sessions().IsAway(slot, session->epoch)) return false;
+  leader.sessions().EndAway(slot, Sessions::Why::kAsked);
+  node.After(PartitionMask{1} << leader.id(), std::move(done));
+  return true;
+}
+
+void AfterPending(Node& node, std::string_view client_id, std::function<void()> done) {
+  node.After(PartitionMask{1} << node.LeaderOf(client_id).id(), std::move(done));
 }
 
 }  // namespace storage

@@ -14,7 +14,7 @@
 #include "mqtt/message.h"
 #include "mqtt/types.h"
 #include "storage/core/partition_api.h"
-#include "storage/leader/host.h"
+#include "storage/leader/node.h"
 
 namespace storage {
 
@@ -64,7 +64,7 @@ inline constexpr size_t kSessionsLookedMax = 512;
 
 // All of these on the host's thread. Cost of a page: the slots it looks at, so it may be empty and
 // not the last.
-SessionPage LookAtSessions(const Host& host, const SessionQuery& query, const SessionPlace& from,
+SessionPage LookAtSessions(const Node& node, const SessionQuery& query, const SessionPlace& from,
                            size_t sessions_max, size_t looked_max = kSessionsLookedMax);
 
 // A Client Identifier as the host knows it.
@@ -73,11 +73,11 @@ struct IdentifierView {
   bool changing = false;                    // It is being opened or closed just now.
   std::optional<SessionView> stored;
 };
-IdentifierView LookAtIdentifier(const Host& host, std::string_view client_id);
+IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id);
 
 // Of a stored session; nothing if there is none. In the order of their filters, from behind
 // `after`.
-std::vector<SubscriptionRecord> LookAtSubscriptions(const Host& host, std::string_view client_id,
+std::vector<SubscriptionRecord> LookAtSubscriptions(const Node& node, std::string_view client_id,
                                                     std::string_view after, size_t count_max);
 
 // A page of a stored session's queue from `from` on (0: its head).
@@ -98,13 +98,16 @@ struct QueueView {
   int64_t now_unix_ms = 0;
 };
 // Errors: kNotFound, or the store's.
-absl::StatusOr<QueueView> LookAtQueue(Host& host, std::string_view client_id, uint64_t from,
+absl::StatusOr<QueueView> LookAtQueue(Node& node, std::string_view client_id, uint64_t from,
                                       size_t messages_max);
 
 // Ends a stored session whose client is away; its will fires first if it is to. `done` is called
 // when that is committed, or refused: then the session is still there. False: it is not away, or
 // there is none.
-bool EndStoredSession(Host& host, std::string_view client_id, std::function<void()> done);
+bool EndStoredSession(Node& node, std::string_view client_id, std::function<void()> done);
+
+// `done` once all that is proposed so far about the identifier is applied; now, if nothing is.
+void AfterPending(Node& node, std::string_view client_id, std::function<void()> done);
 
 }  // namespace storage
 
