@@ -35,7 +35,7 @@ class BenchShard final : public EventSink {
   void Attach(PartitionHost* host) { host_ = host; }
 
   void Post(ShardId shard, std::vector<Event> events) override {
-    std::vector<Request> answers;
+    std::vector<Addressed> answers;
     size_t published = 0;
     size_t others = 0;
     for (Event& event : events) {
@@ -109,7 +109,7 @@ void StartAndWait(PartitionHost& host) {
 
 void ConnectAll(PartitionHost& host, BenchShard& shard, const std::vector<std::string>& clients) {
   shard.Reserve();
-  std::vector<Request> batch;
+  std::vector<Addressed> batch;
   for (size_t i = 0; i < clients.size(); ++i) {
     OpenSession open;
     open.token = i;
@@ -160,7 +160,7 @@ void BM_Publish(benchmark::State& state) {
   const size_t step = in_flight > 1 ? in_flight / 2 : 1;
   size_t sent = 0;
   for (auto _ : state) {
-    std::vector<Request> batch;
+    std::vector<Addressed> batch;
     for (size_t i = 0; i < step; ++i, ++sent) {
       batch.push_back(MakePublish(clients[sent % clients.size()], sent + 1));
     }
@@ -198,7 +198,7 @@ void BM_ColdStart(benchmark::State& state) {
     shard.Attach(host->get());
     StartAndWait(**host);
     ConnectAll(**host, shard, clients);
-    std::vector<Request> batch;
+    std::vector<Addressed> batch;
     for (size_t i = 0; i < clients.size(); ++i) {
       CloseSession close;
       close.client_id = clients[i];

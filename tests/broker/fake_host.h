@@ -34,6 +34,9 @@ class FakeHost final : public storage::PartitionHost {
     came_.notify_all();
   }
   void Run(std::function<void(storage::Host&)>) override {}  // It has no host to look at.
+  void Checkpoint(std::string /*directory*/, std::function<void(absl::Status)> done) override {
+    done(absl::UnimplementedError("there is nothing on a disk to copy"));
+  }
   absl::Status Stop() override { return absl::OkStatus(); }
   const storage::HostMetrics& metrics() const override { return metrics_; }
   uint32_t partitions() const override { return partition_count; }
