@@ -105,6 +105,7 @@ TABLE = (
     ("MqttdStalled", values(9, "mqttd_shard_stall_seconds")),
     ("MqttdLogUnhealthy", values(0, "mqttd_log_healthy")),
     ("MqttdStateUnhealthy", values(0, "mqttd_storage_state_healthy")),
+    ("MqttdPartitionStopped", values(1, "mqttd_storage_partitions_stopped")),
     ("MqttdStorageDamaged", values(1, "mqttd_storage_damaged")),
     ("MqttdStorageDamaged", values(STEP, "mqttd_storage_damage_total")),
     ("MqttdLogEntriesLost", values(3, "mqttd_storage_log_entries_lost")),
