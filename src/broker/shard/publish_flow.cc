@@ -372,7 +372,7 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
   }
   Waiting& asked = *waiting_.emplace(publish.token, std::move(kept)).first->second;
   storage::CutIntoParts(std::move(publish), context_.partitions, [&](storage::Publish part) {
-    asked.awaited |= storage::PartitionMask{1} << part.partition;
+    asked.awaited |= storage::BitOf(part.partition);
     context_.Ask(std::move(part));
   });
 }
@@ -392,7 +392,7 @@ void PublishFlow::OnPublished(storage::Published event) {
   const auto place = waiting_.find(event.token);
   if (place == waiting_.end()) return;  // A partition has answered twice: it was asked twice.
   Waiting& waiting = *place->second;
-  const storage::PartitionMask bit = storage::PartitionMask{1} << event.partition;
+  const storage::PartitionMask bit = storage::BitOf(event.partition);
   if ((waiting.awaited & bit) == 0) return;
   waiting.awaited &= ~bit;
   if (waiting.status.ok()) waiting.status = std::move(event.status);

@@ -10,9 +10,8 @@
 // can do it:
 //   - between a Ready and its advance nothing may come: mqttd_raft_ready does both
 //   - a conf change is applied with the entry that makes it: mqttd_raft_ready does that too
-//   - a snapshot in a Ready: the group is frozen (MQTTD_RAFT_INSTALLING) until that Ready is
-//   persisted,
-//     and then its applied index is advanced with it
+//   - a snapshot in a Ready: until that Ready is persisted the group is frozen
+//     (MQTTD_RAFT_INSTALLING); then its applied index is advanced with it
 //   - a leader that removes itself: refused; a node that was removed: MQTTD_RAFT_REMOVED for ever
 //   - a commit index on the disk behind what is applied: the greater one counts
 //   - an election of who votes alone while its log is not on the disk: waits

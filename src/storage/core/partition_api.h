@@ -28,6 +28,7 @@ namespace storage {
 using PartitionId = uint16_t;
 using PartitionMask = uint64_t;
 inline constexpr PartitionId kPartitionsMax = 64;
+constexpr PartitionMask BitOf(PartitionId id) { return PartitionMask{1} << id; }
 
 using ShardId = uint16_t;
 
@@ -275,17 +276,17 @@ using Request =
 // A request on its way: which of its asker's to that partition it is (RequestStreams numbers them,
 // from 1), and from which on the asker keeps copies. What is not numbered is not asked for again.
 struct Addressed {
+  // One that is not numbered.
   template <typename Kind>
-  requires std::is_constructible_v<Request, Kind> Addressed(
-      Kind&& the_request)  // NOLINT: one that is not numbered.
+  requires std::is_constructible_v<Request, Kind> Addressed(Kind&& the_request)  // NOLINT: wanted.
       : request(std::forward<Kind>(the_request)) {}
 
   Request request;
   PartitionId partition = 0;  // Of a numbered one.
   uint64_t sequence = 0;      // 0: not numbered.
   uint64_t kept_from = 0;
-  uint64_t place =
-      0;  // Among all requests of the shard: those that were kept back are put in order.
+  // Among all requests of the shard: those that were kept back are put in order by it.
+  uint64_t place = 0;
 };
 
 // ---- Events: host → shard

@@ -9,8 +9,6 @@
 namespace storage {
 namespace {
 
-PartitionMask BitOf(PartitionId partition) { return PartitionMask{1} << partition; }
-
 // Where what has one place only is to go.
 struct Places {
   std::optional<PartitionId> retained;

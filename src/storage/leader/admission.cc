@@ -3,11 +3,6 @@
 #include <algorithm>
 
 namespace storage {
-namespace {
-
-PartitionMask BitOf(PartitionId id) { return PartitionMask{1} << id; }
-
-}  // namespace
 
 PartitionMask Admission::ClosedMask() const {
   PartitionMask mask = 0;

@@ -53,8 +53,6 @@ pb::Limits LimitsOf(const StorageOptions& options) {
   return limits;
 }
 
-PartitionMask BitOf(PartitionId id) { return PartitionMask{1} << id; }
-
 }  // namespace
 
 Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics,

@@ -20,8 +20,6 @@
 namespace storage {
 namespace {
 
-PartitionMask BitOf(PartitionId partition) { return PartitionMask{1} << partition; }
-
 // A chunk entry is so much larger than the message in it at most, without the shared filter.
 constexpr uint64_t kEntryOverheadMax = 64;
 

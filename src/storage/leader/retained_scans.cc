@@ -20,7 +20,7 @@ constexpr size_t kScanSeeksMax = 2048;  // A few milliseconds.
 
 PartitionMask RetainedScans::PartitionsOf(std::string_view filter) const {
   const uint32_t partitions = node_.options.partitions;
-  if (!mqtt::HasWildcard(filter)) return PartitionMask{1} << PartitionOfTopic(filter, partitions);
+  if (!mqtt::HasWildcard(filter)) return BitOf(PartitionOfTopic(filter, partitions));
   return partitions == kPartitionsMax ? ~PartitionMask{0} : (PartitionMask{1} << partitions) - 1;
 }
 
@@ -30,7 +30,7 @@ void RetainedScans::Handle(ShardId from, ScanRetained& request) {
   for (const std::string& other : request.others) reads |= PartitionsOf(other);
   PartitionMask wait_for = 0;
   for (const auto& leader : node_.leaders) {
-    const PartitionMask bit = PartitionMask{1} << leader->id();
+    const PartitionMask bit = BitOf(leader->id());
     if (!leader->expiry().retained_pending().empty()) wait_for |= reads & bit;
   }
   if (wait_for == 0) return scans_.push_back({.shard = from, .request = std::move(request)});

@@ -54,7 +54,7 @@ void Routes::ReleaseReady() {
     // What is retained and did not come live is to be found.
     PartitionMask wait_for = 0;
     for (const auto& leader : node_.leaders) {
-      const PartitionMask bit = PartitionMask{1} << leader->id();
+      const PartitionMask bit = BitOf(leader->id());
       if (!leader->expiry().retained_pending().empty()) wait_for |= waiter.reads & bit;
     }
     node_.After(wait_for, [this, waiter = std::move(waiter)] {

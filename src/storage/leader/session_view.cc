@@ -145,12 +145,12 @@ bool EndStoredSession(Node& node, std::string_view client_id, std::function<void
   const SessionSlot slot = session->slot;
   if (!leader.sessions().IsAway(slot, session->epoch)) return false;
   leader.sessions().EndAway(slot, Sessions::Why::kAsked);
-  node.After(PartitionMask{1} << leader.id(), std::move(done));
+  node.After(BitOf(leader.id()), std::move(done));
   return true;
 }
 
 void AfterPending(Node& node, std::string_view client_id, std::function<void()> done) {
-  node.After(PartitionMask{1} << node.LeaderOf(client_id).id(), std::move(done));
+  node.After(BitOf(node.LeaderOf(client_id).id()), std::move(done));
 }
 
 }  // namespace storage

@@ -75,12 +75,14 @@ void Sessions::Confirm(Claim& claim, const Claims::Held& held) {
   feed.packet_size_max = held.packet_size_max;
   const Session& session = partition().session(feed.slot);
   const SessionQueue& queue = session.queue;
+  std::vector<uint64_t> in_flight = held.in_flight;  // By Packet Identifier until now.
+  std::sort(in_flight.begin(), in_flight.end());
   std::vector<uint64_t> open;
   for (uint64_t sequence = queue.NextOpen(queue.head());
        sequence <= std::min(held.sent_through, queue.tail());
        sequence = queue.NextOpen(sequence + 1)) {
     open.push_back(sequence);
-    if (std::find(held.in_flight.begin(), held.in_flight.end(), sequence) == held.in_flight.end()) {
+    if (!std::binary_search(in_flight.begin(), in_flight.end(), sequence)) {
       feed.passed_over.push_back(sequence);
     }
   }
