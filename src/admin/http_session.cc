@@ -43,14 +43,30 @@ bool IsLoopback(const asio::ip::address& address) {
 
 }  // namespace
 
+// A queue of its own, because Asio's is not one: what a handler posts to its own context is put off
+// until the handler has ended, and what another thread posts meanwhile overtakes it.
 void HttpMailbox::Post(std::function<void()> task) {
   base::MutexLock lock(mutex_);
-  if (context_ != nullptr) asio::post(*context_, std::move(task));
+  if (context_ == nullptr) return;
+  tasks_.push_back(std::move(task));
+  if (tasks_.size() > 1) return;
+  asio::post(*context_, [self = shared_from_this()] { self->RunAll(); });
+}
+
+void HttpMailbox::RunAll() {
+  std::vector<std::function<void()>> tasks;
+  {
+    base::MutexLock lock(mutex_);
+    tasks.swap(tasks_);
+  }
+  for (std::function<void()>& task : tasks) std::exchange(task, nullptr)();
 }
 
 void HttpMailbox::Close() {
+  std::vector<std::function<void()>> never;
   base::MutexLock lock(mutex_);
   context_ = nullptr;
+  never.swap(tasks_);
 }
 
 // What it is asked for it has done on the server's thread, if the session is still there.
@@ -341,7 +357,7 @@ void HttpSession::BeginStream(const std::string& content_type) {
   std::ostringstream text;
   response_.chunked(true);
   text << response_.base();
-  pieces_.push_front({text.str(), nullptr});
+  pieces_.push_back({text.str(), nullptr});
   if (pieces_.size() == 1) WriteNext();
   Beat();
 }

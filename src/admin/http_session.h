@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "admin/http_server.h"
@@ -24,16 +25,21 @@
 
 namespace admin {
 
-// The way from other threads to the server's, which may have ended.
-class HttpMailbox {
+// The way from any thread to the server's, which may have ended.
+class HttpMailbox : public std::enable_shared_from_this<HttpMailbox> {
  public:
   explicit HttpMailbox(boost::asio::io_context& context) : context_(&context) {}
+  // Tasks run in the order of the calls, whatever thread they come from, the server's own too.
   void Post(std::function<void()> task);
+  // What has not run will not.
   void Close();
 
  private:
+  void RunAll();
+
   base::Mutex mutex_;
   boost::asio::io_context* context_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);  // A RunAll is on its way.
 };
 
 // Used on the server's thread. Lives as long as an operation on it is under way.

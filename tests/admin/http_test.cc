@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -163,6 +164,38 @@ TEST(HttpServer, ClosesWhoSaysNothingInTime) {
   Client client(*server);
   client.Send("GET / HT");
   EXPECT_THAT(client.ReadAll(), IsEmpty());
+}
+
+// Takes every request; another thread writes the stream that the server's begins, before the server
+// comes to do anything of either.
+class CallsOfTwoThreads final : public HttpCalls {
+ public:
+  bool Takes(const HttpRequest& /*request*/) const override { return true; }
+  std::unique_ptr<HttpCall> Begin(const HttpRequest& /*request*/,
+                                  HttpResponse& /*answer*/) override {
+    return std::make_unique<Stream>();
+  }
+
+ private:
+  class Stream final : public HttpCall {
+   public:
+    void Run(std::string /*body*/, std::shared_ptr<HttpExchange> exchange) override {
+      exchange->BeginStream("text/event-stream");
+      std::thread([&exchange] {
+        exchange->Write([] { return std::string("data: 1"); }, [](bool) {});
+        exchange->EndStream();
+      }).join();
+    }
+  };
+};
+
+TEST(HttpServer, AStreamBeginsWithItsHeaderWhicheverThreadWrites) {
+  CallsOfTwoThreads calls;
+  HttpServerOptions options;
+  options.calls = &calls;
+  const auto server = Serve(options);
+  EXPECT_THAT(Ask(*server, "POST /stream HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 200 OK\r\n"), EndsWith("7\r\ndata: 1\r\n0\r\n\r\n")));
 }
 
 TEST(HttpServer, EndsWithConnectionsOpen) {
