@@ -282,6 +282,7 @@ void Server::Start(storage::PartitionHost& host, std::function<void()> on_ready)
   fleet_->world.partitions = partitions_.get();
   fleet_->world.partition_count = host.partitions();
   fleet_->world.timeline = &host.timeline();
+  fleet_->world.incarnation = host.incarnation();
   for (const auto& shard : shards_) shard->Start();
   running_ = true;
   memory_.Start();

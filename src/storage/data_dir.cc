@@ -147,10 +147,13 @@ absl::Status DataDir::FinishUpgrade() {
   return absl::OkStatus();
 }
 
-// The one that was written, in one piece: after a crash there is this one or the one before.
 absl::Status DataDir::PutNodeInPlace() const {
-  RETURN_IF_ERROR(ToStatus(env_.RenameFile(path_ + "/node.new", path_ + "/node"),
-                           absl::StrCat("renaming ", path_, "/node.new")));
+  return PutInPlace(path_ + "/node.new", path_ + "/node");
+}
+
+// What was written and synced, in one piece: after a crash there is this one or the one before.
+absl::Status DataDir::PutInPlace(const std::string& fresh, const std::string& path) const {
+  RETURN_IF_ERROR(ToStatus(env_.RenameFile(fresh, path), absl::StrCat("renaming ", fresh)));
   std::unique_ptr<rocksdb::Directory> directory;
   RETURN_IF_ERROR(ToStatus(env_.NewDirectory(path_, &directory), "opening data_dir"));
   return ToStatus(directory->Fsync(), "syncing data_dir");
@@ -166,6 +169,29 @@ absl::Status DataDir::CopyFilesTo(const std::string& directory) const {
                  absl::StrCat("writing ", directory, name)));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<Incarnation> DataDir::BeginIncarnation() {
+  const std::string path = path_ + "/incarnation";
+  std::string text;
+  uint32_t last = 0;
+  const rocksdb::Status read = rocksdb::ReadFileToString(&env_, path, &text);
+  if (read.ok()) {
+    if (!absl::SimpleAtoi(ParseNode(text)["incarnation"], &last)) {
+      return absl::DataLossError(absl::StrCat(
+          path,
+          " is damaged: it must say how often the store was opened (\"incarnation: 7\"). "
+          "Restore it from a backup, or write a greater number than it had"));
+    }
+  } else if (!read.IsNotFound() && !read.IsPathNotFound()) {
+    return ToStatus(read, absl::StrCat("reading ", path));
+  }
+  const std::string fresh = path + ".new";
+  const std::string now = absl::StrCat("incarnation: ", last + 1, "\n");
+  RETURN_IF_ERROR(ToStatus(rocksdb::WriteStringToFile(&env_, now, fresh, /*should_sync=*/true),
+                           absl::StrCat("writing ", fresh)));
+  RETURN_IF_ERROR(PutInPlace(fresh, path));
+  return Incarnation(last + 1);
 }
 
 std::optional<TimeRecord> DataDir::ReadTime() const {

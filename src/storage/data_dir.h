@@ -3,6 +3,7 @@
 //   DIR/node    what does not change: format version, node identity, number of partitions
 //   DIR/lock    held while a process has the store open
 //   DIR/time    how late it was when, by which clocks (core/time_record.h)
+//   DIR/incarnation  how often the store has been opened
 //   DIR/log     RocksDB: entries, synced by the group commit
 //   DIR/state   RocksDB: what the entries made, without a log of its own
 //
@@ -17,6 +18,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "storage/core/addresses.h"
 #include "storage/core/time_record.h"
 
 namespace rocksdb {
@@ -62,6 +64,10 @@ class DataDir {
   bool open_to_others() const { return (mode_ & 077) != 0; }
   uint32_t mode() const { return mode_; }
 
+  // One more than the last; on the disk when it returns. The first is 1, and so is what follows on
+  // a directory of an earlier release, which counted none.
+  absl::StatusOr<Incarnation> BeginIncarnation();
+
   // What was recorded last; none: nothing, or nothing that can be read.
   std::optional<TimeRecord> ReadTime() const;
   // In one piece: after a crash there is this one or the last. `sync`: this one, once it returns.
@@ -82,6 +88,7 @@ class DataDir {
   absl::Status BeginCreation(uint32_t partitions);
   absl::Status WriteNewNode() const;
   absl::Status PutNodeInPlace() const;
+  absl::Status PutInPlace(const std::string& fresh, const std::string& path) const;
 
   const std::string path_;
   rocksdb::Env& env_;

@@ -201,6 +201,7 @@ absl::Status RocksPartitionHost::OpenStore() {
   SetTimeline();
   if (create) RETURN_IF_ERROR(dir_->FinishCreation());
   if (dir_->needs_upgrade()) RETURN_IF_ERROR(Upgrade());
+  ASSIGN_OR_RETURN(incarnation_, dir_->BeginIncarnation());
   writer_ = std::make_unique<LogWriter>(
       std::move(log), std::move(end), options_, clock_, metrics_,
       [this](LogWriter::Result result) { mailbox_.PostOne(std::move(result)); });

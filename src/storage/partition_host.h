@@ -88,11 +88,15 @@ class PartitionHost {
   // Set when the store is open.
   const base::Timeline& timeline() const { return timeline_; }
 
+  // Which start of this store it is. Set when it is open.
+  Incarnation incarnation() const { return incarnation_; }
+
   // Random, made with the store, never changed: "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".
   virtual const std::string& node_id() const = 0;
 
  protected:
   base::Timeline timeline_;
+  Incarnation incarnation_;
 };
 
 }  // namespace storage

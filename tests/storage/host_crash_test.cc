@@ -216,7 +216,7 @@ class World {
       CloseSession close;
       close.client_id = bob.client_id;
       close.epoch = bob.epoch;
-      close.connection = {0, bob.connection};
+      close.connection = {.connection = bob.connection};
       sim_.Send(std::move(close));
     }
     Open(bob.client_id, bob.connection, bob.epoch);
@@ -238,7 +238,7 @@ class World {
     connection = ++connection_;
     OpenSession open;
     open.token = ++token_;
-    open.connection = {0, connection};
+    open.connection = {.connection = connection};
     open.client_id = client_id;
     open.expiry_s = kExpiryNever;
     open.window_messages = 3;

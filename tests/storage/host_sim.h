@@ -425,7 +425,7 @@ class HostSim {
     connected = {.shard = from, .token = open.token, .open = false, .held = {}};
     connected.held.client_id = open.client_id;
     connected.held.user_name = open.user_name;
-    connected.held.connection = open.connection.connection;
+    connected.held.connection = open.connection;
     connected.held.window_messages = open.window_messages;
     connected.held.window_bytes = open.window_bytes;
     connected.held.packet_size_max = open.packet_size_max;

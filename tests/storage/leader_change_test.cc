@@ -265,7 +265,7 @@ class World {
     CloseSession close;
     close.client_id = client_id;
     close.epoch = epoch;
-    close.connection = {shard, connection};
+    close.connection = {.shard = shard, .connection = connection};
     close.cause = cause;
     sim_.Send(std::move(close), shard);
   }
@@ -273,7 +273,7 @@ class World {
                       uint32_t expiry_s) {
     OpenSession open;
     open.token = ++token_;
-    open.connection = {shard, connection};
+    open.connection = {.shard = shard, .connection = connection};
     open.client_id = client_id;
     open.expiry_s = expiry_s;
     open.window_messages = 3;

@@ -410,5 +410,28 @@ TEST(PartitionHost, KeepsItsIdentity) {
   EXPECT_EQ(rig.host().node_id(), id);
 }
 
+TEST(PartitionHost, CountsItsStarts) {
+  support::TempDir directory;
+  const StorageOptions options = OptionsIn(directory);
+  const std::string file = options.data_dir + "/incarnation";
+  for (uint32_t start = 1; start <= 3; ++start) {
+    HostRig rig(options);
+    ASSERT_TRUE(rig.Open().ok());
+    EXPECT_EQ(rig.host().incarnation(), Incarnation(start));
+  }
+  EXPECT_EQ(ReadFile(file), "incarnation: 3\n");
+  std::ofstream(file) << "incarnation: ";
+  {
+    HostRig rig(options);
+    const absl::Status status = rig.Open();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr("/incarnation is damaged"));
+  }
+  std::filesystem::remove(file);  // As an earlier release left it.
+  HostRig rig(options);
+  ASSERT_TRUE(rig.Open().ok());
+  EXPECT_EQ(rig.host().incarnation(), Incarnation(1));
+}
+
 }  // namespace
 }  // namespace storage

@@ -15,7 +15,7 @@ storage::Claims::Held HeldBy(const Connection& connection) {
   storage::Claims::Held held;
   held.client_id = session.client_id.view();
   held.user_name = session.user_name();
-  held.connection = connection.ref.connection;
+  held.connection = connection.ref;
   held.epoch = session.epoch;
   held.window_messages = session.outbound.window();
   held.window_bytes = connection.listener.limits.inflight_bytes_max_durable;

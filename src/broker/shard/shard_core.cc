@@ -244,8 +244,9 @@ void ShardCore::Accept(std::unique_ptr<Stream> stream, size_t listener) {
   if (IsFull())
     return refuse(RefuseCause::kConnectionsMax, "broker.connections_max connections are open");
   const uint64_t number = ++last_connection_;
-  auto owned =
-      std::make_unique<Connection>(storage::ConnectionRef{id, number}, std::move(stream), terms);
+  const storage::ConnectionRef ref = {
+      .node = world_.node, .shard = id, .incarnation = world_.incarnation, .connection = number};
+  auto owned = std::make_unique<Connection>(ref, std::move(stream), terms);
   Connection& connection = *owned;
   if (const absl::Status status = port_.Watch(connection); !status.ok()) {
     base::Log(base::LogLevel::kWarning, "connection dropped",

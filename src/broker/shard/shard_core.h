@@ -42,6 +42,8 @@ struct ShardWorld {
   const ShardOptions* options = nullptr;
   base::Clock* clock = nullptr;
   const base::Timeline* timeline = nullptr;  // The partition host's. Null until the shards start.
+  storage::NodeId node;                      // None, on a node alone.
+  storage::Incarnation incarnation;          // Known when the shards start.
   PartitionClient* partitions = nullptr;
   uint32_t partition_count = 1;    // Of the store. Known when the shards start.
   Forwarder* forwarder = nullptr;  // Null on a node alone.

@@ -44,6 +44,13 @@ void Origins::ForgetBelow(uint64_t origin, uint64_t sequence) {
   At(origin).holes.EraseBelow(sequence);
 }
 
+void Origins::ForgetNode(NodeId node) {
+  const auto is_of = [node](const Origin& origin) {
+    return (origin.number - 1) >> 16 == node.value();
+  };
+  origins_.erase(std::remove_if(origins_.begin(), origins_.end(), is_of), origins_.end());
+}
+
 void Origins::WriteTo(::mqttd::storage::v1::Meta& meta) const {
   meta.clear_origins();
   for (const Origin& origin : origins_) {

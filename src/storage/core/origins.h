@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "storage/core/addresses.h"
 #include "storage/core/range_set.h"
 
 namespace mqttd::storage::v1 {
@@ -15,6 +16,11 @@ class Meta;
 }  // namespace mqttd::storage::v1
 
 namespace storage {
+
+// A shard as an asker. Whichever life of its node it is: CloseNode stands between two lives.
+constexpr uint64_t OriginOf(const ShardAddress& shard) {
+  return (uint64_t{shard.node.value()} << 16 | shard.shard) + 1;
+}
 
 // Part of a partition's state: a request that is asked for again, because its asker does not know
 // what became of it, is applied once. Requests that were passed over (refused, or nothing of them
@@ -34,7 +40,8 @@ class Origins {
   }
 
   bool empty() const { return origins_.empty(); }
-  void Clear() { origins_.clear(); }
+  // Its shards begin anew.
+  void ForgetNode(NodeId node);
 
   void WriteTo(::mqttd::storage::v1::Meta& meta) const;
   absl::Status ReadFrom(const ::mqttd::storage::v1::Meta& meta);

@@ -49,8 +49,7 @@ absl::Status Fill(const pb::Session& record, Session& session) {
   session.window_messages = record.window_messages();
   session.connected = record.connected();
   session.resumed = record.resumed();
-  session.owner_shard = static_cast<ShardId>(record.owner().shard());
-  session.owner_connection = record.owner().connection();
+  session.owner = ReadOwner(record.owner());
   session.created_at_unix_ms = record.created_at_unix_ms();
   session.disconnected_at_unix_ms = record.disconnected_at_unix_ms();
   session.ends_at_unix_ms = record.ends_at_unix_ms();
@@ -334,8 +333,8 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
       return Apply(command.open_session(), ctx);
     case pb::Command::kCloseSession:
       return Apply(command.close_session(), ctx);
-    case pb::Command::kCloseAll:
-      return Apply(command.close_all(), ctx);
+    case pb::Command::kCloseNode:
+      return Apply(command.close_node(), ctx);
     case pb::Command::kExpireSession:
       return Apply(command.expire_session(), ctx);
     case pb::Command::kFireWill:
@@ -510,10 +509,8 @@ void Partition::Impl::WriteSession(const Session& session, StateBatch& batch) {
   record.set_expiry_s(session.expiry_s);
   record.set_connected(session.connected);
   record.set_resumed(session.resumed);
-  if (session.connected && session.owner_connection != 0) {
-    record.mutable_owner()->set_shard(session.owner_shard);
-    record.mutable_owner()->set_connection(session.owner_connection);
-  }
+  if (session.connected && session.owner != ConnectionRef{})
+    WriteOwner(session.owner, *record.mutable_owner());
   record.set_disconnected_at_unix_ms(session.disconnected_at_unix_ms);
   record.set_ends_at_unix_ms(session.ends_at_unix_ms);
   record.set_window_messages(session.window_messages);
@@ -601,10 +598,11 @@ void DumpSession(const Session& session, std::string& out) {
   absl::StrAppend(&out, "session '", session.client_id, "' user '", session.user_name, "' version ",
                   static_cast<int>(session.version), " epoch ", session.epoch, " expiry ",
                   session.expiry_s, " window ", session.window_messages, " connected ",
-                  session.connected, " owner ", session.owner_shard, "/", session.owner_connection,
-                  " resumed ", session.resumed, " created ", session.created_at_unix_ms,
-                  " disconnected ", session.disconnected_at_unix_ms, " ends ",
-                  session.ends_at_unix_ms, "\n");
+                  session.connected, " owner ", session.owner.node.value(), ".",
+                  session.owner.incarnation.value(), "/", session.owner.shard, "/",
+                  session.owner.connection, " resumed ", session.resumed, " created ",
+                  session.created_at_unix_ms, " disconnected ", session.disconnected_at_unix_ms,
+                  " ends ", session.ends_at_unix_ms, "\n");
   if (session.will.message) {
     absl::StrAppend(&out, "  will '", base::AbslView(session.will.message->topic()), "' '",
                     base::AbslView(session.will.message->payload()), "' delay ",

@@ -20,25 +20,9 @@
 #include "absl/status/status.h"
 #include "mqtt/message.h"
 #include "mqtt/types.h"
+#include "storage/core/addresses.h"
 
 namespace storage {
-
-// Index of a partition, 0 … partitions − 1. A mask has bit `1 << id`; hence at most 64 partitions
-// on a node.
-using PartitionId = uint16_t;
-using PartitionMask = uint64_t;
-inline constexpr PartitionId kPartitionsMax = 64;
-constexpr PartitionMask BitOf(PartitionId id) { return PartitionMask{1} << id; }
-
-using ShardId = uint16_t;
-
-// A Network Connection: the shard that owns it and a number that is never used again while the
-// process lives.
-struct ConnectionRef {
-  ShardId shard = 0;
-  uint64_t connection = 0;
-  friend bool operator==(const ConnectionRef&, const ConnectionRef&) = default;
-};
 
 // Chosen by the shard, echoed in the answer. Unique per shard.
 using Token = uint64_t;
@@ -251,7 +235,7 @@ struct Claims {
   struct Held {
     std::string client_id;
     std::string user_name;
-    uint64_t connection = 0;
+    ConnectionRef connection;
     uint64_t epoch = 0;
     // As OpenSession said.
     uint32_t window_messages = 0;

@@ -196,7 +196,7 @@ class Partition::Impl {
   // partition_sessions.cc
   Outcome Apply(const pb::OpenSession& command, Context& ctx);
   Outcome Apply(const pb::CloseSession& command, Context& ctx);
-  Outcome Apply(const pb::CloseAll& command, Context& ctx);
+  Outcome Apply(const pb::CloseNode& command, Context& ctx);
   Outcome Apply(const pb::ExpireSession& command, Context& ctx);
   Outcome Apply(const pb::FireWill& command, Context& ctx);
   struct Ending {

@@ -64,8 +64,7 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   session->window_messages = std::max(command.window_messages(), 1u);
   session->connected = true;
   session->resumed = outcome.session_present;
-  session->owner_shard = static_cast<ShardId>(command.owner().shard());
-  session->owner_connection = command.owner().connection();
+  session->owner = ReadOwner(command.owner());
   session->disconnected_at_unix_ms = 0;
   session->ends_at_unix_ms = 0;
   session->will = {std::move(will), command.will_delay_s(), 0};
@@ -97,10 +96,16 @@ Outcome Partition::Impl::Apply(const pb::CloseSession& command, Context& ctx) {
   return outcome;
 }
 
-Outcome Partition::Impl::Apply(const pb::CloseAll&, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::CloseNode& command, Context& ctx) {
+  const NodeId node(static_cast<uint16_t>(command.node()));
+  const auto is_meant = [&](const Session& session) {
+    return session.connected && session.owner.node == node &&
+           (command.incarnation() == 0 ||
+            session.owner.incarnation.value() <= command.incarnation());
+  };
   std::vector<Session*> connected;
   for (const auto& [client_id, session] : sessions_) {
-    if (session->connected) connected.push_back(session);
+    if (is_meant(*session)) connected.push_back(session);
   }
   // In an order that does not depend on memory: orphans are numbered.
   std::sort(connected.begin(), connected.end(),
@@ -108,7 +113,7 @@ Outcome Partition::Impl::Apply(const pb::CloseAll&, Context& ctx) {
   for (Session* const session : connected) {
     if (Close(*session, {}, ctx)) ReportTimers(*session, ctx);
   }
-  origins_.Clear();  // Whoever asks now begins anew.
+  origins_.ForgetNode(node);
   return {};
 }
 
@@ -156,8 +161,7 @@ Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
 bool Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx) {
   session.queue.MarkSentThrough(ending.sent_through.value_or(MaybeSentThrough(session)));
   session.connected = false;
-  session.owner_shard = 0;
-  session.owner_connection = 0;
+  session.owner = {};
   session.disconnected_at_unix_ms = ctx.now_unix_ms;
   if (ending.expiry_s.has_value()) session.expiry_s = *ending.expiry_s;
   session.ends_at_unix_ms =

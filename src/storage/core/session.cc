@@ -1,10 +1,26 @@
 #include "storage/core/session.h"
 
+#include "mqttd/storage/v1/records.pb.h"
+
 namespace storage {
 
 const SessionSubscription* Session::FindSubscription(std::string_view filter) const {
   const auto found = subscriptions.find(filter);
   return found == subscriptions.end() ? nullptr : found->second.get();
+}
+
+ConnectionRef ReadOwner(const ::mqttd::storage::v1::Owner& record) {
+  return {.node = NodeId(static_cast<uint16_t>(record.node())),
+          .shard = static_cast<ShardId>(record.shard()),
+          .incarnation = Incarnation(record.incarnation()),
+          .connection = record.connection()};
+}
+
+void WriteOwner(const ConnectionRef& owner, ::mqttd::storage::v1::Owner& record) {
+  record.set_node(owner.node.value());
+  record.set_shard(owner.shard);
+  record.set_incarnation(owner.incarnation.value());
+  record.set_connection(owner.connection);
 }
 
 WillFate FateOfWill(const Session& session, bool clean_start, int64_t now_unix_ms) {

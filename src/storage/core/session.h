@@ -17,6 +17,10 @@
 #include "storage/core/session_queue.h"
 #include "storage/core/subscription_index.h"
 
+namespace mqttd::storage::v1 {
+class Owner;
+}  // namespace mqttd::storage::v1
+
 namespace storage {
 
 struct Session;
@@ -47,9 +51,9 @@ struct Session {
   uint32_t expiry_s = 0;
   uint32_t window_messages = 1;
   bool connected = false;
-  bool resumed = false;           // When its last connection came it was there already.
-  ShardId owner_shard = 0;        // While it is connected: by which connection.
-  uint64_t owner_connection = 0;  // 0: an earlier release did not write it down.
+  bool resumed = false;  // When its last connection came it was there already.
+  // While it is connected: by which connection. Number 0: an earlier release did not write it down.
+  ConnectionRef owner;
   int64_t created_at_unix_ms = 0;
   int64_t disconnected_at_unix_ms = 0;
   int64_t ends_at_unix_ms = 0;  // 0: connected, or never.
@@ -76,9 +80,12 @@ struct Session {
   static constexpr uint32_t kNone = 0xFFFFFFFF;
   Changes changes;
 
-  ConnectionRef owner() const { return {owner_shard, owner_connection}; }
   const SessionSubscription* FindSubscription(std::string_view filter) const;
 };
+
+// The connection that holds a session, as it is stored.
+ConnectionRef ReadOwner(const ::mqttd::storage::v1::Owner& record);
+void WriteOwner(const ConnectionRef& owner, ::mqttd::storage::v1::Owner& record);
 
 // What becomes of a session's will when the Client Identifier is opened again at `now`.
 enum class WillFate : uint8_t {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "storage/core/origins.h"
 #include "storage/core/partition_api.h"
 
 namespace storage {
@@ -14,7 +15,7 @@ struct Asker {
   uint64_t kept_from = 0;  // The asker has copies of its requests from this one on.
 
   // As the partition's state has it: see Origin in records.proto.
-  uint64_t origin() const { return uint64_t{shard} + 1; }
+  uint64_t origin() const { return OriginOf({.shard = shard}); }
 };
 
 }  // namespace storage

@@ -46,7 +46,7 @@ void Leader::Begin(const pb::Limits& limits) {
   const uint32_t level = GreatestLevel(node_.options.apply_rules);
   if (partition().level() < level) proposals_.Propose().mutable_raise_level()->set_level(level);
   const bool asked = !partition().origins().empty();
-  if (connected || asked) proposals_.Propose().mutable_close_all();
+  if (connected || asked) proposals_.Propose().mutable_close_node();
   if (partition().limits().SerializeAsString() != limits.SerializeAsString()) {
     *proposals_.Propose().mutable_set_limits()->mutable_limits() = limits;
   }

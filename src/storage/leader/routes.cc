@@ -37,7 +37,7 @@ void Routes::Tell(const ShareMemberChanged& change, PartitionId partition) {
   }
   const Claim* const claim = leader.sessions().ClaimOf(change.client_id);
   if (change.state == ShareMemberChange::State::kConnected && session != nullptr) {
-    event.connection = session->owner();
+    event.connection = session->owner;
     if (claim != nullptr && claim->feed != nullptr) {
       event.packet_size_max = claim->feed->packet_size_max;
     }

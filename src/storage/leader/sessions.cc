@@ -49,8 +49,7 @@ void Sessions::ProposeOpen(const OpenSession& request, const Session* stored) {
   open.set_client_id(request.client_id);
   open.set_user_name(request.user_name);
   open.set_listener(request.listener);
-  open.mutable_owner()->set_shard(request.connection.shard);
-  open.mutable_owner()->set_connection(request.connection.connection);
+  WriteOwner(request.connection, *open.mutable_owner());
   open.set_version(static_cast<uint32_t>(request.version));
   open.set_clean_start(request.clean_start);
   open.set_expiry_s(request.expiry_s);

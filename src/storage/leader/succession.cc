@@ -34,7 +34,7 @@ void Sessions::Restore(const std::vector<Claims>& claims) {
 // Its owner's shard is to confirm it: by what it holds, or by what it asks again.
 void Sessions::RestoreStored(const Session& session) {
   auto claim = std::make_unique<Claim>(session.client_id, Claim::State::kOpen);
-  claim->connection = session.owner();
+  claim->connection = session.owner;
   claim->owner = OwnerHash(session.user_name);
   claim->epoch = session.epoch;
   claim->stored = true;
@@ -49,17 +49,16 @@ void Sessions::RestoreStored(const Session& session) {
 }
 
 void Sessions::RestoreHeld(ShardId shard, const Claims::Held& held) {
-  const ConnectionRef connection{shard, held.connection};
   Claim* const claim = FindClaim(held.client_id);
-  if (claim != nullptr && claim->connection == connection && claim->epoch == held.epoch) {
+  if (claim != nullptr && claim->connection == held.connection && claim->epoch == held.epoch) {
     return Confirm(*claim, held);
   }
   if (claim != nullptr || partition().Find(held.client_id) != nullptr) {  // Another's by now.
-    node_.Send(shard, TakenOver{connection, held.client_id, held.epoch});
+    node_.Send(shard, TakenOver{held.connection, held.client_id, held.epoch});
     return;
   }
   auto transient = std::make_unique<Claim>(held.client_id, Claim::State::kOpen);
-  transient->connection = connection;
+  transient->connection = held.connection;
   transient->owner = OwnerHash(held.user_name);
   transient->epoch = held.epoch;
   claims_.insert(std::move(transient));

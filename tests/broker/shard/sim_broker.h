@@ -97,6 +97,7 @@ class Broker final : public broker::PartitionClient {
     world_.options = &options_;
     world_.clock = &host_.clock();
     world_.timeline = &timeline_;
+    world_.incarnation = storage::Incarnation(7);
     world_.partitions = this;
     world_.partition_count = host_.core().partitions();
     world_.methods = &methods_;

@@ -23,7 +23,7 @@ using ::testing::UnorderedElementsAre;
 // looked into.
 std::unique_ptr<Connection> ConnectionOf(uint64_t number) {
   alignas(std::max_align_t) static char nowhere[1];
-  return std::make_unique<Connection>(storage::ConnectionRef{0, number}, nullptr,
+  return std::make_unique<Connection>(storage::ConnectionRef{.connection = number}, nullptr,
                                       reinterpret_cast<const ListenerTerms&>(nowhere));
 }
 

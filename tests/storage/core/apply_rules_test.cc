@@ -238,7 +238,7 @@ TEST(ApplyLevels, TheRulesOfALevelHoldFromWhereItWasRaised) {
   }
   ASSERT_TRUE(raised.Apply(Raise(1)).ok());
   for (Build* const build : {&raised, &other}) {
-    apply(*build, [](pb::Command& command) { command.mutable_close_all(); });
+    apply(*build, [](pb::Command& command) { command.mutable_close_node(); });
   }
   EXPECT_EQ(raised.partition().Find("c")->queue.sent_through(), 5u);
   EXPECT_EQ(other.partition().Find("c")->queue.sent_through(), 2u);
@@ -247,7 +247,7 @@ TEST(ApplyLevels, TheRulesOfALevelHoldFromWhereItWasRaised) {
 TEST(ApplyLevels, ACommandThatNeedsALevelIsLeftToThoseWhoKnowIt) {
   pb::Command command;
   command.set_level(1);
-  command.mutable_close_all();
+  command.mutable_close_node();
   std::string entry;
   AppendCommand(command, entry);
   Build older({kApplyRules[0]});

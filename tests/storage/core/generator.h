@@ -87,7 +87,9 @@ class Generator {
     if (dice < 10) return FillClose(*command.mutable_close_session());
     if (dice < 11) {
       if (rng_.Chance(0.3)) {
-        command.mutable_close_all();
+        auto& close = *command.mutable_close_node();
+        close.set_node(static_cast<uint32_t>(rng_.Below(3)));
+        close.set_incarnation(static_cast<uint32_t>(rng_.Below(4)));
       } else {
         Address(*command.mutable_fire_will());
         if (rng_.Chance(0.7)) command.mutable_fire_will()->set_orphan_at_unix_ms(now_);
@@ -130,6 +132,9 @@ class Generator {
     open.set_window_messages(static_cast<uint32_t>(1 + rng_.Below(4)));
     if (rng_.Chance(0.4)) open.set_will(Message());
     open.set_will_delay_s(static_cast<uint32_t>(rng_.Below(6)));
+    open.mutable_owner()->set_node(static_cast<uint32_t>(rng_.Below(3)));
+    open.mutable_owner()->set_incarnation(static_cast<uint32_t>(rng_.Below(4)));
+    open.mutable_owner()->set_connection(rng_.Below(3));
   }
   void FillClose(pb::CloseSession& close) {
     const std::string client = Address(close);

@@ -42,6 +42,8 @@ struct ModelSession {
   uint32_t expiry_s = 0;
   uint32_t window = 1;
   bool connected = false;
+  uint32_t node = 0;  // Of the connection.
+  uint32_t incarnation = 0;
   int64_t ends_at = 0;
   std::optional<std::string> will;  // Payload.
   int64_t will_expires = 0;
@@ -82,9 +84,14 @@ class Model {
         return Open(command.open_session());
       case pb::Command::kCloseSession:
         return CloseOne(command.close_session());
-      case pb::Command::kCloseAll:
+      case pb::Command::kCloseNode:
         for (const std::string& client : Clients()) {
-          if (sessions.at(client).connected) Close(client, true, std::nullopt, std::nullopt);
+          const ModelSession& session = sessions.at(client);
+          const pb::CloseNode& gone = command.close_node();
+          if (session.connected && session.node == gone.node() &&
+              (gone.incarnation() == 0 || session.incarnation <= gone.incarnation())) {
+            Close(client, true, std::nullopt, std::nullopt);
+          }
         }
         return OutcomeCode::kOk;
       case pb::Command::kExpireSession:
@@ -170,6 +177,8 @@ class Model {
     session.expiry_s = open.expiry_s();
     session.window = open.window_messages();
     session.connected = true;
+    session.node = open.owner().node();
+    session.incarnation = open.owner().incarnation();
     session.ends_at = 0;
     if (!open.will().empty()) {
       session.will = Parse(open.will()).payload();

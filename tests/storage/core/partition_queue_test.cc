@@ -396,7 +396,7 @@ TEST(ReadQueue, AfterACrashMarksWhatMayHaveBeenSent) {
   for (const char* payload : {"1", "2", "3", "4"}) h.Publish({.payload = payload});
   h.Acknowledge("c", {1});
   h.Reload();
-  h.Add().mutable_close_all();
+  h.Add().mutable_close_node();
   h.Commit();
   h.Open("c");
   EXPECT_THAT(h.Queue("c"), ElementsAre("2*", "3*", "4"));  // kRunAhead × 1.

@@ -159,18 +159,44 @@ TEST(ExpireSession, LeavesAConnectedSessionAlone) {
   EXPECT_EQ(h.partition().session_count(), 1u);
 }
 
-TEST(CloseAll, ClosesAsIfConnectionsWereLost) {
+TEST(CloseNode, ClosesAsIfConnectionsWereLost) {
   Harness h;
   h.Open("a", {.will = Text{.topic = "w"}});
   h.Open("b", {.expiry_s = 0, .will = Text{.topic = "w"}});
   h.Open("c");
   h.Close("c", kNormal, 0);
-  h.Add().mutable_close_all();
+  h.Add().mutable_close_node();
   h.Commit();
   EXPECT_FALSE(h.partition().Find("a")->connected);
   EXPECT_EQ(h.partition().Find("a")->will.due_at_unix_ms, h.now());
   EXPECT_EQ(h.partition().Find("b")->will.due_at_unix_ms, h.now());
   EXPECT_THAT(h.EffectsOf<TimersSet>(), SizeIs(2));
+}
+
+TEST(CloseNode, LeavesOtherNodesAndLaterLivesAlone) {
+  Harness h;
+  const auto open = [&h](const std::string& client, uint32_t node, uint32_t incarnation) {
+    auto& command = *h.Add().mutable_open_session();
+    command.set_client_id(client);
+    command.set_expiry_s(kExpiryNever);
+    command.mutable_owner()->set_node(node);
+    command.mutable_owner()->set_incarnation(incarnation);
+    command.mutable_owner()->set_connection(1);
+    h.Commit();
+  };
+  open("first-life", 2, 1);
+  open("second-life", 2, 2);
+  open("third-life", 2, 3);
+  open("other-node", 1, 1);
+  h.Reload();
+  auto& gone = *h.Add().mutable_close_node();
+  gone.set_node(2);
+  gone.set_incarnation(2);
+  h.Commit();
+  EXPECT_FALSE(h.partition().Find("first-life")->connected);
+  EXPECT_FALSE(h.partition().Find("second-life")->connected);
+  EXPECT_TRUE(h.partition().Find("third-life")->connected);
+  EXPECT_TRUE(h.partition().Find("other-node")->connected);
 }
 
 // ---- Wills -------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ TEST(Commands, AreWhatProtobufReadsAndWrites) {
   AppendAcknowledge({.time_unix_ms = 5, .order = 10}, acknowledge, bytes);
   pb::Command rare;
   rare.set_order(11);
-  rare.mutable_close_all();
+  rare.mutable_close_node();
   AppendCommand(rare, bytes);
 
   pb::Entry entry;

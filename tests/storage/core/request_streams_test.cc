@@ -197,7 +197,7 @@ TEST_F(Repeats, AfterAStartNumbersBeginAnew) {
   h_.Open("c");
   h_.Subscribe("c", "t");
   Enqueue(1, "a");
-  h_.Add().mutable_close_all();
+  h_.Add().mutable_close_node();
   h_.Commit();
   EXPECT_TRUE(h_.partition().origins().empty());
   EXPECT_EQ(Enqueue(1, "b").code, OutcomeCode::kOk);
