@@ -87,7 +87,10 @@ class Writer {
   explicit Writer(char* to) : to_(to) {}
 
   void Number(uint32_t field, uint64_t value) {
-    if (value == 0) return;
+    if (value != 0) PresentNumber(field, value);
+  }
+  // Also zero: for a field that says whether it is there.
+  void PresentNumber(uint32_t field, uint64_t value) {
     *to_++ = static_cast<char>(field << 3);
     to_ = WriteVarint(to_, value);
   }
