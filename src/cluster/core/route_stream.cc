@@ -1,0 +1,165 @@
+#include "cluster/core/route_stream.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "storage/core/keys.h"
+
+namespace cluster {
+namespace {
+
+size_t BytesOf(const std::string& key) { return key.size() + 16; }
+
+}  // namespace
+
+std::string RouteKeyOf(std::string_view filter) {
+  if (filter.find_first_of("+#") != std::string_view::npos) {
+    std::string key = "t";
+    key.append(filter);
+    return key;
+  }
+  const uint64_t hash = storage::StableHash(filter);
+  std::string key = "h";
+  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(hash >> shift));
+  return key;
+}
+
+bool RouteSource::Add(std::string_view filter, uint64_t number) {
+  CHECK(number >= number_) << "routes are told in order";
+  number_ = number;
+  std::string key = RouteKeyOf(filter);
+  if (++counts_[key] > 1) return false;
+  Keep(std::move(key), true);
+  return true;
+}
+
+bool RouteSource::Remove(std::string_view filter, uint64_t number) {
+  CHECK(number >= number_) << "routes are told in order";
+  number_ = number;
+  std::string key = RouteKeyOf(filter);
+  const auto it = counts_.find(key);
+  CHECK(it != counts_.end()) << "a filter goes that never came";
+  if (--it->second > 0) return false;
+  counts_.erase(it);
+  Keep(std::move(key), false);
+  return true;
+}
+
+void RouteSource::Keep(std::string key, bool add) {
+  kept_bytes_ += BytesOf(key);
+  kept_.push_back({number_, {std::move(key), add}});
+  while (kept_.size() > options_.kept_changes_max || kept_bytes_ > options_.kept_bytes_max) {
+    // Changes of one number stay or go together.
+    const uint64_t number = kept_.front().number;
+    while (!kept_.empty() && kept_.front().number == number) {
+      kept_bytes_ -= BytesOf(kept_.front().change.key);
+      kept_.pop_front();
+    }
+    kept_after_ = number;
+  }
+}
+
+RouteSource::Reader RouteSource::ReaderAt(uint64_t life, uint64_t number) const {
+  Reader reader;
+  if (life != life_) return reader;
+  reader.life = life;
+  reader.number = number;
+  return reader;
+}
+
+bool RouteSource::CanGoOn(const Reader& reader) const {
+  return reader.life == life_ && reader.number >= kept_after_;
+}
+
+void RouteSource::BeginSnapshot(Reader& reader, RouteFrame& frame) const {
+  reader = {.life = life_, .number = number_, .in_snapshot = true, .at_start = true, .cursor = {}};
+  frame.begin = true;
+}
+
+std::optional<RouteFrame> RouteSource::Next(Reader& reader, size_t bytes_max) const {
+  RouteFrame frame;
+  frame.life = life_;
+  if (!CanGoOn(reader)) BeginSnapshot(reader, frame);
+  // One that is ahead follows a replica that has applied more than this one.
+  if (!reader.in_snapshot && reader.number >= number_) return std::nullopt;
+  frame.after = reader.number;
+  size_t bytes = 0;
+  // Changes first, so that a page is read when everything before it is told. Those of keys that are
+  // still to come in the snapshot are left out: the page will have what they made.
+  auto it =
+      std::upper_bound(kept_.begin(), kept_.end(), reader.number,
+                       [](uint64_t number, const Kept& kept) { return number < kept.number; });
+  uint64_t told = reader.number;
+  while (it != kept_.end() && (bytes < bytes_max || it->number == told)) {
+    told = it->number;
+    if (!reader.in_snapshot || (!reader.at_start && it->change.key <= reader.cursor)) {
+      bytes += BytesOf(it->change.key);
+      frame.changes.push_back(it->change);
+    }
+    ++it;
+  }
+  if (it == kept_.end()) told = number_;
+  reader.number = told;
+  if (reader.in_snapshot && it == kept_.end()) {
+    auto key = reader.at_start ? counts_.begin() : counts_.upper_bound(reader.cursor);
+    // At least one, or it would never come to an end.
+    for (bool first = true; key != counts_.end() && (first || bytes < bytes_max); ++key) {
+      first = false;
+      bytes += BytesOf(key->first);
+      frame.changes.push_back({key->first, true});
+      reader.cursor = key->first;
+      reader.at_start = false;
+    }
+    reader.in_snapshot = key != counts_.end();
+  }
+  frame.through = reader.number;
+  frame.whole = !reader.in_snapshot && reader.number == number_;
+  return frame;
+}
+
+RouteView::Result RouteView::OnFrame(const RouteFrame& frame) {
+  if (frame.begin) {
+    in_snapshot_ = true;
+    stale_ = true;
+    life_ = frame.life;
+    number_ = frame.after;
+  }
+  if (frame.life != life_ || frame.after != number_) {
+    OnLost();
+    return Result::kGap;
+  }
+  number_ = frame.through;
+  if (frame.whole) {
+    in_snapshot_ = false;
+    stale_ = false;
+  }
+  return Result::kOk;
+}
+
+void RouteView::OnLost() {
+  stale_ = true;
+  // Half a snapshot is nothing to go on from.
+  if (in_snapshot_) OnGone();
+}
+
+void RouteView::OnGone() {
+  stale_ = true;
+  in_snapshot_ = false;
+  life_ = 0;
+  number_ = 0;
+}
+
+void RouteConfirmations::Confirm(uint16_t node, uint64_t number) {
+  const auto it = confirmed_.find(node);
+  if (it != confirmed_.end()) it->second = std::max(it->second, number);
+}
+
+uint64_t RouteConfirmations::ByAll() const {
+  uint64_t least = std::numeric_limits<uint64_t>::max();
+  for (const auto& [node, number] : confirmed_) least = std::min(least, number);
+  return least;
+}
+
+}  // namespace cluster
