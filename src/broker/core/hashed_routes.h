@@ -26,7 +26,17 @@ class HashedRoutes {
   // Another filter of this hash, or one fewer.
   void Change(size_t hash, uint32_t bit, bool add) { add ? Add(hash, bit) : Remove(hash, bit); }
 
+  // Whoever has that bit has nothing any more. Cost: the number of entries.
+  void Clear(uint32_t bit) {
+    absl::erase_if(masks_, [bit](auto& entry) {
+      entry.second &= ~(Mask{1} << bit);
+      return entry.second == 0;
+    });
+    absl::erase_if(repeats_, [bit](const auto& entry) { return entry.first.second == bit; });
+  }
+
   size_t size() const { return masks_.size(); }
+  bool empty() const { return masks_.empty(); }
 
  private:
   void Add(size_t hash, uint32_t bit) {

@@ -7,6 +7,7 @@
 #include "base/by_name.h"
 #include "base/check.h"
 #include "mqtt/topic.h"
+#include "storage/core/keys.h"
 
 namespace broker {
 namespace {
@@ -101,6 +102,7 @@ void Route::AddTo(Match& match) const {
   match.shards |= more_->shards;
   match.shards_qos0 |= more_->shards_qos0;
   match.nodes |= more_->nodes;
+  match.nodes_qos0 |= more_->nodes_qos0;
   match.partitions |= more_->partitions;
   match.groups.insert(match.groups.end(), more_->groups.begin(), more_->groups.end());
 }
@@ -153,6 +155,11 @@ void Router::ChangeMask(std::string_view filter, HashedRoutes& exact, uint64_t R
     InvalidateTopic(filter);  // Whether or not that changed: another name may have the same hash.
     return;
   }
+  ChangeWildcard(filter, mask, bit, present);
+}
+
+void Router::ChangeWildcard(std::string_view filter, uint64_t Route::More::*mask, uint32_t bit,
+                            bool present) {
   auto* node = tree_.Find(filter);
   if (node == nullptr && !present) return;
   if (node == nullptr) node = &tree_.Insert(filter);
@@ -175,8 +182,42 @@ void Router::ChangeShard(std::string_view filter, storage::ShardId shard, Wanted
   change(before, false);
 }
 
-void Router::SetNode(std::string_view filter, uint32_t node, bool present) {
-  ChangeMask(filter, nodes_, &Route::More::nodes, node, present);
+FilterOfNode FilterOfNode::Of(std::string_view filter) {
+  if (mqtt::FilterTree<Route>::IsWildcard(filter)) return {.wildcard = std::string(filter)};
+  return {.hash = storage::StableHash(filter)};
+}
+
+void Router::ChangeNode(const FilterOfNode& filter, uint32_t node, Wanted wanted, bool add) {
+  const bool all = wanted == Wanted::kAll;
+  if (!filter.wildcard.empty()) {
+    return ChangeWildcard(filter.wildcard, all ? &Route::More::nodes : &Route::More::nodes_qos0,
+                          node, add);
+  }
+  (all ? nodes_ : nodes_qos0_).Change(filter.hash, node, add);
+  InvalidateHash(filter.hash);
+}
+
+void Router::ForgetNode(uint32_t node) {
+  nodes_.Clear(node);
+  nodes_qos0_.Clear(node);
+  const NodeMask others = ~(NodeMask{1} << node);
+  std::vector<std::string> empty;
+  tree_.ForEach([&](RoutedFilter& filter) {
+    if (filter.value.MoreIfAny() == nullptr) return;
+    Route::More& more = filter.value.more();
+    more.nodes &= others;
+    more.nodes_qos0 &= others;
+    filter.value.Tidy();
+    if (filter.value.empty()) empty.emplace_back(filter.name());
+  });
+  for (const std::string& filter : empty) tree_.Erase(filter);
+  ++changes_anywhere_;
+}
+
+void Router::SetNodeStale(uint32_t node, bool stale) {
+  const NodeMask bit = NodeMask{1} << node;
+  stale_nodes_ = stale ? stale_nodes_ | bit : stale_nodes_ & ~bit;
+  ++changes_anywhere_;
 }
 
 void Router::SetPartition(std::string_view filter, storage::PartitionId partition, bool present) {
@@ -367,13 +408,15 @@ void ForEachPrefix(std::string_view text, size_t levels_max, Visit&& visit) {
 
 }  // namespace
 
-void Router::NotePrefixes(std::string_view topic, Cached& cached) {
+void Router::NotePrefixes(std::string_view topic, Cached& cached) const {
   cached.levels = 0;
   ForEachPrefix(topic, kPrefixLevels, [&](size_t level, std::string_view, std::string_view prefix) {
     cached.prefixes[level] = PrefixNumber(prefix);
     ++cached.levels;
     return true;
   });
+  if (clustered_)
+    cached.prefixes[cached.levels++] = static_cast<uint8_t>(storage::StableHash(topic));
 }
 
 void Router::Invalidate(std::string_view filter) {
@@ -390,6 +433,11 @@ void Router::Invalidate(std::string_view filter) {
 
 void Router::InvalidateTopic(std::string_view topic) {
   if (const auto it = cache_.find(topic); it != cache_.end()) (*it)->value.changes = 0;
+}
+
+// Whichever place the hash has among the prefixes of a topic.
+void Router::InvalidateHash(uint64_t stable_hash) {
+  for (auto& level : changes_) ++level[static_cast<uint8_t>(stable_hash)];
 }
 
 bool Router::SeenBefore(size_t hash) {
@@ -421,7 +469,12 @@ Router::Cached& Router::Slot(std::string_view topic) {
 void Router::Fill(std::string_view topic, size_t hash, Match& match) const {
   match.shards = shards_.Find(hash);
   match.shards_qos0 = shards_qos0_.Find(hash);
-  match.nodes = nodes_.Find(hash);
+  match.nodes = stale_nodes_;
+  if (!nodes_.empty() || !nodes_qos0_.empty()) {
+    const uint64_t stable_hash = storage::StableHash(topic);
+    match.nodes |= nodes_.Find(stable_hash);
+    match.nodes_qos0 = nodes_qos0_.Find(stable_hash);
+  }
   match.partitions = partitions_.Find(hash);
   size_t filters = 0;
   tree_.ForEachMatch(topic, hash, [&](RoutedFilter& node) {

@@ -29,7 +29,10 @@ namespace broker {
 class Session;
 using ShardMask = uint64_t;  // Bit `1 << shard`: at most 64 shards.
 inline constexpr uint32_t kShardsMax = 64;
-using NodeMask = uint64_t;  // Other nodes of the cluster, likewise; 0 on a node alone.
+// Other nodes of the cluster, likewise, by the place that each has here: not its NodeId, for these
+// are never used again. 0 on a node alone.
+using NodeMask = uint64_t;
+inline constexpr uint32_t kNodesMax = 64;
 
 // What of a subscription concerns each delivery.
 struct DeliveryOptions {
@@ -61,6 +64,15 @@ enum class Wanted : uint8_t {
   kAll,
 };
 
+// A Topic Filter as other nodes tell of it: one without wildcards by its hash, which is enough to
+// send there what may match, else its text.
+struct FilterOfNode {
+  uint64_t hash = 0;     // storage::StableHash of one without wildcards.
+  std::string wildcard;  // Empty: it has none.
+
+  static FilterOfNode Of(std::string_view filter);
+};
+
 // Valid until the router is called again: a change or another Find may reuse its place.
 struct Match {
   // Of sessions here; those of one session stand together. A message goes to a session once, at the
@@ -71,14 +83,18 @@ struct Match {
   ShardMask shards = 0;       // All messages,
   ShardMask shards_qos0 = 0;  // or those of QoS 0.
   NodeMask nodes = 0;
+  NodeMask nodes_qos0 = 0;
   storage::PartitionMask partitions = 0;
 
   ShardMask ShardsFor(mqtt::QoS qos) const {
     return qos == mqtt::QoS::kAtMostOnce ? shards | shards_qos0 : shards;
   }
+  NodeMask NodesFor(mqtt::QoS qos) const {
+    return qos == mqtt::QoS::kAtMostOnce ? nodes | nodes_qos0 : nodes;
+  }
   bool empty() const {
-    return subscribers.empty() && groups.empty() && (shards | shards_qos0) == 0 && nodes == 0 &&
-           partitions == 0;
+    return subscribers.empty() && groups.empty() && (shards | shards_qos0) == 0 &&
+           (nodes | nodes_qos0) == 0 && partitions == 0;
   }
 };
 
@@ -103,11 +119,12 @@ class Route {
     ShardMask shards = 0;
     ShardMask shards_qos0 = 0;
     NodeMask nodes = 0;
+    NodeMask nodes_qos0 = 0;
     storage::PartitionMask partitions = 0;
     std::vector<ShareGroup*> groups;  // Each knows its place.
 
     bool empty() const {
-      return others.empty() && (shards | shards_qos0) == 0 && nodes == 0 && partitions == 0 &&
+      return others.empty() && (shards | shards_qos0 | nodes | nodes_qos0 | partitions) == 0 &&
              groups.empty();
     }
   };
@@ -136,7 +153,9 @@ static_assert(sizeof(Route) == 24);
 // shard's thread.
 class Router {
  public:
-  explicit Router(size_t cached_topics_max) : cached_topics_max_(cached_topics_max) {}
+  // `clustered`: there may be other nodes.
+  explicit Router(size_t cached_topics_max, bool clustered = false)
+      : cached_topics_max_(cached_topics_max), clustered_(clustered) {}
   Router(const Router&) = delete;
   Router& operator=(const Router&) = delete;
 
@@ -160,8 +179,16 @@ class Router {
   // partitions are counted: a partition tells of its first subscription to a filter and of its
   // last, and beside it somebody may answer for one that is still being committed.
   void ChangeShard(std::string_view filter, storage::ShardId shard, Wanted before, Wanted after);
-  void SetNode(std::string_view filter, uint32_t node, bool present);
   void SetPartition(std::string_view filter, storage::PartitionId partition, bool present);
+
+  // What other nodes of a cluster want, of all messages or (`wanted` is kQos0) only of those of QoS
+  // 0: a set of filters for each, of which every change is told once. Cost of a change: a hash
+  // look-up, and 1/256 of the cached topics are looked up anew.
+  void ChangeNode(const FilterOfNode& filter, uint32_t node, Wanted wanted, bool add);
+  // It wants nothing. Cost: the number of filters that others have.
+  void ForgetNode(uint32_t node);
+  // What it wants is not known: it is sent everything.
+  void SetNodeStale(uint32_t node, bool stale);
 
   // Members of `$share` groups, wherever they are. `filter` is "$share/group/filter".
   void SetMember(std::string_view filter, ShareMember member);
@@ -189,7 +216,8 @@ class Router {
 
   size_t filters() const { return tree_.size(); }  // Those that somebody here subscribes to.
   size_t routes_of_others() const {
-    return shards_.size() + shards_qos0_.size() + nodes_.size() + partitions_.size();
+    return shards_.size() + shards_qos0_.size() + nodes_.size() + nodes_qos0_.size() +
+           partitions_.size();
   }
   uint64_t finds() const { return finds_; }
   uint64_t cache_misses() const { return cache_misses_; }
@@ -201,8 +229,10 @@ class Router {
   static constexpr size_t kPrefixes = 256;
   struct Cached {
     Match match;
-    uint64_t changes = 0;                           // As of when it was found; 0: to be found anew.
-    std::array<uint8_t, kPrefixLevels> prefixes{};  // As far as `levels` goes.
+    uint64_t changes = 0;  // As of when it was found; 0: to be found anew.
+    // As far as `levels` goes; in a cluster the last one is a bit of the topic's hash, because an
+    // exact filter of another node is known by its hash only.
+    std::array<uint8_t, kPrefixLevels + 1> prefixes{};
     uint8_t levels = 0;
     bool used = false;
   };
@@ -210,8 +240,9 @@ class Router {
   // Answers from before are wrong where the filter matches.
   void Invalidate(std::string_view filter);
   void InvalidateTopic(std::string_view topic);
+  void InvalidateHash(uint64_t stable_hash);
   uint64_t ChangesOf(const Cached& cached) const;
-  static void NotePrefixes(std::string_view topic, Cached& cached);
+  void NotePrefixes(std::string_view topic, Cached& cached) const;
   // Whether the topic was asked for not long ago.
   bool SeenBefore(size_t hash);
   Cached& Slot(std::string_view topic);
@@ -219,6 +250,8 @@ class Router {
   // Of an exact filter: by hash. Of one with wildcards: in its route.
   void ChangeMask(std::string_view filter, HashedRoutes& exact, uint64_t Route::More::*mask,
                   uint32_t bit, bool present);
+  void ChangeWildcard(std::string_view filter, uint64_t Route::More::*mask, uint32_t bit,
+                      bool present);
   void PlaceMember(std::string_view filter, ShareMember member);
   void DisplaceMember(std::string_view filter, std::string_view client_id);
   void EraseIfEmpty(RoutedFilter& node);
@@ -237,7 +270,9 @@ class Router {
       groups_;
   HashedRoutes shards_;
   HashedRoutes shards_qos0_;
-  HashedRoutes nodes_;
+  HashedRoutes nodes_;  // By StableHash, and so is the next.
+  HashedRoutes nodes_qos0_;
+  NodeMask stale_nodes_ = 0;
   HashedRoutes partitions_;
   // Of filters with wildcards: how much oftener than once the partition stands in the route.
   absl::flat_hash_map<std::pair<const RoutedFilter*, storage::PartitionId>, uint32_t>
@@ -252,6 +287,7 @@ class Router {
   // Topics pass into the cache when they are asked for a second time, once there are this many.
   static constexpr size_t kCachedAtOnce = 1024;
   const size_t cached_topics_max_;
+  const bool clustered_;
   base::NamedSet<Cached> cache_;
   std::vector<base::Named<Cached>*> ring_;  // Clock eviction.
   size_t hand_ = 0;
@@ -260,7 +296,7 @@ class Router {
   std::vector<uint16_t> seen_;  // A bit of the hash of topics asked for last, by another bit.
   Cached passing_;              // The answer for a topic that is not cached.
   uint64_t changes_anywhere_ = 1;
-  std::array<std::array<uint64_t, kPrefixes>, kPrefixLevels> changes_{};
+  std::array<std::array<uint64_t, kPrefixes>, kPrefixLevels + 1> changes_{};
   uint64_t finds_ = 0;
   uint64_t cache_misses_ = 0;
 };

@@ -37,6 +37,10 @@ Subscriber SubscriberOf(size_t session, uint32_t id = 0, mqtt::QoS qos = mqtt::Q
   return {FakeSession(session), id, {.qos = qos}};
 }
 
+void SetNode(Router& router, std::string_view filter, uint32_t node, bool present) {
+  router.ChangeNode(FilterOfNode::Of(filter), node, Wanted::kAll, present);
+}
+
 ShareMember Member(std::string client_id) {
   ShareMember member;
   member.client_id = std::move(client_id);
@@ -50,6 +54,7 @@ struct Answer {
   std::map<std::string, std::vector<std::string>> groups;  // Filter → members.
   ShardMask shards = 0;
   NodeMask nodes = 0;
+  NodeMask nodes_qos0 = 0;
   storage::PartitionMask partitions = 0;
   friend bool operator==(const Answer&, const Answer&) = default;
 };
@@ -73,6 +78,7 @@ Answer AnswerOf(const Match& match) {
   }
   answer.shards = match.shards;
   answer.nodes = match.nodes;
+  answer.nodes_qos0 = match.nodes_qos0;
   answer.partitions = match.partitions;
   EXPECT_EQ(match.empty(), answer == Answer{});
   return answer;
@@ -200,9 +206,9 @@ TEST(Router, KeepsTrackOfManySubscribersOfOneFilter) {
 }
 
 TEST(Router, TakesTheHighestShardNodeAndPartition) {
-  Router router(10);
+  Router router(10, /*clustered=*/true);
   SetShard(router, "a", 63, true);
-  router.SetNode("+", 63, true);
+  SetNode(router, "+", 63, true);
   router.SetPartition("#", 63, true);
   SetShard(router, "#", 0, true);
   const Match& match = router.Find("a");
@@ -211,10 +217,53 @@ TEST(Router, TakesTheHighestShardNodeAndPartition) {
   EXPECT_EQ(match.partitions, storage::PartitionMask{1} << 63);
 }
 
+TEST(Router, AnotherNodeMayWantMessagesOfQos0Only) {
+  Router router(10, /*clustered=*/true);
+  for (const char* filter : {"a/b", "a/#"}) {
+    router.ChangeNode(FilterOfNode::Of(filter), 2, Wanted::kQos0, true);
+    EXPECT_EQ(router.Find("a/b").NodesFor(mqtt::QoS::kAtMostOnce), NodeMask{0b100});
+    EXPECT_EQ(router.Find("a/b").NodesFor(mqtt::QoS::kAtLeastOnce), NodeMask{0});
+    router.ChangeNode(FilterOfNode::Of(filter), 2, Wanted::kAll, true);
+    EXPECT_EQ(router.Find("a/b").NodesFor(mqtt::QoS::kAtLeastOnce), NodeMask{0b100});
+    router.ChangeNode(FilterOfNode::Of(filter), 2, Wanted::kAll, false);
+    router.ChangeNode(FilterOfNode::Of(filter), 2, Wanted::kQos0, false);
+    EXPECT_TRUE(router.Find("a/b").empty());
+  }
+  EXPECT_EQ(router.routes_of_others(), 0u);
+}
+
+TEST(Router, ANodeOfWhichNothingIsKnownIsSentEverything) {
+  Router router(10, /*clustered=*/true);
+  EXPECT_TRUE(router.Find("a").empty());
+  router.SetNodeStale(5, true);
+  EXPECT_EQ(router.Find("a").NodesFor(mqtt::QoS::kExactlyOnce), NodeMask{1} << 5);
+  router.SetNodeStale(5, false);
+  EXPECT_TRUE(router.Find("a").empty());
+}
+
+TEST(Router, AForgottenNodeWantsNothing) {
+  Router router(10, /*clustered=*/true);
+  const Session* const session = FakeSession(1);
+  for (const char* filter : {"a/b", "a/+", "#"}) {
+    SetNode(router, filter, 1, true);
+    SetNode(router, filter, 2, true);
+    router.ChangeNode(FilterOfNode::Of(filter), 1, Wanted::kQos0, true);
+  }
+  router.Add("#", SubscriberOf(1, 0, mqtt::QoS{1}));
+  router.ForgetNode(1);
+  EXPECT_EQ(router.Find("a/b").NodesFor(mqtt::QoS::kAtMostOnce), NodeMask{0b100});
+  router.ForgetNode(2);
+  EXPECT_EQ(router.Find("a/b").nodes, NodeMask{0});
+  EXPECT_EQ(router.Find("a/b").subscribers.size(), 1u);
+  EXPECT_EQ(router.filters(), 1u);
+  router.Remove("#", session);
+  EXPECT_EQ(router.filters(), 0u);
+}
+
 TEST(Router, ClearingWhatWasNeverSetLeavesNothing) {
   Router router(10);
   SetShard(router, "a/+", 1, false);
-  router.SetNode("a", 1, false);
+  SetNode(router, "a", 1, false);
   router.SetPartition("#", 1, false);
   router.RemoveMember("$share/g/a", "c");
   EXPECT_EQ(router.filters(), 0u);
@@ -425,6 +474,7 @@ class Model {
     std::map<std::string, std::set<std::string>> groups;
     ShardMask shards = 0;
     NodeMask nodes = 0;
+    NodeMask nodes_qos0 = 0;
     storage::PartitionMask partitions = 0;
   };
 
@@ -433,14 +483,22 @@ class Model {
     std::erase_if(entries_, [](const auto& each) {
       const Entry& entry = each.second;
       return entry.subscribers.empty() && entry.groups.empty() && entry.shards == 0 &&
-             entry.nodes == 0 && entry.partitions == 0;
+             entry.nodes == 0 && entry.nodes_qos0 == 0 && entry.partitions == 0;
     });
   }
+  void ForgetNode(uint64_t bit) {
+    for (auto& [filter, entry] : entries_) {
+      entry.nodes &= ~(NodeMask{1} << bit);
+      entry.nodes_qos0 &= ~(NodeMask{1} << bit);
+    }
+  }
+  NodeMask stale = 0;
   size_t size() const { return entries_.size(); }
   const std::map<std::string, Entry>& entries() const { return entries_; }
 
   Answer Find(const std::string& topic) const {
     Answer answer;
+    answer.nodes = stale;
     for (const auto& [filter, entry] : entries_) {
       if (!mqtt::Matches(filter, topic)) continue;
       for (const auto& [number, each] : entry.subscribers) {
@@ -450,6 +508,7 @@ class Model {
         answer.groups[name].assign(members.begin(), members.end());
       answer.shards |= entry.shards;
       answer.nodes |= entry.nodes;
+      answer.nodes_qos0 |= entry.nodes_qos0;
       answer.partitions |= entry.partitions;
     }
     return answer;
@@ -511,14 +570,26 @@ void RandomChange(base::Rng& rng, double adding, Router& router, Model& model) {
     filter = it == model.entries().end() ? model.entries().begin()->first : it->first;
   }
   const uint64_t bit = rng.Below(3) * 30;
-  switch (rng.Below(6)) {
+  if (rng.Chance(0.02)) {
+    router.ForgetNode(static_cast<uint32_t>(bit));
+    model.ForgetNode(bit);
+  } else if (rng.Chance(0.02)) {
+    model.stale ^= NodeMask{1} << bit;
+    router.SetNodeStale(static_cast<uint32_t>(bit), (model.stale >> bit & 1) != 0);
+  }
+  switch (rng.Below(7)) {
     case 0:
       if (ChangeMask(model[filter].shards, bit, add))
         SetShard(router, filter, static_cast<storage::ShardId>(bit), add);
       break;
     case 1:
       if (ChangeMask(model[filter].nodes, bit, add))
-        router.SetNode(filter, static_cast<uint32_t>(bit), add);
+        SetNode(router, filter, static_cast<uint32_t>(bit), add);
+      break;
+    case 6:
+      if (ChangeMask(model[filter].nodes_qos0, bit, add)) {
+        router.ChangeNode(FilterOfNode::Of(filter), static_cast<uint32_t>(bit), Wanted::kQos0, add);
+      }
       break;
     case 2:
       if (ChangeMask(model[filter].partitions, bit, add))
@@ -534,6 +605,7 @@ void RandomChange(base::Rng& rng, double adding, Router& router, Model& model) {
 }
 
 void RemoveAll(Router& router, const Model& model) {
+  for (uint32_t bit = 0; bit < kNodesMax; ++bit) router.SetNodeStale(bit, false);
   for (const auto& [filter, entry] : model.entries()) {
     for (const auto& [number, each] : entry.subscribers) router.Remove(filter, each.session);
     for (const auto& [name, members] : entry.groups) {
@@ -541,7 +613,8 @@ void RemoveAll(Router& router, const Model& model) {
     }
     for (uint16_t bit = 0; bit < 64; ++bit) {
       SetShard(router, filter, bit, false);
-      router.SetNode(filter, bit, false);
+      SetNode(router, filter, bit, false);
+      router.ChangeNode(FilterOfNode::Of(filter), bit, Wanted::kQos0, false);
       router.SetPartition(filter, bit, false);
     }
   }
@@ -549,7 +622,7 @@ void RemoveAll(Router& router, const Model& model) {
 
 TEST_P(RouterModel, FindsWhatBruteForceFindsAfterEveryChange) {
   base::Rng rng(GetParam().seed);
-  Router router(GetParam().cached_topics_max);
+  Router router(GetParam().cached_topics_max, /*clustered=*/true);
   Model model;
   std::vector<std::string> topics = {"a", "a/b", "/", "$s/a", "b/a/b"};
   for (int i = 0; i < 12; ++i) topics.push_back(support::RandomTopic(rng));
