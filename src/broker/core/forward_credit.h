@@ -3,6 +3,7 @@
 #ifndef BROKER_CORE_FORWARD_CREDIT_H_
 #define BROKER_CORE_FORWARD_CREDIT_H_
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <utility>
@@ -34,6 +35,10 @@ class ForwardCredit {
     on_way_[to].bytes += bytes;
   }
   bool IsBehind(storage::ShardId to) const { return Reaches(on_way_[to], 1); }
+  bool AnyIsBehind() const {
+    return std::any_of(on_way_.begin(), on_way_.end(),
+                       [](const Amount& amount) { return Reaches(amount, 1); });
+  }
   // Far enough for those who wait for it to go on.
   bool HasCaughtUp(storage::ShardId to) const { return !Reaches(on_way_[to], 2); }
   void Taken(storage::ShardId by, Amount amount) {

@@ -3,8 +3,11 @@
 #ifndef BROKER_CORE_PORTS_H_
 #define BROKER_CORE_PORTS_H_
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
+#include "broker/core/router.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
 
@@ -20,13 +23,34 @@ class PartitionClient {
   virtual void Submit(storage::ShardId shard, std::vector<storage::Addressed> requests) = 0;
 };
 
-// Takes messages to other nodes' transient sessions.
+// What a shard's sessions want of a filter's messages, and wanted before.
+struct RouteAnnouncement {
+  uint64_t number = 0;  // Ascending; NodesConfirmed names it.
+  Wanted before = Wanted::kNothing;
+  Wanted after = Wanted::kNothing;
+  std::string filter;
+};
+
+// The way to the sessions of other nodes, and from theirs to this one's. Called on the shards'
+// threads; never blocks. First in, first out per shard. What comes back is in the shard's mailbox:
+// NodeRoutes, NodesConfirmed, NodePublish, NodesCaughtUp.
 class Forwarder {
  public:
   virtual ~Forwarder() = default;
 
-  // Called on a shard's thread for each message that has subscribers on other nodes; never blocks.
-  virtual void Forward(storage::ShardId shard, const mqtt::MessagePtr& message) = 0;
+  // A message that sessions on these nodes want.
+  virtual void Forward(storage::ShardId shard, NodeMask nodes, const mqtt::MessagePtr& message) = 0;
+  // One of them is behind with what it is sent: who publishes there waits for NodesCaughtUp. After
+  // true it comes to every shard.
+  virtual bool IsBehind(NodeMask nodes) const = 0;
+
+  // To all nodes; when they have it comes NodesConfirmed.
+  virtual void Announce(storage::ShardId shard, RouteAnnouncement announcement) = 0;
+  // The shard has the routes that NodeRoutes brought, up to `number`.
+  virtual void RoutesTaken(storage::ShardId shard, uint32_t node, uint64_t number) = 0;
+
+  // So much of what NodePublish brought from the node is on its way to those who want it.
+  virtual void Taken(storage::ShardId shard, uint32_t node, uint64_t messages, uint64_t bytes) = 0;
 };
 
 }  // namespace broker

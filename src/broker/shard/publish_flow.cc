@@ -121,17 +121,17 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
     return Refuse(session, packet, ReasonCode::kNotAuthorized);
   }
   if (ask_hook) return ask_hook(connection, packet, topic, right);
-  behind_.reset();
+  NobodyIsBehind();
   Route(connection, packet, topic, right);
-  PauseIfShardIsBehind(connection);
+  PauseIfBehind(connection);
 }
 
 void PublishFlow::RouteDecided(Connection& connection, const mqtt::Publish& packet,
                                mqtt::MessagePtr message, PublishRight right) {
   Outgoing outgoing(std::move(message));
-  behind_.reset();
+  NobodyIsBehind();
   RouteOut(connection, packet, outgoing, right);
-  PauseIfShardIsBehind(connection);
+  PauseIfBehind(connection);
 }
 
 void PublishFlow::Refuse(Session& session, const mqtt::Publish& packet, ReasonCode reason) {
@@ -255,14 +255,18 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
 }
 
 void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
+  RouteToShards(outgoing, match);
+  const NodeMask nodes = match.NodesFor(outgoing.parts().qos);
+  if (nodes != 0 && forward(nodes, outgoing.Keep())) nodes_are_behind_ = true;
+}
+
+void PublishFlow::RouteToShards(Outgoing& outgoing, const Match& match) {
   deliverer_.ToTargets(outgoing, match);
   for (ShardMask rest = match.ShardsFor(outgoing.parts().qos); rest != 0; rest &= rest - 1) {
     const auto shard = static_cast<storage::ShardId>(std::countr_zero(rest));
     NoteForwarded(shard, *outgoing.Keep());
     context_.Send(shard, ForwardedPublish{outgoing.Keep(), context_.id});
   }
-  if (match.nodes != 0 && context_.forwarder != nullptr)
-    context_.forwarder->Forward(context_.id, outgoing.Keep());
 }
 
 void PublishFlow::CountWithoutMember(uint64_t groups) {
@@ -348,6 +352,8 @@ bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& g
 
 void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
   publish.token = context_.NextToken();
+  if (publish.set_retained && context_.retained_gate != nullptr)
+    context_.retained_gate->Sent(publish.token);
   waiting.bytes = CommitBytes(publish);
   for (const auto& [shard, assignment] : waiting.assigned_after) {
     waiting.bytes += sizeof(assignment) + assignment.filter.size();
@@ -398,6 +404,7 @@ void PublishFlow::OnPublished(storage::Published event) {
   if (waiting.status.ok()) waiting.status = std::move(event.status);
   waiting.duplicate = waiting.duplicate || event.duplicate;
   if (waiting.awaited != 0) return;
+  if (context_.retained_gate != nullptr) context_.retained_gate->Answered(event.token);
   if (waiting.qos != QoS::kExactlyOnce) {
     std::unique_ptr<Waiting> answered = std::move(place->second);
     waiting_.erase(place);
@@ -447,10 +454,9 @@ void PublishFlow::Finish(std::unique_ptr<Waiting> finished) {
   } else if (waiting.duplicate) {
     context_.metrics.publish_duplicates.Add();
   } else if (waiting.route_after) {
-    behind_.reset();
+    NobodyIsBehind();
     RouteCommitted(waiting);
-    if (Connection* const publisher = context_.Find(waiting.connection))
-      PauseIfShardIsBehind(*publisher);
+    if (Connection* const publisher = context_.Find(waiting.connection)) PauseIfBehind(*publisher);
   }
   ResumeIfCommitsCaughtUp();
   Connection* const connection = context_.Find(waiting.connection);
@@ -546,8 +552,10 @@ void PublishFlow::NoteForwarded(storage::ShardId shard, const mqtt::Message& mes
   if (credit_.IsBehind(shard)) behind_ = shard;
 }
 
-void PublishFlow::PauseIfShardIsBehind(Connection& connection) {
-  if (!behind_.has_value() || (connection.pauses & kPauseForwards) != 0) return;
+void PublishFlow::PauseIfBehind(Connection& connection) {
+  if ((connection.pauses & kPauseForwards) != 0) return;
+  if (nodes_are_behind_) return pause_for_nodes(connection);
+  if (!behind_.has_value()) return;
   context_.Pause(connection, kPauseForwards);
   paused_for_shard_[*behind_].push_back(connection.ref.connection);
 }
@@ -579,6 +587,11 @@ void PublishFlow::OnForwardedAssignment(SharedAssignment assignment) {
 void PublishFlow::RouteHere(mqtt::MessagePtr message) {
   Outgoing outgoing(std::move(message));
   deliverer_.ToTargets(outgoing, context_.router.Find(outgoing.parts().topic));
+}
+
+void PublishFlow::RouteOnThisNode(mqtt::MessagePtr message) {
+  Outgoing outgoing(std::move(message));
+  RouteToShards(outgoing, context_.router.Find(outgoing.parts().topic));
 }
 
 void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {

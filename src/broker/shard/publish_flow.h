@@ -67,6 +67,9 @@ class PublishFlow {
               std::vector<storage::ConnectionRef> without_right = {});
   // A member of `$share` groups has no room, or has room again.
   void OnMemberRoom(const std::string& client_id, bool has_room);
+  // Another node's message, to the sessions of all shards here.
+  void RouteOnThisNode(mqtt::MessagePtr message);
+  bool AnyShardIsBehind() const { return credit_.AnyIsBehind(); }
   // The server's own message, to the sessions of this shard only ($SYS).
   void RouteHere(mqtt::MessagePtr message);
 
@@ -113,6 +116,7 @@ class PublishFlow {
                 PublishRight right);
   void Acknowledge(Session& session, const mqtt::Publish& packet, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);
+  void RouteToShards(Outgoing& outgoing, const Match& match);
   // One that can have it: who has room, and takes a packet of its size, goes first.
   ShareGroup::Choice ChooseMember(ShareGroup& group, const Outgoing& outgoing,
                                   absl::Span<const storage::ConnectionRef> without_right = {});
@@ -132,7 +136,11 @@ class PublishFlow {
   void OnSharedAssignment(SharedAssignment assignment);
   void SendAssignment(storage::ShardId shard, SharedAssignment assignment);
   void NoteForwarded(storage::ShardId shard, const mqtt::Message& message);
-  void PauseIfShardIsBehind(Connection& connection);
+  void NobodyIsBehind() {
+    behind_.reset();
+    nodes_are_behind_ = false;
+  }
+  void PauseIfBehind(Connection& connection);
   void Submit(storage::Publish publish, Waiting waiting);
   void FinishInOrder(uint64_t connection);
   void Finish(std::unique_ptr<Waiting> waiting);
@@ -153,10 +161,15 @@ class PublishFlow {
   Throttle throttle_;
   ForwardCredit credit_;
   std::optional<storage::ShardId> behind_;  // One that the present PUBLISH found behind.
+  bool nodes_are_behind_ = false;           // Likewise.
   // Connections that stand still until that shard catches up.
   std::vector<std::vector<uint64_t>> paused_for_shard_;
 
  public:
+  // Set in a cluster. True: one of the nodes is behind.
+  std::function<bool(NodeMask nodes, const mqtt::MessagePtr& message)> forward;
+  // The connection publishes to them: until they have caught up it is not read from.
+  std::function<void(Connection&)> pause_for_nodes;
   // Set if there is a hook: it is asked before a PUBLISH is routed.
   std::function<void(Connection&, const mqtt::Publish&, std::string_view topic, PublishRight)>
       ask_hook;

@@ -1,4 +1,5 @@
-// Tells the other shards what this one's sessions subscribe to, and knows when all have heard.
+// Tells the other shards and nodes what this one's sessions subscribe to, and knows when all have
+// heard.
 #ifndef BROKER_ROUTE_ANNOUNCER_H_
 #define BROKER_ROUTE_ANNOUNCER_H_
 
@@ -12,8 +13,8 @@
 
 namespace broker {
 
-// SUBACK leaves when every shard that may receive a PUBLISH has the route: from then on none is
-// missed. Part of one shard, used on its thread.
+// SUBACK leaves when every shard of every node that may receive a PUBLISH has the route: from then
+// on none is missed. Part of one shard, used on its thread.
 class RouteAnnouncer {
  public:
   explicit RouteAnnouncer(ShardContext& context)
@@ -28,6 +29,10 @@ class RouteAnnouncer {
       context_.Announce(shard, ShardRouteChange{context_.id, number_, change.before, change.after,
                                                 std::string(filter)});
     });
+    if (context_.forwarder == nullptr) return;
+    announced_to_nodes_ = number_;
+    context_.forwarder->Announce(context_.id,
+                                 {number_, change.before, change.after, std::string(filter)});
   }
   void Member(bool add, std::string_view filter, const ShareMember& member) {
     ++number_;
@@ -43,7 +48,7 @@ class RouteAnnouncer {
   // Of the last announcement; `confirmed() >= number()` when all others have taken it in.
   uint64_t number() const { return number_; }
   uint64_t confirmed() const {
-    uint64_t least = number_;
+    uint64_t least = confirmed_by_nodes_ < announced_to_nodes_ ? confirmed_by_nodes_ : number_;
     for (uint32_t shard = 0; shard < context_.shards; ++shard) {
       if (shard != context_.id) least = std::min(least, confirmed_[shard]);
     }
@@ -51,6 +56,10 @@ class RouteAnnouncer {
   }
   void OnConfirmed(storage::ShardId from, uint64_t number) {
     confirmed_[from] = std::max(confirmed_[from], number);
+  }
+
+  void OnNodesConfirmed(uint64_t number) {
+    confirmed_by_nodes_ = std::max(confirmed_by_nodes_, number);
   }
 
   template <typename Do>
@@ -64,6 +73,8 @@ class RouteAnnouncer {
   ShardContext& context_;
   uint64_t number_ = 0;
   std::vector<uint64_t> confirmed_;
+  uint64_t announced_to_nodes_ = 0;  // The last one that was.
+  uint64_t confirmed_by_nodes_ = 0;
 };
 
 }  // namespace broker

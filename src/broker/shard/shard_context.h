@@ -15,6 +15,7 @@
 #include "base/mailbox.h"
 #include "base/rng.h"
 #include "broker/core/ports.h"
+#include "broker/core/retained_gate.h"
 #include "broker/core/router.h"
 #include "broker/shard/connection.h"
 #include "broker/shard/listener_terms.h"
@@ -41,15 +42,17 @@ struct CloseOrder {
 class ShardContext {
  public:
   ShardContext(storage::ShardId shard, uint32_t count, const ShardOptions& o,
-               const uint32_t& partition_count, ShardMetrics& m, base::Rng chance)
+               const uint32_t& partition_count, ShardMetrics& m, base::Rng chance,
+               Forwarder* other_nodes)
       : id(shard),
         shards(count),
         options(o),
         partitions(partition_count),
         metrics(m),
         streams(partition_count),
-        router(o.match_cache_topics_max),
+        router(o.match_cache_topics_max, other_nodes != nullptr),
         rng(std::move(chance)),
+        forwarder(other_nodes),
         outboxes_(count),
         announcements_(count) {}
   virtual ~ShardContext() = default;
@@ -65,7 +68,8 @@ class ShardContext {
   Router router;
   BufferPool buffers;
   base::Rng rng;
-  Forwarder* forwarder = nullptr;  // Null on a node alone.
+  Forwarder* const forwarder;             // Null on a node alone.
+  RetainedGate* retained_gate = nullptr;  // Likewise.
   // Asks a hook whether the session is to have a message. Empty: there is none.
   std::function<bool(const Session&, const mqtt::MessageParts&)> ask_deliver_hook;
 

@@ -29,7 +29,7 @@ Connection::~Connection() = default;
 ShardCore::ShardCore(storage::ShardId shard_id, uint32_t count, ShardWorld& world,
                      ShardMetrics& shard_metrics, ShardPort& port, base::Rng chance)
     : ShardContext(shard_id, count, *world.options, world.partition_count, shard_metrics,
-                   std::move(chance)),
+                   std::move(chance), world.forwarder),
       world_(world),
       port_(port),
       deliverer_(*this),
@@ -44,7 +44,7 @@ ShardCore::ShardCore(storage::ShardId shard_id, uint32_t count, ShardWorld& worl
       memory_(*this, world.metrics),
       listeners_(world.listeners),
       read_buffer_(kReadBytes) {
-  forwarder = world.forwarder;
+  if (forwarder != nullptr) nodes_ = std::make_unique<NodeFlow>(*this, publishing_);
   permissions_of = world.permissions_of;
   connecting_.add_subscription = [this](Session& session,
                                         const storage::SubscriptionRecord& record) {
@@ -560,6 +560,7 @@ void ShardCore::OnMailTaken(size_t count) {
   metrics.mailbox_batches.Add();
   metrics.mailbox_messages.Add(count);
   publishing_.TellSenders();
+  if (nodes_ != nullptr) nodes_->TellSenders();
 }
 
 bool ShardCore::FinishRound() {

@@ -28,6 +28,7 @@
 #include "broker/shard/drain.h"
 #include "broker/shard/hook_flow.h"
 #include "broker/shard/listener_terms.h"
+#include "broker/shard/node_flow.h"
 #include "broker/shard/publish_flow.h"
 #include "broker/shard/shard_context.h"
 #include "broker/shard/shard_memory.h"
@@ -186,6 +187,7 @@ class ShardCore final : public ShardContext {
   DeliverFlow delivering_;
   ConnectFlow connecting_;
   std::unique_ptr<HookFlow> hooking_;  // Null: there are no hooks.
+  std::unique_ptr<NodeFlow> nodes_;    // Null: the node is alone.
   uint32_t idle_ticks_ = 0;            // See HookFlow.
   TimerWheel wheel_;
   Arrivals arrivals_;

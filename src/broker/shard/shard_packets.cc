@@ -228,6 +228,10 @@ void ShardCore::OnTask(ShardTask task) {
           [this](PartitionRoutesHeld& it) { subscribing_.OnPartitionRoutes(it); },
           [this](ShareMemberHeld& it) { subscribing_.OnShareMemberHeld(std::move(it)); },
           [this](RoutesConfirmed& it) { subscribing_.OnConfirmed(it); },
+          [this](NodeRoutes& it) { nodes_->OnRoutes(it); },
+          [this](NodesConfirmed& it) { subscribing_.OnNodesConfirmed(it); },
+          [this](NodePublish& it) { nodes_->OnPublish(std::move(it)); },
+          [this](NodesCaughtUp&) { nodes_->OnCaughtUp(); },
           [this](AdoptConnection& it) { port_.Adopt(std::move(it.stream), it.listener); },
           [this](PasswordVerified& it) {
             if (Connection* const connection = Find(it.connection)) {
@@ -238,7 +242,8 @@ void ShardCore::OnTask(ShardTask task) {
             if (hooking_ != nullptr) hooking_->OnAnswered(it.connection, std::move(*it.answer));
           },
           [this](SysTopics& it) { OnSysTopics(it); },
-          [this](InputRelief&) { memory_.CloseHalfSent(); }, [](Control& it) { it.run(); }},
+          [this](InputRelief&) { memory_.CloseHalfSent(); },
+          [](Control& it) { it.run(); }},
       task);
 }
 
@@ -269,7 +274,10 @@ void ShardCore::OnStorageEvent(storage::Event event) {
                    streams.OnAnswer(it.token);
                    subscribing_.OnUnsubscribeDone(std::move(it));
                  },
-                 [this](storage::Published& it) { publishing_.OnPublished(std::move(it)); },
+                 [this](storage::Published& it) {
+                   publishing_.OnPublished(std::move(it));
+                   if (nodes_ != nullptr) nodes_->ConfirmRoutes();
+                 },
                  [this](storage::Deliver& it) { delivering_.OnDeliver(std::move(it)); },
                  [this](storage::ReleaseDue& it) { delivering_.OnReleaseDue(it); },
                  [this](storage::InboundReleased& it) { publishing_.OnInboundReleased(it); },

@@ -95,6 +95,38 @@ struct RoutesConfirmed {
   uint64_t number = 0;
 };
 
+// What another node of the cluster wants, or does not want any more.
+struct NodeRoute {
+  FilterOfNode filter;
+  Wanted wanted = Wanted::kAll;  // Or kQos0.
+  bool add = true;
+};
+
+// Changes of what a node wants, in order: to every shard, which all read the same ones. Answer:
+// Forwarder::RoutesTaken.
+struct NodeRoutes {
+  uint32_t node = 0;    // Its place in a NodeMask.
+  bool forget = false;  // What it wanted until now, first.
+  bool stale = false;   // It may want more than is known: until it is told otherwise, everything.
+  uint64_t number = 0;
+  std::shared_ptr<const std::vector<NodeRoute>> changes;  // Null: none.
+};
+
+// Every node has this shard's announcements up to this one.
+struct NodesConfirmed {
+  uint64_t number = 0;
+};
+
+// A message from another node, for the transient sessions of all shards here, and for the durable
+// ones that are connected if it has QoS 0. Those of one publisher come to one shard, in order.
+struct NodePublish {
+  uint32_t node = 0;
+  mqtt::MessagePtr message;
+};
+
+// A node that was behind with what it is sent has caught up.
+struct NodesCaughtUp {};
+
 // A connection that another shard's acceptor took in.
 struct AdoptConnection {
   std::unique_ptr<Stream> stream;
@@ -127,7 +159,8 @@ struct Control {
 
 using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
                                ShardRouteChange, ShardMemberChange, PartitionRoutesHeld,
-                               ShareMemberHeld, MemberRoomChange, RoutesConfirmed, AdoptConnection,
+                               ShareMemberHeld, MemberRoomChange, RoutesConfirmed, NodeRoutes,
+                               NodesConfirmed, NodePublish, NodesCaughtUp, AdoptConnection,
                                PasswordVerified, HookAnswered, SysTopics, InputRelief, Control>;
 
 }  // namespace broker

@@ -686,6 +686,15 @@ void SubscribeFlow::OnShareMemberHeld(ShareMemberHeld held) {
 
 void SubscribeFlow::OnConfirmed(const RoutesConfirmed& confirmed) {
   announcer_.OnConfirmed(confirmed.from, confirmed.number);
+  GoOnWithAnnounced();
+}
+
+void SubscribeFlow::OnNodesConfirmed(const NodesConfirmed& confirmed) {
+  announcer_.OnNodesConfirmed(confirmed.number);
+  GoOnWithAnnounced();
+}
+
+void SubscribeFlow::GoOnWithAnnounced() {
   while (!announcing_.empty() && announcing_.front()->route <= announcer_.confirmed()) {
     const RequestPtr request = std::move(announcing_.front());
     announcing_.pop_front();

@@ -65,6 +65,7 @@ class SubscribeFlow {
   void OnPartitionRoutes(const PartitionRoutesHeld& routes);
   void OnShareMemberHeld(ShareMemberHeld held);
   void OnConfirmed(const RoutesConfirmed& confirmed);
+  void OnNodesConfirmed(const NodesConfirmed& confirmed);
 
   // A resumed session's subscription: into the index, nothing else.
   void AddStored(Session& session, const storage::SubscriptionRecord& record);
@@ -139,6 +140,7 @@ class SubscribeFlow {
   // To be acknowledged when it is its turn and it waits for nothing.
   void Await(Connection& connection, RequestPtr request);
   void WaitedFor(Request& request);
+  void GoOnWithAnnounced();
   // The partition has answered: null, if not to a request that is known.
   RequestPtr Settle(storage::Token token, const absl::Status& status);
   void Answer(Connection& connection, Request& request);

@@ -76,7 +76,8 @@ class Shard final : public broker::ShardPort {
 class Broker final : public broker::PartitionClient {
  public:
   Broker(uint64_t seed, uint32_t shards, broker::ShardOptions options = {},
-         broker::Limits limits = {}, storage::StorageOptions storage = Small())
+         broker::Limits limits = {}, storage::StorageOptions storage = Small(),
+         broker::Forwarder* other_nodes = nullptr)
       : rng_(seed),
         options_(std::move(options)),
         host_(std::move(storage), static_cast<storage::ShardId>(shards)),
@@ -99,6 +100,7 @@ class Broker final : public broker::PartitionClient {
     world_.timeline = &timeline_;
     world_.incarnation = storage::Incarnation(7);
     world_.partitions = this;
+    world_.forwarder = other_nodes;
     world_.partition_count = host_.core().partitions();
     world_.methods = &methods_;
     world_.user_places = &users_;

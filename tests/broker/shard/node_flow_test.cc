@@ -1,0 +1,230 @@
+// A shard and the other nodes of its cluster, which the test plays.
+#include "broker/shard/node_flow.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "broker/core/retained_gate.h"
+#include "tests/broker/shard/peer.h"
+#include "tests/broker/shard/sim_broker.h"
+#include "tests/support/wire.h"
+
+namespace sim {
+namespace {
+
+using broker::FilterOfNode;
+using broker::NodeMask;
+using broker::Wanted;
+using testing::ElementsAre;
+using testing::IsEmpty;
+using enum support::PacketType;
+
+// What the shards tell the cluster.
+class OtherNodes final : public broker::Forwarder {
+ public:
+  void Forward(storage::ShardId /*shard*/, NodeMask nodes,
+               const mqtt::MessagePtr& message) override {
+    forwarded.emplace_back(nodes, message->payload());
+  }
+  bool IsBehind(NodeMask nodes) const override { return (nodes & behind) != 0; }
+  void Announce(storage::ShardId shard, broker::RouteAnnouncement announcement) override {
+    announced.emplace_back(shard, std::move(announcement));
+  }
+  void RoutesTaken(storage::ShardId shard, uint32_t node, uint64_t number) override {
+    confirmed.push_back(absl::StrCat("shard ", shard, " node ", node, " to ", number));
+    if (on_confirm) on_confirm();
+  }
+  void Taken(storage::ShardId /*shard*/, uint32_t /*node*/, uint64_t messages,
+             uint64_t /*bytes*/) override {
+    taken += messages;
+  }
+
+  std::vector<std::pair<NodeMask, std::string>> forwarded;
+  NodeMask behind = 0;
+  std::vector<std::pair<storage::ShardId, broker::RouteAnnouncement>> announced;
+  std::vector<std::string> confirmed;
+  std::function<void()> on_confirm;
+  uint64_t taken = 0;
+};
+
+std::string PublishOf(const std::string& topic, const std::string& payload, unsigned qos,
+                      bool retain = false) {
+  support::PublishPacket packet{.topic = topic, .payload = payload, .qos = qos, .retain = retain};
+  if (qos != 0) packet.packet_id = 1;
+  return packet.Encode(support::Version::k5);
+}
+
+class NodeFlowTest : public testing::Test {
+ protected:
+  void Mail(broker::ShardTask task, size_t shard = 0) {
+    broker_.shard(shard).Mail(std::move(task));
+    broker_.RunFor(absl::Milliseconds(100));
+  }
+  // To every shard, as the cluster does.
+  void Routes(uint32_t node, std::vector<std::string> filters, uint64_t number,
+              Wanted wanted = Wanted::kAll) {
+    auto changes = std::make_shared<std::vector<broker::NodeRoute>>();
+    for (const std::string& filter : filters)
+      changes->push_back({.filter = FilterOfNode::Of(filter), .wanted = wanted});
+    for (size_t shard = 0; shard < kShards; ++shard)
+      Mail(broker::NodeRoutes{.node = node, .number = number, .changes = changes}, shard);
+  }
+  static mqtt::MessagePtr Message(const std::string& topic, const std::string& payload,
+                                  mqtt::QoS qos = mqtt::QoS::kAtMostOnce) {
+    mqtt::MessageParts parts;
+    parts.topic = topic;
+    parts.payload = payload;
+    parts.qos = qos;
+    return mqtt::Message::Create(parts);
+  }
+
+  static constexpr size_t kShards = 2;
+  OtherNodes nodes_;
+  Broker broker_{7, kShards, {}, {}, Broker::Small(), &nodes_};
+};
+
+TEST_F(NodeFlowTest, AMessageGoesOnceToEachNodeThatWantsIt) {
+  Routes(1, {"a/b", "a/+"}, 1);
+  Routes(4, {"a/#"}, 1);
+  Routes(5, {"a/b"}, 1, Wanted::kQos0);
+  const Peer publisher(broker_, 0, "publisher");
+  publisher.line->Send(PublishOf("a/b", "zero", 0) + PublishOf("a/b", "one", 1) +
+                       PublishOf("c", "nobody's", 0));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_THAT(nodes_.forwarded, ElementsAre(std::pair(NodeMask{0b110010}, "zero"),
+                                            std::pair(NodeMask{0b10010}, "one")));
+}
+
+TEST_F(NodeFlowTest, SubackWaitsUntilEveryNodeHasTheRoute) {
+  Peer subscriber(broker_, 0, "subscriber");
+  subscriber.line->Send(support::Subscribe(support::Version::k5, 1, {{"a/b", 1}}));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_THAT(subscriber.packets, IsEmpty());
+  ASSERT_EQ(nodes_.announced.size(), 1u);
+  const broker::RouteAnnouncement& announced = nodes_.announced[0].second;
+  EXPECT_EQ(announced.filter, "a/b");
+  EXPECT_EQ(announced.after, Wanted::kAll);
+  Mail(broker::NodesConfirmed{announced.number});
+  EXPECT_EQ(subscriber.TakeTypes(), std::vector{kSuback});
+
+  // A second session of the shard changes nothing that the others would have to know.
+  Peer second(broker_, 0, "second");
+  second.Subscribe("a/b", 1);
+  EXPECT_EQ(nodes_.announced.size(), 1u);
+  subscriber.line->Break();
+  second.line->Break();
+  broker_.RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(nodes_.announced.size(), 2u);
+  EXPECT_EQ(nodes_.announced[1].second.after, Wanted::kNothing);
+}
+
+TEST_F(NodeFlowTest, AMessageOfAnotherNodeReachesTheSessionsOfAllShardsAndNobodyElse) {
+  Routes(3, {"#"}, 1);
+  Peer here(broker_, 0, "here");
+  Peer there(broker_, 1, "there");
+  for (Peer* const peer : {&here, &there}) {
+    peer->line->Send(support::Subscribe(support::Version::k5, 1, {{"a/+", 0}}));
+    broker_.RunFor(absl::Milliseconds(100));
+    Mail(broker::NodesConfirmed{nodes_.announced.back().second.number},
+         nodes_.announced.back().first);
+    EXPECT_EQ(peer->TakeTypes(), std::vector{kSuback});
+  }
+  Mail(broker::NodePublish{2, Message("a/b", "x")});
+  EXPECT_EQ(here.TakeTypes(), std::vector{kPublish});
+  EXPECT_EQ(there.TakeTypes(), std::vector{kPublish});
+  EXPECT_EQ(nodes_.taken, 1u);
+  EXPECT_THAT(nodes_.forwarded, IsEmpty()) << "it came from a node, and goes to none";
+}
+
+TEST_F(NodeFlowTest, WhoPublishesToANodeThatIsBehindWaits) {
+  Routes(1, {"a"}, 1);
+  nodes_.behind = NodeMask{1} << 1;
+  const Peer publisher(broker_, 0, "publisher");
+  publisher.line->Send(PublishOf("a", "1", 0));
+  broker_.RunFor(absl::Milliseconds(100));
+  publisher.line->Send(PublishOf("a", "2", 0));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(nodes_.forwarded.size(), 1u);
+  nodes_.behind = 0;
+  Mail(broker::NodesCaughtUp{});
+  EXPECT_EQ(nodes_.forwarded.size(), 2u);
+}
+
+TEST_F(NodeFlowTest, ANodeIsSentEverythingWhileItIsNotKnownWhatItWants) {
+  const Peer publisher(broker_, 0, "publisher");
+  Mail(broker::NodeRoutes{.node = 2, .stale = true});
+  publisher.line->Send(PublishOf("a", "1", 0));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(nodes_.forwarded.size(), 1u);
+  Mail(broker::NodeRoutes{.node = 2, .stale = false, .number = 1});
+  publisher.line->Send(PublishOf("a", "2", 0));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(nodes_.forwarded.size(), 1u);
+}
+
+// Durable requests that were answered.
+uint64_t Answered(const broker::ShardMetrics& metrics) {
+  uint64_t count = 0;
+  for (size_t bucket = 0; bucket < base::LatencyHistogram::kBuckets; ++bucket)
+    count += metrics.commit_latency.count(bucket);
+  return count;
+}
+
+// The scan that follows a SUBACK on the other node must find what was matched without its route.
+TEST(NodeFlow, ARouteIsConfirmedOnlyWhenRetainedMessagesMatchedWithoutItAreStored) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    OtherNodes nodes;
+    Broker broker(seed, 1, {}, {}, Broker::Small(), &nodes);
+    const Peer publisher(broker, 0, "publisher");
+    const broker::ShardMetrics& metrics = broker.shard(0).metrics();
+    uint64_t stored = 0;
+    nodes.on_confirm = [&] { stored = Answered(metrics); };
+    const uint64_t requests = metrics.storage_requests.value();
+    const unsigned qos = seed % 2;
+    publisher.line->Send(PublishOf("a", "kept", qos, /*retain=*/true));
+    while (metrics.storage_requests.value() == requests) broker.RunFor(absl::Microseconds(10));
+    broker.shard(0).Mail(broker::NodeRoutes{.node = 1, .number = 5});
+    broker.RunFor(absl::Milliseconds(100));
+    EXPECT_THAT(nodes.confirmed, ElementsAre("shard 0 node 1 to 5"));
+    EXPECT_EQ(stored, 1u) << "seed " << seed;
+  }
+}
+
+TEST(RetainedGate, ConfirmsInOrderAndWaitsForWhatWasSentBefore) {
+  broker::RetainedGate gate;
+  std::vector<std::string> confirmed;
+  const auto release = [&] {
+    confirmed.clear();
+    gate.Release([&](uint32_t node, uint64_t number) {
+      confirmed.push_back(absl::StrCat(node, ":", number));
+    });
+    return confirmed;
+  };
+  gate.Came(1, 1);
+  EXPECT_THAT(release(), ElementsAre("1:1"));
+  gate.Sent(10);
+  gate.Came(1, 2);
+  gate.Sent(11);
+  gate.Came(2, 7);
+  EXPECT_THAT(release(), IsEmpty());
+  gate.Answered(11);
+  EXPECT_THAT(release(), IsEmpty());
+  gate.Sent(12);
+  gate.Answered(10);
+  EXPECT_THAT(release(), ElementsAre("1:2", "2:7"));
+  gate.Answered(99);
+  gate.Came(3, 1);
+  EXPECT_THAT(release(), IsEmpty());
+  gate.Answered(12);
+  EXPECT_THAT(release(), ElementsAre("3:1"));
+}
+
+}  // namespace
+}  // namespace sim
