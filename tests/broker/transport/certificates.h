@@ -1,54 +1,20 @@
-// Certificates made on the spot, and a TLS client that shows them.
+// A TLS client that shows certificates made on the spot.
 #ifndef TESTS_BROKER_TRANSPORT_CERTIFICATES_H_
 #define TESTS_BROKER_TRANSPORT_CERTIFICATES_H_
 
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "broker/transport/transport.h"
 #include "tests/broker/transport/sockets.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/certificates.h"
 
 namespace broker {
 
-// A directory of PEM files that is gone with the object.
-class PemDirectory {
- public:
-  std::string File(const std::string& name) const { return directory_.path() + "/" + name; }
-  std::string Write(const std::string& name, const std::string& content) const;
-
- private:
-  const support::TempDir directory_;
-};
-
-// A P-256 key with its certificate.
-class Identity {
- public:
-  struct Options {
-    std::string common_name;
-    std::string alternative_names;  // OpenSSL's notation: "DNS:a,IP:127.0.0.1". May be empty.
-    bool authority = false;
-    bool expired = false;
-    long serial = 1;
-  };
-  // Signed by `issuer`, or by itself.
-  explicit Identity(const Options& options, const Identity* issuer = nullptr);
-
-  X509* certificate() const { return certificate_.get(); }
-  EVP_PKEY* key() const { return key_.get(); }
-  std::string CertificatePem() const;
-  std::string KeyPem(const std::string& passphrase = "") const;
-  // A revocation list of this authority with those serial numbers.
-  std::string RevocationListPem(const std::vector<long>& serials) const;
-
- private:
-  std::shared_ptr<EVP_PKEY> key_;
-  std::shared_ptr<X509> certificate_;
-};
+using support::Identity;
+using support::PemDirectory;
 
 // A non-blocking client on one end of a connection whose other end is a transport of this thread.
 class TlsClient {
