@@ -49,12 +49,14 @@ class LinkCredit {
     held_.bytes += bytes;
     return true;
   }
-  // An item has left the queue in which it came.
-  void Took(uint64_t bytes) {
-    --held_.items;
-    held_.bytes -= bytes;
-    ++taken_.items;
-    taken_.bytes += bytes;
+  // Items have left the queue in which they came. False: they never came.
+  [[nodiscard]] bool Took(Amount amount) {
+    if (amount.items > held_.items || amount.bytes > held_.bytes) return false;
+    held_.items -= amount.items;
+    held_.bytes -= amount.bytes;
+    taken_.items += amount.items;
+    taken_.bytes += amount.bytes;
+    return true;
   }
   // What the sender is to be told, when that is enough to be told of.
   std::optional<Amount> ToTell() {

@@ -70,7 +70,7 @@ TEST(LinkCredit, RandomTrafficIsBoundedAndGoesOn) {
           break;
         case 2:
           if (queue.empty()) break;
-          receiver.Took(queue.front());
+          ASSERT_TRUE(receiver.Took({.items = 1, .bytes = queue.front()}));
           held_bytes -= queue.front();
           queue.pop_front();
           if (const auto amount = receiver.ToTell()) back.push_back(*amount);

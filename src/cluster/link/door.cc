@@ -1,0 +1,58 @@
+#include "cluster/link/door.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "mqttd/cluster/v1/link.pb.h"
+
+namespace cluster {
+
+void Door::Know(const Members& members) {
+  cluster_id = members.cluster_id();
+  nodes.clear();
+  for (const auto& [id, node] : members.nodes())
+    nodes[id] = {node.uuid, node.incarnation, node.gone_through};
+}
+
+std::string WhyNotWelcome(const ::mqttd::cluster::v1::Hello& hello, const Door& door) {
+  if (door.cluster_id.empty()) return "this node does not belong to a cluster yet";
+  if (hello.cluster_id() != door.cluster_id) {
+    return absl::StrCat("this node belongs to cluster ", door.cluster_id, ", and the caller to ",
+                        hello.cluster_id().empty() ? "none" : hello.cluster_id());
+  }
+  if (hello.version_max() < kLinkVersionMin || hello.version_min() > kLinkVersionMax) {
+    return absl::StrCat("release ", hello.release(), " speaks versions ", hello.version_min(),
+                        " to ", hello.version_max(), " of the links' protocol, and release ",
+                        door.release, " ", kLinkVersionMin, " to ", kLinkVersionMax,
+                        ": upgrade from one release to the next");
+  }
+  if (hello.to_node() != door.self.node.value()) {
+    return absl::StrCat("this is node ", door.self.node.value(), ", and node ", hello.to_node(),
+                        " is meant to be at this address");
+  }
+  if (hello.node() == door.self.node.value())
+    return absl::StrCat("this is node ", hello.node(), " itself, or two nodes have its directory");
+  const auto it = door.nodes.find(NodeId(static_cast<uint16_t>(hello.node())));
+  if (it == door.nodes.end() || hello.node() > 0xFFFF)
+    return absl::StrCat("node ", hello.node(), " is not known here as a member of the cluster");
+  const Door::Known& known = it->second;
+  if (hello.uuid() != known.uuid) {
+    return absl::StrCat("node ", hello.node(), " is known here with the data directory ",
+                        known.uuid, ", and the caller has ", hello.uuid());
+  }
+  if (hello.incarnation() <= known.gone_through.value()) {
+    return absl::StrCat("incarnation ", hello.incarnation(), " of node ", hello.node(),
+                        " has ended: the node has to be admitted anew");
+  }
+  if (hello.incarnation() < known.incarnation.value()) {
+    return absl::StrCat("node ", hello.node(), " has been started again since, as incarnation ",
+                        known.incarnation.value());
+  }
+  return "";
+}
+
+uint32_t LinkVersionWith(const ::mqttd::cluster::v1::Hello& hello) {
+  return std::min(hello.version_max(), kLinkVersionMax);
+}
+
+}  // namespace cluster

@@ -1,0 +1,78 @@
+#include "cluster/link/door.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mqttd/cluster/v1/link.pb.h"
+
+namespace cluster {
+namespace {
+
+using testing::HasSubstr;
+
+Door NodeOne() {
+  Door door{.cluster_id = "C", .self = {NodeId(1), Incarnation(3)}, .uuid = "u1", .release = "1.0"};
+  door.nodes[NodeId(1)] = {"u1", Incarnation(3), Incarnation(2)};
+  door.nodes[NodeId(2)] = {"u2", Incarnation(5), Incarnation(4)};
+  return door;
+}
+
+::mqttd::cluster::v1::Hello FromNodeTwo() {
+  ::mqttd::cluster::v1::Hello hello;
+  hello.set_cluster_id("C");
+  hello.set_uuid("u2");
+  hello.set_node(2);
+  hello.set_incarnation(5);
+  hello.set_to_node(1);
+  hello.set_release("1.0");
+  hello.set_version_min(1);
+  hello.set_version_max(1);
+  return hello;
+}
+
+TEST(Door, LetsInWhomItKnowsAndALifeThatItHasNotHeardOfYet) {
+  auto hello = FromNodeTwo();
+  EXPECT_EQ(WhyNotWelcome(hello, NodeOne()), "");
+  hello.set_incarnation(6);
+  EXPECT_EQ(WhyNotWelcome(hello, NodeOne()), "");
+  hello.set_version_max(9);
+  EXPECT_EQ(WhyNotWelcome(hello, NodeOne()), "");
+  EXPECT_EQ(LinkVersionWith(hello), kLinkVersionMax);
+}
+
+TEST(Door, SaysInWordsWhyItDoesNot) {
+  const auto refused = [](auto&& change) {
+    auto hello = FromNodeTwo();
+    Door door = NodeOne();
+    change(hello, door);
+    return WhyNotWelcome(hello, door);
+  };
+  EXPECT_THAT(refused([](auto&, Door& door) { door.cluster_id = ""; }),
+              HasSubstr("does not belong to a cluster yet"));
+  EXPECT_THAT(refused([](auto& hello, Door&) { hello.set_cluster_id("D"); }),
+              HasSubstr("belongs to cluster C, and the caller to D"));
+  EXPECT_THAT(refused([](auto& hello, Door&) {
+                hello.set_version_min(2);
+                hello.set_version_max(4);
+                hello.set_release("3.0");
+              }),
+              HasSubstr("release 3.0 speaks versions 2 to 4"));
+  EXPECT_THAT(refused([](auto& hello, Door&) { hello.set_to_node(7); }),
+              HasSubstr("this is node 1, and node 7 is meant"));
+  EXPECT_THAT(refused([](auto& hello, Door&) { hello.set_node(1); }), HasSubstr("itself"));
+  EXPECT_THAT(refused([](auto& hello, Door&) { hello.set_node(9); }),
+              HasSubstr("node 9 is not known"));
+  EXPECT_THAT(refused([](auto& hello, Door&) { hello.set_node(0x10002); }),
+              HasSubstr("is not known"));
+  EXPECT_THAT(refused([](auto& hello, Door&) { hello.set_uuid("u9"); }),
+              HasSubstr("known here with the data directory u2, and the caller has u9"));
+  EXPECT_THAT(refused([](auto& hello, Door&) { hello.set_incarnation(4); }),
+              HasSubstr("incarnation 4 of node 2 has ended"));
+  EXPECT_THAT(refused([](auto& hello, Door& door) {
+                door.nodes[NodeId(2)] = {"u2", Incarnation(8), Incarnation(4)};
+                hello.set_incarnation(6);
+              }),
+              HasSubstr("started again since, as incarnation 8"));
+}
+
+}  // namespace
+}  // namespace cluster

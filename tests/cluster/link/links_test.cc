@@ -1,0 +1,277 @@
+// Links between nodes of one process, over real sockets.
+#include "cluster/link/links.h"
+
+#include <cstdio>
+#include <memory>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/cluster/link/link_node.h"
+
+namespace cluster {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+std::vector<std::string> Numbers(size_t count) {
+  std::vector<std::string> items;
+  for (size_t i = 0; i < count; ++i) items.push_back(absl::StrCat("item ", i));
+  return items;
+}
+
+const LinkClassMetrics& Metrics(const PeerReport& report, LinkClass link_class) {
+  return report.metrics->classes[static_cast<size_t>(link_class)];
+}
+
+// A report that says so.
+auto Says(const std::string& words) {
+  return [words](const PeerReport& report) { return absl::StrContains(report.why, words); };
+}
+
+LinkOptions Narrow() {
+  LinkOptions options;
+  for (LinkCredit::Amount& limit : options.limits) limit = {.items = 100, .bytes = 1 << 20};
+  return options;
+}
+
+TEST(Links, ThreeNodesHearEachOtherInEachClass) {
+  LinkNode a(1);
+  LinkNode b(2);
+  LinkNode c(3);
+  LinkNode::Introduce({&a, &b, &c});
+  for (LinkNode* const from : {&a, &b, &c}) {
+    for (LinkNode* const to : {&a, &b, &c}) {
+      if (from == to) continue;
+      ASSERT_TRUE(from->WaitUp(to->id()));
+      for (const LinkClass link_class :
+           {LinkClass::kControl, LinkClass::kLog, LinkClass::kTraffic, LinkClass::kBulk}) {
+        const std::string item = absl::StrCat("hello from ", from->id().value());
+        ASSERT_EQ(from->links().Send(to->id(), link_class, item), LinkSend::kQueued);
+        EXPECT_THAT(to->WaitItems(from->id(), link_class, 1), ElementsAre(item));
+      }
+    }
+  }
+  EXPECT_EQ(a.links().Send(NodeId(9), LinkClass::kControl, "x"), LinkSend::kDown);
+}
+
+TEST(Links, ManyItemsComeInOrderAndManyInOneFrame) {
+  LinkNode a(1);
+  LinkNode b(2);
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  const auto items = Numbers(100'000);
+  EXPECT_TRUE(a.SendAll(b.id(), LinkClass::kTraffic, items));
+  EXPECT_EQ(b.WaitItems(a.id(), LinkClass::kTraffic, items.size()), items);
+  const PeerReport report = a.Report(b.id());
+  const LinkClassMetrics& traffic = Metrics(report, LinkClass::kTraffic);
+  EXPECT_EQ(traffic.items_sent.value(), items.size());
+  EXPECT_LT(traffic.frames_sent.value(), items.size() / 4);
+  std::printf("%lu items in %lu frames\n", traffic.items_sent.value(), traffic.frames_sent.value());
+}
+
+// More than once around the credit, in several classes and both directions at a time.
+TEST(Links, ClassesAndDirectionsGoOnBesideEachOther) {
+  LinkNode a(1, Narrow());
+  LinkNode b(2, Narrow());
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  ASSERT_TRUE(b.WaitUp(a.id()));
+  const auto items = Numbers(5'000);
+  std::thread bulk([&] { EXPECT_TRUE(a.SendAll(b.id(), LinkClass::kBulk, items)); });
+  std::thread back([&] { EXPECT_TRUE(b.SendAll(a.id(), LinkClass::kTraffic, items)); });
+  EXPECT_TRUE(a.SendAll(b.id(), LinkClass::kTraffic, items));
+  bulk.join();
+  back.join();
+  EXPECT_EQ(b.WaitItems(a.id(), LinkClass::kTraffic, items.size()), items);
+  EXPECT_EQ(b.WaitItems(a.id(), LinkClass::kBulk, items.size()), items);
+  EXPECT_EQ(a.WaitItems(b.id(), LinkClass::kTraffic, items.size()), items);
+}
+
+TEST(Links, AReaderThatDoesNotTakeStopsWhoSendsAndNothingIsLost) {
+  LinkNode a(1, Narrow());
+  LinkNode b(2, Narrow());
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  b.SetTaking(false);
+  size_t sent = 0;
+  while (a.links().Send(b.id(), LinkClass::kTraffic, absl::StrCat("item ", sent)) ==
+         LinkSend::kQueued)
+    ++sent;
+  EXPECT_EQ(sent, 100u);
+  EXPECT_TRUE(a.links().IsFull(b.id(), LinkClass::kTraffic));
+  EXPECT_EQ(a.links().Send(b.id(), LinkClass::kTraffic, "x"), LinkSend::kFull);
+  EXPECT_THAT(b.WaitItems(a.id(), LinkClass::kTraffic, 100), SizeIs(100));
+  EXPECT_EQ(a.rooms(), 0);
+  // What is urgent is not behind it.
+  EXPECT_EQ(a.links().Send(b.id(), LinkClass::kControl, "urgent"), LinkSend::kQueued);
+  EXPECT_THAT(b.WaitItems(a.id(), LinkClass::kControl, 1), ElementsAre("urgent"));
+  b.SetTaking(true);
+  ASSERT_TRUE(a.WaitRooms(1));
+  EXPECT_EQ(a.links().Send(b.id(), LinkClass::kTraffic, "item 100"), LinkSend::kQueued);
+  EXPECT_EQ(b.WaitItems(a.id(), LinkClass::kTraffic, 101), Numbers(101));
+  EXPECT_TRUE(a.IsUp(b.id()));
+}
+
+TEST(Links, WhatRaftSendsAgainIsDroppedWhenItIsTooMuch) {
+  LinkNode a(1, Narrow());
+  LinkNode b(2, Narrow());
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  b.SetTaking(false);
+  for (int i = 0; i < 100; ++i)
+    ASSERT_EQ(a.links().Send(b.id(), LinkClass::kLog, "entry"), LinkSend::kQueued);
+  for (int i = 0; i < 10; ++i)
+    ASSERT_EQ(a.links().Send(b.id(), LinkClass::kLog, "entry"), LinkSend::kDropped);
+  EXPECT_EQ(Metrics(a.Report(b.id()), LinkClass::kLog).items_dropped.value(), 10u);
+  b.SetTaking(true);
+}
+
+TEST(Links, AnItemThatIsTooLargeIsNotTakenAndTheLargestIs) {
+  LinkOptions options;
+  options.item_bytes_max = 3 << 20;
+  LinkNode a(1, options);
+  LinkNode b(2, options);
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  EXPECT_EQ(a.links().Send(b.id(), LinkClass::kTraffic, std::string((3 << 20) + 1, 'x')),
+            LinkSend::kTooLarge);
+  const std::string largest(3 << 20, 'y');
+  ASSERT_EQ(a.links().Send(b.id(), LinkClass::kTraffic, "small"), LinkSend::kQueued);
+  ASSERT_EQ(a.links().Send(b.id(), LinkClass::kTraffic, largest), LinkSend::kQueued);
+  EXPECT_THAT(b.WaitItems(a.id(), LinkClass::kTraffic, 2), ElementsAre("small", largest));
+}
+
+TEST(Links, ANodeThatGoesAndComesBackIsConnectedAgain) {
+  LinkNode a(1);
+  auto b = std::make_unique<LinkNode>(2);
+  LinkNode::Introduce({&a, b.get()});
+  ASSERT_TRUE(a.WaitUp(NodeId(2)));
+  ASSERT_TRUE(b->WaitUp(NodeId(1)));
+  const std::string address = b->address();
+  b.reset();
+  ASSERT_TRUE(a.WaitDown(NodeId(2)));
+  EXPECT_EQ(a.links().Send(NodeId(2), LinkClass::kTraffic, "x"), LinkSend::kDown);
+  ASSERT_TRUE(a.WaitReport(NodeId(2), Says("nothing listens there")));
+  b = std::make_unique<LinkNode>(2);
+  LinkNode::Introduce({&a, b.get()});
+  ASSERT_TRUE(a.WaitTimesUp(2));
+  ASSERT_EQ(a.links().Send(NodeId(2), LinkClass::kTraffic, "again"), LinkSend::kQueued);
+  EXPECT_THAT(b->WaitItems(NodeId(1), LinkClass::kTraffic, 1), ElementsAre("again"));
+  EXPECT_EQ(a.Report(NodeId(2)).metrics->disconnected.value(), 1u);
+}
+
+TEST(Links, WhoIsNotWelcomeHearsWhy) {
+  LinkNode a(1);
+  LinkNode b(2);
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  // It hears that this node's life has ended: what is there ends, and what is tried is refused.
+  b.door.nodes[a.id()].gone_through = Incarnation(1);
+  b.links().SetDoor(b.door);
+  ASSERT_TRUE(a.WaitDown(b.id()));
+  ASSERT_TRUE(
+      a.WaitReport(b.id(), Says("it refuses this node: incarnation 1 of node 1 has ended")));
+  // Admitted anew, it is.
+  a.door.self.incarnation = Incarnation(2);
+  b.door.nodes[a.id()].incarnation = Incarnation(2);
+  b.links().SetDoor(b.door);
+  a.links().SetDoor(a.door);
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  EXPECT_GE(b.Report(a.id()).metrics->refused.value(), 1u);
+}
+
+TEST(Links, ANodeAtAnothersAddressAndOneOfAnotherClusterAreNotTakenForIt) {
+  LinkNode a(1);
+  LinkNode b(2);
+  LinkNode::Introduce({&a, &b});
+  a.door.nodes[NodeId(3)] = {"u3", Incarnation(1), Incarnation(0)};
+  a.links().SetDoor(a.door);
+  a.links().SetPeers({{NodeId(3), b.address()}});
+  ASSERT_TRUE(a.WaitReport(NodeId(3), Says("this is node 2, and node 3 is meant")));
+  a.door.cluster_id = "D";
+  a.links().SetDoor(a.door);
+  a.links().SetPeers({{b.id(), b.address()}});
+  ASSERT_TRUE(a.WaitReport(b.id(), Says("belongs to cluster C, and the caller to D")));
+}
+
+TEST(Links, ALaterLinkOfANodeEndsTheOneBefore) {
+  LinkNode a(1);
+  LinkNode b(2);
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  ASSERT_TRUE(b.WaitUp(a.id()));
+  // The node is started again on another machine, and the process here knows nothing of it.
+  LinkNode other(1, {}, "127.0.0.9");
+  other.door = a.door;
+  other.door.self.incarnation = Incarnation(2);
+  other.links().SetDoor(other.door);
+  other.links().SetPeers({{b.id(), b.address()}});
+  ASSERT_TRUE(other.WaitUp(b.id()));
+  ASSERT_TRUE(a.WaitDown(b.id()));
+  ASSERT_TRUE(a.WaitReport(b.id(), Says("another link since")));
+  EXPECT_TRUE(other.IsUp(b.id()));
+}
+
+TEST(Links, RoundTripsAreMeasured) {
+  LinkOptions options;
+  options.heartbeat = absl::Milliseconds(10);
+  LinkNode a(1, options);
+  LinkNode b(2, options);
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitReport(
+      b.id(), [](const PeerReport& report) { return report.round_trip > absl::ZeroDuration(); }));
+  EXPECT_LT(a.Report(b.id()).round_trip, absl::Seconds(3));
+}
+
+// What Meet was answered, or the words of its error.
+std::string Meet(LinkNode& from, const std::string& address) {
+  base::Mutex mutex;
+  base::CondVar changed;
+  std::optional<std::string> heard;
+  LinkNode::View view;
+  view.set_uuid("a");
+  from.links().Meet(address, view, absl::Seconds(10) * support::TestSlowdown(), [&](auto answer) {
+    base::MutexLock lock(mutex);
+    heard = answer.ok() ? answer->uuid() : std::string(answer.status().message());
+    changed.SignalAll();
+  });
+  base::MutexLock lock(mutex);
+  while (!heard.has_value()) changed.Wait(mutex);
+  return *heard;
+}
+
+TEST(Links, NodesThatBelongToNoClusterMeet) {
+  LinkNode a(1);
+  LinkNode b(2);
+  b.on_meet = [](const auto& view, const auto& answer) {
+    LinkNode::View mine;
+    mine.set_uuid(absl::StrCat(view.uuid(), " met"));
+    answer(mine);
+  };
+  EXPECT_EQ(Meet(a, b.address()), "a met");
+  b.on_meet = nullptr;
+  EXPECT_EQ(Meet(a, b.address()), "the node does not answer that");
+  std::string nobody;
+  {
+    LinkNode gone(3);
+    nobody = gone.address();
+  }
+  EXPECT_THAT(Meet(a, nobody), HasSubstr("nothing listens there"));
+}
+
+TEST(Links, TwoCannotListenAtOnePlace) {
+  LinkNode a(1);
+  LinkOptions options;
+  options.listen = a.address();
+  const auto second = Links::Start(options, a, base::RealClock::Get());
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(second.status().message(), HasSubstr("cannot listen for other nodes at 127.0.0.1"));
+}
+
+}  // namespace
+}  // namespace cluster
