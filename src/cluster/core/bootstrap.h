@@ -77,6 +77,8 @@ class Bootstrap {
   View OnAsked(const View& view, absl::Duration now);
 
   std::optional<Identity> TakeWrite();
+  // What TakeWrite gave could not be written: it gives it again.
+  void WriteAgain() { write_ = true; }
 
   State state() const;
   const Identity& identity() const { return identity_; }

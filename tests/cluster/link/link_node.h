@@ -22,6 +22,8 @@ namespace cluster {
 class LinkNode final : public LinkHandler {
  public:
   using View = ::mqttd::cluster::v1::BootstrapView;
+  using JoinRequest = ::mqttd::cluster::v1::JoinRequest;
+  using JoinResponse = ::mqttd::cluster::v1::JoinResponse;
 
   explicit LinkNode(uint16_t number, LinkOptions options = {}, const std::string& host = "")
       : number_(number) {
@@ -57,6 +59,7 @@ class LinkNode final : public LinkHandler {
   Door door;
   // Set before it is asked.
   std::function<void(const View&, std::function<void(const View&)>)> on_meet;
+  std::function<void(const JoinRequest&, std::function<void(const JoinResponse&)>)> on_join;
 
   // False: it takes what comes, and says so only when it is true again.
   void SetTaking(bool taking) {
@@ -146,6 +149,10 @@ class LinkNode final : public LinkHandler {
   }
   void OnMeet(const View& view, std::function<void(const View&)> answer) override {
     if (on_meet) on_meet(view, std::move(answer));
+  }
+  void OnJoin(const JoinRequest& request,
+              std::function<void(const JoinResponse&)> answer) override {
+    if (on_join) on_join(request, std::move(answer));
   }
 
  private:
