@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "storage/core/keys.h"
 
@@ -40,7 +41,11 @@ uint64_t ThisBoot() {
 }  // namespace
 
 LogEnd::LogEnd(const std::string& path, uint32_t partitions, bool synced)
-    : synced_(synced), boot_(ThisBoot()), claimed_(partitions, 0), noted_(partitions, 0) {
+    : path_(path),
+      synced_(synced),
+      boot_(ThisBoot()),
+      claimed_(partitions, 0),
+      noted_(partitions, 0) {
   fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd_ >= 0) {
     Read();
@@ -68,6 +73,21 @@ void LogEnd::Read() {
   const bool same_boot = boot_ != 0 && WordAt(text, 2) == boot_;
   if (!of_synced && !same_boot) return;
   for (size_t i = 0; i < claimed_.size(); ++i) claimed_[i] = WordAt(text, kHeadWords + i);
+}
+
+absl::Status LogEnd::Missing(PartitionId partition, uint64_t last, LogRecovery recovery) const {
+  const std::string what =
+      absl::StrCat("the log of partition ", partition, " ends at entry ", last, ", but entry ",
+                   claimed(partition), " had been written, as ", path_,
+                   " says: a file of the log was cut short, deleted or taken from another copy");
+  if (recovery == LogRecovery::kStrict) {
+    return absl::DataLossError(
+        absl::StrCat(what,
+                     ". Restore data_dir from a backup. If there is none, log_recovery: salvage "
+                     "starts with what can be read and loses the rest"));
+  }
+  base::Log(base::LogLevel::kError, "the end of the log is lost", {{"error", what}});
+  return absl::OkStatus();
 }
 
 std::string LogEnd::Encode() const {

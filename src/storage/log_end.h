@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "storage/core/options.h"
 #include "storage/core/partition_api.h"
 
 namespace storage {
@@ -30,6 +32,10 @@ class LogEnd {
   // What the file said when it was opened; 0: nothing is known.
   uint64_t claimed(PartitionId partition) const { return claimed_[partition]; }
 
+  // It says more than there is, which is up to `last`. kStrict: the error with which a start ends.
+  // Else it is told and forgotten.
+  absl::Status Missing(PartitionId partition, uint64_t last, LogRecovery recovery) const;
+
   void Note(PartitionId partition, uint64_t index) { noted_[partition] = index; }
   // All that was noted. Cost: a write into the kernel's memory.
   void Claim();
@@ -38,6 +44,7 @@ class LogEnd {
   std::string Encode() const;
   void Read();
 
+  const std::string path_;
   const bool synced_;
   const uint64_t boot_;
   int fd_ = -1;

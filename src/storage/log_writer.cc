@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/log.h"
+#include "base/status_macros.h"
 #include "base/thread_priority.h"
 
 namespace storage {
@@ -13,19 +16,21 @@ namespace storage {
 namespace {
 
 constexpr absl::Duration kClaimInterval = absl::Milliseconds(100);
+constexpr absl::Duration kRepairInterval = absl::Seconds(1);
+// A node alone is its own leader for ever.
+constexpr uint64_t kTerm = 1;
+constexpr size_t kEntryOverhead = 19;  // Key and term.
 
 }  // namespace
 
 LogWriter::LogWriter(std::unique_ptr<Log> log, std::unique_ptr<LogEnd> end,
-                     const StorageOptions& options, const base::Clock& clock, HostMetrics& metrics,
-                     std::function<void(Result)> report)
+                     const StorageOptions& options, const base::Clock& clock, HostMetrics& metrics)
     : log_(std::move(log)),
       end_(std::move(end)),
-      durability_(options.durability),
-      interval_(options.durability_interval),
+      options_(options),
       clock_(clock),
       metrics_(metrics),
-      report_(std::move(report)) {
+      last_(options.partitions, 0) {
   metrics_.log_healthy.Set(1);
 }
 
@@ -33,33 +38,106 @@ LogWriter::~LogWriter() {
   if (thread_.joinable()) (void)Stop();
 }
 
-void LogWriter::Start() {
+// ---- The host's thread -------------------------------------------------------------------------
+
+absl::Status LogWriter::ReadAfter(PartitionId partition, uint64_t after, const Visit& visit) {
+  {
+    base::MutexLock lock(mutex_);
+    while (working_) rest_.Wait(mutex_);
+    working_ = true;
+  }
+  const absl::Status status = log_->ReadAfter(partition, after, [&](const LogEntry& entry) {
+    last_[partition] = std::max(last_[partition], entry.index);
+    return visit(entry);
+  });
+  base::MutexLock lock(mutex_);
+  working_ = false;
+  wake_.SignalOne();
+  return status;
+}
+
+absl::Status LogWriter::Start(absl::Span<const LogStart> partitions, Post post) {
+  CHECK(!thread_.joinable()) << "started twice";
+  post_ = std::move(post);
+  std::vector<LogEvent> roles;
+  for (const LogStart& start : partitions) {
+    uint64_t& last = last_[start.partition];
+    last = std::max(last, start.index);
+    roles.push_back(RoleChange{
+        .partition = start.partition, .leads = true, .term = kTerm, .acts_behind = start.index});
+  }
+  if (end_ != nullptr) RETURN_IF_ERROR(CheckEnd());
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "mqttd-log");
     base::SetThreadPriority(base::ThreadPriority::kWork);
     Run();
   });
+  post_(std::move(roles));
+  return absl::OkStatus();
 }
 
-void LogWriter::Write(std::vector<LogEntry> entries, Log::Sync sync) {
-  HandOver({.job = Job::kWrite, .entries = std::move(entries), .sync = sync});
+// What was written to the log and is neither there nor in the state is lost: a file of the log was
+// cut short or deleted.
+absl::Status LogWriter::CheckEnd() {
+  uint64_t lost = 0;
+  for (PartitionId id = 0; id < last_.size(); ++id) {
+    if (end_->claimed(id) > last_[id]) {
+      RETURN_IF_ERROR(end_->Missing(id, last_[id], options_.log_recovery));
+      lost += end_->claimed(id) - last_[id];
+    }
+    end_->Note(id, last_[id]);
+  }
+  metrics_.log_entries_lost.Set(static_cast<int64_t>(lost));
+  end_->Claim();
+  return absl::OkStatus();
 }
 
-void LogWriter::Repair() {
-  HandOver({.job = Job::kRepair, .entries = {}, .sync = Log::Sync::kYes});
+LogWriter::Group LogWriter::Number(Submission& submission) {
+  Group group;
+  group.sync = submission.sync && options_.durability == Durability::kSync;
+  group.entries.reserve(submission.proposals.size());
+  for (ProposedEntry& proposal : submission.proposals) {
+    group.entries.push_back({.partition = proposal.partition,
+                             .index = ++last_[proposal.partition],
+                             .term = kTerm,
+                             .proposal = proposal.number,
+                             .entry = std::move(proposal.entry)});
+  }
+  return group;
 }
 
-// The signal comes after the lock is free: the writer would wake up only to wait for it.
-void LogWriter::HandOver(Task task) {
+// Without a sync it is written here, if the writer's thread is at rest: nobody waits for the disk,
+// so two changes of threads would cost more than the write.
+std::vector<LogEvent> LogWriter::Submit(Submission submission) {
+  Group group = Number(submission);
+  std::vector<LogEvent> events;
+  if (!group.sync && TakeLog()) {
+    Write(std::move(group), events);
+    base::MutexLock lock(mutex_);
+    working_ = false;
+    // It has the interval to watch, or a repair, or was given something meanwhile.
+    if (broken_ || options_.durability == Durability::kInterval || HasWork() || stop_) {
+      wake_.SignalOne();
+    }
+    return events;
+  }
   {
     base::MutexLock lock(mutex_);
-    CHECK(!task_.has_value()) << "the writer has a task already";
-    task_ = std::move(task);
+    CHECK(!group_.has_value()) << "the writer has a group already";
+    group_ = std::move(group);
   }
-  wake_.SignalOne();
+  wake_.SignalOne();  // Not under the lock: the writer would wake up only to wait for it.
+  return events;
 }
 
-void LogWriter::Cut(PartitionId partition, uint64_t index) {
+bool LogWriter::TakeLog() {
+  base::MutexLock lock(mutex_);
+  if (working_ || HasWork()) return false;
+  working_ = true;
+  return true;
+}
+
+void LogWriter::Flushed(PartitionId partition, uint64_t index) {
   base::MutexLock lock(mutex_);
   uint64_t& cut = cuts_[partition];
   cut = std::max(cut, index);
@@ -86,14 +164,15 @@ absl::Status LogWriter::Stop() {
   return synced.ok() ? closed : synced;
 }
 
+// ---- The writer's thread -----------------------------------------------------------------------
+
 void LogWriter::Run() {
   Work work;
   while (WaitForWork(work)) {
-    if (work.task.has_value()) {
-      const Job job = work.task->job;
-      report_({.job = job, .status = Execute(*work.task)});
-    }
-    SyncIfDue();
+    std::vector<LogEvent> events;
+    RepairIfDue(events);
+    if (work.group.has_value()) Write(*std::move(work.group), events);
+    SyncIfDue(events);
     CutAll(work.cuts);
     if (work.copy.has_value()) {
       work.copy->done(broken_ ? absl::UnavailableError("the log is waiting for its repair")
@@ -101,6 +180,7 @@ void LogWriter::Run() {
     }
     work = {};
     Rest();
+    if (!events.empty()) post_(std::move(events));
   }
 }
 
@@ -113,119 +193,113 @@ void LogWriter::Rest() {
 // False: stop, nothing is left to do. Else the log is the writer's until `working_` is reset.
 bool LogWriter::WaitForWork(Work& work) {
   base::MutexLock lock(mutex_);
-  bool sync_is_due = false;
-  while (working_ || (!HasWork() && !stop_ && !sync_is_due)) {
-    sync_is_due = WaitForNews();
-  }
-  if (!HasWork() && !sync_is_due) return false;
+  bool due = false;
+  while (working_ || (!HasWork() && !stop_ && !due)) due = WaitForNews();
+  if (!HasWork() && stop_) return false;
   working_ = true;
-  work = {std::exchange(task_, std::nullopt), std::exchange(cuts_, {}),
+  work = {std::exchange(group_, std::nullopt), std::exchange(cuts_, {}),
           std::exchange(copy_, std::nullopt)};
   return true;
 }
 
-// True: what was written must be synced now.
+// True: the log must be repaired, or what was written be synced, now.
 bool LogWriter::WaitForNews() {
-  if (working_ || !unsynced_ || broken_ || durability_ != Durability::kInterval) {
+  std::optional<absl::Duration> until;
+  if (!working_ && broken_) until = repair_at_;
+  if (!working_ && !broken_ && unsynced_ && options_.durability == Durability::kInterval) {
+    until = unsynced_since_ + options_.durability_interval;
+  }
+  if (!until.has_value()) {
     wake_.Wait(mutex_);
     return false;
   }
-  const absl::Duration left = unsynced_since_ + interval_ - clock_.Monotonic();
+  const absl::Duration left = *until - clock_.Monotonic();
   return left <= absl::ZeroDuration() || !wake_.WaitFor(mutex_, left);
 }
 
-std::optional<absl::Status> LogWriter::WriteHere(std::vector<LogEntry>& entries) {
-  {
-    base::MutexLock lock(mutex_);
-    if (working_ || HasWork()) return std::nullopt;
-    working_ = true;
+// ---- Whoever has the log -----------------------------------------------------------------------
+
+void LogWriter::Write(Group group, std::vector<LogEvent>& events) {
+  // Else a sync of our own failed while the host handed this over.
+  const absl::Status status = broken_ ? absl::OkStatus() : Append(group);
+  if (broken_ || !status.ok()) {
+    CHECK(!failed_.has_value()) << "a group was handed over behind one that failed";
+    failed_ = std::move(group);
+    if (!status.ok()) Break(status, events);
+    return;
   }
-  Task task{.job = Job::kWrite, .entries = std::move(entries), .sync = Log::Sync::kNo};
-  const absl::Status status = ExecuteWrite(task);
-  base::MutexLock lock(mutex_);
-  working_ = false;
-  // It has the interval to watch, or was given something meanwhile.
-  if (durability_ == Durability::kInterval || HasWork() || stop_) {
-    wake_.SignalOne();
-  }
-  return status;
+  for (Committed& entry : group.entries) events.emplace_back(std::move(entry));
 }
 
-absl::Status LogWriter::ReadAfter(PartitionId partition, uint64_t after,
-                                  const std::function<absl::Status(const LogEntry&)>& visit) {
-  {
-    base::MutexLock lock(mutex_);
-    while (working_) rest_.Wait(mutex_);
-    working_ = true;
-  }
-  const absl::Status status = log_->ReadAfter(partition, after, visit);
-  base::MutexLock lock(mutex_);
-  working_ = false;
-  wake_.SignalOne();
-  return status;
-}
-
-absl::Status LogWriter::Execute(Task& task) {
-  if (task.job == Job::kWrite) return ExecuteWrite(task);
-  const absl::Status status = log_->Repair();
-  if (status.ok()) {
-    broken_ = false;
-    unsynced_ = false;
-  }
-  metrics_.log_healthy.Set(status.ok() ? 1 : 0);
-  return status;
-}
-
-absl::Status LogWriter::ExecuteWrite(Task& task) {
-  if (broken_) {  // A sync of our own failed while the host handed this over.
-    return absl::UnavailableError("the log is waiting for its repair");
+absl::Status LogWriter::Append(const Group& group) {
+  std::vector<LogEntry> entries;
+  entries.reserve(group.entries.size());
+  for (const Committed& entry : group.entries) {
+    entries.push_back({entry.partition, entry.index, entry.term, entry.entry});
   }
   const absl::Duration begin = clock_.Monotonic();
-  const Log::Sync sync = durability_ == Durability::kSync ? task.sync : Log::Sync::kNo;
-  const absl::Status status = log_->Append(task.entries, sync);
+  RETURN_IF_ERROR(log_->Append(entries, group.sync ? Log::Sync::kYes : Log::Sync::kNo));
   const absl::Duration end = clock_.Monotonic();
-  if (!status.ok()) {
-    broken_ = true;
-    metrics_.log_errors.Add();
-    metrics_.log_healthy.Set(0);
-    return status;
-  }
-  if (sync == Log::Sync::kYes) {
+  if (group.sync) {
     unsynced_ = false;
     metrics_.log_fsyncs.Add();
   } else if (!std::exchange(unsynced_, true)) {
     unsynced_since_ = begin;
   }
   if (end_ != nullptr) {
-    for (const LogEntry& entry : task.entries) end_->Note(entry.partition, entry.index);
+    for (const LogEntry& entry : entries) end_->Note(entry.partition, entry.index);
     // A claim must not outlive what it is about: see LogEnd. Where groups are not synced each, it
     // is made some times a second only, for its write would cost as much as the group.
-    const bool due = durability_ != Durability::kSync && end >= claimed_at_ + kClaimInterval;
-    if (sync == Log::Sync::kYes || due) {
+    const bool due =
+        options_.durability != Durability::kSync && end >= claimed_at_ + kClaimInterval;
+    if (group.sync || due) {
       end_->Claim();
       claimed_at_ = end;
     }
   }
   metrics_.log_batches.Add();
-  metrics_.log_entries.Add(task.entries.size());
-  for (const LogEntry& entry : task.entries) metrics_.log_bytes.Add(entry.data.size() + 19);
+  metrics_.log_entries.Add(entries.size());
+  for (const LogEntry& entry : entries) metrics_.log_bytes.Add(entry.data.size() + kEntryOverhead);
   metrics_.log_sync_latency.Record(end - begin);
-  return status;
+  return absl::OkStatus();
 }
 
-void LogWriter::SyncIfDue() {
-  if (!unsynced_ || broken_ || durability_ != Durability::kInterval) return;
-  if (clock_.Monotonic() < unsynced_since_ + interval_) return;
-  const absl::Status status = log_->SyncAppended();
-  unsynced_ = !status.ok();
-  if (status.ok()) {
-    metrics_.log_fsyncs.Add();
-    return;
-  }
+void LogWriter::Break(const absl::Status& status, std::vector<LogEvent>& events) {
   broken_ = true;
+  repair_at_ = clock_.Monotonic();  // The repair may be tried at once.
   metrics_.log_errors.Add();
   metrics_.log_healthy.Set(0);
-  report_({.job = Job::kSync, .status = status});
+  events.emplace_back(LogHealth{status});
+}
+
+// It is healthy when what failed is written.
+void LogWriter::RepairIfDue(std::vector<LogEvent>& events) {
+  if (!broken_ || clock_.Monotonic() < repair_at_) return;
+  absl::Status status = log_->Repair();
+  if (status.ok()) {
+    unsynced_ = false;
+    if (failed_.has_value()) status = Append(*failed_);
+  }
+  if (!status.ok()) {
+    repair_at_ = clock_.Monotonic() + kRepairInterval;
+    events.emplace_back(LogHealth{std::move(status)});
+    return;
+  }
+  broken_ = false;
+  metrics_.log_healthy.Set(1);
+  events.emplace_back(LogHealth{absl::OkStatus()});
+  if (!failed_.has_value()) return;
+  for (Committed& entry : failed_->entries) events.emplace_back(std::move(entry));
+  failed_.reset();
+}
+
+void LogWriter::SyncIfDue(std::vector<LogEvent>& events) {
+  if (!unsynced_ || broken_ || options_.durability != Durability::kInterval) return;
+  if (clock_.Monotonic() < unsynced_since_ + options_.durability_interval) return;
+  const absl::Status status = log_->SyncAppended();
+  unsynced_ = !status.ok();
+  if (!status.ok()) return Break(status, events);
+  metrics_.log_fsyncs.Add();
 }
 
 void LogWriter::CutAll(const std::map<PartitionId, uint64_t>& cuts) {

@@ -1,18 +1,20 @@
-// The thread that writes the log: one group at a time, while the host collects the next.
+// The log of a node alone: its thread writes one group at a time, while the host collects the next.
 #ifndef STORAGE_LOG_WRITER_H_
 #define STORAGE_LOG_WRITER_H_
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "storage/core/command_log.h"
 #include "storage/core/metrics.h"
 #include "storage/core/options.h"
 #include "storage/log.h"
@@ -20,87 +22,71 @@
 
 namespace storage {
 
-// Driven by the host's thread, which hands over one Write or Repair at a time and waits for its
-// result before the next. Cuts may be handed over at any time. Owns the Log while it runs.
-class LogWriter {
+// Leads all partitions from the start on, for ever, so what is written is committed. Cuts may be
+// handed over at any time.
+class LogWriter final : public CommandLog {
  public:
-  enum class Job { kWrite, kRepair, kSync };
-  struct Result {
-    Job job = Job::kWrite;
-    absl::Status status;
-  };
-
-  // `report` is called on the writer's thread for every Write and Repair, and for a sync of its
-  // own (durability interval) that failed.
-  // `end` may be null: then no account is kept of how far the log reaches.
+  // `end` may be null: then no account is kept of how far the log reaches. `clock` and `metrics`
+  // outlive it.
   LogWriter(std::unique_ptr<Log> log, std::unique_ptr<LogEnd> end, const StorageOptions& options,
-            const base::Clock& clock, HostMetrics& metrics, std::function<void(Result)> report);
-  ~LogWriter();  // Stops.
+            const base::Clock& clock, HostMetrics& metrics);
+  ~LogWriter() override;
   LogWriter(const LogWriter&) = delete;
   LogWriter& operator=(const LogWriter&) = delete;
 
-  void Start();
-  // Durable when reported, as far as `sync` and the durability asked for say.
-  void Write(std::vector<LogEntry> entries, Log::Sync sync);
-  // Writes without a sync on the caller's thread, if the writer's is at rest: nobody waits for the
-  // disk, so two changes of threads would cost more than the write. None: hand it over with Write.
-  std::optional<absl::Status> WriteHere(std::vector<LogEntry>& entries);
-  // Tries to get the log to work again. Then hand over the Write that failed once more.
-  void Repair();
-  void Cut(PartitionId partition, uint64_t index);
-  // Log::Checkpoint, on the writer's thread, behind what was handed over; one at a time.
-  void Checkpoint(std::string directory, std::function<void(absl::Status)> done);
-  // Log::ReadAfter, on the caller's thread. Waits for a write that is under way, not for a repair:
-  // that may wait for the caller. Entries of a write that failed may be among what is visited.
-  absl::Status ReadAfter(PartitionId partition, uint64_t after,
-                         const std::function<absl::Status(const LogEntry&)>& visit);
-  // Finishes what was handed over, syncs and closes the log, ends the thread.
-  absl::Status Stop();
+  absl::Status ReadAfter(PartitionId partition, uint64_t after, const Visit& visit) override;
+  absl::Status Start(absl::Span<const LogStart> partitions, Post post) override;
+  std::vector<LogEvent> Submit(Submission submission) override;
+  void Flushed(PartitionId partition, uint64_t index) override;
+  void Checkpoint(std::string directory, std::function<void(absl::Status)> done) override;
+  absl::Status Stop() override;
 
  private:
-  struct Task {
-    Job job = Job::kWrite;
-    std::vector<LogEntry> entries;
-    Log::Sync sync = Log::Sync::kNo;
+  struct Group {
+    std::vector<Committed> entries;
+    bool sync = false;
   };
-
-  void HandOver(Task task) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Run();
-  void Rest();
-  // What is handed over beside tasks.
+  // What is handed over beside groups.
   struct Copy {
     std::string directory;
     std::function<void(absl::Status)> done;
   };
   struct Work {
-    std::optional<Task> task;
+    std::optional<Group> group;
     std::map<PartitionId, uint64_t> cuts;
     std::optional<Copy> copy;
   };
+
+  absl::Status CheckEnd();
+  Group Number(Submission& submission);
+  bool TakeLog() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Run();
+  void Rest();
   bool WaitForWork(Work& work);
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return task_.has_value() || !cuts_.empty() || copy_.has_value();
+    return group_.has_value() || !cuts_.empty() || copy_.has_value();
   }
   bool WaitForNews() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status Execute(Task& task);
-  absl::Status ExecuteWrite(Task& task);
-  void SyncIfDue();
+  void Write(Group group, std::vector<LogEvent>& events);
+  absl::Status Append(const Group& group);
+  void RepairIfDue(std::vector<LogEvent>& events);
+  void SyncIfDue(std::vector<LogEvent>& events);
+  void Break(const absl::Status& status, std::vector<LogEvent>& events);
   void CutAll(const std::map<PartitionId, uint64_t>& cuts);
 
   const std::unique_ptr<Log> log_;
   const std::unique_ptr<LogEnd> end_;
-  absl::Duration claimed_at_ = -absl::InfiniteDuration();  // Monotonic.
-  const Durability durability_;
-  const absl::Duration interval_;
+  const StorageOptions options_;
   const base::Clock& clock_;
   HostMetrics& metrics_;
-  const std::function<void(Result)> report_;
+  Post post_;
+  std::vector<uint64_t> last_;  // The host's thread: what is numbered, by partition.
   std::thread thread_;
 
   base::Mutex mutex_;
   base::CondVar wake_;
   base::CondVar rest_;  // `working_` is false again.
-  std::optional<Task> task_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Group> group_ ABSL_GUARDED_BY(mutex_);
   std::map<PartitionId, uint64_t> cuts_ ABSL_GUARDED_BY(mutex_);
   std::optional<Copy> copy_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
@@ -108,8 +94,11 @@ class LogWriter {
 
   // Of whoever set `working_`.
   bool broken_ = false;
+  std::optional<Group> failed_;  // To be written again, as it is, once the log is repaired.
+  absl::Duration repair_at_;     // Monotonic, as the others.
   bool unsynced_ = false;
-  absl::Duration unsynced_since_;  // Monotonic.
+  absl::Duration unsynced_since_;
+  absl::Duration claimed_at_ = -absl::InfiniteDuration();
 };
 
 }  // namespace storage

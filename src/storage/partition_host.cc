@@ -59,7 +59,7 @@ struct CopyRequested {
 struct LogCopied {
   absl::Status status;
 };
-using Input = std::variant<FromShard, LogWriter::Result, Task, StateFlushed, StateFailed,
+using Input = std::variant<FromShard, std::vector<LogEvent>, Task, StateFlushed, StateFailed,
                            CopyRequested, LogCopied, StopRequested>;
 
 // An eventfd to sleep on.
@@ -110,13 +110,13 @@ class RocksPartitionHost final : public PartitionHost {
   const std::string& node_id() const override { return dir_->node_id(); }
 
  private:
-  absl::Status ReplayLog(const Log& log);
-  absl::Status CheckLogEnd(LogEnd& end);
+  absl::Status ReplayLog();
+  absl::Status StartLog();
   absl::Status Upgrade();
   void Serve();
   void TakeInputs();
   void On(FromShard& input);
-  void On(LogWriter::Result& input);
+  void On(std::vector<LogEvent>& input);
   void On(Task& input);
   void On(StateFlushed& input);
   void On(StateFailed& input);
@@ -152,7 +152,7 @@ class RocksPartitionHost final : public PartitionHost {
   std::unique_ptr<DataDir> dir_;
   std::unique_ptr<StateDb> state_;
   std::unique_ptr<Host> core_;
-  std::unique_ptr<LogWriter> writer_;
+  std::unique_ptr<CommandLog> log_;
   std::vector<FromShard> held_;  // Until the start is committed.
   std::vector<Task> early_;      // Likewise.
   absl::Duration next_disk_check_;
@@ -164,7 +164,6 @@ class RocksPartitionHost final : public PartitionHost {
   bool flush_begins_ = false;          // When the core has handed over everything.
   std::optional<CopyRequested> copy_;  // Under way: the log is not cut meanwhile.
   bool disk_low_ = false;
-  bool repairing_ = false;
   bool stopping_ = false;
 
   std::thread thread_;
@@ -190,21 +189,21 @@ absl::Status RocksPartitionHost::OpenStore() {
   ASSIGN_OR_RETURN(state_,
                    StateDb::Open(dir_->state_path(), options_, env_, create, std::move(listener)));
   ASSIGN_OR_RETURN(std::unique_ptr<Log> log, Log::Open(dir_->log_path(), options_, env_, create));
+  log_ = std::make_unique<LogWriter>(
+      std::move(log),
+      std::make_unique<LogEnd>(dir_->log_end_path(), options_.partitions,
+                               options_.durability == Durability::kSync),
+      options_, clock_, metrics_);
   base::Rng rng = base::Rng::FromEntropy();
   core_ = std::make_unique<Host>(options_, shards_, *state_, metrics_, rng);
   RETURN_IF_ERROR(core_->Load());
-  RETURN_IF_ERROR(ReplayLog(*log));
-  auto end = std::make_unique<LogEnd>(dir_->log_end_path(), options_.partitions,
-                                      options_.durability == Durability::kSync);
-  RETURN_IF_ERROR(CheckLogEnd(*end));
+  RETURN_IF_ERROR(ReplayLog());
+  RETURN_IF_ERROR(StartLog());
   state_->SetPatient(false);
   SetTimeline();
   if (create) RETURN_IF_ERROR(dir_->FinishCreation());
   if (dir_->needs_upgrade()) RETURN_IF_ERROR(Upgrade());
   ASSIGN_OR_RETURN(incarnation_, dir_->BeginIncarnation());
-  writer_ = std::make_unique<LogWriter>(
-      std::move(log), std::move(end), options_, clock_, metrics_,
-      [this](LogWriter::Result result) { mailbox_.PostOne(std::move(result)); });
   core_->SetMayPublish([this](const SessionUser& author, std::string_view topic) {
     return sink_.MayPublish(author, topic);
   });
@@ -213,17 +212,17 @@ absl::Status RocksPartitionHost::OpenStore() {
   });
   core_->SetLogReader([this](PartitionId partition, uint64_t after,
                              const std::function<absl::Status(const LogEntry&)>& visit) {
-    return writer_->ReadAfter(partition, after, visit);
+    return log_->ReadAfter(partition, after, visit);
   });
   return absl::OkStatus();
 }
 
-absl::Status RocksPartitionHost::ReplayLog(const Log& log) {
+absl::Status RocksPartitionHost::ReplayLog() {
   uint64_t replayed = 0;
   const absl::Duration begin = clock_.Monotonic();
   for (uint32_t i = 0; i < options_.partitions; ++i) {
     const auto id = static_cast<PartitionId>(i);
-    RETURN_IF_ERROR(log.ReadAfter(id, core_->applied(id), [&](const LogEntry& entry) {
+    RETURN_IF_ERROR(log_->ReadAfter(id, core_->applied(id), [&](const LogEntry& entry) {
       ++replayed;
       log_bytes_ += entry.data.size();  // A start that follows another replays all of it again.
       return core_->Replay(entry);
@@ -237,32 +236,15 @@ absl::Status RocksPartitionHost::ReplayLog(const Log& log) {
   return absl::OkStatus();
 }
 
-// What was written to the log and is neither there nor in the state is lost: a file of the log was
-// cut short or deleted.
-absl::Status RocksPartitionHost::CheckLogEnd(LogEnd& end) {
-  uint64_t lost = 0;
+absl::Status RocksPartitionHost::StartLog() {
+  std::vector<LogStart> starts;
   for (uint32_t i = 0; i < options_.partitions; ++i) {
     const auto id = static_cast<PartitionId>(i);
-    const uint64_t logged = core_->logged(id);
-    if (end.claimed(id) > logged) {
-      const std::string what =
-          absl::StrCat("the log of partition ", id, " ends at entry ", logged, ", but entry ",
-                       end.claimed(id), " had been written: a file in ", dir_->log_path(),
-                       " was cut short, deleted or taken from another copy");
-      if (options_.log_recovery == LogRecovery::kStrict) {
-        return absl::DataLossError(
-            absl::StrCat(what,
-                         ". Restore data_dir from a backup. If there is none, log_recovery: "
-                         "salvage starts with what can be read and loses the rest"));
-      }
-      base::Log(base::LogLevel::kError, "the end of the log is lost", {{"error", what}});
-      lost += end.claimed(id) - logged;
-    }
-    end.Note(id, logged);
+    const Partition& partition = core_->partition(id);
+    starts.push_back({id, partition.applied_index(), partition.applied_term()});
   }
-  metrics_.log_entries_lost.Set(static_cast<int64_t>(lost));
-  end.Claim();
-  return absl::OkStatus();
+  return log_->Start(starts,
+                     [this](std::vector<LogEvent> events) { mailbox_.PostOne(std::move(events)); });
 }
 
 // All that an earlier release wrote has been read; nothing of this one is written yet.
@@ -278,7 +260,6 @@ absl::Status RocksPartitionHost::Upgrade() {
 
 void RocksPartitionHost::Start(std::function<void()> ready) {
   CHECK(!thread_.joinable()) << "started twice";
-  writer_->Start();
   core_->SetTime(Now());
   core_->Begin(std::move(ready));
   thread_ = std::thread([this] {
@@ -408,16 +389,8 @@ void RocksPartitionHost::On(FromShard& input) {
   for (Addressed& request : input.requests) core_->OnRequest(input.shard, std::move(request));
 }
 
-void RocksPartitionHost::On(LogWriter::Result& input) {
-  switch (input.job) {
-    case LogWriter::Job::kWrite:
-      return core_->OnWritten(input.status);
-    case LogWriter::Job::kRepair:
-      repairing_ = false;
-      return core_->OnRepair(input.status);
-    case LogWriter::Job::kSync:
-      return core_->OnLogError(input.status);
-  }
+void RocksPartitionHost::On(std::vector<LogEvent>& input) {
+  for (LogEvent& event : input) core_->OnLog(std::move(event));
 }
 
 void RocksPartitionHost::On(Task& input) {
@@ -438,16 +411,15 @@ void RocksPartitionHost::On(StateFailed& input) { core_->OnStateError(input.stat
 // state's has not. What comes between the two is in the log's.
 void RocksPartitionHost::On(CopyRequested& input) {
   if (copy_.has_value()) return input.done(absl::UnavailableError("a copy is being made"));
-  if (!core_->begun() || repairing_ || stopping_)
-    return input.done(absl::UnavailableError("the store is starting, stopping or being repaired"));
+  if (!core_->begun() || stopping_)
+    return input.done(absl::UnavailableError("the store is starting or stopping"));
   copy_ = std::move(input);
   if (absl::Status status = CopyState(); !status.ok()) {
     mailbox_.PostOne(LogCopied{std::move(status)});
     return;
   }
-  writer_->Checkpoint(copy_->directory + "/log", [this](absl::Status status) {
-    mailbox_.PostOne(LogCopied{std::move(status)});
-  });
+  log_->Checkpoint(copy_->directory + "/log",
+                   [this](absl::Status status) { mailbox_.PostOne(LogCopied{std::move(status)}); });
 }
 
 absl::Status RocksPartitionHost::CopyState() {
@@ -476,7 +448,7 @@ absl::Status RocksPartitionHost::CutLog() {
     if (!meta.ParseFromString(value)) {
       return absl::DataLossError(absl::StrCat("the state of partition ", id, " is damaged"));
     }
-    writer_->Cut(id, meta.applied_index());
+    log_->Flushed(id, meta.applied_index());
   }
   return absl::OkStatus();
 }
@@ -491,22 +463,13 @@ void RocksPartitionHost::RunCore() {
 }
 
 void RocksPartitionHost::DriveLog() {
-  if (repairing_) return;
-  if (core_->WantsRepair()) {
-    repairing_ = true;
-    writer_->Repair();
-    return;
-  }
-  std::optional<Host::Write> write = core_->TakeWrite();
-  if (!write.has_value()) return;
+  std::optional<Submission> submission = core_->TakeSubmission();
+  if (!submission.has_value()) return;
   size_t bytes = 0;
-  for (const LogEntry& entry : write->entries) bytes += entry.data.size();
+  for (const ProposedEntry& proposal : submission->proposals) bytes += proposal.entry.size();
   BoundReplay(bytes);
-  const bool sync = write->sync && options_.durability == Durability::kSync;
-  if (!sync) {
-    if (const auto written = writer_->WriteHere(write->entries)) return core_->OnWritten(*written);
-  }
-  writer_->Write(std::move(write->entries), sync ? Log::Sync::kYes : Log::Sync::kNo);
+  std::vector<LogEvent> events = log_->Submit(*std::move(submission));
+  On(events);
 }
 
 // Most entries fill the log and not the state: messages that match nobody, or that are acknowledged
@@ -547,7 +510,7 @@ void RocksPartitionHost::PostEvents() {
 }
 
 void RocksPartitionHost::Sleep() {
-  std::optional<absl::Duration> until = repairing_ ? std::nullopt : core_->NextWake();
+  std::optional<absl::Duration> until = core_->NextWake();
   if (disk_low_) until = std::min(until.value_or(next_disk_check_), next_disk_check_);
   until = std::min(until.value_or(next_wall_check_), next_wall_check_);
   const absl::Duration timeout = *until - clock_.Monotonic();
@@ -570,7 +533,7 @@ absl::Status RocksPartitionHost::ShutDown() {
   RecordTime(ReadClocks(), /*sync=*/true);
   if (core_->can_write()) note(state_->Flush());
   if (status.ok()) note(CutLog());
-  note(writer_->Stop());
+  note(log_->Stop());
   note(state_->Close());
   return status;
 }

@@ -27,6 +27,19 @@ class HostPromises : public HostTest {
   explicit HostPromises(StorageOptions options) : HostTest(std::move(options)) {}
 };
 
+// Of what was handed to the log last.
+int CommandsBeingWritten(const HostSim& sim) {
+  int commands = 0;
+  EXPECT_TRUE(sim.being_written().has_value());
+  if (!sim.being_written().has_value()) return 0;
+  for (const Committed& entry : sim.being_written()->entries) {
+    pb::Entry parsed;
+    EXPECT_TRUE(parsed.ParseFromString(entry.entry));
+    commands += parsed.commands_size();
+  }
+  return commands;
+}
+
 // ---- Answers -----------------------------------------------------------------------------------
 
 TEST_F(HostPromises, ARepeatOfWhatIsInDoubtWaitsForItAndIsNotRefused) {
@@ -365,15 +378,9 @@ class SmallGroups : public HostTest {
     return options;
   }
   int CommandsOfNextGroup() {
-    const std::optional<Host::Write> write = sim_.core().TakeWrite();
-    EXPECT_TRUE(write.has_value());
-    int commands = 0;
-    for (const LogEntry& entry : write->entries) {
-      pb::Entry parsed;
-      EXPECT_TRUE(parsed.ParseFromString(std::string(entry.data)));
-      commands += parsed.commands_size();
-    }
-    sim_.core().OnWritten(absl::OkStatus());
+    sim_.BeginWrite();
+    const int commands = CommandsBeingWritten(sim_);
+    sim_.EndWrite();
     sim_.Run();
     return commands;
   }
@@ -470,17 +477,11 @@ TEST_F(HostPromises, SessionsThatEndTogetherEndAPortionAtATime) {
   sim_.Settle();
   sim_.clock().Advance(absl::Seconds(61));
   sim_.Run();
-  const std::optional<Host::Write> write = sim_.core().TakeWrite();
-  ASSERT_TRUE(write.has_value());
-  int commands = 0;
-  for (const LogEntry& entry : write->entries) {
-    pb::Entry parsed;
-    ASSERT_TRUE(parsed.ParseFromString(std::string(entry.data)));
-    commands += parsed.commands_size();
-  }
+  sim_.BeginWrite();
+  const int commands = CommandsBeingWritten(sim_);
   EXPECT_GT(commands, 100);
   EXPECT_LE(commands, 1100);
-  sim_.core().OnWritten(absl::OkStatus());
+  sim_.EndWrite();
   EXPECT_EQ(sim_.metrics().sessions_expired.value(), 0u);  // Not yet.
   for (int i = 0; i < 10; ++i) sim_.Settle();
   EXPECT_EQ(sim_.metrics().sessions_expired.value(), uint64_t{kSessions});

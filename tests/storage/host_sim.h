@@ -124,84 +124,103 @@ class MemoryState final : public StateStore, public StateReader {
 // Batches of entries, of which a crash keeps all that were synced and some of the others.
 class MemoryLog {
  public:
-  void Append(Host::Write write) {
-    batches_.push_back(Keep(write));
-    // What failed is tried again before anything else, as it was.
-    if (const Batch failed = std::exchange(doubtful_, {}); !failed.empty()) {
-      CHECK(failed == batches_.back()) << "a write that failed was not written again";
+  struct Batch {
+    std::vector<Committed> entries;
+    bool sync = false;
+  };
+  // What the host hands over becomes the next entries.
+  Batch Number(Submission submission) {
+    Batch batch;
+    batch.sync = submission.sync;
+    for (ProposedEntry& proposal : submission.proposals) {
+      batch.entries.push_back({.partition = proposal.partition,
+                               .index = ++last_[proposal.partition],
+                               .term = term_,
+                               .proposal = proposal.number,
+                               .entry = std::move(proposal.entry)});
     }
-    if (write.sync) synced_ = batches_.size();
+    return batch;
+  }
+  void Append(const Batch& batch) {
+    CHECK(doubtful_.entries.empty()) << "a write that failed was not written again";
+    batches_.push_back(batch.entries);
+    if (batch.sync) synced_ = batches_.size();
   }
   // An error came back: what is on the disk is not known until the repair.
-  void Fail(Host::Write write) { doubtful_ = Keep(write); }
+  void Fail(Batch batch) { doubtful_ = std::move(batch); }
+  // It is written again, as it was.
+  Batch Repair() {
+    Batch again = std::exchange(doubtful_, {});
+    if (!again.entries.empty()) Append(again);
+    return again;
+  }
   void Crash(base::Rng& rng) {
     const size_t written = batches_.size();
     batches_.resize(synced_ + rng.Below(written - synced_ + 1));
     const bool all_kept = batches_.size() == written;  // A log loses its end only.
-    if (!doubtful_.empty() && all_kept && rng.Chance(0.5)) batches_.push_back(doubtful_);
-    doubtful_.clear();
+    if (!doubtful_.entries.empty() && all_kept && rng.Chance(0.5)) {
+      batches_.push_back(doubtful_.entries);
+    }
+    doubtful_ = {};
     synced_ = batches_.size();
   }
   // As another release would have written it.
   void AppendRaw(const LogEntry& entry) {
-    batches_.push_back({{entry, std::string(entry.data)}});
+    batches_.push_back({{entry.partition, entry.index, entry.term, 0, std::string(entry.data)}});
     synced_ = batches_.size();
   }
+  // The partition is led here again: the first entry of the term, which says nothing else.
+  Committed BeginTerm(PartitionId partition) {
+    const Committed first = {
+        .partition = partition, .index = ++last_[partition], .term = ++term_, .entry = {}};
+    Append({.entries = {first}, .sync = true});
+    return first;
+  }
+  uint64_t term() const { return term_; }
+  // Nobody has the partition's last entry, which was numbered.
+  void TakeBack(PartitionId partition) { --last_[partition]; }
+
   // Has the entry say something else. Its bytes before.
   std::string Rewrite(PartitionId partition, uint64_t index, std::string data) {
     for (auto& batch : batches_) {
-      for (Kept& kept : batch) {
-        if (kept.entry.partition != partition || kept.entry.index != index) continue;
-        return std::exchange(kept.data, std::move(data));
+      for (Committed& kept : batch) {
+        if (kept.partition != partition || kept.index != index) continue;
+        return std::exchange(kept.entry, std::move(data));
       }
     }
     CHECK(false) << "the log has no such entry";
     return {};
   }
-  void Replay(Host& core) const {
+  void Replay(Host& core) {
     for (const auto& batch : batches_) {
-      for (const Kept& kept : batch) {
-        const LogEntry entry = kept.View();
-        if (entry.index <= core.logged(entry.partition)) continue;
-        CHECK(entry.index == core.logged(entry.partition) + 1) << "the log has a gap";
-        CHECK(core.Replay(entry).ok()) << "replay";
+      for (const Committed& kept : batch) {
+        if (kept.index <= core.logged(kept.partition)) continue;
+        CHECK(kept.index == core.logged(kept.partition) + 1) << "the log has a gap";
+        CHECK(core.Replay(View(kept)).ok()) << "replay";
       }
     }
+    for (PartitionId id = 0; id < core.partitions(); ++id) last_[id] = core.logged(id);
   }
   absl::Status ReadAfter(PartitionId partition, uint64_t after,
                          const std::function<absl::Status(const LogEntry&)>& visit) const {
     for (const auto& batch : batches_) {
-      for (const Kept& kept : batch) {
-        const LogEntry entry = kept.View();
-        if (entry.partition != partition || entry.index <= after) continue;
-        if (absl::Status status = visit(entry); !status.ok()) return status;
+      for (const Committed& kept : batch) {
+        if (kept.partition != partition || kept.index <= after) continue;
+        if (absl::Status status = visit(View(kept)); !status.ok()) return status;
       }
     }
     return absl::OkStatus();
   }
 
  private:
-  struct Kept {
-    LogEntry entry;
-    std::string data;
-    bool operator==(const Kept& other) const {
-      return entry.partition == other.entry.partition && entry.index == other.entry.index &&
-             data == other.data;
-    }
-    LogEntry View() const {
-      LogEntry view = entry;
-      view.data = data;
-      return view;
-    }
-  };
-  using Batch = std::vector<Kept>;
-  static Batch Keep(const Host::Write& write) {
-    Batch batch;
-    for (const LogEntry& entry : write.entries) batch.push_back({entry, std::string(entry.data)});
-    return batch;
+  static LogEntry View(const Committed& kept) {
+    return {
+        .partition = kept.partition, .index = kept.index, .term = kept.term, .data = kept.entry};
   }
 
-  std::vector<Batch> batches_;
+  std::map<PartitionId, uint64_t> last_;  // Index, of what is numbered.
+  uint64_t term_ = 1;
+  std::vector<std::vector<Committed>> batches_;
   size_t synced_ = 0;
   Batch doubtful_;
 };
@@ -275,10 +294,7 @@ class HostSim {
   void ReplaceLeader(PartitionId id) {
     Tick();
     if (mutant == Mutant::kRefuseAfterProposing) RefuseUnanswered(id);
-    TakeEvents();
-    if (holds_events) {
-      std::erase_if(pending_, [&](const auto& one) { return PartitionOf(one.second) == id; });
-    }
+    DropPending(id);
     core_->ReplaceLeader(id);
     Run();
   }
@@ -290,31 +306,72 @@ class HostSim {
   void BeginWrite() {
     Tick();
     if (writing_.has_value()) return;
-    writing_ = core_->TakeWrite();
+    std::optional<Submission> group = core_->TakeSubmission();
+    if (group.has_value()) writing_ = log_.Number(*std::move(group));
   }
+  // What is handed to the log, and not known to be there.
+  const std::optional<MemoryLog::Batch>& being_written() const { return writing_; }
   void EndWrite(const absl::Status& status = absl::OkStatus()) {
     Tick();
     if (!writing_.has_value()) return;
-    Host::Write write = *std::move(writing_);
+    MemoryLog::Batch write = *std::move(writing_);
     writing_.reset();
     if (mutant == Mutant::kAcknowledgeBeforeCommit) write.sync = false;
-    if (status.ok()) {
-      uint64_t bytes = 0;
-      for (const LogEntry& entry : write.entries) bytes += entry.data.size();
-      log_bytes += bytes;
-      greatest_write_bytes = std::max(greatest_write_bytes, bytes);
-      log_syncs += write.sync ? 1 : 0;
-      log_.Append(std::move(write));
-    } else {
+    if (!status.ok()) {
+      log_fails_ = true;
       log_.Fail(std::move(write));
+      return core_->OnLog(LogHealth{status});
     }
-    core_->OnWritten(status);
+    uint64_t bytes = 0;
+    for (const Committed& entry : write.entries) bytes += entry.entry.size();
+    log_bytes += bytes;
+    greatest_write_bytes = std::max(greatest_write_bytes, bytes);
+    log_syncs += write.sync ? 1 : 0;
+    log_.Append(write);
+    TellCommitted(std::move(write));
   }
-  // The log's thread tries to make the log work again, if it is asked to.
+  // The log tries to work again, if it does not.
   void Repair(const absl::Status& status = absl::OkStatus()) {
     Tick();
-    if (!core_->WantsRepair() || writing_.has_value()) return;
-    core_->OnRepair(status);
+    if (!log_fails_ || writing_.has_value()) return;
+    if (!status.ok()) return core_->OnLog(LogHealth{status});
+    log_fails_ = false;
+    MemoryLog::Batch again = log_.Repair();
+    core_->OnLog(LogHealth{absl::OkStatus()});
+    TellCommitted(std::move(again));
+  }
+
+  // Another node leads the partition. What was on its way to the log is nobody's: it is committed
+  // all the same, or (`lost`) it is in no log.
+  void LoseLead(PartitionId id, bool lost) {
+    if (!core_->leads(id)) return;
+    Tick();
+    DropPending(id);
+    if (writing_.has_value()) {
+      std::vector<Committed>& entries = writing_->entries;
+      const auto found = std::find_if(entries.begin(), entries.end(),
+                                      [id](const Committed& one) { return one.partition == id; });
+      if (found != entries.end()) {
+        core_->OnLog(NotCommitted{.partition = id, .proposal = found->proposal});
+        found->proposal = 0;
+        if (lost) {
+          entries.erase(found);
+          log_.TakeBack(id);
+        }
+      }
+    }
+    core_->OnLog(RoleChange{.partition = id, .leads = false, .term = log_.term()});
+    Run();
+  }
+  void TakeLead(PartitionId id) {
+    if (core_->leads(id)) return;
+    EndWrite();
+    Tick();
+    Committed first = log_.BeginTerm(id);
+    core_->OnLog(
+        RoleChange{.partition = id, .leads = true, .term = first.term, .acts_behind = first.index});
+    core_->OnLog(std::move(first));
+    Run();
   }
   void Run() {
     Tick();
@@ -358,6 +415,7 @@ class HostSim {
   // The machine dies and starts again.
   void Crash(base::Rng& rng) {
     writing_.reset();
+    log_fails_ = false;
     log_.Crash(rng);
     state_.Crash();
     Boot();
@@ -520,6 +578,15 @@ class HostSim {
         },
         event);
   }
+  // What was said and nobody has heard.
+  void DropPending(PartitionId id) {
+    TakeEvents();
+    if (!holds_events) return;
+    std::erase_if(pending_, [&](const auto& one) { return PartitionOf(one.second) == id; });
+  }
+  void TellCommitted(MemoryLog::Batch batch) {
+    for (Committed& entry : batch.entries) core_->OnLog(std::move(entry));
+  }
   void RefuseUnanswered(PartitionId id) {
     for (const Token token : published_.Unanswered(id)) {
       pending_.emplace_back(0, Published{.token = token,
@@ -561,6 +628,11 @@ class HostSim {
     Tick();
     bool ready = false;
     core_->Begin([&ready] { ready = true; });
+    for (PartitionId id = 0; id < options_.partitions; ++id) {
+      core_->OnLog(RoleChange{
+          .partition = id, .leads = true, .term = log_.term(), .acts_behind = core_->applied(id)});
+    }
+    Run();
     while (!ready) {
       BeginWrite();
       EndWrite();
@@ -624,7 +696,8 @@ class HostSim {
   MemoryLog log_;
   std::unique_ptr<HostMetrics> metrics_;
   std::unique_ptr<Host> core_;
-  std::optional<Host::Write> writing_;
+  std::optional<MemoryLog::Batch> writing_;
+  bool log_fails_ = false;
   absl::flat_hash_map<uint64_t, std::string> names_;  // Of clients, by their connections.
   PublishJoiner published_;
   std::vector<RequestStreams> streams_;            // By shard.

@@ -1,8 +1,7 @@
 // The log writer when the log cannot be written.
 #include "storage/log_writer.h"
 
-#include <array>
-#include <future>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,48 +17,93 @@
 namespace storage {
 namespace {
 
-// A partition that has to be made anew, from the state and the log, does not wait for the repair:
-// the repair may wait for the partition.
-TEST(LogWriter, WhatWasWrittenCanBeReadWhileTheLogWaitsForItsRepair) {
-  const support::TempDir directory;
-  const auto disk = std::make_shared<FaultyDisk>();
-  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
-  const StorageOptions options;
-  const base::RealClock clock;
-  HostMetrics metrics;
-  absl::StatusOr<std::unique_ptr<Log>> log =
-      Log::Open(directory.path() + "/log", options, *env, /*create=*/true);
-  ASSERT_TRUE(log.ok()) << log.status();
-  std::array<std::promise<LogWriter::Result>, 4> reports;
-  size_t reported = 0;  // On the writer's thread.
-  LogWriter writer(
-      *std::move(log), nullptr, options, clock, metrics,
-      [&](LogWriter::Result result) { reports[reported++].set_value(std::move(result)); });
-  writer.Start();
-  writer.Write({{0, 1, 1, "kept"}}, Log::Sync::kYes);
-  ASSERT_TRUE(reports[0].get_future().get().status.ok());
-  disk->Set(FaultyDisk::Fault::kSyncFails);
-  writer.Write({{0, 2, 1, "in doubt"}}, Log::Sync::kYes);
-  ASSERT_FALSE(reports[1].get_future().get().status.ok());
-  disk->Set(FaultyDisk::Fault::kNone);
+using Fault = FaultyDisk::Fault;
+using testing::ElementsAre;
 
-  std::vector<std::string> found;
-  const auto note = [&](const LogEntry& entry) {
-    found.emplace_back(entry.data);
-    return absl::OkStatus();
-  };
-  EXPECT_TRUE(writer.ReadAfter(0, 0, note).ok());
-  ASSERT_FALSE(found.empty());
-  EXPECT_EQ(found[0], "kept");
+class LogWriterTest : public testing::Test {
+ protected:
+  LogWriterTest() {
+    auto log = Log::Open(directory_.path() + "/log", options_, *env_, /*create=*/true);
+    EXPECT_TRUE(log.ok()) << log.status();
+    writer_ = std::make_unique<LogWriter>(*std::move(log), nullptr, options_,
+                                          base::RealClock::Get(), metrics_);
+    const LogStart start = {.partition = 0, .index = 0, .term = 1};
+    EXPECT_TRUE(
+        writer_
+            ->Start({&start, 1}, [this](std::vector<LogEvent> events) { Take(std::move(events)); })
+            .ok());
+    EXPECT_TRUE(Next<RoleChange>().leads);
+  }
 
-  // The same under the same index, whether it was there already or not.
-  writer.Repair();
-  ASSERT_TRUE(reports[2].get_future().get().status.ok());
-  writer.Write({{0, 2, 1, "in doubt"}}, Log::Sync::kYes);
-  ASSERT_TRUE(reports[3].get_future().get().status.ok());
-  found.clear();
-  EXPECT_TRUE(writer.ReadAfter(0, 0, note).ok());
-  EXPECT_THAT(found, testing::ElementsAre("kept", "in doubt"));
+  void Submit(uint64_t number, const std::string& entry, bool sync) {
+    Submission submission;
+    submission.proposals.push_back({.partition = 0, .number = number, .entry = entry});
+    submission.sync = sync;
+    Take(writer_->Submit(std::move(submission)));
+  }
+  template <typename Event>
+  Event Next() {
+    base::MutexLock lock(mutex_);
+    while (events_.empty()) changed_.Wait(mutex_);
+    const LogEvent event = std::move(events_.front());
+    events_.pop_front();
+    EXPECT_TRUE(std::holds_alternative<Event>(event));
+    return std::get<Event>(event);
+  }
+  std::vector<std::string> Entries() {
+    std::vector<std::string> found;
+    const absl::Status read = writer_->ReadAfter(0, 0, [&](const LogEntry& entry) {
+      found.emplace_back(entry.data);
+      return absl::OkStatus();
+    });
+    EXPECT_TRUE(read.ok()) << read;
+    return found;
+  }
+
+  const support::TempDir directory_;
+  const std::shared_ptr<FaultyDisk> disk_ = std::make_shared<FaultyDisk>();
+  const std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(disk_);
+  const StorageOptions options_;
+  HostMetrics metrics_;
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  std::deque<LogEvent> events_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<LogWriter> writer_;
+
+ private:
+  void Take(std::vector<LogEvent> events) {
+    base::MutexLock lock(mutex_);
+    for (LogEvent& event : events) events_.push_back(std::move(event));
+    changed_.SignalAll();
+  }
+};
+
+TEST_F(LogWriterTest, WritesWhatIsInDoubtAgainUnderTheSameIndex) {
+  Submit(1, "kept", /*sync=*/true);
+  EXPECT_EQ(Next<Committed>().index, 1u);
+  disk_->Set(Fault::kSyncFails);
+  Submit(2, "in doubt", /*sync=*/true);
+  EXPECT_FALSE(Next<LogHealth>().status.ok());
+  EXPECT_EQ(metrics_.log_healthy.value(), 0);
+
+  disk_->Set(Fault::kNone);
+  absl::Status health;
+  do {  // It may have tried before.
+    health = Next<LogHealth>().status;
+  } while (!health.ok());
+  const Committed again = Next<Committed>();
+  EXPECT_EQ(again.index, 2u);
+  EXPECT_EQ(again.proposal, 2u);
+  EXPECT_EQ(again.entry, "in doubt");
+  EXPECT_THAT(Entries(), ElementsAre("kept", "in doubt"));
+  EXPECT_EQ(metrics_.log_healthy.value(), 1);
+}
+
+TEST_F(LogWriterTest, WhatNobodyWaitsForIsWrittenAtOnce) {
+  Submit(1, "one", /*sync=*/false);
+  EXPECT_EQ(Next<Committed>().proposal, 1u);
+  EXPECT_EQ(metrics_.log_fsyncs.value(), 0u);
+  EXPECT_TRUE(writer_->Stop().ok());
 }
 
 }  // namespace

@@ -165,6 +165,9 @@ struct Effects {
   // Not OK: what a session left behind could not be read to its end. It ended all the same.
   absl::Status damage;
   uint64_t queued = 0;  // Messages appended to queues, of sessions without a connection too.
+  // Not: Enqueued is left out, which is most of the work. For who sends nothing to anybody: a
+  // replica that is led elsewhere, or that is made again from the log. Not cleared.
+  bool wants_deliveries = true;
 
   void Clear() {
     damage = absl::OkStatus();

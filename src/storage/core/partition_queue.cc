@@ -191,7 +191,7 @@ void Partition::Impl::AppendMessage(Session& session, ChunkEntry& how, Incoming&
   if (expires != 0) NoteExpiry(session, expires, ctx);
   ++ctx.effects.queued;
   WatchQueue(session, &ctx.effects);
-  if (!session.connected) return;
+  if (!session.connected || !ctx.effects.wants_deliveries) return;
   Enqueued enqueued;
   enqueued.slot = session.slot;
   enqueued.delivery.sequence = sequence;
@@ -214,6 +214,7 @@ void Partition::Impl::SendNow(Session& session, const ChunkEntry& how, Incoming&
     Count(ctx.effects, DropCause::kOffline);
     return;
   }
+  if (!ctx.effects.wants_deliveries) return;
   Enqueued enqueued;
   enqueued.slot = session.slot;
   enqueued.delivery.message = incoming.Get();

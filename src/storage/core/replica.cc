@@ -36,6 +36,7 @@ absl::Status Replica::Replay(const LogEntry& entry) {
 
 absl::Status Replica::ApplyLogged(Partition& partition, const LogEntry& entry) {
   Effects effects;
+  effects.wants_deliveries = false;
   RETURN_IF_ERROR(partition.ApplyEntry(entry.data, {}, entry.index, entry.term, store_.reader(),
                                        store_.batch(), effects));
   return store_.Write();

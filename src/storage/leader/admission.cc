@@ -11,13 +11,15 @@ PartitionMask Admission::ClosedMask() const {
 }
 
 bool Admission::Consider(ShardId from, Addressed& asked) {
-  const PartitionMask blocked = blocked_[from] | ClosedMask();
+  PartitionMask blocked = blocked_[from] | ClosedMask();
   PartitionMask wanted = ~PartitionMask{0};  // Scans and confirmations come behind everything.
   if (asked.sequence != 0) {
+    if (IsElsewhere(asked.partition)) return false;
     const auto closed = closed_.find(asked.partition);
     if (closed != closed_.end() && !closed->second.told[from].has_value()) return false;
     wanted = BitOf(asked.partition);
     if (const auto* const part = std::get_if<Publish>(&asked.request)) wanted |= part->bundle;
+    blocked |= elsewhere_;
   }
   if ((wanted & blocked) == 0) return true;
   blocked_[from] |= wanted;
@@ -26,7 +28,19 @@ bool Admission::Consider(ShardId from, Addressed& asked) {
 }
 
 void Admission::Close(PartitionId id, uint64_t life) {
+  elsewhere_ &= ~BitOf(id);
   closed_[id] = {.life = life, .told = std::vector<std::optional<Claims>>(shards_)};
+  ForgetKept(id);
+}
+
+void Admission::SetElsewhere(PartitionId id) {
+  elsewhere_ |= BitOf(id);
+  closed_.erase(id);
+  ForgetKept(id);
+}
+
+// It comes again.
+void Admission::ForgetKept(PartitionId id) {
   std::erase_if(kept_, [id](const auto& kept) {
     return kept.second.sequence != 0 && kept.second.partition == id;
   });

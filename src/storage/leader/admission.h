@@ -20,14 +20,21 @@ namespace storage {
 // The parts of one message are decided about together, so they wait for the last of their
 // partitions; and behind them what the same shard asks of the others of these, to which it must
 // come in order. Bounded by what shards have under way: their publishers stand still before long.
+//
+// Of a partition that is led elsewhere nothing is taken, as before the claims. What does not
+// concern it does not wait for it.
 class Admission {
  public:
   explicit Admission(ShardId shards) : shards_(shards), blocked_(shards, 0) {}
 
   // Whether the request may be handed on now. If not it is taken: kept, or dropped.
   bool Admit(ShardId from, Addressed& asked) {
-    return (closed_.empty() && kept_.empty()) || Consider(from, asked);
+    return (closed_.empty() && kept_.empty() && elsewhere_ == 0) || Consider(from, asked);
   }
+
+  // The partition is led by another node, until Close or SetHere.
+  void SetElsewhere(PartitionId id);
+  void SetHere(PartitionId id) { elsewhere_ &= ~BitOf(id); }
 
   // The partition has a new leader, the `life`-th: what was kept for it comes again.
   void Close(PartitionId id, uint64_t life);
@@ -46,11 +53,14 @@ class Admission {
     uint64_t life = 0;
     std::vector<std::optional<Claims>> told;  // By shard.
   };
+  bool IsElsewhere(PartitionId id) const { return (elsewhere_ & BitOf(id)) != 0; }
   bool Consider(ShardId from, Addressed& asked);
+  void ForgetKept(PartitionId id);
   PartitionMask ClosedMask() const;
 
   const ShardId shards_;
   std::map<PartitionId, Closed> closed_;
+  PartitionMask elsewhere_ = 0;
   std::vector<std::pair<ShardId, Addressed>> kept_;
   // By shard: partitions for which it has to wait, because something of it that is kept goes first.
   std::vector<PartitionMask> blocked_;

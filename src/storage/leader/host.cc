@@ -15,8 +15,6 @@
 namespace storage {
 namespace {
 
-// A node alone is its own leader for ever. In a cluster the term comes from the consensus engine.
-constexpr uint64_t kTerm = 1;
 // Acknowledgements alone wait so long for company: nobody waits for them.
 constexpr absl::Duration kLinger = absl::Milliseconds(5);
 constexpr absl::Duration kRetry = absl::Seconds(1);
@@ -65,7 +63,7 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
       scans_(node_),
       routes_(node_),
       admission_(shards),
-      last_index_(options.partitions, 0),
+      log_(options.partitions),
       retries_(options.partitions),
       counts_(options.partitions) {
   CHECK(shards > 0) << "somebody must hear the events";
@@ -88,7 +86,7 @@ absl::Status Host::Load() {
   for (const auto& replica : replicas_) {
     RETURN_IF_ERROR(replica->Load());
     if (replica->stopped()) TellStopped(*replica);
-    last_index_[replica->id()] = replica->partition().applied_index();
+    log_.SetLast(replica->id(), replica->partition().applied_index());
     node_.last_order = std::max(node_.last_order, replica->partition().last_order());
   }
   return absl::OkStatus();
@@ -100,7 +98,7 @@ absl::Status Host::Replay(const LogEntry& entry) {
   RETURN_IF_ERROR(replica.Replay(entry));
   if (replica.stopped() && !had_stopped) TellStopped(replica);
   RETURN_IF_ERROR(FlushSome());
-  last_index_[entry.partition] = entry.index;
+  log_.SetLast(entry.partition, entry.index);
   node_.last_order = std::max(node_.last_order, replica.partition().last_order());
   return absl::OkStatus();
 }
@@ -115,9 +113,19 @@ int64_t Host::last_time_unix_ms() const {
 
 void Host::Begin(std::function<void()> ready) {
   ready_ = std::move(ready);
+  BeginIfAllIsKnown();
+}
+
+void Host::BeginIfAllIsKnown() {
+  for (const auto& leader : node_.leaders) {
+    const PartitionId id = leader->id();
+    if (leader->replica().stopped() || log_.follows(id)) continue;
+    if (!log_.MayAct(id, applied(id))) return;
+  }
+  beginning_ = false;
   const pb::Limits limits = LimitsOf(options_);
   for (const auto& leader : node_.leaders) {
-    if (!leader->replica().stopped()) leader->Begin(limits);
+    if (leader->replica().stopped() || leads(leader->id())) leader->Begin(limits);
   }
   // What connected clients were is closed then; everything stored is announced, and after that the
   // shards may take clients in.
@@ -153,6 +161,7 @@ void Host::HandOn(ShardId from, Addressed& asked) {
 
 void Host::Dispatch(ShardId from, Addressed& asked) {
   const Asker asker{.shard = from, .sequence = asked.sequence, .kept_from = asked.kept_from};
+  if (!std::holds_alternative<Publish>(asked.request)) publishing_.DecideAlone();
   std::visit(
       [&](auto& one) {
         using T = std::decay_t<decltype(one)>;
@@ -187,15 +196,45 @@ void Host::ReplaceLeader(PartitionId id) {
   leader->Succeed(*node_.leaders[id]);
   node_.leaders[id] = std::move(leader);
   node_.leaders[id]->CatchUp();
+  AskForClaims(id);
+}
+
+void Host::AskForClaims(PartitionId id) {
   admission_.Close(id, node_.leaders[id]->life());
   node_.RecountSessions();
   node_.SendToAll(ClaimsWanted{.partition = id, .life = node_.leaders[id]->life()});
 }
 
+void Host::OnRole(const RoleChange& change) {
+  const PartitionId id = change.partition;
+  if (log_.Hear(change)) Follow(id);
+  if (!change.leads) return admission_.SetElsewhere(id);
+  if (beginning_) return admission_.SetHere(id);  // Nobody has asked for anything yet.
+  if (!replicas_[id]->stopped()) AskForClaims(id);
+}
+
+// Nothing of a leader is needed when another node leads. What it collected is asked for there.
+void Host::Follow(PartitionId id) {
+  publishing_.DecideAlone();  // What comes again comes as a whole.
+  log_.Landed(id);
+  for (Group& group : full_) {
+    std::erase_if(group.parts, [id](const Proposal* part) { return part->partition == id; });
+  }
+  node_.ForgetGrowing(id);
+  const std::unique_ptr<Leader> former = std::move(node_.leaders[id]);
+  node_.leaders[id] = std::make_unique<Leader>(*replicas_[id], node_);
+  node_.leaders[id]->Rest(*former);
+  admission_.SetElsewhere(id);
+  node_.RecountSessions();
+  former->PassBarriers();
+}
+
 void Host::ServeNewLeaders() {
   bool opened = false;
   for (const auto& leader : node_.leaders) {
-    if (leader->serving() || !leader->caught_up() || !leader->replica().status().ok()) continue;
+    if (leader->serving() || !leader->replica().status().ok()) continue;
+    const PartitionId id = leader->id();
+    if (!leader->caught_up() || !log_.MayAct(id, applied(id))) continue;
     if (!admission_.HasHeardAll(leader->id())) continue;
     leader->Activate(admission_.Open(leader->id()));
     opened = true;
@@ -239,23 +278,9 @@ Host::Group Host::CloseGrowing() {
   return group;
 }
 
-std::optional<Host::Write> Host::TakeWrite() {
-  if (writing_ || !node_.healthy() || stalled_) return std::nullopt;
-  if (!flying_.has_value() && !NextGroup()) return std::nullopt;
-  writing_ = true;
-  Write write;
-  write.sync = flying_->sync;
-  write.entries.reserve(flying_->parts.size());
-  for (const Proposal* const part : flying_->parts) {
-    if (part->commands() == 0) continue;
-    write.entries.push_back(
-        {.partition = part->partition, .index = part->index, .term = kTerm, .data = part->entry()});
-  }
-  return write;
-}
-
-// Has the next group, if there is one whose time has come, become `flying_`.
-bool Host::NextGroup() {
+// The next group, if there is one whose time has come.
+std::optional<Submission> Host::TakeSubmission() {
+  if (log_.flying() || !node_.healthy() || stalled_) return std::nullopt;
   while (true) {
     Group next;
     if (!full_.empty()) {
@@ -263,41 +288,42 @@ bool Host::NextGroup() {
       full_.pop_front();
     } else {
       const Node::Growing& growing = node_.growing;
-      if (growing.used.empty()) return false;
+      if (growing.used.empty()) return std::nullopt;
       const bool now = growing.urgent || growing.needs_sync || growing.commands == 0;
-      if (!now && node_.now.monotonic < growing.since + kLinger) return false;
+      if (!now && node_.now.monotonic < growing.since + kLinger) return std::nullopt;
       next = CloseGrowing();
     }
-    bool has_commands = false;
+    Submission submission;
+    submission.sync = next.sync;
+    submission.proposals.reserve(next.parts.size());
     for (Proposal* const part : next.parts) {
       part->Seal();
-      if (part->commands() == 0) continue;  // All of it was refused.
-      part->index = ++last_index_[part->partition];
-      has_commands = true;
+      part->passes = part->commands() == 0;  // All of it was refused.
+      if (part->passes) continue;
+      part->number = log_.NumberNext(part->partition);
+      submission.proposals.push_back({part->partition, part->number, part->LendEntry()});
     }
-    if (has_commands) {
-      flying_ = std::move(next);
-      return true;
+    if (!submission.proposals.empty()) {
+      flying_will_bytes_ = next.will_bytes;
+      return submission;
     }
-    Commit(next);
+    node_.will_bytes -= next.will_bytes;
   }
 }
 
-void Host::Commit(const Group& group) {
-  for (Proposal* const part : group.parts) part->committed = true;
-  node_.will_bytes -= group.will_bytes;
-}
-
-void Host::OnWritten(const absl::Status& status) {
-  CHECK(std::exchange(writing_, false)) << "nothing was being written";
-  if (status.ok()) {
-    Commit(*flying_);
-    flying_.reset();
-    return;
+void Host::OnLog(LogEvent&& event) {
+  if (auto* const entry = std::get_if<Committed>(&event)) {
+    const bool kept = !replicas_[entry->partition]->stopped();
+    log_.Hear(std::move(*entry), kept);
+  } else if (const auto* const lost = std::get_if<NotCommitted>(&event)) {
+    log_.Landed(lost->partition);
+  } else if (const auto* const change = std::get_if<RoleChange>(&event)) {
+    OnRole(*change);
+  } else {
+    node_.log_status = std::move(std::get<LogHealth>(event).status);
+    if (!node_.log_status.ok()) RefuseCollected();
   }
-  node_.log_status = status;
-  repair_at_ = node_.now.monotonic;  // The repair may be tried at once.
-  RefuseCollected();
+  if (!log_.flying()) node_.will_bytes -= std::exchange(flying_will_bytes_, 0);
 }
 
 // The log does not have it: whoever waits for an answer need not wait for the repair.
@@ -318,28 +344,15 @@ void Host::RefuseCollected() {
   }
 }
 
-bool Host::WantsRepair() const {
-  return !node_.log_status.ok() && !writing_ && node_.now.monotonic >= repair_at_;
-}
-
-void Host::OnRepair(const absl::Status& status) {
-  node_.log_status = status;
-  repair_at_ = node_.now.monotonic + kRetry;
-}
-
-void Host::OnLogError(const absl::Status& status) {
-  node_.log_status = status;
-  repair_at_ = node_.now.monotonic;
-  RefuseCollected();
-}
-
 // ---- A round ------------------------------------------------------------------------------------
 
 void Host::Run() {
   if (stalled_ && node_.now.monotonic >= retry_at_) RetryState();
   if (!stalled_) ReloadFailed();
   ApplyCommitted();
+  if (beginning_ && ready_ != nullptr) BeginIfAllIsKnown();
   ServeNewLeaders();
+  publishing_.DecideAlone();
   TellStorageState();
   node_.work_left = kRoundWorkMax;
   node_.sessions_left = kRoundSessionsMax;
@@ -401,13 +414,12 @@ std::optional<absl::Duration> Host::NextWake() const {
     if (at.has_value()) next = next.has_value() ? std::min(*next, *at) : *at;
   };
   if (!scans_.empty() && node_.state_status.ok()) consider(now);
-  if (!node_.log_status.ok() && !writing_) consider(repair_at_);
   if (stalled_) consider(retry_at_);
   if (!node_.healthy() || stalled_) return next;
   if (flush_wanted_ != 0) consider(now);
-  if (!writing_ && (flying_.has_value() || !full_.empty())) consider(now);
+  if (!log_.flying() && !full_.empty()) consider(now);
   if (counts_due_ > 0) consider(count_at_);
-  if (!node_.growing.used.empty() && !writing_) {
+  if (!node_.growing.used.empty() && !log_.flying()) {
     const bool at_once =
         node_.growing.urgent || node_.growing.needs_sync || node_.growing.commands == 0;
     consider(at_once ? now : node_.growing.since + kLinger);
@@ -421,7 +433,7 @@ std::optional<absl::Duration> Host::NextWake() const {
       consider(retries_[leader->id()].at);
       continue;
     }
-    if (leader->proposals().NextCommitted() != nullptr) consider(now);
+    if (log_.has_next(leader->id()) || leader->proposals().first_passes()) consider(now);
     if (!leader->serving()) continue;  // A shard's answer wakes.
     if (!announcing) consider(leader->NextWake());
     if (background) consider(leader->NextTimer());
@@ -430,12 +442,13 @@ std::optional<absl::Duration> Host::NextWake() const {
 }
 
 bool Host::Drained() const {
-  if (!node_.growing.used.empty() || !full_.empty() || flying_.has_value() || !scans_.empty() ||
+  if (!node_.growing.used.empty() || !full_.empty() || log_.flying() || !scans_.empty() ||
       !admission_.all_open()) {
     return false;
   }
-  return std::all_of(node_.leaders.begin(), node_.leaders.end(), [](const auto& leader) {
-    return (leader->proposals().idle() && !leader->timers().owes_wills()) ||
+  return std::all_of(node_.leaders.begin(), node_.leaders.end(), [this](const auto& leader) {
+    return (leader->proposals().idle() && !leader->timers().owes_wills() &&
+            !log_.has_next(leader->id())) ||
            !leader->replica().status().ok();
   });
 }
@@ -455,28 +468,36 @@ void Host::ApplyCommitted() {
 void Host::Apply(PartitionId id) {
   Leader& leader = *node_.leaders[id];
   while (!stalled_ && replicas_[id]->status().ok()) {
-    const Proposal* const next = leader.proposals().NextCommitted();
+    if (leader.proposals().first_passes()) {
+      leader.proposals().effects().Clear();
+      leader.OnApplied();
+      continue;
+    }
+    Committed* const next = log_.Next(id);
     if (next == nullptr) return;
-    if (const absl::Status status = ApplyNext(id, *next); !status.ok()) {
+    Proposal* const own = leader.proposals().FirstIf(next->proposal);
+    if (const absl::Status status = ApplyNext(id, *next, own); !status.ok()) {
       if (replicas_[id]->status().ok()) return OnStateError(status);
       return ReplicaFailed(id, status);
     }
-    leader.OnApplied();
+    if (own != nullptr) own->TakeBackEntry(std::move(next->entry));
+    log_.PopNext(id);
+    own != nullptr ? leader.OnApplied() : leader.OnOthersApplied();
   }
 }
 
-absl::Status Host::ApplyNext(PartitionId id, const Proposal& next) {
+// `own`: the leader's proposal that the entry was.
+absl::Status Host::ApplyNext(PartitionId id, const Committed& next, const Proposal* own) {
   Effects& effects = node_.leaders[id]->proposals().effects();
-  if (next.commands() == 0) {
-    effects.Clear();
-    return absl::OkStatus();
-  }
   // Else it is applied already, and only the store failed.
   if (replicas_[id]->partition().applied_index() < next.index) {
     effects.Clear();
+    effects.wants_deliveries = own != nullptr;
     const LogEntry entry = {
-        .partition = id, .index = next.index, .term = kTerm, .data = next.entry()};
-    RETURN_IF_ERROR(replicas_[id]->Apply(entry, next.messages(), effects));
+        .partition = id, .index = next.index, .term = next.term, .data = next.entry};
+    absl::Span<const mqtt::MessagePtr> messages;
+    if (own != nullptr) messages = own->messages();
+    RETURN_IF_ERROR(replicas_[id]->Apply(entry, messages, effects));
   }
   // Not all partitions' changes at once: a large message for thousands of sessions is there as
   // often.

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/rng.h"
+#include "storage/core/command_log.h"
 #include "storage/core/log_entry.h"
 #include "storage/core/metrics.h"
 #include "storage/core/options.h"
@@ -20,6 +21,7 @@
 #include "storage/core/state_store.h"
 #include "storage/leader/admission.h"
 #include "storage/leader/leader.h"
+#include "storage/leader/log_ledger.h"
 #include "storage/leader/node.h"
 #include "storage/leader/publishing.h"
 #include "storage/leader/retained_scans.h"
@@ -28,25 +30,29 @@
 namespace storage {
 
 // Schedules: hands each request to the leader it is for, what the leaders have collected to the log
-// in one write, and what is committed to the replicas. Inputs: requests, what became of writes,
+// in one submission, and what is committed to the replicas. Inputs: requests, what the log says,
 // time. Outputs: groups for the log, events for shards. The host's thread drives it, and so do the
 // tests, on a FakeClock and a disk that forgets:
 //
-//   host.OnRequest(shard, request);          as many as there are
-//   if (auto write = host.TakeWrite()) …     one at a time goes to the log
-//   host.OnWritten(status);                  what became of it
-//   host.Run();                              applies what is committed, timers, deliveries
+//   host.OnRequest(shard, request);              as many as there are
+//   if (auto group = host.TakeSubmission()) …    one at a time goes to the log
+//   host.OnLog(event);                           what has become of it, and who leads what
+//   host.Run();                                  applies what is committed, timers, deliveries
 //   host.TakeEvents(shard)
 //
 // A group is what the leaders have collected when the log is free, at most one entry for each
-// partition: while one is being written the next one grows, and that is the group commit.
-// Everything in a group is committed together; each partition applies its part by itself.
+// partition: while one is being written the next one grows, and that is the group commit. Each
+// partition applies its part by itself.
 //
-// What was handed to the log is never refused. A write that failed may be on the disk all the same,
-// and come back after a crash: so when the log is repaired the same entries are written again under
-// the same indexes, and until then nobody hears what became of them. What was collected behind it
-// is refused at once, as is what comes meanwhile; what only a connection's end or a client's
-// acknowledgement says is collected, and waits.
+// What was handed to the log is never refused: it may be on the disk although a write failed. So
+// while the log fails nobody hears what became of it. What was collected behind it is refused at
+// once, as is what comes meanwhile; what only a connection's end or a client's acknowledgement says
+// is collected, and waits.
+//
+// A partition is led here or elsewhere, as the log says. One that is led elsewhere applies what the
+// log has and does nothing else, but that this node's shards hear of its routes: requests about it
+// are not taken. When it is led here (again) its new leader asks the shards who is connected, and
+// they ask again what they do not know to be done.
 //
 // A partition whose part of the state cannot be read stands still, and is loaded again now and then
 // until that works: what concerns it is refused, and the others go on. So it is with one whose log
@@ -63,8 +69,9 @@ class Host {
   // ---- Start: Load, then Replay of what the log has above applied(), then Begin.
   absl::Status Load();
   absl::Status Replay(const LogEntry& entry);
-  // Closes what was connected when the last process died, tells the shards all routes, and calls
-  // `ready` when they have them. Until the first is committed, OnRequest must not be called.
+  // When the log has said of every partition who leads it: closes what was connected when the last
+  // process died, tells the shards all routes, and calls `ready` when they have them. Until begun()
+  // OnRequest must not be called.
   void Begin(std::function<void()> ready);
   bool begun() const { return begun_; }
 
@@ -72,15 +79,9 @@ class Host {
   void SetTime(const HostTime& now) { node_.now = now; }
   void OnRequest(ShardId from, Addressed&& asked);
 
-  // The entries hold until Run is called after OnWritten.
-  struct Write {
-    std::vector<LogEntry> entries;
-    bool sync = false;
-  };
-  // None: nothing to write, or not yet, or the last one is not done. After a write that failed, and
-  // the repair, the same once more.
-  std::optional<Write> TakeWrite();
-  void OnWritten(const absl::Status& status);
+  // None: nothing to write, or not yet, or of the last one not all has a fate.
+  std::optional<Submission> TakeSubmission();
+  void OnLog(LogEvent&& event);
   void Run();
   std::vector<Event> TakeEvents(ShardId shard);
   // When Run must be called if nothing else happens before. Monotonic.
@@ -91,11 +92,6 @@ class Host {
   void ReplaceLeader(PartitionId id);
 
   // ---- Storage that fails.
-  // The log is to be repaired, and no write is under way. `OnRepair` says how it went.
-  bool WantsRepair() const;
-  void OnRepair(const absl::Status& status);
-  // A sync of the log's own accord failed.
-  void OnLogError(const absl::Status& status);
   // The state store failed by itself: what it was given before may not be on the disk.
   void OnStateError(const absl::Status& status);
   void SetDiskFree(uint64_t bytes);
@@ -135,14 +131,16 @@ class Host {
                       std::function<void(absl::Status)> done);
 
   uint64_t applied(PartitionId id) const { return partition(id).applied_index(); }
-  // The last entry that the log has of it: beyond applied(), if the replica has stopped.
-  uint64_t logged(PartitionId id) const { return last_index_[id]; }
+  // The last entry of it that the log has said to be committed: beyond applied(), if the replica
+  // has stopped.
+  uint64_t logged(PartitionId id) const { return log_.last(id); }
+  bool leads(PartitionId id) const { return log_.leads(id); }
   // The latest time that anything applied bears.
   int64_t last_time_unix_ms() const;
 
  private:
   struct Group {
-    std::vector<Proposal*> parts;  // Their leaders own them.
+    std::vector<Proposal*> parts;  // Their leaders own them, and have not lent them to the log.
     bool sync = false;
     uint64_t will_bytes = 0;
   };
@@ -158,13 +156,16 @@ class Host {
   void ServeNewLeaders();
   bool GrowingIsFull() const;
   Group CloseGrowing();
-  bool NextGroup();
-  void Commit(const Group& group);
   void RefuseCollected();
+
+  void OnRole(const RoleChange& change);
+  void AskForClaims(PartitionId id);
+  void Follow(PartitionId id);
+  void BeginIfAllIsKnown();
 
   void ApplyCommitted();
   void Apply(PartitionId id);
-  absl::Status ApplyNext(PartitionId id, const Proposal& next);
+  absl::Status ApplyNext(PartitionId id, const Committed& next, const Proposal* own);
   void ReplicaFailed(PartitionId id, const absl::Status& status);
   void TellStopped(const Replica& replica);
   const Replica* FailedReplica() const;
@@ -193,19 +194,18 @@ class Host {
   std::vector<std::unique_ptr<Replica>> replicas_;  // By partition; their leaders are the node's.
   Replica::LogReader read_log_;
   std::function<void()> ready_;
+  bool beginning_ = true;  // Not all is known of who leads.
   bool begun_ = false;
   size_t first_ = 0;  // The leader whose turn comes first.
 
-  std::vector<uint64_t> last_index_;  // Of entries handed to the log, by partition.
-  std::deque<Group> full_;            // Before what grows. How many: who asks waits for answers.
-  std::optional<Group> flying_;       // Handed to the log, and not known to be there.
-  bool writing_ = false;              // It is there now. Else it failed and waits for the repair.
+  LogLedger log_;
+  std::deque<Group> full_;          // Before what grows. How many: who asks waits for answers.
+  uint64_t flying_will_bytes_ = 0;  // Of what was handed to the log and has no fate yet.
 
   bool stalled_ = false;  // What is committed waits for the state to work again.
   std::vector<Retry> retries_;
   PartitionMask flush_wanted_ = 0;
   absl::Status told_status_;                                // What the shards were told last.
-  absl::Duration repair_at_;                                // The log, when it fails.
   absl::Duration retry_at_;                                 // The state, when `stalled_`.
   absl::Duration repaired_at_ = -absl::InfiniteDuration();  // The last try, of the state.
 

@@ -37,6 +37,8 @@ Leader::Leader(Replica& replica, Node& node)
       orphans_(*this) {}
 
 void Leader::Begin(const pb::Limits& limits) {
+  serving_ = true;
+  if (replica_.stopped()) return;  // Whoever asks is refused.
   bool connected = false;
   partition().ForEachSession([&](const Session& session) {
     connected = connected || session.connected;
@@ -69,12 +71,21 @@ bool Survives(const Step& step) {
 }  // namespace
 
 void Leader::Succeed(Leader& former) {
-  life_ = former.life_ + 1;
-  serving_ = caught_up_ = settled_ = false;
+  TakeAfter(former);
+  caught_up_ = false;
   proposals_.TakeOver(former.proposals_);
   proposals_.ForEach([this](Proposal& proposal) {
     for (const auto& set : proposal.retained_sets()) expiry_.Expect(set.value);
     for (const auto& each : proposal.reservations()) room_.Promise(each.value);
+    std::erase_if(proposal.steps(), [](const Step& step) { return !Survives(step); });
+  });
+}
+
+void Leader::Rest(Leader& former) { TakeAfter(former); }
+
+void Leader::TakeAfter(Leader& former) {
+  life_ = former.life_ + 1;
+  former.proposals_.ForEach([this](const Proposal& proposal) {
     for (const Step& step : proposal.steps()) {
       if (const auto* const open = std::get_if<FinishOpen>(&step); open != nullptr && open->adds) {
         --node_.opening_new;
@@ -84,12 +95,19 @@ void Leader::Succeed(Leader& former) {
         --node_.giving_way;
       }
     }
-    std::erase_if(proposal.steps(), [](const Step& step) { return !Survives(step); });
   });
   timers_.TakeOver(former.timers_);
   subscriptions_.Recount();
   former.orphans_.Withdraw();
   former.sessions_.Withdraw();
+}
+
+void Leader::PassBarriers() {
+  proposals_.ForEach([this](Proposal& proposal) {
+    for (Step& step : proposal.steps()) {
+      if (std::holds_alternative<PassBarrier>(step)) Finish(step);
+    }
+  });
 }
 
 void Leader::CatchUp() {
@@ -104,6 +122,7 @@ void Leader::CatchUp() {
 
 void Leader::Activate(const std::vector<Claims>& claims) {
   serving_ = true;
+  settled_ = false;
   for (size_t shard = 0; shard < claims.size(); ++shard) {
     streams_.Resume(static_cast<ShardId>(shard), claims[shard].kept_from, claims[shard].repeats);
   }
@@ -211,7 +230,7 @@ void Leader::Refuse(Step& step, const absl::Status& why) {
 // ---- It is applied ------------------------------------------------------------------------------
 
 void Leader::OnApplied() {
-  Proposal& proposal = *proposals_.NextCommitted();
+  Proposal& proposal = *proposals_.first();
   for (const auto& set : proposal.retained_sets()) expiry_.OnRetained(set.value);
   for (const auto& each : proposal.reservations()) room_.TakeBack(each.value);
   RunEffects();
@@ -222,6 +241,15 @@ void Leader::OnApplied() {
   node_.metrics.entries_applied.Add();
   streams_.Settle(proposal.taken);
   proposals_.PopFirst();
+}
+
+void Leader::OnOthersApplied() {
+  for (Effect& effect : proposals_.effects().list) {
+    if (auto* const route = std::get_if<RouteChanged>(&effect)) subscriptions_.On(*route);
+    if (auto* const member = std::get_if<ShareMemberChanged>(&effect)) subscriptions_.On(*member);
+  }
+  node_.NoteDamage(proposals_.effects().damage);
+  node_.metrics.entries_applied.Add();
 }
 
 void Leader::RunEffects() {

@@ -62,6 +62,11 @@ class Leader {
   void Succeed(Leader& former);
   // Once it is in the former one's place.
   void CatchUp();
+  // The partition is led elsewhere now. What the former one has proposed is nobody's, and what was
+  // to follow it does not happen here.
+  void Rest(Leader& former);
+  // Whoever waits for what this one has proposed, for the sake of another partition, waits no more.
+  void PassBarriers();
   uint64_t life() const { return life_; }  // Which of the partition's leaders it is.
   bool serving() const { return serving_; }
   bool caught_up() const { return caught_up_; }
@@ -113,6 +118,8 @@ class Leader {
   }
   // The one that was to be applied next is.
   void OnApplied();
+  // An entry is applied that this leader has not proposed. The shards hear of routes.
+  void OnOthersApplied();
   void OnReloaded() { sessions_.OnReloaded(); }  // The replica was made again.
 
   // ---- Requests that have numbers.
@@ -176,6 +183,7 @@ class Leader {
       kOne<kHow, Inbound, T> + kOne<kHow, Room, T> + kOne<kHow, Deliveries, T> +
       kOne<kHow, Expiry, T> + kOne<kHow, Orphans, T>;
 
+  void TakeAfter(Leader& former);
   void RunEffects();
   void Finish(Step& step);
   void Refuse(Step& step, const absl::Status& why);
@@ -184,7 +192,7 @@ class Leader {
   Replica& replica_;
   Node& node_;
   uint64_t life_ = 1;
-  bool serving_ = true;    // Not: a new one, that does not know yet who is connected.
+  bool serving_ = false;   // It knows who is connected.
   bool caught_up_ = true;  // What the former one has proposed is applied.
   bool settled_ = true;
   absl::Duration read_again_at_ = -absl::InfiniteDuration();  // After an error.

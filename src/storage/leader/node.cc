@@ -47,6 +47,18 @@ void Node::After(PartitionMask which, std::function<void()> then) {
   barrier->then = std::move(then);
 }
 
+void Node::ForgetGrowing(PartitionId id) {
+  if (std::erase(growing.used, id) == 0) return;
+  growing.commands = growing.bytes = 0;
+  for (const PartitionId other : growing.used) {
+    growing.commands += leaders[other]->proposals().growing_commands();
+    growing.bytes += leaders[other]->proposals().growing_bytes();
+  }
+  if (!growing.used.empty()) return;
+  will_bytes -= growing.will_bytes;
+  growing = {.used = std::move(growing.used)};
+}
+
 bool Node::RoomForBackground() const {
   return growing.commands < kBackgroundCommandsMax && orphans_offered < kOrphansOfferedMax;
 }

@@ -72,6 +72,8 @@ struct Node {
     absl::Duration since;     // When its first command came.
   };
   Growing growing;
+  // What the partition's leader has in it: it leads no more.
+  void ForgetGrowing(PartitionId id);
   uint64_t last_order = 0;  // Of all commands proposed: what is older, in whatever partition.
   // What is done of the host's own accord waits when a write has many commands: a crowd of sessions
   // that end at once must not hold up who publishes.

@@ -89,8 +89,8 @@ void Proposal::Clear() {
   retained_sets_.clear();
   reservations_.clear();
   taken.clear();
-  index = 0;
-  committed = false;
+  number = 0;
+  passes = false;
 }
 
 }  // namespace storage

@@ -114,7 +114,7 @@ using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, A
                           FinishOrphan, FinishRetainedSweep, FinishQueueSweep, PassBarrier>;
 
 // An entry that is being built, then being written, then committed. Owned by the partition's leader
-// until it is applied. Once it is sealed it stays as it is, and is written again until it is there.
+// until it is applied. Once it is sealed it stays as it is.
 class Proposal {
  public:
   explicit Proposal(PartitionId the_partition);
@@ -147,6 +147,7 @@ class Proposal {
     return counted_ - std::min(before, counted_);
   }
   std::vector<Step>& steps() { return steps_; }
+  const std::vector<Step>& steps() const { return steps_; }
 
   template <typename T>
   struct OfCommand {
@@ -165,10 +166,14 @@ class Proposal {
   };
   Dropped Drop(const std::vector<bool>& gone);
 
+  // To the log, which gives the entry back when it is committed.
+  std::string LendEntry() { return std::move(entry_); }
+  void TakeBackEntry(std::string entry) { entry_ = std::move(entry); }
+
   // By shard: which of its requests have been taken when this one is closed.
   std::vector<uint64_t> taken;
-  uint64_t index = 0;  // In the log.
-  bool committed = false;
+  uint64_t number = 0;  // By which the log has it. 0: it has not.
+  bool passes = false;  // All of it was refused: nothing is to be applied before what follows it.
 
   void Clear();
 

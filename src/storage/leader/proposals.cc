@@ -71,11 +71,6 @@ size_t Proposals::steps() const {
   return steps;
 }
 
-Proposal* Proposals::NextCommitted() {
-  if (pending_.empty() || !pending_.front()->committed) return nullptr;
-  return pending_.front().get();
-}
-
 void Proposals::PopFirst() {
   std::unique_ptr<Proposal> done = std::move(pending_.front());
   pending_.pop_front();

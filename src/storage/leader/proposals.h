@@ -56,9 +56,16 @@ class Proposals {
   Proposal& CloseGrowing() { return *std::exchange(growing_, nullptr); }
   size_t steps() const;
 
-  // The one that is to be applied next; null: it is not committed.
-  Proposal* NextCommitted();
-  Effects& effects() { return effects_; }  // Of that one, once it is applied.
+  // The one that is to be applied next; null: there is none.
+  Proposal* first() { return pending_.empty() ? nullptr : pending_.front().get(); }
+  // There is nothing to apply before what follows it.
+  bool first_passes() const { return !pending_.empty() && pending_.front()->passes; }
+  // It, if the log has it under that number. 0: an entry of somebody else.
+  Proposal* FirstIf(uint64_t number) {
+    return number != 0 && !pending_.empty() && pending_.front()->number == number ? first()
+                                                                                  : nullptr;
+  }
+  Effects& effects() { return effects_; }  // Of the entry that was applied last.
   // It is applied, and what follows has happened.
   void PopFirst();
 

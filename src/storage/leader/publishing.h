@@ -26,6 +26,11 @@ class Publishing {
   explicit Publishing(Node& node) : node_(node) {}
 
   void Handle(const Asker& from, Publish& part);
+  // What comes next is no part of the message: what its other parts have become is known to who
+  // asks, so these are decided about without them.
+  void DecideAlone() {
+    if (!parts_.empty()) DecideGathered();
+  }
   // A part that is asked for again, of a message that is decided about. False: it is new.
   bool AnswerDecided(const Asker& from, const Publish& part);
   void ForgetDecided();  // Of what no shard may ask again.
