@@ -8,7 +8,7 @@
 //                                asio::use_awaitable);
 //
 // Every operation takes a completion token of Asio's: a callback, use_awaitable, use_future. What
-// it ends in is an absl::StatusOr; nothing throws.
+// it ends in is an absl::StatusOr; the library itself throws nothing.
 #ifndef CLIENT_CLIENT_H_
 #define CLIENT_CLIENT_H_
 
@@ -49,7 +49,8 @@ using RequestHandler = std::function<void(const ReceivedMessage& request, Reply 
 // Where a client stands, for those who watch it.
 enum class State : uint8_t { kDisconnected, kConnecting, kConnected, kClosed };
 
-// `why`: what ended the connection, or kept it from being made; OK otherwise.
+// `why`: what ended the connection, or kept it from being made; OK otherwise. A handler is told of
+// each change in order, after the call that made it has returned.
 using StateHandler = std::function<void(State state, const absl::Status& why)>;
 
 struct Options {
@@ -78,8 +79,13 @@ struct Options {
   Tracer trace;
   // From the name's resolution to CONNACK.
   absl::Duration connect_timeout = absl::Seconds(10);
-  // PINGREQ to PINGRESP; then the connection counts as lost.
+  // PINGREQ to PINGRESP, of keep alive and of `AsyncPing`; then the connection counts as lost. Keep
+  // alive sends PINGREQ when for so long nothing was sent, or nothing was received.
   absl::Duration ping_timeout = absl::Seconds(10);
+  // `AsyncPing` that wait for their answer; more end with kResourceExhausted.
+  size_t pings_max = 100;
+  // `AsyncRequest` that wait for their response; more end with kResourceExhausted.
+  size_t responses_max = 10'000;
   BackoffOptions reconnect;
   // `AsyncServe` ends when the server refuses the credentials or the identifier, instead of trying
   // for ever.
@@ -106,9 +112,20 @@ struct Statistics {
 // sent again on the next, under its Packet Identifier.
 //
 // Threads: methods may be called from any; handlers and completions run on the executor, one at a
-// time, completions on their own associated executor where they have one. No thread of its own. The
-// destructor closes; what waits then ends with kCancelled. Asio has a thread where it looks up
-// names.
+// time, completions on their own associated executor where they have one. No thread of its own;
+// Asio has one where it looks up names. No handler or completion is called inside a method: what is
+// over at once is told right after it.
+//
+// The destructor closes, and waits for a handler that runs on another thread at that moment. Once
+// it has returned no handler (OnMessage, OnRequest, OnState, Options::trace) runs any more;
+// completions of operations that were open do, on the executor, with kCancelled.
+//
+// Exceptions: one that a handler or a completion throws leaves the executor's run(), as it does
+// with Asio's own operations; the client is not harmed, and run() may be called again. What a
+// dialer or an authenticator throws counts as its error, kInternal.
+//
+// Cancellation: every operation ends with kCancelled when its cancellation slot is asked to,
+// whatever the type; below is what each has done by then.
 class Client {
  public:
   Client(boost::asio::any_io_executor executor, Options options);
@@ -117,8 +134,10 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // ---- Before or between connections.
-  // Called for each message that matches `filter`, before it is acknowledged. Handlers must not
-  // block: the client's work waits. An empty handler removes it.
+  // Called for each message that matches `filter`, before it is acknowledged (QoS 1 and 2; unless
+  // `manual_acknowledgement`). One handler for a filter, the last one set; where several filters
+  // match, each handler is called, in the order in which they were set. Subscribing is a step of
+  // its own. Handlers must not block: the client's work waits. An empty handler removes it.
   void OnMessage(std::string filter, MessageHandler handler);
   // For what no other handler takes.
   void OnMessage(MessageHandler handler);
@@ -126,22 +145,37 @@ class Client {
 
   // ---- Connecting.
   // One try at each server in turn until one answers. Ends with what CONNACK said, a refusal
-  // included; an error means that none could be reached.
+  // included. An error says what became of the last try: kUnavailable or kDeadlineExceeded (not
+  // reached), kFailedPrecondition (it broke the protocol; or there is a connection already, or one
+  // is being made), kUnauthenticated (the authenticator is not content), kInvalidArgument (in
+  // Options). Cancellation gives the try up; a connection that stands by then stays.
   template <typename CompletionToken>
   auto AsyncConnect(CompletionToken&& token) {
     return Initiate<ConnectResult>(token, [](Impl& impl, Token op, Completion<ConnectResult> done) {
       StartConnect(impl, op, std::move(done));
     });
   }
-  // Connects, and connects again whenever the connection is lost, until Close or AsyncDisconnect
-  // (then OK) or, if `give_up_when_refused`, until the server refuses us (kPermissionDenied).
+  // Connects, and connects again whenever the connection is lost, with waits between
+  // (Options::reconnect) and the next server each time. Its ends:
+  //   OK                   Close or AsyncDisconnect.
+  //   kCancelled           cancelled, or the client was closed before. A connection that stands
+  //                        stays; a try is given up.
+  //   kInvalidArgument     something in Options, files of TLS included, cannot work.
+  //   kFailedPrecondition  it serves already, or AsyncConnect is under way.
+  //   others               what Store::Load said.
+  // And if `give_up_when_refused`:
+  //   kPermissionDenied    the server refuses us with a reason that no other try would change.
+  //   kUnauthenticated     authentication failed (Options::authenticator).
+  // Anything else is a failed try: a server that cannot be reached, is busy, sends us away, or
+  // breaks the protocol.
   template <typename CompletionToken>
   auto AsyncServe(CompletionToken&& token) {
     return Initiate<Done>(token, [](Impl& impl, Token op, Completion<Done> done) {
       StartServe(impl, op, std::move(done));
     });
   }
-  // AsyncConnect, then SUBSCRIBE; ends with the answer to that. kPermissionDenied: CONNACK refused.
+  // AsyncConnect, then AsyncSubscribe; ends with the answer to that. kPermissionDenied: CONNACK
+  // refused.
   template <typename CompletionToken>
   auto AsyncConnectAndSubscribe(std::vector<Subscription> subscriptions, CompletionToken&& token) {
     return Initiate<SubscribeResult>(
@@ -152,18 +186,20 @@ class Client {
   }
   // Once more through the extended authentication, on the connection that stands (§4.12.1).
   // kPermissionDenied: the server has ended the connection instead. kFailedPrecondition: there is
-  // no authenticator, or the last one is still under way. kUnavailable: no connection.
+  // no authenticator, or the last one is still under way. kUnavailable: no connection. Cancelled:
+  // the exchange goes on, and what it ends in is not told.
   template <typename CompletionToken>
   auto AsyncReauthenticate(CompletionToken&& token) {
-    return Initiate<Done>(token, [](Impl& impl, Token, Completion<Done> done) {
-      StartReauthenticate(impl, std::move(done));
+    return Initiate<Done>(token, [](Impl& impl, Token op, Completion<Done> done) {
+      StartReauthenticate(impl, op, std::move(done));
     });
   }
 
   // ---- What a session does. While there is no connection these wait for the next one.
   // Ends when the server has acknowledged the message: PUBACK at QoS 1, PUBCOMP at QoS 2; at QoS 0
-  // when it is on its way. kResourceExhausted: too many wait already. Cancellation takes effect
-  // until it is sent.
+  // when it is on its way. kResourceExhausted: too many wait already. Cancelled: what was not sent
+  // yet is not sent; what is in flight may have been delivered, and is sent again, if it must be,
+  // until the server acknowledges it.
   template <typename CompletionToken>
   auto AsyncPublish(Message message, CompletionToken&& token) {
     return Initiate<PublishResult>(
@@ -172,6 +208,11 @@ class Client {
           StartPublish(impl, op, std::move(message), std::move(done));
         });
   }
+  // Ends with SUBACK: one Reason Code for each filter, refusals included. What is granted is
+  // subscribed to again whenever the server has lost the session. kInvalidArgument: a filter that
+  // no server may accept, or more than the server's Maximum Packet Size takes.
+  // kResourceExhausted: `SessionOptions::requests_max` wait already. Cancelled: what was not sent
+  // is not sent; what was may still be granted, but is not sent again.
   template <typename CompletionToken>
   auto AsyncSubscribe(std::vector<Subscription> subscriptions, SubscribeOptions options,
                       CompletionToken&& token) {
@@ -185,6 +226,8 @@ class Client {
   auto AsyncSubscribe(std::vector<Subscription> subscriptions, CompletionToken&& token) {
     return AsyncSubscribe(std::move(subscriptions), {}, std::forward<CompletionToken>(token));
   }
+  // Ends with UNSUBACK: in 5.0 one Reason Code for each filter. Errors and cancellation are those
+  // of AsyncSubscribe. Handlers of OnMessage stay.
   template <typename CompletionToken>
   auto AsyncUnsubscribe(std::vector<std::string> filters, CompletionToken&& token) {
     return Initiate<UnsubscribeResult>(
@@ -202,7 +245,8 @@ class Client {
           StartRoundTrip(impl, op, std::move(packet), std::move(done));
         });
   }
-  // PINGREQ and its answer: the time between them. kUnavailable: no connection, or it was lost.
+  // PINGREQ and its answer: the time between them. kUnavailable: no connection, or it was lost, as
+  // it is after `ping_timeout`. kResourceExhausted: `pings_max` wait already.
   template <typename CompletionToken>
   auto AsyncPing(CompletionToken&& token) {
     return Initiate<absl::Duration>(token,
@@ -218,7 +262,8 @@ class Client {
   // message that answers it. kDeadlineExceeded: none came within `timeout`, from now. kNotFound:
   // the server says that nobody is subscribed to the request's topic. kPermissionDenied: it refuses
   // the request, or the subscription to the Response Topic. kFailedPrecondition: not 5.0.
-  // Cancellation takes effect at any time; a response that comes later is dropped.
+  // kResourceExhausted: `responses_max` wait already. Cancelled: a response that comes later is
+  // dropped.
   template <typename CompletionToken>
   auto AsyncRequest(Message request, absl::Duration timeout, CompletionToken&& token) {
     return Initiate<ReceivedMessage>(
@@ -227,19 +272,19 @@ class Client {
           StartRequest(impl, op, std::move(request), timeout, std::move(done));
         });
   }
-  // Like OnMessage, for the side that answers. Answers go at the request's QoS unless they say a
-  // higher one. Subscribing to `filter` is a step of its own.
+  // Like OnMessage, for the side that answers, and takes its place for `filter`. Answers go at the
+  // request's QoS unless they say a higher one. Subscribing to `filter` is a step of its own.
   void OnRequest(std::string filter, RequestHandler handler);
 
   // ---- The end.
   // DISCONNECT, and closes once it is written. What waits ends with kCancelled; what is in a store
-  // stays there.
+  // stays there. Cancelled: closes at once.
   template <typename CompletionToken>
   auto AsyncDisconnect(DisconnectOptions options, CompletionToken&& token) {
-    return Initiate<Done>(token,
-                          [options = std::move(options)](Impl& impl, Token, Completion<Done> done) {
-                            StartDisconnect(impl, options, std::move(done));
-                          });
+    return Initiate<Done>(
+        token, [options = std::move(options)](Impl& impl, Token op, Completion<Done> done) {
+          StartDisconnect(impl, op, options, std::move(done));
+        });
   }
   template <typename CompletionToken>
   auto AsyncDisconnect(CompletionToken&& token) {
@@ -265,6 +310,18 @@ class Client {
   template <typename Result>
   using Completion = absl::AnyInvocable<void(absl::StatusOr<Result>)>;
 
+  // While a method is under way, where the client's work runs: see Impl::asking_.
+  class Asking {
+   public:
+    explicit Asking(Impl& impl);
+    ~Asking();
+    Asking(const Asking&) = delete;
+    Asking& operator=(const Asking&) = delete;
+
+   private:
+    Impl& impl_;
+  };
+
   static boost::asio::any_io_executor ExecutorOf(const Impl& impl);
   static bool RunsHere(const Impl& impl);
   static Token NewOperation(Impl& impl);
@@ -276,7 +333,7 @@ class Client {
   static void StartConnectAndSubscribe(Impl& impl, Token op,
                                        std::vector<Subscription> subscriptions,
                                        Completion<SubscribeResult> done);
-  static void StartReauthenticate(Impl& impl, Completion<Done> done);
+  static void StartReauthenticate(Impl& impl, Token op, Completion<Done> done);
   static void StartPublish(Impl& impl, Token op, Message message, Completion<PublishResult> done);
   static void StartSubscribe(Impl& impl, Token op, SubscribePacket packet,
                              Completion<SubscribeResult> done);
@@ -286,7 +343,8 @@ class Client {
   static void StartRoundTrip(Impl& impl, Token op, Packet packet, Completion<Answer> done);
   static void StartRequest(Impl& impl, Token op, Message request, absl::Duration timeout,
                            Completion<ReceivedMessage> done);
-  static void StartDisconnect(Impl& impl, const DisconnectOptions& options, Completion<Done> done);
+  static void StartDisconnect(Impl& impl, Token op, const DisconnectOptions& options,
+                              Completion<Done> done);
   static void StartStatistics(Impl& impl, Token op, Completion<Statistics> done);
 
   // A handler without an executor of its own runs where the client does, and is called as it is.
@@ -330,7 +388,10 @@ class Client {
             });
           }
           Completion<Result> done = CompletionOf<Result>(std::move(handler), *impl);
-          if (RunsHere(*impl)) return start_it(*impl, op, std::move(done));
+          if (RunsHere(*impl)) {
+            const Asking asking(*impl);
+            return start_it(*impl, op, std::move(done));
+          }
           Run(std::move(impl),
               [start_it = std::move(start_it), op, done = std::move(done)](Impl& target) mutable {
                 start_it(target, op, std::move(done));

@@ -8,9 +8,12 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
+#include <deque>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -22,6 +25,7 @@
 #include "client/core/checks.h"
 #include "client/core/dispatcher.h"
 #include "client/core/session.h"
+#include "client/handler_gate.h"
 
 namespace mqttd::client {
 
@@ -41,6 +45,28 @@ absl::Status Refused(const ConnectResult& result);
 // A DISCONNECT from the server, as an error.
 absl::Status SentAway(const ServerDisconnect& disconnect);
 
+// `from` + `wait`, which may be for ever.
+inline steady_clock::time_point After(steady_clock::time_point from, absl::Duration wait) {
+  if (wait >= absl::Hours(24 * 365)) return steady_clock::time_point::max();
+  return from + Chrono(wait);
+}
+
+// What a dialer, an authenticator or a store of the application threw.
+absl::Status Thrown(const std::exception_ptr& thrown);
+
+// Has it leave the executor's run(), as an exception of a handler of Asio's does.
+inline void Rethrow(const asio::strand<asio::any_io_executor>& strand, std::exception_ptr thrown) {
+  asio::post(strand.get_inner_executor(),
+             [thrown = std::move(thrown)] { std::rethrow_exception(thrown); });
+}
+
+inline Options WithMethod(Options options) {
+  if (options.authenticator != nullptr) {
+    options.session.authentication_method = options.authenticator->method();
+  }
+  return options;
+}
+
 // All of it runs on one strand. Lives until the last coroutine that works for it has ended.
 class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
  public:
@@ -50,7 +76,9 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
         rng_(base::Rng::FromEntropy()),
         session_(options_.session, options_.store.get()),
         backoff_(options_.reconnect, rng_.Fork()),
-        ended_(strand_),
+        attempt_(strand_),
+        backoff_wait_(strand_),
+        ended_(strand_, steady_clock::time_point::max()),
         written_(strand_),
         keep_alive_(strand_) {
     load_status_ = CheckOptions(options_.session);
@@ -73,17 +101,17 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   }
 
   // ---- Operations, on the strand.
-  void Connect(Completion<ConnectResult> done);
-  void Serve(Completion<Done> done);
+  void Connect(Token op, Completion<ConnectResult> done);
+  void Serve(Token op, Completion<Done> done);
   void Publish(Token op, Message message, Completion<PublishResult> done);
   void Subscribe(Token op, SubscribePacket packet, Completion<SubscribeResult> done);
   void Unsubscribe(Token op, UnsubscribePacket packet, Completion<UnsubscribeResult> done);
-  void Ping(Completion<absl::Duration> done);
-  void Reauthenticate(Completion<Done> done);
+  void Ping(Token op, Completion<absl::Duration> done);
+  void Reauthenticate(Token op, Completion<Done> done);
   void RoundTrip(Token op, Packet packet, Completion<Answer> done);
   void Request(Token op, Message request, absl::Duration timeout, Completion<ReceivedMessage> done);
   void Acknowledge(const ReceivedMessage& message);
-  void Disconnect(const DisconnectOptions& options, Completion<Done> done);
+  void Disconnect(Token op, const DisconnectOptions& options, Completion<Done> done);
   void Close(const absl::Status& why);
   void CancelOperation(Token op);
   Statistics statistics() const;
@@ -92,14 +120,32 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   void SetStateHandler(StateHandler handler) { on_state_ = std::move(handler); }
   const asio::strand<asio::any_io_executor>& strand() const { return strand_; }
   Token NewToken() { return ++last_token_; }
+  HandlerGate& handlers() { return handlers_; }
+  // The end of an operation.
+  template <typename Result>
+  void Finish(Completion<Result> done, std::type_identity_t<absl::StatusOr<Result>> result);
   std::string id() const {
     base::MutexLock lock(id_mutex_);
     return id_;
   }
 
  private:
+  friend class Asking;
+
   static constexpr size_t kReadBytes = size_t{64} << 10;
 
+  // How many Server References are followed one after the other without a wait.
+  static constexpr int kReferencesInARow = 4;
+
+  struct SentPing {
+    Token op = 0;
+    steady_clock::time_point since;
+    Completion<absl::Duration> done;  // Null: of keep alive, or cancelled.
+  };
+  struct Waiting {  // To be told to the application.
+    State state;
+    absl::Status why;
+  };
   struct Requested {  // A request whose response has not come.
     Token op = 0;
     Completion<ReceivedMessage> done;
@@ -110,19 +156,9 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
     Message request;
   };
 
-  static Options WithMethod(Options options) {
-    if (options.authenticator != nullptr) {
-      options.session.authentication_method = options.authenticator->method();
-    }
-    return options;
-  }
-
   asio::awaitable<absl::StatusOr<ConnectResult>> ConnectOnce();
   asio::awaitable<absl::StatusOr<ConnectResult>> Establish(Endpoint endpoint);
-  asio::awaitable<absl::StatusOr<std::unique_ptr<Stream>>> DialServer(const Endpoint& endpoint) {
-    if (options_.dialer != nullptr) return options_.dialer(endpoint);
-    return Dial(endpoint, options_.tls, options_.local_address);
-  }
+  asio::awaitable<absl::StatusOr<std::unique_ptr<Stream>>> DialServer(Endpoint endpoint);
   asio::awaitable<absl::Status> Handshake();
   asio::awaitable<absl::Status> ServeLoop();
   asio::awaitable<void> ReadLoop(std::shared_ptr<Stream> stream);
@@ -131,8 +167,15 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   asio::awaitable<absl::Status> ReadSome(Stream& stream);
   absl::Status TakeFrames();
   void ConnectionEnded(const std::shared_ptr<Stream>& stream, const absl::Status& why);
+  // How the coroutines above are started: one that throws ends the connection.
+  void Spawn(asio::awaitable<void> loop, const std::shared_ptr<Stream>& stream);
+  void CancelAttempt();
   void Settle();
   void RunEvents();
+  // Calls something of the application's. What it throws leaves the executor's run().
+  template <typename Function>
+  void Call(Function&& function);
+  void TraceFrames(mqtt::Bytes bytes, mqtt::Sender sender);
   void On(PublishDone& event);
   void On(SubscribeDone& event);
   void On(UnsubscribeDone& event);
@@ -153,13 +196,12 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   void SendRequest(const std::string& correlation, Message request);
   bool TakeResponse(ReceivedMessage& message);
   void EndRequest(const std::string& correlation, absl::StatusOr<ReceivedMessage> result);
-  void EndRequests(const absl::Status& why);
   void CancelRequest(Token op);
   void SetState(State state, const absl::Status& why = absl::OkStatus());
   void SetId();
   template <typename Result>
-  static void End(absl::flat_hash_map<Token, Completion<Result>>& waiting, Token token,
-                  absl::StatusOr<Result> result);
+  void End(absl::flat_hash_map<Token, Completion<Result>>& waiting, Token token,
+           absl::StatusOr<Result> result);
 
   asio::strand<asio::any_io_executor> strand_;
   const Options options_;
@@ -174,20 +216,35 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   StateHandler on_state_;
 
   State state_ = State::kDisconnected;
+  std::deque<Waiting> untold_;  // Changes of `state_` that the application has not heard of.
   bool connecting_ = false;
+  bool serving_ = false;
+  Token connect_op_ = 0;  // Of the AsyncConnect under way, and of AsyncServe; 0: none.
+  Token serve_op_ = 0;
+  bool serve_tries_ = false;        // The attempt under way is AsyncServe's.
+  bool attempt_cancelled_ = false;  // The attempt under way is to be given up.
+  bool serve_cancelled_ = false;
+  int references_followed_ = 0;  // Without a wait.
+  // A method of the client is under way on the strand: what it brings about is told when it has
+  // returned, not inside it.
+  int asking_ = 0;
+  bool settle_posted_ = false;
   bool settling_ = false;
   bool writing_ = false;
+  HandlerGate handlers_;
   std::shared_ptr<Stream> stream_;
   std::optional<ConnectResult> connected_;  // What CONNACK said, of the connection being made.
   std::optional<ServerDisconnect> farewell_;
   absl::Status authentication_;       // Why it failed, on this connection.
   Completion<Done> reauthenticated_;  // Null: none is under way.
   std::string response_information_;  // Of the last CONNACK.
+  asio::steady_timer attempt_;        // The end of the try to connect that is under way.
+  asio::steady_timer backoff_wait_;   // Between tries.
   asio::steady_timer ended_;          // Never expires: cancelled when the connection ends.
   asio::steady_timer written_;        // Likewise, when everything is written.
   asio::steady_timer keep_alive_;
   steady_clock::time_point last_sent_;
-  std::optional<steady_clock::time_point> ping_sent_;
+  steady_clock::time_point last_received_;
   std::string write_buffer_;
   std::vector<uint8_t> read_buffer_ = std::vector<uint8_t>(kReadBytes);
   size_t read_bytes_ = 0;  // Of an incomplete frame, at the buffer's start.
@@ -196,7 +253,9 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   absl::flat_hash_map<Token, Completion<PublishResult>> publishes_;
   absl::flat_hash_map<Token, Completion<SubscribeResult>> subscribes_;
   absl::flat_hash_map<Token, Completion<UnsubscribeResult>> unsubscribes_;
-  std::vector<std::pair<steady_clock::time_point, Completion<absl::Duration>>> pings_;
+  absl::flat_hash_map<Token, Completion<Done>> disconnects_;
+  std::deque<SentPing> pings_;  // In the order in which their answers come.
+  Token reauthenticate_op_ = 0;
   std::string response_topic_;  // Empty: no request was made yet.
   bool hears_responses_ = false;
   uint64_t last_request_ = 0;
@@ -206,6 +265,45 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   mutable base::Mutex id_mutex_;
   std::string id_ ABSL_GUARDED_BY(id_mutex_);
 };
+
+// Directly, unless a method is under way: Asio's rule is that no completion runs inside the call
+// that began its operation.
+template <typename Result>
+void Client::Impl::Finish(Completion<Result> done,
+                          std::type_identity_t<absl::StatusOr<Result>> result) {
+  if (done == nullptr) return;
+  if (asking_ == 0) {
+    try {
+      done(std::move(result));
+    } catch (...) {
+      Rethrow(strand_, std::current_exception());
+    }
+    return;
+  }
+  asio::post(strand_, [self = shared_from_this(), done = std::move(done),
+                       result = std::move(result)]() mutable { done(std::move(result)); });
+}
+
+template <typename Result>
+void Client::Impl::End(absl::flat_hash_map<Token, Completion<Result>>& waiting, Token token,
+                       absl::StatusOr<Result> result) {
+  const auto found = waiting.find(token);
+  if (found == waiting.end()) return;
+  Completion<Result> done = std::move(found->second);
+  waiting.erase(found);
+  Finish(std::move(done), std::move(result));
+}
+
+template <typename Function>
+void Client::Impl::Call(Function&& function) {
+  const HandlerGate::Passage passage(handlers_);
+  if (handlers_.closed()) return;
+  try {
+    function();
+  } catch (...) {
+    Rethrow(strand_, std::current_exception());
+  }
+}
 
 }  // namespace mqttd::client
 

@@ -2,11 +2,11 @@
 // again.
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <exception>
 #include <variant>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "base/by_name.h"
 #include "client/client_impl.h"
@@ -50,19 +50,29 @@ absl::Status SentAway(const ServerDisconnect& disconnect) {
       disconnect.reason_string.empty() ? "" : ": ", disconnect.reason_string));
 }
 
+asio::awaitable<absl::StatusOr<std::unique_ptr<Stream>>> Client::Impl::DialServer(
+    Endpoint endpoint) {
+  std::exception_ptr thrown;
+  try {
+    if (options_.dialer != nullptr) co_return co_await options_.dialer(endpoint);
+    co_return co_await Dial(endpoint, options_.tls, options_.local_address);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  co_return Thrown(thrown);
+}
+
 // Each server once, from where the last try ended.
 asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::ConnectOnce() {
   const auto self = shared_from_this();
+  absl::Cleanup over = [this] { connecting_ = false; };
+  co_await asio::post(strand_, asio::use_awaitable);  // Not inside the call that asks for it.
   if (!load_status_.ok()) co_return load_status_;
   if (state_ == State::kClosed) co_return absl::CancelledError("the client is closed");
-  if (stream_ != nullptr || connecting_) {
-    co_return absl::FailedPreconditionError("there is a connection already, or one is being made");
-  }
-  connecting_ = true;
   SetState(State::kConnecting);
   absl::StatusOr<ConnectResult> result = absl::UnavailableError("no server was tried");
   const size_t tries = endpoints_.size() + (reference_.has_value() ? 1 : 0);
-  for (size_t i = 0; i < tries && state_ != State::kClosed; ++i) {
+  for (size_t i = 0; i < tries && state_ != State::kClosed && !attempt_cancelled_; ++i) {
     Endpoint endpoint = endpoints_[next_endpoint_];
     if (reference_.has_value()) {
       endpoint = *std::exchange(reference_, std::nullopt);
@@ -78,9 +88,10 @@ asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::ConnectOnce() {
     }
     if (result->ok() || IsFinal(result->reason)) break;
   }
-  connecting_ = false;
+  std::move(over).Invoke();
   if (state_ == State::kClosed) co_return absl::CancelledError("the client is closed");
   const bool stands = result.ok() && result->ok();
+  if (!stands && attempt_cancelled_) result = absl::CancelledError("the operation was cancelled");
   if (stands) {
     backoff_.Reset();
     next_endpoint_ = (next_endpoint_ + endpoints_.size() - 1) % endpoints_.size();
@@ -92,10 +103,11 @@ asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::ConnectOnce() {
 
 asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::Establish(Endpoint endpoint) {
   using namespace asio::experimental::awaitable_operators;
-  const auto deadline = steady_clock::now() + Chrono(options_.connect_timeout);
-  asio::steady_timer timer(strand_, deadline);
+  const auto deadline = After(steady_clock::now(), options_.connect_timeout);
+  attempt_.expires_at(deadline);
   error_code timed;
-  auto dialed = co_await (DialServer(endpoint) || timer.async_wait(Into(timed)));
+  auto dialed = co_await (DialServer(endpoint) || attempt_.async_wait(Into(timed)));
+  if (attempt_cancelled_) co_return absl::CancelledError("the operation was cancelled");
   if (dialed.index() == 1) {
     co_return absl::DeadlineExceededError(
         absl::StrCat(endpoint.ToString(), ": no connection within ",
@@ -109,24 +121,24 @@ asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::Establish(Endpoint 
   connected_.reset();
   farewell_.reset();
   read_bytes_ = 0;
-  ended_.expires_at(steady_clock::time_point::max());
   if (absl::Status status = BeginAuthentication(); !status.ok()) {
     stream_->Close();
     stream_.reset();
     co_return status;
   }
   session_.BeginConnection();
-  timer.expires_at(deadline);
-  timer.async_wait([stream](const error_code& cancelled) {
+  attempt_.expires_at(deadline);
+  attempt_.async_wait([stream](const error_code& cancelled) {
     if (!cancelled) stream->Close();
   });
   absl::Status status = co_await Handshake();
-  if (timer.cancel() == 0 && !status.ok()) {
+  if (attempt_.cancel() == 0 && !status.ok() && !attempt_cancelled_) {
     status = absl::DeadlineExceededError(
         absl::StrCat(endpoint.ToString(), ": no answer to CONNECT within ",
                      absl::FormatDuration(options_.connect_timeout)));
   }
   if (!authentication_.ok()) status = authentication_;
+  if (attempt_cancelled_) status = absl::CancelledError("the operation was cancelled");
   if (!status.ok() || !connected_->ok()) {
     ++counted_.connect_failures;
     ConnectionEnded(stream, status);
@@ -134,9 +146,10 @@ asio::awaitable<absl::StatusOr<ConnectResult>> Client::Impl::Establish(Endpoint 
     co_return *connected_;
   }
   ++counted_.connections;
+  last_received_ = steady_clock::now();
   SetState(State::kConnected);
-  asio::co_spawn(strand_, ReadLoop(stream), asio::detached);
-  asio::co_spawn(strand_, KeepAliveLoop(stream), asio::detached);
+  Spawn(ReadLoop(stream), stream);
+  Spawn(KeepAliveLoop(stream), stream);
   Settle();
   co_return *connected_;
 }
@@ -156,29 +169,34 @@ asio::awaitable<absl::Status> Client::Impl::Handshake() {
 
 asio::awaitable<absl::Status> Client::Impl::ServeLoop() {
   const auto self = shared_from_this();
-  while (state_ != State::kClosed) {
+  co_await asio::post(strand_, asio::use_awaitable);  // Not inside the call that asks for it.
+  while (state_ != State::kClosed && !serve_cancelled_) {
     error_code ignored;
-    if (!session_.is_connected()) {
+    if (!session_.is_connected() && !connecting_ && stream_ == nullptr) {
+      connecting_ = serve_tries_ = true;
+      attempt_cancelled_ = false;
       const absl::StatusOr<ConnectResult> result = co_await ConnectOnce();
-      if (result.status().code() == absl::StatusCode::kInvalidArgument ||
-          result.status().code() == absl::StatusCode::kFailedPrecondition) {
-        co_return result.status();
-      }
+      serve_tries_ = false;
+      // What Options says cannot work with the next try either.
+      if (absl::IsInvalidArgument(result.status())) co_return result.status();
       if (options_.give_up_when_refused) {
         if (result.ok() && IsFinal(result->reason)) co_return Refused(*result);
         if (absl::IsUnauthenticated(result.status())) co_return result.status();
       }
     }
-    if (state_ == State::kClosed) break;
-    if (session_.is_connected()) {
-      co_await ended_.async_wait(Into(ignored));
+    if (state_ == State::kClosed || serve_cancelled_) break;
+    if (session_.is_connected()) co_await ended_.async_wait(Into(ignored));
+    if (state_ == State::kClosed || serve_cancelled_) break;
+    // Servers that send us to one another are not followed for ever without a wait.
+    if (reference_.has_value() && references_followed_ < kReferencesInARow) {
+      ++references_followed_;
+      continue;
     }
-    if (state_ == State::kClosed) break;
-    if (!reference_.has_value()) {
-      ended_.expires_after(Chrono(backoff_.Next()));  // Close cancels it.
-      co_await ended_.async_wait(Into(ignored));
-    }
+    references_followed_ = 0;
+    backoff_wait_.expires_after(Chrono(backoff_.Next()));
+    co_await backoff_wait_.async_wait(Into(ignored));
   }
+  if (serve_cancelled_) co_return absl::CancelledError("the operation was cancelled");
   co_return absl::OkStatus();
 }
 
@@ -207,6 +225,7 @@ asio::awaitable<absl::Status> Client::Impl::ReadSome(Stream& stream) {
     co_return absl::UnavailableError(
         absl::StrCat("the connection to the server is lost: ", error.message()));
   }
+  last_received_ = steady_clock::now();
   read_bytes_ += got;
   counted_.bytes_received += got;
   co_return absl::OkStatus();
@@ -230,10 +249,7 @@ absl::Status Client::Impl::TakeFrames() {
       violation = frame.violation;
       if (session_.is_connected()) session_.SendDisconnect({.reason = violation->reason});
     } else {
-      if (options_.trace != nullptr) {
-        Trace(options_.trace, rest.first(frame.header.frame_size()), options_.session.version,
-              mqtt::Sender::kServer);
-      }
+      TraceFrames(rest.first(frame.header.frame_size()), mqtt::Sender::kServer);
       violation = session_.OnFrame(frame.header, mqtt::FrameBody(frame.header, rest));
       at += frame.header.frame_size();
     }
@@ -260,22 +276,25 @@ absl::Status Client::Impl::TakeFrames() {
   return absl::OkStatus();
 }
 
+void Client::Impl::TraceFrames(mqtt::Bytes bytes, mqtt::Sender sender) {
+  if (options_.trace == nullptr) return;
+  Call([&] { Trace(options_.trace, bytes, options_.session.version, sender); });
+}
+
 asio::awaitable<void> Client::Impl::WriteLoop(std::shared_ptr<Stream> stream) {
   const auto self = shared_from_this();
   error_code error;
+  absl::Cleanup over = [this] { writing_ = false; };
   while (!error && stream_ == stream && session_.HasOutput()) {
     write_buffer_.clear();
     session_.TakeOutput(write_buffer_);
     RunEvents();  // Messages of QoS 0 that left the queue.
-    if (options_.trace != nullptr) {
-      Trace(options_.trace, mqtt::AsBytes(write_buffer_), options_.session.version,
-            mqtt::Sender::kClient);
-    }
+    TraceFrames(mqtt::AsBytes(write_buffer_), mqtt::Sender::kClient);
     last_sent_ = steady_clock::now();
     co_await stream->Write(asio::buffer(write_buffer_), error);
     counted_.bytes_sent += write_buffer_.size();
   }
-  writing_ = false;
+  std::move(over).Invoke();
   written_.cancel();
   if (error) {
     ConnectionEnded(stream, absl::UnavailableError(absl::StrCat(
@@ -285,27 +304,28 @@ asio::awaitable<void> Client::Impl::WriteLoop(std::shared_ptr<Stream> stream) {
   }
 }
 
-// [MQTT-3.1.2-23] (3.1.1), [MQTT5-3.1.2-20]: something is sent within each Keep Alive interval.
+// [MQTT-3.1.2-23] (3.1.1), [MQTT5-3.1.2-20]: something is sent within each Keep Alive interval. And
+// something is asked of a server that was silent for so long, however much we send: a peer that is
+// gone is noticed.
 asio::awaitable<void> Client::Impl::KeepAliveLoop(std::shared_ptr<Stream> stream) {
   const auto self = shared_from_this();
-  ping_sent_.reset();
-  const std::chrono::seconds interval(session_.keep_alive_s());
-  if (interval.count() == 0) co_return;
+  const absl::Duration interval = session_.keep_alive_s() == 0
+                                      ? absl::InfiniteDuration()
+                                      : absl::Seconds(session_.keep_alive_s());
   error_code error;
   while (stream_ == stream) {
-    const auto due = ping_sent_.has_value() ? *ping_sent_ + Chrono(options_.ping_timeout)
-                                            : last_sent_ + interval;
-    keep_alive_.expires_at(due);  // ConnectionEnded cancels it.
-    co_await keep_alive_.async_wait(Into(error));
-    if (stream_ != stream || steady_clock::now() < due) continue;
-    if (ping_sent_.has_value()) {
+    const auto due = pings_.empty() ? After(std::min(last_sent_, last_received_), interval)
+                                    : After(pings_.front().since, options_.ping_timeout);
+    if (steady_clock::now() < due) {
+      keep_alive_.expires_at(due);  // Cancelled when that is over: `due` is another then.
+      co_await keep_alive_.async_wait(Into(error));
+    } else if (pings_.empty()) {
+      pings_.push_back({.since = steady_clock::now()});
+      session_.SendPing();
+      Settle();
+    } else {
       ConnectionEnded(stream, absl::UnavailableError("the server does not answer PINGREQ"));
-      co_return;
     }
-    if (steady_clock::now() - last_sent_ < interval) continue;
-    ping_sent_ = steady_clock::now();
-    session_.SendPing();
-    Settle();
   }
 }
 
@@ -314,8 +334,9 @@ void Client::Impl::ConnectionEnded(const std::shared_ptr<Stream>& stream, const 
   if (stream_ != stream) return;
   stream_.reset();
   session_.EndConnection();
-  for (auto& [since, done] : std::exchange(pings_, {})) {
-    done(absl::UnavailableError("the connection was lost before the server answered"));
+  for (SentPing& ping : std::exchange(pings_, {})) {
+    Finish(std::move(ping.done),
+           absl::UnavailableError("the connection was lost before the server answered"));
   }
   if (reauthenticated_ != nullptr) {
     EndReauthentication(

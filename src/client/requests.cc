@@ -11,13 +11,23 @@ namespace mqttd::client {
 
 void Client::Impl::Request(Token op, Message request, absl::Duration timeout,
                            Completion<ReceivedMessage> done) {
-  if (state_ == State::kClosed) return done(absl::CancelledError("the client is closed"));
+  if (state_ == State::kClosed) {
+    return Finish(std::move(done), absl::CancelledError("the client is closed"));
+  }
   if (options_.session.version != mqtt::Version::k5) {
-    return done(absl::FailedPreconditionError("only MQTT 5.0 has requests and responses"));
+    return Finish(std::move(done),
+                  absl::FailedPreconditionError("only MQTT 5.0 has requests and responses"));
+  }
+  if (requested_.size() >= options_.responses_max) {
+    return Finish(std::move(done), absl::ResourceExhaustedError(absl::StrCat(
+                                       requested_.size(),
+                                       " requests wait for their response already; wait for "
+                                       "some to end, or raise responses_max")));
   }
   if (response_topic_.empty()) response_topic_ = NewResponseTopic();
   std::string correlation = absl::StrFormat("%x", ++last_request_);
-  auto deadline = std::make_unique<asio::steady_timer>(strand_, Chrono(timeout));
+  auto deadline =
+      std::make_unique<asio::steady_timer>(strand_, After(steady_clock::now(), timeout));
   deadline->async_wait([weak = weak_from_this(), correlation](const error_code& cancelled) {
     const auto self = weak.lock();
     if (cancelled || self == nullptr) return;
@@ -99,15 +109,7 @@ void Client::Impl::EndRequest(const std::string& correlation,
   Requested requested = std::move(found->second);
   requested_.erase(found);
   requested.deadline->cancel();
-  requested.done(std::move(result));
-}
-
-void Client::Impl::EndRequests(const absl::Status& why) {
-  unsent_.clear();
-  while (!requested_.empty()) {
-    const std::string correlation = requested_.begin()->first;
-    EndRequest(correlation, why);
-  }
+  Finish(std::move(requested.done), std::move(result));
 }
 
 void Client::Impl::CancelRequest(Token op) {

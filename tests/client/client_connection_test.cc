@@ -16,13 +16,11 @@
 #include <vector>
 
 #include "client/client.h"
-#include "tests/client/fake_stream.h"
-#include "tests/support/patience.h"
+#include "tests/client/connection_fixture.h"
 
 namespace mqttd::client {
 namespace {
 
-namespace asio = boost::asio;
 using mqtt::QoS;
 using mqtt::ReasonCode;
 using testing::ElementsAre;
@@ -47,46 +45,6 @@ class KnownAnswer final : public Authenticator {
  private:
   const std::string answer_;
   int exchanges_ = 0;
-};
-
-class ClientConnection : public testing::Test {
- protected:
-  Options Here(mqtt::Version version = mqtt::Version::k5) {
-    network_ = std::make_unique<FakeNetwork>(io_.get_executor(), version);
-    Options options;
-    options.servers = {"mqtt://nowhere"};
-    options.dialer = network_->MakeDialer();
-    options.session.version = version;
-    options.session.client_id = "device";
-    options.reconnect = {absl::Milliseconds(1), absl::Milliseconds(2)};
-    return options;
-  }
-  // The clients are closed by then: what is left of them ends while its server is still there.
-  void TearDown() override { io_.run_for(std::chrono::seconds(30)); }
-
-  void Until(const std::function<bool()>& done) {
-    while (!done()) ASSERT_GT(io_.run_one_for(std::chrono::seconds(30)), 0u) << "nothing happens";
-  }
-  template <typename Result>
-  auto Into(std::optional<absl::StatusOr<Result>>& place) {
-    return [&place](absl::StatusOr<Result> result) { place.emplace(std::move(result)); };
-  }
-  absl::StatusOr<ConnectResult> Connect(Client& client) {
-    std::optional<absl::StatusOr<ConnectResult>> result;
-    client.AsyncConnect(Into(result));
-    Until([&] { return result.has_value(); });
-    return *result;
-  }
-
-  Statistics StatisticsOf(Client& client) {
-    std::optional<absl::StatusOr<Statistics>> statistics;
-    client.AsyncStatistics(Into(statistics));
-    Until([&] { return statistics.has_value(); });
-    return **statistics;
-  }
-
-  asio::io_context io_;
-  std::unique_ptr<FakeNetwork> network_;
 };
 
 // What was to be said before it, acknowledgements too, leaves with it.

@@ -39,6 +39,8 @@ struct FakeNetwork {
   boost::asio::steady_timer changed;  // Cancelled whenever a reader should look again.
   bool hung_up = false;
   bool answering = true;  // False: what the server says stays on its side.
+  bool writing = true;    // False: after `writes_before` nothing is taken from the client.
+  size_t writes_before = 0;
   size_t dialed = 0;
   size_t closed = 0;
 };
@@ -68,10 +70,16 @@ class FakeStream final : public Stream {
 
   boost::asio::awaitable<void> Write(boost::asio::const_buffer buffer,
                                      boost::system::error_code& error) override {
+    while (!closed_ && !network_.hung_up && !network_.writing && network_.writes_before == 0) {
+      boost::system::error_code ignored;
+      co_await network_.changed.async_wait(
+          boost::asio::redirect_error(boost::asio::use_awaitable, ignored));
+    }
     if (closed_ || network_.hung_up) {
       error = boost::asio::error::broken_pipe;
       co_return;
     }
+    if (network_.writes_before > 0) --network_.writes_before;
     network_.server.Receive({static_cast<const char*>(buffer.data()), buffer.size()});
     network_.changed.cancel();
     co_return;

@@ -23,13 +23,14 @@ void Dispatcher::Set(std::string filter, MessageHandler handler) {
   entries_.push_back({std::move(filter), std::move(matched), std::move(handler)});
 }
 
-size_t Dispatcher::Dispatch(const ReceivedMessage& message) const {
+size_t Dispatcher::Dispatch(const ReceivedMessage& message,
+                            absl::FunctionRef<void(const MessageHandler&)> call) const {
   std::vector<MessageHandler> matching;  // Copies: a handler may change the list.
   for (const Entry& entry : entries_) {
     if (mqtt::Matches(entry.filter, message.topic)) matching.push_back(entry.handler);
   }
   if (matching.empty() && default_ != nullptr) matching.push_back(default_);
-  for (const MessageHandler& handler : matching) handler(message);
+  for (const MessageHandler& handler : matching) call(handler);
   return matching.size();
 }
 

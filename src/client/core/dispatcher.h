@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "client/core/message.h"
 
 namespace mqttd::client {
@@ -18,8 +19,10 @@ class Dispatcher {
   // group that messages are matched against. An empty handler removes it.
   void Set(std::string filter, MessageHandler handler);
   void SetDefault(MessageHandler handler) { default_ = std::move(handler); }
-  // The number of handlers that took it. A handler may set or remove handlers.
-  size_t Dispatch(const ReceivedMessage& message) const;
+  // Has `call` called with each handler that is to take the message; their number. A handler may
+  // set or remove handlers.
+  size_t Dispatch(const ReceivedMessage& message,
+                  absl::FunctionRef<void(const MessageHandler&)> call) const;
 
  private:
   struct Entry {

@@ -56,6 +56,9 @@ struct SessionOptions {
   size_t queue_bytes_max = size_t{64} << 20;
   // Encoded and not yet taken by the transport: beyond, messages stay in the queue.
   size_t output_bytes_max = size_t{256} << 10;
+  // SUBSCRIBE and UNSUBSCRIBE that the application asked for and that are not answered; beyond,
+  // they are refused.
+  size_t requests_max = 1000;
   // Topics that are sent as an alias, if the server takes aliases (§3.3.2.3.4).
   uint16_t topic_aliases_max = 64;
   // The application says when a message of QoS 1 or 2 is acknowledged: `Session::Acknowledge`.

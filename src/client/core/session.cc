@@ -103,7 +103,15 @@ bool Session::MaySend(QoS qos) const {
 bool Session::CancelPublish(Token token) {
   const auto found = std::find_if(queue_.begin(), queue_.end(),
                                   [token](const Queued& q) { return q.token == token; });
-  if (found == queue_.end()) return false;
+  if (found == queue_.end()) {
+    const auto flight = std::find_if(in_flight_.begin(), in_flight_.end(),
+                                     [token](const auto& f) { return f.second.token == token; });
+    if (flight == in_flight_.end()) return false;
+    flight->second.token = 0;
+    FinishPublish(token, absl::CancelledError("cancelled while it was in flight: it may have been "
+                                              "delivered"));
+    return true;
+  }
   queue_bytes_ -= BytesOf(found->message);
   queue_.erase(found);
   FinishPublish(token, absl::CancelledError("cancelled before it was sent"));
@@ -111,9 +119,36 @@ bool Session::CancelPublish(Token token) {
   return true;
 }
 
+bool Session::CancelRequest(Token token) {
+  const auto waiting = std::find_if(waiting_requests_.begin(), waiting_requests_.end(),
+                                    [token](const Request& r) { return r.token == token; });
+  if (waiting != waiting_requests_.end()) {
+    FinishRequest(*waiting, absl::CancelledError("cancelled before it was sent"));
+    waiting_requests_.erase(waiting);
+    return true;
+  }
+  for (auto& [id, request] : requests_) {
+    if (request.token != token) continue;
+    FinishRequest(request, absl::CancelledError("cancelled before the server answered"));
+    request.token = 0;
+    request.cancelled = true;
+    return true;
+  }
+  return false;
+}
+
+absl::Status Session::CheckRoomForRequest() const {
+  const size_t waiting = waiting_requests_.size() + requests_.size();
+  if (waiting < options_.requests_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("too many SUBSCRIBE and UNSUBSCRIBE wait for their answer: ", waiting,
+                   "; wait for some to end, or raise requests_max"));
+}
+
 absl::Status Session::Subscribe(Token token, std::vector<Subscription> subscriptions,
                                 SubscribeOptions options) {
   RETURN_IF_ERROR(CheckSubscribe(subscriptions, options, options_.version));
+  RETURN_IF_ERROR(CheckRoomForRequest());
   waiting_requests_.push_back({.token = token,
                                .sequence = ++last_sequence_,
                                .subscriptions = std::move(subscriptions),
@@ -126,6 +161,7 @@ absl::Status Session::Subscribe(Token token, std::vector<Subscription> subscript
 absl::Status Session::Unsubscribe(Token token, std::vector<std::string> filters,
                                   std::vector<UserProperty> user_properties) {
   RETURN_IF_ERROR(CheckUnsubscribe(filters, user_properties, options_.version));
+  RETURN_IF_ERROR(CheckRoomForRequest());
   waiting_requests_.push_back({.token = token,
                                .sequence = ++last_sequence_,
                                .subscribe = false,
@@ -355,14 +391,11 @@ bool Session::WriteRequest(PacketId id, const Request& request) {
   return mqtt::Encode(packet, options_.version, output_, server_packet_size_max_);
 }
 
-bool Session::IdIsFree(uint16_t id) const {
-  return id != 0 && !in_flight_.contains(id) && !requests_.contains(id);
-}
-
 // The next identifier that nothing of ours uses [MQTT5-2.2.1-3]; 0 if all are taken.
 PacketId Session::NextId() {
   for (uint32_t tries = 0; tries <= UINT16_MAX; ++tries) {
-    if (IdIsFree(++last_id_)) return PacketId{last_id_};
+    const uint16_t id = ++last_id_;
+    if (id != 0 && !in_flight_.contains(id) && !requests_.contains(id)) return PacketId{id};
   }
   return {};
 }
@@ -452,7 +485,9 @@ void Session::EndConnection() {
   awaiting_puback_.clear();
   awaiting_pubrec_.clear();
   // Requests have no place in a session's state: they are made anew, in their order.
-  for (auto& [id, request] : requests_) waiting_requests_.push_back(std::move(request));
+  for (auto& [id, request] : requests_) {
+    if (!request.cancelled) waiting_requests_.push_back(std::move(request));
+  }
   requests_.clear();
   std::sort(waiting_requests_.begin(), waiting_requests_.end(),
             [](const Request& a, const Request& b) { return a.sequence < b.sequence; });

@@ -58,6 +58,11 @@ struct Disconnected {
 using Event = std::variant<PublishDone, SubscribeDone, UnsubscribeDone, Connected, Arrived, Pong,
                            AuthWanted, Disconnected>;
 
+// What a waiting message counts against queue_bytes_max.
+inline size_t BytesOf(const Message& message) {
+  return sizeof(Message) + message.topic.size() + message.payload.size();
+}
+
 // No I/O, no clock, no thread: bytes of packets in, bytes and events out. Lives across connections;
 // the owner says when one begins (`BeginConnection`) and ends (`EndConnection`). Belongs to one
 // thread.
@@ -81,9 +86,11 @@ class Session {
                          SubscribeOptions options = {});
   absl::Status Unsubscribe(Token token, std::vector<std::string> filters,
                            std::vector<UserProperty> user_properties = {});
-  // Gives up a publish that was not sent yet (its event says kCancelled). False: it is in flight,
-  // or over.
+  // Nobody waits for it any more: its event says kCancelled. A publish that was not sent is not
+  // sent; one in flight goes on to its end. False: it is over.
   bool CancelPublish(Token token);
+  // The same for Subscribe and Unsubscribe; what was sent is not sent again.
+  bool CancelRequest(Token token);
   // With `manual_acknowledgement`: PUBACK or PUBREC for it, on this connection only. It leaves when
   // those that came before at the same QoS are acknowledged too [MQTT-4.6.0-2] [MQTT-4.6.0-3].
   void Acknowledge(const ReceivedMessage& message);
@@ -146,6 +153,7 @@ class Session {
     std::vector<std::string> filters;
     uint32_t subscription_id = 0;
     std::vector<UserProperty> user_properties;
+    bool cancelled = false;  // By whoever asked: what is sent is not sent again.
   };
   struct Active {  // A subscription that was granted: made again if the server lost the session.
     mqtt::SubscriptionOptions options;
@@ -156,13 +164,9 @@ class Session {
     bool done = false;
   };
 
-  // What a waiting message counts against queue_bytes_max.
-  static size_t BytesOf(const Message& message) {
-    return sizeof(Message) + message.topic.size() + message.payload.size();
-  }
-
   // session.cc: requests, output, the connection's life.
   absl::Status CheckRoom(const Message& message) const;
+  absl::Status CheckRoomForRequest() const;
   // Not OK: the server that answered cannot take the message.
   absl::Status CheckServerTakes(const Message& message) const;
   void Pump();
@@ -178,7 +182,6 @@ class Session {
   static std::deque<Request> Halves(Request&& request);
   uint16_t AliasFor(std::string_view topic, bool& known);
   mqtt::PacketId NextId();
-  bool IdIsFree(uint16_t id) const;
   void FinishPublish(Token token, absl::Status status, PublishResult result = {});
   void FinishRequest(Request& request, const absl::Status& status);
 
