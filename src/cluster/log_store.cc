@@ -33,7 +33,10 @@ std::string MembersKey(GroupId group, uint64_t index) { return LogKey('c', group
 uint64_t IndexOf(const rocksdb::Slice& key) { return ReadBigEndian(key.ToStringView().substr(3)); }
 
 absl::Status Damaged(GroupId group, absl::string_view what) {
-  return absl::DataLossError(absl::StrCat("the log of group ", group, " is damaged: ", what));
+  return absl::DataLossError(absl::StrCat(
+      "the log of partition ", group, " is damaged: ", what,
+      ". Restore data_dir from a backup. If there is none, log_recovery: salvage starts with what "
+      "can be read and loses the rest"));
 }
 
 bool ParseEntry(uint64_t index, std::string_view value, EntryView& entry) {
@@ -227,6 +230,16 @@ absl::Status LogStore::Read(GroupId group, uint64_t low, uint64_t high, uint64_t
   RETURN_IF_ERROR(ToStatus(it->status(), "reading the log"));
   return index == high ? absl::OkStatus()
                        : Damaged(group, absl::StrCat("entry ", index, " is missing"));
+}
+
+absl::Status LogStore::BeginsBehind(GroupId group, uint64_t begin, uint64_t applied) {
+  return Damaged(group, absl::StrCat("it begins behind entry ", begin,
+                                     ", but the state ends at entry ", applied));
+}
+
+absl::Status LogStore::Checkpoint(const std::string& directory) const {
+  if (db_->db() == nullptr) return absl::UnavailableError("the log could not be opened again yet");
+  return storage::CheckpointOf(*db_->db(), directory);
 }
 
 absl::Status LogStore::SyncWritten() { return db_->SyncWritten(); }

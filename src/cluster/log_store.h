@@ -24,10 +24,9 @@ struct StorageOptions;
 namespace cluster {
 
 // Keys: 'e' group index -> term, kind, data of an entry; 'h', 'b', 'c': see
-// proto/mqttd/cluster/v1/log.proto. Letters that storage::Log does not use, so that one directory
-// may hold both while the one is replaced by the other.
+// proto/mqttd/cluster/v1/log.proto. ('l', 't' and 'r' are of the logs of earlier releases.)
 //
-// Write and Repair belong to one thread at a time; the reads may go on beside them.
+// Write and Repair belong to one thread at a time; the reads may go on beside Write.
 class LogStore final : public EntryStore {
  public:
   static absl::StatusOr<std::unique_ptr<LogStore>> Open(std::string path,
@@ -41,6 +40,11 @@ class LogStore final : public EntryStore {
   absl::Status Read(GroupId group, uint64_t low, uint64_t high, uint64_t bytes_max,
                     absl::FunctionRef<void(const EntryView&)> take) override;
 
+  // kDataLoss: what the state lacks was cut.
+  static absl::Status BeginsBehind(GroupId group, uint64_t begin, uint64_t applied);
+
+  // A copy in a directory that does not exist.
+  absl::Status Checkpoint(const std::string& directory) const;
   // Makes durable what was written without a sync.
   absl::Status SyncWritten();
   // After an error of Write, before the same batch is written again.

@@ -7,31 +7,42 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "base/thread_priority.h"
 
 namespace cluster {
 namespace {
 
 constexpr absl::Duration kRepairInterval = absl::Milliseconds(500);
+// Where entries are not synced each, so often is claimed how far they reach: the claim's write
+// would cost as much as theirs.
+constexpr absl::Duration kClaimInterval = absl::Milliseconds(100);
+constexpr uint64_t kReadBytesMax = 1 << 20;
+// Of an entry, beside its data, in the log: its key, term and kind.
+constexpr uint64_t kEntryOverhead = 20;
 
 }  // namespace
 
-RaftLog::RaftLog(RaftLogOptions options, std::unique_ptr<LogStore> store, const base::Clock& clock,
+RaftLog::RaftLog(RaftLogOptions options, std::unique_ptr<LogStore> store,
+                 std::unique_ptr<storage::LogEnd> end, const base::Clock& clock,
                  storage::HostMetrics& metrics, Send send, Post post)
     : options_(std::move(options)),
       store_(std::move(store)),
+      end_(std::move(end)),
       clock_(clock),
       metrics_(metrics),
       send_(std::move(send)),
       post_(std::move(post)),
-      mailbox_([this] {
-        {
-          base::MutexLock lock(mutex_);
-          rung_ = true;
-        }
-        wake_.SignalOne();
-      }),
+      mailbox_([this] { Ring(); }),
       loop_(options_.loop, *store_) {
   metrics_.log_healthy.Set(1);
+}
+
+void RaftLog::Ring() {
+  {
+    base::MutexLock lock(mutex_);
+    rung_ = true;
+  }
+  wake_.SignalOne();
 }
 
 RaftLog::~RaftLog() {
@@ -47,9 +58,12 @@ absl::Status RaftLog::Start(const std::vector<GroupStart>& groups) {
     }
   }
   next_tick_ = clock_.Monotonic() + options_.tick;
-  // At the process's own priority: a heartbeat that comes late costs an election.
-  thread_ = std::thread([this] {
+  // Alone it gives way as all of the storage does. Else it has the process's own priority: a
+  // heartbeat that comes late costs an election.
+  const bool gives_way = loop_.alone();
+  thread_ = std::thread([this, gives_way] {
     pthread_setname_np(pthread_self(), "raft");
+    if (gives_way) base::SetThreadPriority(base::ThreadPriority::kWork);
     Serve();
   });
   writer_ = std::thread([this] {
@@ -60,6 +74,65 @@ absl::Status RaftLog::Start(const std::vector<GroupStart>& groups) {
 }
 
 void RaftLog::Submit(std::vector<Proposal> proposals) { mailbox_.PostOne(std::move(proposals)); }
+
+std::optional<std::vector<LogEvent>> RaftLog::SubmitHere(std::vector<Proposal>& proposals) {
+  {
+    base::MutexLock lock(mutex_);
+    if (turning_ || !mailbox_.empty() || !loop_.alone() || !repaired_ || stopping_) {
+      return std::nullopt;
+    }
+    turning_ = true;
+  }
+  std::vector<LogEvent> events;
+  here_ = &events;
+  On(proposals);
+  Round();
+  here_ = nullptr;
+  // It has the interval to watch, or a repair, or was given something meanwhile.
+  const bool wake =
+      !repaired_ || (unsynced_ && options_.durability == storage::Durability::kInterval);
+  EndTurn();
+  if (wake) Ring();
+  return events;
+}
+
+absl::StatusOr<RaftLog::Extent> RaftLog::ExtentOf(GroupId group, ReplicaId self) const {
+  const absl::StatusOr<EntryStore::Group> stored = store_->Load(group);
+  if (absl::IsNotFound(stored.status())) return Extent{};
+  RETURN_IF_ERROR(stored.status());
+  const ConfState& members = stored->conf_states.back().state;
+  const bool alone = members == ConfState{.voters = {self}};
+  // Of a member that votes alone all that it has is committed.
+  return Extent{
+      .last = stored->last,
+      .committed = alone ? stored->last : std::max(stored->hard_state.commit, stored->begin.index)};
+}
+
+absl::Status RaftLog::ReadAfter(GroupId group, uint64_t after,
+                                absl::FunctionRef<absl::Status(const EntryView&)> visit) {
+  base::MutexLock lock(store_mutex_);
+  const absl::StatusOr<EntryStore::Group> stored = store_->Load(group);
+  if (absl::IsNotFound(stored.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(stored.status());
+  if (stored->begin.index > after) return store_->BeginsBehind(group, stored->begin.index, after);
+  absl::Status visited;
+  uint64_t next = after + 1;
+  while (next <= stored->last && visited.ok()) {
+    RETURN_IF_ERROR(
+        store_->Read(group, next, stored->last + 1, kReadBytesMax, [&](const EntryView& entry) {
+          next = entry.place.index + 1;
+          if (visited.ok()) visited = visit(entry);
+        }));
+  }
+  return visited;
+}
+
+void RaftLog::Checkpoint(std::string directory, std::function<void(absl::Status)> done) {
+  Run([this, directory = std::move(directory), done = std::move(done)](RaftLoop& /*loop*/) {
+    done(repaired_ ? store_->Checkpoint(directory)
+                   : absl::UnavailableError("the log is waiting for its repair"));
+  });
+}
 
 void RaftLog::Receive(std::vector<RaftLoop::Message> messages) {
   mailbox_.PostOne(std::move(messages));
@@ -82,11 +155,26 @@ absl::Status RaftLog::Stop() {
 
 // ---- The loop's thread -------------------------------------------------------------------------
 
+void RaftLog::BeginTurn() {
+  base::MutexLock lock(mutex_);
+  while (turning_) turn_over_.Wait(mutex_);
+  turning_ = true;
+}
+
+void RaftLog::EndTurn() {
+  {
+    base::MutexLock lock(mutex_);
+    turning_ = false;
+  }
+  turn_over_.SignalOne();
+}
+
 void RaftLog::Serve() {
   while (true) {
+    BeginTurn();
     TakeInputs();
     const absl::Duration now = clock_.Monotonic();
-    if (now >= next_tick_) {
+    if (TickIsWanted() && now >= next_tick_) {
       loop_.Tick();
       // Of ticks that were missed none is made up for: the others' clocks were not slow.
       next_tick_ = now + options_.tick;
@@ -95,9 +183,12 @@ void RaftLog::Serve() {
     Round();
     SyncIfDue();
     if (stopping_ && (failed_ || !writing_.has_value())) break;
-    Sleep();
+    const absl::Duration wake_at = NextWake();
+    EndTurn();
+    Sleep(wake_at);
   }
   stop_status_ = ShutDown();
+  EndTurn();
 }
 
 void RaftLog::TakeInputs() {
@@ -132,7 +223,12 @@ void RaftLog::HandOut() {
   if (std::vector<RaftLoop::Message> messages = loop_.TakeMessages(); !messages.empty()) {
     send_(std::move(messages));
   }
-  if (std::vector<LogEvent> events = loop_.TakeEvents(); !events.empty()) post_(std::move(events));
+  if (std::vector<LogEvent> events = loop_.TakeEvents(); !events.empty()) Emit(std::move(events));
+}
+
+void RaftLog::Emit(std::vector<LogEvent> events) {
+  if (here_ == nullptr) return post_(std::move(events));
+  std::move(events.begin(), events.end(), std::back_inserter(*here_));
 }
 
 // True: it was written here, and there is more to do.
@@ -140,6 +236,7 @@ bool RaftLog::BeginWrite() {
   if (writing_.has_value() || !repaired_) return false;
   writing_ = loop_.BeginWrite();
   if (!writing_.has_value()) return false;
+  DisclaimReplaced();
   if (loop_.alone() || !WantsSync()) {
     EndWrite(WriteNow());
     return !failed_;
@@ -180,25 +277,59 @@ void RaftLog::EndWrite(const Written& written) {
   }
   metrics_.log_batches.Add();
   metrics_.log_entries.Add(writing_->entries);
-  metrics_.log_bytes.Add(writing_->bytes);
+  metrics_.log_bytes.Add(writing_->bytes + writing_->entries * kEntryOverhead);
   metrics_.log_sync_latency.Record(written.took);
+  NoteEnd();
   writing_.reset();
   SetHealth(absl::OkStatus());
   loop_.OnWritten();
 }
 
+// A claim must not outlive what it is about: see LogEnd.
+void RaftLog::NoteEnd() {
+  if (end_ == nullptr) return;
+  for (const RaftLoop::Appended& appended : writing_->appended) {
+    if (appended.group < options_.partitions) end_->Note(appended.group, appended.last);
+  }
+  const absl::Duration now = clock_.Monotonic();
+  const bool due =
+      options_.durability != storage::Durability::kSync && now >= claimed_at_ + kClaimInterval;
+  if (!WantsSync() && !due) return;
+  end_->Claim();
+  claimed_at_ = now;
+}
+
+// Entries of a leader that leads no more may end here.
+void RaftLog::DisclaimReplaced() {
+  if (end_ == nullptr || loop_.alone()) return;
+  bool less = false;
+  for (const RaftLoop::Appended& appended : writing_->appended) {
+    if (appended.group >= options_.partitions) continue;
+    if (end_->noted(appended.group) < appended.first) continue;
+    end_->Note(appended.group, appended.first - 1);
+    less = true;
+  }
+  if (less) end_->Claim();
+}
+
 void RaftLog::SetHealth(const absl::Status& status) {
-  const int64_t healthy = status.ok() ? 1 : 0;
-  if (metrics_.log_healthy.value() == healthy) return;
-  metrics_.log_healthy.Set(healthy);
-  post_({LogHealth{status}});
+  metrics_.log_healthy.Set(status.ok() ? 1 : 0);
+  if (told_health_.code() == status.code()) return;
+  told_health_ = status;
+  std::vector<LogEvent> events;
+  events.emplace_back(LogHealth{status});
+  Emit(std::move(events));
 }
 
 // On this thread: a repair may open the database anew, and nobody may read it meanwhile.
 void RaftLog::RepairIfDue() {
   if (repaired_ || clock_.Monotonic() < next_repair_) return;
   if (writing_.has_value() && !failed_) return;  // Under way: it will fail, too.
-  const absl::Status status = store_->Repair();
+  absl::Status status;
+  {
+    base::MutexLock lock(store_mutex_);
+    status = store_->Repair();
+  }
   next_repair_ = clock_.Monotonic() + kRepairInterval;
   if (!status.ok()) return SetHealth(status);
   repaired_ = true;
@@ -223,16 +354,24 @@ void RaftLog::SyncIfDue() {
   SetHealth(status);
 }
 
-void RaftLog::Sleep() {
-  absl::Duration until = next_tick_;
+absl::Duration RaftLog::NextWake() const {
+  absl::Duration until = TickIsWanted() ? next_tick_ : absl::InfiniteDuration();
   if (!repaired_) until = std::min(until, next_repair_);
   if (unsynced_ && options_.durability == storage::Durability::kInterval) {
     until = std::min(until, unsynced_since_ + options_.durability_interval);
   }
+  return until;
+}
+
+void RaftLog::Sleep(absl::Duration until) {
   if (!mailbox_.Sleep()) return;
   {
     base::MutexLock lock(mutex_);
     while (!rung_) {
+      if (until == absl::InfiniteDuration()) {
+        wake_.Wait(mutex_);
+        continue;
+      }
       const absl::Duration left = until - clock_.Monotonic();
       if (left <= absl::ZeroDuration() || !wake_.WaitFor(mutex_, left)) break;
     }

@@ -19,6 +19,7 @@
 #include "cluster/raft/raft_loop.h"
 #include "storage/core/metrics.h"
 #include "storage/core/options.h"
+#include "storage/log_end.h"
 
 namespace cluster {
 
@@ -26,12 +27,15 @@ struct RaftLogOptions {
   RaftLoopOptions loop;
   absl::Duration tick = absl::Milliseconds(100);  // A heartbeat of leaders.
   storage::Durability durability = storage::Durability::kSync;
+  // How many groups, from 0 on, are partitions of this node's storage: their entries are claimed in
+  // the LogEnd.
+  uint32_t partitions = 0;
   absl::Duration durability_interval = absl::Milliseconds(100);
 };
 
 // Owned by whoever makes the node. Where no group has another member its thread waits for the disk
-// itself, and what is proposed costs two changes of threads. Else a second one does, and heartbeats
-// go on meanwhile.
+// itself, and what is proposed costs two changes of threads; or none, if nobody waits for the disk
+// (SubmitHere). Else a second one waits, and heartbeats go on meanwhile.
 //
 // A log that cannot be written is repaired and written again for as long as it takes; what was
 // taken waits, and LogHealth says so. Terms, votes and members are synced in every durability.
@@ -42,8 +46,10 @@ class RaftLog {
   using Send = std::function<void(std::vector<RaftLoop::Message>)>;
   using Post = std::function<void(std::vector<LogEvent>)>;
 
-  // `clock` and `metrics` outlive it; of the metrics it writes what the log writer's thread does.
-  RaftLog(RaftLogOptions options, std::unique_ptr<LogStore> store, const base::Clock& clock,
+  // `end` may be null: then no account is kept of how far the log reaches. `clock` and `metrics`
+  // outlive it; of the metrics it writes those of the log.
+  RaftLog(RaftLogOptions options, std::unique_ptr<LogStore> store,
+          std::unique_ptr<storage::LogEnd> end, const base::Clock& clock,
           storage::HostMetrics& metrics, Send send, Post post);
   ~RaftLog();  // Stops.
   RaftLog(const RaftLog&) = delete;
@@ -54,11 +60,32 @@ class RaftLog {
 
   // Any thread. Neither blocks.
   void Submit(std::vector<Proposal> proposals);
+  // The same on the caller's thread, with all that follows at once, if the loop is at rest and no
+  // group has another member: for what need not be synced. What has become of it; absent:
+  // `proposals` is as it was, and to be submitted.
+  std::optional<std::vector<LogEvent>> SubmitHere(std::vector<Proposal>& proposals);
   // What other nodes' Send was given for this one. Those that are no messages are dropped.
   void Receive(std::vector<RaftLoop::Message> messages);
   // For all that is less frequent. Runs on the loop's thread, in the order of the calls; never, if
   // it has stopped.
   void Run(std::function<void(RaftLoop&)> task);
+
+  // Calls `visit` for the entries of the group above `after`, in order, up to the last, committed
+  // or not; those that are no commands have no data. Stops at its first error. kDataLoss: one is
+  // missing between, or the log begins behind `after`. Any thread; before Start too. Waits for a
+  // repair that is being tried, not for one that succeeds.
+  absl::Status ReadAfter(GroupId group, uint64_t after,
+                         absl::FunctionRef<absl::Status(const EntryView&)> visit);
+  // Where the group's log ends, and until where it is known to be committed. Before Start.
+  struct Extent {
+    uint64_t last = 0;
+    uint64_t committed = 0;
+  };
+  absl::StatusOr<Extent> ExtentOf(GroupId group, ReplicaId self) const;
+
+  // A copy of the log in a directory that does not exist, behind all that was submitted. `done` is
+  // called once, on the loop's thread; never, if it has stopped.
+  void Checkpoint(std::string directory, std::function<void(absl::Status)> done);
 
   // Writes what was taken, syncs and closes the log, ends the threads. Proposals without a fate by
   // then have none.
@@ -77,6 +104,13 @@ class RaftLog {
                              StopRequested>;
 
   void Serve();
+  void Ring();
+  void BeginTurn() ABSL_LOCKS_EXCLUDED(mutex_);
+  void EndTurn() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool TickIsWanted() const { return !loop_.alone(); }
+  void Emit(std::vector<LogEvent> events);
+  void NoteEnd();
+  void DisclaimReplaced();
   void TakeInputs();
   void On(std::vector<Proposal>& proposals);
   void On(std::vector<RaftLoop::Message>& messages);
@@ -92,12 +126,14 @@ class RaftLog {
   void RepairIfDue();
   void SyncIfDue();
   void SetHealth(const absl::Status& status);
-  void Sleep();
+  absl::Duration NextWake() const;
+  void Sleep(absl::Duration until);
   void WriteOnItsThread();
   absl::Status ShutDown();
 
   const RaftLogOptions options_;
   const std::unique_ptr<LogStore> store_;
+  const std::unique_ptr<storage::LogEnd> end_;
   const base::Clock& clock_;
   storage::HostMetrics& metrics_;
   const Send send_;
@@ -106,8 +142,12 @@ class RaftLog {
   base::Mutex mutex_;
   base::CondVar wake_;
   bool rung_ ABSL_GUARDED_BY(mutex_) = false;
+  base::CondVar turn_over_;
+  bool turning_ ABSL_GUARDED_BY(mutex_) = false;  // A thread has what follows.
+  base::Mutex store_mutex_;                       // Nobody reads while the store is opened anew.
 
-  // The loop's thread.
+  // The loop's thread, or who submits here in its place.
+  std::vector<LogEvent>* here_ = nullptr;  // Takes events instead of `post_`.
   RaftLoop loop_;
   std::optional<RaftLoop::Write> writing_;  // Both threads may read it while it is being written.
   bool failed_ = false;                     // `writing_` has to be written again, after a repair.
@@ -116,6 +156,8 @@ class RaftLog {
   absl::Duration unsynced_since_;  // Monotonic, as the others.
   absl::Duration next_tick_;
   absl::Duration next_repair_;
+  absl::Status told_health_;
+  absl::Duration claimed_at_ = -absl::InfiniteDuration();
   bool stopping_ = false;
   std::thread thread_;
   absl::Status stop_status_;

@@ -36,6 +36,7 @@ class LogEnd {
   // Else it is told and forgotten.
   absl::Status Missing(PartitionId partition, uint64_t last, LogRecovery recovery) const;
 
+  uint64_t noted(PartitionId partition) const { return noted_[partition]; }
   void Note(PartitionId partition, uint64_t index) { noted_[partition] = index; }
   // All that was noted. Cost: a write into the kernel's memory.
   void Claim();

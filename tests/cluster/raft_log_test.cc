@@ -71,7 +71,7 @@ class Node {
         LogStore::Open(directory_.path() + "/log", {}, *env_, std::exchange(create_, false));
     ASSERT_TRUE(store.ok()) << store.status();
     log_ = std::make_unique<RaftLog>(
-        options_, *std::move(store), base::RealClock::Get(), metrics_,
+        options_, *std::move(store), nullptr, base::RealClock::Get(), metrics_,
         [this](std::vector<RaftLoop::Message> messages) { network_.Send(std::move(messages)); },
         [this](std::vector<LogEvent> events) { Take(events); });
     Place applied;

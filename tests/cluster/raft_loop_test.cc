@@ -46,6 +46,43 @@ TEST(RaftLoop, AnEntryComesBackAsTheLeadersProposalAndAsNobodysElsewhere) {
   EXPECT_THAT(rig[3].entries, ElementsAre("a", "b"));
 }
 
+TEST(RaftLoop, OfAMemberAloneOnlyThatIsSyncedForWhichSomebodyWaits) {
+  LoopRig rig(1);
+  rig.Elect(1);
+  LoopRig::Node& node = rig[1];
+  node.hold_writes = true;
+  rig.loop(1).Submit({.group = 0, .number = 7, .entry = "lazy", .sync = false});
+  rig.Run(1);
+  ASSERT_TRUE(node.writing.has_value());
+  EXPECT_EQ(node.writing->sync, EntryStore::Sync::kNo);
+  ASSERT_THAT(node.writing->appended, SizeIs(1));
+  EXPECT_EQ(node.writing->appended[0].last, 7u);
+  rig.EndWrite(1);
+  rig.Run(1);
+  EXPECT_THAT(node.entries, ElementsAre("lazy"));
+  rig.loop(1).Tick();
+  rig.Run(1);
+  EXPECT_FALSE(node.writing.has_value());  // A commit index says nothing new.
+  rig.Propose(1, "promised");
+  rig.Run(1);
+  ASSERT_TRUE(node.writing.has_value());
+  EXPECT_EQ(node.writing->sync, EntryStore::Sync::kYes);
+  rig.EndWrite(1);
+  ASSERT_TRUE(rig.Restart(1).ok());
+  rig.Elect(1);
+  EXPECT_THAT(node.entries, ElementsAre("lazy", "promised"));
+}
+
+TEST(RaftLoop, WhereOthersCountOnItEachEntryIsSynced) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig[1].hold_writes = true;
+  rig.loop(1).Submit({.group = 0, .number = 7, .entry = "lazy", .sync = false});
+  rig.Run(1);
+  ASSERT_TRUE(rig[1].writing.has_value());
+  EXPECT_EQ(rig[1].writing->sync, EntryStore::Sync::kYes);
+}
+
 TEST(RaftLoop, WhoDoesNotLeadRefusesAtOnce) {
   LoopRig rig(3);
   rig.Elect(1);

@@ -1,7 +1,5 @@
-// Where commands become durable: what a replica and its leader say to the log, and hear from it.
-//
-// Values of the seam between storage and consensus. They are here, and not in storage, until
-// storage's own log is replaced.
+// What a loop of Raft groups is told, and tells. For groups that are partitions,
+// cluster/partition_log makes of it what storage/core/command_log.h has.
 #ifndef CLUSTER_RAFT_COMMAND_LOG_H_
 #define CLUSTER_RAFT_COMMAND_LOG_H_
 
@@ -19,7 +17,9 @@ namespace cluster {
 struct Proposal {
   GroupId group = 0;
   uint64_t number = 0;
-  std::string entry;  // Not empty.
+  std::string entry;  // Not empty. Comes back in CommittedEntry.
+  // Where no other member has to have it: false, and nobody waits for it to be on the disk.
+  bool sync = true;
 };
 
 struct CommittedEntry {

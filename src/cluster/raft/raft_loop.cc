@@ -24,6 +24,7 @@ struct RaftLoop::Group final : EntryReader {
   struct Pending {
     Place place;
     uint64_t proposal = 0;
+    std::string entry;
   };
   struct Mark {
     uint64_t index = 0;
@@ -63,6 +64,7 @@ struct RaftLoop::Group final : EntryReader {
 
   std::deque<Proposal> to_propose;
   std::deque<Pending> pending;    // Proposed, by index.
+  bool sync_wanted = false;       // By one of what was proposed and is in no write yet.
   std::vector<uint64_t> tickets;  // Reads not asked for yet.
   std::map<uint64_t, std::vector<uint64_t>> reads;
   bool snapshot_asked = false;
@@ -169,7 +171,7 @@ absl::Status RaftLoop::Prepare(const GroupStart& start, RaftGroupStart& raft, Gr
   raft.hard_state.commit = start.applied.index;
   gathering_.batch->Restart(start.group, start.applied, raft.conf_state);
   gathering_.batch->SetHardState(start.group, raft.hard_state);
-  gathering_.any = gathering_.sync = gathering_.votes = true;
+  gathering_.any = gathering_.prompt = gathering_.sync = gathering_.votes = true;
   return absl::OkStatus();
 }
 
@@ -179,7 +181,7 @@ void RaftLoop::RemoveGroup(GroupId id) {
 
 void RaftLoop::Remove(Group& group) {
   gathering_.batch->Remove(group.id);
-  gathering_.any = gathering_.sync = true;
+  gathering_.any = gathering_.prompt = gathering_.sync = true;
   Stop(group, absl::NotFoundError("this node is no member of the group any more"));
 }
 
@@ -332,11 +334,13 @@ void RaftLoop::Propose(Group& group) {
     // Too much is under way, or another is about to lead: that passes, or ends with a new role.
     if (absl::IsResourceExhausted(first.status()) || absl::IsUnavailable(first.status())) return;
     for (size_t i = 0; i < entries.size(); ++i) {
-      const uint64_t number = group.to_propose.front().number;
+      Proposal& proposal = group.to_propose.front();
       if (first.ok()) {
-        group.pending.push_back({{first->index + i, first->term}, number});
+        group.sync_wanted = group.sync_wanted || proposal.sync;
+        group.pending.push_back(
+            {{first->index + i, first->term}, proposal.number, std::move(proposal.entry)});
       } else {
-        events_.push_back(NotCommitted{group.id, number, Fate::kSurely});
+        events_.push_back(NotCommitted{group.id, proposal.number, Fate::kSurely});
       }
       group.to_propose.pop_front();
     }
@@ -380,7 +384,7 @@ void RaftLoop::OnReady(Group& group, const RaftGroup::Ready& ready) {
   if (!ready.entries.empty()) WriteEntries(group, ready.entries);
   for (const ConfStateAt& conf : ready.conf_states) {
     gathering_.batch->SetConfState(group.id, conf);
-    gathering_.any = gathering_.sync = gathering_.votes = true;
+    gathering_.any = gathering_.prompt = gathering_.sync = gathering_.votes = true;
     SetMembers(group, conf.state);
     group.members_at.push_back(conf.index);
     events_.push_back(MembersChanged{group.id, conf.index, conf.state});
@@ -394,7 +398,10 @@ void RaftLoop::OnReady(Group& group, const RaftGroup::Ready& ready) {
   }
   const uint64_t number = ready.number;
   const bool removed = ready.removed;
-  if (ready.must_sync) Join(group, number);
+  // What is this member's alone may be lost with it, if whoever proposed it says so.
+  if (ready.must_sync) {
+    Join(group, number, group.shared || new_term || std::exchange(group.sync_wanted, false));
+  }
   if (group.gathering_number != 0) {
     group.gathering_number = number;
     Send(group, ready, group.gathering_messages);
@@ -408,8 +415,9 @@ void RaftLoop::OnReady(Group& group, const RaftGroup::Ready& ready) {
   if (removed) Remove(group);
 }
 
-void RaftLoop::Join(Group& group, uint64_t number) {
-  gathering_.any = gathering_.sync = true;
+void RaftLoop::Join(Group& group, uint64_t number, bool sync) {
+  gathering_.any = gathering_.prompt = true;
+  gathering_.sync = gathering_.sync || sync;
   if (group.gathering_number == 0) gathering_.groups.push_back(group.id);
   group.gathering_number = number;
 }
@@ -421,18 +429,23 @@ void RaftLoop::SetMembers(Group& group, ConfState state) {
   shared_groups_ += group.shared ? 1 : 0;
 }
 
+// Of a member alone all that is in its log is committed; what it has of a commit index is less than
+// that with every entry anyway.
 void RaftLoop::WriteState(Group& group, const HardState& state) {
-  gathering_.batch->SetHardState(group.id, state);
-  gathering_.any = true;
-  if (state.term != group.hard_state.term || state.vote != group.hard_state.vote) {
-    gathering_.votes = group.gathering_vote = true;
+  const bool votes = state.term != group.hard_state.term || state.vote != group.hard_state.vote;
+  if (votes || group.shared) {
+    gathering_.batch->SetHardState(group.id, state);
+    gathering_.any = true;
   }
+  if (votes) gathering_.votes = group.gathering_vote = true;
   group.hard_state = state;
 }
 
 void RaftLoop::WriteEntries(Group& group, absl::Span<const EntryView> entries) {
   gathering_.batch->Append(group.id, entries, group.last);
   gathering_.any = true;
+  gathering_.appended.push_back(
+      {group.id, entries.front().place.index, entries.back().place.index});
   while (!group.marks.empty() && group.marks.back().index >= entries.front().place.index) {
     group.marks.pop_back();
   }
@@ -465,16 +478,20 @@ void RaftLoop::OnCommitted(Group& group, const RaftGroup::Ready& ready) {
     for (const EntryView& entry : ready.committed) {
       CommittedEntry& out = committed.entries.emplace_back();
       out.place = entry.place;
-      if (entry.kind == EntryKind::kCommand) out.entry = entry.data;
+      const bool mine =
+          !group.pending.empty() && group.pending.front().place.index == entry.place.index;
       // By term too: under the index may be what another leader put there.
-      if (group.pending.empty() || group.pending.front().place.index != entry.place.index) continue;
-      const Group::Pending pending = group.pending.front();
-      group.pending.pop_front();
-      if (pending.place == entry.place) {
-        out.proposal = pending.proposal;
+      if (mine && group.pending.front().place == entry.place) {
+        out.proposal = group.pending.front().proposal;
+        out.entry = std::move(group.pending.front().entry);
       } else {
-        events_.push_back(NotCommitted{group.id, pending.proposal, Fate::kSurely});
+        if (entry.kind == EntryKind::kCommand) out.entry = entry.data;
+        if (mine) {
+          const uint64_t lost = group.pending.front().proposal;
+          events_.push_back(NotCommitted{group.id, lost, Fate::kSurely});
+        }
       }
+      if (mine) group.pending.pop_front();
     }
     events_.push_back(std::move(committed));
   }
@@ -564,7 +581,7 @@ void RaftLoop::Installed(GroupId id, Place place) {
   group->members_at = {place.index};
   WriteState(*group, installing.hard_state.value_or(group->hard_state));
   if (!installing.entries.empty()) WriteEntries(*group, installing.entries);
-  Join(*group, installing.number);
+  Join(*group, installing.number, /*sync=*/true);
   std::move(installing.messages.begin(), installing.messages.end(),
             std::back_inserter(group->gathering_messages));
 }
@@ -617,7 +634,7 @@ void RaftLoop::CutIfDue(Group& group) {
 std::optional<RaftLoop::Write> RaftLoop::BeginWrite() {
   if (writing_.batch != nullptr || !gathering_.any) return std::nullopt;
   // A commit index alone, or a cut, goes with the next write; once a tick it goes alone.
-  if (!gathering_.sync && !write_late_) return std::nullopt;
+  if (!gathering_.prompt && !write_late_) return std::nullopt;
   write_late_ = false;
   writing_ = std::exchange(gathering_, {});
   gathering_.batch = store_.NewBatch();
@@ -634,7 +651,8 @@ std::optional<RaftLoop::Write> RaftLoop::BeginWrite() {
                .sync = writing_.sync ? EntryStore::Sync::kYes : EntryStore::Sync::kNo,
                .votes = writing_.votes,
                .entries = writing_.entries,
-               .bytes = writing_.bytes};
+               .bytes = writing_.bytes,
+               .appended = writing_.appended};
 }
 
 void RaftLoop::OnWritten() {

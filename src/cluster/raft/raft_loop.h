@@ -65,15 +65,22 @@ class RaftLoop {
     uint8_t kind = 0;  // eraftpb.MessageType
     std::string data;
   };
+  // Entries of a group that a write has. They replace what there was from the first on.
+  struct Appended {
+    GroupId group = 0;
+    uint64_t first = 0;
+    uint64_t last = 0;
+  };
   struct Write {
     EntryBatch* batch = nullptr;
-    // kNo: nobody waits for it.
+    // kNo: nobody waits for it to be on the disk.
     EntryStore::Sync sync = EntryStore::Sync::kNo;
     // A term, a vote or members are in it: synced whatever durability entries are to have, or a
     // group could have two leaders.
     bool votes = false;
     uint64_t entries = 0;
     uint64_t bytes = 0;  // Of their data.
+    absl::Span<const Appended> appended;
   };
 
   // `store` outlives the loop.
@@ -121,10 +128,12 @@ class RaftLoop {
   struct Round {
     std::unique_ptr<EntryBatch> batch;
     bool any = false;
-    bool sync = false;
+    bool prompt = false;  // Somebody waits for it.
+    bool sync = false;    // To be on the disk.
     bool votes = false;
     uint64_t entries = 0;
     uint64_t bytes = 0;
+    std::vector<Appended> appended;
     std::vector<GroupId> groups;  // That hear of it.
   };
 
@@ -141,7 +150,7 @@ class RaftLoop {
   void OnCommitted(Group& group, const RaftGroup::Ready& ready);
   void OnRole(Group& group, const RaftGroup::Ready& ready);
   void Send(Group& group, const RaftGroup::Ready& ready, std::vector<Message>& held);
-  void Join(Group& group, uint64_t number);
+  void Join(Group& group, uint64_t number, bool sync);
   void SetMembers(Group& group, ConfState state);
   void LoseLeadership(Group& group);
   // True: the status was OK, or says nothing about the group's health.

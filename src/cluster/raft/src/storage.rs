@@ -84,9 +84,9 @@ impl Log {
     }
 
     /// Forgets the oldest of the entries in memory, as far as they are too many, and not those above
-    /// `index`, which may be nowhere else.
+    /// `index`, which may be nowhere else. The last one's term is asked for with each that follows.
     pub fn evict(&mut self, index: u64) {
-        while self.recent_bytes > self.recent_bytes_max && self.recent_first() <= index {
+        while self.recent_bytes > self.recent_bytes_max && self.recent_first() <= index.min(self.last - 1) {
             let Some(entry) = self.recent.pop_front() else { return };
             self.recent_bytes -= size_of(&entry);
         }
