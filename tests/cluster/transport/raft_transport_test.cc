@@ -58,7 +58,7 @@ class RaftNode final : public LinkHandler {
     options.tick = kTick;
     options.loop.seed = 1;
     log_ = std::make_unique<RaftLog>(
-        options, *std::move(store), base::RealClock::Get(), metrics_,
+        options, *std::move(store), nullptr, base::RealClock::Get(), metrics_,
         [this](std::vector<RaftLoop::Message> messages) { transport_->Send(messages); },
         [this](std::vector<LogEvent> events) { Take(events); });
     transport_ = std::make_unique<RaftTransport>(
