@@ -3,13 +3,15 @@
 
 import json
 import os
+import pty
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from e2e import Broker, Certificates, MQTTD_BIN, Process, case, equal, holds, main, run, scratch, write  # noqa: E402
+from e2e import Broker, Certificates, MQTTD_BIN, Process, case, die_with_parent, equal, holds, main, run, scratch, write  # noqa: E402
 from mosquitto_broker import Mosquitto  # noqa: E402
 
 MQTTCTL = os.environ.get("MQTTCTL_BIN") or str(Path(MQTTD_BIN).with_name("mqttctl"))
@@ -299,6 +301,35 @@ def _():
     holds("publishing" in words.err.text(), "progress in lines where there is no terminal")
     failed = run(MQTTCTL, "bench", "-h", "127.0.0.1", "-p", "1", "--seconds", "1", status=1)
     holds("cannot connect" in failed.out.text(), failed.out.text())
+
+
+@case("bench draws a live picture on a terminal, over itself, and takes it away at its end")
+def _():
+    screen, terminal = pty.openpty()
+    bench = subprocess.Popen([MQTTCTL, "bench", *map(str, HERE), "--publishers", "1", "--subscribers", "1", "--rate", "100",
+                              "--seconds", "1"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal,
+                             preexec_fn=die_with_parent)
+    os.close(terminal)
+    drawn = b""
+    while True:
+        try:
+            piece = os.read(screen, 65536)
+        except OSError:  # Its other end is closed.
+            break
+        if not piece:
+            break
+        drawn += piece
+    words = bench.communicate()[0].decode()
+    equal(bench.returncode, 0, "exit status")
+    text = drawn.decode()
+    pictures = re.findall(r"publishing +\[([#]*)-*\] .*?/s  .*? in all.*?/s  .*? in all.*?p50 .*?  p99 .*?  max ", text, re.DOTALL)
+    holds(len(pictures) >= 2, f"pictures of the publishing: {text!r}")
+    bars = [len(bar) for bar in pictures]
+    equal(bars, sorted(bars), "progress never goes back")
+    holds(bars[0] < bars[-1], f"progress: {bars}")
+    equal(text.count("\x1b[4A\x1b[2K") + 1 >= len(pictures), True, "each is drawn over the one before")
+    holds(text.endswith("\x1b[4A\x1b[J"), f"the last is taken away: {text[-80:]!r}")
+    holds("delivery" in words and "\x1b" not in words, f"the result stands alone on stdout: {words!r}")
 
 
 @case("bench http measures the HTTP endpoint")
