@@ -329,6 +329,7 @@ void Bootstrap::Become(const Formation& formation) {
   const Formation decided = formation;  // It may be a part of what is changed.
   *identity_.mutable_formation() = decided;
   identity_.set_cluster_id(decided.cluster_id());
+  identity_.set_incarnation(1);
   uint32_t number = 0;
   for (const Formation::Founder& founder : decided.founders()) {
     ++number;  // As Members::Founded counts them.

@@ -149,8 +149,18 @@ MembersOutcome Members::Admit(const pb::AdmitNode& command) {
                                 ": the node needs a newer release"));
   }
   const Node* const known = FindByUuid(command.uuid());
-  if (known != nullptr && known->is_live() && known->start == command.start()) {
+  const Incarnation incarnation(std::max(command.incarnation(), uint32_t{1}));
+  if (known != nullptr && known->is_live() && known->incarnation == incarnation &&
+      known->start == command.start()) {
     return {.kind = MembersOutcome::Kind::kRepeated, .admitted = known->life()};
+  }
+  // It was on its way for long, and must not end the life that the node has begun since.
+  if (known != nullptr && incarnation <= known->incarnation) {
+    return {
+        .kind = MembersOutcome::Kind::kStale,
+        .why = absl::StrCat("incarnation ", incarnation.value(), " of node ", known->id.value(),
+                            " was before: incarnation ", known->incarnation.value(), " is known"),
+        .known = known->incarnation};
   }
   if (known == nullptr && nodes_.size() >= kNodesMax) {
     return Refused(
@@ -168,7 +178,7 @@ MembersOutcome Members::Admit(const pb::AdmitNode& command) {
   Node& node = nodes_[known == nullptr ? last_node_ : known->id];
   if (known == nullptr) node.id = last_node_;
   node.gone_through = node.incarnation;
-  node.incarnation = Incarnation(std::max(node.incarnation.value() + 1, command.incarnation_min()));
+  node.incarnation = incarnation;
   node.uuid = command.uuid();
   node.start = command.start();
   node.cluster_address = command.cluster_address();

@@ -35,7 +35,7 @@ struct Node {
   NodeId id;
   std::string uuid;  // Of its data directory.
   uint64_t start = 0;
-  Incarnation incarnation;   // The last that was given. 0: it was never started.
+  Incarnation incarnation;   // The last that was admitted. 0: it was never started.
   Incarnation gone_through;  // Lives up to this one have ended.
   std::string cluster_address;
   std::vector<std::string> client_addresses;
@@ -67,12 +67,13 @@ struct MembersOutcome {
   enum class Kind {
     kDone,
     kRepeated,  // It was applied before, and did nothing now.
-    kStale,     // What it was made from has changed.
+    kStale,     // What it was made from has changed; of AdmitNode, the node has begun a later life.
     kRefused,   // `why` says in words.
   };
   Kind kind = Kind::kDone;
   std::string why;
   NodeLife admitted;           // Of AdmitNode that was done or repeated.
+  Incarnation known;           // Of AdmitNode that is stale: the last that was admitted.
   std::vector<NodeLife> gone;  // Lives that ended by it.
 };
 

@@ -133,6 +133,7 @@ class RealFinder final : public Finder {
   size_t join_turn_ = 0;
   std::string ask_at_;  // Where it was said that joining is decided.
   std::string join_why_;
+  uint32_t incarnation_ = 1;  // As which it asks to join.
   std::string disk_why_;
   std::string dns_why_;
   bool resolving_ = false;
@@ -218,7 +219,7 @@ void RealFinder::Join(absl::Duration now) {
   pb::AdmitNode& node = *request.mutable_node();
   node.set_uuid(options_.bootstrap.uuid);
   node.set_start(options_.bootstrap.start);
-  node.set_incarnation_min(bootstrap_.identity().incarnation() + 1);
+  node.set_incarnation(incarnation_);
   node.set_cluster_address(options_.bootstrap.address);
   for (const std::string& client : options_.client_addresses) node.add_client_addresses(client);
   node.set_release(options_.bootstrap.release);
@@ -243,6 +244,8 @@ void RealFinder::On(Joined& joined) {
   if (!ask_at_.empty()) next_join_ = -absl::InfiniteDuration();
   if (!response.why().empty() || response.node() == 0) {
     join_why_ = absl::StrCat("the cluster does not admit this node: ", response.why());
+    // It was admitted, and never heard of it.
+    incarnation_ = std::max(incarnation_, response.incarnation() + 1);
     return;
   }
   join_why_.clear();
@@ -285,6 +288,11 @@ absl::StatusOr<std::unique_ptr<Finder>> Finder::Start(FinderOptions options, Lin
                                                       const base::Clock& clock, Found found) {
   ASSIGN_OR_RETURN(pb::NodeIdentity identity, ReadIdentity(options.directory));
   options.bootstrap.start = base::Rng::FromEntropy()();
+  if (!identity.cluster_id().empty()) {
+    // Another life, which nobody may hear of before it is on the disk.
+    identity.set_incarnation(identity.incarnation() + 1);
+    RETURN_IF_ERROR(WriteIdentity(options.directory, identity));
+  }
   return std::make_unique<RealFinder>(std::move(options), std::move(identity), links,
                                       std::move(resolver), clock, std::move(found));
 }

@@ -27,7 +27,8 @@ struct FinderOptions {
 };
 
 // Runs Bootstrap on a thread of its own, over Links. `found` is called there once: when the node
-// belongs to a cluster. Then it goes on answering others, for as long as it is there.
+// belongs to a cluster, and with the incarnation of this life. Then it goes on answering others,
+// for as long as it is there.
 class Finder {
  public:
   using Found = std::function<void(const ::mqttd::cluster::v1::NodeIdentity&)>;

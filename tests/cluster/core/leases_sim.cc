@@ -31,13 +31,6 @@ pb::Formation Founding(uint32_t voters) {
   return formation;
 }
 
-std::string GoneEntry(NodeLife life) {
-  pb::MembersCommand command;
-  command.mutable_node_gone()->set_node(life.node.value());
-  command.mutable_node_gone()->set_incarnation(life.incarnation.value());
-  return command.SerializeAsString();
-}
-
 }  // namespace
 
 struct LeasesSim::Node {
@@ -54,26 +47,17 @@ struct LeasesSim::Node {
   MemoryEntryStore store;
   Members members;
   Place applied = kGroupBegin;
+  uint32_t incarnation = 0;
 
   // ---- Of one life.
   std::unique_ptr<RaftLoop> loop;  // Null: it holds no replica of the meta group.
   bool writing = false;
-  uint64_t start = 0;
-  std::unique_ptr<NodeLease> lease;
-  NodeLife last_life;  // As it was told last.
-  std::unique_ptr<LeaseGranter> granter;
-  uint64_t granter_number = 0;
-  std::optional<uint64_t> leads_from;  // It leads, once this is applied.
-  std::map<uint64_t, NodeLife> proposed_gone;
-  uint64_t last_proposal = 0;
+  std::unique_ptr<MetaNode> meta;
 };
 
 LeasesSim::LeasesSim(LeasesSimOptions options)
-    : options_(options),
-      node_leases_{.drift = kDrift},
-      leader_leases_{.drift = kDrift},
-      rng_(options.seed) {
-  if (options_.mutant == Mutant::kNoDrift) node_leases_.drift = leader_leases_.drift = 0;
+    : options_(options), leases_{.drift = kDrift}, rng_(options.seed) {
+  if (options_.mutant == Mutant::kNoDrift) leases_.drift = 0;
   for (uint32_t number = 1; number <= kNodes; ++number) {
     auto node = std::make_unique<Node>();
     node->number = number;
@@ -160,13 +144,12 @@ void LeasesSim::Start(Node& node) {
   node.up = true;
   node.paused_until = 0;
   node.writing = false;
-  node.start = rng_();
-  node.lease = std::make_unique<NodeLease>(node_leases_);
-  node.last_life = {};
-  node.granter = nullptr;
-  node.leads_from.reset();
-  node.proposed_gone.clear();
   Note(node, "starts");
+  pb::AdmitNode self;
+  self.set_uuid(Uuid(node.number));
+  self.set_start(rng_());
+  self.set_incarnation(++node.incarnation);
+  node.meta = std::make_unique<MetaNode>(leases_, self, node.members, node.applied.index);
   if (node.number <= kVoters) {
     node.loop = std::make_unique<RaftLoop>(RaftLoopOptions{.seed = options_.seed}, node.store);
     ConfState voters;
@@ -184,52 +167,20 @@ void LeasesSim::Crash(Node& node) {
   node.up = false;
   ++node.life;
   node.loop = nullptr;
-  node.lease = nullptr;
-  node.granter = nullptr;
+  node.meta = nullptr;
   base::Rng disk = rng_.Fork();
   node.store.Crash(disk);
 }
 
 void LeasesSim::Tick(Node& node) {
-  if (node.loop != nullptr) {
-    node.loop->Tick();
-    Pump(node);
-  }
-  if (node.granter != nullptr) RunGranter(node);
-  AskForLease(node);
+  if (node.loop != nullptr) node.loop->Tick();
+  node.meta->Tick(Clock(node));
+  Pump(node);
   OnNode(node, kTickMs, [this, &node] { Tick(node); });
 }
 
-// Everybody who might lead is asked: who does not drops it.
-void LeasesSim::AskForLease(Node& node) {
-  if (node.lease->is_gone() || node.last_life == NodeLife{}) {
-    if (node.lease->is_gone()) {
-      node.start = rng_();
-      node.last_life = {};
-      node.lease->Begin({});
-    }
-    if (!rng_.Chance(0.2)) return;
-    pb::MembersCommand command;
-    command.mutable_admit_node()->set_uuid(Uuid(node.number));
-    command.mutable_admit_node()->set_start(node.start);
-    for (uint32_t i = 0; i < kVoters; ++i) {
-      Node& to = *nodes_[i];
-      Send(node, to, [this, &to, entry = command.SerializeAsString()] {
-        if (to.granter != nullptr) Propose(to, entry, {});
-        Pump(to);
-      });
-    }
-    return;
-  }
-  if (const auto request = node.lease->Ask(Clock(node))) {
-    for (uint32_t i = 0; i < kVoters; ++i) {
-      Node& to = *nodes_[i];
-      Send(node, to, [this, &to, request = *request] { OnLeaseRequest(to, request); });
-    }
-  }
-}
-
 void LeasesSim::Pump(Node& node) {
+  Act(node);
   if (node.loop == nullptr) return;
   const uint64_t life = node.life;
   for (bool again = true; again && failure_.empty();) {
@@ -247,6 +198,7 @@ void LeasesSim::Pump(Node& node) {
       Handle(node, event);
       again = true;
     }
+    Act(node);
     if (node.writing) continue;
     auto write = node.loop->BeginWrite();
     if (!write.has_value()) continue;
@@ -263,137 +215,128 @@ void LeasesSim::Pump(Node& node) {
 void LeasesSim::Handle(Node& node, LogEvent& event) {
   if (const auto* const committed = std::get_if<Committed>(&event)) {
     for (const CommittedEntry& entry : committed->entries) Apply(node, entry);
-    LeadIfDue(node);
   } else if (const auto* const role = std::get_if<RoleChange>(&event)) {
-    node.granter = nullptr;
-    node.leads_from.reset();
-    node.proposed_gone.clear();
-    if (role->role == Role::kLeader) node.leads_from = role->applied_before_leading;
-    LeadIfDue(node);
+    const bool leads = role->role == Role::kLeader;
+    node.meta->OnRole(leads, role->applied_before_leading, LeaderClock(node));
+    if (leads) ++leaders_;
   } else if (const auto* const fate = std::get_if<NotCommitted>(&event)) {
-    const auto it = node.proposed_gone.find(fate->proposal);
-    if (it != node.proposed_gone.end() && fate->fate == Fate::kSurely && node.granter != nullptr)
-      node.granter->OnNotCommitted(it->second);
+    node.meta->OnNotCommitted(fate->proposal, fate->fate == Fate::kSurely);
   } else if (const auto* const readable = std::get_if<Readable>(&event)) {
-    if (node.granter != nullptr && readable->ticket >> 32 == node.granter_number)
-      Answer(node, node.granter->OnBarrier(readable->ticket & 0xFFFFFFFF, true));
+    node.meta->OnBarrier(readable->ticket, true);
   } else if (const auto* const not_readable = std::get_if<NotReadable>(&event)) {
-    if (node.granter != nullptr && not_readable->ticket >> 32 == node.granter_number)
-      Answer(node, node.granter->OnBarrier(not_readable->ticket & 0xFFFFFFFF, false));
+    node.meta->OnBarrier(not_readable->ticket, false);
   } else if (const auto* const stopped = std::get_if<GroupStopped>(&event)) {
     Fail(absl::StrCat("the group stopped: ", stopped->status.ToString()));
   }
 }
 
+absl::Duration LeasesSim::LeaderClock(const Node& node) const {
+  return options_.mutant == Mutant::kNoWait ? Clock(node) - absl::Milliseconds(1800) : Clock(node);
+}
+
 void LeasesSim::Apply(Node& node, const CommittedEntry& entry) {
+  const absl::Status status =
+      node.meta->OnCommitted(entry.place.index, entry.entry, entry.proposal, LeaderClock(node));
+  if (!status.ok()) return Fail(status.ToString());
   node.applied = entry.place;
-  if (entry.entry.empty()) return;
-  const absl::StatusOr<MembersOutcome> outcome = node.members.Apply(entry.entry);
-  if (!outcome.ok()) return Fail(outcome.status().ToString());
-  const std::string& state =
-      states_.try_emplace(entry.place.index, node.members.Encode()).first->second;
-  if (state != node.members.Encode()) Fail("two replicas differ");
-  for (const NodeLife& life : outcome->gone) {
-    CheckGone(life);
-    if (node.granter != nullptr) node.granter->OnGone(life);
+  node.members = node.meta->members();
+  const std::string state = node.members.Encode();
+  if (states_.try_emplace(entry.place.index, state).first->second != state)
+    Fail("two replicas differ");
+}
+
+LeasesSim::Node* LeasesSim::Find(const Members& members, NodeId id) {
+  const cluster::Node* const member = members.Find(id);
+  for (const auto& node : nodes_) {
+    if (member != nullptr && member->uuid == Uuid(node->number)) return node.get();
   }
-  if (outcome->admitted == NodeLife{}) return;
-  if (node.granter == nullptr) return;
-  node.granter->OnAdmitted(outcome->admitted, Clock(node));
-  const cluster::Node& admitted = *node.members.Find(outcome->admitted.node);
-  for (const auto& other : nodes_) {
-    if (admitted.uuid != Uuid(other->number)) continue;
-    Node& to = *other;
-    const uint64_t start = admitted.start;
-    Send(node, to, [&to, life = outcome->admitted, start] {
-      if (to.start != start || to.last_life != NodeLife{}) return;
-      to.last_life = life;
-      to.lease->Begin(life);
+  return nullptr;
+}
+
+// What the node wants done.
+void LeasesSim::Act(Node& node) {
+  MetaOutputs out = node.meta->Take();
+  if (out.begun.has_value()) node.incarnation = out.begun->value();
+  for (const NodeLife& life : out.gone) CheckGone(life);
+  for (MetaOutputs::Proposal& proposal : out.proposals) {
+    const bool declares = pb::MembersCommand::kNodeGone == [&] {
+      pb::MembersCommand command;
+      return command.ParseFromString(proposal.entry) ? command.command_case()
+                                                     : pb::MembersCommand::COMMAND_NOT_SET;
+    }();
+    node.loop->Submit({.group = 0, .number = proposal.number, .entry = std::move(proposal.entry)});
+    if (declares && options_.mutant == Mutant::kForgets)
+      node.meta->OnRole(true, node.applied.index, Clock(node));
+  }
+  for (const uint64_t ticket : out.barriers) {
+    if (options_.mutant == Mutant::kNoBarrier) {
+      node.meta->OnBarrier(ticket, true);
+      Act(node);
+    } else {
+      node.loop->ReadBarrier(0, ticket);
+    }
+  }
+  for (const MetaOutputs::LeaseAsked& asked : out.leases_asked) {
+    Node& to = *nodes_[asked.to.value() - 1];  // Founders have these numbers.
+    Send(node, to, [this, &to, request = asked.request] {
+      to.meta->OnLeaseRequest(request, Clock(to));
+      Pump(to);
     });
   }
+  for (const auto& [id, answer] : out.leases_answered) {
+    if (Node* const to = Find(node.members, id))
+      Send(node, *to, [this, to, answer = answer] { OnLeaseAnswer(*to, answer); });
+  }
+  for (const MetaOutputs::AdmissionAnswer& answer : out.admissions) AnswerAdmission(node, answer);
+  if (out.ask_admission.has_value()) AskAdmission(node, *out.ask_admission);
+}
+
+void LeasesSim::AskAdmission(Node& node, const pb::AdmitNode& self) {
+  for (uint32_t i = 0; i < kVoters; ++i) {
+    Node& to = *nodes_[i];
+    const uint64_t token = ++last_token_;
+    tokens_[token] = {node.number, node.life};
+    Send(node, to, [this, &to, self, token] {
+      to.meta->OnAdmissionAsked(token, self);
+      Pump(to);
+    });
+  }
+}
+
+void LeasesSim::AnswerAdmission(Node& node, const MetaOutputs::AdmissionAnswer& answer) {
+  const auto [number, life] = tokens_.at(answer.token);
+  if (answer.ask_again) return;
+  Node& to = *nodes_[number - 1];
+  // By the connection on which it was asked: who died meanwhile does not hear it.
+  if (!to.up || to.life != life) return;
+  Send(node, to, [&to, life = life, answer] {
+    if (to.life != life) return;
+    if (answer.known != Incarnation()) {
+      to.meta->OnNotAdmitted(answer.known);
+    } else {
+      to.meta->OnAdmitted(answer.life);
+    }
+  });
 }
 
 // Nobody owns by that life any more, or there are two owners.
 void LeasesSim::CheckGone(NodeLife life) {
   gone_.insert(life);
   for (const auto& node : nodes_) {
-    if (!node->up || node->lease->life() != life) continue;
-    if (!node->lease->HoldsAt(Clock(*node))) continue;
+    if (!node->up || node->meta->life() != life) continue;
+    if (!node->meta->lease().HoldsAt(Clock(*node))) continue;
     Fail(absl::StrCat("node ", node->number, " holds the lease of incarnation ",
                       life.incarnation.value(), ", which is gone, for ",
-                      absl::FormatDuration(node->lease->until() - Clock(*node))));
+                      absl::FormatDuration(node->meta->lease().until() - Clock(*node))));
   }
-}
-
-// ---- The leader --------------------------------------------------------------------------------
-
-void LeasesSim::LeadIfDue(Node& node) {
-  if (!node.leads_from.has_value() || node.applied.index < *node.leads_from) return;
-  node.leads_from.reset();
-  ++leaders_;
-  Note(node, "leads");
-  std::vector<NodeLife> live;
-  for (const auto& [id, member] : node.members.nodes()) {
-    if (member.is_live()) live.push_back(member.life());
-  }
-  const absl::Duration since =
-      options_.mutant == Mutant::kNoWait ? Clock(node) - absl::Milliseconds(1800) : Clock(node);
-  node.granter = std::make_unique<LeaseGranter>(leader_leases_, since, live);
-  ++node.granter_number;
-}
-
-void LeasesSim::RunGranter(Node& node) {
-  for (const NodeLife& life : node.granter->TakeExpired(Clock(node))) {
-    Note(node,
-         absl::StrCat("declares gone: node ", life.node.value(), "/", life.incarnation.value()));
-    Propose(node, GoneEntry(life), life);
-    if (options_.mutant != Mutant::kGrantsToGone) continue;
-    node.granter->OnGone(life);
-    node.granter->OnAdmitted(life, Clock(node));
-  }
-  Pump(node);
-}
-
-void LeasesSim::Propose(Node& node, std::string entry, NodeLife gone) {
-  const uint64_t number = ++node.last_proposal;
-  if (gone != NodeLife{}) node.proposed_gone[number] = gone;
-  node.loop->Submit({.group = 0, .number = number, .entry = std::move(entry)});
-}
-
-void LeasesSim::OnLeaseRequest(Node& node, const LeaseRequest& request) {
-  if (node.granter == nullptr) return;
-  node.granter->OnRequest(request, Clock(node));
-  Answer(node, node.granter->TakeAnswers());
-  if (const auto ticket = node.granter->WantsBarrier()) {
-    if (options_.mutant == Mutant::kNoBarrier) {
-      Answer(node, node.granter->OnBarrier(*ticket, true));
-    } else {
-      node.loop->ReadBarrier(0, node.granter_number << 32 | *ticket);
-    }
-  }
-  Pump(node);
-}
-
-void LeasesSim::Answer(Node& node, const std::vector<LeaseAnswer>& answers) {
-  for (const LeaseAnswer& answer : answers) {
-    const Node* member = nullptr;
-    for (const auto& other : nodes_) {
-      if (other->up && other->lease->life() == answer.life) member = other.get();
-    }
-    if (member == nullptr) continue;
-    Node& to = *nodes_[member->number - 1];
-    Send(node, to, [this, &to, answer] { OnLeaseAnswer(to, answer); });
-  }
-  // Those that came while the barrier was under way.
-  if (node.granter == nullptr || answers.empty()) return;
-  if (const auto ticket = node.granter->WantsBarrier())
-    node.loop->ReadBarrier(0, node.granter_number << 32 | *ticket);
 }
 
 void LeasesSim::OnLeaseAnswer(Node& node, const LeaseAnswer& answer) {
-  if (!node.lease->OnAnswer(answer)) return;
-  if (answer.kind == LeaseAnswer::Kind::kGranted) ++granted_;
-  if (gone_.contains(answer.life) && node.lease->HoldsAt(Clock(node))) {
+  const absl::Duration before = node.meta->lease().until();
+  node.meta->OnLeaseAnswer(answer);
+  Act(node);
+  if (node.meta->lease().until() > before) ++granted_;
+  if (gone_.contains(node.meta->life()) && node.meta->lease().HoldsAt(Clock(node))) {
     Fail(absl::StrCat("node ", node.number, " is granted more as incarnation ",
                       answer.life.incarnation.value(), ", which is gone"));
   }
@@ -454,7 +397,7 @@ void LeasesSim::Calm() {
 
 void LeasesSim::CheckEnd() {
   for (const auto& node : nodes_) {
-    if (node->lease->StateAt(Clock(*node)) != NodeLease::State::kHeld)
+    if (node->meta->lease().StateAt(Clock(*node)) != NodeLease::State::kHeld)
       Fail(absl::StrCat("all is calm, and node ", node->number, " has no lease"));
   }
 }

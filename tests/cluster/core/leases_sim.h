@@ -17,8 +17,7 @@
 
 #include "absl/time/time.h"
 #include "base/rng.h"
-#include "cluster/core/leases.h"
-#include "cluster/core/members.h"
+#include "cluster/core/meta_node.h"
 #include "cluster/raft/raft_loop.h"
 #include "tests/cluster/memory_entry_store.h"
 
@@ -28,10 +27,10 @@ struct LeasesSimOptions {
   // What is done wrong, so that the check has something to find.
   enum class Mutant {
     kNone,
-    kNoBarrier,     // A leader grants without asking whether it still leads.
-    kNoWait,        // A new leader does not wait for leases that the former granted.
-    kNoDrift,       // Nothing is allowed for clocks that run at different rates.
-    kGrantsToGone,  // A node is granted more while it is declared gone.
+    kNoBarrier,  // A leader grants without asking whether it still leads.
+    kNoWait,     // A new leader does not wait for leases that the former granted.
+    kNoDrift,    // Nothing is allowed for clocks that run at different rates.
+    kForgets,    // A leader that has proposed that a node is gone forgets it, and grants it more.
   };
   uint64_t seed = 0;
   Mutant mutant = Mutant::kNone;
@@ -80,24 +79,23 @@ class LeasesSim {
   void Start(Node& node);
   void Crash(Node& node);
   void Tick(Node& node);
-  void AskForLease(Node& node);
   void Pump(Node& node);
   void Handle(Node& node, LogEvent& event);
   void Apply(Node& node, const CommittedEntry& entry);
-  void LeadIfDue(Node& node);
-  void RunGranter(Node& node);
-  void Propose(Node& node, std::string entry, NodeLife gone);
-  void Answer(Node& node, const std::vector<LeaseAnswer>& answers);
-  void OnLeaseRequest(Node& node, const LeaseRequest& request);
+  void Act(Node& node);
+  void AskAdmission(Node& node, const ::mqttd::cluster::v1::AdmitNode& self);
+  void AnswerAdmission(Node& node, const MetaOutputs::AdmissionAnswer& answer);
   void OnLeaseAnswer(Node& node, const LeaseAnswer& answer);
+  // As a leader has it that begins to act.
+  absl::Duration LeaderClock(const Node& node) const;
+  Node* Find(const Members& members, NodeId id);
   void CheckGone(NodeLife life);
   void Storm();
   void Calm();
   void CheckEnd();
 
   const LeasesSimOptions options_;
-  LeaseOptions node_leases_;
-  LeaseOptions leader_leases_;
+  LeaseOptions leases_;
   base::Rng rng_;
   uint64_t now_ = 0;
   uint64_t sequence_ = 0;
@@ -107,7 +105,9 @@ class LeasesSim {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::set<std::pair<uint32_t, uint32_t>> blocked_;
   std::set<NodeLife> gone_;
-  std::map<uint64_t, std::string> states_;  // Of the meta group, by index.
+  uint64_t last_token_ = 0;
+  std::map<uint64_t, std::pair<uint32_t, uint64_t>> tokens_;  // Whose admission: node and life.
+  std::map<uint64_t, std::string> states_;                    // Of the meta group, by index.
   std::string failure_;
   uint64_t granted_ = 0;
   uint64_t leaders_ = 0;

@@ -52,13 +52,13 @@ TEST_P(LeasesSimMutants, AreFoundWithinTwoHundredSeeds) {
 }
 
 std::string NameOf(const testing::TestParamInfo<Mutant>& mutant) {
-  constexpr const char* kNames[] = {"None", "NoBarrier", "NoWait", "NoDrift", "GrantsToGone"};
+  constexpr const char* kNames[] = {"None", "NoBarrier", "NoWait", "NoDrift", "Forgets"};
   return kNames[static_cast<int>(mutant.param)];
 }
 
 INSTANTIATE_TEST_SUITE_P(LeasesSim, LeasesSimMutants,
                          testing::Values(Mutant::kNoBarrier, Mutant::kNoWait, Mutant::kNoDrift,
-                                         Mutant::kGrantsToGone),
+                                         Mutant::kForgets),
                          NameOf);
 
 }  // namespace

@@ -36,11 +36,11 @@ NodeLife Life(int node, uint32_t incarnation) {
   return {NodeId(static_cast<uint16_t>(node)), Incarnation(incarnation)};
 }
 
-pb::MembersCommand AdmitCommand(const std::string& uuid, uint64_t start, uint32_t least = 0) {
+pb::MembersCommand AdmitCommand(const std::string& uuid, uint64_t start, uint32_t incarnation = 1) {
   pb::MembersCommand command;
   command.mutable_admit_node()->set_uuid(uuid);
   command.mutable_admit_node()->set_start(start);
-  command.mutable_admit_node()->set_incarnation_min(least);
+  command.mutable_admit_node()->set_incarnation(incarnation);
   command.mutable_admit_node()->set_cluster_address(uuid + ":1885");
   return command;
 }
@@ -81,19 +81,34 @@ TEST(Members, FoundersAreNumberedByTheirUuidsAndHaveReplicasOfEverything) {
   EXPECT_FALSE(numbers.contains(0));
 }
 
-TEST(Members, EachStartIsAnotherIncarnationAndARepeatIsNot) {
+TEST(Members, ALaterIncarnationEndsTheOneBeforeAndARepeatDoesNot) {
   Members members = Members::Founded(ThreeFounders());
   EXPECT_EQ(Apply(members, AdmitCommand("b", 77)).admitted, Life(2, 1));
   const MembersOutcome repeat = Apply(members, AdmitCommand("b", 77));
   EXPECT_EQ(repeat.kind, Kind::kRepeated);
   EXPECT_EQ(repeat.admitted, Life(2, 1));
-  const MembersOutcome again = Apply(members, AdmitCommand("b", 78));
+  const MembersOutcome again = Apply(members, AdmitCommand("b", 78, 2));
   EXPECT_EQ(again.admitted, Life(2, 2));
   EXPECT_THAT(again.gone, ElementsAre(Life(2, 1)));
   EXPECT_TRUE(members.IsLive(Life(2, 2)));
   EXPECT_FALSE(members.IsLive(Life(2, 1)));
-  // Its directory knows of more than the cluster does.
+  // Some starts came to nothing.
   EXPECT_EQ(Apply(members, AdmitCommand("b", 79, 40)).admitted, Life(2, 40));
+}
+
+// What was on its way for long, from a process that has died since.
+TEST(Members, AnAdmissionThatComesLateDoesNotEndALaterLife) {
+  Members members = Members::Founded(ThreeFounders());
+  Apply(members, AdmitCommand("b", 77, 4));
+  Apply(members, AdmitCommand("b", 78, 5));
+  for (const auto& [start, incarnation] : std::map<uint64_t, uint32_t>{{77, 4}, {79, 5}}) {
+    const MembersOutcome late = Apply(members, AdmitCommand("b", start, incarnation));
+    EXPECT_EQ(late.kind, Kind::kStale);
+    EXPECT_EQ(late.known, Incarnation(5));
+    EXPECT_THAT(late.gone, IsEmpty());
+    EXPECT_THAT(late.why, HasSubstr("incarnation 5 is known"));
+  }
+  EXPECT_TRUE(members.IsLive(Life(2, 5)));
 }
 
 TEST(Members, ALifeThatIsGoneNeverComesBackAndALaterOneIsNotTouchedByIt) {
@@ -102,8 +117,9 @@ TEST(Members, ALifeThatIsGoneNeverComesBackAndALaterOneIsNotTouchedByIt) {
   EXPECT_THAT(Apply(members, GoneCommand(Life(1, 1))).gone, ElementsAre(Life(1, 1)));
   EXPECT_EQ(Apply(members, GoneCommand(Life(1, 1))).kind, Kind::kRepeated);
   EXPECT_FALSE(members.IsLive(Life(1, 1)));
-  // The same process asks again: it was cut off, and is not what it was.
-  EXPECT_EQ(Apply(members, AdmitCommand("a", 1)).admitted, Life(1, 2));
+  EXPECT_EQ(Apply(members, AdmitCommand("a", 1)).kind, Kind::kStale);
+  // The same process begins another life.
+  EXPECT_EQ(Apply(members, AdmitCommand("a", 1, 2)).admitted, Life(1, 2));
   EXPECT_EQ(Apply(members, GoneCommand(Life(1, 1))).kind, Kind::kRepeated);
   EXPECT_TRUE(members.IsLive(Life(1, 2)));
   EXPECT_EQ(Apply(members, GoneCommand(Life(1, 3))).kind, Kind::kStale);
@@ -221,7 +237,7 @@ TEST(Members, TheLevelIsRaisedWhenAllKnowItAndWhoDoesNotIsNotAdmittedThen) {
   raise.mutable_raise_level()->set_level(5);
   EXPECT_THAT(Apply(members, raise).why, HasSubstr("node 4 runs release 0.1"));
   old.mutable_admit_node()->set_level_max(5);
-  old.mutable_admit_node()->set_start(2);
+  old.mutable_admit_node()->set_incarnation(2);
   Apply(members, old);
   EXPECT_EQ(Apply(members, raise).kind, Kind::kDone);
   EXPECT_EQ(members.level(), 5u);
@@ -265,18 +281,23 @@ TEST(Members, RandomCommandsDoWhatTheModelSaysAndASnapshotGoesOnAlike) {
         case 0:
         case 1: {
           const uint64_t start = rng.Below(4);
-          command = AdmitCommand(uuid, start);
+          const auto incarnation = static_cast<uint32_t>(1 + rng.Below(8));
+          command = AdmitCommand(uuid, start, incarnation);
           if (!model.number.contains(uuid)) model.number[uuid] = ++model.given;
           const int node = model.number[uuid];
-          if (!model.live[node] || model.start[uuid] != start) ++model.last[node];
-          model.live[node] = true;
-          model.start[uuid] = start;
-          expected = Life(node, model.last[node]);
+          const bool repeat =
+              model.live[node] && model.start[uuid] == start && model.last[node] == incarnation;
+          if (repeat || incarnation > model.last[node]) {
+            model.live[node] = true;
+            model.start[uuid] = start;
+            model.last[node] = incarnation;
+            expected = Life(node, incarnation);
+          }
           break;
         }
         case 2: {
           const int node = static_cast<int>(1 + rng.Below(8));
-          const auto incarnation = static_cast<uint32_t>(1 + rng.Below(4));
+          const auto incarnation = static_cast<uint32_t>(1 + rng.Below(8));
           command = GoneCommand(Life(node, incarnation));
           if (model.last[node] == incarnation) model.live[node] = false;
           break;

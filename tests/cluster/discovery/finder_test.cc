@@ -157,7 +157,9 @@ TEST_F(FinderTest, ThreeNodesFoundAClusterAndAreOfItAfterAStartInWhicheverOrder)
     nodes_[i].Listen();
     nodes_[i].Serve();
     nodes_[i].Find({}, 3);
-    EXPECT_EQ(nodes_[i].WaitFound().cluster_id(), cluster);
+    const Identity identity = nodes_[i].WaitFound();
+    EXPECT_EQ(identity.cluster_id(), cluster);
+    EXPECT_EQ(identity.incarnation(), 2u);
     nodes_[i].Stop();
   }
 }
@@ -183,7 +185,7 @@ TEST_F(FinderTest, ANodeMoreAsksToJoinAndIsToldWhereThatIsDecided) {
       } else if (request.node().uuid() == "uuid-4" && request.cluster_id() == cluster) {
         response.set_cluster_id(cluster);
         response.set_node(4);
-        response.set_incarnation(request.node().incarnation_min());
+        response.set_incarnation(request.node().incarnation());
         response.add_members(seeds_[0]);
       }
       answer(response);
