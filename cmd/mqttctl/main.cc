@@ -29,9 +29,11 @@ int Explain(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 void AddVerbs(CLI::App& app, VerbContext& verbs) {
+  AddAclVerbs(app, verbs);
   AddClientVerbs(app, verbs);
   AddClusterVerbs(app, verbs);
   AddBackupVerbs(app, verbs);
+  AddBanVerbs(app, verbs);
   AddConfigVerbs(app, verbs);
   AddContextVerbs(app, verbs);
   AddListenerVerbs(app, verbs);
@@ -39,6 +41,7 @@ void AddVerbs(CLI::App& app, VerbContext& verbs) {
   AddRetainedVerbs(app, verbs);
   AddSessionVerbs(app, verbs);
   AddTopicVerbs(app, verbs);
+  AddUserVerbs(app, verbs);
   AddPasswd(app, verbs);
   AddCompletion(app, verbs);
 }

@@ -20,6 +20,7 @@
 #include "admin/endpoint.h"
 #include "admin/notify.h"
 #include "admin/readiness.h"
+#include "auth/run_time_access.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mutex.h"
@@ -82,16 +83,18 @@ class Daemon final : private ::admin::MainThread {
                {"pid", getpid()},
                {"config", config_.file},
                {"data_dir", config_.storage.data_dir}});
-    ASSIGN_OR_RETURN(node_, Node::Create(std::move(config), {}));
+    const auto access = std::make_shared<auth::RunTimeAccess>();
+    ASSIGN_OR_RETURN(node_, Node::Create(std::move(config), {.run_time_access = access}));
     files_are_right_ = true;
     readiness_.Set(Readiness::State::kStarting, "reading the store");
-    ASSIGN_OR_RETURN(api_, ::admin::Api::Create(config_, ApiSources()));
+    ASSIGN_OR_RETURN(api_, ::admin::Api::Create(config_, ApiSources(), access));
     ::admin::EndpointSources pages = EndpointSources();
     pages.admin = [this] { return api_->calls(); };
     pages.calls = api_->http(config_);
     ASSIGN_OR_RETURN(endpoint_, ::admin::StartEndpoint(config_.http, std::move(pages)));
     RETURN_IF_ERROR(api_->Listen(config_));
     RETURN_IF_ERROR(node_->Open());
+    RETURN_IF_ERROR(api_->LoadRunTimeAccess());
     readiness_.Set(Readiness::State::kStarting, "waiting for the routes of stored sessions");
     node_->Start([this] { control_.NotifyReady(); });
     metrics_of_.store(node_.get(), std::memory_order_release);

@@ -25,10 +25,7 @@ absl::Status Failed(absl::string_view what, const std::string& path) {
                                             : absl::UnavailableError(words);
 }
 
-absl::Status WriteAll(const std::string& path, absl::string_view text) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (file < 0) return Failed("write", path);
-  const absl::Cleanup close_it = [file] { close(file); };
+absl::Status WriteTo(int file, const std::string& path, absl::string_view text) {
   while (!text.empty()) {
     const ssize_t count = write(file, text.data(), text.size());
     if (count < 0 && errno == EINTR) continue;
@@ -36,6 +33,13 @@ absl::Status WriteAll(const std::string& path, absl::string_view text) {
     text.remove_prefix(static_cast<size_t>(count));
   }
   return fsync(file) == 0 ? absl::OkStatus() : Failed("sync", path);
+}
+
+absl::Status WriteAll(const std::string& path, absl::string_view text) {
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file < 0) return Failed("write", path);
+  const absl::Cleanup close_it = [file] { close(file); };
+  return WriteTo(file, path, text);
 }
 
 absl::Status SyncDirectory(const std::string& path) {
@@ -75,6 +79,22 @@ absl::Status RunTimeFiles::Write(absl::string_view name, absl::string_view text)
   RETURN_IF_ERROR(WriteAll(next, text));
   if (rename(next.c_str(), path.c_str()) != 0) return Failed("replace", path);
   return SyncDirectory(directory_);
+}
+
+absl::Status RunTimeFiles::Append(absl::string_view name, absl::string_view text) const {
+  const std::string path = PathOf(name);
+  if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return Failed("make", directory_);
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (file < 0) return Failed("write", path);
+  const absl::Cleanup close_it = [file] { close(file); };
+  struct stat before = {};
+  if (fstat(file, &before) != 0) return Failed("read", path);
+  const absl::Status written = WriteTo(file, path, text);
+  if (!written.ok()) {
+    if (ftruncate(file, before.st_size) != 0) return Failed("shorten", path);
+    return written;
+  }
+  return before.st_size == 0 ? SyncDirectory(directory_) : absl::OkStatus();
 }
 
 }  // namespace admin

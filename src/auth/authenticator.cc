@@ -23,9 +23,41 @@ struct Authenticator::Tables {
   std::shared_ptr<const Acl> acl;                  // Null: no ACL, everything is allowed.
   std::vector<std::string> warnings;
   uint64_t generation = 0;
+  // Set by `Use`. Changes by itself, unlike the rest.
+  std::shared_ptr<const RunTimeAccess> run_time;
 
   std::shared_ptr<const Permissions> PermissionsFor(const Identity& identity) const {
-    return acl == nullptr ? Permissions::Everything() : acl->PermissionsFor(identity);
+    MoreRules more = run_time->RulesOf(identity);
+    if (acl != nullptr) return acl->PermissionsFor(identity, more);
+    const bool deny = run_time->denies_by_default();
+    if (!MayUsePatterns(identity)) more.patterns = nullptr;
+    if (more.own == nullptr && more.patterns == nullptr && !deny) return Permissions::Everything();
+    return std::make_shared<const Permissions>(
+        std::move(more.own), std::move(more.patterns), identity.client_id,
+        identity.anonymous ? std::string() : identity.user_name,
+        deny ? Permissions::Unmatched::kDenied : Permissions::Unmatched::kAllowed);
+  }
+
+  // A user who was set at run time goes before one of the same name in the file.
+  bool VerifiesPasswords() const { return passwords != nullptr || run_time->any_user(); }
+  bool HasUser(std::string_view name) const {
+    return (passwords != nullptr && passwords->Contains(name)) || run_time->HasUser(name);
+  }
+  std::optional<PasswordHash> FindUser(std::string_view name) const {
+    if (auto hash = run_time->FindUser(name)) return hash;
+    const PasswordHash* const hash = passwords == nullptr ? nullptr : passwords->Find(name);
+    if (hash == nullptr) return std::nullopt;
+    return *hash;
+  }
+  // The hash that the password is right for. None: it is wrong, or there is no such user.
+  std::optional<PasswordHash> Verify(std::string_view name, std::string_view password) const {
+    std::optional<PasswordHash> known = FindUser(name);
+    const bool right = (known.has_value() ? *known : StandInFor(name)).Verify(password);
+    if (!right) known.reset();
+    return known;
+  }
+  PasswordHash StandInFor(std::string_view name) const {
+    return passwords != nullptr ? passwords->stand_ins().For(name) : run_time->StandInFor(name);
   }
 
   // None: the user may not have the identifier that the client sent.
@@ -80,10 +112,12 @@ struct Authenticator::Tables {
 };
 
 absl::StatusOr<std::unique_ptr<Authenticator>> Authenticator::Create(
-    AuthOptions options, std::shared_ptr<HashPool> pool, std::shared_ptr<VerifiedLogins> verified) {
+    AuthOptions options, std::shared_ptr<HashPool> pool, std::shared_ptr<VerifiedLogins> verified,
+    std::shared_ptr<const RunTimeAccess> run_time) {
   if (pool == nullptr) pool = std::make_shared<HashPool>(HashPool::Limits{});
-  auto authenticator =
-      std::unique_ptr<Authenticator>(new Authenticator(std::move(pool), std::move(verified)));
+  if (run_time == nullptr) run_time = std::make_shared<const RunTimeAccess>();
+  auto authenticator = std::unique_ptr<Authenticator>(
+      new Authenticator(std::move(pool), std::move(verified), std::move(run_time)));
   RETURN_IF_ERROR(authenticator->Reload(std::move(options)));
   return authenticator;
 }
@@ -127,6 +161,7 @@ void Authenticator::Use(std::shared_ptr<Tables> loaded) {
   base::MutexLock lock(mutex_);
   const uint64_t generation = generation_.load(std::memory_order_relaxed) + 1;
   loaded->generation = generation;
+  loaded->run_time = run_time_;
   tables_ = std::move(loaded);
   generation_.store(generation, std::memory_order_release);
 }
@@ -145,7 +180,7 @@ std::optional<Outcome> Authenticator::Decide(const Tables& tables, const Credent
     return user_name ? tables.Admit(credentials, *user_name)
                      : tables.Refuse(AuthCode::kNotAuthorized);
   }
-  if (credentials.user_name && tables.passwords != nullptr) {
+  if (credentials.user_name && tables.VerifiesPasswords()) {
     if (credentials.password) return std::nullopt;
     return tables.Refuse(AuthCode::kBadUserNameOrPassword);
   }
@@ -158,8 +193,8 @@ std::optional<Outcome> Authenticator::TryNow(const Credentials& credentials) con
   const std::shared_ptr<const Tables> tables = this->tables();
   if (auto outcome = Decide(*tables, credentials)) return outcome;
   if (verified_ == nullptr) return std::nullopt;
-  const PasswordHash* const stored = tables->passwords->Find(*credentials.user_name);
-  if (stored == nullptr ||
+  const std::optional<PasswordHash> stored = tables->FindUser(*credentials.user_name);
+  if (!stored.has_value() ||
       !verified_->Knows(*credentials.user_name, *credentials.password, *stored)) {
     return std::nullopt;
   }
@@ -183,13 +218,11 @@ HashPool::Ticket Authenticator::Authenticate(Credentials credentials,
               shared_done]() mutable {
     const std::string& user_name = *credentials.user_name;
     std::string& password = *credentials.password;
-    const bool right = tables->passwords->Verify(user_name, password);
-    if (right && verified != nullptr) {
-      verified->Add(user_name, password, *tables->passwords->Find(user_name));
-    }
+    const std::optional<PasswordHash> stored = tables->Verify(user_name, password);
+    if (stored.has_value() && verified != nullptr) verified->Add(user_name, password, *stored);
     OPENSSL_cleanse(password.data(), password.size());
-    (*shared_done)(right ? tables->Admit(credentials, user_name)
-                         : tables->Refuse(AuthCode::kBadUserNameOrPassword));
+    (*shared_done)(stored.has_value() ? tables->Admit(credentials, user_name)
+                                      : tables->Refuse(AuthCode::kBadUserNameOrPassword));
   };
   if (pool_->Submit(std::move(task), &ticket) != HashPool::Submitted::kAccepted) {
     (*shared_done)(tables->Refuse(AuthCode::kServerBusy));
@@ -213,7 +246,7 @@ bool Authenticator::StillAdmits(const Identity& identity) const {
            UserNameFrom(*identity.certificate, tables->options.use_identity_as_username) ==
                identity.user_name;
   }
-  return tables->passwords != nullptr && tables->passwords->Contains(identity.user_name);
+  return tables->HasUser(identity.user_name);
 }
 
 std::shared_ptr<const Permissions> Authenticator::PermissionsOfAbsent(
@@ -224,11 +257,23 @@ std::shared_ptr<const Permissions> Authenticator::PermissionsOfAbsent(
   identity.client_id = std::string(client_id);
   identity.anonymous = user_name.empty();
   const bool has_account =
-      identity.anonymous
-          ? tables->options.allow_anonymous
-          : tables->options.use_identity_as_username != CertificateIdentity::kNone ||
-                tables->passwords == nullptr || tables->passwords->Contains(user_name);
+      identity.anonymous ? tables->options.allow_anonymous
+                         : tables->options.use_identity_as_username != CertificateIdentity::kNone ||
+                               !tables->VerifiesPasswords() || tables->HasUser(user_name);
   return has_account ? tables->PermissionsFor(identity) : nullptr;
+}
+
+Authenticator::Summary Authenticator::Summarize(std::string_view user_name) const {
+  const auto tables = this->tables();
+  Summary summary;
+  summary.password_file = tables->options.password_file;
+  summary.acl_file = tables->options.acl_file;
+  summary.allow_anonymous = tables->options.allow_anonymous;
+  if (tables->passwords != nullptr) {
+    summary.users = tables->passwords->size();
+    summary.knows_user = tables->passwords->Contains(user_name);
+  }
+  return summary;
 }
 
 std::vector<std::string> Authenticator::warnings() const { return tables()->warnings; }

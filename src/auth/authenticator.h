@@ -20,6 +20,7 @@
 #include "auth/core/permissions.h"
 #include "auth/hash_pool.h"
 #include "auth/options.h"
+#include "auth/run_time_access.h"
 #include "auth/verified_logins.h"
 #include "base/mutex.h"
 
@@ -31,12 +32,13 @@ class PasswordTable;
 // Tables are immutable and swapped whole; nothing survives a crash but the files.
 class Authenticator {
  public:
-  // Reads the files. `pool` and `verified` may be shared by several authenticators; without a pool
-  // it makes its own, without `verified` every login is hashed. Errors: those of the files, each
-  // with "FILE:LINE" where there is one.
+  // Reads the files. `pool`, `verified` and `run_time` may be shared by several authenticators;
+  // without a pool it makes its own, without `verified` every login is hashed, without `run_time`
+  // there are only the files. Errors: those of the files, each with "FILE:LINE" where there is one.
   static absl::StatusOr<std::unique_ptr<Authenticator>> Create(
       AuthOptions options, std::shared_ptr<HashPool> pool = nullptr,
-      std::shared_ptr<VerifiedLogins> verified = nullptr);
+      std::shared_ptr<VerifiedLogins> verified = nullptr,
+      std::shared_ptr<const RunTimeAccess> run_time = nullptr);
 
   // Pending verifications finish or are dropped with the pool; either way they do not touch `this`.
   ~Authenticator();
@@ -60,10 +62,12 @@ class Authenticator {
   // The permissions under the rules now in force. After a reload a connection asks when it sees
   // that `generation` changed.
   std::shared_ptr<const Permissions> PermissionsFor(const Identity& identity) const;
-  uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
+  uint64_t generation() const {
+    return generation_.load(std::memory_order_acquire) + run_time_->generation();
+  }
 
   // Whether the identity, let in earlier, would still have an account: false once its user was
-  // removed from the password file, or it is anonymous and that is no longer allowed.
+  // removed from wherever it stood, or it is anonymous and that is no longer allowed.
   bool StillAdmits(const Identity& identity) const;
 
   // What somebody may do who need not be connected (any more); null if nothing, because there is no
@@ -81,19 +85,31 @@ class Authenticator {
   static absl::StatusOr<std::shared_ptr<Tables>> Load(AuthOptions options);
   void Use(std::shared_ptr<Tables> loaded) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // What the options and files say, without what was set at run time; and of one user.
+  struct Summary {
+    std::string password_file;
+    size_t users = 0;
+    std::string acl_file;
+    bool allow_anonymous = false;
+    bool knows_user = false;
+  };
+  Summary Summarize(std::string_view user_name) const;
+
   // Of the last successful load, for the log.
   std::vector<std::string> warnings() const;
 
   const HashPool& pool() const { return *pool_; }
 
  private:
-  Authenticator(std::shared_ptr<HashPool> pool, std::shared_ptr<VerifiedLogins> verified)
-      : pool_(std::move(pool)), verified_(std::move(verified)) {}
+  Authenticator(std::shared_ptr<HashPool> pool, std::shared_ptr<VerifiedLogins> verified,
+                std::shared_ptr<const RunTimeAccess> run_time)
+      : pool_(std::move(pool)), verified_(std::move(verified)), run_time_(std::move(run_time)) {}
   static std::optional<Outcome> Decide(const Tables& tables, const Credentials& credentials);
   std::shared_ptr<const Tables> tables() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<HashPool> pool_;
   const std::shared_ptr<VerifiedLogins> verified_;  // Null: none is remembered.
+  const std::shared_ptr<const RunTimeAccess> run_time_;
   std::atomic<uint64_t> generation_{0};
   mutable base::Mutex mutex_;
   std::shared_ptr<const Tables> tables_ ABSL_GUARDED_BY(mutex_);

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "auth/core/string_map.h"
 #include "auth/password_hash.h"
+#include "auth/stand_ins.h"
 
 namespace auth {
 
@@ -24,9 +25,12 @@ class PasswordTable {
                                                                     std::string_view file_name);
 
   // True when the user exists and the password is right. As slow as the hash (password_hash.h):
-  // never call on a shard. An unknown user costs as much as a wrong password of some known user,
-  // the same one each time, so that timing does not tell which names exist.
-  bool Verify(std::string_view user_name, std::string_view password) const;
+  // never call on a shard. An unknown user costs as much as a known one, see StandIns.
+  bool Verify(std::string_view user_name, std::string_view password) const {
+    const PasswordHash* const known = Find(user_name);
+    const bool right = (known != nullptr ? *known : stand_ins_.For(user_name)).Verify(password);
+    return known != nullptr && right;
+  }
 
   bool Contains(std::string_view user_name) const { return users_.contains(user_name); }
   // Null: there is no such user.
@@ -35,14 +39,13 @@ class PasswordTable {
     return it == users_.end() ? nullptr : &it->second;
   }
   size_t size() const { return users_.size(); }
+  const StandIns& stand_ins() const { return stand_ins_; }
 
  private:
-  PasswordTable() = default;
-  const PasswordHash& StandInFor(std::string_view unknown_user) const;
+  explicit PasswordTable(StandIns stand_ins) : stand_ins_(std::move(stand_ins)) {}
 
   StringMap<PasswordHash> users_;
-  std::vector<PasswordHash> stand_ins_;  // One of each cost in the file; never empty.
-  uint64_t stand_in_key_ = 0;            // Secret, new at each load.
+  StandIns stand_ins_;
 };
 
 struct LoadedPasswordFile {

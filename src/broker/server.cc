@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "auth/hash_pool.h"
+#include "base/by_name.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -121,6 +122,7 @@ struct Server::ListenerRuntime {
 class Server::InsideGate final : public Gatekeeper {
  public:
   Admission AdmitProxied(const std::string&, int64_t) override { return {}; }
+  std::shared_ptr<const auth::BanTable> bans() const override { return nullptr; }
   std::optional<auth::Outcome> TryNow(const auth::Credentials& credentials) const override {
     return AdmitAs(credentials, {});
   }
@@ -139,6 +141,7 @@ class Server::InsideGate final : public Gatekeeper {
   std::shared_ptr<const auth::Permissions> PermissionsFor(const auth::Identity&) const override {
     return auth::Permissions::Everything();
   }
+  uint64_t generation() const override { return 0; }
   bool StillAdmits(const auth::Identity&) const override { return true; }
 };
 
@@ -170,6 +173,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(BrokerOptions options,
 Server::Server(BrokerOptions options, Dependencies dependencies)
     : options_(std::move(options)),
       dependencies_(std::move(dependencies)),
+      run_time_access_(dependencies_.run_time_access != nullptr
+                           ? dependencies_.run_time_access
+                           : std::make_shared<const auth::RunTimeAccess>()),
       started_(dependencies_.clock->Now()),
       started_monotonic_(dependencies_.clock->Monotonic()),
       memory_(
@@ -234,14 +240,15 @@ absl::StatusOr<std::shared_ptr<const Server::ListenerRuntime>> Server::MakeListe
     verified_logins_ =
         std::make_shared<auth::VerifiedLogins>(options_.verified_logins, *dependencies_.clock);
   }
-  auto authenticator = auth::Authenticator::Create(settings.auth, hash_pool_, verified_logins_);
+  auto authenticator =
+      auth::Authenticator::Create(settings.auth, hash_pool_, verified_logins_, run_time_access_);
   if (!authenticator.ok()) return Annotate(authenticator.status(), settings.name);
   runtime->authenticator = *std::move(authenticator);
   auto listener = Listener::Create(settings.listener, static_cast<int>(options_.shards));
   if (!listener.ok()) return Annotate(listener.status(), settings.name);
   runtime->listener = *std::move(listener);
   std::shared_ptr<Gatekeeper> gatekeeper = std::make_shared<ListenerGate>(
-      runtime->listener, runtime->authenticator,
+      runtime->listener, runtime->authenticator, run_time_access_,
       [this](const storage::ConnectionRef& connection, auth::Outcome outcome) {
         Tell(connection, std::move(outcome));
       });
@@ -516,6 +523,24 @@ StallView Server::stall() const {
   }
   longest.stuck = options_.stall_timeout_s != 0 && longest.seconds >= options_.stall_timeout_s;
   return longest;
+}
+
+std::vector<Server::AccessFiles> Server::access_files(std::string_view user_name) const {
+  std::vector<AccessFiles> all;
+  for (const auto& [listener, authenticator] : authenticators_.Get()) {
+    const auth::Authenticator::Summary summary = authenticator->Summarize(user_name);
+    all.push_back({listener, summary.password_file, summary.users, summary.acl_file,
+                   summary.allow_anonymous, summary.knows_user});
+  }
+  return all;
+}
+
+absl::StatusOr<std::shared_ptr<const auth::Permissions>> Server::RightsAt(
+    std::string_view listener, const storage::SessionUser& user) const {
+  for (const auto& [name, authenticator] : authenticators_.Get()) {
+    if (name == listener) return PermissionsOfAbsent(*authenticator, name, user);
+  }
+  return absl::NotFoundError(absl::StrCat("there is no listener ", base::AbslView(listener)));
 }
 
 MetricsSnapshot Server::metrics() const {

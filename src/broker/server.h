@@ -15,6 +15,7 @@
 #include "auth/authenticator.h"
 #include "auth/core/method.h"
 #include "auth/hash_pool.h"
+#include "auth/run_time_access.h"
 #include "auth/verified_logins.h"
 #include "base/clock.h"
 #include "base/memory_account.h"
@@ -52,6 +53,8 @@ class Server final : public storage::EventSink {
     std::function<uint64_t()> memory_used_bytes = nullptr;
     // Of the program that embeds the server; see there.
     HookTerms hooks = {};
+    // What holds at all listeners beside their files. Null: nothing.
+    std::shared_ptr<const auth::RunTimeAccess> run_time_access = nullptr;
     // Puts its own in front of a listener's gatekeeper. Null: nothing.
     std::function<std::shared_ptr<Gatekeeper>(std::shared_ptr<Gatekeeper>)> gatekeeper = nullptr;
   };
@@ -106,6 +109,23 @@ class Server final : public storage::EventSink {
   // thread, between two of its turns; never, if the shard has ended. Any thread.
   void RunOnShard(storage::ShardId shard, std::function<void(ShardCore&)> task);
 
+  // Who the files of each open listener let in, for people.
+  struct AccessFiles {
+    std::string listener;  // Its name.
+    std::string password_file;
+    size_t users = 0;
+    std::string acl_file;
+    bool allow_anonymous = false;
+    bool knows_user = false;  // The user that was asked for.
+  };
+  std::vector<AccessFiles> access_files(std::string_view user_name = {}) const;
+  // What somebody may do who comes in there. Null: there is no such account. Errors: kNotFound,
+  // there is no listener of that name.
+  absl::StatusOr<std::shared_ptr<const auth::Permissions>> RightsAt(
+      std::string_view listener, const storage::SessionUser& user) const;
+  // For passwords; from `Create` on. It stops with `ShutDown`.
+  const std::shared_ptr<auth::HashPool>& hash_pool() const { return hash_pool_; }
+
   MetricsSnapshot metrics() const;
 
   // Once a second, between `Start` and `ShutDown`: asks each shard for a sign of life.
@@ -147,6 +167,7 @@ class Server final : public storage::EventSink {
   const BrokerOptions options_;
   const Dependencies dependencies_;
   const auth::AuthMethodRegistry no_methods_;
+  const std::shared_ptr<const auth::RunTimeAccess> run_time_access_;
   const absl::Time started_;
   const absl::Duration started_monotonic_;
   MemoryMonitor memory_;

@@ -380,6 +380,7 @@ class HookAdapter::Gate final : public broker::Gatekeeper,
   Admission AdmitProxied(const std::string& address, int64_t now_ns) override {
     return inner_->AdmitProxied(address, now_ns);
   }
+  std::shared_ptr<const auth::BanTable> bans() const override { return inner_->bans(); }
   std::optional<auth::Outcome> TryNow(const auth::Credentials& credentials) const override {
     if (adapter_->crowded()) return Refused(auth::AuthCode::kServerBusy, "too many wait for hooks");
     if (!adapter_->hooks_.authenticate) return inner_->TryNow(credentials);
@@ -396,6 +397,7 @@ class HookAdapter::Gate final : public broker::Gatekeeper,
       const auth::Identity& identity) const override {
     return inner_->PermissionsFor(identity);
   }
+  uint64_t generation() const override { return inner_->generation(); }
   // Whom the hook let in need not be in any file.
   bool StillAdmits(const auth::Identity& identity) const override {
     return adapter_->hooks_.authenticate || !adapter_->hooks_.authentication_methods.empty() ||

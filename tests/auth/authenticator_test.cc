@@ -93,6 +93,87 @@ TEST_F(AuthenticatorTest, AnonymousClientsAreOutUnlessConfigured) {
   EXPECT_TRUE(outcome->permissions->ReadsEverything());
 }
 
+RunTimeUser UserWith(const std::string& name, const std::string& password) {
+  const auto hash =
+      HashPassword(HashAlgorithm::kPbkdf2HmacSha512, password, {.pbkdf2_iterations = 2});
+  EXPECT_TRUE(hash.ok());
+  return {name, *hash, "deploy", 0};
+}
+
+TEST_F(AuthenticatorTest, AUserOfRunTimeGoesBeforeTheFileAndWithoutOne) {
+  const auto run_time = std::make_shared<RunTimeAccess>();
+  const std::string users = WriteUsers({{"bob", "of the file"}});
+  const auto make = [&](AuthOptions options) {
+    auto made = Authenticator::Create(std::move(options), nullptr, nullptr, run_time);
+    EXPECT_TRUE(made.ok()) << made.status();
+    return *std::move(made);
+  };
+  const auto with_file = make({.password_file = users});
+  const auto open = make({.allow_anonymous = true});
+  const auto code = [](Authenticator& at, const char* user, const char* password) {
+    return Run(at, Login(user, password)).code;
+  };
+  EXPECT_EQ(code(*open, "anybody", "x"), AuthCode::kOk);
+  const uint64_t before = open->generation();
+
+  ASSERT_TRUE(run_time->SetUser(UserWith("alice", "secret")).ok());
+  ASSERT_TRUE(run_time->SetUser(UserWith("bob", "of run time")).ok());
+  EXPECT_GT(open->generation(), before);
+  for (Authenticator* const at : {with_file.get(), open.get()}) {
+    EXPECT_EQ(code(*at, "alice", "secret"), AuthCode::kOk);
+    EXPECT_EQ(code(*at, "alice", "x"), AuthCode::kBadUserNameOrPassword);
+    EXPECT_EQ(code(*at, "bob", "of run time"), AuthCode::kOk);
+    EXPECT_EQ(code(*at, "bob", "of the file"), AuthCode::kBadUserNameOrPassword);
+    EXPECT_EQ(code(*at, "anybody", "x"), AuthCode::kBadUserNameOrPassword);
+  }
+  EXPECT_EQ(CodeNow(*open, NoCredentials()), AuthCode::kOk);
+  const Outcome alice = Run(*open, Login("alice", "secret"));
+  EXPECT_TRUE(open->StillAdmits(alice.identity));
+  EXPECT_NE(open->PermissionsOfAbsent("alice", "c1"), nullptr);
+
+  EXPECT_TRUE(run_time->RemoveUser("alice"));
+  EXPECT_FALSE(run_time->RemoveUser("alice"));
+  EXPECT_FALSE(open->StillAdmits(alice.identity));
+  EXPECT_EQ(open->PermissionsOfAbsent("alice", "c1"), nullptr);
+  EXPECT_TRUE(run_time->RemoveUser("bob"));
+  EXPECT_EQ(code(*with_file, "bob", "of the file"), AuthCode::kOk);
+  EXPECT_EQ(code(*open, "anybody", "x"), AuthCode::kOk);
+}
+
+TEST_F(AuthenticatorTest, RulesOfRunTimeHoldWithAFileAndWithoutOne) {
+  const auto run_time = std::make_shared<RunTimeAccess>();
+  const auto make = [&](AuthOptions options) {
+    auto made = Authenticator::Create(std::move(options), nullptr, nullptr, run_time);
+    EXPECT_TRUE(made.ok()) << made.status();
+    return *std::move(made);
+  };
+  const auto with_file =
+      make({.allow_anonymous = true, .acl_file = WriteFile("acl", "topic read a\n")});
+  const auto open = make({.allow_anonymous = true});
+  Identity nobody;
+  nobody.client_id = "c1";
+  const auto reads = [&](const Authenticator& at, const char* topic) {
+    return at.PermissionsFor(nobody)->MayRead(topic);
+  };
+  EXPECT_EQ(open->PermissionsFor(nobody), Permissions::Everything());
+
+  RunTimeRule rule{RuleFor::kAnonymous, "", "b", kRuleRead, "", 0};
+  EXPECT_TRUE(run_time->AddRule(rule));
+  EXPECT_FALSE(run_time->AddRule(rule));
+  EXPECT_TRUE(run_time->AddRule({RuleFor::kEveryone, "", "%c/x", kRuleDeny, "", 0}));
+  EXPECT_TRUE(run_time->AddRule({RuleFor::kUser, "alice", "c", kRuleRead, "", 0}));
+  EXPECT_TRUE(reads(*with_file, "a") && reads(*with_file, "b"));
+  EXPECT_FALSE(reads(*with_file, "c") || reads(*with_file, "c1/x"));
+  EXPECT_TRUE(reads(*open, "a") && reads(*open, "c") && reads(*open, "$SYS/x"));
+  EXPECT_FALSE(reads(*open, "c1/x"));
+  run_time->DenyByDefault(true);
+  EXPECT_TRUE(reads(*open, "b"));
+  EXPECT_FALSE(reads(*open, "a") || reads(*open, "$SYS/x"));
+  run_time->DenyByDefault(false);
+  EXPECT_TRUE(run_time->RemoveRule(rule.key()));
+  EXPECT_FALSE(reads(*with_file, "b"));
+}
+
 TEST_F(AuthenticatorTest, AUserNameThatNobodyVerifiesGivesNoRights) {
   const std::string acl =
       WriteFile("acl", "topic read public\nuser admin\ntopic #\npattern u/%u\n");

@@ -1,12 +1,10 @@
 // mqttctl passwd: password files, as mosquitto_passwd makes them. Asks no broker.
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <CLI/Option.hpp>
 #include <cstdio>
 #include <fstream>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "admin/ask_password.h"
 #include "auth/password_hash.h"
 #include "base/status_macros.h"
 #include "verbs/verbs.h"
@@ -27,33 +26,6 @@ struct PasswdArguments {
   std::string algorithm = "pbkdf2";
   bool remove = false;
 };
-
-// From the terminal, unseen, twice; or a line of standard input.
-absl::StatusOr<std::string> AskPassword() {
-  const auto line = [](const char* prompt) {
-    std::string text;
-    if (prompt != nullptr) std::fputs(prompt, stderr);
-    std::getline(std::cin, text);
-    return text;
-  };
-  std::string password;
-  if (isatty(STDIN_FILENO) == 0) {
-    password = line(nullptr);
-  } else {
-    termios seen{};
-    tcgetattr(STDIN_FILENO, &seen);
-    termios unseen = seen;
-    unseen.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    tcsetattr(STDIN_FILENO, TCSANOW, &unseen);
-    password = line("Password: ");
-    const std::string again = line("\nOnce more: ");
-    std::fputs("\n", stderr);
-    tcsetattr(STDIN_FILENO, TCSANOW, &seen);
-    if (again != password) return absl::InvalidArgumentError("these are two passwords");
-  }
-  if (password.empty()) return absl::InvalidArgumentError("a password is not empty");
-  return password;
-}
 
 // The other lines as they are.
 absl::Status Change(const PasswdArguments& arguments, const std::string& line) {

@@ -138,4 +138,14 @@ int VerbContext::RunChosen() {
   }
 }
 
+void PrintDone(const VerbContext& context, const std::string& words,
+               const google::protobuf::Message& response, const std::string& warning) {
+  context.Print(context.form().table() ? words : Render(ToJson(response), context.form()));
+  if (!warning.empty()) std::fprintf(stderr, "Warning: %s\n", warning.c_str());
+}
+
+std::string Clients(uint64_t count) {
+  return absl::StrCat(count, count == 1 ? " client" : " clients");
+}
+
 }  // namespace mqttctl

@@ -66,9 +66,11 @@ class VerbContext {
   double watch_s_ = 0;  // 0: once.
 };
 
+void AddAclVerbs(CLI::App& app, VerbContext& context);
 void AddClientVerbs(CLI::App& app, VerbContext& context);
 void AddClusterVerbs(CLI::App& app, VerbContext& context);
 void AddBackupVerbs(CLI::App& app, VerbContext& context);
+void AddBanVerbs(CLI::App& app, VerbContext& context);
 void AddCompletion(CLI::App& app, VerbContext& context);
 void AddConfigVerbs(CLI::App& app, VerbContext& context);
 void AddContextVerbs(CLI::App& app, VerbContext& context);
@@ -78,6 +80,13 @@ void AddPasswd(CLI::App& app, VerbContext& context);
 void AddRetainedVerbs(CLI::App& app, VerbContext& context);
 void AddSessionVerbs(CLI::App& app, VerbContext& context);
 void AddTopicVerbs(CLI::App& app, VerbContext& context);
+void AddUserVerbs(CLI::App& app, VerbContext& context);
+
+// Of a verb that changes something: `words` for people, or its answer; and a warning.
+void PrintDone(const VerbContext& context, const std::string& words,
+               const google::protobuf::Message& response, const std::string& warning = {});
+// "1 client", "2 clients".
+std::string Clients(uint64_t count);
 
 }  // namespace mqttctl
 

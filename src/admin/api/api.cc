@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "admin/api/acl_service.h"
+#include "admin/api/bans_service.h"
 #include "admin/api/clients_service.h"
 #include "admin/api/cluster_service.h"
 #include "admin/api/config_service.h"
@@ -10,6 +12,7 @@
 #include "admin/api/reflection.h"
 #include "admin/api/retained_service.h"
 #include "admin/api/sessions_service.h"
+#include "admin/api/users_service.h"
 #include "admin/obstacle.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -23,9 +26,11 @@ constexpr absl::Duration kStopPatience = absl::Seconds(1);
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Api>> Api::Create(const config::Config& config,
-                                                 BrokerAccess::Sources sources) {
+                                                 BrokerAccess::Sources sources,
+                                                 std::shared_ptr<auth::RunTimeAccess> access) {
   ASSIGN_OR_RETURN(auto table, AccessTable::Load(config.admin));
-  return std::unique_ptr<Api>(new Api(std::move(table), config, std::move(sources)));
+  return std::unique_ptr<Api>(
+      new Api(std::move(table), config, std::move(sources), std::move(access)));
 }
 
 absl::Status Api::Listen(const config::Config& config) {
@@ -44,11 +49,13 @@ absl::Status Api::Listen(const config::Config& config) {
 }
 
 Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
-         BrokerAccess::Sources sources)
+         BrokerAccess::Sources sources, std::shared_ptr<auth::RunTimeAccess> run_time_access)
     : broker_([&] {
         sources.admin_address = [this] { return address(); };
         return std::move(sources);
       }()),
+      run_time_access_(std::move(run_time_access)),
+      access_store_(config.storage.data_dir, *broker_.sources().clock, *run_time_access_),
       access_(std::move(table)),
       calls_(access_, *broker_.sources().clock,
              {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max}),
@@ -63,6 +70,10 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   AddListenersService(broker_, methods_);
   AddCertificatesService(broker_, methods_);
   backups_.AddTo(methods_);
+  const AccessParts access_parts{broker_, *run_time_access_, access_store_};
+  AddBansService(access_parts, methods_);
+  AddUsersService(access_parts, methods_);
+  AddAclService(access_parts, methods_);
   health_.AddTo(methods_);
   AddReflection(methods_);
   (void)methods_.services();  // All of them are whole.

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "admin/api/access.h"
+#include "admin/api/access_store.h"
 #include "admin/api/backup_service.h"
 #include "admin/api/broker_access.h"
 #include "admin/api/calls.h"
@@ -26,12 +27,16 @@ class Api {
  public:
   // Errors: those of AccessTable::Load.
   static absl::StatusOr<std::unique_ptr<Api>> Create(const config::Config& config,
-                                                     BrokerAccess::Sources sources);
+                                                     BrokerAccess::Sources sources,
+                                                     std::shared_ptr<auth::RunTimeAccess> access);
   // Errors: those of GrpcServer::Start. If the address is only the default and cannot be had, there
   // is a warning and no server: several brokers may share a machine.
   absl::Status Listen(const config::Config& config);
   ~Api();
 
+  // What earlier runs have kept in the data directory holds from here on: once the directory is
+  // this process's, and before clients are let in. Errors: those of AccessStore::Load.
+  absl::Status LoadRunTimeAccess() { return access_store_.Load(); }
   // From when the store is open until Stop.
   void Open(broker::Server& server, storage::PartitionHost& host) { broker_.Use(&server, &host); }
   // Once a second.
@@ -57,11 +62,13 @@ class Api {
 
  private:
   Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
-      BrokerAccess::Sources sources);
+      BrokerAccess::Sources sources, std::shared_ptr<auth::RunTimeAccess> run_time_access);
 
   BrokerAccess broker_;
   InsideClients inside_{broker_};
   Backups backups_{broker_};
+  const std::shared_ptr<auth::RunTimeAccess> run_time_access_;
+  AccessStore access_store_;
   Methods methods_;
   Access access_;
   Calls calls_;

@@ -79,6 +79,83 @@ class Walk : public std::enable_shared_from_this<Walk> {
   ClientsFound found_;
 };
 
+// All that match are found first, then they are kicked, some hundreds in a task: so who connects
+// again at once is not kicked again.
+class KickAll : public std::enable_shared_from_this<KickAll> {
+ public:
+  KickAll(const BrokerAccess& broker, broker::ClientQuery query, const broker::KickOrder& order,
+          std::function<void(absl::StatusOr<uint64_t>)> reply)
+      : broker_(broker), query_(std::move(query)), order_(order), reply_(std::move(reply)) {}
+
+  void Find(ClientPlace from) {
+    FindClients(broker_, query_, from, kAtOnce,
+                [self = shared_from_this()](absl::StatusOr<ClientsFound> found) {
+                  if (!found.ok()) return self->reply_(found.status());
+                  for (const broker::ClientView& client : found->clients)
+                    self->found_.push_back(client.ref);
+                  found->end ? self->Kick() : self->Find(found->next);
+                });
+  }
+
+ private:
+  static constexpr size_t kAtOnce = 256;
+
+  void Kick() {
+    if (found_.empty()) {
+      return reply_(kicked_);
+    }
+    const storage::ShardId shard = found_.back().shard;
+    const bool open =
+        broker_.OnShard(shard, [self = shared_from_this(), shard](broker::ShardCore& core) {
+          std::vector<storage::ConnectionRef>& found = self->found_;
+          for (size_t i = 0; i < kAtOnce && !found.empty() && found.back().shard == shard; ++i) {
+            self->kicked_ += broker::Kick(core, found.back().connection, self->order_) ? 1 : 0;
+            found.pop_back();
+          }
+          self->Kick();
+        });
+    if (!open) reply_(BrokerAccess::Closed());
+  }
+
+  const BrokerAccess& broker_;
+  const broker::ClientQuery query_;
+  const broker::KickOrder order_;
+  const std::function<void(absl::StatusOr<uint64_t>)> reply_;
+  std::vector<storage::ConnectionRef> found_;  // And not kicked.
+  uint64_t kicked_ = 0;
+};
+
+// As Walk, for what access became.
+class Refreshing : public std::enable_shared_from_this<Refreshing> {
+ public:
+  Refreshing(const BrokerAccess& broker, broker::ClientQuery query,
+             std::function<void(absl::StatusOr<uint64_t>)> done)
+      : broker_(broker), query_(std::move(query)), done_(std::move(done)) {}
+
+  void Step() {
+    if (at_.shard >= broker_.shards()) return done_(sent_away_);
+    const bool open = broker_.OnShard(
+        static_cast<storage::ShardId>(at_.shard),
+        [self = shared_from_this()](broker::ShardCore& shard) { self->Refresh(shard); });
+    if (!open) done_(BrokerAccess::Closed());
+  }
+
+ private:
+  void Refresh(broker::ShardCore& shard) {
+    const broker::ClientPage page = broker::RefreshClients(shard, query_, at_.number);
+    sent_away_ += page.sent_away;
+    at_.number = page.next;
+    if (page.end) at_ = {.shard = at_.shard + 1};
+    Step();
+  }
+
+  const BrokerAccess& broker_;
+  const broker::ClientQuery query_;
+  const std::function<void(absl::StatusOr<uint64_t>)> done_;
+  ClientPlace at_;
+  uint64_t sent_away_ = 0;
+};
+
 }  // namespace
 
 absl::StatusOr<std::function<bool(const std::string&)>> ToAddressMatch(const std::string& pattern) {
@@ -124,6 +201,25 @@ absl::StatusOr<broker::ClientQuery> ToClientQuery(const pb::ClientFilter& filter
 void FindClients(const BrokerAccess& broker, broker::ClientQuery query, ClientPlace from,
                  size_t clients_max, std::function<void(absl::StatusOr<ClientsFound>)> done) {
   std::make_shared<Walk>(broker, std::move(query), from, clients_max, std::move(done))->Step();
+}
+
+void KickClients(const BrokerAccess& broker, broker::ClientQuery query,
+                 const broker::KickOrder& order,
+                 std::function<void(absl::StatusOr<uint64_t>)> done) {
+  std::make_shared<KickAll>(broker, std::move(query), order, std::move(done))->Find({});
+}
+
+void RefreshClients(const BrokerAccess& broker, broker::ClientQuery query,
+                    std::function<void(absl::StatusOr<uint64_t>)> done) {
+  std::make_shared<Refreshing>(broker, std::move(query), std::move(done))->Step();
+}
+
+broker::ClientQuery ClientsOf(const std::string& user_name) {
+  broker::ClientQuery query;
+  query.who = [user_name](const broker::Connection& connection) {
+    return connection.session->user_name() == user_name;
+  };
+  return query;
 }
 
 size_t PageSizeOf(const pb::PageRequest& page) {

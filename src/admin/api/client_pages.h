@@ -44,6 +44,18 @@ struct ClientsFound {
 void FindClients(const BrokerAccess& broker, broker::ClientQuery query, ClientPlace from,
                  size_t clients_max, std::function<void(absl::StatusOr<ClientsFound>)> done);
 
+// Ends the connections of all clients that match; `done` with how many, on some thread.
+void KickClients(const BrokerAccess& broker, broker::ClientQuery query,
+                 const broker::KickOrder& order,
+                 std::function<void(absl::StatusOr<uint64_t>)> done);
+
+// Access has changed: connected clients that match get what is in force now, or are sent away; then
+// `done`, with how many were, on some thread.
+void RefreshClients(const BrokerAccess& broker, broker::ClientQuery query,
+                    std::function<void(absl::StatusOr<uint64_t>)> done);
+// Those who proved to be this user; "": those who are nobody.
+broker::ClientQuery ClientsOf(const std::string& user_name);
+
 // How many entries a page has, of a PageRequest.
 size_t PageSizeOf(const pb::PageRequest& page);
 

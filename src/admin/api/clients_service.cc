@@ -147,54 +147,6 @@ void KickOne(const BrokerAccess& broker, const std::string& client_id,
          });
 }
 
-// All that match are found first, then they are kicked, some hundreds in a task: so who connects
-// again at once is not kicked again.
-class KickAll : public std::enable_shared_from_this<KickAll> {
- public:
-  KickAll(const BrokerAccess& broker, broker::ClientQuery query, const broker::KickOrder& order,
-          Reply<pb::KickClientsResponse> reply)
-      : broker_(broker), query_(std::move(query)), order_(order), reply_(std::move(reply)) {}
-
-  void Find(ClientPlace from) {
-    FindClients(broker_, query_, from, kAtOnce,
-                [self = shared_from_this()](absl::StatusOr<ClientsFound> found) {
-                  if (!found.ok()) return self->reply_(found.status());
-                  for (const broker::ClientView& client : found->clients)
-                    self->found_.push_back(client.ref);
-                  found->end ? self->Kick() : self->Find(found->next);
-                });
-  }
-
- private:
-  static constexpr size_t kAtOnce = 256;
-
-  void Kick() {
-    if (found_.empty()) {
-      pb::KickClientsResponse response;
-      response.set_kicked(kicked_);
-      return reply_(std::move(response));
-    }
-    const storage::ShardId shard = found_.back().shard;
-    const bool open =
-        broker_.OnShard(shard, [self = shared_from_this(), shard](broker::ShardCore& core) {
-          std::vector<storage::ConnectionRef>& found = self->found_;
-          for (size_t i = 0; i < kAtOnce && !found.empty() && found.back().shard == shard; ++i) {
-            self->kicked_ += broker::Kick(core, found.back().connection, self->order_) ? 1 : 0;
-            found.pop_back();
-          }
-          self->Kick();
-        });
-    if (!open) reply_(BrokerAccess::Closed());
-  }
-
-  const BrokerAccess& broker_;
-  const broker::ClientQuery query_;
-  const broker::KickOrder order_;
-  const Reply<pb::KickClientsResponse> reply_;
-  std::vector<storage::ConnectionRef> found_;  // And not kicked.
-  uint64_t kicked_ = 0;
-};
-
 void Kick(const BrokerAccess& broker, const pb::KickClientsRequest& request,
           Reply<pb::KickClientsResponse> reply) {
   const auto order = ToKickOrder(request);
@@ -209,7 +161,13 @@ void Kick(const BrokerAccess& broker, const pb::KickClientsRequest& request,
   }
   auto query = ToClientQuery(request.filter(), broker.sources().clock->Now());
   if (!query.ok()) return reply(query.status());
-  std::make_shared<KickAll>(broker, *std::move(query), *order, std::move(reply))->Find({});
+  KickClients(broker, *std::move(query), *order,
+              [reply = std::move(reply)](const absl::StatusOr<uint64_t>& kicked) {
+                if (!kicked.ok()) return reply(kicked.status());
+                pb::KickClientsResponse response;
+                response.set_kicked(*kicked);
+                reply(std::move(response));
+              });
 }
 
 }  // namespace

@@ -23,12 +23,38 @@ uint8_t BitsOfWord(std::string_view word) {
   return 0;
 }
 
+bool MentionsName(std::string_view level) {
+  return level.find("%c") != std::string_view::npos || level.find("%u") != std::string_view::npos;
+}
+
 std::shared_ptr<const RuleTree> MakeTree(RuleTree::Kind kind, std::vector<Rule> rules) {
   if (rules.empty()) return nullptr;
   return std::make_shared<const RuleTree>(kind, std::move(rules));
 }
 
 }  // namespace
+
+absl::Status CheckRuleFilter(std::string_view filter, RuleTree::Kind kind) {
+  if (!mqtt::IsValidTopicFilter(filter) || !mqtt::IsValidUtf8(filter)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", std::string(filter),
+        "' is not a topic filter; + must be a whole level, and # the whole last level"));
+  }
+  FilterLevels levels;
+  SplitLevels(filter, levels);
+  if (levels.size() > RuleTree::kLevelsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("the filter has ", levels.size(),
+                                                   " levels; at most ", RuleTree::kLevelsMax,
+                                                   " are possible, shorten it with #"));
+  }
+  for (const std::string_view level : levels) {
+    if (kind == RuleTree::Kind::kPatterns && level.size() != 2 && MentionsName(level)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "'", std::string(level), "': %c and %u must be a whole level; put a / before and after"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 class Acl::Parser {
  public:
@@ -100,27 +126,14 @@ class Acl::Parser {
   }
 
   absl::Status CheckFilter(std::string_view filter, RuleTree::Kind kind) {
-    if (!mqtt::IsValidTopicFilter(filter) || !mqtt::IsValidUtf8(filter)) {
-      return Error(absl::StrCat("'", std::string(filter),
-                                "' is not a topic filter; + must be a whole level, and # the whole "
-                                "last level"));
-    }
+    if (const absl::Status status = CheckRuleFilter(filter, kind); !status.ok())
+      return Error(std::string(status.message()));
     FilterLevels levels;
     SplitLevels(filter, levels);
-    if (levels.size() > RuleTree::kLevelsMax) {
-      return Error(absl::StrCat("the filter has ", levels.size(), " levels; at most ",
-                                RuleTree::kLevelsMax, " are possible, shorten it with #"));
-    }
     bool has_name = false;
     for (const std::string_view level : levels) {
-      const bool mentions_name =
-          level.find("%c") != std::string_view::npos || level.find("%u") != std::string_view::npos;
-      if (!mentions_name) continue;
+      if (!MentionsName(level)) continue;
       has_name = true;
-      if (kind == RuleTree::Kind::kPatterns && level.size() != 2) {
-        return Error(absl::StrCat("'", std::string(level),
-                                  "': %c and %u must be a whole level; put a / before and after"));
-      }
       needs_user_names_ = needs_user_names_ || (kind == RuleTree::Kind::kPatterns && level == "%u");
     }
     if (has_name && kind == RuleTree::Kind::kTopics) {
@@ -153,7 +166,13 @@ absl::StatusOr<std::shared_ptr<const Acl>> Acl::Parse(std::string_view text,
   return Parser(file_name).Parse(text);
 }
 
-std::shared_ptr<const Permissions> Acl::PermissionsFor(const Identity& identity) const {
+bool MayUsePatterns(const Identity& identity) {
+  return !mqtt::HasWildcard(identity.client_id) &&
+         (identity.anonymous || !mqtt::HasWildcard(identity.user_name));
+}
+
+std::shared_ptr<const Permissions> Acl::PermissionsFor(const Identity& identity,
+                                                       const MoreRules& more) const {
   const std::string user_name = identity.anonymous ? std::string() : identity.user_name;
   std::shared_ptr<const RuleTree> own_rules;
   if (identity.anonymous) {
@@ -161,10 +180,10 @@ std::shared_ptr<const Permissions> Acl::PermissionsFor(const Identity& identity)
   } else if (const auto it = users_.find(user_name); it != users_.end()) {
     own_rules = it->second;
   }
-  const bool may_use_patterns =
-      !mqtt::HasWildcard(identity.client_id) && !mqtt::HasWildcard(user_name);
   return std::make_shared<const Permissions>(
-      std::move(own_rules), may_use_patterns ? patterns_ : nullptr, identity.client_id, user_name);
+      RuleTree::Both(std::move(own_rules), more.own),
+      MayUsePatterns(identity) ? RuleTree::Both(patterns_, more.patterns) : nullptr,
+      identity.client_id, user_name);
 }
 
 Decision Acl::Check(const Identity& identity, Access access, std::string_view topic) const {

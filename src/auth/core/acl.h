@@ -11,12 +11,25 @@
 #include "absl/status/statusor.h"
 #include "auth/core/identity.h"
 #include "auth/core/permissions.h"
+#include "auth/core/rule_tree.h"
 #include "auth/core/string_map.h"
 
 namespace auth {
 
 enum class Access : uint8_t { kRead, kWrite, kSubscribe, kUnsubscribe };
 enum class Decision : uint8_t { kAllow, kDeny };
+
+// Rules of one identity, beside those of a file. Null: none.
+struct MoreRules {
+  std::shared_ptr<const RuleTree> own;       // `topic`
+  std::shared_ptr<const RuleTree> patterns;  // `pattern`
+};
+
+// Whether names with wildcards in them keep `identity` from patterns.
+bool MayUsePatterns(const Identity& identity);
+
+// Whether a rule can have this filter. Errors: kInvalidArgument, in words.
+absl::Status CheckRuleFilter(std::string_view filter, RuleTree::Kind kind);
 
 // Immutable after `Parse`, shared by any number of threads; a reload makes a new one.
 //
@@ -43,8 +56,10 @@ class Acl {
   static absl::StatusOr<std::shared_ptr<const Acl>> Parse(std::string_view text,
                                                           std::string_view file_name);
 
-  // The rules as `identity` sees them. Cheap: nothing is compiled.
-  std::shared_ptr<const Permissions> PermissionsFor(const Identity& identity) const;
+  // The rules as `identity` sees them, with those that it has from elsewhere. Cheap: nothing is
+  // compiled.
+  std::shared_ptr<const Permissions> PermissionsFor(const Identity& identity,
+                                                    const MoreRules& more = {}) const;
 
   // One question without keeping a `Permissions`. `topic` is a Topic Filter for kSubscribe;
   // kUnsubscribe is always allowed.

@@ -1,5 +1,6 @@
 #include "auth/core/permissions.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -21,11 +22,12 @@ Permissions::Permissions(AllowAll) : reads_everything_(true), writes_everything_
 
 Permissions::Permissions(std::shared_ptr<const RuleTree> own_rules,
                          std::shared_ptr<const RuleTree> patterns, std::string client_id,
-                         std::string user_name)
+                         std::string user_name, Unmatched unmatched)
     : own_rules_(std::move(own_rules)),
       patterns_(std::move(patterns)),
       client_id_(std::move(client_id)),
-      user_name_(std::move(user_name)) {
+      user_name_(std::move(user_name)),
+      allows_unmatched_(unmatched == Unmatched::kAllowed) {
   if (own_rules_ != nullptr) ordinary_bits_ = own_rules_->BitsOfOrdinaryTopics();
 }
 
@@ -40,7 +42,7 @@ bool Permissions::Lookup(std::string_view topic, uint8_t access) const {
     if ((bits & kRuleDeny) != 0) return false;
     if ((bits & access) != 0) return true;
   }
-  return false;
+  return allows_unmatched_;
 }
 
 bool Permissions::Denies(std::string_view topic) const {
@@ -63,7 +65,9 @@ bool Permissions::MaySubscribe(std::string_view filter) const {
     rules->AppendDenied(names, denied);  // The denials of the client's own rules bind patterns too.
     if (rules->GrantsSomeRead(levels, names, denied)) return true;
   }
-  return false;
+  return allows_unmatched_ && std::none_of(denied.begin(), denied.end(), [&](const auto& wide) {
+           return CoversCommon(wide, levels, levels);
+         });
 }
 
 }  // namespace auth

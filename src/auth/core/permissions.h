@@ -20,9 +20,12 @@ class Permissions {
   static std::shared_ptr<const Permissions> Everything();
 
   // `own_rules` are the `topic` rules of this identity (null: none), `patterns` the `pattern` rules
-  // (null: none, or this identity may not use them). Made by `Acl::PermissionsFor`.
+  // (null: none, or this identity may not use them). Made by `Acl::PermissionsFor`. What no rule
+  // speaks of is denied, unless `unmatched` says otherwise.
+  enum class Unmatched : uint8_t { kDenied, kAllowed };
   Permissions(std::shared_ptr<const RuleTree> own_rules, std::shared_ptr<const RuleTree> patterns,
-              std::string client_id, std::string user_name);
+              std::string client_id, std::string user_name,
+              Unmatched unmatched = Unmatched::kDenied);
   ~Permissions();
   Permissions(const Permissions&) = delete;
   Permissions& operator=(const Permissions&) = delete;
@@ -33,7 +36,8 @@ class Permissions {
   bool WritesEverything() const { return writes_everything_; }
 
   // Whether a message of this Topic Name may be delivered to (accepted from) the identity.
-  // Order, as in mosquitto: own `deny`, own grants, pattern `deny`, pattern grants; then no.
+  // Order, as in mosquitto: own `deny`, own grants, pattern `deny`, pattern grants; then no, or
+  // what `Unmatched` says.
   // Cost: at most the rules that share a prefix with the topic.
   bool MayRead(std::string_view topic) const {
     return reads_everything_ || Lookup(topic, kReadBit);
@@ -62,6 +66,7 @@ class Permissions {
   std::string client_id_;
   std::string user_name_;
   uint8_t ordinary_bits_ = 0;  // What every topic without leading $ is granted.
+  bool allows_unmatched_ = false;
   bool reads_everything_ = false;
   bool writes_everything_ = false;
 };

@@ -37,7 +37,20 @@ RuleTree::RuleTree(Kind kind, std::vector<Rule> rules)
   for (const Rule& rule : rules_) Add(rule);
 }
 
+RuleTree::RuleTree(std::shared_ptr<const RuleTree> a, std::shared_ptr<const RuleTree> b)
+    : kind_(a->kind_),
+      first_(std::move(a)),
+      second_(std::move(b)),
+      has_deny_(first_->has_deny_ || second_->has_deny_) {}
+
 RuleTree::~RuleTree() = default;
+
+std::shared_ptr<const RuleTree> RuleTree::Both(std::shared_ptr<const RuleTree> a,
+                                               std::shared_ptr<const RuleTree> b) {
+  if (a == nullptr) return b;
+  if (b == nullptr) return a;
+  return std::shared_ptr<const RuleTree>(new RuleTree(std::move(a), std::move(b)));
+}
 
 void RuleTree::Add(const Rule& rule) {
   has_deny_ = has_deny_ || (rule.bits & kRuleDeny) != 0;
@@ -66,6 +79,8 @@ void RuleTree::Add(const Rule& rule) {
 }
 
 uint8_t RuleTree::Match(std::string_view topic, const ClientNames& names) const {
+  if (first_ != nullptr)
+    return static_cast<uint8_t>(first_->Match(topic, names) | second_->Match(topic, names));
   uint8_t found = 0;
   Visit(*root_, 0, {topic, names, kRuleRead | kRuleWrite | kRuleDeny, found});
   return found;
@@ -102,7 +117,11 @@ void RuleTree::MatchName(const Node* node, std::string_view name, size_t begin, 
   Visit(*node, ends ? kPastTheEnd : begin + name.size() + 1, walk);
 }
 
-uint8_t RuleTree::BitsOfOrdinaryTopics() const { return has_deny_ ? 0 : root_->rest_bits; }
+uint8_t RuleTree::BitsOfOrdinaryTopics() const {
+  if (has_deny_) return 0;
+  if (first_ == nullptr) return root_->rest_bits;
+  return static_cast<uint8_t>(first_->BitsOfOrdinaryTopics() | second_->BitsOfOrdinaryTopics());
+}
 
 // The filter that `rule` is for this client; false if it is none.
 bool RuleTree::Expand(const Rule& rule, const ClientNames& names, FilterLevels& levels) const {
@@ -126,6 +145,10 @@ bool RuleTree::Expand(const Rule& rule, const ClientNames& names, FilterLevels& 
 }
 
 void RuleTree::AppendDenied(const ClientNames& names, std::vector<FilterLevels>& denied) const {
+  if (first_ != nullptr) {
+    first_->AppendDenied(names, denied);
+    return second_->AppendDenied(names, denied);
+  }
   for (const Rule& rule : rules_) {
     if (rule.bits != kRuleDeny) continue;
     FilterLevels levels;
@@ -135,6 +158,10 @@ void RuleTree::AppendDenied(const ClientNames& names, std::vector<FilterLevels>&
 
 bool RuleTree::GrantsSomeRead(const FilterLevels& filter, const ClientNames& names,
                               const std::vector<FilterLevels>& denied) const {
+  if (first_ != nullptr) {
+    return first_->GrantsSomeRead(filter, names, denied) ||
+           second_->GrantsSomeRead(filter, names, denied);
+  }
   FilterLevels granted;
   return std::any_of(rules_.begin(), rules_.end(), [&](const Rule& rule) {
     if ((rule.bits & kRuleRead) == 0 || !Expand(rule, names, granted)) return false;

@@ -38,6 +38,9 @@ class RuleTree {
   static constexpr size_t kLevelsMax = 200;          // Bounds the recursion of `Match`.
 
   RuleTree(Kind kind, std::vector<Rule> rules);
+  // The rules of both, together; either may be null.
+  static std::shared_ptr<const RuleTree> Both(std::shared_ptr<const RuleTree> a,
+                                              std::shared_ptr<const RuleTree> b);
   ~RuleTree();
   RuleTree(const RuleTree&) = delete;
   RuleTree& operator=(const RuleTree&) = delete;
@@ -58,6 +61,7 @@ class RuleTree {
  private:
   struct Node;
   struct Walk;
+  RuleTree(std::shared_ptr<const RuleTree> a, std::shared_ptr<const RuleTree> b);
   void Add(const Rule& rule);
   void MatchName(const Node* node, std::string_view name, size_t begin, Walk walk) const;
   void Visit(const Node& node, size_t begin, Walk walk) const;
@@ -66,6 +70,9 @@ class RuleTree {
   const Kind kind_;
   const std::vector<Rule> rules_;
   std::unique_ptr<Node> root_;
+  // Others whose rules are this one's too: both or neither. They have none themselves.
+  const std::shared_ptr<const RuleTree> first_;
+  const std::shared_ptr<const RuleTree> second_;
   bool has_deny_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include <queue>
 
 #include "base/glob.h"
+#include "broker/shard/access_refresh.h"
 
 namespace broker {
 namespace {
@@ -53,6 +54,7 @@ bool Matches(const ShardCore& shard, const ClientQuery& query, const Connection&
   if (query.transient_only && session.durable) return false;
   const absl::Duration connected = Ago(shard, connection.phase_tick);
   if (connected < query.connected_min || connected >= query.connected_max) return false;
+  if (query.who != nullptr && !query.who(connection)) return false;
   return query.address == nullptr || query.address(connection.stream->peer().address);
 }
 
@@ -151,6 +153,22 @@ std::optional<SessionView> LookAtSession(ShardCore& shard, uint64_t number) {
   session.inbound.ForEachAwaitingPubRel([&](uint16_t id) { view.in.push_back(id); });
   std::sort(view.in.begin(), view.in.end());
   return view;
+}
+
+ClientPage RefreshClients(ShardCore& shard, const ClientQuery& query, uint64_t after,
+                          size_t looked_max) {
+  ClientPage page;
+  page.next = after;
+  const std::vector<uint64_t> numbers = NextNumbers(shard, after, looked_max);
+  page.end = numbers.size() < looked_max;
+  for (const uint64_t number : numbers) {
+    page.next = number;
+    const Connection* const connection = Connected(shard, number);
+    if (connection == nullptr || !Matches(shard, query, *connection)) continue;
+    page.sent_away += RefreshPermissions(shard, *shard.Find(number)) ? 0 : 1;
+  }
+  if (page.end) RenewReaders(shard);
+  return page;
 }
 
 bool Kick(ShardCore& shard, uint64_t number, const KickOrder& order) {

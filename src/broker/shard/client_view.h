@@ -55,14 +55,17 @@ struct ClientQuery {
   absl::Duration connected_min;                             // For at least so long.
   absl::Duration connected_max = absl::InfiniteDuration();  // For less than so long.
   std::function<bool(const std::string& address)> address;  // Null: any.
+  // Null: any. On the shard's thread, of one whose session is open.
+  std::function<bool(const Connection&)> who;
 };
 
 // Clients that match, of connections numbered above `after`, in the order of their numbers. It
 // looks at `looked_max` connections at most, so a page may be empty and not the last.
 struct ClientPage {
   std::vector<ClientView> clients;
-  uint64_t next = 0;  // Where to go on.
-  bool end = false;   // There is none above.
+  uint64_t next = 0;       // Where to go on.
+  bool end = false;        // There is none above.
+  uint64_t sent_away = 0;  // By RefreshClients.
 };
 inline constexpr size_t kClientsLookedMax = 512;
 
@@ -85,6 +88,11 @@ struct SessionView {
   uint32_t window = 0;
 };
 std::optional<SessionView> LookAtSession(ShardCore& shard, uint64_t connection);
+
+// Access has changed: those who match get what is in force now, or are sent away. Of connections
+// numbered above `after`; in the page's `clients` is nobody. Cost: as LookAtClients.
+ClientPage RefreshClients(ShardCore& shard, const ClientQuery& query, uint64_t after,
+                          size_t looked_max = kClientsLookedMax);
 
 // Ends a connection by an operator's order. False: it is not there any more.
 struct KickOrder {

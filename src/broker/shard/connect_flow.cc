@@ -5,6 +5,7 @@
 #include "base/by_name.h"
 #include "base/log.h"
 #include "broker/core/publish_right.h"
+#include "broker/shard/access_refresh.h"
 #include "broker/shard/changed_message.h"
 #include "broker/shard/packet_output.h"
 #include "broker/shard/refusals.h"
@@ -131,8 +132,10 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
   pending.credentials.listener = connection.listener.name;
   pending.credentials.user_name = ToString(connect.user_name);
   pending.credentials.password = ToString(connect.password);
+  pending.access_generation = connection.listener.gatekeeper->generation();
   const PeerInfo peer = connection.stream->peer();
   if (peer.proxied && !AdmitProxied(connection, peer.address)) return;
+  if (!CheckBans(connection, connect.user_name.value_or(std::string_view()))) return;
   if (peer.tls) pending.credentials.certificate = CertificateOf(peer);
   if (connect.will.has_value()) KeepWill(*connect.will, pending);
   context_.Pause(connection, kPauseDeciding);
@@ -153,6 +156,37 @@ void ConnectFlow::OnConnect(Connection& connection, const mqtt::FrameHeader& hea
   connection.phase = Phase::kAuthenticating;
   pending.password_check =
       connection.listener.gatekeeper->Verify(connection.ref, pending.credentials, peer.address);
+}
+
+const auth::Ban* ConnectFlow::BanOf(const Connection& connection, const auth::BanTable& bans,
+                                    std::string_view client_id, std::string_view user_name) const {
+  return bans.Find(client_id, user_name, connection.stream->peer().address, context_.now_unix_ms);
+}
+
+bool ConnectFlow::CheckBans(Connection& connection, std::string_view user_name) {
+  const auto bans = connection.listener.gatekeeper->bans();
+  if (bans == nullptr) return true;
+  const std::string& client_id = connection.connecting->credentials.client_id;
+  const auth::Ban* const ban = BanOf(connection, *bans, client_id, user_name);
+  if (ban == nullptr) return true;
+  context_.metrics.connections_refused[RefuseCause::kBanned].Add();
+  LogRefused(connection, "connection refused", "it is banned", "ban",
+             ban->reason.empty() ? ban->target.value : ban->target.value + ": " + ban->reason);
+  SendRefusal(connection, ReasonCode::kBanned, {}, connection.connecting->terms.packet_size_max);
+  return false;
+}
+
+// Between the decision and CONNACK the partition was asked, and whoever changes access looks only
+// once for those who are connected.
+void ConnectFlow::AskAgain(Connection& connection, uint64_t generation) {
+  const Gatekeeper& gatekeeper = *connection.listener.gatekeeper;
+  if (connection.phase != Phase::kConnected) return;
+  if (gatekeeper.generation() != generation) (void)RefreshPermissions(context_, connection);
+  const auto bans = gatekeeper.bans();
+  if (bans == nullptr || connection.phase != Phase::kConnected) return;
+  const Session& session = *connection.session;
+  if (BanOf(connection, *bans, session.client_id.view(), session.user_name()) != nullptr)
+    context_.Close(connection, {.cause = CloseCause::kAdministrative, .say = ReasonCode::kBanned});
 }
 
 void ConnectFlow::RefuseTooLarge(Connection& connection, const mqtt::FrameHeader& header,
@@ -302,6 +336,7 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
   pending.credentials.client_id = outcome.identity.client_id;  // By user name, or with a prefix.
   pending.identity = std::move(outcome.identity);
   pending.permissions = std::move(outcome.permissions);
+  if (!CheckBans(connection, pending.identity.user_name)) return;
   // Nobody could be told later that the will may not be published.
   if (pending.has_will && RightToPublish(*pending.permissions, pending.credentials.client_id,
                                          pending.will.topic) != PublishRight::kPublish) {
@@ -394,7 +429,9 @@ void ConnectFlow::OnSessionOpened(storage::SessionOpened event) {
   opening_.erase(claim);
   if (connection == nullptr || connection->phase != Phase::kOpening) return;
   if (!event.status.ok()) return OnSessionRefused(*connection, event);
+  const uint64_t generation = connection->connecting->access_generation;
   Accept(*connection, event);
+  AskAgain(*connection, generation);
 }
 
 void ConnectFlow::OnSessionRefused(Connection& connection, const storage::SessionOpened& event) {

@@ -46,7 +46,8 @@ struct PendingConnect {
   std::string authentication_method;
   std::string authentication_data;  // The last of the server's, for CONNACK.
   std::unique_ptr<auth::AuthMethod> exchange;
-  storage::Token claim = 0;  // Of the OpenSession that is on its way.
+  storage::Token claim = 0;        // Of the OpenSession that is on its way.
+  uint64_t access_generation = 0;  // Of the gatekeeper, before it was asked.
   auth::Identity identity;
   auth::SessionOwner session_owner = auth::SessionOwner::kUser;
   std::shared_ptr<const auth::Permissions> permissions;
@@ -80,6 +81,14 @@ class ConnectFlow {
               std::string_view words = {}, std::string_view rule = {});
 
  private:
+  // False: it is banned, and was refused. Asked before its password is looked at, with the user
+  // name that it claims, and once more with the one that was established.
+  bool CheckBans(Connection& connection, std::string_view user_name);
+  // It is connected: whether that still holds, if access has changed since `generation`.
+  void AskAgain(Connection& connection, uint64_t generation);
+  // Null: it is not banned.
+  const auth::Ban* BanOf(const Connection& connection, const auth::BanTable& bans,
+                         std::string_view client_id, std::string_view user_name) const;
   // False: its address has too many connections, and it was refused.
   bool AdmitProxied(Connection& connection, const std::string& address);
   // False: its user has too many clients, and it was refused.

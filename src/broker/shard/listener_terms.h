@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "auth/core/bans.h"
 #include "auth/core/identity.h"
 #include "auth/core/login.h"
 #include "auth/core/permissions.h"
@@ -39,6 +40,9 @@ class Gatekeeper {
   // A connection that a proxy passed on, once its header has said whose it is.
   virtual Admission AdmitProxied(const std::string& address, int64_t now_ns) = 0;
 
+  // Who is kept away. Null: nobody.
+  virtual std::shared_ptr<const auth::BanTable> bans() const = 0;
+
   // The outcome, if it takes no hashing; else nullopt: then `Verify`.
   virtual std::optional<auth::Outcome> TryNow(const auth::Credentials& credentials) const = 0;
   // PasswordVerified comes to the connection's shard, once, unless what this returns goes before.
@@ -53,6 +57,8 @@ class Gatekeeper {
   // Under the rules now in force.
   virtual std::shared_ptr<const auth::Permissions> PermissionsFor(
       const auth::Identity& identity) const = 0;
+  // Grows with each change of rules or accounts.
+  virtual uint64_t generation() const = 0;
   // Whether who was let in earlier would still have an account.
   virtual bool StillAdmits(const auth::Identity& identity) const = 0;
 };

@@ -6,6 +6,7 @@
 
 #include "base/by_name.h"
 #include "base/log.h"
+#include "broker/shard/access_refresh.h"
 #include "broker/shard/packet_output.h"
 #include "broker/shard/refusals.h"
 #include "mqtt/encode.h"
@@ -81,19 +82,9 @@ void ShardCore::UseListener(std::shared_ptr<const ListenerTerms> terms) {
 }
 
 void ShardCore::RefreshPermissions() {
-  for (const auto& [number, connection] : connections) {
-    Session* const session = connection->session.get();
-    if (session == nullptr) continue;
-    const Gatekeeper& gatekeeper = *connection->listener.gatekeeper;
-    const auth::Identity identity = session->IdentityOn(connection->listener.name);
-    if (gatekeeper.StillAdmits(identity)) {
-      session->permissions = gatekeeper.PermissionsFor(identity);
-    } else {
-      CloseLater(*connection,
-                 {.cause = CloseCause::kAdministrative, .say = mqtt::ReasonCode::kNotAuthorized});
-    }
-  }
-  router.RenewReaders([this](const storage::SessionUser& user) { return ReaderOf(user); });
+  for (const auto& [number, connection] : connections)
+    (void)broker::RefreshPermissions(*this, *connection);
+  RenewReaders(*this);
 }
 
 void ShardCore::PublishSysTopics() {

@@ -132,6 +132,8 @@ std::string_view Name(RefuseCause cause) {
       return "connect_packet_size_max";
     case RefuseCause::kDraining:
       return "draining";
+    case RefuseCause::kBanned:
+      return "banned";
     case RefuseCause::kCount_:
       break;
   }

@@ -62,6 +62,7 @@ enum class RefuseCause : uint8_t {
   kStorage,          // Its session could not be stored or read.
   kConnectSize,      // Its CONNECT is larger than `connect_packet_size_max`.
   kDraining,         // The server is about to stop.
+  kBanned,           // An operator keeps it away.
   kCount_,
 };
 

@@ -20,6 +20,9 @@ namespace sim {
 // Client Identifier. While it is `asleep` nobody gets an answer.
 class OpenGate final : public broker::Gatekeeper {
  public:
+  std::shared_ptr<const auth::BanTable> bans() const override { return ban_table; }
+  std::shared_ptr<const auth::BanTable> ban_table;
+
   Admission AdmitProxied(const std::string&, int64_t) override { return {}; }
   std::optional<auth::Outcome> TryNow(const auth::Credentials& credentials) const override {
     if (asleep) return std::nullopt;
@@ -32,7 +35,7 @@ class OpenGate final : public broker::Gatekeeper {
   }
   auth::Outcome AdmitAs(const auth::Credentials& credentials, std::string_view) const override {
     auth::Outcome outcome;
-    outcome.code = auth::AuthCode::kOk;
+    outcome.code = deserted ? auth::AuthCode::kNotAuthorized : auth::AuthCode::kOk;
     outcome.identity = {.client_id = credentials.client_id, .listener = credentials.listener};
     outcome.permissions = PermissionsFor(outcome.identity);
     return outcome;
@@ -42,10 +45,13 @@ class OpenGate final : public broker::Gatekeeper {
     const auto known = rights.find(identity.client_id);
     return known == rights.end() ? auth::Permissions::Everything() : known->second;
   }
-  bool StillAdmits(const auth::Identity&) const override { return true; }
+  uint64_t generation() const override { return changes; }
+  bool StillAdmits(const auth::Identity&) const override { return !deserted; }
 
   std::map<std::string, std::shared_ptr<const auth::Permissions>> rights;
   bool asleep = false;
+  bool deserted = false;  // Nobody has an account any more.
+  uint64_t changes = 0;   // To be counted up with each change of these.
 };
 
 struct NoUserLimits final : broker::UserPlaces {

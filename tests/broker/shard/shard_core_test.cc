@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "auth/core/bans.h"
+#include "broker/shard/client_view.h"
 #include "tests/broker/shard/peer.h"
 #include "tests/broker/shard/sim_broker.h"
 #include "tests/support/wire.h"
@@ -65,6 +67,37 @@ TEST(ShardCore, WhoLeavesWhileItsPasswordIsVerifiedIsGoneAtOnce) {
     leaves.line->Finish();
     broker.RunFor(absl::Milliseconds(100));
     EXPECT_TRUE(leaves.line->closed_by_broker()) << "seed " << seed;
+  }
+}
+
+// Access changes while a login is anywhere between CONNECT and CONNACK: whoever looks for those
+// whom it concerns looks once, and this one must not slip through.
+TEST(ShardCore, WhoWasDecidedAboutBeforeAccessChangedIsAskedAgain) {
+  for (const bool banned : {false, true}) {
+    for (int64_t after_us = 0; after_us < 4000; after_us += 50) {
+      Broker broker(static_cast<uint64_t>(after_us) + 1, 1);
+      const Peer late(broker, 0);
+      late.line->Send(support::ConnectPacket{.client_id = "late"}.Encode());
+      broker.agenda().After(absl::Microseconds(after_us), [&] {
+        if (banned) {
+          const auth::Ban ban{.target = {auth::BanKind::kClient, "late"}};
+          broker.gate().ban_table = *auth::BanTable::Make({ban});
+        } else {
+          broker.gate().deserted = true;
+          ++broker.gate().changes;
+        }
+        broker.shard(0).Mail(broker::Control{[&] {
+          broker::ShardCore& core = broker.shard(0).core();
+          core.RefreshPermissions();
+          for (const auto& [number, connection] : core.connections) {
+            if (banned) broker::Kick(core, number, {});
+          }
+        }});
+      });
+      broker.RunFor(absl::Seconds(20));
+      EXPECT_TRUE(late.line->closed_by_broker())
+          << (banned ? "banned" : "deserted") << " after " << after_us << " us";
+    }
   }
 }
 

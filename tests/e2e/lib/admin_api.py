@@ -13,7 +13,7 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "admin"
 
 # What differs from run to run.
 VOLATILE = {"node", "started", "uptime", "version", "listeners", "admin_address", "http_address", "shard", "shards", "port", "connected_at",
-            "memory_used_bytes", "memory_high_bytes", "idle", "created", "disconnected", "ends", "published", "partition"}
+            "memory_used_bytes", "memory_high_bytes", "idle", "created", "disconnected", "ends", "published", "set", "partition"}
 
 
 class Admin:

@@ -1,0 +1,218 @@
+#include "admin/api/access_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/temp_dir.h"
+
+namespace admin {
+namespace {
+
+using mqttd::access::v1::Change;
+using testing::HasSubstr;
+
+class AccessStoreTest : public testing::Test {
+ protected:
+  // A process with the data directory.
+  struct Run {
+    explicit Run(AccessStoreTest& test) : store(test.dir_.path(), test.clock_, access) {}
+    auth::RunTimeAccess access;
+    AccessStore store;
+
+    absl::Status Ban(const std::string& client, int64_t ends_at_unix_ms = 0) {
+      return store.Change({.name = "deploy"}, [&](Change& change) {
+        change.mutable_set_ban()->mutable_target()->set_client_id(client);
+        change.mutable_set_ban()->set_ends_at_unix_ms(ends_at_unix_ms);
+        change.mutable_set_ban()->set_reason("a \"word\"\nand more");
+        return absl::OkStatus();
+      });
+    }
+    absl::Status Unban(const std::string& client) {
+      return store.Change({}, [&](Change& change) {
+        change.mutable_remove_ban()->set_client_id(client);
+        return absl::OkStatus();
+      });
+    }
+    bool Banned(const std::string& client) const {
+      const auto table = access.ban_table();
+      return table != nullptr && table->Find(client, "", "", 0) != nullptr;
+    }
+  };
+
+  std::string File() const { return dir_.path() + "/admin/access"; }
+  std::string Text() const {
+    std::ifstream file(File(), std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  void Append(const std::string& text) const {
+    std::ofstream(File(), std::ios::binary | std::ios::app) << text;
+  }
+
+  const support::TempDir dir_;
+  support::FakeClock clock_;
+};
+
+TEST_F(AccessStoreTest, WhatWasSetHoldsAtOnceAndInTheNextProcess) {
+  Run first(*this);
+  ASSERT_TRUE(first.store.Load().ok());
+  EXPECT_EQ(first.access.ban_table(), nullptr);
+  ASSERT_TRUE(first.Ban("one").ok());
+  ASSERT_TRUE(first.Ban("two").ok());
+  ASSERT_TRUE(first.Unban("one").ok());
+  EXPECT_TRUE(first.Banned("two"));
+  EXPECT_FALSE(first.Banned("one"));
+
+  Run second(*this);
+  ASSERT_TRUE(second.store.Load().ok());
+  EXPECT_TRUE(second.Banned("two"));
+  EXPECT_FALSE(second.Banned("one"));
+  const auto bans = second.access.ListBans(std::nullopt, 10);
+  ASSERT_EQ(bans.size(), 1u);
+  EXPECT_EQ(bans[0].by, "deploy");
+  EXPECT_EQ(bans[0].reason, "a \"word\"\nand more");
+  EXPECT_EQ(bans[0].set_at_unix_ms, absl::ToUnixMillis(clock_.Now()));
+  struct stat about = {};
+  ASSERT_EQ(stat(File().c_str(), &about), 0);
+  EXPECT_EQ(about.st_mode & 0777, 0600u);
+}
+
+TEST_F(AccessStoreTest, UsersRulesAndTheDefaultAreKeptToo) {
+  const char kHash[] =
+      "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+  const auto fill = [&](Run& run) {
+    const auto make = [&](const std::function<void(Change&)>& what) {
+      const absl::Status made = run.store.Change({.name = "deploy"}, [&](Change& change) {
+        what(change);
+        return absl::OkStatus();
+      });
+      EXPECT_TRUE(made.ok()) << made;
+    };
+    for (const char* const name : {"alice", "bob"}) {
+      make([&](Change& change) {
+        change.mutable_set_user()->set_name(name);
+        change.mutable_set_user()->set_password_hash(kHash);
+      });
+    }
+    make([](Change& change) { change.set_remove_user("bob"); });
+    const auth::RunTimeRule rules[] = {
+        {auth::RuleFor::kUser, "alice", "a/#", auth::kRuleRead | auth::kRuleWrite, "", 0},
+        {auth::RuleFor::kAnonymous, "", "b", auth::kRuleWrite, "", 0},
+        {auth::RuleFor::kEveryone, "", "%c/x", auth::kRuleDeny, "", 0},
+        {auth::RuleFor::kUser, "alice", "c", auth::kRuleRead, "", 0}};
+    for (const auto& rule : rules)
+      make([&](Change& change) { ToKept(rule.key(), *change.mutable_add_rule()); });
+    make([&](Change& change) { ToKept(rules[3].key(), *change.mutable_remove_rule()); });
+    make([](Change& change) { change.set_deny_by_default(true); });
+  };
+  const auto expect = [&](const Run& run) {
+    ASSERT_EQ(run.access.ListUsers("", 10).size(), 1u);
+    EXPECT_EQ(run.access.ListUsers("", 10)[0].password_hash, kHash);
+    const auto rules = run.access.ListRules(std::nullopt, 10);
+    ASSERT_EQ(rules.size(), 3u);
+    EXPECT_EQ(rules[0].filter, "a/#");
+    EXPECT_EQ(rules[0].bits, auth::kRuleRead | auth::kRuleWrite);
+    EXPECT_EQ(rules[0].by, "deploy");
+    EXPECT_EQ(rules[1].who, auth::RuleFor::kAnonymous);
+    EXPECT_EQ(rules[2].bits, auth::kRuleDeny);
+    EXPECT_TRUE(run.access.denies_by_default());
+  };
+  Run first(*this);
+  ASSERT_TRUE(first.store.Load().ok());
+  fill(first);
+  expect(first);
+  Run second(*this);
+  ASSERT_TRUE(second.store.Load().ok());
+  expect(second);
+  for (int i = 0; i < 1100; ++i)
+    ASSERT_TRUE(second.Ban("again").ok());  // Until it is written anew.
+  Run third(*this);
+  ASSERT_TRUE(third.store.Load().ok());
+  expect(third);
+}
+
+TEST_F(AccessStoreTest, ALastLineThatIsNotWholeIsCutOff) {
+  {
+    Run run(*this);
+    ASSERT_TRUE(run.store.Load().ok());
+    ASSERT_TRUE(run.Ban("one").ok());
+  }
+  const std::string whole = Text();
+  Append(whole.substr(0, whole.size() / 2));
+  Run next(*this);
+  ASSERT_TRUE(next.store.Load().ok());
+  EXPECT_EQ(Text(), whole);
+  ASSERT_TRUE(next.Ban("two").ok());
+  Run last(*this);
+  ASSERT_TRUE(last.store.Load().ok());
+  EXPECT_TRUE(last.Banned("one"));
+  EXPECT_TRUE(last.Banned("two"));
+}
+
+TEST_F(AccessStoreTest, ADamagedLineAndAnUnknownChangeAreNotPassedOver) {
+  {
+    Run run(*this);
+    ASSERT_TRUE(run.store.Load().ok());
+    ASSERT_TRUE(run.Ban("one").ok());
+  }
+  const std::string whole = Text();
+  for (const char* const line : {"{\"set_ban\":", "{\"of_next_year\":{}}", "{\"set_ban\":{}}",
+                                 "{\"set_ban\":{\"target\":{\"address\":\"nowhere\"}}}"}) {
+    std::ofstream(File(), std::ios::binary) << whole << line << "\n" << whole;
+    Run next(*this);
+    const absl::Status status = next.store.Load();
+    EXPECT_THAT(std::string(status.message()), HasSubstr("admin/access:2: ")) << line;
+  }
+}
+
+TEST_F(AccessStoreTest, WhatIsRefusedOrCannotBeWrittenChangesNothing) {
+  Run run(*this);
+  ASSERT_TRUE(run.store.Load().ok());
+  const absl::Status refused =
+      run.store.Change({}, [](Change&) { return absl::NotFoundError("no such thing"); });
+  EXPECT_TRUE(absl::IsNotFound(refused));
+  EXPECT_FALSE(std::filesystem::exists(File()));
+  std::filesystem::create_directories(File());  // So that it cannot be opened for writing.
+  EXPECT_FALSE(run.Ban("one").ok());
+  EXPECT_FALSE(run.Banned("one"));
+}
+
+// Ten times as many changes of the same few bans must not make a file ten times as large.
+TEST_F(AccessStoreTest, TheFileIsBoundedByWhatThereIs) {
+  Run run(*this);
+  ASSERT_TRUE(run.store.Load().ok());
+  size_t largest = 0;
+  for (int i = 0; i < 1300; ++i) {
+    ASSERT_TRUE(run.Ban(absl::StrCat("client-", i % 3)).ok());
+    if (i % 50 == 0) largest = std::max(largest, Text().size());
+  }
+  EXPECT_LT(largest, 300'000u);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(run.Unban(absl::StrCat("client-", i)).ok());
+  ASSERT_TRUE(run.Ban("last").ok());
+  Run next(*this);
+  ASSERT_TRUE(next.store.Load().ok());
+  EXPECT_EQ(next.access.bans(), 1u);
+  EXPECT_TRUE(next.Banned("last"));
+}
+
+TEST_F(AccessStoreTest, WhatHasEndedIsForgotten) {
+  Run run(*this);
+  ASSERT_TRUE(run.store.Load().ok());
+  ASSERT_TRUE(run.Ban("soon", absl::ToUnixMillis(clock_.Now() + absl::Seconds(5))).ok());
+  clock_.Advance(absl::Seconds(5));
+  Run next(*this);
+  ASSERT_TRUE(next.store.Load().ok());
+  EXPECT_EQ(next.access.bans(), 0u);
+}
+
+}  // namespace
+}  // namespace admin
