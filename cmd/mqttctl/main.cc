@@ -36,10 +36,12 @@ void AddVerbs(CLI::App& app, VerbContext& verbs) {
   AddBanVerbs(app, verbs);
   AddConfigVerbs(app, verbs);
   AddContextVerbs(app, verbs);
+  AddExplainVerbs(app, verbs);
   AddListenerVerbs(app, verbs);
   AddLogVerbs(app, verbs);
   AddRetainedVerbs(app, verbs);
   AddSessionVerbs(app, verbs);
+  AddTop(app, verbs);
   AddTopicVerbs(app, verbs);
   AddUserVerbs(app, verbs);
   AddPasswd(app, verbs);

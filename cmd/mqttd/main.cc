@@ -271,6 +271,10 @@ class Daemon final : private ::admin::MainThread {
     return changes;
   }
   absl::Status ReloadFiles() override { return UseConfig(node_->config()).status(); }
+  absl::Status StopListener(const std::string& name) override { return node_->StopListener(name); }
+  absl::StatusOr<std::string> StartListener(const std::string& name) override {
+    return node_->StartListener(name);
+  }
   absl::Status SetLogLevel(std::optional<base::LogLevel> level) override {
     RETURN_IF_ERROR(log_level_.Set(level));
     config::Config wanted = node_->config();

@@ -24,6 +24,7 @@ namespace broker {
 
 // One listener's part of a snapshot.
 struct ListenerView {
+  std::string name;  // By the configuration; "": not known.
   std::string url;
   uint32_t connections = 0;
   uint64_t accepted = 0;

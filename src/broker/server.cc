@@ -279,7 +279,7 @@ storage::ShardId Server::shards() const { return static_cast<storage::ShardId>(o
 
 std::vector<std::string> Server::urls() const {
   std::vector<std::string> urls;
-  for (const auto& listener : sockets_.Get()) urls.push_back(listener->url().ToString());
+  for (const auto& [name, listener] : sockets_.Get()) urls.push_back(listener->url().ToString());
   return urls;
 }
 
@@ -354,10 +354,10 @@ absl::Status Server::Reload(const BrokerOptions& options,
 }
 
 void Server::PublishListeners() {
-  std::vector<std::shared_ptr<const Listener>> sockets;
+  std::vector<NamedSocket> sockets;
   auto authenticators = authenticators_.Get();
   for (const auto& runtime : listeners_) {
-    sockets.push_back(runtime->listener);
+    sockets.emplace_back(runtime->terms->name, runtime->listener);
     const auto known =
         std::find_if(authenticators.begin(), authenticators.end(),
                      [&](const auto& it) { return it.first == runtime->terms->name; });
@@ -547,9 +547,10 @@ MetricsSnapshot Server::metrics() const {
   MetricsSnapshot snapshot;
   snapshot.started = started_;
   for (const auto& shard : metrics_) snapshot.shards.push_back(shard.get());
-  for (const auto& listener : sockets_.Get()) {
+  for (const auto& [name, listener] : sockets_.Get()) {
     const ListenerCounters& counters = listener->counters();
     ListenerView view;
+    view.name = name;
     view.url = listener->url().ToString();
     view.connections = counters.connections.load(std::memory_order_relaxed);
     view.accepted = counters.accepted.load(std::memory_order_relaxed);

@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -180,7 +182,8 @@ class Server final : public storage::EventSink {
   std::unique_ptr<LocalPartitions> partitions_;
   std::vector<std::shared_ptr<const ListenerRuntime>> listeners_;
   size_t next_listener_ = 0;  // The number that no listener had yet.
-  Published<std::vector<std::shared_ptr<const Listener>>> sockets_;  // Of these, for `metrics`.
+  using NamedSocket = std::pair<std::string, std::shared_ptr<const Listener>>;
+  Published<std::vector<NamedSocket>> sockets_;  // Of these, for `metrics`.
   std::vector<std::shared_ptr<const ListenerRuntime>>
       retired_;  // Connections made with them may still be open.
   std::unique_ptr<SysTopicSource> sys_topics_;

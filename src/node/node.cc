@@ -1,7 +1,9 @@
 #include "node/node.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -38,6 +40,30 @@ absl::Status Node::Reload(const config::Config& wanted) {
   config_ = std::move(next);
   base::Log(LogLevel::kInfo, "reloaded");
   return absl::OkStatus();
+}
+
+absl::Status Node::StopListener(const std::string& name) {
+  const broker::MetricsSnapshot snapshot = server_->metrics();
+  const auto open = std::find_if(snapshot.listeners.begin(), snapshot.listeners.end(),
+                                 [&](const auto& each) { return each.name == name; });
+  if (open != snapshot.listeners.end()) return server_->CloseListener(open->url);
+  const auto& configured = config_.broker.listeners;
+  if (std::none_of(configured.begin(), configured.end(),
+                   [&](const auto& each) { return each.name == name; }))
+    return absl::NotFoundError(absl::StrCat("there is no listener ", name));
+  return absl::FailedPreconditionError(absl::StrCat("listener ", name, " is stopped already"));
+}
+
+absl::StatusOr<std::string> Node::StartListener(const std::string& name) {
+  const auto& configured = config_.broker.listeners;
+  const auto found = std::find_if(configured.begin(), configured.end(),
+                                  [&](const auto& each) { return each.name == name; });
+  if (found == configured.end())
+    return absl::NotFoundError(absl::StrCat("the configuration has no listener ", name));
+  absl::StatusOr<std::string> url = server_->AddListener(*found);
+  if (absl::IsAlreadyExists(url.status()))
+    return absl::FailedPreconditionError(absl::StrCat("listener ", name, " is not stopped"));
+  return url;
 }
 
 absl::Status Node::UseLog(const base::LogOptions& log, const config::Origin& level_origin) {

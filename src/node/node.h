@@ -35,6 +35,11 @@ class Node {
   // Of what Reload does only this.
   absl::Status UseLog(const base::LogOptions& log, const config::Origin& level_origin);
 
+  // Of the configuration in force, by name. Errors: kNotFound, there is none of that name;
+  // kFailedPrecondition: it is stopped, or is not; those of the address.
+  absl::Status StopListener(const std::string& name);
+  absl::StatusOr<std::string> StartListener(const std::string& name);
+
   // Clients are told, sessions kept, the store is written. Returns what could not be written.
   absl::Status Stop(std::optional<absl::Duration> timeout = std::nullopt);
 

@@ -14,7 +14,16 @@ from e2e import MQTTD_BIN, Broker, Process, case, equal, holds, main, publish_pa
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
-broker = Broker()
+broker = Broker(config="""
+listeners:
+  - url: mqtt://127.0.0.1:0
+  - url: mqtt://127.0.0.1:0
+    name: lab
+  - url: mqtt://127.0.0.1:0
+    name: cellar
+data_dir: "{data}"
+auth: {allow_anonymous: true}
+""")
 admin = Admin(broker)
 HOME = scratch("home")
 ENVIRONMENT = {**os.environ, "MQTTCTL_ENDPOINT": broker.admin, "HOME": str(HOME), "XDG_CONFIG_HOME": "", "MQTTCTL_CONTEXTS": "",
@@ -52,6 +61,8 @@ def prepare(directory):
     admin.text("retained", "set", "house/door", "-m", "open")
     admin.text("retained", "set", "house/old/x", "-m", "1")
     admin.text("ban", "add", "--user", "mallory")
+    admin.post("Listeners/Start", {"name": "lab"})
+    admin.post("Listeners/Stop", {"name": "cellar"})
     for user in ("alice", "bob"):  # Whatever an example before has made of them.
         admin.post("Users/Remove", {"name": user})
     admin.post("Users/Add", {"name": "bob", "password": {"text": "secret"}})

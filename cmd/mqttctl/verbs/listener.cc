@@ -1,7 +1,9 @@
 // mqttctl listener and cert: where clients connect, and what is shown to them.
+#include <CLI/Option.hpp>
 #include <memory>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/certificates.pb.h"
 #include "mqttd/admin/v1/listeners.pb.h"
@@ -20,8 +22,37 @@ absl::Status List(AdminSession& session, const VerbContext& context) {
                             {"URL", "url"},
                             {"CONNECTIONS", "connections"},
                             {"ACCEPTED", "accepted"},
+                            {"STOPPED", "stopped"},
                             {"CERTIFICATE_EXPIRES", "certificate_expires"}},
                            context.form()));
+  return absl::OkStatus();
+}
+
+struct StopArguments {
+  std::string name;
+  bool disconnect = false;
+};
+
+absl::Status Stop(AdminSession& session, const VerbContext& context,
+                  const StopArguments& arguments) {
+  RETURN_IF_ERROR(context.Confirm(
+      absl::StrCat("nobody can connect to ", arguments.name, " until it is started again")));
+  pb::StopListenerRequest request;
+  request.set_name(arguments.name);
+  request.set_disconnect(arguments.disconnect);
+  pb::StopListenerResponse response;
+  RETURN_IF_ERROR(session.Call("Listeners/Stop", request, response));
+  PrintDone(context, absl::StrCat("stopped; ", Clients(response.disconnected()), " disconnected\n"),
+            response);
+  return absl::OkStatus();
+}
+
+absl::Status Start(AdminSession& session, const VerbContext& context, const std::string& name) {
+  pb::StartListenerRequest request;
+  request.set_name(name);
+  pb::StartListenerResponse response;
+  RETURN_IF_ERROR(session.Call("Listeners/Start", request, response));
+  PrintDone(context, absl::StrCat("listens on ", response.url(), "\n"), response);
   return absl::OkStatus();
 }
 
@@ -42,6 +73,20 @@ void AddListenerVerbs(CLI::App& app, VerbContext& context) {
   CLI::App& listener = context.AddNoun(app, "listener", "Where clients connect");
   context.AddVerb(listener, "list", "All listeners.\n\nExample: mqttctl listener list",
                   [&context](AdminSession& session) { return List(session, context); });
+  const auto stopped = std::make_shared<StopArguments>();
+  CLI::App& stop = context.AddVerb(
+      listener, "stop",
+      "Lets nobody in there any more, until it is started again or the broker is.\n\n"
+      "Example: mqttctl listener stop lab --disconnect --yes",
+      [&context, stopped](AdminSession& session) { return Stop(session, context, *stopped); });
+  stop.add_option("listener", stopped->name, "Its name")->required();
+  stop.add_flag("--disconnect", stopped->disconnect, "Also those who came in there");
+  const auto started = std::make_shared<std::string>();
+  CLI::App& start = context.AddVerb(
+      listener, "start",
+      "Opens a stopped listener again.\n\nExample: mqttctl listener start cellar",
+      [&context, started](AdminSession& session) { return Start(session, context, *started); });
+  start.add_option("listener", *started, "Its name")->required();
   CLI::App& cert = context.AddNoun(app, "cert", "The broker's own certificates");
   context.AddVerb(cert, "list",
                   "The certificates in use, and when they run out.\n\nExample: mqttctl cert list",

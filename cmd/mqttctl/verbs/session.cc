@@ -139,6 +139,24 @@ absl::Status ListSubscriptions(AdminSession& session, const VerbContext& context
   return absl::OkStatus();
 }
 
+absl::Status Slow(AdminSession& session, const VerbContext& context, uint32_t limit) {
+  pb::ListSlowSessionsRequest request;
+  request.set_count(limit);
+  pb::ListSlowSessionsResponse response;
+  RETURN_IF_ERROR(session.Call("Sessions/ListSlow", request, response));
+  context.Print(RenderList(ToJson(response)["sessions"],
+                           {{"CLIENT", "client_id"},
+                            {"CONNECTED", "connected"},
+                            {"QUEUED", "queued_messages"},
+                            {"QUEUED_BYTES", "queued_bytes"},
+                            {"OUTPUT_BYTES", "output_bytes"},
+                            {"INFLIGHT", "inflight_out"},
+                            {"WINDOW", "receive_maximum", true},
+                            {"DROPPED", "dropped_messages"}},
+                           context.form()));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddSessionVerbs(CLI::App& app, VerbContext& context) {
@@ -174,6 +192,12 @@ void AddSessionVerbs(CLI::App& app, VerbContext& context) {
             "Example: mqttctl session delete sensor-7 --yes",
             &Delete);
   const auto queued = std::make_shared<QueueArguments>();
+  const auto slowest = std::make_shared<uint32_t>(0);
+  CLI::App& slow = context.AddVerb(
+      noun, "slow",
+      "Slow subscribers: whose messages wait most.\n\nExample: mqttctl session slow --limit 5",
+      [&context, slowest](AdminSession& session) { return Slow(session, context, *slowest); });
+  slow.add_option("--limit", *slowest, "At most so many (20)");
   CLI::App& queue = context.AddVerb(
       noun, "queue",
       "The queue of a durable session, in the order in which it is sent.\n\n"

@@ -1,5 +1,6 @@
 // mqttctl topic: messages, published and watched without a client.
 #include <CLI/Option.hpp>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "base/status_macros.h"
 #include "mqtt/utf8.h"
 #include "mqttd/admin/v1/messages.pb.h"
+#include "mqttd/admin/v1/topics.pb.h"
 #include "verbs/message_arguments.h"
 #include "verbs/verbs.h"
 
@@ -73,6 +75,51 @@ absl::Status Watch(AdminSession& session, const VerbContext& context,
   });
 }
 
+struct FiltersArguments {
+  pb::ListFiltersRequest request;
+  uint32_t limit = 0;
+};
+
+absl::Status Filters(AdminSession& session, const VerbContext& context,
+                     const FiltersArguments& arguments) {
+  pb::ListFiltersRequest request = arguments.request;
+  request.set_count(arguments.limit);
+  pb::ListFiltersResponse response;
+  RETURN_IF_ERROR(session.Call("Topics/ListFilters", request, response));
+  context.Print(
+      RenderList(ToJson(response)["filters"],
+                 {{"FILTER", "filter"}, {"SUBSCRIPTIONS", "subscriptions"}, {"DURABLE", "durable"}},
+                 context.form()));
+  if (response.subscriptions_left_out() != 0)
+    std::fprintf(stderr, "Warning: not counted by filter: %llu subscriptions\n",
+                 static_cast<unsigned long long>(response.subscriptions_left_out()));
+  return absl::OkStatus();
+}
+
+struct BusiestArguments {
+  std::string filter;
+  uint32_t count = 0;
+  uint32_t seconds = 2;
+};
+
+absl::Status Busiest(AdminSession& session, const VerbContext& context,
+                     const BusiestArguments& arguments) {
+  pb::BusiestTopicsRequest request;
+  request.set_filter(arguments.filter);
+  request.set_count(arguments.count);
+  request.mutable_period()->set_seconds(arguments.seconds);
+  pb::BusiestTopicsResponse response;
+  RETURN_IF_ERROR(session.Call("Topics/Busiest", request, response));
+  if (!context.form().table()) {
+    context.Print(Render(ToJson(response), context.form()));
+  } else {
+    context.Print(RenderList(ToJson(response)["topics"],
+                             {{"TOPIC", "topic"}, {"MESSAGES", "messages"}, {"BYTES", "bytes"}},
+                             context.form()));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddMessageOptions(CLI::App& verb, MessageArguments& arguments) {
@@ -101,9 +148,33 @@ absl::Status Fill(const MessageArguments& arguments, pb::Message& message) {
   return absl::OkStatus();
 }
 
+namespace {
+
+void AddCountingVerbs(CLI::App& noun, VerbContext& context) {
+  const auto filters = std::make_shared<FiltersArguments>();
+  CLI::App& list = context.AddVerb(
+      noun, "filters",
+      "What is subscribed to, and how often.\n\nExample: mqttctl topic filters --topic house/door",
+      [&context, filters](AdminSession& session) { return Filters(session, context, *filters); });
+  list.add_option("--filter", *filters->request.mutable_filter(), "Its text, with * and ?");
+  list.add_option("--topic", *filters->request.mutable_topic(), "Only those that match this topic");
+  list.add_option("--limit", filters->limit, "At most so many (100)");
+  const auto busiest = std::make_shared<BusiestArguments>();
+  CLI::App& most = context.AddVerb(
+      noun, "busiest",
+      "The topics to which most is published, counted for some seconds.\n\n"
+      "Example: mqttctl topic busiest --seconds 1",
+      [&context, busiest](AdminSession& session) { return Busiest(session, context, *busiest); });
+  most.add_option("filter", busiest->filter, "Only topics that match it (all)");
+  most.add_option("--count", busiest->count, "At most so many (20)");
+  most.add_option("--seconds", busiest->seconds, "How long (2)")->check(CLI::Range(1, 20));
+}
+
+}  // namespace
+
 void AddTopicVerbs(CLI::App& app, VerbContext& context) {
   CLI::App& noun =
-      context.AddNoun(app, "topic", "Messages: publish and watch them without a client");
+      context.AddNoun(app, "topic", "Topics: publish, watch and count without a client");
   const auto message = std::make_shared<MessageArguments>();
   CLI::App& publish = context.AddVerb(
       noun, "publish",
@@ -112,6 +183,7 @@ void AddTopicVerbs(CLI::App& app, VerbContext& context) {
       [&context, message](AdminSession& session) { return Publish(session, context, *message); });
   AddMessageOptions(publish, *message);
   publish.add_flag("-r,--retain", message->retain, "The topic keeps it");
+  AddCountingVerbs(noun, context);
   const auto watched = std::make_shared<WatchArguments>();
   CLI::App& watch = context.AddVerb(
       noun, "watch",

@@ -74,11 +74,13 @@ void AddBanVerbs(CLI::App& app, VerbContext& context);
 void AddCompletion(CLI::App& app, VerbContext& context);
 void AddConfigVerbs(CLI::App& app, VerbContext& context);
 void AddContextVerbs(CLI::App& app, VerbContext& context);
+void AddExplainVerbs(CLI::App& app, VerbContext& context);
 void AddListenerVerbs(CLI::App& app, VerbContext& context);
 void AddLogVerbs(CLI::App& app, VerbContext& context);
 void AddPasswd(CLI::App& app, VerbContext& context);
 void AddRetainedVerbs(CLI::App& app, VerbContext& context);
 void AddSessionVerbs(CLI::App& app, VerbContext& context);
+void AddTop(CLI::App& app, VerbContext& context);
 void AddTopicVerbs(CLI::App& app, VerbContext& context);
 void AddUserVerbs(CLI::App& app, VerbContext& context);
 

@@ -7,11 +7,14 @@
 #include "admin/api/clients_service.h"
 #include "admin/api/cluster_service.h"
 #include "admin/api/config_service.h"
+#include "admin/api/explain_service.h"
 #include "admin/api/listeners_service.h"
 #include "admin/api/messages_service.h"
 #include "admin/api/reflection.h"
 #include "admin/api/retained_service.h"
 #include "admin/api/sessions_service.h"
+#include "admin/api/slow_sessions.h"
+#include "admin/api/topics_service.h"
 #include "admin/api/users_service.h"
 #include "admin/obstacle.h"
 #include "base/log.h"
@@ -63,6 +66,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   AddClusterService(broker_, methods_);
   AddClientsService(broker_, methods_);
   AddSessionsService(broker_, methods_);
+  AddSlowSessions(broker_, methods_);
   AddRetainedService(broker_, inside_, methods_);
   AddMessagesService(broker_, inside_, methods_);
   AddConfigService(broker_, methods_);
@@ -74,6 +78,8 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   AddBansService(access_parts, methods_);
   AddUsersService(access_parts, methods_);
   AddAclService(access_parts, methods_);
+  AddExplainService(broker_, methods_);
+  AddTopicsService(broker_, topic_samples_, methods_);
   health_.AddTo(methods_);
   AddReflection(methods_);
   (void)methods_.services();  // All of them are whole.
@@ -84,6 +90,7 @@ Api::~Api() { Stop(); }
 
 void Api::Tick() {
   const BrokerAccess::Sources& sources = broker_.sources();
+  topic_samples_.Tick();
   inside_.Tick();
   health_.Set(sources.readiness->ready() && Obstacle(sources.metrics()).empty());
 }
@@ -93,6 +100,7 @@ void Api::Stop() {
   http_->Stop();
   if (server_ != nullptr) server_->Stop(kStopPatience);
   backups_.Stop();
+  topic_samples_.Stop();
   inside_.Stop();
   broker_.Use(nullptr, nullptr);
 }

@@ -17,6 +17,7 @@
 #include "admin/api/http_api.h"
 #include "admin/api/inside_clients.h"
 #include "admin/api/method.h"
+#include "admin/api/topic_samples.h"
 #include "config/config.h"
 
 namespace admin {
@@ -66,6 +67,7 @@ class Api {
 
   BrokerAccess broker_;
   InsideClients inside_{broker_};
+  TopicSamples topic_samples_{broker_, inside_};
   Backups backups_{broker_};
   const std::shared_ptr<auth::RunTimeAccess> run_time_access_;
   AccessStore access_store_;

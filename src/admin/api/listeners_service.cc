@@ -3,11 +3,13 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <string>
 #include <utility>
 
+#include "admin/api/client_pages.h"
 #include "admin/api/convert.h"
 #include "broker/transport/tls_context.h"
 #include "mqttd/admin/v1/certificates.pb.h"
@@ -20,27 +22,36 @@ google::protobuf::Timestamp AtSecond(int64_t unix_s) {
   return ToTimestamp(absl::FromUnixSeconds(unix_s));
 }
 
-// Listeners stand in the snapshot in the order of the configuration: they change only at a start.
+// Null: it is stopped.
+const broker::ListenerView* FindOpen(const broker::MetricsSnapshot& snapshot,
+                                     const std::string& name) {
+  const auto found = std::find_if(snapshot.listeners.begin(), snapshot.listeners.end(),
+                                  [&](const auto& each) { return each.name == name; });
+  return found == snapshot.listeners.end() ? nullptr : &*found;
+}
+
 pb::ListListenersResponse ListListeners(const BrokerAccess& broker, const MainThread& main) {
   const broker::MetricsSnapshot snapshot = broker.sources().metrics();
   pb::ListListenersResponse response;
-  for (size_t i = 0; i < snapshot.listeners.size(); ++i) {
-    const broker::ListenerView& view = snapshot.listeners[i];
+  for (const broker::ListenerSettings& settings : main.config().broker.listeners) {
     pb::Listener& listener = *response.add_listeners();
-    listener.set_url(view.url);
-    if (i < main.config().broker.listeners.size()) {
-      const broker::ListenerSettings& settings = main.config().broker.listeners[i];
-      listener.set_name(settings.name);
-      listener.set_connections_max(settings.listener.connections_max);
+    listener.set_name(settings.name);
+    const broker::ListenerView* const view = FindOpen(snapshot, settings.name);
+    if (view == nullptr) {
+      listener.set_url(settings.listener.url.ToString());
+      listener.set_stopped(true);
+      continue;
     }
-    listener.set_connections(view.connections);
-    listener.set_accepted(view.accepted);
-    listener.set_refused_connections_max(view.refused_connections_max);
-    listener.set_refused_address(view.refused_address_max + view.refused_address_rate);
-    listener.set_refused_origin(view.refused_origins);
-    listener.set_refused_descriptors(view.refused_descriptors);
-    if (view.certificate_expires_unix_s != 0)
-      *listener.mutable_certificate_expires() = AtSecond(view.certificate_expires_unix_s);
+    listener.set_url(view->url);
+    listener.set_connections_max(settings.listener.connections_max);
+    listener.set_connections(view->connections);
+    listener.set_accepted(view->accepted);
+    listener.set_refused_connections_max(view->refused_connections_max);
+    listener.set_refused_address(view->refused_address_max + view->refused_address_rate);
+    listener.set_refused_origin(view->refused_origins);
+    listener.set_refused_descriptors(view->refused_descriptors);
+    if (view->certificate_expires_unix_s != 0)
+      *listener.mutable_certificate_expires() = AtSecond(view->certificate_expires_unix_s);
   }
   return response;
 }
@@ -71,15 +82,43 @@ Response ListCertificates(const BrokerAccess& broker, const MainThread& main) {
     *certificate.mutable_expires() = AtSecond(expires);
     certificate.set_warning(broker::CertificateWarning(expires, now_unix_s));
   };
-  for (size_t i = 0; i < snapshot.listeners.size(); ++i) {
-    const int64_t expires = snapshot.listeners[i].certificate_expires_unix_s;
-    if (expires == 0 || i >= main.config().broker.listeners.size()) continue;
-    const broker::ListenerSettings& settings = main.config().broker.listeners[i];
-    add(settings.name, settings.listener.tls.cert_file, expires);
+  for (const broker::ListenerSettings& settings : main.config().broker.listeners) {
+    const broker::ListenerView* const view = FindOpen(snapshot, settings.name);
+    if (view == nullptr || view->certificate_expires_unix_s == 0) continue;
+    add(settings.name, settings.listener.tls.cert_file, view->certificate_expires_unix_s);
   }
   const std::string& own = main.config().admin.cert_file;
   if (!own.empty()) add("admin", own, ExpiryOfFile(own));
   return response;
+}
+
+void Stop(const BrokerAccess& broker, const pb::StopListenerRequest& request,
+          const Reply<pb::StopListenerResponse>& reply) {
+  const bool open = broker.OnMain([&broker, request, reply](MainThread& main) {
+    if (absl::Status status = main.StopListener(request.name()); !status.ok()) return reply(status);
+    if (!request.disconnect()) return reply(pb::StopListenerResponse());
+    broker::ClientQuery query;
+    query.listener = request.name();
+    KickClients(broker, std::move(query), {}, [reply](const absl::StatusOr<uint64_t>& kicked) {
+      if (!kicked.ok()) return reply(kicked.status());
+      pb::StopListenerResponse response;
+      response.set_disconnected(*kicked);
+      reply(std::move(response));
+    });
+  });
+  if (!open) reply(broker.CheckOpen());
+}
+
+void Start(const BrokerAccess& broker, const std::string& name,
+           const Reply<pb::StartListenerResponse>& reply) {
+  const bool open = broker.OnMain([name, reply](MainThread& main) {
+    const absl::StatusOr<std::string> url = main.StartListener(name);
+    if (!url.ok()) return reply(url.status());
+    pb::StartListenerResponse response;
+    response.set_url(*url);
+    reply(std::move(response));
+  });
+  if (!open) reply(broker.CheckOpen());
 }
 
 }  // namespace
@@ -91,6 +130,16 @@ void AddListenersService(const BrokerAccess& broker, Methods& methods) {
         const bool open = broker.OnMain(
             [&broker, reply](MainThread& main) { reply(ListListeners(broker, main)); });
         if (!open) reply(broker.CheckOpen());
+      });
+  methods.Add<pb::StopListenerRequest, pb::StopListenerResponse>(
+      "mqttd.admin.v1.Listeners", "Stop",
+      [&broker](const Caller&, const pb::StopListenerRequest& request, auto reply) {
+        Stop(broker, request, reply);
+      });
+  methods.Add<pb::StartListenerRequest, pb::StartListenerResponse>(
+      "mqttd.admin.v1.Listeners", "Start",
+      [&broker](const Caller&, const pb::StartListenerRequest& request, auto reply) {
+        Start(broker, request.name(), reply);
       });
 }
 

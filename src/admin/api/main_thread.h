@@ -29,6 +29,11 @@ class MainThread {
   virtual absl::StatusOr<std::vector<config::Change>> Reload() = 0;
   // Only the files that the configuration in force names.
   virtual absl::Status ReloadFiles() = 0;
+  // By the name in the configuration; until it is started again or the process is. Errors:
+  // kNotFound, kFailedPrecondition, in words.
+  virtual absl::Status StopListener(const std::string& name) = 0;
+  // Returns its URL, with the real port. Errors: likewise, and those of the address.
+  virtual absl::StatusOr<std::string> StartListener(const std::string& name) = 0;
   // Whatever the configuration says, after restarts too; absent: as it says.
   virtual absl::Status SetLogLevel(std::optional<base::LogLevel> level) = 0;
   // What the configuration says.

@@ -15,22 +15,6 @@ absl::Duration Ago(const ShardCore& shard, uint32_t tick) {
   return absl::Milliseconds(int64_t{ticks} * 1000 / ShardContext::kTicksPerSecond);
 }
 
-// The lowest numbers above `after`, in order.
-std::vector<uint64_t> NextNumbers(const ShardCore& shard, uint64_t after, size_t count) {
-  std::priority_queue<uint64_t> lowest;  // The greatest on top.
-  for (const auto& [number, connection] : shard.connections) {
-    if (number <= after) continue;
-    if (lowest.size() == count) {
-      if (number >= lowest.top()) continue;
-      lowest.pop();
-    }
-    lowest.push(number);
-  }
-  std::vector<uint64_t> numbers(lowest.size());
-  for (size_t i = numbers.size(); i-- > 0; lowest.pop()) numbers[i] = lowest.top();
-  return numbers;
-}
-
 const Connection* Connected(const ShardCore& shard, uint64_t number) {
   const Connection* const connection = shard.Find(number);
   const bool is = connection != nullptr && connection->phase == Phase::kConnected &&
@@ -88,8 +72,10 @@ ClientView ViewOf(const ShardCore& shard, const Connection& connection) {
   return view;
 }
 
-storage::SubscriptionRecord RecordOf(ShardCore& shard, const Session& session,
-                                     std::string_view filter) {
+}  // namespace
+
+storage::SubscriptionRecord SubscriptionOf(ShardCore& shard, const Session& session,
+                                           std::string_view filter) {
   storage::SubscriptionRecord record;
   record.filter = filter;
   if (const Subscriber* const found = shard.router.FindSubscriber(filter, &session)) {
@@ -107,13 +93,26 @@ storage::SubscriptionRecord RecordOf(ShardCore& shard, const Session& session,
   return record;
 }
 
-}  // namespace
+std::vector<uint64_t> NextConnections(const ShardCore& shard, uint64_t after, size_t count) {
+  std::priority_queue<uint64_t> lowest;  // The greatest on top.
+  for (const auto& [number, connection] : shard.connections) {
+    if (number <= after) continue;
+    if (lowest.size() == count) {
+      if (number >= lowest.top()) continue;
+      lowest.pop();
+    }
+    lowest.push(number);
+  }
+  std::vector<uint64_t> numbers(lowest.size());
+  for (size_t i = numbers.size(); i-- > 0; lowest.pop()) numbers[i] = lowest.top();
+  return numbers;
+}
 
 ClientPage LookAtClients(const ShardCore& shard, const ClientQuery& query, uint64_t after,
                          size_t clients_max, size_t looked_max) {
   ClientPage page;
   page.next = after;
-  const std::vector<uint64_t> numbers = NextNumbers(shard, after, looked_max);
+  const std::vector<uint64_t> numbers = NextConnections(shard, after, looked_max);
   page.end = numbers.size() < looked_max;
   for (const uint64_t number : numbers) {
     if (page.clients.size() == clients_max) {
@@ -141,7 +140,7 @@ std::optional<SessionView> LookAtSession(ShardCore& shard, uint64_t number) {
   SessionView view;
   view.window = session.outbound.window();
   session.subscriptions.ForEach([&](std::string_view filter) {
-    view.subscriptions.push_back(RecordOf(shard, session, filter));
+    view.subscriptions.push_back(SubscriptionOf(shard, session, filter));
   });
   std::sort(view.subscriptions.begin(), view.subscriptions.end(),
             [](const auto& a, const auto& b) { return a.filter < b.filter; });
@@ -159,7 +158,7 @@ ClientPage RefreshClients(ShardCore& shard, const ClientQuery& query, uint64_t a
                           size_t looked_max) {
   ClientPage page;
   page.next = after;
-  const std::vector<uint64_t> numbers = NextNumbers(shard, after, looked_max);
+  const std::vector<uint64_t> numbers = NextConnections(shard, after, looked_max);
   page.end = numbers.size() < looked_max;
   for (const uint64_t number : numbers) {
     page.next = number;

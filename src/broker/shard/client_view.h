@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -69,6 +70,9 @@ struct ClientPage {
 };
 inline constexpr size_t kClientsLookedMax = 512;
 
+// The lowest numbers of connections above `after`, in order. Cost: a step for each connection.
+std::vector<uint64_t> NextConnections(const ShardCore& shard, uint64_t after, size_t count);
+
 // On the shard's thread. Cost: a step for each connection of the shard and some microseconds for
 // each that is looked at: a fraction of a millisecond.
 ClientPage LookAtClients(const ShardCore& shard, const ClientQuery& query, uint64_t after,
@@ -76,6 +80,10 @@ ClientPage LookAtClients(const ShardCore& shard, const ClientQuery& query, uint6
 
 // Null: no client is connected by that number.
 std::optional<ClientView> LookAtClient(const ShardCore& shard, uint64_t connection);
+
+// One of the session's, as it was made.
+storage::SubscriptionRecord SubscriptionOf(ShardCore& shard, const Session& session,
+                                           std::string_view filter);
 
 struct InFlightView {
   uint16_t packet_id = 0;

@@ -27,6 +27,12 @@ bool OutputFull(const ShardContext& context, const Session& session) {
   return session.connection.output.bytes() >= context.InMemory(session.limits.output_bytes_max);
 }
 
+bool QueueFull(const ShardContext& context, const Session& session) {
+  const Limits& limits = session.limits;
+  return session.outbound.queued_messages() >= context.InMemory(limits.queue_messages_max) ||
+         session.outbound.queued_bytes() >= context.InMemory(limits.queue_bytes_max);
+}
+
 using SubscriptionIds = absl::InlinedVector<uint32_t, 2>;
 
 // What one session's matching subscriptions make of a message: its QoS and RETAIN in `envelope`,
@@ -89,17 +95,11 @@ bool Deliverer::ToSession(Session& session, Outgoing& outgoing, const Envelope& 
   return Note(session, parts, Enqueue(session, outgoing, envelope));
 }
 
-bool Deliverer::QueueFull(const Session& session) const {
-  const Limits& limits = session.limits;
-  return session.outbound.queued_messages() >= context_.InMemory(limits.queue_messages_max) ||
-         session.outbound.queued_bytes() >= context_.InMemory(limits.queue_bytes_max);
-}
-
-bool Deliverer::HasRoom(const Session& session, mqtt::QoS qos) const {
-  const bool output_full = OutputFull(context_, session);
+bool HasRoom(const ShardContext& context, const Session& session, mqtt::QoS qos) {
+  const bool output_full = OutputFull(context, session);
   if (qos == mqtt::QoS::kAtMostOnce) return !output_full;
   if (!output_full && session.outbound.queue_empty() && session.outbound.has_room()) return true;
-  return !QueueFull(session);
+  return !QueueFull(context, session);
 }
 
 OutboundMessage Deliverer::PopQueued(Session& session) {
@@ -184,15 +184,15 @@ void Deliverer::DropExpired(Session& session) {
 }
 
 bool Deliverer::Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope) {
-  if (QueueFull(session)) DropExpired(session);
-  if (QueueFull(session)) {
+  if (QueueFull(context_, session)) DropExpired(session);
+  if (QueueFull(context_, session)) {
     switch (session.limits.queue_full) {
       case QueueFullPolicy::kDropNewest:
         DropFromFullQueue(session, outgoing.parts().topic);
         return false;
       case QueueFullPolicy::kDropOldest:
         // Several, where this one is larger than they are.
-        while (QueueFull(session) && !session.outbound.queue_empty()) {
+        while (QueueFull(context_, session) && !session.outbound.queue_empty()) {
           DropFromFullQueue(session, session.outbound.Front().message->topic());
           PopQueued(session);
         }

@@ -53,6 +53,9 @@ class Outgoing {
   const mqtt::MessageParts* parts_;
 };
 
+// Whether a message of this QoS for a transient session can be sent, or wait for its window.
+bool HasRoom(const ShardContext& context, const Session& session, mqtt::QoS qos);
+
 // Part of one shard, used on its thread. The path of a QoS 0 or 1 message to transient sessions
 // allocates nothing.
 class Deliverer {
@@ -89,8 +92,9 @@ class Deliverer {
     if (!context_.router.full_clients().empty()) NoteRoom(session);
   }
 
-  // Whether a message of this QoS for a transient session can be sent, or wait for its window.
-  bool HasRoom(const Session& session, mqtt::QoS qos) const;
+  bool HasRoom(const Session& session, mqtt::QoS qos) const {
+    return broker::HasRoom(context_, session, qos);
+  }
   // Before its queue is given up.
   void OnSessionEnded(const Session& session);
 
@@ -124,7 +128,6 @@ class Deliverer {
   void Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos, size_t bytes);
   bool Enqueue(Session& session, Outgoing& outgoing, const Envelope& envelope);
   void DrainQueue(Session& session);
-  bool QueueFull(const Session& session) const;
   OutboundMessage PopQueued(Session& session);
   void DropExpired(Session& session);
   void DropFromFullQueue(Session& session, std::string_view topic);

@@ -82,6 +82,26 @@ SessionPage LookAtSessions(const Node& node, const SessionQuery& query, const Se
   return page;
 }
 
+std::optional<SessionPlace> VisitSubscriptions(
+    const Node& node, const SessionPlace& from,
+    absl::FunctionRef<void(std::string_view filter)> visit) {
+  constexpr size_t kSubscriptionsAtOnce = 4096;
+  size_t looked = 0;
+  size_t visited = 0;
+  SessionPlace place = from;
+  for (; place.partition < node.leaders.size(); ++place.partition, place.slot = 0) {
+    const Partition& partition = node.leaders[place.partition]->partition();
+    for (; place.slot < partition.slots(); ++place.slot) {
+      if (looked++ == kSessionsLookedMax || visited >= kSubscriptionsAtOnce) return place;
+      const Session* const session = partition.FindSlot(place.slot);
+      if (session == nullptr || !IsDurable(*session)) continue;
+      visited += session->subscriptions.size();
+      for (const auto& [filter, subscription] : session->subscriptions) visit(filter);
+    }
+  }
+  return std::nullopt;
+}
+
 IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id) {
   IdentifierView view;
   const Leader& leader = node.LeaderOf(client_id);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "mqtt/message.h"
@@ -74,6 +75,12 @@ struct IdentifierView {
   std::optional<SessionView> stored;
 };
 IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id);
+
+// The subscriptions of stored sessions, some hundreds of sessions at a time and no more as soon as
+// some thousands of subscriptions were visited. Absent: that was all.
+std::optional<SessionPlace> VisitSubscriptions(
+    const Node& node, const SessionPlace& from,
+    absl::FunctionRef<void(std::string_view filter)> visit);
 
 // Of a stored session; nothing if there is none. In the order of their filters, from behind
 // `after`.
