@@ -44,6 +44,7 @@ void AddVerbs(CLI::App& app, VerbContext& verbs) {
   AddTop(app, verbs);
   AddTopicVerbs(app, verbs);
   AddUserVerbs(app, verbs);
+  AddWatchVerbs(app, verbs);
   AddPasswd(app, verbs);
   AddCompletion(app, verbs);
 }

@@ -83,6 +83,7 @@ void AddSessionVerbs(CLI::App& app, VerbContext& context);
 void AddTop(CLI::App& app, VerbContext& context);
 void AddTopicVerbs(CLI::App& app, VerbContext& context);
 void AddUserVerbs(CLI::App& app, VerbContext& context);
+void AddWatchVerbs(CLI::App& app, VerbContext& context);
 
 // Of a verb that changes something: `words` for people, or its answer; and a warning.
 void PrintDone(const VerbContext& context, const std::string& words,

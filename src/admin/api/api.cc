@@ -79,6 +79,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   AddUsersService(access_parts, methods_);
   AddAclService(access_parts, methods_);
   AddExplainService(broker_, methods_);
+  watches_.AddTo(methods_);
   AddTopicsService(broker_, topic_samples_, methods_);
   health_.AddTo(methods_);
   AddReflection(methods_);
@@ -91,6 +92,7 @@ Api::~Api() { Stop(); }
 void Api::Tick() {
   const BrokerAccess::Sources& sources = broker_.sources();
   topic_samples_.Tick();
+  watches_.Tick();
   inside_.Tick();
   health_.Set(sources.readiness->ready() && Obstacle(sources.metrics()).empty());
 }

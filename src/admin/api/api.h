@@ -18,6 +18,7 @@
 #include "admin/api/inside_clients.h"
 #include "admin/api/method.h"
 #include "admin/api/topic_samples.h"
+#include "admin/api/watch_service.h"
 #include "config/config.h"
 
 namespace admin {
@@ -68,6 +69,7 @@ class Api {
   BrokerAccess broker_;
   InsideClients inside_{broker_};
   TopicSamples topic_samples_{broker_, inside_};
+  Watches watches_{broker_};
   Backups backups_{broker_};
   const std::shared_ptr<auth::RunTimeAccess> run_time_access_;
   AccessStore access_store_;

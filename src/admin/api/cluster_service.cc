@@ -6,7 +6,6 @@
 #include "admin/api/convert.h"
 #include "admin/obstacle.h"
 #include "base/version.h"
-#include "mqttd/admin/v1/cluster.pb.h"
 #include "storage/core/metrics.h"
 
 namespace admin {
@@ -25,15 +24,9 @@ pb::Member LocalMember(const BrokerAccess& broker, const broker::MetricsSnapshot
   pb::Member member;
   member.set_node(sources.node_id());
   member.set_version(base::kVersion);
-  const Readiness::State state = sources.readiness->state();
-  if (state == Readiness::State::kReady) {
-    member.set_problem(Obstacle(snapshot));
-    member.set_state(member.problem().empty() ? pb::NODE_STATE_READY : pb::NODE_STATE_DEGRADED);
-  } else {
-    member.set_problem(sources.readiness->why());
-    member.set_state(state == Readiness::State::kStarting ? pb::NODE_STATE_STARTING
-                                                          : pb::NODE_STATE_STOPPING);
-  }
+  const auto [state, problem] = ConditionOf(broker, snapshot);
+  member.set_state(state);
+  member.set_problem(problem);
   *member.mutable_started() = ToTimestamp(snapshot.started);
   *member.mutable_uptime() =
       ToDuration(absl::Floor(sources.clock->Now() - snapshot.started, absl::Seconds(1)));
@@ -71,6 +64,18 @@ pb::ClusterStatusResponse Status(const BrokerAccess& broker) {
 }
 
 }  // namespace
+
+std::pair<pb::NodeState, std::string> ConditionOf(const BrokerAccess& broker,
+                                                  const broker::MetricsSnapshot& snapshot) {
+  const Readiness& readiness = *broker.sources().readiness;
+  const Readiness::State state = readiness.state();
+  if (state == Readiness::State::kReady) {
+    const std::string problem = Obstacle(snapshot);
+    return {problem.empty() ? pb::NODE_STATE_READY : pb::NODE_STATE_DEGRADED, problem};
+  }
+  return {state == Readiness::State::kStarting ? pb::NODE_STATE_STARTING : pb::NODE_STATE_STOPPING,
+          readiness.why()};
+}
 
 void AddClusterService(const BrokerAccess& broker, Methods& methods) {
   methods.Add<pb::ClusterStatusRequest, pb::ClusterStatusResponse>(

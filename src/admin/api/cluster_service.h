@@ -2,10 +2,18 @@
 #ifndef ADMIN_API_CLUSTER_SERVICE_H_
 #define ADMIN_API_CLUSTER_SERVICE_H_
 
+#include <string>
+#include <utility>
+
 #include "admin/api/broker_access.h"
 #include "admin/api/method.h"
+#include "mqttd/admin/v1/cluster.pb.h"
 
 namespace admin {
+
+// How this node is, and in words what is wrong with it.
+std::pair<pb::NodeState, std::string> ConditionOf(const BrokerAccess& broker,
+                                                  const broker::MetricsSnapshot& snapshot);
 
 // `broker` outlives the handlers.
 void AddClusterService(const BrokerAccess& broker, Methods& methods);

@@ -519,6 +519,8 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   metrics.connects_by_version[static_cast<size_t>(connection.version)].Add();
   metrics.connacks_sent[static_cast<size_t>(ReasonCode::kSuccess)].Add();
   if (base::LogEnabled(base::LogLevel::kDebug)) LogConnected(connection, event.session_present);
+  if (context_.observer != nullptr)
+    context_.observer->OnConnected(connection, event.session_present);
   context_.Resume(connection, kPauseDeciding);
   if (on_connected) on_connected(connection, event.session_present);
 }

@@ -383,6 +383,8 @@ void Deliverer::Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos,
   context_.metrics.publish_sent[static_cast<size_t>(qos)].Add();
   context_.metrics.publish_bytes_sent.Add(outgoing.parts().payload.size());
   ++delivered_;
+  if (context_.observer != nullptr)
+    context_.observer->OnDelivered(session, outgoing.parts(), qos, bytes);
 }
 
 void Deliverer::NoteLiveTopic(Session::Replays& replays, std::string_view topic) {

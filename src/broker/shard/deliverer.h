@@ -136,6 +136,7 @@ class Deliverer {
   void TellRoom(const Session& session);
   bool Drop(const Session& session, std::string_view topic, DropCause cause) {
     context_.metrics.dropped[cause].Add();
+    if (context_.observer != nullptr) context_.observer->OnDropped(session, topic, cause);
     LogDropped(session, topic, cause);
     return false;
   }

@@ -25,6 +25,7 @@ inline constexpr uint64_t kAnswerBytesMax = 256 * 1024;
 inline void CountAnswer(ShardContext& context, Connection& connection, mqtt::PacketType type,
                         size_t bytes) {
   CountSent(context, connection, type, bytes);
+  if (context.observer != nullptr) context.observer->OnSent(connection, type, bytes);
   connection.answer_bytes += static_cast<uint32_t>(bytes);
   if (connection.answer_bytes >= kAnswerBytesMax) context.Pause(connection, kPauseAnswers);
 }

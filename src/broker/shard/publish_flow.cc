@@ -118,6 +118,8 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
         connection, "publish refused",
         IsServersOwn(topic) ? "$SYS is the server's own" : "the access rules do not allow it",
         "topic", topic);
+    if (context_.observer != nullptr)
+      context_.observer->OnPublishRefused(connection, topic, ReasonCode::kNotAuthorized);
     return Refuse(session, packet, ReasonCode::kNotAuthorized);
   }
   if (ask_hook) return ask_hook(connection, packet, topic, right);
@@ -202,6 +204,8 @@ void PublishFlow::RouteOut(Connection& connection, const mqtt::Publish& packet, 
       right == PublishRight::kPublish ? context_.router.Find(outgoing.parts().topic) : Nobody();
   const bool unmatched = match.empty();
   if (unmatched) context_.metrics.publish_unmatched.Add();
+  if (context_.observer != nullptr)
+    context_.observer->OnRouted(connection, outgoing.parts(), match);
 
   // A QoS 2 identifier of a durable session is committed with the message, even if the message is
   // for nobody; and none overtakes one before it that waits for its commit [MQTT5-4.6.0-6].

@@ -19,6 +19,7 @@
 #include "broker/core/router.h"
 #include "broker/shard/connection.h"
 #include "broker/shard/listener_terms.h"
+#include "broker/shard/observer.h"
 #include "broker/shard/output_queue.h"
 #include "broker/shard/shard_metrics.h"
 #include "broker/shard/shard_options.h"
@@ -77,6 +78,8 @@ class ShardContext {
   int64_t now_unix_ms = 0;
   uint32_t now_tick = 0;  // The same in tenths of a second, for what is filed in the TimerWheel.
   int64_t now_ns = 0;
+  // Null: nobody looks. Beside the time, which every packet looks at.
+  std::shared_ptr<Observer> observer;
 
   static constexpr uint32_t kTicksPerSecond = 10;
   static constexpr int64_t kTickNs = 1'000'000'000 / kTicksPerSecond;

@@ -473,6 +473,7 @@ void ShardCore::Close(Connection& connection, const CloseOrder& order) {
     metrics.disconnects_sent[static_cast<size_t>(*order.say)].Add();
   }
   metrics.connections_closed[order.cause].Add();
+  if (observer != nullptr) observer->OnClosed(connection, order.cause);
   if (const std::string_view words = WordsFor(order.cause); !words.empty())
     LogRefused(connection, "connection closed", words, "rule", order.rule);
   connecting_.OnClosed(connection);

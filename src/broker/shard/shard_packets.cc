@@ -36,7 +36,9 @@ void ShardCore::Consume(Connection& connection, const uint8_t* data, size_t size
       begun_bytes = frame.header.header_size > 0 ? frame.bytes_needed : 0;
       break;
     }
-    OnFrame(connection, frame.header, mqtt::FrameBody(frame.header, rest));
+    const mqtt::Bytes body = mqtt::FrameBody(frame.header, rest);
+    if (observer != nullptr) observer->OnReceived(connection, frame.header, body);
+    OnFrame(connection, frame.header, body);
     at += frame.header.frame_size();
   }
   if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
@@ -80,7 +82,9 @@ size_t ShardCore::ConsumeStash(Connection& connection, const uint8_t* data, size
       const InputBuffer packet = memory_.input().Take(connection.stash);
       DCHECK(packet.size() == frame.header.frame_size())
           << "the stash holds one packet while reading goes on";
-      OnFrame(connection, frame.header, mqtt::FrameBody(frame.header, packet.bytes()));
+      const mqtt::Bytes body = mqtt::FrameBody(frame.header, packet.bytes());
+      if (observer != nullptr) observer->OnReceived(connection, frame.header, body);
+      OnFrame(connection, frame.header, body);
       return at;
     }
     const size_t take = std::min(frame.bytes_needed - connection.stash.size(), size - at);
