@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""What an operator's large commands cost the traffic: sessions listed, clients kicked, a backup taken, and nothing is lost.
+
+One run of one broker. Laps without a command stand between those with one, so that both are measured under the same weather; the median of
+either is compared. The backup is restored on an empty node and held against the books of `mqload ledger`.
+"""
+
+import argparse
+import base64
+import json
+import os
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+os.environ.setdefault("MQTTD_BIN", str(REPOSITORY / "build/release/bin/mqttd"))
+sys.path.insert(0, str(REPOSITORY / "tests/e2e/lib"))
+from admin_api import Admin, durable
+from e2e import MQTTD_BIN, Broker, die_with_parent, run, scratch, subscribe_packet
+
+MQLOAD = os.environ.get("MQLOAD_BIN") or str(Path(MQTTD_BIN).with_name("mqload"))
+
+
+def load(broker, *arguments, **more):
+    return subprocess.Popen([MQLOAD, *map(str, arguments), "--host", "127.0.0.1", "--port", str(broker.port), "--json"],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent, **more)
+
+
+def say(words):
+    print(f"{time.strftime('%H:%M:%S')} {words}", flush=True)
+
+
+class Traffic:
+    """QoS 1 at a steady rate, from publishers to durable subscribers; a lap for each line that it is told."""
+
+    def __init__(self, broker, options):
+        self._process = load(broker, "pubsub", "--topology", "pairs", "--pubs", options.pairs, "--size", 256, "--qos", 1, "--rate", options.rate,
+                             "--persistent", "--by-line", "--warmup", 2, "--pid", broker.pid)
+        json.loads(self._process.stdout.readline())  # {"ready": true}
+        self.names = []
+
+    def lap(self, name):
+        self.names.append(name)
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def end(self):
+        self._process.stdin.close()
+        result = json.loads(self._process.stdout.read().strip().splitlines()[-1])
+        self._process.wait()
+        return result
+
+
+def commands(admin, options, directory):
+    """The commands by name: each is done when it returns."""
+    def listing():
+        count = len(admin.json("session", "list", "--client", "stored*"))
+        assert count == options.sessions, f"{count} sessions listed"
+
+    def kicking():
+        kicked = admin.json("client", "kick", "--client", "kicked*")["kicked"]
+        assert kicked >= options.kicked, f"{kicked} clients kicked"
+
+    def backing_up():
+        backup = Path(directory) / "backup"
+        shutil.rmtree(backup, ignore_errors=True)
+        admin.text("backup", "create", backup)
+    return {"list": listing, "kick": kicking, "backup": backing_up}
+
+
+def measure(traffic, options, what, before_kick):
+    """Laps in turns: none, list, none, kick, none, backup, …"""
+    took = {}
+    for _ in range(options.rounds):
+        for name, command in what.items():
+            traffic.lap("none")
+            time.sleep(options.lap_seconds)
+            if name == "kick":
+                before_kick()
+            traffic.lap(name)
+            began = time.monotonic()
+            command()
+            took.setdefault(name, []).append(time.monotonic() - began)
+            time.sleep(max(0, options.lap_seconds - took[name][-1]))
+    return took
+
+
+class Books:
+    """`mqload ledger` beside the traffic; and a durable session that is away and keeps all of its messages."""
+
+    def __init__(self, broker, directory):
+        self._keeper = "keeper"
+        client = durable(broker, self._keeper)
+        client.send(subscribe_packet(1, "books/#", 2))
+        client.packet()
+        client.send(b"\xe0\x00")
+        client.closed()
+        self._process = load(broker, "ledger", "--pubs", 4, "--qos", 2, "--rate", 200, "--seconds", 3600, "--prefix", "books", "--out", "none",
+                             cwd=directory)
+
+    def kept(self, admin):
+        return admin.json("session", "show", self._keeper)["queued_messages"]
+
+    def end(self):
+        self._process.terminate()
+        return json.loads(self._process.stdout.read().strip().splitlines()[-1])
+
+    def check(self, admin, at_least):
+        """Of a restored broker: each publisher's messages from the first on, each once, in order, and all that was there before."""
+        numbers = {}
+        queue = admin.json("session", "queue", self._keeper, "--payload-bytes", "24")
+        for each in queue:
+            payload = each["message"]["payload"]
+            data = base64.b64decode(payload["base64"]) if isinstance(payload, dict) else payload.encode()
+            _, publisher, number, _ = struct.unpack("<IIQQ", data[:24])
+            numbers.setdefault(publisher, []).append(number)
+        problems = [f"publisher {publisher}: not one after the other" for publisher, of in numbers.items() if of != list(range(len(of)))]
+        if len(queue) < at_least:
+            problems.append(f"{len(queue)} messages restored, {at_least} were there before the backup began")
+        return len(queue), problems
+
+
+def arrange(broker, options, directory):
+    say(f"{options.sessions} sessions are stored")
+    stored = load(broker, "sessions", "--clients", options.sessions, "--messages", 1, "--pubs", 1, "--keep", "--no-drain", "--prefix", "stored",
+                  cwd=directory)
+    stored.stdin.close()
+    stored.stdout.read()
+    stored.wait()
+    say(f"{options.kicked} clients that will be kicked connect")
+    holding = load(broker, "connect", "--mode", "hold", "--clients", options.kicked, "--prefix", "kicked", "--by-line", "--keepalive", 600)
+
+    def connect():
+        holding.stdin.write("\n")
+        holding.stdin.flush()
+        return holding.stdout.readline()
+    holding.stdout.readline()  # {"ready": true}
+    return holding, connect
+
+
+def compare(laps, names, options):
+    """(words, whether each is within the bound) for each command."""
+    of = {}
+    for name, lap in zip(names, laps):
+        of.setdefault(name, []).append(lap["latency_us"]["p99"])
+    without = statistics.median(of["none"])
+    lines, right = [], True
+    for name in ("list", "kick", "backup"):
+        ratio = statistics.median(of[name]) / without
+        right = right and ratio <= options.bound
+        lines.append(f"{name:7} p99 {statistics.median(of[name]):9.0f} us, without {without:9.0f} us: x {ratio:.2f}   laps {of[name]}")
+    return lines + [f"without {sorted(of['none'])}"], right
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="operator-load", description=__doc__)
+    parser.add_argument("--sessions", type=int, default=100_000)
+    parser.add_argument("--kicked", type=int, default=1000)
+    parser.add_argument("--rate", type=int, default=20_000, help="messages per second")
+    parser.add_argument("--pairs", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--lap-seconds", type=float, default=5)
+    parser.add_argument("--bound", type=float, default=1.5, help="p99 with a command to p99 without")
+    options = parser.parse_args()
+    directory = scratch("operator")
+    directory.mkdir()
+    broker = Broker("--set", "storage.queue_messages_max=10000000", "--set", "storage.queue_bytes_max=2GiB")
+    admin = Admin(broker)
+    holding, connect = arrange(broker, options, directory)
+    books = Books(broker, directory)
+    traffic = Traffic(broker, options)
+    say("the traffic runs")
+    what = commands(admin, options, directory)
+    kept = [0]
+    back_up = what["backup"]
+
+    def noted():
+        kept[0] = books.kept(admin)
+        back_up()
+    what["backup"] = noted
+    took = measure(traffic, options, what, connect)
+    result = traffic.end()
+    account = books.end()
+    holding.kill()
+    lines, right = compare(result["laps"], traffic.names, options)
+    for line in lines:
+        print(line)
+    for name, seconds in took.items():
+        print(f"{name:7} took {statistics.median(seconds):.2f} s")
+    problems = [] if right else [f"more than x {options.bound}"]
+    problems += [f"{what}: {result[what]}" for what in ("lost", "duplicated", "out_of_order") if result.get(what)]
+    problems += [] if account["ok"] else [f"the ledger: {account}"]
+    data = Path(directory) / "restored"
+    run(MQTTD_BIN, "--restore", Path(directory) / "backup", "--data-dir", data)
+    with Broker("--set", "storage.queue_messages_max=10000000", "--set", "storage.queue_bytes_max=2GiB", data_dir=data) as restored:
+        count, wrong = books.check(Admin(restored), kept[0])
+        print(f"restored: {count} messages of the ledger, of {kept[0]} or more")
+        problems += wrong
+    broker.terminate()
+    for problem in problems:
+        print(f"not ok {problem}")
+    if not problems:
+        print("ok sessions are listed, clients kicked and a backup is taken under load; nothing is lost")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
