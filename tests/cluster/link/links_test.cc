@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cluster/link/link_node.h"
+#include "tests/cluster/link/silent_proxy.h"
 
 namespace cluster {
 namespace {
@@ -163,6 +164,52 @@ TEST(Links, ANodeThatGoesAndComesBackIsConnectedAgain) {
   ASSERT_EQ(a.links().Send(NodeId(2), LinkClass::kTraffic, "again"), LinkSend::kQueued);
   EXPECT_THAT(b->WaitItems(NodeId(1), LinkClass::kTraffic, 1), ElementsAre("again"));
   EXPECT_EQ(a.Report(NodeId(2)).metrics->disconnected.value(), 1u);
+}
+
+// A node that stands still, or a network that drops everything: no connection ends by that.
+TEST(Links, ANodeThatFallsSilentIsDownAndUpAgainWhenItIsHeard) {
+  LinkOptions options;
+  options.heartbeat = absl::Milliseconds(50);
+  options.silence_max = absl::Milliseconds(300) * support::TestSlowdown();
+  options.connect_within = absl::Milliseconds(300) * support::TestSlowdown();
+  LinkNode a(1, options);
+  LinkNode b(2, options);
+  LinkNode::Introduce({&a, &b});
+  SilentProxy network(b.address());
+  a.links().SetPeers({{b.id(), network.address()}});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  network.SetSilent(true);
+  ASSERT_TRUE(a.WaitDown(b.id()));
+  ASSERT_TRUE(a.WaitReport(b.id(), Says("there is no answer")));
+  EXPECT_EQ(a.links().Send(b.id(), LinkClass::kTraffic, "x"), LinkSend::kDown);
+  EXPECT_TRUE(b.IsUp(a.id()));  // The other direction is another link.
+  network.SetSilent(false);
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  ASSERT_EQ(a.links().Send(b.id(), LinkClass::kTraffic, "again"), LinkSend::kQueued);
+  EXPECT_THAT(b.WaitItems(a.id(), LinkClass::kTraffic, 1), ElementsAre("again"));
+}
+
+// What is on its way stays bounded while nothing is heard of it, and comes when it is: a pause that
+// is shorter than the patience costs nothing but time.
+TEST(Links, AShortSilenceLosesNothing) {
+  LinkOptions options = Narrow();
+  options.silence_max = absl::Seconds(60);
+  LinkNode a(1, options);
+  LinkNode b(2, options);
+  LinkNode::Introduce({&a, &b});
+  SilentProxy network(b.address());
+  a.links().SetPeers({{b.id(), network.address()}});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  network.SetSilent(true);
+  const auto items = Numbers(1000);
+  std::thread sender([&] { EXPECT_TRUE(a.SendAll(b.id(), LinkClass::kTraffic, items)); });
+  ASSERT_TRUE(a.WaitReport(b.id(), [](const PeerReport& report) {
+    return Metrics(report, LinkClass::kTraffic).times_full.value() > 0;
+  }));
+  EXPECT_LE(Metrics(a.Report(b.id()), LinkClass::kTraffic).items_sent.value(), 200u);
+  network.SetSilent(false);
+  sender.join();
+  EXPECT_EQ(b.WaitItems(a.id(), LinkClass::kTraffic, items.size()), items);
 }
 
 TEST(Links, WhoIsNotWelcomeHearsWhy) {
