@@ -80,8 +80,12 @@ void AddState(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
             "Sessions whose queue is above 80 % of its bound, and has not been below 60 % since.",
             {"kind"});
   ByKind(snapshot, &ShardMetrics::queues_crowded, &HostMetrics::queues_crowded, out);
-  out.Gauge("shared_without_member", "Messages for $share groups, stored, that no member has.");
-  OfHost(snapshot, &HostMetrics::orphans, out);
+  out.Gauge("outbox_messages",
+            "Stored messages that are being passed on: wills, and what members of $share groups "
+            "left when they ended. What stays waits for a member of its group.");
+  OfHost(snapshot, &HostMetrics::outbox_messages, out);
+  out.Gauge("outbox_bytes", "Their bytes.");
+  OfHost(snapshot, &HostMetrics::outbox_bytes, out);
   out.Gauge("retained_messages", "Retained messages.");
   OfHost(snapshot, &HostMetrics::retained_messages, out);
   out.Gauge("retained_bytes", "Their topics and payloads.");
@@ -123,7 +127,7 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
     out.Sample(snapshot.storage->dropped_queue_full.value(), {"queue_full"});
     out.Sample(snapshot.storage->dropped_expired.value(), {"expired"});
     out.Sample(snapshot.storage->dropped_no_member.value(), {"no_share_member"});
-    out.Sample(snapshot.storage->dropped_orphans.value(), {"shared_full"});
+    out.Sample(snapshot.storage->dropped_outbox.value(), {"shared_full"});
   }
   out.Counter("storage_messages_refused_total",
               "Messages that were refused to their publishers (0x97), by cause.", {"cause"});

@@ -111,7 +111,8 @@ TEST_P(PublishAnswers, OrderAndPromisesHoldWhateverTheOrderOfTheAnswers) {
   Client member = Join(Transient("member"));
   member.wire.Subscribe({{"$share/g/#", 0}});
   Client publisher = Join(GetParam() % 2 == 0 ? Durable("publisher") : Transient("publisher"));
-  std::vector<std::string> at_once;  // QoS 0 and 1, and wills: to whoever is connected.
+  std::vector<std::string> at_once;  // QoS 0 and 1: to whoever is connected.
+  std::vector<std::string> wills;    // When all partitions have them.
   std::vector<std::string> exactly_once;
   std::vector<std::pair<support::PacketType, uint16_t>> acks;
   uint16_t id = 0;
@@ -137,9 +138,11 @@ TEST_P(PublishAnswers, OrderAndPromisesHoldWhateverTheOrderOfTheAnswers) {
       parts.payload = payload;
       parts.qos = mqtt::QoS::kAtLeastOnce;
       Sync(publisher);  // What was published before is before it.
-      Post(0, storage::RouteMessage{.message = mqtt::Message::Create(parts)});
+      const uint64_t number = wills.size() + 1;
+      Post(0, storage::RouteMessage{.message = mqtt::Message::Create(parts),
+                                    .outbox = {.number = number, .kept_from = 1}});
       Sync(publisher);
-      at_once.push_back(payload);
+      wills.push_back(payload);
     } else {
       AnswerOne(rng);
     }
@@ -159,6 +162,7 @@ TEST_P(PublishAnswers, OrderAndPromisesHoldWhateverTheOrderOfTheAnswers) {
     Client& client = *who == subscriber.id ? subscriber : member;
     std::vector<std::string> early;
     std::vector<std::string> late;
+    std::vector<std::string> of_wills;
     client.wire.Send(std::string(support::kPingreq));
     while (true) {
       const Packet packet = client.wire.Read().value();
@@ -167,7 +171,15 @@ TEST_P(PublishAnswers, OrderAndPromisesHoldWhateverTheOrderOfTheAnswers) {
       const std::string payload(packet.payload);
       const bool is_late =
           std::find(exactly_once.begin(), exactly_once.end(), payload) != exactly_once.end();
-      (is_late ? late : early).push_back(payload);
+      const bool is_will = payload.front() == 'w';
+      (is_will ? of_wills : is_late ? late : early).push_back(payload);
+    }
+    std::vector<std::string> passed_on;
+    for (const std::string& payload : wills) {
+      if (!IsRefused(payload)) passed_on.push_back(payload);
+    }
+    if (who == &subscriber.id) {  // The member's waits until it is out of the outbox.
+      EXPECT_THAT(of_wills, testing::UnorderedElementsAreArray(passed_on));
     }
     EXPECT_EQ(early, at_once) << *who;
     std::vector<std::string> wanted;

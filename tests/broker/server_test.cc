@@ -298,58 +298,73 @@ TEST_F(ServerTest, WhatAMemberLeavesToADurableOneIsWrittenAtOnceOrCounted) {
   EXPECT_EQ(metrics().dropped[DropCause::kStorageFailed].value(), 1u);
 }
 
-// A will is in the store for the group until the commit that stores it for the member.
-TEST_F(ServerTest, AWillIsForgottenInTheCommitThatStoresItForADurableMember) {
+// Were it passed on before that is committed, a crash in between would have another one chosen.
+TEST_F(ServerTest, ADurableMemberThatIsChosenForAWillIsWrittenDownFirst) {
   Start();
   Client member = JoinGroup("member");
   Client plain = Join(Transient("plain"));
   plain.wire.Subscribe({{"t", 1}});
-  Post(0, storage::RouteMessage{.message = Will("gone"), .orphan = {0, 7}});
-  const auto publish = host_.Take<storage::Publish>();
-  ASSERT_EQ(publish.shared_targets.size(), 1u);
-  EXPECT_EQ(publish.shared_targets[0].client_id, "member");
-  EXPECT_EQ(publish.orphan, (storage::OrphanRef{0, 7}));
-  plain.wire.ExpectPublish("t", "gone");  // At once: it was published.
-  Post(0, storage::Published{publish.token, absl::ResourceExhaustedError("disk full"), false});
-  // It is told of again, for the groups only.
-  Post(0, storage::RouteMessage{.message = Will("gone"), .orphan = {0, 7}, .groups_only = true});
-  const auto again = host_.Take<storage::Publish>();
-  EXPECT_EQ(again.shared_targets.size(), 1u);
-  Post(0, storage::Published{again.token, {}, false});
+  storage::RouteMessage route{.message = Will("gone"), .outbox = {.number = 7, .kept_from = 7}};
+  Post(0, route);
+  const auto assign = host_.Take<storage::OutboxAssign>();
+  EXPECT_EQ(assign.number, 7u);
+  ASSERT_EQ(assign.targets.size(), 1u);
+  EXPECT_EQ(assign.targets[0].client_id, "member");
   plain.wire.ExpectNothing();
+  route.targets = assign.targets;
+  Post(0, route);
+  const auto publish = host_.Take<storage::Publish>();
+  EXPECT_EQ(publish.outbox.number, 7u);
+  EXPECT_EQ(publish.shared_targets.size(), 1u);
+  Post(0, storage::Published{publish.token, absl::ResourceExhaustedError("disk full"), false});
+  EXPECT_EQ(host_.Take<storage::OutboxDone>().fate, storage::OutboxDone::Fate::kRefused);
+  plain.wire.ExpectNothing();
+  Post(0, route);
+  Post(0, storage::Published{host_.Take<storage::Publish>().token, {}, false});
+  EXPECT_EQ(host_.Take<storage::OutboxDone>().fate, storage::OutboxDone::Fate::kPassedOn);
+  plain.wire.ExpectPublish("t", "gone");
+  Post(0, route);  // A new leader does not know that it is passed on.
+  plain.wire.ExpectNothing();
+  EXPECT_FALSE(host_.Has<storage::Publish>());
   EXPECT_EQ(metrics().dropped[DropCause::kStorageFailed].value(), 0u);
 }
 
-// Were it told before, and the commit failed or a crash came, another member would get it too.
-TEST_F(ServerTest, ATransientMemberGetsWhatTheStoreKeptOnceItIsForgotten) {
+// Before that, another member would get it too after a crash.
+TEST_F(ServerTest, ATransientMemberGetsWhatWasLeftOnceItIsOutOfTheOutbox) {
   Start();
   Client member = Join(Transient("member"));
   member.wire.Subscribe({{"$share/g/t", 2}});
   Client plain = Join(Transient("plain"));
   plain.wire.Subscribe({{"t", 1}});
-  const storage::RouteMessage route{
-      .message = Will("left"), .only_filter = "$share/g/t", .orphan = {0, 7}, .groups_only = true};
+  storage::RouteMessage route{.message = Will("lost"),
+                              .outbox = {.number = 7, .kept_from = 7},
+                              .only_filter = "$share/g/t",
+                              .groups_only = true};
   Post(0, route);
-  const auto refused = host_.Take<storage::Publish>();
-  EXPECT_TRUE(refused.shared_targets.empty());
-  EXPECT_EQ(refused.partitions, 0u);
-  EXPECT_EQ(refused.orphan, route.orphan);
-  Post(0, storage::Published{refused.token, absl::UnavailableError("disk"), false});
+  const auto gone = host_.Take<storage::OutboxDone>();
+  EXPECT_NE(gone.token, 0u);
   member.wire.ExpectNothing();
+  Post(0, storage::Published{gone.token, absl::FailedPreconditionError("gone already"), false});
+  member.wire.ExpectNothing();
+  route.message = Will("left");
+  route.outbox.number = 8;
   Post(0, route);
-  Post(0, storage::Published{host_.Take<storage::Publish>().token, {}, false});
+  Post(0, storage::Published{host_.Take<storage::OutboxDone>().token, {}, false});
   member.wire.ExpectPublish("t", "left");
   member.wire.ExpectNothing();
   plain.wire.ExpectNothing();
+  EXPECT_FALSE(host_.Has<storage::Publish>());
 }
 
 TEST_F(ServerTest, TheHostIsToldWhenNobodyTakesWhatItKeeps) {
   Start();
   Post(0, storage::RouteMessage{.message = Will("left"),
+                                .outbox = {.number = 7, .kept_from = 7},
                                 .only_filter = "$share/g/t",
-                                .orphan = {0, 7},
                                 .groups_only = true});
-  EXPECT_EQ(host_.Take<storage::OrphanStays>().orphan, (storage::OrphanRef{0, 7}));
+  const auto kept = host_.Take<storage::OutboxDone>();
+  EXPECT_EQ(kept.number, 7u);
+  EXPECT_EQ(kept.fate, storage::OutboxDone::Fate::kNoMember);
   EXPECT_FALSE(host_.Has<storage::Publish>());
   EXPECT_EQ(metrics().dropped[DropCause::kNoShareMember].value(), 0u);  // Not yet.
 }

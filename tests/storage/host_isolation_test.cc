@@ -281,13 +281,13 @@ TEST_F(HostOfAnEarlierRelease, ANewerReleaseGoesOnWithAllThatTheLogHas) {
 }
 
 TEST_F(HostIsolation, ANodeAloneRaisesItsPartitionsAndAnEarlierReleaseStopsThere) {
-  static constexpr ApplyRules kNewer[] = {kApplyRules[0], kApplyRules[0]};
+  static constexpr ApplyRules kNewer[] = {kApplyRules[0], kApplyRules[1], kApplyRules[1]};
   base::Rng rng(1);
   StorageOptions newer = Options();
   newer.apply_rules = kNewer;
   sim_.CrashInto(newer, rng);
   for (PartitionId id = 0; id < kPartitions; ++id) {
-    EXPECT_EQ(sim_.core().partition(id).level(), 1u);
+    EXPECT_EQ(sim_.core().partition(id).level(), 2u);
   }
   sim_.CrashInto(Options(), rng);  // The log says it, and then the state.
   EXPECT_EQ(sim_.metrics().partitions_stopped.value(), kPartitions);

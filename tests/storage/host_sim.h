@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,212 +19,17 @@
 #include "base/rng.h"
 #include "base/timeline.h"
 #include "storage/core/keys.h"
-#include "storage/core/memory_store.h"
+#include "storage/core/outbox_ledger.h"
 #include "storage/core/request_streams.h"
+#include "storage/core/session.h"
 #include "storage/core/time_record.h"
 #include "storage/leader/host.h"
+#include "storage/leader/share_members.h"
+#include "tests/storage/forgetful_disk.h"
 #include "tests/storage/requests.h"
 #include "tests/support/fake_clock.h"
 
 namespace storage {
-
-// The state without a log of its own: a crash takes it back to the last flush.
-class MemoryState final : public StateStore, public StateReader {
- public:
-  const StateReader& reader() const override { return *this; }
-  absl::StatusOr<bool> Get(std::string_view key, std::string& value) const override {
-    if (absl::Status status = ReadStatus(key); !status.ok()) return status;
-    return store_->Get(key, value);
-  }
-  std::unique_ptr<StateIterator> NewIterator(std::string_view lower,
-                                             std::string_view upper) const override {
-    if (absl::Status status = ReadStatus(lower); !status.ok()) {
-      return std::make_unique<FailedIterator>(std::move(status));
-    }
-    return store_->NewIterator(lower, upper);
-  }
-  StateBatch& batch() override { return batch_; }
-  absl::Status Write() override {
-    if (batch_.size() == 0) return absl::OkStatus();
-    if (!fail_.ok()) return fail_;
-    greatest_batch_bytes = std::max(greatest_batch_bytes, batch_.bytes());
-    store_->Write(batch_);
-    batch_.Clear();
-    ++writes;
-    return absl::OkStatus();
-  }
-  void Discard() override { batch_.Clear(); }
-  absl::StatusOr<Repaired> Repair() override {
-    if (!fail_.ok()) return fail_;
-    if (!std::exchange(forgets_, false)) return Repaired::kWhole;
-    batch_.Clear();
-    Crash();
-    return Repaired::kReopened;
-  }
-
-  void Flush() { flushed_ = std::make_unique<MemoryStore>(*store_); }
-  void Crash() {
-    batch_.Clear();
-    fail_ = absl::OkStatus();
-    fail_reads_ = absl::OkStatus();
-    failing_.reset();
-    forgets_ = false;
-    store_ = flushed_ == nullptr ? std::make_unique<MemoryStore>()
-                                 : std::make_unique<MemoryStore>(*flushed_);
-  }
-  void FailWith(absl::Status status) { fail_ = std::move(status); }
-  // When it is repaired, what was not flushed is gone.
-  void ForgetWhenRepaired() { forgets_ = true; }
-  void FailReadsWith(absl::Status status) { fail_reads_ = std::move(status); }
-  // Of one partition only. Never of more than one at a time.
-  void FailReadsOf(PartitionId partition, absl::Status status) {
-    failing_ = partition;
-    FailReadsWith(std::move(status));
-  }
-  size_t ChunkCount() const {
-    return static_cast<size_t>(std::count_if(
-        store_->map().begin(), store_->map().end(),
-        [](const auto& item) { return item.first[2] == static_cast<char>(KeyKind::kQueue); }));
-  }
-
-  size_t writes = 0;
-  size_t greatest_batch_bytes = 0;
-
- private:
-  absl::Status ReadStatus(std::string_view key) const {
-    if (!failing_.has_value() || fail_reads_.ok()) return fail_reads_;
-    const bool concerned = key.size() >= 2 && static_cast<uint8_t>(key[0]) == *failing_ >> 8 &&
-                           static_cast<uint8_t>(key[1]) == (*failing_ & 0xFF);
-    return concerned ? fail_reads_ : absl::OkStatus();
-  }
-
-  class FailedIterator final : public StateIterator {
-   public:
-    explicit FailedIterator(absl::Status status) : status_(std::move(status)) {}
-    bool Valid() const override { return false; }
-    void Seek(std::string_view) override {}
-    void SeekForPrev(std::string_view) override {}
-    void Next() override {}
-    std::string_view key() const override { return {}; }
-    std::string_view value() const override { return {}; }
-    absl::Status status() const override { return status_; }
-
-   private:
-    const absl::Status status_;
-  };
-
-  std::unique_ptr<MemoryStore> store_ = std::make_unique<MemoryStore>();
-  std::unique_ptr<MemoryStore> flushed_;
-  MemoryBatch batch_;
-  absl::Status fail_;
-  absl::Status fail_reads_;
-  std::optional<PartitionId> failing_;  // Whose reads fail; none: all.
-  bool forgets_ = false;
-};
-
-// Batches of entries, of which a crash keeps all that were synced and some of the others.
-class MemoryLog {
- public:
-  struct Batch {
-    std::vector<Committed> entries;
-    bool sync = false;
-  };
-  // What the host hands over becomes the next entries.
-  Batch Number(Submission submission) {
-    Batch batch;
-    batch.sync = submission.sync;
-    for (ProposedEntry& proposal : submission.proposals) {
-      batch.entries.push_back({.partition = proposal.partition,
-                               .index = ++last_[proposal.partition],
-                               .term = term_,
-                               .proposal = proposal.number,
-                               .entry = std::move(proposal.entry)});
-    }
-    return batch;
-  }
-  void Append(const Batch& batch) {
-    CHECK(doubtful_.entries.empty()) << "a write that failed was not written again";
-    batches_.push_back(batch.entries);
-    if (batch.sync) synced_ = batches_.size();
-  }
-  // An error came back: what is on the disk is not known until the repair.
-  void Fail(Batch batch) { doubtful_ = std::move(batch); }
-  // It is written again, as it was.
-  Batch Repair() {
-    Batch again = std::exchange(doubtful_, {});
-    if (!again.entries.empty()) Append(again);
-    return again;
-  }
-  void Crash(base::Rng& rng) {
-    const size_t written = batches_.size();
-    batches_.resize(synced_ + rng.Below(written - synced_ + 1));
-    const bool all_kept = batches_.size() == written;  // A log loses its end only.
-    if (!doubtful_.entries.empty() && all_kept && rng.Chance(0.5)) {
-      batches_.push_back(doubtful_.entries);
-    }
-    doubtful_ = {};
-    synced_ = batches_.size();
-  }
-  // As another release would have written it.
-  void AppendRaw(const LogEntry& entry) {
-    batches_.push_back({{entry.partition, entry.index, entry.term, 0, std::string(entry.data)}});
-    synced_ = batches_.size();
-  }
-  // The partition is led here again: the first entry of the term, which says nothing else.
-  Committed BeginTerm(PartitionId partition) {
-    const Committed first = {
-        .partition = partition, .index = ++last_[partition], .term = ++term_, .entry = {}};
-    Append({.entries = {first}, .sync = true});
-    return first;
-  }
-  uint64_t term() const { return term_; }
-  // Nobody has the partition's last entry, which was numbered.
-  void TakeBack(PartitionId partition) { --last_[partition]; }
-
-  // Has the entry say something else. Its bytes before.
-  std::string Rewrite(PartitionId partition, uint64_t index, std::string data) {
-    for (auto& batch : batches_) {
-      for (Committed& kept : batch) {
-        if (kept.partition != partition || kept.index != index) continue;
-        return std::exchange(kept.entry, std::move(data));
-      }
-    }
-    CHECK(false) << "the log has no such entry";
-    return {};
-  }
-  void Replay(Host& core) {
-    for (const auto& batch : batches_) {
-      for (const Committed& kept : batch) {
-        if (kept.index <= core.logged(kept.partition)) continue;
-        CHECK(kept.index == core.logged(kept.partition) + 1) << "the log has a gap";
-        CHECK(core.Replay(View(kept)).ok()) << "replay";
-      }
-    }
-    for (PartitionId id = 0; id < core.partitions(); ++id) last_[id] = core.logged(id);
-  }
-  absl::Status ReadAfter(PartitionId partition, uint64_t after,
-                         const std::function<absl::Status(const LogEntry&)>& visit) const {
-    for (const auto& batch : batches_) {
-      for (const Committed& kept : batch) {
-        if (kept.partition != partition || kept.index <= after) continue;
-        if (absl::Status status = visit(View(kept)); !status.ok()) return status;
-      }
-    }
-    return absl::OkStatus();
-  }
-
- private:
-  static LogEntry View(const Committed& kept) {
-    return {
-        .partition = kept.partition, .index = kept.index, .term = kept.term, .data = kept.entry};
-  }
-
-  std::map<PartitionId, uint64_t> last_;  // Index, of what is numbered.
-  uint64_t term_ = 1;
-  std::vector<std::vector<Committed>> batches_;
-  size_t synced_ = 0;
-  Batch doubtful_;
-};
 
 class HostSim {
  public:
@@ -254,6 +60,9 @@ class HostSim {
   // Takes Published and StreamAck as a shard does (Send cuts each Publish into parts, and numbers
   // all requests); or a shard does so, whose requests come by Take.
   bool plays_shards = true;
+  // Passes on what outboxes hold, to all partitions and to durable members of groups. What a group
+  // without these is to have is left to who hears the event; so is all of it if this is false.
+  bool passes_on = true;
   // Events wait until DeliverEvents; those of a leader that goes before are lost.
   bool holds_events = false;
   // What is wrong with this world: tests must notice.
@@ -264,6 +73,7 @@ class HostSim {
     kSkipSequence,
     kRefuseAfterProposing,
     kResendFromHead,
+    kDropOutboxEarly,
   };
   Mutant mutant = Mutant::kNone;
   // Bytes of entries, and how many were to be synced.
@@ -549,6 +359,116 @@ class HostSim {
   void Heed(const StreamAck& ack, ShardId shard) { streams_[shard].OnAck(ack); }
   void Heed(const SubscribeDone& done, ShardId shard) { streams_[shard].OnAnswer(done.token); }
   void Heed(const UnsubscribeDone& done, ShardId shard) { streams_[shard].OnAnswer(done.token); }
+  void Note(OutboxDone& done, ShardId from) {
+    if (done.token != 0) published_.Expect(done.token, done.partition);
+    if (done.fate != OutboxDone::Fate::kPassedOn) {
+      ledgers_[from].GiveBack({done.partition, done.number, 0});
+    }
+  }
+  void Note(OutboxAssign& assign, ShardId from) {
+    ledgers_[from].GiveBack({assign.partition, assign.number, 0});
+  }
+  void Heed(const ShareMemberChange& change, ShardId shard) {
+    if (shard != 0) return;  // All hear the same.
+    groups_.insert(change.subscription.filter);
+    members_.Change(change.client_id, change.subscription, change.partition, change.state);
+  }
+  void Heed(const ShareMemberRoom& room, ShardId /*shard*/) {
+    if (room.has_room) {
+      full_.erase(room.client_id);
+    } else {
+      full_.insert(room.client_id);
+    }
+  }
+  bool MayRead(const ShareMembers::Member& member, std::string_view topic) {
+    const auto& may_read = core_->node().may_read;
+    const Session* const session = core_->partition(member.partition).Find(member.client_id);
+    return may_read == nullptr || session == nullptr ||
+           may_read({session->client_id, session->user_name, session->listener}, topic);
+  }
+  // Chooses members of groups that are to have it. True: somebody was chosen, or is to be later.
+  bool AskForMembers(const RouteMessage& route, ShardId shard) {
+    OutboxAssign assign{.partition = route.outbox.partition, .number = route.outbox.number};
+    assign.targets = route.targets;
+    bool full = false;
+    for (const std::string& filter : groups_) {
+      const bool wanted = route.only_filter.empty() ? filter.substr(filter.find('/', 7) + 1) ==
+                                                          route.message->topic()  // No wildcards.
+                                                    : filter == route.only_filter;
+      const bool chosen =
+          std::any_of(route.targets.begin(), route.targets.end(),
+                      [&](const SharedTarget& target) { return target.filter == filter; });
+      if (!wanted || chosen) continue;
+      const auto any = [](const ShareMembers::Member&) { return true; };
+      const auto with_room = [&](const ShareMembers::Member& member) {
+        return !full_.contains(member.client_id) && MayRead(member, route.message->topic());
+      };
+      const ShareMembers::Member* const member = members_.Choose(filter, with_room);
+      if (member == nullptr) {
+        full = members_.Choose(filter, any) != nullptr;
+        continue;
+      }
+      assign.targets.push_back({.client_id = member->client_id,
+                                .filter = filter,
+                                .options = member->subscription.options,
+                                .subscription_id = member->subscription.subscription_id});
+    }
+    if (assign.targets.size() > route.targets.size()) {
+      Send(std::move(assign), shard);
+    } else if (full && !route.only_filter.empty()) {
+      Send(OutboxDone{.partition = route.outbox.partition,
+                      .number = route.outbox.number,
+                      .fate = OutboxDone::Fate::kMembersFull},
+           shard);
+    } else {
+      return false;
+    }
+    asked_ = true;
+    return true;
+  }
+
+  // Whether the test is to hear of it: not of a repeat.
+  bool PassOn(const RouteMessage& route, ShardId shard) {
+    if (!ledgers_[shard].Begin(route.outbox)) return false;
+    if (!passes_on) return true;
+    if (AskForMembers(route, shard)) return false;
+    const bool for_all = route.only_filter.empty() && !route.groups_only;
+    if (!for_all && route.targets.empty()) return true;
+    Publish publish;
+    publish.token = ++passing_token_;
+    publish.message = route.message;
+    publish.outbox = route.outbox;
+    publish.shared_targets = route.targets;
+    if (for_all && route.message->qos() != mqtt::QoS::kAtMostOnce) {
+      publish.partitions = ((PartitionMask{1} << options_.partitions) - 1) & ~route.without;
+    }
+    publish.set_retained = for_all && route.message->retain();
+    const OutboxDone done{.partition = route.outbox.partition, .number = route.outbox.number};
+    const bool stores =
+        publish.partitions != 0 || publish.set_retained || !publish.shared_targets.empty();
+    if (!stores || mutant == Mutant::kDropOutboxEarly) Send(done, shard);
+    asked_ = true;
+    if (!stores) return true;
+    passing_[publish.token] = {shard, route.outbox};
+    Send(std::move(publish), shard);
+    asked_ = true;
+    return for_all;
+  }
+  // Whether it was the answer to one of those.
+  bool HasPassedOn(const Published& published) {
+    const auto found = passing_.find(published.token);
+    if (found == passing_.end()) return false;
+    const auto [shard, record] = found->second;
+    passing_.erase(found);
+    OutboxDone done{.partition = record.partition, .number = record.number};
+    if (!published.status.ok()) {
+      done.fate = OutboxDone::Fate::kRefused;
+      ledgers_[shard].GiveBack(record);
+    }
+    Send(done, shard);
+    asked_ = true;
+    return true;
+  }
   template <typename Other>
   void Heed(const Other& /*event*/, ShardId /*shard*/) {}
 
@@ -560,6 +480,8 @@ class HostSim {
           if constexpr (std::is_same_v<T, Published> || std::is_same_v<T, StreamAck> ||
                         std::is_same_v<T, ClaimsWanted>) {
             return one.partition;
+          } else if constexpr (std::is_same_v<T, RouteMessage>) {
+            return one.outbox.partition;
           } else if constexpr (std::is_same_v<T, TakenOver>) {
             return PartitionOfClient(one.client_id, options_.partitions);
           } else if constexpr (requires {
@@ -615,6 +537,11 @@ class HostSim {
     connections_.clear();
     partition_of_.clear();
     asked_ = false;
+    passing_.clear();
+    ledgers_.assign(shards_, {});
+    members_ = {};
+    groups_.clear();
+    full_.clear();
     streams_.clear();
     for (ShardId shard = 0; shard < shards_; ++shard) streams_.emplace_back(options_.partitions);
     core_ = std::make_unique<Host>(options_, shards_, state_, *metrics_, rng_);
@@ -661,6 +588,10 @@ class HostSim {
         std::optional<Published> all = published_.Join(std::move(*part));
         if (!all.has_value()) return;
         event = *std::move(all);
+        if (HasPassedOn(std::get<Published>(event))) return;
+      }
+      if (const auto* const route = std::get_if<RouteMessage>(&event)) {
+        if (!PassOn(*route, shard)) return;
       }
     }
     if (on_event) {
@@ -704,6 +635,12 @@ class HostSim {
   std::deque<std::pair<ShardId, Event>> pending_;  // Said, and not heard.
   std::map<uint64_t, Connected> connections_;      // By number.
   absl::flat_hash_map<Token, PartitionId> partition_of_;
+  std::vector<OutboxLedger> ledgers_;  // By shard.
+  ShareMembers members_;
+  std::set<std::string> groups_;
+  std::set<std::string> full_;
+  std::map<Token, std::pair<ShardId, OutboxRef>> passing_;
+  Token passing_token_ = Token{1} << 48;
   bool asked_ = false;  // Something, because of what was heard.
   uint64_t heard_routes_ = 0;
 };

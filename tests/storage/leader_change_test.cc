@@ -305,6 +305,7 @@ class World {
     if (mortal_.open) wills_due_.insert(will);
     if (mortal_.connection != 0)
       may_be_due_.insert(will);  // It may be connected as far as the log says.
+    told_wills_.clear();         // Who heard of them is gone.
     sim_.Crash(rng_);
     asked_.clear();
     opening_.clear();
@@ -550,7 +551,9 @@ class LeaderChangeMutants : public testing::TestWithParam<Mutant> {};
 
 TEST_P(LeaderChangeMutants, AreFoundWithinAHundredSeeds) {
   for (uint64_t seed = 1; seed <= 100; ++seed) {
-    World world(seed, GetParam(), /*crashes=*/GetParam() == Mutant::kAcknowledgeBeforeCommit);
+    const bool crashes =
+        GetParam() == Mutant::kAcknowledgeBeforeCommit || GetParam() == Mutant::kDropOutboxEarly;
+    World world(seed, GetParam(), crashes);
     if (world.Run(kSteps).found()) return;
   }
   FAIL() << "nobody noticed";
@@ -559,7 +562,7 @@ TEST_P(LeaderChangeMutants, AreFoundWithinAHundredSeeds) {
 INSTANTIATE_TEST_SUITE_P(All, LeaderChangeMutants,
                          testing::Values(Mutant::kAcknowledgeBeforeCommit, Mutant::kForgetEpoch,
                                          Mutant::kSkipSequence, Mutant::kRefuseAfterProposing,
-                                         Mutant::kResendFromHead));
+                                         Mutant::kResendFromHead, Mutant::kDropOutboxEarly));
 
 }  // namespace
 }  // namespace storage

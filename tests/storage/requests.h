@@ -46,6 +46,11 @@ class PublishJoiner {
     });
   }
 
+  // One answer, of that partition, is to come.
+  void Expect(Token token, PartitionId partition) {
+    open_[token].first |= PartitionMask{1} << partition;
+  }
+
   // The last answer, with what all of them say; before that nothing. A partition that was asked
   // twice answers twice.
   std::optional<Published> Join(Published answer) {

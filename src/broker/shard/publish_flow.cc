@@ -12,6 +12,7 @@
 #include "mqtt/encode.h"
 #include "mqtt/encode_publish.h"
 #include "mqtt/topic.h"
+#include "storage/core/keys.h"
 #include "storage/core/publish_parts.h"
 
 namespace broker {
@@ -450,8 +451,12 @@ void PublishFlow::Finish(std::unique_ptr<Waiting> finished) {
   if (spare_.size() < kSpareMax) spare_.push_back(std::move(finished));
   waiting_bytes_ -= waiting.bytes;
   context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
+  if (waiting.outbox) {
+    FinishRecord(std::move(waiting));
+    return ResumeIfCommitsCaughtUp();
+  }
   if (!waiting.status.ok()) {
-    if (!waiting.orphan) context_.metrics.dropped[DropCause::kStorageFailed].Add();
+    context_.metrics.dropped[DropCause::kStorageFailed].Add();
     if (const Connection* const publisher = context_.Find(waiting.connection))
       LogRefused(*publisher, "publish refused", "it cannot be stored", "error",
                  base::StdView(waiting.status.message()));
@@ -492,7 +497,11 @@ void PublishFlow::ResumeIfCommitsCaughtUp() {
 
 void PublishFlow::RouteCommitted(Waiting& waiting) {
   Outgoing outgoing(waiting.route_after);
-  if (!waiting.orphan) RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
+  RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
+  RouteAssigned(waiting);
+}
+
+void PublishFlow::RouteAssigned(Waiting& waiting) {
   for (auto& [shard, assignment] : waiting.assigned_after) {
     assignment.message = waiting.route_after;
     if (shard == context_.id) {
@@ -632,16 +641,104 @@ void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
        .shared_filter = assignment.filter});
 }
 
+// ---- Records of outboxes
+
 void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
-  Outgoing outgoing(std::move(event.message));
+  if (!outbox_.Begin(event.outbox)) return;  // A new leader does not know that it is under way.
+  Outgoing outgoing(event.message);
+  const bool for_all = event.only_filter.empty() && !event.groups_only;
+  storage::Publish publish;
+  publish.outbox = event.outbox;
+  publish.message = event.message;
+  publish.shared_targets = event.targets;
+  Waiting waiting;
+  waiting.outbox = event.outbox;
+  waiting.groups_only = !for_all;
+  waiting.route_after = event.message;
   if (!event.only_filter.empty()) {
     ShareGroup* const group = context_.router.FindGroup(event.only_filter);
-    return AssignToGroups(absl::MakeConstSpan(&group, group == nullptr ? 0 : 1), outgoing,
-                          event.orphan);
+    const auto groups = absl::MakeConstSpan(&group, group == nullptr ? 0 : 1);
+    if (!AssignGroups(event, groups, outgoing, publish, waiting)) return;
+  } else {
+    const Match& match = context_.router.Find(outgoing.parts().topic);
+    if (!AssignGroups(event, match.groups, outgoing, publish, waiting)) return;
+    if (for_all && event.message->qos() != QoS::kAtMostOnce) {
+      publish.partitions = match.partitions & ~event.without;
+    }
   }
-  const Match& match = context_.router.Find(outgoing.parts().topic);
-  AssignToGroups(match.groups, outgoing, event.orphan);
-  if (!event.groups_only) RouteTransient(outgoing, match);
+  if (for_all && event.message->retain()) {
+    const auto home = storage::PartitionOfTopic(event.message->topic(), context_.partitions);
+    publish.set_retained = (event.without & storage::BitOf(home)) == 0;
+  }
+  if (publish.partitions != 0 || publish.set_retained || !publish.shared_targets.empty()) {
+    return Submit(std::move(publish), std::move(waiting));
+  }
+  waiting.since_ns = context_.now_ns;
+  FinishRecord(std::move(waiting));
+}
+
+// All partitions have it, or one cannot take it now. A member of a group gets it when it is out of
+// the outbox: after a crash before that it would be another one's, too.
+void PublishFlow::FinishRecord(Waiting waiting) {
+  using Fate = storage::OutboxDone::Fate;
+  if (waiting.ending) {
+    if (waiting.status.ok()) RouteAssigned(waiting);
+    return;
+  }
+  if (!waiting.status.ok()) return EndRecord(waiting.outbox, Fate::kRefused);
+  if (!waiting.groups_only) {
+    Outgoing outgoing(waiting.route_after);
+    RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
+  }
+  if (waiting.assigned_after.empty()) return EndRecord(waiting.outbox, Fate::kPassedOn);
+  waiting.ending = true;
+  waiting.awaited = storage::BitOf(waiting.outbox.partition);
+  waiting_bytes_ += waiting.bytes;
+  const storage::Token token = context_.NextToken();
+  EndRecord(waiting.outbox, Fate::kPassedOn, token);
+  waiting_.emplace(token, std::make_unique<Waiting>(std::move(waiting)));
+}
+
+bool PublishFlow::AssignGroups(const storage::RouteMessage& event,
+                               absl::Span<ShareGroup* const> groups, Outgoing& outgoing,
+                               storage::Publish& publish, Waiting& waiting) {
+  using Fate = storage::OutboxDone::Fate;
+  const bool left = !event.only_filter.empty();
+  const size_t chosen_before = publish.shared_targets.size();
+  size_t without = 0;
+  for (ShareGroup* const group : groups) {
+    const bool is_chosen = std::any_of(
+        event.targets.begin(), event.targets.end(),
+        [&](const storage::SharedTarget& target) { return target.filter == group->filter(); });
+    if (is_chosen) continue;
+    const ShareGroup::Choice choice = ChooseMember(*group, outgoing);
+    if (left && choice.regardless && choice.full) {
+      EndRecord(event.outbox, Fate::kMembersFull);
+      return false;
+    }
+    if (!AssignTo(choice, *group, outgoing, publish, &waiting)) ++without;
+  }
+  const bool nobody = publish.shared_targets.empty() && waiting.assigned_after.empty();
+  if (left && nobody) {
+    EndRecord(event.outbox, Fate::kNoMember);
+    return false;
+  }
+  if (publish.shared_targets.size() > chosen_before) {  // It is told of again when that is known.
+    outbox_.GiveBack(event.outbox);
+    context_.Ask(storage::OutboxAssign{.partition = event.outbox.partition,
+                                       .number = event.outbox.number,
+                                       .targets = std::move(publish.shared_targets)});
+    return false;
+  }
+  CountWithoutMember(without);
+  return true;
+}
+
+void PublishFlow::EndRecord(const storage::OutboxRef& record, storage::OutboxDone::Fate fate,
+                            storage::Token token) {
+  if (fate != storage::OutboxDone::Fate::kPassedOn) outbox_.GiveBack(record);
+  context_.Ask(storage::OutboxDone{
+      .token = token, .partition = record.partition, .number = record.number, .fate = fate});
 }
 
 void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter,
@@ -664,28 +761,6 @@ void PublishFlow::OnMemberRoom(const std::string& client_id, bool has_room) {
   } else {
     context_.router.full_clients().Add(client_id);
   }
-}
-
-void PublishFlow::AssignToGroups(absl::Span<ShareGroup* const> groups, Outgoing& outgoing,
-                                 storage::OrphanRef orphan) {
-  storage::Publish publish;
-  Waiting waiting;
-  size_t without = 0;
-  for (ShareGroup* const group : groups) {
-    const ShareGroup::Choice choice = ChooseMember(*group, outgoing);
-    if (orphan && groups.size() == 1 && choice.regardless && choice.full) {
-      return context_.Ask(storage::OrphanStays{.orphan = orphan, .members_full = true});
-    }
-    if (!AssignTo(choice, *group, outgoing, publish, orphan ? &waiting : nullptr)) ++without;
-  }
-  if (orphan && without == groups.size()) return context_.Ask(storage::OrphanStays{orphan});
-  CountWithoutMember(without);
-  if (!orphan && publish.shared_targets.empty()) return;
-  publish.message = outgoing.Keep();
-  publish.orphan = orphan;
-  waiting.orphan = static_cast<bool>(orphan);
-  if (orphan) waiting.route_after = publish.message;
-  Submit(std::move(publish), std::move(waiting));
 }
 
 }  // namespace broker

@@ -17,6 +17,7 @@
 #include "broker/shard/deliverer.h"
 #include "broker/shard/shard_context.h"
 #include "mqtt/packets.h"
+#include "storage/core/outbox_ledger.h"
 
 namespace broker {
 
@@ -76,7 +77,7 @@ class PublishFlow {
  private:
   // A PUBLISH that waits for the commit.
   struct Waiting {
-    uint64_t connection = 0;  // 0: the server's own, a will or what a member of a group left.
+    uint64_t connection = 0;  // 0: the server's own, or a record of an outbox.
     mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
     Acknowledger::Ticket ticket = 0;  // Of its acknowledgement, above QoS 0.
     uint64_t bytes = 0;
@@ -84,7 +85,9 @@ class PublishFlow {
     mqtt::MessagePtr route_after;  // QoS 2: transient sessions get it after the commit.
     // Likewise: transient members of `$share` groups, chosen already; the message is `route_after`.
     std::vector<std::pair<storage::ShardId, SharedAssignment>> assigned_after;
-    bool orphan = false;  // For these only. If it is refused, the host tells of it again.
+    storage::OutboxRef outbox;  // What it is a record of, if it is.
+    bool groups_only = false;   // For the members of `$share` groups chosen.
+    bool ending = false;        // These get it when nobody else can any more.
 
     storage::PartitionMask awaited = 0;  // Whose answers are to come.
     absl::Status status;                 // What those that did say: the first error.
@@ -128,10 +131,13 @@ class PublishFlow {
                 storage::Publish& publish, Waiting* waiting,
                 std::vector<storage::ConnectionRef> without_right = {});
   void CountWithoutMember(uint64_t groups);
-  // The server's own message to a member of each group. What the host keeps for them is theirs with
-  // the commit that says so: before it, a crash gives it to another.
-  void AssignToGroups(absl::Span<ShareGroup* const> groups, Outgoing& outgoing,
-                      storage::OrphanRef orphan);
+  // Members of groups for a record of an outbox. False: it is not to be passed on now.
+  bool AssignGroups(const storage::RouteMessage& event, absl::Span<ShareGroup* const> groups,
+                    Outgoing& outgoing, storage::Publish& publish, Waiting& waiting);
+  void FinishRecord(Waiting waiting);
+  void EndRecord(const storage::OutboxRef& record, storage::OutboxDone::Fate fate,
+                 storage::Token token = 0);
+  void RouteAssigned(Waiting& waiting);
   void RouteCommitted(Waiting& waiting);
   void OnSharedAssignment(SharedAssignment assignment);
   void SendAssignment(storage::ShardId shard, SharedAssignment assignment);
@@ -160,6 +166,7 @@ class PublishFlow {
   std::vector<uint64_t> paused_;  // Connections that stand still until commits catch up.
   Throttle throttle_;
   ForwardCredit credit_;
+  storage::OutboxLedger outbox_;
   std::optional<storage::ShardId> behind_;  // One that the present PUBLISH found behind.
   bool nodes_are_behind_ = false;           // Likewise.
   // Connections that stand still until that shard catches up.

@@ -44,6 +44,8 @@ constexpr Value Greatest() {
     return mqtt::QoS::kExactlyOnce;
   } else if constexpr (std::is_same_v<Value, storage::CloseCause>) {
     return storage::CloseCause::kServerShutdown;
+  } else if constexpr (std::is_same_v<Value, storage::OutboxDone::Fate>) {
+    return storage::OutboxDone::Fate::kNoMember;
   } else if constexpr (std::is_same_v<Value, storage::AckKind>) {
     return storage::AckKind::kPubComp;
   } else if constexpr (std::is_same_v<Value, storage::OpenRefusal>) {
@@ -331,13 +333,14 @@ enum class Kind : uint8_t {
   kSubscribe = 3,
   kUnsubscribe = 4,
   kPublish = 5,
-  kOrphanStays = 6,
   kAcknowledge = 7,
   kReleaseInbound = 8,
   kScanRetained = 9,
   kConfirmRoutes = 10,
   kReplayTaken = 11,
   kClaims = 12,
+  kOutboxDone = 13,
+  kOutboxAssign = 14,
 
   kSessionOpened = 33,
   kTakenOver = 34,
@@ -367,7 +370,8 @@ constexpr Kind KindOf(Tag<storage::CloseSession>) { return Kind::kCloseSession; 
 constexpr Kind KindOf(Tag<storage::Subscribe>) { return Kind::kSubscribe; }
 constexpr Kind KindOf(Tag<storage::Unsubscribe>) { return Kind::kUnsubscribe; }
 constexpr Kind KindOf(Tag<storage::Publish>) { return Kind::kPublish; }
-constexpr Kind KindOf(Tag<storage::OrphanStays>) { return Kind::kOrphanStays; }
+constexpr Kind KindOf(Tag<storage::OutboxDone>) { return Kind::kOutboxDone; }
+constexpr Kind KindOf(Tag<storage::OutboxAssign>) { return Kind::kOutboxAssign; }
 constexpr Kind KindOf(Tag<storage::Acknowledge>) { return Kind::kAcknowledge; }
 constexpr Kind KindOf(Tag<storage::ReleaseInbound>) { return Kind::kReleaseInbound; }
 constexpr Kind KindOf(Tag<storage::ScanRetained>) { return Kind::kScanRetained; }

@@ -46,10 +46,11 @@ void Fields(Visit& visit, Value& value) {
   visit(3, value.packet_id);
 }
 
-template <typename Visit, Is<storage::OrphanRef> Value>
+template <typename Visit, Is<storage::OutboxRef> Value>
 void Fields(Visit& visit, Value& value) {
   visit(1, value.partition);
   visit(2, value.number);
+  visit(3, value.kept_from);
 }
 
 // ---- Requests -----------------------------------------------------------------------------------
@@ -110,13 +111,22 @@ void Fields(Visit& visit, Value& value) {
   visit(6, value.bundle);
   visit(7, value.set_retained);
   visit(8, value.origin);
-  visit(9, value.orphan);
+  visit(10, value.outbox);
 }
 
-template <typename Visit, Is<storage::OrphanStays> Value>
+template <typename Visit, Is<storage::OutboxDone> Value>
 void Fields(Visit& visit, Value& value) {
-  visit(1, value.orphan);
-  visit(2, value.members_full);
+  visit(1, value.token);
+  visit(2, value.partition);
+  visit(3, value.number);
+  visit(4, value.fate);
+}
+
+template <typename Visit, Is<storage::OutboxAssign> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.partition);
+  visit(2, value.number);
+  visit(3, value.targets);
 }
 
 template <typename Visit, Is<storage::Acknowledge::Entry> Value>
@@ -305,8 +315,10 @@ template <typename Visit, Is<storage::RouteMessage> Value>
 void Fields(Visit& visit, Value& value) {
   visit(1, value.message);
   visit(2, value.only_filter);
-  visit(3, value.orphan);
   visit(4, value.groups_only);
+  visit(5, value.outbox);
+  visit(6, value.targets);
+  visit(7, value.without);
 }
 
 template <typename Visit, Is<storage::StreamAck> Value>

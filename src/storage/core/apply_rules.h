@@ -32,7 +32,13 @@ struct ApplyRules {
   size_t expired_looked_at_max = 0;
   // What Checksum compares is noted at each entry whose index is a multiple.
   uint64_t digest_noted_every = 1;
+  // A will that nobody has fired before its session is opened anew goes into the outbox. (Before
+  // that, whoever led when it was opened had to remember it.)
+  bool wills_in_outbox = false;
 };
+
+// The level from which on commands about the outbox are known; and wills are put into it.
+inline constexpr uint32_t kLevelOfOutbox = 1;
 
 inline constexpr ApplyRules kApplyRules[] = {
     // Level 0
@@ -41,6 +47,13 @@ inline constexpr ApplyRules kApplyRules[] = {
      .copies_bytes_max = 64 * 1024,
      .expired_looked_at_max = 64,
      .digest_noted_every = 1024},
+    // Level 1
+    {.run_ahead = 2,
+     .shared_bytes_min = 1024,
+     .copies_bytes_max = 64 * 1024,
+     .expired_looked_at_max = 64,
+     .digest_noted_every = 1024,
+     .wills_in_outbox = true},
 };
 
 // The greatest level among them.

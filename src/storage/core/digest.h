@@ -24,8 +24,9 @@ enum class Change : uint8_t {
   kInboundReleased = 14,
   kRetained = 15,
   kRetainedRemoved = 16,
-  kOrphan = 17,
-  kOrphanForgotten = 18,
+  kOutboxAdded = 17,
+  kOutboxDone = 18,
+  kOutboxAssigned = 19,
 };
 
 // Each change is mixed into a number, and the digest is the sum of all there were: so the order in

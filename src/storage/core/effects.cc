@@ -12,8 +12,8 @@ const char* DropCauseName(DropCause cause) {
       return "expired";
     case DropCause::kOffline:
       return "offline";
-    case DropCause::kOrphans:
-      return "orphans_max";
+    case DropCause::kOutbox:
+      return "outbox_max";
   }
   return "unknown";
 }

@@ -1,7 +1,7 @@
 // What applying an entry means for the world outside the partition.
 //
 // On replay after a start nobody acts on them: what still matters (timers, connected sessions,
-// pending replays, orphans) is asked from the loaded partition.
+// pending replays, the outbox) is asked from the loaded partition.
 #ifndef STORAGE_CORE_EFFECTS_H_
 #define STORAGE_CORE_EFFECTS_H_
 
@@ -34,8 +34,8 @@ enum class OutcomeCode : uint8_t {
   kStaleEpoch,  // The session was opened again since: this command comes from an old connection.
   kLimit,       // Retained messages: over the count or the bytes.
   kNotDue,      // ExpireSession before its time, or with a will still to fire.
-  kNothing,     // FireWill without a will; a replay that is over; unknown identifiers or orphans
-                // only.
+  kNothing,     // FireWill without a will; a replay that is over; unknown identifiers, or numbers
+                // of the outbox, only.
   kRepeat,      // Of a request that is applied already.
 };
 
@@ -47,7 +47,6 @@ struct Outcome {
       false;               // OpenSession. Subscriptions and inbound: Partition::session(slot).
   bool durable = false;    // OpenSession: a record is kept (see OpenSession in command.proto).
   bool duplicate = false;  // RememberInbound: the identifier was known.
-  uint64_t orphan = 0;     // FireWill: what it left for members of `$share` groups; 0: nothing.
   absl::InlinedVector<bool, 2> existed;  // Subscribe, Unsubscribe: by filter.
 };
 
@@ -94,14 +93,6 @@ struct ShareMemberChanged {
   SubscriptionRecord subscription;
 };
 
-// FireWill took the will out of its session. Or, with `routed` = false, a clean start ended a
-// session whose will nobody had fired before: then it is still to be published.
-struct WillFired {
-  std::string client_id;
-  mqtt::MessagePtr message;  // As it was given: see mqtt::Restamp.
-  bool routed = true;
-};
-
 // The session was closed and something is to happen later: FireWill at `will_due_at`, ExpireSession
 // at `ends_at`; 0: nothing. When a timer goes off compare with the session: it may be open again.
 struct TimersSet {
@@ -122,14 +113,9 @@ struct ReplayPending {
   SessionSlot slot = kNoSlot;
 };
 
-// A message for a `$share` group has no owner. It is stored until ForgetOrphans. The effect has no
-// message: a session may leave many, so they are read a page at a time (Partition::ReadOrphans). Of
-// a will's orphan its outcome tells.
-struct Orphaned {
-  uint64_t orphan = 0;
-  std::string share_filter;
-  mqtt::MessagePtr message;
-};
+// There is a record more in the outbox. The effect does not have it: a session may leave many, so
+// they are read a page at a time (Outbox::Read).
+struct OutboxGrew {};
 
 // A queue holds more than four fifths of what it may; or, after that, less than three fifths.
 struct QueueCrowded {
@@ -142,9 +128,9 @@ struct QueueOverflowed {
   SessionSlot slot = kNoSlot;
 };
 
-using Effect = std::variant<Enqueued, Released, Acknowledged, SessionEnded, RouteChanged,
-                            ShareMemberChanged, WillFired, TimersSet, QueueExpires, ReplayPending,
-                            Orphaned, QueueCrowded, QueueOverflowed>;
+using Effect =
+    std::variant<Enqueued, Released, Acknowledged, SessionEnded, RouteChanged, ShareMemberChanged,
+                 TimersSet, QueueExpires, ReplayPending, OutboxGrew, QueueCrowded, QueueOverflowed>;
 
 // Why a message that a session should have had was dropped.
 enum class DropCause : uint8_t {
@@ -152,7 +138,7 @@ enum class DropCause : uint8_t {
   kQueueBytes,     // Limits.queue_bytes_max
   kExpired,        // Message Expiry Interval, before the first delivery [MQTT5-3.3.2-5].
   kOffline,        // QoS 0 while there is no connection.
-  kOrphans,        // Limits.orphans_max or orphans_bytes_max.
+  kOutbox,         // Limits.outbox_messages_max or outbox_bytes_max.
 };
 inline constexpr size_t kDropCauses = 5;
 const char* DropCauseName(DropCause cause);

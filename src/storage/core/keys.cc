@@ -141,8 +141,8 @@ std::string RetainedExpiryKey(PartitionId partition, int64_t expires_at_unix_ms,
   return key;
 }
 
-std::string OrphanKey(PartitionId partition, uint64_t number) {
-  return WithNumber(partition, KeyKind::kOrphan, number);
+std::string OutboxKey(PartitionId partition, uint64_t number) {
+  return WithNumber(partition, KeyKind::kOutbox, number);
 }
 
 std::string BodyKey(PartitionId partition, uint64_t number) {

@@ -9,7 +9,7 @@
 //     'Q'  session key | last sequence (8, big-endian)  QueueChunk
 //     'R'  topic, each '/' as 0x00                      RetainedRecord
 //     'E'  when it expires (8, big-endian) | topic      RetainedExpiry, of a message that does
-//     'O'  number (8, big-endian)                       OrphanRecord
+//     'O'  number (8, big-endian)                       OutboxRecord
 //     'B'  number (8, big-endian)                       StoredMessage that several queues share
 //     'N'  number (8, big-endian)                       BodyCount
 //   session key: hash of the Client Identifier (8, big-endian) | its length (2) | the identifier.
@@ -44,7 +44,7 @@ enum class KeyKind : char {
   kQueue = 'Q',
   kRetained = 'R',
   kRetainedExpiry = 'E',
-  kOrphan = 'O',
+  kOutbox = 'O',
   kBody = 'B',
   kBodyCount = 'N',
 };
@@ -75,14 +75,14 @@ std::string QueueKey(PartitionId partition, std::string_view client_id, uint64_t
 std::string RetainedKey(PartitionId partition, std::string_view topic);
 std::string RetainedExpiryKey(PartitionId partition, int64_t expires_at_unix_ms,
                               std::string_view topic);
-std::string OrphanKey(PartitionId partition, uint64_t number);
+std::string OutboxKey(PartitionId partition, uint64_t number);
 std::string BodyKey(PartitionId partition, uint64_t number);
 std::string BodyCountKey(PartitionId partition, uint64_t number);
 
-// A queue or orphan key of another sequence, without building it again.
+// A queue or outbox key of another sequence, without building it again.
 void ReplaceSequence(std::string& key, uint64_t sequence);
 
-// What stands at the end of a queue, orphan or body key. None if the key is too short.
+// What stands at the end of a queue, outbox or body key. None if the key is too short.
 std::optional<uint64_t> SequenceOf(std::string_view key);
 // The Client Identifier in a key that has a session key. None if the key is not one.
 std::optional<std::string_view> ClientIdOf(std::string_view key);

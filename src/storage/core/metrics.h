@@ -21,7 +21,7 @@ struct HostMetrics {
   base::Counter refused_queue_full;  // Messages, to their publishers.
   base::Gauge queues_crowded;        // Durable sessions whose queue is above four fifths.
   base::Counter dropped_expired;
-  base::Counter dropped_orphans;    // For a `$share` group, when too many waited for a member.
+  base::Counter dropped_outbox;     // For a `$share` group, when too many waited to be passed on.
   base::Counter dropped_no_member;  // For a `$share` group that has no member any more.
   base::Counter wills_published;
   base::Counter wills_not_authorized;  // Deleted: its client may no longer publish there.
@@ -35,8 +35,9 @@ struct HostMetrics {
   base::Gauge queued_messages;  // In queues of durable sessions, in flight included.
   base::Gauge queued_bytes;
   base::Gauge retained_messages;
-  base::Gauge retained_bytes;    // Topics and payloads.
-  base::Gauge orphans;           // Messages for `$share` groups that no member has.
+  base::Gauge retained_bytes;   // Topics and payloads.
+  base::Gauge outbox_messages;  // In outboxes: wills, and what members of `$share` groups left.
+  base::Gauge outbox_bytes;
   base::Gauge wills;             // Stored: of connected sessions, or waiting for their delay.
   base::Gauge requests_pending;  // Answers that wait for a commit, and what the host asked itself.
   base::Gauge state_pending_bytes;  // Queued messages in memory that the state has not yet.

@@ -28,6 +28,10 @@ constexpr uint64_t OriginOf(const ShardAddress& shard) {
 // no repeat. Few origins; bounded by what each of them keeps (RequestStreams).
 class Origins {
  public:
+  // The number of an origin that is a partition's outbox. Those of shards are less.
+  static constexpr uint64_t OfOutbox(PartitionId partition) { return kOutboxes | partition; }
+  static constexpr bool IsOutbox(uint64_t origin) { return origin >= kOutboxes; }
+
   // Request `sequence` of `origin` is being applied. False: it is applied already.
   bool Take(uint64_t origin, uint64_t sequence);
   bool IsApplied(uint64_t origin, uint64_t sequence) const;
@@ -39,8 +43,8 @@ class Origins {
     return from == nullptr || from->holes.empty() ? 0 : from->holes.runs().front().first;
   }
 
-  bool empty() const { return origins_.empty(); }
-  // Its shards begin anew.
+  bool AnyShard() const { return !origins_.empty() && !IsOutbox(origins_.front().number); }
+  // Its shards begin anew. What outboxes have passed on stays known.
   void ForgetNode(NodeId node);
 
   void WriteTo(::mqttd::storage::v1::Meta& meta) const;
@@ -48,6 +52,7 @@ class Origins {
   std::string Dump() const;
 
  private:
+  static constexpr uint64_t kOutboxes = uint64_t{1} << 33;
   struct Origin {
     uint64_t number = 0;
     uint64_t last = 0;

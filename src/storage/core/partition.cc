@@ -100,7 +100,7 @@ absl::Status Partition::Impl::Load(const StateReader& reader) {
   if (absl::Status status = LoadCursors(reader); !status.ok()) return status;
   if (absl::Status status = LoadSubscriptions(reader); !status.ok()) return status;
   if (absl::Status status = LoadReplays(reader); !status.ok()) return status;
-  if (absl::Status status = LoadOrphans(reader); !status.ok()) return status;
+  if (absl::Status status = outbox_.Load(reader, id_); !status.ok()) return status;
   return LoadBodies(reader);
 }
 
@@ -182,20 +182,6 @@ absl::Status Partition::Impl::LoadReplays(const StateReader& reader) {
                       RetainedReplay replay = parsed(*found->second, record);
                       if (replay.filter.empty()) return Unreadable("replay", found->first);
                       found->second->replays.AddStored(std::move(replay));
-                      return absl::OkStatus();
-                    });
-}
-
-absl::Status Partition::Impl::LoadOrphans(const StateReader& reader) {
-  return ForEachKey(reader, id_, KeyKind::kOrphan,
-                    [&](std::string_view key, std::string_view value) -> absl::Status {
-                      const std::optional<uint64_t> number = SequenceOf(key);
-                      if (!number.has_value()) return absl::DataLossError("a bad orphan key");
-                      pb::OrphanRecord record;
-                      if (!Parse(value, record)) return absl::DataLossError("a bad orphan record");
-                      const auto parts = ParseStoredMessage(record.message());
-                      KnowOrphan(*number, {static_cast<uint32_t>(value.size()),
-                                           parts.has_value() ? parts->expires_at_unix_ms : 0});
                       return absl::OkStatus();
                     });
 }
@@ -355,8 +341,10 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
       return Apply(command.drop_retained(), ctx);
     case pb::Command::kEnqueueRetainedPage:
       return Apply(command.enqueue_retained_page(), ctx);
-    case pb::Command::kForgetOrphans:
-      return Apply(command.forget_orphans(), ctx);
+    case pb::Command::kOutboxDone:
+      return Apply(command.outbox_done(), ctx);
+    case pb::Command::kOutboxAssign:
+      return Apply(command.outbox_assign(), ctx);
     case pb::Command::kRaiseLevel:
       return Apply(command.raise_level(), ctx);
     case pb::Command::kChecksum:
@@ -496,6 +484,7 @@ void Partition::Impl::Flush(StateBatch& batch) {
     session->changes = {};
   }
   FlushBodies(batch);
+  outbox_.Flush(id_, batch);
   flushed_index_ = meta_.applied_index();
 }
 
@@ -626,9 +615,9 @@ std::string Partition::Impl::Dump() const {
   std::string out = absl::StrCat(
       "partition ", id_, " applied ", meta_.applied_index(), " term ", meta_.applied_term(),
       " epoch ", meta_.last_epoch(), " order ", meta_.last_order(), " retained ",
-      meta_.retained_messages(), " bytes ", meta_.retained_bytes(), " orphan ", meta_.last_orphan(),
-      " last body ", meta_.last_body(), " orphans ", orphans_.size(), " bytes ", orphans_bytes_,
-      " level ", meta_.level(), " digest ", absl::Hex(digest_.value()), "\n");
+      meta_.retained_messages(), " bytes ", meta_.retained_bytes(), " last body ",
+      meta_.last_body(), " outbox ", outbox_.messages(), " bytes ", outbox_.bytes(), " last ",
+      meta_.last_outbox(), " level ", meta_.level(), " digest ", absl::Hex(digest_.value()), "\n");
   out += origins_.Dump();
   std::map<uint64_t, uint64_t> bodies;
   for (const auto& [number, body] : bodies_) {
@@ -679,7 +668,9 @@ void Partition::Flush(StateBatch& batch) { impl_->Flush(batch); }
 
 bool Partition::stopped() const { return impl_->stopped_; }
 uint64_t Partition::flushed_index() const { return impl_->flushed_index_; }
-size_t Partition::unflushed_bytes() const { return impl_->unflushed_bytes_; }
+size_t Partition::unflushed_bytes() const {
+  return impl_->unflushed_bytes_ + impl_->outbox_.unflushed_bytes();
+}
 uint64_t Partition::applied_index() const { return impl_->meta_.applied_index(); }
 uint64_t Partition::applied_term() const { return impl_->meta_.applied_term(); }
 uint32_t Partition::level() const { return impl_->meta_.level(); }
@@ -691,9 +682,9 @@ const pb::Limits& Partition::limits() const { return impl_->meta_.limits(); }
 uint64_t Partition::retained_messages() const { return impl_->meta_.retained_messages(); }
 uint64_t Partition::retained_bytes() const { return impl_->meta_.retained_bytes(); }
 uint64_t Partition::subscriptions_bytes() const { return impl_->subscriptions_bytes_; }
-uint64_t Partition::orphans() const { return impl_->orphans_.size(); }
+const Outbox& Partition::outbox() const { return impl_->outbox_; }
 const Origins& Partition::origins() const { return impl_->origins_; }
-uint64_t Partition::last_orphan() const { return impl_->meta_.last_orphan(); }
+uint64_t Partition::last_outbox() const { return impl_->meta_.last_outbox(); }
 
 const Session* Partition::Find(std::string_view client_id) const { return impl_->Find(client_id); }
 
@@ -772,12 +763,6 @@ void Partition::SetNextExpiry(SessionSlot slot, int64_t at_unix_ms) {
   CHECK(slot < impl_->slots_.size() && impl_->slots_[slot] != nullptr)
       << "no session in slot " << slot;
   impl_->slots_[slot]->queue.SetNextExpiry(at_unix_ms);
-}
-
-absl::StatusOr<std::vector<Orphaned>> Partition::ReadOrphans(const StateReader& reader,
-                                                             uint64_t after,
-                                                             size_t orphans_max) const {
-  return impl_->ReadOrphans(reader, after, orphans_max);
 }
 
 std::string Partition::Dump() const { return impl_->Dump(); }

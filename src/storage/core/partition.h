@@ -35,6 +35,7 @@
 #include "storage/core/effects.h"
 #include "storage/core/kv.h"
 #include "storage/core/origins.h"
+#include "storage/core/outbox.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/session.h"
 
@@ -135,9 +136,9 @@ class Partition {
   uint64_t retained_bytes() const;
   // Memory that the sessions' subscriptions take, about.
   uint64_t subscriptions_bytes() const;
-  // Messages for `$share` groups that have no owner, and the number of the last one there was.
-  uint64_t orphans() const;
-  uint64_t last_orphan() const;
+  // What it is to pass on, and the number of the last such record there was.
+  const Outbox& outbox() const;
+  uint64_t last_outbox() const;
   // Which requests of whom are applied.
   const Origins& origins() const;
 
@@ -190,12 +191,6 @@ class Partition {
                                           uint64_t from, size_t messages_max, int64_t now_unix_ms);
   // Once all of the queue was read: see SessionQueue::next_expiry_ms.
   void SetNextExpiry(SessionSlot slot, int64_t at_unix_ms);
-
-  // Messages for `$share` groups that have no owner and were numbered above `after`, oldest first.
-  // Without a filter: a will's, for every group that matches. ForgetOrphans goes into the commit
-  // that gives them an owner.
-  absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader, uint64_t after,
-                                                    size_t orphans_max) const;
 
   // What is in memory, as text in a fixed order: equal for replicas that applied the same entries,
   // whenever they flushed.

@@ -135,17 +135,13 @@ struct Qos2Origin {
   uint16_t packet_id = 0;
 };
 
-// A message for members of `$share` groups that nobody has yet, in the store of its partition. Who
-// takes it names it in the commit that stores it elsewhere: it is forgotten there, once.
-struct OrphanRef {
+// A record of a partition's outbox: something that it is to pass on, numbered by it from 1. Whoever
+// gets a message with its number has it once, whoever passes it on and however often.
+struct OutboxRef {
   PartitionId partition = 0;
-  uint64_t number = 0;  // 0: none.
+  uint64_t number = 0;     // 0: none.
+  uint64_t kept_from = 0;  // What is numbered below is never passed on again.
   explicit operator bool() const { return number != 0; }
-  friend bool operator==(const OrphanRef&, const OrphanRef&) = default;
-  template <typename H>
-  friend H AbslHashValue(H state, const OrphanRef& ref) {
-    return H::combine(std::move(state), ref.partition, ref.number);
-  }
 };
 
 // A message, or one partition's part of it (CutIntoParts makes them): stores it for every durable
@@ -168,14 +164,31 @@ struct Publish {
   PartitionMask bundle = 0;          // All that are asked for a part of it. 0: it has one part.
   bool set_retained = false;         // An empty payload removes the retained message.
   std::optional<Qos2Origin> origin;  // Whose session is in this partition.
-  OrphanRef orphan;  // What RouteMessage told of: forgotten in the same commit, even if that stores
-                     // nothing. Transient members get theirs after it. On an error it comes again.
+  OutboxRef outbox;                  // What RouteMessage told of.
 };
 
-// Nobody takes what RouteMessage told of. The host drops it, or tells of it again.
-struct OrphanStays {
-  OrphanRef orphan;
-  bool members_full = false;  // Its group has members; none has room now.
+// What became of what RouteMessage told of. Answer, if there is a token: Published, when that is
+// committed, or cannot be any more.
+struct OutboxDone {
+  enum class Fate : uint8_t {
+    kPassedOn,     // All that it is for have it, transient sessions too.
+    kRefused,      // A partition cannot take it now: it is to be told of again.
+    kMembersFull,  // What was left to a group: it has members, of which none has room now.
+    kNoMember,     // The same: it has none.
+  };
+  Token token = 0;
+  PartitionId partition = 0;
+  uint64_t number = 0;
+  Fate fate = Fate::kPassedOn;
+};
+
+// Durable members of `$share` groups are chosen for what RouteMessage told of. It is told of again,
+// with them, when that is committed: if it was passed on before, a crash in between would have
+// other members chosen, and they would get it too.
+struct OutboxAssign {
+  PartitionId partition = 0;
+  uint64_t number = 0;
+  std::vector<SharedTarget> targets;  // All of them.
 };
 
 enum class AckKind : uint8_t {
@@ -253,9 +266,9 @@ struct Claims {
   std::vector<Held> held;
 };
 
-using Request =
-    std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish, OrphanStays,
-                 Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes, ReplayTaken, Claims>;
+using Request = std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish, OutboxDone,
+                             OutboxAssign, Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes,
+                             ReplayTaken, Claims>;
 
 // A request on its way: which of its asker's to that partition it is (RequestStreams numbers them,
 // from 1), and from which on the asker keeps copies. What is not numbered is not asked for again.
@@ -415,18 +428,18 @@ struct SessionTooSlow {
   uint64_t epoch = 0;
 };
 
-// Messages that the host publishes: wills that are due, and shared messages whose member went.
-// Durable sessions and the retained store have them already (same commit): route to transient
-// sessions, to a member of every `$share` group (Publish with shared_targets for a durable one),
-// and one of QoS 0 to connected durable ones. To one shard.
+// A record of a partition's outbox: the shard is to pass it on, and says OutboxDone when everyone
+// has it. All records of a partition go to one shard, in their order; a new leader may tell of some
+// again (OutboxLedger knows). To partitions the message goes as Publish with this number, and to
+// transient sessions when those have answered.
 struct RouteMessage {
   mqtt::MessagePtr message;
-  std::string only_filter;  // Not empty: for this `$share/group/filter` only (redelivery). Then
-                            // nobody has it yet.
-  // The store keeps it for the groups until the answer: Publish that names it, or OrphanStays.
-  // Without, no durable session was a member when it was published.
-  OrphanRef orphan;
-  bool groups_only = false;  // The others have had it: of a will that is told of again.
+  OutboxRef outbox;
+  std::string only_filter;   // Not empty: for this `$share/group/filter` only. Nobody else has it.
+  bool groups_only = false;  // The others have had it: a will of an earlier release.
+  // Chosen already: of these groups nobody else is to have it.
+  std::vector<SharedTarget> targets;
+  PartitionMask without = 0;  // They will not take it as long as this process lives.
 };
 
 // Every numbered request of the shard to the partition, up to this one, is applied, or never will

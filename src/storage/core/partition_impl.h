@@ -2,7 +2,8 @@
 //   partition.cc                load, dispatch, write back
 //   partition_sessions.cc       open, close, expire, wills
 //   partition_subscriptions.cc  subscribe, unsubscribe, replay of retained messages
-//   partition_queue.cc          enqueue, acknowledge, read, orphans
+//   partition_queue.cc          enqueue, acknowledge, read
+//   partition_outbox.cc         what the partition is to pass on
 //   partition_expiry.cc         what of a queue has expired
 //   partition_bodies.cc         messages that several queues share
 //   partition_retained.cc       set and drop retained messages
@@ -18,7 +19,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "mqttd/storage/v1/command.pb.h"
@@ -27,6 +27,7 @@
 #include "storage/core/command_codec.h"
 #include "storage/core/digest.h"
 #include "storage/core/origins.h"
+#include "storage/core/outbox.h"
 #include "storage/core/partition.h"
 #include "storage/core/subscription_index.h"
 
@@ -92,8 +93,6 @@ class Partition::Impl {
   // partition_queue.cc
   absl::StatusOr<QueuePage> ReadQueue(const StateReader& reader, SessionSlot slot, uint64_t from,
                                       const QueueReadLimits& limits, int64_t now_unix_ms);
-  absl::StatusOr<std::vector<Orphaned>> ReadOrphans(const StateReader& reader, uint64_t after,
-                                                    size_t orphans_max) const;
 
   // partition_expiry.cc
   absl::StatusOr<ExpiredPage> FindExpired(const StateReader& reader, Session& session,
@@ -118,14 +117,7 @@ class Partition::Impl {
   std::vector<SessionSlot> free_slots_;
   const Impl* slots_of_ = nullptr;                            // See KeepSlotsOf.
   absl::flat_hash_map<std::string_view, Session*> sessions_;  // Keys are views of client_id.
-  struct OrphanFacts {
-    uint32_t bytes = 0;  // What its record takes.
-    int64_t expires_at_unix_ms = 0;
-  };
-  absl::flat_hash_map<uint64_t, OrphanFacts> orphans_;  // By number.
-  absl::btree_set<std::pair<int64_t, uint64_t>>
-      orphan_expiries_;  // Of those that do: when, number.
-  uint64_t orphans_bytes_ = 0;
+  Outbox outbox_;
   uint64_t crowded_ = 0;  // Sessions.
 
   bool HasRoom(const Session& session, uint64_t messages, uint64_t bytes, uint64_t size) const;
@@ -191,7 +183,6 @@ class Partition::Impl {
   absl::Status LoadSubscriptions(const StateReader& reader);
   absl::Status LoadReplays(const StateReader& reader);
   absl::Status LoadBodies(const StateReader& reader);
-  absl::Status LoadOrphans(const StateReader& reader);
 
   // partition_sessions.cc
   Outcome Apply(const pb::OpenSession& command, Context& ctx);
@@ -238,7 +229,6 @@ class Partition::Impl {
   Outcome Apply(const pb::DropQueued& command, Context& ctx);
   Outcome Apply(const pb::RememberInbound& command, Context& ctx);
   Outcome Apply(const pb::ReleaseInbound& command, Context& ctx);
-  Outcome Apply(const pb::ForgetOrphans& command, Context& ctx);
   void EnqueueMatching(Incoming& incoming, Context& ctx);
   void EnqueueOverlapping(const SubscriptionIndex::Matches& matches, Incoming& incoming,
                           Context& ctx);
@@ -269,12 +259,18 @@ class Partition::Impl {
   void LeaveQueue(Session& session, Context& ctx);
   void LeaveEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
                   std::string_view bytes, Context& ctx);
-  void OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
-                   const ChunkEntry& entry, Context& ctx);
-  void KnowOrphan(uint64_t number, const OrphanFacts& facts);
-  bool DeleteOrphan(uint64_t number, Context& ctx);
-  uint64_t AddOrphan(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
+  void LeaveEntryToGroup(const Session& session, uint64_t sequence, uint64_t sent_through,
+                         const ChunkEntry& entry, Context& ctx);
+
+  // partition_outbox.cc
+  Outcome Apply(const pb::OutboxDone& command, Context& ctx);
+  Outcome Apply(const pb::OutboxAssign& command, Context& ctx);
   void LeaveToGroup(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
+  void LeaveWill(const Session& session, int64_t at_unix_ms, Context& ctx);
+  bool AddLeft(const pb::OutboxRecord& record, int64_t expires_at_unix_ms, Context& ctx);
+  void AddToOutbox(const pb::OutboxRecord& record, mqtt::MessagePtr message,
+                   int64_t expires_at_unix_ms, Context& ctx);
+  bool RemoveFromOutbox(uint64_t number);
 
   // partition_retained.cc
   Outcome Apply(const pb::SetRetained& command, const mqtt::MessagePtr& message, Context& ctx);

@@ -134,7 +134,7 @@ void Partition::Impl::EnqueueOverlapping(const SubscriptionIndex::Matches& match
 }
 
 // One member of a `$share` group. If it went since it was chosen, or its queue has filled up and
-// others may have room, the message is an orphan.
+// others may have room, the message goes into the outbox, for another member.
 void Partition::Impl::EnqueueFor(const EnqueueTarget& target, Incoming& incoming, Context& ctx) {
   ChunkEntry how;
   how.qos = mqtt::Min(incoming.parts.qos, target.options.qos);
@@ -491,10 +491,10 @@ void Partition::Impl::TrimQueue(Session& session, StateBatch& batch) {
   }
 }
 
-// ---- Orphans -----------------------------------------------------------------------------------
+// ---- What a session leaves ----------------------------------------------------------------------
 
 // The session ends: what others have of its queue. Messages that came through a `$share` group and
-// were not acknowledged go to another member (§4.8.2), so they are set aside.
+// were not acknowledged go to another member (§4.8.2), so they are put into the outbox.
 void Partition::Impl::LeaveQueue(Session& session, Context& ctx) {
   if (session.queue.messages() == 0 || !(session.had_shared || session.had_bodies)) return;
   const uint64_t sent_through = MaybeSentThrough(session);
@@ -526,11 +526,12 @@ void Partition::Impl::LeaveEntry(const Session& session, uint64_t sequence, uint
   const std::optional<ChunkEntry> entry = ParseChunkEntry(bytes);
   if (!entry.has_value()) return;
   if (entry->body != 0) ReleaseBody(entry->body);
-  if (!entry->share_filter.empty()) OrphanEntry(session, sequence, sent_through, *entry, ctx);
+  if (!entry->share_filter.empty()) LeaveEntryToGroup(session, sequence, sent_through, *entry, ctx);
 }
 
-void Partition::Impl::OrphanEntry(const Session& session, uint64_t sequence, uint64_t sent_through,
-                                  const ChunkEntry& entry, Context& ctx) {
+void Partition::Impl::LeaveEntryToGroup(const Session& session, uint64_t sequence,
+                                        uint64_t sent_through, const ChunkEntry& entry,
+                                        Context& ctx) {
   if (session.queue.IsReleased(sequence)) return;
   // A QoS 2 message whose delivery may have begun goes to nobody else [MQTT5-4.8.2-5].
   if (entry.qos == mqtt::QoS::kExactlyOnce && sequence <= sent_through) return;
@@ -541,85 +542,6 @@ void Partition::Impl::OrphanEntry(const Session& session, uint64_t sequence, uin
     return;
   }
   LeaveToGroup(entry.share_filter, entry.message, ctx);
-}
-
-void Partition::Impl::LeaveToGroup(std::string_view share_filter, std::string_view message_bytes,
-                                   Context& ctx) {
-  const uint64_t number = AddOrphan(share_filter, message_bytes, ctx);
-  if (number == 0) return Count(ctx.effects, DropCause::kOrphans);
-  ctx.effects.list.push_back(Orphaned{number, std::string(share_filter), {}});
-}
-
-// Its number. 0: there are as many as may be.
-uint64_t Partition::Impl::AddOrphan(std::string_view share_filter, std::string_view message_bytes,
-                                    Context& ctx) {
-  pb::OrphanRecord record;
-  record.set_share_filter(share_filter.data(), share_filter.size());
-  record.set_message(message_bytes.data(), message_bytes.size());
-  const std::string bytes = record.SerializeAsString();
-  const pb::Limits& limits = meta_.limits();
-  while (!orphan_expiries_.empty() && orphan_expiries_.begin()->first <= ctx.now_unix_ms) {
-    DeleteOrphan(orphan_expiries_.begin()->second, ctx);  // They make room.
-    Count(ctx.effects, DropCause::kExpired);
-  }
-  const bool too_many = limits.orphans_max() != 0 && orphans_.size() >= limits.orphans_max();
-  const bool too_big =
-      limits.orphans_bytes_max() != 0 && orphans_bytes_ + bytes.size() > limits.orphans_bytes_max();
-  if (too_many || too_big) return 0;
-  const uint64_t number = meta_.last_orphan() + 1;
-  meta_.set_last_orphan(number);
-  digest_.Add(Change::kOrphan, number, bytes.size());
-  ctx.Batch().Put(OrphanKey(id_, number), bytes);
-  const std::optional<mqtt::MessageParts> parts = ParseStoredMessage(message_bytes);
-  KnowOrphan(number, {static_cast<uint32_t>(bytes.size()),
-                      parts.has_value() ? parts->expires_at_unix_ms : 0});
-  return number;
-}
-
-void Partition::Impl::KnowOrphan(uint64_t number, const OrphanFacts& facts) {
-  orphans_[number] = facts;
-  orphans_bytes_ += facts.bytes;
-  if (facts.expires_at_unix_ms != 0) orphan_expiries_.insert({facts.expires_at_unix_ms, number});
-}
-
-// Whether it was there.
-bool Partition::Impl::DeleteOrphan(uint64_t number, Context& ctx) {
-  const auto found = orphans_.find(number);
-  if (found == orphans_.end()) return false;
-  orphans_bytes_ -= found->second.bytes;
-  orphan_expiries_.erase({found->second.expires_at_unix_ms, number});
-  orphans_.erase(found);
-  digest_.Add(Change::kOrphanForgotten, number);
-  ctx.Batch().Delete(OrphanKey(id_, number));
-  return true;
-}
-
-Outcome Partition::Impl::Apply(const pb::ForgetOrphans& command, Context& ctx) {
-  Outcome outcome{.code = OutcomeCode::kNothing};
-  for (const uint64_t orphan : command.orphans()) {
-    if (DeleteOrphan(orphan, ctx)) outcome.code = OutcomeCode::kOk;
-  }
-  return outcome;
-}
-
-absl::StatusOr<std::vector<Orphaned>> Partition::Impl::ReadOrphans(const StateReader& reader,
-                                                                   uint64_t after,
-                                                                   size_t orphans_max) const {
-  std::vector<Orphaned> orphans;
-  const KeyRange range = RangeOf(id_, KeyKind::kOrphan);
-  const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
-  it->Seek(OrphanKey(id_, after + 1));
-  for (; it->Valid() && orphans.size() < orphans_max; it->Next()) {
-    pb::OrphanRecord record;
-    const std::string_view value = it->value();
-    if (!record.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
-      return absl::DataLossError("unreadable orphan record");
-    }
-    orphans.push_back({SequenceOf(it->key()).value_or(0), record.share_filter(),
-                       DecodeStoredMessage(record.message())});
-  }
-  if (!it->status().ok()) return it->status();
-  return orphans;
 }
 
 // ---- Reading for delivery ----------------------------------------------------------------------

@@ -38,9 +38,9 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   // session goes on, or ends with this command and leaves its slot to others.
   if (session != nullptr && session->connected && !Close(*session, {}, ctx)) session = nullptr;
   if (session != nullptr) {
-    if (FateOfWill(*session, command.clean_start(), ctx.now_unix_ms) == WillFate::kFire) {
-      ctx.effects.list.push_back(
-          WillFired{session->client_id, session->will.message, /*routed=*/false});
+    if (FateOfWill(*session, command.clean_start(), ctx.now_unix_ms) == WillFate::kFire &&
+        rules().wills_in_outbox) {
+      LeaveWill(*session, ctx.now_unix_ms, ctx);
     }
     session->will = {};
     if (command.clean_start() || HasEnded(*session, ctx.now_unix_ms)) {  // [MQTT5-3.1.2-4]
@@ -107,7 +107,7 @@ Outcome Partition::Impl::Apply(const pb::CloseNode& command, Context& ctx) {
   for (const auto& [client_id, session] : sessions_) {
     if (is_meant(*session)) connected.push_back(session);
   }
-  // In an order that does not depend on memory: orphans are numbered.
+  // In an order that does not depend on memory: records of the outbox are numbered.
   std::sort(connected.begin(), connected.end(),
             [](const Session* a, const Session* b) { return a->client_id < b->client_id; });
   for (Session* const session : connected) {
@@ -130,8 +130,7 @@ Outcome Partition::Impl::Apply(const pb::ExpireSession& command, Context& ctx) {
   return outcome;
 }
 
-// At most once: the will is gone from the record with the same batch. What it may leave is there
-// with it.
+// At most once: the will is gone from its session with the entry that puts it into the outbox.
 Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
@@ -140,13 +139,15 @@ Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
     outcome.code = OutcomeCode::kNothing;
     return outcome;
   }
-  if (command.orphan_at_unix_ms() != 0) {
+  if (command.outbox_at_unix_ms() != 0) {
+    LeaveWill(*session, command.outbox_at_unix_ms(), ctx);
+  } else if (command.orphan_at_unix_ms() != 0) {  // Of an earlier release.
     const mqtt::MessagePtr published =
         mqtt::Restamp(*session->will.message, command.orphan_at_unix_ms());
-    outcome.orphan = AddOrphan({}, EncodeStoredMessage(*published), ctx);
+    pb::OutboxRecord record;
+    record.set_message(EncodeStoredMessage(*published));
+    AddLeft(record, published->expires_at_unix_ms(), ctx);
   }
-  ctx.effects.list.push_back(
-      WillFired{session->client_id, std::move(session->will.message), /*routed=*/true});
   session->will = {};
   if (HasEnded(*session, ctx.now_unix_ms)) {
     End(*session, ctx);

@@ -32,7 +32,6 @@ Places PlacesOf(const Publish& whole, uint32_t partitions) {
     places.targets.push_back(PartitionOfClient(target.client_id, partitions));
     places.all |= BitOf(places.targets.back());
   }
-  if (whole.orphan) places.all |= BitOf(whole.orphan.partition);
   return places;
 }
 
@@ -44,7 +43,7 @@ Publish PartOf(Publish& whole, const Places& places, PartitionId id) {
   part.partitions = whole.partitions;
   part.set_retained = places.retained == id;
   if (places.publisher == id) part.origin = std::move(whole.origin);
-  if (whole.orphan.partition == id) part.orphan = whole.orphan;
+  part.outbox = whole.outbox;
   for (size_t i = 0; i < places.targets.size(); ++i) {
     if (places.targets[i] == id) part.shared_targets.push_back(std::move(whole.shared_targets[i]));
   }
@@ -66,7 +65,7 @@ uint32_t CutIntoParts(Publish whole, uint32_t partitions,
   }
   for (PartitionMask rest = places.all; rest != 0; rest &= rest - 1) {
     Publish part = PartOf(whole, places, static_cast<PartitionId>(std::countr_zero(rest)));
-    part.bundle = places.all;
+    if (!part.outbox) part.bundle = places.all;
     take(std::move(part));
   }
   return parts;

@@ -28,8 +28,8 @@ std::optional<PartitionId> PartitionOfRequest(const Request& request, uint32_t p
         using T = std::decay_t<decltype(one)>;
         if constexpr (std::is_same_v<T, Publish>) {
           return one.partition;
-        } else if constexpr (std::is_same_v<T, OrphanStays>) {
-          return one.orphan.partition;
+        } else if constexpr (std::is_same_v<T, OutboxDone> || std::is_same_v<T, OutboxAssign>) {
+          return one.partition;
         } else if constexpr (requires { one.client_id; }) {
           return PartitionOfClient(one.client_id, partitions);
         } else {

@@ -22,19 +22,19 @@ constexpr absl::Duration kRetry = absl::Seconds(1);
 constexpr absl::Duration kRetryBusy = absl::Milliseconds(5);
 // All sessions are counted once in so long while there is anything new, a partition at a time.
 constexpr absl::Duration kCountSessions = absl::Seconds(2);
-// A partition keeps for groups without a member what this many full queues hold, and no fewer than
-// so many messages and bytes.
-constexpr uint64_t kOrphanQueues = 2;
-constexpr uint64_t kOrphansMin = 10'000;
-constexpr uint64_t kOrphansBytesMin = 64 << 20;
+// A partition's outbox holds what this many full queues hold, and no fewer than so many messages
+// and bytes.
+constexpr uint64_t kOutboxQueues = 2;
+constexpr uint64_t kOutboxMin = 10'000;
+constexpr uint64_t kOutboxBytesMin = 64 << 20;
 // Messages and seeks of one round, each about a microsecond.
 constexpr size_t kRoundWorkMax = 8192;
 // Sessions whose queues are read in one round: so that a crowd that reconnects does not hold up
 // everyone else.
 constexpr size_t kRoundSessionsMax = 256;
 
-uint64_t OrphansMax(uint64_t queue_max, uint64_t least) {
-  return queue_max == 0 ? 0 : std::max(kOrphanQueues * queue_max, least);
+uint64_t OutboxMax(uint64_t queue_max, uint64_t least) {
+  return queue_max == 0 ? 0 : std::max(kOutboxQueues * queue_max, least);
 }
 
 pb::Limits LimitsOf(const StorageOptions& options) {
@@ -46,8 +46,8 @@ pb::Limits LimitsOf(const StorageOptions& options) {
   // All of it may lie in one partition; over all of them Publishing checks.
   limits.set_retained_messages_max(options.retained_messages_max);
   limits.set_retained_bytes_max(options.retained_bytes_max);
-  limits.set_orphans_max(OrphansMax(options.queue_messages_max, kOrphansMin));
-  limits.set_orphans_bytes_max(OrphansMax(options.queue_bytes_max, kOrphansBytesMin));
+  limits.set_outbox_messages_max(OutboxMax(options.queue_messages_max, kOutboxMin));
+  limits.set_outbox_bytes_max(OutboxMax(options.queue_bytes_max, kOutboxBytesMin));
   return limits;
 }
 
@@ -166,7 +166,9 @@ void Host::Dispatch(ShardId from, Addressed& asked) {
       [&](auto& one) {
         using T = std::decay_t<decltype(one)>;
         if constexpr (std::is_same_v<T, Publish>) {
-          if (!publishing_.AnswerDecided(asker, one)) publishing_.Handle(asker, one);
+          Asker publisher = asker;
+          publisher.outbox = one.outbox;
+          if (!publishing_.AnswerDecided(publisher, one)) publishing_.Handle(publisher, one);
         } else if constexpr (std::is_same_v<T, ScanRetained>) {
           scans_.Handle(from, one);
         } else if constexpr (std::is_same_v<T, ConfirmRoutes>) {
@@ -397,7 +399,7 @@ void Host::RunDeadlines() {
     for (const auto& leader : node_.leaders) {
       if (!leader->serving() || !leader->replica().status().ok()) continue;
       const auto due = leader->timers().NextDeadline();
-      if (!due.has_value() || *due > leader->Now()) continue;
+      if (!due.has_value() || *due > leader->Now() || !leader->outbox().HasRoomForWill()) continue;
       if (earliest != nullptr && *due >= at_unix_ms) continue;
       earliest = leader.get();
       at_unix_ms = *due;
@@ -447,8 +449,7 @@ bool Host::Drained() const {
     return false;
   }
   return std::all_of(node_.leaders.begin(), node_.leaders.end(), [this](const auto& leader) {
-    return (leader->proposals().idle() && !leader->timers().owes_wills() &&
-            !log_.has_next(leader->id())) ||
+    return (leader->proposals().idle() && !log_.has_next(leader->id())) ||
            !leader->replica().status().ok();
   });
 }
@@ -695,7 +696,8 @@ void Host::CountGauges() {
   int64_t sessions = 0;
   int64_t retained = 0;
   int64_t retained_bytes = 0;
-  int64_t orphans = 0;
+  int64_t outbox_messages = 0;
+  int64_t outbox_bytes = 0;
   int64_t subscriptions_bytes = 0;
   int64_t crowded = 0;
   for (const auto& leader : node_.leaders) {
@@ -704,14 +706,16 @@ void Host::CountGauges() {
     const Expiry::RetainedRoom now = leader->expiry().RetainedNow();
     retained += static_cast<int64_t>(now.messages);
     retained_bytes += static_cast<int64_t>(now.bytes);
-    orphans += static_cast<int64_t>(partition.orphans());
+    outbox_messages += static_cast<int64_t>(partition.outbox().messages());
+    outbox_bytes += static_cast<int64_t>(partition.outbox().bytes());
     subscriptions_bytes += static_cast<int64_t>(partition.subscriptions_bytes());
     crowded += static_cast<int64_t>(partition.crowded());
   }
   metrics_.sessions.Set(sessions);
   metrics_.retained_messages.Set(retained);
   metrics_.retained_bytes.Set(retained_bytes);
-  metrics_.orphans.Set(orphans);
+  metrics_.outbox_messages.Set(outbox_messages);
+  metrics_.outbox_bytes.Set(outbox_bytes);
   metrics_.memory.Set(base::MemoryUse::kSubscriptions, subscriptions_bytes);
   metrics_.queues_crowded.Set(crowded);
   metrics_.subscriptions_shared.Set(static_cast<int64_t>(node_.share_members.subscriptions()));

@@ -35,11 +35,20 @@ void Inbound::Remember(const Asker& from, const Qos2Origin& origin) {
   pending_[{origin.client_id, origin.packet_id}] = proposals_.growing();
 }
 
+bool Inbound::IsArriving(const Asker& from, Token token) {
+  if (!arriving_.contains({from.outbox.partition, from.outbox.number})) return false;
+  AnswerPublish answer;
+  answer.shard = from.shard;
+  answer.token = token;
+  leader_.After(std::move(answer));
+  return true;
+}
+
 void Inbound::Finish(AnswerPublish& step) {
+  if (step.outbox) Arrived(step.outbox);
   if (step.origin.has_value()) {
     pending_.erase({step.origin->client_id, step.origin->packet_id});
   }
-  if (step.orphan) leader_.orphans().Moved(step.orphan.number);
   if (step.token == 0) return;
   Published published;
   published.token = step.token;
@@ -53,10 +62,10 @@ void Inbound::Finish(AnswerPublish& step) {
 }
 
 void Inbound::Refuse(AnswerPublish& step, const absl::Status& why) {
+  if (step.outbox) Arrived(step.outbox);
   if (step.origin.has_value()) {
     pending_.erase({step.origin->client_id, step.origin->packet_id});
   }
-  if (step.orphan) leader_.orphans().ReturnOrphan(step.orphan.number);
   if (step.token == 0) return;
   Published refused;
   refused.token = step.token;

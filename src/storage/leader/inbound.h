@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "storage/core/partition_api.h"
 #include "storage/leader/part.h"
@@ -21,6 +22,11 @@ class Inbound : public LeaderPart {
   // True: the identifier is known, and what it came with. It is answered, or will be.
   bool AnswerRepeat(const Asker& from, Token token, const Qos2Origin& origin);
   void Remember(const Asker& from, const Qos2Origin& origin);
+  // A part of a record of some outbox is proposed.
+  void Arrives(const OutboxRef& record) { arriving_.insert({record.partition, record.number}); }
+  // True: it was proposed already, and is answered when that is applied. (Whoever passes it on was
+  // told that it is refused, and did not know of another copy on its way.)
+  bool IsArriving(const Asker& from, Token token);
   void Finish(AnswerPublish& step);
   void Refuse(AnswerPublish& step, const absl::Status& why);
 
@@ -30,8 +36,11 @@ class Inbound : public LeaderPart {
   void Refuse(AnswerRelease& step, const absl::Status& why);
 
  private:
+  void Arrived(const OutboxRef& record) { arriving_.erase({record.partition, record.number}); }
+
   // Not applied yet, with the proposal in which they are remembered.
   absl::flat_hash_map<std::pair<std::string, uint16_t>, Proposal*> pending_;
+  absl::flat_hash_set<std::pair<PartitionId, uint64_t>> arriving_;
 };
 
 }  // namespace storage

@@ -34,7 +34,7 @@ Leader::Leader(Replica& replica, Node& node)
       room_(*this),
       deliveries_(*this),
       expiry_(*this),
-      orphans_(*this) {}
+      outbox_(*this) {}
 
 void Leader::Begin(const pb::Limits& limits) {
   serving_ = true;
@@ -47,7 +47,7 @@ void Leader::Begin(const pb::Limits& limits) {
   // Nobody else applies what a node alone logs, so nobody knows less.
   const uint32_t level = GreatestLevel(node_.options.apply_rules);
   if (partition().level() < level) proposals_.Propose().mutable_raise_level()->set_level(level);
-  const bool asked = !partition().origins().empty();
+  const bool asked = partition().origins().AnyShard();
   if (connected || asked) proposals_.Propose().mutable_close_node();
   if (partition().limits().SerializeAsString() != limits.SerializeAsString()) {
     *proposals_.Propose().mutable_set_limits()->mutable_limits() = limits;
@@ -56,7 +56,7 @@ void Leader::Begin(const pb::Limits& limits) {
 }
 
 void Leader::Serve() {
-  orphans_.Start();
+  if (settled_) outbox_.Start();
   expiry_.Start();
 }
 
@@ -64,9 +64,7 @@ void Leader::Serve() {
 
 namespace {
 
-bool Survives(const Step& step) {
-  return std::holds_alternative<PassBarrier>(step) || std::holds_alternative<AnnounceWill>(step);
-}
+bool Survives(const Step& step) { return std::holds_alternative<PassBarrier>(step); }
 
 }  // namespace
 
@@ -96,9 +94,8 @@ void Leader::TakeAfter(Leader& former) {
       }
     }
   });
-  timers_.TakeOver(former.timers_);
   subscriptions_.Recount();
-  former.orphans_.Withdraw();
+  former.outbox_.Withdraw();
   former.sessions_.Withdraw();
 }
 
@@ -136,6 +133,7 @@ void Leader::Activate(const std::vector<Claims>& claims) {
 
 void Leader::Settle() {
   settled_ = true;
+  outbox_.Start();
   sessions_.CloseUnclaimed();
 }
 
@@ -164,13 +162,12 @@ struct Range {
 
 // The commands of a step that may be refused; nothing: it stays. A connection's end, what a client
 // acknowledged and what the host does of its own accord has nobody to be told, and happens when
-// the log works again. So does an open that fires the former connection's will.
+// the log works again.
 std::optional<Range> RefusableCommands(const Step& step) {
   if (const auto* const publish = std::get_if<AnswerPublish>(&step)) {
     return Range{publish->command, publish->commands};
   }
   if (const auto* const open = std::get_if<FinishOpen>(&step)) {
-    if (open->fires_will) return std::nullopt;
     return Range{open->command, 1};
   }
   if (const auto* const subscribe = std::get_if<AnswerSubscribe>(&step)) {
@@ -272,7 +269,7 @@ void Leader::RunEffects() {
   metrics.dropped_queue_full.Add(dropped(DropCause::kQueueMessages) +
                                  dropped(DropCause::kQueueBytes));
   metrics.dropped_expired.Add(dropped(DropCause::kExpired));
-  metrics.dropped_orphans.Add(dropped(DropCause::kOrphans));
+  metrics.dropped_outbox.Add(dropped(DropCause::kOutbox));
 }
 
 void Leader::Finish(Step& step) {
@@ -295,8 +292,7 @@ void Leader::Finish(Step& step) {
 // ---- A round ------------------------------------------------------------------------------------
 
 void Leader::RunTimers() {
-  timers_.PublishPostponedWills();
-  orphans_.Run();
+  if (settled_) outbox_.Run();
   sessions_.PassOnHeld();
   expiry_.Run();
 }
@@ -314,10 +310,11 @@ std::optional<absl::Duration> Leader::NextTimer() const {
   const auto consider = [&](std::optional<absl::Duration> at) {
     if (at.has_value()) next = next.has_value() ? std::min(*next, *at) : *at;
   };
-  if (const auto due = timers_.NextDeadline(); due.has_value() && node_.RoomForWills()) {
+  if (const auto due = timers_.NextDeadline();
+      due.has_value() && node_.RoomForWills() && outbox_.HasRoomForWill()) {
     consider(node_.now.monotonic + absl::Milliseconds(*due - Now()));
   }
-  consider(orphans_.Next());
+  if (settled_) consider(outbox_.Next());
   return next;
 }
 

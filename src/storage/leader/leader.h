@@ -19,7 +19,7 @@
 #include "storage/leader/expiry.h"
 #include "storage/leader/inbound.h"
 #include "storage/leader/node.h"
-#include "storage/leader/orphans.h"
+#include "storage/leader/outbox_sender.h"
 #include "storage/leader/part.h"
 #include "storage/leader/proposal.h"
 #include "storage/leader/proposals.h"
@@ -57,8 +57,8 @@ class Leader {
 
   // ---- A change of leader, in place. What the former one has proposed is in the log, or on its
   // way there, and is applied; of what was to follow it nothing happens, but that it is known to be
-  // applied (PassBarrier) and that a will is told of. All else is asked for again, or found in the
-  // partition's state and in what the shards tell. (A will that is told of is not in the state.)
+  // applied (PassBarrier). All else is asked for again, or found in the partition's state and in
+  // what the shards tell.
   void Succeed(Leader& former);
   // Once it is in the former one's place.
   void CatchUp();
@@ -96,11 +96,12 @@ class Leader {
     part.Repeat(Asker{}, it);
   }
   || requires(Inbound& part, Asked& it) { part.Repeat(Asker{}, it); }
-  || requires(Deliveries& part, Asked& it) { part.Repeat(Asker{}, it); };
+  || requires(Deliveries& part, Asked& it) { part.Repeat(Asker{}, it); }
+  || requires(OutboxSender& part, Asked& it) { part.Repeat(Asker{}, it); };
   // Applied already: nothing of it is proposed again.
   bool IsRepeat(const Asker& from) const {
-    return from.sequence != 0 && streams_.Repeats(from.shard) &&
-           partition().origins().IsApplied(from.origin(), from.sequence);
+    const bool may_be = from.outbox || (from.sequence != 0 && streams_.Repeats(from.shard));
+    return may_be && partition().origins().IsApplied(from.origin(), from.number());
   }
   absl::Status Refusal(bool stores) const;
   // Whose the Client Identifier is now; absent: no client is connected by it.
@@ -145,7 +146,8 @@ class Leader {
   Deliveries& deliveries() { return deliveries_; }
   Expiry& expiry() { return expiry_; }
   const Expiry& expiry() const { return expiry_; }
-  Orphans& orphans() { return orphans_; }
+  OutboxSender& outbox() { return outbox_; }
+  const OutboxSender& outbox() const { return outbox_; }
 
  private:
   friend class LeaderPart;
@@ -159,7 +161,7 @@ class Leader {
     use(room_);
     use(deliveries_);
     use(expiry_);
-    use(orphans_);
+    use(outbox_);
   }
 
   // How many parts take a T, for static_assert.
@@ -181,7 +183,7 @@ class Leader {
   static constexpr int PartsThat =
       kOne<kHow, Sessions, T> + kOne<kHow, Timers, T> + kOne<kHow, Subscriptions, T> +
       kOne<kHow, Inbound, T> + kOne<kHow, Room, T> + kOne<kHow, Deliveries, T> +
-      kOne<kHow, Expiry, T> + kOne<kHow, Orphans, T>;
+      kOne<kHow, Expiry, T> + kOne<kHow, OutboxSender, T>;
 
   void TakeAfter(Leader& former);
   void RunEffects();
@@ -205,7 +207,7 @@ class Leader {
   Room room_;
   Deliveries deliveries_;
   Expiry expiry_;
-  Orphans orphans_;
+  OutboxSender outbox_;
 };
 
 }  // namespace storage

@@ -1,7 +1,6 @@
 #include "storage/leader/node.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "base/log.h"
 #include "storage/core/keys.h"
@@ -12,7 +11,8 @@ namespace storage {
 namespace {
 
 constexpr size_t kBackgroundCommandsMax = 1024;
-constexpr size_t kOrphansOfferedMax = 1024;
+constexpr size_t kOutboxToldMax = 1024;
+constexpr uint64_t kOutboxToldBytesMax = 4 << 20;
 constexpr uint64_t kWillBytesMax = 4 << 20;
 
 }  // namespace
@@ -59,16 +59,17 @@ void Node::ForgetGrowing(PartitionId id) {
   growing = {.used = std::move(growing.used)};
 }
 
-bool Node::RoomForBackground() const {
-  return growing.commands < kBackgroundCommandsMax && orphans_offered < kOrphansOfferedMax;
-}
+bool Node::RoomForBackground() const { return growing.commands < kBackgroundCommandsMax; }
 
 bool Node::RoomForWills() const { return will_bytes < kWillBytesMax; }
 
-void Node::ProposedWill(const mqtt::Message& message, PartitionMask copies) {
-  const uint64_t bytes = message.bytes() * static_cast<uint64_t>(1 + std::popcount(copies));
-  growing.will_bytes += bytes;
-  will_bytes += bytes;
+void Node::ProposedWill(const mqtt::Message& message) {
+  growing.will_bytes += message.bytes();
+  will_bytes += message.bytes();
+}
+
+bool Node::Told::HasRoom() const {
+  return messages < kOutboxToldMax && bytes < kOutboxToldBytesMax;
 }
 
 void Node::SendToAll(const Event& event) {

@@ -68,7 +68,7 @@ struct Node {
     size_t bytes = 0;
     bool needs_sync = false;  // Somebody is answered only once it is on the disk.
     bool urgent = false;      // It must not wait for company.
-    uint64_t will_bytes = 0;  // Of wills in it and their copies.
+    uint64_t will_bytes = 0;  // Of wills that it puts into outboxes.
     absl::Duration since;     // When its first command came.
   };
   Growing growing;
@@ -83,15 +83,29 @@ struct Node {
   // they are. One that is larger goes alone.
   uint64_t will_bytes = 0;
   bool RoomForWills() const;
-  // `copies`: partitions whose entries carry it.
-  void ProposedWill(const mqtt::Message& message, PartitionMask copies);
+  void ProposedWill(const mqtt::Message& message);
 
   // ---- To the shards.
   std::vector<std::vector<Event>> outbox;
   uint64_t outbox_round = 1;
   void Send(ShardId shard, Event event) { outbox[shard].push_back(std::move(event)); }
   void SendToAll(const Event& event);
-  ShardId announce_shard = 0;  // For the next will.
+  // Records of outboxes that shards have been told of and have not passed on. One that is larger
+  // goes alone.
+  struct Told {
+    size_t messages = 0;
+    uint64_t bytes = 0;
+    bool HasRoom() const;
+    void Add(uint64_t more) {
+      ++messages;
+      bytes += more;
+    }
+    void Remove(uint64_t fewer) {
+      --messages;
+      bytes -= fewer;
+    }
+  };
+  Told outbox_told;
 
   // ---- Storage that fails.
   absl::Status log_status;
@@ -112,7 +126,6 @@ struct Node {
   // ---- Of all partitions together.
   IdentifierFights fights;
   ShareMembers share_members;
-  size_t orphans_offered = 0;  // Messages that shards have been asked about.
   SessionCensus census;
   uint64_t opening_new = 0;  // Sessions that are being made.
   uint64_t giving_way = 0;   // Sessions whose end to make room is being committed.

@@ -42,13 +42,12 @@ struct AnswerPublish {
   bool duplicate = false;  // It is one.
   std::optional<CommandPlace> retained;
   std::optional<Qos2Origin> origin;  // Remembered here.
-  OrphanRef orphan;                  // Forgotten here.
+  OutboxRef outbox;                  // What it is a part of, if it is.
 };
 struct FinishOpen {
   CommandPlace command = 0;
   std::string client_id;
   std::string former_user;  // Of the session that was there.
-  bool fires_will = false;  // Of the session that was there, in the same entry.
   bool adds = false;        // There was none.
 };
 struct FinishClose {
@@ -59,10 +58,6 @@ struct FinishTimer {
   std::string client_id;
   bool ends = false;
   bool gives_way = false;  // It ends to make room.
-};
-struct AnnounceWill {
-  CommandPlace command = 0;
-  mqtt::MessagePtr message;
 };
 struct AnswerSubscribe {
   CommandPlace command = 0;
@@ -84,11 +79,18 @@ struct AnswerRelease {
 struct FinishReplay {
   std::string client_id;
 };
-// A shared message without an owner is in another member's queue, or is nobody's any more.
-struct FinishOrphan {
-  uint64_t orphan = 0;
-  bool dropped = false;  // For nobody is a member.
+// A record of the outbox is passed on, or is nobody's any more.
+struct FinishOutbox {
+  uint64_t number = 0;
   bool expired = false;
+  bool dropped = false;         // For nobody is a member of its group.
+  bool not_authorized = false;  // A will: its client may not publish there any more.
+  ShardId shard = 0;            // Who waits for that, if there is a token.
+  Token token = 0;
+};
+// Members of groups are chosen for one.
+struct FinishOutboxAssign {
+  uint64_t number = 0;
 };
 // Retained messages that had expired are dropped.
 struct FinishRetainedSweep {
@@ -109,9 +111,9 @@ struct PassBarrier {
   std::shared_ptr<Barrier> barrier;
 };
 
-using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, AnnounceWill,
-                          AnswerSubscribe, AnswerUnsubscribe, AnswerRelease, FinishReplay,
-                          FinishOrphan, FinishRetainedSweep, FinishQueueSweep, PassBarrier>;
+using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, AnswerSubscribe,
+                          AnswerUnsubscribe, AnswerRelease, FinishReplay, FinishOutbox,
+                          FinishOutboxAssign, FinishRetainedSweep, FinishQueueSweep, PassBarrier>;
 
 // An entry that is being built, then being written, then committed. Owned by the partition's leader
 // until it is applied. Once it is sealed it stays as it is.

@@ -29,11 +29,11 @@ Proposal& Proposals::Grow() {
 CommandStamp Proposals::Stamp(const Asker* asker) {
   CommandStamp stamp{.time_unix_ms = replica_.partition().StampAt(node_.now.unix_ms),
                      .order = ++node_.last_order};
-  if (asker == nullptr || asker->sequence == 0) return stamp;
+  if (asker == nullptr || asker->number() == 0) return stamp;
   stamp.origin = asker->origin();
-  stamp.sequence = asker->sequence;
+  stamp.sequence = asker->number();
   const uint64_t hole = replica_.partition().origins().FirstHole(stamp.origin);
-  if (hole != 0 && hole < asker->kept_from) stamp.kept_from = asker->kept_from;
+  if (hole != 0 && hole < asker->forgets_below()) stamp.kept_from = asker->forgets_below();
   return stamp;
 }
 

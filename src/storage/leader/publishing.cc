@@ -70,7 +70,11 @@ void Publishing::Remember(const Parts& parts, const absl::Status& status, bool d
 
 bool Publishing::AnswerDecided(const Asker& from, const Publish& part) {
   Leader& leader = *node_.leaders[part.partition];
-  if (!leader.streams().Repeats(from.shard)) return false;
+  if (!from.outbox && !leader.streams().Repeats(from.shard)) return false;
+  if (from.outbox && leader.inbound().IsArriving(from, part.token)) {
+    leader.streams().Took(from);
+    return true;
+  }
   Published published{.token = part.token, .status = {}, .partition = part.partition};
   if (!leader.IsRepeat(from)) {
     const auto found = decisions_.find({from.shard, part.token});
@@ -96,11 +100,6 @@ void Publishing::Decide(ShardId from, Parts& parts) {
   const auto find = [&](auto&& is_it) {
     return static_cast<size_t>(std::find_if(parts.begin(), parts.end(), is_it) - parts.begin());
   };
-  const size_t taker = find([](const Publish& part) { return static_cast<bool>(part.orphan); });
-  const OrphanRef orphan = taker == parts.size() ? OrphanRef{} : parts[taker].orphan;
-  if (orphan && !node_.leaders[orphan.partition]->orphans().TakeOffered(orphan.number)) {
-    return Refuse(from, parts, absl::FailedPreconditionError("somebody has taken it already"));
-  }
   const size_t publisher = find([](const Publish& part) { return part.origin.has_value(); });
   if (publisher != parts.size()) {
     const Publish& part = parts[publisher];
@@ -112,19 +111,15 @@ void Publishing::Decide(ShardId from, Parts& parts) {
     if (AnswerRepeat(from, parts, publisher)) return;
   }
   absl::Status status = Refusal(parts);
-  if (!status.ok() && orphan)
-    node_.leaders[orphan.partition]->orphans().ReturnOrphan(orphan.number);
   if (status.ok()) status = Check(parts);
   if (!status.ok()) return Refuse(from, parts, status);
-  const Settled settled = SettleTargets(from, parts);
-  if (settled == Settled::kStays) node_.leaders[orphan.partition]->orphans().KeepOrphan();
-  if (settled != Settled::kGoesOn) {
+  if (!SettleTargets(from, parts)) {
     return Refuse(from, parts, absl::ResourceExhaustedError("no member has room"));
   }
   // A retained message of QoS 0 was promised to nobody: it is on the disk with whatever is synced
   // next. Its answer only tells the shard that it is not on its way any more.
   const Publish& any = parts.front();
-  const bool promised = any.message->qos() != mqtt::QoS::kAtMostOnce || orphan;
+  const bool promised = any.message->qos() != mqtt::QoS::kAtMostOnce || any.outbox;
   const bool answers = promised || any.token != 0;
   const size_t before = node_.growing.commands;
   Propose(parts, answers, from);
@@ -150,11 +145,8 @@ bool Publishing::AnswerRepeat(ShardId from, const Parts& parts, size_t publisher
 
 // Because of storage that fails, here or in one of the partitions.
 absl::Status Publishing::Refusal(const Parts& parts) const {
-  // An orphan takes no more room where it goes.
-  const bool moves = std::any_of(parts.begin(), parts.end(), [](const Publish& part) {
-    return static_cast<bool>(part.orphan);
-  });
-  RETURN_IF_ERROR(node_.Refusal(/*stores=*/!moves));
+  // What is in an outbox takes no more room where it goes.
+  RETURN_IF_ERROR(node_.Refusal(/*stores=*/!parts.front().outbox));
   for (const Publish& part : parts) {
     Leader& leader = *node_.leaders[part.partition];
     if (!leader.replica().status().ok()) return leader.Refusal(/*stores=*/false);
@@ -162,7 +154,9 @@ absl::Status Publishing::Refusal(const Parts& parts) const {
   return absl::OkStatus();
 }
 
+// What is in an outbox is not refused for want of room: the bounds' policies decide where it goes.
 absl::Status Publishing::Check(const Parts& parts) {
+  if (parts.front().outbox) return absl::OkStatus();
   for (const Publish& part : parts) {
     if (part.set_retained) RETURN_IF_ERROR(CheckRetainedRoom(*part.message));
   }
@@ -213,17 +207,16 @@ bool Publishing::ProposePart(const Part& part, bool answers, ShardId from) {
   answer.command = leader.proposals().growing_commands();
   const bool match = (part.partitions & BitOf(part.partition)) != 0;
   if (match || !part.shared_targets.empty()) ProposeEnqueue(part, leader, match);
-  if (part.set_retained) answer.retained = ProposeRetained(part, leader);
-  if (part.orphan) {
-    leader.orphans().ForgetOrphan(part.orphan.number, part.asker);
-    answer.orphan = part.orphan;
-  }
+  const bool retains = part.set_retained && (!part.outbox || CheckRetainedRoom(*part.message).ok());
+  if (retains) answer.retained = ProposeRetained(part, leader);
   if (part.origin.has_value()) {
     leader.inbound().Remember(part.asker, *part.origin);
     answer.origin = part.origin;
   }
   answer.commands = leader.proposals().growing_commands() - answer.command;
   if (answer.commands != 0) {
+    if (part.outbox) leader.inbound().Arrives(part.outbox);
+    answer.outbox = part.outbox;
     if (answers) leader.proposals().Then(std::move(answer));
     return true;
   }
@@ -260,59 +253,15 @@ CommandPlace Publishing::ProposeRetained(const Part& part, Leader& home) {
 
 // ---- The host's own -----------------------------------------------------------------------------
 
-PartitionMask Publishing::StoreWill(const mqtt::MessagePtr& message) {
-  Publish publish;
-  publish.message = message;
-  if (message->qos() != mqtt::QoS::kAtMostOnce) {
-    for (const auto& leader : node_.leaders) {
-      if (leader->replica().stopped()) continue;  // It would wait there for ever.
-      if (leader->subscriptions().may_have_routes()) publish.partitions |= BitOf(leader->id());
-    }
-  }
-  publish.set_retained = message->retain() && CheckRetainedRoom(*message).ok() &&
-                         !node_.HomeOf(message->topic()).replica().stopped();
-  node_.growing.needs_sync = true;
-  return publish.partitions == 0 && !publish.set_retained ? 0 : ProposeOwn(std::move(publish));
-}
-
 void Publishing::Remove(mqtt::MessagePtr message) {
   Publish remove;
   remove.message = std::move(message);
   remove.set_retained = true;
   node_.growing.needs_sync = true;
-  ProposeOwn(std::move(remove));
-}
-
-PartitionMask Publishing::ProposeOwn(Publish whole) {
   Parts parts;
-  CutIntoParts(std::move(whole), node_.options.partitions,
+  CutIntoParts(std::move(remove), node_.options.partitions,
                [&](Publish part) { parts.emplace_back(std::move(part), Asker{}); });
-  return Propose(parts, /*answers=*/false, /*from=*/0);
-}
-
-void Publishing::TellOfWill(mqtt::MessagePtr message, OrphanRef orphan) {
-  node_.metrics.wills_published.Add();
-  RouteMessage route;
-  route.message = std::move(message);
-  route.orphan = orphan;
-  const ShardId shard = node_.announce_shard;
-  node_.announce_shard = static_cast<ShardId>((shard + 1) % node_.shards);
-  if (!orphan) return node_.Send(shard, std::move(route));
-  node_.leaders[orphan.partition]->orphans().Offer(orphan.number, shard, std::move(route));
-}
-
-bool Publishing::StoreForMember(const std::string& share_filter, const mqtt::MessagePtr& message) {
-  const ShareMembers::Member* const member = ChooseWithRoom(share_filter, *message);
-  if (member == nullptr) return false;
-  Publish publish;
-  publish.message = message;
-  publish.shared_targets.push_back(TargetOf(*member));
-  const Session* const session =
-      node_.leaders[member->partition]->partition().Find(member->client_id);
-  Reserve(member->partition,
-          {.slot = session->slot, .bytes = EntrySizeAtMost(*message, share_filter)});
-  ProposeOwn(std::move(publish));
-  return true;
+  Propose(parts, /*answers=*/false, /*from=*/0);
 }
 
 // ---- Room for retained messages -----------------------------------------------------------------
@@ -381,7 +330,6 @@ absl::Status Publishing::ReserveQueueRoom(const Parts& parts) {
   std::vector<std::pair<PartitionId, QueueReservation>> wanted;
   const Session* full = nullptr;
   for (const Publish& part : parts) {
-    if (part.orphan) return absl::OkStatus();
     const PartitionId id = part.partition;
     if ((part.partitions & BitOf(id)) == 0 || full != nullptr) continue;
     const Leader& leader = *node_.leaders[id];
@@ -436,30 +384,27 @@ const ShareMembers::Member* Publishing::ChooseWithRoom(const std::string& share_
 
 // The shard chose as far as it knew. A member that has no room is passed over while another durable
 // one has; and a shard that has not said that nobody else has any hears that this one has none: the
-// partition then sets the message aside, and the shard is asked again.
-Publishing::Settled Publishing::SettleTargets(ShardId from, Parts& parts) {
+// partition then sets the message aside, and a shard is asked again.
+bool Publishing::SettleTargets(ShardId from, Parts& parts) {
   absl::InlinedVector<std::pair<size_t, SharedTarget>, 1> targets;  // With the part that had it.
-  bool moves = false;
   for (size_t i = 0; i < parts.size(); ++i) {
-    moves = moves || parts[i].orphan;
     for (SharedTarget& target : parts[i].shared_targets) targets.emplace_back(i, std::move(target));
     parts[i].shared_targets.clear();
   }
   for (auto& [asked, target] : targets) {
     std::optional<size_t> place = PlaceFor(from, parts, asked, target);
     if (!place.has_value()) {
-      if (moves && targets.size() == 1) return Settled::kStays;
-      if (!moves && node_.options.queue_full == QueueFull::kRefuse) {
+      if (node_.options.queue_full == QueueFull::kRefuse && !parts[asked].outbox) {
         const Leader& leader = *node_.leaders[parts[asked].partition];
         const Session* const full = leader.partition().Find(target.client_id);
         RefuseForQueue(*parts.front().message, *full).IgnoreError();
-        return Settled::kRefused;
+        return false;
       }
       place = asked;
     }
     parts[*place].shared_targets.push_back(std::move(target));
   }
-  return Settled::kGoesOn;
+  return true;
 }
 
 // Which part is to have it; it may become another member's. (Of one in a partition without a part

@@ -36,16 +36,8 @@ class Publishing {
   void ForgetDecided();  // Of what no shard may ask again.
 
   // ---- What the host publishes itself. Never refused.
-  // What a will is for, in the commit that fires it: durable sessions, the retained message.
-  // Members of `$share` groups are chosen by the shard that hears of it, by the strategy it is told
-  // to use; for groups that have durable ones the same commit keeps an orphan until that is done.
-  // Returns where it goes.
-  PartitionMask StoreWill(const mqtt::MessagePtr& message);
-  void TellOfWill(mqtt::MessagePtr message, OrphanRef orphan);
   // The retained message of its topic, which has no payload, is forgotten; nobody hears of it.
   void Remove(mqtt::MessagePtr message);
-  // To a durable member of the group that has room. False: there is none.
-  bool StoreForMember(const std::string& share_filter, const mqtt::MessagePtr& message);
 
  private:
   struct Part : Publish {
@@ -77,7 +69,6 @@ class Publishing {
   bool ProposePart(const Part& part, bool answers, ShardId from);
   void ProposeEnqueue(const Part& part, Leader& leader, bool match);
   CommandPlace ProposeRetained(const Part& part, Leader& home);
-  PartitionMask ProposeOwn(Publish whole);
   void Refuse(ShardId from, const Parts& parts, const absl::Status& why);
 
   absl::Status CheckRetainedRoom(const mqtt::Message& message);
@@ -86,8 +77,8 @@ class Publishing {
   absl::Status RefuseForQueue(const mqtt::Message& message, const Session& full);
   const ShareMembers::Member* ChooseWithRoom(const std::string& share_filter,
                                              const mqtt::Message& message);
-  enum class Settled : uint8_t { kGoesOn, kStays, kRefused };
-  Settled SettleTargets(ShardId from, Parts& parts);
+  // False: a target has no room, and the message is refused.
+  bool SettleTargets(ShardId from, Parts& parts);
   std::optional<size_t> PlaceFor(ShardId from, const Parts& parts, size_t asked,
                                  SharedTarget& target);
   void Reserve(PartitionId partition, const QueueReservation& reservation);

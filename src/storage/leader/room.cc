@@ -50,7 +50,7 @@ void Room::TellAll() {
 void Room::HasRoomAgain(const std::string& client_id) {
   if (without_room_.erase(client_id) == 0) return;
   node_.SendToAll(ShareMemberRoom{.client_id = client_id, .has_room = true});
-  for (const auto& leader : node_.leaders) leader->orphans().OfferSoon();
+  for (const auto& leader : node_.leaders) leader->outbox().TellSoon();
 }
 
 }  // namespace storage

@@ -39,9 +39,6 @@ void Sessions::ProposeOpen(const OpenSession& request, const Session* stored) {
   if (opening.counted) node_.census.Came(request.user_name);
   FinishOpen step;
   step.client_id = request.client_id;
-  step.fires_will =
-      stored != nullptr && FateOfWill(*stored, request.clean_start, Now()) == WillFate::kFire;
-  if (step.fires_will) leader_.timers().ProposeWill(*stored);
   if (stored != nullptr) step.former_user = stored->user_name;
   step.adds = stored == nullptr;
   if (step.adds) ++node_.opening_new;
@@ -256,9 +253,6 @@ OpenRefusal Sessions::MakeRoomFor(const OpenSession& request, const Session* sto
 // published.
 void Sessions::EndAway(SessionSlot slot, Why why) {
   const Session& session = partition().session(slot);
-  if (FateOfWill(session, /*clean_start=*/true, Now()) == WillFate::kFire) {
-    leader_.timers().ProposeWill(session);
-  }
   pb::OpenSession& open = *Propose().mutable_open_session();
   open.set_client_id(session.client_id);
   open.set_version(static_cast<uint32_t>(session.version));

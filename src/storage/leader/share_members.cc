@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/by_name.h"
-#include "mqtt/topic.h"
 
 namespace storage {
 
@@ -26,7 +25,7 @@ void ShareMembers::Change(const std::string& client_id, const SubscriptionRecord
   using State = ShareMemberChange::State;
   const auto found = groups_.find(subscription.filter);
   if (found == groups_.end() && state == State::kGone) return;
-  Group& group = found != groups_.end() ? *found->second : AddGroup(subscription.filter);
+  Group& group = found != groups_.end() ? found->second : groups_[subscription.filter];
   const auto member = group.places.find(client_id);
   if (member != group.places.end()) {
     if (member->second < group.connected) group.Disconnect(member->second);
@@ -37,7 +36,6 @@ void ShareMembers::Change(const std::string& client_id, const SubscriptionRecord
   }
   if (state == State::kGone) {
     if (!group.members.empty()) return;
-    if (group.in_index.entry != nullptr) index_.Remove(group.in_index);
     groups_.erase(found);
     return;
   }
@@ -50,20 +48,11 @@ void ShareMembers::Change(const std::string& client_id, const SubscriptionRecord
   if (state == State::kConnected) group.Swap(group.members.size() - 1, group.connected++);
 }
 
-ShareMembers::Group& ShareMembers::AddGroup(const std::string& share_filter) {
-  Group& group = *(groups_[share_filter] = std::make_unique<Group>());
-  if (const auto shared = mqtt::ParseShared(share_filter); shared.has_value()) {
-    group.in_index.record.filter = shared->filter;
-    index_.Add(group.in_index);
-  }
-  return group;
-}
-
 const ShareMembers::Member* ShareMembers::Choose(std::string_view share_filter,
                                                  absl::FunctionRef<bool(const Member&)> has_room) {
   const auto it = groups_.find(base::AbslView(share_filter));
   if (it == groups_.end()) return nullptr;
-  Group& group = *it->second;
+  Group& group = it->second;
   const auto choose = [&](size_t begin, size_t end) -> const Member* {
     for (size_t i = 0; i < std::min(end - begin, kAskedMax); ++i) {
       const Member& member = group.members[begin + group.turn++ % (end - begin)];
@@ -73,13 +62,6 @@ const ShareMembers::Member* ShareMembers::Choose(std::string_view share_filter,
   };
   const Member* const connected = choose(0, group.connected);
   return connected != nullptr ? connected : choose(group.connected, group.members.size());
-}
-
-bool ShareMembers::AnyFor(std::string_view topic) const {
-  if (groups_.empty()) return false;
-  SubscriptionIndex::Matches matches;
-  index_.Match(topic, matches);
-  return !matches.empty();
 }
 
 }  // namespace storage

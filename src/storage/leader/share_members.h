@@ -1,9 +1,8 @@
-// Durable members of `$share` groups: for messages that the host itself publishes.
+// Durable members of `$share` groups: for a message whose member has no room.
 #ifndef STORAGE_LEADER_SHARE_MEMBERS_H_
 #define STORAGE_LEADER_SHARE_MEMBERS_H_
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +11,6 @@
 #include "absl/functional/function_ref.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/session.h"
-#include "storage/core/subscription_index.h"
 
 namespace storage {
 
@@ -36,15 +34,11 @@ class ShareMembers {
   const Member* Choose(std::string_view share_filter,
                        absl::FunctionRef<bool(const Member&)> has_room);
 
-  // Whether there is a group that takes the topic.
-  bool AnyFor(std::string_view topic) const;
-
   size_t subscriptions() const { return subscriptions_; }
 
  private:
   // Connected members stand first.
   struct Group {
-    SessionSubscription in_index;  // Under the filter behind "$share/group/".
     std::vector<Member> members;
     absl::flat_hash_map<std::string, size_t> places;  // In `members`, by Client Identifier.
     size_t connected = 0;
@@ -53,10 +47,8 @@ class ShareMembers {
     void Swap(size_t a, size_t b);
     void Disconnect(size_t place);
   };
-  Group& AddGroup(const std::string& share_filter);
 
-  absl::flat_hash_map<std::string, std::unique_ptr<Group>> groups_;
-  SubscriptionIndex index_;
+  absl::flat_hash_map<std::string, Group> groups_;
   size_t subscriptions_ = 0;
 };
 

@@ -1,12 +1,10 @@
 #include "storage/leader/timers.h"
 
-#include <memory>
 #include <utility>
 
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/session.h"
 #include "storage/leader/leader.h"
-#include "storage/leader/publishing.h"
 
 namespace storage {
 
@@ -74,53 +72,14 @@ void Timers::Finish(FinishTimer& step) {
   leader_.sessions().Forget(step.client_id);
 }
 
-// ---- Wills --------------------------------------------------------------------------------------
-
 void Timers::ProposeWill(const Session& session) {
-  AnnounceWill step;
-  // Rights are those of the moment: without them the will is deleted, and nobody hears of it.
-  const SessionUser author{session.client_id, session.user_name, session.listener};
-  if (node_.may_publish == nullptr || node_.may_publish(author, session.will.message->topic())) {
-    step.message = mqtt::Restamp(*session.will.message, Now());
-  }
-  pb::FireWill& fire = *Propose(&step.command).mutable_fire_will();
+  pb::Command& command = Propose();
+  command.set_level(kLevelOfOutbox);
+  pb::FireWill& fire = *command.mutable_fire_will();
   fire.set_client_id(session.client_id);
   fire.set_epoch(session.epoch);
-  if (step.message && step.message->qos() != mqtt::QoS::kAtMostOnce &&
-      node_.share_members.AnyFor(step.message->topic())) {
-    fire.set_orphan_at_unix_ms(Now());
-  }
-  if (step.message) {
-    const PartitionMask where = node_.publishing->StoreWill(step.message);
-    node_.ProposedWill(*step.message, where);
-  }
-  Then(std::move(step));
-}
-
-void Timers::Finish(AnnounceWill& step) {
-  const Outcome& outcome = OutcomeAt(step.command);
-  if (outcome.code != OutcomeCode::kOk) return;
-  if (!step.message) return node_.metrics.wills_not_authorized.Add();
-  node_.publishing->TellOfWill(std::move(step.message), {id_, outcome.orphan});
-}
-
-// Routed ones are announced by the step that proposed them.
-void Timers::On(WillFired& effect) {
-  if (effect.routed) return;
-  postponed_wills_.push_back(mqtt::Restamp(*effect.message, Now()));
-}
-
-// Of sessions whose identifier somebody opened anew while their wills were still due.
-void Timers::PublishPostponedWills() {
-  while (!postponed_wills_.empty() && node_.RoomForWills()) {
-    mqtt::MessagePtr message = std::move(postponed_wills_.front());
-    postponed_wills_.pop_front();
-    const PartitionMask where = node_.publishing->StoreWill(message);
-    if (where != 0) node_.ProposedWill(*message, where);
-    node_.After(where, [&node = node_, message = std::move(message)] {
-      node.publishing->TellOfWill(message, {});
-    });
-  }
+  fire.set_outbox_at_unix_ms(Now());
+  node_.ProposedWill(*session.will.message);
 }
 
 }  // namespace storage

@@ -1,13 +1,10 @@
-// What falls due: wills, and the ends of sessions.
+// What falls due: wills, which go into the outbox, and the ends of sessions.
 #ifndef STORAGE_LEADER_TIMERS_H_
 #define STORAGE_LEADER_TIMERS_H_
 
 #include <cstdint>
-#include <deque>
 #include <optional>
-#include <utility>
 
-#include "mqtt/message.h"
 #include "storage/core/effects.h"
 #include "storage/core/session.h"
 #include "storage/leader/deadlines.h"
@@ -26,19 +23,12 @@ class Timers : public LeaderPart {
   void On(TimersSet& effect);
   void Finish(FinishTimer& step);
 
-  void ProposeWill(const Session& session);
-  void Finish(AnnounceWill& step);
-  void On(WillFired& effect);
-  void PublishPostponedWills();
-  void TakeOver(Timers& former) { postponed_wills_ = std::move(former.postponed_wills_); }
-  bool owes_wills() const { return !postponed_wills_.empty(); }
-
  private:
   bool Holds(const Deadline& deadline) const;
   void OnDeadline(const Deadline& deadline);
+  void ProposeWill(const Session& session);
 
   Deadlines deadlines_;
-  std::deque<mqtt::MessagePtr> postponed_wills_;  // Of which nobody was told.
 };
 
 }  // namespace storage

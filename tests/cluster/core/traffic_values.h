@@ -55,6 +55,9 @@ class Filling {
   void Fill(mqtt::QoS& qos) { qos = static_cast<mqtt::QoS>(rng_.Below(3)); }
   void Fill(mqtt::Version& version) { version = static_cast<mqtt::Version>(rng_.Below(6)); }
   void Fill(storage::CloseCause& cause) { cause = static_cast<storage::CloseCause>(rng_.Below(4)); }
+  void Fill(storage::OutboxDone::Fate& fate) {
+    fate = static_cast<storage::OutboxDone::Fate>(rng_.Below(4));
+  }
   void Fill(storage::AckKind& kind) { kind = static_cast<storage::AckKind>(rng_.Below(3)); }
   void Fill(storage::OpenRefusal& refusal) {
     refusal = static_cast<storage::OpenRefusal>(rng_.Below(7));

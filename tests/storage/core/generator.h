@@ -35,6 +35,9 @@ class Generator {
   }
   int64_t now() const { return now_; }
 
+  // The partition is raised to level 1 at some time.
+  bool raises = false;
+
  private:
   std::string Client() { return "c" + std::to_string(rng_.Below(5)); }
   uint64_t Epoch(const std::string& client) {
@@ -92,13 +95,19 @@ class Generator {
         close.set_incarnation(static_cast<uint32_t>(rng_.Below(4)));
       } else {
         Address(*command.mutable_fire_will());
-        if (rng_.Chance(0.7)) command.mutable_fire_will()->set_orphan_at_unix_ms(now_);
+        if (rng_.Chance(0.2)) {
+          command.mutable_fire_will()->set_orphan_at_unix_ms(now_);
+        } else if (rng_.Chance(0.8)) {
+          command.mutable_fire_will()->set_outbox_at_unix_ms(now_);
+        }
       }
       return;
     }
     if (dice < 12) {
       if (rng_.Chance(0.5)) return void(Address(*command.mutable_expire_session()));
-      return FillForget(*command.mutable_forget_orphans());
+      if (raises && rng_.Chance(0.1)) return command.mutable_raise_level()->set_level(1);
+      if (rng_.Chance(0.3)) return FillAssign(*command.mutable_outbox_assign());
+      return FillDone(*command.mutable_outbox_done());
     }
     if (dice < 20) return FillSubscribe(*command.mutable_subscribe());
     if (dice < 22) {
@@ -188,14 +197,22 @@ class Generator {
     page.set_next_cursor(std::to_string(messages_));
     page.set_last(rng_.Chance(0.5));
   }
-  void FillForget(pb::ForgetOrphans& forget) {
-    for (const auto& [number, orphan] : model_.orphans) {
-      if (rng_.Chance(0.5)) forget.add_orphans(number);
+  void FillDone(pb::OutboxDone& done) {
+    for (const auto& [number, record] : model_.outbox) {
+      if (rng_.Chance(0.5)) done.add_numbers(number);
     }
-    if (rng_.Chance(0.2)) forget.add_orphans(1 + rng_.Below(20));
+    if (rng_.Chance(0.2)) done.add_numbers(1 + rng_.Below(20));
+  }
+  void FillAssign(pb::OutboxAssign& assign) {
+    assign.set_number(model_.outbox.empty() ? 1 : model_.outbox.begin()->first + rng_.Below(3));
+    for (uint64_t i = 0; i < 1 + rng_.Below(2); ++i) {
+      pb::SharedTarget& target = *assign.add_targets();
+      target.set_client_id(Client());
+      FillSubscription(*target.mutable_subscription(), Filter());
+    }
   }
   void FillLimits(pb::Limits& limits) {
-    if (rng_.Chance(0.3)) limits.set_orphans_max(1 + rng_.Below(10));
+    if (rng_.Chance(0.3)) limits.set_outbox_messages_max(1 + rng_.Below(10));
     if (rng_.Chance(0.7)) limits.set_queue_messages_max(5 + rng_.Below(100));
     if (rng_.Chance(0.3)) limits.set_queue_bytes_max(500 + rng_.Below(5000));
     if (rng_.Chance(0.6)) limits.set_queue_policy(pb::Limits::DROP_OLDEST);

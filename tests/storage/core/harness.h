@@ -61,6 +61,8 @@ class Harness {
         lazy_(std::make_unique<Partition>(id)) {
     EXPECT_TRUE(partition_->Load(store_).ok());
     EXPECT_TRUE(lazy_->Load(lazy_store_).ok());
+    Add().mutable_raise_level()->set_level(GreatestLevel(kApplyRules));
+    Commit();
   }
 
   Partition& partition() { return *partition_; }
@@ -70,6 +72,7 @@ class Harness {
   uint64_t order() const { return order_; }
   void Advance(int64_t ms) { now_ += ms; }
 
+  pb::Command& last() { return *entry_.mutable_commands()->rbegin(); }
   // Commands gathered here are applied as one entry.
   pb::Command& Add() {
     pb::Command& command = *entry_.add_commands();
@@ -197,6 +200,7 @@ class Harness {
     pb::FireWill& fire = *Add().mutable_fire_will();
     fire.set_client_id(client);
     fire.set_epoch(Epoch(client));
+    fire.set_outbox_at_unix_ms(now_);
     return Commit().at(0);
   }
 
@@ -241,6 +245,23 @@ class Harness {
       }
     }
     return words;
+  }
+
+  // What is in the outbox.
+  std::vector<OutboxRecord> Outbox() const {
+    auto records = partition_->outbox().Read(store_, id_, 0, 100'000);
+    EXPECT_TRUE(records.ok()) << records.status();
+    return records.ok() ? *std::move(records) : std::vector<OutboxRecord>();
+  }
+  // Its payloads.
+  std::vector<std::string> Left() const {
+    std::vector<std::string> payloads;
+    for (const OutboxRecord& record : Outbox()) payloads.emplace_back(record.message->payload());
+    return payloads;
+  }
+  Outcome OutboxDone(uint64_t number) {
+    Add().mutable_outbox_done()->add_numbers(number);
+    return Commit().at(0);
   }
 
   template <typename Kind>

@@ -36,11 +36,11 @@ TEST(Keys, OfAPartitionLieInItsRange) {
   const KeyRange range = RangeOf(255);
   for (const std::string& key :
        {MetaKey(255), SessionKey(255, ""), CursorKey(255, "\xFF\xFF"), QueueKey(255, "a", ~0ull),
-        RetainedKey(255, "a/b"), OrphanKey(255, 1), SubscriptionKey(255, "a", "\xFF/#")}) {
+        RetainedKey(255, "a/b"), OutboxKey(255, 1), SubscriptionKey(255, "a", "\xFF/#")}) {
     EXPECT_GE(key, range.begin);
     EXPECT_LT(key, range.end);
   }
-  EXPECT_LT(OrphanKey(254, ~0ull), range.begin);
+  EXPECT_LT(OutboxKey(254, ~0ull), range.begin);
   EXPECT_GE(MetaKey(256), range.end);
 }
 

@@ -71,6 +71,14 @@ struct ModelSession {
   }
 };
 
+// Of the outbox.
+struct ModelRecord {
+  std::string filter;
+  std::string payload;
+  int64_t expires = 0;
+  std::map<std::string, std::string> targets;  // Group → client.
+};
+
 class Model {
  public:
   OutcomeCode Apply(const pb::Command& command) {
@@ -106,8 +114,14 @@ class Model {
         return Enqueue(command.enqueue());
       case pb::Command::kAcknowledge:
         return Acknowledge(command.acknowledge());
-      case pb::Command::kForgetOrphans:
-        return ForgetOrphans(command.forget_orphans());
+      case pb::Command::kOutboxDone:
+        return OutboxDone(command.outbox_done());
+      case pb::Command::kOutboxAssign:
+        return OutboxAssign(command.outbox_assign());
+      case pb::Command::kRaiseLevel:
+        return level_ >= command.raise_level().level()
+                   ? OutcomeCode::kNothing
+                   : (level_ = command.raise_level().level(), OutcomeCode::kOk);
       case pb::Command::kRememberInbound:
         return Remember(command.remember_inbound());
       case pb::Command::kReleaseInbound:
@@ -124,9 +138,8 @@ class Model {
 
   std::map<std::string, ModelSession> sessions;
   std::map<std::string, std::pair<std::string, uint64_t>> retained;  // Topic → payload, size.
-  std::map<uint64_t, std::pair<std::string, std::string>> orphans;   // Number → filter, payload.
-  std::vector<std::string> fired;  // Payloads of wills, since the caller cleared it.
-  uint64_t dropped = 0;            // Likewise.
+  std::map<uint64_t, ModelRecord> outbox;                            // By number.
+  uint64_t dropped = 0;                                              // Since the caller cleared it.
   pb::Limits limits;
 
  private:
@@ -166,7 +179,7 @@ class Model {
     if (sessions.contains(client)) {
       ModelSession& old = sessions.at(client);
       const bool ends = open.clean_start() || Ended(old);
-      if (old.will.has_value() && (ends || old.will_due <= now_)) fired.push_back(*old.will);
+      if (old.will.has_value() && (ends || old.will_due <= now_) && level_ >= 1) Fire(old, now_);
       old.will.reset();
       if (ends) End(client);
     }
@@ -225,25 +238,36 @@ class Model {
         ++dropped;
         continue;
       }
-      if (AddOrphan(entry.share, entry.payload, entry.expires) == 0) ++dropped;
+      if (AddLeft(entry.share, entry.payload, entry.expires) == 0) ++dropped;
     }
   }
 
-  uint64_t AddOrphan(const std::string& filter, const std::string& payload, int64_t expires) {
-    dropped += std::erase_if(orphans, [&](const auto& orphan) {
-      const int64_t at = orphan_expiries_[orphan.first];
-      return at != 0 && at <= now_;
+  uint64_t AddLeft(const std::string& filter, const std::string& payload, int64_t expires) {
+    dropped += std::erase_if(outbox, [&](const auto& record) {
+      return record.second.expires != 0 && record.second.expires <= now_;
     });
-    if (limits.orphans_max() != 0 && orphans.size() >= limits.orphans_max()) return 0;
-    orphans[++last_orphan_] = {filter, payload};
-    orphan_expiries_[last_orphan_] = expires;
-    return last_orphan_;
+    const uint64_t max = limits.outbox_messages_max();
+    if (max != 0 && outbox.size() >= max) return 0;
+    outbox[++last_outbox_] = {filter, payload, expires, {}};
+    return last_outbox_;
+  }
+  void Fire(const ModelSession& session, int64_t at) {  // Created at 0, as all here.
+    const int64_t expires = session.will_expires == 0 ? 0 : at + session.will_expires;
+    outbox[++last_outbox_] = {"", *session.will, expires, {}};
   }
 
-  OutcomeCode ForgetOrphans(const pb::ForgetOrphans& forget) {
-    size_t forgotten = 0;
-    for (const uint64_t orphan : forget.orphans()) forgotten += orphans.erase(orphan);
-    return forgotten != 0 ? OutcomeCode::kOk : OutcomeCode::kNothing;
+  OutcomeCode OutboxDone(const pb::OutboxDone& command) {
+    size_t done = 0;
+    for (const uint64_t number : command.numbers()) done += outbox.erase(number);
+    return done != 0 ? OutcomeCode::kOk : OutcomeCode::kNothing;
+  }
+  OutcomeCode OutboxAssign(const pb::OutboxAssign& command) {
+    const auto found = outbox.find(command.number());
+    if (found == outbox.end()) return OutcomeCode::kNothing;
+    for (const pb::SharedTarget& target : command.targets()) {
+      found->second.targets.emplace(target.subscription().filter(), target.client_id());
+    }
+    return OutcomeCode::kOk;
   }
 
   OutcomeCode Expire(const pb::ExpireSession& expire) {
@@ -258,10 +282,11 @@ class Model {
     if (const auto refused = Refuse(fire)) return *refused;
     ModelSession& session = sessions.at(fire.client_id());
     if (session.connected || !session.will.has_value()) return OutcomeCode::kNothing;
-    fired.push_back(*session.will);
-    if (fire.orphan_at_unix_ms() != 0) {
+    if (fire.outbox_at_unix_ms() != 0) {
+      Fire(session, fire.outbox_at_unix_ms());
+    } else if (fire.orphan_at_unix_ms() != 0) {
       const int64_t expires = session.will_expires;  // Created at 0, as all here.
-      AddOrphan("", *session.will, expires == 0 ? 0 : fire.orphan_at_unix_ms() + expires);
+      AddLeft("", *session.will, expires == 0 ? 0 : fire.orphan_at_unix_ms() + expires);
     }
     session.will.reset();
     if (Ended(session)) End(fire.client_id());
@@ -346,7 +371,7 @@ class Model {
     if (has_room) {
       Append(found->second, entry, message, enqueue.message());
     } else {
-      if (AddOrphan(filter, message.payload(), message.expires_at_unix_ms()) == 0) ++dropped;
+      if (AddLeft(filter, message.payload(), message.expires_at_unix_ms()) == 0) ++dropped;
     }
   }
 
@@ -482,8 +507,8 @@ class Model {
   int64_t now_ = 0;
   uint64_t order_ = 0;
   uint64_t last_epoch_ = 0;
-  std::map<uint64_t, int64_t> orphan_expiries_;
-  uint64_t last_orphan_ = 0;
+  uint64_t last_outbox_ = 0;
+  uint32_t level_ = 0;
 };
 
 }  // namespace storage

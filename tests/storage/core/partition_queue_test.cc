@@ -475,102 +475,23 @@ TEST(Shared, MessageGoesToItsTargetOnly) {
   EXPECT_THAT(h.Queue("b"), ElementsAre("chosen"));
 }
 
-TEST(Shared, MessageForAMemberThatWentIsAnOrphan) {
+TEST(Shared, MessageForAMemberThatWentGoesIntoTheOutbox) {
   Harness h;
   h.Open("a");
   h.PublishTo("nobody", "$share/g/t", {.payload = "1"});
-  ASSERT_THAT(h.EffectsOf<Orphaned>(), SizeIs(1));
+  EXPECT_THAT(h.EffectsOf<OutboxGrew>(), SizeIs(1));
   h.PublishTo("a", "$share/g/t", {.payload = "2"});  // Has unsubscribed meanwhile.
-  ASSERT_THAT(h.EffectsOf<Orphaned>(), SizeIs(1));
+  EXPECT_THAT(h.EffectsOf<OutboxGrew>(), SizeIs(1));
   h.Reload();
-  const auto orphans = h.partition().ReadOrphans(h.store(), 0, 10);
-  ASSERT_TRUE(orphans.ok());
-  ASSERT_THAT(*orphans, SizeIs(2));
-  EXPECT_EQ((*orphans)[0].message->payload(), "1");
-  EXPECT_EQ((*orphans)[1].share_filter, "$share/g/t");
-  for (const Orphaned& orphan : *orphans) {
-    h.Add().mutable_forget_orphans()->add_orphans(orphan.orphan);
-  }
+  EXPECT_THAT(h.Left(), ElementsAre("1", "2"));
+  EXPECT_EQ(h.Outbox().at(1).share_filter, "$share/g/t");
+  h.Add().mutable_outbox_done()->add_numbers(1);
+  h.Add().mutable_outbox_done()->add_numbers(2);
   h.Commit();
-  EXPECT_THAT(*h.partition().ReadOrphans(h.store(), 0, 10), IsEmpty());
+  EXPECT_THAT(h.Left(), IsEmpty());
 }
 
-TEST(Shared, AnOrphanIsForgottenOnce) {
-  Harness h;
-  h.PublishTo("nobody", "$share/g/t", {.payload = "1"});
-  EXPECT_EQ(h.partition().orphans(), 1u);
-  h.Add().mutable_forget_orphans()->add_orphans(1);
-  h.Add().mutable_forget_orphans()->add_orphans(1);
-  const std::vector<Outcome> outcomes = h.Commit();
-  EXPECT_EQ(outcomes[0].code, OutcomeCode::kOk);
-  EXPECT_EQ(outcomes[1].code, OutcomeCode::kNothing);
-  EXPECT_EQ(h.partition().orphans(), 0u);
-  h.PublishTo("nobody", "$share/g/t", {.payload = "2"});
-  EXPECT_EQ(h.partition().last_orphan(), 2u);  // No number is used again.
-}
-
-TEST(Shared, OrphansAreBoundedInNumberAndSize) {
-  Harness h;
-  pb::Limits limits;
-  limits.set_orphans_max(2);
-  limits.set_orphans_bytes_max(200);
-  h.SetLimits(limits);
-  h.PublishTo("nobody", "$share/g/t", {.payload = std::string(300, 'x')});
-  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 1u);
-  h.PublishTo("nobody", "$share/g/t", {.payload = "1"});
-  h.PublishTo("nobody", "$share/g/t", {.payload = "2"});
-  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 0u);
-  h.PublishTo("nobody", "$share/g/t", {.payload = "3"});
-  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 1u);
-  EXPECT_THAT(h.EffectsOf<Orphaned>(), IsEmpty());
-  h.Add().mutable_forget_orphans()->add_orphans(1);
-  h.Commit();
-  h.PublishTo("nobody", "$share/g/t", {.payload = "4"});
-  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 0u);
-  const auto orphans = h.partition().ReadOrphans(h.store(), 0, 10);
-  ASSERT_THAT(*orphans, SizeIs(2));
-  EXPECT_EQ((*orphans)[0].message->payload(), "2");
-  EXPECT_EQ((*orphans)[1].message->payload(), "4");
-}
-
-// Its members are chosen later: until then it is where nothing is lost.
-TEST(Shared, AWillIsAnOrphanWithTheCommitThatFiresIt) {
-  Harness h;
-  h.Open("a", {.will = Text{.topic = "w", .payload = "gone", .expires = 5000, .created = 2000}});
-  h.Close("a", kWithWill);
-  pb::FireWill& fire = *h.Add().mutable_fire_will();
-  fire.set_client_id("a");
-  fire.set_epoch(h.Epoch("a"));
-  fire.set_orphan_at_unix_ms(10'000);
-  EXPECT_EQ(h.Commit().at(0).orphan, 1u);
-  EXPECT_THAT(h.EffectsOf<WillFired>(), SizeIs(1));
-  EXPECT_THAT(h.EffectsOf<Orphaned>(), IsEmpty());
-  h.Reload();
-  const auto orphans = h.partition().ReadOrphans(h.store(), 0, 10);
-  ASSERT_THAT(*orphans, SizeIs(1));
-  EXPECT_EQ((*orphans)[0].share_filter, "");
-  EXPECT_EQ((*orphans)[0].message->payload(), "gone");
-  EXPECT_EQ((*orphans)[0].message->expires_at_unix_ms(), 13'000);
-}
-
-TEST(Shared, AWillThatIsOneOrphanTooManyIsPublishedWithout) {
-  Harness h;
-  pb::Limits limits;
-  limits.set_orphans_max(1);
-  h.SetLimits(limits);
-  h.PublishTo("nobody", "$share/g/t", {.payload = "1"});
-  h.Open("a", {.will = Text{.topic = "w"}});
-  h.Close("a", kWithWill);
-  pb::FireWill& fire = *h.Add().mutable_fire_will();
-  fire.set_client_id("a");
-  fire.set_epoch(h.Epoch("a"));
-  fire.set_orphan_at_unix_ms(10'000);
-  EXPECT_EQ(h.Commit().at(0).orphan, 0u);
-  EXPECT_THAT(h.EffectsOf<WillFired>(), SizeIs(1));
-  EXPECT_EQ(h.Dropped(DropCause::kOrphans), 0u);
-}
-
-TEST(Shared, MessagesOfASessionThatEndsAreOrphansUnlessQos2WasBegun) {  // [MQTT5-4.8.2-5]
+TEST(Shared, MessagesOfASessionThatEndsAreLeftToOthersUnlessQos2WasBegun) {  // [MQTT5-4.8.2-5]
   Harness h;
   h.Open("a");
   h.Subscribe("a", "$share/g/t");
@@ -582,13 +503,7 @@ TEST(Shared, MessagesOfASessionThatEndsAreOrphansUnlessQos2WasBegun) {  // [MQTT
   h.PublishTo("a", "$share/g/t", {.payload = "5, waits", .qos = kQos2});
   h.Acknowledge("a", {1});
   h.Close("a", kWithWill, /*sent_through=*/4, /*expiry_s=*/0);
-  std::vector<std::string> orphans;
-  const auto stored = h.partition().ReadOrphans(h.store(), 0, 10);
-  ASSERT_TRUE(stored.ok());
-  for (const Orphaned& orphan : *stored) {
-    orphans.emplace_back(orphan.message->payload());
-  }
-  EXPECT_THAT(orphans, ElementsAre("3, sent", "5, waits"));
+  EXPECT_THAT(h.Left(), ElementsAre("3, sent", "5, waits"));
   EXPECT_EQ(Chunks(h, "a"), 0u);
 }
 
@@ -601,7 +516,7 @@ TEST(Shared, AMemberWithoutRoomLosesNothingWhileOthersMayHaveRoom) {
   h.SetLimits(limits);
   h.PublishTo("a", "$share/g/t", {.payload = "1"});
   h.PublishTo("a", "$share/g/t", {.payload = "2"});
-  EXPECT_THAT(h.EffectsOf<Orphaned>(), SizeIs(1)) << "set aside for another";
+  EXPECT_THAT(h.EffectsOf<OutboxGrew>(), SizeIs(1)) << "set aside for another";
   EXPECT_EQ(h.Dropped(DropCause::kQueueMessages), 0u);
   h.PublishTo("a", "$share/g/t", {.payload = "3"}, kQos2, /*last_choice=*/true);
   EXPECT_EQ(h.Dropped(DropCause::kQueueMessages), 1u) << "by the policy: nobody has room";
@@ -650,7 +565,7 @@ TEST(Shared, MessageEnqueuedInTheEntryThatEndsTheSessionIsNotLost) {
   target.mutable_subscription()->set_options(1);
   h.AddOpen("a", {.clean_start = true});
   h.Commit();
-  EXPECT_THAT(h.EffectsOf<Orphaned>(), SizeIs(1));
+  EXPECT_THAT(h.EffectsOf<OutboxGrew>(), SizeIs(1));
   EXPECT_THAT(h.Queue("a"), IsEmpty());
 }
 

@@ -50,7 +50,6 @@ TEST(PublishParts, EachPartitionIsAskedOnceForAllThatIsIts) {
   whole.set_retained = true;
   whole.origin = Qos2Origin{ClientIn(home), 3, 9};
   whole.shared_targets.push_back({.client_id = ClientIn(2), .filter = "$share/g/t"});
-  whole.orphan = {.partition = 1, .number = 5};
   const std::vector<Publish> parts = Cut(whole);
   ASSERT_EQ(parts.size(), 4u);
   for (PartitionId id = 0; id < kPartitions; ++id) {
@@ -59,7 +58,6 @@ TEST(PublishParts, EachPartitionIsAskedOnceForAllThatIsIts) {
     EXPECT_EQ(parts[id].set_retained, id == home);
     EXPECT_EQ(parts[id].origin.has_value(), id == home);
     EXPECT_EQ(parts[id].shared_targets.size(), id == 2 ? 1u : 0u);
-    EXPECT_EQ(static_cast<bool>(parts[id].orphan), id == 1);
   }
 }
 

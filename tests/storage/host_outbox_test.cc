@@ -1,5 +1,5 @@
-// Messages for `$share` groups that no member has: whatever crashes or fails in between, one member
-// gets them.
+// What partitions pass on: wills, and what sessions leave to their `$share` groups. Whatever
+// crashes or fails in between, everyone gets it, and once.
 #include <cstddef>
 #include <map>
 #include <string>
@@ -17,10 +17,11 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
+using Fate = OutboxDone::Fate;
 
-class HostOrphans : public HostTest {
+class HostOutbox : public HostTest {
  protected:
-  explicit HostOrphans(StorageOptions options = SmallOptions()) : HostTest(std::move(options)) {}
+  explicit HostOutbox(StorageOptions options = SmallOptions()) : HostTest(std::move(options)) {}
   // One group commit, and what follows it.
   void Commit() {
     sim_.BeginWrite();
@@ -33,12 +34,12 @@ class HostOrphans : public HostTest {
     sim_.Crash(rng);
     sim_.Run();
   }
-  // A durable session of the group, away.
-  void AddMember(const std::string& client_id) {
-    ASSERT_TRUE(Subscribe(client_id, Open(client_id).epoch, "$share/g/a").ok());
+  // A durable session, away.
+  void AddSession(const std::string& client_id, const std::string& filter) {
+    ASSERT_TRUE(Subscribe(client_id, Open(client_id).epoch, filter).ok());
     Close(client_id);
   }
-  // A connection is lost whose will is for the group.
+  // A connection is lost that has a will.
   void LoseConnection() {
     OpenSession open = MakeOpen("alice", 0);
     open.will = Text("a", "gone");
@@ -73,25 +74,37 @@ class HostOrphans : public HostTest {
                                mqtt::QoS qos = mqtt::QoS::kAtLeastOnce) {
     return {.client_id = client_id, .filter = "$share/g/a", .options = {.qos = qos}};
   }
-  // The shard has chosen a durable member; or, without a name, a transient one.
-  void Answer(const RouteMessage& route, const std::string& client_id = "") {
+  // ---- What a shard does that has heard of a record.
+  void PassOn(const RouteMessage& route) {
     storage::Publish publish;
     publish.token = ++token_;
     publish.message = route.message;
-    if (!client_id.empty()) publish.shared_targets.push_back(TargetOf(client_id));
-    publish.orphan = route.orphan;
+    publish.outbox = route.outbox;
+    publish.shared_targets = route.targets;
+    if (!route.groups_only) publish.partitions = kAll;
     sim_.Send(std::move(publish));
+  }
+  void Assign(const RouteMessage& route, const std::string& client_id) {
+    sim_.Send(OutboxAssign{.partition = route.outbox.partition,
+                           .number = route.outbox.number,
+                           .targets = {TargetOf(client_id)}});
+  }
+  void End(const RouteMessage& route, Fate fate = Fate::kPassedOn) {
+    sim_.Send(OutboxDone{.token = ++token_,
+                         .partition = route.outbox.partition,
+                         .number = route.outbox.number,
+                         .fate = fate});
   }
   std::vector<std::string> QueueOf(const std::string& client_id) {
     Open(client_id);
     return TakePayloads();
   }
   uint64_t Stored() {
-    uint64_t orphans = 0;
+    uint64_t records = 0;
     for (PartitionId id = 0; id < sim_.core().partitions(); ++id) {
-      orphans += sim_.core().partition(id).orphans();
+      records += sim_.core().partition(id).outbox().messages();
     }
-    return orphans;
+    return records;
   }
 };
 
@@ -99,7 +112,7 @@ class HostOrphans : public HostTest {
 
 // What the host had pushed when the connection broke, and the shard had not written to it, was
 // never sent: others get it. What was written ends with its session.
-TEST_F(HostOrphans, WhatAShardNeverSentGoesToOthersAndWhatItSentDoesNot) {
+TEST_F(HostOutbox, WhatAShardNeverSentGoesToOthersAndWhatItSentDoesNot) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/a").ok());
   for (int i = 1; i <= 4; ++i) {
@@ -119,118 +132,170 @@ TEST_F(HostOrphans, WhatAShardNeverSentGoesToOthersAndWhatItSentDoesNot) {
   sim_.Send(std::move(close));
   Commit();
   Crash();
-  std::vector<std::string> left;
-  for (const RouteMessage& route : sim_.Take<RouteMessage>()) {
-    left.emplace_back(route.message->payload());
-  }
-  EXPECT_THAT(left, ElementsAre("3", "4"));
+  EXPECT_THAT(TakeWills(), ElementsAre("3", "4"));
 }
 
 // ---- Wills -------------------------------------------------------------------------------------
 
-TEST_F(HostOrphans, AWillIsNotLostWhenACrashComesBeforeItsMemberIsChosen) {
-  AddMember("bob");
+TEST_F(HostOutbox, AWillIsNotLostWhenACrashComesBeforeItIsPassedOn) {
+  AddSession("bob", "a");
+  sim_.passes_on = false;
   LoseConnection();
-  const std::vector<RouteMessage> routes = sim_.Take<RouteMessage>();
-  ASSERT_THAT(routes, SizeIs(1));
-  EXPECT_TRUE(routes[0].orphan);
-  EXPECT_FALSE(routes[0].groups_only);
+  ASSERT_THAT(sim_.Take<RouteMessage>(), SizeIs(1));
   Crash();
   const std::vector<RouteMessage> again = sim_.Take<RouteMessage>();
   ASSERT_THAT(again, SizeIs(1));
   EXPECT_EQ(again[0].message->payload(), "gone");
   EXPECT_EQ(again[0].only_filter, "");
-  EXPECT_TRUE(again[0].groups_only);  // Who subscribes now was not there when it was published.
-  Answer(again[0], "bob");
+  PassOn(again[0]);
   sim_.Settle();
-  EXPECT_THAT(sim_.Take<Published>(), SizeIs(1));
+  End(again[0]);
+  sim_.Settle();
   EXPECT_EQ(Stored(), 0u);
+  EXPECT_EQ(sim_.metrics().wills_published.value(), 1u);
   Crash();
   EXPECT_THAT(sim_.Take<RouteMessage>(), IsEmpty());
   EXPECT_THAT(QueueOf("bob"), ElementsAre("gone"));
 }
 
-TEST_F(HostOrphans, AWillIsForgottenInTheCommitThatStoresItForItsMember) {
-  AddMember("bob");
+// The shard could not say that it is passed on: it is passed on once more.
+TEST_F(HostOutbox, AWillThatIsPassedOnTwiceIsThereOnce) {
+  AddSession("bob", "a");
+  AddSession("carol", "a");
+  sim_.passes_on = false;
   LoseConnection();
-  Answer(sim_.Take<RouteMessage>().at(0), "bob");
-  sim_.BeginWrite();
-  Crash();  // Nothing of it was written.
+  PassOn(sim_.Take<RouteMessage>().at(0));
+  Commit();
+  Crash();
   const std::vector<RouteMessage> again = sim_.Take<RouteMessage>();
   ASSERT_THAT(again, SizeIs(1));
-  Answer(again[0], "bob");
-  sim_.BeginWrite();
-  sim_.EndWrite();
-  Crash();  // All of it was, and nobody knows.
-  EXPECT_THAT(sim_.Take<RouteMessage>(), IsEmpty());
-  EXPECT_THAT(QueueOf("bob"), ElementsAre("gone"));
-}
-
-TEST_F(HostOrphans, AWillThatCouldNotBeWrittenForItsMemberIsWrittenLater) {
-  AddMember("bob");
-  LoseConnection();
-  Answer(sim_.Take<RouteMessage>().at(0), "bob");
-  sim_.BeginWrite();
-  sim_.EndWrite(absl::UnavailableError("Input/output error"));
-  sim_.Run();
-  EXPECT_THAT(sim_.Take<Published>(), IsEmpty());
+  PassOn(again[0]);
   sim_.Settle();
   EXPECT_THAT(sim_.Take<Published>(), SizeIs(1));
-  EXPECT_THAT(sim_.Take<RouteMessage>(), IsEmpty());
+  End(again[0]);
+  sim_.Settle();
   EXPECT_THAT(QueueOf("bob"), ElementsAre("gone"));
+  EXPECT_THAT(QueueOf("carol"), ElementsAre("gone"));
 }
 
-TEST_F(HostOrphans, AWillThatWasRefusedIsToldOfAgain) {
-  AddMember("bob");
+TEST_F(HostOutbox, OfAGroupNobodyElseGetsItAfterACrash) {
+  AddSession("bob", "$share/g/a");
+  AddSession("carol", "$share/g/a");
+  sim_.passes_on = false;
+  LoseConnection();
+  Assign(sim_.Take<RouteMessage>().at(0), "carol");
+  Commit();
+  Crash();
+  const std::vector<RouteMessage> again = sim_.Take<RouteMessage>();
+  ASSERT_THAT(again, SizeIs(1));
+  ASSERT_THAT(again[0].targets, SizeIs(1));
+  EXPECT_EQ(again[0].targets[0].client_id, "carol");
+  PassOn(again[0]);
+  End(again[0]);
+  sim_.Settle();
+  EXPECT_THAT(QueueOf("bob"), IsEmpty());
+  EXPECT_THAT(QueueOf("carol"), ElementsAre("gone"));
+}
+
+TEST_F(HostOutbox, AWillThatWasRefusedIsToldOfAgain) {
+  AddSession("bob", "a");
+  sim_.passes_on = false;
   LoseConnection();
   const std::vector<RouteMessage> routes = sim_.Take<RouteMessage>();
   SendPublish(Text("b", "1"));
   sim_.BeginWrite();
   sim_.EndWrite(absl::UnavailableError("Input/output error"));
   sim_.Run();
-  Answer(routes.at(0), "bob");
+  PassOn(routes.at(0));
   sim_.Run();
+  EXPECT_FALSE(sim_.Take<Published>().at(0).status.ok());
+  End(routes[0], Fate::kRefused);
   sim_.Repair();
+  sim_.Run();
+  sim_.clock().Advance(absl::Seconds(3));
   sim_.Run();
   const std::vector<RouteMessage> again = sim_.Take<RouteMessage>();
   ASSERT_THAT(again, SizeIs(1));
-  Answer(again[0], "bob");
+  PassOn(again[0]);
+  End(again[0]);
   sim_.Settle();
   EXPECT_THAT(QueueOf("bob"), ElementsAre("gone"));
 }
 
-// Two shards, or one twice: the second is told, and hands nothing out.
-TEST_F(HostOrphans, AnAnswerCountsOnce) {
-  AddMember("bob");
+// While one is on its way, others are too; but a new leader's repeats are known as such.
+TEST_F(HostOutbox, ANewLeaderTellsOfWhatItsShardIsPassingOnAndNobodyGetsItTwice) {
+  AddSession("bob", "a");
+  sim_.passes_on = false;
   LoseConnection();
   const RouteMessage route = sim_.Take<RouteMessage>().at(0);
-  Answer(route, "bob");
-  Answer(route);
-  sim_.Send(OrphanStays{route.orphan});
+  sim_.ReplaceLeader(route.outbox.partition);
   sim_.Settle();
-  const std::vector<Published> published = sim_.Take<Published>();
-  ASSERT_THAT(published, SizeIs(2));
-  EXPECT_TRUE(published[0].status.ok());
-  EXPECT_FALSE(published[1].status.ok());
+  EXPECT_THAT(sim_.Take<RouteMessage>(), IsEmpty());  // The shard knows it.
+  PassOn(route);
+  sim_.Settle();
+  End(route);
+  sim_.ReplaceLeader(route.outbox.partition);  // It is asked for again.
+  sim_.Settle();
+  EXPECT_EQ(Stored(), 0u);
   EXPECT_THAT(QueueOf("bob"), ElementsAre("gone"));
-  EXPECT_EQ(sim_.metrics().dropped_no_member.value(), 0u);
 }
 
-TEST_F(HostOrphans, AWillThatNoGroupWantsIsNoOrphan) {
-  AddMember("bob");
-  OpenSession open = MakeOpen("alice", 0);
-  open.will = Text("other", "gone");
+// Its rights are those of the moment at which it is published, whoever was there when it fired.
+TEST_F(HostOutbox, AWillOfWhoMayNotPublishAnyMoreIsDeleted) {
+  sim_.core().SetMayPublish([](const SessionUser& user, std::string_view) {
+    EXPECT_EQ(user.client_id, "alice");
+    EXPECT_EQ(user.user_name, "somebody");
+    return false;
+  });
+  OpenSession open = MakeOpen("alice");
+  open.user_name = "somebody";
+  open.will = mqtt::Message::Create({.topic = "a", .payload = "gone", .publisher = "alice"});
+  open.will_delay_s = 10;
   Open(open);
   Close("alice");
-  const std::vector<RouteMessage> routes = sim_.Take<RouteMessage>();
-  ASSERT_THAT(routes, SizeIs(1));
-  EXPECT_FALSE(routes[0].orphan);
+  open = MakeOpen("alice");
+  open.user_name = "somebody";
+  open.clean_start = true;
+  Open(open);
+  EXPECT_THAT(TakeWills(), IsEmpty());
+  EXPECT_EQ(sim_.metrics().wills_not_authorized.value(), 1u);
   EXPECT_EQ(Stored(), 0u);
+}
+
+// They are published all the same when there is room again.
+TEST_F(HostOutbox, WillsWaitInTheirSessionsWhileItIsFull) {
+  StorageOptions options = SmallOptions();
+  options.queue_bytes_max = 1;  // 64 MiB in the outbox.
+  HostSim sim(options);
+  sim.passes_on = false;
+  constexpr size_t kBytes = 16 << 20;
+  for (uint64_t i = 1; i <= 6; ++i) {
+    OpenSession open = MakeOpen(std::to_string(i), 0);  // All in one partition.
+    while (PartitionOfClient(open.client_id, 4) != 0) open.client_id += "x";
+    open.will = Text("a", std::to_string(i) + std::string(kBytes, 'x'));
+    sim.Send(open);
+    sim.Settle();
+  }
+  base::Rng rng(1);
+  sim.Crash(rng);
+  std::vector<std::string> told;
+  uint64_t greatest = 0;
+  for (int i = 0; i < 20; ++i) {
+    sim.Settle();
+    greatest = std::max(greatest, sim.core().partition(0).outbox().bytes());
+    for (const RouteMessage& route : sim.Take<RouteMessage>()) {
+      told.emplace_back(route.message->payload().substr(0, 1));
+      sim.Send(OutboxDone{.partition = 0, .number = route.outbox.number});
+    }
+  }
+  EXPECT_THAT(told, testing::UnorderedElementsAre("1", "2", "3", "4", "5", "6"));
+  EXPECT_LT(greatest, (64 << 20) + 2 * kBytes);
 }
 
 // ---- What sessions leave -----------------------------------------------------------------------
 
-TEST_F(HostOrphans, WhatASessionLeftIsKeptUntilATransientMemberIsToHaveIt) {
+// Not before: a crash would give it to another.
+TEST_F(HostOutbox, ATransientMemberIsToHaveItWhenItIsOutOfTheOutbox) {
   EndSession(1);
   const std::vector<RouteMessage> routes = sim_.Take<RouteMessage>();
   ASSERT_THAT(routes, SizeIs(1));
@@ -240,32 +305,50 @@ TEST_F(HostOrphans, WhatASessionLeftIsKeptUntilATransientMemberIsToHaveIt) {
   Crash();
   const std::vector<RouteMessage> again = sim_.Take<RouteMessage>();
   ASSERT_THAT(again, SizeIs(1));
-  Answer(again[0]);
+  End(again[0]);
+  sim_.Run();
+  EXPECT_THAT(sim_.Take<Published>(), IsEmpty());
   sim_.Settle();
-  EXPECT_THAT(sim_.Take<Published>(), SizeIs(1));
+  const std::vector<Published> published = sim_.Take<Published>();
+  ASSERT_THAT(published, SizeIs(1));
+  EXPECT_TRUE(published[0].status.ok());
   EXPECT_EQ(Stored(), 0u);
-  EXPECT_EQ(sim_.metrics().orphans.value(), 0);
+  EXPECT_EQ(sim_.metrics().outbox_messages.value(), 0);
   Crash();
   EXPECT_THAT(sim_.Take<RouteMessage>(), IsEmpty());
 }
 
-TEST_F(HostOrphans, WhatNobodyTakesIsDroppedAndCounted) {
+TEST_F(HostOutbox, AnAnswerCountsOnce) {
+  EndSession(1);
+  const RouteMessage route = sim_.Take<RouteMessage>().at(0);
+  End(route);
+  sim_.Settle();
+  EXPECT_TRUE(sim_.Take<Published>().at(0).status.ok());
+  End(route);
+  End(route, Fate::kNoMember);
+  sim_.Settle();
+  for (const Published& late : sim_.Take<Published>()) EXPECT_FALSE(late.status.ok());
+  EXPECT_EQ(sim_.metrics().dropped_no_member.value(), 0u);
+}
+
+TEST_F(HostOutbox, WhatNobodyTakesIsDroppedAndCounted) {
   EndSession(3);
-  for (const RouteMessage& route : sim_.Take<RouteMessage>()) sim_.Send(OrphanStays{route.orphan});
-  EXPECT_EQ(sim_.metrics().orphans.value(), 3);
+  for (const RouteMessage& route : sim_.Take<RouteMessage>()) End(route, Fate::kNoMember);
+  EXPECT_EQ(sim_.metrics().outbox_messages.value(), 3);
   sim_.Settle();
   EXPECT_EQ(Stored(), 0u);
-  EXPECT_EQ(sim_.metrics().orphans.value(), 0);
+  EXPECT_EQ(sim_.metrics().outbox_messages.value(), 0);
+  EXPECT_EQ(sim_.metrics().outbox_bytes.value(), 0);
   EXPECT_EQ(sim_.metrics().dropped_no_member.value(), 3u);
   EXPECT_FALSE(sim_.core().NextWake().has_value() &&
                *sim_.core().NextWake() <= sim_.clock().Monotonic());
 }
 
 // A crash ends the sessions of transient members, and they come back.
-TEST_F(HostOrphans, AfterAStartMembersHaveTimeToComeBack) {
+TEST_F(HostOutbox, AfterAStartMembersHaveTimeToComeBack) {
   EndSession(2);
   Crash();
-  for (const RouteMessage& route : sim_.Take<RouteMessage>()) sim_.Send(OrphanStays{route.orphan});
+  for (const RouteMessage& route : sim_.Take<RouteMessage>()) End(route, Fate::kNoMember);
   sim_.Run();
   EXPECT_THAT(sim_.Take<RouteMessage>(), IsEmpty());
   ASSERT_TRUE(sim_.core().NextWake().has_value());
@@ -273,22 +356,22 @@ TEST_F(HostOrphans, AfterAStartMembersHaveTimeToComeBack) {
   sim_.Run();
   const std::vector<RouteMessage> routes = sim_.Take<RouteMessage>();
   ASSERT_THAT(routes, SizeIs(2));
-  Answer(routes[0]);
-  sim_.Send(OrphanStays{routes[1].orphan});
+  End(routes[0]);
+  End(routes[1], Fate::kNoMember);
   sim_.Settle();
   EXPECT_EQ(Stored(), 1u);
   sim_.clock().Advance(absl::Minutes(1));
   sim_.Run();
-  sim_.Send(OrphanStays{sim_.Take<RouteMessage>().at(0).orphan});
+  End(sim_.Take<RouteMessage>().at(0), Fate::kNoMember);
   sim_.Settle();
   EXPECT_EQ(Stored(), 0u);
   EXPECT_EQ(sim_.metrics().dropped_no_member.value(), 1u);
 }
 
-TEST_F(HostOrphans, ADurableMemberThatJoinsAfterAStartGetsWhatWaits) {
+TEST_F(HostOutbox, ADurableMemberThatJoinsAfterAStartGetsWhatWaits) {
   EndSession(2);
   Crash();
-  for (const RouteMessage& route : sim_.Take<RouteMessage>()) sim_.Send(OrphanStays{route.orphan});
+  for (const RouteMessage& route : sim_.Take<RouteMessage>()) End(route, Fate::kNoMember);
   ASSERT_TRUE(Subscribe("carol", Open("carol").epoch, "$share/g/a").ok());
   sim_.clock().Advance(absl::Seconds(2));
   sim_.Settle();
@@ -296,7 +379,7 @@ TEST_F(HostOrphans, ADurableMemberThatJoinsAfterAStartGetsWhatWaits) {
   EXPECT_EQ(Stored(), 0u);
 }
 
-TEST_F(HostOrphans, WhatIsLeftWhileTheServerEndsIsThereAtTheNextStart) {
+TEST_F(HostOutbox, WhatIsLeftWhileTheServerEndsIsThereAtTheNextStart) {
   const SessionOpened bob = Open("bob");
   ASSERT_TRUE(Subscribe("bob", bob.epoch, "$share/g/a").ok());
   SendToMember("bob", "job");
@@ -315,7 +398,7 @@ TEST_F(HostOrphans, WhatIsLeftWhileTheServerEndsIsThereAtTheNextStart) {
 }
 
 // However many, no more are at the shards than they can be expected to answer soon.
-TEST_F(HostOrphans, ShardsAreAskedAboutAPortionAtATime) {
+TEST_F(HostOutbox, ShardsAreAskedAboutAPortionAtATime) {
   constexpr size_t kMessages = 3000;
   EndSession(kMessages);
   std::vector<std::string> payloads;
@@ -326,7 +409,7 @@ TEST_F(HostOrphans, ShardsAreAskedAboutAPortionAtATime) {
     greatest = std::max(greatest, routes.size());
     for (const RouteMessage& route : routes) {
       payloads.emplace_back(route.message->payload());
-      Answer(route);
+      End(route);
     }
     sim_.Settle();
   }
@@ -336,7 +419,7 @@ TEST_F(HostOrphans, ShardsAreAskedAboutAPortionAtATime) {
   EXPECT_EQ(Stored(), 0u);
 }
 
-TEST_F(HostOrphans, MoreThanMayWaitAreDroppedAndCounted) {
+TEST_F(HostOutbox, MoreThanMayWaitAreDroppedAndCounted) {
   StorageOptions options = SmallOptions();
   options.queue_messages_max = 10'000;  // Twice that is kept.
   HostSim sim(options);
@@ -348,33 +431,34 @@ TEST_F(HostOrphans, MoreThanMayWaitAreDroppedAndCounted) {
     sim.Send(std::move(publish));
   }
   sim.Settle();
-  EXPECT_EQ(sim.metrics().dropped_orphans.value(), 10u);
-  EXPECT_EQ(sim.metrics().orphans.value(), 20'000);
+  EXPECT_EQ(sim.metrics().dropped_outbox.value(), 10u);
+  EXPECT_EQ(sim.metrics().outbox_messages.value(), 20'000);
 }
 
 // ---- Any order
 // -----------------------------------------------------------------------------------
 
 // Connections with wills are lost, and messages come for members that have gone, while the machine
-// crashes and its disk fails: two durable members together get each will exactly once, and a group
-// of transient ones gets nothing twice.
-class HostOrphansWorld : public HostOrphans {
+// crashes, its disk fails, and partitions get new leaders: everyone gets each will exactly once,
+// two durable members of a group together too, and a group of transient ones gets nothing twice.
+class HostOutboxWorld : public HostOutbox {
  protected:
-  using HostOrphans::HostOrphans;
+  using HostOutbox::HostOutbox;
   void Run(uint64_t seed) {
     rng_ = base::Rng(seed);
     sim_.on_event = [this](ShardId, Event& event) {
-      if (auto* const route = std::get_if<RouteMessage>(&event)) routes_.push_back(*route);
+      if (auto* const route = std::get_if<RouteMessage>(&event)) {
+        if (!route->only_filter.empty()) routes_.push_back(*route);
+      }
       if (auto* const published = std::get_if<Published>(&event)) On(*published);
       if (auto* const opened = std::get_if<SessionOpened>(&event)) On(*opened);
     };
-    for (const char* member : {"bob", "carol"}) {
-      sim_.Send(MakeOpen(member));
+    for (const auto& [client_id, filter] : kSessions) {
+      sim_.Send(MakeOpen(client_id));
       sim_.Settle();
-      sim_.Send(
-          MakeSubscribe(++token_, member, last_epoch_, "$share/g/a", mqtt::QoS::kExactlyOnce));
+      sim_.Send(MakeSubscribe(++token_, client_id, last_epoch_, filter, mqtt::QoS::kExactlyOnce));
       sim_.Settle();
-      SendClose(member, CloseCause::kNormal, connection_);
+      SendClose(client_id, CloseCause::kNormal, connection_);
       sim_.Settle();
     }
     for (int i = 0; i < 600; ++i) Step();
@@ -387,17 +471,22 @@ class HostOrphansWorld : public HostOrphans {
     }
     EXPECT_EQ(Stored(), 0u);
     sim_.on_event = nullptr;
-    std::map<std::string, int> received;
-    for (const char* member : {"bob", "carol"}) {
-      OpenSession open = MakeOpen(member);
+    std::map<std::string, int> of_group;
+    std::map<std::string, int> of_dora;
+    for (const auto& [client_id, filter] : kSessions) {
+      OpenSession open = MakeOpen(client_id);
       open.window_messages = 10'000;
       open.window_bytes = 1 << 20;
       Open(open);
-      for (const std::string& payload : TakePayloads()) ++received[payload];
+      for (const std::string& payload : TakePayloads()) {
+        ++(client_id == "dora" ? of_dora : of_group)[payload];
+      }
     }
     EXPECT_GT(lost_.size(), 1u);
-    for (const std::string& will : lost_) EXPECT_EQ(received[will], 1) << will;
-    for (const auto& [payload, times] : received) EXPECT_EQ(times, 1) << payload;
+    for (const std::string& will : lost_) EXPECT_EQ(of_group[will], 1) << will;
+    for (const std::string& will : lost_) EXPECT_EQ(of_dora[will], 1) << will;
+    for (const auto& [payload, times] : of_group) EXPECT_EQ(times, 1) << payload;
+    for (const auto& [payload, times] : of_dora) EXPECT_EQ(times, 1) << payload;
     for (const auto& [payload, times] : handed_out_) EXPECT_EQ(times, 1) << payload;
   }
 
@@ -416,7 +505,7 @@ class HostOrphansWorld : public HostOrphans {
   }
 
   void Step() {
-    switch (rng_.Below(12)) {
+    switch (rng_.Below(13)) {
       case 0: {
         const std::string client_id = "w" + std::to_string(++clients_);
         OpenSession open = MakeOpen(client_id, 0);
@@ -454,6 +543,9 @@ class HostOrphansWorld : public HostOrphans {
       case 10:
         if (routes_.empty() || rng_.Chance(0.2)) return sim_.Repair();
         return AnswerOne();
+      case 11:
+        if (!rng_.Chance(0.3)) return;
+        return sim_.ReplaceLeader(static_cast<PartitionId>(rng_.Below(4)));
       default:
         sim_.clock().Advance(absl::Milliseconds(100));
         if (rng_.Chance(0.8)) return;
@@ -474,18 +566,13 @@ class HostOrphansWorld : public HostOrphans {
     const size_t at = rng_.Below(routes_.size());
     const RouteMessage route = routes_[at];
     routes_.erase(routes_.begin() + static_cast<ptrdiff_t>(at));
-    if (rng_.Chance(0.1) && !route.only_filter.empty()) {
-      return sim_.Send(OrphanStays{route.orphan});
-    }
-    if (!route.only_filter.empty()) {
-      Answer(route);
-      transient_[token_] = route.message->payload();
-      return;
-    }
-    if (!route.orphan) return;
-    Answer(route, rng_.Chance(0.5) ? "bob" : "carol");
+    if (rng_.Chance(0.1)) return End(route, Fate::kNoMember);
+    End(route);
+    transient_[token_] = route.message->payload();
   }
 
+  const std::map<std::string, std::string> kSessions = {
+      {"bob", "$share/g/a"}, {"carol", "$share/g/a"}, {"dora", "a"}};
   base::Rng rng_{1};
   std::vector<RouteMessage> routes_;
   std::map<Token, std::pair<std::string, uint64_t>> opening_;
@@ -498,9 +585,9 @@ class HostOrphansWorld : public HostOrphans {
   int messages_ = 0;
 };
 
-class HostOrphansSeeds : public HostOrphansWorld, public testing::WithParamInterface<uint64_t> {
+class HostOutboxSeeds : public HostOutboxWorld, public testing::WithParamInterface<uint64_t> {
  protected:
-  HostOrphansSeeds() : HostOrphansWorld(OptionsOf(GetParam())) {}
+  HostOutboxSeeds() : HostOutboxWorld(OptionsOf(GetParam())) {}
   static StorageOptions OptionsOf(uint64_t seed) {
     StorageOptions options = SmallOptions();
     if (seed % 3 == 0) options.group_commands_max = 1 + seed % 5;
@@ -508,28 +595,9 @@ class HostOrphansSeeds : public HostOrphansWorld, public testing::WithParamInter
   }
 };
 
-TEST_P(HostOrphansSeeds, EachWillOnceAndNothingTwice) { Run(GetParam()); }
+TEST_P(HostOutboxSeeds, EachWillOnceAndNothingTwice) { Run(GetParam()); }
 
-INSTANTIATE_TEST_SUITE_P(Any, HostOrphansSeeds, testing::Range<uint64_t>(1, 101));
-
-// ---- The index of groups -----------------------------------------------------------------------
-
-TEST(ShareMembersTest, KnowsWhetherAGroupTakesATopic) {
-  ShareMembers members;
-  using State = ShareMemberChange::State;
-  EXPECT_FALSE(members.AnyFor("a/b"));
-  members.Change("x", {.filter = "$share/g/a/+"}, 0, State::kOffline);
-  members.Change("x", {.filter = "$share/h/a/+"}, 0, State::kOffline);
-  members.Change("y", {.filter = "$share/g/c"}, 0, State::kOffline);
-  EXPECT_TRUE(members.AnyFor("a/b"));
-  EXPECT_TRUE(members.AnyFor("c"));
-  EXPECT_FALSE(members.AnyFor("a"));
-  members.Change("x", {.filter = "$share/g/a/+"}, 0, State::kGone);
-  EXPECT_TRUE(members.AnyFor("a/b"));
-  members.Change("x", {.filter = "$share/h/a/+"}, 0, State::kGone);
-  EXPECT_FALSE(members.AnyFor("a/b"));
-  EXPECT_TRUE(members.AnyFor("c"));
-}
+INSTANTIATE_TEST_SUITE_P(Any, HostOutboxSeeds, testing::Range<uint64_t>(1, 101));
 
 }  // namespace
 }  // namespace storage

@@ -1,0 +1,228 @@
+#include "storage/leader/outbox_sender.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/log.h"
+#include "mqttd/storage/v1/command.pb.h"
+#include "mqttd/storage/v1/records.pb.h"
+#include "storage/core/keys.h"
+#include "storage/leader/leader.h"
+
+namespace storage {
+namespace {
+
+constexpr size_t kPageMax = 64;
+// After a start, members whose sessions ended with the last process come back: so long, and so
+// often, what their group had is told of.
+constexpr absl::Duration kPatience = absl::Minutes(1);
+constexpr absl::Duration kRetry = absl::Seconds(2);
+
+}  // namespace
+
+// ---- What is there ------------------------------------------------------------------------------
+
+void OutboxSender::Start() {
+  scan_ = {.wanted = partition().outbox().messages() != 0, .recovered = partition().last_outbox()};
+  patience_ends_ = node_.now.monotonic + kPatience;
+}
+
+void OutboxSender::Withdraw() {
+  for (const auto& [number, told] : told_) node_.outbox_told.Remove(told.bytes);
+  told_.clear();
+}
+
+void OutboxSender::On(OutboxGrew& /*effect*/) { scan_.wanted = true; }
+
+// Read a page at a time: a session may leave as many as its queue held. While the server ends they
+// stay: shards have nobody left to pass them on to.
+void OutboxSender::Run() {
+  if (node_.shutting_down || node_.now.monotonic < read_again_at_) return;
+  if (again_at_.has_value() && node_.now.monotonic >= *again_at_) LookAgain();
+  while (scan_.wanted && node_.RoomForBackground() && node_.outbox_told.HasRoom() &&
+         node_.work_left > node_.shared_work_until) {
+    auto page = partition().outbox().Read(node_.reader, id_, scan_.passed, kPageMax);
+    if (!page.ok()) {
+      node_.NoteDamage(page.status());
+      base::Log(base::LogLevel::kError, "cannot read messages that are to be passed on",
+                {{"partition", id_}, {"error", page.status()}});
+      if (absl::IsDataLoss(page.status())) {  // Nobody else waits for what will not pass.
+        scan_.wanted = false;
+      } else {
+        read_again_at_ = node_.now.monotonic + absl::Seconds(1);
+      }
+      return;
+    }
+    node_.work_left -= std::min(node_.work_left, page->size() + 1);
+    for (OutboxRecord& record : *page) {
+      if (!node_.outbox_told.HasRoom()) return;
+      scan_.passed = record.number;
+      Consider(std::move(record));
+    }
+    scan_.wanted = page->size() == kPageMax;
+  }
+}
+
+void OutboxSender::Consider(OutboxRecord record) {
+  if (ending_.contains(record.number) || told_.contains(record.number)) return;
+  if (record.message->has_expired(Now())) {
+    return ProposeDone({.number = record.number, .expired = true}, nullptr);
+  }
+  if (record.kind == Kind::kWill) {
+    // Rights are those of the moment: without them the will is deleted, and nobody hears of it.
+    const SessionUser author{std::string(record.message->publisher()), record.user_name,
+                             record.listener};
+    if (node_.may_publish != nullptr && !node_.may_publish(author, record.message->topic())) {
+      return ProposeDone({.number = record.number, .not_authorized = true}, nullptr);
+    }
+  }
+  if (groups_without_.contains(record.share_filter)) return Keep();
+  Tell(std::move(record));
+}
+
+// All of a partition to one shard, so that they stay in order.
+void OutboxSender::Tell(OutboxRecord record) {
+  const auto shard = static_cast<ShardId>(id_ % node_.shards);
+  const uint64_t bytes = record.message->bytes();
+  node_.outbox_told.Add(bytes);
+  told_.emplace(record.number, Told{bytes, record.share_filter, record.kind});
+  RouteMessage route;
+  route.message = std::move(record.message);
+  route.outbox = {id_, record.number, partition().outbox().first()};
+  route.groups_only = record.kind == Kind::kLeft;
+  route.only_filter = std::move(record.share_filter);
+  route.targets = std::move(record.targets);
+  for (const auto& leader : node_.leaders) {
+    if (leader->replica().stopped()) route.without |= BitOf(leader->id());
+  }
+  node_.Send(shard, std::move(route));
+}
+
+bool OutboxSender::HasRoomForWill() const {
+  return partition().outbox().HasRoom(partition().limits(), 1, 0);
+}
+
+// ---- What the shard says ------------------------------------------------------------------------
+
+OutboxSender::Told OutboxSender::TakeTold(uint64_t number) {
+  const auto found = told_.find(number);
+  if (found == told_.end()) return {};
+  Told told = std::move(found->second);
+  told_.erase(found);
+  node_.outbox_told.Remove(told.bytes);
+  return told;
+}
+
+void OutboxSender::Handle(const Asker& from, OutboxDone& request) {
+  const uint64_t number = request.number;
+  if (!partition().outbox().Contains(number)) {
+    return Answer(from.shard, request.token, absl::FailedPreconditionError("it is gone already"));
+  }
+  const Told told = TakeTold(number);
+  if (request.fate == OutboxDone::Fate::kPassedOn) {
+    if (told.kind == Kind::kWill) node_.metrics.wills_published.Add();
+    return ProposeDone({.number = number, .shard = from.shard, .token = request.token}, &from);
+  }
+  if (request.fate == OutboxDone::Fate::kRefused) return Keep();
+  const bool members_full = request.fate == OutboxDone::Fate::kMembersFull;
+  const bool recovered = number <= scan_.recovered;
+  const bool waits = members_full || (recovered && node_.now.monotonic < patience_ends_);
+  if (waits || node_.shutting_down) {
+    if (!told.share_filter.empty()) groups_without_.insert(told.share_filter);
+    return Keep();
+  }
+  ProposeDone({.number = number, .dropped = true}, &from);
+}
+
+void OutboxSender::Repeat(const Asker& from, OutboxDone& request) {
+  Answer(from.shard, request.token, absl::OkStatus());
+}
+
+void OutboxSender::ProposeDone(FinishOutbox step, const Asker* asker) {
+  ending_.insert(step.number);
+  pb::Command& command = asker == nullptr ? Propose() : ProposeFor(*asker);
+  command.mutable_outbox_done()->add_numbers(step.number);
+  NeedSync();
+  Then(step);
+}
+
+void OutboxSender::Finish(FinishOutbox& step) {
+  ending_.erase(step.number);
+  if (step.dropped) node_.metrics.dropped_no_member.Add();
+  if (step.expired) node_.metrics.dropped_expired.Add();
+  if (step.not_authorized) node_.metrics.wills_not_authorized.Add();
+  Answer(step.shard, step.token, absl::OkStatus());
+}
+
+void OutboxSender::Answer(ShardId shard, Token token, const absl::Status& status) {
+  if (token == 0) return;
+  node_.Send(shard, Published{.token = token, .status = status, .partition = id_});
+}
+
+// ---- Members of groups are chosen ---------------------------------------------------------------
+
+void OutboxSender::Handle(const Asker& from, OutboxAssign& request) {
+  if (!partition().outbox().Contains(request.number) || ending_.contains(request.number)) return;
+  pb::Command& command = ProposeFor(from);
+  command.set_level(kLevelOfOutbox);
+  pb::OutboxAssign& assign = *command.mutable_outbox_assign();
+  assign.set_number(request.number);
+  for (const SharedTarget& target : request.targets) {
+    pb::SharedTarget& stored = *assign.add_targets();
+    stored.set_client_id(target.client_id);
+    stored.mutable_subscription()->set_filter(target.filter);
+    stored.mutable_subscription()->set_options(target.options.ToByte());
+    stored.mutable_subscription()->set_subscription_id(target.subscription_id);
+    stored.set_last_choice(target.last_choice);
+  }
+  NeedSync();
+  Then(FinishOutboxAssign{request.number});
+}
+
+// It is told of again in any case: this leader was not there when it was told of.
+void OutboxSender::Repeat(const Asker& /*from*/, OutboxAssign& /*request*/) {}
+
+void OutboxSender::Finish(FinishOutboxAssign& step) {
+  TakeTold(step.number);
+  if (!partition().outbox().Contains(step.number)) return;  // It has expired.
+  auto record = partition().outbox().Read(node_.reader, id_, step.number - 1, 1);
+  if (!record.ok()) {  // Whoever reads it the next time tells what is wrong.
+    scan_.passed = std::min(scan_.passed, step.number - 1);
+    scan_.wanted = true;
+    return;
+  }
+  Tell(std::move(record->front()));
+}
+
+// ---- Again --------------------------------------------------------------------------------------
+
+// Until the next try.
+void OutboxSender::Keep() {
+  scan_.keeps = true;
+  if (!again_at_.has_value()) again_at_ = node_.now.monotonic + kRetry;
+}
+
+void OutboxSender::TellSoon() {
+  if (again_at_.has_value()) again_at_ = node_.now.monotonic;
+}
+
+std::optional<absl::Duration> OutboxSender::Next() const {
+  std::optional<absl::Duration> next;
+  if (scan_.wanted && node_.outbox_told.HasRoom()) {  // Else an answer wakes.
+    next = std::max(node_.now.monotonic, read_again_at_);
+  }
+  if (!again_at_.has_value()) return next;
+  const absl::Duration again = std::max(*again_at_, read_again_at_);
+  return std::min(next.value_or(again), again);
+}
+
+void OutboxSender::LookAgain() {
+  again_at_.reset();
+  groups_without_.clear();
+  if (!std::exchange(scan_.keeps, false)) return;
+  scan_.passed = 0;
+  scan_.wanted = true;
+}
+
+}  // namespace storage
