@@ -251,6 +251,9 @@ Statistics Client::Impl::statistics() const {
 // a message is the application's before its acknowledgement leaves.
 void Client::Impl::Settle() {
   RunEvents();
+  if (!session_.store_status().ok() && stream_ != nullptr && !settling_ && !connecting_) {
+    return ConnectionEnded(std::shared_ptr<Stream>(stream_), session_.store_status());
+  }
   if (stream_ == nullptr || writing_ || settling_ || !session_.HasOutput()) return;
   writing_ = true;
   Spawn(WriteLoop(stream_), stream_);
@@ -293,6 +296,13 @@ void Client::Impl::RunEvents() {
 void Client::Impl::On(PublishDone& event) {
   if (!event.status.ok()) return End<PublishResult>(publishes_, event.token, event.status);
   End<PublishResult>(publishes_, event.token, std::move(event.result));
+}
+
+void Client::Impl::On(StoredDone& event) {
+  if (options_.on_stored_done == nullptr) return;
+  const auto result = event.status.ok() ? absl::StatusOr<PublishResult>(std::move(event.result))
+                                        : absl::StatusOr<PublishResult>(event.status);
+  Call([&] { options_.on_stored_done(event.message, result); });
 }
 
 void Client::Impl::On(SubscribeDone& event) {

@@ -40,14 +40,35 @@
 
 namespace mqttd::client {
 
+using PublishHandler = std::function<void(absl::StatusOr<PublishResult>)>;
+
 // Sends the answer to a request: to its Response Topic, with its Correlation Data, whatever
-// `answer` says of them. May be called later, from any thread; at most once. Does nothing where the
-// request has no Response Topic.
-using Reply = std::function<void(Message answer)>;
+// `answer` says of them. May be called later, from any thread; at most once.
+class Reply {
+ public:
+  Reply() = default;
+  explicit Reply(std::function<void(Message answer, PublishHandler done)> send)
+      : send_(std::move(send)) {}
+
+  // `done`, if there is one, is told what publishing the answer ended in, on the client's executor.
+  // kFailedPrecondition: the request has no Response Topic. kCancelled: the client is closed; if it
+  // is destroyed, `done` is called at once.
+  void operator()(Message answer, PublishHandler done = nullptr) const {
+    send_(std::move(answer), std::move(done));
+  }
+
+ private:
+  std::function<void(Message answer, PublishHandler done)> send_;
+};
 using RequestHandler = std::function<void(const ReceivedMessage& request, Reply reply)>;
 
 // Where a client stands, for those who watch it.
 enum class State : uint8_t { kDisconnected, kConnecting, kConnected, kClosed };
+
+// How a message ended that Options::store brought from an earlier client, most often one of a
+// process that died: as its AsyncPublish would have ended.
+using StoredHandler =
+    std::function<void(const Message& message, const absl::StatusOr<PublishResult>& result)>;
 
 // `why`: what ended the connection, or kept it from being made; OK otherwise. A handler is told of
 // each change in order, after the call that made it has returned.
@@ -72,9 +93,13 @@ struct Options {
   // Response Information if `SessionOptions::request_response_information` brought that, else
   // "responses/" and 16 random digits.
   std::string response_topic;
-  // Keeps unacknowledged messages beyond the process; see file_store.h. Null: they live as long as
-  // the client.
+  // Keeps messages of QoS 1 and 2 beyond the process, from when they are accepted (see
+  // AsyncPublish); see file_store.h. Null: they live as long as the client.
   std::shared_ptr<Store> store;
+  // Called once for each message that the store held when the client was made, when it has ended.
+  // Not for those that are still open when the client is closed: they stay in the store, and the
+  // next client is told.
+  StoredHandler on_stored_done;
   // Told of each packet, sent or received; null: costs nothing.
   Tracer trace;
   // From the name's resolution to CONNACK.
@@ -197,7 +222,11 @@ class Client {
 
   // ---- What a session does. While there is no connection these wait for the next one.
   // Ends when the server has acknowledged the message: PUBACK at QoS 1, PUBCOMP at QoS 2; at QoS 0
-  // when it is on its way. kResourceExhausted: too many wait already. Cancelled: what was not sent
+  // when it is on its way. kResourceExhausted: too many wait already.
+  // The client has accepted the message once this has run on its executor and not failed: at once
+  // if it is called there. From then on a store keeps it (QoS 1 and 2), sent or not: what a process
+  // that dies has not seen acknowledged, the next one publishes, in the same order; if the store
+  // fails, this ends with what it said. Cancelled: what was not sent
   // yet is not sent; what is in flight may have been delivered, and is sent again, if it must be,
   // until the server acknowledges it.
   template <typename CompletionToken>

@@ -177,6 +177,7 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   void Call(Function&& function);
   void TraceFrames(mqtt::Bytes bytes, mqtt::Sender sender);
   void On(PublishDone& event);
+  void On(StoredDone& event);
   void On(SubscribeDone& event);
   void On(UnsubscribeDone& event);
   void On(Connected& event);

@@ -19,16 +19,24 @@
 namespace mqttd::client {
 namespace {
 
-constexpr std::string_view kMagic = "mqttcs1\n";
+constexpr std::string_view kMagic = "mqttcs2\n";
+constexpr std::string_view kMagicOfFirstVersion = "mqttcs1\n";
 constexpr size_t kFrameBytes = 8;  // Before each record: its length, its checksum.
 constexpr size_t kRecordBytesMax = size_t{512} << 20;
 
 enum class Kind : char {
-  kPutOutbound = 'P',
-  kMarkReleased = 'R',
-  kRemoveOutbound = 'D',
-  kPutInbound = 'I',
-  kRemoveInbound = 'F',
+  kPutOutbound = 'A',     // Sequence, identifier, message.
+  kMarkSent = 'S',        // Sequence, identifier.
+  kMarkReleased = 'B',    // Sequence.
+  kRemoveOutbound = 'E',  // Sequence.
+  kPutInbound = 'I',      // Identifier.
+  kRemoveInbound = 'F',   // Identifier.
+  kRestart = 'L',         // The sequences of what is over.
+
+  // Of the first version.
+  kPutOutboundById = 'P',
+  kMarkReleasedById = 'R',
+  kRemoveOutboundById = 'D',
   kClear = 'C',
 };
 
@@ -134,9 +142,15 @@ std::string RecordOf(Kind kind, mqtt::PacketId id) {
   return record;
 }
 
-std::string PutRecord(mqtt::PacketId id, uint64_t sequence, std::string_view body) {
-  std::string record = RecordOf(Kind::kPutOutbound, id);
+std::string RecordOf(Kind kind, uint64_t sequence) {
+  std::string record(1, static_cast<char>(kind));
   PutInt(sequence, 8, record);
+  return record;
+}
+
+std::string PutRecord(uint64_t sequence, mqtt::PacketId id, std::string_view body) {
+  std::string record = RecordOf(Kind::kPutOutbound, sequence);
+  PutInt(id.value, 2, record);
   record.append(body);
   return record;
 }
@@ -195,7 +209,9 @@ absl::Status FileStore::ReadJournal() {
     file_bytes_ = kMagic.size();
     return absl::OkStatus();
   }
-  if (std::string_view(bytes).substr(0, kMagic.size()) != kMagic) {
+  const std::string_view magic = std::string_view(bytes).substr(0, kMagic.size());
+  const bool first_version = magic == kMagicOfFirstVersion;
+  if (magic != kMagic && !first_version) {
     return absl::DataLossError(absl::StrCat("store ", path_, ": this is no store of a client"));
   }
   size_t at = kMagic.size();
@@ -205,91 +221,138 @@ absl::Status FileStore::ReadJournal() {
     const uint64_t checksum = frame.Int(4);
     if (size > bytes.size() - at - kFrameBytes) break;
     const std::string_view record = std::string_view(bytes).substr(at + kFrameBytes, size);
-    if (Checksum(record) != checksum || !Replay(record)) break;
+    if (Checksum(record) != checksum) break;
+    if (first_version ? !ReplayFirstVersion(record) : !Replay(record)) break;
     at += kFrameBytes + size;
   }
   if (at < bytes.size() && ::ftruncate(fd_, static_cast<off_t>(at)) != 0) {
     return Failed(path_, "cut off the half-written end", errno);
   }
   file_bytes_ = at;
-  return absl::OkStatus();
+  return first_version ? Compact() : absl::OkStatus();
+}
+
+void FileStore::Remove(std::map<uint64_t, Live>::iterator found) {
+  live_bytes_ -= found->second.body.size();
+  outbound_.erase(found);
 }
 
 bool FileStore::Replay(std::string_view record) {
   Reader reader(record);
   const auto kind = static_cast<Kind>(reader.Int(1));
-  const auto id = static_cast<uint16_t>(reader.Int(2));
-  switch (kind) {
-    case Kind::kPutOutbound: {
-      Live live;
-      live.sequence = reader.Int(8);
-      live.body = reader.Rest();
-      if (!reader.ok()) return false;
-      live_bytes_ += live.body.size();
-      outbound_[id] = std::move(live);
-      return true;
+  if (kind == Kind::kPutInbound || kind == Kind::kRemoveInbound) {
+    const auto id = static_cast<uint16_t>(reader.Int(2));
+    if (!reader.at_end()) return false;
+    if (kind == Kind::kPutInbound) {
+      inbound_.insert(id);
+    } else {
+      inbound_.erase(id);
     }
-    case Kind::kMarkReleased: {
-      const auto found = outbound_.find(id);
-      if (found == outbound_.end()) return false;
-      live_bytes_ -= found->second.body.size();
-      found->second.body.clear();
+    return true;
+  }
+  if (kind == Kind::kRestart) {
+    while (reader.ok() && !reader.at_end()) {
+      if (const auto found = outbound_.find(reader.Int(8)); found != outbound_.end()) Remove(found);
+    }
+    for (auto& [sequence, live] : outbound_) live.id = 0;
+    inbound_.clear();
+    return reader.at_end();
+  }
+  const uint64_t sequence = reader.Int(8);
+  if (kind == Kind::kPutOutbound) {
+    Live live{.id = static_cast<uint16_t>(reader.Int(2)), .body = std::string(reader.Rest())};
+    if (!reader.ok()) return false;
+    live_bytes_ += live.body.size();
+    outbound_.insert_or_assign(sequence, std::move(live));
+    return true;
+  }
+  const auto found = outbound_.find(sequence);
+  if (found == outbound_.end()) return false;
+  switch (kind) {
+    case Kind::kMarkSent:
+      found->second.id = static_cast<uint16_t>(reader.Int(2));
+      return reader.at_end();
+    case Kind::kMarkReleased:
       found->second.released = true;
       return reader.at_end();
+    case Kind::kRemoveOutbound:
+      Remove(found);
+      return reader.at_end();
+    default:
+      return false;
+  }
+}
+
+bool FileStore::ReplayFirstVersion(std::string_view record) {
+  Reader reader(record);
+  const auto kind = static_cast<Kind>(reader.Int(1));
+  const auto id = static_cast<uint16_t>(reader.Int(2));
+  const auto found = std::find_if(outbound_.begin(), outbound_.end(),
+                                  [id](const auto& one) { return one.second.id == id; });
+  switch (kind) {
+    case Kind::kPutOutboundById: {
+      if (found != outbound_.end()) Remove(found);
+      const uint64_t sequence = reader.Int(8);
+      Live live{.id = id, .body = std::string(reader.Rest())};
+      if (!reader.ok()) return false;
+      live_bytes_ += live.body.size();
+      outbound_.insert_or_assign(sequence, std::move(live));
+      return true;
     }
-    case Kind::kRemoveOutbound: {
-      const auto found = outbound_.find(id);
+    case Kind::kMarkReleasedById:
       if (found == outbound_.end()) return false;
-      live_bytes_ -= found->second.body.size();
-      outbound_.erase(found);
+      found->second.released = true;
       return reader.at_end();
-    }
-    case Kind::kPutInbound:
-      inbound_.insert(id);
-      return reader.at_end();
-    case Kind::kRemoveInbound:
-      inbound_.erase(id);
+    case Kind::kRemoveOutboundById:
+      if (found == outbound_.end()) return false;
+      Remove(found);
       return reader.at_end();
     case Kind::kClear:
       outbound_.clear();
       inbound_.clear();
       live_bytes_ = 0;
       return reader.at_end();
+    default:
+      return Replay(record);
   }
-  return false;
 }
 
 absl::StatusOr<Store::Contents> FileStore::Load() {
   Contents contents;
-  for (const auto& [id, live] : outbound_) {
-    Outbound outbound{mqtt::PacketId{id}, live.sequence, live.released, {}};
-    if (!live.released && !DecodeMessage(live.body, outbound.message)) {
+  for (const auto& [sequence, live] : outbound_) {
+    Outbound outbound{sequence, mqtt::PacketId{live.id}, live.released, {}};
+    // The first version kept no message that was released.
+    if (!live.body.empty() && !DecodeMessage(live.body, outbound.message)) {
       return absl::DataLossError(
-          absl::StrCat("store ", path_, ": the message of identifier ", id, " cannot be read"));
+          absl::StrCat("store ", path_, ": message ", sequence, " cannot be read"));
     }
     contents.outbound.push_back(std::move(outbound));
   }
-  std::sort(contents.outbound.begin(), contents.outbound.end(),
-            [](const Outbound& a, const Outbound& b) { return a.sequence < b.sequence; });
   for (const uint16_t id : inbound_) contents.inbound.push_back(mqtt::PacketId{id});
   std::sort(contents.inbound.begin(), contents.inbound.end());
   return contents;
 }
 
-absl::Status FileStore::PutOutbound(mqtt::PacketId id, uint64_t sequence, const Message& message) {
+absl::Status FileStore::PutOutbound(uint64_t sequence, mqtt::PacketId id, const Message& message) {
   const std::string body = EncodeMessage(message);
   if (body.size() > kRecordBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat("store ", path_, ": the message is too large"));
   }
-  return Change(PutRecord(id, sequence, body));
+  return Change(PutRecord(sequence, id, body));
 }
 
-absl::Status FileStore::MarkReleased(mqtt::PacketId id) {
-  return Change(RecordOf(Kind::kMarkReleased, id));
+absl::Status FileStore::MarkSent(uint64_t sequence, mqtt::PacketId id) {
+  std::string record = RecordOf(Kind::kMarkSent, sequence);
+  PutInt(id.value, 2, record);
+  return Change(record);
 }
 
-absl::Status FileStore::RemoveOutbound(mqtt::PacketId id) {
-  return Change(RecordOf(Kind::kRemoveOutbound, id));
+absl::Status FileStore::MarkReleased(uint64_t sequence) {
+  return Change(RecordOf(Kind::kMarkReleased, sequence));
+}
+
+absl::Status FileStore::RemoveOutbound(uint64_t sequence) {
+  return Change(RecordOf(Kind::kRemoveOutbound, sequence));
 }
 
 absl::Status FileStore::PutInbound(mqtt::PacketId id) {
@@ -300,7 +363,11 @@ absl::Status FileStore::RemoveInbound(mqtt::PacketId id) {
   return Change(RecordOf(Kind::kRemoveInbound, id));
 }
 
-absl::Status FileStore::Clear() { return Change(RecordOf(Kind::kClear, {})); }
+absl::Status FileStore::RestartSession(const std::vector<uint64_t>& over) {
+  std::string record(1, static_cast<char>(Kind::kRestart));
+  for (const uint64_t sequence : over) PutInt(sequence, 8, record);
+  return Change(record);
+}
 
 absl::Status FileStore::Change(const std::string& record) {
   RETURN_IF_ERROR(Append(record));
@@ -330,15 +397,9 @@ absl::Status FileStore::Append(std::string_view record) {
 
 std::string FileStore::Snapshot() const {
   std::string bytes(kMagic);
-  std::vector<uint16_t> order;
-  for (const auto& [id, live] : outbound_) order.push_back(id);
-  std::sort(order.begin(), order.end(), [this](uint16_t a, uint16_t b) {
-    return outbound_.at(a).sequence < outbound_.at(b).sequence;
-  });
-  for (const uint16_t id : order) {
-    const Live& live = outbound_.at(id);
-    AppendFramed(PutRecord(mqtt::PacketId{id}, live.sequence, live.body), bytes);
-    if (live.released) AppendFramed(RecordOf(Kind::kMarkReleased, mqtt::PacketId{id}), bytes);
+  for (const auto& [sequence, live] : outbound_) {
+    AppendFramed(PutRecord(sequence, mqtt::PacketId{live.id}, live.body), bytes);
+    if (live.released) AppendFramed(RecordOf(Kind::kMarkReleased, sequence), bytes);
   }
   for (const uint16_t id : inbound_) {
     AppendFramed(RecordOf(Kind::kPutInbound, mqtt::PacketId{id}), bytes);

@@ -3,10 +3,11 @@
 #define CLIENT_FILE_STORE_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,7 +26,8 @@ struct FileStoreOptions {
 
 // A journal: each change is one record with a checksum, appended. A record that a crash left half
 // written ends the journal; what stands before it counts. The file is locked while the store lives,
-// so that two clients cannot share one. Belongs to one thread.
+// so that two clients cannot share one. Keeps what it holds in memory, too: what the session lets
+// wait and be in flight bounds it. Belongs to one thread.
 class FileStore final : public Store {
  public:
   // Opens or makes the file (mode 0600). Errors: it cannot be opened, is locked by another process,
@@ -37,16 +39,17 @@ class FileStore final : public Store {
   FileStore& operator=(const FileStore&) = delete;
 
   absl::StatusOr<Contents> Load() override;
-  absl::Status PutOutbound(mqtt::PacketId id, uint64_t sequence, const Message& message) override;
-  absl::Status MarkReleased(mqtt::PacketId id) override;
-  absl::Status RemoveOutbound(mqtt::PacketId id) override;
+  absl::Status PutOutbound(uint64_t sequence, mqtt::PacketId id, const Message& message) override;
+  absl::Status MarkSent(uint64_t sequence, mqtt::PacketId id) override;
+  absl::Status MarkReleased(uint64_t sequence) override;
+  absl::Status RemoveOutbound(uint64_t sequence) override;
   absl::Status PutInbound(mqtt::PacketId id) override;
   absl::Status RemoveInbound(mqtt::PacketId id) override;
-  absl::Status Clear() override;
+  absl::Status RestartSession(const std::vector<uint64_t>& over) override;
 
  private:
   struct Live {
-    uint64_t sequence = 0;
+    uint16_t id = 0;
     bool released = false;
     std::string body;  // The encoded message.
   };
@@ -56,6 +59,9 @@ class FileStore final : public Store {
   absl::Status ReadJournal();
   // False: the record makes no sense.
   bool Replay(std::string_view record);
+  // The records of the journal's first version, which knew messages by their Packet Identifier.
+  bool ReplayFirstVersion(std::string_view record);
+  void Remove(std::map<uint64_t, Live>::iterator found);
   absl::Status Append(std::string_view record);
   absl::Status Change(const std::string& record);
   absl::Status Compact();
@@ -66,7 +72,7 @@ class FileStore final : public Store {
   int fd_ = -1;
   uint64_t file_bytes_ = 0;
   uint64_t live_bytes_ = 0;
-  absl::flat_hash_map<uint16_t, Live> outbound_;
+  std::map<uint64_t, Live> outbound_;  // By their sequence.
   absl::flat_hash_set<uint16_t> inbound_;
 };
 

@@ -125,17 +125,28 @@ void Client::Impl::CancelRequest(Token op) {
 void Client::OnRequest(std::string filter, RequestHandler handler) {
   OnMessage(std::move(filter), [weak = std::weak_ptr<Impl>(impl_),
                                 handler = std::move(handler)](const ReceivedMessage& request) {
-    handler(request, [weak, topic = request.response_topic, data = request.correlation_data,
-                      qos = request.qos](Message answer) {
-      auto impl = weak.lock();
-      if (impl == nullptr || topic.empty()) return;
-      answer.topic = topic;
-      answer.correlation_data = data;
-      answer.qos = std::max(answer.qos, qos);
-      Run(std::move(impl), [answer = std::move(answer)](Impl& target) mutable {
-        target.Publish(target.NewToken(), std::move(answer), [](absl::StatusOr<PublishResult>) {});
-      });
-    });
+    handler(request, Reply([weak, topic = request.response_topic, data = request.correlation_data,
+                            qos = request.qos](Message answer, PublishHandler done) {
+              auto impl = weak.lock();
+              if (impl == nullptr) {
+                if (done != nullptr) done(absl::CancelledError("the client is closed"));
+                return;
+              }
+              answer.topic = topic;
+              answer.correlation_data = data;
+              answer.qos = std::max(answer.qos, qos);
+              Run(std::move(impl),
+                  [answer = std::move(answer), done = std::move(done)](Impl& target) mutable {
+                    const auto tell = [done](absl::StatusOr<PublishResult> result) {
+                      if (done != nullptr) done(std::move(result));
+                    };
+                    if (!answer.topic.empty()) {
+                      return target.Publish(target.NewToken(), std::move(answer), tell);
+                    }
+                    target.Finish<PublishResult>(
+                        tell, absl::FailedPreconditionError("the request has no Response Topic"));
+                  });
+            }));
   });
 }
 

@@ -132,6 +132,27 @@ TEST(Request, CanBeCancelled) {
   EXPECT_EQ(ended.get_future().get().code(), absl::StatusCode::kCancelled);
 }
 
+TEST(Request, TheSideThatAnswersIsToldWhatBecameOfItsAnswer) {
+  std::promise<absl::StatusOr<PublishResult>> answered;
+  std::promise<absl::Status> nowhere;
+  BlockingClient service(Here());
+  service.client().OnRequest("request/told", [&](const ReceivedMessage& request, Reply reply) {
+    if (request.response_topic.empty()) {
+      return reply(Text("nobody"), [&](const auto& result) { nowhere.set_value(result.status()); });
+    }
+    reply(Text("answer"), [&](const auto& result) { answered.set_value(result); });
+  });
+  ASSERT_TRUE(service.ConnectAndSubscribe({{"request/told", {.qos = QoS::kAtLeastOnce}}}).ok());
+  BlockingClient client(Here());
+  ASSERT_TRUE(client.Connect().ok());
+  ASSERT_TRUE(client.Request(To("request/told", "?"), absl::Seconds(30)).ok());
+  const auto result = answered.get_future().get();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->reason, mqtt::ReasonCode::kSuccess);
+  ASSERT_TRUE(client.Publish(To("request/told", "not a request")).ok());
+  EXPECT_EQ(nowhere.get_future().get().code(), absl::StatusCode::kFailedPrecondition);
+}
+
 TEST(Request, NeedsVersion5) {
   BlockingClient client(Here(mqtt::Version::k311));
   ASSERT_TRUE(client.Connect().ok());

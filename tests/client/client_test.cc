@@ -205,7 +205,7 @@ TEST(Client, AStoreCarriesWhatIsUnacknowledgedIntoTheNextProcess) {
     auto store = FileStore::Open(path);
     ASSERT_TRUE(store.ok()) << store.status();
     ASSERT_TRUE(
-        (*store)->PutOutbound(mqtt::PacketId{7}, 1, At("stored", "x", QoS::kExactlyOnce)).ok());
+        (*store)->PutOutbound(1, mqtt::PacketId{7}, At("stored", "x", QoS::kExactlyOnce)).ok());
   }
   BrokerProcess broker;
   std::vector<std::string> got;
@@ -227,11 +227,17 @@ TEST(Client, AStoreCarriesWhatIsUnacknowledgedIntoTheNextProcess) {
   auto store = FileStore::Open(path);
   ASSERT_TRUE(store.ok()) << store.status();
   options.store = *std::move(store);
+  std::vector<std::string> told;
+  options.on_stored_done = [&](const Message& message, const absl::StatusOr<PublishResult>& done) {
+    told.push_back(message.payload + " " + std::string(done.status().message()));
+  };
   BlockingClient writer(options);
   ASSERT_TRUE(writer.Connect().ok());
   ASSERT_TRUE(writer.Publish(At("other", "", QoS::kExactlyOnce)).ok());  // Behind the stored one.
   ASSERT_TRUE(reader.Ping().ok());
   EXPECT_THAT(got, testing::ElementsAre("x"));
+  ASSERT_TRUE(writer.Ping().ok());
+  EXPECT_THAT(told, testing::ElementsAre("x "));
   EXPECT_TRUE(options.store->Load()->outbound.empty());
 }
 

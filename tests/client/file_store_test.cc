@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/crc.hpp>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -43,11 +44,11 @@ class FileStoreTest : public testing::Test {
 TEST_F(FileStoreTest, WhatIsPutIsThereAfterTheProcess) {
   {
     auto store = Open();
-    ASSERT_TRUE(store->PutOutbound(PacketId{5}, 2, Full()).ok());
-    ASSERT_TRUE(store->PutOutbound(PacketId{6}, 1, Full()).ok());
-    ASSERT_TRUE(store->PutOutbound(PacketId{7}, 3, Full()).ok());
-    ASSERT_TRUE(store->MarkReleased(PacketId{6}).ok());
-    ASSERT_TRUE(store->RemoveOutbound(PacketId{7}).ok());
+    ASSERT_TRUE(store->PutOutbound(2, PacketId{5}, Full()).ok());
+    ASSERT_TRUE(store->PutOutbound(1, PacketId{6}, Full()).ok());
+    ASSERT_TRUE(store->PutOutbound(3, PacketId{7}, Full()).ok());
+    ASSERT_TRUE(store->MarkReleased(1).ok());
+    ASSERT_TRUE(store->RemoveOutbound(3).ok());
     ASSERT_TRUE(store->PutInbound(PacketId{8}).ok());
     ASSERT_TRUE(store->PutInbound(PacketId{9}).ok());
     ASSERT_TRUE(store->RemoveInbound(PacketId{9}).ok());
@@ -62,15 +63,83 @@ TEST_F(FileStoreTest, WhatIsPutIsThereAfterTheProcess) {
   EXPECT_THAT(contents->inbound, testing::ElementsAre(PacketId{8}));
 }
 
+TEST_F(FileStoreTest, WhatWaitsIsKeptAndThenSent) {
+  {
+    auto store = Open();
+    ASSERT_TRUE(store->PutOutbound(4, {}, Full()).ok());
+    ASSERT_TRUE(store->PutOutbound(5, {}, Full()).ok());
+    ASSERT_TRUE(store->MarkSent(5, PacketId{9}).ok());
+  }
+  const auto contents = Open()->Load();
+  ASSERT_TRUE(contents.ok()) << contents.status();
+  ASSERT_EQ(contents->outbound.size(), 2u);
+  EXPECT_EQ(contents->outbound[0].sequence, 4u);
+  EXPECT_EQ(contents->outbound[0].id, PacketId{});
+  EXPECT_EQ(contents->outbound[1].id, PacketId{9});
+  EXPECT_EQ(contents->outbound[1].message, Full());
+}
+
+TEST_F(FileStoreTest, ALostSessionIsForgottenInOneStep) {
+  {
+    auto store = Open();
+    for (uint64_t sequence = 1; sequence <= 3; ++sequence) {
+      ASSERT_TRUE(store->PutOutbound(sequence, PacketId{7}, Full()).ok());
+    }
+    ASSERT_TRUE(store->PutInbound(PacketId{8}).ok());
+    ASSERT_TRUE(store->RestartSession({2}).ok());
+  }
+  const auto contents = Open()->Load();
+  ASSERT_TRUE(contents.ok()) << contents.status();
+  ASSERT_EQ(contents->outbound.size(), 2u);
+  EXPECT_EQ(contents->outbound[0].sequence, 1u);
+  EXPECT_EQ(contents->outbound[1].sequence, 3u);
+  EXPECT_EQ(contents->outbound[1].id, PacketId{});
+  EXPECT_TRUE(contents->inbound.empty());
+}
+
+// A journal whose messages are known by their Packet Identifier.
+TEST_F(FileStoreTest, TheFirstVersionsFilesOpen) {
+  const auto number = [](uint64_t value, int bytes) {
+    std::string out;
+    for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
+    return out;
+  };
+  const auto text = [&](const std::string& words) { return number(words.size(), 4) + words; };
+  const auto framed = [&](const std::string& record) {
+    boost::crc_32_type checksum;
+    checksum.process_bytes(record.data(), record.size());
+    return number(record.size(), 4) + number(checksum.checksum(), 4) + record;
+  };
+  const std::string message = number(2, 1) + number(0, 4) + text("a/b") + text("x") + text("") +
+                              text("") + text("") + number(0, 4);  // QoS 2.
+  const auto put = [&](uint16_t id, uint64_t sequence) {
+    return framed("P" + number(id, 2) + number(sequence, 8) + message);
+  };
+  std::ofstream(path_, std::ios::binary)
+      << "mqttcs1\n"
+      << put(5, 2) << put(6, 1) << put(7, 3) << framed("R" + number(6, 2))
+      << framed("D" + number(7, 2)) << framed("I" + number(8, 2));
+  for (int opened = 0; opened < 2; ++opened) {  // And again, as it was written anew.
+    const auto contents = Open()->Load();
+    ASSERT_TRUE(contents.ok()) << contents.status();
+    ASSERT_EQ(contents->outbound.size(), 2u);
+    EXPECT_EQ(contents->outbound[0].id, PacketId{6});
+    EXPECT_TRUE(contents->outbound[0].released);
+    EXPECT_EQ(contents->outbound[1].sequence, 2u);
+    EXPECT_EQ(contents->outbound[1].message.payload, "x");
+    EXPECT_THAT(contents->inbound, testing::ElementsAre(PacketId{8}));
+  }
+}
+
 TEST_F(FileStoreTest, AHalfWrittenEndIsCutOffWhereverItWasCut) {
   {
     auto store = Open();
-    ASSERT_TRUE(store->PutOutbound(PacketId{1}, 1, Full()).ok());
+    ASSERT_TRUE(store->PutOutbound(1, PacketId{1}, Full()).ok());
   }
   const auto whole = std::filesystem::file_size(path_);
   {
     auto store = Open();
-    ASSERT_TRUE(store->PutOutbound(PacketId{2}, 2, Full()).ok());
+    ASSERT_TRUE(store->PutOutbound(2, PacketId{2}, Full()).ok());
   }
   const auto both = std::filesystem::file_size(path_);
   for (auto size = both - 1; size > whole; --size) {
@@ -81,17 +150,17 @@ TEST_F(FileStoreTest, AHalfWrittenEndIsCutOffWhereverItWasCut) {
     store.reset();
     EXPECT_EQ(Open()->Load()->inbound.size(), 1u);
     std::filesystem::resize_file(path_, whole);
-    ASSERT_TRUE(Open()->PutOutbound(PacketId{2}, 2, Full()).ok());
+    ASSERT_TRUE(Open()->PutOutbound(2, PacketId{2}, Full()).ok());
   }
 }
 
 TEST_F(FileStoreTest, WhatIsOverIsThrownAway) {
   auto store = Open({.compact_bytes_min = 4096});
   for (int i = 0; i < 1000; ++i) {
-    ASSERT_TRUE(store->PutOutbound(PacketId{1}, static_cast<uint64_t>(i), Full()).ok());
-    ASSERT_TRUE(store->RemoveOutbound(PacketId{1}).ok());
+    ASSERT_TRUE(store->PutOutbound(static_cast<uint64_t>(i), PacketId{1}, Full()).ok());
+    ASSERT_TRUE(store->RemoveOutbound(static_cast<uint64_t>(i)).ok());
   }
-  ASSERT_TRUE(store->PutOutbound(PacketId{2}, 1000, Full()).ok());
+  ASSERT_TRUE(store->PutOutbound(1000, PacketId{2}, Full()).ok());
   EXPECT_LT(std::filesystem::file_size(path_), 8192u);
   store.reset();
   EXPECT_EQ(Open()->Load()->outbound.size(), 1u);

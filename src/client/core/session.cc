@@ -55,12 +55,19 @@ absl::Status Session::Load() {
   CHECK(in_flight_.empty() && !was_connected_) << "a store is loaded before the first connection";
   ASSIGN_OR_RETURN(Store::Contents contents, store_->Load());
   for (Store::Outbound& stored : contents.outbound) {
+    last_sequence_ = std::max(last_sequence_, stored.sequence);
+    if (!stored.id) {  // More than the bounds take, too: it was accepted.
+      queue_bytes_ += BytesOf(stored.message);
+      queue_.push_back({kFromStore, stored.sequence, true, std::move(stored.message)});
+      continue;
+    }
     const Stage stage = stored.released                           ? Stage::kAwaitingPubComp
                         : stored.message.qos == QoS::kExactlyOnce ? Stage::kAwaitingPubRec
                                                                   : Stage::kAwaitingPubAck;
-    last_sequence_ = std::max(last_sequence_, stored.sequence);
-    in_flight_[stored.id.value] = {
-        .sequence = stored.sequence, .stage = stage, .message = std::move(stored.message)};
+    in_flight_[stored.id.value] = {.token = kFromStore,
+                                   .sequence = stored.sequence,
+                                   .stage = stage,
+                                   .message = std::move(stored.message)};
   }
   for (const PacketId id : contents.inbound) inbound_.insert(id.value);
   // What the store has belongs to a session that the server is to have too.
@@ -84,19 +91,26 @@ absl::Status Session::CheckRoom(const Message& message) const {
 absl::Status Session::Publish(Token token, Message message) {
   RETURN_IF_ERROR(CheckMessage(message, options_.version));
   RETURN_IF_ERROR(CheckRoom(message));
-  ++statistics_.published;
+  Queued queued{token, ++last_sequence_, false, std::move(message)};
   // Nothing is before it: it need not wait in a queue.
-  if (queue_.empty() && to_resend_.empty() && MaySend(message.qos)) {
-    SendQueued({token, std::move(message)});
+  if (queue_.empty() && to_resend_.empty() && MaySend(queued.message.qos)) {
+    ++statistics_.published;
+    SendQueued(queued);
     return absl::OkStatus();
   }
-  queue_bytes_ += BytesOf(message);
-  queue_.push_back({token, std::move(message)});
+  if (store_ != nullptr && queued.message.qos != QoS::kAtMostOnce) {
+    RETURN_IF_ERROR(store_->PutOutbound(queued.sequence, {}, queued.message));
+    queued.stored = true;
+  }
+  ++statistics_.published;
+  queue_bytes_ += BytesOf(queued.message);
+  queue_.push_back(std::move(queued));
   return absl::OkStatus();
 }
 
 bool Session::MaySend(QoS qos) const {
-  return connected_ && !last_byte_.has_value() && output_.size() < options_.output_bytes_max &&
+  return connected_ && store_status_.ok() && !last_byte_.has_value() &&
+         output_.size() < options_.output_bytes_max &&
          (qos == QoS::kAtMostOnce || in_flight_.size() < window_);
 }
 
@@ -108,13 +122,22 @@ bool Session::CancelPublish(Token token) {
                                      [token](const auto& f) { return f.second.token == token; });
     if (flight == in_flight_.end()) return false;
     flight->second.token = 0;
-    FinishPublish(token, absl::CancelledError("cancelled while it was in flight: it may have been "
-                                              "delivered"));
+    FinishPublish(token, flight->second.message,
+                  absl::CancelledError("cancelled while it was in flight: it may have been "
+                                       "delivered"));
+    return true;
+  }
+  if (found->stored && !Stored(store_->RemoveOutbound(found->sequence))) {
+    found->token = 0;
+    FinishPublish(token, found->message,
+                  absl::CancelledError(
+                      absl::StrCat("cancelled, but it will be sent: ", store_status_.message())));
     return true;
   }
   queue_bytes_ -= BytesOf(found->message);
+  const Queued cancelled = std::move(*found);
   queue_.erase(found);
-  FinishPublish(token, absl::CancelledError("cancelled before it was sent"));
+  FinishPublish(token, cancelled.message, absl::CancelledError("cancelled before it was sent"));
   Pump();  // It may be what others waited behind.
   return true;
 }
@@ -211,10 +234,10 @@ void Session::Pump() {
   if (!waiting_requests_.empty()) PumpRequests();
   if (!to_resend_.empty()) return;
   while (!queue_.empty() && MaySend(queue_.front().message.qos)) {
-    Queued queued = std::move(queue_.front());
+    const size_t bytes = BytesOf(queue_.front().message);
+    if (!SendQueued(queue_.front())) break;
     queue_.pop_front();
-    queue_bytes_ -= BytesOf(queued.message);
-    SendQueued(std::move(queued));
+    queue_bytes_ -= bytes;
   }
 }
 
@@ -284,43 +307,50 @@ void Session::SendAgain(uint16_t id) {
   }
   absl::Status status = CheckServerTakes(flight.message);
   if (status.ok() && WritePublish(flight.message, PacketId{id}, /*dup=*/true)) return;
-  FinishPublish(std::exchange(flight.token, 0),
+  FinishPublish(std::exchange(flight.token, 0), flight.message,
                 absl::AbortedError(absl::StrCat(
                     "the message was in flight and cannot be sent again: ",
                     status.ok() ? "it is larger than a packet may be" : status.message(),
                     "; whether it arrived is not known")));
   if (flight.stage == Stage::kAwaitingPubRec) return;
-  if (store_ != nullptr) Stored(store_->RemoveOutbound(PacketId{id}));
+  if (store_ != nullptr) Stored(store_->RemoveOutbound(flight.sequence));
   in_flight_.erase(found);
 }
 
-void Session::SendQueued(Queued&& queued) {
+bool Session::SendQueued(Queued& queued) {
   Message& message = queued.message;
-  const auto fail = [&](absl::Status status) { FinishPublish(queued.token, std::move(status)); };
+  const auto fail = [&](absl::Status status) {
+    if (queued.stored) Stored(store_->RemoveOutbound(queued.sequence));
+    FinishPublish(queued.token, message, std::move(status));
+    return true;
+  };
   if (absl::Status status = CheckServerTakes(message); !status.ok()) return fail(status);
   if (message.qos == QoS::kAtMostOnce) {
     if (!WritePublish(message, {}, false)) {
       return fail(absl::InvalidArgumentError("the message is larger than a packet may be"));
     }
-    return FinishPublish(queued.token, absl::OkStatus());
+    FinishPublish(queued.token, message, absl::OkStatus());
+    return true;
   }
   const PacketId id = NextId();
   CHECK(id) << "the window is smaller than the number of identifiers";
-  const uint64_t sequence = ++last_sequence_;
-  if (store_ != nullptr) {
-    if (absl::Status status = store_->PutOutbound(id, sequence, message); !status.ok()) {
+  if (queued.stored) {
+    if (!Stored(store_->MarkSent(queued.sequence, id))) return false;
+  } else if (store_ != nullptr) {
+    if (absl::Status status = store_->PutOutbound(queued.sequence, id, message); !status.ok()) {
       return fail(std::move(status));
     }
+    queued.stored = true;
   }
   if (!WritePublish(message, id, false)) {
-    if (store_ != nullptr) Stored(store_->RemoveOutbound(id));
     return fail(absl::InvalidArgumentError("the message is larger than a packet may be"));
   }
   InFlight& flight = in_flight_[id.value];
   flight.token = queued.token;
-  flight.sequence = sequence;
+  flight.sequence = queued.sequence;
   flight.stage = message.qos == QoS::kAtLeastOnce ? Stage::kAwaitingPubAck : Stage::kAwaitingPubRec;
   flight.message = std::move(message);
+  return true;
 }
 
 bool Session::WritePublish(const Message& message, PacketId id, bool dup) {
@@ -494,18 +524,26 @@ void Session::EndConnection() {
 }
 
 void Session::Fail(const absl::Status& status) {
-  for (Queued& queued : std::exchange(queue_, {})) FinishPublish(queued.token, status);
+  for (const Queued& queued : std::exchange(queue_, {})) {
+    if (queued.token != kFromStore) FinishPublish(queued.token, queued.message, status);
+  }
   queue_bytes_ = 0;
   for (auto& [id, flight] : in_flight_) {
-    FinishPublish(std::exchange(flight.token, 0), status);
+    const Token token = std::exchange(flight.token, 0);
+    if (token != kFromStore) FinishPublish(token, flight.message, status);
   }
   for (auto& [id, request] : requests_) FinishRequest(request, status);
   requests_.clear();
   for (Request& request : std::exchange(waiting_requests_, {})) FinishRequest(request, status);
 }
 
-void Session::FinishPublish(Token token, absl::Status status, PublishResult result) {
+void Session::FinishPublish(Token token, const Message& message, absl::Status status,
+                            PublishResult result) {
   if (token == 0) return;
+  if (token == kFromStore) {
+    events_.push_back(StoredDone{message, std::move(status), std::move(result)});
+    return;
+  }
   events_.push_back(PublishDone{token, std::move(status), std::move(result)});
 }
 

@@ -31,6 +31,12 @@ struct PublishDone {
   absl::Status status;  // Not OK: why there is no result.
   PublishResult result;
 };
+// A message that the store brought from an earlier session has ended.
+struct StoredDone {
+  Message message;
+  absl::Status status;
+  PublishResult result;
+};
 struct SubscribeDone {
   Token token = 0;
   absl::Status status;
@@ -55,8 +61,8 @@ struct AuthWanted {  // AUTH: answer with SendAuth, or close.
 struct Disconnected {
   ServerDisconnect disconnect;
 };
-using Event = std::variant<PublishDone, SubscribeDone, UnsubscribeDone, Connected, Arrived, Pong,
-                           AuthWanted, Disconnected>;
+using Event = std::variant<PublishDone, StoredDone, SubscribeDone, UnsubscribeDone, Connected,
+                           Arrived, Pong, AuthWanted, Disconnected>;
 
 // What a waiting message counts against queue_bytes_max.
 inline size_t BytesOf(const Message& message) {
@@ -76,7 +82,8 @@ class Session {
   // `store` may be null; else it outlives the session.
   Session(SessionOptions options, Store* store);
 
-  // Takes in what the store has. Before the first connection.
+  // Takes in what the store has: each message ends with a StoredDone event. Before the first
+  // connection.
   absl::Status Load();
 
   // ---- What the application asks. An error means that nothing was taken; else one Done event
@@ -109,8 +116,8 @@ class Session {
   // Messages in flight and queued wait for the next connection; requests to subscribe or
   // unsubscribe that were sent are sent again then.
   void EndConnection();
-  // The application gives up: all that waits ends with `status`. What is in flight stays in the
-  // store, if there is one.
+  // The application gives up: all that waits ends with `status`. If there is a store, messages of
+  // QoS 1 and 2 stay in it, those that it brought without an event.
   void Fail(const absl::Status& status);
 
   // Swaps the encoded bytes into `out`, which must be empty; more is encoded from the queue.
@@ -133,6 +140,9 @@ class Session {
   const SessionStatistics& statistics() const { return statistics_; }
 
  private:
+  // Of messages that the store brought.
+  static constexpr Token kFromStore = UINT64_MAX;
+
   enum class Stage : uint8_t { kAwaitingPubAck, kAwaitingPubRec, kAwaitingPubComp };
   struct InFlight {
     Token token = 0;
@@ -143,6 +153,8 @@ class Session {
   };
   struct Queued {
     Token token = 0;
+    uint64_t sequence = 0;
+    bool stored = false;
     Message message;
   };
   struct Request {  // SUBSCRIBE or UNSUBSCRIBE that is not answered.
@@ -172,7 +184,8 @@ class Session {
   void Pump();
   // Whether the window and the output have room for a message.
   bool MaySend(mqtt::QoS qos) const;
-  void SendQueued(Queued&& queued);
+  // False: the store does not let it; `queued` is as it was then.
+  bool SendQueued(Queued& queued);
   void SendAgain(uint16_t id);
   void PumpRequests();
   // False: the packet would be larger than the server takes, and nothing was written.
@@ -182,7 +195,9 @@ class Session {
   static std::deque<Request> Halves(Request&& request);
   uint16_t AliasFor(std::string_view topic, bool& known);
   mqtt::PacketId NextId();
-  void FinishPublish(Token token, absl::Status status, PublishResult result = {});
+  // `message`: told of if the store brought it.
+  void FinishPublish(Token token, const Message& message, absl::Status status,
+                     PublishResult result = {});
   void FinishRequest(Request& request, const absl::Status& status);
 
   // session_packets.cc: what a packet from the server means.
@@ -214,6 +229,7 @@ class Session {
   std::vector<Request> waiting_requests_;  // For a connection.
   std::map<std::string, Active> active_;
   absl::flat_hash_set<uint16_t> inbound_;  // QoS 2 identifiers between PUBLISH and PUBREL.
+  bool session_lost_ = false;              // By the server, and the store does not know it yet.
   uint16_t last_id_ = 0;
   uint64_t last_sequence_ = 0;
 

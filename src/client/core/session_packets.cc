@@ -154,7 +154,7 @@ std::optional<Violation> Session::OnConnAck(uint8_t flags, mqtt::Bytes body) {
   result.client_id = options_.client_id;
   events_.push_back(Connected{std::move(result)});
   if (!connected_) return std::nullopt;
-  if (packet.session_present) {
+  if (packet.session_present && !session_lost_) {
     ResumeSession();
   } else {
     RestartSession();
@@ -176,30 +176,39 @@ void Session::ResumeSession() {
 // The server has no session: what ours remembers of it is void [MQTT5-3.2.2-5]. Subscriptions are
 // made again; what was in flight ends as the options say.
 void Session::RestartSession() {
+  const auto resent = [this](const InFlight& flight) {          // As a new message.
+    if (flight.stage == Stage::kAwaitingPubComp) return false;  // The server had taken it.
+    return (flight.stage == Stage::kAwaitingPubAck
+                ? options_.qos1_on_session_loss
+                : options_.qos2_on_session_loss) == OnSessionLoss::kPublishAgain;
+  };
+  if (store_ != nullptr && !(in_flight_.empty() && inbound_.empty())) {
+    std::vector<uint64_t> over;
+    for (const auto& [id, flight] : in_flight_) {
+      if (!resent(flight)) over.push_back(flight.sequence);
+    }
+    session_lost_ = !Stored(store_->RestartSession(over));
+    if (session_lost_) return;  // The next connection does it.
+  }
   inbound_.clear();
   std::vector<InFlight> lost;
   for (auto& [id, flight] : in_flight_) lost.push_back(std::move(flight));
   in_flight_.clear();
-  if (store_ != nullptr) Stored(store_->Clear());
   std::sort(lost.begin(), lost.end(),
             [](const InFlight& a, const InFlight& b) { return a.sequence > b.sequence; });
   for (InFlight& flight : lost) {  // From the last to the first: each goes before the others.
-    if (flight.stage == Stage::kAwaitingPubComp) {  // The server had taken it.
+    if (flight.stage == Stage::kAwaitingPubComp) {
       ++statistics_.acknowledged;
-      FinishPublish(flight.token, absl::OkStatus());
-      continue;
-    }
-    const OnSessionLoss policy = flight.message.qos == QoS::kAtLeastOnce
-                                     ? options_.qos1_on_session_loss
-                                     : options_.qos2_on_session_loss;
-    if (policy == OnSessionLoss::kFail) {
-      FinishPublish(flight.token,
+      FinishPublish(flight.token, flight.message, absl::OkStatus());
+    } else if (!resent(flight)) {
+      FinishPublish(flight.token, flight.message,
                     absl::AbortedError("the server has lost the session: whether the message "
                                        "arrived is not known"));
-      continue;
+    } else {
+      queue_bytes_ += BytesOf(flight.message);
+      queue_.push_front(
+          {flight.token, flight.sequence, store_ != nullptr, std::move(flight.message)});
     }
-    queue_bytes_ += BytesOf(flight.message);
-    queue_.push_front({flight.token, std::move(flight.message)});
   }
   // One SUBSCRIBE for all that share a Subscription Identifier.
   std::map<uint32_t, std::vector<Subscription>> by_identifier;
@@ -297,11 +306,11 @@ std::optional<Violation> Session::OnAck(PacketType type, uint8_t flags, mqtt::By
 void Session::OnPubAck(const mqtt::Ack& ack) {
   const auto found = in_flight_.find(ack.packet_id.value);
   if (found == in_flight_.end() || found->second.stage != Stage::kAwaitingPubAck) return;
-  if (store_ != nullptr && !Stored(store_->RemoveOutbound(ack.packet_id))) return;
-  const Token token = found->second.token;
+  if (store_ != nullptr && !Stored(store_->RemoveOutbound(found->second.sequence))) return;
+  const InFlight flight = std::move(found->second);
   in_flight_.erase(found);
   ++statistics_.acknowledged;
-  FinishPublish(token, absl::OkStatus(), ResultOf(ack));
+  FinishPublish(flight.token, flight.message, absl::OkStatus(), ResultOf(ack));
 }
 
 void Session::OnPubRec(const mqtt::Ack& ack) {
@@ -314,18 +323,19 @@ void Session::OnPubRec(const mqtt::Ack& ack) {
   InFlight& flight = found->second;
   if (flight.stage == Stage::kAwaitingPubAck) return;
   if (mqtt::IsError(ack.reason)) {  // The exchange is over [MQTT5-4.3.3-4]; no PUBREL.
-    if (store_ != nullptr && !Stored(store_->RemoveOutbound(ack.packet_id))) return;
-    const Token token = flight.token;
+    if (store_ != nullptr && !Stored(store_->RemoveOutbound(flight.sequence))) return;
+    const InFlight over = std::move(flight);
     in_flight_.erase(found);
     ++statistics_.acknowledged;
-    FinishPublish(token, absl::OkStatus(), ResultOf(ack));
+    FinishPublish(over.token, over.message, absl::OkStatus(), ResultOf(ack));
     return;
   }
   if (flight.stage == Stage::kAwaitingPubRec) {
-    if (store_ != nullptr && !Stored(store_->MarkReleased(ack.packet_id))) return;
+    if (store_ != nullptr && !Stored(store_->MarkReleased(flight.sequence))) return;
     flight.stage = Stage::kAwaitingPubComp;
     flight.reason = ack.reason;
-    flight.message = {};  // Never sent again from here on [MQTT5-4.3.3-6].
+    // Never sent again from here on [MQTT5-4.3.3-6].
+    if (flight.token != kFromStore) flight.message = {};
   }
   WriteAck(PacketType::kPubRel, ack.packet_id, ReasonCode::kSuccess);
 }
@@ -341,12 +351,11 @@ void Session::OnPubRel(const mqtt::Ack& ack) {
 void Session::OnPubComp(const mqtt::Ack& ack) {
   const auto found = in_flight_.find(ack.packet_id.value);
   if (found == in_flight_.end() || found->second.stage != Stage::kAwaitingPubComp) return;
-  if (store_ != nullptr && !Stored(store_->RemoveOutbound(ack.packet_id))) return;
-  const Token token = found->second.token;
-  const ReasonCode reason = found->second.reason;
+  if (store_ != nullptr && !Stored(store_->RemoveOutbound(found->second.sequence))) return;
+  const InFlight flight = std::move(found->second);
   in_flight_.erase(found);
   ++statistics_.acknowledged;
-  FinishPublish(token, absl::OkStatus(), {.reason = reason});
+  FinishPublish(flight.token, flight.message, absl::OkStatus(), {.reason = flight.reason});
 }
 
 // ---- Answers to requests ---------------------------------------------------------------------

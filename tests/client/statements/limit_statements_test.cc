@@ -285,14 +285,15 @@ TEST_P(LimitStatements, MQTT311_4_8_0_2) {
   class FullOnce final : public Store {
    public:
     absl::StatusOr<Contents> Load() override { return Contents(); }
-    absl::Status PutOutbound(mqtt::PacketId, uint64_t, const Message&) override { return {}; }
-    absl::Status MarkReleased(mqtt::PacketId) override { return {}; }
-    absl::Status RemoveOutbound(mqtt::PacketId) override { return {}; }
+    absl::Status PutOutbound(uint64_t, mqtt::PacketId, const Message&) override { return {}; }
+    absl::Status MarkSent(uint64_t, mqtt::PacketId) override { return {}; }
+    absl::Status MarkReleased(uint64_t) override { return {}; }
+    absl::Status RemoveOutbound(uint64_t) override { return {}; }
     absl::Status PutInbound(mqtt::PacketId) override {
       return tries_++ == 0 ? absl::ResourceExhaustedError("the disk is full") : absl::OkStatus();
     }
     absl::Status RemoveInbound(mqtt::PacketId) override { return {}; }
-    absl::Status Clear() override { return {}; }
+    absl::Status RestartSession(const std::vector<uint64_t>&) override { return {}; }
 
    private:
     int tries_ = 0;
