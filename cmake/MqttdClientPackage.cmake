@@ -37,10 +37,15 @@ configure_file(${CMAKE_CURRENT_LIST_DIR}/package/mqttd-client.pc.in
 install(FILES ${CMAKE_BINARY_DIR}/package/mqttd-client.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT client)
 
-configure_file(${CMAKE_CURRENT_LIST_DIR}/package/version.h.in
-  ${CMAKE_BINARY_DIR}/package/version.h @ONLY)
-install(FILES ${CMAKE_BINARY_DIR}/package/version.h
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mqttd/client COMPONENT client)
+# The version header of a component: mqttd/COMPONENT/version.h.
+function(mqttd_install_version_header component package_words)
+  string(TOUPPER ${component} package_name)
+  configure_file(${CMAKE_CURRENT_FUNCTION_LIST_DIR}/package/version.h.in
+    ${CMAKE_BINARY_DIR}/package/${component}/version.h @ONLY)
+  install(FILES ${CMAKE_BINARY_DIR}/package/${component}/version.h
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mqttd/${component} COMPONENT ${component})
+endfunction()
+mqttd_install_version_header(client "the client library")
 
 # What users may include; all that these include in turn is among them (a test checks it). They stand
 # below mqttd/, so that their names cannot meet those of others.

@@ -22,6 +22,7 @@ configure_file(${CMAKE_CURRENT_LIST_DIR}/package/mqttd-embed.pc.in
   ${CMAKE_BINARY_DIR}/package/mqttd-embed.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/package/mqttd-embed.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT embed)
+mqttd_install_version_header(embed "the broker to embed")
 
 # See MQTTD_CLIENT_HEADERS.
 set(MQTTD_EMBED_HEADERS

@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <iostream>
+#include <memory>
 #include <string>
 
 using mqttd::ConnectionPtr;
@@ -19,14 +20,14 @@ int main(int argc, char** argv) {
   options.listeners = {{.url = argc > 1 ? argv[1] : "mqtt://127.0.0.1:1883"}};
   if (argc > 2) options.data_dir = argv[2];
   options.executor = mqttd::InlineExecutor();  // These never block.
-  options.hooks.on_connect = [](const ConnectionPtr& client, bool) {
-    client->SetContext(std::make_shared<int>(0));
-  };
   options.hooks.on_publish = [](const ConnectionPtr& from, const mqttd::Message& message,
                                 const auto& reply) {
     if (message.topic.starts_with("secret/")) return reply(mqttd::PublishDecision::Refuse());
     mqttd::Message stamped = message;
-    const int number = ++*from->Context<int>();
+    std::shared_ptr<int> count = from->Context<int>();
+    if (count == nullptr)
+      from->SetContext(count = std::make_shared<int>(0));  // Its first, or will.
+    const int number = ++*count;
     stamped.user_properties.push_back({"number", std::to_string(number)});
     reply(mqttd::PublishDecision::Change(stamped));
   };

@@ -187,11 +187,13 @@ struct Delivery {
 //
 // `authenticate`, `on_connect`, `on_publish`, `on_subscribe`, `on_unsubscribe` and `on_disconnect`
 // run on `Options::executor`. But for the last, the client waits for them: nothing more is read
-// from it until the reply. So a slow one slows its own client only; after `timeout` that client is
-// disconnected with 0x89, and after `broker.connect_timeout` if it waits for `authenticate`. One
-// that throws or does not reply ends its client, too (0x83; before CONNACK 0x89). Of one connection
-// one at a time is asked, in the order of its packets; `on_disconnect` may come while another still
-// runs, if the executor has several threads.
+// from it until the reply. A hook that returns and replies later slows its own client only. One
+// that blocks also holds the executor's thread: when all of its threads are held, the hooks of
+// other clients wait for one. A client whose hook has not replied `timeout` after its packet came,
+// the wait for a thread included, is disconnected with 0x89, and one that waits for `authenticate`
+// after `broker.connect_timeout`. One that throws or does not reply ends its client, too (0x83;
+// before CONNACK 0x89). Of one connection one at a time is asked, in the order of its packets;
+// `on_disconnect` may come while another still runs, if the executor has several threads.
 //
 // `on_deliver`, `on_state` and exchanges of `authentication_methods` run on the thread that serves
 // the connection, with thousands of others: they must not block. Those that take longer than `slow`

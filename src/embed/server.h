@@ -59,8 +59,10 @@ struct Options {
   std::string data_dir;             // Empty: as configured, "mqttd-data" by default.
   std::vector<Listener> listeners;  // Instead of those of the file.
   Hooks hooks;
-  Executor executor;          // Of hooks. Null: threads of the server's own.
-  uint32_t hook_threads = 1;  // Of those.
+  Executor executor;  // Of hooks. Null: threads of the server's own.
+  // Of those. A hook that blocks holds one; when all are held, the hooks of all clients wait, and
+  // their `Hooks::timeout` runs meanwhile. 1 runs one hook at a time.
+  uint32_t hook_threads = 4;
   // The process's log is set up as the configuration says (standard error, level info). False: it
   // is left as it is.
   bool configure_log = true;
@@ -100,7 +102,7 @@ using Done = std::function<void(absl::Status)>;
 // shuts down.
 //
 // Threads of its own: one for each usable processor (`broker.shards`), two for the store, one that
-// watches them; one for hooks, and one for `Publish` and `Subscribe`, if they are used.
+// watches them; `hook_threads` for hooks, and one for `Publish` and `Subscribe`, if they are used.
 class Server {
  public:
   explicit Server(Options options);
@@ -148,9 +150,12 @@ class Server {
   Statistics GetStatistics() const;
 
   // ---- From inside the process, without a socket. After `Start`.
-  // Calls `done`, if there is one, when the message is routed and, above QoS 0, stored: then OK.
-  // kResourceExhausted: too many wait already. kUnavailable: the server is not running. Order is
-  // kept. No access rules apply.
+  // Calls `done`, if there is one: above QoS 0 when the message is routed and stored, at QoS 0 when
+  // it is handed over, which says nothing of who got it. Then OK, whether or not anybody is
+  // subscribed. kInvalidArgument: not a message that may be published. kResourceExhausted: too many
+  // wait already. kCancelled: the server was shut down first. kUnavailable: it is not running, or
+  // refuses the message. Order is kept. No access rules apply. `done` runs on the thread that runs
+  // handlers, or at once if the server is not running.
   void Publish(Message message, Done done = {});
   // `handler` gets each message that matches from now on, and retained ones. `done`: kInvalid-
   // Argument if the filter is not valid.

@@ -41,7 +41,7 @@ def _():
 def _():
     run("cmake", "--install", BUILD, "--component", "embed", "--prefix", PREFIX)
     holds((PREFIX / "include/mqttd/embed/server.h").exists(), "server.h is missing")
-    equal(len(list((PREFIX / "include/mqttd/embed").iterdir())), 3, "headers of the embedded broker")
+    equal(len(list((PREFIX / "include/mqttd/embed").iterdir())), 4, "headers of the embedded broker")
 
 
 @case("installed headers include installed headers only, and say their version")
@@ -57,6 +57,8 @@ def _():
             holds(False, f"{header} includes {ours}")
     version = re.search(r'MQTTD_CLIENT_VERSION "(.+)"', (include / "mqttd/client/version.h").read_text()).group(1)
     equal(pkg_config("--modversion"), [version], "version that pkg-config says")
+    embedded = (include / "mqttd/embed/version.h").read_text()
+    equal(re.search(r'MQTTD_EMBED_VERSION "(.+)"', embedded).group(1), version, "version of the embedded broker")
 
 
 @case("the examples build with find_package(mqttd COMPONENTS client embed)")
@@ -146,6 +148,10 @@ def _():
     run(*publish, "-t", "open", "-m", "x")
     reader.out.wait_for(r"^got open x number:1")
     run(*publish, "-t", "secret/1", "-m", "x", status=None)
+    # Its will is shown to the hook before it is connected.
+    willing = subscriber("-p", port, "-V", "5", "-i", "willing", "--will-topic", "gone", "--will-payload", "w", "-t", "b")
+    willing.kill()
+    reader.out.wait_for(r"^got gone w number:1")
     run(*publish, "-t", "ask", "-m", "why?")
     reader.out.wait_for(r"^got answer You said: why\?")
     holds("secret" not in reader.out.text(), reader.out.text())

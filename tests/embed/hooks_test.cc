@@ -1,6 +1,7 @@
 // What hooks may decide, and that nobody but their own client suffers from them.
 #include "embed/hooks.h"
 
+#include <future>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -92,6 +93,27 @@ TEST_F(HooksTest, WhileOneClientWaitsForItsHookTheOthersGoOn) {
   slow.ExpectAck(kPuback, 1, 0x10);
   held.Take()(PublishDecision::Refuse(ReasonCode::kQuotaExceeded));
   slow.ExpectAck(kPuback, 2, 0x97);
+}
+
+// On the threads that the server has by itself.
+TEST_F(HooksTest, AHookThatBlocksItsThreadHoldsUpNobodyElsesHooks) {
+  std::promise<void> let_go;
+  Inbox<int> blocked;
+  hooks_.on_publish = [&](const ConnectionPtr& from, const Message&, const auto& reply) {
+    if (from->client_id() == "blocking") {
+      blocked.Put(1);
+      let_go.get_future().wait();
+    }
+    reply(PublishDecision::Pass());
+  };
+  Start();
+  RawClient blocking = Join("blocking");
+  RawClient other = Join("other");
+  blocking.Send(PublishPacket{.topic = "a", .qos = 1, .packet_id = 1});
+  blocked.Take();
+  EXPECT_EQ(Publish(other, "t", "x"), 0x10u);
+  let_go.set_value();
+  blocking.ExpectAck(kPuback, 1, 0x10);
 }
 
 TEST_F(HooksTest, AHookThatThrowsOrForgetsToReplyEndsItsOwnClientOnly) {
