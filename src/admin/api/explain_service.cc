@@ -87,8 +87,7 @@ absl::StatusOr<Supposed> ToSupposed(const pb::ExplainDeliveryRequest& request, a
   if (bytes > kPayloadBytesMax) return absl::InvalidArgumentError("payload_bytes: at most 256 MiB");
   Supposed supposed;
   supposed.on_shard.topic = message.topic();
-  supposed.on_shard.payload = message.payload();
-  supposed.on_shard.payload.resize(bytes);
+  supposed.on_shard.payload_bytes = bytes;
   supposed.on_shard.qos = static_cast<mqtt::QoS>(message.qos());
   supposed.on_shard.retain = message.retain();
   supposed.on_shard.expires = message.has_expiry();

@@ -26,12 +26,16 @@ uint64_t PacketBytes(const Session& session, const SupposedMessage& message,
   head.version = session.version;
   head.qos = answer.qos;
   head.topic = message.topic;
-  head.payload = message.payload;
   if (session.version == mqtt::Version::k5) {
     head.subscription_ids = ids;
     if (message.expires) head.message_expiry_interval = 0;
   }
-  return mqtt::MeasurePublish(head).total;
+  // Of an empty payload, and then of this one: Remaining Length has seven bits in each of its
+  // bytes.
+  const uint64_t remaining = mqtt::MeasurePublish(head).remaining_length + message.payload_bytes;
+  uint64_t length_bytes = 1;
+  for (uint64_t rest = remaining >> 7; rest != 0; rest >>= 7) ++length_bytes;
+  return 1 + length_bytes + remaining;
 }
 
 ConnectedAnswer AnswerOf(ShardCore& shard, const Session& session, const SupposedMessage& message) {
@@ -101,7 +105,8 @@ bool MayPublishHere(const ShardCore& shard, uint64_t connection, const SupposedM
   const Session* const session = SessionOf(shard, connection);
   if (session == nullptr) return true;
   return IsEnough(RightToPublish(*session->permissions, session->client_id.view(), message.topic),
-                  message.retain, message.payload);
+                  message.retain,
+                  message.payload_bytes == 0 ? std::string_view() : std::string_view("x"));
 }
 
 }  // namespace broker

@@ -16,7 +16,7 @@ namespace broker {
 // A message that is not published, only talked about.
 struct SupposedMessage {
   std::string topic;
-  std::string payload;
+  uint64_t payload_bytes = 0;
   mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
   bool retain = false;
   bool expires = false;   // It has an expiry, which takes its place in the packet.
