@@ -26,6 +26,9 @@ from e2e import MQTTD_BIN, Broker, die_with_parent, run, scratch, subscribe_pack
 MQLOAD = os.environ.get("MQLOAD_BIN") or str(Path(MQTTD_BIN).with_name("mqload"))
 
 
+AT_ONCE = 10_000  # Connections of one mqload: as many as the descriptors of most machines are enough for.
+
+
 def load(broker, *arguments, **more):
     return subprocess.Popen([MQLOAD, *map(str, arguments), "--host", "127.0.0.1", "--port", str(broker.port), "--json"],
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent, **more)
@@ -127,11 +130,11 @@ class Books:
 
 def arrange(broker, options, directory):
     say(f"{options.sessions} sessions are stored")
-    stored = load(broker, "sessions", "--clients", options.sessions, "--messages", 1, "--pubs", 1, "--keep", "--no-drain", "--prefix", "stored",
-                  cwd=directory)
-    stored.stdin.close()
-    stored.stdout.read()
-    stored.wait()
+    for first in range(0, options.sessions, AT_ONCE):
+        stored = load(broker, "sessions", "--clients", min(AT_ONCE, options.sessions - first), "--messages", 1, "--pubs", 1, "--keep",
+                      "--no-drain", "--prefix", f"stored{first}", cwd=directory)
+        stored.communicate()
+        assert stored.returncode == 0, "the sessions are not stored"
     say(f"{options.kicked} clients that will be kicked connect")
     holding = load(broker, "connect", "--mode", "hold", "--clients", options.kicked, "--prefix", "kicked", "--by-line", "--keepalive", 600)
 
