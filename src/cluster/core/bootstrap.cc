@@ -120,10 +120,22 @@ void Bootstrap::OnAnswer(const std::string& address, uint64_t number, const View
   contact.view = view;
   contact.heard = now;
   const std::string about = contact.asked_about;
+  NoteCopies(view);
   OnView(view);
   // It has seen what we have promised, and says what it thinks of it.
   if (has_promised() && about == identity_.formation().cluster_id())
     OnFoundersAnswer(address, view);
+}
+
+// One UUID that two processes bear: a directory was copied, a machine cloned.
+void Bootstrap::NoteCopies(const View& view) {
+  for (const auto& [address, contact] : contacts_) {
+    if (!Fresh(contact) || contact.view->uuid() != view.uuid() ||
+        contact.view->start() == view.start())
+      continue;
+    Conflict(absl::StrCat("two processes, at ", contact.view->address(), " and ", view.address(),
+                          ", run with copies of one data directory"));
+  }
 }
 
 View Bootstrap::OnAsked(const View& view, absl::Duration now) {
@@ -164,10 +176,9 @@ void Bootstrap::OnMember(const View& view) {
     if (!has_promised() || identity_.formation().cluster_id() == view.cluster_id())
       return Become(view.formation());
   }
-  if (has_promised()) {
-    if (identity_.formation().cluster_id() != view.cluster_id()) return;
-    Release();  // A witness: it has been decided.
-  }
+  // A witness keeps its promise until it has joined: a restart must not make it free for another
+  // cluster.
+  if (has_promised() && identity_.formation().cluster_id() != view.cluster_id()) return;
   if (join_cluster_.empty()) join_cluster_ = view.cluster_id();
   if (join_cluster_ != view.cluster_id()) {
     Conflict(absl::StrCat("the nodes that were found belong to two clusters, ", join_cluster_,
@@ -192,6 +203,7 @@ std::string Bootstrap::WhyNotPromised(const View& view) const {
   if (options_.level_max < formation.level())
     return absl::StrCat("the node at ", options_.address, " runs an older release");
   if (!join_cluster_.empty()) return "it has found a cluster";
+  if (has_conflict()) return conflict_;
   return "";
 }
 
@@ -217,7 +229,7 @@ void Bootstrap::OnFoundersAnswer(const std::string& address, const View& view) {
   if (view.uuid() == formation.former()) {
     former_is_lost_ = false;
     undecided_.clear();
-    if (!StandsFor(view, formation)) Release();  // It has given it up.
+    if (!StandsFor(view, formation) && join_cluster_.empty()) Release();  // It has given it up.
     return;
   }
   for (const Formation::Founder& founder : formation.founders()) {
@@ -229,7 +241,7 @@ void Bootstrap::OnFoundersAnswer(const std::string& address, const View& view) {
 }
 
 void Bootstrap::FreeIfFormerIsLost() {
-  if (!former_is_lost_) return;
+  if (!former_is_lost_ || !join_cluster_.empty()) return;
   // All but the former and this node.
   if (undecided_.size() + 2 < PartiesOf(identity_.formation()).size()) return;
   Release();
@@ -252,13 +264,23 @@ bool Bootstrap::HasMostSeeds(size_t& had, size_t& all) const {
   std::set<std::string> free;
   for (const View* const view : FreeNodes()) free.insert(view->uuid());
   free.insert(options_.uuid);
-  all = seeds_.size();
-  had =
-      static_cast<size_t>(std::count_if(seeds_.begin(), seeds_.end(), [&](const std::string& seed) {
-        if (seed == options_.address) return true;
-        const auto it = contacts_.find(seed);
-        return it != contacts_.end() && Fresh(it->second) && free.contains(it->second.view->uuid());
-      }));
+  // By UUID, where it is known whose address it is: a node that has two, or a name and an address,
+  // is one node, and this one too.
+  std::set<std::string> nodes;
+  for (const std::string& seed : seeds_) {
+    const auto it = contacts_.find(seed);
+    if (seed == options_.address) {
+      nodes.insert(options_.uuid);
+    } else if (it != contacts_.end() && it->second.view.has_value()) {
+      // Also if it is silent now: it has not become another node's by that.
+      nodes.insert(it->second.view->uuid());
+    } else {
+      nodes.insert(seed);
+    }
+  }
+  all = nodes.size();
+  had = static_cast<size_t>(std::count_if(nodes.begin(), nodes.end(),
+                                          [&](const auto& uuid) { return free.contains(uuid); }));
   return 2 * had > all || all == 0;
 }
 
@@ -355,7 +377,8 @@ std::optional<Bootstrap::Identity> Bootstrap::TakeWrite() {
 
 Bootstrap::State Bootstrap::state() const {
   if (is_member()) return State::kMember;
-  if (!has_promised() && !join_cluster_.empty() && !has_conflict()) return State::kJoin;
+  if (has_promised() && identity_.formation().cluster_id() != join_cluster_) return State::kWaiting;
+  if (!join_cluster_.empty() && !has_conflict()) return State::kJoin;
   return State::kWaiting;
 }
 
@@ -371,7 +394,7 @@ std::vector<std::string> Bootstrap::join_at() const {
 
 std::string Bootstrap::why() const {
   if (has_conflict()) return conflict_;
-  if (is_member()) return "";
+  if (is_member() || state() == State::kJoin) return "";
   if (is_former()) {
     return absl::StrCat("asked ", PartiesOf(identity_.formation()).size() - 1,
                         " other nodes to found a cluster with this one; ", promised_.size(),

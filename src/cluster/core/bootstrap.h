@@ -114,6 +114,7 @@ class Bootstrap {
   }
   void Hear(const std::string& address);
   View MyView() const;
+  void NoteCopies(const View& view);
   void OnView(const View& view);
   void OnMember(const View& view);
   void OnPromiseAsked(const View& view);

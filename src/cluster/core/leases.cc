@@ -138,6 +138,12 @@ std::vector<NodeLife> LeaseGranter::TakeExpired(absl::Duration now) {
   last_look_ = now;
   for (auto& [node, entry] : entries_) {
     if (entry.phase == Phase::kProposed || now < entry.until) continue;
+    // It lives: its request waits, here, for a barrier.
+    const auto asks = [&](const std::map<NodeId, Waiting>& requests) {
+      const auto it = requests.find(node);
+      return it != requests.end() && it->second.request.life.incarnation == entry.incarnation;
+    };
+    if (entry.phase == Phase::kGranting && (asks(gathering_) || asks(in_barrier_))) continue;
     entry.phase = Phase::kProposed;
     expired.push_back({node, entry.incarnation});
   }

@@ -8,16 +8,12 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "mqttd/cluster/v1/members.pb.h"
-#include "storage/core/apply_rules.h"
 
 namespace cluster {
 
 namespace pb = ::mqttd::cluster::v1;
 
 namespace {
-
-// The greatest level whose commands this release knows.
-constexpr uint32_t kLevelKnown = storage::GreatestLevel(storage::kApplyRules);
 
 NodeId ToNodeId(uint32_t number) { return NodeId(static_cast<uint16_t>(number)); }
 
@@ -86,8 +82,9 @@ GroupNodes GroupReplicas::nodes() const {
   return nodes;
 }
 
-Members Members::Founded(const pb::Formation& formation) {
+Members Members::Founded(const pb::Formation& formation, uint32_t level_known) {
   Members members;
+  members.level_known_ = level_known;
   members.cluster_id_ = formation.cluster_id();
   members.level_ = formation.level();
   members.replicas_ = formation.replicas();
@@ -116,10 +113,10 @@ absl::StatusOr<MembersOutcome> Members::Apply(std::string_view entry) {
   pb::MembersCommand command;
   if (!command.ParseFromArray(entry.data(), static_cast<int>(entry.size())))
     return absl::InvalidArgumentError("an entry of the meta group is no command");
-  if (command.level() > kLevelKnown) {
+  if (command.level() > level_known_) {
     return absl::UnimplementedError(absl::StrCat("an entry of the meta group is of apply level ",
                                                  command.level(), ", and this release knows ",
-                                                 kLevelKnown, ": it needs a newer one"));
+                                                 level_known_, ": it needs a newer one"));
   }
   switch (command.command_case()) {
     case pb::MembersCommand::kAdmitNode:
@@ -132,6 +129,11 @@ absl::StatusOr<MembersOutcome> Members::Apply(std::string_view entry) {
     case pb::MembersCommand::kPlacePartitions:
       return Place(command.place_partitions());
     case pb::MembersCommand::kRaiseLevel:
+      if (command.raise_level().level() > level_known_) {
+        return absl::UnimplementedError(
+            absl::StrCat("the meta group is raised to apply level ", command.raise_level().level(),
+                         ", and this release knows ", level_known_, ": it needs a newer one"));
+      }
       return Raise(command.raise_level().level());
     case pb::MembersCommand::COMMAND_NOT_SET:
       break;

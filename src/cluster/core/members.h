@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "cluster/core/node_life.h"
 #include "cluster/core/placement.h"
+#include "storage/core/apply_rules.h"
 
 namespace mqttd::cluster::v1 {
 class AdmitNode;
@@ -29,6 +30,8 @@ namespace cluster {
 // As many nodes at a time as one mask has bits.
 inline constexpr size_t kNodesMax = 64;
 inline constexpr size_t kReplicasMax = 7;
+// The greatest apply level that this release knows.
+inline constexpr uint32_t kLevelKnown = storage::GreatestLevel(storage::kApplyRules);
 
 // As the meta group knows it.
 struct Node {
@@ -85,7 +88,9 @@ class Members {
   Members() = default;  // Of no cluster.
   // As every founder has it before the first command: founders have the numbers from 1 on, in the
   // order of their UUIDs, and no incarnation.
-  static Members Founded(const ::mqttd::cluster::v1::Formation& formation);
+  // `level_known`: the greatest apply level whose commands are understood.
+  static Members Founded(const ::mqttd::cluster::v1::Formation& formation,
+                         uint32_t level_known = kLevelKnown);
 
   // An entry of the log. kUnimplemented, kInvalidArgument: this release does not understand it, and
   // nothing behind it may be applied (docs/decisions/0014).
@@ -125,6 +130,7 @@ class Members {
   bool HasReplicas(NodeId id) const;
   absl::Status Read(const ::mqttd::cluster::v1::MembersSnapshot& snapshot);
 
+  uint32_t level_known_ = kLevelKnown;
   std::string cluster_id_;
   uint32_t level_ = 0;
   uint32_t replicas_ = 0;

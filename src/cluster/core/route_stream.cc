@@ -66,6 +66,7 @@ RouteSource::Reader RouteSource::ReaderAt(uint64_t life, uint64_t number) const 
   if (life != life_) return reader;
   reader.life = life;
   reader.number = number;
+  reader.resumed = true;
   return reader;
 }
 
@@ -82,8 +83,16 @@ std::optional<RouteFrame> RouteSource::Next(Reader& reader, size_t bytes_max) co
   RouteFrame frame;
   frame.life = life_;
   if (!CanGoOn(reader)) BeginSnapshot(reader, frame);
-  // One that is ahead follows a replica that has applied more than this one.
-  if (!reader.in_snapshot && reader.number >= number_) return std::nullopt;
+  // One that is ahead follows a replica that has applied more than this one. Whoever goes on where
+  // it was is told that it has everything, or it would be stale until the next change.
+  const bool resumed = std::exchange(reader.resumed, false);
+  if (!reader.in_snapshot && reader.number >= number_) {
+    if (reader.number > number_) reader.resumed = resumed;
+    if (!resumed || reader.number > number_) return std::nullopt;
+    frame.after = frame.through = reader.number;
+    frame.whole = true;
+    return frame;
+  }
   frame.after = reader.number;
   size_t bytes = 0;
   // Changes first, so that a page is read when everything before it is told. Those of keys that are

@@ -54,6 +54,7 @@ class RouteSource {
   struct Reader {
     uint64_t life = 0;  // 0 is no origin's: it knows nothing.
     uint64_t number = 0;
+    bool resumed = false;  // It has said what it has, and has been told nothing since.
     // While a snapshot is being sent: keys up to this one were.
     bool in_snapshot = false;
     bool at_start = false;

@@ -301,6 +301,66 @@ TEST(Bootstrap, ACopyOfADataDirectoryIsNoticed) {
   EXPECT_THAT(world[0].bootstrap->why(), HasSubstr("copy of this node's data directory"));
 }
 
+// Names and addresses of the same nodes are not twice as many nodes.
+TEST(Bootstrap, ANodeThatIsFoundUnderItsOwnSeedCountsOnce) {
+  World world(5, 6, 3);
+  for (World::Node& node : world.nodes()) {
+    node.options.address = absl::StrCat("node-", node.number, ".svc:1885");  // As it is advertised.
+  }
+  world.blocked = [](int a, int b) { return (a < 3) != (b < 3); };
+  world.StartAll();
+  world.RunFor(absl::Seconds(30));
+  EXPECT_THAT(world.Clusters(), SizeIs(0));
+  EXPECT_THAT(world[0].bootstrap->why(), HasSubstr("3 of 6 seeds"));
+}
+
+// A witness heard of the decision, and starts again where only others are that could found another.
+TEST(Bootstrap, AWitnessThatStartsAgainBeforeItHasJoinedFoundsNoOtherCluster) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    World world(seed, 5, 2);
+    std::set<std::pair<int, int>> cut;
+    world.blocked = [&](int a, int b) { return cut.contains({a, b}) || cut.contains({b, a}); };
+    // Three of five are enough seeds: two founders and a witness.
+    for (int node = 0; node < 3; ++node) world.Start(world[node]);
+    while (world.Clusters().empty()) {
+      world.RunFor(absl::Milliseconds(1));
+      ASSERT_LT(world.now(), absl::Seconds(200));
+    }
+    const auto founders = world.Clusters();
+    World::Node* witness = nullptr;
+    for (int node = 0; node < 3; ++node) {
+      const auto& disk = world[node].disk;
+      const bool founds = std::any_of(
+          disk.formation().founders().begin(), disk.formation().founders().end(),
+          [&](const auto& founder) { return founder.uuid() == world[node].options.uuid; });
+      if (!founds) witness = &world[node];
+    }
+    ASSERT_NE(witness, nullptr);
+    // It hears of the decision, and is cut off before it has joined.
+    while (witness->bootstrap->join_cluster().empty()) {
+      world.RunFor(absl::Microseconds(100));
+      ASSERT_LT(world.now(), absl::Seconds(200));
+      if (witness->disk.node() != 0) break;
+    }
+    if (witness->disk.node() != 0) continue;  // It was faster.
+    for (int node = 0; node < 3; ++node) {
+      if (&world[node] == witness) continue;
+      for (const int other : {witness->number, 3, 4}) cut.insert({node, other});
+    }
+    world.Stop(*witness);
+    world.Start(*witness);
+    world.Start(world[3]);
+    world.Start(world[4]);
+    world.RunFor(absl::Seconds(60));
+    ASSERT_THAT(world.Clusters(), SizeIs(1));
+    cut.clear();
+    world.RunFor(absl::Seconds(60));
+    ASSERT_THAT(world.Clusters(), SizeIs(1));
+    ASSERT_EQ(world.Clusters().begin()->second, 5);
+  }
+}
+
 // The former dies when it has asked, and some have promised themselves to it.
 TEST(Bootstrap, APromiseHoldsUntilTheFormerIsBackOrItsDirectoryIsLost) {
   for (const bool lost : {false, true}) {

@@ -144,15 +144,25 @@ TEST(LeaseGranter, ANewLeaderWaitsForAsLongAsALeaseOfTheFormerCouldLast) {
 
 TEST(LeaseGranter, WhoIsDeclaredGoneGetsNothingMoreUnlessItIsSurelyNotInTheLog) {
   LeaseGranter granter(kOptions, At(0), {kLife});
-  granter.OnRequest({kLife, 1}, At(3.2));
-  const auto ticket = granter.WantsBarrier();
   EXPECT_THAT(LookUntil(granter, At(0), At(3.3)), ElementsAre(kLife));
-  EXPECT_THAT(granter.OnBarrier(*ticket, true), IsEmpty());
   EXPECT_THAT(Grant(granter, {kLife, 2}, At(3.3)), IsEmpty());
   granter.OnNotCommitted(kLife);
   EXPECT_THAT(granter.TakeExpired(At(3.4)), ElementsAre(kLife));
   granter.OnGone(kLife);
   EXPECT_EQ(Grant(granter, {kLife, 3}, At(3.5))[0].kind, Kind::kGone);
+}
+
+// The leader stood still for less than it notices: the request of a node that lives waits here.
+TEST(LeaseGranter, WhoseRequestWaitsForABarrierIsNotGone) {
+  LeaseGranter granter(kOptions, At(0), {kLife});
+  EXPECT_THAT(LookUntil(granter, At(0), At(1.5)), IsEmpty());
+  granter.OnRequest({kLife, 1}, At(1.5));
+  const auto ticket = granter.WantsBarrier();
+  ASSERT_TRUE(ticket.has_value());
+  EXPECT_THAT(granter.TakeExpired(At(3.4)), IsEmpty());
+  EXPECT_EQ(granter.OnBarrier(*ticket, true).at(0).kind, Kind::kGranted);
+  EXPECT_THAT(LookUntil(granter, At(3.4), At(4.7)), IsEmpty());
+  EXPECT_THAT(granter.TakeExpired(At(4.8)), ElementsAre(kLife));
 }
 
 TEST(LeaseGranter, WhoWasPausedItselfWaitsAnew) {

@@ -228,7 +228,7 @@ TEST(Members, ACommandThatIsNotKnownStopsTheGroupAndChangesNothing) {
 TEST(Members, TheLevelIsRaisedWhenAllKnowItAndWhoDoesNotIsNotAdmittedThen) {
   pb::Formation formation = ThreeFounders();
   for (pb::Formation::Founder& founder : *formation.mutable_founders()) founder.set_level_max(5);
-  Members members = Members::Founded(formation);
+  Members members = Members::Founded(formation, /*level_known=*/5);
   pb::MembersCommand old = AdmitCommand("old", 1);
   old.mutable_admit_node()->set_level_max(4);
   old.mutable_admit_node()->set_release("0.1");
@@ -242,6 +242,9 @@ TEST(Members, TheLevelIsRaisedWhenAllKnowItAndWhoDoesNotIsNotAdmittedThen) {
   EXPECT_EQ(Apply(members, raise).kind, Kind::kDone);
   EXPECT_EQ(members.level(), 5u);
   EXPECT_THAT(Apply(members, AdmitCommand("new", 1)).why, HasSubstr("newer release"));
+  raise.mutable_raise_level()->set_level(6);
+  EXPECT_EQ(members.Apply(raise.SerializeAsString()).status().code(),
+            absl::StatusCode::kUnimplemented);
 }
 
 TEST(Members, DamagedSnapshotsAreRefused) {

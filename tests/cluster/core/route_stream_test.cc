@@ -102,6 +102,22 @@ TEST(RouteStream, WhoComesBackGoesOnWhereItWas) {
   EXPECT_THAT(router.keys, ElementsAre("tb/#"));
 }
 
+TEST(RouteStream, WhoComesBackToAnOriginThatHasNothingNewHearsSo) {
+  RouteSource source({}, 7);
+  source.Add("a/#", 1);
+  Router router;
+  auto reader = source.ReaderAt(0, 0);
+  ReadAll(source, reader, router);
+  router.view.OnLost();
+  reader = source.ReaderAt(router.view.life(), router.view.number());
+  const auto frame = source.Next(reader, 1000);
+  ASSERT_TRUE(frame.has_value());
+  router.Take(*frame);
+  EXPECT_FALSE(router.view.stale());
+  EXPECT_THAT(router.keys, ElementsAre("ta/#"));
+  EXPECT_FALSE(source.Next(reader, 1000).has_value()) << "once";
+}
+
 // What others were told of meanwhile it must not miss.
 TEST(RouteStream, WhoComesBackIsStaleUntilItHasCaughtUp) {
   RouteSource source({}, 7);
