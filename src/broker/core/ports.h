@@ -33,16 +33,16 @@ struct RouteAnnouncement {
 
 // The way to the sessions of other nodes, and from theirs to this one's. Called on the shards'
 // threads; never blocks. First in, first out per shard. What comes back is in the shard's mailbox:
-// NodeRoutes, NodesConfirmed, NodePublish, NodesCaughtUp.
+// NodeRoutes, NodesConfirmed, NodePublish, NodeCaughtUp.
 class Forwarder {
  public:
   virtual ~Forwarder() = default;
 
   // A message that sessions on these nodes want.
   virtual void Forward(storage::ShardId shard, NodeMask nodes, const mqtt::MessagePtr& message) = 0;
-  // One of them is behind with what it is sent: who publishes there waits for NodesCaughtUp. After
-  // true it comes to every shard.
-  virtual bool IsBehind(NodeMask nodes) const = 0;
+  // Those of them that are behind with what they are sent: who publishes there waits for
+  // NodeCaughtUp, which comes to every shard for each node that this has named.
+  virtual NodeMask Behind(NodeMask nodes) const = 0;
 
   // To all nodes; when they have it comes NodesConfirmed.
   virtual void Announce(storage::ShardId shard, RouteAnnouncement announcement) = 0;

@@ -216,7 +216,8 @@ void Router::ForgetNode(uint32_t node) {
 
 void Router::SetNodeStale(uint32_t node, bool stale) {
   const NodeMask bit = NodeMask{1} << node;
-  stale_nodes_ = stale ? stale_nodes_ | bit : stale_nodes_ & ~bit;
+  if (((stale_nodes_ & bit) != 0) == stale) return;
+  stale_nodes_ ^= bit;
   ++changes_anywhere_;
 }
 

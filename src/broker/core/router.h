@@ -183,7 +183,7 @@ class Router {
 
   // What other nodes of a cluster want, of all messages or (`wanted` is kQos0) only of those of QoS
   // 0: a set of filters for each, of which every change is told once. Cost of a change: a hash
-  // look-up, and 1/256 of the cached topics are looked up anew.
+  // look-up, and a sixtieth of the cached topics is looked up anew.
   void ChangeNode(const FilterOfNode& filter, uint32_t node, Wanted wanted, bool add);
   // It wants nothing. Cost: the number of filters that others have.
   void ForgetNode(uint32_t node);

@@ -10,11 +10,12 @@ NodeFlow::NodeFlow(ShardContext& context, PublishFlow& publishing)
   context_.retained_gate = &gate_;
   publishing_.forward = [this](NodeMask nodes, const mqtt::MessagePtr& message) {
     context_.forwarder->Forward(context_.id, nodes, message);
-    return context_.forwarder->IsBehind(nodes);
+    return context_.forwarder->Behind(nodes);
   };
-  publishing_.pause_for_nodes = [this](Connection& connection) {
+  // For one of them: when that has caught up, the next PUBLISH finds the others.
+  publishing_.pause_for_nodes = [this](Connection& connection, NodeMask behind) {
     context_.Pause(connection, kPauseForwards);
-    paused_.push_back(connection.ref.connection);
+    paused_[static_cast<size_t>(std::countr_zero(behind))].push_back(connection.ref.connection);
   };
 }
 
@@ -52,8 +53,8 @@ void NodeFlow::TellSenders() {
   }
 }
 
-void NodeFlow::OnCaughtUp() {
-  for (const uint64_t id : std::exchange(paused_, {})) {
+void NodeFlow::OnCaughtUp(uint32_t node) {
+  for (const uint64_t id : std::exchange(paused_[node], {})) {
     if (Connection* const paused = context_.Find(id)) context_.Resume(*paused, kPauseForwards);
   }
 }

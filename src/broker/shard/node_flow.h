@@ -23,7 +23,7 @@ class NodeFlow {
 
   void OnRoutes(const NodeRoutes& routes);
   void OnPublish(NodePublish publish);
-  void OnCaughtUp();
+  void OnCaughtUp(uint32_t node);
 
   // Answers of partitions have come: what waited for retained messages may be confirmed.
   void ConfirmRoutes();
@@ -36,7 +36,8 @@ class NodeFlow {
   RetainedGate gate_;
   std::array<ForwardCredit::Amount, kNodesMax> taken_{};  // Not told yet.
   NodeMask taken_from_ = 0;                               // Who has any.
-  std::vector<uint64_t> paused_;  // Connections that stand still until a node has caught up.
+  // Connections that stand still until that node has caught up.
+  std::array<std::vector<uint64_t>, kNodesMax> paused_;
 };
 
 }  // namespace broker

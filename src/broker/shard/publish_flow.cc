@@ -262,7 +262,7 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
 void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
   RouteToShards(outgoing, match);
   const NodeMask nodes = match.NodesFor(outgoing.parts().qos);
-  if (nodes != 0 && forward(nodes, outgoing.Keep())) nodes_are_behind_ = true;
+  if (nodes != 0) nodes_behind_ |= forward(nodes, outgoing.Keep());
 }
 
 void PublishFlow::RouteToShards(Outgoing& outgoing, const Match& match) {
@@ -567,7 +567,7 @@ void PublishFlow::NoteForwarded(storage::ShardId shard, const mqtt::Message& mes
 
 void PublishFlow::PauseIfBehind(Connection& connection) {
   if ((connection.pauses & kPauseForwards) != 0) return;
-  if (nodes_are_behind_) return pause_for_nodes(connection);
+  if (nodes_behind_ != 0) return pause_for_nodes(connection, nodes_behind_);
   if (!behind_.has_value()) return;
   context_.Pause(connection, kPauseForwards);
   paused_for_shard_[*behind_].push_back(connection.ref.connection);

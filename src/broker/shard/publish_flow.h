@@ -144,7 +144,7 @@ class PublishFlow {
   void NoteForwarded(storage::ShardId shard, const mqtt::Message& message);
   void NobodyIsBehind() {
     behind_.reset();
-    nodes_are_behind_ = false;
+    nodes_behind_ = 0;
   }
   void PauseIfBehind(Connection& connection);
   void Submit(storage::Publish publish, Waiting waiting);
@@ -168,15 +168,15 @@ class PublishFlow {
   ForwardCredit credit_;
   storage::OutboxLedger outbox_;
   std::optional<storage::ShardId> behind_;  // One that the present PUBLISH found behind.
-  bool nodes_are_behind_ = false;           // Likewise.
+  NodeMask nodes_behind_ = 0;               // Likewise.
   // Connections that stand still until that shard catches up.
   std::vector<std::vector<uint64_t>> paused_for_shard_;
 
  public:
-  // Set in a cluster. True: one of the nodes is behind.
-  std::function<bool(NodeMask nodes, const mqtt::MessagePtr& message)> forward;
+  // Set in a cluster. Says which of the nodes are behind.
+  std::function<NodeMask(NodeMask nodes, const mqtt::MessagePtr& message)> forward;
   // The connection publishes to them: until they have caught up it is not read from.
-  std::function<void(Connection&)> pause_for_nodes;
+  std::function<void(Connection&, NodeMask behind)> pause_for_nodes;
   // Set if there is a hook: it is asked before a PUBLISH is routed.
   std::function<void(Connection&, const mqtt::Publish&, std::string_view topic, PublishRight)>
       ask_hook;

@@ -235,7 +235,7 @@ void ShardCore::OnTask(ShardTask task) {
           [this](NodeRoutes& it) { nodes_->OnRoutes(it); },
           [this](NodesConfirmed& it) { subscribing_.OnNodesConfirmed(it); },
           [this](NodePublish& it) { nodes_->OnPublish(std::move(it)); },
-          [this](NodesCaughtUp&) { nodes_->OnCaughtUp(); },
+          [this](NodeCaughtUp& it) { nodes_->OnCaughtUp(it.node); },
           [this](AdoptConnection& it) { port_.Adopt(std::move(it.stream), it.listener); },
           [this](PasswordVerified& it) {
             if (Connection* const connection = Find(it.connection)) {

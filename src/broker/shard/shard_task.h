@@ -125,7 +125,9 @@ struct NodePublish {
 };
 
 // A node that was behind with what it is sent has caught up.
-struct NodesCaughtUp {};
+struct NodeCaughtUp {
+  uint32_t node = 0;
+};
 
 // A connection that another shard's acceptor took in.
 struct AdoptConnection {
@@ -160,7 +162,7 @@ struct Control {
 using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
                                ShardRouteChange, ShardMemberChange, PartitionRoutesHeld,
                                ShareMemberHeld, MemberRoomChange, RoutesConfirmed, NodeRoutes,
-                               NodesConfirmed, NodePublish, NodesCaughtUp, AdoptConnection,
+                               NodesConfirmed, NodePublish, NodeCaughtUp, AdoptConnection,
                                PasswordVerified, HookAnswered, SysTopics, InputRelief, Control>;
 
 }  // namespace broker

@@ -33,7 +33,7 @@ class OtherNodes final : public broker::Forwarder {
                const mqtt::MessagePtr& message) override {
     forwarded.emplace_back(nodes, message->payload());
   }
-  bool IsBehind(NodeMask nodes) const override { return (nodes & behind) != 0; }
+  NodeMask Behind(NodeMask nodes) const override { return nodes & behind; }
   void Announce(storage::ShardId shard, broker::RouteAnnouncement announcement) override {
     announced.emplace_back(shard, std::move(announcement));
   }
@@ -152,8 +152,10 @@ TEST_F(NodeFlowTest, WhoPublishesToANodeThatIsBehindWaits) {
   publisher.line->Send(PublishOf("a", "2", 0));
   broker_.RunFor(absl::Milliseconds(100));
   EXPECT_EQ(nodes_.forwarded.size(), 1u);
+  Mail(broker::NodeCaughtUp{2});
+  EXPECT_EQ(nodes_.forwarded.size(), 1u) << "another node than the one that it waits for";
   nodes_.behind = 0;
-  Mail(broker::NodesCaughtUp{});
+  Mail(broker::NodeCaughtUp{1});
   EXPECT_EQ(nodes_.forwarded.size(), 2u);
 }
 
