@@ -85,6 +85,7 @@ std::string InOperatorsWords(const std::string& error) {
     return absl::StrCat("TLS could not be agreed on: ", error);
   if (absl::StrContains(error, "Socket closed") || absl::StrContains(error, "Connection reset"))
     return "the node there ended the connection; if it did not stop, its log says why";
+  if (absl::StrContains(error, "Cancelling all calls")) return "the node there was stopped";
   if (absl::StrContains(error, "DNS resolution failed")) return "there is no such host name";
   return error;
 }

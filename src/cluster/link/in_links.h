@@ -3,6 +3,7 @@
 #define CLUSTER_LINK_IN_LINKS_H_
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,7 +30,9 @@ class PeerMetricsTable {
 // One link of each node: a later one ends the one before. Any thread may call it.
 class InLinks final : public InStream::Owner {
  public:
-  InLinks(LinkHandler& handler, PeerMetricsTable& metrics) : handler_(handler), metrics_(metrics) {}
+  // `called`: a node has made a link, so it is there. Called on gRPC's threads, without a lock.
+  InLinks(LinkHandler& handler, PeerMetricsTable& metrics, std::function<void(NodeId)> called)
+      : handler_(handler), metrics_(metrics), called_(std::move(called)) {}
 
   // Whoever is not welcome any more is sent away.
   void SetDoor(std::shared_ptr<const Door> door);
@@ -51,6 +54,7 @@ class InLinks final : public InStream::Owner {
 
   LinkHandler& handler_;
   PeerMetricsTable& metrics_;
+  const std::function<void(NodeId)> called_;
   base::Mutex mutex_;
   std::shared_ptr<const Door> door_ ABSL_GUARDED_BY(mutex_) = std::make_shared<const Door>();
   std::map<NodeId, InLink> links_ ABSL_GUARDED_BY(mutex_);

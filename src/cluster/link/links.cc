@@ -38,7 +38,7 @@ constexpr const char* kJoin = "/mqttd.cluster.v1.Link/Join";
 
 // What streams tell the links' thread. `link` is the attempt that they belong to.
 struct Happened {
-  enum class What { kWelcome, kRefused, kPong, kEnd };
+  enum class What { kWelcome, kRefused, kPong, kEnd, kCalled };
   NodeId peer;
   uint64_t link = 0;
   What what = What::kEnd;
@@ -106,7 +106,10 @@ class RealLinks final : public Links {
       : options_(std::move(options)),
         handler_(handler),
         clock_(clock),
-        in_links_(handler, metrics_),
+        in_links_(handler, metrics_,
+                  [this](NodeId caller) {
+                    mailbox_.PostOne({.peer = caller, .what = Happened::What::kCalled});
+                  }),
         service_(*this),
         mailbox_([this] { Ring(); }) {}
   ~RealLinks() override { Stop(); }
@@ -406,8 +409,10 @@ void RealLinks::Keep() {
 
 void RealLinks::On(Happened& happened) {
   const auto it = peers_.find(happened.peer);
-  if (it == peers_.end() || it->second.link != happened.link) return;
+  if (it == peers_.end()) return;
   Peer& peer = it->second;
+  if (happened.what == Happened::What::kCalled) return peer.state.OnCalled();
+  if (peer.link != happened.link) return;
   if (peer.state.phase() == PeerState::Phase::kDown) return;
   const absl::Duration now = clock_.Monotonic();
   switch (happened.what) {
@@ -426,6 +431,8 @@ void RealLinks::On(Happened& happened) {
       return;
     case Happened::What::kRefused:
       return Lose(it->first, peer, absl::StrCat("it refuses this node: ", happened.why));
+    case Happened::What::kCalled:
+      return;
     case Happened::What::kEnd:
       return Lose(it->first, peer, std::move(happened.why));
   }

@@ -70,6 +70,7 @@ class PeerState {
   bool OnWelcome(NodeLife life, absl::Duration now) {
     if (phase_ != Phase::kConnecting || ++welcomes_ < kLinkClasses) return false;
     phase_ = Phase::kUp;
+    called_ = false;
     life_ = life;
     heard_ = up_since_ = next_ping_ = now;
     round_trip_ = absl::ZeroDuration();
@@ -86,9 +87,15 @@ class PeerState {
       retry_ = options_.retry_first;
     next_try_ = now + retry_ * (0.5 + 0.5 * rng_.Unit());
     retry_ = std::min(retry_ * 2, options_.retry_most);
+    if (std::exchange(called_, false)) TryAtOnce();
     phase_ = Phase::kDown;
     life_ = {};
     why_ = std::move(why);
+  }
+  // It has connected to us, so it is there; what is being tried may have come too early.
+  void OnCalled() {
+    if (phase_ == Phase::kDown) TryAtOnce();
+    called_ = phase_ == Phase::kConnecting;
   }
   // It is elsewhere, or so are we: at once.
   void TryAtOnce() {
@@ -109,6 +116,7 @@ class PeerState {
   absl::Duration retry_;
   absl::Duration give_up_at_;
   size_t welcomes_ = 0;
+  bool called_ = false;  // While it was being connected to.
   NodeLife life_;
   absl::Duration up_since_;
   absl::Duration heard_;

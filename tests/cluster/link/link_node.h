@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -25,9 +26,11 @@ class LinkNode final : public LinkHandler {
   using JoinRequest = ::mqttd::cluster::v1::JoinRequest;
   using JoinResponse = ::mqttd::cluster::v1::JoinResponse;
 
+  // `host`: another than 127.0.0.NUMBER, or one with a port.
   explicit LinkNode(uint16_t number, LinkOptions options = {}, const std::string& host = "")
       : number_(number) {
-    options.listen = absl::StrCat(host.empty() ? absl::StrCat("127.0.0.", number) : host, ":0");
+    options.listen = host.empty() ? absl::StrCat("127.0.0.", number) : host;
+    if (!absl::StrContains(options.listen, ":")) options.listen += ":0";
     absl::StatusOr<std::unique_ptr<Links>> started =
         Links::Start(std::move(options), *this, base::RealClock::Get());
     CHECK(started.ok()) << started.status().ToString();

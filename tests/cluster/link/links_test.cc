@@ -166,6 +166,23 @@ TEST(Links, ANodeThatGoesAndComesBackIsConnectedAgain) {
   EXPECT_EQ(a.Report(NodeId(2)).metrics->disconnected.value(), 1u);
 }
 
+TEST(Links, ANodeThatCallsIsTriedAtOnce) {
+  LinkOptions patient;
+  patient.retry_first = patient.retry_most = absl::Hours(1);
+  LinkNode a(1, patient);
+  std::string address;
+  {
+    LinkNode gone(2);
+    LinkNode::Introduce({&gone, &a});
+    ASSERT_TRUE(a.WaitUp(NodeId(2)));
+    address = gone.address();
+  }
+  ASSERT_TRUE(a.WaitDown(NodeId(2)));
+  LinkNode b(2, {}, address);
+  LinkNode::Introduce({&b, &a});
+  EXPECT_TRUE(a.WaitUp(NodeId(2)));
+}
+
 // A node that stands still, or a network that drops everything: no connection ends by that.
 TEST(Links, ANodeThatFallsSilentIsDownAndUpAgainWhenItIsHeard) {
   LinkOptions options;

@@ -68,5 +68,21 @@ TEST(PeerState, TriesAgainSoonAndThenLessOften) {
   EXPECT_LE(peer.next_look() - now, options.retry_first);
 }
 
+TEST(PeerState, WhoCallsIsTriedAtOnceAlsoIfWhatWasBeingTriedFails) {
+  LinkOptions options;
+  options.retry_first = options.retry_most = absl::Hours(1);
+  PeerState peer(options, base::Rng(1));
+  ASSERT_EQ(peer.Look(At(0)), Wish::kConnect);
+  peer.Lose(At(0), "refused");
+  EXPECT_EQ(peer.Look(At(1)), Wish::kNothing);
+  peer.OnCalled();
+  ASSERT_EQ(peer.Look(At(1)), Wish::kConnect);
+  peer.OnCalled();
+  peer.Lose(At(1), "refused");
+  ASSERT_EQ(peer.Look(At(1)), Wish::kConnect);
+  peer.Lose(At(1), "refused");  // Once for each call.
+  EXPECT_EQ(peer.Look(At(2)), Wish::kNothing);
+}
+
 }  // namespace
 }  // namespace cluster
