@@ -1,0 +1,66 @@
+// The meta group of a running node: MetaNode with a thread, a log, and links to the others.
+#ifndef CLUSTER_TRANSPORT_META_GROUP_H_
+#define CLUSTER_TRANSPORT_META_GROUP_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "cluster/core/meta_node.h"
+#include "cluster/link/links.h"
+#include "cluster/raft/command_log.h"
+#include "cluster/transport/control_codec.h"
+
+namespace cluster {
+
+struct MetaGroupOptions {
+  GroupId group = 0;  // Its number in the log.
+  LeaseOptions leases;
+  NodeId node;
+  ::mqttd::cluster::v1::AdmitNode self;  // As MetaNode has it.
+  Members members;                       // As of `applied`.
+  uint64_t applied = 0;
+};
+
+// Decides who may speak to this node and to whom it connects (Links::SetDoor, SetPeers), is
+// admitted, keeps the lease, and admits and grants where it leads.
+class MetaGroup {
+ public:
+  // All are called on its thread. Functions of the log do not block.
+  struct Parts {
+    Links* links = nullptr;  // Outlives it.
+    const base::Clock* clock = nullptr;
+    // The log of the group. Empty, both: there is no replica of it here.
+    std::function<void(Proposal)> submit;
+    std::function<void(uint64_t ticket)> read_barrier;
+    // On the disk, synced, when it returns OK; tried again until it does.
+    std::function<absl::Status(Incarnation)> begin_life;
+    // The state as of an entry, which is to be kept before the log is cut there.
+    std::function<void(const Members&, uint64_t applied)> on_members;
+    std::function<void(const std::vector<NodeLife>&)> on_gone;
+    // An entry that this release does not understand: the node can take no further part.
+    std::function<void(const absl::Status&)> on_stopped;
+  };
+
+  static std::unique_ptr<MetaGroup> Start(MetaGroupOptions options, Parts parts);
+  virtual ~MetaGroup() = default;  // Stops.
+
+  // ---- Any thread.
+  // Of this group.
+  virtual void OnLogEvent(LogEvent event) = 0;
+  virtual void OnControl(NodeLife from, const ControlItem& item) = 0;
+  virtual void OnJoin(const ::mqttd::cluster::v1::JoinRequest& request,
+                      std::function<void(const ::mqttd::cluster::v1::JoinResponse&)> answer) = 0;
+  // Monotonic: this node owns what it is said to own before that. Looked at before anything is done
+  // for a durable session.
+  virtual absl::Duration lease_until() const = 0;
+  virtual void Stop() = 0;
+};
+
+}  // namespace cluster
+
+#endif  // CLUSTER_TRANSPORT_META_GROUP_H_
