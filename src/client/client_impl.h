@@ -123,7 +123,7 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   HandlerGate& handlers() { return handlers_; }
   // The end of an operation.
   template <typename Result>
-  void Finish(Completion<Result> done, std::type_identity_t<absl::StatusOr<Result>> result);
+  void Finish(Completion<Result>&& done, std::type_identity_t<absl::StatusOr<Result>>&& result);
   std::string id() const {
     base::MutexLock lock(id_mutex_);
     return id_;
@@ -270,8 +270,8 @@ class Client::Impl : public std::enable_shared_from_this<Client::Impl> {
 // Directly, unless a method is under way: Asio's rule is that no completion runs inside the call
 // that began its operation.
 template <typename Result>
-void Client::Impl::Finish(Completion<Result> done,
-                          std::type_identity_t<absl::StatusOr<Result>> result) {
+void Client::Impl::Finish(Completion<Result>&& done,
+                          std::type_identity_t<absl::StatusOr<Result>>&& result) {
   if (done == nullptr) return;
   if (asking_ == 0) {
     try {

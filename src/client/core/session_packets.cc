@@ -307,10 +307,9 @@ void Session::OnPubAck(const mqtt::Ack& ack) {
   const auto found = in_flight_.find(ack.packet_id.value);
   if (found == in_flight_.end() || found->second.stage != Stage::kAwaitingPubAck) return;
   if (store_ != nullptr && !Stored(store_->RemoveOutbound(found->second.sequence))) return;
-  const InFlight flight = std::move(found->second);
-  in_flight_.erase(found);
   ++statistics_.acknowledged;
-  FinishPublish(flight.token, flight.message, absl::OkStatus(), ResultOf(ack));
+  FinishPublish(found->second.token, found->second.message, absl::OkStatus(), ResultOf(ack));
+  in_flight_.erase(found);
 }
 
 void Session::OnPubRec(const mqtt::Ack& ack) {
@@ -324,10 +323,9 @@ void Session::OnPubRec(const mqtt::Ack& ack) {
   if (flight.stage == Stage::kAwaitingPubAck) return;
   if (mqtt::IsError(ack.reason)) {  // The exchange is over [MQTT5-4.3.3-4]; no PUBREL.
     if (store_ != nullptr && !Stored(store_->RemoveOutbound(flight.sequence))) return;
-    const InFlight over = std::move(flight);
-    in_flight_.erase(found);
     ++statistics_.acknowledged;
-    FinishPublish(over.token, over.message, absl::OkStatus(), ResultOf(ack));
+    FinishPublish(flight.token, flight.message, absl::OkStatus(), ResultOf(ack));
+    in_flight_.erase(found);
     return;
   }
   if (flight.stage == Stage::kAwaitingPubRec) {
@@ -352,10 +350,10 @@ void Session::OnPubComp(const mqtt::Ack& ack) {
   const auto found = in_flight_.find(ack.packet_id.value);
   if (found == in_flight_.end() || found->second.stage != Stage::kAwaitingPubComp) return;
   if (store_ != nullptr && !Stored(store_->RemoveOutbound(found->second.sequence))) return;
-  const InFlight flight = std::move(found->second);
-  in_flight_.erase(found);
+  const InFlight& flight = found->second;
   ++statistics_.acknowledged;
   FinishPublish(flight.token, flight.message, absl::OkStatus(), {.reason = flight.reason});
+  in_flight_.erase(found);
 }
 
 // ---- Answers to requests ---------------------------------------------------------------------
