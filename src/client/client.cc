@@ -283,7 +283,9 @@ void Client::Impl::RunEvents() {
   settling_ = true;
   const HandlerGate::Passage passage(handlers_);
   while (!untold_.empty() || session_.HasEvents()) {
-    for (const Waiting& change : std::exchange(untold_, {})) {
+    while (!untold_.empty()) {
+      const Waiting change = std::move(untold_.front());
+      untold_.pop_front();
       const StateHandler handler = on_state_;  // It may set another one.
       if (handler != nullptr) Call([&] { handler(change.state, change.why); });
     }
