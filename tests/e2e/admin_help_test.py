@@ -80,12 +80,12 @@ def run_line(line, directory):
     """A command as it is printed, as a shell has it."""
     process = Process(["bash", "-o", "pipefail", "-c", line], env=ENVIRONMENT, cwd=directory)
     if "topic watch" in line:  # It ends when ten have come.
-        for number in range(200):
+        for number in range(2000):
             if not process.running():
                 break
             admin.text("topic", "publish", "house/watched", "-m", str(number), "-q", "1")
     if "mqttctl events" in line or "mqttctl trace" in line:  # They end when two have come.
-        for number in range(200):
+        for number in range(20000):
             if not process.running():
                 break
             mqtt_client(broker, f"sensor-{number}-passes").close()

@@ -481,6 +481,8 @@ def _():
         testator.out.wait_for("received SUBACK")
         testator.kill()
         subscriber.packet()
+        while broker.metric("mqttd_wills_published_total") == 0:  # When all who are to have it do.
+            pass
         equal(broker.metric("mqttd_wills_published_total"), 1, "wills, each counted once")
 
 

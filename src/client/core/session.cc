@@ -115,6 +115,7 @@ bool Session::MaySend(QoS qos) const {
 }
 
 bool Session::CancelPublish(Token token) {
+  if (token == 0) return false;  // Nobody's: of those that were cancelled before.
   const auto found = std::find_if(queue_.begin(), queue_.end(),
                                   [token](const Queued& q) { return q.token == token; });
   if (found == queue_.end()) {

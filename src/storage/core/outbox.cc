@@ -149,6 +149,7 @@ absl::StatusOr<std::vector<OutboxRecord>> Outbox::Read(const StateReader& reader
     record.message =
         it->second.message ? it->second.message : DecodeStoredMessage(stored.message());
     if (!record.message) return Unreadable();
+    record.client_id = stored.client_id();
     record.user_name = stored.user_name();
     record.listener = stored.listener();
     for (const pb::SharedTarget& target : stored.targets()) {

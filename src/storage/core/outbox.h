@@ -30,7 +30,8 @@ struct OutboxRecord {
   Kind kind = Kind::kLeft;
   std::string share_filter;
   mqtt::MessagePtr message;
-  std::string user_name;  // Of a will's author.
+  std::string client_id;  // Of a will's author.
+  std::string user_name;
   std::string listener;
   std::vector<SharedTarget> targets;
 };

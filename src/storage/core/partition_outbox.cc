@@ -39,6 +39,7 @@ void Partition::Impl::LeaveWill(const Session& session, int64_t at_unix_ms, Cont
   pb::OutboxRecord record;
   record.set_kind(pb::OutboxRecord::WILL);
   record.set_message(EncodeStoredMessage(*message));
+  record.set_client_id(session.client_id);
   record.set_user_name(session.user_name);
   record.set_listener(session.listener);
   const int64_t expires = message->expires_at_unix_ms();

@@ -71,8 +71,7 @@ void OutboxSender::Consider(OutboxRecord record) {
   }
   if (record.kind == Kind::kWill) {
     // Rights are those of the moment: without them the will is deleted, and nobody hears of it.
-    const SessionUser author{std::string(record.message->publisher()), record.user_name,
-                             record.listener};
+    const SessionUser author{record.client_id, record.user_name, record.listener};
     if (node_.may_publish != nullptr && !node_.may_publish(author, record.message->topic())) {
       return ProposeDone({.number = record.number, .not_authorized = true}, nullptr);
     }

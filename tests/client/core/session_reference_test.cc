@@ -32,6 +32,7 @@ struct Open {
   QoS qos = QoS::kAtMostOnce;
   bool released = false;  // PUBREC has come.
   bool on_this_connection = true;
+  bool cancelled = false;  // It goes on, and nobody hears of its end.
   uint16_t id = 0;
 };
 
@@ -57,9 +58,15 @@ class Model {
     Pump();
   }
   bool Cancel(uint64_t number) {
-    const auto found = std::find_if(queue_.begin(), queue_.end(),
-                                    [&](const Open& one) { return one.number == number; });
-    if (found == queue_.end()) return false;
+    const auto is_it = [&](const Open& one) { return one.number == number && !one.cancelled; };
+    const auto found = std::find_if(queue_.begin(), queue_.end(), is_it);
+    if (found == queue_.end()) {
+      const auto open = std::find_if(open_.begin(), open_.end(), is_it);
+      if (open == open_.end()) return false;
+      open->cancelled = true;
+      ended.push_back({number, absl::StatusCode::kCancelled});
+      return true;
+    }
     queue_.erase(found);
     ended.push_back({number, absl::StatusCode::kCancelled});
     Pump();
@@ -131,19 +138,18 @@ class Model {
     return std::find_if(open_.begin(), open_.end(), [&](const Open& one) { return one.id == id; });
   }
   void End(std::vector<Open>::iterator one, ReasonCode reason) {
-    ended.push_back({one->number, absl::StatusCode::kOk, reason});
+    if (!one->cancelled) ended.push_back({one->number, absl::StatusCode::kOk, reason});
     open_.erase(one);
   }
   void Restart() {
     received_.clear();
     std::deque<Open> again;
     for (const Open& one : open_) {
-      if (one.released) {
-        ended.push_back({one.number});
-      } else if (one.qos == QoS::kExactlyOnce) {
-        ended.push_back({one.number, absl::StatusCode::kAborted});
-      } else {
-        again.push_back({.number = one.number, .qos = one.qos});
+      if (one.qos != QoS::kExactlyOnce) {
+        again.push_back({.number = one.number, .qos = one.qos, .cancelled = one.cancelled});
+      } else if (!one.cancelled) {
+        ended.push_back(
+            {one.number, one.released ? absl::StatusCode::kOk : absl::StatusCode::kAborted});
       }
     }
     open_.clear();

@@ -199,7 +199,7 @@ TEST_F(Repeats, AfterAStartNumbersBeginAnew) {
   Enqueue(1, "a");
   h_.Add().mutable_close_node();
   h_.Commit();
-  EXPECT_TRUE(h_.partition().origins().empty());
+  EXPECT_FALSE(h_.partition().origins().AnyShard());
   EXPECT_EQ(Enqueue(1, "b").code, OutcomeCode::kOk);
   EXPECT_EQ(queued(), 2u);
 }
