@@ -273,8 +273,11 @@ def _():
     will = {"topic": "props-will", "payload": b"\xe2\x9c\x93", "qos": 1, "retain": True,
             "properties": properties(PacketTypes.WILLMESSAGE, UserProperty=[("k", "1"), ("k", "2")], ContentType="c",
                                      ResponseTopic="r", CorrelationData=b"d", PayloadFormatIndicator=1)}
+    published = broker.metric("mqttd_wills_published_total")
     client(will=will).vanish()
     late = client()
+    while broker.metric("mqttd_wills_published_total") == published:  # Queued, retained and sent.
+        pass
     back = client("watcher-of-wills", clean=False, SessionExpiryInterval=1000)
     queued = back.take_one()
     late.subscribe("props-will", 1)
