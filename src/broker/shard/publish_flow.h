@@ -119,7 +119,8 @@ class PublishFlow {
                 PublishRight right);
   void Acknowledge(Session& session, const mqtt::Publish& packet, mqtt::ReasonCode reason);
   void RouteTransient(Outgoing& outgoing, const Match& match);
-  void RouteToShards(Outgoing& outgoing, const Match& match);
+  void ForwardToShards(Outgoing& outgoing, ShardMask shards);
+  void ForwardToNodes(Outgoing& outgoing, NodeMask nodes);
   // One that can have it: who has room, and takes a packet of its size, goes first.
   ShareGroup::Choice ChooseMember(ShareGroup& group, const Outgoing& outgoing,
                                   absl::Span<const storage::ConnectionRef> without_right = {});
@@ -146,7 +147,10 @@ class PublishFlow {
     behind_.reset();
     nodes_behind_ = 0;
   }
-  void PauseIfBehind(Connection& connection);
+  void PauseIfBehind(Connection& connection) {
+    if (behind_.has_value() || nodes_behind_ != 0) PauseForThoseBehind(connection);
+  }
+  void PauseForThoseBehind(Connection& connection);
   void Submit(storage::Publish publish, Waiting waiting);
   void FinishInOrder(uint64_t connection);
   void Finish(std::unique_ptr<Waiting> waiting);
