@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,6 +17,7 @@
 #include <utility>
 
 #include "client/client.h"
+#include "tests/client/kills.h"
 #include "tests/client/mosquitto_process.h"
 #include "tests/support/broker_process.h"
 #include "tests/support/temp_dir.h"
@@ -27,11 +27,6 @@ namespace {
 
 namespace asio = boost::asio;
 using mqtt::QoS;
-
-int Kills() {
-  const char* text = std::getenv("MQTTD_CLIENT_KILLS");
-  return text == nullptr ? 5 : std::max(1, std::atoi(text));
-}
 
 // A broker that keeps sessions, and how it is brought down.
 struct Killable {

@@ -7,11 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
@@ -22,6 +20,7 @@
 #include "base/rng.h"
 #include "client/client.h"
 #include "client/file_store.h"
+#include "tests/client/kills.h"
 #include "tests/support/broker_process.h"
 #include "tests/support/temp_dir.h"
 
@@ -30,11 +29,6 @@ namespace {
 
 namespace asio = boost::asio;
 using mqtt::QoS;
-
-int Kills() {
-  const char* text = std::getenv("MQTTD_CLIENT_KILLS");
-  return text == nullptr ? 5 : std::max(1, std::atoi(text));
-}
 
 class KilledClient : public testing::TestWithParam<QoS> {
  protected:

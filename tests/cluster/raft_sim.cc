@@ -89,29 +89,26 @@ std::string RaftSim::Run() {
   After(options_.stormy_ms, [this] { Calm(); });
   const uint64_t until = options_.stormy_ms + options_.calm_ms;
   After(until - options_.drain_ms, [this] { clients_ = false; });
-  while (failure_.empty() && !events_.empty() && events_.top().at <= until) {
-    Event event = events_.top();
-    events_.pop();
-    now_ = event.at;
-    event.run();
+  while (failure_.empty() && events_.RunNext(until)) {
   }
   if (failure_.empty()) CheckEnd();
   return failure_;
 }
 
 void RaftSim::After(uint64_t delay_ms, std::function<void()> run) {
-  events_.push({now_ + delay_ms, ++sequence_, std::move(run)});
+  events_.After(delay_ms, std::move(run));
 }
 
 void RaftSim::Fail(const std::string& words) {
   if (!failure_.empty()) return;
-  failure_ = absl::StrCat("seed ", options_.seed, ", ", now_, " ms: ", words);
+  failure_ = absl::StrCat("seed ", options_.seed, ", ", events_.now(), " ms: ", words);
 }
 
 void RaftSim::Note(const Node& node, std::string_view what, uint64_t a, uint64_t b, uint64_t c) {
-  trace_ = Fold(Fold(Fold(Fold(Fold(trace_, now_), node.id), HashOf(what)), a), b * 31 + c);
+  trace_ =
+      Fold(Fold(Fold(Fold(Fold(trace_, events_.now()), node.id), HashOf(what)), a), b * 31 + c);
   if (!options_.explain) return;
-  (void)std::fprintf(stderr, "%6lu n%u %.*s %lu %lu %lu\n", now_, node.id,
+  (void)std::fprintf(stderr, "%6lu n%u %.*s %lu %lu %lu\n", events_.now(), node.id,
                      static_cast<int>(what.size()), what.data(), a, b, c);
 }
 

@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <queue>
 #include <set>
 #include <string>
 #include <string_view>
@@ -17,6 +16,7 @@
 #include "base/rng.h"
 #include "cluster/raft/raft_loop.h"
 #include "tests/cluster/memory_entry_store.h"
+#include "tests/support/event_queue.h"
 
 namespace cluster {
 
@@ -69,14 +69,6 @@ class RaftSim {
     std::map<uint64_t, uint64_t> barriers;  // Ticket -> the least index to be told.
   };
   struct Node;
-  struct Event {
-    uint64_t at = 0;
-    uint64_t sequence = 0;
-    std::function<void()> run;
-    bool operator<(const Event& other) const {
-      return at != other.at ? at > other.at : sequence > other.sequence;
-    }
-  };
   // What is true of a group, whoever says it.
   struct Truth {
     std::map<uint64_t, uint64_t> chains;    // By index.
@@ -121,12 +113,10 @@ class RaftSim {
   base::Rng rng_;
   base::Rng disk_rng_;
   base::Rng net_rng_;
-  uint64_t now_ = 0;
-  uint64_t sequence_ = 0;
   uint64_t trace_ = 0;
   bool stormy_ = true;
   bool clients_ = true;
-  std::priority_queue<Event> events_;
+  support::EventQueue<uint64_t> events_;  // In milliseconds.
   std::vector<std::unique_ptr<Node>> nodes_;
   std::set<std::pair<uint32_t, uint32_t>> blocked_;  // From, to.
   std::map<GroupId, Truth> truths_;

@@ -96,15 +96,10 @@ bool FromNumber(uint64_t number, Value& value) {
 }
 
 template <typename Value>
-struct ElementOf {
-  using type = void;
-};
-template <typename Value>
-requires requires {
+concept List = requires {
   typename Value::value_type;
-} &&(!std::is_same_v<Value, std::string>)struct ElementOf<Value> {
-  using type = typename Value::value_type;
-};
+}
+&&!std::is_same_v<Value, std::string>;
 
 using FiltersPtr = std::shared_ptr<const std::vector<std::string>>;
 
@@ -165,8 +160,8 @@ class Measuring {
       } else {
         size += wire::ElementSize(BytesOf(*value));
       }
-    } else if constexpr (!std::is_void_v<typename ElementOf<Value>::type>) {
-      if constexpr (kIsNumber<typename ElementOf<Value>::type>) {
+    } else if constexpr (List<Value>) {
+      if constexpr (kIsNumber<typename Value::value_type>) {
         size += wire::PackedSize(value);
       } else {
         for (const auto& element : value) size += wire::ElementSize(BytesOf(element));
@@ -197,8 +192,8 @@ class Writing {
       } else {
         Element(number, *value);
       }
-    } else if constexpr (!std::is_void_v<typename ElementOf<Value>::type>) {
-      if constexpr (kIsNumber<typename ElementOf<Value>::type>) {
+    } else if constexpr (List<Value>) {
+      if constexpr (kIsNumber<typename Value::value_type>) {
         out_.Packed(number, value);
       } else {
         for (const auto& element : value) Element(number, element);
@@ -295,8 +290,8 @@ class Reading {
       return FromNumber(reader_.number(), value);
     } else if constexpr (requires { value.has_value(); }) {
       return Take(value.emplace());
-    } else if constexpr (!std::is_void_v<typename ElementOf<Value>::type>) {
-      using Element = typename ElementOf<Value>::type;
+    } else if constexpr (List<Value>) {
+      using Element = typename Value::value_type;
       if constexpr (kIsNumber<Element>) {
         return wire::ParsePacked(reader_.bytes(), value);
       } else {

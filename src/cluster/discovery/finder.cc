@@ -6,8 +6,8 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "base/inbox.h"
 #include "base/log.h"
-#include "base/mailbox.h"
 #include "base/mutex.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
@@ -35,50 +35,8 @@ struct Joined {
 struct Resolved {
   absl::StatusOr<std::vector<std::string>> seeds;
 };
-using Input = std::variant<Answered, Asked, Joined, Resolved>;
-
-// Where answers go to; outlives the finder in the hands of those who have not answered yet.
-class Inbox {
- public:
-  Inbox() : mailbox_([this] { Ring(); }) {}
-
-  void Post(Input input) { mailbox_.PostOne(std::move(input)); }
-  std::vector<Input> Take() {
-    std::vector<Input> all;
-    mailbox_.TakeAll([&](Input&& input) { all.push_back(std::move(input)); });
-    return all;
-  }
-  void Stop() {
-    base::MutexLock lock(mutex_);
-    stopped_ = true;
-    rung_ = true;
-    wake_.SignalAll();
-  }
-  bool stopped() const {
-    base::MutexLock lock(mutex_);
-    return stopped_;
-  }
-  // Until something comes, or that time is over.
-  void Sleep(absl::Duration time) {
-    base::MutexLock lock(mutex_);
-    if (mailbox_.Sleep() && !rung_) wake_.WaitFor(mutex_, time);
-    mailbox_.Awake();
-    rung_ = stopped_;
-  }
-
- private:
-  void Ring() {
-    base::MutexLock lock(mutex_);
-    rung_ = true;
-    wake_.SignalAll();
-  }
-
-  base::Mailbox<Input> mailbox_;
-  mutable base::Mutex mutex_;
-  base::CondVar wake_;
-  bool rung_ ABSL_GUARDED_BY(mutex_) = false;
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-};
+// Outlives the finder in the hands of those who have not answered yet.
+using Inbox = base::Inbox<std::variant<Answered, Asked, Joined, Resolved>>;
 
 class RealFinder final : public Finder {
  public:
@@ -146,13 +104,12 @@ class RealFinder final : public Finder {
 };
 
 void RealFinder::Run() {
-  while (!inbox_->stopped()) {
-    for (Input& input : inbox_->Take()) std::visit([this](auto& value) { On(value); }, input);
+  do {
+    for (auto& input : inbox_->Take()) std::visit([this](auto& value) { On(value); }, input);
     const absl::Duration now = clock_.Monotonic();
     ResolveIfDue(now);
     Look(now);
-    inbox_->Sleep(options_.bootstrap.asked_every / 2);
-  }
+  } while (inbox_->Sleep(options_.bootstrap.asked_every / 2));
 }
 
 // What is promised has to be on the disk before anybody hears of it. False: it is not, and nobody

@@ -7,9 +7,8 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "base/inbox.h"
 #include "base/log.h"
-#include "base/mailbox.h"
-#include "base/mutex.h"
 #include "mqttd/cluster/v1/link.pb.h"
 
 namespace cluster {
@@ -34,7 +33,8 @@ struct JoinAsked {
 struct JoinAnswered {
   pb::JoinResponse response;
 };
-using Input = std::variant<FromLog, FromNode, JoinAsked, JoinAnswered>;
+// Outlives the group in the hands of calls that are under way.
+using Inbox = base::Inbox<std::variant<FromLog, FromNode, JoinAsked, JoinAnswered>>;
 
 class RealMetaGroup final : public MetaGroup {
  public:
@@ -72,43 +72,6 @@ class RealMetaGroup final : public MetaGroup {
   }
 
  private:
-  // Outlives the group in the hands of calls that are under way.
-  class Inbox {
-   public:
-    Inbox() : mailbox_([this] { Ring(); }) {}
-    void Post(Input input) { mailbox_.PostOne(std::move(input)); }
-    std::vector<Input> Take() {
-      std::vector<Input> all;
-      mailbox_.TakeAll([&](Input&& input) { all.push_back(std::move(input)); });
-      return all;
-    }
-    void Stop() {
-      base::MutexLock lock(mutex_);
-      stopped_ = rung_ = true;
-      wake_.SignalAll();
-    }
-    // False: it is stopped.
-    bool Sleep(absl::Duration time) {
-      base::MutexLock lock(mutex_);
-      if (mailbox_.Sleep() && !rung_) wake_.WaitFor(mutex_, time);
-      mailbox_.Awake();
-      rung_ = stopped_;
-      return !stopped_;
-    }
-
-   private:
-    void Ring() {
-      base::MutexLock lock(mutex_);
-      rung_ = true;
-      wake_.SignalAll();
-    }
-    base::Mailbox<Input> mailbox_;
-    base::Mutex mutex_;
-    base::CondVar wake_;
-    bool rung_ ABSL_GUARDED_BY(mutex_) = false;
-    bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  };
-
   void Run();
   void On(FromLog& from);
   void On(FromNode& from);
@@ -144,7 +107,7 @@ class RealMetaGroup final : public MetaGroup {
 
 void RealMetaGroup::Run() {
   do {
-    for (Input& input : inbox_->Take()) {
+    for (auto& input : inbox_->Take()) {
       std::visit([this](auto& value) { On(value); }, input);
       Act();
     }

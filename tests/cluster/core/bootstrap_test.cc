@@ -5,12 +5,12 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <queue>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/event_queue.h"
 
 namespace cluster {
 namespace {
@@ -47,7 +47,7 @@ class World {
   static std::string AddressOf(int number) { return absl::StrCat("10.0.0.", number, ":1885"); }
   Node& operator[](int number) { return nodes_[static_cast<size_t>(number)]; }
   std::vector<Node>& nodes() { return nodes_; }
-  absl::Duration now() const { return now_; }
+  absl::Duration now() const { return events_.now(); }
   base::Rng& rng() { return rng_; }
 
   double loss = 0;
@@ -72,18 +72,9 @@ class World {
   }
 
   void After(absl::Duration delay, std::function<void()> run) {
-    events_.push({now_ + delay, ++last_event_, std::move(run)});
+    events_.After(delay, std::move(run));
   }
-  void RunFor(absl::Duration time) {
-    const absl::Duration end = now_ + time;
-    while (!events_.empty() && events_.top().at <= end) {
-      Event event = events_.top();
-      events_.pop();
-      now_ = event.at;
-      event.run();
-    }
-    now_ = end;
-  }
+  void RunFor(absl::Duration time) { events_.RunUntil(now() + time); }
 
   // Clusters that members say they belong to, and how many of them.
   std::map<std::string, int> Clusters() const {
@@ -95,15 +86,6 @@ class World {
   }
 
  private:
-  struct Event {
-    absl::Duration at;
-    uint64_t number = 0;
-    std::function<void()> run;
-    bool operator<(const Event& other) const {
-      return at != other.at ? at > other.at : number > other.number;
-    }
-  };
-
   void Save(Node& node) {
     if (const auto identity = node.bootstrap->TakeWrite()) node.disk = *identity;
   }
@@ -112,7 +94,7 @@ class World {
 
   void Tick(Node& node, uint64_t life) {
     if (node.life != life || node.bootstrap == nullptr) return;
-    const auto asks = node.bootstrap->Tick(now_);
+    const auto asks = node.bootstrap->Tick(now());
     Save(node);
     for (const Bootstrap::Ask& ask : asks) {
       for (Node& other : nodes_) {
@@ -127,12 +109,12 @@ class World {
     if (Lost(from.number, to.number)) return;
     After(Delay(), [this, &from, &to, ask, life = from.life] {
       if (to.bootstrap == nullptr) return;
-      const Bootstrap::View answer = to.bootstrap->OnAsked(ask.view, now_);
+      const Bootstrap::View answer = to.bootstrap->OnAsked(ask.view, now());
       Save(to);
       if (Lost(to.number, from.number)) return;
       After(Delay(), [this, &from, address = ask.address, number = ask.number, answer, life] {
         if (from.life != life || from.bootstrap == nullptr) return;
-        from.bootstrap->OnAnswer(address, number, answer, now_);
+        from.bootstrap->OnAnswer(address, number, answer, now());
         Save(from);
       });
     });
@@ -158,9 +140,7 @@ class World {
 
   base::Rng rng_;
   std::vector<Node> nodes_;
-  absl::Duration now_ = absl::Seconds(100);
-  uint64_t last_event_ = 0;
-  std::priority_queue<Event> events_;
+  support::EventQueue<absl::Duration> events_{absl::Seconds(100)};
 };
 
 TEST(Bootstrap, OneNodeThatExpectsNoOtherFoundsAtOnce) {

@@ -77,18 +77,14 @@ std::string LeasesSim::Run() {
   After(3'000, [this] { Storm(); });
   After(options_.stormy_ms, [this] { Calm(); });
   const uint64_t until = options_.stormy_ms + options_.calm_ms;
-  while (failure_.empty() && !events_.empty() && events_.top().at <= until) {
-    Event event = events_.top();
-    events_.pop();
-    now_ = event.at;
-    event.run();
+  while (failure_.empty() && events_.RunNext(until)) {
   }
   if (failure_.empty()) CheckEnd();
   return failure_;
 }
 
 void LeasesSim::After(uint64_t delay_ms, std::function<void()> run) {
-  events_.push({now_ + delay_ms, ++sequence_, std::move(run)});
+  events_.After(delay_ms, std::move(run));
 }
 
 void LeasesSim::OnNode(Node& node, uint64_t delay_ms, std::function<void()> run) {
@@ -98,8 +94,8 @@ void LeasesSim::OnNode(Node& node, uint64_t delay_ms, std::function<void()> run)
 void LeasesSim::OnNodeOf(Node& node, uint64_t life, uint64_t delay_ms, std::function<void()> run) {
   After(delay_ms, [this, &node, life, run = std::move(run)]() mutable {
     if (!node.up || node.life != life) return;
-    if (now_ < node.paused_until)
-      return OnNodeOf(node, life, node.paused_until - now_, std::move(run));
+    if (events_.now() < node.paused_until)
+      return OnNodeOf(node, life, node.paused_until - events_.now(), std::move(run));
     run();
   });
 }
@@ -118,21 +114,22 @@ void LeasesSim::Send(Node& from, Node& to, std::function<void()> run) {
 }
 
 void LeasesSim::Fail(const std::string& words) {
-  if (failure_.empty()) failure_ = absl::StrCat("seed ", options_.seed, ", ", now_, " ms: ", words);
+  if (failure_.empty())
+    failure_ = absl::StrCat("seed ", options_.seed, ", ", events_.now(), " ms: ", words);
 }
 
 void LeasesSim::Note(const Node& node, const std::string& words) {
   if (options_.explain)
-    (void)std::fprintf(stderr, "%6lu n%u %s\n", now_, node.number, words.c_str());
+    (void)std::fprintf(stderr, "%6lu n%u %s\n", events_.now(), node.number, words.c_str());
 }
 
 absl::Duration LeasesSim::Clock(const Node& node) const {
-  return node.clock + absl::Milliseconds(now_ - node.clock_at) * node.rate;
+  return node.clock + absl::Milliseconds(events_.now() - node.clock_at) * node.rate;
 }
 
 void LeasesSim::SetRate(Node& node) {
   node.clock = Clock(node);
-  node.clock_at = now_;
+  node.clock_at = events_.now();
   // Mostly at one of the ends, where it hurts.
   node.rate = 1 + kDrift * (rng_.Chance(0.8) ? (rng_.Chance(0.5) ? 1 : -1) : 2 * rng_.Unit() - 1);
 }
@@ -357,7 +354,7 @@ void LeasesSim::Storm() {
       }
       break;
     case 1:
-      node.paused_until = now_ + rng_.Below(6'000);
+      node.paused_until = events_.now() + rng_.Below(6'000);
       ++pauses_;
       Note(node, absl::StrCat("stands still until ", node.paused_until));
       break;
@@ -390,7 +387,7 @@ void LeasesSim::Calm() {
   loss_ = 0;
   blocked_.clear();
   for (const auto& node : nodes_) {
-    node->paused_until = std::min(node->paused_until, now_);
+    node->paused_until = std::min(node->paused_until, events_.now());
     if (!node->up) Start(*node);
   }
 }

@@ -9,7 +9,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <queue>
 #include <set>
 #include <string>
 #include <utility>
@@ -20,6 +19,7 @@
 #include "cluster/core/meta_node.h"
 #include "cluster/raft/raft_loop.h"
 #include "tests/cluster/memory_entry_store.h"
+#include "tests/support/event_queue.h"
 
 namespace cluster {
 
@@ -54,14 +54,6 @@ class LeasesSim {
 
  private:
   struct Node;
-  struct Event {
-    uint64_t at = 0;
-    uint64_t sequence = 0;
-    std::function<void()> run;
-    bool operator<(const Event& other) const {
-      return at != other.at ? at > other.at : sequence > other.sequence;
-    }
-  };
 
   static constexpr uint32_t kNodes = 5;
   static constexpr uint32_t kVoters = 3;  // Of them the first hold the meta group.
@@ -97,11 +89,9 @@ class LeasesSim {
   const LeasesSimOptions options_;
   LeaseOptions leases_;
   base::Rng rng_;
-  uint64_t now_ = 0;
-  uint64_t sequence_ = 0;
   bool stormy_ = true;
   double loss_ = 0;
-  std::priority_queue<Event> events_;
+  support::EventQueue<uint64_t> events_;  // In milliseconds.
   std::vector<std::unique_ptr<Node>> nodes_;
   std::set<std::pair<uint32_t, uint32_t>> blocked_;
   std::set<NodeLife> gone_;

@@ -1,8 +1,6 @@
 // The meta group on three nodes: real logs, threads and sockets; lives, leases and who is gone.
 #include "cluster/transport/meta_group.h"
 
-#include <rocksdb/env.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -15,11 +13,10 @@
 #include "absl/strings/str_cat.h"
 #include "base/mutex.h"
 #include "base/rng.h"
-#include "cluster/raft_log.h"
-#include "cluster/transport/raft_transport.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mqttd/cluster/v1/link.pb.h"
+#include "tests/cluster/transport/log_over_links.h"
 #include "tests/support/patience.h"
 #include "tests/support/temp_dir.h"
 
@@ -72,10 +69,10 @@ class MetaTestNode final : public LinkHandler {
     parts.submit = [this](Proposal proposal) {
       std::vector<Proposal> one;
       one.push_back(std::move(proposal));
-      log_->Submit(std::move(one));
+      raft_->log().Submit(std::move(one));
     };
     parts.read_barrier = [this](uint64_t ticket) {
-      log_->Run([ticket](RaftLoop& loop) { loop.ReadBarrier(0, ticket); });
+      raft_->log().Run([ticket](RaftLoop& loop) { loop.ReadBarrier(0, ticket); });
     };
     parts.begin_life = [this](Incarnation incarnation) {
       base::MutexLock lock(mutex_);
@@ -112,10 +109,9 @@ class MetaTestNode final : public LinkHandler {
       meta = std::move(meta_);
     }
     if (meta != nullptr) meta->Stop();
-    if (log_ != nullptr) log_->Stop().IgnoreError();
+    if (raft_ != nullptr) raft_->log().Stop().IgnoreError();
     meta = nullptr;
-    log_ = nullptr;
-    transport_ = nullptr;
+    raft_ = nullptr;
     links_ = nullptr;
   }
 
@@ -149,9 +145,9 @@ class MetaTestNode final : public LinkHandler {
     return leads_;
   }
 
-  void OnFrame(ReceivedFrame frame) override { transport_->OnFrame(std::move(frame)); }
+  void OnFrame(ReceivedFrame frame) override { raft_->transport().OnFrame(std::move(frame)); }
   void OnDown(NodeId peer, const std::string&) override {
-    if (transport_ != nullptr) transport_->OnDown(peer);
+    if (raft_ != nullptr) raft_->transport().OnDown(peer);
   }
   void OnJoin(const pb::JoinRequest& request,
               std::function<void(const pb::JoinResponse&)> answer) override {
@@ -161,35 +157,14 @@ class MetaTestNode final : public LinkHandler {
 
  private:
   void StartLog(const Members& members) {
-    auto store = LogStore::Open(directory_.path() + "/log", {}, *rocksdb::Env::Default(),
-                                std::exchange(create_, false));
-    ASSERT_TRUE(store.ok()) << store.status();
-    RaftLogOptions options;
-    options.tick = absl::Milliseconds(50);
-    options.loop.seed = 1;
-    log_ = std::make_unique<RaftLog>(
-        options, *std::move(store), nullptr, base::RealClock::Get(), metrics_,
-        [this](std::vector<RaftLoop::Message> messages) { transport_->Send(messages); },
-        [this](std::vector<LogEvent> events) { Take(events); });
-    transport_ = std::make_unique<RaftTransport>(
-        *links_,
-        RaftTransport::Parts{
-            .receive =
-                [this](std::vector<RaftLoop::Message> messages, std::function<void()> taken) {
-                  log_->Receive(std::move(messages));
-                  log_->Run([taken = std::move(taken)](RaftLoop&) { taken(); });
-                },
-            .unreachable =
-                [this](RaftTransport::Place place) {
-                  log_->Run([place](RaftLoop& loop) {
-                    loop.ReportUnreachable(place.first, place.second);
-                  });
-                },
-            .other =
-                [this](NodeLife from, const ControlItem& item) {
-                  base::MutexLock lock(mutex_);
-                  if (meta_ != nullptr) meta_->OnControl(from, item);
-                }});
+    raft_ = LogOverLinks::Open(
+        *links_, directory_.path() + "/log", std::exchange(create_, false), absl::Milliseconds(50),
+        [this](std::vector<LogEvent> events) { Take(events); },
+        [this](NodeLife from, const ControlItem& item) {
+          base::MutexLock lock(mutex_);
+          if (meta_ != nullptr) meta_->OnControl(from, item);
+        });
+    ASSERT_NE(raft_, nullptr);
     std::map<RaftTransport::Place, NodeId> replicas;
     GroupStart start{.group = 0};
     for (const GroupReplicas::Replica& replica : members.meta().replicas) {
@@ -197,12 +172,12 @@ class MetaTestNode final : public LinkHandler {
       start.conf_state.voters.push_back(replica.number);
       if (replica.node == NodeId(number_)) start.replica = replica.number;
     }
-    transport_->SetReplicas(std::move(replicas));
+    raft_->transport().SetReplicas(std::move(replicas));
     {
       base::MutexLock lock(mutex_);
       start.applied = {.index = applied_, .term = terms_.at(applied_)};
     }
-    const absl::Status started = log_->Start({start});
+    const absl::Status started = raft_->log().Start({start});
     ASSERT_TRUE(started.ok()) << started;
   }
   void Take(std::vector<LogEvent>& events) {
@@ -225,7 +200,6 @@ class MetaTestNode final : public LinkHandler {
   const uint16_t number_;
   const support::TempDir directory_;
   bool create_ = true;
-  storage::HostMetrics metrics_;
   base::Mutex mutex_;
   base::CondVar changed_;
   Members members_ ABSL_GUARDED_BY(mutex_);
@@ -238,8 +212,7 @@ class MetaTestNode final : public LinkHandler {
   std::vector<LogEvent> early_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<MetaGroup> meta_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<Links> links_;
-  std::unique_ptr<RaftTransport> transport_;
-  std::unique_ptr<RaftLog> log_;
+  std::unique_ptr<LogOverLinks> raft_;
 };
 
 std::string InMs(absl::Duration time) {

@@ -1,8 +1,6 @@
 // Raft groups of three nodes: real logs on real disks, real threads, real sockets between them.
 #include "cluster/transport/raft_transport.h"
 
-#include <rocksdb/env.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -14,9 +12,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "cluster/raft_log.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cluster/transport/log_over_links.h"
 #include "tests/support/patience.h"
 #include "tests/support/temp_dir.h"
 
@@ -51,38 +49,18 @@ class RaftNode final : public LinkHandler {
   const std::string& address() const { return links_->address(); }
 
   void Start(uint32_t incarnation, const std::map<NodeId, std::string>& addresses) {
-    auto store = LogStore::Open(directory_.path() + "/log", {}, *rocksdb::Env::Default(),
-                                std::exchange(create_, false));
-    ASSERT_TRUE(store.ok()) << store.status();
-    RaftLogOptions options;
-    options.tick = kTick;
-    options.loop.seed = 1;
-    log_ = std::make_unique<RaftLog>(
-        options, *std::move(store), nullptr, base::RealClock::Get(), metrics_,
-        [this](std::vector<RaftLoop::Message> messages) { transport_->Send(messages); },
-        [this](std::vector<LogEvent> events) { Take(events); });
-    transport_ = std::make_unique<RaftTransport>(
-        *links_,
-        RaftTransport::Parts{
-            .receive =
-                [this](std::vector<RaftLoop::Message> messages, std::function<void()> taken) {
-                  log_->Receive(std::move(messages));
-                  log_->Run([taken = std::move(taken)](RaftLoop&) { taken(); });
-                },
-            .unreachable =
-                [this](RaftTransport::Place place) {
-                  log_->Run([place](RaftLoop& loop) {
-                    loop.ReportUnreachable(place.first, place.second);
-                  });
-                },
-            .other = [](NodeLife, const ControlItem&) {}});
+    raft_ = LogOverLinks::Open(
+        *links_, directory_.path() + "/log", std::exchange(create_, false), kTick,
+        [this](std::vector<LogEvent> events) { Take(events); },
+        [](NodeLife, const ControlItem&) {});
+    ASSERT_NE(raft_, nullptr);
     std::map<RaftTransport::Place, NodeId> replicas;
     std::vector<ReplicaId> voters;
     for (uint16_t node = 1; node <= kNodes; ++node) {
       voters.push_back(node);
       for (GroupId group = 0; group < kGroups; ++group) replicas[{group, node}] = NodeId(node);
     }
-    transport_->SetReplicas(std::move(replicas));
+    raft_->transport().SetReplicas(std::move(replicas));
     std::vector<GroupStart> groups;
     {
       base::MutexLock lock(mutex_);
@@ -93,7 +71,7 @@ class RaftNode final : public LinkHandler {
                           .conf_state = {.voters = voters}});
       }
     }
-    ASSERT_TRUE(log_->Start(groups).ok());
+    ASSERT_TRUE(raft_->log().Start(groups).ok());
     Introduce(incarnation, addresses);
   }
 
@@ -114,9 +92,7 @@ class RaftNode final : public LinkHandler {
   // As kill -9 does: the kernel closes the sockets, and what is on the disk is there.
   void Stop() {
     if (links_ != nullptr) links_->Stop();
-    if (log_ != nullptr) log_->Stop().IgnoreError();
-    log_ = nullptr;
-    transport_ = nullptr;
+    raft_ = nullptr;
     links_ = nullptr;
     base::MutexLock lock(mutex_);
     for (auto& [id, group] : groups_) group.leads = false;
@@ -125,7 +101,7 @@ class RaftNode final : public LinkHandler {
   void Propose(GroupId group, const std::string& entry) {
     std::vector<Proposal> proposals;
     proposals.push_back({.group = group, .number = ++last_number_, .entry = entry});
-    log_->Submit(std::move(proposals));
+    raft_->log().Submit(std::move(proposals));
   }
 
   Group Of(GroupId group) {
@@ -141,13 +117,13 @@ class RaftNode final : public LinkHandler {
     }
     return true;
   }
-  const RaftTransport::Metrics& transport_metrics() const { return transport_->metrics(); }
+  const RaftTransport::Metrics& transport_metrics() const { return raft_->transport().metrics(); }
 
   void OnFrame(ReceivedFrame frame) override {
-    if (transport_ != nullptr) transport_->OnFrame(std::move(frame));
+    if (raft_ != nullptr) raft_->transport().OnFrame(std::move(frame));
   }
   void OnDown(NodeId peer, const std::string&) override {
-    if (transport_ != nullptr) transport_->OnDown(peer);
+    if (raft_ != nullptr) raft_->transport().OnDown(peer);
   }
 
  private:
@@ -176,14 +152,12 @@ class RaftNode final : public LinkHandler {
   const uint16_t number_;
   const support::TempDir directory_;
   bool create_ = true;
-  storage::HostMetrics metrics_;
   uint64_t last_number_ = 0;
   base::Mutex mutex_;
   base::CondVar changed_;
   std::map<GroupId, Group> groups_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<Links> links_;
-  std::unique_ptr<RaftTransport> transport_;
-  std::unique_ptr<RaftLog> log_;
+  std::unique_ptr<LogOverLinks> raft_;
 };
 
 class RaftTransportTest : public testing::Test {
