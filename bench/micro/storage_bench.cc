@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "cluster/partition_log.h"
 #include "storage/core/keys.h"
 #include "storage/partition_host.h"
 #include "tests/storage/host_rig.h"
@@ -151,7 +152,7 @@ void BM_Publish(benchmark::State& state) {
   BenchShard shard(clients);
   auto host = PartitionHost::Open(
       OptionsIn(directory.path() + "/store", static_cast<Durability>(state.range(1))),
-      base::RealClock::Get(), shard, 1);
+      &cluster::PartitionLog::Open, base::RealClock::Get(), shard, 1);
   CHECK(host.ok()) << host.status();
   shard.Attach(host->get());
   StartAndWait(**host);
@@ -192,8 +193,8 @@ void BM_ColdStart(benchmark::State& state) {
   const std::vector<std::string> clients = Clients(sessions);
   {
     BenchShard shard(clients);
-    auto host =
-        PartitionHost::Open(OptionsIn(path, Durability::kNone), base::RealClock::Get(), shard, 1);
+    auto host = PartitionHost::Open(OptionsIn(path, Durability::kNone),
+                                    &cluster::PartitionLog::Open, base::RealClock::Get(), shard, 1);
     CHECK(host.ok()) << host.status();
     shard.Attach(host->get());
     StartAndWait(**host);
@@ -218,8 +219,8 @@ void BM_ColdStart(benchmark::State& state) {
   }
   for (auto _ : state) {
     BenchShard shard(clients);
-    auto host =
-        PartitionHost::Open(OptionsIn(path, Durability::kSync), base::RealClock::Get(), shard, 1);
+    auto host = PartitionHost::Open(OptionsIn(path, Durability::kSync),
+                                    &cluster::PartitionLog::Open, base::RealClock::Get(), shard, 1);
     CHECK(host.ok()) << host.status();
     shard.Attach(host->get());
     StartAndWait(**host);

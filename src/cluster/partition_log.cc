@@ -14,6 +14,9 @@ namespace {
 
 using storage::PartitionId;
 
+static_assert(kGroupBegin.index == storage::kLogBegin.index);
+static_assert(kGroupBegin.term == storage::kLogBegin.term);
+
 // This node, in all groups of a node alone.
 constexpr ReplicaId kSelf = 1;
 // Entries in memory are for members that follow. Alone there are none.

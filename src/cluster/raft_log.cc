@@ -66,8 +66,9 @@ absl::Status RaftLog::Start(const std::vector<GroupStart>& groups) {
     if (gives_way) base::SetThreadPriority(base::ThreadPriority::kWork);
     Serve();
   });
-  writer_ = std::thread([this] {
+  writer_ = std::thread([this, gives_way] {
     pthread_setname_np(pthread_self(), "raft-log");
+    if (gives_way) base::SetThreadPriority(base::ThreadPriority::kWork);
     WriteOnItsThread();
   });
   return absl::OkStatus();

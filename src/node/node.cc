@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "cluster/partition_log.h"
 
 namespace node {
 
@@ -21,8 +22,9 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Create(config::Config config,
 }
 
 absl::Status Node::Open() {
-  ASSIGN_OR_RETURN(host_, storage::PartitionHost::Open(config_.storage, base::RealClock::Get(),
-                                                       *server_, server_->shards()));
+  ASSIGN_OR_RETURN(
+      host_, storage::PartitionHost::Open(config_.storage, &cluster::PartitionLog::Open,
+                                          base::RealClock::Get(), *server_, server_->shards()));
   return absl::OkStatus();
 }
 

@@ -34,7 +34,8 @@ namespace storage {
 //   does
 //      that must not open a directory whose log may have some.) Retained messages say of how many
 //      partitions their masks are, and partitions have apply levels and digests.
-inline constexpr uint32_t kFormatVersion = 2;
+//   3  DIR/log has a Raft group's log for each partition, and no other entries.
+inline constexpr uint32_t kFormatVersion = 3;
 
 class DataDir {
  public:

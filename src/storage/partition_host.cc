@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/check.h"
@@ -23,10 +24,9 @@
 #include "storage/core/keys.h"
 #include "storage/core/time_record.h"
 #include "storage/data_dir.h"
+#include "storage/former_log.h"
 #include "storage/leader/host.h"
-#include "storage/log.h"
 #include "storage/log_end.h"
-#include "storage/log_writer.h"
 #include "storage/rocksdb_status.h"
 #include "storage/state_db.h"
 
@@ -99,7 +99,7 @@ class RocksPartitionHost final : public PartitionHost {
         }) {}
   ~RocksPartitionHost() override;
 
-  absl::Status OpenStore();
+  absl::Status OpenStore(const CommandLogOpener& open_log);
   void Start(std::function<void()> ready) override;
   void Submit(ShardId from, std::vector<Addressed> batch) override;
   void Run(std::function<void(Host&)> task) override;
@@ -110,8 +110,9 @@ class RocksPartitionHost final : public PartitionHost {
   const std::string& node_id() const override { return dir_->node_id(); }
 
  private:
-  absl::Status ReplayLog();
+  absl::Status OpenLog(const CommandLogOpener& open_log);
   absl::Status StartLog();
+  absl::Status ForEachPartition(absl::FunctionRef<absl::Status(PartitionId)> visit) const;
   absl::Status Upgrade();
   void Serve();
   void TakeInputs();
@@ -172,7 +173,7 @@ class RocksPartitionHost final : public PartitionHost {
 
 // ---- Opening -----------------------------------------------------------------------------------
 
-absl::Status RocksPartitionHost::OpenStore() {
+absl::Status RocksPartitionHost::OpenStore(const CommandLogOpener& open_log) {
   ASSIGN_OR_RETURN(dir_, DataDir::Open(options_.data_dir, options_.partitions, env_));
   const bool create = dir_->created();
   if (dir_->open_to_others()) {
@@ -188,21 +189,14 @@ absl::Status RocksPartitionHost::OpenStore() {
   };
   ASSIGN_OR_RETURN(state_,
                    StateDb::Open(dir_->state_path(), options_, env_, create, std::move(listener)));
-  ASSIGN_OR_RETURN(std::unique_ptr<Log> log, Log::Open(dir_->log_path(), options_, env_, create));
-  log_ = std::make_unique<LogWriter>(
-      std::move(log),
-      std::make_unique<LogEnd>(dir_->log_end_path(), options_.partitions,
-                               options_.durability == Durability::kSync),
-      options_, clock_, metrics_);
   base::Rng rng = base::Rng::FromEntropy();
   core_ = std::make_unique<Host>(options_, shards_, *state_, metrics_, rng);
   RETURN_IF_ERROR(core_->Load());
-  RETURN_IF_ERROR(ReplayLog());
-  RETURN_IF_ERROR(StartLog());
+  if (dir_->needs_upgrade()) RETURN_IF_ERROR(Upgrade());
+  RETURN_IF_ERROR(OpenLog(open_log));
   state_->SetPatient(false);
   SetTimeline();
   if (create) RETURN_IF_ERROR(dir_->FinishCreation());
-  if (dir_->needs_upgrade()) RETURN_IF_ERROR(Upgrade());
   ASSIGN_OR_RETURN(incarnation_, dir_->BeginIncarnation());
   core_->SetMayPublish([this](const SessionUser& author, std::string_view topic) {
     return sink_.MayPublish(author, topic);
@@ -217,22 +211,36 @@ absl::Status RocksPartitionHost::OpenStore() {
   return absl::OkStatus();
 }
 
-absl::Status RocksPartitionHost::ReplayLog() {
+absl::Status RocksPartitionHost::OpenLog(const CommandLogOpener& open_log) {
+  ASSIGN_OR_RETURN(log_, open_log({.path = dir_->log_path(),
+                                   .end_path = dir_->log_end_path(),
+                                   .create = dir_->created(),
+                                   .options = options_,
+                                   .env = env_,
+                                   .clock = clock_,
+                                   .metrics = metrics_}));
   uint64_t replayed = 0;
   const absl::Duration begin = clock_.Monotonic();
-  for (uint32_t i = 0; i < options_.partitions; ++i) {
-    const auto id = static_cast<PartitionId>(i);
-    RETURN_IF_ERROR(log_->ReadAfter(id, core_->applied(id), [&](const LogEntry& entry) {
+  RETURN_IF_ERROR(ForEachPartition([&](PartitionId id) {
+    return log_->ReadAfter(id, core_->applied(id), [&](const LogEntry& entry) {
       ++replayed;
       log_bytes_ += entry.data.size();  // A start that follows another replays all of it again.
       return core_->Replay(entry);
-    }));
-  }
+    });
+  }));
   base::Log(base::LogLevel::kInfo, "store opened",
             {{"data_dir", options_.data_dir},
              {"node_id", dir_->node_id()},
              {"replayed_entries", replayed},
              {"replay_time", clock_.Monotonic() - begin}});
+  return StartLog();
+}
+
+absl::Status RocksPartitionHost::ForEachPartition(
+    absl::FunctionRef<absl::Status(PartitionId)> visit) const {
+  for (uint32_t i = 0; i < options_.partitions; ++i) {
+    RETURN_IF_ERROR(visit(static_cast<PartitionId>(i)));
+  }
   return absl::OkStatus();
 }
 
@@ -247,8 +255,24 @@ absl::Status RocksPartitionHost::StartLog() {
                      [this](std::vector<LogEvent> events) { mailbox_.PostOne(std::move(events)); });
 }
 
-// All that an earlier release wrote has been read; nothing of this one is written yet.
+// The log of formats 1 and 2 is read to its end, and what it made is written out. Then it is
+// emptied, and each partition's log begins anew, as if what is applied had been its first entry.
+// Until the end of it another release would find what it left, or the same without need of the log.
 absl::Status RocksPartitionHost::Upgrade() {
+  ASSIGN_OR_RETURN(const std::unique_ptr<FormerLog> log,
+                   FormerLog::Open(dir_->log_path(), options_, env_));
+  const LogEnd end(dir_->log_end_path(), options_.partitions,
+                   options_.durability == Durability::kSync);
+  RETURN_IF_ERROR(ForEachPartition([&](PartitionId id) -> absl::Status {
+    absl::Status read = log->ReadAfter(
+        id, core_->applied(id), [this](const LogEntry& entry) { return core_->Replay(entry); });
+    if (!read.ok() || end.claimed(id) <= core_->logged(id)) return read;
+    return end.Missing(id, core_->logged(id), options_.log_recovery);
+  }));
+  RETURN_IF_ERROR(core_->BeginLogs());
+  RETURN_IF_ERROR(state_->Flush());
+  RETURN_IF_ERROR(log->Empty());
+  RETURN_IF_ERROR(log->Close());
   const uint32_t from = dir_->format();
   RETURN_IF_ERROR(dir_->FinishUpgrade());
   base::Log(
@@ -541,13 +565,14 @@ absl::Status RocksPartitionHost::ShutDown() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PartitionHost>> PartitionHost::Open(const StorageOptions& options,
+                                                                   const CommandLogOpener& open_log,
                                                                    const base::Clock& clock,
                                                                    EventSink& sink, ShardId shards,
                                                                    rocksdb::Env* env) {
   RETURN_IF_ERROR(Validate(options));
   auto host = std::make_unique<RocksPartitionHost>(
       options, clock, sink, shards, env != nullptr ? *env : *rocksdb::Env::Default());
-  RETURN_IF_ERROR(host->OpenStore());
+  RETURN_IF_ERROR(host->OpenStore(open_log));
   return host;
 }
 

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/timeline.h"
+#include "storage/command_log_place.h"
 #include "storage/core/metrics.h"
 #include "storage/core/options.h"
 #include "storage/core/partition_api.h"
@@ -51,6 +52,7 @@ class PartitionHost {
   // `clock` and `sink` outlive the host. `env` is for tests: the file system to use; null is the
   // real one.
   static absl::StatusOr<std::unique_ptr<PartitionHost>> Open(const StorageOptions& options,
+                                                             const CommandLogOpener& open_log,
                                                              const base::Clock& clock,
                                                              EventSink& sink, ShardId shards,
                                                              rocksdb::Env* env = nullptr);

@@ -17,7 +17,7 @@ from killable_broker import Broker, StartFailed  # noqa: E402
 from mqtt_wire import Client, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL  # noqa: E402
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
-FORMAT = 2
+FORMAT = 3
 NEVER = 0xFFFFFFFF
 LARGE = "L" * 3000  # Several queues share one.
 SMALL = ("--set", "storage.partitions=4", "--set", "broker.shards=1")
@@ -115,7 +115,16 @@ def drained(broker, name):
 
 @case("a directory of format 1 is taken over with sessions, queues, retained messages and identifiers")
 def _():
-    directory = unpacked("format1.tar.xz")
+    taken_over("format1.tar.xz")
+
+
+@case("and so is one of format 2, whose log was not a group's")
+def _():
+    taken_over("format2.tar.xz")
+
+
+def taken_over(name):
+    directory = unpacked(name)
     with Broker(directory, *SMALL) as broker:
         broker.start()
         said = [line for line in broker.log_tail(1000).splitlines() if "format" in line]
@@ -146,13 +155,20 @@ def _():
 
 @case("an upgrade that is interrupted before it is written down is done again")
 def _():
-    directory = unpacked("format1.tar.xz")
-    shutil.copytree(directory / "data", directory / "before")
+    directory = unpacked("format2.tar.xz")
+    before = node_file(directory).read_text()
+    in_the_way = directory / "data" / "node.new"
+    in_the_way.mkdir()  # The last step fails.
     with Broker(directory, *SMALL) as broker:
-        broker.start()
-        broker.kill()
-        shutil.copy(directory / "before" / "node", node_file(directory))
-        (directory / "data" / "node.new").write_text("format_ver")
+        try:
+            broker.start()
+            holds(False, "it started")
+        except StartFailed as failed:
+            equal(failed.status, 1, "the exit status")
+            broker.process = None
+        equal(node_file(directory).read_text(), before, "the format that is written down")
+        in_the_way.rmdir()
+        in_the_way.write_text("format_ver")
         broker.start()
         equal(drained(broker, "alice")[:4], ["one", "two", LARGE, "three"], "alice")
         holds(f"format_version: {FORMAT}\n" in node_file(directory).read_text(), "the new format is written down")

@@ -13,6 +13,7 @@
 #include "auth/core/method.h"
 #include "base/clock.h"
 #include "broker/server.h"
+#include "cluster/partition_log.h"
 #include "storage/partition_host.h"
 #include "tests/spec/spec_test.h"
 
@@ -68,9 +69,9 @@ class BrokerWithMethod {
     storage::StorageOptions storage;
     storage.data_dir = directory_.string();
     storage.durability = storage::Durability::kNone;
-    host_ =
-        storage::PartitionHost::Open(storage, base::RealClock::Get(), *server_, server_->shards())
-            .value();
+    host_ = storage::PartitionHost::Open(storage, &cluster::PartitionLog::Open,
+                                         base::RealClock::Get(), *server_, server_->shards())
+                .value();
     absl::Notification ready;
     server_->Start(*host_, [&ready] { ready.Notify(); });
     ready.WaitForNotification();

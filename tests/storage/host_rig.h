@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "cluster/partition_log.h"
 #include "storage/partition_host.h"
 #include "tests/storage/requests.h"
 #include "tests/support/temp_dir.h"
@@ -139,7 +140,8 @@ class HostRig {
   ~HostRig() { ears_.Attach(nullptr); }
 
   absl::Status Open() {
-    auto opened = PartitionHost::Open(options_, base::RealClock::Get(), ears_, 1, env_);
+    auto opened = PartitionHost::Open(options_, &cluster::PartitionLog::Open,
+                                      base::RealClock::Get(), ears_, 1, env_);
     if (!opened.ok()) return opened.status();
     host_ = *std::move(opened);
     ears_.Attach(host_.get());

@@ -18,6 +18,14 @@ struct LogEntry {
   std::string_view data;
 };
 
+// Where the log of a new partition begins: as if this entry had been there and applied. Not at 0,
+// so that a replica that comes later, with an empty log, is given the state first.
+struct LogBegin {
+  uint64_t index = 0;
+  uint64_t term = 0;
+};
+inline constexpr LogBegin kLogBegin{.index = 5, .term = 5};
+
 }  // namespace storage
 
 #endif  // STORAGE_CORE_LOG_ENTRY_H_

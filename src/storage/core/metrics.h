@@ -1,4 +1,4 @@
-// What the partition host and the log writer count.
+// What the partition host and the log count.
 #ifndef STORAGE_CORE_METRICS_H_
 #define STORAGE_CORE_METRICS_H_
 
@@ -52,7 +52,7 @@ struct HostMetrics {
   base::MemoryAccount memory;            // The host's part of the account of memory.
   base::Gauge disk_low;  // 1: less than min_free_disk_bytes is free, nothing more is stored.
 
-  // ---- Written by the log writer's thread.
+  // ---- Written by the log's thread, or the host's in its place.
   base::Counter log_batches;  // Group commits.
   base::Counter log_entries;
   base::Counter log_bytes;  // Appended, keys and values.

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "mqtt/topic.h"
 #include "storage/core/keys.h"
+#include "storage/core/log_entry.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/partition_impl.h"
 
@@ -662,6 +663,11 @@ absl::Status Partition::ApplyEntry(std::string_view entry,
                                    uint64_t term, const StateReader& reader, StateBatch& batch,
                                    Effects& effects) {
   return impl_->ApplyEntry(entry, messages, index, term, reader, batch, effects);
+}
+
+void Partition::BeginLog() {
+  impl_->meta_.set_applied_index(std::max(impl_->meta_.applied_index(), kLogBegin.index));
+  impl_->meta_.set_applied_term(kLogBegin.term);
 }
 
 void Partition::Flush(StateBatch& batch) { impl_->Flush(batch); }

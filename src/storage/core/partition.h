@@ -109,6 +109,10 @@ class Partition {
   // partition goes no further with this release, and the status says so in an operator's words.
   bool stopped() const;
 
+  // What is applied becomes the place at which a log begins: kLogBegin, or a later one of its term.
+  // Then Flush.
+  void BeginLog();
+
   // Puts into the batch what the store does not have, and the applied index: of this partition, the
   // batch then is the only change to be written next.
   void Flush(StateBatch& batch);

@@ -34,6 +34,13 @@ absl::Status Replica::Replay(const LogEntry& entry) {
   return stopped_ ? absl::OkStatus() : Stopping(ApplyLogged(*partition_, entry));
 }
 
+absl::Status Replica::BeginLog() {
+  RETURN_IF_ERROR(status_);
+  partition_->BeginLog();
+  partition_->Flush(store_.batch());
+  return store_.Write();
+}
+
 absl::Status Replica::ApplyLogged(Partition& partition, const LogEntry& entry) {
   Effects effects;
   effects.wants_deliveries = false;

@@ -45,6 +45,10 @@ class Replica {
   // Nothing, if it has stopped: what follows is for whoever can read the entry before.
   absl::Status Replay(const LogEntry& entry);
 
+  // The log that follows begins anew behind what is applied, which is written to the store with
+  // that. An error if the replica has stopped.
+  absl::Status BeginLog();
+
   // Into memory and the store's batch, which is the caller's to write before anything else is
   // applied. On an error nothing has changed but status().
   absl::Status Apply(const LogEntry& entry, absl::Span<const mqtt::MessagePtr> messages,

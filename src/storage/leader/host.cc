@@ -51,6 +51,14 @@ pb::Limits LimitsOf(const StorageOptions& options) {
   return limits;
 }
 
+// Once: nothing changes before another release takes over.
+void TellStopped(const Replica& replica, HostMetrics& metrics) {
+  metrics.partitions_stopped.Add(1);
+  base::Log(base::LogLevel::kError,
+            "a partition stops in front of what it cannot read; the others serve on",
+            {{"partition", replica.id()}, {"error", replica.status()}});
+}
+
 }  // namespace
 
 Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics,
@@ -85,7 +93,7 @@ Host::~Host() = default;
 absl::Status Host::Load() {
   for (const auto& replica : replicas_) {
     RETURN_IF_ERROR(replica->Load());
-    if (replica->stopped()) TellStopped(*replica);
+    if (replica->stopped()) TellStopped(*replica, metrics_);
     log_.SetLast(replica->id(), replica->partition().applied_index());
     node_.last_order = std::max(node_.last_order, replica->partition().last_order());
   }
@@ -96,10 +104,18 @@ absl::Status Host::Replay(const LogEntry& entry) {
   Replica& replica = *replicas_[entry.partition];
   const bool had_stopped = replica.stopped();
   RETURN_IF_ERROR(replica.Replay(entry));
-  if (replica.stopped() && !had_stopped) TellStopped(replica);
+  if (replica.stopped() && !had_stopped) TellStopped(replica, metrics_);
   RETURN_IF_ERROR(FlushSome());
   log_.SetLast(entry.partition, entry.index);
   node_.last_order = std::max(node_.last_order, replica.partition().last_order());
+  return absl::OkStatus();
+}
+
+absl::Status Host::BeginLogs() {
+  for (const auto& replica : replicas_) {
+    RETURN_IF_ERROR(replica->BeginLog());
+    log_.SetLast(replica->id(), replica->partition().applied_index());
+  }
   return absl::OkStatus();
 }
 
@@ -516,19 +532,11 @@ const Replica* Host::FailedReplica() const {
 }
 
 void Host::ReplicaFailed(PartitionId id, const absl::Status& status) {
-  if (replicas_[id]->stopped()) return TellStopped(*replicas_[id]);
+  if (replicas_[id]->stopped()) return TellStopped(*replicas_[id], metrics_);
   metrics_.state_errors.Add();
   node_.NoteDamage(status);
   Retry& retry = retries_[id];
   retry.at = std::max(node_.now.monotonic, retry.tried_at + kRetry);
-}
-
-// Once: nothing changes before another release takes over.
-void Host::TellStopped(const Replica& replica) {
-  metrics_.partitions_stopped.Add(1);
-  base::Log(base::LogLevel::kError,
-            "a partition stops in front of what it cannot read; the others serve on",
-            {{"partition", replica.id()}, {"error", replica.status()}});
 }
 
 void Host::ReloadFailed() {

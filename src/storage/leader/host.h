@@ -69,6 +69,10 @@ class Host {
   // ---- Start: Load, then Replay of what the log has above applied(), then Begin.
   absl::Status Load();
   absl::Status Replay(const LogEntry& entry);
+  // Instead of Replay: all that a log of another kind had is applied. Writes it to the state store,
+  // from which on each partition's log begins anew. Errors: the store's, or a partition has stopped
+  // in front of something that is only in the former log.
+  absl::Status BeginLogs();
   // When the log has said of every partition who leads it: closes what was connected when the last
   // process died, tells the shards all routes, and calls `ready` when they have them. Until begun()
   // OnRequest must not be called.
@@ -167,7 +171,6 @@ class Host {
   void Apply(PartitionId id);
   absl::Status ApplyNext(PartitionId id, const Committed& next, const Proposal* own);
   void ReplicaFailed(PartitionId id, const absl::Status& status);
-  void TellStopped(const Replica& replica);
   const Replica* FailedReplica() const;
   void ReloadFailed();
   void RetryState();

@@ -2,6 +2,7 @@
 #ifndef STORAGE_LEADER_LOG_LEDGER_H_
 #define STORAGE_LEADER_LOG_LEDGER_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <utility>
@@ -38,11 +39,12 @@ class LogLedger {
   // At the start: the log is read up to here.
   void SetLast(PartitionId id, uint64_t index) { partitions_[id].last = index; }
   uint64_t last(PartitionId id) const { return partitions_[id].last; }
-  // `kept`: it is to be applied.
+  // `kept`: it is to be applied. Else the replica has stopped, and the log may have been read
+  // beyond it.
   void Hear(Committed&& entry, bool kept) {
     Partition& partition = partitions_[entry.partition];
-    CHECK(entry.index > partition.last) << "an entry of the log was committed twice";
-    partition.last = entry.index;
+    CHECK(!kept || entry.index > partition.last) << "an entry of the log was committed twice";
+    partition.last = std::max(partition.last, entry.index);
     if (entry.proposal != 0) Landed(entry.partition);
     if (kept) partition.to_apply.push_back(std::move(entry));
   }
