@@ -20,24 +20,39 @@ static_assert(kGroupBegin.term == storage::kLogBegin.term);
 // This node, in all groups of a node alone.
 constexpr ReplicaId kSelf = 1;
 // Entries in memory are for members that follow. Alone there are none.
-constexpr uint64_t kRecentBytesMax = 64 << 10;
+constexpr uint64_t kRecentBytesMaxAlone = 64 << 10;
+constexpr uint64_t kRecentBytesMax = 1 << 20;
+// A leader that is gone is missed after 0.5 to 1 s, and heartbeats cost little.
+constexpr absl::Duration kTick = absl::Milliseconds(50);
+constexpr uint32_t kElectionTicks = 10;
+constexpr uint32_t kHeartbeatTicks = 2;
 
-RaftLogOptions OptionsFor(const storage::StorageOptions& options) {
+RaftLogOptions OptionsFor(const storage::StorageOptions& options, bool alone) {
   RaftLogOptions result;
   result.durability = options.durability;
   result.durability_interval = options.durability_interval;
   result.partitions = options.partitions;
   result.loop.seed = base::Rng::FromEntropy()();
-  result.loop.group.recent_bytes_max = kRecentBytesMax;
+  result.loop.group.recent_bytes_max = alone ? kRecentBytesMaxAlone : kRecentBytesMax;
+  result.tick = kTick;
+  result.loop.group.election_ticks = kElectionTicks;
+  result.loop.group.heartbeat_ticks = kHeartbeatTicks;
+  result.gives_way = alone;
   // The host bounds what a group commit has, and how many are under way.
   result.loop.group.entry_bytes_max = std::numeric_limits<uint32_t>::max();
   return result;
 }
 
-// What of a loop's event concerns the host. The others are of groups with several members.
+// A group begins at kGroupBegin, a state with nothing.
+Place PlaceOf(const storage::LogStart& start) {
+  return start.index < kGroupBegin.index ? kGroupBegin : Place{start.index, start.term};
+}
+
+// What of a loop's event concerns the host.
 class Translation {
  public:
-  explicit Translation(size_t events) { out_.reserve(events); }
+  // `led`: by partition, what the host was told.
+  Translation(size_t events, std::vector<bool>& led) : led_(led) { out_.reserve(events); }
 
   void operator()(Committed& committed) {
     for (CommittedEntry& entry : committed.entries) {
@@ -53,7 +68,9 @@ class Translation {
   }
   void operator()(const RoleChange& change) {
     const bool leads = change.role == Role::kLeader;
-    if (!leads && change.leader == 0) return;  // Nobody leads yet: that says nothing.
+    // Nobody leads yet: that says nothing, but where this node did.
+    if (!leads && change.leader == 0 && !led_[change.group]) return;
+    led_[change.group] = leads;
     out_.emplace_back(storage::RoleChange{.partition = change.group,
                                           .leads = leads,
                                           .term = change.term,
@@ -62,6 +79,7 @@ class Translation {
   void operator()(const GroupStopped& stopped) {
     base::Log(base::LogLevel::kError, "the log of a partition has stopped; restart mqttd",
               {{"partition", stopped.group}, {"error", stopped.status}});
+    led_[stopped.group] = false;
     out_.emplace_back(storage::RoleChange{.partition = stopped.group, .leads = false});
   }
   void operator()(LogHealth& health) {
@@ -73,45 +91,83 @@ class Translation {
   std::vector<storage::LogEvent> Take() { return std::move(out_); }
 
  private:
+  std::vector<bool>& led_;
   std::vector<storage::LogEvent> out_;
 };
 
-std::vector<storage::LogEvent> Translated(std::vector<LogEvent> events) {
-  Translation translation(events.size());
-  for (LogEvent& event : events) std::visit(translation, event);
-  return translation.Take();
+// Of which group it is; nothing: of all.
+std::optional<GroupId> GroupOf(const LogEvent& event) {
+  return std::visit(
+      [](const auto& one) -> std::optional<GroupId> {
+        if constexpr (requires { one.group; }) return one.group;
+        return std::nullopt;
+      },
+      event);
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<storage::CommandLog>> PartitionLog::Open(
     const storage::CommandLogPlace& place) {
+  return OpenWith(place, std::nullopt);
+}
+
+absl::StatusOr<std::unique_ptr<PartitionLog>> PartitionLog::OpenInCluster(
+    const storage::CommandLogPlace& place, LogPeers peers) {
+  return OpenWith(place, std::move(peers));
+}
+
+absl::StatusOr<std::unique_ptr<PartitionLog>> PartitionLog::OpenWith(
+    const storage::CommandLogPlace& place, std::optional<LogPeers> peers) {
   ASSIGN_OR_RETURN(std::unique_ptr<LogStore> store,
                    LogStore::Open(place.path, place.options, place.env, place.create));
   auto end =
       std::make_unique<storage::LogEnd>(place.end_path, place.options.partitions,
                                         place.options.durability == storage::Durability::kSync);
-  return std::unique_ptr<storage::CommandLog>(
-      new PartitionLog(place, std::move(store), std::move(end)));
+  return std::unique_ptr<PartitionLog>(
+      new PartitionLog(place, std::move(store), std::move(end), std::move(peers)));
 }
 
 PartitionLog::PartitionLog(const storage::CommandLogPlace& place, std::unique_ptr<LogStore> store,
-                           std::unique_ptr<storage::LogEnd> end)
+                           std::unique_ptr<storage::LogEnd> end, std::optional<LogPeers> peers)
     : options_(place.options),
       metrics_(place.metrics),
+      peers_(std::move(peers)),
+      led_(place.options.partitions, false),
       end_(end.get()),
       raft_(
-          OptionsFor(place.options), std::move(store), std::move(end), place.clock, place.metrics,
-          [](std::vector<RaftLoop::Message>) {},
-          [this](std::vector<LogEvent> events) {
-            std::vector<storage::LogEvent> translated = Translated(std::move(events));
-            if (!translated.empty()) post_(std::move(translated));
-          }) {}
+          OptionsFor(place.options, /*alone=*/!peers_.has_value()), std::move(store),
+          std::move(end), place.clock, place.metrics,
+          [this](std::vector<RaftLoop::Message> messages) {
+            if (peers_.has_value()) peers_->send(std::move(messages));
+          },
+          [this](std::vector<LogEvent> events) { Take(std::move(events)); }) {}
+
+void PartitionLog::Take(std::vector<LogEvent> events) {
+  if (peers_.has_value()) {
+    std::vector<LogEvent> others;
+    std::erase_if(events, [&](LogEvent& event) {
+      const std::optional<GroupId> group = GroupOf(event);
+      const bool is_other = group.has_value() && *group >= options_.partitions;
+      if (is_other) others.push_back(std::move(event));
+      return is_other;
+    });
+    if (!others.empty()) peers_->others(std::move(others));
+  }
+  std::vector<storage::LogEvent> translated = Translated(std::move(events));
+  if (!translated.empty()) post_(std::move(translated));
+}
+
+std::vector<storage::LogEvent> PartitionLog::Translated(std::vector<LogEvent> events) {
+  Translation translation(events.size(), led_);
+  for (LogEvent& event : events) std::visit(translation, event);
+  return translation.Take();
+}
 
 absl::Status PartitionLog::ReadAfter(PartitionId partition, uint64_t after, const Visit& visit) {
   uint64_t end = std::numeric_limits<uint64_t>::max();
   if (!started_) {
-    ASSIGN_OR_RETURN(const RaftLog::Extent extent, raft_.ExtentOf(partition, kSelf));
+    ASSIGN_OR_RETURN(const RaftLog::Extent extent, raft_.ExtentOf(partition, self()));
     end = extent.committed;
   }
   // A group begins at kGroupBegin, a state with nothing.
@@ -129,15 +185,32 @@ absl::Status PartitionLog::Start(absl::Span<const storage::LogStart> partitions,
   RETURN_IF_ERROR(CheckEnd(partitions));
   post_ = std::move(post);
   started_ = true;
+  starts_.assign(partitions.begin(), partitions.end());
+  if (peers_.has_value()) return raft_.Start({});
   std::vector<GroupStart> groups;
   for (const storage::LogStart& start : partitions) {
-    const bool begins = start.index < kGroupBegin.index;
     groups.push_back({.group = start.partition,
                       .replica = kSelf,
-                      .applied = begins ? kGroupBegin : Place{start.index, start.term},
+                      .applied = PlaceOf(start),
                       .conf_state = {.voters = {kSelf}}});
   }
   return raft_.Start(groups);
+}
+
+void PartitionLog::Join(std::vector<Replica> replicas) {
+  raft_.Run([this, replicas = std::move(replicas)](RaftLoop& loop) {
+    for (const Replica& replica : replicas) {
+      absl::Status joined = loop.AddGroup({.group = replica.partition,
+                                           .replica = replica.replica,
+                                           .applied = PlaceOf(starts_[replica.partition]),
+                                           .conf_state = {.voters = replica.members}});
+      if (joined.ok() && replica.stands) joined = loop.Campaign(replica.partition);
+      if (joined.ok()) continue;
+      std::vector<LogEvent> events;
+      events.emplace_back(GroupStopped{.group = replica.partition, .status = std::move(joined)});
+      Take(std::move(events));
+    }
+  });
 }
 
 // What was written to the log and is neither there nor in the state is lost: a file of the log was
@@ -145,7 +218,8 @@ absl::Status PartitionLog::Start(absl::Span<const storage::LogStart> partitions,
 absl::Status PartitionLog::CheckEnd(absl::Span<const storage::LogStart> partitions) {
   uint64_t lost = 0;
   for (const storage::LogStart& start : partitions) {
-    ASSIGN_OR_RETURN(const RaftLog::Extent extent, raft_.ExtentOf(start.partition, kSelf));
+    ASSIGN_OR_RETURN(const RaftLog::Extent extent, raft_.ExtentOf(start.partition, self()));
+    was_alone_ = was_alone_ || extent.alone;
     const uint64_t last = std::max(extent.last, start.index);
     if (const uint64_t claimed = end_->claimed(start.partition); claimed > last) {
       RETURN_IF_ERROR(end_->Missing(start.partition, last, options_.log_recovery));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,40 @@
 
 namespace cluster {
 
-// Owned and used by the partition host; its own threads are RaftLog's. This node is the only member
-// of every group: it elects itself when the log starts, and leads from then on.
+// What the log of a cluster's node has beside that of a node alone. Both are called on the loop's
+// thread and do not block.
+struct LogPeers {
+  std::function<void(std::vector<RaftLoop::Message>)> send;
+  // What became of groups that are no partitions, in order.
+  std::function<void(std::vector<LogEvent>)> others;
+};
+
+// Owned and used by the partition host; its own threads are RaftLog's.
+//
+// Of a node alone it is the only member of every group: it elects itself when the log starts, and
+// leads from then on. Of a cluster's node the log starts without a group, and the host hears
+// nothing until Join says which replicas there are here.
 class PartitionLog final : public storage::CommandLog {
  public:
   static absl::StatusOr<std::unique_ptr<storage::CommandLog>> Open(
       const storage::CommandLogPlace& place);
+  static absl::StatusOr<std::unique_ptr<PartitionLog>> OpenInCluster(
+      const storage::CommandLogPlace& place, LogPeers peers);
+
+  // ---- Of a cluster's node, when it has started. Any thread.
+  // This node is `replica` of the partition's group, one of these members that it began with.
+  // `stands`: it is to be led here, and has no leader yet.
+  struct Replica {
+    storage::PartitionId partition = 0;
+    ReplicaId replica = 0;
+    std::vector<ReplicaId> members;
+    bool stands = false;
+  };
+  void Join(std::vector<Replica> replicas);
+  // For groups that are no partitions, and messages.
+  RaftLog& raft() { return raft_; }
+  // It has been written by a node that was alone.
+  bool was_alone() const { return was_alone_; }
 
   absl::Status ReadAfter(storage::PartitionId partition, uint64_t after,
                          const Visit& visit) override;
@@ -35,13 +64,23 @@ class PartitionLog final : public storage::CommandLog {
 
  private:
   PartitionLog(const storage::CommandLogPlace& place, std::unique_ptr<LogStore> store,
-               std::unique_ptr<storage::LogEnd> end);
+               std::unique_ptr<storage::LogEnd> end, std::optional<LogPeers> peers);
+  static absl::StatusOr<std::unique_ptr<PartitionLog>> OpenWith(
+      const storage::CommandLogPlace& place, std::optional<LogPeers> peers);
+  void Take(std::vector<LogEvent> events);
+  std::vector<storage::LogEvent> Translated(std::vector<LogEvent> events);
+  // 0: the log does not know yet.
+  ReplicaId self() const { return peers_.has_value() ? 0 : 1; }
   absl::Status CheckEnd(absl::Span<const storage::LogStart> partitions);
 
   const storage::StorageOptions options_;
   storage::HostMetrics& metrics_;
+  const std::optional<LogPeers> peers_;  // None: alone.
   bool started_ = false;
+  bool was_alone_ = false;
+  std::vector<storage::LogStart> starts_;
   Post post_;
+  std::vector<bool> led_;       // By partition: the host was told that it is led here.
   storage::LogEnd* const end_;  // The log's.
   RaftLog raft_;
 };

@@ -58,17 +58,14 @@ absl::Status RaftLog::Start(const std::vector<GroupStart>& groups) {
     }
   }
   next_tick_ = clock_.Monotonic() + options_.tick;
-  // Alone it gives way as all of the storage does. Else it has the process's own priority: a
-  // heartbeat that comes late costs an election.
-  const bool gives_way = loop_.alone();
-  thread_ = std::thread([this, gives_way] {
+  thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "raft");
-    if (gives_way) base::SetThreadPriority(base::ThreadPriority::kWork);
+    if (options_.gives_way) base::SetThreadPriority(base::ThreadPriority::kWork);
     Serve();
   });
-  writer_ = std::thread([this, gives_way] {
+  writer_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "raft-log");
-    if (gives_way) base::SetThreadPriority(base::ThreadPriority::kWork);
+    if (options_.gives_way) base::SetThreadPriority(base::ThreadPriority::kWork);
     WriteOnItsThread();
   });
   return absl::OkStatus();
@@ -106,7 +103,8 @@ absl::StatusOr<RaftLog::Extent> RaftLog::ExtentOf(GroupId group, ReplicaId self)
   // Of a member that votes alone all that it has is committed.
   return Extent{
       .last = stored->last,
-      .committed = alone ? stored->last : std::max(stored->hard_state.commit, stored->begin.index)};
+      .committed = alone ? stored->last : std::max(stored->hard_state.commit, stored->begin.index),
+      .alone = members.voters == std::vector<ReplicaId>{1}};
 }
 
 absl::Status RaftLog::ReadAfter(GroupId group, uint64_t after,

@@ -31,6 +31,9 @@ struct RaftLogOptions {
   // the LogEnd.
   uint32_t partitions = 0;
   absl::Duration durability_interval = absl::Milliseconds(100);
+  // Its threads give way as all of the storage does. With other members they have the process's own
+  // priority: a heartbeat that comes late costs an election.
+  bool gives_way = true;
 };
 
 // Owned by whoever makes the node. Where no group has another member its thread waits for the disk
@@ -80,6 +83,7 @@ class RaftLog {
   struct Extent {
     uint64_t last = 0;
     uint64_t committed = 0;
+    bool alone = false;  // Replica 1 was the only member.
   };
   absl::StatusOr<Extent> ExtentOf(GroupId group, ReplicaId self) const;
 

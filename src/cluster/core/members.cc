@@ -49,6 +49,7 @@ void Write(const Node& node, pb::MembersSnapshot::Node& written) {
   written.set_release(node.release);
   written.set_level_max(node.level_max);
   written.set_zone(node.zone);
+  written.set_shards(node.shards);
 }
 
 Node Read(const pb::MembersSnapshot::Node& written) {
@@ -64,6 +65,7 @@ Node Read(const pb::MembersSnapshot::Node& written) {
   node.release = written.release();
   node.level_max = written.level_max();
   node.zone = written.zone();
+  node.shards = written.shards();
   return node;
 }
 
@@ -189,6 +191,7 @@ MembersOutcome Members::Admit(const pb::AdmitNode& command) {
   node.release = command.release();
   node.zone = command.zone();
   node.level_max = command.level_max();
+  node.shards = command.shards();
   outcome.admitted = node.life();
   return outcome;
 }

@@ -45,6 +45,7 @@ struct Node {
   std::string release;
   std::string zone;
   uint32_t level_max = 0;
+  uint32_t shards = 0;  // Of the life that was admitted last.
 
   bool is_live() const { return incarnation > gone_through; }
   NodeLife life() const { return {id, incarnation}; }

@@ -182,6 +182,7 @@ void RealFinder::Join(absl::Duration now) {
   node.set_release(options_.bootstrap.release);
   node.set_level_max(options_.bootstrap.level_max);
   node.set_zone(options_.bootstrap.zone);
+  node.set_shards(options_.shards);
   joining_ = true;
   next_join_ = now + options_.bootstrap.asked_every;
   links_.Join(address, request, options_.answered_within,

@@ -22,6 +22,7 @@ struct FinderOptions {
   BootstrapOptions bootstrap;  // `seeds` are the configured ones, `start` is chosen.
   std::string dns;             // As Resolver::Resolve has it. Empty: none.
   std::vector<std::string> client_addresses;
+  uint32_t shards = 0;
   absl::Duration resolved_every = absl::Seconds(10);
   absl::Duration answered_within = absl::Seconds(2);
 };

@@ -1,6 +1,5 @@
 #include "cluster/transport/meta_group.h"
 
-#include <atomic>
 #include <map>
 #include <thread>
 #include <utility>
@@ -63,8 +62,9 @@ class RealMetaGroup final : public MetaGroup {
               std::function<void(const pb::JoinResponse&)> answer) override {
     inbox_->Post(JoinAsked{request, std::move(answer)});
   }
-  absl::Duration lease_until() const override {
-    return absl::Nanoseconds(lease_until_ns_.load(std::memory_order_acquire));
+  Lease lease() const override {
+    base::MutexLock lock(mutex_);
+    return lease_;
   }
   void Stop() override {
     inbox_->Stop();
@@ -92,7 +92,8 @@ class RealMetaGroup final : public MetaGroup {
   const pb::AdmitNode self_;
   const Parts parts_;
   const std::shared_ptr<Inbox> inbox_;
-  std::atomic<int64_t> lease_until_ns_{0};
+  mutable base::Mutex mutex_;
+  Lease lease_ ABSL_GUARDED_BY(mutex_);
 
   // ---- Its thread.
   MetaNode node_;
@@ -140,7 +141,10 @@ void RealMetaGroup::OnCommitted(Committed& committed) {
                                                   parts_.clock->Monotonic());
     if (status.ok()) continue;
     stopped_ = true;
-    lease_until_ns_.store(0, std::memory_order_release);
+    {
+      base::MutexLock lock(mutex_);
+      lease_ = {};
+    }
     return parts_.on_stopped(status);
   }
 }
@@ -201,9 +205,8 @@ void RealMetaGroup::Act() {
     for (const MetaOutputs::AdmissionAnswer& answer : out.admissions) AnswerAdmission(answer);
     if (BeginLife(out) && out.ask_admission.has_value()) AskAdmission(*out.ask_admission);
   }
-  const absl::Duration until = node_.lease().until();
-  lease_until_ns_.store(until > absl::ZeroDuration() ? absl::ToInt64Nanoseconds(until) : 0,
-                        std::memory_order_release);
+  base::MutexLock lock(mutex_);
+  lease_ = {.life = node_.life(), .until = node_.lease().until()};
 }
 
 // False: it has begun a life that is not on the disk yet, and nobody may hear of it.

@@ -55,9 +55,12 @@ class MetaGroup {
   virtual void OnControl(NodeLife from, const ControlItem& item) = 0;
   virtual void OnJoin(const ::mqttd::cluster::v1::JoinRequest& request,
                       std::function<void(const ::mqttd::cluster::v1::JoinResponse&)> answer) = 0;
-  // Monotonic: this node owns what it is said to own before that. Looked at before anything is done
-  // for a durable session.
-  virtual absl::Duration lease_until() const = 0;
+  // Until then, on the monotonic clock, this node owns what that life of it is said to own.
+  struct Lease {
+    NodeLife life;
+    absl::Duration until;
+  };
+  virtual Lease lease() const = 0;
   virtual void Stop() = 0;
 };
 

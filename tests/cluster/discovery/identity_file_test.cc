@@ -56,6 +56,24 @@ TEST(IdentityFile, WhatALaterReleaseAddsIsPassedOverAndDamageIsNot) {
   }
 }
 
+TEST(MembersFile, IsReadAsItWasWrittenAndDamageIsSaid) {
+  const support::TempDir directory;
+  auto read = ReadMembers(directory.path());
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_FALSE(read->has_members());
+  ::mqttd::cluster::v1::MembersFile file;
+  file.set_index(9);
+  file.set_term(6);
+  file.mutable_members()->set_cluster_id("C");
+  ASSERT_TRUE(WriteMembers(directory.path(), file).ok());
+  read = ReadMembers(directory.path());
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->SerializeAsString(), file.SerializeAsString());
+  std::ofstream(directory.path() + "/members", std::ios::trunc) << "\xff\xff";
+  EXPECT_THAT(std::string(ReadMembers(directory.path()).status().message()),
+              HasSubstr("restore data_dir"));
+}
+
 TEST(IdentityFile, WhatCannotBeWrittenIsSaid) {
   EXPECT_THAT(std::string(WriteIdentity("/nowhere", SomeIdentity()).message()),
               HasSubstr("making /nowhere/cluster.new"));

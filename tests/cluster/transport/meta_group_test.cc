@@ -125,7 +125,7 @@ class MetaTestNode final : public LinkHandler {
     return true;
   }
   bool WaitLease() {
-    return Wait([&] { return meta_->lease_until() > Now(); });
+    return Wait([&] { return meta_->lease().until > Now(); });
   }
   // When it was heard.
   absl::Duration WaitGone(NodeLife life) {

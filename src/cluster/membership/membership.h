@@ -1,0 +1,94 @@
+// A running node as a member of its cluster.
+#ifndef CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
+#define CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "cluster/core/bootstrap.h"
+#include "cluster/core/leases.h"
+#include "cluster/core/members.h"
+#include "cluster/link/links.h"
+#include "storage/command_log_place.h"
+
+namespace cluster {
+
+struct MembershipOptions {
+  std::string directory;  // The data directory: who the node is, is kept there.
+  LinkOptions links;
+  // Where other nodes reach this one: HOST:PORT. Empty: where it listens.
+  std::string advertise;
+  std::string dns;  // As Resolver::Resolve has it. Empty: none.
+  // `uuid`, `start` and `address` are filled in.
+  BootstrapOptions bootstrap;
+  std::vector<std::string> client_addresses;
+  uint32_t shards = 1;  // How many threads serve clients here.
+  LeaseOptions leases;
+};
+
+// Told on threads of the membership and of the links, which must not be kept waiting. Never at the
+// same time, but for OnFrame, OnUp, OnDown and OnRoom.
+class MembershipHandler {
+ public:
+  virtual ~MembershipHandler() = default;
+
+  // This node lives in the cluster, as that life; and what others were known to live just then.
+  // Comes first, and again when another life had to begin: nothing of the one before is owned any
+  // more.
+  virtual void OnAdmitted(NodeLife self, const Members& members) = 0;
+  // Who lives has changed. After OnAdmitted.
+  virtual void OnMembers(const Members& members) = 0;
+  // It holds a lease, or does not: then durable sessions are not served. After OnAdmitted.
+  virtual void OnLease(bool holds) = 0;
+  // It can take no further part.
+  virtual void OnStopped(const absl::Status& why) = 0;
+
+  // Of LinkClass::kTraffic. See LinkHandler.
+  virtual void OnFrame(ReceivedFrame frame) = 0;
+  virtual void OnUp(NodeLife peer) = 0;
+  virtual void OnDown(NodeId peer) = 0;
+  virtual void OnRoom(NodeId peer) = 0;
+};
+
+// The links, the log with the Raft groups of the partitions and of the meta group, the search for
+// the cluster, and the lease: who finds whom, who is admitted, which replicas run here.
+//
+//   Create         listens for other nodes
+//   log_opener     opens the partitions' log, for storage::PartitionHost::Open
+//   Start          looks for the cluster, or goes on in it
+class Membership {
+ public:
+  // `handler` and `clock` outlive it. Errors: those of Links::Start; kFailedPrecondition and
+  // kDataLoss: what the directory says.
+  static absl::StatusOr<std::unique_ptr<Membership>> Create(MembershipOptions options,
+                                                            MembershipHandler& handler,
+                                                            const base::Clock& clock);
+  virtual ~Membership() = default;  // Stops.
+
+  virtual storage::CommandLogOpener log_opener() = 0;
+  // `uuid`: of the data directory. Errors: kFailedPrecondition, a node that was alone has used the
+  // directory; those of files.
+  virtual absl::Status Start(const std::string& uuid) = 0;
+
+  virtual Links& links() = 0;
+  // Any thread. In words: what it waits for. Empty: nothing.
+  virtual std::string why() const = 0;
+  virtual Members members() const = 0;
+  virtual NodeLife self() const = 0;  // 0 until it is admitted.
+  virtual bool holds_lease() const = 0;
+
+  // Nothing is told any more when it returns. Before the partition host stops, and with it the log:
+  // the other nodes take over at once what was led here.
+  virtual void Stop() = 0;
+};
+
+// For a node that is to be alone. kFailedPrecondition: the directory belongs to a member.
+absl::Status MayBeAlone(const std::string& directory);
+
+}  // namespace cluster
+
+#endif  // CLUSTER_MEMBERSHIP_MEMBERSHIP_H_

@@ -1,0 +1,271 @@
+// Three nodes that become one cluster, with real logs and sockets: who is admitted, who leads which
+// partition, and what becomes of that when a node dies.
+#include "cluster/membership/membership.h"
+
+#include <rocksdb/env.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/mutex.h"
+#include "cluster/raft/types.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/core/metrics.h"
+#include "tests/support/patience.h"
+#include "tests/support/temp_dir.h"
+
+namespace cluster {
+namespace {
+
+using storage::PartitionId;
+using testing::HasSubstr;
+
+constexpr uint16_t kNodes = 3;
+constexpr uint32_t kPartitions = 16;
+
+class TestNode final : public MembershipHandler {
+ public:
+  explicit TestNode(const std::string& listen) : listen_(listen) {}
+  ~TestNode() override { Stop(); }
+
+  absl::Status Create(const std::string& seeds) {
+    MembershipOptions options;
+    options.directory = directory_.path();
+    options.links.listen = listen_;
+    for (const absl::string_view seed : absl::StrSplit(seeds, ',', absl::SkipWhitespace()))
+      options.bootstrap.seeds.emplace_back(seed);
+    options.bootstrap.expected_size = kNodes;
+    options.bootstrap.partitions = kPartitions;
+    options.bootstrap.level_max = kLevelKnown;
+    options.shards = 2;
+    auto created = Membership::Create(std::move(options), *this, base::RealClock::Get());
+    if (!created.ok()) return created.status();
+    membership_ = *std::move(created);
+    listen_ = membership_->links().address();
+    return absl::OkStatus();
+  }
+  const std::string& address() const { return listen_; }
+
+  absl::Status Start(const std::string& uuid) {
+    storage_options_.partitions = kPartitions;
+    storage_options_.durability = storage::Durability::kNone;
+    const storage::CommandLogPlace place{.path = directory_.path() + "/log",
+                                         .end_path = directory_.path() + "/log-end",
+                                         .create = std::exchange(create_, false),
+                                         .options = storage_options_,
+                                         .env = *rocksdb::Env::Default(),
+                                         .clock = base::RealClock::Get(),
+                                         .metrics = metrics_};
+    auto log = membership_->log_opener()(place);
+    if (!log.ok()) return log.status();
+    log_ = *std::move(log);
+    std::vector<storage::LogStart> starts;
+    {
+      base::MutexLock lock(mutex_);
+      for (PartitionId id = 0; id < kPartitions; ++id)
+        starts.push_back({id, applied_[id].index, applied_[id].term});
+    }
+    const absl::Status started = log_->Start(
+        starts, [this](std::vector<storage::LogEvent> events) { Take(std::move(events)); });
+    return started.ok() ? membership_->Start(uuid) : started;
+  }
+  void Stop() {
+    if (membership_ != nullptr) membership_->Stop();
+    log_ = nullptr;
+    membership_ = nullptr;
+    base::MutexLock lock(mutex_);
+    leads_.clear();
+    holds_ = false;
+    self_ = {};
+  }
+
+  bool Wait(const std::function<bool(TestNode&)>& holds) {
+    const absl::Duration end =
+        base::RealClock::Get().Monotonic() + absl::Seconds(60) * support::TestSlowdown();
+    base::MutexLock lock(mutex_);
+    while (!holds(*this)) {
+      if (base::RealClock::Get().Monotonic() > end) return false;
+      changed_.WaitFor(mutex_, absl::Milliseconds(50));
+    }
+    return true;
+  }
+  bool WaitServing() {
+    return Wait([](TestNode& node) { return node.holds_; });
+  }
+  bool WaitLive(size_t count) {
+    return Wait([count](TestNode& node) {
+      size_t live = 0;
+      for (const auto& [id, one] : node.members_.nodes()) live += one.is_live() ? 1 : 0;
+      return live == count;
+    });
+  }
+  std::map<PartitionId, bool> leads() {
+    base::MutexLock lock(mutex_);
+    return leads_;
+  }
+  bool WaitLed(size_t count) {
+    return Wait([count](TestNode& node) {
+      size_t led = 0;
+      for (const auto& [id, leads] : node.leads_) led += leads ? 1 : 0;
+      return led >= count;
+    });
+  }
+  bool WaitEntry(PartitionId id, const std::string& entry) {
+    return Wait([&](TestNode& node) {
+      const auto& entries = node.entries_[id];
+      return std::find(entries.begin(), entries.end(), entry) != entries.end();
+    });
+  }
+  void Propose(PartitionId id, const std::string& entry) {
+    storage::Submission submission;
+    submission.proposals.push_back({id, ++number_, entry});
+    Take(log_->Submit(std::move(submission)));
+  }
+  NodeLife self() {
+    base::MutexLock lock(mutex_);
+    return self_;
+  }
+  Membership& membership() { return *membership_; }
+
+  // ---- MembershipHandler
+  void OnAdmitted(NodeLife self, const Members& members) override {
+    base::MutexLock lock(mutex_);
+    self_ = self;
+    members_ = members;
+    changed_.SignalAll();
+  }
+  void OnMembers(const Members& members) override {
+    base::MutexLock lock(mutex_);
+    members_ = members;
+    changed_.SignalAll();
+  }
+  void OnLease(bool holds) override {
+    base::MutexLock lock(mutex_);
+    holds_ = holds;
+    changed_.SignalAll();
+  }
+  void OnStopped(const absl::Status& why) override { ADD_FAILURE() << why; }
+  void OnFrame(ReceivedFrame frame) override { frame.Took(); }
+  void OnUp(NodeLife) override {}
+  void OnDown(NodeId) override {}
+  void OnRoom(NodeId) override {}
+
+ private:
+  void Take(std::vector<storage::LogEvent> events) {
+    base::MutexLock lock(mutex_);
+    for (storage::LogEvent& event : events) {
+      if (const auto* const role = std::get_if<storage::RoleChange>(&event))
+        leads_[role->partition] = role->leads;
+      if (const auto* const committed = std::get_if<storage::Committed>(&event)) {
+        applied_[committed->partition] = {committed->index, committed->term};
+        if (!committed->entry.empty()) entries_[committed->partition].push_back(committed->entry);
+      }
+    }
+    changed_.SignalAll();
+  }
+
+  std::string listen_;
+  const support::TempDir directory_;
+  storage::StorageOptions storage_options_;
+  storage::HostMetrics metrics_;
+  bool create_ = true;
+  uint64_t number_ = 0;
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  NodeLife self_ ABSL_GUARDED_BY(mutex_);
+  Members members_ ABSL_GUARDED_BY(mutex_);
+  bool holds_ ABSL_GUARDED_BY(mutex_) = false;
+  std::map<PartitionId, bool> leads_ ABSL_GUARDED_BY(mutex_);
+  std::map<PartitionId, Place> applied_ ABSL_GUARDED_BY(mutex_);
+  std::map<PartitionId, std::vector<std::string>> entries_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Membership> membership_;
+  std::unique_ptr<storage::CommandLog> log_;
+};
+
+std::string Uuid(size_t node) { return absl::StrCat("u", node); }
+
+class ThreeNodes : public testing::Test {
+ protected:
+  ThreeNodes() {
+    for (uint16_t i = 1; i <= kNodes; ++i)
+      nodes_.push_back(std::make_unique<TestNode>(absl::StrCat("127.0.0.", i, ":0")));
+    // The first hears of the others when they ask it.
+    EXPECT_TRUE(nodes_[0]->Create("").ok());
+    for (size_t i = 1; i < kNodes; ++i) EXPECT_TRUE(nodes_[i]->Create(nodes_[0]->address()).ok());
+    for (size_t i = 0; i < kNodes; ++i) EXPECT_TRUE(nodes_[i]->Start(Uuid(i)).ok());
+    for (const auto& node : nodes_) EXPECT_TRUE(node->WaitServing()) << node->membership().why();
+    for (const auto& node : nodes_) EXPECT_TRUE(node->WaitLive(kNodes));
+  }
+
+  TestNode* LeaderOf(PartitionId id) {
+    const absl::Duration end =
+        base::RealClock::Get().Monotonic() + absl::Seconds(60) * support::TestSlowdown();
+    while (base::RealClock::Get().Monotonic() < end) {
+      for (const auto& node : nodes_) {
+        if (node->leads()[id]) return node.get();
+      }
+      nodes_[1]->Wait([](TestNode&) { return true; });
+    }
+    return nullptr;
+  }
+
+  std::vector<std::unique_ptr<TestNode>> nodes_;
+};
+
+TEST_F(ThreeNodes, FindEachOtherAndHaveEverythingThreeTimes) {
+  for (PartitionId id = 0; id < kPartitions; ++id) {
+    TestNode* const leader = LeaderOf(id);
+    ASSERT_NE(leader, nullptr) << id;
+    const std::string entry = absl::StrCat("entry of ", id);
+    leader->Propose(id, entry);
+    for (const auto& node : nodes_) EXPECT_TRUE(node->WaitEntry(id, entry));
+  }
+  // Each comes to lead its part.
+  for (const auto& node : nodes_) EXPECT_TRUE(node->WaitLed(kPartitions / kNodes));
+}
+
+TEST_F(ThreeNodes, WhoeverDiesIsMissedReplacedAndTakenBack) {
+  const NodeLife before = nodes_[2]->self();
+  nodes_[2]->Stop();
+  EXPECT_TRUE(nodes_[0]->WaitLive(2));
+  EXPECT_TRUE(nodes_[1]->WaitLive(2));
+  for (PartitionId id = 0; id < kPartitions; ++id) {
+    TestNode* const leader = LeaderOf(id);
+    ASSERT_NE(leader, nullptr) << id;
+    leader->Propose(id, "without the third");
+    EXPECT_TRUE(nodes_[0]->WaitEntry(id, "without the third"));
+  }
+  ASSERT_TRUE(nodes_[2]->Create(nodes_[0]->address()).ok());
+  ASSERT_TRUE(nodes_[2]->Start(Uuid(2)).ok());
+  ASSERT_TRUE(nodes_[2]->WaitServing()) << nodes_[2]->membership().why();
+  EXPECT_EQ(nodes_[2]->self().node, before.node);
+  EXPECT_GT(nodes_[2]->self().incarnation, before.incarnation);
+  EXPECT_TRUE(nodes_[0]->WaitLive(3));
+  for (PartitionId id = 0; id < kPartitions; ++id)
+    EXPECT_TRUE(nodes_[2]->WaitEntry(id, "without the third"));
+}
+
+TEST_F(ThreeNodes, ALeaseEndsWhereMostAreGone) {
+  nodes_[1]->Stop();
+  nodes_[2]->Stop();
+  EXPECT_TRUE(nodes_[0]->Wait([&](TestNode&) { return !nodes_[0]->membership().holds_lease(); }));
+  EXPECT_THAT(nodes_[0]->membership().why(), HasSubstr("most nodes"));
+  for (const size_t i : {1, 2}) {
+    ASSERT_TRUE(nodes_[i]->Create(nodes_[0]->address()).ok());
+    ASSERT_TRUE(nodes_[i]->Start(Uuid(i)).ok());
+  }
+  EXPECT_TRUE(nodes_[0]->WaitServing());
+  EXPECT_TRUE(nodes_[1]->WaitServing());
+}
+
+}  // namespace
+}  // namespace cluster
