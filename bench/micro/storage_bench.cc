@@ -35,7 +35,7 @@ class BenchShard final : public EventSink {
   explicit BenchShard(std::vector<std::string> clients) : clients_(std::move(clients)) {}
   void Attach(PartitionHost* host) { host_ = host; }
 
-  void Post(ShardId shard, std::vector<Event> events) override {
+  void Post(const ShardAddress& shard, std::vector<Event> events) override {
     std::vector<Addressed> answers;
     size_t published = 0;
     size_t others = 0;
@@ -114,14 +114,14 @@ void ConnectAll(PartitionHost& host, BenchShard& shard, const std::vector<std::s
   for (size_t i = 0; i < clients.size(); ++i) {
     OpenSession open;
     open.token = i;
-    open.connection = {.shard = 0, .connection = i};
+    open.connection = {.shard = 0, .incarnation = host.incarnation(), .connection = i};
     open.client_id = clients[i];
     open.expiry_s = 3600;
     open.window_messages = 1000;
     open.window_bytes = 16 << 20;
     batch.push_back(std::move(open));
   }
-  host.Submit(0, std::move(batch));
+  host.Submit(host.OwnShard(0), std::move(batch));
   shard.AwaitOthers(clients.size());
   batch.clear();
   for (size_t i = 0; i < clients.size(); ++i) {
@@ -132,7 +132,7 @@ void ConnectAll(PartitionHost& host, BenchShard& shard, const std::vector<std::s
         {.filter = "to/" + clients[i], .options = {.qos = mqtt::QoS::kAtLeastOnce}});
     batch.push_back(std::move(subscribe));
   }
-  host.Submit(0, std::move(batch));
+  host.Submit(host.OwnShard(0), std::move(batch));
   shard.AwaitOthers(2 * clients.size());
 }
 
@@ -165,7 +165,7 @@ void BM_Publish(benchmark::State& state) {
     for (size_t i = 0; i < step; ++i, ++sent) {
       batch.push_back(MakePublish(clients[sent % clients.size()], sent + 1));
     }
-    (*host)->Submit(0, std::move(batch));
+    (*host)->Submit((*host)->OwnShard(0), std::move(batch));
     if (sent + step > in_flight) shard.AwaitPublished(sent + step - in_flight);
   }
   shard.AwaitPublished(sent);
@@ -204,15 +204,15 @@ void BM_ColdStart(benchmark::State& state) {
       CloseSession close;
       close.client_id = clients[i];
       close.epoch = shard.epoch(i);
-      close.connection = {.shard = 0, .connection = i};
+      close.connection = {.shard = 0, .incarnation = (*host)->incarnation(), .connection = i};
       batch.push_back(std::move(close));
     }
-    (*host)->Submit(0, std::move(batch));
+    (*host)->Submit((*host)->OwnShard(0), std::move(batch));
     size_t sent = 0;
     for (size_t round = 0; round < messages; ++round) {
       batch.clear();
       for (const std::string& client : clients) batch.push_back(MakePublish(client, ++sent));
-      (*host)->Submit(0, std::move(batch));
+      (*host)->Submit((*host)->OwnShard(0), std::move(batch));
       shard.AwaitPublished(sent);
     }
     CHECK((*host)->Stop().ok()) << "stop";

@@ -150,7 +150,7 @@ class Server::LocalPartitions final : public PartitionClient {
  public:
   explicit LocalPartitions(storage::PartitionHost& host) : host_(host) {}
   void Submit(storage::ShardId shard, std::vector<storage::Addressed> requests) override {
-    host_.Submit(shard, std::move(requests));
+    host_.Submit(host_.OwnShard(shard), std::move(requests));
   }
 
  private:
@@ -616,11 +616,11 @@ std::shared_ptr<const auth::Permissions> Server::PermissionsOf(
   return of_any;  // Of a record of an older release, or the listener has another name since.
 }
 
-void Server::Post(storage::ShardId shard, std::vector<storage::Event> events) {
+void Server::Post(const storage::ShardAddress& to, std::vector<storage::Event> events) {
   auto batch = std::make_unique<base::Batch<ShardTask>>();
   batch->items.reserve(events.size());
   for (storage::Event& event : events) batch->items.emplace_back(std::move(event));
-  shards_[shard]->mailbox().Post(std::move(batch));
+  shards_[to.shard]->mailbox().Post(std::move(batch));
 }
 
 }  // namespace broker

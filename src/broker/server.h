@@ -135,8 +135,8 @@ class Server final : public storage::EventSink {
   // As of the last `WatchShards`. Any thread.
   StallView stall() const;
 
-  // storage::EventSink. Called on the partition host's thread.
-  void Post(storage::ShardId shard, std::vector<storage::Event> events) override;
+  // storage::EventSink, for the shards of this node. Called on the partition host's thread.
+  void Post(const storage::ShardAddress& to, std::vector<storage::Event> events) override;
   bool MayPublish(const storage::SessionUser& author, std::string_view topic) const override;
   bool MayRead(const storage::SessionUser& reader, std::string_view topic) const override;
 

@@ -41,7 +41,7 @@ constexpr absl::Duration kTimeRecordAgeMax = absl::Minutes(10);
 
 // What wakes the host's thread.
 struct FromShard {
-  ShardId shard = 0;
+  ShardAddress shard;
   std::vector<Addressed> requests;
 };
 struct Task {
@@ -101,7 +101,7 @@ class RocksPartitionHost final : public PartitionHost {
 
   absl::Status OpenStore(const CommandLogOpener& open_log);
   void Start(std::function<void()> ready) override;
-  void Submit(ShardId from, std::vector<Addressed> batch) override;
+  void Submit(const ShardAddress& from, std::vector<Addressed> batch) override;
   void Run(std::function<void(Host&)> task) override;
   void Checkpoint(std::string directory, std::function<void(absl::Status)> done) override;
   absl::Status Stop() override;
@@ -198,6 +198,7 @@ absl::Status RocksPartitionHost::OpenStore(const CommandLogOpener& open_log) {
   SetTimeline();
   if (create) RETURN_IF_ERROR(dir_->FinishCreation());
   ASSIGN_OR_RETURN(incarnation_, dir_->BeginIncarnation());
+  core_->SetSelf(node_, incarnation_);
   core_->SetMayPublish([this](const SessionUser& author, std::string_view topic) {
     return sink_.MayPublish(author, topic);
   });
@@ -304,7 +305,7 @@ absl::Status RocksPartitionHost::Stop() {
   return stop_status_;
 }
 
-void RocksPartitionHost::Submit(ShardId from, std::vector<Addressed> batch) {
+void RocksPartitionHost::Submit(const ShardAddress& from, std::vector<Addressed> batch) {
   if (batch.empty()) return;
   mailbox_.PostOne(FromShard{from, std::move(batch)});
 }
@@ -527,9 +528,9 @@ void RocksPartitionHost::CheckDisk() {
 }
 
 void RocksPartitionHost::PostEvents() {
-  for (ShardId shard = 0; shard < shards_; ++shard) {
-    std::vector<Event> events = core_->TakeEvents(shard);
-    if (!events.empty()) sink_.Post(shard, std::move(events));
+  for (ShardSlot slot = 0; slot < core_->shards().slots(); ++slot) {
+    std::vector<Event> events = core_->TakeEvents(slot);
+    if (!events.empty()) sink_.Post(core_->shards().AddressOf(slot), std::move(events));
   }
 }
 

@@ -62,9 +62,10 @@ class PartitionHost {
   // host's thread, when all of them have confirmed these.
   virtual void Start(std::function<void()> ready) = 0;
 
-  // Any shard's thread, in the order it wants things done. Costs an allocation and an atomic
+  // Any shard's thread, in the order it wants things done; for shards of other nodes, one thread
+  // for each in the order in which it asked. Costs an allocation and an atomic
   // operation, and a wake-up if the host sleeps. An empty batch costs nothing.
-  virtual void Submit(ShardId from, std::vector<Addressed> batch) = 0;
+  virtual void Submit(const ShardAddress& from, std::vector<Addressed> batch) = 0;
 
   // For who looks at the partitions from outside, or steers them: rare and short. Runs on the
   // host's thread, before what is submitted later; never, if the host has stopped. Any thread.
@@ -92,12 +93,17 @@ class PartitionHost {
 
   // Which start of this store it is. Set when it is open.
   Incarnation incarnation() const { return incarnation_; }
+  // One of this node's own.
+  ShardAddress OwnShard(ShardId shard) const {
+    return {.node = node_, .shard = shard, .incarnation = incarnation_};
+  }
 
   // Random, made with the store, never changed: "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".
   virtual const std::string& node_id() const = 0;
 
  protected:
   base::Timeline timeline_;
+  NodeId node_;
   Incarnation incarnation_;
 };
 

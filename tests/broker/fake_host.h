@@ -28,7 +28,7 @@ namespace broker {
 class FakeHost final : public storage::PartitionHost {
  public:
   void Start(std::function<void()> ready) override { ready(); }
-  void Submit(storage::ShardId, std::vector<storage::Addressed> batch) override {
+  void Submit(const storage::ShardAddress&, std::vector<storage::Addressed> batch) override {
     const std::lock_guard lock(mutex_);
     for (storage::Addressed& asked : batch) requests_.push_back(std::move(asked.request));
     came_.notify_all();
@@ -181,7 +181,7 @@ class ServerTest : public testing::Test {
   void Post(storage::ShardId shard, Kind event) {
     std::vector<storage::Event> events;
     events.emplace_back(std::move(event));
-    server_->Post(shard, std::move(events));
+    server_->Post(host_.OwnShard(shard), std::move(events));
   }
 
   const ShardMetrics& metrics(size_t shard = 0) { return *server_->metrics().shards.at(shard); }

@@ -274,8 +274,8 @@ class World {
       EXPECT_EQ(event.subscriptions.size(), 1u);
       return;
     }
-    sim_.core().OnRequest(0, MakeSubscribe(bob.subscribe_token = ++token_, bob.client_id, bob.epoch,
-                                           "news", mqtt::QoS::kExactlyOnce));
+    sim_.core().OnRequest({}, MakeSubscribe(bob.subscribe_token = ++token_, bob.client_id,
+                                            bob.epoch, "news", mqtt::QoS::kExactlyOnce));
   }
   void On(TakenOver& event) {
     if (event.epoch == 0) return;
@@ -284,7 +284,7 @@ class World {
     close.epoch = event.epoch;
     close.connection = event.connection;
     close.cause = CloseCause::kTakenOver;
-    sim_.core().OnRequest(0, std::move(close));
+    sim_.core().OnRequest({}, std::move(close));
   }
   void On(SubscribeDone& event) {
     ASSERT_TRUE(event.status.ok());

@@ -47,7 +47,7 @@ class Ears final : public EventSink {
     return batch;
   }
 
-  void Post(ShardId shard, std::vector<Event> events) override {
+  void Post(const ShardAddress& shard, std::vector<Event> events) override {
     std::vector<Addressed> answers;
     PartitionHost* host = nullptr;
     {
@@ -170,14 +170,15 @@ class HostRig {
   }
 
   void Send(Request request) {
-    host_->Submit(0, ears_.Ask(std::move(request), options_.partitions));
+    host_->Submit(host_->OwnShard(0), ears_.Ask(std::move(request), options_.partitions));
   }
 
   SessionOpened OpenSession(const std::string& client_id, uint32_t expiry_s = 3600,
                             uint32_t window_messages = 100) {
     storage::OpenSession open;
     open.token = ++token_;
-    open.connection = {.shard = 0, .connection = ++connection_};
+    ++connection_;
+    open.connection = last_connection();
     open.client_id = client_id;
     open.expiry_s = expiry_s;
     open.window_messages = window_messages;
@@ -226,7 +227,9 @@ class HostRig {
     return options_.partitions == 64 ? ~PartitionMask{0}
                                      : (PartitionMask{1} << options_.partitions) - 1;
   }
-  ConnectionRef last_connection() const { return {.shard = 0, .connection = connection_}; }
+  ConnectionRef last_connection() const {
+    return {.shard = 0, .incarnation = host_->incarnation(), .connection = connection_};
+  }
   Ears& ears() { return ears_; }
   PartitionHost& host() { return *host_; }
 

@@ -33,8 +33,8 @@ namespace storage {
 
 class HostSim {
  public:
-  explicit HostSim(StorageOptions options, ShardId shards = 1)
-      : options_(std::move(options)), shards_(shards) {
+  explicit HostSim(StorageOptions options, ShardId shards = 1, Incarnation incarnation = {})
+      : options_(std::move(options)), shards_(shards), incarnation_(incarnation) {
     Boot();
   }
 
@@ -95,7 +95,7 @@ class HostSim {
     if (const auto* open = std::get_if<OpenSession>(&request.request)) {
       names_[open->connection.connection] = open->client_id;
     }
-    core_->OnRequest(from, std::move(request));
+    core_->OnRequest(AddressOf(from), std::move(request));
   }
   // What the shard's partitions have not said to be done.
   size_t kept(ShardId shard = 0) const { return streams_[shard].kept(); }
@@ -262,6 +262,9 @@ class HostSim {
     Claims::Held held;
   };
 
+  ShardAddress AddressOf(ShardId shard) const {
+    return {.shard = shard, .incarnation = incarnation_};
+  }
   void Ask(ShardId from, Request request) {
     if (mutant == Mutant::kForgetEpoch) std::visit([&](auto& one) { Renew(one); }, request);
     Addressed asked(std::move(request));
@@ -271,7 +274,7 @@ class HostSim {
           if constexpr (requires { one.token; }) partition_of_[one.token] = asked.partition;
         },
         asked.request);
-    core_->OnRequest(from, std::move(asked));
+    core_->OnRequest(AddressOf(from), std::move(asked));
   }
   template <typename Asked>
   void Renew(Asked& request) {
@@ -349,10 +352,10 @@ class HostSim {
       claims.held.back().in_flight.clear();
     }
     std::vector<Addressed> repeats = streams_[shard].Repeat(claims);
-    core_->OnRequest(shard, std::move(claims));
+    core_->OnRequest(AddressOf(shard), std::move(claims));
     for (Addressed& repeat : repeats) {
       if (mutant == Mutant::kSkipSequence) repeat.sequence |= uint64_t{1} << 40;
-      core_->OnRequest(shard, std::move(repeat));
+      core_->OnRequest(AddressOf(shard), std::move(repeat));
     }
     asked_ = true;
   }
@@ -545,6 +548,7 @@ class HostSim {
     streams_.clear();
     for (ShardId shard = 0; shard < shards_; ++shard) streams_.emplace_back(options_.partitions);
     core_ = std::make_unique<Host>(options_, shards_, state_, *metrics_, rng_);
+    core_->SetSelf({}, incarnation_);
     core_->SetLogReader([this](PartitionId partition, uint64_t after, const auto& visit) {
       return log_.ReadAfter(partition, after, visit);
     });
@@ -604,12 +608,12 @@ class HostSim {
     const bool replays = std::any_of(deliver.entries.begin(), deliver.entries.end(),
                                      [](const Delivery& entry) { return entry.replay; });
     if (!replays || !take_replays) return;
-    core_->OnRequest(deliver.connection.shard,
+    core_->OnRequest(deliver.connection.address(),
                      ReplayTaken{names_[deliver.connection.connection], deliver.epoch});
     asked_ = true;
   }
   void ConfirmHeard(ShardId shard) {
-    core_->OnRequest(shard, ConfirmRoutes{heard_routes_});
+    core_->OnRequest(AddressOf(shard), ConfirmRoutes{heard_routes_});
     asked_ = true;
   }
   void Confirm(ShardId shard, uint64_t number) {
@@ -619,6 +623,7 @@ class HostSim {
 
   StorageOptions options_;
   const ShardId shards_;
+  const Incarnation incarnation_;  // It stays the same.
   base::Rng rng_{1};
   support::FakeClock clock_;
   base::Timeline timeline_;

@@ -312,7 +312,7 @@ TEST(PartitionHost, TakesOverWithinOneProcess) {
   const ConnectionRef first_connection = rig.last_connection();
   OpenSession open;
   open.token = 1000;
-  open.connection = {.shard = 0, .connection = 77};
+  open.connection = {.shard = 0, .incarnation = rig.host().incarnation(), .connection = 77};
   open.client_id = "bob";
   open.expiry_s = 60;
   open.window_messages = 1;

@@ -35,6 +35,7 @@ void TellClaims(ShardContext& context, SubscribeFlow& subscribing,
   storage::Claims claims;
   claims.partition = wanted.partition;
   claims.life = wanted.life;
+  claims.by = wanted.by;
   std::vector<Connection*> concerned;
   for (const auto& [number, connection] : context.connections) {
     if (connection->session == nullptr) continue;

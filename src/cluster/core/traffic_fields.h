@@ -190,6 +190,7 @@ void Fields(Visit& visit, Value& value) {
   visit(3, value.kept_from);
   visit(4, value.repeats);
   visit(5, value.held);
+  visit(6, value.by);
 }
 
 // ---- Events -------------------------------------------------------------------------------------
@@ -331,6 +332,7 @@ template <typename Visit, Is<storage::ClaimsWanted> Value>
 void Fields(Visit& visit, Value& value) {
   visit(1, value.partition);
   visit(2, value.life);
+  visit(3, value.by);
 }
 
 template <typename Visit, Is<storage::StorageState> Value>

@@ -3,6 +3,7 @@
 #define STORAGE_CORE_ADDRESSES_H_
 
 #include <cstdint>
+#include <utility>
 
 #include "base/ids.h"
 
@@ -29,6 +30,18 @@ struct ShardAddress {
   ShardId shard = 0;
   Incarnation incarnation;
   friend bool operator==(const ShardAddress&, const ShardAddress&) = default;
+  template <typename H>
+  friend H AbslHashValue(H state, const ShardAddress& shard) {
+    return H::combine(std::move(state), shard.node, shard.shard, shard.incarnation);
+  }
+};
+
+// A node in the life that it has now.
+struct LiveNode {
+  NodeId node;
+  Incarnation incarnation;
+  ShardId shards = 0;  // How many it has.
+  friend bool operator==(const LiveNode&, const LiveNode&) = default;
 };
 
 // A Network Connection: the shard that owns it and a number that is never used again while the

@@ -44,9 +44,31 @@ void Origins::ForgetBelow(uint64_t origin, uint64_t sequence) {
   At(origin).holes.EraseBelow(sequence);
 }
 
-void Origins::ForgetNode(NodeId node) {
-  const auto is_of = [node](const Origin& origin) {
-    return (origin.number - 1) >> 16 == node.value();
+namespace {
+
+// The other way round. The life of a node alone is not among what an origin's number says.
+ShardAddress ShardOf(uint64_t origin) {
+  if (origin >> 48 == 0) return {.shard = static_cast<ShardId>(origin - 1)};
+  return {.node = NodeId(static_cast<uint16_t>(origin >> 48)),
+          .shard = static_cast<ShardId>(origin),
+          .incarnation = Incarnation(static_cast<uint32_t>(origin >> 16))};
+}
+
+}  // namespace
+
+std::vector<ShardAddress> Origins::Shards() const {
+  std::vector<ShardAddress> shards;
+  for (const Origin& origin : origins_) {
+    if (!IsOutbox(origin.number)) shards.push_back(ShardOf(origin.number));
+  }
+  return shards;
+}
+
+void Origins::ForgetNode(NodeId node, Incarnation incarnation) {
+  const auto is_of = [&](const Origin& origin) {
+    if (IsOutbox(origin.number)) return false;
+    const ShardAddress shard = ShardOf(origin.number);
+    return shard.node == node && (incarnation.value() == 0 || shard.incarnation <= incarnation);
   };
   origins_.erase(std::remove_if(origins_.begin(), origins_.end(), is_of), origins_.end());
 }

@@ -17,9 +17,12 @@ class Meta;
 
 namespace storage {
 
-// A shard as an asker. Whichever life of its node it is: CloseNode stands between two lives.
+// A shard as an asker. Of a node alone whichever of its lives it is: CloseNode stands between two.
+// In a cluster a request of one life may come behind the first of the next.
 constexpr uint64_t OriginOf(const ShardAddress& shard) {
-  return (uint64_t{shard.node.value()} << 16 | shard.shard) + 1;
+  if (shard.node.value() == 0) return uint64_t{shard.shard} + 1;
+  return uint64_t{shard.node.value()} << 48 | uint64_t{shard.incarnation.value()} << 16 |
+         shard.shard;
 }
 
 // Part of a partition's state: a request that is asked for again, because its asker does not know
@@ -28,9 +31,12 @@ constexpr uint64_t OriginOf(const ShardAddress& shard) {
 // no repeat. Few origins; bounded by what each of them keeps (RequestStreams).
 class Origins {
  public:
-  // The number of an origin that is a partition's outbox. Those of shards are less.
+  // The number of an origin that is a partition's outbox. Those of shards of a node alone are less,
+  // those of the nodes of a cluster greater.
   static constexpr uint64_t OfOutbox(PartitionId partition) { return kOutboxes | partition; }
-  static constexpr bool IsOutbox(uint64_t origin) { return origin >= kOutboxes; }
+  static constexpr bool IsOutbox(uint64_t origin) {
+    return origin >= kOutboxes && origin < kOutboxes + kPartitionsMax;
+  }
 
   // Request `sequence` of `origin` is being applied. False: it is applied already.
   bool Take(uint64_t origin, uint64_t sequence);
@@ -43,9 +49,11 @@ class Origins {
     return from == nullptr || from->holes.empty() ? 0 : from->holes.runs().front().first;
   }
 
-  bool AnyShard() const { return !origins_.empty() && !IsOutbox(origins_.front().number); }
-  // Its shards begin anew. What outboxes have passed on stays known.
-  void ForgetNode(NodeId node);
+  // Those that are shards.
+  std::vector<ShardAddress> Shards() const;
+  // These lives are over: this one and each before it, all with 0. Of a node alone it is all in any
+  // case. What outboxes have passed on stays known.
+  void ForgetNode(NodeId node, Incarnation incarnation);
 
   void WriteTo(::mqttd::storage::v1::Meta& meta) const;
   absl::Status ReadFrom(const ::mqttd::storage::v1::Meta& meta);

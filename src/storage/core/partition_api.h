@@ -264,6 +264,7 @@ struct Claims {
   uint64_t kept_from = 1;  // Number of the first request that is not acknowledged.
   uint64_t repeats = 0;    // So many requests follow that may have been asked before.
   std::vector<Held> held;
+  NodeId by;  // As ClaimsWanted said: whom the shard asks from here on.
 };
 
 using Request = std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish, OutboxDone,
@@ -456,6 +457,7 @@ struct StreamAck {
 struct ClaimsWanted {
   PartitionId partition = 0;
   uint64_t life = 0;  // Which of its leaders asks.
+  NodeId by;          // Where that leader is.
 };
 
 // The host cannot write (disk full, I/O error), or can again.
@@ -475,7 +477,8 @@ struct SessionUser {
   std::string listener;   // Empty: not known.
 };
 
-// Implemented above storage: hands a batch of events to a shard. Called on the host's thread.
+// Implemented above storage: hands a batch of events to a shard, of whatever node. Called on the
+// host's thread.
 class EventSink {
  public:
   virtual ~EventSink() = default;
@@ -486,7 +489,7 @@ class EventSink {
   virtual bool MayRead(const SessionUser& /*reader*/, std::string_view /*topic*/) const {
     return true;
   }
-  virtual void Post(ShardId shard, std::vector<Event> events) = 0;
+  virtual void Post(const ShardAddress& to, std::vector<Event> events) = 0;
 };
 
 }  // namespace storage

@@ -113,7 +113,7 @@ Outcome Partition::Impl::Apply(const pb::CloseNode& command, Context& ctx) {
   for (Session* const session : connected) {
     if (Close(*session, {}, ctx)) ReportTimers(*session, ctx);
   }
-  origins_.ForgetNode(node);
+  origins_.ForgetNode(node, Incarnation(command.incarnation()));
   return {};
 }
 

@@ -10,7 +10,7 @@ PartitionMask Admission::ClosedMask() const {
   return mask;
 }
 
-bool Admission::Consider(ShardId from, Addressed& asked) {
+bool Admission::Consider(ShardSlot from, Addressed& asked) {
   PartitionMask blocked = blocked_[from] | ClosedMask();
   PartitionMask wanted = ~PartitionMask{0};  // Scans and confirmations come behind everything.
   if (asked.sequence != 0) {
@@ -46,7 +46,7 @@ void Admission::ForgetKept(PartitionId id) {
   });
 }
 
-void Admission::Hear(ShardId from, Claims claims) {
+void Admission::Hear(ShardSlot from, Claims claims) {
   const auto closed = closed_.find(claims.partition);
   if (closed == closed_.end() || closed->second.life != claims.life) return;
   closed->second.told[from] = std::move(claims);
@@ -66,8 +66,8 @@ std::vector<Claims> Admission::Open(PartitionId id) {
   return told;
 }
 
-std::vector<std::pair<ShardId, Addressed>> Admission::TakeKept() {
-  std::vector<std::pair<ShardId, Addressed>> kept = std::move(kept_);
+std::vector<std::pair<ShardSlot, Addressed>> Admission::TakeKept() {
+  std::vector<std::pair<ShardSlot, Addressed>> kept = std::move(kept_);
   kept_.clear();
   std::fill(blocked_.begin(), blocked_.end(), 0);
   std::stable_sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) {

@@ -2,6 +2,7 @@
 #ifndef STORAGE_LEADER_ADMISSION_H_
 #define STORAGE_LEADER_ADMISSION_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "storage/core/partition_api.h"
+#include "storage/leader/shard_table.h"
 
 namespace storage {
 
@@ -25,10 +27,10 @@ namespace storage {
 // concern it does not wait for it.
 class Admission {
  public:
-  explicit Admission(ShardId shards) : shards_(shards), blocked_(shards, 0) {}
+  explicit Admission(size_t shards) : shards_(shards), blocked_(shards, 0) {}
 
   // Whether the request may be handed on now. If not it is taken: kept, or dropped.
-  bool Admit(ShardId from, Addressed& asked) {
+  bool Admit(ShardSlot from, Addressed& asked) {
     return (closed_.empty() && kept_.empty() && elsewhere_ == 0) || Consider(from, asked);
   }
 
@@ -38,31 +40,31 @@ class Admission {
 
   // The partition has a new leader, the `life`-th: what was kept for it comes again.
   void Close(PartitionId id, uint64_t life);
-  void Hear(ShardId from, Claims claims);
+  void Hear(ShardSlot from, Claims claims);
   bool HasHeardAll(PartitionId id) const;
-  // Its leader serves: what the shards have told, by shard.
+  // Its leader serves: what the shards have told, by slot.
   std::vector<Claims> Open(PartitionId id);
 
   // What was kept, each shard's in the order in which it asked. To be admitted anew.
-  std::vector<std::pair<ShardId, Addressed>> TakeKept();
+  std::vector<std::pair<ShardSlot, Addressed>> TakeKept();
 
   bool all_open() const { return closed_.empty(); }
 
  private:
   struct Closed {
     uint64_t life = 0;
-    std::vector<std::optional<Claims>> told;  // By shard.
+    std::vector<std::optional<Claims>> told;  // By slot.
   };
   bool IsElsewhere(PartitionId id) const { return (elsewhere_ & BitOf(id)) != 0; }
-  bool Consider(ShardId from, Addressed& asked);
+  bool Consider(ShardSlot from, Addressed& asked);
   void ForgetKept(PartitionId id);
   PartitionMask ClosedMask() const;
 
-  const ShardId shards_;
+  const size_t shards_;  // Slots of them.
   std::map<PartitionId, Closed> closed_;
   PartitionMask elsewhere_ = 0;
-  std::vector<std::pair<ShardId, Addressed>> kept_;
-  // By shard: partitions for which it has to wait, because something of it that is kept goes first.
+  std::vector<std::pair<ShardSlot, Addressed>> kept_;
+  // By slot: partitions for which it has to wait, because something of it that is kept goes first.
   std::vector<PartitionMask> blocked_;
 };
 

@@ -135,7 +135,7 @@ void Sessions::Await(Claim& claim, OpenSession request) {
   constexpr size_t kWaitingMax = 4;
   Claim::Opening& opening = claim.opening_state();
   if (opening.waiting.empty() && claim.state == Claim::State::kOpen) {
-    node_.Send(claim.connection.shard,
+    node_.Send(claim.connection.address(),
                TakenOver{claim.connection, std::string(claim.client_id), claim.epoch});
   }
   if (opening.waiting.size() == kWaitingMax) {
@@ -180,7 +180,7 @@ void Sessions::GrantUnlogged(const OpenSession& request) {
   opened.token = request.token;
   opened.epoch = claim->epoch;
   claims_.insert(std::move(claim));
-  node_.Send(request.connection.shard, std::move(opened));
+  node_.Send(request.connection.address(), std::move(opened));
 }
 
 void Sessions::RefuseOpen(const OpenSession& request, OpenRefusal refusal,
@@ -189,7 +189,7 @@ void Sessions::RefuseOpen(const OpenSession& request, OpenRefusal refusal,
   refused.token = request.token;
   refused.refusal = refusal;
   refused.status = status;
-  node_.Send(request.connection.shard, std::move(refused));
+  node_.Send(request.connection.address(), std::move(refused));
 }
 
 void Sessions::Occupy(std::string_view client_id) {

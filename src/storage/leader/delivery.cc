@@ -48,7 +48,7 @@ void Deliveries::On(Enqueued& effect) {
 }
 
 Deliver& Deliveries::DeliverFor(Claim& claim) {
-  std::vector<Event>& events = node_.outbox[claim.connection.shard];
+  std::vector<Event>& events = node_.EventsFor(claim.connection.address());
   if (claim.feed->deliver_round != node_.outbox_round) {
     claim.feed->deliver_round = node_.outbox_round;
     claim.feed->deliver_index = events.size();
@@ -222,7 +222,7 @@ void Deliveries::On(Released& effect) {
   due.connection = claim->connection;
   due.epoch = claim->epoch;
   due.sequences.assign(effect.sequences.begin(), effect.sequences.end());
-  node_.Send(claim->connection.shard, std::move(due));
+  node_.Send(claim->connection.address(), std::move(due));
 }
 
 // ---- What an operator hears ---------------------------------------------------------------------
@@ -244,7 +244,7 @@ void Deliveries::On(QueueOverflowed& effect) {
   if (session == nullptr) return;
   if (node_.options.queue_full == QueueFull::kDisconnect) {
     if (const Claim* const claim = leader_.sessions().AtSlot(effect.slot)) {
-      node_.Send(claim->connection.shard, SessionTooSlow{claim->connection, claim->epoch});
+      node_.Send(claim->connection.address(), SessionTooSlow{claim->connection, claim->epoch});
     }
   }
   base::LogLimited(base::LogLevel::kWarning, "message dropped", "the queue is full",

@@ -20,8 +20,6 @@ constexpr absl::Duration kLinger = absl::Milliseconds(5);
 constexpr absl::Duration kRetry = absl::Seconds(1);
 // While the state is writing out what it has in memory, and takes no more.
 constexpr absl::Duration kRetryBusy = absl::Milliseconds(5);
-// All sessions are counted once in so long while there is anything new, a partition at a time.
-constexpr absl::Duration kCountSessions = absl::Seconds(2);
 // A partition's outbox holds what this many full queues hold, and no fewer than so many messages
 // and bytes.
 constexpr uint64_t kOutboxQueues = 2;
@@ -70,10 +68,10 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
       publishing_(node_),
       scans_(node_),
       routes_(node_),
-      admission_(shards),
+      admission_(node_.shards.slots()),
       log_(options.partitions),
       retries_(options.partitions),
-      counts_(options.partitions) {
+      gauges_(node_) {
   CHECK(shards > 0) << "somebody must hear the events";
   node_.publishing = &publishing_;
   node_.scans = &scans_;
@@ -149,7 +147,7 @@ void Host::BeginIfAllIsKnown() {
     node_.RecountSessions();
     begun_ = true;
     routes_.BeginAnnouncing(std::move(ready_));
-    CountGauges();
+    gauges_.Count();
     if (routes_.Announce()) {
       for (const auto& leader : node_.leaders) {
         if (leader->serving()) leader->Serve();
@@ -160,23 +158,28 @@ void Host::BeginIfAllIsKnown() {
 
 // ---- Requests -----------------------------------------------------------------------------------
 
-void Host::OnRequest(ShardId from, Addressed&& asked) {
+void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
   metrics_.requests.Add();
+  const ShardSlot slot = node_.shards.SlotOf(from);
+  if (slot == kNoShardSlot) return;
   if (auto* const claims = std::get_if<Claims>(&asked.request)) {
-    return admission_.Hear(from, std::move(*claims));
+    return admission_.Hear(slot, std::move(*claims));
   }
-  if (admission_.Admit(from, asked)) HandOn(from, asked);
+  if (admission_.Admit(slot, asked)) HandOn(slot, asked);
 }
 
-void Host::HandOn(ShardId from, Addressed& asked) {
+void Host::HandOn(ShardSlot from, Addressed& asked) {
   // Only here: a request's commands and what follows them stay together. (The parts of a message
   // are proposed when the last of them has come.)
   if (GrowingIsFull()) full_.push_back(CloseGrowing());
   Dispatch(from, asked);
 }
 
-void Host::Dispatch(ShardId from, Addressed& asked) {
-  const Asker asker{.shard = from, .sequence = asked.sequence, .kept_from = asked.kept_from};
+void Host::Dispatch(ShardSlot from, Addressed& asked) {
+  const Asker asker{.shard = node_.shards.AddressOf(from),
+                    .slot = from,
+                    .sequence = asked.sequence,
+                    .kept_from = asked.kept_from};
   if (!std::holds_alternative<Publish>(asked.request)) publishing_.DecideAlone();
   std::visit(
       [&](auto& one) {
@@ -186,9 +189,9 @@ void Host::Dispatch(ShardId from, Addressed& asked) {
           publisher.outbox = one.outbox;
           if (!publishing_.AnswerDecided(publisher, one)) publishing_.Handle(publisher, one);
         } else if constexpr (std::is_same_v<T, ScanRetained>) {
-          scans_.Handle(from, one);
+          scans_.Handle(asker.shard, one);
         } else if constexpr (std::is_same_v<T, ConfirmRoutes>) {
-          routes_.Confirm(from, one);
+          if (node_.shards.IsOwn(from)) routes_.Confirm(from, one);
         } else if constexpr (!std::is_same_v<T, Claims>) {
           Leader& leader = LeaderFor(asked);
           if (Leader::kIsNumbered<T> && leader.IsRepeat(asker)) {
@@ -220,7 +223,8 @@ void Host::ReplaceLeader(PartitionId id) {
 void Host::AskForClaims(PartitionId id) {
   admission_.Close(id, node_.leaders[id]->life());
   node_.RecountSessions();
-  node_.SendToAll(ClaimsWanted{.partition = id, .life = node_.leaders[id]->life()});
+  node_.SendToAll(ClaimsWanted{
+      .partition = id, .life = node_.leaders[id]->life(), .by = node_.shards.self().node});
 }
 
 void Host::OnRole(const RoleChange& change) {
@@ -271,12 +275,6 @@ void Host::ServeNewLeaders() {
 bool Host::GrowingIsFull() const {
   return node_.growing.commands >= options_.group_commands_max ||
          node_.growing.bytes >= options_.group_bytes_max;
-}
-
-std::vector<Event> Host::TakeEvents(ShardId shard) {
-  ++node_.outbox_round;
-  metrics_.events.Add(node_.outbox[shard].size());
-  return std::exchange(node_.outbox[shard], {});
 }
 
 // ---- The log ------------------------------------------------------------------------------------
@@ -384,7 +382,7 @@ void Host::Run() {
   routes_.ReleaseReady();
   for (const auto& leader : node_.leaders) leader->AcknowledgeStreams();
   publishing_.ForgetDecided();
-  if (counts_due_ > 0 && node_.now.monotonic >= count_at_) CountSessions();
+  gauges_.Run();
   size_t pending = 0;
   for (const auto& leader : node_.leaders) pending += leader->proposals().steps();
   metrics_.requests_pending.Set(static_cast<int64_t>(pending));
@@ -436,7 +434,7 @@ std::optional<absl::Duration> Host::NextWake() const {
   if (!node_.healthy() || stalled_) return next;
   if (flush_wanted_ != 0) consider(now);
   if (!log_.flying() && !full_.empty()) consider(now);
-  if (counts_due_ > 0) consider(count_at_);
+  consider(gauges_.Next());
   if (!node_.growing.used.empty() && !log_.flying()) {
     const bool at_once =
         node_.growing.urgent || node_.growing.needs_sync || node_.growing.commands == 0;
@@ -475,7 +473,7 @@ bool Host::Drained() const {
 void Host::ApplyCommitted() {
   const uint64_t applied = metrics_.entries_applied.value();
   for (const auto& replica : replicas_) Apply(replica->id());
-  if (metrics_.entries_applied.value() != applied) CountGauges();
+  if (metrics_.entries_applied.value() != applied) gauges_.Count();
   if (stalled_) return;
   if (const absl::Status status = FlushSome(); !status.ok()) OnStateError(status);
 }
@@ -698,61 +696,6 @@ void Host::TellStorageState() {
     base::Log(base::LogLevel::kError, "storage cannot write", {{"error", status}});
   }
   node_.SendToAll(StorageState{node_.Refusal(/*stores=*/true)});
-}
-
-void Host::CountGauges() {
-  int64_t sessions = 0;
-  int64_t retained = 0;
-  int64_t retained_bytes = 0;
-  int64_t outbox_messages = 0;
-  int64_t outbox_bytes = 0;
-  int64_t subscriptions_bytes = 0;
-  int64_t crowded = 0;
-  for (const auto& leader : node_.leaders) {
-    const Partition& partition = leader->partition();
-    sessions += static_cast<int64_t>(partition.session_count());
-    const Expiry::RetainedRoom now = leader->expiry().RetainedNow();
-    retained += static_cast<int64_t>(now.messages);
-    retained_bytes += static_cast<int64_t>(now.bytes);
-    outbox_messages += static_cast<int64_t>(partition.outbox().messages());
-    outbox_bytes += static_cast<int64_t>(partition.outbox().bytes());
-    subscriptions_bytes += static_cast<int64_t>(partition.subscriptions_bytes());
-    crowded += static_cast<int64_t>(partition.crowded());
-  }
-  metrics_.sessions.Set(sessions);
-  metrics_.retained_messages.Set(retained);
-  metrics_.retained_bytes.Set(retained_bytes);
-  metrics_.outbox_messages.Set(outbox_messages);
-  metrics_.outbox_bytes.Set(outbox_bytes);
-  metrics_.memory.Set(base::MemoryUse::kSubscriptions, subscriptions_bytes);
-  metrics_.queues_crowded.Set(crowded);
-  metrics_.subscriptions_shared.Set(static_cast<int64_t>(node_.share_members.subscriptions()));
-  counts_due_ = counts_.size();
-}
-
-// Sums over the sessions of one partition, and over what was found in the others.
-void Host::CountSessions() {
-  --counts_due_;
-  count_at_ = node_.now.monotonic + kCountSessions / static_cast<int64_t>(counts_.size());
-  count_next_ = (count_next_ + 1) % counts_.size();
-  Counts& counted = counts_[count_next_] = {};
-  replicas_[count_next_]->partition().ForEachSession([&](const Session& session) {
-    counted.messages += static_cast<int64_t>(session.queue.messages());
-    counted.bytes += static_cast<int64_t>(session.queue.bytes());
-    counted.subscriptions += static_cast<int64_t>(session.subscriptions.size());
-    counted.wills += session.will.message ? 1 : 0;
-  });
-  Counts sum;
-  for (const Counts& counts : counts_) {
-    sum.messages += counts.messages;
-    sum.bytes += counts.bytes;
-    sum.subscriptions += counts.subscriptions;
-    sum.wills += counts.wills;
-  }
-  metrics_.queued_messages.Set(sum.messages);
-  metrics_.queued_bytes.Set(sum.bytes);
-  metrics_.subscriptions.Set(sum.subscriptions);
-  metrics_.wills.Set(sum.wills);
 }
 
 }  // namespace storage

@@ -20,6 +20,7 @@
 #include "storage/core/replica.h"
 #include "storage/core/state_store.h"
 #include "storage/leader/admission.h"
+#include "storage/leader/gauges.h"
 #include "storage/leader/leader.h"
 #include "storage/leader/log_ledger.h"
 #include "storage/leader/node.h"
@@ -38,7 +39,7 @@ namespace storage {
 //   if (auto group = host.TakeSubmission()) …    one at a time goes to the log
 //   host.OnLog(event);                           what has become of it, and who leads what
 //   host.Run();                                  applies what is committed, timers, deliveries
-//   host.TakeEvents(shard)
+//   host.TakeEvents(slot)                        for each of shards()
 //
 // A group is what the leaders have collected when the log is free, at most one entry for each
 // partition: while one is being written the next one grows, and that is the group commit. Each
@@ -78,16 +79,20 @@ class Host {
   // OnRequest must not be called.
   void Begin(std::function<void()> ready);
   bool begun() const { return begun_; }
+  // Before that: whose the `shards` are.
+  void SetSelf(NodeId node, Incarnation incarnation) { node_.shards.SetSelf(node, incarnation); }
 
   // ---- Driving it.
   void SetTime(const HostTime& now) { node_.now = now; }
-  void OnRequest(ShardId from, Addressed&& asked);
+  // Of nobody who is known: it is dropped.
+  void OnRequest(const ShardAddress& from, Addressed&& asked);
 
   // None: nothing to write, or not yet, or of the last one not all has a fate.
   std::optional<Submission> TakeSubmission();
   void OnLog(LogEvent&& event);
   void Run();
-  std::vector<Event> TakeEvents(ShardId shard);
+  std::vector<Event> TakeEvents(ShardSlot shard) { return node_.TakeEvents(shard); }
+  const ShardTable& shards() const { return node_.shards; }
   // When Run must be called if nothing else happens before. Monotonic.
   std::optional<absl::Duration> NextWake() const;
 
@@ -154,9 +159,9 @@ class Host {
     absl::Duration tried_at = -absl::InfiniteDuration();
   };
 
-  void Dispatch(ShardId from, Addressed& asked);
+  void Dispatch(ShardSlot from, Addressed& asked);
   Leader& LeaderFor(const Addressed& asked);
-  void HandOn(ShardId from, Addressed& asked);
+  void HandOn(ShardSlot from, Addressed& asked);
   void ServeNewLeaders();
   bool GrowingIsFull() const;
   Group CloseGrowing();
@@ -183,8 +188,6 @@ class Host {
   void RunLeaders();
   void RunDeadlines();
   void TellStorageState();
-  void CountGauges();
-  void CountSessions();
 
   const StorageOptions options_;
   StateStore& store_;
@@ -212,17 +215,7 @@ class Host {
   absl::Duration retry_at_;                                 // The state, when `stalled_`.
   absl::Duration repaired_at_ = -absl::InfiniteDuration();  // The last try, of the state.
 
-  // What sessions hold together, by partition, as it was counted last.
-  struct Counts {
-    int64_t messages = 0;
-    int64_t bytes = 0;
-    int64_t subscriptions = 0;
-    int64_t wills = 0;
-  };
-  std::vector<Counts> counts_;
-  size_t count_next_ = 0;
-  size_t counts_due_ = 0;  // Partitions to count until all is as new as the last commit.
-  absl::Duration count_at_ = -absl::InfiniteDuration();
+  Gauges gauges_;
 };
 
 }  // namespace storage

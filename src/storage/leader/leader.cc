@@ -47,7 +47,7 @@ void Leader::Begin(const pb::Limits& limits) {
   // Nobody else applies what a node alone logs, so nobody knows less.
   const uint32_t level = GreatestLevel(node_.options.apply_rules);
   if (partition().level() < level) proposals_.Propose().mutable_raise_level()->set_level(level);
-  const bool asked = partition().origins().AnyShard();
+  const bool asked = !partition().origins().Shards().empty();
   if (connected || asked) proposals_.Propose().mutable_close_node();
   if (partition().limits().SerializeAsString() != limits.SerializeAsString()) {
     *proposals_.Propose().mutable_set_limits()->mutable_limits() = limits;
@@ -120,8 +120,8 @@ void Leader::CatchUp() {
 void Leader::Activate(const std::vector<Claims>& claims) {
   serving_ = true;
   settled_ = false;
-  for (size_t shard = 0; shard < claims.size(); ++shard) {
-    streams_.Resume(static_cast<ShardId>(shard), claims[shard].kept_from, claims[shard].repeats);
+  for (ShardSlot slot = 0; slot < claims.size(); ++slot) {
+    streams_.Resume(slot, claims[slot].kept_from, claims[slot].repeats);
   }
   partition().ForEachSession([this](const Session& session) {
     if (!session.connected) timers_.ArmDeadlines(session);

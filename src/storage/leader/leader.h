@@ -100,7 +100,7 @@ class Leader {
   || requires(OutboxSender& part, Asked& it) { part.Repeat(Asker{}, it); };
   // Applied already: nothing of it is proposed again.
   bool IsRepeat(const Asker& from) const {
-    const bool may_be = from.outbox || (from.sequence != 0 && streams_.Repeats(from.shard));
+    const bool may_be = from.outbox || (from.sequence != 0 && streams_.Repeats(from.slot));
     return may_be && partition().origins().IsApplied(from.origin(), from.number());
   }
   absl::Status Refusal(bool stores) const;

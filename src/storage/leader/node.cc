@@ -1,6 +1,7 @@
 #include "storage/leader/node.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 #include "storage/core/keys.h"
@@ -72,8 +73,20 @@ bool Node::Told::HasRoom() const {
   return messages < kOutboxToldMax && bytes < kOutboxToldBytesMax;
 }
 
+std::vector<Event>& Node::EventsFor(const ShardAddress& shard) {
+  const ShardSlot slot = shards.SlotOf(shard);
+  return slot == kNoShardSlot ? lost_ : outbox[slot];
+}
+
+std::vector<Event> Node::TakeEvents(ShardSlot slot) {
+  ++outbox_round;
+  lost_.clear();
+  metrics.events.Add(outbox[slot].size());
+  return std::exchange(outbox[slot], {});
+}
+
 void Node::SendToAll(const Event& event) {
-  for (ShardId shard = 0; shard < shards; ++shard) Send(shard, event);
+  for (ShardSlot slot = 0; slot < shards.own(); ++slot) SendTo(slot, event);
 }
 
 // ---- Storage that fails -------------------------------------------------------------------------

@@ -21,6 +21,7 @@
 #include "storage/leader/identifier_fights.h"
 #include "storage/leader/proposal.h"
 #include "storage/leader/session_census.h"
+#include "storage/leader/shard_table.h"
 #include "storage/leader/share_members.h"
 
 namespace storage {
@@ -38,7 +39,7 @@ struct Node {
        HostMetrics& the_metrics, base::Rng& rng);
 
   const StorageOptions& options;
-  const ShardId shards;
+  ShardTable shards;          // Of all nodes.
   const StateReader& reader;  // Of the state, for all partitions.
   HostMetrics& metrics;
   // Random: nobody can choose a user name with another one's hash.
@@ -86,9 +87,17 @@ struct Node {
   void ProposedWill(const mqtt::Message& message);
 
   // ---- To the shards.
-  std::vector<std::vector<Event>> outbox;
+  std::vector<std::vector<Event>> outbox;  // By slot.
   uint64_t outbox_round = 1;
-  void Send(ShardId shard, Event event) { outbox[shard].push_back(std::move(event)); }
+  void SendTo(ShardSlot slot, Event event) { outbox[slot].push_back(std::move(event)); }
+  // To nobody, if the life of its node is over.
+  void Send(const ShardAddress& shard, Event event) {
+    const ShardSlot slot = shards.SlotOf(shard);
+    if (slot != kNoShardSlot) SendTo(slot, std::move(event));
+  }
+  // The same, for who adds to what is there.
+  std::vector<Event>& EventsFor(const ShardAddress& shard);
+  std::vector<Event> TakeEvents(ShardSlot slot);
   void SendToAll(const Event& event);
   // Records of outboxes that shards have been told of and have not passed on. One that is larger
   // goes alone.
@@ -136,6 +145,7 @@ struct Node {
   void RecountSessions();
 
  private:
+  std::vector<Event> lost_;  // For shards that are not there any more.
   bool damage_told_ = false;
 };
 

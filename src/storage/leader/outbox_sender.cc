@@ -82,7 +82,7 @@ void OutboxSender::Consider(OutboxRecord record) {
 
 // All of a partition to one shard, so that they stay in order.
 void OutboxSender::Tell(OutboxRecord record) {
-  const auto shard = static_cast<ShardId>(id_ % node_.shards);
+  const ShardAddress& shard = node_.shards.AddressOf(id_ % node_.shards.own());
   const uint64_t bytes = record.message->bytes();
   node_.outbox_told.Add(bytes);
   told_.emplace(record.number, Told{bytes, record.share_filter, record.kind});
@@ -154,7 +154,7 @@ void OutboxSender::Finish(FinishOutbox& step) {
   Answer(step.shard, step.token, absl::OkStatus());
 }
 
-void OutboxSender::Answer(ShardId shard, Token token, const absl::Status& status) {
+void OutboxSender::Answer(const ShardAddress& shard, Token token, const absl::Status& status) {
   if (token == 0) return;
   node_.Send(shard, Published{.token = token, .status = status, .partition = id_});
 }

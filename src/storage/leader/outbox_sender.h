@@ -52,7 +52,7 @@ class OutboxSender : public LeaderPart {
   void Tell(OutboxRecord record);
   Told TakeTold(uint64_t number);
   void ProposeDone(FinishOutbox step, const Asker* asker);
-  void Answer(ShardId shard, Token token, const absl::Status& status);
+  void Answer(const ShardAddress& shard, Token token, const absl::Status& status);
   void Keep();
   void LookAgain();
 

@@ -35,7 +35,7 @@ using CommandPlace = size_t;
 
 // One partition's part of a PUBLISH.
 struct AnswerPublish {
-  ShardId shard = 0;
+  ShardAddress shard;
   Token token = 0;
   CommandPlace command = 0;
   size_t commands = 0;     // None: a repeat, that waits for what it repeats.
@@ -61,19 +61,19 @@ struct FinishTimer {
 };
 struct AnswerSubscribe {
   CommandPlace command = 0;
-  ShardId shard = 0;
+  ShardAddress shard;
   Token token = 0;
   std::string client_id;
   PartitionMask reads = 0;  // Where retained messages for it may be.
 };
 struct AnswerUnsubscribe {
   CommandPlace command = 0;
-  ShardId shard = 0;
+  ShardAddress shard;
   Token token = 0;
 };
 struct AnswerRelease {
   CommandPlace command = 0;
-  ShardId shard = 0;
+  ShardAddress shard;
   Token token = 0;
 };
 struct FinishReplay {
@@ -85,7 +85,7 @@ struct FinishOutbox {
   bool expired = false;
   bool dropped = false;         // For nobody is a member of its group.
   bool not_authorized = false;  // A will: its client may not publish there any more.
-  ShardId shard = 0;            // Who waits for that, if there is a token.
+  ShardAddress shard;           // Who waits for that, if there is a token.
   Token token = 0;
 };
 // Members of groups are chosen for one.
@@ -172,7 +172,7 @@ class Proposal {
   std::string LendEntry() { return std::move(entry_); }
   void TakeBackEntry(std::string entry) { entry_ = std::move(entry); }
 
-  // By shard: which of its requests have been taken when this one is closed.
+  // By shard's slot: which of its requests have been taken when this one is closed.
   std::vector<uint64_t> taken;
   uint64_t number = 0;  // By which the log has it. 0: it has not.
   bool passes = false;  // All of it was refused: nothing is to be applied before what follows it.

@@ -70,7 +70,7 @@ void Publishing::Remember(const Parts& parts, const absl::Status& status, bool d
 
 bool Publishing::AnswerDecided(const Asker& from, const Publish& part) {
   Leader& leader = *node_.leaders[part.partition];
-  if (!from.outbox && !leader.streams().Repeats(from.shard)) return false;
+  if (!from.outbox && !leader.streams().Repeats(from.slot)) return false;
   if (from.outbox && leader.inbound().IsArriving(from, part.token)) {
     leader.streams().Took(from);
     return true;
@@ -96,7 +96,7 @@ void Publishing::ForgetDecided() {
   });
 }
 
-void Publishing::Decide(ShardId from, Parts& parts) {
+void Publishing::Decide(const ShardAddress& from, Parts& parts) {
   const auto find = [&](auto&& is_it) {
     return static_cast<size_t>(std::find_if(parts.begin(), parts.end(), is_it) - parts.begin());
   };
@@ -127,7 +127,7 @@ void Publishing::Decide(ShardId from, Parts& parts) {
 }
 
 // What it came with is stored, or will be: nothing of it is stored again.
-bool Publishing::AnswerRepeat(ShardId from, const Parts& parts, size_t publisher) {
+bool Publishing::AnswerRepeat(const ShardAddress& from, const Parts& parts, size_t publisher) {
   const Part& known = parts[publisher];
   Leader& leader = *node_.leaders[known.partition];
   if (!leader.inbound().AnswerRepeat(known.asker, known.token, *known.origin)) return false;
@@ -165,7 +165,7 @@ absl::Status Publishing::Check(const Parts& parts) {
 
 // Nothing of it was proposed. While storage fails the answer does not wait for what is in doubt;
 // else each part has it in its turn.
-void Publishing::Refuse(ShardId from, const Parts& parts, const absl::Status& why) {
+void Publishing::Refuse(const ShardAddress& from, const Parts& parts, const absl::Status& why) {
   TakeBackReserved();
   Remember(parts, why, /*duplicate=*/false);
   for (const Publish& part : parts) {
@@ -185,7 +185,7 @@ void Publishing::Refuse(ShardId from, const Parts& parts, const absl::Status& wh
 
 // ---- Proposed -----------------------------------------------------------------------------------
 
-PartitionMask Publishing::Propose(const Parts& parts, bool answers, ShardId from) {
+PartitionMask Publishing::Propose(const Parts& parts, bool answers, const ShardAddress& from) {
   PartitionMask where = 0;
   bool all = true;
   for (const Part& part : parts) {
@@ -199,7 +199,7 @@ PartitionMask Publishing::Propose(const Parts& parts, bool answers, ShardId from
   return where;
 }
 
-bool Publishing::ProposePart(const Part& part, bool answers, ShardId from) {
+bool Publishing::ProposePart(const Part& part, bool answers, const ShardAddress& from) {
   Leader& leader = *node_.leaders[part.partition];
   AnswerPublish answer;
   answer.shard = from;
@@ -261,7 +261,7 @@ void Publishing::Remove(mqtt::MessagePtr message) {
   Parts parts;
   CutIntoParts(std::move(remove), node_.options.partitions,
                [&](Publish part) { parts.emplace_back(std::move(part), Asker{}); });
-  Propose(parts, /*answers=*/false, /*from=*/0);
+  Propose(parts, /*answers=*/false, /*from=*/{});
 }
 
 // ---- Room for retained messages -----------------------------------------------------------------
@@ -385,7 +385,7 @@ const ShareMembers::Member* Publishing::ChooseWithRoom(const std::string& share_
 // The shard chose as far as it knew. A member that has no room is passed over while another durable
 // one has; and a shard that has not said that nobody else has any hears that this one has none: the
 // partition then sets the message aside, and a shard is asked again.
-bool Publishing::SettleTargets(ShardId from, Parts& parts) {
+bool Publishing::SettleTargets(const ShardAddress& from, Parts& parts) {
   absl::InlinedVector<std::pair<size_t, SharedTarget>, 1> targets;  // With the part that had it.
   for (size_t i = 0; i < parts.size(); ++i) {
     for (SharedTarget& target : parts[i].shared_targets) targets.emplace_back(i, std::move(target));
@@ -410,8 +410,8 @@ bool Publishing::SettleTargets(ShardId from, Parts& parts) {
 // Which part is to have it; it may become another member's. (Of one in a partition without a part
 // the message becomes when it is set aside for the group.) None: as far as anybody knows no member
 // has room.
-std::optional<size_t> Publishing::PlaceFor(ShardId from, const Parts& parts, size_t asked,
-                                           SharedTarget& target) {
+std::optional<size_t> Publishing::PlaceFor(const ShardAddress& from, const Parts& parts,
+                                           size_t asked, SharedTarget& target) {
   const mqtt::Message& message = *parts.front().message;
   Leader& leader = *node_.leaders[parts[asked].partition];
   const Session* const session = leader.partition().Find(target.client_id);

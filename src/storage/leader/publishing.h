@@ -59,17 +59,17 @@ class Publishing {
   PartitionMask Gathered() const;
   void DecideGathered();
   void Remember(const Parts& parts, const absl::Status& status, bool duplicate);
-  void Decide(ShardId from, Parts& parts);
-  bool AnswerRepeat(ShardId from, const Parts& parts, size_t publisher);
+  void Decide(const ShardAddress& from, Parts& parts);
+  bool AnswerRepeat(const ShardAddress& from, const Parts& parts, size_t publisher);
   absl::Status Check(const Parts& parts);
   absl::Status Refusal(const Parts& parts) const;
   // Each answers, if that is wanted. Returns where they go.
-  PartitionMask Propose(const Parts& parts, bool answers, ShardId from);
+  PartitionMask Propose(const Parts& parts, bool answers, const ShardAddress& from);
   // Whether there was anything for its partition.
-  bool ProposePart(const Part& part, bool answers, ShardId from);
+  bool ProposePart(const Part& part, bool answers, const ShardAddress& from);
   void ProposeEnqueue(const Part& part, Leader& leader, bool match);
   CommandPlace ProposeRetained(const Part& part, Leader& home);
-  void Refuse(ShardId from, const Parts& parts, const absl::Status& why);
+  void Refuse(const ShardAddress& from, const Parts& parts, const absl::Status& why);
 
   absl::Status CheckRetainedRoom(const mqtt::Message& message);
 
@@ -78,15 +78,15 @@ class Publishing {
   const ShareMembers::Member* ChooseWithRoom(const std::string& share_filter,
                                              const mqtt::Message& message);
   // False: a target has no room, and the message is refused.
-  bool SettleTargets(ShardId from, Parts& parts);
-  std::optional<size_t> PlaceFor(ShardId from, const Parts& parts, size_t asked,
+  bool SettleTargets(const ShardAddress& from, Parts& parts);
+  std::optional<size_t> PlaceFor(const ShardAddress& from, const Parts& parts, size_t asked,
                                  SharedTarget& target);
   void Reserve(PartitionId partition, const QueueReservation& reservation);
   void TakeBackReserved();
 
   Node& node_;
   Parts parts_;  // Of the message whose last part is still to come.
-  absl::flat_hash_map<std::pair<ShardId, Token>, Decision> decisions_;
+  absl::flat_hash_map<std::pair<ShardAddress, Token>, Decision> decisions_;
   // For the message that is being decided about.
   std::vector<std::pair<PartitionId, QueueReservation>> reserved_;
 };

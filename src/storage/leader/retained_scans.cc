@@ -25,7 +25,7 @@ PartitionMask RetainedScans::PartitionsOf(std::string_view filter) const {
 }
 
 // It sees what was asked for before it: what of that is not applied is waited for.
-void RetainedScans::Handle(ShardId from, ScanRetained& request) {
+void RetainedScans::Handle(const ShardAddress& from, ScanRetained& request) {
   PartitionMask reads = PartitionsOf(request.filter);
   for (const std::string& other : request.others) reads |= PartitionsOf(other);
   PartitionMask wait_for = 0;

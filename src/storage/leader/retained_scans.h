@@ -21,7 +21,7 @@ class RetainedScans {
  public:
   explicit RetainedScans(Node& node) : node_(node) {}
 
-  void Handle(ShardId from, ScanRetained& request);
+  void Handle(const ShardAddress& from, ScanRetained& request);
   // As many as the round has time for, and half of it at most: queues wait for the other half.
   void Run();
   bool empty() const { return scans_.empty(); }
@@ -40,7 +40,7 @@ class RetainedScans {
 
  private:
   struct Asked {
-    ShardId shard = 0;
+    ShardAddress shard;
     ScanRetained request;
     uint32_t passed = 0;  // As RetainedPage tells.
   };

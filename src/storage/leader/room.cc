@@ -21,7 +21,7 @@ bool Room::IsCalm(uint64_t size) const {
   return few && small;
 }
 
-void Room::TellWithoutRoom(ShardId shard, const Session& session) {
+void Room::TellWithoutRoom(const ShardAddress& shard, const Session& session) {
   without_room_.insert(session.client_id);
   node_.Send(shard, ShareMemberRoom{.client_id = session.client_id, .has_room = false});
 }

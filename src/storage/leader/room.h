@@ -26,7 +26,7 @@ class Room : public LeaderPart {
   // It is applied, or never will be.
   void TakeBack(const QueueReservation& reservation) { promised_.Remove(reservation); }
 
-  void TellWithoutRoom(ShardId shard, const Session& session);
+  void TellWithoutRoom(const ShardAddress& shard, const Session& session);
   // Something has left the session's queue.
   void LookForRoom(SessionSlot slot);
   void HasRoomAgain(const std::string& client_id);

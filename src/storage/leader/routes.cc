@@ -78,7 +78,7 @@ bool Routes::Announce() {
   if (announcement_.has_value()) return false;
   Wait({.partition = 0,
         .life = 0,
-        .shard = 0,
+        .shard = {},
         .event = std::nullopt,
         .replays = {},
         .epoch = 0,
@@ -103,7 +103,7 @@ void Routes::AnnouncePart() {
                                   .client_id = subscription.session->client_id,
                                   .subscription = subscription.record},
                id);
-          bytes += node_.shards * (sizeof(Event) + subscription.record.filter.size());
+          bytes += node_.shards.own() * (sizeof(Event) + subscription.record.filter.size());
         }
         return bytes < kAnnouncedBytesMax;
       });

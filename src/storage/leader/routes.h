@@ -21,7 +21,7 @@ struct Confirmed {
   PartitionId partition =
       0;  // Whose leader waits, and which it is: if another has come, nobody does.
   uint64_t life = 0;
-  ShardId shard = 0;
+  ShardAddress shard;
   std::optional<Event> event;
   // Then retained messages are replayed to the session, those of `reads`; empty: to nobody.
   std::string replays;
@@ -34,11 +34,12 @@ struct Confirmed {
 // which each shard confirms.
 class Routes {
  public:
-  explicit Routes(Node& node) : node_(node), ledger_(node.shards) {}
+  explicit Routes(Node& node) : node_(node), ledger_(node.shards.own()) {}
 
   void Tell(const RouteChanged& change, PartitionId partition);
   void Tell(const ShareMemberChanged& change, PartitionId partition);
-  void Confirm(ShardId shard, const ConfirmRoutes& request) {
+  // `shard`: one of this node.
+  void Confirm(ShardSlot shard, const ConfirmRoutes& request) {
     ledger_.Confirm(shard, request.number);
   }
   void Wait(Confirmed waiter) { ledger_.Wait(std::move(waiter)); }

@@ -87,7 +87,8 @@ void Sessions::Finish(FinishOpen& step) {
   claim->state = Claim::State::kOpen;
   AnswerOpened(*claim, outcome);
   if (!claim->waited_for()) return claim->opening.reset();
-  node_.Send(claim->connection.shard, TakenOver{claim->connection, step.client_id, claim->epoch});
+  node_.Send(claim->connection.address(),
+             TakenOver{claim->connection, step.client_id, claim->epoch});
 }
 
 void Sessions::Refuse(FinishOpen& step, const absl::Status& why) {
@@ -100,7 +101,7 @@ void Sessions::Refuse(FinishOpen& step, const absl::Status& why) {
     refused.token = opening.token;
     refused.refusal = OpenRefusal::kStorage;
     refused.status = why;
-    node_.Send(claim->connection.shard, std::move(refused));
+    node_.Send(claim->connection.address(), std::move(refused));
   }
   Forget(step.client_id);
 }
@@ -114,7 +115,7 @@ void Sessions::AnswerOpened(Claim& claim, const Outcome& outcome) {
   opened.epoch = claim.epoch;
   if (!claim.stored) {
     claim.feed.reset();
-    node_.Send(claim.connection.shard, std::move(opened));
+    node_.Send(claim.connection.address(), std::move(opened));
     return;
   }
   const Session& session = partition().session(claim.feed->slot);
@@ -122,7 +123,7 @@ void Sessions::AnswerOpened(Claim& claim, const Outcome& outcome) {
     opened.subscriptions.push_back(subscription->record);
   }
   opened.inbound_qos2 = session.queue.inbound();
-  node_.Send(claim.connection.shard, std::move(opened));
+  node_.Send(claim.connection.address(), std::move(opened));
 
   Attach(claim);
   claim.feed->confirmed = true;
@@ -143,7 +144,7 @@ void Sessions::HoldReplays(Claim& claim, const Session& session) {
       [&](const RetainedReplay& replay) { reads |= node_.scans->PartitionsOf(replay.filter); });
   node_.routes->Wait({.partition = id_,
                       .life = leader_.life(),
-                      .shard = 0,
+                      .shard = {},
                       .event = std::nullopt,
                       .replays = std::string(claim.client_id),
                       .epoch = claim.epoch,

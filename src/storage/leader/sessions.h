@@ -52,7 +52,7 @@ class Sessions : public LeaderPart {
   // ---- A change of leader.
   // It is not the partition's any more.
   void Withdraw();
-  // Who is connected, by the partition's state and by what the shards say, by shard.
+  // Who is connected, by the partition's state and by what the shards say, by their slots.
   void Restore(const std::vector<Claims>& claims);
   // No shard knows of some that the state says are connected, or of some that was sent to them.
   void CloseUnclaimed();
@@ -82,7 +82,7 @@ class Sessions : public LeaderPart {
   void AnswerOpened(Claim& claim, const Outcome& outcome);
   bool AnswerRepeat(Claim& claim, const OpenSession& request);
   void RestoreStored(const Session& session);
-  void RestoreHeld(ShardId shard, const Claims::Held& held);
+  void RestoreHeld(const Claims::Held& held);
   void Confirm(Claim& claim, const Claims::Held& held);
   void HoldReplays(Claim& claim, const Session& session);
   void DropPassedOver(Claim& claim);

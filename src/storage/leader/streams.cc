@@ -15,13 +15,13 @@ bool Streams::AnyRepeats() const {
 }
 
 void Streams::Acknowledge(bool idle) {
-  for (size_t shard = 0; shard < streams_.size(); ++shard) {
-    Stream& stream = streams_[shard];
+  for (ShardSlot slot = 0; slot < streams_.size(); ++slot) {
+    Stream& stream = streams_[slot];
     if (idle) stream.settled = stream.taken;
     const uint64_t news = stream.settled - stream.told;
-    if (news == 0 || (news < kToldAtOnce && node_.outbox[shard].empty())) continue;
+    if (news == 0 || (news < kToldAtOnce && node_.outbox[slot].empty())) continue;
     stream.told = stream.settled;
-    node_.Send(static_cast<ShardId>(shard), StreamAck{.partition = id_, .through = stream.settled});
+    node_.SendTo(slot, StreamAck{.partition = id_, .through = stream.settled});
   }
 }
 

@@ -15,31 +15,31 @@ namespace storage {
 // up to a number are applied or refused, the shard hears so and forgets its copies.
 class Streams {
  public:
-  Streams(PartitionId id, Node& node) : id_(id), node_(node), streams_(node.shards) {}
+  Streams(PartitionId id, Node& node) : id_(id), node_(node), streams_(node.shards.slots()) {}
 
   // What it asks for is proposed, answered, or waits here for something that is not in the log.
   void Took(const Asker& asker) {
     if (asker.sequence == 0) return;
-    Stream& stream = streams_[asker.shard];
+    Stream& stream = streams_[asker.slot];
     if (stream.repeats != 0) --stream.repeats;
     stream.taken = std::max(stream.taken, asker.sequence);
     stream.kept_from = asker.kept_from;
   }
   // Under a new leader: the shard's next requests are `repeats` that may have been asked before.
-  void Resume(ShardId shard, uint64_t kept_from, uint64_t repeats) {
+  void Resume(ShardSlot shard, uint64_t kept_from, uint64_t repeats) {
     streams_[shard] = {.taken = kept_from - 1,
                        .settled = kept_from - 1,
                        .told = kept_from - 1,
                        .kept_from = kept_from,
                        .repeats = repeats};
   }
-  bool Repeats(ShardId shard) const { return streams_[shard].repeats != 0; }
+  bool Repeats(ShardSlot shard) const { return streams_[shard].repeats != 0; }
   bool AnyRepeats() const;
   // The shard has no copy of the request any more.
   bool IsForgotten(const Asker& asker) const {
-    return asker.sequence < streams_[asker.shard].kept_from;
+    return asker.sequence < streams_[asker.slot].kept_from;
   }
-  // What has been taken by now, by shard: to be settled when all that is proposed is applied.
+  // What has been taken by now, by slot: to be settled when all that is proposed is applied.
   void NoteTaken(std::vector<uint64_t>& taken) const {
     taken.clear();
     for (const Stream& stream : streams_) taken.push_back(stream.taken);
@@ -62,7 +62,7 @@ class Streams {
   };
   const PartitionId id_;
   Node& node_;
-  std::vector<Stream> streams_;  // By shard.
+  std::vector<Stream> streams_;  // By slot.
 };
 
 }  // namespace storage

@@ -130,7 +130,7 @@ void Subscriptions::Repeat(const Asker& from, Unsubscribe& request) {
 }
 
 // After the answers to a SUBSCRIBE before it: the shard does what it hears.
-void Subscriptions::Answer(ShardId shard, UnsubscribeDone done) {
+void Subscriptions::Answer(const ShardAddress& shard, UnsubscribeDone done) {
   node_.routes->Wait({.partition = id_,
                       .life = leader_.life(),
                       .shard = shard,

@@ -39,7 +39,7 @@ class Subscriptions : public LeaderPart {
 
  private:
   void Answer(const AnswerSubscribe& step);
-  void Answer(ShardId shard, UnsubscribeDone done);
+  void Answer(const ShardAddress& shard, UnsubscribeDone done);
 
   uint64_t filters_ = 0;     // Routes to this partition.
   bool subscribed_ = false;  // They may be more: somebody has subscribed.

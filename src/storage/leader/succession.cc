@@ -24,10 +24,8 @@ void Sessions::Restore(const std::vector<Claims>& claims) {
   partition().ForEachSession([this](const Session& session) {
     if (session.connected) RestoreStored(session);
   });
-  for (size_t shard = 0; shard < claims.size(); ++shard) {
-    for (const Claims::Held& held : claims[shard].held) {
-      RestoreHeld(static_cast<ShardId>(shard), held);
-    }
+  for (const Claims& shard : claims) {
+    for (const Claims::Held& held : shard.held) RestoreHeld(held);
   }
 }
 
@@ -48,13 +46,13 @@ void Sessions::RestoreStored(const Session& session) {
   claims_.insert(std::move(claim));
 }
 
-void Sessions::RestoreHeld(ShardId shard, const Claims::Held& held) {
+void Sessions::RestoreHeld(const Claims::Held& held) {
   Claim* const claim = FindClaim(held.client_id);
   if (claim != nullptr && claim->connection == held.connection && claim->epoch == held.epoch) {
     return Confirm(*claim, held);
   }
   if (claim != nullptr || partition().Find(held.client_id) != nullptr) {  // Another's by now.
-    node_.Send(shard, TakenOver{held.connection, held.client_id, held.epoch});
+    node_.Send(held.connection.address(), TakenOver{held.connection, held.client_id, held.epoch});
     return;
   }
   auto transient = std::make_unique<Claim>(held.client_id, Claim::State::kOpen);
@@ -111,7 +109,7 @@ bool Sessions::AnswerRepeat(Claim& claim, const OpenSession& request) {
   if (!claim.waited_for()) {
     claim.opening.reset();
   } else {
-    node_.Send(claim.connection.shard,
+    node_.Send(claim.connection.address(),
                TakenOver{claim.connection, std::string(claim.client_id), claim.epoch});
   }
   return true;

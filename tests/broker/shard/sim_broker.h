@@ -80,7 +80,7 @@ class Broker final : public broker::PartitionClient {
          broker::Forwarder* other_nodes = nullptr)
       : rng_(seed),
         options_(std::move(options)),
-        host_(std::move(storage), static_cast<storage::ShardId>(shards)),
+        host_(std::move(storage), static_cast<storage::ShardId>(shards), kIncarnation),
         agenda_(host_.clock()) {
     // Clients misbehave here on purpose.
     CHECK(base::ConfigureLog({.level = base::LogLevel::kError}).ok());
@@ -98,7 +98,7 @@ class Broker final : public broker::PartitionClient {
     world_.options = &options_;
     world_.clock = &host_.clock();
     world_.timeline = &timeline_;
-    world_.incarnation = storage::Incarnation(7);
+    world_.incarnation = kIncarnation;
     world_.partitions = this;
     world_.forwarder = other_nodes;
     world_.partition_count = host_.core().partitions();
@@ -169,6 +169,7 @@ class Broker final : public broker::PartitionClient {
 
  private:
   friend class Shard;
+  static constexpr storage::Incarnation kIncarnation{7};
 
   void PlanHost(absl::Duration delay) {
     if (std::exchange(host_planned_, true)) return;

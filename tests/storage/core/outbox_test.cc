@@ -187,7 +187,7 @@ TEST(OutboxState, AStartForgetsWhatShardsAskedAndNotWhatOutboxesPassedOn) {
   EXPECT_EQ(publish(outbox, 7), OutcomeCode::kOk);
   h.Add().mutable_close_node();
   h.Commit();
-  EXPECT_FALSE(h.partition().origins().AnyShard());
+  EXPECT_TRUE(h.partition().origins().Shards().empty());
   EXPECT_EQ(publish(1, 5), OutcomeCode::kOk);
   EXPECT_EQ(publish(outbox, 7), OutcomeCode::kRepeat);
   EXPECT_EQ(publish(outbox, 6), OutcomeCode::kOk);  // It was refused before.

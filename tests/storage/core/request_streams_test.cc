@@ -193,13 +193,60 @@ TEST_F(Repeats, HolesAreForgottenWhenTheirAskerHasThem) {
   EXPECT_EQ(h_.partition().origins().FirstHole(1), 60u);
 }
 
+// Whether its CloseNode has come yet or comes behind the first request of the next life.
+TEST_F(Repeats, ANewLifeOfANodeIsNotTakenForTheOneBefore) {
+  h_.Open("c");
+  h_.Subscribe("c", "t");
+  const auto origin_of = [](uint32_t incarnation) {
+    return OriginOf({.node = NodeId(2), .shard = 1, .incarnation = Incarnation(incarnation)});
+  };
+  const auto enqueue = [&](uint64_t origin, uint64_t sequence) {
+    pb::Command& command = h_.Add();
+    command.set_origin(origin);
+    command.set_sequence(sequence);
+    command.mutable_enqueue()->set_message(Stored({.topic = "t", .payload = "a"}));
+    command.mutable_enqueue()->set_match(true);
+    h_.Commit();
+  };
+  enqueue(origin_of(1), 1);
+  enqueue(origin_of(1), 2);
+  enqueue(origin_of(2), 1);
+  EXPECT_EQ(queued(), 3u);
+  enqueue(origin_of(2), 1);
+  EXPECT_EQ(queued(), 3u);
+  h_.Reload();
+  EXPECT_THAT(h_.partition().origins().Shards(),
+              testing::ElementsAre(
+                  ShardAddress{.node = NodeId(2), .shard = 1, .incarnation = Incarnation(1)},
+                  ShardAddress{.node = NodeId(2), .shard = 1, .incarnation = Incarnation(2)}));
+  pb::CloseNode& gone = *h_.Add().mutable_close_node();
+  gone.set_node(2);
+  gone.set_incarnation(1);
+  h_.Commit();
+  EXPECT_TRUE(h_.partition().origins().IsApplied(origin_of(2), 1));
+  EXPECT_FALSE(h_.partition().origins().IsApplied(origin_of(1), 1));
+}
+
+TEST(Origins, NobodyHasTheNumberOfSomebodyElse) {
+  EXPECT_EQ(OriginOf({.shard = 0}), 1u);  // As it has always been.
+  EXPECT_EQ(OriginOf({.shard = 3, .incarnation = Incarnation(9)}), 4u);
+  const uint64_t outbox = Origins::OfOutbox(63);
+  EXPECT_TRUE(Origins::IsOutbox(outbox));
+  for (const uint64_t of_shard :
+       {OriginOf({.shard = 65534}), OriginOf({.node = NodeId(1)}),
+        OriginOf(
+            {.node = NodeId(65535), .shard = 65535, .incarnation = Incarnation(0xFFFFFFFF)})}) {
+    EXPECT_FALSE(Origins::IsOutbox(of_shard)) << of_shard;
+  }
+}
+
 TEST_F(Repeats, AfterAStartNumbersBeginAnew) {
   h_.Open("c");
   h_.Subscribe("c", "t");
   Enqueue(1, "a");
   h_.Add().mutable_close_node();
   h_.Commit();
-  EXPECT_FALSE(h_.partition().origins().AnyShard());
+  EXPECT_TRUE(h_.partition().origins().Shards().empty());
   EXPECT_EQ(Enqueue(1, "b").code, OutcomeCode::kOk);
   EXPECT_EQ(queued(), 2u);
 }

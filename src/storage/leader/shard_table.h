@@ -1,0 +1,61 @@
+// Which shards of which nodes a host serves.
+#ifndef STORAGE_LEADER_SHARD_TABLE_H_
+#define STORAGE_LEADER_SHARD_TABLE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "storage/core/addresses.h"
+
+namespace storage {
+
+// Where a shard stands in what the host keeps for each. This node's own have the first ones, by
+// their numbers. One that is free is given to somebody else: what may outlive a node holds the
+// shard's address.
+using ShardSlot = uint16_t;
+inline constexpr ShardSlot kNoShardSlot = 0xFFFF;
+
+// Part of the host, used on its thread.
+class ShardTable {
+ public:
+  explicit ShardTable(ShardId own);
+
+  // Before anybody is served.
+  void SetSelf(NodeId node, Incarnation incarnation);
+  const LiveNode& self() const { return self_; }
+  ShardSlot own() const { return self_.shards; }
+  bool IsOwn(ShardSlot slot) const { return slot < self_.shards; }
+
+  // The first slot of its shards, which follow each other. It is not there yet.
+  ShardSlot Add(const LiveNode& other);
+  // One that was added. Its slots are free.
+  void Remove(const LiveNode& other);
+  struct Other {
+    LiveNode life;
+    ShardSlot first = 0;
+  };
+  const std::vector<Other>& others() const { return others_; }
+
+  // Free ones included.
+  size_t slots() const { return addresses_.size(); }
+  bool IsFree(ShardSlot slot) const { return addresses_[slot] == kNobody; }
+  const ShardAddress& AddressOf(size_t slot) const { return addresses_[slot]; }
+  // kNoShardSlot: nobody knows it.
+  ShardSlot SlotOf(const ShardAddress& shard) const {
+    if (shard.node != self_.node || shard.incarnation != self_.incarnation) return Search(shard);
+    return shard.shard < self_.shards ? shard.shard : kNoShardSlot;
+  }
+
+ private:
+  static constexpr ShardAddress kNobody = {.node = NodeId(0xFFFF), .shard = 0xFFFF};
+  ShardSlot Search(const ShardAddress& shard) const;
+
+  LiveNode self_;
+  std::vector<Other> others_;
+  std::vector<ShardAddress> addresses_;  // By slot.
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_SHARD_TABLE_H_
