@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/core/command_codec.h"
@@ -131,6 +132,24 @@ TEST_F(HostIsolation, WhenOnePartitionCannotBeReadTheOtherFifteenServe) {
   Mend();
   EXPECT_EQ(Answer(), absl::OkStatus());
   EXPECT_THAT(TakePayloads(), ElementsAre("in doubt"));
+}
+
+TEST_F(HostIsolation, APartitionWithoutQuorumDoesNotHoldTheOthersUp) {
+  sim_.LoseQuorum(kFailing);
+  SendTo(kFailing, "first");
+  Work();
+  for (int round = 0; round < 3; ++round) {
+    for (PartitionId id = 0; id < kPartitions; ++id) SendTo(id, absl::StrCat(id, " ", round));
+    Work();
+    Work();  // Longer than fates are waited for.
+    EXPECT_THAT(sim_.Take<Published>(), SizeIs(kPartitions - 1));
+    EXPECT_THAT(TakePayloads(), testing::Not(testing::Contains(testing::StartsWith("5 "))));
+  }
+  EXPECT_FALSE(sim_.core().Drained());
+  sim_.FindQuorum();
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<Published>(), SizeIs(4));
+  EXPECT_THAT(TakePayloads(), ElementsAre("first", "5 0", "5 1", "5 2"));
 }
 
 TEST_F(HostIsolation, WhatConcernsAPartitionThatCannotBeReadIsRefusedAtOnce) {

@@ -151,6 +151,13 @@ class HostSim {
     TellCommitted(std::move(again));
   }
 
+  // Most replicas of the partition are gone: nothing of it is committed until FindQuorum.
+  void LoseQuorum(PartitionId id) { without_quorum_ = id; }
+  void FindQuorum() {
+    without_quorum_.reset();
+    for (Committed& entry : std::exchange(undecided_, {})) core_->OnLog(std::move(entry));
+  }
+
   // Another node leads the partition. What was on its way to the log is nobody's: it is committed
   // all the same, or (`lost`) it is in no log.
   void LoseLead(PartitionId id, bool lost) {
@@ -510,7 +517,13 @@ class HostSim {
     std::erase_if(pending_, [&](const auto& one) { return PartitionOf(one.second) == id; });
   }
   void TellCommitted(MemoryLog::Batch batch) {
-    for (Committed& entry : batch.entries) core_->OnLog(std::move(entry));
+    for (Committed& entry : batch.entries) {
+      if (entry.partition == without_quorum_) {
+        undecided_.push_back(std::move(entry));
+      } else {
+        core_->OnLog(std::move(entry));
+      }
+    }
   }
   void RefuseUnanswered(PartitionId id) {
     for (const Token token : published_.Unanswered(id)) {
@@ -633,6 +646,8 @@ class HostSim {
   std::unique_ptr<HostMetrics> metrics_;
   std::unique_ptr<Host> core_;
   std::optional<MemoryLog::Batch> writing_;
+  std::optional<PartitionId> without_quorum_;
+  std::vector<Committed> undecided_;
   bool log_fails_ = false;
   absl::flat_hash_map<uint64_t, std::string> names_;  // Of clients, by their connections.
   PublishJoiner published_;

@@ -17,6 +17,9 @@ namespace {
 
 // Acknowledgements alone wait so long for company: nobody waits for them.
 constexpr absl::Duration kLinger = absl::Milliseconds(5);
+// What is under way has a fate by then, or the partitions that have none go on without those that
+// wait. Longer than a disk takes: one write for all partitions costs one sync.
+constexpr absl::Duration kFateWithin = absl::Milliseconds(50);
 constexpr absl::Duration kRetry = absl::Seconds(1);
 // While the state is writing out what it has in memory, and takes no more.
 constexpr absl::Duration kRetryBusy = absl::Milliseconds(5);
@@ -70,6 +73,7 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
       routes_(node_),
       admission_(node_.shards.slots()),
       log_(options.partitions),
+      held_(options.partitions),
       retries_(options.partitions),
       gauges_(node_) {
   CHECK(shards > 0) << "somebody must hear the events";
@@ -171,7 +175,7 @@ void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
 void Host::HandOn(ShardSlot from, Addressed& asked) {
   // Only here: a request's commands and what follows them stay together. (The parts of a message
   // are proposed when the last of them has come.)
-  if (GrowingIsFull()) full_.push_back(CloseGrowing());
+  if (node_.growing.IsFull(options_)) full_.push_back(CloseGrowing());
   Dispatch(from, asked);
 }
 
@@ -242,6 +246,7 @@ void Host::Follow(PartitionId id) {
   for (Group& group : full_) {
     std::erase_if(group.parts, [id](const Proposal* part) { return part->partition == id; });
   }
+  held_[id].clear();
   node_.ForgetGrowing(id);
   const std::unique_ptr<Leader> former = std::move(node_.leaders[id]);
   node_.leaders[id] = std::make_unique<Leader>(*replicas_[id], node_);
@@ -272,11 +277,6 @@ void Host::ServeNewLeaders() {
   }
 }
 
-bool Host::GrowingIsFull() const {
-  return node_.growing.commands >= options_.group_commands_max ||
-         node_.growing.bytes >= options_.group_bytes_max;
-}
-
 // ---- The log ------------------------------------------------------------------------------------
 
 Host::Group Host::CloseGrowing() {
@@ -294,21 +294,42 @@ Host::Group Host::CloseGrowing() {
   return group;
 }
 
-// The next group, if there is one whose time has come.
+// What waits for its partition goes first, one entry of each. Then the next group, if its time has
+// come.
+Host::Group Host::TakeGroup() {
+  Group group;
+  for (auto& held : held_) {
+    if (held.empty() || log_.flying(held.front()->partition)) continue;
+    group.sync = true;
+    group.parts.push_back(held.front());
+    held.pop_front();
+  }
+  if (!group.parts.empty()) return group;
+  if (!full_.empty()) {
+    group = std::move(full_.front());
+    full_.pop_front();
+  } else if (const Node::Growing& growing = node_.growing; !growing.used.empty()) {
+    const bool now = growing.urgent || growing.needs_sync || growing.commands == 0;
+    if (now || node_.now.monotonic >= growing.since + kLinger) group = CloseGrowing();
+  }
+  std::erase_if(group.parts, [this](Proposal* part) {
+    std::deque<Proposal*>& held = held_[part->partition];
+    const bool waits = log_.flying(part->partition) || !held.empty();
+    if (waits) held.push_back(part);
+    return waits;
+  });
+  return group;
+}
+
 std::optional<Submission> Host::TakeSubmission() {
-  if (log_.flying() || !node_.healthy() || stalled_) return std::nullopt;
+  if (!node_.healthy() || stalled_) return std::nullopt;
+  if (log_.flying()) {
+    if (node_.now.monotonic < submitted_at_ + kFateWithin) return std::nullopt;
+    log_.CallLate();
+  }
   while (true) {
-    Group next;
-    if (!full_.empty()) {
-      next = std::move(full_.front());
-      full_.pop_front();
-    } else {
-      const Node::Growing& growing = node_.growing;
-      if (growing.used.empty()) return std::nullopt;
-      const bool now = growing.urgent || growing.needs_sync || growing.commands == 0;
-      if (!now && node_.now.monotonic < growing.since + kLinger) return std::nullopt;
-      next = CloseGrowing();
-    }
+    const size_t groups = full_.size() + node_.growing.used.size();
+    Group next = TakeGroup();
     Submission submission;
     submission.sync = next.sync;
     submission.proposals.reserve(next.parts.size());
@@ -320,10 +341,14 @@ std::optional<Submission> Host::TakeSubmission() {
       submission.proposals.push_back({part->partition, part->number, part->LendEntry()});
     }
     if (!submission.proposals.empty()) {
-      flying_will_bytes_ = next.will_bytes;
+      submitted_at_ = node_.now.monotonic;
+      flying_will_bytes_ += next.will_bytes;
       return submission;
     }
     node_.will_bytes -= next.will_bytes;
+    if (next.parts.empty() && groups == full_.size() + node_.growing.used.size()) {
+      return std::nullopt;
+    }
   }
 }
 
@@ -345,11 +370,11 @@ void Host::OnLog(LogEvent&& event) {
 // The log does not have it: whoever waits for an answer need not wait for the repair.
 void Host::RefuseCollected() {
   const absl::Status why = node_.Refusal(/*stores=*/true);
-  for (const Group& group : full_) {
-    for (Proposal* const part : group.parts) {
-      node_.leaders[part->partition]->RefuseCollected(*part, why);
-    }
-  }
+  const auto refuse = [&](Proposal* part) {
+    node_.leaders[part->partition]->RefuseCollected(*part, why);
+  };
+  for (const auto& held : held_) std::for_each(held.begin(), held.end(), refuse);
+  for (const Group& group : full_) std::for_each(group.parts.begin(), group.parts.end(), refuse);
   node_.growing.commands = 0;
   node_.growing.bytes = 0;
   for (const PartitionId id : node_.growing.used) {
@@ -433,12 +458,16 @@ std::optional<absl::Duration> Host::NextWake() const {
   if (stalled_) consider(retry_at_);
   if (!node_.healthy() || stalled_) return next;
   if (flush_wanted_ != 0) consider(now);
-  if (!log_.flying() && !full_.empty()) consider(now);
+  const auto waits = [this](const std::deque<Proposal*>& held) {
+    return !held.empty() && !log_.flying(held.front()->partition);
+  };
+  const absl::Duration log_free = log_.flying() ? std::max(now, submitted_at_ + kFateWithin) : now;
+  if (!full_.empty() || std::any_of(held_.begin(), held_.end(), waits)) consider(log_free);
   consider(gauges_.Next());
-  if (!node_.growing.used.empty() && !log_.flying()) {
+  if (!node_.growing.used.empty()) {
     const bool at_once =
         node_.growing.urgent || node_.growing.needs_sync || node_.growing.commands == 0;
-    consider(at_once ? now : node_.growing.since + kLinger);
+    consider(std::max(log_free, at_once ? now : node_.growing.since + kLinger));
   }
   const bool announcing = routes_.announcing();  // The shards' answers wake.
   // Without room for it, the end of a write wakes, or a shard's answer.
@@ -458,7 +487,7 @@ std::optional<absl::Duration> Host::NextWake() const {
 }
 
 bool Host::Drained() const {
-  if (!node_.growing.used.empty() || !full_.empty() || log_.flying() || !scans_.empty() ||
+  if (!node_.growing.used.empty() || !full_.empty() || log_.flying_or_late() || !scans_.empty() ||
       !admission_.all_open()) {
     return false;
   }
@@ -655,7 +684,7 @@ void Host::RemoveRetained(const std::vector<std::string>& topics,
   if (!refusal.ok()) return done(refusal);
   PartitionMask homes = 0;
   for (const std::string& topic : topics) {
-    if (GrowingIsFull()) full_.push_back(CloseGrowing());
+    if (node_.growing.IsFull(options_)) full_.push_back(CloseGrowing());
     homes |= BitOf(node_.HomeOf(topic).id());
     publishing_.Remove(mqtt::Message::Create({.topic = topic,
                                               .qos = mqtt::QoS::kAtLeastOnce,

@@ -43,7 +43,8 @@ namespace storage {
 //
 // A group is what the leaders have collected when the log is free, at most one entry for each
 // partition: while one is being written the next one grows, and that is the group commit. Each
-// partition applies its part by itself.
+// partition applies its part by itself. A partition whose entry has no fate for long, as when most
+// of its replicas are gone, does not hold the others up: what it collects waits for it alone.
 //
 // What was handed to the log is never refused: it may be on the disk although a write failed. So
 // while the log fails nobody hears what became of it. What was collected behind it is refused at
@@ -87,7 +88,9 @@ class Host {
   // Of nobody who is known: it is dropped.
   void OnRequest(const ShardAddress& from, Addressed&& asked);
 
-  // None: nothing to write, or not yet, or of the last one not all has a fate.
+  // None: nothing to write, or not yet: as long as something of the last one may have its fate soon
+  // there is one write for all. Of a partition of which something is under way there is nothing in
+  // it.
   std::optional<Submission> TakeSubmission();
   void OnLog(LogEvent&& event);
   void Run();
@@ -163,8 +166,8 @@ class Host {
   Leader& LeaderFor(const Addressed& asked);
   void HandOn(ShardSlot from, Addressed& asked);
   void ServeNewLeaders();
-  bool GrowingIsFull() const;
   Group CloseGrowing();
+  Group TakeGroup();
   void RefuseCollected();
 
   void OnRole(const RoleChange& change);
@@ -205,7 +208,10 @@ class Host {
   size_t first_ = 0;  // The leader whose turn comes first.
 
   LogLedger log_;
-  std::deque<Group> full_;          // Before what grows. How many: who asks waits for answers.
+  std::deque<Group> full_;  // Before what grows. How many: who asks waits for answers.
+  // By partition, before those: something of it is under way, and the others went on.
+  std::vector<std::deque<Proposal*>> held_;
+  absl::Duration submitted_at_ = -absl::InfiniteDuration();
   uint64_t flying_will_bytes_ = 0;  // Of what was handed to the log and has no fate yet.
 
   bool stalled_ = false;  // What is committed waits for the state to work again.

@@ -61,8 +61,16 @@ class LogLedger {
     flying_ |= BitOf(id);
     return ++last_number_;
   }
-  void Landed(PartitionId id) { flying_ &= ~BitOf(id); }
-  bool flying() const { return flying_ != 0; }
+  void Landed(PartitionId id) {
+    flying_ &= ~BitOf(id);
+    late_ &= flying_;
+  }
+  bool flying(PartitionId id) const { return (flying_ & BitOf(id)) != 0; }
+  // The others are not to wait for those that are under way now.
+  void CallLate() { late_ = flying_; }
+  // But for those that are late.
+  bool flying() const { return (flying_ & ~late_) != 0; }
+  bool flying_or_late() const { return flying_ != 0; }
 
  private:
   enum class Role : uint8_t { kUnknown, kLeads, kFollows };
@@ -74,6 +82,7 @@ class LogLedger {
   };
   std::vector<Partition> partitions_;
   PartitionMask flying_ = 0;
+  PartitionMask late_ = 0;  // Of these.
   uint64_t last_number_ = 0;
 };
 

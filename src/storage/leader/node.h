@@ -71,6 +71,9 @@ struct Node {
     bool urgent = false;      // It must not wait for company.
     uint64_t will_bytes = 0;  // Of wills that it puts into outboxes.
     absl::Duration since;     // When its first command came.
+    bool IsFull(const StorageOptions& bounds) const {
+      return commands >= bounds.group_commands_max || bytes >= bounds.group_bytes_max;
+    }
   };
   Growing growing;
   // What the partition's leader has in it: it leads no more.
