@@ -1,10 +1,11 @@
-// What another node sends: a request if the first byte is even, else an event. What is read is
-// written again, and read as the same.
+// What another node sends: the first byte says as what it is read. What is read is written again,
+// and read as the same.
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "base/check.h"
 #include "cluster/core/traffic_codec.h"
@@ -38,12 +39,46 @@ void TryEvent(std::string_view item) {
   CHECK(TextOfAny(second->event) == TextOfAny(read->event));
 }
 
+void TryNodeItem(std::string_view item) {
+  const auto read = ParseNodeItem(item);
+  if (!read.ok()) return;
+  std::string again;
+  AppendNodeItem(*read, again);
+  const auto second = ParseNodeItem(again);
+  CHECK(second.ok()) << second.status();
+  CHECK(TextOfAny(*second) == TextOfAny(*read));
+}
+
+void TryForwarded(std::string_view item) {
+  std::string_view body;
+  if (!ParseForwardHead(item, body).ok()) return;
+  std::vector<mqtt::MessagePtr> messages;
+  if (!ParseForwarded(body, messages).ok()) return;
+  std::string again(kForwardHeadRoom, '\0');
+  for (const mqtt::MessagePtr& message : messages) AppendForwarded(message->parts(), again);
+  std::vector<mqtt::MessagePtr> second;
+  CHECK(ParseForwarded(std::string_view(again).substr(kForwardHeadRoom), second).ok());
+  CHECK(second.size() == messages.size());
+}
+
 }  // namespace
 }  // namespace cluster
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view item(reinterpret_cast<const char*>(data) + 1, size - 1);
-  data[0] % 2 == 0 ? cluster::TryRequest(item) : cluster::TryEvent(item);
+  switch (data[0] % 4) {
+    case 0:
+      cluster::TryRequest(item);
+      break;
+    case 1:
+      cluster::TryEvent(item);
+      break;
+    case 2:
+      cluster::TryNodeItem(item);
+      break;
+    default:
+      cluster::TryForwarded(item);
+  }
   return 0;
 }

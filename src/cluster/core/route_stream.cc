@@ -14,31 +14,55 @@ size_t BytesOf(const std::string& key) { return key.size() + 16; }
 
 }  // namespace
 
-std::string RouteKeyOf(std::string_view filter) {
+std::string RouteKeyOf(std::string_view filter, RouteLevel level) {
   if (filter.find_first_of("+#") != std::string_view::npos) {
-    std::string key = "t";
+    std::string key = level == RouteLevel::kAll ? "t" : "T";
     key.append(filter);
     return key;
   }
   const uint64_t hash = storage::StableHash(filter);
-  std::string key = "h";
+  std::string key = level == RouteLevel::kAll ? "h" : "H";
   for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(hash >> shift));
   return key;
 }
 
-bool RouteSource::Add(std::string_view filter, uint64_t number) {
+std::optional<RouteOfKey> ParseRouteKey(std::string_view key) {
+  if (key.size() < 2) return std::nullopt;
+  RouteOfKey route;
+  const std::string_view rest = key.substr(1);
+  switch (key[0]) {
+    case 'T':
+    case 'H':
+      route.level = RouteLevel::kQos0;
+      break;
+    case 't':
+    case 'h':
+      break;
+    default:
+      return std::nullopt;
+  }
+  if (key[0] == 't' || key[0] == 'T') {
+    route.wildcard = rest;
+    return route;
+  }
+  if (rest.size() != sizeof(uint64_t)) return std::nullopt;
+  for (const char byte : rest) route.hash = route.hash << 8 | static_cast<uint8_t>(byte);
+  return route;
+}
+
+bool RouteSource::Add(std::string_view filter, uint64_t number, RouteLevel level) {
   CHECK(number >= number_) << "routes are told in order";
   number_ = number;
-  std::string key = RouteKeyOf(filter);
+  std::string key = RouteKeyOf(filter, level);
   if (++counts_[key] > 1) return false;
   Keep(std::move(key), true);
   return true;
 }
 
-bool RouteSource::Remove(std::string_view filter, uint64_t number) {
+bool RouteSource::Remove(std::string_view filter, uint64_t number, RouteLevel level) {
   CHECK(number >= number_) << "routes are told in order";
   number_ = number;
-  std::string key = RouteKeyOf(filter);
+  std::string key = RouteKeyOf(filter, level);
   const auto it = counts_.find(key);
   CHECK(it != counts_.end()) << "a filter goes that never came";
   if (--it->second > 0) return false;

@@ -20,9 +20,20 @@
 
 namespace cluster {
 
+// Whether messages of every QoS are wanted, or only those of QoS 0: each has a set of filters.
+enum class RouteLevel : uint8_t { kAll, kQos0 };
+
 // What is told of a filter: of one without wildcards a hash, which is enough to send what may
-// match, else its text. "h" and eight bytes, or "t" and the text.
-std::string RouteKeyOf(std::string_view filter);
+// match, else its text. "h" and eight bytes, or "t" and the text; "H" or "T" of QoS 0 only.
+std::string RouteKeyOf(std::string_view filter, RouteLevel level = RouteLevel::kAll);
+
+struct RouteOfKey {
+  RouteLevel level = RouteLevel::kAll;
+  uint64_t hash = 0;          // Of one without wildcards.
+  std::string_view wildcard;  // Empty: it has none.
+};
+// None: no release writes that.
+std::optional<RouteOfKey> ParseRouteKey(std::string_view key);
 
 struct RouteDelta {
   std::string key;
@@ -66,8 +77,8 @@ class RouteSource {
   // A session has the filter, or one fewer has. `number` does not go back, and all changes of one
   // number are made before Next is called. False: others have it too (or still have it), and
   // nothing has to be told.
-  bool Add(std::string_view filter, uint64_t number);
-  bool Remove(std::string_view filter, uint64_t number);
+  bool Add(std::string_view filter, uint64_t number, RouteLevel level = RouteLevel::kAll);
+  bool Remove(std::string_view filter, uint64_t number, RouteLevel level = RouteLevel::kAll);
   // All up to `number` was said.
   void Advance(uint64_t number) { number_ = std::max(number_, number); }
   uint64_t number() const { return number_; }

@@ -355,6 +355,16 @@ enum class Kind : uint8_t {
   kStreamAck = 48,
   kClaimsWanted = 49,
   kStorageState = 50,
+
+  kForwardsTaken = 65,
+  kRoutesWanted = 66,
+  kRoutesTold = 67,
+  kRoutesTaken = 68,
+  kKnowRoutes = 69,
+  kRoutesKnown = 70,
+
+  kForwards = 97,
+  kPart = 98,
 };
 
 template <typename Value>
@@ -391,13 +401,19 @@ constexpr Kind KindOf(Tag<storage::RouteMessage>) { return Kind::kRouteMessage; 
 constexpr Kind KindOf(Tag<storage::StreamAck>) { return Kind::kStreamAck; }
 constexpr Kind KindOf(Tag<storage::ClaimsWanted>) { return Kind::kClaimsWanted; }
 constexpr Kind KindOf(Tag<storage::StorageState>) { return Kind::kStorageState; }
+constexpr Kind KindOf(Tag<ForwardsTaken>) { return Kind::kForwardsTaken; }
+constexpr Kind KindOf(Tag<RoutesWanted>) { return Kind::kRoutesWanted; }
+constexpr Kind KindOf(Tag<RoutesTold>) { return Kind::kRoutesTold; }
+constexpr Kind KindOf(Tag<RoutesTaken>) { return Kind::kRoutesTaken; }
+constexpr Kind KindOf(Tag<storage::KnowRoutes>) { return Kind::kKnowRoutes; }
+constexpr Kind KindOf(Tag<storage::RoutesKnown>) { return Kind::kRoutesKnown; }
 
 // Adds what stands in front, and the body.
 template <typename Value, typename... Numbers>
 void AppendItem(const Value& value, std::string& out, Numbers... head) {
   const size_t body = SizeOf(value);
   const size_t before = out.size();
-  out.resize(before + 1 + (wire::VarintSize(head) + ...) + body);
+  out.resize(before + 1 + (wire::VarintSize(head) + ... + size_t{0}) + body);
   char* at = out.data() + before;
   *at++ = static_cast<char>(KindOf(Tag<Value>{}));
   ((at = wire::WriteVarint(at, head)), ...);
@@ -429,6 +445,16 @@ std::optional<std::variant<Values...>> ReadKind(uint8_t kind, std::string_view b
 
 }  // namespace
 
+ItemKind KindOfItem(std::string_view item) {
+  if (item.empty()) return ItemKind::kUnknown;
+  const auto kind = static_cast<uint8_t>(item[0]);
+  if (kind < 33) return ItemKind::kRequest;
+  if (kind < 65) return ItemKind::kEvent;
+  if (kind < 97) return ItemKind::kNode;
+  if (kind == static_cast<uint8_t>(Kind::kForwards)) return ItemKind::kForwards;
+  return kind == static_cast<uint8_t>(Kind::kPart) ? ItemKind::kPart : ItemKind::kUnknown;
+}
+
 void AppendRequest(storage::ShardId from, const storage::Addressed& asked, std::string& out) {
   std::visit(
       [&](const auto& request) {
@@ -440,6 +466,10 @@ void AppendRequest(storage::ShardId from, const storage::Addressed& asked, std::
 
 void AppendEvent(storage::ShardId to, const storage::Event& event, std::string& out) {
   std::visit([&](const auto& value) { AppendItem(value, out, uint64_t{to}); }, event);
+}
+
+void AppendNodeItem(const NodeItem& value, std::string& out) {
+  std::visit([&](const auto& it) { AppendItem(it, out); }, value);
 }
 
 absl::StatusOr<RemoteRequest> ParseRequest(std::string_view item) {
@@ -480,6 +510,77 @@ absl::StatusOr<RemoteEvent> ParseEvent(std::string_view item) {
                static_cast<storage::Event*>(nullptr));
   if (!event.has_value()) return Unreadable("an event");
   return RemoteEvent{static_cast<storage::ShardId>(to), *std::move(event)};
+}
+
+absl::StatusOr<NodeItem> ParseNodeItem(std::string_view item) {
+  if (item.empty()) return Unreadable("an item");
+  std::optional<NodeItem> value =
+      ReadKind(static_cast<uint8_t>(item[0]), item.substr(1), static_cast<NodeItem*>(nullptr));
+  if (!value.has_value()) return Unreadable("an item");
+  return *std::move(value);
+}
+
+// ---- Forwarded messages -------------------------------------------------------------------------
+
+void AppendForwarded(const mqtt::MessageParts& message, std::string& block) {
+  const size_t size = storage::StoredMessageSize(message);
+  wire::Append(block, wire::ElementSize(size), [&](wire::Writer& out) {
+    out.Header(1, size);
+    storage::WriteStoredMessage(message, out);
+  });
+}
+
+size_t WriteForwardHead(const ForwardHead& head, std::string& block) {
+  const size_t size = 1 + wire::VarintSize(head.from) + wire::VarintSize(head.first) +
+                      wire::VarintSize(head.messages);
+  const size_t begin = kForwardHeadRoom - size;
+  char* at = block.data() + begin;
+  *at++ = static_cast<char>(Kind::kForwards);
+  at = wire::WriteVarint(at, head.from);
+  at = wire::WriteVarint(at, head.first);
+  wire::WriteVarint(at, head.messages);
+  return begin;
+}
+
+absl::StatusOr<ForwardHead> ParseForwardHead(std::string_view item, std::string_view& body) {
+  uint64_t from = 0;
+  uint64_t first = 0;
+  uint64_t messages = 0;
+  const char* at = item.data() + 1;
+  const char* const end = item.data() + item.size();
+  if (KindOfItem(item) != ItemKind::kForwards || !wire::TakeVarint(at, end, from) ||
+      !wire::TakeVarint(at, end, first) || !wire::TakeVarint(at, end, messages) ||
+      from > std::numeric_limits<storage::ShardId>::max() || first == 0 || messages == 0 ||
+      messages > std::numeric_limits<uint32_t>::max()) {
+    return Unreadable("messages");
+  }
+  body = {at, static_cast<size_t>(end - at)};
+  return ForwardHead{static_cast<storage::ShardId>(from), first, static_cast<uint32_t>(messages)};
+}
+
+absl::Status ParseForwarded(std::string_view body, std::vector<mqtt::MessagePtr>& messages) {
+  wire::Reader reader(body);
+  while (reader.Next()) {
+    if (reader.field() != 1) continue;
+    mqtt::MessagePtr message = storage::DecodeStoredMessage(reader.bytes());
+    if (!message) return Unreadable("a message");
+    messages.push_back(std::move(message));
+  }
+  return reader.ok() ? absl::OkStatus() : Unreadable("messages");
+}
+
+// ---- Items in parts -----------------------------------------------------------------------------
+
+void AppendPart(const ItemPart& part, std::string& out) {
+  out.push_back(static_cast<char>(Kind::kPart));
+  out.push_back(part.last ? '\x01' : '\x00');
+  out.append(part.bytes);
+}
+
+absl::StatusOr<ItemPart> ParsePart(std::string_view item) {
+  if (KindOfItem(item) != ItemKind::kPart || item.size() < 2 || static_cast<uint8_t>(item[1]) > 1)
+    return Unreadable("a part");
+  return ItemPart{item[1] != 0, item.substr(2)};
 }
 
 }  // namespace cluster

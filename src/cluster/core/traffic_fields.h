@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "absl/status/status.h"
+#include "cluster/core/node_item.h"
 #include "storage/core/partition_api.h"
 
 namespace cluster::traffic {
@@ -338,6 +339,60 @@ void Fields(Visit& visit, Value& value) {
 template <typename Visit, Is<storage::StorageState> Value>
 void Fields(Visit& visit, Value& value) {
   visit(1, value.status);
+}
+
+// ---- Between nodes ------------------------------------------------------------------------------
+
+template <typename Visit, Is<ForwardsTaken> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.through);
+  visit(2, value.messages);
+  visit(3, value.bytes);
+}
+
+template <typename Visit, Is<RoutesWanted> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.ask);
+  visit(2, value.life);
+  visit(3, value.number);
+}
+
+template <typename Visit, Is<RouteDelta> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.key);
+  visit(2, value.add);
+}
+
+template <typename Visit, Is<RoutesTold> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.ask);
+  visit(2, value.frame.life);
+  visit(3, value.frame.begin);
+  visit(4, value.frame.after);
+  visit(5, value.frame.through);
+  visit(6, value.frame.whole);
+  visit(7, value.frame.changes);
+}
+
+template <typename Visit, Is<RoutesTaken> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.ask);
+  visit(2, value.frames);
+  visit(3, value.life);
+  visit(4, value.number);
+}
+
+template <typename Visit, Is<storage::KnowRoutes> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.partition);
+  visit(2, value.index);
+  visit(3, value.ticket);
+}
+
+template <typename Visit, Is<storage::RoutesKnown> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.partition);
+  visit(2, value.ticket);
 }
 
 }  // namespace cluster::traffic

@@ -456,7 +456,7 @@ struct StreamAck {
 // what was asked of it lately. Until Claims come it takes no numbered request of the shard.
 struct ClaimsWanted {
   PartitionId partition = 0;
-  uint64_t life = 0;  // Which of its leaders asks.
+  uint64_t life = 0;  // Which of its leaders asks; a later one has a greater.
   NodeId by;          // Where that leader is.
 };
 

@@ -8,8 +8,10 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "base/rng.h"
+#include "cluster/core/node_item.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
@@ -51,6 +53,11 @@ class TrafficCodec : public testing::Test {
   template <typename Each>
   void ForEachEvent(Each each) {
     ForEachKind(rng_, static_cast<storage::Event*>(nullptr), each);
+  }
+
+  template <typename Each>
+  void ForEachNodeItem(Each each) {
+    ForEachKind(rng_, static_cast<NodeItem*>(nullptr), each);
   }
 
   base::Rng rng_{20261129};
@@ -96,6 +103,68 @@ TEST_F(TrafficCodec, AnEventIsReadAsItWasWritten) {
   }
 }
 
+TEST_F(TrafficCodec, ANodeItemIsReadAsItWasWritten) {
+  for (int round = 0; round < kRounds; ++round) {
+    ForEachNodeItem([&](auto value) {
+      const std::string before = TextOf(value);
+      std::string item;
+      AppendNodeItem(value, item);
+      EXPECT_EQ(KindOfItem(item), ItemKind::kNode);
+      const absl::StatusOr<NodeItem> read = ParseNodeItem(item);
+      ASSERT_TRUE(read.ok()) << read.status() << " " << before;
+      ASSERT_EQ(read->index(), NodeItem(std::move(value)).index());
+      std::visit([&](const auto& it) { EXPECT_EQ(TextOf(it), before); }, *read);
+    });
+  }
+}
+
+TEST_F(TrafficCodec, ForwardedMessagesAreReadAsTheyWereWritten) {
+  for (int round = 0; round < kRounds; ++round) {
+    const ForwardHead head{.from = static_cast<storage::ShardId>(rng_.Below(1000)),
+                           .first = 1 + (rng_() >> (1 + rng_.Below(62))),
+                           .messages = 1 + static_cast<uint32_t>(rng_.Below(9))};
+    std::string block(kForwardHeadRoom, '\0');
+    std::vector<std::string> payloads;
+    for (uint32_t i = 0; i < head.messages; ++i) {
+      payloads.emplace_back(rng_.Below(300), static_cast<char>('a' + i));
+      mqtt::MessageParts parts;
+      parts.topic = "t";
+      parts.payload = payloads.back();
+      parts.qos = static_cast<mqtt::QoS>(rng_.Below(3));
+      AppendForwarded(parts, block);
+    }
+    const std::string_view item = std::string_view(block).substr(WriteForwardHead(head, block));
+    EXPECT_EQ(KindOfItem(item), ItemKind::kForwards);
+    std::string_view body;
+    const absl::StatusOr<ForwardHead> read = ParseForwardHead(item, body);
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->from, head.from);
+    EXPECT_EQ(read->first, head.first);
+    EXPECT_EQ(read->messages, head.messages);
+    std::vector<mqtt::MessagePtr> messages;
+    ASSERT_TRUE(ParseForwarded(body, messages).ok());
+    ASSERT_EQ(messages.size(), payloads.size());
+    for (size_t i = 0; i < payloads.size(); ++i) EXPECT_EQ(messages[i]->payload(), payloads[i]);
+    mqttd::cluster::v1::Forwards generated;
+    ASSERT_TRUE(generated.ParseFromArray(body.data(), static_cast<int>(body.size())));
+    EXPECT_EQ(generated.messages_size(), static_cast<int>(head.messages));
+    for (size_t size = 0; size < item.size(); ++size) {  // Cut anywhere: no harm.
+      std::vector<mqtt::MessagePtr> some;
+      if (ParseForwardHead(item.substr(0, size), body).ok()) (void)ParseForwarded(body, some);
+    }
+  }
+}
+
+TEST_F(TrafficCodec, PartsAreReadAsTheyWereWritten) {
+  std::string item;
+  AppendPart({.last = true, .bytes = "bytes"}, item);
+  EXPECT_EQ(KindOfItem(item), ItemKind::kPart);
+  EXPECT_TRUE(ParsePart(item)->last);
+  EXPECT_EQ(ParsePart(item)->bytes, "bytes");
+  item[1] = 2;
+  EXPECT_FALSE(ParsePart(item).ok());
+}
+
 // Whether the generated class of that name reads the body, knows all of it, and writes the same.
 void ExpectIs(const std::string& name, const std::string& body) {
   const google::protobuf::Descriptor* const type =
@@ -125,6 +194,9 @@ const char* const kEvents[] = {
     "Deliver",       "ReleaseDue",        "InboundReleased", "RetainedPage",    "RouteChange",
     "RouteBlock",    "ShareMemberChange", "ShareMemberRoom", "SessionTooSlow",  "RouteMessage",
     "StreamAck",     "ClaimsWanted",      "StorageState"};
+const char* const kNodeItems[] = {"ForwardsTaken", "RoutesWanted", "RoutesTold",
+                                  "RoutesTaken",   "KnowRoutes",   "RoutesKnown"};
+static_assert(std::size(kNodeItems) == std::variant_size_v<NodeItem>);
 static_assert(std::size(kRequests) == std::variant_size_v<storage::Request>);
 static_assert(std::size(kEvents) == std::variant_size_v<storage::Event>);
 
@@ -142,6 +214,11 @@ TEST_F(TrafficCodec, BodiesAreWhatTrafficProtoSays) {
       std::string item;
       AppendEvent(1, event, item);
       ExpectIs(kEvents[event.index()], BodyOf(item, 1));
+    });
+    ForEachNodeItem([&](auto value) {
+      std::string item;
+      AppendNodeItem(value, item);
+      ExpectIs(kNodeItems[NodeItem(std::move(value)).index()], BodyOf(item, 0));
     });
   }
 }
@@ -192,6 +269,11 @@ TEST_F(TrafficCodec, DamagedItemsDoNoHarm) {
       std::string item;
       AppendEvent(1, storage::Event(std::move(event)), item);
       damage(item, [](const std::string& bytes) { (void)ParseEvent(bytes); });
+    });
+    ForEachNodeItem([&](auto value) {
+      std::string item;
+      AppendNodeItem(std::move(value), item);
+      damage(item, [](const std::string& bytes) { (void)ParseNodeItem(bytes); });
     });
   }
 }

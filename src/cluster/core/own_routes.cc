@@ -1,0 +1,61 @@
+#include "cluster/core/own_routes.h"
+
+#include <algorithm>
+
+namespace cluster {
+
+void OwnRoutes::Change(storage::ShardId shard, uint64_t number, std::string_view filter,
+                       std::optional<RouteLevel> before, std::optional<RouteLevel> after) {
+  ++number_;
+  source_.Advance(number_);
+  // First what is wanted more: there is no moment without.
+  if (after.has_value()) source_.Add(filter, number_, *after);
+  if (before.has_value()) source_.Remove(filter, number_, *before);
+  waiting_[shard].push_back({number_, number});
+}
+
+void OwnRoutes::Join(storage::NodeId node) { confirmations_.Join(node.value()); }
+
+void OwnRoutes::Leave(storage::NodeId node) {
+  confirmations_.Leave(node.value());
+  readers_.erase(node);
+}
+
+void OwnRoutes::OnWanted(storage::NodeId node, const RoutesWanted& wanted) {
+  readers_[node] = {.at = source_.ReaderAt(wanted.life, wanted.number), .ask = wanted.ask};
+}
+
+void OwnRoutes::OnTaken(storage::NodeId node, const RoutesTaken& taken) {
+  if (taken.life == life_) confirmations_.Confirm(node.value(), taken.number);
+  const auto it = readers_.find(node);
+  if (it == readers_.end() || it->second.ask != taken.ask) return;
+  it->second.taken = std::max(it->second.taken, std::min(taken.frames, it->second.told));
+}
+
+std::optional<RoutesTold> OwnRoutes::Next(storage::NodeId node) {
+  const auto it = readers_.find(node);
+  if (it == readers_.end()) return std::nullopt;
+  Reader& reader = it->second;
+  if (reader.told - reader.taken >= kFramesMax) return std::nullopt;
+  std::optional<RouteFrame> frame = source_.Next(reader.at, kFrameBytes);
+  if (!frame.has_value()) return std::nullopt;
+  ++reader.told;
+  return RoutesTold{reader.ask, *std::move(frame)};
+}
+
+std::vector<OwnRoutes::Confirmed> OwnRoutes::TakeConfirmed() {
+  std::vector<Confirmed> confirmed;
+  const uint64_t by_all = confirmations_.ByAll();
+  for (storage::ShardId shard = 0; shard < waiting_.size(); ++shard) {
+    std::deque<Waiting>& waiting = waiting_[shard];
+    uint64_t announced = 0;
+    while (!waiting.empty() && waiting.front().number <= by_all) {
+      announced = waiting.front().announced;
+      waiting.pop_front();
+    }
+    if (announced != 0) confirmed.push_back({shard, announced});
+  }
+  return confirmed;
+}
+
+}  // namespace cluster
