@@ -38,14 +38,16 @@ class Forwarder {
  public:
   virtual ~Forwarder() = default;
 
-  // A message that sessions on these nodes want.
-  virtual void Forward(storage::ShardId shard, NodeMask nodes, const mqtt::MessagePtr& message) = 0;
-  // Those of them that are behind with what they are sent: who publishes there waits for
-  // NodeCaughtUp, which comes to every shard for each node that this has named.
-  virtual NodeMask Behind(NodeMask nodes) const = 0;
-
+  // A message that sessions on these nodes want; what is viewed is copied. Returns those of them
+  // that are behind with what they are sent: who publishes there waits for NodeCaughtUp, which
+  // comes to every shard for each node that this has named.
+  virtual NodeMask Forward(storage::ShardId shard, NodeMask nodes,
+                           const mqtt::MessageParts& message) = 0;
   // To all nodes; when they have it comes NodesConfirmed.
   virtual void Announce(storage::ShardId shard, RouteAnnouncement announcement) = 0;
+  // What the shard has forwarded and announced leaves, at the end of its turn.
+  virtual void Flush(storage::ShardId shard) = 0;
+
   // The shard has the routes that NodeRoutes brought, up to `number`.
   virtual void RoutesTaken(storage::ShardId shard, uint32_t node, uint64_t number) = 0;
 

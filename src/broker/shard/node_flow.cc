@@ -8,9 +8,8 @@ namespace broker {
 NodeFlow::NodeFlow(ShardContext& context, PublishFlow& publishing)
     : context_(context), publishing_(publishing) {
   context_.retained_gate = &gate_;
-  publishing_.forward = [this](NodeMask nodes, const mqtt::MessagePtr& message) {
-    context_.forwarder->Forward(context_.id, nodes, message);
-    return context_.forwarder->Behind(nodes);
+  publishing_.forward = [this](NodeMask nodes, const mqtt::MessageParts& message) {
+    return context_.forwarder->Forward(context_.id, nodes, message);
   };
   // For one of them: when that has caught up, the next PUBLISH finds the others.
   publishing_.pause_for_nodes = [this](Connection& connection, NodeMask behind) {

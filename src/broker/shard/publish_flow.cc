@@ -280,7 +280,7 @@ void PublishFlow::ForwardToShards(Outgoing& outgoing, ShardMask shards) {
 }
 
 void PublishFlow::ForwardToNodes(Outgoing& outgoing, NodeMask nodes) {
-  nodes_behind_ |= forward(nodes, outgoing.Keep());
+  nodes_behind_ |= forward(nodes, outgoing.parts());
 }
 
 void PublishFlow::CountWithoutMember(uint64_t groups) {

@@ -178,7 +178,7 @@ class PublishFlow {
 
  public:
   // Set in a cluster. Says which of the nodes are behind.
-  std::function<NodeMask(NodeMask nodes, const mqtt::MessagePtr& message)> forward;
+  std::function<NodeMask(NodeMask nodes, const mqtt::MessageParts& message)> forward;
   // The connection publishes to them: until they have caught up it is not read from.
   std::function<void(Connection&, NodeMask behind)> pause_for_nodes;
   // Set if there is a hook: it is asked before a PUBLISH is routed.

@@ -585,6 +585,7 @@ void ShardCore::PostAll() {
       port_.Post(static_cast<storage::ShardId>(shard), std::move(batch));
     if (urgent && shard != id) port_.Hurry(static_cast<storage::ShardId>(shard));
   }
+  if (forwarder != nullptr) forwarder->Flush(id);
 }
 
 void ShardCore::SendAll() {

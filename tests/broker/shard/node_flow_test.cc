@@ -29,11 +29,13 @@ using enum support::PacketType;
 // What the shards tell the cluster.
 class OtherNodes final : public broker::Forwarder {
  public:
-  void Forward(storage::ShardId /*shard*/, NodeMask nodes,
-               const mqtt::MessagePtr& message) override {
-    forwarded.emplace_back(nodes, message->payload());
+  NodeMask Forward(storage::ShardId shard, NodeMask nodes,
+                   const mqtt::MessageParts& message) override {
+    unflushed |= broker::ShardMask{1} << shard;
+    forwarded.emplace_back(nodes, message.payload);
+    return nodes & behind;
   }
-  NodeMask Behind(NodeMask nodes) const override { return nodes & behind; }
+  void Flush(storage::ShardId shard) override { unflushed &= ~(broker::ShardMask{1} << shard); }
   void Announce(storage::ShardId shard, broker::RouteAnnouncement announcement) override {
     announced.emplace_back(shard, std::move(announcement));
   }
@@ -47,6 +49,7 @@ class OtherNodes final : public broker::Forwarder {
   }
 
   std::vector<std::pair<NodeMask, std::string>> forwarded;
+  broker::ShardMask unflushed = 0;  // Shards that have forwarded something, and not said so.
   NodeMask behind = 0;
   std::vector<std::pair<storage::ShardId, broker::RouteAnnouncement>> announced;
   std::vector<std::string> confirmed;
@@ -100,6 +103,7 @@ TEST_F(NodeFlowTest, AMessageGoesOnceToEachNodeThatWantsIt) {
   broker_.RunFor(absl::Milliseconds(100));
   EXPECT_THAT(nodes_.forwarded, ElementsAre(std::pair(NodeMask{0b110010}, "zero"),
                                             std::pair(NodeMask{0b10010}, "one")));
+  EXPECT_EQ(nodes_.unflushed, 0u) << "at the end of the turn it leaves";
 }
 
 TEST_F(NodeFlowTest, SubackWaitsUntilEveryNodeHasTheRoute) {
