@@ -135,6 +135,7 @@ class RealLinks final : public Links {
     std::string address;
     PeerState state;
     uint64_t link = 0;
+    bool told_up = false;  // Only then anything is sent: what it goes by is known to who sends.
     Streams streams;
     std::shared_ptr<PeerMetrics> metrics;
     std::string told;  // What was logged last.
@@ -143,6 +144,7 @@ class RealLinks final : public Links {
   struct Told {
     NodeId peer;
     std::optional<NodeLife> up;
+    uint64_t link = 0;  // That is up.
     std::string why;
   };
 
@@ -170,6 +172,7 @@ class RealLinks final : public Links {
   void TearDown(NodeId id, Peer& peer, bool was_up) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Lose(NodeId id, Peer& peer, std::string why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::string HelloTo(NodeId id, uint64_t link) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteToldUp(const Told& told);
   void Tell(const std::vector<Told>& told);
 
   const LinkOptions options_;
@@ -312,7 +315,7 @@ void RealLinks::SetPeers(std::map<NodeId, std::string> peers) {
 std::shared_ptr<OutStream> RealLinks::Find(NodeId to, LinkClass link_class) const {
   base::MutexLock lock(mutex_);
   const auto it = peers_.find(to);
-  if (it == peers_.end() || it->second.state.phase() != PeerState::Phase::kUp) return nullptr;
+  if (it == peers_.end() || !it->second.told_up) return nullptr;
   return it->second.streams[static_cast<size_t>(link_class)];
 }
 
@@ -424,7 +427,7 @@ void RealLinks::On(Happened& happened) {
                 {{"node", it->first.value()},
                  {"incarnation", happened.life.incarnation.value()},
                  {"address", peer.address}});
-      to_tell_.push_back({.peer = it->first, .up = happened.life});
+      to_tell_.push_back({.peer = it->first, .up = happened.life, .link = happened.link});
       return;
     case Happened::What::kPong:
       peer.state.OnPong(absl::Nanoseconds(static_cast<int64_t>(happened.pong)), now);
@@ -505,6 +508,7 @@ void RealLinks::TearDown(NodeId id, Peer& peer, bool was_up) {
     stream = nullptr;
   }
   peer.link = 0;
+  peer.told_up = false;
   (was_up ? peer.metrics->disconnected : peer.metrics->failed).Add();
   if (std::exchange(peer.told, peer.state.why()) != peer.state.why()) {
     base::Log(base::LogLevel::kWarning,
@@ -520,9 +524,18 @@ void RealLinks::Lose(NodeId id, Peer& peer, std::string why) {
   TearDown(id, peer, was_up);
 }
 
+// OnDown of the link before has been told by now: nobody sends over this one and believes that it
+// is that one.
+void RealLinks::NoteToldUp(const Told& told) {
+  base::MutexLock lock(mutex_);
+  const auto it = peers_.find(told.peer);
+  if (it != peers_.end() && it->second.link == told.link) it->second.told_up = true;
+}
+
 void RealLinks::Tell(const std::vector<Told>& told) {
   for (const Told& one : told) {
     if (one.up.has_value()) {
+      NoteToldUp(one);
       handler_.OnUp(*one.up);
     } else {
       handler_.OnDown(one.peer, one.why);

@@ -41,7 +41,8 @@ class LinkHandler {
  public:
   virtual ~LinkHandler() = default;
 
-  // What is sent to that node goes to that life of it, until OnDown. Both come in turns.
+  // What is sent to that node goes to that life of it and by this link, until OnDown; before OnUp,
+  // and from when the link is over, nothing goes. Both come in turns.
   virtual void OnUp(NodeLife /*peer*/) {}
   // What was sent and not heard of may be lost.
   virtual void OnDown(NodeId /*peer*/, const std::string& /*why*/) {}
