@@ -1,0 +1,182 @@
+#include "cluster/traffic/forwards.h"
+
+#include <bit>
+#include <utility>
+
+#include "base/log.h"
+#include "cluster/core/traffic_codec.h"
+
+namespace cluster {
+namespace {
+
+using broker::NodeMask;
+
+constexpr NodeMask BitOf(uint32_t place) { return NodeMask{1} << place; }
+
+// A buffer that is larger is let go.
+constexpr size_t kBufferKept = 4 * Forwards::kBlockBytes;
+
+}  // namespace
+
+Forwards::Forwards(ForwardLimits limits, storage::ShardId shards, TrafficLocal& local, Peers& peers,
+                   Sending& sending, TrafficMetrics& metrics)
+    : limits_(limits),
+      shard_count_(shards),
+      local_(local),
+      peers_(peers),
+      sending_(sending),
+      metrics_(metrics) {
+  for (storage::ShardId shard = 0; shard < shards; ++shard)
+    shards_.push_back(std::make_unique<OfShard>());
+}
+
+// ---- From here ----------------------------------------------------------------------------------
+
+NodeMask Forwards::Forward(storage::ShardId shard, NodeMask nodes,
+                           const mqtt::MessageParts& message) {
+  if (message.qos == mqtt::QoS::kAtMostOnce) {
+    if (const NodeMask lost = nodes & cut_off_.load(std::memory_order_relaxed); lost != 0) {
+      metrics_.messages_dropped.Add(static_cast<uint64_t>(std::popcount(lost)));
+      nodes &= ~lost;
+    }
+  }
+  if (nodes == 0) return 0;
+  OfShard& mine = *shards_[shard];
+  mine.growing |= nodes;
+  const auto first = static_cast<uint32_t>(std::countr_zero(nodes));
+  Growing& block = mine.blocks[first];
+  if (block.bytes.empty()) block.bytes.resize(kForwardHeadRoom);
+  const size_t at = block.bytes.size();
+  AppendForwarded(message, block.bytes);
+  ++block.messages;
+  const std::string_view encoded = std::string_view(block.bytes).substr(at);
+  for (NodeMask rest = nodes & (nodes - 1); rest != 0; rest &= rest - 1) {
+    Growing& other = mine.blocks[static_cast<uint32_t>(std::countr_zero(rest))];
+    if (other.bytes.empty()) other.bytes.resize(kForwardHeadRoom);
+    other.bytes.append(encoded);
+    ++other.messages;
+  }
+  for (NodeMask rest = nodes; rest != 0; rest &= rest - 1) {
+    const auto place = static_cast<uint32_t>(std::countr_zero(rest));
+    if (mine.blocks[place].bytes.size() >= kBlockBytes ||
+        mine.blocks[place].messages >= kBlockMessages) {
+      FlushTo(shard, mine, place);
+    }
+  }
+  return nodes & behind_.load(std::memory_order_relaxed);
+}
+
+void Forwards::Flush(storage::ShardId shard) {
+  OfShard& mine = *shards_[shard];
+  while (mine.growing != 0)
+    FlushTo(shard, mine, static_cast<uint32_t>(std::countr_zero(mine.growing)));
+}
+
+void Forwards::FlushTo(storage::ShardId shard, OfShard& mine, uint32_t place) {
+  mine.growing &= ~BitOf(place);
+  Growing& growing = mine.blocks[place];
+  ForwardBlock block{.from = shard, .messages = growing.messages, .bytes = growing.bytes};
+  growing.messages = 0;
+  growing.bytes.clear();
+  if (growing.bytes.capacity() > kBufferKept) growing.bytes = {};
+  Peer* const peer = peers_.At(place);
+  if (peer == nullptr) return;
+  base::MutexLock lock(peer->mutex);
+  if (peer->place != place) return;  // It is gone, and nobody there wants anything.
+  metrics_.messages_forwarded.Add(block.messages);
+  peer->forwards_out.Add(std::move(block));
+  sending_.Pump(*peer);
+  Judge(*peer);
+}
+
+// Whether publishers have to wait for the node, or need not any more.
+void Forwards::Judge(Peer& peer) {
+  const NodeMask bit = BitOf(peer.place);
+  const bool was_behind = (behind_.load(std::memory_order_relaxed) & bit) != 0;
+  bool behind = was_behind;
+  if (peer.forwards_out.IsFull()) behind = true;
+  if (peer.forwards_out.HasRoom()) behind = false;
+  behind && !peer.outlet.open() ? cut_off_.fetch_or(bit) : cut_off_.fetch_and(~bit);
+  if (behind == was_behind) return;
+  if (behind) {
+    metrics_.times_behind.Add();
+    behind_.fetch_or(bit);
+    return;
+  }
+  // Who has found it behind waits by the time that this comes to his mailbox.
+  behind_.fetch_and(~bit);
+  Tasks tasks(local_, shard_count_);
+  tasks.ForAll(broker::NodeCaughtUp{peer.place});
+}
+
+void Forwards::OnTaken(Peer& peer, const ForwardsTaken& taken) {
+  if (!peer.forwards_out.OnTaken(taken)) {
+    metrics_.unreadable.Add();
+    base::LogLimited(base::LogLevel::kError, "a node has taken messages that it was not sent",
+                     "taken", {{"node", peer.node.value()}});
+    return;
+  }
+  Judge(peer);
+}
+
+void Forwards::OnLink(Peer& peer) {
+  if (peer.outlet.open()) peer.forwards_out.Resend();
+  if (peer.place != broker::kNodesMax) Judge(peer);
+}
+
+void Forwards::OnLife(Peer& peer) {
+  peer.forwards_out = ForwardSender(limits_);
+  peer.forwards_in.Begin();
+}
+
+void Forwards::OnGone(Peer& peer) {
+  peer.forwards_out = ForwardSender(limits_);
+  Judge(peer);
+}
+
+// ---- To here ------------------------------------------------------------------------------------
+
+void Forwards::TakeBlock(Peer& peer, std::string_view item, Tasks& tasks) {
+  std::string_view body;
+  const absl::StatusOr<ForwardHead> head = ParseForwardHead(item, body);
+  std::vector<mqtt::MessagePtr> messages;
+  absl::Status read = head.status();
+  if (read.ok()) {
+    messages.reserve(head->messages < kBlockMessages ? head->messages : kBlockMessages);
+    read = ParseForwarded(body, messages);
+  }
+  if (!read.ok()) {
+    metrics_.unreadable.Add();
+    base::LogLimited(base::LogLevel::kError, "messages of a node dropped", "unreadable",
+                     {{"node", peer.node.value()}, {"why", read}});
+  }
+  if (!head.ok()) return;
+  const auto to = static_cast<storage::ShardId>(head->from % shard_count_);
+  ForwardReceiver::Fate fate = ForwardReceiver::Fate::kNew;
+  {
+    base::MutexLock lock(peer.mutex);
+    fate = peer.forwards_in.OnBlock(*head, body.size(), static_cast<uint32_t>(messages.size()), to);
+  }
+  if (fate == ForwardReceiver::Fate::kRepeat) return metrics_.messages_repeated.Add(head->messages);
+  if (fate == ForwardReceiver::Fate::kGap) {
+    metrics_.gaps.Add();
+    base::LogLimited(base::LogLevel::kError, "forwarded messages of a node are missing", "gap",
+                     {{"node", peer.node.value()}});
+  }
+  metrics_.messages_received.Add(messages.size());
+  std::vector<broker::ShardTask>& mine = tasks.For(to);
+  for (mqtt::MessagePtr& message : messages)
+    mine.emplace_back(broker::NodePublish{peer.place, std::move(message)});
+}
+
+void Forwards::Taken(storage::ShardId shard, uint32_t place, uint64_t messages) {
+  Peer* const peer = peers_.At(place);
+  if (peer == nullptr) return;
+  base::MutexLock lock(peer->mutex);
+  peer->forwards_in.Took(shard, messages);
+  if (!peer->forwards_in.HasNews()) return;
+  peer->tell_forwards_taken = true;
+  sending_.Pump(*peer);
+}
+
+}  // namespace cluster

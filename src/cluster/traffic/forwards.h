@@ -1,0 +1,79 @@
+// Messages for the sessions of other nodes, and those of other nodes for the sessions here.
+#ifndef CLUSTER_TRAFFIC_FORWARDS_H_
+#define CLUSTER_TRAFFIC_FORWARDS_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/core/router.h"
+#include "cluster/core/forward_stream.h"
+#include "cluster/traffic/local.h"
+#include "cluster/traffic/metrics.h"
+#include "cluster/traffic/peers.h"
+#include "cluster/traffic/sending.h"
+#include "cluster/traffic/tasks.h"
+#include "mqtt/message.h"
+
+namespace cluster {
+
+// A message is encoded once, whatever number of nodes it is for, and goes with what else the shard
+// forwards in its turn. Messages of one shard come to one shard of the other node, in order. While
+// a node has too much before it publishers wait; if there is no link to it either, only those of
+// QoS 1 and 2 do, until it is back or gone, and messages of QoS 0 are dropped.
+class Forwards {
+ public:
+  static constexpr size_t kBlockBytes = 64 << 10;  // A block that is larger leaves at once.
+  static constexpr uint32_t kBlockMessages = 1024;
+
+  Forwards(ForwardLimits limits, storage::ShardId shards, TrafficLocal& local, Peers& peers,
+           Sending& sending, TrafficMetrics& metrics);
+
+  // ---- On the shard's thread: as broker::Forwarder.
+  broker::NodeMask Forward(storage::ShardId shard, broker::NodeMask nodes,
+                           const mqtt::MessageParts& message);
+  void Flush(storage::ShardId shard);
+  void Taken(storage::ShardId shard, uint32_t place, uint64_t messages);
+
+  // ---- Under the peer's `mutex`.
+  void OnTaken(Peer& peer, const ForwardsTaken& taken);
+  void OnLink(Peer& peer);  // There is one, or there is none any more.
+  void OnLife(Peer& peer);  // One has begun: it has a place.
+  void OnGone(Peer& peer);  // It still has its place.
+
+  // ---- Under its `in`.
+  void TakeBlock(Peer& peer, std::string_view item, Tasks& tasks);
+
+ private:
+  struct Growing {
+    uint32_t messages = 0;
+    std::string bytes;  // Keeps its memory.
+  };
+  struct alignas(64) OfShard {
+    broker::NodeMask growing = 0;
+    std::array<Growing, broker::kNodesMax> blocks;
+  };
+
+  void FlushTo(storage::ShardId shard, OfShard& mine, uint32_t place);
+  void Judge(Peer& peer);
+
+  const ForwardLimits limits_;
+  const storage::ShardId shard_count_;
+  TrafficLocal& local_;
+  Peers& peers_;
+  Sending& sending_;
+  TrafficMetrics& metrics_;
+  std::vector<std::unique_ptr<OfShard>> shards_;
+  // Nodes that have too much before them, and those of them to which there is no link.
+  alignas(64) std::atomic<broker::NodeMask> behind_{0};
+  std::atomic<broker::NodeMask> cut_off_{0};
+};
+
+}  // namespace cluster
+
+#endif  // CLUSTER_TRAFFIC_FORWARDS_H_
