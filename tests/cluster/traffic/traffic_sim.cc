@@ -49,17 +49,21 @@ void Shard::Turn() {
 }
 
 void Shard::Settle() {
-  TakeMail(mailbox.size());
+  TakeMail(SIZE_MAX);
   TellTaken();
   node_.traffic.Flush(id_);
 }
 
 void Shard::TakeMail(size_t count) {
-  for (; count > 0 && !mailbox.empty(); --count) {
-    broker::ShardTask task = std::move(mailbox.front());
-    mailbox.pop_front();
-    Take(task);
+  std::vector<broker::ShardTask> tasks;
+  {
+    base::MutexLock lock(mail_mutex);
+    for (; count > 0 && !mailbox.empty(); --count) {
+      tasks.push_back(std::move(mailbox.front()));
+      mailbox.pop_front();
+    }
   }
+  for (broker::ShardTask& task : tasks) Take(task);
 }
 
 void Shard::TellTaken() {
@@ -193,6 +197,7 @@ void Shard::Publish() {
 }
 
 void Shard::Ask() {
+  if (kept() > 300) return;
   const auto partition = static_cast<storage::PartitionId>(world_.rng.Below(kPartitions));
   std::vector<storage::Addressed> requests;
   for (uint64_t i = 1 + world_.rng.Below(3); i > 0; --i) {
@@ -235,19 +240,21 @@ void Host::Ask(storage::PartitionId partition, NodeId node, Incarnation life) {
 }
 
 void Host::Turn() {
-  while (!inbox.empty()) {
-    Input input = std::move(inbox.front());
-    inbox.pop_front();
-    std::visit([this](auto& one) { On(one); }, input);
+  std::deque<Input> inputs;
+  {
+    base::MutexLock lock(inbox_mutex_);
+    inputs = std::exchange(inbox_, {});
   }
+  for (Input& input : inputs) std::visit([this](auto& one) { On(one); }, input);
   for (auto& [address, events] : std::exchange(outbox_, {})) {
     const auto& [node, life, shard] = address;
     if (node != node_.life.node) {
       node_.traffic.SendEvents({node, shard, life}, std::move(events));
       continue;
     }
-    for (storage::Event& event : events)
-      node_.shards[shard]->mailbox.emplace_back(std::move(event));
+    auto batch = std::make_unique<base::Batch<broker::ShardTask>>();
+    for (storage::Event& event : events) batch->items.emplace_back(std::move(event));
+    node_.Post(shard, std::move(batch));
   }
 }
 
@@ -299,10 +306,9 @@ void Host::On(Lead& lead) {
 
 // ---- Node ---------------------------------------------------------------------------------------
 
-Node::Node(World& world, NodeLife its_life)
+Node::Node(World& world, NodeLife its_life, Links& links)
     : life(its_life),
       host(world, *this),
-      links(world.net, its_life.node),
       traffic(world.options, {its_life.node, its_life.incarnation, kShards}, links, *this) {
   for (storage::ShardId shard = 0; shard < kShards; ++shard)
     shards.push_back(std::make_unique<Shard>(world, *this, shard));
@@ -319,12 +325,17 @@ void Node::SetNodes(const std::map<NodeId, Incarnation>& all) {
 
 // ---- World --------------------------------------------------------------------------------------
 
-World::World(uint64_t seed, uint16_t count) : rng(seed), net(1 + rng.Below(60)), count_(count) {
+World::World(uint64_t seed, uint16_t count) : rng(seed), count_(count) {
   options.forwards = {.messages = 8 + rng.Below(60), .bytes = 500 + rng.Below(8000)};
   options.routes.kept_changes_max = 1 + rng.Below(40);
   for (storage::PartitionId partition = 0; partition < kPartitions; ++partition)
     leaders[partition] = {NodeId(1), 1};
-  for (uint16_t node = 1; node <= count; ++node) Start(NodeId(node));
+}
+
+void World::StartAll() {
+  for (uint16_t node = 1; node <= count_; ++node) {
+    if (!nodes.contains(NodeId(node))) Start(NodeId(node));
+  }
 }
 
 std::map<NodeId, Incarnation> World::Living() const {
@@ -336,15 +347,16 @@ std::map<NodeId, Incarnation> World::Living() const {
 void World::Start(NodeId id) {
   Incarnation& life = lives[id];
   life = Incarnation(life.value() + 1);
-  nodes[id] = std::make_unique<Node>(*this, NodeLife{id, life});
-  net.SetEnd(id, {id, life}, &nodes[id]->traffic);
+  Links& links = StartLinks({id, life});
+  nodes[id] = std::make_unique<Node>(*this, NodeLife{id, life}, links);
+  LinksStarted(*nodes[id]);
   nodes[id]->SetNodes(Living());
   // It serves nobody before its shards have heard of the others.
   for (const auto& shard : nodes[id]->shards) shard->Settle();
 }
 
 void World::Kill(NodeId node) {
-  net.Bury(node, rng);
+  StopLinks(node);
   nodes.erase(node);
 }
 
@@ -354,58 +366,63 @@ void World::MoveLeader(storage::PartitionId partition) {
   const NodeId to = AnyNode();
   if (!nodes.contains(to)) return;
   leaders[partition] = {to, leaders[partition].second + 1};
-  nodes[to]->host.inbox.push_back(Host::Lead{partition});
+  nodes[to]->host.Post(Host::Lead{partition});
 }
 
-void World::Step() {
+void World::Act(uint64_t what) {
   const NodeId a = AnyNode();
-  const NodeId b = AnyNode();
   const auto node = nodes.find(a);
-  const uint64_t what = rng.Below(1000);
-  if (what < 250) {
+  if (what < 550) {
     if (node != nodes.end()) node->second->shards[rng.Below(kShards)]->Turn();
-  } else if (what < 400) {
+  } else if (what < 890) {
     if (node != nodes.end()) node->second->host.Turn();
-  } else if (what < 800) {
-    if (a != b) net.Deliver(a, b, 1 + rng.Below(8));
-  } else if (what < 900) {
-    if (a != b) net.Tend(a, b);
-  } else if (what < 920) {
-    if (a != b) net.Cut(a, b, rng);
   } else if (what < 950) {
-    if (a != b) net.DeliverLate(a, b);
-  } else if (what < 980) {
     if (node != nodes.end()) node->second->SetNodes(Living());
-  } else if (what < 990) {
+  } else if (what < 975) {
     MoveLeader(static_cast<storage::PartitionId>(rng.Below(kPartitions)));
-  } else if (what < 993) {
+  } else if (what < 981) {
     if (nodes.size() > 1 && node != nodes.end()) Kill(a);
   } else if (node == nodes.end()) {
     Start(a);
   }
 }
 
-void World::Heal() {
-  for (uint16_t id = 1; id <= count_; ++id) {
-    if (!nodes.contains(NodeId(id))) Start(NodeId(id));
+void World::SetRight() {
+  StartAll();
+  for (auto& [partition, leader] : leaders) {
+    leader = {AnyNode(), leader.second + 1};
+    nodes[leader.first]->host.Post(Host::Lead{partition});
   }
-  for (auto& [partition, leader] : leaders) leader = {AnyNode(), leader.second + 1};
-  for (const auto& [partition, leader] : leaders)
-    nodes[leader.first]->host.inbox.push_back(Host::Lead{partition});
   for (const auto& [id, node] : nodes) node->SetNodes(Living());
-  for (int round = 0; round < 200; ++round) {
-    for (const auto& [a, from] : nodes) {
-      for (const auto& [b, to] : nodes) {
-        if (a == b) continue;
-        net.DeliverLate(a, b);
-        net.Tend(a, b);
-        for (int i = 0; i < 50 && net.Deliver(a, b, 100); ++i) {
-        }
+}
+
+void World::SettleAll() {
+  for (const auto& [id, node] : nodes) {
+    for (const auto& shard : node->shards) shard->Settle();
+    node->host.Turn();
+  }
+}
+
+bool World::IsQuiet() {
+  for (const auto& [id, node] : nodes) {
+    for (const auto& shard : node->shards) {
+      if (shard->announced != shard->confirmed || shard->kept() != 0 || shard->paused())
+        return false;
+    }
+    for (const auto& [other_id, other] : nodes) {
+      if (other_id == id) continue;
+      const std::optional<uint32_t> place = other->traffic.PlaceOf(id);
+      if (!place.has_value()) return false;
+      for (const auto& shard : other->shards) {
+        if (shard->routes[*place].stale) return false;
       }
-      for (const auto& shard : from->shards) shard->Settle();
-      from->host.Turn();
+      for (storage::ShardId shard = 0; shard < kShards; ++shard) {
+        const Flow& flow = flows[{node->life, shard, other->life}];
+        if (flow.received != flow.sent.size()) return false;
+      }
     }
   }
+  return true;
 }
 
 void World::ExpectAllIsWell() {
@@ -435,6 +452,46 @@ void World::ExpectAllIsWell() {
     }
     EXPECT_EQ(node->traffic.metrics().gaps.value(), 0u);
     EXPECT_EQ(node->traffic.metrics().unreadable.value(), 0u);
+  }
+}
+
+// ---- FakeWorld ----------------------------------------------------------------------------------
+
+Links& FakeWorld::StartLinks(NodeLife life) {
+  links_[life.node] = std::make_unique<FakeLinks>(net, life.node);
+  return *links_[life.node];
+}
+
+void FakeWorld::Step() {
+  const uint64_t what = rng.Below(1000);
+  if (what < 450) return Act(rng.Below(1000));
+  const NodeId a = AnyNode();
+  const NodeId b = AnyNode();
+  if (a == b) return;
+  if (what < 840) {
+    net.Deliver(a, b, 1 + rng.Below(8));
+  } else if (what < 940) {
+    net.Tend(a, b);
+  } else if (what < 960) {
+    net.Cut(a, b, rng);
+  } else {
+    net.DeliverLate(a, b);
+  }
+}
+
+void FakeWorld::Heal() {
+  SetRight();
+  for (int round = 0; round < 200; ++round) {
+    for (const auto& [a, from] : nodes) {
+      for (const auto& [b, to] : nodes) {
+        if (a == b) continue;
+        net.DeliverLate(a, b);
+        net.Tend(a, b);
+        for (int i = 0; i < 50 && net.Deliver(a, b, 100); ++i) {
+        }
+      }
+    }
+    SettleAll();
   }
 }
 

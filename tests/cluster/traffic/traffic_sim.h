@@ -1,5 +1,6 @@
 // Several nodes with their shards and partition hosts, as far as the traffic between them knows of
-// these: in one thread, in an order that chance decides.
+// these. Their turns are taken by one thread, in an order that chance decides; links may have
+// others.
 #ifndef TESTS_CLUSTER_TRAFFIC_TRAFFIC_SIM_H_
 #define TESTS_CLUSTER_TRAFFIC_TRAFFIC_SIM_H_
 
@@ -15,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/rng.h"
 #include "broker/shard/shard_task.h"
 #include "cluster/traffic/traffic.h"
@@ -45,7 +47,8 @@ class Shard {
 
   void Turn();
   void Settle();  // Takes all that there is, and begins nothing.
-  std::deque<broker::ShardTask> mailbox;
+  base::Mutex mail_mutex;
+  std::deque<broker::ShardTask> mailbox ABSL_GUARDED_BY(mail_mutex);
 
   // What it wants, by filter, and the number of the announcement that said so.
   std::map<std::string, std::pair<broker::Wanted, uint64_t>> wants;
@@ -99,7 +102,10 @@ class Host {
     storage::PartitionId partition = 0;
   };
   using Input = std::variant<Submitted, Resync, Lead>;
-  std::deque<Input> inbox;
+  void Post(Input input) {
+    base::MutexLock lock(inbox_mutex_);
+    inbox_.push_back(std::move(input));
+  }
 
   void SetNodes(const std::map<NodeId, Incarnation>& others);
   void Turn();
@@ -120,6 +126,8 @@ class Host {
 
   World& world_;
   Node& node_;
+  base::Mutex inbox_mutex_;
+  std::deque<Input> inbox_ ABSL_GUARDED_BY(inbox_mutex_);
   std::map<NodeId, Incarnation> live_;  // This one too.
   std::map<std::pair<storage::PartitionId, Address>, Asking> asked_;
   std::map<Address, std::vector<storage::Event>> outbox_;
@@ -128,43 +136,41 @@ class Host {
 // One life of a node.
 class Node final : public TrafficLocal {
  public:
-  Node(World& world, NodeLife life);
+  Node(World& world, NodeLife life, Links& links);
 
   void SetNodes(const std::map<NodeId, Incarnation>& all);
 
   void Submit(const storage::ShardAddress& from,
               std::vector<storage::Addressed> requests) override {
-    host.inbox.push_back(Host::Submitted{from, std::move(requests)});
+    host.Post(Host::Submitted{from, std::move(requests)});
   }
   void OnHostMessage(NodeLife, storage::HostMessage) override {}
   void Resync(NodeId node, std::function<void()> begins) override {
-    host.inbox.push_back(Host::Resync{node, std::move(begins)});
+    host.Post(Host::Resync{node, std::move(begins)});
   }
   void Post(storage::ShardId shard,
             std::unique_ptr<base::Batch<broker::ShardTask>> tasks) override {
+    base::MutexLock lock(shards[shard]->mail_mutex);
     for (broker::ShardTask& task : tasks->items) shards[shard]->mailbox.push_back(std::move(task));
   }
 
   const NodeLife life;
   std::vector<std::unique_ptr<Shard>> shards;
   Host host;
-  FakeLinks links;
   Traffic traffic;
   std::map<NodeId, Incarnation> known;  // The others, as it was told.
 };
 
 class World {
  public:
-  World(uint64_t seed, uint16_t nodes);
+  World(uint64_t seed, uint16_t count);
+  virtual ~World() = default;
 
-  void Step();
-  // Links are made, everybody hears of everybody, and whatever is under way comes to its end.
-  void Heal();
-  // What has to hold then.
+  // All is well when nobody waits, and everybody knows what everybody wants.
+  bool IsQuiet();
   void ExpectAllIsWell();
 
   base::Rng rng;
-  FakeNet net;
   TrafficOptions options;
   std::map<NodeId, std::unique_ptr<Node>> nodes;  // Those that live.
   std::map<NodeId, Incarnation> lives;            // The same, and the last of the others.
@@ -179,14 +185,48 @@ class World {
   uint64_t requests_done = 0;
 
   std::map<NodeId, Incarnation> Living() const;
-  void Start(NodeId node);
 
- private:
+ protected:
+  // Another life of the node, over links of its own, and the end of one.
+  virtual Links& StartLinks(NodeLife life) = 0;
+  virtual void LinksStarted(Node& node) = 0;
+  virtual void StopLinks(NodeId node) = 0;
+
   NodeId AnyNode();
+  void Start(NodeId node);
   void Kill(NodeId node);
-  void MoveLeader(storage::PartitionId partition);
+  void StartAll();
+  // Something that is not about links. `what`: below 1000.
+  void Act(uint64_t what);
+  // They all begin anew, and everybody hears of everybody.
+  void SetRight();
+  void SettleAll();
 
   const uint16_t count_;
+
+ private:
+  void MoveLeader(storage::PartitionId partition);
+};
+
+// In one thread altogether, the same each time.
+class FakeWorld final : public World {
+ public:
+  FakeWorld(uint64_t seed, uint16_t count) : World(seed, count), net(1 + rng.Below(60)) {
+    StartAll();
+  }
+
+  void Step();
+  // Links are made, everybody hears of everybody, and whatever is under way comes to its end.
+  void Heal();
+
+  FakeNet net;
+
+ private:
+  Links& StartLinks(NodeLife life) override;
+  void LinksStarted(Node& node) override { net.SetEnd(node.life.node, node.life, &node.traffic); }
+  void StopLinks(NodeId node) override { net.Bury(node, rng); }
+
+  std::map<NodeId, std::unique_ptr<FakeLinks>> links_;
 };
 
 }  // namespace cluster::sim

@@ -32,7 +32,7 @@ TEST(Traffic, RandomTrafficOverBrokenLinksLosesNothing) {
   uint64_t requests = 0;
   for (uint64_t seed = only != 0 ? only : 1; seed <= (only != 0 ? only : seeds); ++seed) {
     SCOPED_TRACE(absl::StrCat("MQTTD_SIM_SEED=", seed));
-    sim::World world(seed, static_cast<uint16_t>(2 + seed % 3));
+    sim::FakeWorld world(seed, static_cast<uint16_t>(2 + seed % 3));
     for (int step = 0; step < 4000 && !testing::Test::HasFailure(); ++step) world.Step();
     if (testing::Test::HasFailure()) break;
     world.Heal();
