@@ -243,7 +243,11 @@ void Host::Turn() {
   std::deque<Input> inputs;
   {
     base::MutexLock lock(inbox_mutex_);
-    inputs = std::exchange(inbox_, {});
+    // What comes after a turn has begun is for the next one.
+    for (size_t some = world_.rng.Below(inbox_.size() + 3); some > 0 && !inbox_.empty(); --some) {
+      inputs.push_back(std::move(inbox_.front()));
+      inbox_.pop_front();
+    }
   }
   for (Input& input : inputs) std::visit([this](auto& one) { On(one); }, input);
   for (auto& [address, events] : std::exchange(outbox_, {})) {
@@ -388,9 +392,10 @@ void World::Act(uint64_t what) {
 }
 
 void World::SetRight() {
-  StartAll();
+  if (rng.Chance(0.7)) StartAll();  // Else whoever is dead stays so.
   for (auto& [partition, leader] : leaders) {
-    leader = {AnyNode(), leader.second + 1};
+    if (nodes.contains(leader.first)) continue;
+    leader = {nodes.begin()->first, leader.second + 1};
     nodes[leader.first]->host.Post(Host::Lead{partition});
   }
   for (const auto& [id, node] : nodes) node->SetNodes(Living());

@@ -198,7 +198,7 @@ class World {
   void StartAll();
   // Something that is not about links. `what`: below 1000.
   void Act(uint64_t what);
-  // They all begin anew, and everybody hears of everybody.
+  // Each partition is led, and everybody hears of everybody.
   void SetRight();
   void SettleAll();
 
