@@ -80,9 +80,10 @@ void AddState(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
             "Sessions whose queue is above 80 % of its bound, and has not been below 60 % since.",
             {"kind"});
   ByKind(snapshot, &ShardMetrics::queues_crowded, &HostMetrics::queues_crowded, out);
-  out.Gauge("outbox_messages",
-            "Stored messages that are being passed on: wills, and what members of $share groups "
-            "left when they ended. What stays waits for a member of its group.");
+  out.Gauge(
+      "outbox_messages",
+      "Stored messages that are being passed on: QoS 2 messages of durable sessions, wills, and "
+      "what members of $share groups left when they ended.");
   OfHost(snapshot, &HostMetrics::outbox_messages, out);
   out.Gauge("outbox_bytes", "Their bytes.");
   OfHost(snapshot, &HostMetrics::outbox_bytes, out);
@@ -133,6 +134,7 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
               "Messages that were refused to their publishers (0x97), by cause.", {"cause"});
   if (snapshot.storage != nullptr) {
     out.Sample(snapshot.storage->refused_queue_full.value(), {"queue_full"});
+    out.Sample(snapshot.storage->refused_outbox_full.value(), {"outbox_full"});
   }
   out.Gauge("storage_state_pending_bytes",
             "Queued messages in the log and in memory that the state has not yet.");

@@ -143,7 +143,6 @@ TEST_F(ServerTest, AQos2MessageReachesTransientSessionsOnlyOnceItIsCommitted) {
   publisher.wire.Send(
       support::PublishPacket{.topic = "t", .payload = "stored", .qos = 2, .packet_id = 6});
   const auto publish = host_.Take<storage::Publish>();
-  EXPECT_FALSE(publish.origin.has_value());
   subscriber.wire.ExpectNothing();
   Post(0, storage::Published{publish.token, {}, false});
   publisher.wire.ExpectAck(kPubrec, 6);
@@ -255,13 +254,14 @@ TEST_F(ServerTest, AQos2MessageForADurableMemberIsCommittedWithItsIdentifier) {
   Client publisher = Join(Durable("publisher"));
   publisher.wire.Send(
       support::PublishPacket{.topic = "t", .payload = "x", .qos = 2, .packet_id = 5});
-  const auto publish = host_.Take<storage::Publish>();
-  EXPECT_TRUE(publish.origin.has_value());
-  ASSERT_EQ(publish.shared_targets.size(), 1u);
-  EXPECT_EQ(publish.shared_targets[0].client_id, "member");
-  Post(0, storage::Published{publish.token, {}, false});
+  const auto accept = host_.Take<storage::AcceptInbound>();
+  EXPECT_EQ(accept.packet_id, 5);
+  ASSERT_EQ(accept.targets.size(), 1u);
+  EXPECT_EQ(accept.targets[0].client_id, "member");
+  EXPECT_FALSE(accept.targets[0].transient);
+  Post(0, storage::Published{accept.token, {}, false});
   publisher.wire.ExpectAck(kPubrec, 5);
-  EXPECT_FALSE(host_.Has<storage::Publish>());
+  EXPECT_FALSE(host_.Has<storage::Publish>());  // It is in the outbox.
 }
 
 TEST_F(ServerTest, AQos2MessageReachesATransientMemberOnceItIsCommitted) {
@@ -271,11 +271,17 @@ TEST_F(ServerTest, AQos2MessageReachesATransientMemberOnceItIsCommitted) {
   Client publisher = Join(Durable("publisher"));
   publisher.wire.Send(
       support::PublishPacket{.topic = "t", .payload = "x", .qos = 2, .packet_id = 5});
-  const auto publish = host_.Take<storage::Publish>();
-  EXPECT_TRUE(publish.shared_targets.empty());
-  member.wire.ExpectNothing();
-  Post(0, storage::Published{publish.token, {}, false});
+  const auto accept = host_.Take<storage::AcceptInbound>();
+  ASSERT_EQ(accept.targets.size(), 1u);
+  EXPECT_TRUE(accept.targets[0].transient);
+  Post(0, storage::Published{accept.token, {}, false});
   publisher.wire.ExpectAck(kPubrec, 5);
+  member.wire.ExpectNothing();
+  Post(0, storage::RouteMessage{.message = accept.message,
+                                .outbox = {.number = 1, .kept_from = 1},
+                                .in_order = true,
+                                .targets = accept.targets});
+  Post(0, storage::Published{host_.Take<storage::OutboxDone>().token, {}, false});
   member.wire.ExpectPublish("t", "x");
   member.wire.ExpectNothing();
 }

@@ -79,6 +79,8 @@ class World {
     sim_.state().FailReadsWith(absl::OkStatus());
     sim_.clock().Advance(absl::Seconds(2));
     sim_.Settle();
+    sim_.clock().Advance(absl::Seconds(2));  // What was refused at last is told of again.
+    sim_.Settle();
     ReconnectAll();
     for (int i = 0; i < 200; ++i) {
       Advance();
@@ -183,8 +185,7 @@ class World {
       publish.token = alice_.token;
       publish.message = Numbered("news", alice_.number, mqtt::QoS::kExactlyOnce);
       publish.partitions = kAll;
-      publish.origin = Qos2Origin{"alice", alice_.epoch, alice_.packet_id};
-      return sim_.Send(std::move(publish));
+      return sim_.Send(MakeAccept(std::move(publish), "alice", alice_.epoch, alice_.packet_id));
     }
     ReleaseInbound release;
     release.token = alice_.token;

@@ -75,8 +75,9 @@ class HostOutbox : public HostTest {
     return {.client_id = client_id, .filter = "$share/g/a", .options = {.qos = qos}};
   }
   // ---- What a shard does that has heard of a record.
-  void PassOn(const RouteMessage& route) {
+  void PassOn(const RouteMessage& route, uint64_t after = 0) {
     storage::Publish publish;
+    publish.outbox_after = after;
     publish.token = ++token_;
     publish.message = route.message;
     publish.outbox = route.outbox;
@@ -220,6 +221,32 @@ TEST_F(HostOutbox, AWillThatWasRefusedIsToldOfAgain) {
   End(again[0]);
   sim_.Settle();
   EXPECT_THAT(QueueOf("bob"), ElementsAre("gone"));
+}
+
+// Else it would overtake the one that is told of again.
+TEST_F(HostOutbox, WhatComesBehindOneThatWasRefusedIsRefusedUntilThatIsThere) {
+  AddSession("bob", "a");
+  sim_.passes_on = false;
+  LoseConnection();
+  LoseConnection();
+  const std::vector<RouteMessage> routes = sim_.Take<RouteMessage>();
+  ASSERT_THAT(routes, SizeIs(1));  // The other one's, as LoseConnection forgets the first.
+  const RouteMessage& second = routes[0];
+  EXPECT_EQ(second.outbox.number, 2u);
+  PassOn(second, /*after=*/1);
+  sim_.Run();
+  EXPECT_FALSE(sim_.Take<Published>().at(0).status.ok());
+  RouteMessage first = second;
+  first.outbox.number = 1;
+  first.message = Text("a", "first");
+  PassOn(first);
+  PassOn(second, /*after=*/1);  // While the first is on its way to the log.
+  sim_.Settle();
+  for (const Published& answer : sim_.Take<Published>()) EXPECT_TRUE(answer.status.ok());
+  PassOn(second, /*after=*/1);  // A repeat.
+  sim_.Settle();
+  EXPECT_TRUE(sim_.Take<Published>().at(0).status.ok());
+  EXPECT_THAT(QueueOf("bob"), ElementsAre("first", "gone"));
 }
 
 // While one is on its way, others are too; but a new leader's repeats are known as such.

@@ -3,6 +3,7 @@
 #define TESTS_STORAGE_HOST_RIG_H_
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "cluster/partition_log.h"
+#include "storage/core/keys.h"
 #include "storage/partition_host.h"
 #include "tests/storage/requests.h"
 #include "tests/support/temp_dir.h"
@@ -37,11 +39,14 @@ class Ears final : public EventSink {
   std::vector<Addressed> Ask(Request request, uint32_t partitions) {
     std::vector<Addressed> batch;
     auto* const publish = std::get_if<Publish>(&request);
+    base::MutexLock lock(mutex_);
+    if (const auto* const accept = std::get_if<AcceptInbound>(&request)) {
+      published_.Expect(accept->token, PartitionOfClient(accept->client_id, partitions));
+    }
     if (publish == nullptr) {
       batch.push_back(std::move(request));
       return batch;
     }
-    base::MutexLock lock(mutex_);
     published_.Cut(std::move(*publish), partitions,
                    [&](Publish part) { batch.emplace_back(std::move(part)); });
     return batch;
@@ -60,7 +65,15 @@ class Ears final : public EventSink {
           std::optional<Published> all = published_.Join(std::move(*part));
           if (!all.has_value()) continue;
           event = *std::move(all);
+          const auto passed_on = passing_.find(std::get<Published>(event).token);
+          if (passed_on != passing_.end()) {
+            answers.push_back(OutboxDone{.partition = passed_on->second.partition,
+                                         .number = passed_on->second.number});
+            passing_.erase(passed_on);
+            continue;
+          }
         }
+        if (auto* const route = std::get_if<RouteMessage>(&event)) PassOn(*route, answers);
         heard_.push_back(std::move(event));
       }
       changed_.SignalAll();
@@ -119,6 +132,19 @@ class Ears final : public EventSink {
   }
 
  private:
+  // To all partitions.
+  void PassOn(const RouteMessage& route, std::vector<Addressed>& answers)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Publish publish;
+    publish.token = ++passing_token_;
+    publish.message = route.message;
+    publish.outbox = route.outbox;
+    publish.partitions = ~PartitionMask{0};
+    publish.set_retained = route.message->retain();
+    passing_[publish.token] = route.outbox;
+    published_.Cut(std::move(publish), host_->partitions(),
+                   [&](Publish part) { answers.emplace_back(std::move(part)); });
+  }
   static uint64_t RouteNumber(const Event& event) {
     if (const auto* route = std::get_if<RouteChange>(&event)) return route->number;
     if (const auto* block = std::get_if<RouteBlock>(&event)) return block->number;
@@ -131,6 +157,8 @@ class Ears final : public EventSink {
   PartitionHost* host_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::deque<Event> heard_ ABSL_GUARDED_BY(mutex_);
   PublishJoiner published_ ABSL_GUARDED_BY(mutex_);
+  std::map<Token, OutboxRef> passing_ ABSL_GUARDED_BY(mutex_);
+  Token passing_token_ ABSL_GUARDED_BY(mutex_) = Token{1} << 48;
 };
 
 class HostRig {
@@ -193,18 +221,27 @@ class HostRig {
     return ears_.Await<SubscribeDone>(token_);
   }
 
-  Token SendPublish(mqtt::MessagePtr message, std::optional<Qos2Origin> origin = {}) {
+  // Of QoS 2 from a durable session, if it has an epoch.
+  struct Author {
+    std::string client_id;
+    uint64_t epoch = 0;
+    uint16_t packet_id = 0;
+  };
+  Token SendPublish(mqtt::MessagePtr message, const Author& author = {}) {
     storage::Publish publish;
     publish.token = ++token_;
     publish.set_retained = message->retain();
     publish.message = std::move(message);
     publish.partitions = AllPartitions();
-    publish.origin = std::move(origin);
-    Send(std::move(publish));
+    if (author.epoch != 0) {
+      Send(MakeAccept(std::move(publish), author.client_id, author.epoch, author.packet_id));
+    } else {
+      Send(std::move(publish));
+    }
     return token_;
   }
-  Published Publish(mqtt::MessagePtr message, std::optional<Qos2Origin> origin = {}) {
-    return ears_.Await<Published>(SendPublish(std::move(message), std::move(origin)));
+  Published Publish(mqtt::MessagePtr message, const Author& author = {}) {
+    return ears_.Await<Published>(SendPublish(std::move(message), author));
   }
 
   // The next `count` messages for the session.

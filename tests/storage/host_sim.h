@@ -86,8 +86,12 @@ class HostSim {
     std::visit([&](auto& one) { Note(one, from); }, request);
     auto* const publish = std::get_if<Publish>(&request);
     if (publish == nullptr) return Ask(from, std::move(request));
-    published_.Cut(std::move(*publish), options_.partitions,
-                   [&](Publish part) { Ask(from, std::move(part)); });
+    published_.Cut(std::move(*publish), options_.partitions, [&](Publish part) {
+      if (passing_.contains(part.token)) {
+        part.outbox_after = ledgers_[from].AskOf(part.partition, part.outbox);
+      }
+      Ask(from, std::move(part));
+    });
   }
   // As a shard has numbered it.
   void Take(ShardId from, Addressed request) {
@@ -358,7 +362,8 @@ class HostSim {
       claims.held.back().sent_through = 0;
       claims.held.back().in_flight.clear();
     }
-    std::vector<Addressed> repeats = streams_[shard].Repeat(claims);
+    std::vector<Addressed> repeats = streams_[shard].Repeat(
+        claims, [&](const Request& asked) { return IsAnswered(asked, claims.partition); });
     core_->OnRequest(AddressOf(shard), std::move(claims));
     for (Addressed& repeat : repeats) {
       if (mutant == Mutant::kSkipSequence) repeat.sequence |= uint64_t{1} << 40;
@@ -366,17 +371,26 @@ class HostSim {
     }
     asked_ = true;
   }
+  bool IsAnswered(const Request& asked, PartitionId partition) const {
+    Token token = 0;
+    if (const auto* const publish = std::get_if<Publish>(&asked)) token = publish->token;
+    if (const auto* const accept = std::get_if<AcceptInbound>(&asked)) token = accept->token;
+    return token != 0 && !published_.Awaits(token, partition);
+  }
   void Heed(const StreamAck& ack, ShardId shard) { streams_[shard].OnAck(ack); }
   void Heed(const SubscribeDone& done, ShardId shard) { streams_[shard].OnAnswer(done.token); }
   void Heed(const UnsubscribeDone& done, ShardId shard) { streams_[shard].OnAnswer(done.token); }
+  void Note(AcceptInbound& accept, ShardId /*from*/) {
+    published_.Expect(accept.token, PartitionOfClient(accept.client_id, options_.partitions));
+  }
   void Note(OutboxDone& done, ShardId from) {
     if (done.token != 0) published_.Expect(done.token, done.partition);
     if (done.fate != OutboxDone::Fate::kPassedOn) {
-      ledgers_[from].GiveBack({done.partition, done.number, 0});
+      ledgers_[from].GiveBack({done.partition, done.number, 0}, 0);
     }
   }
   void Note(OutboxAssign& assign, ShardId from) {
-    ledgers_[from].GiveBack({assign.partition, assign.number, 0});
+    ledgers_[from].GiveBack({assign.partition, assign.number, 0}, 0);
   }
   void Heed(const ShareMemberChange& change, ShardId shard) {
     if (shard != 0) return;  // All hear the same.
@@ -439,8 +453,12 @@ class HostSim {
 
   // Whether the test is to hear of it: not of a repeat.
   bool PassOn(const RouteMessage& route, ShardId shard) {
-    if (!ledgers_[shard].Begin(route.outbox)) return false;
+    if (!ledgers_[shard].Begin(route.outbox, OrderOf(route))) return false;
     if (!passes_on) return true;
+    if (ledgers_[shard].MustWait(route.outbox, OrderOf(route))) {
+      GiveBack(route, shard);
+      return false;
+    }
     if (AskForMembers(route, shard)) return false;
     const bool for_all = route.only_filter.empty() && !route.groups_only;
     if (!for_all && route.targets.empty()) return true;
@@ -459,21 +477,42 @@ class HostSim {
     if (!stores || mutant == Mutant::kDropOutboxEarly) Send(done, shard);
     asked_ = true;
     if (!stores) return true;
-    passing_[publish.token] = {shard, route.outbox};
+    passing_[publish.token] = {shard, route.outbox, OrderOf(route)};
     Send(std::move(publish), shard);
     asked_ = true;
     return for_all;
+  }
+  // All that come from outboxes here are of one publisher, if their order matters.
+  static OutboxLedger::Order OrderOf(const RouteMessage& route) { return route.in_order ? 1 : 0; }
+  void GiveBack(const RouteMessage& route, ShardId shard) {
+    ledgers_[shard].GiveBack(route.outbox, OrderOf(route));
+    Send(OutboxDone{.partition = route.outbox.partition,
+                    .number = route.outbox.number,
+                    .fate = OutboxDone::Fate::kBehind},
+         shard);
+    asked_ = true;
+  }
+  void NoteAnswer(const Published& part) {
+    const auto found = passing_.find(part.token);
+    if (found == passing_.end() || !part.status.ok()) return;
+    ledgers_[found->second.shard].Has(part.partition, found->second.record);
   }
   // Whether it was the answer to one of those.
   bool HasPassedOn(const Published& published) {
     const auto found = passing_.find(published.token);
     if (found == passing_.end()) return false;
-    const auto [shard, record] = found->second;
+    const auto [shard, record, order] = found->second;
     passing_.erase(found);
     OutboxDone done{.partition = record.partition, .number = record.number};
     if (!published.status.ok()) {
       done.fate = OutboxDone::Fate::kRefused;
-      ledgers_[shard].GiveBack(record);
+    } else if (ledgers_[shard].IsOvertaking(record, order)) {
+      done.fate = OutboxDone::Fate::kBehind;
+    }
+    if (done.fate == OutboxDone::Fate::kPassedOn) {
+      ledgers_[shard].PassedOn(record, order);
+    } else {
+      ledgers_[shard].GiveBack(record, order);
     }
     Send(done, shard);
     asked_ = true;
@@ -602,6 +641,7 @@ class HostSim {
       if (std::holds_alternative<StreamAck>(event)) return;
       if (std::holds_alternative<ClaimsWanted>(event)) return;
       if (auto* const part = std::get_if<Published>(&event)) {
+        NoteAnswer(*part);
         std::optional<Published> all = published_.Join(std::move(*part));
         if (!all.has_value()) return;
         event = *std::move(all);
@@ -659,7 +699,12 @@ class HostSim {
   ShareMembers members_;
   std::set<std::string> groups_;
   std::set<std::string> full_;
-  std::map<Token, std::pair<ShardId, OutboxRef>> passing_;
+  struct Passing {
+    ShardId shard = 0;
+    OutboxRef record;
+    OutboxLedger::Order order = 0;
+  };
+  std::map<Token, Passing> passing_;  // Records on their way to all partitions.
   Token passing_token_ = Token{1} << 48;
   bool asked_ = false;  // Something, because of what was heard.
   uint64_t heard_routes_ = 0;

@@ -303,11 +303,10 @@ TEST_F(HostTest, ARepeatedQos2PublishIsADuplicateEvenBeforeItsCommit) {
   storage::Publish publish;
   publish.message = Text("a", "1", mqtt::QoS::kExactlyOnce);
   publish.partitions = kAll;
-  publish.origin = Qos2Origin{"alice", alice.epoch, 7};
   publish.token = 100;
-  sim_.Send(publish);
+  sim_.Send(MakeAccept(publish, "alice", alice.epoch, 7));
   publish.token = 101;
-  sim_.Send(publish);
+  sim_.Send(MakeAccept(publish, "alice", alice.epoch, 7));
   sim_.Settle();
   const std::vector<Published> published = sim_.Take<Published>();
   ASSERT_THAT(published, SizeIs(2));  // In whatever order: the partitions answer by themselves.

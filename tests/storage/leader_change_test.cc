@@ -186,8 +186,8 @@ class World {
     }
     storage::Publish publish = Message(absl::StrCat("e", exact_.number), mqtt::QoS::kExactlyOnce);
     publish.token = exact_.token;
-    publish.origin = Qos2Origin{"exact", exact_.epoch, exact_.packet_id};
-    sim_.Send(std::move(publish), exact_.shard);
+    sim_.Send(MakeAccept(std::move(publish), "exact", exact_.epoch, exact_.packet_id),
+              exact_.shard);
   }
 
   // From a transient session of the second shard, without waiting for the answer.
@@ -396,7 +396,8 @@ class World {
                  "a PUBLISH twice on one connection");
     const std::string payload(delivery.message->payload());
     const auto [place, first] = taker.sequence_of.emplace(payload, delivery.sequence);
-    fault_.Check(place->second == delivery.sequence, "a message twice under two identifiers");
+    fault_.Check(place->second == delivery.sequence,
+                 absl::StrCat("a message twice under two identifiers: ", payload));
     if (first) {
       uint64_t number = 0;
       fault_.Check(absl::SimpleAtoi(base::AbslView(std::string_view(payload).substr(1)), &number),
@@ -423,6 +424,7 @@ class World {
   }
   void On(RouteMessage& event, ShardId /*shard*/) {
     const std::string payload(event.message->payload());
+    if (payload[0] != 'w') return;
     fault_.Check(told_wills_.insert(payload).second, "a will is published twice");
     fault_.Check(wills_due_.contains(payload) || may_be_due_.contains(payload),
                  absl::StrCat("a will is published that is not due: ", payload));

@@ -129,6 +129,60 @@ TEST_F(NewLeader, ClosesWhomNoShardKnows) {
   EXPECT_EQ(Stored("alice"), nullptr);
 }
 
+// The next message has its identifier, and would be taken for a repeat of it.
+TEST_F(NewLeader, IsNotAskedForAQos2MessageThatTheFormerOneRefused) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  const SessionOpened alice = Open("alice");
+  const auto send = [&](std::string_view payload) {
+    storage::Publish publish;
+    publish.token = ++token_;
+    publish.message = Text("a", payload, mqtt::QoS::kExactlyOnce);
+    publish.partitions = kAll;
+    sim_.Send(MakeAccept(std::move(publish), "alice", alice.epoch, 7));
+  };
+  sim_.core().SetDiskFree(1);
+  send("refused");
+  sim_.Run();
+  sim_.DeliverEvents();
+  EXPECT_FALSE(sim_.Take<Published>().at(0).status.ok());
+  sim_.core().SetDiskFree(1'000'000);
+  send("next");
+  Replace("alice");
+  sim_.Settle();
+  const std::vector<Published> published = sim_.Take<Published>();
+  ASSERT_THAT(published, SizeIs(1));
+  EXPECT_TRUE(published[0].status.ok());
+  EXPECT_FALSE(published[0].duplicate);
+  EXPECT_THAT(TakePayloads(), ElementsAre("next"));
+}
+
+// Its publisher has gone on, and the identifier is free again.
+TEST_F(NewLeader, IsNotAskedForARepeatThatTheFormerOneHasRecognised) {
+  const SessionOpened bob = Open("bob");
+  ASSERT_TRUE(Subscribe("bob", bob.epoch, "a").ok());
+  const SessionOpened alice = Open("alice");
+  for (int i = 0; i < 2; ++i) {
+    storage::Publish publish;
+    publish.token = ++token_;
+    publish.message = Text("a", "once", mqtt::QoS::kExactlyOnce);
+    publish.partitions = kAll;
+    sim_.Send(MakeAccept(std::move(publish), "alice", alice.epoch, 7));
+    sim_.Settle();
+    EXPECT_EQ(sim_.Take<Published>().at(0).duplicate, i == 1);
+  }
+  ReleaseInbound release;
+  release.token = ++token_;
+  release.client_id = "alice";
+  release.epoch = alice.epoch;
+  release.packet_ids.push_back(7);
+  sim_.Send(std::move(release));
+  sim_.Settle();
+  Replace("alice");
+  sim_.Settle();
+  EXPECT_THAT(TakePayloads(), ElementsAre("once"));
+}
+
 TEST_F(NewLeader, LetsTheOthersServeMeanwhile) {
   std::string elsewhere = "c0";
   for (int i = 1; HomeOf(elsewhere) == HomeOf("bob"); ++i) elsewhere = "c" + std::to_string(i);

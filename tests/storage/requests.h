@@ -24,6 +24,20 @@ inline Subscribe MakeSubscribe(Token token, const std::string& client_id, uint64
   return subscribe;
 }
 
+// The message as its publisher's, of QoS 2.
+inline AcceptInbound MakeAccept(Publish publish, const std::string& client_id, uint64_t epoch,
+                                uint16_t packet_id) {
+  AcceptInbound accept;
+  accept.token = publish.token;
+  accept.client_id = client_id;
+  accept.epoch = epoch;
+  accept.packet_id = packet_id;
+  accept.message = std::move(publish.message);
+  accept.partitions = publish.partitions;
+  accept.targets = std::move(publish.shared_targets);
+  return accept;
+}
+
 inline Acknowledge MakeAcknowledge(const std::string& client_id, uint64_t epoch, uint64_t sequence,
                                    AckKind kind = AckKind::kPubAck) {
   Acknowledge acknowledge;
@@ -49,6 +63,11 @@ class PublishJoiner {
   // One answer, of that partition, is to come.
   void Expect(Token token, PartitionId partition) {
     open_[token].first |= PartitionMask{1} << partition;
+  }
+
+  bool Awaits(Token token, PartitionId partition) const {
+    const auto found = open_.find(token);
+    return found != open_.end() && (found->second.first >> partition & 1) != 0;
   }
 
   // The last answer, with what all of them say; before that nothing. A partition that was asked

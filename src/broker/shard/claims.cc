@@ -30,7 +30,7 @@ storage::Claims::Held HeldBy(const Connection& connection) {
 
 }  // namespace
 
-void TellClaims(ShardContext& context, SubscribeFlow& subscribing,
+void TellClaims(ShardContext& context, SubscribeFlow& subscribing, const PublishFlow& publishing,
                 const storage::ClaimsWanted& wanted) {
   storage::Claims claims;
   claims.partition = wanted.partition;
@@ -53,7 +53,10 @@ void TellClaims(ShardContext& context, SubscribeFlow& subscribing,
     subscribing.ForgetHeldBack(*connection);
     claims.held.push_back(HeldBy(*connection));
   }
-  std::vector<storage::Addressed> repeats = context.streams.Repeat(claims);
+  std::vector<storage::Addressed> repeats =
+      context.streams.Repeat(claims, [&](const storage::Request& asked) {
+        return publishing.IsAnswered(asked, claims.partition);
+      });
   context.Ask(std::move(claims));
   for (storage::Addressed& repeat : repeats) context.requests.push_back(std::move(repeat));
 }

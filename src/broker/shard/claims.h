@@ -2,6 +2,7 @@
 #ifndef BROKER_CLAIMS_H_
 #define BROKER_CLAIMS_H_
 
+#include "broker/shard/publish_flow.h"
 #include "broker/shard/shard_context.h"
 #include "broker/shard/subscribe_flow.h"
 #include "storage/core/partition_api.h"
@@ -11,7 +12,7 @@ namespace broker {
 // Asks the partition what its former leader may not have heard of, behind what this shard's
 // connections hold of it. What that leader has sent and is not on the wire is forgotten: the new
 // one sends it again. Cost: all connections of the shard.
-void TellClaims(ShardContext& context, SubscribeFlow& subscribing,
+void TellClaims(ShardContext& context, SubscribeFlow& subscribing, const PublishFlow& publishing,
                 const storage::ClaimsWanted& wanted);
 
 }  // namespace broker

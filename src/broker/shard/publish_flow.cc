@@ -28,17 +28,11 @@ ReasonCode ToReason(const absl::Status& status) {
   return ReasonCode::kUnspecifiedError;
 }
 
-// Of what clears a retained message and is for nobody, whoever subscribes to its topic.
-const Match& Nobody() {
-  static const Match* const nobody = new Match();
-  return *nobody;
-}
-
 // What is held in memory until the commit is answered: the message, and each target twice, in the
 // request and in what the log is to be told.
-uint64_t CommitBytes(const storage::Publish& publish) {
-  uint64_t bytes = publish.message->bytes();
-  for (const storage::SharedTarget& target : publish.shared_targets) {
+uint64_t TargetBytes(const std::vector<storage::SharedTarget>& targets) {
+  uint64_t bytes = 0;
+  for (const storage::SharedTarget& target : targets) {
     bytes += sizeof(target) + 2 * (target.client_id.size() + target.filter.size());
   }
   return bytes;
@@ -76,6 +70,11 @@ mqtt::PacketType AckOf(QoS qos) {
 }
 
 }  // namespace
+
+const Match& PublishFlow::Nobody() {
+  static const Match* const nobody = new Match();
+  return *nobody;
+}
 
 void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes body) {
   Session& session = *connection.session;
@@ -212,10 +211,12 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void PublishFlow::RouteOut(Connection& conne
   if (context_.observer != nullptr)
     context_.observer->OnRouted(connection, outgoing.parts(), match);
 
-  // A QoS 2 identifier of a durable session is committed with the message, even if the message is
-  // for nobody; and none overtakes one before it that waits for its commit [MQTT5-4.6.0-6].
-  const bool queues =
-      packet.qos == QoS::kExactlyOnce && (session.durable || session.inbound.publishes_wait());
+  // Even if the message is for nobody: its identifier is committed.
+  if (packet.qos == QoS::kExactlyOnce && session.durable) {
+    return Accept(connection, packet, outgoing, match);
+  }
+  // None overtakes one before it that waits for its commit [MQTT5-4.6.0-6].
+  const bool queues = packet.qos == QoS::kExactlyOnce && session.inbound.publishes_wait();
   const bool durable = packet.qos != QoS::kAtMostOnce && match.partitions != 0;
   if (durable || queues || packet.retain || !match.groups.empty()) {
     return RouteDurable(connection, packet, outgoing, match);
@@ -230,6 +231,46 @@ void PublishFlow::AcknowledgeRouted(Session& session, const mqtt::Publish& packe
   Acknowledge(session, packet, told ? ReasonCode::kNoMatchingSubscribers : ReasonCode::kSuccess);
 }
 
+// Of each group that it is for somebody is chosen now, so that the choice is committed with it.
+void PublishFlow::Accept(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
+                         const Match& match) {
+  Session& session = *connection.session;
+  storage::AcceptInbound accept;
+  accept.token = context_.NextToken();
+  accept.client_id = std::string(session.client_id);
+  accept.epoch = session.epoch;
+  accept.packet_id = packet.packet_id.value;
+  accept.partitions = match.partitions;
+  accept.clears_only = &match == &Nobody();
+  for (ShareGroup* const group : match.groups) {
+    const ShareGroup::Choice choice = ChooseMember(*group, outgoing);
+    if (choice.member == nullptr) {
+      CountWithoutMember(1);
+      continue;
+    }
+    const ShareMember& member = *choice.member;
+    const bool queued =
+        member.durable && mqtt::Min(packet.qos, member.options.qos) != QoS::kAtMostOnce;
+    accept.targets.push_back({.client_id = member.client_id,
+                              .filter = std::string(group->filter()),
+                              .options = member.options,
+                              .subscription_id = member.subscription_id,
+                              .last_choice = choice.regardless,
+                              .transient = !queued});
+  }
+  accept.message = outgoing.Keep();
+  Waiting waiting;
+  waiting.connection = connection.ref.connection;
+  waiting.qos = packet.qos;
+  waiting.ticket = acknowledger_.Expect(session, AckOf(packet.qos), packet.packet_id);
+  waiting.awaited =
+      storage::BitOf(storage::PartitionOfClient(accept.client_id, context_.partitions));
+  waiting.bytes = accept.message->bytes() + TargetBytes(accept.targets);
+  Await(accept.token, std::move(waiting));
+  context_.Ask(std::move(accept));
+  PauseIfCommitsPileUp(connection);
+}
+
 void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& packet,
                                Outgoing& outgoing, const Match& match) {
   Session& session = *connection.session;
@@ -238,8 +279,6 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
   storage::Publish publish;
   if (packet.qos != QoS::kAtMostOnce) publish.partitions = match.partitions;
   publish.set_retained = packet.retain;  // [MQTT-3.3.1-5]
-  if (exactly_once && session.durable)
-    publish.origin = {std::string(session.client_id), session.epoch, packet.packet_id.value};
   Waiting waiting;
   if (exactly_once && &match != &Nobody()) waiting.route_after = outgoing.Keep();
   for (ShareGroup* const group : match.groups) {
@@ -247,8 +286,8 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
       CountWithoutMember(1);
   }
   if (!exactly_once) RouteTransient(outgoing, match);
-  const bool commits = publish.partitions != 0 || publish.set_retained ||
-                       publish.origin.has_value() || !publish.shared_targets.empty();
+  const bool commits =
+      publish.partitions != 0 || publish.set_retained || !publish.shared_targets.empty();
   // Without anything to store the host is asked all the same if that is to be waited for.
   if (!commits && (!exactly_once || !session.inbound.publishes_wait())) {
     if (exactly_once) RouteCommitted(waiting);
@@ -257,6 +296,7 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
   publish.message = outgoing.Keep();
   waiting.connection = connection.ref.connection;
   waiting.qos = packet.qos;
+  if (exactly_once) waiting.in_order = waiting.connection;
   if (packet.qos != QoS::kAtMostOnce)
     waiting.ticket = acknowledger_.Expect(session, AckOf(packet.qos), packet.packet_id);
   Submit(std::move(publish), std::move(waiting));
@@ -368,18 +408,26 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
   publish.token = context_.NextToken();
   if (publish.set_retained && context_.retained_gate != nullptr)
     context_.retained_gate->Sent(publish.token);
-  waiting.bytes = CommitBytes(publish);
+  waiting.bytes = publish.message->bytes() + TargetBytes(publish.shared_targets);
   for (const auto& [shard, assignment] : waiting.assigned_after) {
     waiting.bytes += sizeof(assignment) + assignment.filter.size();
   }
+  Waiting& asked = Await(publish.token, std::move(waiting));
+  storage::CutIntoParts(std::move(publish), context_.partitions, [&](storage::Publish part) {
+    asked.awaited |= storage::BitOf(part.partition);
+    if (part.outbox) part.outbox_after = outbox_.AskOf(part.partition, part.outbox);
+    context_.Ask(std::move(part));
+  });
+}
+
+PublishFlow::Waiting& PublishFlow::Await(storage::Token token, Waiting waiting) {
   waiting.since_ns = context_.now_ns;
   waiting_bytes_ += waiting.bytes;
-  if (waiting.qos == QoS::kExactlyOnce) {
-    const auto [order, first] =
-        in_order_.try_emplace(waiting.connection, InOrder{publish.token, publish.token});
+  if (waiting.in_order != 0) {
+    const auto [order, first] = in_order_.try_emplace(waiting.in_order, InOrder{token, token});
     if (!first) {
-      waiting_.find(order->second.last)->second->next = publish.token;
-      order->second.last = publish.token;
+      waiting_.find(order->second.last)->second->next = token;
+      order->second.last = token;
     }
   }
   std::unique_ptr<Waiting> kept;
@@ -390,11 +438,7 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
     spare_.pop_back();
     *kept = std::move(waiting);
   }
-  Waiting& asked = *waiting_.emplace(publish.token, std::move(kept)).first->second;
-  storage::CutIntoParts(std::move(publish), context_.partitions, [&](storage::Publish part) {
-    asked.awaited |= storage::BitOf(part.partition);
-    context_.Ask(std::move(part));
-  });
+  return *waiting_.emplace(token, std::move(kept)).first->second;
 }
 
 void PublishFlow::PauseIfCommitsPileUp(Connection& connection) {
@@ -415,16 +459,17 @@ void PublishFlow::OnPublished(storage::Published event) {
   const storage::PartitionMask bit = storage::BitOf(event.partition);
   if ((waiting.awaited & bit) == 0) return;
   waiting.awaited &= ~bit;
+  if (waiting.outbox && event.status.ok()) outbox_.Has(event.partition, waiting.outbox);
   if (waiting.status.ok()) waiting.status = std::move(event.status);
   waiting.duplicate = waiting.duplicate || event.duplicate;
   if (waiting.awaited != 0) return;
   if (context_.retained_gate != nullptr) context_.retained_gate->Answered(event.token);
-  if (waiting.qos != QoS::kExactlyOnce) {
+  if (waiting.in_order == 0) {
     std::unique_ptr<Waiting> answered = std::move(place->second);
     waiting_.erase(place);
     return Finish(std::move(answered));
   }
-  const uint64_t connection = waiting.connection;
+  const uint64_t in_order = waiting.in_order;
   waiting.answered = true;
   if (!waiting.status.ok()) {  // Its publisher need not wait to hear so: nobody gets it.
     auto rest = std::make_unique<Waiting>();
@@ -433,13 +478,24 @@ void PublishFlow::OnPublished(storage::Published event) {
     rest->next = waiting.next;
     Finish(std::exchange(place->second, std::move(rest)));
   }
-  FinishInOrder(connection);
+  FinishInOrder(in_order);
+}
+
+bool PublishFlow::IsAnswered(const storage::Request& asked, storage::PartitionId partition) const {
+  if (const auto* const release = std::get_if<storage::ReleaseInbound>(&asked))
+    return !releasing_.contains(release->token);
+  storage::Token token = 0;
+  if (const auto* const publish = std::get_if<storage::Publish>(&asked)) token = publish->token;
+  if (const auto* const accept = std::get_if<storage::AcceptInbound>(&asked)) token = accept->token;
+  if (token == 0) return false;
+  const auto place = waiting_.find(token);
+  return place == waiting_.end() || (place->second->awaited & storage::BitOf(partition)) == 0;
 }
 
 // Those QoS 2 messages that need not wait for an earlier one any more.
-void PublishFlow::FinishInOrder(uint64_t connection) {
+void PublishFlow::FinishInOrder(uint64_t in_order) {
   while (true) {
-    const auto order = in_order_.find(connection);
+    const auto order = in_order_.find(in_order);
     if (order == in_order_.end()) return;
     const auto first = waiting_.find(order->second.first);
     if (!first->second->answered) return;
@@ -650,106 +706,6 @@ void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
        .retain = assignment.options.retain_as_published && outgoing.parts().retain,
        .subscription_ids = absl::MakeConstSpan(ids, assignment.subscription_id == 0 ? 0 : 1),
        .shared_filter = assignment.filter});
-}
-
-// ---- Records of outboxes
-
-void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
-  if (!outbox_.Begin(event.outbox)) return;  // A new leader does not know that it is under way.
-  Outgoing outgoing(event.message);
-  const bool for_all = event.only_filter.empty() && !event.groups_only;
-  storage::Publish publish;
-  publish.outbox = event.outbox;
-  publish.message = event.message;
-  publish.shared_targets = event.targets;
-  Waiting waiting;
-  waiting.outbox = event.outbox;
-  waiting.groups_only = !for_all;
-  waiting.route_after = event.message;
-  if (!event.only_filter.empty()) {
-    ShareGroup* const group = context_.router.FindGroup(event.only_filter);
-    const auto groups = absl::MakeConstSpan(&group, group == nullptr ? 0 : 1);
-    if (!AssignGroups(event, groups, outgoing, publish, waiting)) return;
-  } else {
-    const Match& match = context_.router.Find(outgoing.parts().topic);
-    if (!AssignGroups(event, match.groups, outgoing, publish, waiting)) return;
-    if (for_all && event.message->qos() != QoS::kAtMostOnce) {
-      publish.partitions = match.partitions & ~event.without;
-    }
-  }
-  if (for_all && event.message->retain()) {
-    const auto home = storage::PartitionOfTopic(event.message->topic(), context_.partitions);
-    publish.set_retained = (event.without & storage::BitOf(home)) == 0;
-  }
-  if (publish.partitions != 0 || publish.set_retained || !publish.shared_targets.empty()) {
-    return Submit(std::move(publish), std::move(waiting));
-  }
-  waiting.since_ns = context_.now_ns;
-  FinishRecord(std::move(waiting));
-}
-
-// All partitions have it, or one cannot take it now. A member of a group gets it when it is out of
-// the outbox: after a crash before that it would be another one's, too.
-void PublishFlow::FinishRecord(Waiting waiting) {
-  using Fate = storage::OutboxDone::Fate;
-  if (waiting.ending) {
-    if (waiting.status.ok()) RouteAssigned(waiting);
-    return;
-  }
-  if (!waiting.status.ok()) return EndRecord(waiting.outbox, Fate::kRefused);
-  if (!waiting.groups_only) {
-    Outgoing outgoing(waiting.route_after);
-    RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
-  }
-  if (waiting.assigned_after.empty()) return EndRecord(waiting.outbox, Fate::kPassedOn);
-  waiting.ending = true;
-  waiting.awaited = storage::BitOf(waiting.outbox.partition);
-  waiting_bytes_ += waiting.bytes;
-  const storage::Token token = context_.NextToken();
-  EndRecord(waiting.outbox, Fate::kPassedOn, token);
-  waiting_.emplace(token, std::make_unique<Waiting>(std::move(waiting)));
-}
-
-bool PublishFlow::AssignGroups(const storage::RouteMessage& event,
-                               absl::Span<ShareGroup* const> groups, Outgoing& outgoing,
-                               storage::Publish& publish, Waiting& waiting) {
-  using Fate = storage::OutboxDone::Fate;
-  const bool left = !event.only_filter.empty();
-  const size_t chosen_before = publish.shared_targets.size();
-  size_t without = 0;
-  for (ShareGroup* const group : groups) {
-    const bool is_chosen = std::any_of(
-        event.targets.begin(), event.targets.end(),
-        [&](const storage::SharedTarget& target) { return target.filter == group->filter(); });
-    if (is_chosen) continue;
-    const ShareGroup::Choice choice = ChooseMember(*group, outgoing);
-    if (left && choice.regardless && choice.full) {
-      EndRecord(event.outbox, Fate::kMembersFull);
-      return false;
-    }
-    if (!AssignTo(choice, *group, outgoing, publish, &waiting)) ++without;
-  }
-  const bool nobody = publish.shared_targets.empty() && waiting.assigned_after.empty();
-  if (left && nobody) {
-    EndRecord(event.outbox, Fate::kNoMember);
-    return false;
-  }
-  if (publish.shared_targets.size() > chosen_before) {  // It is told of again when that is known.
-    outbox_.GiveBack(event.outbox);
-    context_.Ask(storage::OutboxAssign{.partition = event.outbox.partition,
-                                       .number = event.outbox.number,
-                                       .targets = std::move(publish.shared_targets)});
-    return false;
-  }
-  CountWithoutMember(without);
-  return true;
-}
-
-void PublishFlow::EndRecord(const storage::OutboxRef& record, storage::OutboxDone::Fate fate,
-                            storage::Token token) {
-  if (fate != storage::OutboxDone::Fate::kPassedOn) outbox_.GiveBack(record);
-  context_.Ask(storage::OutboxDone{
-      .token = token, .partition = record.partition, .number = record.number, .fate = fate});
 }
 
 void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter,

@@ -26,6 +26,9 @@ namespace broker {
 // When may PUBACK leave? At once if nothing durable is concerned; else when each partition that has
 // a part of the message has answered. That is `Route` here, and `OnPublished`.
 //
+// PUBREC of a durable session leaves when the message is in the outbox of the session's partition
+// (`Accept`): from there it is passed on, by whichever shard is told to (`OnRouteMessage`).
+//
 // And when do transient sessions get what is to be stored as well? A QoS 1 message at once: if it
 // is refused after all, its publisher hears so and may send it again, and a repeat is what QoS 1
 // allows. A QoS 2 message once it is committed: before that it may be a repeat, or be refused. And
@@ -54,6 +57,8 @@ class PublishFlow {
   void OnPublished(storage::Published event);
   void OnCommitted();  // What is kept for partitions may be less.
   void OnInboundReleased(const storage::InboundReleased& event);
+  // Whether the partition has answered it. Of requests without an answer: no.
+  bool IsAnswered(const storage::Request& asked, storage::PartitionId partition) const;
 
   // What another shard or the host asks to be handed out here.
   void OnForwarded(ForwardedPublish forwarded);
@@ -92,11 +97,13 @@ class PublishFlow {
     storage::PartitionMask awaited = 0;  // Whose answers are to come.
     absl::Status status;                 // What those that did say: the first error.
     bool duplicate = false;
+    uint64_t in_order = 0;    // QoS 2: whose messages are to stay in order. 0: nobody's.
     bool answered = false;    // All have; it waits for those before it.
     bool done = false;        // And does not need to: nothing follows any more.
-    storage::Token next = 0;  // The next QoS 2 message of the same client that waits; 0: none.
+    storage::Token next = 0;  // The next that is to stay in order with it; 0: none.
   };
-  // The QoS 2 messages of one client that wait, in the order in which it sent them.
+  // The QoS 2 messages of one client that wait, in the order in which it sent them; or those that
+  // its partition has accepted, in the order in which they are passed on.
   struct InOrder {
     storage::Token first = 0;
     storage::Token last = 0;
@@ -106,10 +113,14 @@ class PublishFlow {
     Acknowledger::Ticket ticket = 0;
   };
 
+  // Of what clears a retained message and is for nobody, whoever subscribes to its topic.
+  static const Match& Nobody();
   std::optional<mqtt::Violation> CheckLimits(const Session& session, const mqtt::Publish& packet,
                                              std::string_view topic);
   // False: it publishes too fast, and is closed.
   bool KeepsToRate(Connection& connection, uint64_t bytes);
+  void Accept(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
+              const Match& match);
   void RouteDurable(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
                     const Match& match);
   void AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched);
@@ -136,8 +147,7 @@ class PublishFlow {
   bool AssignGroups(const storage::RouteMessage& event, absl::Span<ShareGroup* const> groups,
                     Outgoing& outgoing, storage::Publish& publish, Waiting& waiting);
   void FinishRecord(Waiting waiting);
-  void EndRecord(const storage::OutboxRef& record, storage::OutboxDone::Fate fate,
-                 storage::Token token = 0);
+  void EndRecord(const Waiting& waiting, storage::OutboxDone::Fate fate, storage::Token token = 0);
   void RouteAssigned(Waiting& waiting);
   void RouteCommitted(Waiting& waiting);
   void OnSharedAssignment(SharedAssignment assignment);
@@ -152,7 +162,8 @@ class PublishFlow {
   }
   void PauseForThoseBehind(Connection& connection);
   void Submit(storage::Publish publish, Waiting waiting);
-  void FinishInOrder(uint64_t connection);
+  Waiting& Await(storage::Token token, Waiting waiting);
+  void FinishInOrder(uint64_t in_order);
   void Finish(std::unique_ptr<Waiting> waiting);
   void PauseIfCommitsPileUp(Connection& connection);
   void ResumeIfCommitsCaughtUp();
@@ -164,7 +175,7 @@ class PublishFlow {
   std::string scratch_;
   absl::flat_hash_map<storage::Token, std::unique_ptr<Waiting>> waiting_;
   std::vector<std::unique_ptr<Waiting>> spare_;      // Empty ones: no message allocates its own.
-  absl::flat_hash_map<uint64_t, InOrder> in_order_;  // By connection; of `waiting_`.
+  absl::flat_hash_map<uint64_t, InOrder> in_order_;  // Of `waiting_`.
   uint64_t waiting_bytes_ = 0;
   absl::flat_hash_map<storage::Token, WaitingRelease> releasing_;
   std::vector<uint64_t> paused_;  // Connections that stand still until commits catch up.

@@ -265,45 +265,46 @@ void ShardCore::OnSysTopics(const SysTopics& topics) {
 
 void ShardCore::OnStorageEvent(storage::Event event) {
   std::visit(
-      Overloaded{[this](storage::SessionOpened& it) {
-                   streams.OnAnswer(it.token);
-                   connecting_.OnSessionOpened(std::move(it));
-                 },
-                 [this](storage::TakenOver& it) { OnTakenOver(it); },
-                 [this](storage::SubscribeDone& it) {
-                   streams.OnAnswer(it.token);
-                   subscribing_.OnSubscribeDone(it);
-                 },
-                 [this](storage::UnsubscribeDone& it) {
-                   streams.OnAnswer(it.token);
-                   subscribing_.OnUnsubscribeDone(std::move(it));
-                 },
-                 [this](storage::Published& it) {
-                   publishing_.OnPublished(std::move(it));
-                   if (nodes_ != nullptr) nodes_->ConfirmRoutes();
-                 },
-                 [this](storage::Deliver& it) { delivering_.OnDeliver(std::move(it)); },
-                 [this](storage::ReleaseDue& it) { delivering_.OnReleaseDue(it); },
-                 [this](storage::InboundReleased& it) { publishing_.OnInboundReleased(it); },
-                 [this](storage::RetainedPage& it) { subscribing_.OnRetainedPage(std::move(it)); },
-                 [this](storage::RouteChange& it) { subscribing_.OnRouteChange(it); },
-                 [this](storage::RouteBlock& it) { subscribing_.OnRouteBlock(it); },
-                 [this](storage::ShareMemberChange& it) {
-                   subscribing_.OnShareMemberChange(std::move(it));
-                 },
-                 [this](storage::ShareMemberRoom& it) {
-                   publishing_.OnMemberRoom(it.client_id, it.has_room);
-                 },
-                 [this](storage::SessionTooSlow& it) { delivering_.OnTooSlow(it); },
-                 [this](storage::RouteMessage& it) { publishing_.OnRouteMessage(std::move(it)); },
-                 [this](storage::StreamAck& it) {
-                   streams.OnAck(it);
-                   metrics.requests_kept.Set(static_cast<int64_t>(streams.kept()));
-                   publishing_.OnCommitted();
-                 },
-                 [this](storage::ClaimsWanted& it) { TellClaims(*this, subscribing_, it); },
-                 // Requests are answered one by one with the reason; nothing else changes here.
-                 [](storage::StorageState&) {}},
+      Overloaded{
+          [this](storage::SessionOpened& it) {
+            streams.OnAnswer(it.token);
+            connecting_.OnSessionOpened(std::move(it));
+          },
+          [this](storage::TakenOver& it) { OnTakenOver(it); },
+          [this](storage::SubscribeDone& it) {
+            streams.OnAnswer(it.token);
+            subscribing_.OnSubscribeDone(it);
+          },
+          [this](storage::UnsubscribeDone& it) {
+            streams.OnAnswer(it.token);
+            subscribing_.OnUnsubscribeDone(std::move(it));
+          },
+          [this](storage::Published& it) {
+            publishing_.OnPublished(std::move(it));
+            if (nodes_ != nullptr) nodes_->ConfirmRoutes();
+          },
+          [this](storage::Deliver& it) { delivering_.OnDeliver(std::move(it)); },
+          [this](storage::ReleaseDue& it) { delivering_.OnReleaseDue(it); },
+          [this](storage::InboundReleased& it) { publishing_.OnInboundReleased(it); },
+          [this](storage::RetainedPage& it) { subscribing_.OnRetainedPage(std::move(it)); },
+          [this](storage::RouteChange& it) { subscribing_.OnRouteChange(it); },
+          [this](storage::RouteBlock& it) { subscribing_.OnRouteBlock(it); },
+          [this](storage::ShareMemberChange& it) {
+            subscribing_.OnShareMemberChange(std::move(it));
+          },
+          [this](storage::ShareMemberRoom& it) {
+            publishing_.OnMemberRoom(it.client_id, it.has_room);
+          },
+          [this](storage::SessionTooSlow& it) { delivering_.OnTooSlow(it); },
+          [this](storage::RouteMessage& it) { publishing_.OnRouteMessage(std::move(it)); },
+          [this](storage::StreamAck& it) {
+            streams.OnAck(it);
+            metrics.requests_kept.Set(static_cast<int64_t>(streams.kept()));
+            publishing_.OnCommitted();
+          },
+          [this](storage::ClaimsWanted& it) { TellClaims(*this, subscribing_, publishing_, it); },
+          // Requests are answered one by one with the reason; nothing else changes here.
+          [](storage::StorageState&) {}},
       event);
 }
 

@@ -45,7 +45,7 @@ constexpr Value Greatest() {
   } else if constexpr (std::is_same_v<Value, storage::CloseCause>) {
     return storage::CloseCause::kServerShutdown;
   } else if constexpr (std::is_same_v<Value, storage::OutboxDone::Fate>) {
-    return storage::OutboxDone::Fate::kNoMember;
+    return storage::OutboxDone::Fate::kBehind;
   } else if constexpr (std::is_same_v<Value, storage::AckKind>) {
     return storage::AckKind::kPubComp;
   } else if constexpr (std::is_same_v<Value, storage::OpenRefusal>) {
@@ -336,6 +336,7 @@ enum class Kind : uint8_t {
   kClaims = 12,
   kOutboxDone = 13,
   kOutboxAssign = 14,
+  kAcceptInbound = 15,
 
   kSessionOpened = 33,
   kTakenOver = 34,
@@ -375,6 +376,7 @@ constexpr Kind KindOf(Tag<storage::CloseSession>) { return Kind::kCloseSession; 
 constexpr Kind KindOf(Tag<storage::Subscribe>) { return Kind::kSubscribe; }
 constexpr Kind KindOf(Tag<storage::Unsubscribe>) { return Kind::kUnsubscribe; }
 constexpr Kind KindOf(Tag<storage::Publish>) { return Kind::kPublish; }
+constexpr Kind KindOf(Tag<storage::AcceptInbound>) { return Kind::kAcceptInbound; }
 constexpr Kind KindOf(Tag<storage::OutboxDone>) { return Kind::kOutboxDone; }
 constexpr Kind KindOf(Tag<storage::OutboxAssign>) { return Kind::kOutboxAssign; }
 constexpr Kind KindOf(Tag<storage::Acknowledge>) { return Kind::kAcknowledge; }

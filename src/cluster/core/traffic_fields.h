@@ -38,13 +38,7 @@ void Fields(Visit& visit, Value& value) {
   visit(3, value.options);
   visit(4, value.subscription_id);
   visit(5, value.last_choice);
-}
-
-template <typename Visit, Is<storage::Qos2Origin> Value>
-void Fields(Visit& visit, Value& value) {
-  visit(1, value.client_id);
-  visit(2, value.epoch);
-  visit(3, value.packet_id);
+  visit(6, value.transient);
 }
 
 template <typename Visit, Is<storage::OutboxRef> Value>
@@ -109,10 +103,21 @@ void Fields(Visit& visit, Value& value) {
   visit(3, value.partitions);
   visit(4, value.shared_targets);
   visit(5, value.partition);
-  visit(6, value.bundle);
   visit(7, value.set_retained);
-  visit(8, value.origin);
   visit(10, value.outbox);
+  visit(11, value.outbox_after);
+}
+
+template <typename Visit, Is<storage::AcceptInbound> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.token);
+  visit(2, value.client_id);
+  visit(3, value.epoch);
+  visit(4, value.packet_id);
+  visit(5, value.message);
+  visit(6, value.partitions);
+  visit(7, value.targets);
+  visit(8, value.clears_only);
 }
 
 template <typename Visit, Is<storage::OutboxDone> Value>
@@ -321,6 +326,8 @@ void Fields(Visit& visit, Value& value) {
   visit(5, value.outbox);
   visit(6, value.targets);
   visit(7, value.without);
+  visit(8, value.clears_only);
+  visit(9, value.in_order);
 }
 
 template <typename Visit, Is<storage::StreamAck> Value>

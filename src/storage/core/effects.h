@@ -46,7 +46,8 @@ struct Outcome {
   bool session_present =
       false;               // OpenSession. Subscriptions and inbound: Partition::session(slot).
   bool durable = false;    // OpenSession: a record is kept (see OpenSession in command.proto).
-  bool duplicate = false;  // RememberInbound: the identifier was known.
+  bool duplicate = false;  // AcceptInbound: the identifier was known.
+  uint64_t outbox = 0;     // AcceptInbound: number of the record.
   absl::InlinedVector<bool, 2> existed;  // Subscribe, Unsubscribe: by filter.
 };
 

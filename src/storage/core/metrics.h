@@ -18,8 +18,9 @@ struct HostMetrics {
   base::Counter messages_queued;     // Queue entries written, one per session.
   base::Counter messages_delivered;  // Queue entries acknowledged.
   base::Counter dropped_queue_full;
-  base::Counter refused_queue_full;  // Messages, to their publishers.
-  base::Gauge queues_crowded;        // Durable sessions whose queue is above four fifths.
+  base::Counter refused_queue_full;   // Messages, to their publishers.
+  base::Counter refused_outbox_full;  // QoS 2 messages, to their publishers.
+  base::Gauge queues_crowded;         // Durable sessions whose queue is above four fifths.
   base::Counter dropped_expired;
   base::Counter dropped_outbox;     // For a `$share` group, when too many waited to be passed on.
   base::Counter dropped_no_member;  // For a `$share` group that has no member any more.
@@ -36,7 +37,7 @@ struct HostMetrics {
   base::Gauge queued_bytes;
   base::Gauge retained_messages;
   base::Gauge retained_bytes;   // Topics and payloads.
-  base::Gauge outbox_messages;  // In outboxes: wills, and what members of `$share` groups left.
+  base::Gauge outbox_messages;  // In outboxes: QoS 2 messages, wills, what was left to groups.
   base::Gauge outbox_bytes;
   base::Gauge wills;             // Stored: of connected sessions, or waiting for their delay.
   base::Gauge requests_pending;  // Answers that wait for a commit, and what the host asked itself.

@@ -24,10 +24,31 @@ SharedTarget ReadTarget(const pb::SharedTarget& target) {
           .options = mqtt::SubscriptionOptions::FromByte(
               static_cast<uint8_t>(target.subscription().options())),
           .subscription_id = target.subscription().subscription_id(),
-          .last_choice = target.last_choice()};
+          .last_choice = target.last_choice(),
+          .transient = target.transient()};
+}
+
+OutboxRecord::Kind KindOf(const pb::OutboxRecord& record) {
+  switch (record.kind()) {
+    case pb::OutboxRecord::WILL:
+      return OutboxRecord::Kind::kWill;
+    case pb::OutboxRecord::INBOUND:
+      return OutboxRecord::Kind::kInbound;
+    default:
+      return OutboxRecord::Kind::kLeft;
+  }
 }
 
 }  // namespace
+
+void StoreTarget(const SharedTarget& target, pb::SharedTarget& stored) {
+  stored.set_client_id(target.client_id);
+  stored.mutable_subscription()->set_filter(target.filter);
+  stored.mutable_subscription()->set_options(target.options.ToByte());
+  stored.mutable_subscription()->set_subscription_id(target.subscription_id);
+  stored.set_last_choice(target.last_choice);
+  stored.set_transient(target.transient);
+}
 
 absl::Status Outbox::Load(const StateReader& reader, PartitionId partition) {
   const KeyRange range = RangeOf(partition, KeyKind::kOutbox);
@@ -143,8 +164,7 @@ absl::StatusOr<std::vector<OutboxRecord>> Outbox::Read(const StateReader& reader
     if (!Parse(*bytes, stored)) return Unreadable();
     OutboxRecord& record = records.emplace_back();
     record.number = it->first;
-    record.kind = stored.kind() == pb::OutboxRecord::WILL ? OutboxRecord::Kind::kWill
-                                                          : OutboxRecord::Kind::kLeft;
+    record.kind = KindOf(stored);
     record.share_filter = stored.share_filter();
     record.message =
         it->second.message ? it->second.message : DecodeStoredMessage(stored.message());
@@ -152,6 +172,7 @@ absl::StatusOr<std::vector<OutboxRecord>> Outbox::Read(const StateReader& reader
     record.client_id = stored.client_id();
     record.user_name = stored.user_name();
     record.listener = stored.listener();
+    record.clears_only = stored.clears_only();
     for (const pb::SharedTarget& target : stored.targets()) {
       record.targets.push_back(ReadTarget(target));
     }

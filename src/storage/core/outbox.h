@@ -1,4 +1,5 @@
-// What a partition is to pass on: wills that have fired, and what members of `$share` groups left.
+// What a partition is to pass on: QoS 2 messages of its publishers, wills that have fired, and what
+// members of `$share` groups left.
 #ifndef STORAGE_CORE_OUTBOX_H_
 #define STORAGE_CORE_OUTBOX_H_
 
@@ -19,13 +20,14 @@
 
 namespace mqttd::storage::v1 {
 class Limits;
+class SharedTarget;
 }  // namespace mqttd::storage::v1
 
 namespace storage {
 
 // One record, read: see OutboxRecord in records.proto.
 struct OutboxRecord {
-  enum class Kind : uint8_t { kLeft, kWill };
+  enum class Kind : uint8_t { kLeft, kWill, kInbound };
   uint64_t number = 0;
   Kind kind = Kind::kLeft;
   std::string share_filter;
@@ -34,7 +36,10 @@ struct OutboxRecord {
   std::string user_name;
   std::string listener;
   std::vector<SharedTarget> targets;
+  bool clears_only = false;
 };
+
+void StoreTarget(const SharedTarget& target, ::mqttd::storage::v1::SharedTarget& stored);
 
 // Part of a partition's state. Records are numbered from 1 in the order in which they came, and no
 // number is used again: so whoever gets what one holds knows it again (Origins). Of each the

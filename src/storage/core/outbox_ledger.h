@@ -1,37 +1,67 @@
-// Which records of outboxes a shard has begun to pass on.
+// Which records of outboxes a shard has begun to pass on, and to whom in which order.
 #ifndef STORAGE_CORE_OUTBOX_LEDGER_H_
 #define STORAGE_CORE_OUTBOX_LEDGER_H_
 
 #include <cstddef>
+#include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "absl/container/btree_set.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/range_set.h"
 
 namespace storage {
 
-// Part of a shard, used on its thread. All records of a partition come to the same shard. A leader
-// that has just come tells of those again of which it does not know that they are passed on: what
-// the shard has begun it goes on with, and how that ended is among the requests that are kept for
-// the new leader. Bounded by what outboxes hold: numbers in a row take no more than one.
+// Part of a shard, used on its thread. All records of a partition come to the same shard, in the
+// order of their numbers. A leader that has just come tells of those again of which it does not
+// know that they are passed on: what the shard has begun it goes on with, and how that ended is
+// among the requests that are kept for the new leader.
+//
+// A record that a partition refuses is given back, and told of again later. None that comes behind
+// it may overtake it: that partition takes none of them before it (AskOf), and of the same
+// publisher's none is begun while it is away, or passed on before it.
+//
+// Bounded by what outboxes hold: numbers in a row take no more than one.
 class OutboxLedger {
  public:
+  // Whose messages are to stay in order: a publisher, in whatever form. 0: nobody's.
+  using Order = uint64_t;
+
   // False: it is a repeat.
-  bool Begin(const OutboxRef& record) {
-    RangeSet& begun = Of(record.partition);
-    begun.EraseBelow(record.kept_from);
-    return begun.insert(record.number);
-  }
-  // The partition is to tell of it again.
-  void GiveBack(const OutboxRef& record) { Of(record.partition).erase(record.number); }
+  bool Begin(const OutboxRef& record, Order order);
+  // Whether one with the same order, and a lower number, is to be told of again.
+  bool MustWait(const OutboxRef& record, Order order) const;
+  // The partition is asked to take its part: behind which record (Publish::outbox_after).
+  uint64_t AskOf(PartitionId target, const OutboxRef& record);
+  // It has it.
+  void Has(PartitionId target, const OutboxRef& record);
+  // Whether one with the same order, and a lower number, was given back and is not passed on.
+  bool IsOvertaking(const OutboxRef& record, Order order) const;
+  void PassedOn(const OutboxRef& record, Order order);
+  // The partition of the outbox is to tell of it again.
+  void GiveBack(const OutboxRef& record, Order order);
 
  private:
-  RangeSet& Of(PartitionId partition) {
-    if (begun_.size() <= partition) begun_.resize(partition + size_t{1});
-    return begun_[partition];
+  using Numbers = absl::btree_set<std::pair<Order, uint64_t>>;
+  struct Outbox {
+    uint64_t kept_from = 0;
+    RangeSet begun;
+    Numbers given_back;
+    Numbers again;  // They were, and are on their way once more.
+    // By target: what it was asked to take and has not said to have.
+    std::vector<RangeSet> asked;
+  };
+  static bool AnyBefore(const Numbers& numbers, const OutboxRef& record, Order order);
+  const Outbox* Find(PartitionId partition) const {
+    return partition < outboxes_.size() ? &outboxes_[partition] : nullptr;
+  }
+  Outbox& Of(PartitionId partition) {
+    if (outboxes_.size() <= partition) outboxes_.resize(partition + size_t{1});
+    return outboxes_[partition];
   }
 
-  std::vector<RangeSet> begun_;  // By partition.
+  std::vector<Outbox> outboxes_;  // By partition.
 };
 
 }  // namespace storage

@@ -342,6 +342,8 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
       return Apply(command.drop_retained(), ctx);
     case pb::Command::kEnqueueRetainedPage:
       return Apply(command.enqueue_retained_page(), ctx);
+    case pb::Command::kAcceptInbound:
+      return Apply(command.accept_inbound(), message, ctx);
     case pb::Command::kOutboxDone:
       return Apply(command.outbox_done(), ctx);
     case pb::Command::kOutboxAssign:

@@ -118,21 +118,15 @@ struct Unsubscribe {
   std::vector<std::string> filters;
 };
 
-// The member of a `$share` group that the publisher's shard chose, when its session is durable.
+// The member of a `$share` group that a shard chose.
 struct SharedTarget {
   std::string client_id;
   std::string filter;  // The whole `$share/group/filter`.
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;
   bool last_choice = false;  // As far as the shard knows no member has room.
-};
-
-// The publisher's own durable session when its PUBLISH has QoS 2: the identifier is remembered in
-// the same commit.
-struct Qos2Origin {
-  std::string client_id;
-  uint64_t epoch = 0;
-  uint16_t packet_id = 0;
+  // Its session is transient, or takes the message at QoS 0: AcceptInbound and RouteMessage only.
+  bool transient = false;
 };
 
 // A record of a partition's outbox: something that it is to pass on, numbered by it from 1. Whoever
@@ -149,9 +143,9 @@ struct OutboxRef {
 // asked. Each part is answered by itself (Published), in whatever order; a publisher has its
 // acknowledgement when all are.
 //
-// The parts of one message follow each other, in the same batch. Such a bundle is decided about as
-// a whole: nothing is stored and each part has the same refusal, or all of it is stored in one
-// write, so that no crash keeps a part and loses another.
+// The parts of one message follow each other, in the same batch. On one node the first of them is
+// decided about for all, so that mostly all are stored or all are refused; but each is stored by
+// itself, and a crash may keep one and lose another, of which the publisher has heard nothing.
 struct Publish {
   Token token = 0;  // 0: no answer wanted (QoS 0, retained only).
   mqtt::MessagePtr message;
@@ -160,11 +154,29 @@ struct Publish {
   PartitionMask partitions = 0;
   // Of this partition: exactly one entry per matching group whose choice is durable.
   std::vector<SharedTarget> shared_targets;
-  PartitionId partition = 0;         // Who is asked.
-  PartitionMask bundle = 0;          // All that are asked for a part of it. 0: it has one part.
-  bool set_retained = false;         // An empty payload removes the retained message.
-  std::optional<Qos2Origin> origin;  // Whose session is in this partition.
-  OutboxRef outbox;                  // What RouteMessage told of.
+  PartitionId partition = 0;  // Who is asked.
+  bool set_retained = false;  // An empty payload removes the retained message.
+  OutboxRef outbox;           // What RouteMessage told of.
+  // Of the same outbox: a record that this partition was asked to take before, and has not said to
+  // have. Without it the part is refused, so that none overtakes another. 0: there is none.
+  uint64_t outbox_after = 0;
+};
+
+// A PUBLISH of QoS 2 from a durable session. Answer: Published, when the message and its identifier
+// are committed to the session's partition. From there it is passed on (RouteMessage), whatever
+// becomes of the client, its shard and its node. One with an identifier that is known is a repeat:
+// it is answered, and nothing else happens.
+struct AcceptInbound {
+  Token token = 0;
+  std::string client_id;
+  uint64_t epoch = 0;
+  uint16_t packet_id = 0;
+  mqtt::MessagePtr message;
+  // Of those with sessions that the message is for, as far as the shard knows. It is refused if one
+  // of them cannot take it.
+  PartitionMask partitions = 0;
+  std::vector<SharedTarget> targets;  // One for each group that it is for.
+  bool clears_only = false;           // It is for nobody: see OutboxRecord.
 };
 
 // What became of what RouteMessage told of. Answer, if there is a token: Published, when that is
@@ -175,6 +187,7 @@ struct OutboxDone {
     kRefused,      // A partition cannot take it now: it is to be told of again.
     kMembersFull,  // What was left to a group: it has members, of which none has room now.
     kNoMember,     // The same: it has none.
+    kBehind,       // One before it is to be told of again, and goes first: this one, too.
   };
   Token token = 0;
   PartitionId partition = 0;
@@ -267,9 +280,9 @@ struct Claims {
   NodeId by;  // As ClaimsWanted said: whom the shard asks from here on.
 };
 
-using Request = std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish, OutboxDone,
-                             OutboxAssign, Acknowledge, ReleaseInbound, ScanRetained, ConfirmRoutes,
-                             ReplayTaken, Claims>;
+using Request = std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish,
+                             AcceptInbound, OutboxDone, OutboxAssign, Acknowledge, ReleaseInbound,
+                             ScanRetained, ConfirmRoutes, ReplayTaken, Claims>;
 
 // A request on its way: which of its asker's to that partition it is (RequestStreams numbers them,
 // from 1), and from which on the asker keeps copies. What is not numbered is not asked for again.
@@ -334,11 +347,11 @@ struct UnsubscribeDone {
   std::vector<bool> existed;
 };
 
-// To each part of a message. A refusal is one for the whole bundle: every part of it is refused.
+// To each part of a message; to AcceptInbound; to OutboxDone with a token.
 struct Published {
   Token token = 0;
   absl::Status status;
-  bool duplicate = false;  // The origin's identifier was known: nothing was stored again.
+  bool duplicate = false;  // The identifier was known: nothing was stored again.
   PartitionId partition = 0;
 };
 
@@ -438,7 +451,10 @@ struct RouteMessage {
   OutboxRef outbox;
   std::string only_filter;   // Not empty: for this `$share/group/filter` only. Nobody else has it.
   bool groups_only = false;  // The others have had it: a will of an earlier release.
-  // Chosen already: of these groups nobody else is to have it.
+  bool clears_only = false;  // It is for nobody, but for the topic's retained message.
+  bool in_order = false;     // Of a publisher: transient sessions get its messages in their order.
+  // Chosen already: of these groups nobody else is to have it, but for transient ones that are
+  // gone.
   std::vector<SharedTarget> targets;
   PartitionMask without = 0;  // They will not take it as long as this process lives.
 };

@@ -263,13 +263,14 @@ class Partition::Impl {
                          const ChunkEntry& entry, Context& ctx);
 
   // partition_outbox.cc
+  Outcome Apply(const pb::AcceptInbound& command, const mqtt::MessagePtr& message, Context& ctx);
   Outcome Apply(const pb::OutboxDone& command, Context& ctx);
   Outcome Apply(const pb::OutboxAssign& command, Context& ctx);
   void LeaveToGroup(std::string_view share_filter, std::string_view message_bytes, Context& ctx);
   void LeaveWill(const Session& session, int64_t at_unix_ms, Context& ctx);
   bool AddLeft(const pb::OutboxRecord& record, int64_t expires_at_unix_ms, Context& ctx);
-  void AddToOutbox(const pb::OutboxRecord& record, mqtt::MessagePtr message,
-                   int64_t expires_at_unix_ms, Context& ctx);
+  void AddToOutbox(std::string bytes, mqtt::MessagePtr message, int64_t expires_at_unix_ms,
+                   Context& ctx);
   bool RemoveFromOutbox(uint64_t number);
 
   // partition_retained.cc

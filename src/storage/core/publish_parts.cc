@@ -12,7 +12,6 @@ namespace {
 // Where what has one place only is to go.
 struct Places {
   std::optional<PartitionId> retained;
-  std::optional<PartitionId> publisher;
   absl::InlinedVector<PartitionId, 1> targets;
   PartitionMask all = 0;
 };
@@ -23,10 +22,6 @@ Places PlacesOf(const Publish& whole, uint32_t partitions) {
   if (whole.set_retained) {
     places.retained = PartitionOfTopic(whole.message->topic(), partitions);
     places.all |= BitOf(*places.retained);
-  }
-  if (whole.origin.has_value()) {
-    places.publisher = PartitionOfClient(whole.origin->client_id, partitions);
-    places.all |= BitOf(*places.publisher);
   }
   for (const SharedTarget& target : whole.shared_targets) {
     places.targets.push_back(PartitionOfClient(target.client_id, partitions));
@@ -42,8 +37,8 @@ Publish PartOf(Publish& whole, const Places& places, PartitionId id) {
   part.partition = id;
   part.partitions = whole.partitions;
   part.set_retained = places.retained == id;
-  if (places.publisher == id) part.origin = std::move(whole.origin);
   part.outbox = whole.outbox;
+  part.outbox_after = whole.outbox_after;
   for (size_t i = 0; i < places.targets.size(); ++i) {
     if (places.targets[i] == id) part.shared_targets.push_back(std::move(whole.shared_targets[i]));
   }
@@ -64,9 +59,7 @@ uint32_t CutIntoParts(Publish whole, uint32_t partitions,
     return 1;
   }
   for (PartitionMask rest = places.all; rest != 0; rest &= rest - 1) {
-    Publish part = PartOf(whole, places, static_cast<PartitionId>(std::countr_zero(rest)));
-    if (!part.outbox) part.bundle = places.all;
-    take(std::move(part));
+    take(PartOf(whole, places, static_cast<PartitionId>(std::countr_zero(rest))));
   }
   return parts;
 }

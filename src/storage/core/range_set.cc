@@ -65,6 +65,12 @@ void RangeSet::EraseBelow(uint64_t value) {
   runs_.erase(runs_.begin(), kept);
 }
 
+uint64_t RangeSet::LastBelow(uint64_t value) const {
+  const auto run = RunAtOrAfter(runs_, value);
+  if (run != runs_.end() && run->first < value) return value - 1;
+  return run == runs_.begin() ? 0 : std::prev(run)->last;
+}
+
 uint64_t RangeSet::TakeRunAt(uint64_t first) {
   if (runs_.empty() || runs_.front().first != first) return 0;
   const uint64_t last = runs_.front().last;

@@ -21,6 +21,8 @@ class RangeSet {
   bool contains(uint64_t value) const;
   // Whether it was new. Cost: O(log runs) to find, O(runs) to make room.
   bool insert(uint64_t value);
+  // The greatest below `value`; 0: there is none. Cost: O(log runs).
+  uint64_t LastBelow(uint64_t value) const;
   // Removes the first run if it begins at `first`, and returns its end; 0 if it does not.
   uint64_t TakeRunAt(uint64_t first);
 

@@ -94,7 +94,8 @@ void RequestStreams::OnAnswer(Token token) {
   }
 }
 
-std::vector<Addressed> RequestStreams::Repeat(Claims& claims) const {
+std::vector<Addressed> RequestStreams::Repeat(
+    Claims& claims, absl::FunctionRef<bool(const Request&)> is_answered) const {
   std::vector<Addressed> repeats;
   if (claims.partition >= streams_.size()) return repeats;
   const Stream& stream = streams_[claims.partition];
@@ -107,7 +108,8 @@ std::vector<Addressed> RequestStreams::Repeat(Claims& claims) const {
   };
   for (const auto& [number, kept] : stream.unanswered) add(number, kept);
   for (size_t i = stream.begin; i < stream.requests.size(); ++i) {
-    if (stream.requests[i].request.has_value()) {
+    const std::optional<Request>& request = stream.requests[i].request;
+    if (request.has_value() && !is_answered(*request)) {
       add(stream.first + (i - stream.begin), stream.requests[i]);
     }
   }

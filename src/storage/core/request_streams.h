@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "storage/core/partition_api.h"
 
 namespace storage {
@@ -40,8 +41,10 @@ class RequestStreams {
   void OnAnswer(Token token);
 
   // What the partition's new leader is to be asked again, in order, behind `claims`, in which it
-  // says how much that is.
-  std::vector<Addressed> Repeat(Claims& claims) const;
+  // says how much that is. Not what has its answer: what was refused, or was a repeat of a message
+  // that was there then, may be acted upon now, and whoever was told may have gone on.
+  std::vector<Addressed> Repeat(Claims& claims,
+                                absl::FunctionRef<bool(const Request&)> is_answered) const;
 
   // How many are kept.
   size_t kept() const { return kept_; }

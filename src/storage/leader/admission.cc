@@ -18,7 +18,6 @@ bool Admission::Consider(ShardSlot from, Addressed& asked) {
     const auto closed = closed_.find(asked.partition);
     if (closed != closed_.end() && !closed->second.told[from].has_value()) return false;
     wanted = BitOf(asked.partition);
-    if (const auto* const part = std::get_if<Publish>(&asked.request)) wanted |= part->bundle;
     blocked |= elsewhere_;
   }
   if ((wanted & blocked) == 0) return true;

@@ -19,12 +19,8 @@ namespace storage {
 // done. What comes of a shard before its claims is dropped here, since it comes again; what comes
 // behind them waits for the other shards.
 //
-// The parts of one message are decided about together, so they wait for the last of their
-// partitions; and behind them what the same shard asks of the others of these, to which it must
-// come in order. Bounded by what shards have under way: their publishers stand still before long.
-//
-// Of a partition that is led elsewhere nothing is taken, as before the claims. What does not
-// concern it does not wait for it.
+// Scans and confirmations come behind everything the shard has asked before. Bounded by what shards
+// have under way: their publishers stand still before long.
 class Admission {
  public:
   explicit Admission(size_t shards) : shards_(shards), blocked_(shards, 0) {}

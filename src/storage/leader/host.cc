@@ -173,8 +173,7 @@ void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
 }
 
 void Host::HandOn(ShardSlot from, Addressed& asked) {
-  // Only here: a request's commands and what follows them stay together. (The parts of a message
-  // are proposed when the last of them has come.)
+  // Only here: a request's commands and what follows them stay together.
   if (node_.growing.IsFull(options_)) full_.push_back(CloseGrowing());
   Dispatch(from, asked);
 }
@@ -184,14 +183,13 @@ void Host::Dispatch(ShardSlot from, Addressed& asked) {
                     .slot = from,
                     .sequence = asked.sequence,
                     .kept_from = asked.kept_from};
-  if (!std::holds_alternative<Publish>(asked.request)) publishing_.DecideAlone();
   std::visit(
       [&](auto& one) {
         using T = std::decay_t<decltype(one)>;
         if constexpr (std::is_same_v<T, Publish>) {
           Asker publisher = asker;
           publisher.outbox = one.outbox;
-          if (!publishing_.AnswerDecided(publisher, one)) publishing_.Handle(publisher, one);
+          publishing_.Handle(publisher, one);
         } else if constexpr (std::is_same_v<T, ScanRetained>) {
           scans_.Handle(asker.shard, one);
         } else if constexpr (std::is_same_v<T, ConfirmRoutes>) {
@@ -241,7 +239,6 @@ void Host::OnRole(const RoleChange& change) {
 
 // Nothing of a leader is needed when another node leads. What it collected is asked for there.
 void Host::Follow(PartitionId id) {
-  publishing_.DecideAlone();  // What comes again comes as a whole.
   log_.Landed(id);
   for (Group& group : full_) {
     std::erase_if(group.parts, [id](const Proposal* part) { return part->partition == id; });
@@ -393,7 +390,6 @@ void Host::Run() {
   ApplyCommitted();
   if (beginning_ && ready_ != nullptr) BeginIfAllIsKnown();
   ServeNewLeaders();
-  publishing_.DecideAlone();
   TellStorageState();
   node_.work_left = kRoundWorkMax;
   node_.sessions_left = kRoundSessionsMax;
@@ -406,7 +402,6 @@ void Host::Run() {
   if (node_.healthy() && begun_ && !routes_.announcing()) RunLeaders();
   routes_.ReleaseReady();
   for (const auto& leader : node_.leaders) leader->AcknowledgeStreams();
-  publishing_.ForgetDecided();
   gauges_.Run();
   size_t pending = 0;
   for (const auto& leader : node_.leaders) pending += leader->proposals().steps();

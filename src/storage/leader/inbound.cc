@@ -3,37 +3,105 @@
 #include <utility>
 
 #include "mqttd/storage/v1/command.pb.h"
+#include "mqttd/storage/v1/records.pb.h"
+#include "storage/core/message_codec.h"
+#include "storage/core/outbox.h"
 #include "storage/core/session.h"
 #include "storage/leader/leader.h"
+#include "storage/leader/publishing.h"
 
 namespace storage {
 
-// ---- PUBLISH ------------------------------------------------------------------------------------
+// ---- QoS 2 messages -----------------------------------------------------------------------------
 
-bool Inbound::AnswerRepeat(const Asker& from, Token token, const Qos2Origin& origin) {
-  AnswerPublish answer;
+// Also while storage fails: what is in doubt is not refused under the same identifier.
+void Inbound::Handle(const Asker& from, AcceptInbound& request) {
+  AnswerAccept answer;
   answer.shard = from.shard;
-  answer.token = token;
-  answer.duplicate = true;
-  if (const auto it = pending_.find({origin.client_id, origin.packet_id}); it != pending_.end()) {
-    node_.metrics.duplicates.Add();
-    it->second->Then(std::move(answer));
-    return true;
+  answer.token = request.token;
+  answer.client_id = request.client_id;
+  answer.packet_id = request.packet_id;
+  if (leader_.sessions().OwnerOf(request.client_id, request.epoch) == nullptr) {
+    return Refuse(answer, NotOwner());
   }
-  const Session* const session = partition().Find(origin.client_id);
-  if (session == nullptr || !session->queue.HasInbound(origin.packet_id)) return false;
+  if (AnswerRepeat(answer)) return;
+  absl::Status status = Refusal(/*stores=*/true);
+  answer.bytes = StoredMessageSize(request.message->parts());
+  if (status.ok() && !leader_.outbox().HasRoomFor(answer.bytes)) {
+    node_.metrics.refused_outbox_full.Add();
+    status = absl::ResourceExhaustedError("too much waits to be passed on");
+  }
+  if (status.ok()) {
+    status = node_.publishing->CheckAccepted(from.shard, request, answer.held);
+  }
+  if (!status.ok()) return Refuse(answer, status);
+  Propose(from, request, std::move(answer));
+}
+
+bool Inbound::AnswerRepeat(AnswerAccept& answer) {
+  const auto it = pending_.find({answer.client_id, answer.packet_id});
+  const Session* const session = partition().Find(answer.client_id);
+  const bool known = session != nullptr && session->queue.HasInbound(answer.packet_id);
+  if (it == pending_.end() && !known) return false;
   node_.metrics.duplicates.Add();
-  Finish(answer);
+  answer.duplicate = true;
+  if (it != pending_.end()) {
+    it->second->Then(std::move(answer));
+  } else {
+    Finish(answer);
+  }
   return true;
 }
 
-void Inbound::Remember(const Asker& from, const Qos2Origin& origin) {
-  pb::RememberInbound& remember = *ProposeFor(from).mutable_remember_inbound();
-  remember.set_client_id(origin.client_id);
-  remember.set_epoch(origin.epoch);
-  remember.set_packet_id(origin.packet_id);
-  pending_[{origin.client_id, origin.packet_id}] = proposals_.growing();
+void Inbound::Propose(const Asker& from, const AcceptInbound& request, AnswerAccept answer) {
+  pb::OutboxRecord record;
+  record.set_kind(pb::OutboxRecord::INBOUND);
+  record.set_message(EncodeStoredMessage(*request.message));
+  for (const SharedTarget& target : request.targets) StoreTarget(target, *record.add_targets());
+  record.set_clears_only(request.clears_only);
+  pb::Command& command = proposals_.Propose(request.message, &answer.command, &from);
+  command.set_level(kLevelOfOutbox);
+  pb::AcceptInbound& accept = *command.mutable_accept_inbound();
+  accept.set_client_id(request.client_id);
+  accept.set_epoch(request.epoch);
+  accept.set_packet_id(request.packet_id);
+  accept.set_record(record.SerializeAsString());
+  pending_[{answer.client_id, answer.packet_id}] = proposals_.growing();
+  leader_.outbox().Expect(answer.bytes);
+  answer.proposed = true;
+  NeedSync();
+  Then(std::move(answer));
 }
+
+void Inbound::Repeat(const Asker& from, AcceptInbound& request) {
+  node_.Send(from.shard, Published{.token = request.token, .status = {}, .partition = id_});
+}
+
+void Inbound::Settled(const AnswerAccept& step) {
+  if (!step.proposed) return;
+  pending_.erase({step.client_id, step.packet_id});
+  leader_.outbox().Expected(step.bytes);
+}
+
+void Inbound::Finish(AnswerAccept& step) {
+  Settled(step);
+  Published published{.token = step.token, .status = {}, .partition = id_};
+  published.duplicate = step.duplicate;
+  if (!step.duplicate) {
+    const Outcome& outcome = OutcomeAt(step.command);
+    published.duplicate = outcome.duplicate;
+    leader_.outbox().Hold(outcome.outbox, std::move(step.held));
+  }
+  node_.Send(step.shard, std::move(published));
+}
+
+void Inbound::Refuse(AnswerAccept& step, const absl::Status& why) {
+  Settled(step);
+  node_.Release(step.held);
+  node_.Send(step.shard, Published{.token = step.token, .status = why, .partition = id_});
+}
+
+// ---- Parts of messages --------------------------------------------------------------------------
 
 bool Inbound::IsArriving(const Asker& from, Token token) {
   if (!arriving_.contains({from.outbox.partition, from.outbox.number})) return false;
@@ -44,16 +112,21 @@ bool Inbound::IsArriving(const Asker& from, Token token) {
   return true;
 }
 
+bool Inbound::HasWhatIsBefore(const Publish& part) const {
+  const PartitionId outbox = part.outbox.partition;
+  const uint64_t before = part.outbox_after;
+  if (before < part.outbox.kept_from || arriving_.contains({outbox, before})) return true;
+  const auto nothing = nothing_of_.find(outbox);
+  if (nothing != nothing_of_.end() && nothing->second == before) return true;
+  return partition().origins().IsApplied(Origins::OfOutbox(outbox), before);
+}
+
 void Inbound::Finish(AnswerPublish& step) {
   if (step.outbox) Arrived(step.outbox);
-  if (step.origin.has_value()) {
-    pending_.erase({step.origin->client_id, step.origin->packet_id});
-  }
   if (step.token == 0) return;
   Published published;
   published.token = step.token;
   published.partition = id_;
-  published.duplicate = step.duplicate;
   if (step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit) {
     published.status =
         absl::ResourceExhaustedError("retained_messages_max or retained_bytes_max is reached");
@@ -63,9 +136,6 @@ void Inbound::Finish(AnswerPublish& step) {
 
 void Inbound::Refuse(AnswerPublish& step, const absl::Status& why) {
   if (step.outbox) Arrived(step.outbox);
-  if (step.origin.has_value()) {
-    pending_.erase({step.origin->client_id, step.origin->packet_id});
-  }
   if (step.token == 0) return;
   Published refused;
   refused.token = step.token;

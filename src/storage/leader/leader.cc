@@ -92,6 +92,7 @@ void Leader::TakeAfter(Leader& former) {
           timer != nullptr && timer->gives_way) {
         --node_.giving_way;
       }
+      if (const auto* const accept = std::get_if<AnswerAccept>(&step)) node_.Release(accept->held);
     }
   });
   subscriptions_.Recount();
@@ -166,6 +167,9 @@ struct Range {
 std::optional<Range> RefusableCommands(const Step& step) {
   if (const auto* const publish = std::get_if<AnswerPublish>(&step)) {
     return Range{publish->command, publish->commands};
+  }
+  if (const auto* const accept = std::get_if<AnswerAccept>(&step)) {
+    return Range{accept->command, accept->duplicate ? size_t{0} : size_t{1}};
   }
   if (const auto* const open = std::get_if<FinishOpen>(&step)) {
     return Range{open->command, 1};

@@ -37,6 +37,13 @@ Leader& Node::HomeOf(std::string_view topic) const {
   return *leaders[PartitionOfTopic(topic, options.partitions)];
 }
 
+void Node::Release(const HeldRooms& rooms) const {
+  for (const HeldRoom& room : rooms) {
+    Leader& leader = *leaders[room.partition];
+    if (leader.life() == room.life) leader.room().TakeBack(room.reservation);
+  }
+}
+
 void Node::After(PartitionMask which, std::function<void()> then) {
   auto barrier = std::make_shared<Barrier>();
   for (const auto& leader : leaders) {

@@ -59,6 +59,7 @@ struct Node {
   Leader& LeaderOf(std::string_view client_id) const { return *leaders[PartitionOf(client_id)]; }
   // Where the topic's retained message is.
   Leader& HomeOf(std::string_view topic) const;
+  void Release(const HeldRooms& rooms) const;
   // Once everything proposed so far to these partitions is applied; now, if nothing is.
   void After(PartitionMask which, std::function<void()> then);
 

@@ -14,10 +14,15 @@ namespace storage {
 namespace {
 
 constexpr size_t kPageMax = 64;
+// Numbers between the first record that is there and the last. Partitions remember which of them
+// were not for them: while one that cannot take the first stands still that grows.
+constexpr uint64_t kSpanMax = 1'000'000;
 // After a start, members whose sessions ended with the last process come back: so long, and so
 // often, what their group had is told of.
 constexpr absl::Duration kPatience = absl::Minutes(1);
 constexpr absl::Duration kRetry = absl::Seconds(2);
+// What came behind another one that is told of again, for which members of groups are chosen.
+constexpr absl::Duration kRetryBehind = absl::Milliseconds(10);
 
 }  // namespace
 
@@ -31,6 +36,7 @@ void OutboxSender::Start() {
 void OutboxSender::Withdraw() {
   for (const auto& [number, told] : told_) node_.outbox_told.Remove(told.bytes);
   told_.clear();
+  for (const auto& [number, rooms] : std::exchange(held_, {})) node_.Release(rooms);
 }
 
 void OutboxSender::On(OutboxGrew& /*effect*/) { scan_.wanted = true; }
@@ -76,7 +82,7 @@ void OutboxSender::Consider(OutboxRecord record) {
       return ProposeDone({.number = record.number, .not_authorized = true}, nullptr);
     }
   }
-  if (groups_without_.contains(record.share_filter)) return Keep();
+  if (groups_without_.contains(record.share_filter)) return Keep(kRetry);
   Tell(std::move(record));
 }
 
@@ -90,6 +96,8 @@ void OutboxSender::Tell(OutboxRecord record) {
   route.message = std::move(record.message);
   route.outbox = {id_, record.number, partition().outbox().first()};
   route.groups_only = record.kind == Kind::kLeft;
+  route.in_order = record.kind == Kind::kInbound;
+  route.clears_only = record.clears_only;
   route.only_filter = std::move(record.share_filter);
   route.targets = std::move(record.targets);
   for (const auto& leader : node_.leaders) {
@@ -99,7 +107,43 @@ void OutboxSender::Tell(OutboxRecord record) {
 }
 
 bool OutboxSender::HasRoomForWill() const {
-  return partition().outbox().HasRoom(partition().limits(), 1, 0);
+  return partition().outbox().HasRoom(partition().limits(), 1 + expected_messages_,
+                                      expected_bytes_);
+}
+
+bool OutboxSender::HasRoomFor(uint64_t bytes) const {
+  const uint64_t first = partition().outbox().first();
+  if (first != 0 && partition().last_outbox() - first >= kSpanMax) return false;
+  return partition().outbox().HasRoom(partition().limits(), 1 + expected_messages_,
+                                      bytes + expected_bytes_);
+}
+
+// ---- Room where it goes -------------------------------------------------------------------------
+
+void OutboxSender::Hold(uint64_t number, HeldRooms rooms) {
+  if (rooms.empty()) return;
+  if (number == 0) return node_.Release(rooms);
+  held_[number] = std::move(rooms);
+}
+
+HeldRooms OutboxSender::TakeHeld(uint64_t number, PartitionId partition) {
+  HeldRooms taken;
+  const auto found = held_.find(number);
+  if (found == held_.end()) return taken;
+  HeldRooms& rooms = found->second;
+  const auto rest = std::stable_partition(
+      rooms.begin(), rooms.end(),
+      [partition](const HeldRoom& room) { return room.partition != partition; });
+  taken.assign(rest, rooms.end());
+  rooms.erase(rest, rooms.end());
+  return taken;
+}
+
+void OutboxSender::ReleaseHeld(uint64_t number) {
+  const auto found = held_.find(number);
+  if (found == held_.end()) return;
+  node_.Release(found->second);
+  held_.erase(found);
 }
 
 // ---- What the shard says ------------------------------------------------------------------------
@@ -121,15 +165,20 @@ void OutboxSender::Handle(const Asker& from, OutboxDone& request) {
   const Told told = TakeTold(number);
   if (request.fate == OutboxDone::Fate::kPassedOn) {
     if (told.kind == Kind::kWill) node_.metrics.wills_published.Add();
-    return ProposeDone({.number = number, .shard = from.shard, .token = request.token}, &from);
+    return ProposeDone({.number = number,
+                        .inbound = told.kind == Kind::kInbound,
+                        .shard = from.shard,
+                        .token = request.token},
+                       &from);
   }
-  if (request.fate == OutboxDone::Fate::kRefused) return Keep();
+  if (request.fate == OutboxDone::Fate::kRefused) return Keep(kRetry);
+  if (request.fate == OutboxDone::Fate::kBehind) return Keep(kRetryBehind);
   const bool members_full = request.fate == OutboxDone::Fate::kMembersFull;
   const bool recovered = number <= scan_.recovered;
   const bool waits = members_full || (recovered && node_.now.monotonic < patience_ends_);
   if (waits || node_.shutting_down) {
     if (!told.share_filter.empty()) groups_without_.insert(told.share_filter);
-    return Keep();
+    return Keep(kRetry);
   }
   ProposeDone({.number = number, .dropped = true}, &from);
 }
@@ -142,12 +191,14 @@ void OutboxSender::ProposeDone(FinishOutbox step, const Asker* asker) {
   ending_.insert(step.number);
   pb::Command& command = asker == nullptr ? Propose() : ProposeFor(*asker);
   command.mutable_outbox_done()->add_numbers(step.number);
-  NeedSync();
+  // Were it lost, a QoS 2 message would be passed on once more, and recognised everywhere.
+  if (!step.inbound || step.token != 0) NeedSync();
   Then(step);
 }
 
 void OutboxSender::Finish(FinishOutbox& step) {
   ending_.erase(step.number);
+  ReleaseHeld(step.number);
   if (step.dropped) node_.metrics.dropped_no_member.Add();
   if (step.expired) node_.metrics.dropped_expired.Add();
   if (step.not_authorized) node_.metrics.wills_not_authorized.Add();
@@ -167,14 +218,7 @@ void OutboxSender::Handle(const Asker& from, OutboxAssign& request) {
   command.set_level(kLevelOfOutbox);
   pb::OutboxAssign& assign = *command.mutable_outbox_assign();
   assign.set_number(request.number);
-  for (const SharedTarget& target : request.targets) {
-    pb::SharedTarget& stored = *assign.add_targets();
-    stored.set_client_id(target.client_id);
-    stored.mutable_subscription()->set_filter(target.filter);
-    stored.mutable_subscription()->set_options(target.options.ToByte());
-    stored.mutable_subscription()->set_subscription_id(target.subscription_id);
-    stored.set_last_choice(target.last_choice);
-  }
+  for (const SharedTarget& target : request.targets) StoreTarget(target, *assign.add_targets());
   NeedSync();
   Then(FinishOutboxAssign{request.number});
 }
@@ -192,14 +236,15 @@ void OutboxSender::Finish(FinishOutboxAssign& step) {
     return;
   }
   Tell(std::move(record->front()));
+  TellSoon();  // Of what came behind it meanwhile.
 }
 
 // ---- Again --------------------------------------------------------------------------------------
 
-// Until the next try.
-void OutboxSender::Keep() {
+// Until the next try, which is no later than that.
+void OutboxSender::Keep(absl::Duration retry) {
   scan_.keeps = true;
-  if (!again_at_.has_value()) again_at_ = node_.now.monotonic + kRetry;
+  if (!again_at_.has_value()) again_at_ = node_.now.monotonic + retry;
 }
 
 void OutboxSender::TellSoon() {

@@ -31,6 +31,20 @@ class OutboxSender : public LeaderPart {
   void TellSoon();  // A member of a group has room again.
   // Whether a will may be put into it: else it waits in its session.
   bool HasRoomForWill() const;
+  // Whether a QoS 2 message may, beside those that are on their way there.
+  bool HasRoomFor(uint64_t bytes) const;
+  // One is on its way; and is there, or never will be.
+  void Expect(uint64_t bytes) {
+    ++expected_messages_;
+    expected_bytes_ += bytes;
+  }
+  void Expected(uint64_t bytes) {
+    --expected_messages_;
+    expected_bytes_ -= bytes;
+  }
+  // Room in queues for a record, until it is there.
+  void Hold(uint64_t number, HeldRooms rooms);
+  HeldRooms TakeHeld(uint64_t number, PartitionId partition);
 
   void On(OutboxGrew& effect);
   void Handle(const Asker& from, OutboxDone& request);
@@ -52,8 +66,9 @@ class OutboxSender : public LeaderPart {
   void Tell(OutboxRecord record);
   Told TakeTold(uint64_t number);
   void ProposeDone(FinishOutbox step, const Asker* asker);
+  void ReleaseHeld(uint64_t number);
   void Answer(const ShardAddress& shard, Token token, const absl::Status& status);
-  void Keep();
+  void Keep(absl::Duration retry);
   void LookAgain();
 
   struct Scan {
@@ -64,7 +79,10 @@ class OutboxSender : public LeaderPart {
   };
   Scan scan_;
   absl::flat_hash_map<uint64_t, Told> told_;  // The shard has them, and is to say what became.
-  absl::flat_hash_set<uint64_t> ending_;      // OutboxDone is proposed and not applied.
+  absl::flat_hash_map<uint64_t, HeldRooms> held_;
+  uint64_t expected_messages_ = 0;
+  uint64_t expected_bytes_ = 0;
+  absl::flat_hash_set<uint64_t> ending_;             // OutboxDone is proposed and not applied.
   absl::flat_hash_set<std::string> groups_without_;  // Members, as a shard said since the last try.
   std::optional<absl::Duration> again_at_;           // Monotonic.
   absl::Duration patience_ends_;

@@ -38,11 +38,21 @@ struct AnswerPublish {
   ShardAddress shard;
   Token token = 0;
   CommandPlace command = 0;
-  size_t commands = 0;     // None: a repeat, that waits for what it repeats.
-  bool duplicate = false;  // It is one.
+  size_t commands = 0;  // None: a repeat, that waits for what it repeats.
   std::optional<CommandPlace> retained;
-  std::optional<Qos2Origin> origin;  // Remembered here.
-  OutboxRef outbox;                  // What it is a part of, if it is.
+  OutboxRef outbox;  // What it is a part of, if it is.
+};
+// A QoS 2 message of a publisher with a session here.
+struct AnswerAccept {
+  CommandPlace command = 0;
+  ShardAddress shard;
+  Token token = 0;
+  std::string client_id;
+  uint16_t packet_id = 0;
+  bool duplicate = false;  // A repeat, that waits for what it repeats. No command.
+  bool proposed = false;
+  uint64_t bytes = 0;  // That it takes in the outbox.
+  HeldRooms held;      // Where it is to be passed on to.
 };
 struct FinishOpen {
   CommandPlace command = 0;
@@ -82,6 +92,7 @@ struct FinishReplay {
 // A record of the outbox is passed on, or is nobody's any more.
 struct FinishOutbox {
   uint64_t number = 0;
+  bool inbound = false;
   bool expired = false;
   bool dropped = false;         // For nobody is a member of its group.
   bool not_authorized = false;  // A will: its client may not publish there any more.
@@ -111,9 +122,10 @@ struct PassBarrier {
   std::shared_ptr<Barrier> barrier;
 };
 
-using Step = std::variant<AnswerPublish, FinishOpen, FinishClose, FinishTimer, AnswerSubscribe,
-                          AnswerUnsubscribe, AnswerRelease, FinishReplay, FinishOutbox,
-                          FinishOutboxAssign, FinishRetainedSweep, FinishQueueSweep, PassBarrier>;
+using Step =
+    std::variant<AnswerPublish, AnswerAccept, FinishOpen, FinishClose, FinishTimer, AnswerSubscribe,
+                 AnswerUnsubscribe, AnswerRelease, FinishReplay, FinishOutbox, FinishOutboxAssign,
+                 FinishRetainedSweep, FinishQueueSweep, PassBarrier>;
 
 // An entry that is being built, then being written, then committed. Owned by the partition's leader
 // until it is applied. Once it is sealed it stays as it is.

@@ -1,6 +1,7 @@
 #include "storage/leader/publishing.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "base/by_name.h"
@@ -40,190 +41,187 @@ SharedTarget TargetOf(const ShareMembers::Member& member) {
 
 void Publishing::Handle(const Asker& from, Publish& part) {
   CHECK(part.partition < node_.leaders.size()) << "there is no such partition";
-  // The others of that one are decided about, and it is not known any more how.
-  if (!parts_.empty() && parts_.front().token != part.token) DecideGathered();
-  parts_.emplace_back(std::move(part), from);
-  if ((parts_.back().bundle & ~Gathered()) == 0) DecideGathered();
+  if (!AnswerRepeat(from, part)) {
+    parts_.emplace_back(std::move(part), from);
+    Decide(parts_);
+    node_.leaders[parts_.front().partition]->streams().Took(from);
+    parts_.clear();
+  } else {
+    node_.leaders[part.partition]->streams().Took(from);
+  }
 }
 
-PartitionMask Publishing::Gathered() const {
-  PartitionMask mask = 0;
-  for (const Part& part : parts_) mask |= BitOf(part.partition);
-  return mask;
-}
-
-void Publishing::DecideGathered() {
-  Decide(parts_.front().asker.shard, parts_);
-  for (const Part& each : parts_) node_.leaders[each.partition]->streams().Took(each.asker);
-  parts_.clear();
-}
-
-// ---- Asked again --------------------------------------------------------------------------------
-
-void Publishing::Remember(const Parts& parts, const absl::Status& status, bool duplicate) {
-  if (parts.size() == 1 || parts.front().asker.sequence == 0) return;
-  if (decisions_.size() >= kDecisionsMax) decisions_.clear();
-  Decision& decision = decisions_[{parts.front().asker.shard, parts.front().token}];
-  decision = {.status = status, .duplicate = duplicate, .askers = {}};
-  for (const Part& part : parts) decision.askers.emplace_back(part.partition, part.asker);
-}
-
-bool Publishing::AnswerDecided(const Asker& from, const Publish& part) {
+// It is there already, or on its way.
+bool Publishing::AnswerRepeat(const Asker& from, const Publish& part) {
   Leader& leader = *node_.leaders[part.partition];
-  if (!from.outbox && !leader.streams().Repeats(from.slot)) return false;
-  if (from.outbox && leader.inbound().IsArriving(from, part.token)) {
-    leader.streams().Took(from);
-    return true;
-  }
-  Published published{.token = part.token, .status = {}, .partition = part.partition};
-  if (!leader.IsRepeat(from)) {
-    const auto found = decisions_.find({from.shard, part.token});
-    if (found == decisions_.end()) return false;
-    published.status = found->second.status;
-    published.duplicate = found->second.duplicate;
-  }
-  node_.Send(from.shard, std::move(published));
-  leader.streams().Took(from);
+  if (from.outbox && leader.inbound().IsArriving(from, part.token)) return true;
+  if (!leader.IsRepeat(from)) return false;
+  node_.Send(from.shard, Published{.token = part.token, .status = {}, .partition = part.partition});
   return true;
 }
 
-void Publishing::ForgetDecided() {
-  absl::erase_if(decisions_, [this](const auto& one) {
-    const auto& askers = one.second.askers;
-    return std::all_of(askers.begin(), askers.end(), [this](const auto& asker) {
-      return node_.leaders[asker.first]->streams().IsForgotten(asker.second);
-    });
-  });
-}
-
-void Publishing::Decide(const ShardAddress& from, Parts& parts) {
-  const auto find = [&](auto&& is_it) {
-    return static_cast<size_t>(std::find_if(parts.begin(), parts.end(), is_it) - parts.begin());
-  };
-  const size_t publisher = find([](const Publish& part) { return part.origin.has_value(); });
-  if (publisher != parts.size()) {
-    const Publish& part = parts[publisher];
-    Leader& leader = *node_.leaders[part.partition];
-    if (leader.sessions().OwnerOf(part.origin->client_id, part.origin->epoch) == nullptr) {
-      return Refuse(from, parts, NotOwner());
-    }
-    // Also while storage fails: what is in doubt is not refused under the same identifier.
-    if (AnswerRepeat(from, parts, publisher)) return;
+// One part.
+void Publishing::Decide(Parts& parts) {
+  const Part& part = parts.front();
+  const ShardAddress from = part.asker.shard;
+  absl::Status status = Refusal(part);
+  if (status.ok() && !part.outbox) status = VerdictOn(from, part);
+  if (status.ok() && !SettleTargets(from, parts)) {
+    status = absl::ResourceExhaustedError("no member has room");
   }
-  absl::Status status = Refusal(parts);
-  if (status.ok()) status = Check(parts);
-  if (!status.ok()) return Refuse(from, parts, status);
-  if (!SettleTargets(from, parts)) {
-    return Refuse(from, parts, absl::ResourceExhaustedError("no member has room"));
+  if (!status.ok()) {
+    if (!part.outbox) verdict_.status = status;  // Of those that follow, too.
+    return Refuse(part, status);
   }
+  HeldRooms held;
+  if (part.outbox) {
+    held =
+        node_.leaders[part.outbox.partition]->outbox().TakeHeld(part.outbox.number, part.partition);
+  } else if (!verdict_.held.empty()) {
+    const auto rest = std::stable_partition(
+        verdict_.held.begin(), verdict_.held.end(),
+        [&](const HeldRoom& room) { return room.partition != part.partition; });
+    held.assign(rest, verdict_.held.end());
+    verdict_.held.erase(rest, verdict_.held.end());
+  }
+  reserved_.insert(reserved_.end(), held.begin(), held.end());
   // A retained message of QoS 0 was promised to nobody: it is on the disk with whatever is synced
   // next. Its answer only tells the shard that it is not on its way any more.
-  const Publish& any = parts.front();
-  const bool promised = any.message->qos() != mqtt::QoS::kAtMostOnce || any.outbox;
-  const bool answers = promised || any.token != 0;
+  const bool promised = part.message->qos() != mqtt::QoS::kAtMostOnce || part.outbox;
   const size_t before = node_.growing.commands;
-  Propose(parts, answers, from);
+  Propose(parts, promised || part.token != 0);
   if (promised && node_.growing.commands != before) node_.growing.needs_sync = true;
 }
 
-// What it came with is stored, or will be: nothing of it is stored again.
-bool Publishing::AnswerRepeat(const ShardAddress& from, const Parts& parts, size_t publisher) {
-  const Part& known = parts[publisher];
-  Leader& leader = *node_.leaders[known.partition];
-  if (!leader.inbound().AnswerRepeat(known.asker, known.token, *known.origin)) return false;
-  Remember(parts, absl::OkStatus(), /*duplicate=*/true);
-  for (size_t i = 0; i < parts.size(); ++i) {
-    if (i != publisher) {
-      node_.Send(from, Published{.token = parts[i].token,
-                                 .status = {},
-                                 .duplicate = true,
-                                 .partition = parts[i].partition});
-    }
-  }
-  return true;
+// Because of storage that fails, here or in the partition. What is in an outbox takes no more room
+// where it goes.
+absl::Status Publishing::Refusal(const Publish& part) const {
+  RETURN_IF_ERROR(node_.Refusal(/*stores=*/!part.outbox));
+  RETURN_IF_ERROR(CheckPartitions(BitOf(part.partition)));
+  if (part.outbox_after == 0) return absl::OkStatus();
+  if (node_.leaders[part.partition]->inbound().HasWhatIsBefore(part)) return absl::OkStatus();
+  return absl::UnavailableError("one before it has to come first");
 }
 
-// Because of storage that fails, here or in one of the partitions.
-absl::Status Publishing::Refusal(const Parts& parts) const {
-  // What is in an outbox takes no more room where it goes.
-  RETURN_IF_ERROR(node_.Refusal(/*stores=*/!parts.front().outbox));
-  for (const Publish& part : parts) {
-    Leader& leader = *node_.leaders[part.partition];
-    if (!leader.replica().status().ok()) return leader.Refusal(/*stores=*/false);
+absl::Status Publishing::CheckPartitions(PartitionMask partitions) const {
+  for (const auto& leader : node_.leaders) {
+    if ((partitions >> leader->id() & 1) == 0 || leader->replica().status().ok()) continue;
+    return leader->Refusal(/*stores=*/false);
   }
   return absl::OkStatus();
 }
 
-// What is in an outbox is not refused for want of room: the bounds' policies decide where it goes.
-absl::Status Publishing::Check(const Parts& parts) {
-  if (parts.front().outbox) return absl::OkStatus();
-  for (const Publish& part : parts) {
-    if (part.set_retained) RETURN_IF_ERROR(CheckRetainedRoom(*part.message));
+// The same for all parts of a message, as long as they follow each other.
+absl::Status Publishing::VerdictOn(const ShardAddress& from, const Publish& part) {
+  const bool known = part.token != 0 && verdict_.token == part.token && verdict_.shard == from;
+  if (known) return verdict_.status;
+  node_.Release(verdict_.held);
+  verdict_.held.clear();
+  verdict_.shard = from;
+  verdict_.token = part.token;
+  verdict_.status = CheckAll(part);
+  verdict_.held = std::exchange(reserved_, {});
+  return verdict_.status;
+}
+
+absl::Status Publishing::CheckAll(const Publish& part) {
+  const mqtt::Message& message = *part.message;
+  PartitionMask partitions = part.partitions;
+  const bool retains = part.set_retained || (part.partitions != 0 && message.retain());
+  if (retains) partitions |= BitOf(node_.HomeOf(message.topic()).id());
+  RETURN_IF_ERROR(CheckPartitions(partitions));
+  if (retains) RETURN_IF_ERROR(CheckRetainedRoom(message));
+  return ReserveQueueRoom(message, part.partitions);
+}
+
+absl::Status Publishing::CheckAccepted(const ShardAddress& from, AcceptInbound& request,
+                                       HeldRooms& held) {
+  Publish whole;
+  whole.message = request.message;
+  whole.partitions = request.partitions;
+  whole.set_retained = request.message->retain();
+  const auto is_transient = [](const SharedTarget& target) { return target.transient; };
+  const auto durable =
+      std::stable_partition(request.targets.begin(), request.targets.end(), is_transient);
+  whole.shared_targets.assign(durable, request.targets.end());
+  request.targets.erase(durable, request.targets.end());
+  if (whole.partitions == 0 && !whole.set_retained && whole.shared_targets.empty()) {
+    return absl::OkStatus();
   }
-  return ReserveQueueRoom(parts);
+  Parts parts;
+  PartitionMask places = 0;
+  CutIntoParts(std::move(whole), node_.options.partitions, [&](Publish part) {
+    places |= BitOf(part.partition);
+    parts.emplace_back(std::move(part), Asker{.shard = from});
+  });
+  absl::Status status = CheckPartitions(places);
+  if (status.ok() && request.message->retain()) status = CheckRetainedRoom(*request.message);
+  if (status.ok()) status = ReserveQueueRoom(*request.message, request.partitions);
+  if (status.ok() && !SettleTargets(from, parts)) {
+    status = absl::ResourceExhaustedError("no member has room");
+  }
+  if (!status.ok()) {
+    TakeBackReserved();
+    return status;
+  }
+  for (Part& part : parts) {
+    std::move(part.shared_targets.begin(), part.shared_targets.end(),
+              std::back_inserter(request.targets));
+  }
+  held = std::exchange(reserved_, {});
+  return status;
 }
 
 // Nothing of it was proposed. While storage fails the answer does not wait for what is in doubt;
-// else each part has it in its turn.
-void Publishing::Refuse(const ShardAddress& from, const Parts& parts, const absl::Status& why) {
+// else it comes in its turn.
+void Publishing::Refuse(const Part& part, const absl::Status& why) {
   TakeBackReserved();
-  Remember(parts, why, /*duplicate=*/false);
-  for (const Publish& part : parts) {
-    if (part.token == 0) continue;
-    Published refused;
-    refused.token = part.token;
-    refused.partition = part.partition;
-    refused.status = why;
-    const bool waits = node_.healthy() && node_.leaders[part.partition]->replica().status().ok();
-    if (!waits) {
-      node_.Send(from, std::move(refused));
-      continue;
-    }
-    node_.After(BitOf(part.partition), [this, from, refused] { node_.Send(from, refused); });
-  }
+  if (part.token == 0) return;
+  Published refused;
+  refused.token = part.token;
+  refused.partition = part.partition;
+  refused.status = why;
+  const ShardAddress from = part.asker.shard;
+  const bool waits = node_.healthy() && node_.leaders[part.partition]->replica().status().ok();
+  if (!waits) return node_.Send(from, std::move(refused));
+  node_.After(BitOf(part.partition), [this, from, refused] { node_.Send(from, refused); });
 }
 
 // ---- Proposed -----------------------------------------------------------------------------------
 
-PartitionMask Publishing::Propose(const Parts& parts, bool answers, const ShardAddress& from) {
-  PartitionMask where = 0;
-  bool all = true;
-  for (const Part& part : parts) {
-    where |= BitOf(part.partition);
-    all = ProposePart(part, answers, from) && all;
+void Publishing::Propose(const Parts& parts, bool answers) {
+  for (const Part& part : parts) ProposePart(part, answers);
+  for (const HeldRoom& room : std::exchange(reserved_, {})) {
+    Leader& leader = *node_.leaders[room.partition];
+    if (leader.life() != room.life) continue;
+    if (leader.proposals().growing() == nullptr) {  // It is for nobody there.
+      leader.room().TakeBack(room.reservation);
+    } else {
+      leader.proposals().Keep(room.reservation);
+    }
   }
-  if (!all) Remember(parts, absl::OkStatus(), /*duplicate=*/false);
-  for (const auto& [partition, reservation] : std::exchange(reserved_, {})) {
-    node_.leaders[partition]->proposals().Keep(reservation);
-  }
-  return where;
 }
 
-bool Publishing::ProposePart(const Part& part, bool answers, const ShardAddress& from) {
+void Publishing::ProposePart(const Part& part, bool answers) {
   Leader& leader = *node_.leaders[part.partition];
   AnswerPublish answer;
-  answer.shard = from;
+  answer.shard = part.asker.shard;
   answer.token = part.token;
   answer.command = leader.proposals().growing_commands();
   const bool match = (part.partitions & BitOf(part.partition)) != 0;
   if (match || !part.shared_targets.empty()) ProposeEnqueue(part, leader, match);
   const bool retains = part.set_retained && (!part.outbox || CheckRetainedRoom(*part.message).ok());
   if (retains) answer.retained = ProposeRetained(part, leader);
-  if (part.origin.has_value()) {
-    leader.inbound().Remember(part.asker, *part.origin);
-    answer.origin = part.origin;
-  }
   answer.commands = leader.proposals().growing_commands() - answer.command;
   if (answer.commands != 0) {
     if (part.outbox) leader.inbound().Arrives(part.outbox);
     answer.outbox = part.outbox;
     if (answers) leader.proposals().Then(std::move(answer));
-    return true;
+  } else if (answers) {  // It is for nobody here.
+    if (part.outbox) leader.inbound().NothingOf(part.outbox);
+    node_.Send(answer.shard,
+               Published{.token = part.token, .status = {}, .partition = part.partition});
   }
-  if (!answers) return false;
-  // It is for nobody here.
-  node_.Send(from, Published{.token = part.token, .status = {}, .partition = part.partition});
-  return false;
 }
 
 void Publishing::ProposeEnqueue(const Part& part, Leader& leader, bool match) {
@@ -261,7 +259,7 @@ void Publishing::Remove(mqtt::MessagePtr message) {
   Parts parts;
   CutIntoParts(std::move(remove), node_.options.partitions,
                [&](Publish part) { parts.emplace_back(std::move(part), Asker{}); });
-  Propose(parts, /*answers=*/false, /*from=*/{});
+  Propose(parts, /*answers=*/false);
 }
 
 // ---- Room for retained messages -----------------------------------------------------------------
@@ -310,29 +308,25 @@ absl::Status Publishing::CheckRetainedRoom(const mqtt::Message& message) {
 // ---- Room in queues -----------------------------------------------------------------------------
 
 void Publishing::Reserve(PartitionId partition, const QueueReservation& reservation) {
-  node_.leaders[partition]->room().Promise(reservation);
-  reserved_.emplace_back(partition, reservation);
+  Leader& leader = *node_.leaders[partition];
+  leader.room().Promise(reservation);
+  reserved_.push_back({partition, leader.life(), reservation});
 }
 
-void Publishing::TakeBackReserved() {
-  for (const auto& [partition, reservation] : std::exchange(reserved_, {})) {
-    node_.leaders[partition]->room().TakeBack(reservation);
-  }
-}
+void Publishing::TakeBackReserved() { node_.Release(std::exchange(reserved_, {})); }
 
 // With queue_full: refuse. A message that some session's queue has no room for is refused as a
 // whole, before anything of it is stored; with what is on its way counted, what passes here fits.
-absl::Status Publishing::ReserveQueueRoom(const Parts& parts) {
+absl::Status Publishing::ReserveQueueRoom(const mqtt::Message& message, PartitionMask partitions) {
   if (node_.options.queue_full != QueueFull::kRefuse) return absl::OkStatus();
-  const mqtt::Message& message = *parts.front().message;
   if (message.qos() == mqtt::QoS::kAtMostOnce) return absl::OkStatus();
   const uint64_t size = EntrySizeAtMost(message, {});
   std::vector<std::pair<PartitionId, QueueReservation>> wanted;
   const Session* full = nullptr;
-  for (const Publish& part : parts) {
-    const PartitionId id = part.partition;
-    if ((part.partitions & BitOf(id)) == 0 || full != nullptr) continue;
-    const Leader& leader = *node_.leaders[id];
+  for (const auto& each : node_.leaders) {
+    const Leader& leader = *each;
+    const PartitionId id = leader.id();
+    if ((partitions >> id & 1) == 0 || full != nullptr) continue;
     if (leader.room().IsCalm(size)) {  // Whoever gets it has room: no need to know who.
       wanted.push_back({id, {.slot = kNoSlot, .bytes = size}});
       continue;

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
@@ -18,22 +17,17 @@
 
 namespace storage {
 
-// Part of the host, used on its thread. The parts of one message that come together are decided
-// about here, at once and for all of them: either none is proposed and each is refused; or all are,
-// in the same write, and each partition answers for its part.
+// Part of the host, used on its thread. The parts of one message, which come one after the other,
+// are stored each by itself; but the first of them is decided about for all of them on this node:
+// whether they can be stored now, and have room.
 class Publishing {
  public:
   explicit Publishing(Node& node) : node_(node) {}
 
   void Handle(const Asker& from, Publish& part);
-  // What comes next is no part of the message: what its other parts have become is known to who
-  // asks, so these are decided about without them.
-  void DecideAlone() {
-    if (!parts_.empty()) DecideGathered();
-  }
-  // A part that is asked for again, of a message that is decided about. False: it is new.
-  bool AnswerDecided(const Asker& from, const Publish& part);
-  void ForgetDecided();  // Of what no shard may ask again.
+  // Whether a QoS 2 message could be stored where it is to be passed on to, and has room there: as
+  // far as that matters the room is `held`. Who has none is replaced among its targets.
+  absl::Status CheckAccepted(const ShardAddress& from, AcceptInbound& request, HeldRooms& held);
 
   // ---- What the host publishes itself. Never refused.
   // The retained message of its topic, which has no payload, is forgotten; nobody hears of it.
@@ -47,33 +41,30 @@ class Publishing {
   };
   using Parts = std::vector<Part>;  // Of one message, each of another partition.
 
-  // What each part of a message was answered, or would have been, that left nothing in its
-  // partition's log: asked for again, it is answered so again, and not decided about alone.
-  struct Decision {
+  // What was decided about a message whose parts are coming.
+  struct Verdict {
+    ShardAddress shard;
+    Token token = 0;
     absl::Status status;
-    bool duplicate = false;
-    std::vector<std::pair<PartitionId, Asker>> askers;
+    HeldRooms held;  // For the parts that are still to come.
   };
-  static constexpr size_t kDecisionsMax = 10'000;  // Then they are forgotten.
 
-  PartitionMask Gathered() const;
-  void DecideGathered();
-  void Remember(const Parts& parts, const absl::Status& status, bool duplicate);
-  void Decide(const ShardAddress& from, Parts& parts);
-  bool AnswerRepeat(const ShardAddress& from, const Parts& parts, size_t publisher);
-  absl::Status Check(const Parts& parts);
-  absl::Status Refusal(const Parts& parts) const;
-  // Each answers, if that is wanted. Returns where they go.
-  PartitionMask Propose(const Parts& parts, bool answers, const ShardAddress& from);
-  // Whether there was anything for its partition.
-  bool ProposePart(const Part& part, bool answers, const ShardAddress& from);
+  bool AnswerRepeat(const Asker& from, const Publish& part);
+  void Decide(Parts& parts);
+  absl::Status Refusal(const Publish& part) const;
+  absl::Status VerdictOn(const ShardAddress& from, const Publish& part);
+  absl::Status CheckAll(const Publish& part);
+  absl::Status CheckPartitions(PartitionMask partitions) const;
+  // Each answers, if that is wanted.
+  void Propose(const Parts& parts, bool answers);
+  void ProposePart(const Part& part, bool answers);
   void ProposeEnqueue(const Part& part, Leader& leader, bool match);
   CommandPlace ProposeRetained(const Part& part, Leader& home);
-  void Refuse(const ShardAddress& from, const Parts& parts, const absl::Status& why);
+  void Refuse(const Part& part, const absl::Status& why);
 
   absl::Status CheckRetainedRoom(const mqtt::Message& message);
 
-  absl::Status ReserveQueueRoom(const Parts& parts);
+  absl::Status ReserveQueueRoom(const mqtt::Message& message, PartitionMask partitions);
   absl::Status RefuseForQueue(const mqtt::Message& message, const Session& full);
   const ShareMembers::Member* ChooseWithRoom(const std::string& share_filter,
                                              const mqtt::Message& message);
@@ -85,10 +76,9 @@ class Publishing {
   void TakeBackReserved();
 
   Node& node_;
-  Parts parts_;  // Of the message whose last part is still to come.
-  absl::flat_hash_map<std::pair<ShardAddress, Token>, Decision> decisions_;
-  // For the message that is being decided about.
-  std::vector<std::pair<PartitionId, QueueReservation>> reserved_;
+  Parts parts_;  // The one that is being decided about. Kept for its memory.
+  Verdict verdict_;
+  HeldRooms reserved_;  // For what is being decided about.
 };
 
 }  // namespace storage

@@ -3,9 +3,11 @@
 #define STORAGE_LEADER_QUEUE_ROOM_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "storage/core/effects.h"
+#include "storage/core/partition_api.h"
 
 namespace storage {
 
@@ -60,6 +62,15 @@ class QueueRoom {
   Taken all_;
   absl::flat_hash_map<SessionSlot, Taken> of_sessions_;
 };
+
+// Room in a queue of some partition, promised by that partition's leader of so long a life: a later
+// one knows nothing of it.
+struct HeldRoom {
+  PartitionId partition = 0;
+  uint64_t life = 0;
+  QueueReservation reservation;
+};
+using HeldRooms = std::vector<HeldRoom>;
 
 }  // namespace storage
 

@@ -35,10 +35,6 @@ class Streams {
   }
   bool Repeats(ShardSlot shard) const { return streams_[shard].repeats != 0; }
   bool AnyRepeats() const;
-  // The shard has no copy of the request any more.
-  bool IsForgotten(const Asker& asker) const {
-    return asker.sequence < streams_[asker.slot].kept_from;
-  }
   // What has been taken by now, by slot: to be settled when all that is proposed is applied.
   void NoteTaken(std::vector<uint64_t>& taken) const {
     taken.clear();

@@ -127,11 +127,14 @@ class Ledger {
   }
   // What a retained topic that one client publishes to must at least hold: the last acknowledged.
   // Nothing, if one was sent again: that may come behind it.
-  uint64_t RetainedAtLeast(const std::string& topic) const {
+  // If it holds one of QoS 2: the last of these, since they go through their publisher's outbox
+  // and may come behind what was sent after them at another QoS.
+  uint64_t RetainedAtLeast(const std::string& topic, unsigned qos_of_last = 0) const {
     uint64_t number = 0;
     for (const auto& [payload, message] : messages_) {
       if (message.topic != topic) continue;
       if (message.sent_again) return 0;
+      if (qos_of_last == 2 && message.qos != 2) continue;
       if (message.acknowledged_ns != kNotYet && message.qos != 0)
         number = std::max(number, message.number);
     }

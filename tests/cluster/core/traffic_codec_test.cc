@@ -185,10 +185,10 @@ void ExpectIs(const std::string& name, const std::string& body) {
   EXPECT_EQ(again, body) << name << "\n" << message->DebugString();
 }
 
-const char* const kRequests[] = {"OpenSession",    "CloseSession", "Subscribe",     "Unsubscribe",
-                                 "Publish",        "OutboxDone",   "OutboxAssign",  "Acknowledge",
-                                 "ReleaseInbound", "ScanRetained", "ConfirmRoutes", "ReplayTaken",
-                                 "Claims"};
+const char* const kRequests[] = {"OpenSession", "CloseSession",   "Subscribe",    "Unsubscribe",
+                                 "Publish",     "AcceptInbound",  "OutboxDone",   "OutboxAssign",
+                                 "Acknowledge", "ReleaseInbound", "ScanRetained", "ConfirmRoutes",
+                                 "ReplayTaken", "Claims"};
 const char* const kEvents[] = {
     "SessionOpened", "TakenOver",         "SubscribeDone",   "UnsubscribeDone", "Published",
     "Deliver",       "ReleaseDue",        "InboundReleased", "RetainedPage",    "RouteChange",

@@ -88,6 +88,26 @@ TEST(RequestStreams, AnAnswerThatComesLaterIsWaitedFor) {
   EXPECT_EQ(streams.kept(), 0u);
 }
 
+// The leader that refused it has not said to be done with it, and the next one would accept it.
+TEST(RequestStreams, WhatIsAnsweredIsNotAskedAgain) {
+  const uint32_t partitions = 1;
+  RequestStreams streams(partitions);
+  for (Token token = 1; token <= 3; ++token) {
+    AcceptInbound accept;
+    accept.client_id = "a";
+    accept.token = token;
+    Number(streams, accept);
+  }
+  Claims claims;
+  const std::vector<Addressed> repeats = streams.Repeat(
+      claims, [](const Request& asked) { return std::get<AcceptInbound>(asked).token == 2; });
+  ASSERT_EQ(repeats.size(), 2u);
+  EXPECT_EQ(claims.repeats, 2u);
+  EXPECT_EQ(claims.kept_from, 1u);
+  EXPECT_EQ(repeats[0].sequence, 1u);
+  EXPECT_EQ(repeats[1].sequence, 3u);
+}
+
 // ---- What the partition remembers --------------------------------------------------------------
 
 // Requests of one origin, some of which are passed over; each is asked for several times while it

@@ -65,6 +65,8 @@ TEST(RangeSet, LosesOneNumberOrAllBelowOne) {
       ASSERT_EQ(ranges.size(), model.size());
       for (uint64_t number = 0; number <= 41; ++number) {
         ASSERT_EQ(ranges.contains(number), model.contains(number)) << number;
+        const auto behind = model.lower_bound(number);
+        ASSERT_EQ(ranges.LastBelow(number), behind == model.begin() ? 0 : *std::prev(behind));
       }
     }
   }
