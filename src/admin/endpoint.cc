@@ -54,12 +54,13 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     const broker::MetricsSnapshot snapshot = sources.metrics();
     const std::string id = sources.node_id();
-    response.body =
-        MetricsText(snapshot, ReadProcessStats(), sources.clock->Now(),
-                    {.id = id,
-                     .ready = Ready(sources, snapshot),
-                     .draining = sources.readiness->draining(),
-                     .admin = sources.admin == nullptr ? AdminCalls() : sources.admin()});
+    const ClusterView cluster = sources.cluster == nullptr ? ClusterView() : sources.cluster();
+    response.body = MetricsText(snapshot, ReadProcessStats(), sources.clock->Now(),
+                                {.id = id,
+                                 .ready = Ready(sources, snapshot),
+                                 .draining = sources.readiness->draining(),
+                                 .admin = sources.admin == nullptr ? AdminCalls() : sources.admin(),
+                                 .cluster = sources.cluster == nullptr ? nullptr : &cluster});
   } else if (request.path == "/healthz") {
     const broker::StallView stall = sources.metrics().stall;
     if (stall.stuck) response.status = 503;

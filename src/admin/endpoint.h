@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "admin/admin_calls.h"
+#include "admin/cluster_view.h"
 #include "admin/http_server.h"
 #include "admin/readiness.h"
 #include "base/clock.h"
@@ -27,6 +28,7 @@ struct EndpointSources {
   const base::Clock* clock = nullptr;
   std::function<std::string()> node_id;  // Empty as long as the store is not open.
   std::function<AdminCalls()> admin;     // Null: there is no admin API.
+  std::function<ClusterView()> cluster;  // Null: the node is in no cluster.
   HttpCalls* calls = nullptr;            // Which it serves beside the pages. Null: none.
 };
 

@@ -61,6 +61,7 @@ void AddPackets(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddMessages(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddState(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddStorage(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
+void AddCluster(const NodeView& node, FamilyBuilder& out);
 void AddInside(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddAdmin(const AdminCalls& calls, FamilyBuilder& out);
 void AddProcess(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,

@@ -23,6 +23,7 @@ FamilyBuilder AllFamilies(const broker::MetricsSnapshot& snapshot, const Process
   AddMessages(snapshot, out);
   AddState(snapshot, out);
   AddStorage(snapshot, out);
+  AddCluster(node, out);
   AddInside(snapshot, out);
   AddAdmin(node.admin, out);
   AddProcess(snapshot, process, now, node, out);

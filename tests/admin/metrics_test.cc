@@ -55,6 +55,26 @@ TEST(MetricsText, AnEmptyBrokerHasAWellFormedPage) {
   EXPECT_EQ(series.count("mqttd_retained_messages"), 0u) << "there is no store to count";
 }
 
+TEST(MetricsText, ANodeOfAClusterTellsOfTheOthers) {
+  ClusterView cluster;
+  cluster.links = {{.node = 3,
+                    .up = true,
+                    .round_trip_s = 0.25,
+                    .connected = 2,
+                    .disconnected = 1,
+                    .streams = {{.link_class = "traffic", .items = 7, .times_full = 4}}}};
+  cluster.traffic.dropped = 5;
+  const std::map<std::string, double> series =
+      Parse(MetricsText({}, {}, absl::UnixEpoch(), {.id = "n-1", .cluster = &cluster}));
+  EXPECT_EQ(series.at("mqttd_cluster_link_up{node=\"3\"}"), 1);
+  EXPECT_EQ(series.at("mqttd_cluster_link_round_trip_seconds{node=\"3\"}"), 0.25);
+  EXPECT_EQ(series.at("mqttd_cluster_link_items_total{node=\"3\",class=\"traffic\"}"), 7);
+  EXPECT_EQ(series.at("mqttd_cluster_link_full_total{node=\"3\",class=\"traffic\"}"), 4);
+  EXPECT_EQ(series.at("mqttd_cluster_forwards_dropped_total"), 5);
+  EXPECT_EQ(Parse(Text({})).count("mqttd_cluster_forwards_dropped_total"), 0u)
+      << "a node alone has no others";
+}
+
 TEST(MetricsText, ShardsAreAddedUp) {
   const auto one = std::make_unique<broker::ShardMetrics>();
   const auto two = std::make_unique<broker::ShardMetrics>();
