@@ -161,6 +161,13 @@ class Ears final : public EventSink {
   Token passing_token_ ABSL_GUARDED_BY(mutex_) = Token{1} << 48;
 };
 
+// Of a message of QoS 2 from a durable session, if it has an epoch.
+struct Author {
+  std::string client_id;
+  uint64_t epoch = 0;
+  uint16_t packet_id = 0;
+};
+
 class HostRig {
  public:
   explicit HostRig(StorageOptions options, rocksdb::Env* env = nullptr)
@@ -221,12 +228,6 @@ class HostRig {
     return ears_.Await<SubscribeDone>(token_);
   }
 
-  // Of QoS 2 from a durable session, if it has an epoch.
-  struct Author {
-    std::string client_id;
-    uint64_t epoch = 0;
-    uint16_t packet_id = 0;
-  };
   Token SendPublish(mqtt::MessagePtr message, const Author& author = {}) {
     storage::Publish publish;
     publish.token = ++token_;

@@ -125,7 +125,8 @@ void Shard::Take(storage::Event& event) {
     claims.partition = wanted->partition;
     claims.life = wanted->life;
     claims.by = wanted->by;
-    std::vector<storage::Addressed> requests = streams_.Repeat(claims);
+    std::vector<storage::Addressed> requests =
+        streams_.Repeat(claims, [](const storage::Request&) { return false; });
     requests.insert(requests.begin(), storage::Addressed(std::move(claims)));
     node_.traffic.Submit(id_, std::move(requests));
   } else if (auto* const published = std::get_if<storage::Published>(&event)) {
