@@ -173,8 +173,12 @@ void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
 }
 
 void Host::HandOn(ShardSlot from, Addressed& asked) {
-  // Only here: a request's commands and what follows them stay together.
-  if (node_.growing.IsFull(options_)) full_.push_back(CloseGrowing());
+  // Only here: a request's commands and what follows them stay together, and so do a message's
+  // parts: if the log fails all are refused, or none is.
+  const auto* const part = std::get_if<Publish>(&asked.request);
+  const bool goes_on =
+      part != nullptr && publishing_.IsDecided(node_.shards.AddressOf(from), *part);
+  if (!goes_on && node_.growing.IsFull(options_)) full_.push_back(CloseGrowing());
   Dispatch(from, asked);
 }
 

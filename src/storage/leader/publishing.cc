@@ -113,8 +113,7 @@ absl::Status Publishing::CheckPartitions(PartitionMask partitions) const {
 
 // The same for all parts of a message, as long as they follow each other.
 absl::Status Publishing::VerdictOn(const ShardAddress& from, const Publish& part) {
-  const bool known = part.token != 0 && verdict_.token == part.token && verdict_.shard == from;
-  if (known) return verdict_.status;
+  if (IsDecided(from, part)) return verdict_.status;
   node_.Release(verdict_.held);
   verdict_.held.clear();
   verdict_.shard = from;

@@ -25,6 +25,10 @@ class Publishing {
   explicit Publishing(Node& node) : node_(node) {}
 
   void Handle(const Asker& from, Publish& part);
+  // Whether it is one more part of the message that was decided about last.
+  bool IsDecided(const ShardAddress& from, const Publish& part) const {
+    return part.token != 0 && verdict_.token == part.token && verdict_.shard == from;
+  }
   // Whether a QoS 2 message could be stored where it is to be passed on to, and has room there: as
   // far as that matters the room is `held`. Who has none is replaced among its targets.
   absl::Status CheckAccepted(const ShardAddress& from, AcceptInbound& request, HeldRooms& held);
