@@ -240,7 +240,8 @@ std::vector<storage::LogEvent> PartitionLog::Submit(storage::Submission submissi
     proposals.push_back({.group = proposal.partition,
                          .number = proposal.number,
                          .entry = std::move(proposal.entry),
-                         .sync = sync});
+                         .sync = sync,
+                         .term = proposal.term});
   }
   if (!sync) {
     if (auto events = raft_.SubmitHere(proposals)) return Translated(*std::move(events));

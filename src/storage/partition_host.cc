@@ -38,6 +38,7 @@ constexpr absl::Duration kDiskCheck = absl::Seconds(1);
 // or less would be known of a machine whose wall clock is not set after the next power cut.
 constexpr absl::Duration kWallCheck = absl::Seconds(10);
 constexpr absl::Duration kTimeRecordAgeMax = absl::Minutes(10);
+constexpr absl::Duration kStopPatience = absl::Seconds(5);
 
 // What wakes the host's thread.
 struct FromShard {
@@ -46,6 +47,10 @@ struct FromShard {
 };
 struct Task {
   std::function<void(Host&)> run;
+};
+// Does not wait for the start.
+struct News {
+  std::function<void(Host&)> tell;
 };
 struct StateFlushed {};
 struct StateFailed {
@@ -59,7 +64,7 @@ struct CopyRequested {
 struct LogCopied {
   absl::Status status;
 };
-using Input = std::variant<FromShard, std::vector<LogEvent>, Task, StateFlushed, StateFailed,
+using Input = std::variant<FromShard, std::vector<LogEvent>, Task, News, StateFlushed, StateFailed,
                            CopyRequested, LogCopied, StopRequested>;
 
 // An eventfd to sleep on.
@@ -102,6 +107,10 @@ class RocksPartitionHost final : public PartitionHost {
   absl::Status OpenStore(const CommandLogOpener& open_log);
   void Start(std::function<void()> ready) override;
   void Submit(const ShardAddress& from, std::vector<Addressed> batch) override;
+  void SetNodes(NodeId self, std::vector<LiveNode> others) override;
+  void Resync(NodeId node, std::function<void()> begins) override;
+  void OnHostMessage(NodeId from, Incarnation life, HostMessage message) override;
+  void SetSend(std::function<void(NodeId to, HostMessage message)> send) override;
   void Run(std::function<void(Host&)> task) override;
   void Checkpoint(std::string directory, std::function<void(absl::Status)> done) override;
   absl::Status Stop() override;
@@ -119,6 +128,7 @@ class RocksPartitionHost final : public PartitionHost {
   void On(FromShard& input);
   void On(std::vector<LogEvent>& input);
   void On(Task& input);
+  void On(News& input) { input.tell(*core_); }
   void On(StateFlushed& input);
   void On(StateFailed& input);
   void On(CopyRequested& input);
@@ -131,6 +141,7 @@ class RocksPartitionHost final : public PartitionHost {
   void BeginFlush();
   void CheckDisk();
   void PostEvents();
+  bool MayStop() const;
   void Sleep();
   HostTime Now();
   TimeRecord ReadClocks();
@@ -166,6 +177,7 @@ class RocksPartitionHost final : public PartitionHost {
   std::optional<CopyRequested> copy_;  // Under way: the log is not cut meanwhile.
   bool disk_low_ = false;
   bool stopping_ = false;
+  absl::Duration stops_at_;  // In a cluster, whatever is left then.
 
   std::thread thread_;
   absl::Status stop_status_;  // Of the thread's end.
@@ -199,12 +211,12 @@ absl::Status RocksPartitionHost::OpenStore(const CommandLogOpener& open_log) {
   if (create) RETURN_IF_ERROR(dir_->FinishCreation());
   ASSIGN_OR_RETURN(incarnation_, dir_->BeginIncarnation());
   core_->SetSelf(node_, incarnation_);
-  core_->SetMayPublish([this](const SessionUser& author, std::string_view topic) {
+  core_->node().may_publish = [this](const SessionUser& author, std::string_view topic) {
     return sink_.MayPublish(author, topic);
-  });
-  core_->SetMayRead([this](const SessionUser& reader, std::string_view topic) {
+  };
+  core_->node().may_read = [this](const SessionUser& reader, std::string_view topic) {
     return sink_.MayRead(reader, topic);
-  });
+  };
   core_->SetLogReader([this](PartitionId partition, uint64_t after,
                              const std::function<absl::Status(const LogEntry&)>& visit) {
     return log_->ReadAfter(partition, after, visit);
@@ -310,6 +322,34 @@ void RocksPartitionHost::Submit(const ShardAddress& from, std::vector<Addressed>
   mailbox_.PostOne(FromShard{from, std::move(batch)});
 }
 
+void RocksPartitionHost::SetNodes(NodeId self, std::vector<LiveNode> others) {
+  if (thread_.joinable()) {
+    CHECK(self == node_) << "a node stays the one that it is";
+    mailbox_.PostOne(News{[others = std::move(others)](Host& host) { host.SetNodes(others); }});
+    return;
+  }
+  node_ = self;
+  core_->SetSelf(self, incarnation_);
+  core_->SetNodes(others);
+}
+
+void RocksPartitionHost::Resync(NodeId node, std::function<void()> begins) {
+  mailbox_.PostOne(News{[node, begins = std::move(begins)](Host& host) {
+    begins();
+    host.Resync(node);
+  }});
+}
+
+void RocksPartitionHost::OnHostMessage(NodeId from, Incarnation life, HostMessage message) {
+  mailbox_.PostOne(News{
+      [from, life, message](Host& host) { host.routes_elsewhere().Hear(from, life, message); }});
+}
+
+void RocksPartitionHost::SetSend(std::function<void(NodeId to, HostMessage message)> send) {
+  CHECK(!thread_.joinable()) << "set when it has started";
+  core_->routes_elsewhere().SetSend(std::move(send));
+}
+
 void RocksPartitionHost::Run(std::function<void(Host&)> task) {
   mailbox_.PostOne(Task{std::move(task)});
 }
@@ -387,7 +427,7 @@ void RocksPartitionHost::Serve() {
     BeginFlush();
     PostEvents();
     // A store that fails is not waited for: what was answered is in the log.
-    if (stopping_ && mailbox_.empty() && (core_->Drained() || !core_->can_write())) break;
+    if (stopping_ && mailbox_.empty() && MayStop()) break;
     Sleep();
   }
   stop_status_ = ShutDown();
@@ -460,7 +500,16 @@ void RocksPartitionHost::On(LogCopied& input) {
   done(std::move(input.status));
 }
 
-void RocksPartitionHost::On(StopRequested& /*input*/) { stopping_ = true; }
+void RocksPartitionHost::On(StopRequested& /*input*/) {
+  stopping_ = true;
+  stops_at_ = clock_.Monotonic() + kStopPatience;
+}
+
+// In a cluster what is not committed may need others, who go on with it in any case.
+bool RocksPartitionHost::MayStop() const {
+  if (core_->Drained() || !core_->can_write()) return true;
+  return core_->shards().in_cluster() && clock_.Monotonic() >= stops_at_;
+}
 
 // The log keeps what the state has in memory only.
 absl::Status RocksPartitionHost::CutLog() {
@@ -538,6 +587,7 @@ void RocksPartitionHost::Sleep() {
   std::optional<absl::Duration> until = core_->NextWake();
   if (disk_low_) until = std::min(until.value_or(next_disk_check_), next_disk_check_);
   until = std::min(until.value_or(next_wall_check_), next_wall_check_);
+  if (stopping_ && clock_.Monotonic() < stops_at_) until = std::min(*until, stops_at_);
   const absl::Duration timeout = *until - clock_.Monotonic();
   if (timeout <= absl::ZeroDuration()) return;
   if (mailbox_.Sleep()) bell_.Wait(timeout);

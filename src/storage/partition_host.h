@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/timeline.h"
 #include "storage/command_log_place.h"
+#include "storage/core/host_message.h"
 #include "storage/core/metrics.h"
 #include "storage/core/options.h"
 #include "storage/core/partition_api.h"
@@ -62,6 +63,19 @@ class PartitionHost {
   // host's thread, when all of them have confirmed these.
   virtual void Start(std::function<void()> ready) = 0;
 
+  // ---- In a cluster.
+  // Which node this is, once, and who else lives: before Start, and whenever that changes. Any
+  // thread. Without it this is a node alone.
+  virtual void SetNodes(NodeId self, std::vector<LiveNode> others) = 0;
+  // See Host::Resync. Any thread, before what comes over the new link is submitted. On the host's
+  // thread `begins` is called first; what follows goes to the sink at the end of the same turn.
+  virtual void Resync(NodeId node, std::function<void()> begins) = 0;
+
+  // From the host of another node; `life`: in which it said so. What goes the other way is given to
+  // what was set before Start, on the host's thread. Any thread.
+  virtual void OnHostMessage(NodeId from, Incarnation life, HostMessage message) = 0;
+  virtual void SetSend(std::function<void(NodeId to, HostMessage message)> send) = 0;
+
   // Any shard's thread, in the order it wants things done; for shards of other nodes, one thread
   // for each in the order in which it asked. Costs an allocation and an atomic
   // operation, and a wake-up if the host sleeps. An empty batch costs nothing.
@@ -78,7 +92,8 @@ class PartitionHost {
   // copy.
   virtual void Checkpoint(std::string directory, std::function<void(absl::Status)> done) = 0;
 
-  // Commits and answers all that was submitted, writes the state out, syncs, ends the threads. The
+  // Commits and answers all that was submitted (in a cluster as far as others answer within some
+  // seconds), writes the state out, syncs, ends the threads. The
   // next start replays nothing. Call it once every shard has closed its sessions
   // (kServerShutdown). Returns what could not be written.
   virtual absl::Status Stop() = 0;

@@ -33,6 +33,10 @@ class FakeHost final : public storage::PartitionHost {
     for (storage::Addressed& asked : batch) requests_.push_back(std::move(asked.request));
     came_.notify_all();
   }
+  void SetNodes(storage::NodeId, std::vector<storage::LiveNode>) override {}
+  void Resync(storage::NodeId, std::function<void()>) override {}
+  void OnHostMessage(storage::NodeId, storage::Incarnation, storage::HostMessage) override {}
+  void SetSend(std::function<void(storage::NodeId, storage::HostMessage)>) override {}
   void Run(std::function<void(storage::Host&)>) override {}  // It has no host to look at.
   void Checkpoint(std::string /*directory*/, std::function<void(absl::Status)> done) override {
     done(absl::UnimplementedError("there is nothing on a disk to copy"));

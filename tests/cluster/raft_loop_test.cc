@@ -118,6 +118,22 @@ TEST(RaftLoop, WhatADeposedLeaderProposedHasAnUnknownFateAndIsNotPairedWithItsSu
   EXPECT_THAT(Proposals(rig.TakeEvents<Committed>(leader)), testing::Contains(2));
 }
 
+// Its leader led before, and may not have heard yet that somebody else did since.
+TEST(RaftLoop, WhatIsProposedForATermIsNotTakenInAnother) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Exchange();
+  const uint64_t term = rig.TakeEvents<RoleChange>(1).back().term;
+  rig.loop(1).Submit({.group = 0, .number = 1, .entry = "now", .term = term});
+  rig.loop(1).Submit({.group = 0, .number = 2, .entry = "late", .term = term - 1});
+  rig.Exchange();
+  const std::vector<NotCommitted> fates = rig.TakeEvents<NotCommitted>(1);
+  ASSERT_THAT(fates, SizeIs(1));
+  EXPECT_EQ(fates[0].proposal, 2u);
+  EXPECT_EQ(fates[0].fate, Fate::kSurely);
+  EXPECT_THAT(rig[1].entries, ElementsAre("now"));
+}
+
 TEST(RaftLoop, AReadWaitsForAMajorityAndADeposedLeaderAnswersNone) {
   LoopRig rig(3);
   rig.Elect(1);

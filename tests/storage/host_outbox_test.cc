@@ -269,11 +269,11 @@ TEST_F(HostOutbox, ANewLeaderTellsOfWhatItsShardIsPassingOnAndNobodyGetsItTwice)
 
 // Its rights are those of the moment at which it is published, whoever was there when it fired.
 TEST_F(HostOutbox, AWillOfWhoMayNotPublishAnyMoreIsDeleted) {
-  sim_.core().SetMayPublish([](const SessionUser& user, std::string_view) {
+  sim_.core().node().may_publish = [](const SessionUser& user, std::string_view) {
     EXPECT_EQ(user.client_id, "alice");
     EXPECT_EQ(user.user_name, "somebody");
     return false;
-  });
+  };
   OpenSession open = MakeOpen("alice");
   open.user_name = "somebody";
   open.will = mqtt::Message::Create({.topic = "a", .payload = "gone", .publisher = "alice"});

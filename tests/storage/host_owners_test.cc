@@ -114,11 +114,11 @@ TEST_F(HostOwners, TheOwnerIsRememberedOverARestart) {
 TEST_F(HostOwners, AWillIsNotPublishedOnceItsClientMayNoLonger) {
   std::vector<std::string> asked;
   bool may = true;
-  sim_.core().SetMayPublish([&](const SessionUser& author, std::string_view topic) {
+  sim_.core().node().may_publish = [&](const SessionUser& author, std::string_view topic) {
     asked.push_back(author.user_name + "@" + author.listener + ":" + author.client_id + " " +
                     std::string(topic));
     return may;
-  });
+  };
   for (const bool allowed : {true, false}) {
     may = allowed;
     OpenSession open = As("alice", "dev");

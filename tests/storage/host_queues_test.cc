@@ -201,9 +201,9 @@ TEST_F(HostQueues, WhatAMemberHasNoRoomForGoesToNobodyWhoMayNotReadIt) {
   AddSession("hung", "$share/g/a");
   AddSession("barred", "$share/g/a");
   AddSession("idle", "$share/g/a");
-  sim_.core().SetMayRead([](const SessionUser& reader, std::string_view topic) {
+  sim_.core().node().may_read = [](const SessionUser& reader, std::string_view topic) {
     return reader.client_id != "barred" || topic != "a";
-  });
+  };
   for (int i = 0; i < 9; ++i) SendShared("hung");
   sim_.Settle();
   EXPECT_EQ(Queued("hung"), 5u);

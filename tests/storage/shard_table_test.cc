@@ -48,6 +48,25 @@ TEST(ShardTable, WhoComesGetsWhatOthersLeft) {
   EXPECT_EQ(table.slots(), 9u);
 }
 
+TEST(ShardTable, KnowsWhichLivesAreOver) {
+  using Fate = ShardTable::Fate;
+  ShardTable table(2);
+  EXPECT_FALSE(table.in_cluster());
+  table.SetSelf(NodeId(1), Incarnation(7));
+  EXPECT_TRUE(table.in_cluster());
+  EXPECT_EQ(table.FateOf(NodeId(1), Incarnation(7)), Fate::kLives);
+  EXPECT_EQ(table.FateOf(NodeId(1), Incarnation(6)), Fate::kOver);
+  EXPECT_EQ(table.FateOf(NodeId(0), Incarnation(6)), Fate::kOver);  // Alone, before.
+  EXPECT_EQ(table.FateOf(NodeId(2), Incarnation(5)), Fate::kUnknown);
+  table.Add(kTwo);
+  EXPECT_EQ(table.FateOf(NodeId(2), Incarnation(4)), Fate::kOver);
+  EXPECT_EQ(table.FateOf(NodeId(2), Incarnation(5)), Fate::kLives);
+  EXPECT_EQ(table.FateOf(NodeId(2), Incarnation(6)), Fate::kUnknown);
+  table.Remove(kTwo);
+  EXPECT_EQ(table.FateOf(NodeId(2), Incarnation(5)), Fate::kOver);
+  EXPECT_EQ(table.FateOf(NodeId(2), Incarnation(6)), Fate::kUnknown);
+}
+
 class UnknownShards : public HostTest {};
 
 TEST_F(UnknownShards, AreNotHeardAndHearNothing) {

@@ -32,6 +32,7 @@ storage::Claims::Held HeldBy(const Connection& connection) {
 
 void TellClaims(ShardContext& context, SubscribeFlow& subscribing, const PublishFlow& publishing,
                 const storage::ClaimsWanted& wanted) {
+  if (!context.streams.Heeds(wanted)) return;
   storage::Claims claims;
   claims.partition = wanted.partition;
   claims.life = wanted.life;

@@ -20,6 +20,8 @@ struct Proposal {
   std::string entry;  // Not empty. Comes back in CommittedEntry.
   // Where no other member has to have it: false, and nobody waits for it to be on the disk.
   bool sync = true;
+  // Taken in this term only. 0: in any.
+  uint64_t term = 0;
 };
 
 struct CommittedEntry {

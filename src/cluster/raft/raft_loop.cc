@@ -224,7 +224,7 @@ void RaftLoop::Submit(Proposal proposal) {
   CHECK(proposal.number != 0) << "0 is nobody's proposal";
   Group* group = Find(proposal.group);
   const bool fits = proposal.entry.size() <= options_.group.entry_bytes_max;
-  if (group == nullptr || !fits) {
+  if (group == nullptr || !fits || (proposal.term != 0 && proposal.term != group->term)) {
     events_.push_back(NotCommitted{proposal.group, proposal.number, Fate::kSurely});
     return;
   }

@@ -39,6 +39,8 @@ struct ApplyRules {
 
 // The level from which on commands about the outbox are known; and wills are put into it.
 inline constexpr uint32_t kLevelOfOutbox = 1;
+// Every release that can be in a cluster knows this one.
+inline constexpr uint32_t kLevelInClusters = 1;
 
 inline constexpr ApplyRules kApplyRules[] = {
     // Level 0

@@ -21,6 +21,9 @@ struct ProposedEntry {
   PartitionId partition = 0;
   uint64_t number = 0;
   std::string entry;  // Not empty. Comes back in Committed.
+  // As the RoleChange said by which it leads. In a later term it is not taken: the leader may not
+  // have heard yet that others led in between, and knows nothing of what they did.
+  uint64_t term = 0;
 };
 
 // At most one entry for each partition. A crash of this node leaves all of them or none.

@@ -94,6 +94,14 @@ void RequestStreams::OnAnswer(Token token) {
   }
 }
 
+bool RequestStreams::Heeds(const ClaimsWanted& wanted) {
+  if (lives_.size() <= wanted.partition) lives_.resize(wanted.partition + size_t{1});
+  uint64_t& last = lives_[wanted.partition];
+  if (wanted.life < last) return false;
+  last = wanted.life;
+  return true;
+}
+
 std::vector<Addressed> RequestStreams::Repeat(
     Claims& claims, absl::FunctionRef<bool(const Request&)> is_answered) const {
   std::vector<Addressed> repeats;

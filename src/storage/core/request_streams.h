@@ -40,6 +40,10 @@ class RequestStreams {
   // more. Others are nothing to it.
   void OnAnswer(Token token);
 
+  // Whether the partition's leader that asks is not older than the one that asked last: what comes
+  // from several nodes is in no order.
+  bool Heeds(const ClaimsWanted& wanted);
+
   // What the partition's new leader is to be asked again, in order, behind `claims`, in which it
   // says how much that is. Not what has its answer: what was refused, or was a repeat of a message
   // that was there then, may be acted upon now, and whoever was told may have gone on.
@@ -71,6 +75,7 @@ class RequestStreams {
 
   const uint32_t& partitions_;
   std::vector<Stream> streams_;  // By partition.
+  std::vector<uint64_t> lives_;  // By partition: of the leader that has asked last.
   // OpenSession, Subscribe and Unsubscribe that have no answer yet.
   absl::flat_hash_map<Token, Place> waiting_;
   size_t kept_ = 0;

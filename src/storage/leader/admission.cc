@@ -18,7 +18,6 @@ bool Admission::Consider(ShardSlot from, Addressed& asked) {
     const auto closed = closed_.find(asked.partition);
     if (closed != closed_.end() && !closed->second.told[from].has_value()) return false;
     wanted = BitOf(asked.partition);
-    blocked |= elsewhere_;
   }
   if ((wanted & blocked) == 0) return true;
   blocked_[from] |= wanted;
@@ -28,7 +27,7 @@ bool Admission::Consider(ShardSlot from, Addressed& asked) {
 
 void Admission::Close(PartitionId id, uint64_t life) {
   elsewhere_ &= ~BitOf(id);
-  closed_[id] = {.life = life, .told = std::vector<std::optional<Claims>>(shards_)};
+  closed_[id] = {.life = life, .told = std::vector<std::optional<Claims>>(shards_.slots())};
   ForgetKept(id);
 }
 
@@ -36,6 +35,7 @@ void Admission::SetElsewhere(PartitionId id) {
   elsewhere_ |= BitOf(id);
   closed_.erase(id);
   ForgetKept(id);
+  news_ = true;
 }
 
 // It comes again.
@@ -53,16 +53,29 @@ void Admission::Hear(ShardSlot from, Claims claims) {
 
 bool Admission::HasHeardAll(PartitionId id) const {
   const auto closed = closed_.find(id);
-  return closed != closed_.end() &&
-         std::all_of(closed->second.told.begin(), closed->second.told.end(),
-                     [](const auto& claims) { return claims.has_value(); });
+  if (closed == closed_.end()) return false;
+  const auto& told = closed->second.told;
+  for (ShardSlot shard = 0; shard < told.size(); ++shard) {
+    if (!told[shard].has_value() && !shards_.IsFree(shard)) return false;
+  }
+  return true;
 }
 
-std::vector<Claims> Admission::Open(PartitionId id) {
-  std::vector<Claims> told;
-  for (std::optional<Claims>& claims : closed_.at(id).told) told.push_back(*std::move(claims));
+std::vector<std::optional<Claims>> Admission::Open(PartitionId id) {
+  std::vector<std::optional<Claims>> told = std::move(closed_.at(id).told);
   closed_.erase(id);
+  news_ = true;
   return told;
+}
+
+void Admission::Forget(ShardSlot shard) {
+  blocked_.resize(shards_.slots(), 0);
+  blocked_[shard] = 0;
+  for (auto& [id, closed] : closed_) {
+    closed.told.resize(shards_.slots());
+    closed.told[shard].reset();
+  }
+  std::erase_if(kept_, [shard](const auto& kept) { return kept.first == shard; });
 }
 
 std::vector<std::pair<ShardSlot, Addressed>> Admission::TakeKept() {

@@ -21,9 +21,12 @@ namespace storage {
 //
 // Scans and confirmations come behind everything the shard has asked before. Bounded by what shards
 // have under way: their publishers stand still before long.
+//
+// Of a partition that is led elsewhere nothing is taken, as before the claims. What does not
+// concern it does not wait for it.
 class Admission {
  public:
-  explicit Admission(size_t shards) : shards_(shards), blocked_(shards, 0) {}
+  explicit Admission(const ShardTable& shards) : shards_(shards), blocked_(shards.slots(), 0) {}
 
   // Whether the request may be handed on now. If not it is taken: kept, or dropped.
   bool Admit(ShardSlot from, Addressed& asked) {
@@ -34,17 +37,23 @@ class Admission {
   void SetElsewhere(PartitionId id);
   void SetHere(PartitionId id) { elsewhere_ &= ~BitOf(id); }
 
-  // The partition has a new leader, the `life`-th: what was kept for it comes again.
+  // The partition has a new leader, which asks under the number `life`: what was kept for it comes
+  // again.
   void Close(PartitionId id, uint64_t life);
   void Hear(ShardSlot from, Claims claims);
   bool HasHeardAll(PartitionId id) const;
-  // Its leader serves: what the shards have told, by slot.
-  std::vector<Claims> Open(PartitionId id);
+  // Its leader serves: what the shards have told, by slot; nothing: nobody has it.
+  std::vector<std::optional<Claims>> Open(PartitionId id);
 
+  // A partition is open, or led elsewhere: what was kept for it need not wait any more.
+  bool TakeNews() { return std::exchange(news_, false); }
   // What was kept, each shard's in the order in which it asked. To be admitted anew.
   std::vector<std::pair<ShardSlot, Addressed>> TakeKept();
 
   bool all_open() const { return closed_.empty(); }
+
+  // Another shard has its slot, or nobody; there may be more slots than before.
+  void Forget(ShardSlot shard);
 
  private:
   struct Closed {
@@ -56,9 +65,10 @@ class Admission {
   void ForgetKept(PartitionId id);
   PartitionMask ClosedMask() const;
 
-  const size_t shards_;  // Slots of them.
+  const ShardTable& shards_;
   std::map<PartitionId, Closed> closed_;
   PartitionMask elsewhere_ = 0;
+  bool news_ = false;
   std::vector<std::pair<ShardSlot, Addressed>> kept_;
   // By slot: partitions for which it has to wait, because something of it that is kept goes first.
   std::vector<PartitionMask> blocked_;

@@ -1,7 +1,6 @@
 #include "storage/leader/host.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "base/check.h"
@@ -34,6 +33,10 @@ constexpr size_t kRoundWorkMax = 8192;
 // everyone else.
 constexpr size_t kRoundSessionsMax = 256;
 
+// Of a number that says which of a partition's leaders asks: the lower bits count those of a term.
+constexpr int kLivesBits = 24;
+constexpr uint64_t kLivesMask = (uint64_t{1} << kLivesBits) - 1;
+
 uint64_t OutboxMax(uint64_t queue_max, uint64_t least) {
   return queue_max == 0 ? 0 : std::max(kOutboxQueues * queue_max, least);
 }
@@ -50,6 +53,14 @@ pb::Limits LimitsOf(const StorageOptions& options) {
   limits.set_outbox_messages_max(OutboxMax(options.queue_messages_max, kOutboxMin));
   limits.set_outbox_bytes_max(OutboxMax(options.queue_bytes_max, kOutboxBytesMin));
   return limits;
+}
+
+// It cannot be read now. Null: all can.
+const Replica* FirstFailed(const std::vector<std::unique_ptr<Replica>>& replicas) {
+  const auto failed = std::find_if(replicas.begin(), replicas.end(), [](const auto& replica) {
+    return !replica->status().ok() && !replica->stopped();
+  });
+  return failed == replicas.end() ? nullptr : failed->get();
 }
 
 // Once: nothing changes before another release takes over.
@@ -71,10 +82,12 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
       publishing_(node_),
       scans_(node_),
       routes_(node_),
-      admission_(node_.shards.slots()),
+      admission_(node_.shards),
+      terms_(options.partitions, 0),
       log_(options.partitions),
       held_(options.partitions),
       retries_(options.partitions),
+      flushing_(options_, replicas_, metrics_),
       gauges_(node_) {
   CHECK(shards > 0) << "somebody must hear the events";
   node_.publishing = &publishing_;
@@ -107,7 +120,7 @@ absl::Status Host::Replay(const LogEntry& entry) {
   const bool had_stopped = replica.stopped();
   RETURN_IF_ERROR(replica.Replay(entry));
   if (replica.stopped() && !had_stopped) TellStopped(replica, metrics_);
-  RETURN_IF_ERROR(FlushSome());
+  RETURN_IF_ERROR(flushing_.Some());
   log_.SetLast(entry.partition, entry.index);
   node_.last_order = std::max(node_.last_order, replica.partition().last_order());
   return absl::OkStatus();
@@ -141,6 +154,7 @@ void Host::BeginIfAllIsKnown() {
     if (!log_.MayAct(id, applied(id))) return;
   }
   beginning_ = false;
+  if (node_.shards.in_cluster()) return BeginAmongOthers();
   const pb::Limits limits = LimitsOf(options_);
   for (const auto& leader : node_.leaders) {
     if (leader->replica().stopped() || leads(leader->id())) leader->Begin(limits);
@@ -160,6 +174,19 @@ void Host::BeginIfAllIsKnown() {
   });
 }
 
+// The shards may take clients in when they have the routes; until a partition's leader has heard of
+// all who is connected, what they ask of it waits.
+void Host::BeginAmongOthers() {
+  begun_ = true;
+  resync_ = false;
+  node_.RecountSessions();
+  routes_.BeginAnnouncing(std::move(ready_));
+  gauges_.Count();
+  for (const auto& leader : node_.leaders) {
+    if (leads(leader->id()) && !leader->replica().stopped()) AskForClaims(leader->id());
+  }
+}
+
 // ---- Requests -----------------------------------------------------------------------------------
 
 void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
@@ -169,10 +196,19 @@ void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
   if (auto* const claims = std::get_if<Claims>(&asked.request)) {
     return admission_.Hear(slot, std::move(*claims));
   }
+  // What is applied waits for them, and more may wait for that than for what was asked before.
+  if (routes_.announcing() && std::holds_alternative<ConfirmRoutes>(asked.request)) {
+    return Dispatch(slot, asked);
+  }
   if (admission_.Admit(slot, asked)) HandOn(slot, asked);
 }
 
 void Host::HandOn(ShardSlot from, Addressed& asked) {
+  if (asked.sequence != 0 && !node_.shards.IsOwn(from) &&
+      !node_.leaders[asked.partition]->streams().ComesNext(from, asked.sequence)) {
+    resync_ = true;
+    return;
+  }
   // Only here: a request's commands and what follows them stay together, and so do a message's
   // parts: if the log fails all are refused, or none is.
   const auto* const part = std::get_if<Publish>(&asked.request);
@@ -227,16 +263,58 @@ void Host::ReplaceLeader(PartitionId id) {
 }
 
 void Host::AskForClaims(PartitionId id) {
-  admission_.Close(id, node_.leaders[id]->life());
+  // No other asking has it, on whatever node, and of two the later one's is greater.
+  const uint64_t life = terms_[id] << kLivesBits | (node_.leaders[id]->life() & kLivesMask);
+  admission_.Close(id, life);
   node_.RecountSessions();
-  node_.SendToAll(ClaimsWanted{
-      .partition = id, .life = node_.leaders[id]->life(), .by = node_.shards.self().node});
+  node_.SendToAll(ClaimsWanted{.partition = id, .life = life, .by = node_.shards.self().node});
+}
+
+void Host::AskAllForClaims() {
+  for (PartitionId id = 0; id < partitions(); ++id) {
+    if (leads(id) && !replicas_[id]->stopped()) ReplaceLeader(id);
+  }
+}
+
+// ---- Other nodes --------------------------------------------------------------------------------
+
+void Host::SetNodes(const std::vector<LiveNode>& others) {
+  std::vector<LiveNode> left;
+  std::vector<LiveNode> came = others;
+  for (const ShardTable::Other& other : node_.shards.others()) {
+    if (std::erase(came, other.life) == 0) left.push_back(other.life);
+  }
+  for (const LiveNode& gone : left) {
+    ForgetShards(node_.shards.Remove(gone), gone.shards);
+    routes_.elsewhere().ForgetNode(gone);
+  }
+  for (const LiveNode& other : came) ForgetShards(node_.shards.Add(other), other.shards);
+  if (beginning_) return;
+  for (const auto& leader : node_.leaders) leader->OnNodesGone(left);
+  if (!came.empty()) AskAllForClaims();
+}
+
+void Host::Resync(NodeId node) {
+  if (!node_.shards.IsOther(node)) return;
+  resync_ = true;
+  routes_.elsewhere().Resync(node);
+}
+
+// Nobody has the slots any more, or somebody else.
+void Host::ForgetShards(ShardSlot first, ShardId shards) {
+  node_.outbox.resize(node_.shards.slots());
+  for (size_t slot = first; slot < size_t{first} + shards; ++slot) {
+    node_.outbox[slot].clear();
+    admission_.Forget(static_cast<ShardSlot>(slot));
+    for (const auto& leader : node_.leaders) leader->Forget(static_cast<ShardSlot>(slot));
+  }
 }
 
 void Host::OnRole(const RoleChange& change) {
   const PartitionId id = change.partition;
   if (log_.Hear(change)) Follow(id);
   if (!change.leads) return admission_.SetElsewhere(id);
+  terms_[id] = change.term;
   if (beginning_) return admission_.SetHere(id);  // Nobody has asked for anything yet.
   if (!replicas_[id]->stopped()) AskForClaims(id);
 }
@@ -264,11 +342,11 @@ void Host::ServeNewLeaders() {
     const PartitionId id = leader->id();
     if (!leader->caught_up() || !log_.MayAct(id, applied(id))) continue;
     if (!admission_.HasHeardAll(leader->id())) continue;
-    leader->Activate(admission_.Open(leader->id()));
+    leader->Activate(admission_.Open(leader->id()), LimitsOf(options_));
     opened = true;
   }
-  if (opened) {
-    node_.RecountSessions();
+  if (opened) node_.RecountSessions();
+  if (admission_.TakeNews()) {
     for (auto& [from, asked] : admission_.TakeKept()) {
       if (admission_.Admit(from, asked)) HandOn(from, asked);
     }
@@ -339,7 +417,8 @@ std::optional<Submission> Host::TakeSubmission() {
       part->passes = part->commands() == 0;  // All of it was refused.
       if (part->passes) continue;
       part->number = log_.NumberNext(part->partition);
-      submission.proposals.push_back({part->partition, part->number, part->LendEntry()});
+      submission.proposals.push_back(
+          {part->partition, part->number, part->LendEntry(), terms_[part->partition]});
     }
     if (!submission.proposals.empty()) {
       submitted_at_ = node_.now.monotonic;
@@ -391,8 +470,10 @@ void Host::RefuseCollected() {
 void Host::Run() {
   if (stalled_ && node_.now.monotonic >= retry_at_) RetryState();
   if (!stalled_) ReloadFailed();
-  ApplyCommitted();
+  // A route that changes while they are told of may be missed by both.
+  if (!routes_.announcing()) ApplyCommitted();
   if (beginning_ && ready_ != nullptr) BeginIfAllIsKnown();
+  if (begun_ && std::exchange(resync_, false)) AskAllForClaims();
   ServeNewLeaders();
   TellStorageState();
   node_.work_left = kRoundWorkMax;
@@ -404,6 +485,13 @@ void Host::Run() {
     }
   }
   if (node_.healthy() && begun_ && !routes_.announcing()) RunLeaders();
+  if (begun_ && !routes_.announcing()) {
+    routes_.elsewhere().Answer([this](std::function<void()> known) {
+      Confirmed waiter;
+      waiter.call = std::move(known);
+      routes_.Wait(std::move(waiter));
+    });
+  }
   routes_.ReleaseReady();
   for (const auto& leader : node_.leaders) leader->AcknowledgeStreams();
   gauges_.Run();
@@ -456,7 +544,7 @@ std::optional<absl::Duration> Host::NextWake() const {
   if (!scans_.empty() && node_.state_status.ok()) consider(now);
   if (stalled_) consider(retry_at_);
   if (!node_.healthy() || stalled_) return next;
-  if (flush_wanted_ != 0) consider(now);
+  if (!flushing_.done()) consider(now);
   const auto waits = [this](const std::deque<Proposal*>& held) {
     return !held.empty() && !log_.flying(held.front()->partition);
   };
@@ -477,7 +565,8 @@ std::optional<absl::Duration> Host::NextWake() const {
       consider(retries_[leader->id()].at);
       continue;
     }
-    if (log_.has_next(leader->id()) || leader->proposals().first_passes()) consider(now);
+    const bool applies = log_.has_next(leader->id()) || leader->proposals().first_passes();
+    if (applies && !announcing) consider(now);
     if (!leader->serving()) continue;  // A shard's answer wakes.
     if (!announcing) consider(leader->NextWake());
     if (background) consider(leader->NextTimer());
@@ -503,7 +592,7 @@ void Host::ApplyCommitted() {
   for (const auto& replica : replicas_) Apply(replica->id());
   if (metrics_.entries_applied.value() != applied) gauges_.Count();
   if (stalled_) return;
-  if (const absl::Status status = FlushSome(); !status.ok()) OnStateError(status);
+  if (const absl::Status status = flushing_.Some(); !status.ok()) OnStateError(status);
 }
 
 // All that is committed of one partition, as far as that works. What is committed is applied
@@ -545,17 +634,12 @@ absl::Status Host::ApplyNext(PartitionId id, const Committed& next, const Propos
   // Not all partitions' changes at once: a large message for thousands of sessions is there as
   // often.
   RETURN_IF_ERROR(store_.Write());
-  return BoundPending();
+  return flushing_.BoundPending();
 }
 
 // ---- A replica that cannot be read --------------------------------------------------------------
 
-const Replica* Host::FailedReplica() const {
-  const auto failed = std::find_if(replicas_.begin(), replicas_.end(), [](const auto& replica) {
-    return !replica->status().ok() && !replica->stopped();
-  });
-  return failed == replicas_.end() ? nullptr : failed->get();
-}
+bool Host::healthy() const { return can_write() && FirstFailed(replicas_) == nullptr; }
 
 void Host::ReplicaFailed(PartitionId id, const absl::Status& status) {
   if (replicas_[id]->stopped()) return TellStopped(*replicas_[id], metrics_);
@@ -622,49 +706,6 @@ absl::Status Host::RepairState() {
   return store_.Write();  // What could not be written.
 }
 
-// ---- What is applied and not in the state store -------------------------------------------------
-
-void Host::WantFlush() {
-  for (const auto& replica : replicas_) {
-    if (replica->has_news()) flush_wanted_ |= BitOf(replica->id());
-  }
-}
-
-// Those that cannot be read are written when they are made again.
-absl::Status Host::Flush(PartitionId id) {
-  flush_wanted_ &= ~BitOf(id);
-  return replicas_[id]->status().ok() ? replicas_[id]->Flush() : absl::OkStatus();
-}
-
-absl::Status Host::BoundPending() {
-  const auto bytes_of = [](const Replica& replica) {
-    return replica.status().ok() ? replica.unflushed_bytes() : 0;
-  };
-  size_t bytes = 0;
-  for (const auto& replica : replicas_) bytes += bytes_of(*replica);
-  while (bytes > options_.state_pending_bytes) {
-    const auto largest =
-        std::max_element(replicas_.begin(), replicas_.end(),
-                         [&](const auto& a, const auto& b) { return bytes_of(*a) < bytes_of(*b); });
-    bytes -= bytes_of(**largest);
-    RETURN_IF_ERROR(Flush((*largest)->id()));
-  }
-  metrics_.state_pending_bytes.Set(static_cast<int64_t>(bytes));
-  return absl::OkStatus();
-}
-
-// As much as is over the bound, and one of the partitions that wait for a flush that was asked for.
-absl::Status Host::FlushSome() {
-  RETURN_IF_ERROR(BoundPending());
-  if (flush_wanted_ == 0) return absl::OkStatus();
-  return Flush(static_cast<PartitionId>(std::countr_zero(flush_wanted_)));
-}
-
-absl::Status Host::FlushAll() {
-  for (const auto& replica : replicas_) RETURN_IF_ERROR(Flush(replica->id()));
-  return absl::OkStatus();
-}
-
 // ---- What an operator asks ----------------------------------------------------------------------
 
 void Host::ReadRetained(std::string filter, std::string cursor, const RetainedScanOptions& options,
@@ -704,11 +745,11 @@ void Host::SetDiskFree(uint64_t bytes) {
   base::Log(low ? base::LogLevel::kError : base::LogLevel::kInfo,
             low ? "disk nearly full, nothing more is stored" : "disk has room again",
             {{"free_bytes", bytes}, {"min_free_disk_bytes", options_.min_free_disk_bytes}});
-  node_.SendToAll(StorageState{node_.Refusal(/*stores=*/true)});
+  node_.SendToOwn(StorageState{node_.Refusal(/*stores=*/true)});
 }
 
 void Host::TellStorageState() {
-  const Replica* const failed = FailedReplica();
+  const Replica* const failed = FirstFailed(replicas_);
   const absl::Status& state =
       node_.state_status.ok() && failed != nullptr ? failed->status() : node_.state_status;
   metrics_.state_healthy.Set(state.ok() ? 1 : 0);
@@ -723,7 +764,7 @@ void Host::TellStorageState() {
   } else {
     base::Log(base::LogLevel::kError, "storage cannot write", {{"error", status}});
   }
-  node_.SendToAll(StorageState{node_.Refusal(/*stores=*/true)});
+  node_.SendToOwn(StorageState{node_.Refusal(/*stores=*/true)});
 }
 
 }  // namespace storage

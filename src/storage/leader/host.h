@@ -20,6 +20,7 @@
 #include "storage/core/replica.h"
 #include "storage/core/state_store.h"
 #include "storage/leader/admission.h"
+#include "storage/leader/flushing.h"
 #include "storage/leader/gauges.h"
 #include "storage/leader/leader.h"
 #include "storage/leader/log_ledger.h"
@@ -50,6 +51,10 @@ namespace storage {
 // while the log fails nobody hears what became of it. What was collected behind it is refused at
 // once, as is what comes meanwhile; what only a connection's end or a client's acknowledgement says
 // is collected, and waits.
+//
+// A host alone begins by closing what was connected when the last process died. In a cluster every
+// leader begins as one that follows another: it asks the shards of all nodes who is connected, and
+// closes what is of lives that are over.
 //
 // A partition is led here or elsewhere, as the log says. One that is led elsewhere applies what the
 // log has and does nothing else, but that this node's shards hear of its routes: requests about it
@@ -83,6 +88,15 @@ class Host {
   // Before that: whose the `shards` are.
   void SetSelf(NodeId node, Incarnation incarnation) { node_.shards.SetSelf(node, incarnation); }
 
+  // ---- In a cluster. Each node has a host, whose leaders serve the shards of all.
+  // Who else lives, from now on. What a life had that is over is closed by whoever leads; who came
+  // is asked what it holds.
+  void SetNodes(const std::vector<LiveNode>& others);
+  // The link with that node broke, and is there again: what was on its way is lost. All shards are
+  // asked again what they hold of the partitions that are led here, and ask again what they want.
+  void Resync(NodeId node);
+  RoutesElsewhere& routes_elsewhere() { return routes_.elsewhere(); }
+
   // ---- Driving it.
   void SetTime(const HostTime& now) { node_.now = now; }
   // Of nobody who is known: it is dropped.
@@ -108,22 +122,17 @@ class Host {
   void OnStateError(const absl::Status& status);
   void SetDiskFree(uint64_t bytes);
   // Everything can be read and written, as far as this release knows what it means.
-  bool healthy() const { return can_write() && FailedReplica() == nullptr; }
+  bool healthy() const;
   // The log and the state can be; of some partition what is there may not be readable.
   bool can_write() const { return node_.healthy(); }
 
   // ---- The state in memory.
   void SetLogReader(Replica::LogReader reader) { read_log_ = std::move(reader); }
-  // What the access rules say of somebody's will at the moment at which it is due, and of a message
-  // for a member of a `$share` group when it is chosen. Without: yes.
-  using SessionMay = std::function<bool(const SessionUser& user, std::string_view topic)>;
-  void SetMayPublish(SessionMay may_publish) { node_.may_publish = std::move(may_publish); }
-  void SetMayRead(SessionMay may_read) { node_.may_read = std::move(may_read); }
   // Has all that is applied by now written to the state store, a partition with each Run.
-  void WantFlush();
-  bool FlushIsDone() const { return flush_wanted_ == 0; }
+  void WantFlush() { flushing_.Want(); }
+  bool FlushIsDone() const { return flushing_.done(); }
   // At once.
-  absl::Status FlushAll();
+  absl::Status FlushAll() { return flushing_.All(); }
 
   // Nothing is collected, being written or waiting to be applied, but to a partition that cannot be
   // read.
@@ -172,6 +181,9 @@ class Host {
 
   void OnRole(const RoleChange& change);
   void AskForClaims(PartitionId id);
+  void AskAllForClaims();
+  void ForgetShards(ShardSlot first, ShardId shards);
+  void BeginAmongOthers();
   void Follow(PartitionId id);
   void BeginIfAllIsKnown();
 
@@ -179,14 +191,9 @@ class Host {
   void Apply(PartitionId id);
   absl::Status ApplyNext(PartitionId id, const Committed& next, const Proposal* own);
   void ReplicaFailed(PartitionId id, const absl::Status& status);
-  const Replica* FailedReplica() const;
   void ReloadFailed();
   void RetryState();
   absl::Status RepairState();
-
-  absl::Status BoundPending();
-  absl::Status FlushSome();
-  absl::Status Flush(PartitionId id);
 
   void RunLeaders();
   void RunDeadlines();
@@ -205,7 +212,9 @@ class Host {
   std::function<void()> ready_;
   bool beginning_ = true;  // Not all is known of who leads.
   bool begun_ = false;
-  size_t first_ = 0;  // The leader whose turn comes first.
+  bool resync_ = false;          // Something of a shard was lost.
+  std::vector<uint64_t> terms_;  // By partition: in which this node has led it last.
+  size_t first_ = 0;             // The leader whose turn comes first.
 
   LogLedger log_;
   std::deque<Group> full_;  // Before what grows. How many: who asks waits for answers.
@@ -216,11 +225,11 @@ class Host {
 
   bool stalled_ = false;  // What is committed waits for the state to work again.
   std::vector<Retry> retries_;
-  PartitionMask flush_wanted_ = 0;
   absl::Status told_status_;                                // What the shards were told last.
   absl::Duration retry_at_;                                 // The state, when `stalled_`.
   absl::Duration repaired_at_ = -absl::InfiniteDuration();  // The last try, of the state.
 
+  Flushing flushing_;
   Gauges gauges_;
 };
 

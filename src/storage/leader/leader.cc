@@ -44,11 +44,16 @@ void Leader::Begin(const pb::Limits& limits) {
     connected = connected || session.connected;
     if (!session.connected) timers_.ArmDeadlines(session);
   });
-  // Nobody else applies what a node alone logs, so nobody knows less.
-  const uint32_t level = GreatestLevel(node_.options.apply_rules);
-  if (partition().level() < level) proposals_.Propose().mutable_raise_level()->set_level(level);
   const bool asked = !partition().origins().Shards().empty();
   if (connected || asked) proposals_.Propose().mutable_close_node();
+  ProposeSettings(limits);
+}
+
+void Leader::ProposeSettings(const pb::Limits& limits) {
+  // Nobody else applies what a node alone logs, so nobody knows less.
+  uint32_t level = GreatestLevel(node_.options.apply_rules);
+  if (node_.shards.in_cluster()) level = std::min(level, kLevelInClusters);
+  if (partition().level() < level) proposals_.Propose().mutable_raise_level()->set_level(level);
   if (partition().limits().SerializeAsString() != limits.SerializeAsString()) {
     *proposals_.Propose().mutable_set_limits()->mutable_limits() = limits;
   }
@@ -118,16 +123,19 @@ void Leader::CatchUp() {
   After(PassBarrier{std::move(barrier)});
 }
 
-void Leader::Activate(const std::vector<Claims>& claims) {
+void Leader::Activate(const std::vector<std::optional<Claims>>& claims, const pb::Limits& limits) {
   serving_ = true;
   settled_ = false;
   for (ShardSlot slot = 0; slot < claims.size(); ++slot) {
-    streams_.Resume(slot, claims[slot].kept_from, claims[slot].repeats);
+    if (!claims[slot].has_value()) continue;
+    streams_.Resume(slot, claims[slot]->kept_from, claims[slot]->repeats);
   }
   partition().ForEachSession([this](const Session& session) {
     if (!session.connected) timers_.ArmDeadlines(session);
   });
   sessions_.Restore(claims);
+  ProposeSettings(limits);
+  sessions_.CloseGone(/*unknown=*/false);
   room_.TellAll();
   Serve();
 }
@@ -298,6 +306,7 @@ void Leader::Finish(Step& step) {
 void Leader::RunTimers() {
   if (settled_) outbox_.Run();
   sessions_.PassOnHeld();
+  sessions_.CloseStrangers();
   expiry_.Run();
 }
 
@@ -319,6 +328,7 @@ std::optional<absl::Duration> Leader::NextTimer() const {
     consider(node_.now.monotonic + absl::Milliseconds(*due - Now()));
   }
   if (settled_) consider(outbox_.Next());
+  consider(sessions_.NextStrangers());
   return next;
 }
 

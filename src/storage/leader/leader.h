@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "storage/core/effects.h"
 #include "storage/core/partition.h"
 #include "storage/core/partition_api.h"
@@ -70,11 +71,21 @@ class Leader {
   uint64_t life() const { return life_; }  // Which of the partition's leaders it is.
   bool serving() const { return serving_; }
   bool caught_up() const { return caught_up_; }
-  // All shards have told what they hold. From here on it takes requests.
-  void Activate(const std::vector<Claims>& claims);
+  // All shards have told what they hold, by slot; nothing: nobody has it. From here on it takes
+  // requests.
+  void Activate(const std::vector<std::optional<Claims>>& claims, const pb::Limits& limits);
   // They have asked again what they wanted: what nobody has claimed by then is nobody's.
   bool wants_settling() const { return !settled_ && serving_ && !streams_.AnyRepeats(); }
   void Settle();
+  // The slot is nobody's, or somebody else's.
+  void Forget(ShardSlot shard) {
+    streams_.Forget(shard);
+    proposals_.Forget(shard);
+  }
+  // Lives of nodes are over: what they had is closed.
+  void OnNodesGone(absl::Span<const LiveNode> left) {
+    if (serving_) sessions_.CloseGone(/*unknown=*/false, left);
+  }
 
   // ---- A request about what is in this partition.
   template <typename Asked>
@@ -186,6 +197,7 @@ class Leader {
       kOne<kHow, Expiry, T> + kOne<kHow, OutboxSender, T>;
 
   void TakeAfter(Leader& former);
+  void ProposeSettings(const pb::Limits& limits);
   void RunEffects();
   void Finish(Step& step);
   void Refuse(Step& step, const absl::Status& why);

@@ -93,6 +93,12 @@ std::vector<Event> Node::TakeEvents(ShardSlot slot) {
 }
 
 void Node::SendToAll(const Event& event) {
+  for (ShardSlot slot = 0; slot < shards.slots(); ++slot) {
+    if (!shards.IsFree(slot)) SendTo(slot, event);
+  }
+}
+
+void Node::SendToOwn(const Event& event) {
   for (ShardSlot slot = 0; slot < shards.own(); ++slot) SendTo(slot, event);
 }
 

@@ -45,7 +45,8 @@ struct Node {
   // Random: nobody can choose a user name with another one's hash.
   const uint64_t owner_key;
   HostTime now;
-  // What the access rules say of somebody's will at the moment at which it is due. Null: yes.
+  // What the access rules say of somebody's will at the moment at which it is due, and of a message
+  // for a member of a `$share` group when it is chosen. Null: yes.
   std::function<bool(const SessionUser& author, std::string_view topic)> may_publish;
   std::function<bool(const SessionUser& reader, std::string_view topic)> may_read;
   bool shutting_down = false;
@@ -102,7 +103,8 @@ struct Node {
   // The same, for who adds to what is there.
   std::vector<Event>& EventsFor(const ShardAddress& shard);
   std::vector<Event> TakeEvents(ShardSlot slot);
-  void SendToAll(const Event& event);
+  void SendToAll(const Event& event);  // Of all nodes.
+  void SendToOwn(const Event& event);
   // Records of outboxes that shards have been told of and have not passed on. One that is larger
   // goes alone.
   struct Told {

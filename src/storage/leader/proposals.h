@@ -42,6 +42,12 @@ class Proposals {
   // Those of the partition's former leader, which are in the log or on their way there: what
   // follows them is the caller's.
   void TakeOver(Proposals& former);
+  // Another shard has its slot, or nobody.
+  void Forget(ShardSlot shard) {
+    for (const auto& proposal : pending_) {
+      if (shard < proposal->taken.size()) proposal->taken[shard] = 0;
+    }
+  }
   template <typename Visit>
   void ForEach(Visit&& visit) {
     for (const auto& proposal : pending_) visit(*proposal);

@@ -15,7 +15,7 @@ constexpr size_t kAnnouncedBytesMax = 256 << 10;
 }  // namespace
 
 void Routes::Tell(const RouteChanged& change, PartitionId partition) {
-  node_.SendToAll(RouteChange{.number = ledger_.Next(),
+  node_.SendToOwn(RouteChange{.number = ledger_.Next(),
                               .add = change.add,
                               .partition = partition,
                               .filter = change.filter});
@@ -42,26 +42,51 @@ void Routes::Tell(const ShareMemberChanged& change, PartitionId partition) {
       event.packet_size_max = claim->feed->packet_size_max;
     }
   }
-  node_.SendToAll(event);
+  node_.SendToOwn(event);
+}
+
+void Routes::Wait(Confirmed waiter) {
+  const bool subscribed = waiter.event.has_value()
+                              ? std::holds_alternative<SubscribeDone>(*waiter.event)
+                              : waiter.call == nullptr;
+  if (subscribed) waiter.index = elsewhere_.Want(waiter.partition);
+  ledger_.Wait(std::move(waiter));
 }
 
 void Routes::ReleaseReady() {
   ledger_.ReleaseReady([this](Confirmed waiter) {
     if (waiter.call != nullptr) return waiter.call();
-    if (node_.leaders[waiter.partition]->life() != waiter.life) return;
-    if (waiter.event.has_value()) node_.Send(waiter.shard, *std::move(waiter.event));
-    if (waiter.replays.empty()) return;
-    // What is retained and did not come live is to be found.
-    PartitionMask wait_for = 0;
-    for (const auto& leader : node_.leaders) {
-      const PartitionMask bit = BitOf(leader->id());
-      if (!leader->expiry().retained_pending().empty()) wait_for |= waiter.reads & bit;
+    std::deque<Confirmed>& waiting = waiting_[waiter.partition];
+    if (waiting.empty() && elsewhere_.AllKnow(waiter.partition, waiter.index)) {
+      return Release(std::move(waiter));
     }
-    node_.After(wait_for, [this, waiter = std::move(waiter)] {
-      Leader& leader = *node_.leaders[waiter.partition];
-      if (leader.life() != waiter.life) return;
-      leader.deliveries().StartReplays(waiter.replays, waiter.epoch);
-    });
+    waiting.push_back(std::move(waiter));
+  });
+  for (std::deque<Confirmed>& waiting : waiting_) {
+    while (!waiting.empty() &&
+           elsewhere_.AllKnow(waiting.front().partition, waiting.front().index)) {
+      Confirmed waiter = std::move(waiting.front());
+      waiting.pop_front();
+      Release(std::move(waiter));
+    }
+  }
+  elsewhere_.Ask();
+}
+
+void Routes::Release(Confirmed waiter) {
+  if (node_.leaders[waiter.partition]->life() != waiter.life) return;
+  if (waiter.event.has_value()) node_.Send(waiter.shard, *std::move(waiter.event));
+  if (waiter.replays.empty()) return;
+  // What is retained and did not come live is to be found.
+  PartitionMask wait_for = 0;
+  for (const auto& leader : node_.leaders) {
+    const PartitionMask bit = BitOf(leader->id());
+    if (!leader->expiry().retained_pending().empty()) wait_for |= waiter.reads & bit;
+  }
+  node_.After(wait_for, [this, waiter = std::move(waiter)] {
+    Leader& leader = *node_.leaders[waiter.partition];
+    if (leader.life() != waiter.life) return;
+    leader.deliveries().StartReplays(waiter.replays, waiter.epoch);
   });
 }
 
@@ -109,7 +134,7 @@ void Routes::AnnouncePart() {
       });
   node_.leaders[id]->subscriptions().AddRoutes(filters->size());
   if (!filters->empty()) {
-    node_.SendToAll(
+    node_.SendToOwn(
         RouteBlock{.number = ledger_.Next(), .partition = id, .filters = std::move(filters)});
   }
   announcement.next_after = std::exchange(announcement.sent, ledger_.last());

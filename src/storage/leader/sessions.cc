@@ -171,8 +171,10 @@ void Sessions::OnReloaded() {
 
 // ---- Closing ------------------------------------------------------------------------------------
 
-void Sessions::Handle(const Asker& /*from*/, CloseSession& request) {
-  if (request.cause == CloseCause::kServerShutdown) node_.shutting_down = true;
+void Sessions::Handle(const Asker& from, CloseSession& request) {
+  if (request.cause == CloseCause::kServerShutdown && node_.shards.IsOwn(from.slot)) {
+    node_.shutting_down = true;
+  }
   Claim* const claim = FindClaim(request.client_id);
   if (claim == nullptr) return;
   if (StopAwaiting(*claim, request.connection)) return;  // The owner was told to go, and goes.

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "storage/core/effects.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/session.h"
@@ -53,9 +54,17 @@ class Sessions : public LeaderPart {
   // It is not the partition's any more.
   void Withdraw();
   // Who is connected, by the partition's state and by what the shards say, by their slots.
-  void Restore(const std::vector<Claims>& claims);
+  void Restore(const std::vector<std::optional<Claims>>& claims);
   // No shard knows of some that the state says are connected, or of some that was sent to them.
   void CloseUnclaimed();
+
+  // ---- Nodes that come and go (lives.cc).
+  // Lets go of what lives have that are over, and of what is still to come of those that have just
+  // `left`; `unknown`: also of those of which this node knows nothing.
+  void CloseGone(bool unknown, absl::Span<const LiveNode> left = {});
+  // Nobody has told this node of some for so long that they are over.
+  void CloseStrangers();
+  std::optional<absl::Duration> NextStrangers() const { return strangers_until_; }
 
   // ---- For the node's census.
   // To make room for another, or because an operator asked.
@@ -86,6 +95,7 @@ class Sessions : public LeaderPart {
   void Confirm(Claim& claim, const Claims::Held& held);
   void HoldReplays(Claim& claim, const Session& session);
   void DropPassedOver(Claim& claim);
+  bool IsStranger(const ConnectionRef& connection) const;
   void Attach(Claim& claim);
   void ProposeClose(Claim& claim, const CloseSession& request);
   void Detach(Claim& claim);
@@ -95,6 +105,7 @@ class Sessions : public LeaderPart {
   ClaimSet claims_;
   std::vector<Claim*> slots_;                        // By slot; null: not connected.
   uint64_t last_unlogged_epoch_ = 0;                 // Of this leader's.
+  std::optional<absl::Duration> strangers_until_;    // Their sessions are closed then.
   std::multimap<absl::Duration, std::string> held_;  // Who waits for them is let in then.
 };
 

@@ -20,6 +20,7 @@ void ShardTable::SetSelf(NodeId node, Incarnation incarnation) {
 
 ShardSlot ShardTable::Add(const LiveNode& other) {
   CHECK(other.node != self_.node) << "a node is not another one";
+  has_had_others_ = true;
   size_t first = self_.shards;
   for (size_t slot = first; slot < first + other.shards && slot < slots(); ++slot) {
     if (!IsFree(static_cast<ShardSlot>(slot))) first = slot + 1;
@@ -34,12 +35,28 @@ ShardSlot ShardTable::Add(const LiveNode& other) {
   return others_.back().first;
 }
 
-void ShardTable::Remove(const LiveNode& other) {
+ShardSlot ShardTable::Remove(const LiveNode& other) {
   const auto found = std::find_if(others_.begin(), others_.end(),
                                   [&](const Other& one) { return one.life == other; });
   CHECK(found != others_.end()) << "a node goes once";
-  std::fill_n(addresses_.begin() + found->first, other.shards, kNobody);
+  const ShardSlot first = found->first;
+  std::fill_n(addresses_.begin() + first, other.shards, kNobody);
   others_.erase(found);
+  Incarnation& last = over_[other.node];
+  last = std::max(last, other.incarnation);
+  return first;
+}
+
+ShardTable::Fate ShardTable::FateOf(NodeId node, Incarnation incarnation) const {
+  if (node == self_.node) return incarnation == self_.incarnation ? Fate::kLives : Fate::kOver;
+  if (node.value() == 0) return Fate::kOver;  // A node alone, before there was a cluster.
+  for (const Other& other : others_) {
+    if (other.life.node != node) continue;
+    if (other.life.incarnation == incarnation) return Fate::kLives;
+    return incarnation < other.life.incarnation ? Fate::kOver : Fate::kUnknown;
+  }
+  const auto last = over_.find(node);
+  return last != over_.end() && incarnation <= last->second ? Fate::kOver : Fate::kUnknown;
 }
 
 ShardSlot ShardTable::Search(const ShardAddress& shard) const {

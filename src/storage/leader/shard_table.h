@@ -2,10 +2,12 @@
 #ifndef STORAGE_LEADER_SHARD_TABLE_H_
 #define STORAGE_LEADER_SHARD_TABLE_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "storage/core/addresses.h"
 
 namespace storage {
@@ -29,13 +31,27 @@ class ShardTable {
 
   // The first slot of its shards, which follow each other. It is not there yet.
   ShardSlot Add(const LiveNode& other);
-  // One that was added. Its slots are free.
-  void Remove(const LiveNode& other);
+  // One that was added. Its slots, of which this is the first, are free.
+  ShardSlot Remove(const LiveNode& other);
   struct Other {
     LiveNode life;
     ShardSlot first = 0;
   };
   const std::vector<Other>& others() const { return others_; }
+  bool IsOther(NodeId node) const {
+    return std::any_of(others_.begin(), others_.end(),
+                       [node](const Other& other) { return other.life.node == node; });
+  }
+  // Sessions and routes may be of other nodes: it is one of several, or was.
+  bool in_cluster() const { return self_.node.value() != 0 || has_had_others_; }
+
+  // What is known of a life of a node.
+  enum class Fate : uint8_t {
+    kLives,
+    kOver,     // It never comes back.
+    kUnknown,  // Others may have heard of it before this node does.
+  };
+  Fate FateOf(NodeId node, Incarnation incarnation) const;
 
   // Free ones included.
   size_t slots() const { return addresses_.size(); }
@@ -54,6 +70,8 @@ class ShardTable {
   LiveNode self_;
   std::vector<Other> others_;
   std::vector<ShardAddress> addresses_;  // By slot.
+  bool has_had_others_ = false;
+  absl::flat_hash_map<NodeId, Incarnation> over_;  // The last life of each that has gone.
 };
 
 }  // namespace storage

@@ -25,13 +25,34 @@ class Streams {
     stream.taken = std::max(stream.taken, asker.sequence);
     stream.kept_from = asker.kept_from;
   }
+  // Whether it is the one that is to come, and none between was lost. Once for each request.
+  bool ComesNext(ShardSlot shard, uint64_t sequence) {
+    Stream& stream = streams_[shard];
+    if (sequence <= stream.heard || (stream.in_row && sequence != stream.heard + 1)) return false;
+    stream.heard = sequence;
+    // Of those that were asked before some need not come again.
+    if (stream.to_repeat != 0) {
+      --stream.to_repeat;
+    } else {
+      stream.in_row = true;
+    }
+    return true;
+  }
   // Under a new leader: the shard's next requests are `repeats` that may have been asked before.
   void Resume(ShardSlot shard, uint64_t kept_from, uint64_t repeats) {
     streams_[shard] = {.taken = kept_from - 1,
                        .settled = kept_from - 1,
                        .told = kept_from - 1,
                        .kept_from = kept_from,
-                       .repeats = repeats};
+                       .repeats = repeats,
+                       .heard = 0,
+                       .to_repeat = repeats,
+                       .in_row = false};
+  }
+  // Another shard has its slot, or nobody; there may be more slots than before.
+  void Forget(ShardSlot shard) {
+    streams_.resize(node_.shards.slots());
+    streams_[shard] = {};
   }
   bool Repeats(ShardSlot shard) const { return streams_[shard].repeats != 0; }
   bool AnyRepeats() const;
@@ -54,7 +75,10 @@ class Streams {
     uint64_t settled = 0;
     uint64_t told = 0;
     uint64_t kept_from = 1;
-    uint64_t repeats = 0;  // That are still to come.
+    uint64_t repeats = 0;  // That are still to be taken.
+    uint64_t heard = 0;
+    uint64_t to_repeat = 0;  // That are still to be heard.
+    bool in_row = false;     // From here on there are no holes.
   };
   const PartitionId id_;
   Node& node_;

@@ -11,6 +11,12 @@
 #include "storage/leader/sessions.h"
 
 namespace storage {
+namespace {
+
+// Of a node that this one has not heard of, but whoever led before has: until it hears of it.
+constexpr absl::Duration kStrangersKept = absl::Seconds(10);
+
+}  // namespace
 
 void Sessions::Withdraw() {
   for (const auto& claim : claims_) {
@@ -20,12 +26,13 @@ void Sessions::Withdraw() {
   }
 }
 
-void Sessions::Restore(const std::vector<Claims>& claims) {
+void Sessions::Restore(const std::vector<std::optional<Claims>>& claims) {
   partition().ForEachSession([this](const Session& session) {
     if (session.connected) RestoreStored(session);
   });
-  for (const Claims& shard : claims) {
-    for (const Claims::Held& held : shard.held) RestoreHeld(held);
+  for (const std::optional<Claims>& shard : claims) {
+    if (!shard.has_value()) continue;
+    for (const Claims::Held& held : shard->held) RestoreHeld(held);
   }
 }
 
@@ -127,6 +134,10 @@ void Sessions::CloseUnclaimed() {
   for (Claim* const claim : stored) {
     if (claim->feed->confirmed) {
       DropPassedOver(*claim);
+      continue;
+    }
+    if (IsStranger(claim->connection)) {
+      strangers_until_ = node_.now.monotonic + kStrangersKept;
       continue;
     }
     CloseSession lost;

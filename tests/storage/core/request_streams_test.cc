@@ -55,6 +55,16 @@ TEST(RequestStreams, EachPartitionHasItsOwnNumbers) {
   EXPECT_EQ(streams.kept(), 100u);
 }
 
+TEST(RequestStreams, ALeaderThatAsksBehindALaterOneIsNotHeeded) {
+  const uint32_t partitions = 2;
+  RequestStreams streams(partitions);
+  EXPECT_TRUE(streams.Heeds({.partition = 1, .life = 7, .by = NodeId(1)}));
+  EXPECT_TRUE(streams.Heeds({.partition = 1, .life = 9, .by = NodeId(2)}));
+  EXPECT_FALSE(streams.Heeds({.partition = 1, .life = 8, .by = NodeId(1)}));
+  EXPECT_TRUE(streams.Heeds({.partition = 0, .life = 8, .by = NodeId(1)}));
+  EXPECT_TRUE(streams.Heeds({.partition = 1, .life = 9, .by = NodeId(2)}));
+}
+
 TEST(RequestStreams, WhatIsAcknowledgedIsNotKept) {
   const uint32_t partitions = 1;
   RequestStreams streams(partitions);

@@ -1,0 +1,66 @@
+// Which routes the shards of other nodes know, and what other nodes want to know of this one's.
+#ifndef STORAGE_LEADER_ROUTES_ELSEWHERE_H_
+#define STORAGE_LEADER_ROUTES_ELSEWHERE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "storage/core/host_message.h"
+#include "storage/leader/node.h"
+
+namespace storage {
+
+// Part of the host, used on its thread. Every node has a replica of each partition and tells its
+// own shards what routes come of it. Whoever leads asks whether they know: one question to each
+// node at a time and for each partition, for all that waits by then. What is asked of a node whose
+// replica has stopped has no answer.
+class RoutesElsewhere {
+ public:
+  explicit RoutesElsewhere(Node& node);
+
+  // To the host of another node; what is lost is asked again after Resync.
+  using Send = std::function<void(NodeId to, HostMessage message)>;
+  void SetSend(Send send) { send_ = std::move(send); }
+  void Hear(NodeId from, Incarnation life, const HostMessage& message);
+  // Its link broke, or its life is over.
+  void Resync(NodeId node);
+  void ForgetNode(const LiveNode& gone);
+
+  // ---- Of the partitions that are led here.
+  // All are to know what is applied by now. Returns of which entry that is.
+  uint64_t Want(PartitionId id);
+  bool AllKnow(PartitionId id, uint64_t index) const;
+  void Ask();
+
+  // ---- What others ask: `confirm` calls back once this node's shards know all that they were told
+  // by then.
+  void Answer(const std::function<void(std::function<void()> known)>& confirm);
+
+ private:
+  // What another node is known to know of a partition, and was asked.
+  struct Knowledge {
+    uint64_t known = 0;
+    uint64_t asked = 0;
+    uint64_t ticket = 0;  // 0: there is no question under way.
+  };
+  using Place = std::pair<PartitionId, NodeId>;
+  struct Question : KnowRoutes {
+    Incarnation life;  // Of who asks.
+  };
+
+  void On(NodeId from, const RoutesKnown& message);
+
+  Node& node_;
+  Send send_;
+  std::vector<uint64_t> wanted_;  // By partition: up to which entry.
+  std::map<Place, Knowledge> others_;
+  std::map<Place, Question> questions_;  // Of others, that wait for entries to be applied.
+  uint64_t last_ticket_ = 0;
+};
+
+}  // namespace storage
+
+#endif  // STORAGE_LEADER_ROUTES_ELSEWHERE_H_

@@ -1,0 +1,261 @@
+// A host in a cluster: shards of other nodes, lives that come and go.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "mqttd/storage/v1/command.pb.h"
+#include "storage/core/keys.h"
+#include "storage/core/session.h"
+#include "tests/storage/host_fixture.h"
+
+namespace storage {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr LiveNode kOther{.node = NodeId(2), .incarnation = Incarnation(5), .shards = 1};
+constexpr ShardAddress kShard{.node = kOther.node, .shard = 0, .incarnation = kOther.incarnation};
+
+class HostNodes : public HostTest {
+ protected:
+  HostNodes() {
+    sim_.core().routes_elsewhere().SetSend([this](NodeId to, HostMessage message) {
+      EXPECT_EQ(to, kOther.node);
+      said_.push_back(message);
+    });
+  }
+
+  // What the other node's shard hears, of that kind.
+  template <typename T>
+  std::vector<T> Heard() {
+    std::vector<T> heard;
+    for (Event& event : sim_.core().TakeEvents(1)) {
+      if (T* const wanted = std::get_if<T>(&event)) heard.push_back(std::move(*wanted));
+      if (auto* const claims = std::get_if<ClaimsWanted>(&event)) wanted_.push_back(*claims);
+    }
+    return heard;
+  }
+  // It holds nothing, or this.
+  void TellClaims(std::vector<Claims::Held> held = {}) {
+    Heard<ClaimsWanted>();
+    for (const ClaimsWanted& wanted : std::exchange(wanted_, {})) {
+      Claims claims;
+      claims.partition = wanted.partition;
+      claims.life = wanted.life;
+      claims.by = wanted.by;
+      for (const Claims::Held& one : held) {
+        if (PartitionOfClient(one.client_id, 4) == wanted.partition) claims.held.push_back(one);
+      }
+      sim_.core().OnRequest(kShard, std::move(claims));
+    }
+    sim_.Settle();
+  }
+  void Join() {
+    sim_.core().SetNodes({kOther});
+    sim_.Run();
+    TellClaims();
+  }
+  void Ask(Request request) {
+    Addressed asked(std::move(request));
+    streams_.Number(asked);
+    sim_.core().OnRequest(kShard, std::move(asked));
+  }
+  uint64_t OpenThere(const std::string& client_id) {
+    OpenSession open = MakeOpen(client_id);
+    open.connection = {.node = kShard.node,
+                       .shard = kShard.shard,
+                       .incarnation = kShard.incarnation,
+                       .connection = 1};
+    open.will = Text("wills", client_id);
+    Ask(std::move(open));
+    sim_.Settle();
+    const std::vector<SessionOpened> opened = Heard<SessionOpened>();
+    EXPECT_THAT(opened, SizeIs(1));
+    return opened.empty() ? 0 : opened[0].epoch;
+  }
+  const Session& SessionOf(const std::string& client_id) {
+    return *sim_.core().partition(PartitionOfClient(client_id, 4)).Find(client_id);
+  }
+  std::vector<KnowRoutes> Questions() {
+    std::vector<KnowRoutes> questions;
+    for (const HostMessage& message : std::exchange(said_, {})) {
+      if (const auto* const question = std::get_if<KnowRoutes>(&message)) {
+        questions.push_back(*question);
+      }
+    }
+    return questions;
+  }
+
+  const uint32_t partitions_ = 4;
+  RequestStreams streams_{partitions_};
+  std::vector<ClaimsWanted> wanted_;
+  std::vector<HostMessage> said_;
+};
+
+TEST_F(HostNodes, AShardOfAnotherNodeIsServedLikeAnyOther) {
+  Join();
+  const uint64_t epoch = OpenThere("there");
+  EXPECT_NE(epoch, 0u);
+  EXPECT_EQ(SessionOf("there").owner.address(), kShard);
+}
+
+TEST_F(HostNodes, NothingIsTakenOfAShardBeforeItsClaims) {
+  sim_.core().SetNodes({kOther});
+  sim_.Run();
+  Ask(MakeOpen("early"));
+  sim_.Run();
+  EXPECT_FALSE(sim_.core().node().LeaderOf("early").ConnectionOf("early").has_value());
+}
+
+TEST_F(HostNodes, WhatALifeHadIsClosedWithItsWillWhenItIsOver) {
+  Join();
+  OpenThere("there");
+  sim_.core().SetNodes({});
+  sim_.Settle();
+  EXPECT_FALSE(SessionOf("there").connected);
+  EXPECT_EQ(sim_.metrics().wills_published.value(), 1);
+  EXPECT_THAT(sim_.core().partition(PartitionOfClient("there", 4)).origins().Shards(),
+              testing::Each(testing::Field(&ShardAddress::node, NodeId(0))));
+  EXPECT_TRUE(Open("there").session_present);
+}
+
+TEST_F(HostNodes, WhoWaitsForALifeThatIsOverGetsTheIdentifier) {
+  Join();
+  OpenThere("there");
+  sim_.Send(MakeOpen("there"));
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SessionOpened>(), IsEmpty());
+  EXPECT_THAT(Heard<TakenOver>(), SizeIs(1));
+  sim_.core().SetNodes({});
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SessionOpened>(), SizeIs(1));
+}
+
+// Whoever led before has heard of it, and this node has not yet.
+TEST_F(HostNodes, SessionsOfALifeThatIsNotKnownAreKeptForAWhile) {
+  sim_.core().SetNodes({{.node = NodeId(3), .incarnation = Incarnation(1), .shards = 0}});
+  sim_.Settle();
+  const PartitionId id = PartitionOfClient("stranger", 4);
+  Leader& leader = *sim_.core().node().leaders[id];
+  pb::OpenSession& stored = *leader.proposals().Propose().mutable_open_session();
+  stored.set_client_id("stranger");
+  stored.set_expiry_s(kExpiryNever);
+  stored.mutable_owner()->set_node(kShard.node.value());
+  stored.mutable_owner()->set_incarnation(kShard.incarnation.value());
+  sim_.core().node().growing.urgent = true;
+  sim_.Settle();
+  sim_.ReplaceLeader(id);
+  sim_.Settle();
+  EXPECT_TRUE(SessionOf("stranger").connected);
+  sim_.clock().Advance(absl::Seconds(11));
+  sim_.Settle();
+  EXPECT_FALSE(SessionOf("stranger").connected);
+}
+
+TEST_F(HostNodes, AGapInWhatAShardAsksMakesTheHostAskForAllOfItAgain) {
+  Join();
+  OpenThere("there");
+  storage::Acknowledge acknowledge;
+  acknowledge.client_id = "there";
+  Addressed lost(acknowledge);
+  streams_.Number(lost);
+  Ask(acknowledge);
+  sim_.Run();
+  const std::vector<ClaimsWanted> wanted = Heard<ClaimsWanted>();
+  EXPECT_THAT(wanted, SizeIs(4));
+  Ask(acknowledge);  // Not before its claims.
+  sim_.Run();
+  EXPECT_THAT(Heard<ClaimsWanted>(), IsEmpty());
+}
+
+TEST_F(HostNodes, AfterALinkWasLostAllIsAskedForUnderALaterNumber) {
+  Join();
+  sim_.core().Resync(kOther.node);
+  sim_.Run();
+  const std::vector<ClaimsWanted> first = Heard<ClaimsWanted>();
+  sim_.core().Resync(kOther.node);
+  sim_.Run();
+  const std::vector<ClaimsWanted> second = Heard<ClaimsWanted>();
+  ASSERT_THAT(first, SizeIs(4));
+  ASSERT_THAT(second, SizeIs(4));
+  for (size_t i = 0; i < 4; ++i) EXPECT_GT(second[i].life, first[i].life);
+  sim_.core().Resync(NodeId(9));
+  sim_.Run();
+  EXPECT_THAT(Heard<ClaimsWanted>(), IsEmpty());
+}
+
+TEST_F(HostNodes, AnotherNodeThatShutsDownIsNotThisOne) {
+  Join();
+  const uint64_t epoch = OpenThere("there");
+  CloseSession close;
+  close.client_id = "there";
+  close.epoch = epoch;
+  close.connection = SessionOf("there").owner;
+  close.cause = CloseCause::kServerShutdown;
+  Ask(std::move(close));
+  sim_.Settle();
+  EXPECT_FALSE(sim_.core().node().shutting_down);
+  EXPECT_EQ(sim_.metrics().wills_published.value(), 1);
+}
+
+// ---- Routes
+
+TEST_F(HostNodes, SubscribeIsDoneWhenTheOtherNodesShardsKnowTheRoute) {
+  Join();
+  const uint64_t epoch = Open("here").epoch;
+  sim_.Send(MakeSubscribe(++token_, "here", epoch, "t", mqtt::QoS::kAtLeastOnce));
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SubscribeDone>(), IsEmpty());
+  const std::vector<KnowRoutes> asked = Questions();
+  ASSERT_THAT(asked, SizeIs(1));
+  EXPECT_EQ(asked[0].partition, PartitionOfClient("here", 4));
+  RoutesElsewhere& routes = sim_.core().routes_elsewhere();
+  routes.Hear(kOther.node, kOther.incarnation,
+              RoutesKnown{.partition = asked[0].partition, .ticket = asked[0].ticket + 1});
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SubscribeDone>(), IsEmpty());
+  routes.Hear(kOther.node, kOther.incarnation,
+              RoutesKnown{.partition = asked[0].partition, .ticket = asked[0].ticket});
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SubscribeDone>(), SizeIs(1));
+}
+
+TEST_F(HostNodes, WhoHasGoneNeedNotKnowIt) {
+  Join();
+  const uint64_t epoch = Open("here").epoch;
+  sim_.Send(MakeSubscribe(++token_, "here", epoch, "t", mqtt::QoS::kAtLeastOnce));
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SubscribeDone>(), IsEmpty());
+  sim_.core().SetNodes({});
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SubscribeDone>(), SizeIs(1));
+}
+
+TEST_F(HostNodes, AnotherNodeIsAnsweredWhenTheReplicaIsThereAndTheShardsKnow) {
+  Join();
+  const PartitionId id = PartitionOfClient("here", 4);
+  const uint64_t epoch = Open("here").epoch;
+  sim_.confirm_routes = false;
+  const uint64_t index = sim_.core().applied(id) + 1;
+  said_.clear();
+  sim_.core().routes_elsewhere().Hear(kOther.node, kOther.incarnation,
+                                      KnowRoutes{.partition = id, .index = index, .ticket = 77});
+  sim_.Run();
+  EXPECT_THAT(said_, IsEmpty());
+  sim_.Send(MakeSubscribe(++token_, "here", epoch, "t", mqtt::QoS::kAtLeastOnce));
+  sim_.Settle();
+  EXPECT_EQ(sim_.core().applied(id), index);
+  for (const HostMessage& message : std::exchange(said_, {})) {
+    EXPECT_FALSE(std::holds_alternative<RoutesKnown>(message));
+  }
+  sim_.ConfirmRoutesNow();
+  sim_.Settle();
+  ASSERT_THAT(said_, SizeIs(1));
+  EXPECT_EQ(std::get<RoutesKnown>(said_[0]).ticket, 77u);
+}
+
+}  // namespace
+}  // namespace storage
