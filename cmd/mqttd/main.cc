@@ -32,6 +32,7 @@
 #include "control.h"
 #include "leaving.h"
 #include "log_level.h"
+#include "node/clustered/cluster_seat.h"
 #include "node/node.h"
 #include "storage/backup.h"
 
@@ -84,7 +85,9 @@ class Daemon final : private ::admin::MainThread {
                {"config", config_.file},
                {"data_dir", config_.storage.data_dir}});
     const auto access = std::make_shared<auth::RunTimeAccess>();
-    ASSIGN_OR_RETURN(node_, Node::Create(std::move(config), {.run_time_access = access}));
+    ASSIGN_OR_RETURN(std::unique_ptr<node::Seat> seat, node::MakeSeat(config));
+    ASSIGN_OR_RETURN(node_,
+                     Node::Create(std::move(config), {.run_time_access = access}, std::move(seat)));
     files_are_right_ = true;
     readiness_.Set(Readiness::State::kStarting, "reading the store");
     ASSIGN_OR_RETURN(api_, ::admin::Api::Create(config_, ApiSources(), access));
@@ -96,16 +99,26 @@ class Daemon final : private ::admin::MainThread {
     RETURN_IF_ERROR(node_->Open());
     RETURN_IF_ERROR(api_->LoadRunTimeAccess());
     readiness_.Set(Readiness::State::kStarting, "waiting for the routes of stored sessions");
-    node_->Start([this] { control_.NotifyReady(); });
+    RETURN_IF_ERROR(node_->Start(
+        {.on_ready = [this] { control_.NotifyReady(); },
+         .on_given_up = [this] { StopFor(Ending::kAnew); },
+         .on_stopped =
+             [this](const absl::Status& why) {
+               base::Log(LogLevel::kError, "no part of the cluster any more", {{"error", why}});
+               StopFor(Ending::kFailed);
+             }}));
     metrics_of_.store(node_.get(), std::memory_order_release);
     api_->Open(node_->server(), node_->host());
     return absl::OkStatus();
   }
 
-  // Until it was told to stop and its clients are gone, or may not be waited for any longer.
-  absl::Status Run() {
-    while (!leaving_.over()) Serve();
-    return Stop();
+  enum class Ending { kTold, kAnew, kFailed };
+  // Until it was told to stop and its clients are gone, or may not be waited for any longer; or
+  // until it can only go on by a new start.
+  absl::StatusOr<Ending> Run() {
+    while (!leaving_.over() && ending_ == Ending::kTold) Serve();
+    RETURN_IF_ERROR(Stop());
+    return ending_.load();
   }
 
   // Of a `Start` that failed: whether it was by a mistake that trying again later does not mend.
@@ -157,6 +170,22 @@ class Daemon final : private ::admin::MainThread {
     return sources;
   }
 
+  void StopFor(Ending ending) {
+    ending_ = ending;
+    control_.NotifyWork();
+  }
+
+  // What of the cluster an operator is to know, where load balancers and people look.
+  void TellCluster() {
+    const std::string why = node_->why_not_whole();
+    if (readiness_.state() == Readiness::State::kStarting) {
+      if (!why.empty()) readiness_.Set(Readiness::State::kStarting, why);
+    } else if (readiness_.state() == Readiness::State::kReady) {
+      readiness_.Set(Readiness::State::kReady,
+                     why.empty() ? "ready" : absl::StrCat("degraded: ", why));
+    }
+  }
+
   // One event, or a moment in which nothing happens.
   void Serve() {
     constexpr absl::Duration kWatchInterval = absl::Seconds(1);
@@ -168,6 +197,7 @@ class Daemon final : private ::admin::MainThread {
       base::LogLeftOut();
       node_->server().WatchShards();
       api_->Tick();
+      TellCluster();
       if (leaving_.begun()) TellProgress();
     }
     if (watchdog_.has_value() && !node_->server().stall().stuck) Tell(manager_.Watchdog());
@@ -322,6 +352,7 @@ class Daemon final : private ::admin::MainThread {
   Leaving leaving_{absl::Seconds(config_.broker.drain.delay_s)};
   Readiness readiness_;
   bool files_are_right_ = false;
+  std::atomic<Ending> ending_{Ending::kTold};
   base::Mutex work_mutex_;
   std::vector<std::function<void(::admin::MainThread&)>> work_ ABSL_GUARDED_BY(work_mutex_);
   // The node once its numbers may be read from the endpoint's thread.
@@ -362,6 +393,16 @@ int Restore(const config::Loaded& loaded) {
   return kExitOk;
 }
 
+// The same process, as if it had been started just now. Returns if that cannot be.
+void StartAnew(const std::vector<std::string>& arguments) {
+  std::vector<char*> argv;
+  std::string name = "mqttd";
+  argv.push_back(name.data());
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  execv("/proc/self/exe", argv.data());
+}
+
 int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
   EndClearlyWithoutMemory();
   absl::StatusOr<Control> control = Control::Create();
@@ -378,18 +419,21 @@ int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
   }
   RaiseDescriptorLimit();
   GrowDescriptorTable();
-  Daemon daemon(std::move(invocation), loaded.config, *std::move(control));
-  const absl::Status started = daemon.Start();
+  const std::vector<std::string> arguments = invocation.args;
+  auto daemon = std::make_unique<Daemon>(std::move(invocation), loaded.config, *std::move(control));
+  const absl::Status started = daemon->Start();
   if (!started.ok()) {
     for (const absl::string_view line : absl::StrSplit(started.message(), '\n'))
       base::Log(LogLevel::kError, "failed", {{"error", line}});
     if (!loaded.config.log.file.empty()) PrintLines("", started.message());
-    return daemon.ConfigurationIsWrong(started) ? kExitUsage : kExitFailure;
+    return daemon->ConfigurationIsWrong(started) ? kExitUsage : kExitFailure;
   }
-  const absl::Status status = daemon.Run();
-  if (status.ok()) return kExitOk;
-  base::Log(LogLevel::kError, "failed", {{"error", status}});
-  return kExitFailure;
+  const absl::StatusOr<Daemon::Ending> ending = daemon->Run();
+  daemon.reset();
+  if (!ending.ok()) base::Log(LogLevel::kError, "failed", {{"error", ending.status()}});
+  if (!ending.ok() || *ending == Daemon::Ending::kFailed) return kExitFailure;
+  if (*ending == Daemon::Ending::kAnew) StartAnew(arguments);
+  return kExitOk;
 }
 
 int Main(Invocation invocation) {

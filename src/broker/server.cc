@@ -19,6 +19,7 @@
 #include "broker/core/publish_right.h"
 #include "broker/listener_gate.h"
 #include "broker/shard.h"
+#include "broker/shard/fence.h"
 #include "mqtt/message_memory.h"
 
 namespace broker {
@@ -192,6 +193,7 @@ absl::Status Server::Bind() {
   world.options = &options_;
   world.clock = dependencies_.clock;
   world.user_places = &user_limits_;
+  world.forwarder = dependencies_.forwarder;
   world.room_for_subscriptions = [this] { return RoomForSubscriptions(); };
   world.permissions_of = [this](const storage::SessionUser& user) { return PermissionsOf(user); };
   world.methods = dependencies_.methods != nullptr ? dependencies_.methods : &no_methods_;
@@ -284,12 +286,19 @@ std::vector<std::string> Server::urls() const {
 }
 
 void Server::Start(storage::PartitionHost& host, std::function<void()> on_ready) {
-  host_ = &host;
   partitions_ = std::make_unique<LocalPartitions>(host);
-  fleet_->world.partitions = partitions_.get();
+  Start(host, *partitions_, std::move(on_ready));
+}
+
+void Server::Start(storage::PartitionHost& host, PartitionClient& partitions,
+                   std::function<void()> on_ready) {
+  host_ = &host;
+  fleet_->world.partitions = &partitions;
   fleet_->world.partition_count = host.partitions();
   fleet_->world.timeline = &host.timeline();
-  fleet_->world.incarnation = host.incarnation();
+  const storage::ShardAddress own = host.OwnShard(0);
+  fleet_->world.node = own.node;
+  fleet_->world.incarnation = own.incarnation;
   for (const auto& shard : shards_) shard->Start();
   running_ = true;
   memory_.Start();
@@ -434,6 +443,16 @@ uint64_t Server::MemoryUsedBytes() const {
   const uint64_t used =
       dependencies_.memory_used_bytes ? dependencies_.memory_used_bytes() : ResidentBytes();
   return std::max(used, static_cast<uint64_t>(std::max<int64_t>(accounted, 0)));
+}
+
+void Server::Fence(bool fenced) {
+  for (const auto& shard : shards_) {
+    shard->mailbox().PostOne(Control{[&shard, fenced] { broker::Fence(shard->core(), fenced); }});
+  }
+}
+
+void Server::PostTasks(storage::ShardId shard, std::unique_ptr<base::Batch<ShardTask>> tasks) {
+  shards_[shard]->mailbox().Post(std::move(tasks));
 }
 
 void Server::TellMemoryState(bool high) {

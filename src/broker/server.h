@@ -20,7 +20,9 @@
 #include "auth/run_time_access.h"
 #include "auth/verified_logins.h"
 #include "base/clock.h"
+#include "base/mailbox.h"
 #include "base/memory_account.h"
+#include "broker/core/ports.h"
 #include "broker/memory_monitor.h"
 #include "broker/metrics.h"
 #include "broker/options.h"
@@ -28,6 +30,7 @@
 #include "broker/pulse.h"
 #include "broker/shard/hooks.h"
 #include "broker/shard/listener_terms.h"
+#include "broker/shard/shard_task.h"
 #include "broker/sys_topics.h"
 #include "broker/user_limits.h"
 #include "storage/core/partition_api.h"
@@ -59,6 +62,8 @@ class Server final : public storage::EventSink {
     std::shared_ptr<const auth::RunTimeAccess> run_time_access = nullptr;
     // Puts its own in front of a listener's gatekeeper. Null: nothing.
     std::function<std::shared_ptr<Gatekeeper>(std::shared_ptr<Gatekeeper>)> gatekeeper = nullptr;
+    // To the other nodes of a cluster. Null: there are none.
+    Forwarder* forwarder = nullptr;
   };
 
   // Errors: those of the listeners and of the authentication files, in words that name the
@@ -74,6 +79,14 @@ class Server final : public storage::EventSink {
   // `host` outlives the server's threads. `on_ready` is called once, on some thread, when
   // connections are accepted.
   void Start(storage::PartitionHost& host, std::function<void()> on_ready);
+  // In a cluster, where `partitions` takes to other nodes what is led there. The host knows which
+  // life of which node it is.
+  void Start(storage::PartitionHost& host, PartitionClient& partitions,
+             std::function<void()> on_ready);
+  // See Fence. Any thread, once it has started.
+  void Fence(bool fenced);
+  // Into the shard's mailbox. Any thread, likewise.
+  void PostTasks(storage::ShardId shard, std::unique_ptr<base::Batch<ShardTask>> tasks);
 
   // Certificates, passwords and access rules are read again, limits taken from `options`; connected
   // clients stay, but those whose account is gone. Listeners are matched by name and address; new

@@ -34,6 +34,7 @@ class WholeChecker {
       CheckAccess(i);
     }
     CheckAdmin();
+    CheckCluster();
   }
 
  private:
@@ -168,6 +169,32 @@ class WholeChecker {
     } else if (!tls) {
       Warn("admin.listen",
            "tokens go over the network unencrypted: set admin.cert_file and admin.key_file");
+    }
+  }
+
+  void CheckCluster() {
+    const ClusterOptions& cluster = config_.cluster;
+    if (!cluster.on()) {
+      for (const auto& [key, given] :
+           {std::pair("cluster.seeds", !cluster.seeds.empty()),
+            std::pair("cluster.dns", !cluster.dns.empty()),
+            std::pair("cluster.expected_size", cluster.expected_size != 0)}) {
+        if (given)
+          Fail(key, "needs cluster.listen (--cluster): where this node listens for others");
+      }
+      return;
+    }
+    const bool some =
+        !cluster.cert_file.empty() || !cluster.key_file.empty() || !cluster.ca_file.empty();
+    const bool all =
+        !cluster.cert_file.empty() && !cluster.key_file.empty() && !cluster.ca_file.empty();
+    if (some && !all) {
+      Fail("cluster.cert_file", "TLS between nodes needs cert_file, key_file and ca_file together");
+    }
+    if (cluster.seeds.empty() && cluster.dns.empty() && cluster.expected_size != 1) {
+      Fail("cluster.seeds",
+           "nothing says where other nodes are: set cluster.seeds (--join) or cluster.dns; or "
+           "cluster.expected_size: 1 for a cluster of one node");
     }
   }
 

@@ -38,6 +38,23 @@ struct AdminOptions {
   uint32_t streams_max = 32;  // Likewise.
 };
 
+// The node as a member of a cluster.
+struct ClusterOptions {
+  std::string listen;          // ADDRESS:PORT for other nodes. Empty: a node alone.
+  std::string advertise;       // Where others reach it: HOST:PORT. Empty: `listen`.
+  std::string seeds;           // HOST:PORT,…: where other nodes may be.
+  std::string dns;             // A name for the same: HOST:PORT, or an SRV record.
+  uint32_t expected_size = 0;  // How many nodes found the cluster together. 0: this one joins.
+  uint32_t replicas = 3;       // Of everything that is stored.
+  std::string zone;
+  std::string cert_file;  // TLS, with the two others. Empty: none.
+  std::string key_file;
+  std::string ca_file;
+  bool allow_plaintext = false;  // Also beyond loopback.
+
+  bool on() const { return !listen.empty(); }
+};
+
 // Where a value comes from. Of two sources the later one in this list wins.
 enum class Source : uint8_t { kDefault, kInherited, kFile, kEnvironment, kSet, kFlag, kRunTime };
 
@@ -57,6 +74,7 @@ struct Config {
   broker::TlsOptions tls;        // Likewise.
   HttpOptions http;
   AdminOptions admin;
+  ClusterOptions cluster;
   base::LogOptions log;
 
   std::string file;                       // Empty: none was given.

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
@@ -563,6 +564,68 @@ Keys<AdminOptions> AdminKeys() {
   return keys;
 }
 
+absl::Status CheckNodeAddress(absl::string_view text) {
+  if (text.empty()) return absl::OkStatus();
+  const size_t colon = text.rfind(':');
+  uint32_t port = 0;
+  if (colon == 0 || colon == absl::string_view::npos ||
+      !absl::SimpleAtoi(text.substr(colon + 1), &port) || port > k16)
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\" is no HOST:PORT such as 10.0.0.5:9885"));
+  return absl::OkStatus();
+}
+
+absl::Status CheckSeeds(absl::string_view text) {
+  if (text.empty()) return absl::OkStatus();
+  for (const absl::string_view seed : absl::StrSplit(text, ',')) {
+    const absl::string_view one = absl::StripAsciiWhitespace(seed);
+    if (one.empty()) return absl::InvalidArgumentError("there is nothing between two commas");
+    if (absl::Status status = CheckNodeAddress(one); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+Keys<ClusterOptions> ClusterKeys() {
+  Keys<ClusterOptions> keys = {
+      Row("listen", &ClusterOptions::listen, Text(&CheckNodeAddress), kRestart,
+          "ADDRESS:PORT where this node listens for the others of its cluster; usual is port 9885. "
+          "Empty: the node is alone."),
+      Row("seeds", &ClusterOptions::seeds, Text(&CheckSeeds), kRestart,
+          "Where other nodes may be: HOST:PORT, with commas between. One that answers is enough, "
+          "and the node's own address may be among them, so all nodes can have the same list."),
+      Row("expected_size", &ClusterOptions::expected_size, Integer(0, 64), kRestart,
+          "So many nodes found the cluster together, when that many have found each other; the "
+          "same "
+          "on all of them. 0: this node founds none, it joins one that is there. Without meaning "
+          "once the node belongs to a cluster."),
+      Row("advertise", &ClusterOptions::advertise, Text(&CheckNodeAddress), kRestart,
+          "HOST:PORT under which the other nodes reach this one, if that is not cluster.listen."),
+      Row("dns", &ClusterOptions::dns, Text(), kRestart,
+          "A name instead of seeds: HOST:PORT, of which each address (A, AAAA) is asked, or "
+          "_SERVICE._PROTOCOL.NAME of SRV records."),
+      Row("replicas", &ClusterOptions::replicas, Integer(1, 7), kRestart,
+          "How many nodes have what is stored: of three one may be lost, of five two. As the "
+          "cluster was founded."),
+      Row("zone", &ClusterOptions::zone, Text(), kRestart,
+          "Where the node is (a rack, a data centre): replicas are spread over zones."),
+      Row("cert_file", &ClusterOptions::cert_file, Path(), kRestart,
+          "Certificate of this node (PEM), for TLS between nodes, both ways; with key_file and "
+          "ca_file. It has to name the host under which the node is reached."),
+      Row("key_file", &ClusterOptions::key_file, Path(), kRestart,
+          "Private key of cert_file (PEM)."),
+      Row("ca_file", &ClusterOptions::ca_file, Path(), kRestart,
+          "Who signs the certificates of nodes (PEM). Whoever has one of these can read and write "
+          "all messages."),
+      Row("allow_plaintext", &ClusterOptions::allow_plaintext, Bool(), kRestart,
+          "Nodes may talk without TLS on an address that is not loopback. Whoever reaches the port "
+          "can then read and write all messages: only in a network of their own."),
+  };
+  keys[0].flag = "--cluster";
+  keys[1].flag = "--join";
+  keys[2].flag = "--expected-size";
+  return keys;
+}
+
 Keys<base::LogOptions> LogKeys() {
   using base::LogFormat;
   using base::LogLevel;
@@ -599,6 +662,7 @@ Keys<Config> BuildConfigKeys() {
   Append(keys, Within("storage", &Config::storage, StorageKeys()));
   Append(keys, Within("http", &Config::http, HttpKeys()));
   Append(keys, Within("admin", &Config::admin, AdminKeys()));
+  Append(keys, Within("cluster", &Config::cluster, ClusterKeys()));
   Append(keys, Within("log", &Config::log, LogKeys()));
   return keys;
 }
@@ -640,6 +704,7 @@ const std::vector<Section>& Sections() {
       {"storage", "Durable sessions and retained messages."},
       {"http", "The endpoint for metrics and health checks."},
       {"admin", "The admin API, for mqttctl and other programs."},
+      {"cluster", "Several nodes as one broker."},
       {"log", "What the broker writes about itself."},
   };
   return *sections;

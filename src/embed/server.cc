@@ -213,14 +213,21 @@ absl::Status Server::Impl::StartNode() {
       return hooks->Wrap(std::move(gatekeeper));
     };
   }
+  if (loaded.config.cluster.on()) {
+    return absl::InvalidArgumentError(
+        "cluster.listen: a broker that is embedded is alone; mqttd is what clusters are made of");
+  }
   ASSIGN_OR_RETURN(node_, node::Node::Create(loaded.config, std::move(dependencies)));
   RETURN_IF_ERROR(node_->Open());
   if (hooks_ != nullptr) hooks_->UseServer(&node_->server());
   std::atomic<bool> ready{false};
-  node_->Start([&ready] {
-    ready.store(true);
-    ready.notify_one();
-  });
+  RETURN_IF_ERROR(node_->Start({.on_ready =
+                                    [&ready] {
+                                      ready.store(true);
+                                      ready.notify_one();
+                                    },
+                                .on_given_up = {},
+                                .on_stopped = {}}));
   ready.wait(false);
   watcher_ = std::thread([this] { Watch(); });
   return absl::OkStatus();

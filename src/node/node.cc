@@ -14,21 +14,35 @@ namespace node {
 using base::LogLevel;
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Create(config::Config config,
-                                                   broker::Server::Dependencies dependencies) {
+                                                   broker::Server::Dependencies dependencies,
+                                                   std::unique_ptr<Seat> seat) {
   dependencies.clock = &base::RealClock::Get();
+  if (seat != nullptr) dependencies.forwarder = &seat->forwarder();
   ASSIGN_OR_RETURN(std::unique_ptr<broker::Server> server,
                    broker::Server::Create(config.broker, std::move(dependencies)));
-  return std::unique_ptr<Node>(new Node(std::move(config), std::move(server)));
+  return std::unique_ptr<Node>(new Node(std::move(config), std::move(seat), std::move(server)));
 }
 
 absl::Status Node::Open() {
-  ASSIGN_OR_RETURN(
-      host_, storage::PartitionHost::Open(config_.storage, &cluster::PartitionLog::Open,
-                                          base::RealClock::Get(), *server_, server_->shards()));
+  const storage::CommandLogOpener log =
+      seat_ == nullptr ? &cluster::PartitionLog::Open : seat_->log_opener();
+  storage::EventSink& sink = seat_ == nullptr ? *server_ : seat_->sink(*server_);
+  ASSIGN_OR_RETURN(host_, storage::PartitionHost::Open(config_.storage, log, base::RealClock::Get(),
+                                                       sink, server_->shards()));
   return absl::OkStatus();
 }
 
-void Node::Start(std::function<void()> on_ready) { server_->Start(*host_, std::move(on_ready)); }
+absl::Status Node::Start(Listeners listeners) {
+  if (seat_ != nullptr) {
+    return seat_->Start({.server = server_.get(),
+                         .host = host_.get(),
+                         .on_ready = std::move(listeners.on_ready),
+                         .on_given_up = std::move(listeners.on_given_up),
+                         .on_stopped = std::move(listeners.on_stopped)});
+  }
+  server_->Start(*host_, std::move(listeners.on_ready));
+  return absl::OkStatus();
+}
 
 absl::Status Node::Reload(const config::Config& wanted) {
   config::Config next = config::Reloaded(config_, wanted);
@@ -76,8 +90,14 @@ absl::Status Node::UseLog(const base::LogOptions& log, const config::Origin& lev
 }
 
 absl::Status Node::Stop(std::optional<absl::Duration> timeout) {
-  server_->ShutDown(timeout);
-  return host_->Stop();
+  absl::Status status;
+  // A node that was never let into its cluster has no threads to end.
+  if (seat_ == nullptr || seat_->StopStarting()) {
+    server_->ShutDown(timeout);
+    status = host_->Stop();
+  }
+  if (seat_ != nullptr) seat_->Stop();
+  return status;
 }
 
 }  // namespace node

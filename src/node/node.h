@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "broker/server.h"
 #include "config/config.h"
+#include "node/seat.h"
 #include "storage/partition_host.h"
 
 namespace node {
@@ -21,12 +22,21 @@ namespace node {
 class Node {
  public:
   // Binds the listeners, loads certificates, passwords, rules. Errors: as broker::Server::Create.
+  // `seat`: of a node in a cluster; null: it is alone.
   static absl::StatusOr<std::unique_ptr<Node>> Create(config::Config config,
-                                                      broker::Server::Dependencies dependencies);
+                                                      broker::Server::Dependencies dependencies,
+                                                      std::unique_ptr<Seat> seat = nullptr);
   // Opens the store. Errors: as storage::PartitionHost::Open.
   absl::Status Open();
-  // `on_ready` is called once, on some thread, when clients are let in.
-  void Start(std::function<void()> on_ready);
+  // `on_ready` is called once, on some thread, when clients are let in. In a cluster that may take
+  // as long as it takes to find it; the others are called as Seat::Use says. Errors: of a cluster
+  // only.
+  struct Listeners {
+    std::function<void()> on_ready;
+    std::function<void()> on_given_up;
+    std::function<void(const absl::Status&)> on_stopped;
+  };
+  absl::Status Start(Listeners listeners);
 
   // All of what can be changed while it runs, or nothing on an error. Files are read again even if
   // their names did not change.
@@ -50,12 +60,16 @@ class Node {
   storage::PartitionHost& host() { return *host_; }
   const storage::PartitionHost& host() const { return *host_; }
   const std::string& node_id() const { return host_->node_id(); }
+  // Any thread. In an operator's words, what is wrong with its cluster. Empty: nothing, or it is
+  // alone.
+  std::string why_not_whole() const { return seat_ == nullptr ? std::string() : seat_->why(); }
 
  private:
-  Node(config::Config config, std::unique_ptr<broker::Server> server)
-      : config_(std::move(config)), server_(std::move(server)) {}
+  Node(config::Config config, std::unique_ptr<Seat> seat, std::unique_ptr<broker::Server> server)
+      : config_(std::move(config)), seat_(std::move(seat)), server_(std::move(server)) {}
 
   config::Config config_;
+  std::unique_ptr<Seat> seat_;
   std::unique_ptr<broker::Server> server_;  // Used by the host, which goes first.
   std::unique_ptr<storage::PartitionHost> host_;
 };

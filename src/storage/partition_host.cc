@@ -107,7 +107,7 @@ class RocksPartitionHost final : public PartitionHost {
   absl::Status OpenStore(const CommandLogOpener& open_log);
   void Start(std::function<void()> ready) override;
   void Submit(const ShardAddress& from, std::vector<Addressed> batch) override;
-  void SetNodes(NodeId self, std::vector<LiveNode> others) override;
+  void SetNodes(const LiveNode& self, std::vector<LiveNode> others) override;
   void Resync(NodeId node, std::function<void()> begins) override;
   void OnHostMessage(NodeId from, Incarnation life, HostMessage message) override;
   void SetSend(std::function<void(NodeId to, HostMessage message)> send) override;
@@ -322,14 +322,16 @@ void RocksPartitionHost::Submit(const ShardAddress& from, std::vector<Addressed>
   mailbox_.PostOne(FromShard{from, std::move(batch)});
 }
 
-void RocksPartitionHost::SetNodes(NodeId self, std::vector<LiveNode> others) {
+void RocksPartitionHost::SetNodes(const LiveNode& self, std::vector<LiveNode> others) {
   if (thread_.joinable()) {
-    CHECK(self == node_) << "a node stays the one that it is";
+    CHECK(self.node == node_ && self.incarnation == incarnation_)
+        << "a node stays the one that it is";
     mailbox_.PostOne(News{[others = std::move(others)](Host& host) { host.SetNodes(others); }});
     return;
   }
-  node_ = self;
-  core_->SetSelf(self, incarnation_);
+  node_ = self.node;
+  incarnation_ = self.incarnation;
+  core_->SetSelf(self.node, self.incarnation);
   core_->SetNodes(others);
 }
 

@@ -64,9 +64,9 @@ class PartitionHost {
   virtual void Start(std::function<void()> ready) = 0;
 
   // ---- In a cluster.
-  // Which node this is, once, and who else lives: before Start, and whenever that changes. Any
-  // thread. Without it this is a node alone.
-  virtual void SetNodes(NodeId self, std::vector<LiveNode> others) = 0;
+  // Which life of which node this is, once, and who else lives: before Start, and whenever that
+  // changes. Any thread. Without it this is a node alone.
+  virtual void SetNodes(const LiveNode& self, std::vector<LiveNode> others) = 0;
   // See Host::Resync. Any thread, before what comes over the new link is submitted. On the host's
   // thread `begins` is called first; what follows goes to the sink at the end of the same turn.
   virtual void Resync(NodeId node, std::function<void()> begins) = 0;

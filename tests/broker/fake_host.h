@@ -33,7 +33,7 @@ class FakeHost final : public storage::PartitionHost {
     for (storage::Addressed& asked : batch) requests_.push_back(std::move(asked.request));
     came_.notify_all();
   }
-  void SetNodes(storage::NodeId, std::vector<storage::LiveNode>) override {}
+  void SetNodes(const storage::LiveNode&, std::vector<storage::LiveNode>) override {}
   void Resync(storage::NodeId, std::function<void()>) override {}
   void OnHostMessage(storage::NodeId, storage::Incarnation, storage::HostMessage) override {}
   void SetSend(std::function<void(storage::NodeId, storage::HostMessage)>) override {}

@@ -150,7 +150,7 @@ TEST_F(SubscribeFlowTest, RetainedMessagesOfADurableSessionComeAfterSuback) {
   std::vector<storage::Event> events;
   events.emplace_back(storage::SubscribeDone{host_.Take<storage::Subscribe>().token, {}});
   events.emplace_back(storage::Deliver{client.ref, client.epoch, {delivery}});
-  server_->Post(client.ref.shard, std::move(events));
+  server_->Post(client.ref.address(), std::move(events));
   EXPECT_EQ(client.wire.Expect(kSuback).reasons, std::vector<uint8_t>{1});
   client.wire.Acknowledge(client.wire.ExpectPublish("t", "kept"));
   EXPECT_EQ(host_.Take<storage::Acknowledge>().entries.at(0).sequence, 1u);

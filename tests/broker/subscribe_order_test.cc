@@ -69,7 +69,7 @@ TEST_F(SubscribeOrderTest, ADurableSubscriptionActsFromWhenItIsRead) {
   // Behind the SUBSCRIBE in the host's order: then it finds the subscription.
   const auto subscribe = std::get<storage::Subscribe>(host_.TakeNext());
   EXPECT_EQ(std::get<storage::Publish>(host_.TakeNext()).partitions, 1u);
-  EXPECT_EQ(std::get<storage::Publish>(host_.TakeNext()).partitions, 1u);
+  EXPECT_EQ(std::get<storage::AcceptInbound>(host_.TakeNext()).partitions, 1u);
   client.wire.ExpectNothing();
   Post(0, SubscribeDone{subscribe.token, {}});
   EXPECT_THAT(client.wire.Expect(kSuback).reasons, ElementsAre(2, 1));
@@ -168,7 +168,7 @@ TEST_F(SubscribeOrderTest, AcknowledgementsLeaveInTheOrderOfTheRequests) {
   Start();
   Client client = Join(Durable("client"));
   client.wire.Send(Publish("t", 2, 1));
-  Post(0, storage::Published{.token = host_.Take<storage::Publish>().token});
+  Post(0, storage::Published{.token = host_.Take<storage::AcceptInbound>().token});
   client.wire.ExpectAck(kPubrec, 1);
   client.wire.Send(Subscribe(2, {{"a", 1}}) + Publish("nobody", 1, 3) + Publish("a", 1, 4) +
                    support::Ack(kPubrel, 1) + Unsubscribe(5, "a") + Publish("a", 1, 6));

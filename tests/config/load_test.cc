@@ -125,15 +125,24 @@ TEST(Load, EveryKeyIsAFlagAVariableAndASetting) {
   const Config defaults;
   for (const Key<Config>& key : ConfigKeys()) {
     const std::string text = FormatValue(key.domain, key.get(defaults));
-    const std::string value = text.empty() ? "some" : text;
+    const bool of_cluster = key.path.starts_with("cluster.");
+    const std::string value = !text.empty() ? text : of_cluster ? "127.0.0.1:1" : "some";
     // The files of the admin API come in pairs; they are looked at only where it listens.
-    const std::string off = key.path == "admin.listen" ? "--http=off" : "--admin=off";
-    EXPECT_EQ(Loads({off, FlagName(key.path) + "=" + value}).origins.at(key.path).source,
-              Source::kFlag);
-    EXPECT_EQ(Loads({off, "--set", key.path + "=" + value}).origins.at(key.path).source,
-              Source::kSet);
-    EXPECT_EQ(Loads({off}, {VariableName(key.path) + "=" + value}).origins.at(key.path).source,
-              Source::kEnvironment);
+    std::vector<std::string> with = {key.path == "admin.listen" ? "--http=off" : "--admin=off"};
+    if (of_cluster) {  // What is needed beside it.
+      for (const char* const other : {"cluster.listen", "cluster.seeds", "cluster.cert_file",
+                                      "cluster.key_file", "cluster.ca_file"}) {
+        if (key.path != other) with.push_back(FlagName(other) + "=127.0.0.1:1");
+      }
+    }
+    const auto source = [&](std::vector<std::string> more,
+                            const std::vector<std::string>& environment = {}) {
+      more.insert(more.begin(), with.begin(), with.end());
+      return Loads(more, environment).origins.at(key.path).source;
+    };
+    EXPECT_EQ(source({FlagName(key.path) + "=" + value}), Source::kFlag);
+    EXPECT_EQ(source({"--set", key.path + "=" + value}), Source::kSet);
+    EXPECT_EQ(source({}, {VariableName(key.path) + "=" + value}), Source::kEnvironment);
   }
 }
 
@@ -413,6 +422,27 @@ TEST(Load, AMistakeOnTheCommandLineIsExplained) {
             "--mqtt-receive-maximum: must be from 1 to 65535, not 0");
   EXPECT_EQ(LoadError({}, {"MQTTD_LOG_LEVEL=loud"}),
             "MQTTD_LOG_LEVEL: must be one of debug, info, warning, error, off, not \"loud\"");
+}
+
+TEST(Load, ANodeOfAClusterSaysWhereItListensAndWhereOthersMayBe) {
+  const auto loaded =
+      Load(std::vector<std::string>{"--cluster", "127.0.0.1:9885", "--join",
+                                    "127.0.0.1:9885, b.example:9885", "--expected-size", "3"},
+           {});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_TRUE(loaded->config.cluster.on());
+  EXPECT_EQ(loaded->config.cluster.seeds, "127.0.0.1:9885, b.example:9885");
+  EXPECT_EQ(loaded->config.cluster.expected_size, 3u);
+
+  EXPECT_THAT(LoadError({"--join", "a:1"}), HasSubstr("needs cluster.listen (--cluster)"));
+  EXPECT_THAT(LoadError({"--cluster", "127.0.0.1:9885"}),
+              HasSubstr("nothing says where other nodes are"));
+  EXPECT_THAT(LoadError({"--cluster", "nowhere"}), HasSubstr("is no HOST:PORT"));
+  EXPECT_THAT(LoadError({"--cluster", "127.0.0.1:1", "--join", "a:1,,b:2"}),
+              HasSubstr("nothing between two commas"));
+  EXPECT_THAT(
+      LoadError({"--cluster", "127.0.0.1:1", "--join", "a:1", "--set", "cluster.key_file=k"}),
+      HasSubstr("cert_file, key_file and ca_file together"));
 }
 
 TEST(Load, AMissingFileIsAnError) {

@@ -138,6 +138,10 @@ TEST_F(HostIsolation, WhenOnePartitionCannotBeReadTheOtherFifteenServe) {
 }
 
 TEST_F(HostIsolation, APartitionWithoutQuorumDoesNotHoldTheOthersUp) {
+  sim_.core().SetNodes({{.node = NodeId(2), .incarnation = Incarnation(1), .shards = 0}});
+  sim_.core().SetNodes({});
+  sim_.Settle();
+  sim_.events.clear();
   sim_.LoseQuorum(kFailing);
   SendTo(kFailing, "first");
   Work();

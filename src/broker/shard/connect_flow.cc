@@ -391,6 +391,7 @@ bool ConnectFlow::AdmitUser(Connection& connection) {
 }
 
 void ConnectFlow::Open(Connection& connection) {
+  if (context_.fenced) return OpenFenced(connection);
   PendingConnect& pending = *connection.connecting;
   connection.phase = Phase::kOpening;
   storage::OpenSession open;
@@ -419,6 +420,21 @@ void ConnectFlow::Open(Connection& connection) {
   pending.claim = open.token;
   opening_[open.token] = connection.ref.connection;
   context_.Ask(std::move(open));
+}
+
+// Whoever has nothing to be kept is let in without asking. When the nodes are together again each
+// Client Identifier gets one owner: the leader hears of all claims.
+void ConnectFlow::OpenFenced(Connection& connection) {
+  const PendingConnect& pending = *connection.connecting;
+  if (pending.terms.session_expiry_s > 0 || pending.has_will) {
+    context_.metrics.connections_refused[RefuseCause::kNoQuorum].Add();
+    return Refuse(connection, ReasonCode::kServerUnavailable,
+                  "most nodes of the cluster cannot be reached: no session or will can be kept");
+  }
+  storage::SessionOpened event;
+  // Beside those that leaders give to transient sessions, above all of records.
+  event.epoch = uint64_t{3} << 62 | context_.NextToken();
+  Accept(connection, event);
 }
 
 void ConnectFlow::OnSessionOpened(storage::SessionOpened event) {

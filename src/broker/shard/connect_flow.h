@@ -98,6 +98,7 @@ class ConnectFlow {
   void OnReauthenticationStep(Connection& connection, auth::AuthStep step);
   void OnOutcome(Connection& connection, auth::Outcome outcome);
   void Open(Connection& connection);
+  void OpenFenced(Connection& connection);
   void OnSessionRefused(Connection& connection, const storage::SessionOpened& event);
   void Accept(Connection& connection, storage::SessionOpened& event);
   void SendRefusal(Connection& connection, mqtt::ReasonCode reason, std::string_view words,

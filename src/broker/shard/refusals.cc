@@ -82,6 +82,8 @@ std::string_view WordsFor(CloseCause cause) {
              "than it takes";
     case CloseCause::kStorageFailed:
       return "what it asked for could not be stored";
+    case CloseCause::kNoQuorum:
+      return "most nodes of the cluster cannot be reached, and its session is kept by them";
     case CloseCause::kHook:
       return "a hook of the embedding program ended it, failed, or took too long";
     case CloseCause::kDisconnect:

@@ -91,6 +91,9 @@ class ShardContext {
     return memory_high ? BoundWhileMemoryIsShort(bound) : bound;
   }
 
+  // This node has no lease in its cluster: see Fence.
+  bool fenced = false;
+
   // Of the memory that all sessions' subscriptions may take, what is left now.
   virtual uint64_t RoomForSubscriptions() const = 0;
   // What the access rules of this moment let whoever it is have. Null: everything.

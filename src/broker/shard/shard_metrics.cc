@@ -84,6 +84,8 @@ std::string_view Name(CloseCause cause) {
       return "storage_failed";
     case CloseCause::kHook:
       return "hook";
+    case CloseCause::kNoQuorum:
+      return "no_quorum";
     case CloseCause::kCount_:
       break;
   }
@@ -134,6 +136,8 @@ std::string_view Name(RefuseCause cause) {
       return "draining";
     case RefuseCause::kBanned:
       return "banned";
+    case RefuseCause::kNoQuorum:
+      return "no_quorum";
     case RefuseCause::kCount_:
       break;
   }

@@ -47,6 +47,7 @@ enum class CloseCause : uint8_t {
   kAdministrative,    // An operator, or rules that no longer let the client in.
   kStorageFailed,     // The session's state could not be stored.
   kHook,              // A hook of the embedding program wanted it, failed, or took too long.
+  kNoQuorum,          // Most nodes of the cluster could not be reached, and its session is kept.
   kCount_,
 };
 
@@ -63,6 +64,7 @@ enum class RefuseCause : uint8_t {
   kConnectSize,      // Its CONNECT is larger than `connect_packet_size_max`.
   kDraining,         // The server is about to stop.
   kBanned,           // An operator keeps it away.
+  kNoQuorum,         // Most nodes of the cluster cannot be reached, and its session would be kept.
   kCount_,
 };
 

@@ -63,7 +63,7 @@ class RealMembership final : public Membership, private LinkHandler {
   storage::CommandLogOpener log_opener() override {
     return [this](const storage::CommandLogPlace& place) { return OpenLog(place); };
   }
-  absl::Status Start(const std::string& uuid) override;
+  absl::Status Start(const std::string& uuid, uint32_t shards) override;
   Links& links() override { return *links_; }
   std::string why() const override;
   Members members() const override {
@@ -128,6 +128,7 @@ class RealMembership final : public Membership, private LinkHandler {
   std::unique_ptr<RaftTransport> transport_;  // From Listen on.
   PartitionLog* log_ = nullptr;               // From OpenLog on; the host's.
   std::string uuid_;
+  uint32_t shards_ = 0;
   std::string address_;
 
   // ---- Its thread.
@@ -182,7 +183,7 @@ absl::StatusOr<std::unique_ptr<storage::CommandLog>> RealMembership::OpenLog(
   return log;
 }
 
-absl::Status RealMembership::Start(const std::string& uuid) {
+absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
   if (!was_member_ && log_->was_alone()) {
     return absl::FailedPreconditionError(
         absl::StrCat(options_.directory,
@@ -190,6 +191,7 @@ absl::Status RealMembership::Start(const std::string& uuid) {
                      "into one: start with an empty data_dir, or without cluster.listen"));
   }
   uuid_ = uuid;
+  shards_ = shards;
   thread_ = std::thread([this] { Run(); });
   FinderOptions options;
   options.directory = options_.directory;
@@ -198,7 +200,7 @@ absl::Status RealMembership::Start(const std::string& uuid) {
   options.bootstrap.address = address_;
   options.dns = options_.dns;
   options.client_addresses = options_.client_addresses;
-  options.shards = options_.shards;
+  options.shards = shards;
   ASSIGN_OR_RETURN(std::unique_ptr<Finder> finder,
                    Finder::Start(std::move(options), *links_, std::make_shared<SystemResolver>(),
                                  clock_, [inbox = inbox_](const pb::NodeIdentity& identity) {
@@ -402,7 +404,7 @@ void RealMembership::StartMeta(const pb::NodeIdentity& identity, const Members& 
   options.self.set_release(options_.bootstrap.release);
   options.self.set_level_max(options_.bootstrap.level_max);
   options.self.set_zone(options_.bootstrap.zone);
-  options.self.set_shards(options_.shards);
+  options.self.set_shards(shards_);
   MetaGroup::Parts parts;
   parts.links = links_.get();
   parts.clock = &clock_;

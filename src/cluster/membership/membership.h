@@ -26,7 +26,6 @@ struct MembershipOptions {
   // `uuid`, `start` and `address` are filled in.
   BootstrapOptions bootstrap;
   std::vector<std::string> client_addresses;
-  uint32_t shards = 1;  // How many threads serve clients here.
   LeaseOptions leases;
 };
 
@@ -70,9 +69,9 @@ class Membership {
   virtual ~Membership() = default;  // Stops.
 
   virtual storage::CommandLogOpener log_opener() = 0;
-  // `uuid`: of the data directory. Errors: kFailedPrecondition, a node that was alone has used the
-  // directory; those of files.
-  virtual absl::Status Start(const std::string& uuid) = 0;
+  // `uuid`: of the data directory; `shards`: how many threads serve clients here. Errors:
+  // kFailedPrecondition, a node that was alone has used the directory; those of files.
+  virtual absl::Status Start(const std::string& uuid, uint32_t shards) = 0;
 
   virtual Links& links() = 0;
   // Any thread. In words: what it waits for. Empty: nothing.

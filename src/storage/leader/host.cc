@@ -403,6 +403,8 @@ Host::Group Host::TakeGroup() {
 std::optional<Submission> Host::TakeSubmission() {
   if (!node_.healthy() || stalled_) return std::nullopt;
   if (log_.flying()) {
+    // Alone all of it has its fate with the same write, however long the disk takes.
+    if (!node_.shards.in_cluster()) return std::nullopt;
     if (node_.now.monotonic < submitted_at_ + kFateWithin) return std::nullopt;
     log_.CallLate();
   }
@@ -548,13 +550,20 @@ std::optional<absl::Duration> Host::NextWake() const {
   const auto waits = [this](const std::deque<Proposal*>& held) {
     return !held.empty() && !log_.flying(held.front()->partition);
   };
-  const absl::Duration log_free = log_.flying() ? std::max(now, submitted_at_ + kFateWithin) : now;
-  if (!full_.empty() || std::any_of(held_.begin(), held_.end(), waits)) consider(log_free);
+  absl::Duration log_free = now;
+  if (log_.flying()) {
+    log_free = node_.shards.in_cluster() ? std::max(now, submitted_at_ + kFateWithin)
+                                         : absl::InfiniteDuration();  // The log wakes.
+  }
+  const auto consider_log = [&](absl::Duration at) {
+    if (log_free != absl::InfiniteDuration()) consider(std::max(log_free, at));
+  };
+  if (!full_.empty() || std::any_of(held_.begin(), held_.end(), waits)) consider_log(now);
   consider(gauges_.Next());
   if (!node_.growing.used.empty()) {
     const bool at_once =
         node_.growing.urgent || node_.growing.needs_sync || node_.growing.commands == 0;
-    consider(std::max(log_free, at_once ? now : node_.growing.since + kLinger));
+    consider_log(at_once ? now : node_.growing.since + kLinger);
   }
   const bool announcing = routes_.announcing();  // The shards' answers wake.
   // Without room for it, the end of a write wakes, or a shard's answer.

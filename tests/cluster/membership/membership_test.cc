@@ -46,7 +46,6 @@ class TestNode final : public MembershipHandler {
     options.bootstrap.expected_size = kNodes;
     options.bootstrap.partitions = kPartitions;
     options.bootstrap.level_max = kLevelKnown;
-    options.shards = 2;
     auto created = Membership::Create(std::move(options), *this, base::RealClock::Get());
     if (!created.ok()) return created.status();
     membership_ = *std::move(created);
@@ -76,7 +75,7 @@ class TestNode final : public MembershipHandler {
     }
     const absl::Status started = log_->Start(
         starts, [this](std::vector<storage::LogEvent> events) { Take(std::move(events)); });
-    return started.ok() ? membership_->Start(uuid) : started;
+    return started.ok() ? membership_->Start(uuid, 2) : started;
   }
   void Stop() {
     if (membership_ != nullptr) membership_->Stop();

@@ -1,0 +1,16 @@
+// What a shard does while its node has no lease in the cluster.
+#ifndef BROKER_SHARD_FENCE_H_
+#define BROKER_SHARD_FENCE_H_
+
+#include "broker/shard/shard_context.h"
+
+namespace broker {
+
+// Fenced: most nodes cannot be reached, and may give sessions that are kept to clients of theirs.
+// So connections with such sessions are closed, and refused until it is over; who has nothing kept
+// is served on.
+void Fence(ShardContext& context, bool fenced);
+
+}  // namespace broker
+
+#endif  // BROKER_SHARD_FENCE_H_

@@ -1,0 +1,264 @@
+#include "node/clustered/cluster_seat.h"
+
+#include <atomic>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "base/version.h"
+#include "cluster/membership/membership.h"
+#include "cluster/traffic/traffic.h"
+
+namespace node {
+namespace {
+
+using cluster::NodeLife;
+using storage::LiveNode;
+
+std::vector<LiveNode> OthersIn(const cluster::Members& members, storage::NodeId self) {
+  std::vector<LiveNode> others;
+  for (const auto& [id, node] : members.nodes()) {
+    if (id != self && node.is_live())
+      others.push_back({id, node.incarnation, static_cast<storage::ShardId>(node.shards)});
+  }
+  return others;
+}
+
+// Shards are made before it is known which life of which node they are.
+class LateForwarder final : public broker::Forwarder {
+ public:
+  void Use(broker::Forwarder& forwarder) { forwarder_ = &forwarder; }
+
+  broker::NodeMask Forward(storage::ShardId shard, broker::NodeMask nodes,
+                           const mqtt::MessageParts& message) override {
+    return forwarder_->Forward(shard, nodes, message);
+  }
+  void Announce(storage::ShardId shard, broker::RouteAnnouncement announcement) override {
+    forwarder_->Announce(shard, std::move(announcement));
+  }
+  void Flush(storage::ShardId shard) override { forwarder_->Flush(shard); }
+  void RoutesTaken(storage::ShardId shard, uint32_t node, uint64_t number) override {
+    forwarder_->RoutesTaken(shard, node, number);
+  }
+  void Taken(storage::ShardId shard, uint32_t node, uint64_t messages, uint64_t bytes) override {
+    forwarder_->Taken(shard, node, messages, bytes);
+  }
+
+ private:
+  broker::Forwarder* forwarder_ = nullptr;  // Set before the shards' threads start.
+};
+
+class ClusterSeat final : public Seat,
+                          public cluster::MembershipHandler,
+                          public cluster::TrafficLocal,
+                          public storage::EventSink {
+ public:
+  absl::Status Open(cluster::MembershipOptions options) {
+    ASSIGN_OR_RETURN(membership_, cluster::Membership::Create(std::move(options), *this,
+                                                              base::RealClock::Get()));
+    return absl::OkStatus();
+  }
+  ~ClusterSeat() override {
+    if (membership_ != nullptr) membership_->Stop();
+  }
+
+  broker::Forwarder& forwarder() override { return forwarder_; }
+  storage::CommandLogOpener log_opener() override { return membership_->log_opener(); }
+  storage::EventSink& sink(broker::Server& server) override {
+    use_.server = &server;
+    return *this;
+  }
+  absl::Status Start(Use use) override {
+    use_ = std::move(use);
+    shards_ = use_.server->shards();
+    return membership_->Start(use_.host->node_id(), shards_);
+  }
+  bool StopStarting() override {
+    base::MutexLock lock(start_mutex_);
+    stopping_ = true;
+    return served_;
+  }
+  void Stop() override { membership_->Stop(); }
+  std::string why() const override { return membership_->why(); }
+
+ private:
+  // ---- cluster::MembershipHandler
+  void OnAdmitted(NodeLife self, const cluster::Members& members) override;
+  void OnMembers(const cluster::Members& members) override;
+  void OnLease(bool holds) override;
+  void OnStopped(const absl::Status& why) override { use_.on_stopped(why); }
+  void OnFrame(cluster::ReceivedFrame frame) override;
+  void OnUp(NodeLife peer) override;
+  void OnDown(storage::NodeId peer) override;
+  void OnRoom(storage::NodeId peer) override {
+    if (const auto traffic = traffic_.load()) traffic->OnRoom(peer);
+  }
+
+  // ---- cluster::TrafficLocal
+  void Submit(const storage::ShardAddress& from,
+              std::vector<storage::Addressed> requests) override {
+    use_.host->Submit(from, std::move(requests));
+  }
+  void OnHostMessage(NodeLife from, storage::HostMessage message) override {
+    use_.host->OnHostMessage(from.node, from.incarnation, std::move(message));
+  }
+  void Resync(storage::NodeId node, std::function<void()> begins) override {
+    use_.host->Resync(node, std::move(begins));
+  }
+  void Post(storage::ShardId shard,
+            std::unique_ptr<base::Batch<broker::ShardTask>> tasks) override {
+    use_.server->PostTasks(shard, std::move(tasks));
+  }
+
+  // ---- storage::EventSink, on the host's thread.
+  bool MayPublish(const storage::SessionUser& author, std::string_view topic) const override {
+    return use_.server->MayPublish(author, topic);
+  }
+  bool MayRead(const storage::SessionUser& reader, std::string_view topic) const override {
+    return use_.server->MayRead(reader, topic);
+  }
+  void Post(const storage::ShardAddress& to, std::vector<storage::Event> events) override {
+    if (to.node == self_.node) {
+      use_.server->Post(to, std::move(events));
+    } else {
+      traffic_.load()->SendEvents(to, std::move(events));
+    }
+  }
+
+  std::unique_ptr<cluster::Membership> membership_;
+  storage::ShardId shards_ = 0;
+  LateForwarder forwarder_;
+  Use use_;
+
+  // ---- Set once, on the membership's thread, before the server and the host start.
+  NodeLife self_;
+  std::unique_ptr<cluster::Traffic> owned_traffic_;
+  std::atomic<cluster::Traffic*> traffic_{nullptr};
+  std::atomic<bool> served_{false};
+  bool given_up_ = false;
+  base::Mutex start_mutex_;
+  bool stopping_ ABSL_GUARDED_BY(start_mutex_) = false;
+
+  // Before there is traffic.
+  base::Mutex mutex_;
+  std::map<storage::NodeId, NodeLife> up_ ABSL_GUARDED_BY(mutex_);
+  std::vector<cluster::ReceivedFrame> early_ ABSL_GUARDED_BY(mutex_);
+};
+
+void ClusterSeat::OnAdmitted(NodeLife self, const cluster::Members& members) {
+  base::MutexLock lock(start_mutex_);
+  if (stopping_) return;
+  if (served_) {
+    if (std::exchange(given_up_, true)) return;
+    base::Log(base::LogLevel::kWarning,
+              "the cluster gave this node up while it could not be reached: it starts anew",
+              {{"incarnation", self_.incarnation.value()}});
+    return use_.on_given_up();
+  }
+  self_ = self;
+  const LiveNode here{self.node, self.incarnation, shards_};
+  const std::vector<LiveNode> others = OthersIn(members, self.node);
+  base::Log(base::LogLevel::kInfo, "cluster joined",
+            {{"cluster", members.cluster_id()},
+             {"node", self.node.value()},
+             {"incarnation", self.incarnation.value()},
+             {"other_nodes", others.size()}});
+  owned_traffic_ = std::make_unique<cluster::Traffic>(cluster::TrafficOptions{}, here,
+                                                      membership_->links(), *this);
+  forwarder_.Use(*owned_traffic_);
+  use_.host->SetSend([this](storage::NodeId to, const storage::HostMessage& message) {
+    owned_traffic_->SendHostMessage(to, message);
+  });
+  use_.host->SetNodes(here, others);
+  owned_traffic_->SetNodes(others);
+  {
+    base::MutexLock traffic_lock(mutex_);
+    for (const auto& [id, life] : std::exchange(up_, {})) owned_traffic_->OnUp(life);
+    for (cluster::ReceivedFrame& frame : std::exchange(early_, {}))
+      owned_traffic_->OnFrame(std::move(frame));
+    traffic_ = owned_traffic_.get();  // Only now: no frame overtakes those that came early.
+  }
+  served_ = true;
+  use_.server->Start(*use_.host, *owned_traffic_, use_.on_ready);
+}
+
+void ClusterSeat::OnMembers(const cluster::Members& members) {
+  if (!served_ || given_up_) return;
+  const std::vector<LiveNode> others = OthersIn(members, self_.node);
+  use_.host->SetNodes({self_.node, self_.incarnation, shards_}, others);
+  owned_traffic_->SetNodes(others);
+}
+
+void ClusterSeat::OnLease(bool holds) {
+  base::Log(holds ? base::LogLevel::kInfo : base::LogLevel::kError,
+            holds ? "the cluster is whole enough: sessions that are kept are served"
+                  : "most nodes of the cluster cannot be reached: sessions that are kept are not "
+                    "served, clients without are");
+  use_.server->Fence(!holds);
+}
+
+void ClusterSeat::OnFrame(cluster::ReceivedFrame frame) {
+  if (cluster::Traffic* const traffic = traffic_.load()) return traffic->OnFrame(std::move(frame));
+  base::MutexLock lock(mutex_);
+  if (cluster::Traffic* const traffic = traffic_.load()) return traffic->OnFrame(std::move(frame));
+  early_.push_back(std::move(frame));  // Bounded by the credit of the links.
+}
+
+void ClusterSeat::OnUp(NodeLife peer) {
+  base::MutexLock lock(mutex_);
+  if (cluster::Traffic* const traffic = traffic_.load()) return traffic->OnUp(peer);
+  up_[peer.node] = peer;
+}
+
+void ClusterSeat::OnDown(storage::NodeId peer) {
+  base::MutexLock lock(mutex_);
+  if (cluster::Traffic* const traffic = traffic_.load()) return traffic->OnDown(peer);
+  up_.erase(peer);
+}
+
+std::vector<std::string> Addresses(const std::string& list) {
+  std::vector<std::string> addresses;
+  for (const absl::string_view one : absl::StrSplit(list, ',', absl::SkipWhitespace()))
+    addresses.emplace_back(absl::StripAsciiWhitespace(one));
+  return addresses;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Seat>> MakeSeat(const config::Config& config) {
+  const config::ClusterOptions& wanted = config.cluster;
+  if (!wanted.on()) {
+    RETURN_IF_ERROR(cluster::MayBeAlone(config.storage.data_dir));
+    return nullptr;
+  }
+  cluster::MembershipOptions options;
+  options.directory = config.storage.data_dir;
+  options.links.listen = wanted.listen;
+  options.links.tls = {.cert_file = wanted.cert_file,
+                       .key_file = wanted.key_file,
+                       .ca_file = wanted.ca_file,
+                       .check_names = true};
+  options.links.allow_plaintext = wanted.allow_plaintext;
+  options.advertise = wanted.advertise;
+  options.dns = wanted.dns;
+  options.bootstrap.seeds = Addresses(wanted.seeds);
+  options.bootstrap.expected_size = wanted.expected_size;
+  options.bootstrap.partitions = config.storage.partitions;
+  options.bootstrap.replicas = wanted.replicas;
+  options.bootstrap.zone = wanted.zone;
+  options.bootstrap.release = std::string(base::kVersion);
+  options.bootstrap.level_max = cluster::kLevelKnown;
+  auto seat = std::make_unique<ClusterSeat>();
+  RETURN_IF_ERROR(seat->Open(std::move(options)));
+  return seat;
+}
+
+}  // namespace node

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Three nodes that are one broker: real processes, real clients, kill -9."""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from e2e import PATIENCE_S, Process, case, equal, holds, main, run  # noqa: E402
+from local_cluster import LocalCluster  # noqa: E402
+from mqtt_wire import Client as Wire  # noqa: E402
+from paho_client import Client as Paho  # noqa: E402
+
+cluster = LocalCluster()
+
+
+def eventually(holds_now, what):
+    """For what a node hears of a moment later; nothing else to wait for tells of it. Each look is a round trip."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds_now():
+        holds(time.monotonic() < deadline, f"{what}: never")
+
+
+def leave(client):
+    """What was acknowledged is stored when the fence's SUBACK comes."""
+    client.subscribe("fence")
+    client.disconnect()
+
+
+@case("all nodes belong to one cluster")
+def _():
+    ids = cluster.cluster_id()
+    holds(ids[0] is not None, ids)
+    equal(len(set(ids)), 1, ids)
+
+
+@case("each node gets what is published at each other one, at every QoS")
+def _():
+    for qos in (0, 1, 2):
+        subscribers = [Paho(node.port, f"all{qos}-{node.number}") for node in cluster.nodes]
+        for each in subscribers:
+            each.subscribe(f"all/{qos}/#", qos)
+        for node in cluster.nodes:
+            publisher = Paho(node.port, f"pub{qos}-{node.number}")
+            publisher.publish(f"all/{qos}/{node.number}", b"x", qos)
+            publisher.leave()
+        for each in subscribers:
+            topics = sorted(each.take_one().topic for _ in cluster.nodes)
+            equal(topics, [f"all/{qos}/{node.number}" for node in cluster.nodes], f"QoS {qos}")
+            each.leave()
+
+
+@case("mosquitto's clients talk from node to node")
+def _():
+    sub = Process(["stdbuf", "-oL", "mosquitto_sub", "-p", cluster[0].port, "-t", "mosquitto/#", "-q", "1", "-C", "1", "-v", "-d"])
+    sub.out.wait_for(r"received SUBACK|Subscribed")
+    run("mosquitto_pub", "-p", cluster[2].port, "-t", "mosquitto/x", "-m", "hello", "-q", "1")
+    equal(sub.wait(), 0, sub.err.text())
+    holds("mosquitto/x hello" in sub.out.text(), sub.out.text())
+
+
+@case("what is retained at one node is found at the others")
+def _():
+    publisher = Wire(cluster[0].port, "retainer")
+    equal(publisher.published("kept/a", b"1", qos=1, retain=True), 0)
+    publisher.drop()
+    for node in cluster.nodes:
+        def found(node=node):
+            reader = Paho(node.port, f"reader{node.number}")
+            reader.subscribe("kept/#", 1)
+            reader.publish("kept-fence", b"", 1)
+            message = None if reader.messages.empty() else reader.messages.get()
+            reader.leave()
+            return message is not None and message.payload == b"1"
+        eventually(found, f"retained at node {node.number}")
+
+
+@case("a client that connects at another node takes its session over, and the old connection hears 0x8E")
+def _():
+    first = Wire(cluster[0].port, "mover")
+    first.subscribe("moves", 1)
+    second = Wire(cluster[1].port, "mover")
+    holds(second.session_present, "the session came along")
+    last = first.closed()
+    holds(last is not None, "DISCONNECT")
+    equal(last.reasons[0], 0x8E, "reason")
+    publisher = Wire(cluster[2].port, "moves-publisher")
+    equal(publisher.published("moves", b"now there", qos=1), 0)
+    equal(second.message().payload, b"now there")
+    publisher.drop()
+    leave(second)
+
+
+@case("a session outlives its node: another one has its queue, in order, and what was in flight")
+def _():
+    client = Wire(cluster[0].port, "survivor")
+    client.subscribe("survives/#", 2)
+    publisher = Wire(cluster[1].port, "survives-publisher")
+    equal(publisher.published("survives/first", b"0", qos=2), 0)
+    in_flight = client.receive()  # Not acknowledged.
+    equal(in_flight.payload, b"0")
+    cluster[0].kill()
+    for number in range(1, 6):
+        equal(publisher.published("survives/more", str(number).encode(), qos=1 + number % 2), 0)
+    again = Wire(cluster[2].port, "survivor", timeout=PATIENCE_S)
+    holds(again.session_present, "the session is there")
+    repeated = again.receive()
+    equal((repeated.id, repeated.payload, bool(repeated.flags & 8)), (in_flight.id, b"0", True), "DUP, as it was")
+    again._waiting.appendleft(repeated)  # pylint: disable=protected-access
+    equal([again.message().payload for _ in range(6)], [str(number).encode() for number in range(6)])
+    again.nothing_comes()
+    leave(again)
+    publisher.drop()
+    cluster[0].start()
+
+
+@case("the will of a client of a dead node is published once")
+def _():
+    eventually(lambda: cluster[2].readyz()[0] == 200, "ready")
+    departed = Wire(cluster[2].port, "departed", expiry=60, will={"topic": "wills/departed", "payload": "gone", "qos": 1})
+    listener = Wire(cluster[1].port, "mourner")
+    listener.subscribe("wills/#", 1)
+    cluster[2].kill()
+    equal(listener.message(timeout=PATIENCE_S).payload, b"gone")
+    listener.nothing_comes()
+    departed.drop()
+    leave(listener)
+    cluster[2].start()
+
+
+@case("a subscription is acknowledged when all nodes send for it")
+def _():
+    subscriber, publisher = Wire(cluster[0].port, "prompt"), Wire(cluster[1].port, "prompt-publisher")
+    for number in range(200):
+        subscriber.subscribe(f"prompt/{number}", 1)
+        equal(publisher.published(f"prompt/{number}", b"x", qos=1), 0)
+        equal(subscriber.message().topic, f"prompt/{number}")
+    leave(subscriber)
+    publisher.drop()
+
+
+@case("without most nodes clients without a session are served on, sessions are not, and all come back")
+def _():
+    transient_sub = Wire(cluster[0].port, "lonely-sub", clean=True, expiry=0)
+    transient_sub.subscribe("lonely", 0)
+    transient_pub = Wire(cluster[0].port, "lonely-pub", clean=True, expiry=0)
+    durable = Wire(cluster[0].port, "lonely-durable")
+    durable.subscribe("lonely-durable", 1)
+    cluster[1].kill()
+    cluster[2].kill()
+    holds(durable.closed() is not None, "the session's connection is closed with a reason")
+    transient_pub.publish("lonely", b"still here", qos=0)
+    equal(transient_sub.message().payload, b"still here")
+    newcomer = Wire(cluster[0].port, "lonely-newcomer", clean=True, expiry=0)
+    newcomer.publish("lonely", b"me too", qos=0)
+    equal(transient_sub.message().payload, b"me too")
+    refused = Wire(cluster[0].port, "lonely-refused", expect=0x88)
+    refused.drop()
+    eventually(lambda: "degraded" in cluster[0].readyz()[1], "readiness says so")
+    cluster[1].start()
+    eventually(lambda: cluster[0].readyz() == (200, "ready"), "whole again")
+    back = Wire(cluster[0].port, "lonely-durable", timeout=PATIENCE_S)
+    holds(back.session_present, "the session is there")
+    publisher = Wire(cluster[1].port, "lonely-publisher")
+    equal(publisher.published("lonely-durable", b"again", qos=1), 0)
+    equal(back.message().payload, b"again")
+    for each in (transient_sub, transient_pub, newcomer, publisher):
+        each.drop()
+    leave(back)
+    cluster[2].start()
+
+
+@case("a node that comes back at once, again and again, misses nothing")
+def _():
+    for _ in range(6):
+        cluster[0].kill()
+        cluster[0].start()
+        subscribers = [Wire(node.port, f"again-{node.number}", clean=True, expiry=0) for node in cluster.nodes]
+        for each in subscribers:
+            each.subscribe("again/#", 1)
+        publishers = [Wire(node.port, f"again-pub-{node.number}", clean=True, expiry=0) for node in cluster.nodes]
+        for node, publisher in zip(cluster.nodes, publishers):
+            equal(publisher.published(f"again/{node.number}", b"x", qos=1), 0)
+        for each in subscribers:
+            equal(sorted(each.message().topic for _ in cluster.nodes),
+                  [f"again/{node.number}" for node in cluster.nodes])
+        for each in subscribers + publishers:
+            each.drop()
+
+
+@case("a node that is told to stop leaves nothing behind, and comes back")
+def _():
+    keeper = Wire(cluster[1].port, "stopper")
+    keeper.subscribe("stops", 1)
+    leave(keeper)
+    equal(cluster[1].terminate(), 0, "exit status")
+    publisher = Wire(cluster[0].port, "stops-publisher", timeout=PATIENCE_S)
+    equal(publisher.published("stops", b"meanwhile", qos=1), 0)
+    publisher.drop()
+    cluster[1].start()
+    back = Wire(cluster[1].port, "stopper", timeout=PATIENCE_S)
+    equal(back.message().payload, b"meanwhile")
+    leave(back)
+
+
+if __name__ == "__main__":
+    main()

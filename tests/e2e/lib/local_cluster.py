@@ -1,0 +1,85 @@
+"""Several nodes of one cluster on this machine, each a real process that can be killed and started again."""
+
+import re
+import signal
+import socket
+import urllib.error
+import urllib.request
+
+from e2e import MQTTD_BIN, PATIENCE_S, Process, scratch
+
+
+def free_ports(count):
+    """Ports of loopback that nobody has just now."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class Node:
+    """One mqttd. `number` counts from 0."""
+
+    def __init__(self, number, ports, seeds, size, arguments):
+        self.number, self.port, self.http_port = number, *ports
+        self.data_dir = scratch(f"node{number}")
+        self._command = [MQTTD_BIN, "--listen", f"mqtt://127.0.0.1:{self.port}", "--data-dir", self.data_dir,
+                         "--cluster", seeds[number], "--join", ",".join(seeds), "--expected-size", str(size),
+                         "--http", f"127.0.0.1:{self.http_port}", "--admin", "off", *arguments]
+        self.process = None
+
+    def spawn(self):
+        self.process = Process(self._command)
+
+    def wait_ready(self):
+        try:
+            self.process.out.wait_for(r"^mqttd ready .*")
+        except AssertionError as failure:
+            raise AssertionError(f"node {self.number}: {failure}\n{self.process.err.text()}") from None
+
+    def start(self):
+        self.spawn()
+        self.wait_ready()
+
+    def kill(self):
+        self.process.kill()
+
+    def terminate(self):
+        self.process.signal(signal.SIGTERM)
+        return self.process.wait()
+
+    @property
+    def log(self):
+        return self.process.err
+
+    def readyz(self):
+        """(status, words)"""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/readyz", timeout=PATIENCE_S) as answer:
+                return answer.status, answer.read().decode().strip()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode().strip()
+
+
+class LocalCluster:
+    """Founded and ready when the constructor returns; its nodes end with this script."""
+
+    def __init__(self, size=3, arguments=()):
+        ports = free_ports(3 * size)
+        seeds = [f"127.0.0.1:{port}" for port in ports[:size]]
+        self.nodes = [Node(i, ports[size + 2 * i:size + 2 * i + 2], seeds, size, arguments) for i in range(size)]
+        for node in self.nodes:
+            node.spawn()
+        for node in self.nodes:
+            node.wait_ready()
+
+    def __getitem__(self, number):
+        return self.nodes[number]
+
+    def cluster_id(self):
+        """Of each node, as its log says it."""
+        found = [re.search(r"cluster joined cluster=(\S+)", node.log.text()) for node in self.nodes]
+        return [match and match.group(1) for match in found]
