@@ -213,9 +213,9 @@ class Daemon final : private ::admin::MainThread {
       case Leaving::Step::kNone:
         return;
       case Leaving::Step::kRefuseReadiness:
+        TellProgress();  // Whoever reads the line in the log finds it so.
         base::Log(LogLevel::kInfo, "draining",
                   {{"connections", OpenConnections()}, {"delay_s", drain.delay_s}});
-        TellProgress();
         Tell(manager_.Stopping("telling clients to go"));
         return;
       case Leaving::Step::kDrain: {
