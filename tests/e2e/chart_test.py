@@ -5,10 +5,13 @@ The tools are built once by deploy/k8s/e2e/tools.sh; `./dev test` begins with th
 the cases that need them say so. MQTTD_UPDATE_GOLDEN=1 writes deploy/k8s/ci/*.golden.yaml anew: the diff is the review.
 """
 
+import base64
 import json
 import os
 import shutil
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import yaml
@@ -104,11 +107,12 @@ def _():
     for name in SETS:
         data = one(rendered(name), "ConfigMap", "mqttd" if name != "proxy" else "broker")["data"]["mqttd.yaml"]
         etc = scratch("etc")
-        for folder in ("tls", "passwords", "acl"):
+        for folder in ("tls", "nodes", "passwords", "acl"):
             (etc / folder).mkdir(parents=True)
-        shutil.copy(authority.server, etc / "tls/tls.crt")
-        shutil.copy(authority.server_key, etc / "tls/tls.key")
-        shutil.copy(authority.ca, etc / "tls/ca.crt")
+        for folder in ("tls", "nodes"):
+            shutil.copy(authority.server, etc / folder / "tls.crt")
+            shutil.copy(authority.server_key, etc / folder / "tls.key")
+            shutil.copy(authority.ca, etc / folder / "ca.crt")
         for file in ("passwords/passwords", "passwords/users", "acl/acl"):
             (etc / file).write_text("")
         config = write("mqttd.yaml", data.replace("/etc/mqttd", str(etc)).replace("/var/lib/mqttd", str(scratch("data"))))
@@ -147,8 +151,17 @@ def _():
 
 
 REFUSED = [
-    ("nodes=3", "this release runs one node"),
     ("nodes=0", "'/nodes'"),
+    ("nodes=2", "1, 3 or 5: with two of two"),
+    ("nodes=4", "1, 3 or 5: with two of two"),
+    ("nodes=3,cluster.replicas=5", "3 nodes cannot have 5 replicas"),
+    ("nodes=3,cluster.replicas=2", "must be one of 3, 5"),
+    ("nodes=3,persistence.enabled=false", "several nodes need volumes"),
+    ("nodes=3,podDisruptionBudget.maxUnavailable=2", "with 2 of 3 replicas away"),
+    ("nodes=3,cluster.port=9883", "port 9883 is taken twice"),
+    ("nodes=3,cluster.tls.certManager.enabled=true", "cluster.tls.certManager.issuerRef.name: who is to sign?"),
+    ("nodes=3,cluster.allowPlaintext=true,cluster.tls.existingSecret=a", "nodes either have a certificate"),
+    ("config.cluster.expected_size=3", "'/config/cluster/expected_size'"),
     ("nodes=one", "got string, want integer"),
     ("node=1", "additional properties 'node' not allowed"),
     ("image.tag=2", "got number, want string"),
@@ -158,7 +171,9 @@ REFUSED = [
     ("listeners[0].name=a,listeners[0].protocol=tcp,listeners[0].port=1883", "must be one of 'mqtt'"),
     ("listeners[0].name=a,listeners[0].protocol=mqtt,listeners[0].port=0", "minimum"),
     ("listeners[0].name=a,listeners[0].protocol=mqtt,listeners[0].port=1,listeners[0].settings.url=x", "false schema"),
-    ("listeners[0].name=admin,listeners[0].protocol=mqtt,listeners[0].port=1883", "name of another service"),
+    ("listeners[0].name=admin,listeners[0].protocol=mqtt,listeners[0].port=1883", "name of another port or service"),
+    ("listeners[0].name=cluster,listeners[0].protocol=mqtt,listeners[0].port=1883", "name of another port or service"),
+    ("nodes=3,listeners[0].name=a,listeners[0].protocol=mqtt,listeners[0].port=9885", "port 9885 is taken twice"),
     ("listeners[0].name=a,listeners[0].protocol=mqtt,listeners[0].port=9883", "port 9883 is taken twice"),
     ("listeners[0].name=a,listeners[0].protocol=mqtts,listeners[0].port=8883", "needs a certificate"),
     ("listeners[0].name=a,listeners[0].protocol=mqtts,listeners[0].port=8883,tls.certManager.enabled=true", "who is to sign"),
@@ -178,10 +193,155 @@ for value_, words_ in REFUSED:
         holds(words in refused.err.text(), refused.err.text())
 
 
-@case("without the schema, too, several nodes are refused in words")
+@case("without the schema, too, two nodes are refused in words")
 def _():
-    refused = template(*TRY, "--set", "nodes=3", "--skip-schema-validation", status=1)
-    holds("this release runs one node" in refused.err.text(), refused.err.text())
+    refused = template(*TRY, "--set", "nodes=2", "--skip-schema-validation", status=1)
+    holds("nodes: 1, 3 or 5 are possible, not 2" in refused.err.text(), refused.err.text())
+
+
+@case("nodes know each other by a name that stays theirs, and nobody else reaches their port")
+def _():
+    for name, nodes, port in (("production", 3, 9885), ("five", 5, 7000)):
+        text = rendered(name)
+        set_of = one(text, "StatefulSet")
+        fullname = set_of["metadata"]["name"]
+        equal((set_of["spec"]["replicas"], set_of["spec"]["podManagementPolicy"]), (nodes, "Parallel"))
+        domain = f"{set_of['spec']['serviceName']}.devices.svc"
+        config = yaml.safe_load(one(text, "ConfigMap", fullname)["data"]["mqttd.yaml"])["cluster"]
+        names = [f"{fullname}-{number}.{domain}:{port}" for number in range(nodes)]
+        equal((config["seeds"].split(","), config["expected_size"], config["listen"]), (names, nodes, f"0.0.0.0:{port}"))
+        container = set_of["spec"]["template"]["spec"]["containers"][0]
+        told = {entry["name"]: entry.get("value") for entry in container["env"]}
+        equal(told["MQTTD_CLUSTER_ADVERTISE"], f"$(POD_NAME).{domain}:{port}")
+        headless = one(text, "Service", "-headless")["spec"]
+        equal((headless["clusterIP"], headless["publishNotReadyAddresses"]), ("None", True))
+        holds({"name": "cluster", "port": port, "targetPort": "cluster"} in headless["ports"], headless)
+        others = [it["metadata"]["name"] for it in objects(text) if it["kind"] == "Service"
+                  and it["metadata"]["name"] != f"{fullname}-headless" and "cluster" in json.dumps(it["spec"]["ports"])]
+        equal(others, [], "other services with the port of the nodes")
+        opened = [rule for rule in one(text, "NetworkPolicy")["spec"]["ingress"] if rule["ports"] == [{"port": "cluster"}]]
+        equal([rule["from"] for rule in opened], [[{"podSelector": set_of["spec"]["selector"]}]], "who may")
+
+
+@case("a certificate for the nodes is made when none is given: one authority, both ways, for their names alone")
+def _():
+    secret = one(template(*TRY, "--set", "nodes=3").out.text(), "Secret", "-nodes-tls")
+    folder = scratch("nodes-tls")
+    folder.mkdir()
+    for key, value in secret["data"].items():
+        (folder / key).write_bytes(base64.b64decode(value))
+    for purpose in ("sslserver", "sslclient"):
+        run("openssl", "verify", "-purpose", purpose, "-verify_hostname", "release-mqttd-2.release-mqttd-headless.devices.svc",
+            "-CAfile", folder / "ca.crt", folder / "tls.crt")
+    run("openssl", "verify", "-verify_hostname", "release-mqttd-2.other-headless.devices.svc", "-CAfile", folder / "ca.crt",
+        folder / "tls.crt", status=2)
+
+
+class Kubernetes:
+    """As much of its API as helm asks for while it makes the objects, with `there` as what is installed."""
+
+    RESOURCES = {"v1": [("secrets", "Secret"), ("persistentvolumeclaims", "PersistentVolumeClaim")],
+                 "apps/v1": [("statefulsets", "StatefulSet")]}
+
+    def __init__(self, there):
+        self._there = there
+        answer = self._answer
+
+        class Handler(BaseHTTPRequestHandler):
+            """One request."""
+
+            def do_GET(self):  # pylint: disable=invalid-name
+                status, body = answer(self.path.split("?")[0])
+                text = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_):  # pylint: disable=arguments-differ
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def _answer(self, path):
+        if path == "/version":
+            return 200, {"major": "1", "minor": "37", "gitVersion": f"v{VERSION}"}
+        if path == "/api":
+            return 200, {"kind": "APIVersions", "versions": ["v1"]}
+        if path == "/apis":
+            version = {"groupVersion": "apps/v1", "version": "v1"}
+            return 200, {"kind": "APIGroupList", "apiVersion": "v1",
+                         "groups": [{"name": "apps", "versions": [version], "preferredVersion": version}]}
+        for group, kinds in self.RESOURCES.items():
+            prefix = f"/api/{group}" if group == "v1" else f"/apis/{group}"
+            if path == prefix:
+                return 200, {"kind": "APIResourceList", "groupVersion": group, "resources": [
+                    {"name": name, "kind": kind, "namespaced": True, "verbs": ["get", "list"]} for name, kind in kinds]}
+            for name, kind in kinds:
+                if path == f"{prefix}/namespaces/devices/{name}":
+                    return 200, {"kind": f"{kind}List", "apiVersion": group, "metadata": {},
+                                 "items": [it for it in self._there if it["kind"] == kind]}
+                if path.startswith(f"{prefix}/namespaces/devices/{name}/"):
+                    for it in self._there:
+                        if it["kind"] == kind and it["metadata"]["name"] == path.rsplit("/", 1)[1]:
+                            return 200, it
+        return 404, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
+
+    def template(self, *arguments, status=0):
+        kubeconfig = write("kubeconfig", json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "it", "users": [{"name": "it", "user": {}}],
+            "clusters": [{"name": "it", "cluster": {"server": self.url}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}]}))
+        return template(*TRY, "--dry-run=server", "--kubeconfig", kubeconfig, *arguments, status=status)
+
+
+def installed(**annotations):
+    return {"kind": "StatefulSet", "apiVersion": "apps/v1", "spec": {"replicas": 0}, "metadata": {
+        "name": "release-mqttd", "namespace": "devices", "annotations": {f"mqttd/{key}": value for key, value in annotations.items()}}}
+
+
+def volume(number, **labels):
+    return {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "metadata": {
+        "name": f"data-release-mqttd-{number}", "namespace": "devices",
+        "labels": {f"mqttd/{key}": value for key, value in labels.items()}}}
+
+
+@case("an upgrade to another number of nodes is refused, with the reason")
+def _():
+    three = Kubernetes([installed(nodes="3", replicas="3")])
+    refused = three.template("--set", "nodes=5", status=1)
+    holds("release-mqttd was installed with 3 and cannot become 5" in refused.err.text(), refused.err.text())
+    refused = three.template(status=1)
+    holds("was installed with 3 and cannot become 1" in refused.err.text(), refused.err.text())
+    three.template("--set", "nodes=3")
+    five = Kubernetes([installed(nodes="5", replicas="5")])
+    refused = five.template("--set", "nodes=5", status=1)
+    holds("cluster.replicas: release-mqttd was installed with 5" in refused.err.text(), refused.err.text())
+    one_node = Kubernetes([installed()])
+    refused = one_node.template("--set", "nodes=3", status=1)
+    holds("was installed with 1 and cannot become 3" in refused.err.text(), refused.err.text())
+    one_node.template()
+
+
+@case("volumes of an installation with another number of nodes are not used")
+def _():
+    left = Kubernetes([volume(number, nodes="3") for number in range(3)])
+    refused = left.template("--set", "nodes=5", status=1)
+    holds("is there from an installation with 3, and cannot be used by 5" in refused.err.text(), refused.err.text())
+    left.template("--set", "nodes=3")
+    refused = Kubernetes([volume(0)]).template("--set", "nodes=3", status=1)
+    holds("from an installation with 1" in refused.err.text(), refused.err.text())
+
+
+@case("the certificate that the chart made stays at an upgrade")
+def _():
+    secret = one(template(*TRY, "--set", "nodes=3").out.text(), "Secret", "-nodes-tls")
+    secret["metadata"]["namespace"] = "devices"
+    again = Kubernetes([installed(nodes="3", replicas="3"), secret]).template("--set", "nodes=3")
+    equal(one(again.out.text(), "Secret", "-nodes-tls")["data"], secret["data"])
 
 
 main()

@@ -67,6 +67,34 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{- define "mqttd.isCluster" -}}
+{{- if gt (int .Values.nodes) 1 }}yes{{ end }}
+{{- end }}
+
+{{/* Under which names nodes reach each other, without the domain of the Kubernetes cluster: it is in every pod's search list. */}}
+{{- define "mqttd.podDomain" -}}
+{{ include "mqttd.fullname" . }}-headless.{{ .Release.Namespace }}.svc
+{{- end }}
+
+{{- define "mqttd.seeds" -}}
+{{- $seeds := list }}
+{{- range until (int .Values.nodes) }}
+{{- $seeds = append $seeds (printf "%s-%d.%s:%d" (include "mqttd.fullname" $) . (include "mqttd.podDomain" $) (int $.Values.cluster.port)) }}
+{{- end }}
+{{- join "," $seeds }}
+{{- end }}
+
+{{/* Who makes the certificate of the nodes: existing, certManager, chart; or none. */}}
+{{- define "mqttd.clusterTls" -}}
+{{- if and (include "mqttd.isCluster" .) (not .Values.cluster.allowPlaintext) }}
+{{- if .Values.cluster.tls.existingSecret }}existing{{ else if .Values.cluster.tls.certManager.enabled }}certManager{{ else }}chart{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "mqttd.clusterTlsSecret" -}}
+{{- .Values.cluster.tls.existingSecret | default (printf "%s-nodes-tls" (include "mqttd.fullname" .)) }}
+{{- end }}
+
 {{/* How long clients may take to be sent away, and with the store's end: the grace period. */}}
 {{- define "mqttd.drainSeconds" -}}
 {{ add .Values.drain.delaySeconds .Values.drain.timeoutSeconds 10 }}
@@ -109,6 +137,21 @@ tls:
   client_certificate: {{ .Values.tls.clientCertificate }}
   {{- end }}
 {{- end }}
+{{- if include "mqttd.isCluster" . }}
+# Each pod says in its environment under which name the others reach it.
+cluster:
+  listen: 0.0.0.0:{{ .Values.cluster.port }}
+  seeds: {{ include "mqttd.seeds" . }}
+  expected_size: {{ .Values.nodes }}
+  replicas: {{ .Values.cluster.replicas }}
+  {{- if include "mqttd.clusterTls" . }}
+  cert_file: /etc/mqttd/nodes/tls.crt
+  key_file: /etc/mqttd/nodes/tls.key
+  ca_file: /etc/mqttd/nodes/ca.crt
+  {{- else }}
+  allow_plaintext: true
+  {{- end }}
+{{- end }}
 listeners:
   {{- range .Values.listeners }}
   - name: {{ .name }}
@@ -124,9 +167,8 @@ listeners:
 
 {{/* What the schema cannot see, because it concerns several values at once. */}}
 {{- define "mqttd.check" -}}
-{{- if ne (int .Values.nodes) 1 }}
-{{- fail "nodes: this release runs one node; several would each have their own sessions and replicate nothing. More nodes come with the cluster." }}
-{{- end }}
+{{- include "mqttd.checkInstalled" . }}
+{{- include "mqttd.checkNodes" . }}
 {{- $certificates := and (include "mqttd.needsTls" .) (eq .Values.tls.clientCertificate "required") }}
 {{- $own := dig "auth" "allow_anonymous" "" .Values.config | toString }}
 {{- $listeners := false }}
@@ -146,11 +188,68 @@ listeners:
 {{- end }}
 {{- $names := list }}
 {{- $ports := list (int .Values.http.port) }}
+{{- if include "mqttd.isCluster" . }}
+{{- if has (int .Values.cluster.port) $ports }}{{ fail (printf "cluster.port: port %v is taken twice" .Values.cluster.port) }}{{ end }}
+{{- $ports = append $ports (int .Values.cluster.port) }}
+{{- end }}
 {{- range .Values.listeners }}
 {{- if has .name $names }}{{ fail (printf "listeners: two are called %s" .name) }}{{ end }}
-{{- if has .name (list "headless" "admin") }}{{ fail (printf "listeners: %s is the name of another service of the chart" .name) }}{{ end }}
+{{- if has .name (list "headless" "admin" "http" "cluster") }}{{ fail (printf "listeners: %s is the name of another port or service of the chart" .name) }}{{ end }}
 {{- if has (int .port) $ports }}{{ fail (printf "listeners: port %v is taken twice" .port) }}{{ end }}
 {{- $names = append $names .name }}
 {{- $ports = append $ports (int .port) }}
+{{- end }}
+{{- end }}
+
+{{- define "mqttd.checkNodes" -}}
+{{- $nodes := int .Values.nodes }}
+{{- if not (has $nodes (list 1 3 5)) }}
+{{- fail (printf "nodes: 1, 3 or 5 are possible, not %v: with two of two, or three of four, no more may be lost than with one less." .Values.nodes) }}
+{{- end }}
+{{- if gt $nodes 1 }}
+{{- $replicas := int .Values.cluster.replicas }}
+{{- if gt $replicas $nodes }}
+{{- fail (printf "cluster.replicas: %d nodes cannot have %d replicas of what is stored." $nodes $replicas) }}
+{{- end }}
+{{- if not .Values.persistence.enabled }}
+{{- fail "persistence.enabled: several nodes need volumes. A node that comes back without what it had stored is not the one that the others know, and is not taken in." }}
+{{- end }}
+{{- if and .Values.podDisruptionBudget.enabled (gt (int .Values.podDisruptionBudget.maxUnavailable) (div (sub $replicas 1) 2)) }}
+{{- fail (printf "podDisruptionBudget.maxUnavailable: with %d of %d replicas away some sessions are not served." (int .Values.podDisruptionBudget.maxUnavailable) $replicas) }}
+{{- end }}
+{{- if and .Values.cluster.tls.certManager.enabled (not .Values.cluster.tls.certManager.issuerRef.name) }}
+{{- fail "cluster.tls.certManager.issuerRef.name: who is to sign?" }}
+{{- end }}
+{{- if and .Values.cluster.allowPlaintext (or .Values.cluster.tls.existingSecret .Values.cluster.tls.certManager.enabled) }}
+{{- fail "cluster.allowPlaintext: nodes either have a certificate (cluster.tls) or talk without." }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What is in Kubernetes already, as far as helm is asked to look: nothing with `helm template`. */}}
+{{- define "mqttd.checkInstalled" -}}
+{{- $nodes := int .Values.nodes }}
+{{- $fullname := include "mqttd.fullname" . }}
+{{- $set := lookup "apps/v1" "StatefulSet" .Release.Namespace $fullname }}
+{{- if $set }}
+{{- $had := dig "metadata" "annotations" "mqttd/nodes" "1" $set | int }}
+{{- if ne $had $nodes }}
+{{- fail (printf "nodes: %s was installed with %d and cannot become %d. What is stored does not move to other nodes yet, so the number stays as it was installed: keep nodes=%d, or install another release with %d and move the clients to it." $fullname $had $nodes $had $nodes) }}
+{{- end }}
+{{- if gt $nodes 1 }}
+{{- $replicas := dig "metadata" "annotations" "mqttd/replicas" "" $set }}
+{{- if ne $replicas (toString .Values.cluster.replicas) }}
+{{- fail (printf "cluster.replicas: %s was installed with %s, and stays so." $fullname $replicas) }}
+{{- end }}
+{{- end }}
+{{- else }}
+{{- range (lookup "v1" "PersistentVolumeClaim" .Release.Namespace "").items }}
+{{- if regexMatch (printf "^data-%s-[0-9]+$" $fullname) .metadata.name }}
+{{- $had := dig "metadata" "labels" "mqttd/nodes" "1" . | int }}
+{{- if ne $had $nodes }}
+{{- fail (printf "nodes: the volume %s is there from an installation with %d, and cannot be used by %d. Install with nodes=%d; or, if what is stored there is not wanted any more, delete it: kubectl --namespace %s delete pvc --selector app.kubernetes.io/instance=%s" .metadata.name $had $nodes $had $.Release.Namespace $.Release.Name) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
