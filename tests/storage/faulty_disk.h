@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/mutex.h"
@@ -28,6 +29,13 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
     base::MutexLock lock(mutex_);
     part_ = std::move(part);
     fault_.store(fault);
+  }
+  // From the write on that has `text` in it: not from whatever is written just before it.
+  void SetFrom(std::string text, Fault fault) {
+    base::MutexLock lock(mutex_);
+    part_.clear();
+    awaited_text_ = std::move(text);
+    awaited_fault_ = fault;
   }
 
   // After power came back: every file is as long as its last sync left it.
@@ -87,6 +95,7 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
     using FSWritableFileOwnerWrapper::Append;
     rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* debug) override {
+      disk_.BeginIfAwaited(data.ToStringView());
       const Fault fault = disk_.FaultOf(path_);
       if (fault == Fault::kPowerOff) return rocksdb::IOStatus::IOError("power is off");
       if (fault == Fault::kNoSpace) {
@@ -131,6 +140,13 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
     return path.find(part_) == std::string::npos ? Fault::kNone : fault;
   }
 
+  void BeginIfAwaited(std::string_view written) {
+    base::MutexLock lock(mutex_);
+    if (awaited_text_.empty() || written.find(awaited_text_) == std::string_view::npos) return;
+    awaited_text_.clear();
+    fault_.store(awaited_fault_);
+  }
+
   void NoteSynced(const std::string& path, uint64_t bytes) {
     base::MutexLock lock(mutex_);
     synced_[path] = bytes;
@@ -139,6 +155,8 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   std::atomic<Fault> fault_{Fault::kNone};
   base::Mutex mutex_;
   std::string part_ ABSL_GUARDED_BY(mutex_);
+  std::string awaited_text_ ABSL_GUARDED_BY(mutex_);
+  Fault awaited_fault_ ABSL_GUARDED_BY(mutex_) = Fault::kNone;
   std::map<std::string, uint64_t> synced_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -44,7 +44,7 @@ class HostFaults : public testing::Test {
       ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a").status.ok());
       ASSERT_TRUE(rig.Publish(MakeMessage("a", "before")).status.ok());
       promised.push_back("before");
-      disk_->Set(fault);
+      disk_->SetFrom("in doubt", fault);
       const Token in_doubt = rig.SendPublish(MakeMessage("a", "in doubt"));
       EXPECT_FALSE(rig.ears().Await<StorageState>().status.ok());
       EXPECT_EQ(rig.Publish(MakeMessage("a", "refused")).status.code(), expected);

@@ -157,7 +157,7 @@ class Client:
     # ---- sending
 
     def new_id(self):
-        self._next_id += 1
+        self._next_id = self._next_id % 0xffff + 1
         return self._next_id
 
     def _send(self, first, body):
