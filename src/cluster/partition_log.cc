@@ -256,6 +256,10 @@ void PartitionLog::Flushed(PartitionId partition, uint64_t index) {
   raft_.Run([partition, index](RaftLoop& loop) { loop.Flushed(partition, index); });
 }
 
+void PartitionLog::TellCommitted(PartitionId partition) {
+  raft_.Run([partition](RaftLoop& loop) { loop.TellCommitted(partition); });
+}
+
 void PartitionLog::Checkpoint(std::string directory, std::function<void(absl::Status)> done) {
   raft_.Checkpoint(std::move(directory), std::move(done));
 }

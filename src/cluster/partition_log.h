@@ -59,6 +59,7 @@ class PartitionLog final : public storage::CommandLog {
   absl::Status Start(absl::Span<const storage::LogStart> partitions, Post post) override;
   std::vector<storage::LogEvent> Submit(storage::Submission submission) override;
   void Flushed(storage::PartitionId partition, uint64_t index) override;
+  void TellCommitted(storage::PartitionId partition) override;
   void Checkpoint(std::string directory, std::function<void(absl::Status)> done) override;
   absl::Status Stop() override;
 

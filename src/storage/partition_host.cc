@@ -349,7 +349,8 @@ void RocksPartitionHost::OnHostMessage(NodeId from, Incarnation life, HostMessag
 
 void RocksPartitionHost::SetSend(std::function<void(NodeId to, HostMessage message)> send) {
   CHECK(!thread_.joinable()) << "set when it has started";
-  core_->routes_elsewhere().SetSend(std::move(send));
+  core_->routes_elsewhere().SetSend(std::move(send),
+                                    [this](PartitionId id) { log_->TellCommitted(id); });
 }
 
 void RocksPartitionHost::Run(std::function<void(Host&)> task) {

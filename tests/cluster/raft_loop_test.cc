@@ -46,6 +46,19 @@ TEST(RaftLoop, AnEntryComesBackAsTheLeadersProposalAndAsNobodysElsewhere) {
   EXPECT_THAT(rig[3].entries, ElementsAre("a", "b"));
 }
 
+TEST(RaftLoop, FollowersHearOfACommitAtOnceIfSomebodyWaitsForThat) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.loop(2).TellCommitted(0);  // It has nothing to tell.
+  rig.Propose(1, "a");
+  rig.Exchange();
+  EXPECT_THAT(rig[3].entries, IsEmpty());
+  rig.loop(1).TellCommitted(0);
+  rig.Exchange();
+  EXPECT_THAT(rig[2].entries, ElementsAre("a"));
+  EXPECT_THAT(rig[3].entries, ElementsAre("a"));
+}
+
 TEST(RaftLoop, OfAMemberAloneOnlyThatIsSyncedForWhichSomebodyWaits) {
   LoopRig rig(1);
   rig.Elect(1);

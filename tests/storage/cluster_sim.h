@@ -355,7 +355,8 @@ class ClusterSim {
     }
     host.SetNodes(OthersOf(number));
     host.routes_elsewhere().SetSend(
-        [this, number](NodeId to, HostMessage message) { Send(number, IndexOf(to), message); });
+        [this, number](NodeId to, HostMessage message) { Send(number, IndexOf(to), message); },
+        [](PartitionId /*partition*/) {});
     host.Begin([&node] { node.ready = true; });
   }
   static LogEntry View(const Committed& entry) {

@@ -22,10 +22,12 @@ constexpr ShardAddress kShard{.node = kOther.node, .shard = 0, .incarnation = kO
 class HostNodes : public HostTest {
  protected:
   HostNodes() {
-    sim_.core().routes_elsewhere().SetSend([this](NodeId to, HostMessage message) {
-      EXPECT_EQ(to, kOther.node);
-      said_.push_back(message);
-    });
+    sim_.core().routes_elsewhere().SetSend(
+        [this](NodeId to, HostMessage message) {
+          EXPECT_EQ(to, kOther.node);
+          said_.push_back(message);
+        },
+        [](PartitionId /*partition*/) {});
   }
 
   // What the other node's shard hears, of that kind.

@@ -204,6 +204,8 @@ int mqttd_raft_offer_snapshot(MqttdRaftGroup* group, uint64_t index, MqttdRaftBy
 // What became of the one that was sent; another has to be offered to the next who needs one.
 int mqttd_raft_report_snapshot(MqttdRaftGroup* group, uint64_t to, bool arrived);
 int mqttd_raft_report_unreachable(MqttdRaftGroup* group, uint64_t to);
+// Of a leader: the others hear now how far entries are committed.
+int mqttd_raft_tell_committed(MqttdRaftGroup* group);
 int mqttd_raft_transfer(MqttdRaftGroup* group, uint64_t to);
 int mqttd_raft_campaign(MqttdRaftGroup* group);
 int mqttd_raft_status(MqttdRaftGroup* group, MqttdRaftStatus* status);

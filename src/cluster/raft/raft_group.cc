@@ -235,6 +235,8 @@ absl::Status RaftGroup::ReportUnreachable(ReplicaId to) {
   return ToStatus(mqttd_raft_report_unreachable(raw_->group, to));
 }
 
+absl::Status RaftGroup::TellCommitted() { return ToStatus(mqttd_raft_tell_committed(raw_->group)); }
+
 absl::Status RaftGroup::TransferTo(ReplicaId to) {
   return ToStatus(mqttd_raft_transfer(raw_->group, to));
 }

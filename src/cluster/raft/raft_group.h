@@ -137,6 +137,9 @@ class RaftGroup {
   absl::Status OfferSnapshot(uint64_t index, std::string_view data);
   absl::Status ReportSnapshot(ReplicaId to, bool arrived);
   absl::Status ReportUnreachable(ReplicaId to);
+  // Of a leader: its followers hear now how far entries are committed, and not with the next entry
+  // or heartbeat.
+  absl::Status TellCommitted();
   absl::Status TransferTo(ReplicaId to);
   // Stands for election now.
   absl::Status Campaign();

@@ -268,6 +268,13 @@ void RaftLoop::ReportUnreachable(GroupId id, ReplicaId to) {
   if (group != nullptr) (void)Healthy(*group, group->raft->ReportUnreachable(to));
 }
 
+void RaftLoop::TellCommitted(GroupId id) {
+  Group* group = Find(id);
+  if (group == nullptr || group->role != Role::kLeader) return;
+  Touch(*group);
+  (void)Healthy(*group, group->raft->TellCommitted());
+}
+
 absl::Status RaftLoop::TransferLeadership(GroupId id, ReplicaId to) {
   Group* group = Find(id);
   if (group == nullptr) return absl::NotFoundError(absl::StrCat("no group ", id, " here"));

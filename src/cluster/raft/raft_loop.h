@@ -108,6 +108,8 @@ class RaftLoop {
   void Installed(GroupId group, Place place);
   void ReportSnapshot(GroupId group, ReplicaId to, bool arrived);
   void ReportUnreachable(GroupId group, ReplicaId to);
+  // If this node leads it, its followers hear now how far entries are committed.
+  void TellCommitted(GroupId group);
   absl::Status TransferLeadership(GroupId group, ReplicaId to);
   absl::Status ChangeMembers(GroupId group, absl::Span<const MemberChange> changes);
   absl::Status Campaign(GroupId group);

@@ -102,6 +102,10 @@ class CommandLog {
   // The state up to `index` survives: the log may be cut there.
   virtual void Flushed(PartitionId partition, uint64_t index) = 0;
 
+  // Somebody waits until the other nodes have what is committed of a partition that is led here:
+  // they are to hear of it now, and not with the next entry.
+  virtual void TellCommitted(PartitionId partition) = 0;
+
   // A copy in a directory that does not exist, with all that was taken before. `done` is called
   // once, on some thread; one at a time.
   virtual void Checkpoint(std::string directory, std::function<void(absl::Status)> done) = 0;

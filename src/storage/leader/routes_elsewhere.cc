@@ -52,6 +52,7 @@ void RoutesElsewhere::Ask() {
   if (node_.shards.others().empty() || send_ == nullptr) return;
   for (PartitionId id = 0; id < wanted_.size(); ++id) {
     if (wanted_[id] == 0 || !node_.leaders[id]->serving()) continue;
+    bool asks = false;
     for (const ShardTable::Other& other : node_.shards.others()) {
       Knowledge& knowledge = others_[{id, other.life.node}];
       if (knowledge.known >= wanted_[id] || knowledge.ticket != 0) continue;
@@ -60,7 +61,9 @@ void RoutesElsewhere::Ask() {
       knowledge.asked = wanted_[id];
       send_(other.life.node,
             KnowRoutes{.partition = id, .index = wanted_[id], .ticket = knowledge.ticket});
+      asks = true;
     }
+    if (asks) tell_committed_(id);
   }
 }
 

@@ -23,7 +23,11 @@ class RoutesElsewhere {
 
   // To the host of another node; what is lost is asked again after Resync.
   using Send = std::function<void(NodeId to, HostMessage message)>;
-  void SetSend(Send send) { send_ = std::move(send); }
+  // `tell_committed`: see CommandLog::TellCommitted.
+  void SetSend(Send send, std::function<void(PartitionId)> tell_committed) {
+    send_ = std::move(send);
+    tell_committed_ = std::move(tell_committed);
+  }
   void Hear(NodeId from, Incarnation life, const HostMessage& message);
   // Its link broke, or its life is over.
   void Resync(NodeId node);
@@ -55,6 +59,7 @@ class RoutesElsewhere {
 
   Node& node_;
   Send send_;
+  std::function<void(PartitionId)> tell_committed_;
   std::vector<uint64_t> wanted_;  // By partition: up to which entry.
   std::map<Place, Knowledge> others_;
   std::map<Place, Question> questions_;  // Of others, that wait for entries to be applied.

@@ -543,6 +543,13 @@ impl Group {
         Ok(())
     }
 
+    /// With entries they learn of it only later: `skip_bcast_commit`.
+    pub fn tell_committed(&mut self) -> Outcome {
+        self.leading()?;
+        self.node.raft.bcast_append();
+        Ok(())
+    }
+
     pub fn transfer(&mut self, to: u64) -> Outcome {
         self.leading()?;
         let conf = self.confs.last().map(|(_, conf)| conf);

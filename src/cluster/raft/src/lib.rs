@@ -203,6 +203,11 @@ pub extern "C" fn mqttd_raft_report_unreachable(group: *mut Group, to: u64) -> i
 }
 
 #[no_mangle]
+pub extern "C" fn mqttd_raft_tell_committed(group: *mut Group) -> i32 {
+    code(on_group(group, |group| group.tell_committed()))
+}
+
+#[no_mangle]
 pub extern "C" fn mqttd_raft_transfer(group: *mut Group, to: u64) -> i32 {
     code(on_group(group, |group| group.transfer(to)))
 }
