@@ -254,6 +254,10 @@ void AddInside(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Sample(Total(snapshot, &ShardMetrics::mailbox_messages));
   out.Counter("reads_paused_total", "Times that a publisher was not read from, to slow it down.");
   out.Sample(Total(snapshot, &ShardMetrics::reads_paused));
+  out.Counter("events_of_former_leaders_total",
+              "What a partition's former leader sent late, and shards dropped: the new one sends "
+              "it.");
+  out.Sample(Total(snapshot, &ShardMetrics::events_of_former_leaders));
   out.Gauge("requests_kept",
             "Requests to partitions that shards keep until they are said to be done.");
   out.Sample(Total(snapshot, &ShardMetrics::requests_kept));

@@ -1,7 +1,10 @@
 #include "broker/shard/claims.h"
 
 #include <algorithm>
+#include <optional>
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "broker/shard/connection.h"
@@ -28,7 +31,51 @@ storage::Claims::Held HeldBy(const Connection& connection) {
   return held;
 }
 
+std::optional<storage::PartitionId> PartitionOf(const ShardContext& context, uint64_t connection) {
+  const Connection* const found = context.Find(connection);
+  if (found == nullptr || found->session == nullptr) return std::nullopt;
+  return storage::PartitionOfClient(found->session->client_id, context.partitions);
+}
+
+// None: about no single one, or about a connection that is gone.
+std::optional<storage::PartitionId> PartitionOf(const ShardContext& context,
+                                                const PublishFlow& publishing,
+                                                const storage::Event& event) {
+  return std::visit(
+      [&](const auto& one) -> std::optional<storage::PartitionId> {
+        using T = std::decay_t<decltype(one)>;
+        if constexpr (std::is_same_v<T, storage::Published> ||
+                      std::is_same_v<T, storage::StreamAck>) {
+          return one.partition;
+        } else if constexpr (std::is_same_v<T, storage::RouteMessage>) {
+          return one.outbox.partition;
+        } else if constexpr (std::is_same_v<T, storage::SessionOpened> ||
+                             std::is_same_v<T, storage::SubscribeDone> ||
+                             std::is_same_v<T, storage::UnsubscribeDone>) {
+          return context.streams.AskedOf(one.token);
+        } else if constexpr (std::is_same_v<T, storage::InboundReleased>) {
+          return PartitionOf(context, publishing.ReleasedBy(one.token));
+        } else if constexpr (requires {
+                               one.connection.connection;
+                               one.epoch;
+                             } ||
+                             std::is_same_v<T, storage::TakenOver>) {
+          return PartitionOf(context, one.connection.connection);
+        } else {
+          return std::nullopt;
+        }
+      },
+      event);
+}
+
 }  // namespace
+
+bool IsOfLeader(const ShardContext& context, const PublishFlow& publishing, storage::NodeId self,
+                storage::NodeId from, const storage::Event& event) {
+  const std::optional<storage::PartitionId> partition = PartitionOf(context, publishing, event);
+  if (!partition.has_value()) return true;
+  return context.streams.LeaderOf(*partition).value_or(self) == from;
+}
 
 void TellClaims(ShardContext& context, SubscribeFlow& subscribing, const PublishFlow& publishing,
                 const storage::ClaimsWanted& wanted) {

@@ -1,4 +1,4 @@
-// What a shard tells a partition's new leader.
+// What a shard tells a partition's new leader, and whom it listens to from then on.
 #ifndef BROKER_CLAIMS_H_
 #define BROKER_CLAIMS_H_
 
@@ -14,6 +14,12 @@ namespace broker {
 // one sends it again. Cost: all connections of the shard.
 void TellClaims(ShardContext& context, SubscribeFlow& subscribing, const PublishFlow& publishing,
                 const storage::ClaimsWanted& wanted);
+
+// Whether it comes from whom the shard has told its claims last, or is about no partition. What a
+// former leader, on whatever node, sent before it knew that it leads no more is to be dropped: the
+// new one has been told what the connections hold, and sends and answers the rest itself.
+bool IsOfLeader(const ShardContext& context, const PublishFlow& publishing, storage::NodeId self,
+                storage::NodeId from, const storage::Event& event);
 
 }  // namespace broker
 #endif  // BROKER_CLAIMS_H_

@@ -57,6 +57,11 @@ class PublishFlow {
   void OnPublished(storage::Published event);
   void OnCommitted();  // What is kept for partitions may be less.
   void OnInboundReleased(const storage::InboundReleased& event);
+  // The connection whose PUBRELs wait for that answer. 0: none.
+  uint64_t ReleasedBy(storage::Token token) const {
+    const auto found = releasing_.find(token);
+    return found == releasing_.end() ? 0 : found->second.connection;
+  }
   // Whether the partition has answered it. Of requests without an answer: no.
   bool IsAnswered(const storage::Request& asked, storage::PartitionId partition) const;
 

@@ -161,7 +161,7 @@ class ShardCore final : public ShardContext {
   void OnDisconnect(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes body);
   void KeepHalfSent(Connection& connection, mqtt::Bytes bytes, size_t packet_bytes);
 
-  void OnStorageEvent(storage::Event event);
+  void OnStorageEvent(storage::NodeId from, storage::Event event);
   void OnTakenOver(const storage::TakenOver& event);
   void OnSysTopics(const SysTopics& topics);
 

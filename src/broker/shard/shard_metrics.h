@@ -167,8 +167,9 @@ struct ShardMetrics {
   base::CounterPer<ThrottleCause> throttled;  // PUBLISH after which its client had to wait, or go.
   base::Counter match_cache_hits;
   base::Counter match_cache_misses;
-  base::Counter storage_requests;  // To the partition host.
-  base::Gauge requests_kept;       // Those whose partition has not said that they are done.
+  base::Counter storage_requests;          // To the partition host.
+  base::Counter events_of_former_leaders;  // Dropped, see IsOfLeader.
+  base::Gauge requests_kept;               // Those whose partition has not said that they are done.
 
   // Times.
   base::LatencyHistogram commit_latency;    // A durable request: sent to the host until answered.

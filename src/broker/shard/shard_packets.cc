@@ -223,7 +223,7 @@ void ShardCore::OnTask(ShardTask task) {
   std::visit(
       Overloaded{
           [this](ForwardedPublish& it) { publishing_.OnForwarded(std::move(it)); },
-          [this](storage::Event& it) { OnStorageEvent(std::move(it)); },
+          [this](storage::Event& it) { OnStorageEvent(world_.node, std::move(it)); },
           [this](SharedAssignment& it) { publishing_.OnForwardedAssignment(std::move(it)); },
           [this](ForwardsTaken& it) { publishing_.OnForwardsTaken(it); },
           [this](ShardRouteChange& it) { subscribing_.OnShardRoute(it); },
@@ -235,6 +235,7 @@ void ShardCore::OnTask(ShardTask task) {
           [this](NodeRoutes& it) { nodes_->OnRoutes(it); },
           [this](NodesConfirmed& it) { subscribing_.OnNodesConfirmed(it); },
           [this](NodePublish& it) { nodes_->OnPublish(std::move(it)); },
+          [this](NodeEvent& it) { OnStorageEvent(it.from, std::move(*it.event)); },
           [this](NodeCaughtUp& it) { nodes_->OnCaughtUp(it.node); },
           [this](AdoptConnection& it) { port_.Adopt(std::move(it.stream), it.listener); },
           [this](PasswordVerified& it) {
@@ -263,7 +264,10 @@ void ShardCore::OnSysTopics(const SysTopics& topics) {
   }
 }
 
-void ShardCore::OnStorageEvent(storage::Event event) {
+void ShardCore::OnStorageEvent(storage::NodeId from, storage::Event event) {
+  if (nodes_ != nullptr && !IsOfLeader(*this, publishing_, world_.node, from, event)) {
+    return metrics.events_of_former_leaders.Add();
+  }
   std::visit(
       Overloaded{
           [this](storage::SessionOpened& it) {

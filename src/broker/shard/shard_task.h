@@ -124,6 +124,12 @@ struct NodePublish {
   mqtt::MessagePtr message;
 };
 
+// Of the partition host of another node.
+struct NodeEvent {
+  storage::NodeId from;
+  std::unique_ptr<storage::Event> event;  // Much larger than what comes between shards.
+};
+
 // A node that was behind with what it is sent has caught up.
 struct NodeCaughtUp {
   uint32_t node = 0;
@@ -159,11 +165,12 @@ struct Control {
   std::function<void()> run;
 };
 
-using ShardTask = std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
-                               ShardRouteChange, ShardMemberChange, PartitionRoutesHeld,
-                               ShareMemberHeld, MemberRoomChange, RoutesConfirmed, NodeRoutes,
-                               NodesConfirmed, NodePublish, NodeCaughtUp, AdoptConnection,
-                               PasswordVerified, HookAnswered, SysTopics, InputRelief, Control>;
+using ShardTask =
+    std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
+                 ShardRouteChange, ShardMemberChange, PartitionRoutesHeld, ShareMemberHeld,
+                 MemberRoomChange, RoutesConfirmed, NodeRoutes, NodesConfirmed, NodePublish,
+                 NodeEvent, NodeCaughtUp, AdoptConnection, PasswordVerified, HookAnswered,
+                 SysTopics, InputRelief, Control>;
 
 }  // namespace broker
 #endif  // BROKER_SHARD_TASK_H_

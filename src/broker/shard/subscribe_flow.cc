@@ -647,10 +647,11 @@ void SubscribeFlow::OnShareMemberChange(storage::ShareMemberChange event) {
     if (event.packet_size_max != 0) member.packet_size_max = event.packet_size_max;
     member.options = event.subscription.options;
     member.subscription_id = event.subscription.subscription_id;
-    if (member.connected && event.connection.shard == context_.id) {
+    if (member.connected) {
       // Of others that are connected here the answer to their client's request is still to come.
       const Connection* const connection = context_.Find(event.connection.connection);
-      Session* const session = connection == nullptr ? nullptr : connection->session.get();
+      const bool here = connection != nullptr && connection->ref == event.connection;
+      Session* const session = here ? connection->session.get() : nullptr;
       if (session != nullptr && session->subscriptions.Contains(filter)) member.local = session;
     }
     context_.router.SetMember(filter, std::move(member));

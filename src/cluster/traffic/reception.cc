@@ -64,7 +64,8 @@ void Reception::TakeEvent(Peer& peer, std::string_view item, Arrived& arrived) {
   if (!event.ok()) return CannotRead(peer, event.status());
   if (event->to >= shards_)
     return CannotRead(peer, absl::InvalidArgumentError("it is for a shard that is not here"));
-  arrived.tasks.For(event->to).emplace_back(std::move(event->event));
+  arrived.tasks.For(event->to).emplace_back(
+      broker::NodeEvent{peer.node, std::make_unique<storage::Event>(std::move(event->event))});
 }
 
 void Reception::TakeNodeItem(Peer& peer, std::string_view item, Arrived& arrived) {

@@ -95,11 +95,20 @@ void RequestStreams::OnAnswer(Token token) {
 }
 
 bool RequestStreams::Heeds(const ClaimsWanted& wanted) {
-  if (lives_.size() <= wanted.partition) lives_.resize(wanted.partition + size_t{1});
-  uint64_t& last = lives_[wanted.partition];
-  if (wanted.life < last) return false;
-  last = wanted.life;
+  if (leaders_.size() <= wanted.partition) leaders_.resize(wanted.partition + size_t{1});
+  Leader& last = leaders_[wanted.partition];
+  if (wanted.life < last.life) return false;
+  last = {.life = wanted.life, .node = wanted.by};
   return true;
+}
+
+std::optional<NodeId> RequestStreams::LeaderOf(PartitionId partition) const {
+  return partition < leaders_.size() ? leaders_[partition].node : std::nullopt;
+}
+
+std::optional<PartitionId> RequestStreams::AskedOf(Token token) const {
+  const auto found = waiting_.find(token);
+  return found == waiting_.end() ? std::nullopt : std::optional(found->second.partition);
 }
 
 std::vector<Addressed> RequestStreams::Repeat(

@@ -43,6 +43,10 @@ class RequestStreams {
   // Whether the partition's leader that asks is not older than the one that asked last: what comes
   // from several nodes is in no order.
   bool Heeds(const ClaimsWanted& wanted);
+  // Where the leader is that asked last. None: none has asked.
+  std::optional<NodeId> LeaderOf(PartitionId partition) const;
+  // Of which partition an OpenSession, Subscribe or Unsubscribe without an answer is asked.
+  std::optional<PartitionId> AskedOf(Token token) const;
 
   // What the partition's new leader is to be asked again, in order, behind `claims`, in which it
   // says how much that is. Not what has its answer: what was refused, or was a repeat of a message
@@ -75,7 +79,11 @@ class RequestStreams {
 
   const uint32_t& partitions_;
   std::vector<Stream> streams_;  // By partition.
-  std::vector<uint64_t> lives_;  // By partition: of the leader that has asked last.
+  struct Leader {
+    uint64_t life = 0;
+    std::optional<NodeId> node;
+  };
+  std::vector<Leader> leaders_;  // By partition: who has asked last.
   // OpenSession, Subscribe and Unsubscribe that have no answer yet.
   absl::flat_hash_map<Token, Place> waiting_;
   size_t kept_ = 0;

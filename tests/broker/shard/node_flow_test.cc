@@ -12,6 +12,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "broker/core/retained_gate.h"
+#include "broker/shard/connection.h"
+#include "storage/core/keys.h"
 #include "tests/broker/shard/peer.h"
 #include "tests/broker/shard/sim_broker.h"
 #include "tests/support/wire.h"
@@ -173,6 +175,44 @@ TEST_F(NodeFlowTest, ANodeIsSentEverythingWhileItIsNotKnownWhatItWants) {
   publisher.line->Send(PublishOf("a", "2", 0));
   broker_.RunFor(absl::Milliseconds(100));
   EXPECT_EQ(nodes_.forwarded.size(), 1u);
+}
+
+// Of a PUBLISH that it sent before it knew that another node leads, and that this one sends again.
+TEST_F(NodeFlowTest, WhatAFormerLeaderSendsLateIsDropped) {
+  const auto reader = Peer::Durable(broker_, 0, "reader");
+  reader->TakeTypes();
+  reader->line->Send(support::Subscribe(support::Version::k5, 1, {{"t", 1}}));
+  broker_.RunFor(absl::Milliseconds(100));
+  Mail(broker::NodesConfirmed{nodes_.announced.back().second.number});
+  ASSERT_EQ(reader->TakeTypes(), std::vector{kSuback});
+  const Peer publisher(broker_, 1, "publisher");
+  publisher.line->Send(PublishOf("t", "before", 1));
+  broker_.RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(reader->TakeTypes(), std::vector{kPublish});
+
+  const storage::NodeId other(2);
+  const auto from_other = [&](storage::Event event) {
+    Mail(broker::NodeEvent{other, std::make_unique<storage::Event>(std::move(event))});
+  };
+  from_other(storage::ClaimsWanted{
+      .partition = storage::PartitionOfClient("reader", Broker::Small().partitions),
+      .life = uint64_t{1} << 40,
+      .by = other});
+  publisher.line->Send(PublishOf("t", "after", 1));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_THAT(reader->packets, IsEmpty());
+  EXPECT_GT(broker_.shard(0).metrics().events_of_former_leaders.value(), 0u);
+
+  const broker::Connection* connection = nullptr;
+  for (const auto& [number, one] : broker_.shard(0).core().connections) connection = one.get();
+  ASSERT_NE(connection, nullptr);
+  storage::Delivery delivery;
+  delivery.sequence = connection->session->outbound.last_sequence() + 1;
+  delivery.qos = mqtt::QoS::kAtLeastOnce;
+  delivery.message = Message("t", "after", mqtt::QoS::kAtLeastOnce);
+  from_other(storage::Deliver{connection->ref, connection->session->epoch, {delivery}});
+  ASSERT_EQ(reader->packets.size(), 1u);
+  EXPECT_EQ(reader->packets[0].payload, "after");
 }
 
 // Durable requests that were answered.

@@ -114,6 +114,9 @@ void Shard::Take(broker::ShardTask& task) {
     ASSERT_LT(flow.received, flow.sent.size());
     EXPECT_EQ(flow.sent[flow.received], numbers[3]) << "one is missing";
     ++flow.received;
+  } else if (auto* const remote = std::get_if<broker::NodeEvent>(&task)) {
+    EXPECT_NE(remote->from, node_.life.node);
+    Take(*remote->event);
   } else {
     Take(std::get<storage::Event>(task));
   }
