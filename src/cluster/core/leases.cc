@@ -27,10 +27,7 @@ bool NodeLease::OnAnswer(const LeaseAnswer& answer) {
                                [&](const Asked& asked) { return asked.number == answer.number; });
   if (it == asked_.end()) return false;
   if (answer.kind == LeaseAnswer::Kind::kGone) {
-    // If a lease is left of it, somebody has started with a copy of this node's directory.
-    gone_ = true;
-    until_ = -absl::InfiniteDuration();
-    asked_.clear();
+    OnGone(life_.incarnation);
     return true;
   }
   if (answer.kind == LeaseAnswer::Kind::kNotLeader) {
@@ -40,6 +37,14 @@ bool NodeLease::OnAnswer(const LeaseAnswer& answer) {
   until_ = std::max(until_, it->at + options_.AsHeld());
   asked_.erase(asked_.begin(), it + 1);
   return true;
+}
+
+void NodeLease::OnGone(Incarnation through) {
+  if (life_.node == NodeId() || life_.incarnation > through) return;
+  // If a lease is left of it, somebody has started with a copy of this node's directory.
+  gone_ = true;
+  until_ = -absl::InfiniteDuration();
+  asked_.clear();
 }
 
 NodeLease::State NodeLease::StateAt(absl::Duration now) const {

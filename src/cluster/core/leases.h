@@ -71,6 +71,8 @@ class NodeLease {
   void AskAtOnce() { next_ask_ = -absl::InfiniteDuration(); }
   // False: it says nothing new, or is about another life.
   bool OnAnswer(const LeaseAnswer& answer);
+  // Lives of this node through that one have ended.
+  void OnGone(Incarnation through);
 
   // Looked at before anything is done for a session: whoever was paused finds out here.
   State StateAt(absl::Duration now) const;

@@ -128,6 +128,15 @@ void MetaNode::Answer(const std::vector<LeaseAnswer>& answers) {
 
 void MetaNode::OnLeaseAnswer(const LeaseAnswer& answer) {
   (void)lease_.OnAnswer(answer);
+  BeginAnotherIfGone();
+}
+
+void MetaNode::OnLifeOver(Incarnation through) {
+  lease_.OnGone(through);
+  BeginAnotherIfGone();
+}
+
+void MetaNode::BeginAnotherIfGone() {
   if (!lease_.is_gone() || !admitted_) return;
   // Another life, then. What this one was granted is gone already.
   BeginLife(Incarnation(lease_.life().incarnation.value() + 1));

@@ -78,6 +78,8 @@ class MetaNode {
   // ---- Other nodes.
   void OnLeaseRequest(const LeaseRequest& request, absl::Duration now);
   void OnLeaseAnswer(const LeaseAnswer& answer);
+  // Another node knows that this node's lives through that one have ended.
+  void OnLifeOver(Incarnation through);
   // A node asks to be admitted. Answered under this token.
   void OnAdmissionAsked(uint64_t token, const ::mqttd::cluster::v1::AdmitNode& node);
   // This node is, as that life; or it is to begin a later one than is known.
@@ -101,6 +103,7 @@ class MetaNode {
   static constexpr absl::Duration kAdmissionAskedEvery = absl::Milliseconds(500);
 
   void BeginLife(Incarnation incarnation);
+  void BeginAnotherIfGone();
   void Lead(absl::Duration now);
   void LeadNoMore();
   uint64_t Propose(std::string entry);

@@ -51,6 +51,14 @@ std::string WhyNotWelcome(const ::mqttd::cluster::v1::Hello& hello, const Door& 
   return "";
 }
 
+Incarnation EndedThrough(const ::mqttd::cluster::v1::Hello& hello, const Door& door) {
+  if (hello.cluster_id() != door.cluster_id || hello.node() > 0xFFFF) return Incarnation();
+  const auto it = door.nodes.find(NodeId(static_cast<uint16_t>(hello.node())));
+  if (it == door.nodes.end() || it->second.uuid != hello.uuid()) return Incarnation();
+  const Incarnation through = it->second.gone_through;
+  return hello.incarnation() <= through.value() ? through : Incarnation();
+}
+
 uint32_t LinkVersionWith(const ::mqttd::cluster::v1::Hello& hello) {
   return std::min(hello.version_max(), kLinkVersionMax);
 }

@@ -39,6 +39,10 @@ struct Door {
 // whose incarnation is not known here yet is: this node may be late to hear of it.
 std::string WhyNotWelcome(const ::mqttd::cluster::v1::Hello& hello, const Door& door);
 
+// Of a caller that WhyNotWelcome refuses for it: through which its lives have ended, by what this
+// node knows, which is never taken back. Else 0.
+Incarnation EndedThrough(const ::mqttd::cluster::v1::Hello& hello, const Door& door);
+
 // What both speak.
 uint32_t LinkVersionWith(const ::mqttd::cluster::v1::Hello& hello);
 

@@ -75,6 +75,7 @@ InStream::Admitted InLinks::Admit(const Hello& hello, LinkClass link_class,
   if (!admitted.why_not.empty()) {
     base::LogLimited(base::LogLevel::kWarning, "node refused", "not welcome",
                      {{"node", hello.node()}, {"uuid", hello.uuid()}, {"why", admitted.why_not}});
+    admitted.ended = EndedThrough(hello, *door);
     if (door->nodes.contains(NodeOf(hello))) metrics_.Of(NodeOf(hello))->refused.Add();
     return admitted;
   }

@@ -38,6 +38,7 @@ void InStream::OnHello(std::string_view bytes) {
   if (!welcome_) {
     ::mqttd::cluster::v1::FromPeer answer;
     answer.mutable_refused()->set_why(admitted_.why_not);
+    answer.mutable_refused()->set_ended(admitted_.ended.value());
     out_ = ToBuffer(answer.SerializeAsString());
     finished_ = true;
     StartWriteAndFinish(&out_, grpc::WriteOptions(), grpc::Status::OK);

@@ -31,6 +31,7 @@ class InStream final : public grpc::ServerGenericBidiReactor,
  public:
   struct Admitted {
     std::string why_not;  // In words; empty: it is welcome.
+    Incarnation ended;    // EndedThrough.
     NodeLife from;
     uint64_t link = 0;
     std::string welcome;                  // A FromPeer.

@@ -45,6 +45,7 @@ struct Happened {
   NodeLife life;
   uint64_t pong = 0;
   std::string why;
+  Incarnation ended;
 };
 
 // How many streams there are something left of.
@@ -76,9 +77,12 @@ class OutLink final : public OutStream::Owner {
   void OnWelcome(LinkClass, NodeLife life) override {
     post_({.peer = peer_, .link = number_, .what = Happened::What::kWelcome, .life = life});
   }
-  void OnRefused(LinkClass, std::string why) override {
-    post_(
-        {.peer = peer_, .link = number_, .what = Happened::What::kRefused, .why = std::move(why)});
+  void OnRefused(LinkClass, std::string why, Incarnation ended) override {
+    post_({.peer = peer_,
+           .link = number_,
+           .what = Happened::What::kRefused,
+           .why = std::move(why),
+           .ended = ended});
   }
   void OnRoom(LinkClass link_class) override { handler_.OnRoom(peer_, link_class); }
   void OnPong(uint64_t pong) override {
@@ -146,6 +150,7 @@ class RealLinks final : public Links {
     std::optional<NodeLife> up;
     uint64_t link = 0;  // That is up.
     std::string why;
+    Incarnation ended;  // Not 0: that alone is told.
   };
 
   class Service final : public grpc::CallbackGenericService {
@@ -433,6 +438,8 @@ void RealLinks::On(Happened& happened) {
       peer.state.OnPong(absl::Nanoseconds(static_cast<int64_t>(happened.pong)), now);
       return;
     case Happened::What::kRefused:
+      if (happened.ended != Incarnation())
+        to_tell_.push_back({.peer = it->first, .ended = happened.ended});
       return Lose(it->first, peer, absl::StrCat("it refuses this node: ", happened.why));
     case Happened::What::kCalled:
       return;
@@ -534,7 +541,9 @@ void RealLinks::NoteToldUp(const Told& told) {
 
 void RealLinks::Tell(const std::vector<Told>& told) {
   for (const Told& one : told) {
-    if (one.up.has_value()) {
+    if (one.ended != Incarnation()) {
+      handler_.OnLifeOver(one.ended);
+    } else if (one.up.has_value()) {
       NoteToldUp(one);
       handler_.OnUp(*one.up);
     } else {

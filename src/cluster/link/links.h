@@ -46,6 +46,9 @@ class LinkHandler {
   virtual void OnUp(NodeLife /*peer*/) {}
   // What was sent and not heard of may be lost.
   virtual void OnDown(NodeId /*peer*/, const std::string& /*why*/) {}
+  // Another node refuses this one: its lives through that incarnation have ended. Who was cut off
+  // when they were declared so hears of it in no other way: no link of that life is welcome.
+  virtual void OnLifeOver(Incarnation /*through*/) {}
   // After kFull: go on.
   virtual void OnRoom(NodeId /*peer*/, LinkClass /*link_class*/) {}
   // Frames of one node and class in their order. Say Took when done with it.

@@ -128,7 +128,7 @@ void OutStream::OnAnswer(std::string_view bytes) {
   if (!answer.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return Close("the node answers in a way that this release does not understand");
   if (!answer.has_welcome()) {
-    owner_->OnRefused(class_, answer.refused().why());
+    owner_->OnRefused(class_, answer.refused().why(), Incarnation(answer.refused().ended()));
     return Close(answer.refused().why());
   }
   const ::mqttd::cluster::v1::Welcome& welcome = answer.welcome();

@@ -31,7 +31,8 @@ class OutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
    public:
     virtual ~Owner() = default;
     virtual void OnWelcome(LinkClass link_class, NodeLife peer) = 0;
-    virtual void OnRefused(LinkClass link_class, std::string why) = 0;
+    // `ended`: not 0: this node's lives through it have ended.
+    virtual void OnRefused(LinkClass link_class, std::string why, Incarnation ended) = 0;
     virtual void OnRoom(LinkClass link_class) = 0;
     virtual void OnPong(uint64_t pong) = 0;
     virtual void OnEnd(LinkClass link_class, std::string why) = 0;

@@ -87,6 +87,9 @@ class RealMembership final : public Membership, private LinkHandler {
   // ---- LinkHandler
   void OnUp(NodeLife peer) override { handler_.OnUp(peer); }
   void OnDown(NodeId peer, const std::string& why) override;
+  void OnLifeOver(Incarnation through) override {
+    if (const auto group = meta()) group->OnLifeOver(through);
+  }
   void OnRoom(NodeId peer, LinkClass link_class) override {
     if (link_class == LinkClass::kTraffic) handler_.OnRoom(peer);
   }

@@ -32,8 +32,11 @@ struct JoinAsked {
 struct JoinAnswered {
   pb::JoinResponse response;
 };
+struct LifeOver {
+  Incarnation through;
+};
 // Outlives the group in the hands of calls that are under way.
-using Inbox = base::Inbox<std::variant<FromLog, FromNode, JoinAsked, JoinAnswered>>;
+using Inbox = base::Inbox<std::variant<FromLog, FromNode, JoinAsked, JoinAnswered, LifeOver>>;
 
 class RealMetaGroup final : public MetaGroup {
  public:
@@ -58,6 +61,7 @@ class RealMetaGroup final : public MetaGroup {
       inbox_->Post(FromNode{from, *answer});
     }
   }
+  void OnLifeOver(Incarnation through) override { inbox_->Post(LifeOver{through}); }
   void OnJoin(const pb::JoinRequest& request,
               std::function<void(const pb::JoinResponse&)> answer) override {
     inbox_->Post(JoinAsked{request, std::move(answer)});
@@ -77,6 +81,7 @@ class RealMetaGroup final : public MetaGroup {
   void On(FromNode& from);
   void On(JoinAsked& asked);
   void On(JoinAnswered& answered);
+  void On(LifeOver& over) { node_.OnLifeOver(over.through); }
   void OnCommitted(Committed& committed);
   void Act();
   bool BeginLife(const MetaOutputs& out);

@@ -53,6 +53,8 @@ class MetaGroup {
   // Of this group.
   virtual void OnLogEvent(LogEvent event) = 0;
   virtual void OnControl(NodeLife from, const ControlItem& item) = 0;
+  // As LinkHandler is told.
+  virtual void OnLifeOver(Incarnation through) = 0;
   virtual void OnJoin(const ::mqttd::cluster::v1::JoinRequest& request,
                       std::function<void(const ::mqttd::cluster::v1::JoinResponse&)> answer) = 0;
   // Until then, on the monotonic clock, this node owns what that life of it is said to own.

@@ -87,6 +87,27 @@ TEST_F(MetaNodeTest, BeginsALaterLifeThanIsKnownAndThatIsForTheDiskFirst) {
   EXPECT_EQ(Act().begun, Incarnation(9));
 }
 
+// Who was cut off while its life was declared over cannot ask for a lease any more: no link of that
+// life is welcome.
+TEST_F(MetaNodeTest, BeginsALaterLifeWhenItIsRefusedForItsLifeIsOver) {
+  node_.OnAdmitted(Life(1, 3));
+  node_.Tick(At(0));
+  MetaOutputs out = Act();
+  node_.OnLeaseAnswer({Life(1, 3), out.leases_asked[0].request.number});
+  node_.OnLifeOver(Incarnation(2));  // Of an earlier one.
+  EXPECT_FALSE(Act().begun.has_value());
+  EXPECT_TRUE(node_.lease().HoldsAt(At(1)));
+  node_.OnLifeOver(Incarnation(3));
+  EXPECT_FALSE(node_.lease().HoldsAt(At(1)));
+  EXPECT_EQ(Act().begun, Incarnation(4));
+  node_.OnLifeOver(Incarnation(3));  // By the other node.
+  EXPECT_FALSE(Act().begun.has_value());
+  node_.Tick(At(1));
+  out = Act();
+  ASSERT_TRUE(out.ask_admission.has_value());
+  EXPECT_EQ(out.ask_admission->incarnation(), 4u);
+}
+
 TEST_F(MetaNodeTest, DecidesOnlyWhereItLeadsAndHasAppliedWhatOthersProposed) {
   node_.OnAdmissionAsked(1, Self("b", 1));
   MetaOutputs out = Act();

@@ -39,6 +39,15 @@ TEST(Door, LetsInWhomItKnowsAndALifeThatItHasNotHeardOfYet) {
   EXPECT_EQ(LinkVersionWith(hello), kLinkVersionMax);
 }
 
+TEST(Door, TellsWhoseLivesHaveEndedThroughWhich) {
+  auto hello = FromNodeTwo();
+  EXPECT_EQ(EndedThrough(hello, NodeOne()), Incarnation());
+  hello.set_incarnation(2);
+  EXPECT_EQ(EndedThrough(hello, NodeOne()), Incarnation(4));
+  hello.set_uuid("u9");  // Somebody else's.
+  EXPECT_EQ(EndedThrough(hello, NodeOne()), Incarnation());
+}
+
 TEST(Door, SaysInWordsWhyItDoesNot) {
   const auto refused = [](auto&& change) {
     auto hello = FromNodeTwo();

@@ -81,6 +81,9 @@ class LinkNode final : public LinkHandler {
   bool WaitDown(NodeId peer) {
     return Wait([&] { return !up_[peer]; });
   }
+  bool WaitLifeOver(Incarnation through) {
+    return Wait([&] { return over_through_ == through; });
+  }
   bool WaitTimesUp(int times) {
     return Wait([&] { return times_up_ >= times; });
   }
@@ -137,6 +140,9 @@ class LinkNode final : public LinkHandler {
   void OnDown(NodeId peer, const std::string&) override {
     Note([&] { up_[peer] = false; });
   }
+  void OnLifeOver(Incarnation through) override {
+    Note([&] { over_through_ = through; });
+  }
   void OnRoom(NodeId, LinkClass) override {
     Note([&] { ++rooms_; });
   }
@@ -181,6 +187,7 @@ class LinkNode final : public LinkHandler {
   base::Mutex mutex_;
   base::CondVar changed_;
   std::map<NodeId, bool> up_;
+  Incarnation over_through_;
   int times_up_ = 0;
   int rooms_ = 0;
   std::map<std::pair<NodeId, LinkClass>, std::vector<std::string>> items_;

@@ -240,6 +240,7 @@ TEST(Links, WhoIsNotWelcomeHearsWhy) {
   ASSERT_TRUE(a.WaitDown(b.id()));
   ASSERT_TRUE(
       a.WaitReport(b.id(), Says("it refuses this node: incarnation 1 of node 1 has ended")));
+  EXPECT_TRUE(a.WaitLifeOver(Incarnation(1)));
   // Admitted anew, it is.
   a.door.self.incarnation = Incarnation(2);
   b.door.nodes[a.id()].incarnation = Incarnation(2);
