@@ -73,7 +73,8 @@ void RaftTransport::OnFrame(ReceivedFrame frame) {
 }
 
 void RaftTransport::OnDown(NodeId peer) {
-  for (const auto& [place, node] : *replicas()) {
+  const auto places = replicas();  // Held: another may take its place meanwhile.
+  for (const auto& [place, node] : *places) {
     if (node == peer) parts_.unreachable(place);
   }
 }

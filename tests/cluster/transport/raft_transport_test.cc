@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cluster/link/link_node.h"
 #include "tests/cluster/transport/log_over_links.h"
 #include "tests/support/patience.h"
 #include "tests/support/temp_dir.h"
@@ -189,6 +190,24 @@ class RaftTransportTest : public testing::Test {
   std::map<uint16_t, std::unique_ptr<RaftNode>> nodes_;
   std::map<NodeId, std::string> addresses_;
 };
+
+// A node is down and has no replica any more at the same time, when the cluster gives it up.
+TEST(RaftTransport, ReplicasMayBeReplacedWhileADownNodesAreTold) {
+  LinkNode node(1);
+  std::vector<RaftTransport::Place> unreachable;
+  RaftTransport* told = nullptr;
+  RaftTransport transport(node.links(), {.receive = {},
+                                         .unreachable =
+                                             [&](RaftTransport::Place place) {
+                                               told->SetReplicas({});
+                                               unreachable.push_back(place);
+                                             },
+                                         .other = {}});
+  told = &transport;
+  transport.SetReplicas({{{0, 2}, NodeId(2)}, {{1, 2}, NodeId(2)}, {{2, 2}, NodeId(2)}});
+  transport.OnDown(NodeId(2));
+  EXPECT_THAT(unreachable, testing::SizeIs(3));
+}
 
 TEST_F(RaftTransportTest, EntriesAreCommittedOnAllNodes) {
   StartAll();
