@@ -94,6 +94,7 @@ absl::Status Node::Stop(std::optional<absl::Duration> timeout) {
   // A node that was never let into its cluster has no threads to end.
   if (seat_ == nullptr || seat_->StopStarting()) {
     server_->ShutDown(timeout);
+    if (seat_ != nullptr) seat_->Leave();
     status = host_->Stop();
   }
   if (seat_ != nullptr) seat_->Stop();

@@ -41,6 +41,8 @@ class Seat {
   virtual absl::Status Start(Use use) = 0;
   // Nothing is started any more when it returns. True: the server and the host were.
   virtual bool StopStarting() = 0;
+  // When the server has ended, and before the host does: what is led here is handed over.
+  virtual void Leave() = 0;
   // Behind the server and the host: what they do at the end may need the other nodes.
   virtual void Stop() = 0;
 

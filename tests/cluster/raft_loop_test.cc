@@ -187,6 +187,21 @@ TEST(RaftLoop, AReadThatIsAskedForTooEarlyIsAnsweredLater) {
   EXPECT_EQ(reads[0].index, kGroupBegin.index + 1);
 }
 
+TEST(RaftLoop, WhoLeavesHandsOverWhatItLeads) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Propose(1, "a");
+  rig.Exchange();
+  EXPECT_EQ(rig.loop(2).YieldLeaderships(), 0u);
+  EXPECT_EQ(rig.loop(1).YieldLeaderships(), 1u);
+  rig.Exchange();
+  EXPECT_EQ(rig.loop(1).YieldLeaderships(), 0u);
+  EXPECT_TRUE(rig.Leads(2) || rig.Leads(3));
+  LoopRig alone(1);
+  alone.Elect(1);
+  EXPECT_EQ(alone.loop(1).YieldLeaderships(), 0u);
+}
+
 TEST(RaftLoop, ALeaderKnowsWhereWhatEarlierTermsCommittedEnds) {
   LoopRig rig(3);
   rig.Elect(1);

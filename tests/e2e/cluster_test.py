@@ -6,12 +6,13 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from e2e import PATIENCE_S, Process, case, equal, holds, main, run  # noqa: E402
+from e2e import PATIENCE_S, SLOWDOWN, Process, case, equal, holds, main, run  # noqa: E402
 from local_cluster import LocalCluster  # noqa: E402
 from mqtt_wire import Client as Wire  # noqa: E402
 from paho_client import Client as Paho  # noqa: E402
 
 cluster = LocalCluster()
+LEASE_S = 3.0  # So long the others wait for a node that died.
 
 
 def eventually(holds_now, what):
@@ -193,8 +194,19 @@ def _():
     keeper = Wire(cluster[1].port, "stopper")
     keeper.subscribe("stops", 1)
     leave(keeper)
-    equal(cluster[1].terminate(), 0, "exit status")
+    keepers = [Wire(cluster[0].port, f"stays-{i}") for i in range(16)]  # In most partitions there is one.
+    for i, one in enumerate(keepers):
+        one.subscribe(f"stays/{i}", 1)
     publisher = Wire(cluster[0].port, "stops-publisher", timeout=PATIENCE_S)
+    equal(cluster[1].terminate(), 0, "exit status")
+    begun = time.monotonic()
+    for i in range(16):
+        equal(publisher.published(f"stays/{i}", b"at once", qos=1), 0)
+    took = time.monotonic() - begun
+    holds(took < LEASE_S * SLOWDOWN, f"what it led was there again only after {took:.1f} s, as if it had died")
+    for one in keepers:
+        equal(one.message().payload, b"at once")
+        leave(one)
     equal(publisher.published("stops", b"meanwhile", qos=1), 0)
     publisher.drop()
     cluster[1].start()

@@ -4,6 +4,12 @@
 #include <utility>
 
 namespace cluster {
+namespace {
+
+// There may be no leader of the meta group just then.
+constexpr absl::Duration kEndSaidEvery = absl::Milliseconds(100);
+
+}  // namespace
 
 void NodeLease::Begin(NodeLife life) {
   life_ = life;
@@ -13,12 +19,18 @@ void NodeLease::Begin(NodeLife life) {
   AskAtOnce();
 }
 
+void NodeLease::End() {
+  ending_ = true;
+  until_ = -absl::InfiniteDuration();
+  AskAtOnce();
+}
+
 std::optional<LeaseRequest> NodeLease::Ask(absl::Duration now) {
   if (life_.node == NodeId() || gone_ || now < next_ask_) return std::nullopt;
-  next_ask_ = now + options_.renewed_every;
+  next_ask_ = now + (ending_ ? kEndSaidEvery : options_.renewed_every);
   if (asked_.size() == kAskedMax) asked_.pop_front();
   asked_.push_back({++last_number_, now});
-  return LeaseRequest{life_, last_number_};
+  return LeaseRequest{life_, last_number_, ending_};
 }
 
 bool NodeLease::OnAnswer(const LeaseAnswer& answer) {
@@ -30,7 +42,7 @@ bool NodeLease::OnAnswer(const LeaseAnswer& answer) {
     OnGone(life_.incarnation);
     return true;
   }
-  if (answer.kind == LeaseAnswer::Kind::kNotLeader) {
+  if (answer.kind == LeaseAnswer::Kind::kNotLeader || ending_) {
     asked_.erase(it);
     return true;
   }
@@ -94,12 +106,18 @@ void LeaseGranter::OnGone(NodeLife life) {
 }
 
 void LeaseGranter::OnRequest(const LeaseRequest& request, absl::Duration now) {
-  const Entry* const entry = Find(request.life);
+  Entry* const entry = Find(request.life);
   if (entry == nullptr) {
     answers_.push_back({request.life, request.number, LeaseAnswer::Kind::kGone});
     return;
   }
-  if (entry->phase != Phase::kGranting) return;  // What becomes of it the log decides.
+  if (entry->phase == Phase::kProposed) return;  // What becomes of it the log decides.
+  if (request.ends) {  // Nobody has to wait until its lease would have ended.
+    *entry = {request.life.incarnation, -absl::InfiniteDuration(), Phase::kEnding};
+    gathering_.erase(request.life.node);
+    return;
+  }
+  if (entry->phase != Phase::kGranting) return;
   gathering_[request.life.node] = {request, now};
 }
 
@@ -137,8 +155,10 @@ std::vector<LeaseAnswer> LeaseGranter::TakeAnswers() { return std::exchange(answ
 std::vector<NodeLife> LeaseGranter::TakeExpired(absl::Duration now) {
   std::vector<NodeLife> expired;
   if (now - last_look_ > 2 * options_.renewed_every) {
-    for (auto& [node, entry] : entries_)
+    for (auto& [node, entry] : entries_) {
+      if (entry.until == -absl::InfiniteDuration()) continue;  // It said itself that it is over.
       entry.until = std::max(entry.until, now + options_.AsAwaited());
+    }
   }
   last_look_ = now;
   for (auto& [node, entry] : entries_) {

@@ -40,6 +40,8 @@ struct LeaseOptions {
 struct LeaseRequest {
   NodeLife life;
   uint64_t number = 0;  // The node's own, ascending.
+  // Nothing is asked for: the node has closed all that it had, and its life may be declared over.
+  bool ends = false;
 };
 struct LeaseAnswer {
   enum class Kind {
@@ -67,6 +69,9 @@ class NodeLease {
   void Begin(NodeLife life);
   // A request that is due.
   std::optional<LeaseRequest> Ask(absl::Duration now);
+  // The node stops, and has closed all that it had. From here on it owns nothing and says so, until
+  // it is answered that it is gone.
+  void End();
   // What is asked for next is asked at once: there is a new leader, or a new way to it.
   void AskAtOnce() { next_ask_ = -absl::InfiniteDuration(); }
   // False: it says nothing new, or is about another life.
@@ -81,6 +86,7 @@ class NodeLease {
   absl::Duration ChangesAt(absl::Duration now) const;
   absl::Duration until() const { return until_; }
   bool is_gone() const { return gone_; }
+  bool is_ending() const { return ending_; }
   NodeLife life() const { return life_; }
 
  private:
@@ -93,6 +99,7 @@ class NodeLease {
   const LeaseOptions options_;
   NodeLife life_;
   bool gone_ = false;
+  bool ending_ = false;
   uint64_t last_number_ = 0;
   std::deque<Asked> asked_;  // Those without an answer, the oldest first.
   absl::Duration next_ask_ = -absl::InfiniteDuration();

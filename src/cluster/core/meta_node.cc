@@ -107,6 +107,7 @@ void MetaNode::OnLeaseRequest(const LeaseRequest& request, absl::Duration now) {
   if (granter_ == nullptr) return;
   granter_->OnRequest(request, now);
   Answer(granter_->TakeAnswers());
+  if (request.ends) ProposeGone(now);
   AskBarrier();
 }
 
@@ -137,7 +138,7 @@ void MetaNode::OnLifeOver(Incarnation through) {
 }
 
 void MetaNode::BeginAnotherIfGone() {
-  if (!lease_.is_gone() || !admitted_) return;
+  if (!lease_.is_gone() || !admitted_ || lease_.is_ending()) return;
   // Another life, then. What this one was granted is gone already.
   BeginLife(Incarnation(lease_.life().incarnation.value() + 1));
 }
@@ -183,11 +184,13 @@ std::string MetaNode::Declare(NodeId id) {
 }
 
 void MetaNode::Tick(absl::Duration now) {
-  if (granter_ != nullptr) {
-    for (const NodeLife& life : granter_->TakeExpired(now))
-      declared_[Propose(GoneEntry(life))] = life;
-  }
+  if (granter_ != nullptr) ProposeGone(now);
   AskForWhatIsDue(now);
+}
+
+void MetaNode::ProposeGone(absl::Duration now) {
+  for (const NodeLife& life : granter_->TakeExpired(now))
+    declared_[Propose(GoneEntry(life))] = life;
 }
 
 void MetaNode::AskForWhatIsDue(absl::Duration now) {

@@ -86,6 +86,10 @@ class MetaNode {
   void OnAdmitted(NodeLife life);
   void OnNotAdmitted(Incarnation known);
 
+  // This node stops, and has closed all that it had: no other is to wait until its lease ends.
+  void EndLife() { lease_.End(); }
+  bool has_ended() const { return lease_.is_ending() && lease_.is_gone(); }
+
   // An operator says that a node is gone for good. In words, why not; empty: it will be.
   std::string Declare(NodeId node);
 
@@ -108,6 +112,7 @@ class MetaNode {
   void LeadNoMore();
   uint64_t Propose(std::string entry);
   void AskBarrier();
+  void ProposeGone(absl::Duration now);
   void Answer(const std::vector<LeaseAnswer>& answers);
   void AskForWhatIsDue(absl::Duration now);
 

@@ -1,5 +1,6 @@
 #include "cluster/membership/membership.h"
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <optional>
@@ -8,6 +9,8 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "base/inbox.h"
 #include "base/log.h"
 #include "base/mutex.h"
@@ -34,6 +37,8 @@ static_assert(kMetaGroup >= storage::kPartitionsMax);
 constexpr absl::Duration kWatch = absl::Milliseconds(50);
 // And at who leads what, so that a node that came back leads its part again.
 constexpr absl::Duration kBalance = absl::Seconds(1);
+// And, by a node that leaves, whether it still leads.
+constexpr absl::Duration kLeaveLook = absl::Milliseconds(5);
 
 // What the thread of the membership is told.
 struct Found {
@@ -78,6 +83,7 @@ class RealMembership final : public Membership, private LinkHandler {
     base::MutexLock lock(mutex_);
     return holds_lease_;
   }
+  void Leave(absl::Duration within) override;
   void Stop() override;
 
  private:
@@ -133,6 +139,8 @@ class RealMembership final : public Membership, private LinkHandler {
   std::string uuid_;
   uint32_t shards_ = 0;
   std::string address_;
+
+  std::atomic<bool> leaving_{false};
 
   // ---- Its thread.
   NodeId node_;
@@ -212,6 +220,34 @@ absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
   base::MutexLock lock(mutex_);
   finder_ = std::move(finder);
   return absl::OkStatus();
+}
+
+void RealMembership::Leave(absl::Duration within) {
+  const std::shared_ptr<MetaGroup> group = meta();
+  {
+    base::MutexLock lock(mutex_);
+    if (group == nullptr || self_ == NodeLife{} || !holds_lease_) return;
+  }
+  leaving_ = true;
+  const absl::Duration begun = clock_.Monotonic();
+  const auto wait_for = [&](auto&& done) {
+    while (!done() && clock_.Monotonic() < begun + within) absl::SleepFor(kLeaveLook);
+  };
+  size_t led = 0;
+  wait_for([&] {
+    absl::Notification looked;
+    log_->raft().Run([&](RaftLoop& loop) {
+      led = loop.YieldLeaderships();
+      looked.Notify();
+    });
+    looked.WaitForNotification();
+    return led == 0;
+  });
+  group->EndLife();
+  wait_for([&] { return group->has_ended(); });
+  base::Log(
+      base::LogLevel::kInfo, "left to the other nodes what was led here",
+      {{"still_led", led}, {"told", group->has_ended()}, {"took", clock_.Monotonic() - begun}});
 }
 
 void RealMembership::Stop() {
@@ -478,7 +514,7 @@ void RealMembership::On(MetaStopped& stopped) {
 // handed over.
 void RealMembership::BalanceLeaders() {
   const absl::Duration now = clock_.Monotonic();
-  if (meta() == nullptr || now < next_balance_) return;
+  if (meta() == nullptr || leaving_ || now < next_balance_) return;
   next_balance_ = now + kBalance;
   struct Wanted {
     GroupId group = 0;
@@ -514,7 +550,7 @@ void RealMembership::BalanceLeaders() {
 // What is owned is given up some time before the lease ends, so that it is given up by then.
 void RealMembership::WatchLease() {
   const std::shared_ptr<MetaGroup> group = meta();
-  if (group == nullptr) return;
+  if (group == nullptr || leaving_) return;
   const MetaGroup::Lease lease = group->lease();
   const bool holds = clock_.Monotonic() + options_.leases.fencing < lease.until;
   std::optional<NodeLife> admitted;

@@ -80,6 +80,10 @@ class Membership {
   virtual NodeLife self() const = 0;  // 0 until it is admitted.
   virtual bool holds_lease() const = 0;
 
+  // Before Stop, when no client is served any more: what is led here is handed over, and the others
+  // hear that this life is over, so that nobody waits until they find out. Takes up to `within`;
+  // without most nodes nothing of it can be done. On some thread, once.
+  virtual void Leave(absl::Duration within) = 0;
   // Nothing is told any more when it returns. Before the partition host stops, and with it the log:
   // the other nodes take over at once what was led here.
   virtual void Stop() = 0;

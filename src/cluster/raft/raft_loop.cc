@@ -284,6 +284,26 @@ absl::Status RaftLoop::TransferLeadership(GroupId id, ReplicaId to) {
   return status;
 }
 
+size_t RaftLoop::YieldLeaderships() {
+  size_t led = 0;
+  for (auto& [id, group] : groups_) {
+    if (group->stopped || group->role != Role::kLeader || !group->shared) continue;
+    ++led;
+    const absl::StatusOr<RaftGroup::Status> status = group->raft->GetStatus();
+    if (!status.ok()) continue;
+    std::vector<ReplicaId> may;
+    for (const RaftGroup::Progress& member : status->progress) {
+      const bool has_all = member.replica != group->leader && member.recently_active &&
+                           member.state == RaftGroup::Progress::State::kReplicate &&
+                           member.matched >= status->commit;
+      if (has_all) may.push_back(member.replica);
+    }
+    // Not all to the same one.
+    if (!may.empty()) (void)TransferLeadership(id, may[id % may.size()]);
+  }
+  return led;
+}
+
 absl::Status RaftLoop::ChangeMembers(GroupId id, absl::Span<const MemberChange> changes) {
   Group* group = Find(id);
   if (group == nullptr) return absl::NotFoundError(absl::StrCat("no group ", id, " here"));

@@ -111,6 +111,9 @@ class RaftLoop {
   // If this node leads it, its followers hear now how far entries are committed.
   void TellCommitted(GroupId group);
   absl::Status TransferLeadership(GroupId group, ReplicaId to);
+  // Of each group that this node leads the leadership goes to a member that has all of its log, if
+  // there is one now. Returns how many are led here still, of those that have other members.
+  size_t YieldLeaderships();
   absl::Status ChangeMembers(GroupId group, absl::Span<const MemberChange> changes);
   absl::Status Campaign(GroupId group);
   absl::StatusOr<RaftGroup::Status> GetStatus(GroupId group);

@@ -36,6 +36,7 @@ std::string Encode(const LeaseRequest& request) {
   message.set_node(request.life.node.value());
   message.set_incarnation(request.life.incarnation.value());
   message.set_number(request.number);
+  message.set_ends(request.ends);
   return WithKind(pb::ControlItem::kLeaseRequest, message);
 }
 
@@ -91,7 +92,8 @@ NodeLife LifeOf(uint32_t node, uint32_t incarnation) {
 absl::StatusOr<ControlItem> ParseLeaseRequest(std::string_view bytes) {
   pb::LeaseRequest message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return Damaged();
-  return LeaseRequest{LifeOf(message.node(), message.incarnation()), message.number()};
+  return LeaseRequest{LifeOf(message.node(), message.incarnation()), message.number(),
+                      message.ends()};
 }
 
 absl::StatusOr<ControlItem> ParseLeaseAnswer(std::string_view bytes) {

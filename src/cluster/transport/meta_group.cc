@@ -35,8 +35,10 @@ struct JoinAnswered {
 struct LifeOver {
   Incarnation through;
 };
+struct EndAsked {};
 // Outlives the group in the hands of calls that are under way.
-using Inbox = base::Inbox<std::variant<FromLog, FromNode, JoinAsked, JoinAnswered, LifeOver>>;
+using Inbox =
+    base::Inbox<std::variant<FromLog, FromNode, JoinAsked, JoinAnswered, LifeOver, EndAsked>>;
 
 class RealMetaGroup final : public MetaGroup {
  public:
@@ -70,6 +72,11 @@ class RealMetaGroup final : public MetaGroup {
     base::MutexLock lock(mutex_);
     return lease_;
   }
+  void EndLife() override { inbox_->Post(EndAsked{}); }
+  bool has_ended() const override {
+    base::MutexLock lock(mutex_);
+    return ended_;
+  }
   void Stop() override {
     inbox_->Stop();
     if (thread_.joinable()) thread_.join();
@@ -82,6 +89,7 @@ class RealMetaGroup final : public MetaGroup {
   void On(JoinAsked& asked);
   void On(JoinAnswered& answered);
   void On(LifeOver& over) { node_.OnLifeOver(over.through); }
+  void On(EndAsked& /*asked*/) { node_.EndLife(); }
   void OnCommitted(Committed& committed);
   void Act();
   bool BeginLife(const MetaOutputs& out);
@@ -99,6 +107,7 @@ class RealMetaGroup final : public MetaGroup {
   const std::shared_ptr<Inbox> inbox_;
   mutable base::Mutex mutex_;
   Lease lease_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 
   // ---- Its thread.
   MetaNode node_;
@@ -212,6 +221,7 @@ void RealMetaGroup::Act() {
   }
   base::MutexLock lock(mutex_);
   lease_ = {.life = node_.life(), .until = node_.lease().until()};
+  ended_ = node_.has_ended();
 }
 
 // False: it has begun a life that is not on the disk yet, and nobody may hear of it.

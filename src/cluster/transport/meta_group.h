@@ -63,6 +63,10 @@ class MetaGroup {
     absl::Duration until;
   };
   virtual Lease lease() const = 0;
+  // This node stops, and has closed all that it had. From here on it owns nothing.
+  virtual void EndLife() = 0;
+  // The cluster knows that.
+  virtual bool has_ended() const = 0;
   virtual void Stop() = 0;
 };
 

@@ -23,6 +23,9 @@ namespace {
 using cluster::NodeLife;
 using storage::LiveNode;
 
+// Without an answer the others find out when the lease has ended.
+constexpr absl::Duration kLeavesWithin = absl::Seconds(2);
+
 std::vector<LiveNode> OthersIn(const cluster::Members& members, storage::NodeId self) {
   std::vector<LiveNode> others;
   for (const auto& [id, node] : members.nodes()) {
@@ -86,6 +89,7 @@ class ClusterSeat final : public Seat,
     stopping_ = true;
     return served_;
   }
+  void Leave() override { membership_->Leave(kLeavesWithin); }
   void Stop() override { membership_->Stop(); }
   std::string why() const override { return membership_->why(); }
 

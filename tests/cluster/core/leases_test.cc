@@ -85,6 +85,25 @@ TEST(NodeLease, WhoseLifeIsGoneHoldsNothingFromThenOn) {
   EXPECT_FALSE(lease.Ask(At(5)).has_value());
 }
 
+TEST(NodeLease, WhoStopsHoldsNothingAndSaysSoUntilItIsGone) {
+  NodeLease lease(kOptions);
+  lease.Begin(kLife);
+  const LeaseRequest asked = *lease.Ask(At(0));
+  EXPECT_FALSE(asked.ends);
+  ASSERT_TRUE(lease.OnAnswer({kLife, asked.number, Kind::kGranted}));
+  lease.End();
+  EXPECT_FALSE(lease.HoldsAt(At(0.1)));
+  const LeaseRequest first = *lease.Ask(At(0.1));
+  EXPECT_TRUE(first.ends);
+  EXPECT_FALSE(lease.Ask(At(0.15)).has_value());
+  const LeaseRequest second = *lease.Ask(At(0.3));
+  ASSERT_TRUE(lease.OnAnswer({kLife, first.number, Kind::kGranted}));  // By a former release.
+  EXPECT_FALSE(lease.HoldsAt(At(0.3)));
+  ASSERT_TRUE(lease.OnAnswer({kLife, second.number, Kind::kGone}));
+  EXPECT_TRUE(lease.is_gone());
+  EXPECT_FALSE(lease.Ask(At(5)).has_value());
+}
+
 std::vector<LeaseAnswer> Grant(LeaseGranter& granter, const LeaseRequest& request,
                                absl::Duration now, bool readable = true) {
   granter.OnRequest(request, now);
@@ -114,6 +133,19 @@ TEST(LeaseGranter, GrantsOnlyBehindABarrierThatWasBegunWhenItHadBeenAsked) {
   EXPECT_EQ(answers[0].life, kLife);
   EXPECT_EQ(answers[0].kind, Kind::kGranted);
   EXPECT_TRUE(granter.WantsBarrier().has_value());  // The other's.
+}
+
+TEST(LeaseGranter, WhoSaysThatItEndsIsGoneAtOnce) {
+  LeaseGranter granter(kOptions, At(0), {kLife, kOther});
+  (void)Grant(granter, {kLife, 1}, At(0));
+  granter.OnRequest({kLife, 2, /*ends=*/true}, At(0.5));
+  EXPECT_THAT(granter.TakeExpired(At(0.5)), ElementsAre(kLife));
+  granter.OnNotCommitted(kLife);
+  EXPECT_THAT(granter.TakeExpired(At(9)), ElementsAre(kLife)) << "after a pause of its own, too";
+  granter.OnGone(kLife);
+  const auto answers = Grant(granter, {kLife, 3, /*ends=*/true}, At(9));
+  ASSERT_THAT(answers, SizeIs(1));
+  EXPECT_EQ(answers[0].kind, Kind::kGone);
 }
 
 TEST(LeaseGranter, WhoLeadsNoMoreGrantsNothing) {

@@ -157,6 +157,32 @@ TEST_F(MetaNodeTest, WhoDoesNotRenewIsGoneAndWhoDoesIsNot) {
   EXPECT_FALSE(node_.members().IsLive(Life(2, 1)));
 }
 
+TEST_F(MetaNodeTest, WhoEndsItsLifeBeginsNoOther) {
+  Lead(At(0));
+  node_.OnAdmissionAsked(1, Self("a", 3));
+  CommitAll(At(0));
+  node_.OnAdmitted(Life(1, 3));
+  node_.EndLife();
+  node_.Tick(At(1));
+  MetaOutputs out = Act();
+  ASSERT_THAT(out.leases_asked, SizeIs(2));
+  node_.OnLeaseRequest(out.leases_asked[0].request, At(1));
+  CommitAll(At(1));
+  EXPECT_FALSE(node_.members().IsLive(Life(1, 3)));
+  node_.Tick(At(1.2));
+  out = Act();
+  ASSERT_THAT(out.leases_asked, SizeIs(2));
+  node_.OnLeaseRequest(out.leases_asked[0].request, At(1.2));
+  out = Act();
+  ASSERT_THAT(out.leases_answered, SizeIs(1));
+  node_.OnLeaseAnswer(out.leases_answered[0].second);
+  EXPECT_TRUE(node_.has_ended());
+  node_.Tick(At(9));
+  out = Act();
+  EXPECT_FALSE(out.begun.has_value());
+  EXPECT_FALSE(out.ask_admission.has_value());
+}
+
 TEST_F(MetaNodeTest, WhatMayStillBeInTheLogIsNotProposedAgainByThatLeader) {
   Lead(At(0));
   node_.OnAdmissionAsked(1, Self("b", 1));

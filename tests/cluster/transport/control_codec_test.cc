@@ -30,10 +30,11 @@ TEST(ControlCodec, AMessageOfRaftIsTheOneThatTheFileSays) {
 
 TEST(ControlCodec, LeasesAreReadAsTheyWereWritten) {
   const NodeLife life{NodeId(7), Incarnation(9)};
-  const auto request = ParseControl(EncodeControl(LeaseRequest{life, 12}));
+  const auto request = ParseControl(EncodeControl(LeaseRequest{life, 12, true}));
   ASSERT_TRUE(request.ok());
   EXPECT_EQ(std::get<LeaseRequest>(*request).life, life);
   EXPECT_EQ(std::get<LeaseRequest>(*request).number, 12u);
+  EXPECT_TRUE(std::get<LeaseRequest>(*request).ends);
   for (const auto kind :
        {LeaseAnswer::Kind::kGranted, LeaseAnswer::Kind::kGone, LeaseAnswer::Kind::kNotLeader}) {
     const auto answer = ParseControl(EncodeControl(LeaseAnswer{life, 13, kind}));
