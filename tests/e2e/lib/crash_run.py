@@ -25,16 +25,16 @@ CUT = (Closed, Nothing, ConnectionError, TimeoutError, OSError)
 class Ledger:
     """One `mqload ledger`: publishers of one QoS, and two durable subscribers for each."""
 
-    def __init__(self, broker, qos, rate, directory):
-        self.qos = qos
+    def __init__(self, endpoints, qos, rate, directory, *, pubs=10, drain=60, arguments=()):
+        self.qos, self.rate, self.pubs, self.began = qos, rate, pubs, time.monotonic()
         self.out = os.path.join(directory, f"ledger-qos{qos}")
         self.errors = open(self.out + ".stderr", "w+")
         self.process = subprocess.Popen(
-            [os.environ["MQLOAD_BIN"], "ledger", "--port", str(broker.port), "--qos", str(qos),
-             "--version", "4" if qos == 1 else "5", "--session-expiry", "3600", "--pubs", "10",
+            [os.environ["MQLOAD_BIN"], "ledger", "--endpoints", ",".join(endpoints), "--qos", str(qos),
+             "--version", "4" if qos == 1 else "5", "--session-expiry", "3600", "--pubs", str(pubs),
              "--copies", "2", "--rate", str(rate), "--window", "16", "--seconds", "86400",
-             "--drain", "60", "--backoff-min-ms", "10", "--backoff-max-ms", "100", "--prefix",
-             f"crash{qos}", "--out", self.out, "--json"],
+             "--drain", str(drain), "--backoff-min-ms", "10", "--backoff-max-ms", "100", "--prefix",
+             f"crash{qos}", "--out", self.out, "--json", *arguments],
             stdout=subprocess.PIPE, stderr=self.errors, text=True)
 
     def finish(self):
@@ -182,7 +182,7 @@ def crash_run(directory, *, kills, seed, qos=(1, 2), rate=2000, arguments=(), sa
     keeper = Keeper(broker.port, seed)
     try:
         broker.start()
-        ledgers = [Ledger(broker, level, rate // len(qos), directory) for level in qos]
+        ledgers = [Ledger([f"127.0.0.1:{broker.port}"], level, rate // len(qos), directory) for level in qos]
         keeper.start()
         for kill in range(1, kills + 1):
             # One in five dies while it starts: reading the log is work that a crash may cut too.

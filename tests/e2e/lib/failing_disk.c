@@ -1,6 +1,7 @@
 /* Preloaded into a broker: a disk that fails. While the file named by FAILING_DISK exists, every write,
  * sync or creation of a file whose path has in it what the file says fails as the file says. Its text:
- * "ERRNO PART_OF_A_PATH". Nothing else changes: reads go on, and what was written before stays. */
+ * "ERRNO PART_OF_A_PATH", and perhaps a third word: so many milliseconds each sync takes longer; an ERRNO
+ * of 0 then fails nothing. Nothing else changes: reads go on, and what was written before stays. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 static int real_open(const char* path, int flags, mode_t mode) {
@@ -18,33 +20,48 @@ static int real_open(const char* path, int flags, mode_t mode) {
   return next(path, flags, mode);
 }
 
-/* 0, or the error that a write to this path meets. */
-static int fault_of(const char* path) {
+/* What a write or a sync of this path meets. */
+struct fault {
+  int error; /* 0: none. */
+  int delay_ms;
+};
+
+static struct fault fault_of(const char* path) {
+  const struct fault none = {0, 0};
   const char* control = getenv("FAILING_DISK");
-  if (!control) return 0;
+  if (!control) return none;
   const int fd = real_open(control, O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) return 0;
+  if (fd < 0) return none;
   char text[512] = {0};
   const ssize_t length = read(fd, text, sizeof text - 1);
   close(fd);
-  int error = 0;
+  struct fault fault = {0, 0};
   char part[500] = {0};
-  if (length <= 0 || sscanf(text, "%d %499s", &error, part) != 2) return 0;
+  if (length <= 0 || sscanf(text, "%d %499s %d", &fault.error, part, &fault.delay_ms) < 2) return none;
   const char* name = strrchr(path, '/');
-  if (name && strncmp(name, "/LOG", 4) == 0) return 0; /* RocksDB's account of itself. */
-  return strstr(path, part) ? error : 0;
+  if (name && strncmp(name, "/LOG", 4) == 0) return none; /* RocksDB's account of itself. */
+  return strstr(path, part) ? fault : none;
 }
 
-static int fault_at(int fd) {
+static struct fault fault_at(int fd) {
+  const struct fault none = {0, 0};
   char link[64];
   char path[4096];
   const int kept = errno;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   const ssize_t length = readlink(link, path, sizeof path - 1);
   errno = kept;
-  if (length <= 0 || path[0] != '/') return 0;
+  if (length <= 0 || path[0] != '/') return none;
   path[length] = 0;
   return fault_of(path);
+}
+
+/* The error of a sync, after its delay. */
+static int fault_of_sync(int fd) {
+  const struct fault fault = fault_at(fd);
+  const struct timespec delay = {fault.delay_ms / 1000, fault.delay_ms % 1000 * 1000000L};
+  if (fault.delay_ms > 0) nanosleep(&delay, NULL);
+  return fault.error;
 }
 
 #define FAIL_IF(fault)    \
@@ -64,7 +81,7 @@ static int fault_at(int fd) {
 ssize_t write(int fd, const void* data, size_t size) {
   typedef ssize_t (*Write)(int, const void*, size_t);
   NEXT(Write, "write");
-  const int fault = fault_at(fd);
+  const int fault = fault_at(fd).error;
   if (fault == ENOSPC && size > 64) (void)!next(fd, data, size / 2);
   FAIL_IF(fault);
   return next(fd, data, size);
@@ -73,19 +90,19 @@ ssize_t write(int fd, const void* data, size_t size) {
 int fsync(int fd) {
   typedef int (*Sync)(int);
   NEXT(Sync, "fsync");
-  FAIL_IF(fault_at(fd));
+  FAIL_IF(fault_of_sync(fd));
   return next(fd);
 }
 
 int fdatasync(int fd) {
   typedef int (*Sync)(int);
   NEXT(Sync, "fdatasync");
-  FAIL_IF(fault_at(fd));
+  FAIL_IF(fault_of_sync(fd));
   return next(fd);
 }
 
 static int open_checked(const char* path, int flags, mode_t mode) {
-  if ((flags & (O_CREAT | O_WRONLY | O_RDWR)) != 0) FAIL_IF(fault_of(path));
+  if ((flags & (O_CREAT | O_WRONLY | O_RDWR)) != 0) FAIL_IF(fault_of(path).error);
   return real_open(path, flags, mode);
 }
 

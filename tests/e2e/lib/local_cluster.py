@@ -23,12 +23,12 @@ def free_ports(count):
 class Node:
     """One mqttd. `number` counts from 0."""
 
-    def __init__(self, number, ports, seeds, size, arguments):
-        self.number, self.port, self.http_port = number, *ports
+    def __init__(self, number, ports, seeds, size, arguments, host="127.0.0.1"):
+        self.number, self.host, self.port, self.http_port = number, host, *ports
         self.data_dir = scratch(f"node{number}")
-        self._command = [MQTTD_BIN, "--listen", f"mqtt://127.0.0.1:{self.port}", "--data-dir", self.data_dir,
+        self._command = [MQTTD_BIN, "--listen", f"mqtt://{host}:{self.port}", "--data-dir", self.data_dir,
                          "--cluster", seeds[number], "--join", ",".join(seeds), "--expected-size", str(size),
-                         "--http", f"127.0.0.1:{self.http_port}", "--admin", "off", *arguments]
+                         "--http", f"{host}:{self.http_port}", "--admin", "off", *arguments]
         self.process = None
 
     def spawn(self):
@@ -55,13 +55,17 @@ class Node:
     def log(self):
         return self.process.err
 
-    def readyz(self):
-        """(status, words)"""
+    def get(self, path, timeout=PATIENCE_S):
+        """(status, text) of a page of its HTTP endpoint."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/readyz", timeout=PATIENCE_S) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.http_port}{path}", timeout=timeout) as answer:
                 return answer.status, answer.read().decode().strip()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode().strip()
+
+    def readyz(self, timeout=PATIENCE_S):
+        """(status, words)"""
+        return self.get("/readyz", timeout)
 
 
 class LocalCluster:

@@ -122,13 +122,14 @@ class Client:
     """One network connection. `receive` waits; sending does not."""
 
     def __init__(self, port, client_id, *, version=5, clean=False, expiry=3600, keep_alive=600,
-                 will=None, properties=None, user=None, password=None, timeout=10.0 * SLOWDOWN, expect=0):
+                 will=None, properties=None, user=None, password=None, timeout=10.0 * SLOWDOWN, expect=0,
+                 host="127.0.0.1"):
         self.version, self.timeout = version, timeout
         self._buffer = bytearray()
         self._gathered = None
         self._waiting = collections.deque()
         self._next_id = 0
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.socket = socket.create_connection((host, port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         flags = 0x02 if clean else 0
         body = _string(client_id)
@@ -148,7 +149,11 @@ class Client:
             wanted = {"session_expiry_interval": expiry} if expiry else {}
             head += _properties({**wanted, **(properties or {})})
         self._send(CONNECT << 4, head + body)
-        self.connack = self.receive(CONNACK)
+        try:
+            self.connack = self.receive(CONNACK)
+        except Exception:
+            self.drop()  # Nobody has it.
+            raise
         self.session_present = self.connack.session_present
         if expect is not None:
             got = self.connack.reasons[0]
