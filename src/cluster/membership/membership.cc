@@ -51,7 +51,8 @@ struct MembersCame {
 struct MetaStopped {
   absl::Status status;
 };
-using Inbox = base::Inbox<std::variant<Found, MembersCame, MetaStopped>>;
+struct LifeOver {};
+using Inbox = base::Inbox<std::variant<Found, MembersCame, MetaStopped, LifeOver>>;
 
 class RealMembership final : public Membership, private LinkHandler {
  public:
@@ -120,6 +121,7 @@ class RealMembership final : public Membership, private LinkHandler {
   void On(Found& found);
   void On(MembersCame& came);
   void On(MetaStopped& stopped);
+  void On(LifeOver&) { handler_.OnLifeOver(); }
   absl::Status Begin(const pb::NodeIdentity& identity);
   void JoinGroups(const Members& members, Place applied);
   void StartMeta(const pb::NodeIdentity& identity, const Members& members, Place applied);
@@ -146,6 +148,9 @@ class RealMembership final : public Membership, private LinkHandler {
   NodeId node_;
   absl::Duration next_balance_ = -absl::InfiniteDuration();
   bool told_stopped_ = false;
+
+  // ---- The meta group's thread.
+  bool life_is_over_ = false;
 
   mutable base::Mutex mutex_;
   std::unique_ptr<Finder> finder_ ABSL_GUARDED_BY(mutex_);
@@ -337,9 +342,16 @@ void RealMembership::OnMetaEvents(std::vector<LogEvent> events) {
 // The identity may be written by the finder as well; whoever reads an earlier life there is told of
 // a later one when it asks to be admitted.
 absl::Status RealMembership::BeginLife(Incarnation incarnation) {
+  // What is here says in all it does that it is the former life: the next start is the other one.
+  const absl::Status over = absl::CancelledError("another life takes another start");
+  if (life_is_over_) return over;
   ASSIGN_OR_RETURN(pb::NodeIdentity identity, ReadIdentity(options_.directory));
   identity.set_incarnation(incarnation.value());
-  return WriteIdentity(options_.directory, identity);
+  RETURN_IF_ERROR(WriteIdentity(options_.directory, identity));
+  if (self() == NodeLife{}) return absl::OkStatus();
+  life_is_over_ = true;
+  inbox_->Post(LifeOver{});
+  return over;
 }
 
 // ---- Its thread ---------------------------------------------------------------------------------
@@ -555,16 +567,24 @@ void RealMembership::WatchLease() {
   const bool holds = clock_.Monotonic() + options_.leases.fencing < lease.until;
   std::optional<NodeLife> admitted;
   Members members;
+  bool over = false;
   {
     base::MutexLock lock(mutex_);
-    if (holds && lease.life != self_ && members_.IsLive(lease.life)) {
+    // It was begun just when this node became the former one.
+    over = self_ != NodeLife{} && lease.life != self_;
+    if (holds && self_ == NodeLife{} && members_.IsLive(lease.life)) {
       self_ = lease.life;
       admitted = self_;
       members = members_;
     }
-    if (self_ == NodeLife{} || (holds == holds_lease_ && !admitted.has_value())) return;
-    holds_lease_ = holds;
+    if (over) {
+      holds_lease_ = false;
+    } else {
+      if (self_ == NodeLife{} || (holds == holds_lease_ && !admitted.has_value())) return;
+      holds_lease_ = holds;
+    }
   }
+  if (over) return handler_.OnLifeOver();
   if (admitted.has_value()) handler_.OnAdmitted(*admitted, members);
   handler_.OnLease(holds);
 }

@@ -36,9 +36,11 @@ class MembershipHandler {
   virtual ~MembershipHandler() = default;
 
   // This node lives in the cluster, as that life; and what others were known to live just then.
-  // Comes first, and again when another life had to begin: nothing of the one before is owned any
-  // more.
+  // Comes first, once.
   virtual void OnAdmitted(NodeLife self, const Members& members) = 0;
+  // That life has ended, for it could not be reached: nothing is owned any more, and nothing may be
+  // said in its name. Another one needs another Membership, and nothing that knows this life.
+  virtual void OnLifeOver() = 0;
   // Who lives has changed. After OnAdmitted.
   virtual void OnMembers(const Members& members) = 0;
   // It holds a lease, or does not: then durable sessions are not served. After OnAdmitted.

@@ -230,6 +230,7 @@ bool RealMetaGroup::BeginLife(const MetaOutputs& out) {
   if (to_begin_ == Incarnation()) return true;
   const absl::Status status = parts_.begin_life(to_begin_);
   if (!status.ok()) {
+    if (absl::IsCancelled(status)) return false;
     base::LogLimited(base::LogLevel::kError, "node cannot begin a life", "disk",
                      {{"incarnation", to_begin_.value()}, {"why", status}});
     return false;

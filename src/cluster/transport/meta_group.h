@@ -37,7 +37,8 @@ class MetaGroup {
     // The log of the group. Empty, both: there is no replica of it here.
     std::function<void(Proposal)> submit;
     std::function<void(uint64_t ticket)> read_barrier;
-    // On the disk, synced, when it returns OK; tried again until it does.
+    // On the disk, synced, when it returns OK; tried again until it does. kCancelled: it is begun
+    // nowhere here, and nobody is told of it.
     std::function<absl::Status(Incarnation)> begin_life;
     // The state as of an entry, which is to be kept before the log is cut there.
     std::function<void(const Members&, uint64_t applied)> on_members;

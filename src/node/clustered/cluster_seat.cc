@@ -97,6 +97,7 @@ class ClusterSeat final : public Seat,
   // ---- cluster::MembershipHandler
   void OnAdmitted(NodeLife self, const cluster::Members& members) override;
   void OnMembers(const cluster::Members& members) override;
+  void OnLifeOver() override;
   void OnLease(bool holds) override;
   void OnStopped(const absl::Status& why) override { use_.on_stopped(why); }
   void OnFrame(cluster::ReceivedFrame frame) override;
@@ -159,14 +160,7 @@ class ClusterSeat final : public Seat,
 
 void ClusterSeat::OnAdmitted(NodeLife self, const cluster::Members& members) {
   base::MutexLock lock(start_mutex_);
-  if (stopping_) return;
-  if (served_) {
-    if (std::exchange(given_up_, true)) return;
-    base::Log(base::LogLevel::kWarning,
-              "the cluster gave this node up while it could not be reached: it starts anew",
-              {{"incarnation", self_.incarnation.value()}});
-    return use_.on_given_up();
-  }
+  if (stopping_ || served_) return;
   self_ = self;
   const LiveNode here{self.node, self.incarnation, shards_};
   const std::vector<LiveNode> others = OthersIn(members, self.node);
@@ -192,6 +186,14 @@ void ClusterSeat::OnAdmitted(NodeLife self, const cluster::Members& members) {
   }
   served_ = true;
   use_.server->Start(*use_.host, *owned_traffic_, use_.on_ready);
+}
+
+void ClusterSeat::OnLifeOver() {
+  if (!served_ || std::exchange(given_up_, true)) return;
+  base::Log(base::LogLevel::kWarning,
+            "the cluster gave this node up while it could not be reached: it starts anew",
+            {{"incarnation", self_.incarnation.value()}});
+  use_.on_given_up();
 }
 
 void ClusterSeat::OnMembers(const cluster::Members& members) {

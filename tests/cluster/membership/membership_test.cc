@@ -142,6 +142,7 @@ class TestNode final : public MembershipHandler {
     members_ = members;
     changed_.SignalAll();
   }
+  void OnLifeOver() override {}
   void OnMembers(const Members& members) override {
     base::MutexLock lock(mutex_);
     members_ = members;
