@@ -1,8 +1,12 @@
 #include "cluster/link/door.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "mqttd/cluster/v1/link.pb.h"
 
 namespace cluster {
@@ -57,6 +61,25 @@ Incarnation EndedThrough(const ::mqttd::cluster::v1::Hello& hello, const Door& d
   if (it == door.nodes.end() || it->second.uuid != hello.uuid()) return Incarnation();
   const Incarnation through = it->second.gone_through;
   return hello.incarnation() <= through.value() ? through : Incarnation();
+}
+
+std::string AddressOfCaller(const std::string& caller, const std::string& address) {
+  const size_t port = address.rfind(':');
+  const size_t caller_port = caller.rfind(':');
+  if (port == std::string::npos || caller_port == std::string::npos) return "";
+  const std::string host = address.substr(0, port);
+  in_addr four;
+  if (absl::StrContains(host, ':') || inet_pton(AF_INET, host.c_str(), &four) == 1) return "";
+  const std::string behind = caller.substr(0, caller_port);
+  if (absl::StartsWith(behind, "ipv4:"))
+    return absl::StrCat(behind.substr(5), address.substr(port));
+  if (!absl::StartsWith(behind, "ipv6:")) return "";
+  // The brackets are escaped, as in a URL.
+  const std::string six = absl::StrReplaceAll(behind.substr(5), {{"%5B", "["}, {"%5D", "]"}});
+  constexpr absl::string_view kFourInSix = "[::ffff:";
+  if (!absl::StartsWith(six, kFourInSix)) return absl::StrCat(six, address.substr(port));
+  return absl::StrCat(six.substr(kFourInSix.size(), six.size() - kFourInSix.size() - 1),
+                      address.substr(port));
 }
 
 uint32_t LinkVersionWith(const ::mqttd::cluster::v1::Hello& hello) {

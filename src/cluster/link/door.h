@@ -43,6 +43,10 @@ std::string WhyNotWelcome(const ::mqttd::cluster::v1::Hello& hello, const Door& 
 // node knows, which is never taken back. Else 0.
 Incarnation EndedThrough(const ::mqttd::cluster::v1::Hello& hello, const Door& door);
 
+// Where a node listens that called from `caller` (as gRPC says it) and that says it is reached at
+// `address`, HOST:PORT: if HOST is a name, the caller's address and that port. Else empty.
+std::string AddressOfCaller(const std::string& caller, const std::string& address);
+
 // What both speak.
 uint32_t LinkVersionWith(const ::mqttd::cluster::v1::Hello& hello);
 

@@ -79,7 +79,7 @@ InStream::Admitted InLinks::Admit(const Hello& hello, LinkClass link_class,
     if (door->nodes.contains(NodeOf(hello))) metrics_.Of(NodeOf(hello))->refused.Add();
     return admitted;
   }
-  if (link_class == LinkClass::kControl) called_(NodeOf(hello));
+  if (link_class == LinkClass::kControl) called_(NodeOf(hello), stream->caller());
   admitted.from = {NodeOf(hello), Incarnation(hello.incarnation())};
   admitted.link = hello.link();
   // It is kept for as long as the table is.

@@ -30,8 +30,10 @@ class PeerMetricsTable {
 // One link of each node: a later one ends the one before. Any thread may call it.
 class InLinks final : public InStream::Owner {
  public:
-  // `called`: a node has made a link, so it is there. Called on gRPC's threads, without a lock.
-  InLinks(LinkHandler& handler, PeerMetricsTable& metrics, std::function<void(NodeId)> called)
+  // `called`: a node has made a link, so it is there, and whence, as gRPC says it. Called on gRPC's
+  // threads, without a lock.
+  using Called = std::function<void(NodeId, const std::string& caller)>;
+  InLinks(LinkHandler& handler, PeerMetricsTable& metrics, Called called)
       : handler_(handler), metrics_(metrics), called_(std::move(called)) {}
 
   // Whoever is not welcome any more is sent away.
@@ -54,7 +56,7 @@ class InLinks final : public InStream::Owner {
 
   LinkHandler& handler_;
   PeerMetricsTable& metrics_;
-  const std::function<void(NodeId)> called_;
+  const Called called_;
   base::Mutex mutex_;
   std::shared_ptr<const Door> door_ ABSL_GUARDED_BY(mutex_) = std::make_shared<const Door>();
   std::map<NodeId, InLink> links_ ABSL_GUARDED_BY(mutex_);

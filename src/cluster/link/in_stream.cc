@@ -8,11 +8,17 @@
 
 namespace cluster {
 
-InStream::InStream(LinkClass link_class, const LinkOptions& options, Owner& owner)
-    : class_(link_class), owner_(owner), credit_(options.limits[static_cast<size_t>(link_class)]) {}
+InStream::InStream(LinkClass link_class, const LinkOptions& options, std::string caller,
+                   Owner& owner)
+    : class_(link_class),
+      caller_(std::move(caller)),
+      owner_(owner),
+      credit_(options.limits[static_cast<size_t>(link_class)]) {}
 
-InStream* InStream::Start(LinkClass link_class, const LinkOptions& options, Owner& owner) {
-  const std::shared_ptr<InStream> stream(new InStream(link_class, options, owner));
+InStream* InStream::Start(LinkClass link_class, const LinkOptions& options, std::string caller,
+                          Owner& owner) {
+  const std::shared_ptr<InStream> stream(
+      new InStream(link_class, options, std::move(caller), owner));
   stream->self_ = stream;
   stream->StartRead(&stream->in_);
   return stream.get();

@@ -47,16 +47,18 @@ class InStream final : public grpc::ServerGenericBidiReactor,
     virtual void OnEnd(LinkClass link_class, const std::shared_ptr<InStream>& stream) = 0;
   };
 
-  // Serves itself, until it is over. `owner` outlives it.
-  static InStream* Start(LinkClass link_class, const LinkOptions& options, Owner& owner);
+  // Serves itself, until it is over. `owner` outlives it. `caller`: from where, as gRPC says it.
+  static InStream* Start(LinkClass link_class, const LinkOptions& options, std::string caller,
+                         Owner& owner);
 
   void Took(LinkCredit::Amount amount) override;
   // As the words of an error.
   void Close(const std::string& why);
   NodeLife from() const { return admitted_.from; }
+  const std::string& caller() const { return caller_; }
 
  private:
-  InStream(LinkClass link_class, const LinkOptions& options, Owner& owner);
+  InStream(LinkClass link_class, const LinkOptions& options, std::string caller, Owner& owner);
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
@@ -68,6 +70,7 @@ class InStream final : public grpc::ServerGenericBidiReactor,
   void Write(BackFrame back) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const LinkClass class_;
+  const std::string caller_;
   Owner& owner_;
   Admitted admitted_;  // Written once, before anything else may look.
   grpc::ByteBuffer in_;

@@ -45,6 +45,7 @@ struct Happened {
   NodeLife life;
   uint64_t pong = 0;
   std::string why;
+  std::string caller;  // As gRPC says it.
   Incarnation ended;
 };
 
@@ -95,7 +96,7 @@ class OutLink final : public OutStream::Owner {
            .why = InOperatorsWords(why)});
   }
 
-  std::vector<std::shared_ptr<grpc::Channel>> channels;
+  std::array<std::shared_ptr<grpc::Channel>, 2> channels;
 
  private:
   const NodeId peer_;
@@ -110,10 +111,11 @@ class RealLinks final : public Links {
       : options_(std::move(options)),
         handler_(handler),
         clock_(clock),
-        in_links_(handler, metrics_,
-                  [this](NodeId caller) {
-                    mailbox_.PostOne({.peer = caller, .what = Happened::What::kCalled});
-                  }),
+        in_links_(
+            handler, metrics_,
+            [this](NodeId peer, const std::string& caller) {
+              mailbox_.PostOne({.peer = peer, .what = Happened::What::kCalled, .caller = caller});
+            }),
         service_(*this),
         mailbox_([this] { Ring(); }) {}
   ~RealLinks() override { Stop(); }
@@ -142,7 +144,9 @@ class RealLinks final : public Links {
     bool told_up = false;  // Only then anything is sent: what it goes by is known to who sends.
     Streams streams;
     std::shared_ptr<PeerMetrics> metrics;
-    std::string told;  // What was logged last.
+    std::string caller;          // Whence it has called, as gRPC says it.
+    bool tried_by_name = false;  // The last try, which came to nothing.
+    std::string told;            // What was logged last.
   };
   // What the handler is to be told when no lock is held.
   struct Told {
@@ -158,15 +162,17 @@ class RealLinks final : public Links {
     explicit Service(RealLinks& links) : links_(links) {}
     grpc::ServerGenericBidiReactor* CreateReactor(
         grpc::GenericCallbackServerContext* context) override {
-      return links_.Serve(context->method());
+      return links_.Serve(context->method(), context->peer());
     }
 
    private:
     RealLinks& links_;
   };
 
-  grpc::ServerGenericBidiReactor* Serve(const std::string& method);
-  std::shared_ptr<grpc::Channel> NewChannel(const std::string& address) const;
+  grpc::ServerGenericBidiReactor* Serve(const std::string& method, const std::string& caller);
+  // `host`: what the certificate there names, if `address` does not.
+  std::shared_ptr<grpc::Channel> NewChannel(const std::string& address,
+                                            const std::string& host = "") const;
   std::shared_ptr<OutStream> Find(NodeId to, LinkClass link_class) const;
 
   void Ring();
@@ -244,9 +250,11 @@ absl::Status RealLinks::Listen() {
   return absl::OkStatus();
 }
 
-grpc::ServerGenericBidiReactor* RealLinks::Serve(const std::string& method) {
+grpc::ServerGenericBidiReactor* RealLinks::Serve(const std::string& method,
+                                                 const std::string& caller) {
   for (const LinkClass link_class : kClasses) {
-    if (method == MethodOf(link_class)) return InStream::Start(link_class, options_, in_links_);
+    if (method == MethodOf(link_class))
+      return InStream::Start(link_class, options_, caller, in_links_);
   }
   if (method == kMeet) {
     return ServeCall([this](const std::string& request, Answer answer) {
@@ -419,7 +427,10 @@ void RealLinks::On(Happened& happened) {
   const auto it = peers_.find(happened.peer);
   if (it == peers_.end()) return;
   Peer& peer = it->second;
-  if (happened.what == Happened::What::kCalled) return peer.state.OnCalled();
+  if (happened.what == Happened::What::kCalled) {
+    peer.caller = std::move(happened.caller);
+    return peer.state.OnCalled();
+  }
   if (peer.link != happened.link) return;
   if (peer.state.phase() == PeerState::Phase::kDown) return;
   const absl::Duration now = clock_.Monotonic();
@@ -427,6 +438,8 @@ void RealLinks::On(Happened& happened) {
     case Happened::What::kWelcome:
       if (!peer.state.OnWelcome(happened.life, now)) return;
       peer.metrics->connected.Add();
+      peer.tried_by_name = false;
+      peer.caller.clear();
       peer.told.clear();
       base::Log(base::LogLevel::kInfo, "node connected",
                 {{"node", it->first.value()},
@@ -463,12 +476,14 @@ void RealLinks::LookAfter(NodeId id, Peer& peer, absl::Duration now) {
   }
 }
 
-std::shared_ptr<grpc::Channel> RealLinks::NewChannel(const std::string& address) const {
+std::shared_ptr<grpc::Channel> RealLinks::NewChannel(const std::string& address,
+                                                     const std::string& host) const {
   grpc::ChannelArguments arguments;
   // Each link has connections of its own, and no memory of what failed before: when to try again is
   // decided here.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  if (!host.empty()) arguments.SetSslTargetNameOverride(host);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
                    static_cast<int>(absl::ToInt64Milliseconds(options_.connect_within)));
   arguments.SetMaxReceiveMessageSize(1 << 20);
@@ -497,7 +512,14 @@ void RealLinks::Connect(NodeId id, Peer& peer) {
     mailbox_.PostOne(std::move(happened));
   });
   // Snapshots have a connection of their own: what is urgent never waits in a socket behind them.
-  link->channels = {NewChannel(peer.address), NewChannel(peer.address)};
+  // Name servers give out a node's former address for a while after it has moved.
+  const std::string caller = AddressOfCaller(peer.caller, peer.address);
+  const bool by_name = caller.empty() || !peer.tried_by_name;
+  if (!by_name) peer.caller.clear();
+  peer.tried_by_name = by_name;
+  const std::string host = peer.address.substr(0, peer.address.rfind(':'));
+  for (auto& channel : link->channels)
+    channel = by_name ? NewChannel(peer.address) : NewChannel(caller, host);
   const std::string hello = HelloTo(id, peer.link);
   for (const LinkClass link_class : kClasses) {
     grpc::GenericStub stub(link->channels[link_class == LinkClass::kBulk ? 1 : 0]);

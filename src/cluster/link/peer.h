@@ -92,7 +92,8 @@ class PeerState {
     life_ = {};
     why_ = std::move(why);
   }
-  // It has connected to us, so it is there; what is being tried may have come too early.
+  // It has connected to us, so it is there; what is being tried may have come too early, or go
+  // where it was before.
   void OnCalled() {
     if (phase_ == Phase::kDown) TryAtOnce();
     called_ = phase_ == Phase::kConnecting;

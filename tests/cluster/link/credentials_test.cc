@@ -55,6 +55,33 @@ TEST_F(LinkTlsTest, NodesOfOneAuthorityAreLinked) {
   EXPECT_THAT(b.WaitItems(a.id(), LinkClass::kTraffic, 1), ElementsAre("secret"));
 }
 
+// Its name leads nowhere: it is reached at the address that it calls from, and has to have the
+// certificate of its name all the same.
+TEST_F(LinkTlsTest, ANodeThatIsReachedWhereItCallsFromShowsTheCertificateOfItsName) {
+  const Identity named{{.common_name = "two", .alternative_names = "DNS:*.nodes.invalid"},
+                       &authority_};
+  LinkNode a(1, With(one_, authority_));
+  LinkNode b(2, With(named, authority_), "127.0.0.1");
+  const auto call = [&](const std::string& host) {
+    LinkNode::Introduce({&a});
+    a.door.nodes[b.id()] = {"u2", Incarnation(1), Incarnation(0)};
+    a.links().SetDoor(a.door);
+    a.links().SetPeers({{b.id(), host + b.address().substr(b.address().rfind(':'))}});
+    ASSERT_TRUE(a.WaitReport(
+        b.id(), [](const PeerReport& report) { return report.metrics->failed.value() > 0; }));
+    LinkNode::Introduce({&b});
+    b.door.nodes[a.id()] = {"u1", Incarnation(1), Incarnation(0)};
+    b.links().SetDoor(b.door);
+    b.links().SetPeers({{a.id(), a.address()}});
+  };
+  call("two.nodes.invalid");
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  call("two.others.invalid");
+  EXPECT_TRUE(a.WaitReport(b.id(), [](const PeerReport& report) {
+    return absl::StrContains(report.why, "is for another name");
+  }));
+}
+
 TEST_F(LinkTlsTest, ACertificateOfAnotherAuthorityIsRefusedOnBothSides) {
   LinkNode a(1, With(one_, authority_));
   LinkNode b(2, With(stranger_, other_authority_));

@@ -83,5 +83,17 @@ TEST(Door, SaysInWordsWhyItDoesNot) {
               HasSubstr("started again since, as incarnation 8"));
 }
 
+TEST(Door, KnowsWhereACallerListensThatHasAName) {
+  EXPECT_EQ(AddressOfCaller("ipv4:10.0.0.7:51234", "node-2.nodes:9885"), "10.0.0.7:9885");
+  EXPECT_EQ(AddressOfCaller("ipv6:%5Bfd00::7%5D:51234", "node-2.nodes:9885"), "[fd00::7]:9885");
+  EXPECT_EQ(AddressOfCaller("ipv6:[fd00::7]:51234", "node-2.nodes:9885"), "[fd00::7]:9885");
+  EXPECT_EQ(AddressOfCaller("ipv6:%5B::ffff:10.0.0.7%5D:51234", "node-2.nodes:9885"),
+            "10.0.0.7:9885");
+  EXPECT_EQ(AddressOfCaller("ipv4:10.0.0.7:51234", "10.0.0.2:9885"), "");
+  EXPECT_EQ(AddressOfCaller("ipv4:10.0.0.7:51234", "[fd00::2]:9885"), "");
+  EXPECT_EQ(AddressOfCaller("unix:", "node-2.nodes:9885"), "");
+  EXPECT_EQ(AddressOfCaller("", "node-2.nodes:9885"), "");
+}
+
 }  // namespace
 }  // namespace cluster

@@ -183,6 +183,21 @@ TEST(Links, ANodeThatCallsIsTriedAtOnce) {
   EXPECT_TRUE(a.WaitUp(NodeId(2)));
 }
 
+// A name that leads nowhere yet, or to where the node was before: it has called, so it is there.
+TEST(Links, ANodeWhoseNameLeadsElsewhereIsReachedWhereItCallsFrom) {
+  LinkNode a(1);
+  LinkNode b(2, {}, "127.0.0.1");  // From where it calls, too.
+  LinkNode::Introduce({&b, &a});
+  const std::string port = b.address().substr(b.address().rfind(':'));
+  a.links().SetPeers({{NodeId(2), "b.invalid" + port}});
+  b.links().SetPeers({});
+  b.links().SetPeers({{NodeId(1), a.address()}});
+  ASSERT_TRUE(a.WaitUp(NodeId(2)));
+  ASSERT_EQ(a.links().Send(NodeId(2), LinkClass::kTraffic, "there"), LinkSend::kQueued);
+  EXPECT_THAT(b.WaitItems(NodeId(1), LinkClass::kTraffic, 1), ElementsAre("there"));
+  EXPECT_EQ(a.Report(NodeId(2)).address, "b.invalid" + port);
+}
+
 // A node that stands still, or a network that drops everything: no connection ends by that.
 TEST(Links, ANodeThatFallsSilentIsDownAndUpAgainWhenItIsHeard) {
   LinkOptions options;
