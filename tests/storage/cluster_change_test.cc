@@ -130,7 +130,8 @@ class World {
         if (rng_.Chance(0.2)) return Reconnect(AnyTaker());
         return ComeOrGo();
       case 17:
-        sim_.clock().Advance(absl::Milliseconds(3));
+        // Now and then for longer than a new leader waits for those who have not told.
+        sim_.clock().Advance(absl::Milliseconds(rng_.Chance(0.2) ? 300 : 3));
         return sim_.HearNews(AnyNode());
       case 18:
         if (rng_.Chance(0.1)) return sim_.BreakLink(AnyNode(), AnyNode());

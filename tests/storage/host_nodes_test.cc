@@ -112,6 +112,48 @@ TEST_F(HostNodes, NothingIsTakenOfAShardBeforeItsClaims) {
   EXPECT_FALSE(sim_.core().node().LeaderOf("early").ConnectionOf("early").has_value());
 }
 
+// Of a node that died it is known only when its lease is over, which takes seconds.
+TEST_F(HostNodes, WhoHasToldIsServedWithoutThoseWhoHaveNot) {
+  Open("here");
+  sim_.core().SetNodes({kOther});
+  sim_.Run();
+  SendPublish(Text("t", "early"));
+  sim_.Run();
+  EXPECT_THAT(sim_.Take<Published>(), IsEmpty());
+  sim_.Settle();  // Which takes as long as a new leader waits.
+  EXPECT_THAT(sim_.Take<Published>(), SizeIs(1));
+  EXPECT_TRUE(SessionOf("here").connected);
+  Ask(MakeOpen("there"));  // Not before its claims.
+  sim_.Settle();
+  EXPECT_THAT(Heard<SessionOpened>(), IsEmpty());
+
+  // What somebody may have who has not told nobody gets.
+  sim_.Send(MakeOpen("unknown", /*expiry_s=*/0));
+  sim_.Send(MakeOpen("theirs", /*expiry_s=*/0));
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SessionOpened>(), IsEmpty());
+  Claims::Held held;
+  held.client_id = "theirs";
+  held.connection = {.node = kShard.node,
+                     .shard = kShard.shard,
+                     .incarnation = kShard.incarnation,
+                     .connection = 7};
+  held.epoch = uint64_t{1} << 63 | 1;
+  TellClaims({held});
+  EXPECT_THAT(sim_.Take<SessionOpened>(), SizeIs(1));  // "unknown".
+  const std::vector<TakenOver> taken = Heard<TakenOver>();
+  ASSERT_THAT(taken, SizeIs(1));
+  EXPECT_EQ(taken[0].connection, held.connection);
+  CloseSession close;
+  close.client_id = held.client_id;
+  close.connection = held.connection;
+  close.epoch = held.epoch;
+  close.cause = CloseCause::kTakenOver;
+  Ask(std::move(close));
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SessionOpened>(), SizeIs(1));
+}
+
 TEST_F(HostNodes, WhatALifeHadIsClosedWithItsWillWhenItIsOver) {
   Join();
   OpenThere("there");

@@ -1,12 +1,15 @@
 #include "storage/leader/admission.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace storage {
 
 PartitionMask Admission::ClosedMask() const {
   PartitionMask mask = 0;
-  for (const auto& [id, closed] : closed_) mask |= BitOf(id);
+  for (const auto& [id, closed] : closed_) {
+    if (!closed.serves) mask |= BitOf(id);
+  }
   return mask;
 }
 
@@ -16,7 +19,7 @@ bool Admission::Consider(ShardSlot from, Addressed& asked) {
   if (asked.sequence != 0) {
     if (IsElsewhere(asked.partition)) return false;
     const auto closed = closed_.find(asked.partition);
-    if (closed != closed_.end() && !closed->second.told[from].has_value()) return false;
+    if (closed != closed_.end() && !closed->second.heard[from]) return false;
     wanted = BitOf(asked.partition);
   }
   if ((wanted & blocked) == 0) return true;
@@ -27,7 +30,10 @@ bool Admission::Consider(ShardSlot from, Addressed& asked) {
 
 void Admission::Close(PartitionId id, uint64_t life) {
   elsewhere_ &= ~BitOf(id);
-  closed_[id] = {.life = life, .told = std::vector<std::optional<Claims>>(shards_.slots())};
+  closed_[id] = {.life = life,
+                 .serves = false,
+                 .heard = std::vector<bool>(shards_.slots(), false),
+                 .told = std::vector<std::optional<Claims>>(shards_.slots())};
   ForgetKept(id);
 }
 
@@ -45,18 +51,26 @@ void Admission::ForgetKept(PartitionId id) {
   });
 }
 
-void Admission::Hear(ShardSlot from, Claims claims) {
-  const auto closed = closed_.find(claims.partition);
-  if (closed == closed_.end() || closed->second.life != claims.life) return;
-  closed->second.told[from] = std::move(claims);
+std::optional<Claims> Admission::Hear(ShardSlot from, Claims claims) {
+  const auto found = closed_.find(claims.partition);
+  if (found == closed_.end() || found->second.life != claims.life) return std::nullopt;
+  Closed& closed = found->second;
+  if (closed.serves) {
+    if (closed.heard[from]) return std::nullopt;
+    closed.heard[from] = true;
+    return claims;
+  }
+  closed.heard[from] = true;
+  closed.told[from] = std::move(claims);
+  return std::nullopt;
 }
 
 bool Admission::HasHeardAll(PartitionId id) const {
   const auto closed = closed_.find(id);
   if (closed == closed_.end()) return false;
-  const auto& told = closed->second.told;
-  for (ShardSlot shard = 0; shard < told.size(); ++shard) {
-    if (!told[shard].has_value() && !shards_.IsFree(shard)) return false;
+  const std::vector<bool>& heard = closed->second.heard;
+  for (ShardSlot shard = 0; shard < heard.size(); ++shard) {
+    if (!heard[shard] && !shards_.IsFree(shard)) return false;
   }
   return true;
 }
@@ -68,10 +82,20 @@ std::vector<std::optional<Claims>> Admission::Open(PartitionId id) {
   return told;
 }
 
+std::vector<std::optional<Claims>> Admission::OpenInPart(PartitionId id) {
+  Closed& closed = closed_.at(id);
+  closed.serves = true;
+  news_ = true;
+  return std::exchange(closed.told, {});
+}
+
 void Admission::Forget(ShardSlot shard) {
   blocked_.resize(shards_.slots(), 0);
   blocked_[shard] = 0;
   for (auto& [id, closed] : closed_) {
+    closed.heard.resize(shards_.slots(), false);
+    closed.heard[shard] = false;
+    if (closed.serves) continue;
     closed.told.resize(shards_.slots());
     closed.told[shard].reset();
   }

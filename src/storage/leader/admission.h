@@ -17,7 +17,7 @@ namespace storage {
 // Part of the host, used on its thread. A leader that has just come takes no requests until it
 // knows who is connected: each shard tells (Claims), and asks again what it does not know to be
 // done. What comes of a shard before its claims is dropped here, since it comes again; what comes
-// behind them waits for the other shards.
+// behind them waits for the other shards, or until the partition serves those that have told.
 //
 // Scans and confirmations come behind everything the shard has asked before. Bounded by what shards
 // have under way: their publishers stand still before long.
@@ -40,17 +40,23 @@ class Admission {
   // The partition has a new leader, which asks under the number `life`: what was kept for it comes
   // again.
   void Close(PartitionId id, uint64_t life);
-  void Hear(ShardSlot from, Claims claims);
+  // Returns them if the partition is open for those that have told: its leader is to have them
+  // before the next request of that shard.
+  std::optional<Claims> Hear(ShardSlot from, Claims claims);
   bool HasHeardAll(PartitionId id) const;
+  bool Asks(PartitionId id) const { return closed_.contains(id); }
   // Its leader serves: what the shards have told, by slot; nothing: nobody has it.
   std::vector<std::optional<Claims>> Open(PartitionId id);
+  // The same, of those that have told by now; of the others nothing is taken before they do.
+  std::vector<std::optional<Claims>> OpenInPart(PartitionId id);
 
   // A partition is open, or led elsewhere: what was kept for it need not wait any more.
   bool TakeNews() { return std::exchange(news_, false); }
   // What was kept, each shard's in the order in which it asked. To be admitted anew.
   std::vector<std::pair<ShardSlot, Addressed>> TakeKept();
 
-  bool all_open() const { return closed_.empty(); }
+  // To those that have told, at least.
+  bool all_open() const { return ClosedMask() == 0; }
 
   // Another shard has its slot, or nobody; there may be more slots than before.
   void Forget(ShardSlot shard);
@@ -58,7 +64,10 @@ class Admission {
  private:
   struct Closed {
     uint64_t life = 0;
-    std::vector<std::optional<Claims>> told;  // By slot.
+    bool serves = false;  // Those that have told.
+    // By slot.
+    std::vector<bool> heard;
+    std::vector<std::optional<Claims>> told;  // Until it serves.
   };
   bool IsElsewhere(PartitionId id) const { return (elsewhere_ & BitOf(id)) != 0; }
   bool Consider(ShardSlot from, Addressed& asked);

@@ -72,6 +72,12 @@ void Sessions::Handle(const Asker& /*from*/, OpenSession& request) {
     const absl::Status refusal = Refusal(/*stores=*/!exists);
     if (!refusal.ok()) return RefuseOpen(request, OpenRefusal::kStorage, refusal);
   }
+  if (claim == nullptr && !exists && !leader_.knows_all()) {
+    return AwaitAllClaims(std::move(request));
+  }
+  if (claim != nullptr && unknown_.contains(request.client_id)) {
+    return Await(*claim, std::move(request));
+  }
   if (claim != nullptr) {
     request.only_known = false;  // It is known: its connection is here.
     return Evict(*claim, std::move(request));

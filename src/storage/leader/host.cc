@@ -10,6 +10,7 @@
 #include "storage/core/keys.h"
 #include "storage/core/request_streams.h"
 #include "storage/core/session.h"
+#include "storage/leader/limits.h"
 
 namespace storage {
 namespace {
@@ -22,38 +23,11 @@ constexpr absl::Duration kFateWithin = absl::Milliseconds(50);
 constexpr absl::Duration kRetry = absl::Seconds(1);
 // While the state is writing out what it has in memory, and takes no more.
 constexpr absl::Duration kRetryBusy = absl::Milliseconds(5);
-// A partition's outbox holds what this many full queues hold, and no fewer than so many messages
-// and bytes.
-constexpr uint64_t kOutboxQueues = 2;
-constexpr uint64_t kOutboxMin = 10'000;
-constexpr uint64_t kOutboxBytesMin = 64 << 20;
 // Messages and seeks of one round, each about a microsecond.
 constexpr size_t kRoundWorkMax = 8192;
 // Sessions whose queues are read in one round: so that a crowd that reconnects does not hold up
 // everyone else.
 constexpr size_t kRoundSessionsMax = 256;
-
-// Of a number that says which of a partition's leaders asks: the lower bits count those of a term.
-constexpr int kLivesBits = 24;
-constexpr uint64_t kLivesMask = (uint64_t{1} << kLivesBits) - 1;
-
-uint64_t OutboxMax(uint64_t queue_max, uint64_t least) {
-  return queue_max == 0 ? 0 : std::max(kOutboxQueues * queue_max, least);
-}
-
-pb::Limits LimitsOf(const StorageOptions& options) {
-  pb::Limits limits;
-  limits.set_queue_messages_max(options.queue_messages_max);
-  limits.set_queue_bytes_max(options.queue_bytes_max);
-  limits.set_queue_policy(options.queue_full == QueueFull::kDropOldest ? pb::Limits::DROP_OLDEST
-                                                                       : pb::Limits::DROP_NEWEST);
-  // All of it may lie in one partition; over all of them Publishing checks.
-  limits.set_retained_messages_max(options.retained_messages_max);
-  limits.set_retained_bytes_max(options.retained_bytes_max);
-  limits.set_outbox_messages_max(OutboxMax(options.queue_messages_max, kOutboxMin));
-  limits.set_outbox_bytes_max(OutboxMax(options.queue_bytes_max, kOutboxBytesMin));
-  return limits;
-}
 
 // It cannot be read now. Null: all can.
 const Replica* FirstFailed(const std::vector<std::unique_ptr<Replica>>& replicas) {
@@ -84,6 +58,7 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
       routes_(node_),
       admission_(node_.shards),
       terms_(options.partitions, 0),
+      heard_by_(options.partitions, absl::ZeroDuration()),
       log_(options.partitions),
       held_(options.partitions),
       retries_(options.partitions),
@@ -194,7 +169,11 @@ void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
   const ShardSlot slot = node_.shards.SlotOf(from);
   if (slot == kNoShardSlot) return;
   if (auto* const claims = std::get_if<Claims>(&asked.request)) {
-    return admission_.Hear(slot, std::move(*claims));
+    const PartitionId id = claims->partition;
+    if (const auto late = admission_.Hear(slot, std::move(*claims))) {
+      node_.leaders[id]->Join(slot, *late);
+    }
+    return;
   }
   // What is applied waits for them, and more may wait for that than for what was asked before.
   if (routes_.announcing() && std::holds_alternative<ConfirmRoutes>(asked.request)) {
@@ -250,110 +229,6 @@ void Host::Dispatch(ShardSlot from, Addressed& asked) {
 Leader& Host::LeaderFor(const Addressed& asked) {
   if (asked.sequence != 0) return *node_.leaders[asked.partition];
   return *node_.leaders[PartitionOfRequest(asked.request, partitions()).value()];
-}
-
-// ---- A change of leader -------------------------------------------------------------------------
-
-void Host::ReplaceLeader(PartitionId id) {
-  auto leader = std::make_unique<Leader>(*replicas_[id], node_);
-  leader->Succeed(*node_.leaders[id]);
-  node_.leaders[id] = std::move(leader);
-  node_.leaders[id]->CatchUp();
-  AskForClaims(id);
-}
-
-void Host::AskForClaims(PartitionId id) {
-  // No other asking has it, on whatever node, and of two the later one's is greater.
-  const uint64_t life = terms_[id] << kLivesBits | (node_.leaders[id]->life() & kLivesMask);
-  admission_.Close(id, life);
-  node_.RecountSessions();
-  node_.SendToAll(ClaimsWanted{.partition = id, .life = life, .by = node_.shards.self().node});
-}
-
-void Host::AskAllForClaims() {
-  for (PartitionId id = 0; id < partitions(); ++id) {
-    if (leads(id) && !replicas_[id]->stopped()) ReplaceLeader(id);
-  }
-}
-
-// ---- Other nodes --------------------------------------------------------------------------------
-
-void Host::SetNodes(const std::vector<LiveNode>& others) {
-  std::vector<LiveNode> left;
-  std::vector<LiveNode> came = others;
-  for (const ShardTable::Other& other : node_.shards.others()) {
-    if (std::erase(came, other.life) == 0) left.push_back(other.life);
-  }
-  for (const LiveNode& gone : left) {
-    ForgetShards(node_.shards.Remove(gone), gone.shards);
-    routes_.elsewhere().ForgetNode(gone);
-  }
-  for (const LiveNode& other : came) ForgetShards(node_.shards.Add(other), other.shards);
-  if (beginning_) return;
-  for (const auto& leader : node_.leaders) leader->OnNodesGone(left);
-  if (!came.empty()) AskAllForClaims();
-}
-
-void Host::Resync(NodeId node) {
-  if (!node_.shards.IsOther(node)) return;
-  resync_ = true;
-  routes_.elsewhere().Resync(node);
-}
-
-// Nobody has the slots any more, or somebody else.
-void Host::ForgetShards(ShardSlot first, ShardId shards) {
-  node_.outbox.resize(node_.shards.slots());
-  for (size_t slot = first; slot < size_t{first} + shards; ++slot) {
-    node_.outbox[slot].clear();
-    admission_.Forget(static_cast<ShardSlot>(slot));
-    for (const auto& leader : node_.leaders) leader->Forget(static_cast<ShardSlot>(slot));
-  }
-}
-
-void Host::OnRole(const RoleChange& change) {
-  const PartitionId id = change.partition;
-  if (log_.Hear(change)) Follow(id);
-  if (!change.leads) return admission_.SetElsewhere(id);
-  terms_[id] = change.term;
-  if (beginning_) return admission_.SetHere(id);  // Nobody has asked for anything yet.
-  if (!replicas_[id]->stopped()) AskForClaims(id);
-}
-
-// Nothing of a leader is needed when another node leads. What it collected is asked for there.
-void Host::Follow(PartitionId id) {
-  log_.Landed(id);
-  for (Group& group : full_) {
-    std::erase_if(group.parts, [id](const Proposal* part) { return part->partition == id; });
-  }
-  held_[id].clear();
-  node_.ForgetGrowing(id);
-  const std::unique_ptr<Leader> former = std::move(node_.leaders[id]);
-  node_.leaders[id] = std::make_unique<Leader>(*replicas_[id], node_);
-  node_.leaders[id]->Rest(*former);
-  admission_.SetElsewhere(id);
-  node_.RecountSessions();
-  former->PassBarriers();
-}
-
-void Host::ServeNewLeaders() {
-  bool opened = false;
-  for (const auto& leader : node_.leaders) {
-    if (leader->serving() || !leader->replica().status().ok()) continue;
-    const PartitionId id = leader->id();
-    if (!leader->caught_up() || !log_.MayAct(id, applied(id))) continue;
-    if (!admission_.HasHeardAll(leader->id())) continue;
-    leader->Activate(admission_.Open(leader->id()), LimitsOf(options_));
-    opened = true;
-  }
-  if (opened) node_.RecountSessions();
-  if (admission_.TakeNews()) {
-    for (auto& [from, asked] : admission_.TakeKept()) {
-      if (admission_.Admit(from, asked)) HandOn(from, asked);
-    }
-  }
-  for (const auto& leader : node_.leaders) {
-    if (leader->wants_settling()) leader->Settle();
-  }
 }
 
 // ---- The log ------------------------------------------------------------------------------------
@@ -576,7 +451,12 @@ std::optional<absl::Duration> Host::NextWake() const {
     }
     const bool applies = log_.has_next(leader->id()) || leader->proposals().first_passes();
     if (applies && !announcing) consider(now);
-    if (!leader->serving()) continue;  // A shard's answer wakes.
+    if (!leader->serving()) {  // A shard's answer wakes, or that none comes.
+      if (admission_.Asks(leader->id()) && heard_by_[leader->id()] > now) {
+        consider(heard_by_[leader->id()]);
+      }
+      continue;
+    }
     if (!announcing) consider(leader->NextWake());
     if (background) consider(leader->NextTimer());
   }

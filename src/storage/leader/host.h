@@ -212,9 +212,11 @@ class Host {
   std::function<void()> ready_;
   bool beginning_ = true;  // Not all is known of who leads.
   bool begun_ = false;
-  bool resync_ = false;          // Something of a shard was lost.
-  std::vector<uint64_t> terms_;  // By partition: in which this node has led it last.
-  size_t first_ = 0;             // The leader whose turn comes first.
+  bool resync_ = false;  // Something of a shard was lost.
+  // By partition.
+  std::vector<uint64_t> terms_;           // In which this node has led it last.
+  std::vector<absl::Duration> heard_by_;  // Until then a new leader waits for all shards.
+  size_t first_ = 0;                      // The leader whose turn comes first.
 
   LogLedger log_;
   std::deque<Group> full_;  // Before what grows. How many: who asks waits for answers.

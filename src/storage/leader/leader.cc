@@ -81,6 +81,8 @@ void Leader::Succeed(Leader& former) {
     for (const auto& set : proposal.retained_sets()) expiry_.Expect(set.value);
     for (const auto& each : proposal.reservations()) room_.Promise(each.value);
     std::erase_if(proposal.steps(), [](const Step& step) { return !Survives(step); });
+    // The answers are lost: whoever asked keeps the requests until this leader has heard them.
+    proposal.taken.clear();
   });
 }
 
@@ -125,7 +127,7 @@ void Leader::CatchUp() {
 
 void Leader::Activate(const std::vector<std::optional<Claims>>& claims, const pb::Limits& limits) {
   serving_ = true;
-  settled_ = false;
+  knows_all_ = settled_ = closed_unclaimed_ = false;
   for (ShardSlot slot = 0; slot < claims.size(); ++slot) {
     if (!claims[slot].has_value()) continue;
     streams_.Resume(slot, claims[slot]->kept_from, claims[slot]->repeats);
@@ -140,9 +142,21 @@ void Leader::Activate(const std::vector<std::optional<Claims>>& claims, const pb
   Serve();
 }
 
-void Leader::Settle() {
-  settled_ = true;
-  outbox_.Start();
+void Leader::Join(ShardSlot shard, const Claims& claims) {
+  streams_.Resume(shard, claims.kept_from, claims.repeats);
+  for (const Claims::Held& held : claims.held) sessions_.RestoreHeld(held);
+}
+
+void Leader::KnowAll() {
+  knows_all_ = true;
+  sessions_.GrantUnknown();
+}
+
+void Leader::SettleIfDue() {
+  if (!serving_ || streams_.AnyRepeats()) return;
+  if (settled_ && (!knows_all_ || closed_unclaimed_)) return;
+  if (!std::exchange(settled_, true)) outbox_.Start();
+  closed_unclaimed_ = knows_all_;
   sessions_.CloseUnclaimed();
 }
 

@@ -71,12 +71,17 @@ class Leader {
   uint64_t life() const { return life_; }  // Which of the partition's leaders it is.
   bool serving() const { return serving_; }
   bool caught_up() const { return caught_up_; }
-  // All shards have told what they hold, by slot; nothing: nobody has it. From here on it takes
-  // requests.
+  // Shards have told what they hold, by slot; nothing: nobody has it, or it has not told. From here
+  // on it takes requests of those that have.
   void Activate(const std::vector<std::optional<Claims>>& claims, const pb::Limits& limits);
-  // They have asked again what they wanted: what nobody has claimed by then is nobody's.
-  bool wants_settling() const { return !settled_ && serving_ && !streams_.AnyRepeats(); }
-  void Settle();
+  // Another one has. Before its first request.
+  void Join(ShardSlot shard, const Claims& claims);
+  // All have. Until then nobody gets a Client Identifier of which nothing is known: who has not
+  // told may have it.
+  bool knows_all() const { return knows_all_; }
+  void KnowAll();
+  // Once they have asked again what they wanted: what nobody has claimed by then is nobody's.
+  void SettleIfDue();
   // The slot is nobody's, or somebody else's.
   void Forget(ShardSlot shard) {
     streams_.Forget(shard);
@@ -208,7 +213,9 @@ class Leader {
   uint64_t life_ = 1;
   bool serving_ = false;   // It knows who is connected.
   bool caught_up_ = true;  // What the former one has proposed is applied.
-  bool settled_ = true;
+  bool knows_all_ = true;
+  bool settled_ = true;  // Shards that told have asked again what they wanted.
+  bool closed_unclaimed_ = true;
   absl::Duration read_again_at_ = -absl::InfiniteDuration();  // After an error.
   Proposals proposals_;
   Streams streams_;

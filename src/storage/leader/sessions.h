@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +56,9 @@ class Sessions : public LeaderPart {
   void Withdraw();
   // Who is connected, by the partition's state and by what the shards say, by their slots.
   void Restore(const std::vector<std::optional<Claims>>& claims);
+  void RestoreHeld(const Claims::Held& held);
+  // All shards have told: those that waited for that.
+  void GrantUnknown();
   // No shard knows of some that the state says are connected, or of some that was sent to them.
   void CloseUnclaimed();
 
@@ -82,6 +86,7 @@ class Sessions : public LeaderPart {
   void Evict(Claim& claim, OpenSession request);
   void Await(Claim& claim, OpenSession request);
   bool StopAwaiting(Claim& claim, const ConnectionRef& connection);
+  void AwaitAllClaims(OpenSession request);
   void Grant(OpenSession request);
   void GrantUnlogged(const OpenSession& request);
   void RefuseOpen(const OpenSession& request, OpenRefusal refusal, const absl::Status& status);
@@ -91,7 +96,6 @@ class Sessions : public LeaderPart {
   void AnswerOpened(Claim& claim, const Outcome& outcome);
   bool AnswerRepeat(Claim& claim, const OpenSession& request);
   void RestoreStored(const Session& session);
-  void RestoreHeld(const Claims::Held& held);
   void Confirm(Claim& claim, const Claims::Held& held);
   void HoldReplays(Claim& claim, const Session& session);
   void DropPassedOver(Claim& claim);
@@ -103,9 +107,11 @@ class Sessions : public LeaderPart {
   OpenRefusal MakeRoomFor(const OpenSession& request, const Session* stored);
 
   ClaimSet claims_;
-  std::vector<Claim*> slots_;                        // By slot; null: not connected.
-  uint64_t last_unlogged_epoch_ = 0;                 // Of this leader's.
-  std::optional<absl::Duration> strangers_until_;    // Their sessions are closed then.
+  std::vector<Claim*> slots_;                      // By slot; null: not connected.
+  uint64_t last_unlogged_epoch_ = 0;               // Of this leader's.
+  std::optional<absl::Duration> strangers_until_;  // Their sessions are closed then.
+  // Client Identifiers that somebody may have who has not told yet: those that want them wait.
+  std::set<std::string> unknown_;
   std::multimap<absl::Duration, std::string> held_;  // Who waits for them is let in then.
 };
 

@@ -58,7 +58,19 @@ void Sessions::RestoreHeld(const Claims::Held& held) {
   if (claim != nullptr && claim->connection == held.connection && claim->epoch == held.epoch) {
     return Confirm(*claim, held);
   }
-  if (claim != nullptr || partition().Find(held.client_id) != nullptr) {  // Another's by now.
+  const bool stored = partition().Find(held.client_id) != nullptr;
+  // Others wait for it, since somebody could have it: this one has.
+  if (claim != nullptr && !stored && unknown_.erase(held.client_id) != 0) {
+    claim->state = Claim::State::kOpen;
+    claim->connection = held.connection;
+    claim->owner = OwnerHash(held.user_name);
+    claim->epoch = held.epoch;
+    if (claim->waited_for()) {
+      node_.Send(held.connection.address(), TakenOver{held.connection, held.client_id, held.epoch});
+    }
+    return;
+  }
+  if (claim != nullptr || stored) {  // Another's by now.
     node_.Send(held.connection.address(), TakenOver{held.connection, held.client_id, held.epoch});
     return;
   }
@@ -95,6 +107,18 @@ void Sessions::Confirm(Claim& claim, const Claims::Held& held) {
   feed.behind = queue.NextOpen(std::max(feed.window.next(), queue.head())) <= queue.tail();
   leader_.deliveries().ListForPump(claim);
   HoldReplays(claim, session);
+}
+
+// Nothing is known of the identifier, but a shard that has not told may have it.
+void Sessions::AwaitAllClaims(OpenSession request) {
+  Occupy(request.client_id);
+  Claim& claim = *FindClaim(request.client_id);
+  unknown_.insert(request.client_id);
+  claim.opening_state().waiting.push_back(std::move(request));
+}
+
+void Sessions::GrantUnknown() {
+  for (const std::string& client_id : std::exchange(unknown_, {})) PassOn(client_id);
 }
 
 // An open that is asked for again, and is in the state: its answer was lost.
@@ -136,6 +160,7 @@ void Sessions::CloseUnclaimed() {
       DropPassedOver(*claim);
       continue;
     }
+    if (!leader_.knows_all()) continue;  // Its shard may still tell.
     if (IsStranger(claim->connection)) {
       strangers_until_ = node_.now.monotonic + kStrangersKept;
       continue;
