@@ -79,7 +79,8 @@ class ChaosNode(Node):
             environment |= {"LD_PRELOAD": self._library, "FAILING_DISK": self._fault}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([str(part) for part in self._command], stdin=subprocess.DEVNULL,
-                                            stdout=subprocess.PIPE, stderr=log, preexec_fn=before, env=environment)
+                                            stdout=subprocess.PIPE, stderr=log, preexec_fn=before, env=environment,
+                                            start_new_session=True)  # Processor time of its own, as on a machine of its own.
         self.out = Lines(self.process.stdout)
         self.expected_down = False
 
