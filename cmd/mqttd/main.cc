@@ -144,6 +144,12 @@ class Daemon final : private ::admin::MainThread {
       const Node* const node = metrics_of_.load(std::memory_order_acquire);
       return node == nullptr ? std::string() : node->node_id();
     };
+    if (config_.cluster.on()) {
+      sources.cluster = [this] {
+        const Node* const node = metrics_of_.load(std::memory_order_acquire);
+        return node == nullptr ? base::ClusterView() : node->seat()->view();
+      };
+    }
     return sources;
   }
 

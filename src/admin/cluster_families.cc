@@ -1,15 +1,48 @@
 // Links to the other nodes of the cluster, and what goes over them.
 #include "absl/strings/str_cat.h"
-#include "admin/cluster_view.h"
 #include "admin/families.h"
 #include "admin/metrics_text.h"
+#include "base/cluster_view.h"
 
 namespace admin {
 namespace {
 
-void AddLinks(const std::vector<ClusterView::Link>& links, FamilyBuilder& out) {
-  using Link = ClusterView::Link;
-  using Stream = ClusterView::Stream;
+void AddMembers(const base::ClusterView* cluster, FamilyBuilder& out) {
+  uint64_t live = 0;
+  uint64_t led = 0;
+  uint64_t leaderless = 0;
+  if (cluster != nullptr) {
+    for (const base::ClusterView::Member& member : cluster->members) live += member.live ? 1 : 0;
+    for (const base::ClusterView::Partition& partition : cluster->partitions) {
+      led += partition.leader != 0 && partition.leader == cluster->node ? 1 : 0;
+      leaderless += partition.leader == 0 ? 1 : 0;
+    }
+  }
+  const auto add = [&](uint64_t value, std::vector<std::string> labels = {}) {
+    if (cluster != nullptr) out.Sample(value, std::move(labels));
+  };
+  out.Gauge("cluster_members",
+            "Nodes of the cluster: live ones, and gone ones, which were given "
+            "up and may come back.",
+            {"state"});
+  add(live, {"live"});
+  add(cluster == nullptr ? 0 : cluster->members.size() - live, {"gone"});
+  out.Gauge("cluster_lease",
+            "1: this node holds its lease. 0: it does not, since most nodes cannot "
+            "be reached, and serves no sessions that are kept.");
+  add(cluster != nullptr && cluster->holds_lease ? 1 : 0);
+  out.Gauge("cluster_partitions_led", "Partitions that this node leads.");
+  add(led);
+  out.Gauge(
+      "cluster_partitions_without_leader",
+      "Partitions of which this node does not know who leads them: nobody just now, or it has "
+      "no replica of them.");
+  add(leaderless);
+}
+
+void AddLinks(const std::vector<base::ClusterView::Link>& links, FamilyBuilder& out) {
+  using Link = base::ClusterView::Link;
+  using Stream = base::ClusterView::Stream;
   const auto of_link = [&](auto Link::*member) {
     for (const Link& link : links) {
       out.Sample(static_cast<double>(link.*member), {absl::StrCat(link.node)});
@@ -47,11 +80,12 @@ void AddLinks(const std::vector<ClusterView::Link>& links, FamilyBuilder& out) {
   of_stream(&Stream::times_full);
 }
 
-void AddTraffic(const ClusterView::Traffic* traffic, FamilyBuilder& out) {
-  const auto add = [&](uint64_t ClusterView::Traffic::*member, std::vector<std::string> labels) {
+void AddTraffic(const base::ClusterView::Traffic* traffic, FamilyBuilder& out) {
+  const auto add = [&](uint64_t base::ClusterView::Traffic::*member,
+                       std::vector<std::string> labels) {
     if (traffic != nullptr) out.Sample(traffic->*member, std::move(labels));
   };
-  using Traffic = ClusterView::Traffic;
+  using Traffic = base::ClusterView::Traffic;
   out.Counter("cluster_forwarded_total",
               "Messages between this node and others, for sessions that are connected there or "
               "here: sent, received, and repeated, which came again after a link was lost and were "
@@ -95,7 +129,9 @@ void AddTraffic(const ClusterView::Traffic* traffic, FamilyBuilder& out) {
 
 void AddCluster(const NodeView& node, FamilyBuilder& out) {
   out.BeginChapter("Other nodes of the cluster");
-  AddLinks(node.cluster == nullptr ? std::vector<ClusterView::Link>() : node.cluster->links, out);
+  AddMembers(node.cluster, out);
+  AddLinks(node.cluster == nullptr ? std::vector<base::ClusterView::Link>() : node.cluster->links,
+           out);
   AddTraffic(node.cluster == nullptr ? nullptr : &node.cluster->traffic, out);
 }
 

@@ -54,7 +54,8 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     const broker::MetricsSnapshot snapshot = sources.metrics();
     const std::string id = sources.node_id();
-    const ClusterView cluster = sources.cluster == nullptr ? ClusterView() : sources.cluster();
+    const base::ClusterView cluster =
+        sources.cluster == nullptr ? base::ClusterView() : sources.cluster();
     response.body = MetricsText(snapshot, ReadProcessStats(), sources.clock->Now(),
                                 {.id = id,
                                  .ready = Ready(sources, snapshot),

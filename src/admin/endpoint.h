@@ -8,10 +8,10 @@
 
 #include "absl/status/statusor.h"
 #include "admin/admin_calls.h"
-#include "admin/cluster_view.h"
 #include "admin/http_server.h"
 #include "admin/readiness.h"
 #include "base/clock.h"
+#include "base/cluster_view.h"
 #include "broker/metrics.h"
 #include "config/config.h"
 
@@ -26,10 +26,10 @@ struct EndpointSources {
   MetricsSource metrics;
   const Readiness* readiness = nullptr;
   const base::Clock* clock = nullptr;
-  std::function<std::string()> node_id;  // Empty as long as the store is not open.
-  std::function<AdminCalls()> admin;     // Null: there is no admin API.
-  std::function<ClusterView()> cluster;  // Null: the node is in no cluster.
-  HttpCalls* calls = nullptr;            // Which it serves beside the pages. Null: none.
+  std::function<std::string()> node_id;        // Empty as long as the store is not open.
+  std::function<AdminCalls()> admin;           // Null: there is no admin API.
+  std::function<base::ClusterView()> cluster;  // Null: the node is in no cluster.
+  HttpCalls* calls = nullptr;                  // Which it serves beside the pages. Null: none.
 };
 
 // Answers one request: a function of its arguments and what the sources say.

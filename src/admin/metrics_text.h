@@ -7,8 +7,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "admin/admin_calls.h"
-#include "admin/cluster_view.h"
 #include "admin/process_stats.h"
+#include "base/cluster_view.h"
 #include "broker/metrics.h"
 
 namespace admin {
@@ -19,7 +19,7 @@ struct NodeView {
   bool ready = false;  // As /readyz has it.
   bool draining = false;
   AdminCalls admin;
-  const ClusterView* cluster = nullptr;  // Null: it is in none.
+  const base::ClusterView* cluster = nullptr;  // Null: it is in none.
 };
 
 // Cost: some hundred lines of text, no lock and no wait.

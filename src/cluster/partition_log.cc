@@ -133,6 +133,7 @@ PartitionLog::PartitionLog(const storage::CommandLogPlace& place, std::unique_pt
     : options_(place.options),
       metrics_(place.metrics),
       peers_(std::move(peers)),
+      leaders_(place.options.partitions),
       led_(place.options.partitions, false),
       end_(end.get()),
       raft_(
@@ -159,6 +160,11 @@ void PartitionLog::Take(std::vector<LogEvent> events) {
 }
 
 std::vector<storage::LogEvent> PartitionLog::Translated(std::vector<LogEvent> events) {
+  for (const LogEvent& event : events) {
+    const auto* const change = std::get_if<RoleChange>(&event);
+    if (change != nullptr && change->group < leaders_.size())
+      leaders_[change->group].store(change->leader, std::memory_order_relaxed);
+  }
   Translation translation(events.size(), led_);
   for (LogEvent& event : events) std::visit(translation, event);
   return translation.Take();

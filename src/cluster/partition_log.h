@@ -2,6 +2,7 @@
 #ifndef CLUSTER_PARTITION_LOG_H_
 #define CLUSTER_PARTITION_LOG_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -53,6 +54,11 @@ class PartitionLog final : public storage::CommandLog {
   RaftLog& raft() { return raft_; }
   // It has been written by a node that was alone.
   bool was_alone() const { return was_alone_; }
+  // Which of the partition's replicas leads it, as far as the one here knows. 0: nobody, or not
+  // known. Any thread.
+  ReplicaId leader(storage::PartitionId partition) const {
+    return leaders_[partition].load(std::memory_order_relaxed);
+  }
 
   absl::Status ReadAfter(storage::PartitionId partition, uint64_t after,
                          const Visit& visit) override;
@@ -81,6 +87,7 @@ class PartitionLog final : public storage::CommandLog {
   bool was_alone_ = false;
   std::vector<storage::LogStart> starts_;
   Post post_;
+  std::vector<std::atomic<ReplicaId>> leaders_;  // By partition.
   std::vector<bool> led_;       // By partition: the host was told that it is led here.
   storage::LogEnd* const end_;  // The log's.
   RaftLog raft_;

@@ -63,6 +63,8 @@ class Node {
   // Any thread. In an operator's words, what is wrong with its cluster. Empty: nothing, or it is
   // alone.
   std::string why_not_whole() const { return seat_ == nullptr ? std::string() : seat_->why(); }
+  // Null: it is alone.
+  Seat* seat() const { return seat_.get(); }
 
  private:
   Node(config::Config config, std::unique_ptr<Seat> seat, std::unique_ptr<broker::Server> server)

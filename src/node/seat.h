@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "base/cluster_view.h"
 #include "broker/core/ports.h"
 #include "broker/server.h"
 #include "storage/command_log_place.h"
@@ -48,6 +49,8 @@ class Seat {
 
   // Any thread. In an operator's words, what is wrong with the cluster. Empty: nothing.
   virtual std::string why() const = 0;
+  // Any thread, while the seat is.
+  virtual base::ClusterView view() const = 0;
 };
 
 }  // namespace node

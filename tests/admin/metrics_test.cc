@@ -56,7 +56,7 @@ TEST(MetricsText, AnEmptyBrokerHasAWellFormedPage) {
 }
 
 TEST(MetricsText, ANodeOfAClusterTellsOfTheOthers) {
-  ClusterView cluster;
+  base::ClusterView cluster;
   cluster.links = {{.node = 3,
                     .up = true,
                     .round_trip_s = 0.25,
@@ -64,6 +64,9 @@ TEST(MetricsText, ANodeOfAClusterTellsOfTheOthers) {
                     .disconnected = 1,
                     .streams = {{.link_class = "traffic", .items = 7, .times_full = 4}}}};
   cluster.traffic.dropped = 5;
+  cluster.node = 1;
+  cluster.members = {{.node = 1, .live = true}, {.node = 3, .live = true}, {.node = 4}};
+  cluster.partitions = {{.leader = 1}, {.leader = 3}, {.leader = 1}, {.leader = 0}};
   const std::map<std::string, double> series =
       Parse(MetricsText({}, {}, absl::UnixEpoch(), {.id = "n-1", .cluster = &cluster}));
   EXPECT_EQ(series.at("mqttd_cluster_link_up{node=\"3\"}"), 1);
@@ -71,6 +74,11 @@ TEST(MetricsText, ANodeOfAClusterTellsOfTheOthers) {
   EXPECT_EQ(series.at("mqttd_cluster_link_items_total{node=\"3\",class=\"traffic\"}"), 7);
   EXPECT_EQ(series.at("mqttd_cluster_link_full_total{node=\"3\",class=\"traffic\"}"), 4);
   EXPECT_EQ(series.at("mqttd_cluster_forwards_dropped_total"), 5);
+  EXPECT_EQ(series.at("mqttd_cluster_members{state=\"live\"}"), 2);
+  EXPECT_EQ(series.at("mqttd_cluster_members{state=\"gone\"}"), 1);
+  EXPECT_EQ(series.at("mqttd_cluster_lease"), 0);
+  EXPECT_EQ(series.at("mqttd_cluster_partitions_led"), 2);
+  EXPECT_EQ(series.at("mqttd_cluster_partitions_without_leader"), 1);
   EXPECT_EQ(Parse(Text({})).count("mqttd_cluster_forwards_dropped_total"), 0u)
       << "a node alone has no others";
 }

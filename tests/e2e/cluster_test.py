@@ -51,6 +51,33 @@ def _():
             each.leave()
 
 
+@case("each node's metrics tell of members, leaders, links and what is forwarded")
+def _():
+    def whole():
+        pages = [node.metrics() for node in cluster.nodes]
+        return all(page["mqttd_cluster_members{state=\"live\"}"] == 3 and page["mqttd_cluster_lease"] == 1 and
+                   page["mqttd_cluster_partitions_without_leader"] == 0 for page in pages) and \
+            sum(page["mqttd_cluster_partitions_led"] for page in pages) == 16
+    eventually(whole, "three live members, and each partition led by one of them")
+    pages = [node.metrics() for node in cluster.nodes]
+    for page in pages:
+        links = [value for name, value in page.items() if name.startswith("mqttd_cluster_link_up{")]
+        equal(links, [1, 1], "links")
+        equal(page["mqttd_cluster_forward_gaps_total"] + page["mqttd_cluster_unreadable_total"], 0, "faults")
+        holds(page['mqttd_cluster_requests_total{fate="sent"}'] > 0, "requests of shards to leaders elsewhere")
+        trips = [value for name, value in page.items() if name.startswith("mqttd_cluster_link_round_trip_seconds{")]
+        holds(len(trips) == 2 and all(0 < trip < 3 for trip in trips), f"round trips {trips}")
+    subscriber, publisher = Wire(cluster[0].port, "counted", clean=True, expiry=0), Wire(cluster[1].port, "counting", clean=True, expiry=0)
+    subscriber.subscribe("counted", 0)
+    before = [page['mqttd_cluster_forwarded_total{direction="sent"}'] for page in pages]
+    equal(publisher.published("counted", b"x", qos=1), 0)
+    subscriber.message()
+    after = [node.metrics()['mqttd_cluster_forwarded_total{direction="sent"}'] for node in cluster.nodes]
+    holds(after[1] == before[1] + 1 and after[0] == before[0], f"forwarded once, by the publisher's node: {before} {after}")
+    for each in (subscriber, publisher):
+        each.drop()
+
+
 @case("mosquitto's clients talk from node to node")
 def _():
     sub = Process(["stdbuf", "-oL", "mosquitto_sub", "-p", cluster[0].port, "-t", "mosquitto/#", "-q", "1", "-C", "1", "-v", "-d"])

@@ -108,6 +108,8 @@ class Members {
   const Node* Find(NodeId id) const;
   const Node* FindByUuid(std::string_view uuid) const;
   bool IsLive(NodeLife life) const;
+  // Of some group.
+  bool HasReplicas(NodeId id) const;
 
   uint64_t placement_version() const { return placement_version_; }
   const std::vector<GroupReplicas>& partitions() const { return partitions_; }
@@ -128,7 +130,6 @@ class Members {
   MembersOutcome Raise(uint32_t level);
   std::string WhyNotPlaced(const ::mqttd::cluster::v1::GroupPlace& place) const;
   void Take(const ::mqttd::cluster::v1::GroupPlace& place, GroupReplicas& group);
-  bool HasReplicas(NodeId id) const;
   absl::Status Read(const ::mqttd::cluster::v1::MembersSnapshot& snapshot);
 
   uint32_t level_known_ = kLevelKnown;

@@ -84,6 +84,7 @@ class RealMembership final : public Membership, private LinkHandler {
     base::MutexLock lock(mutex_);
     return holds_lease_;
   }
+  std::vector<NodeId> leaders() const override;
   void Leave(absl::Duration within) override;
   void Stop() override;
 
@@ -283,6 +284,18 @@ std::string RealMembership::why() const {
     return "most nodes of the cluster cannot be reached: sessions that are kept are not served";
   }
   return "";
+}
+
+std::vector<NodeId> RealMembership::leaders() const {
+  base::MutexLock lock(mutex_);
+  std::vector<NodeId> leaders(meta_ == nullptr ? 0 : members_.partitions().size());
+  for (size_t id = 0; id < leaders.size(); ++id) {
+    const ReplicaId leader = log_->leader(static_cast<storage::PartitionId>(id));
+    for (const GroupReplicas::Replica& replica : members_.partitions()[id].replicas) {
+      if (leader != 0 && replica.number == leader) leaders[id] = replica.node;
+    }
+  }
+  return leaders;
 }
 
 // ---- What comes over the links ------------------------------------------------------------------

@@ -81,6 +81,9 @@ class Membership {
   virtual Members members() const = 0;
   virtual NodeLife self() const = 0;  // 0 until it is admitted.
   virtual bool holds_lease() const = 0;
+  // By partition: who leads it, as far as a replica here knows; 0: it is not known. Empty: there is
+  // no cluster yet.
+  virtual std::vector<NodeId> leaders() const = 0;
 
   // Before Stop, when no client is served any more: what is led here is handed over, and the others
   // hear that this life is over, so that nobody waits until they find out. Takes up to `within`;

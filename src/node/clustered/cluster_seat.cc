@@ -92,6 +92,7 @@ class ClusterSeat final : public Seat,
   void Leave() override { membership_->Leave(kLeavesWithin); }
   void Stop() override { membership_->Stop(); }
   std::string why() const override { return membership_->why(); }
+  base::ClusterView view() const override;
 
  private:
   // ---- cluster::MembershipHandler
@@ -157,6 +158,80 @@ class ClusterSeat final : public Seat,
   std::map<storage::NodeId, NodeLife> up_ ABSL_GUARDED_BY(mutex_);
   std::vector<cluster::ReceivedFrame> early_ ABSL_GUARDED_BY(mutex_);
 };
+
+// ---- What an operator sees ----------------------------------------------------------------------
+
+base::ClusterView::Link ViewOf(const cluster::PeerReport& peer) {
+  constexpr const char* kClasses[cluster::kLinkClasses] = {"control", "log", "traffic", "bulk"};
+  base::ClusterView::Link link{.node = peer.node.value(),
+                               .address = peer.address,
+                               .up = peer.up,
+                               .why = peer.why,
+                               .round_trip_s = absl::ToDoubleSeconds(peer.round_trip),
+                               .connected = peer.metrics->connected.value(),
+                               .disconnected = peer.metrics->disconnected.value()};
+  for (size_t i = 0; i < cluster::kLinkClasses; ++i) {
+    const cluster::LinkClassMetrics& metrics = peer.metrics->classes[i];
+    link.streams.push_back({.link_class = kClasses[i],
+                            .items = metrics.items_sent.value(),
+                            .bytes = metrics.bytes_sent.value(),
+                            .frames = metrics.frames_sent.value(),
+                            .dropped = metrics.items_dropped.value(),
+                            .times_full = metrics.times_full.value()});
+  }
+  return link;
+}
+
+base::ClusterView::Traffic ViewOf(const cluster::TrafficMetrics& metrics) {
+  return {.forwarded = metrics.messages_forwarded.value(),
+          .received = metrics.messages_received.value(),
+          .repeated = metrics.messages_repeated.value(),
+          .dropped = metrics.messages_dropped.value(),
+          .times_behind = metrics.times_behind.value(),
+          .gaps = metrics.gaps.value(),
+          .requests_sent = metrics.requests_sent.value(),
+          .requests_dropped = metrics.requests_dropped.value(),
+          .events_sent = metrics.events_sent.value(),
+          .events_dropped = metrics.events_dropped.value(),
+          .resyncs = metrics.resyncs.value(),
+          .unreadable = metrics.unreadable.value()};
+}
+
+base::ClusterView ClusterSeat::view() const {
+  base::ClusterView view;
+  const cluster::Members members = membership_->members();
+  const NodeLife self = membership_->self();
+  view.cluster_id = members.cluster_id();
+  view.node = self.node.value();
+  view.incarnation = self.incarnation.value();
+  view.holds_lease = membership_->holds_lease();
+  view.problem = membership_->why();
+  for (const auto& [id, node] : members.nodes()) {
+    view.members.push_back({.node = id.value(),
+                            .uuid = node.uuid,
+                            .incarnation = node.incarnation.value(),
+                            .live = node.is_live(),
+                            .has_replicas = members.HasReplicas(id),
+                            .address = node.cluster_address,
+                            .release = node.release,
+                            .zone = node.zone,
+                            .shards = node.shards});
+  }
+  const std::vector<storage::NodeId> leaders = membership_->leaders();
+  for (size_t id = 0; id < members.partitions().size(); ++id) {
+    const cluster::GroupReplicas& group = members.partitions()[id];
+    base::ClusterView::Partition& partition = view.partitions.emplace_back();
+    for (const cluster::GroupReplicas::Replica& replica : group.replicas)
+      partition.replicas.push_back(replica.node.value());
+    partition.preferred = group.leader.value();
+    if (id < leaders.size()) partition.leader = leaders[id].value();
+  }
+  for (const cluster::PeerReport& peer : membership_->links().Report())
+    view.links.push_back(ViewOf(peer));
+  if (const cluster::Traffic* const traffic = traffic_.load())
+    view.traffic = ViewOf(traffic->metrics());
+  return view;
+}
 
 void ClusterSeat::OnAdmitted(NodeLife self, const cluster::Members& members) {
   base::MutexLock lock(start_mutex_);

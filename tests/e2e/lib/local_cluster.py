@@ -55,6 +55,11 @@ class Node:
     def log(self):
         return self.process.err
 
+    def metrics(self):
+        """All of /metrics: {series: value}"""
+        lines = self.get("/metrics")[1].splitlines()
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")}
+
     def get(self, path, timeout=PATIENCE_S):
         """(status, text) of a page of its HTTP endpoint."""
         try:
