@@ -191,6 +191,13 @@ class Cluster:
     def whole(self):
         return all(state == (200, "ready") for state in self.states())
 
+    def led(self):
+        """How many partitions are led, as the nodes that answer say of themselves; 0 if one of them knows of one that nobody leads."""
+        told = [series for series in self._pool.map(ChaosNode.metrics, self.nodes) if series]
+        if any(series.get("mqttd_cluster_partitions_without_leader", 1) for series in told):
+            return 0
+        return int(sum(series.get("mqttd_cluster_partitions_led", 0) for series in told))
+
     def endpoints(self):
         return [node.endpoint for node in self.nodes]
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import threading
 import time
 
 import account
@@ -59,18 +60,39 @@ class Load:
             account.tell_faults_of(one, moments, say)
 
 
+class LedWatch(threading.Thread):
+    """After a kill: until every partition has a leader again."""
+
+    def __init__(self, cluster, partitions, killed):
+        super().__init__(daemon=True)
+        self._cluster, self._partitions, self._killed = cluster, partitions, killed
+        self.took, self.ended = None, threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.ended.wait(0.1):
+            if self._cluster.led() >= self._partitions:
+                self.took = time.monotonic() - self._killed
+                return
+
+
 class Chaos:
     """One run. `problems` after it: what did not hold."""
 
     def __init__(self, cluster, load, say, bounds=True):
         self.cluster, self.load, self.say, self._bounds = cluster, load, say, bounds
         self.moments, self.problems, self.began = account.Moments(), [], time.monotonic()
+        self.partitions, self._led = cluster.led(), []
         self.machine = MachineWatch(lambda words: self.mark("machine", words))
 
     def mark(self, kind, words, bound=None):
         now = time.monotonic()
         self.moments.add(now, kind, words, bound if self._bounds else None)
         self.say(f"# {now - self.began:7.1f} s  {words}")
+        if self._led:
+            self._led[-1].ended.set()
+        if kind in ("kill", "kill-wait") and self.partitions:  # Of one node.
+            self._led.append(LedWatch(self.cluster, self.partitions, now))
 
     def settled(self):
         """Nodes say that they are whole; or what is wrong."""
@@ -101,10 +123,17 @@ class Chaos:
         pause(1.0)
         end = time.monotonic()
         self.machine.stop()
+        for watch in self._led:
+            watch.ended.set()
+            watch.join()
         self.moments.add(end, "", "the end")
         self.load.finish(end)
         self.say(f"# {end - self.began:.0f} s of load")
         self.load.tell(self.moments, self.say)
+        if self._led:
+            took = sorted(watch.took for watch in self._led if watch.took is not None)
+            self.say(f"# every partition led again after kill -9: p50 {account.percentile(took, .5):.2f}, p90 {account.percentile(took, .9):.2f}, max "
+                     f"{max(took, default=0.0):.2f} s of {len(took)}; {len(self._led) - len(took)} not before the next thing happened")
         self.problems += account.tell_pauses(self.load.accounts, self.moments, self.machine, self.say)
 
 
