@@ -7,7 +7,7 @@ import time
 
 import account
 import faults
-from crash_run import LEDGER_ZERO, Ledger
+from crash_run import LEDGER_ZERO, Keeper, Ledger
 from nodes import MachineWatch, WAIT_S, pause, until
 
 # What a disk that fails may do, by design: refuse. And what only says that many had to wait.
@@ -141,10 +141,12 @@ def run_faults(cluster, directory, *, seed, seconds, rate, names, say, first=0, 
                bounds=True):
     """Faults for so long. first, count: only these of the schedule; in_turn: each once. Returns problems."""
     load = Load(cluster, directory, rate)
+    keeper = Keeper([(node.host, node.port) for node in cluster.nodes], seed, patient=True)
     try:
         if until(load.flows, WAIT_S) is None:
             return ["nothing is acknowledged, before the first fault"]
         chaos, disk = Chaos(cluster, load, say, bounds), False
+        keeper.start()
         for number, (name, chance, before) in enumerate(faults.schedule(seed, names, in_turn)):
             if number < first:
                 continue
@@ -154,8 +156,13 @@ def run_faults(cluster, directory, *, seed, seconds, rate, names, say, first=0, 
             disk = disk or name in ("failing-disk",)
             if not chaos.one(name, chance):
                 break
+        keeper.stop()
         chaos.end()
-        return chaos.problems + load.problems(_ALLOWED_WITH_DISK if disk else ())
+        if not chaos.problems or cluster.whole():
+            keeper.audit_settled(20)
+            keeper.audit_subscriptions()
+            say(f"# {keeper.changes} changes of retained messages and subscriptions, {keeper.audits} audits")
+        return chaos.problems + keeper.problems + load.problems(_ALLOWED_WITH_DISK if disk else ())
     finally:
         load.close()
 

@@ -60,9 +60,12 @@ class Keeper(threading.Thread):
 
     TOPICS = FILTERS = 20
 
-    def __init__(self, port, seed):
+    def __init__(self, addresses, seed, patient=False):
+        """addresses: (host, port) of each node. patient: connections and messages may be refused now and then, what is retained is
+        looked at by audit_settled alone, and each topic has a QoS of its own (docs/decisions/0015: of two it may retain the older)."""
         super().__init__(daemon=True)
-        self.port, self.random = port, random.Random(seed)
+        self._patient = patient
+        self.addresses, self.random = addresses, random.Random(seed)
         self.allowed = {}                # topic -> payloads one of which is retained; b"" is none
         self.subscribed = {}             # filter -> set of bool
         self.problems = []
@@ -74,7 +77,8 @@ class Keeper(threading.Thread):
     def run(self):
         while not self._stopping.is_set():
             try:
-                self.audit_retained()
+                if not self._patient:
+                    self.audit_retained()
                 self._change_until_cut()
             except CUT:
                 self._stopping.wait(0.02)  # The broker is away; it comes back in its own time.
@@ -86,8 +90,20 @@ class Keeper(threading.Thread):
         self._stopping.set()
         self.join()
 
+    def _client(self, client_id, **rest):
+        host, port = self.random.choice(self.addresses)
+        client = Client(port, client_id, host=host, expect=None if self._patient else 0, **rest)
+        if client.connack.reasons[0] != 0:
+            client.drop()
+            raise Closed(f"refused with {client.connack.reasons[0]:#x}")
+        return client
+
+    def _not_refused(self, reason, what):
+        if self._patient and reason >= 0x80:
+            raise Closed(f"{what} was refused with {reason:#x}")
+
     def _connect(self, client_id):
-        client = Client(self.port, client_id)
+        client = self._client(client_id)
         if client_id in self._known and not client.session_present:
             self.problems.append(f"keeper: the session of {client_id} is lost")
         self._known.add(client_id)
@@ -109,14 +125,16 @@ class Keeper(threading.Thread):
             subscriber.drop()
 
     def _change_retained(self, client):
-        topic = f"keeper/r/{self.random.randrange(self.TOPICS)}"
+        number = self.random.randrange(self.TOPICS)
+        topic = f"keeper/r/{number}"
         self.number += 1
         payload = b"" if self.random.random() < 0.1 else str(self.number).encode()
         self.allowed[topic] = self.allowed.get(topic, {b""}) | {payload}
-        qos = self.random.choice((1, 2))
+        qos = 1 + number % 2 if self._patient else self.random.choice((1, 2))
         self._unfinished = client.new_id() if qos == 2 else None
         reason = client.published(topic, payload, qos=qos, id=self._unfinished, retain=True)
         self._unfinished = None
+        self._not_refused(reason, "PUBLISH")
         assert reason < 0x80, f"PUBLISH was answered with {reason:#x}"
         self.allowed[topic] = {payload}
 
@@ -127,15 +145,17 @@ class Keeper(threading.Thread):
         self.subscribed[name] = before | {wanted}
         if wanted:
             reason = client.subscribe(name, 1)
+            self._not_refused(reason, "SUBSCRIBE")
             assert reason == 1, f"SUBSCRIBE was answered with {reason:#x}"
         else:
             reason = client.unsubscribe(name)
+            self._not_refused(reason, "UNSUBSCRIBE")
             # 0x11: no subscription existed.
             assert (reason != 0x11) in before, f"UNSUBSCRIBE {name}: {reason:#x}, believed {before}"
         self.subscribed[name] = {wanted}
 
     def audit_retained(self):
-        client = Client(self.port, "keeper-audit", clean=True, expiry=0)
+        client = self._client("keeper-audit", clean=True, expiry=0)
         try:
             client.published("keeper/last", "x", qos=1, retain=True)
             client.subscribe("keeper/r/#", 1)
@@ -153,6 +173,16 @@ class Keeper(threading.Thread):
                 self.problems.append(f"keeper: {topic} retains {got!r}, not one of {allowed}")
             self.allowed[topic] = {got}
         self.audits += 1
+
+    def audit_settled(self, seconds):
+        """At the end, when nothing fails any more: soon what is retained is right, and stays so."""
+        allowed, before = dict(self.allowed), list(self.problems)
+        deadline = time.monotonic() + seconds
+        while True:
+            self.allowed, self.problems = dict(allowed), list(before)
+            self.audit_retained()
+            if self.problems == before or time.monotonic() > deadline:
+                return
 
     def audit_subscriptions(self):
         """Once, at the end: who is subscribed gets a message."""
@@ -179,7 +209,7 @@ def crash_run(directory, *, kills, seed, qos=(1, 2), rate=2000, arguments=(), sa
     problems, starts, ledgers = [], [], []
     began = time.monotonic()
     broker = Broker(directory, *arguments)
-    keeper = Keeper(broker.port, seed)
+    keeper = Keeper([("127.0.0.1", broker.port)], seed)
     try:
         broker.start()
         ledgers = [Ledger([f"127.0.0.1:{broker.port}"], level, rate // len(qos), directory) for level in qos]
