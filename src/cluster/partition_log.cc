@@ -85,6 +85,13 @@ class Translation {
   void operator()(LogHealth& health) {
     out_.emplace_back(storage::LogHealth{std::move(health.status)});
   }
+  void operator()(const Readable& readable) {
+    out_.emplace_back(storage::Readable{
+        .partition = readable.group, .ticket = readable.ticket, .index = readable.index});
+  }
+  void operator()(const NotReadable& refused) {
+    out_.emplace_back(storage::NotReadable{.partition = refused.group, .ticket = refused.ticket});
+  }
   template <typename Other>
   void operator()(const Other& /*event*/) {}
 
@@ -264,6 +271,10 @@ void PartitionLog::Flushed(PartitionId partition, uint64_t index) {
 
 void PartitionLog::TellCommitted(PartitionId partition) {
   raft_.Run([partition](RaftLoop& loop) { loop.TellCommitted(partition); });
+}
+
+void PartitionLog::ReadBarrier(PartitionId partition, uint64_t ticket) {
+  raft_.Run([partition, ticket](RaftLoop& loop) { loop.ReadBarrier(partition, ticket); });
 }
 
 void PartitionLog::Checkpoint(std::string directory, std::function<void(absl::Status)> done) {

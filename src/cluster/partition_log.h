@@ -66,6 +66,7 @@ class PartitionLog final : public storage::CommandLog {
   std::vector<storage::LogEvent> Submit(storage::Submission submission) override;
   void Flushed(storage::PartitionId partition, uint64_t index) override;
   void TellCommitted(storage::PartitionId partition) override;
+  void ReadBarrier(storage::PartitionId partition, uint64_t ticket) override;
   void Checkpoint(std::string directory, std::function<void(absl::Status)> done) override;
   absl::Status Stop() override;
 

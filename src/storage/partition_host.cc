@@ -26,6 +26,7 @@
 #include "storage/data_dir.h"
 #include "storage/former_log.h"
 #include "storage/leader/host.h"
+#include "storage/leader/read_barriers.h"
 #include "storage/log_end.h"
 #include "storage/rocksdb_status.h"
 #include "storage/state_db.h"
@@ -351,6 +352,8 @@ void RocksPartitionHost::SetSend(std::function<void(NodeId to, HostMessage messa
   CHECK(!thread_.joinable()) << "set when it has started";
   core_->routes_elsewhere().SetSend(std::move(send),
                                     [this](PartitionId id) { log_->TellCommitted(id); });
+  core_->node().barriers->SetAsk(
+      [this](PartitionId id, uint64_t ticket) { log_->ReadBarrier(id, ticket); });
 }
 
 void RocksPartitionHost::Run(std::function<void(Host&)> task) {

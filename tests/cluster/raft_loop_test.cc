@@ -100,7 +100,7 @@ TEST(RaftLoop, WhoDoesNotLeadRefusesAtOnce) {
   LoopRig rig(3);
   rig.Elect(1);
   rig.Propose(2, "a");
-  rig.loop(2).ReadBarrier(0, 17);
+  rig.loop(2).ReadBarrier(9, 17);  // Of a group that is not here.
   rig.Exchange();
   const std::vector<NotCommitted> fates = rig.TakeEvents<NotCommitted>(2);
   ASSERT_THAT(fates, SizeIs(1));
@@ -168,6 +168,29 @@ TEST(RaftLoop, AReadWaitsForAMajorityAndADeposedLeaderAnswersNone) {
   rig.TickAll(40);
   EXPECT_THAT(rig.TakeEvents<Readable>(1), IsEmpty());
   EXPECT_THAT(rig.TakeEvents<NotReadable>(1), SizeIs(1));
+}
+
+TEST(RaftLoop, AFollowerIsToldHowFarItsLeaderHasCommitted) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.Propose(1, "a");
+  rig.Exchange();
+  EXPECT_THAT(rig[2].entries, IsEmpty());  // It hears of the commit only later.
+  rig.loop(2).ReadBarrier(0, 1);
+  rig.loop(3).ReadBarrier(0, 1);  // Nobody's answer is another's.
+  rig.Exchange();
+  for (const ReplicaId follower : {2, 3}) {
+    const std::vector<Readable> reads = rig.TakeEvents<Readable>(follower);
+    ASSERT_THAT(reads, SizeIs(1));
+    EXPECT_EQ(reads[0].index, rig[1].applied.index);
+  }
+
+  // What is lost is asked for again, also of another leader.
+  rig.loses = CutOff(1);
+  rig.loop(2).ReadBarrier(0, 2);
+  rig.TickAll(40);
+  EXPECT_THAT(rig.TakeEvents<NotReadable>(2), IsEmpty());
+  EXPECT_THAT(rig.TakeEvents<Readable>(2), SizeIs(1));
 }
 
 // raft-rs forgets a read that is asked for before the leader's first entry is committed.

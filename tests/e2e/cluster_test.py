@@ -103,6 +103,19 @@ def _():
         eventually(found, f"retained at node {node.number}")
 
 
+@case("what was acknowledged as retained at one node a subscriber at another finds at once")
+def _():
+    publisher = Wire(cluster[0].port, "retains-much")
+    readers = [Wire(cluster[1].port, "finds", clean=True, expiry=0), Wire(cluster[2].port, "finds-durable")]
+    for i in range(50):
+        equal(publisher.published(f"found/{i}", f"{i}", qos=1, retain=True), 0)
+        for reader in readers:
+            reader.subscribe(f"found/{i}", 1)
+            equal(reader.message().payload, f"{i}".encode())
+    for client in (publisher, *readers):
+        leave(client)
+
+
 @case("a client that connects at another node takes its session over, and the old connection hears 0x8E")
 def _():
     first = Wire(cluster[0].port, "mover")

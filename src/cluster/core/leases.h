@@ -1,7 +1,7 @@
 // Leases of nodes: how the cluster knows that a node has closed its connections, although it
 // cannot ask it any more.
 //
-// A node asks the leader of the meta group for its lease every second. The lease counts from when
+// A node asks the leader of the meta group for its lease twice a second. The lease counts from when
 // the node asked, so whatever is delayed on the way only shortens it. The leader grants it after a
 // read barrier that it began when it had been asked: a majority says that it still leads. So
 // whoever is elected later is elected after the node asked, and waits for as long as a lease can
@@ -26,7 +26,8 @@ namespace cluster {
 // The same on all nodes.
 struct LeaseOptions {
   absl::Duration length = absl::Seconds(3);
-  absl::Duration renewed_every = absl::Seconds(1);
+  // What is left of it then has to suffice for another leader of the meta group to be elected.
+  absl::Duration renewed_every = absl::Milliseconds(500);
   // Clocks run at most so much too fast or too slow: the node's lease is shorter by that part, the
   // leader waits for longer by it. Quartz is off by a ten-thousandth.
   double drift = 0.02;

@@ -65,7 +65,7 @@ struct Readable {
   uint64_t index = 0;
 };
 
-// This node does not lead: ask again, elsewhere.
+// This node leads no more, or has no replica: ask again, elsewhere.
 struct NotReadable {
   GroupId group = 0;
   uint64_t ticket = 0;

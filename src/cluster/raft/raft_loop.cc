@@ -13,6 +13,13 @@ namespace {
 
 // In so many parts of what is cut at once it is known where in a log how many bytes are.
 constexpr uint64_t kMarksPerCut = 16;
+// What a follower asks of its leader, or the answer, may be lost: it asks again after so many
+// ticks.
+constexpr uint32_t kReadTicks = 10;
+// Numbers of reads: by replica, and from somewhere on, so that no two members and no two lives of
+// one ask under the same.
+constexpr int kReadBits = 40;
+constexpr uint64_t kReadMask = (uint64_t{1} << kReadBits) - 1;
 
 bool IsAlone(const ConfState& state) {
   return state.voters.size() == 1 && state.learners.empty() && state.voters_outgoing.empty();
@@ -41,7 +48,8 @@ struct RaftLoop::Group final : EntryReader {
     std::vector<Message> messages;
   };
 
-  Group(GroupId the_id, EntryStore& the_store) : id(the_id), store(the_store) {}
+  Group(GroupId the_id, ReplicaId the_replica, EntryStore& the_store)
+      : id(the_id), replica(the_replica), store(the_store) {}
 
   absl::Status Read(uint64_t low, uint64_t high, uint64_t bytes_max,
                     absl::FunctionRef<void(const EntryView&)> take) override {
@@ -49,6 +57,7 @@ struct RaftLoop::Group final : EntryReader {
   }
 
   const GroupId id;
+  const ReplicaId replica;
   EntryStore& store;
   std::unique_ptr<RaftGroup> raft;
   bool touched = false;
@@ -67,6 +76,7 @@ struct RaftLoop::Group final : EntryReader {
   bool sync_wanted = false;       // By one of what was proposed and is in no write yet.
   std::vector<uint64_t> tickets;  // Reads not asked for yet.
   std::map<uint64_t, std::vector<uint64_t>> reads;
+  uint32_t read_ticks = 0;  // Of a follower, since it asked.
   bool snapshot_asked = false;
 
   // The last Ready in what is gathered, or written; 0: none. And what may leave after that.
@@ -92,6 +102,7 @@ struct RaftLoop::Group final : EntryReader {
 RaftLoop::RaftLoop(RaftLoopOptions options, EntryStore& store)
     : options_(std::move(options)), store_(store) {
   gathering_.batch = store_.NewBatch();
+  last_read_ = base::Rng(options_.seed)() & kReadMask;
 }
 
 RaftLoop::~RaftLoop() = default;
@@ -112,7 +123,7 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
   CHECK(!groups_.contains(start.group)) << "group " << start.group << " is there already";
   CHECK(start.applied == Place{} || start.applied.index >= kGroupBegin.index)
       << "a group begins at entry 5";
-  auto group = std::make_unique<Group>(start.group, store_);
+  auto group = std::make_unique<Group>(start.group, start.replica, store_);
   RaftGroupStart raft = {.conf_state = start.conf_state, .begin = start.applied};
   RETURN_IF_ERROR(Prepare(start, raft, *group));
   RaftGroupOptions options = options_.group;
@@ -205,6 +216,8 @@ void RaftLoop::Tick() {
   for (auto& [id, group] : groups_) {
     if (group->stopped || !Healthy(*group, group->raft->Tick())) continue;
     Touch(*group);
+    if (group->role != Role::kLeader && !group->reads.empty() && ++group->read_ticks >= kReadTicks)
+      AskReadsAgain(*group);
     CutIfDue(*group);
   }
   write_late_ = gathering_.any;
@@ -376,16 +389,27 @@ void RaftLoop::Propose(Group& group) {
 
 void RaftLoop::AskReads(Group& group) {
   if (group.tickets.empty() || group.stopped) return;
-  const absl::Status status = group.raft->ReadIndex(last_read_ + 1);
-  // Nothing of its term is committed yet: when it is, there is a Ready, and this is tried again.
+  last_read_ = (last_read_ + 1) & kReadMask;
+  const uint64_t context = group.replica << kReadBits | last_read_;
+  const absl::Status status = group.raft->ReadIndex(context);
+  // There is no leader, or nothing of its term is committed yet: when there is, there is a Ready,
+  // and this is tried again.
   if (!Healthy(group, status) || absl::IsUnavailable(status)) return;
   if (status.ok()) {
-    group.reads[++last_read_] = std::exchange(group.tickets, {});
+    group.read_ticks = 0;
+    group.reads[context] = std::exchange(group.tickets, {});
     return;
   }
   for (const uint64_t ticket : std::exchange(group.tickets, {})) {
     events_.push_back(NotReadable{group.id, ticket});
   }
+}
+
+// The earlier answers, if they still come, are nobody's.
+void RaftLoop::AskReadsAgain(Group& group) {
+  for (const auto& [context, tickets] : std::exchange(group.reads, {}))
+    group.tickets.insert(group.tickets.end(), tickets.begin(), tickets.end());
+  group.read_ticks = 0;
 }
 
 void RaftLoop::TakeReadies(Group& group) {
@@ -536,6 +560,7 @@ void RaftLoop::OnRole(Group& group, const RaftGroup::Ready& ready) {
   const bool same_role = ready.role == group.role && ready.term == group.term;
   if (same_role && ready.leader == group.leader) return;
   if (group.role == Role::kLeader && !same_role) LoseLeadership(group);
+  AskReadsAgain(group);
   RoleChange change = {.group = group.id,
                        .role = ready.role,
                        .term = ready.term,
@@ -562,9 +587,7 @@ void RaftLoop::LoseLeadership(Group& group) {
   for (const Proposal& proposal : std::exchange(group.to_propose, {})) {
     events_.push_back(NotCommitted{group.id, proposal.number, Fate::kSurely});
   }
-  for (const auto& [context, tickets] : std::exchange(group.reads, {})) {
-    group.tickets.insert(group.tickets.end(), tickets.begin(), tickets.end());
-  }
+  AskReadsAgain(group);
   for (const uint64_t ticket : std::exchange(group.tickets, {})) {
     events_.push_back(NotReadable{group.id, ticket});
   }

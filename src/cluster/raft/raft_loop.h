@@ -100,7 +100,8 @@ class RaftLoop {
   absl::Status OnMessage(GroupId group, std::string_view message);
   // Waits for room in the log; refused if this node does not lead.
   void Submit(Proposal proposal);
-  // Readable or NotReadable follows. All that are asked for in one round take one confirmation.
+  // Readable or NotReadable follows, of a follower when the leader has answered it. All that are
+  // asked for in one round take one confirmation.
   void ReadBarrier(GroupId group, uint64_t ticket);
   // The state up to `index` survives: the log may be cut there.
   void Flushed(GroupId group, uint64_t index);
@@ -147,6 +148,7 @@ class RaftLoop {
   void Touch(Group& group);
   void Propose(Group& group);
   void AskReads(Group& group);
+  static void AskReadsAgain(Group& group);
   void TakeReadies(Group& group);
   void OnReady(Group& group, const RaftGroup::Ready& ready);
   void KeepSnapshot(Group& group, const RaftGroup::Ready& ready);

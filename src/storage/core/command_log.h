@@ -65,7 +65,21 @@ struct LogHealth {
   absl::Status status;
 };
 
-using LogEvent = std::variant<Committed, NotCommitted, RoleChange, LogHealth>;
+// What had been committed of the partition, anywhere, when the ticket's ReadBarrier was asked for,
+// ends here.
+struct Readable {
+  PartitionId partition = 0;
+  uint64_t ticket = 0;
+  uint64_t index = 0;
+};
+// That cannot be known now: to be asked again.
+struct NotReadable {
+  PartitionId partition = 0;
+  uint64_t ticket = 0;
+};
+
+using LogEvent =
+    std::variant<Committed, NotCommitted, RoleChange, LogHealth, Readable, NotReadable>;
 
 // Where a partition's state is at the start: what the log has behind it is still to come.
 struct LogStart {
@@ -105,6 +119,10 @@ class CommandLog {
   // Somebody waits until the other nodes have what is committed of a partition that is led here:
   // they are to hear of it now, and not with the next entry.
   virtual void TellCommitted(PartitionId partition) = 0;
+
+  // How far is the partition committed by now, whoever leads it? Readable or NotReadable follows;
+  // it takes most nodes, and as long as there are fewer nothing comes.
+  virtual void ReadBarrier(PartitionId partition, uint64_t ticket) = 0;
 
   // A copy in a directory that does not exist, with all that was taken before. `done` is called
   // once, on some thread; one at a time.

@@ -57,6 +57,7 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
       scans_(node_),
       routes_(node_),
       admission_(node_.shards),
+      barriers_(node_),
       terms_(options.partitions, 0),
       heard_by_(options.partitions, absl::ZeroDuration()),
       log_(options.partitions),
@@ -67,6 +68,7 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
   CHECK(shards > 0) << "somebody must hear the events";
   node_.publishing = &publishing_;
   node_.scans = &scans_;
+  node_.barriers = &barriers_;
   node_.routes = &routes_;
   for (uint32_t id = 0; id < options.partitions; ++id) {
     replicas_.push_back(std::make_unique<Replica>(
@@ -128,6 +130,11 @@ void Host::BeginIfAllIsKnown() {
     if (leader->replica().stopped() || log_.follows(id)) continue;
     if (!log_.MayAct(id, applied(id))) return;
   }
+  // A client that is let in here may know of what was acknowledged elsewhere.
+  if (!std::exchange(catches_up_, true)) {
+    barriers_.Wait(~PartitionMask{0}, absl::InfiniteDuration(), [this] { caught_up_ = true; });
+  }
+  if (!caught_up_) return;
   beginning_ = false;
   if (node_.shards.in_cluster()) return BeginAmongOthers();
   const pb::Limits limits = LimitsOf(options_);
@@ -317,6 +324,10 @@ void Host::OnLog(LogEvent&& event) {
     log_.Landed(lost->partition);
   } else if (const auto* const change = std::get_if<RoleChange>(&event)) {
     OnRole(*change);
+  } else if (const auto* const readable = std::get_if<Readable>(&event)) {
+    barriers_.Hear(*readable);
+  } else if (const auto* const refused = std::get_if<NotReadable>(&event)) {
+    barriers_.Hear(*refused);
   } else {
     node_.log_status = std::move(std::get<LogHealth>(event).status);
     if (!node_.log_status.ok()) RefuseCollected();
@@ -349,6 +360,7 @@ void Host::Run() {
   if (!stalled_) ReloadFailed();
   // A route that changes while they are told of may be missed by both.
   if (!routes_.announcing()) ApplyCommitted();
+  barriers_.Run();
   if (beginning_ && ready_ != nullptr) BeginIfAllIsKnown();
   if (begun_ && std::exchange(resync_, false)) AskAllForClaims();
   ServeNewLeaders();
@@ -420,6 +432,7 @@ std::optional<absl::Duration> Host::NextWake() const {
   };
   if (!scans_.empty() && node_.state_status.ok()) consider(now);
   if (stalled_) consider(retry_at_);
+  consider(barriers_.Next());
   if (!node_.healthy() || stalled_) return next;
   if (!flushing_.done()) consider(now);
   const auto waits = [this](const std::deque<Proposal*>& held) {
@@ -600,7 +613,8 @@ absl::Status Host::RepairState() {
 void Host::ReadRetained(std::string filter, std::string cursor, const RetainedScanOptions& options,
                         std::function<void(absl::StatusOr<RetainedScans::Page>)> done) {
   const PartitionMask where = scans_.PartitionsOf(filter);
-  node_.After(where, [this, filter = std::move(filter), cursor = std::move(cursor), options,
+  scans_.WhenCurrent(where,
+                     [this, filter = std::move(filter), cursor = std::move(cursor), options,
                       done = std::move(done)] { done(scans_.Scan(filter, cursor, options)); });
 }
 

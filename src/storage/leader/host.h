@@ -26,6 +26,7 @@
 #include "storage/leader/log_ledger.h"
 #include "storage/leader/node.h"
 #include "storage/leader/publishing.h"
+#include "storage/leader/read_barriers.h"
 #include "storage/leader/retained_scans.h"
 #include "storage/leader/routes.h"
 
@@ -207,10 +208,14 @@ class Host {
   RetainedScans scans_;
   Routes routes_;
   Admission admission_;
+  ReadBarriers barriers_;
   std::vector<std::unique_ptr<Replica>> replicas_;  // By partition; their leaders are the node's.
   Replica::LogReader read_log_;
   std::function<void()> ready_;
   bool beginning_ = true;  // Not all is known of who leads.
+  // What others have acknowledged before this node came: asked for, and applied.
+  bool catches_up_ = false;
+  bool caught_up_ = false;
   bool begun_ = false;
   bool resync_ = false;  // Something of a shard was lost.
   // By partition.

@@ -28,6 +28,7 @@ namespace storage {
 
 class Leader;
 class Publishing;
+class ReadBarriers;
 class RetainedScans;
 class Routes;
 
@@ -55,6 +56,7 @@ struct Node {
   std::vector<std::unique_ptr<Leader>> leaders;  // By partition.
   Publishing* publishing = nullptr;
   RetainedScans* scans = nullptr;
+  ReadBarriers* barriers = nullptr;
   Routes* routes = nullptr;
   PartitionId PartitionOf(std::string_view client_id) const;
   Leader& LeaderOf(std::string_view client_id) const { return *leaders[PartitionOf(client_id)]; }

@@ -9,10 +9,13 @@
 #include "storage/core/keys.h"
 #include "storage/core/retained.h"
 #include "storage/leader/leader.h"
+#include "storage/leader/read_barriers.h"
 
 namespace storage {
 namespace {
 
+// Without most nodes nobody knows what is missing here: what is there is better than nothing.
+constexpr absl::Duration kCurrentWithin = absl::Seconds(2);
 constexpr size_t kScanPageMax = 256;
 constexpr size_t kScanSeeksMax = 2048;  // A few milliseconds.
 
@@ -24,18 +27,25 @@ PartitionMask RetainedScans::PartitionsOf(std::string_view filter) const {
   return partitions == kPartitionsMax ? ~PartitionMask{0} : (PartitionMask{1} << partitions) - 1;
 }
 
-// It sees what was asked for before it: what of that is not applied is waited for.
+// What of that is not applied is waited for, here and, where other nodes may have acknowledged it,
+// there.
+void RetainedScans::WhenCurrent(PartitionMask reads, std::function<void()> then) {
+  node_.barriers->Wait(reads, kCurrentWithin, [this, reads, then = std::move(then)]() mutable {
+    PartitionMask wait_for = 0;
+    for (const auto& leader : node_.leaders) {
+      const PartitionMask bit = BitOf(leader->id());
+      if (!leader->expiry().retained_pending().empty()) wait_for |= reads & bit;
+    }
+    if (wait_for == 0) return then();
+    node_.After(wait_for, std::move(then));
+  });
+}
+
 void RetainedScans::Handle(const ShardAddress& from, ScanRetained& request) {
   PartitionMask reads = PartitionsOf(request.filter);
   for (const std::string& other : request.others) reads |= PartitionsOf(other);
-  PartitionMask wait_for = 0;
-  for (const auto& leader : node_.leaders) {
-    const PartitionMask bit = BitOf(leader->id());
-    if (!leader->expiry().retained_pending().empty()) wait_for |= reads & bit;
-  }
-  if (wait_for == 0) return scans_.push_back({.shard = from, .request = std::move(request)});
-  node_.After(wait_for, [this, from, request = std::move(request)] {
-    scans_.push_back({.shard = from, .request = request});
+  WhenCurrent(reads, [this, from, request = std::move(request)]() mutable {
+    scans_.push_back({.shard = from, .request = std::move(request)});
   });
 }
 

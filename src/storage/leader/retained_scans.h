@@ -21,7 +21,10 @@ class RetainedScans {
  public:
   explicit RetainedScans(Node& node) : node_(node) {}
 
+  // It sees what was asked for before it.
   void Handle(const ShardAddress& from, ScanRetained& request);
+  // Calls `then` when what was retained there before now can be read here.
+  void WhenCurrent(PartitionMask reads, std::function<void()> then);
   // As many as the round has time for, and half of it at most: queues wait for the other half.
   void Run();
   bool empty() const { return scans_.empty(); }

@@ -5,6 +5,7 @@
 
 #include "storage/core/session.h"
 #include "storage/leader/leader.h"
+#include "storage/leader/retained_scans.h"
 
 namespace storage {
 namespace {
@@ -78,12 +79,8 @@ void Routes::Release(Confirmed waiter) {
   if (waiter.event.has_value()) node_.Send(waiter.shard, *std::move(waiter.event));
   if (waiter.replays.empty()) return;
   // What is retained and did not come live is to be found.
-  PartitionMask wait_for = 0;
-  for (const auto& leader : node_.leaders) {
-    const PartitionMask bit = BitOf(leader->id());
-    if (!leader->expiry().retained_pending().empty()) wait_for |= waiter.reads & bit;
-  }
-  node_.After(wait_for, [this, waiter = std::move(waiter)] {
+  const PartitionMask reads = waiter.reads;
+  node_.scans->WhenCurrent(reads, [this, waiter = std::move(waiter)] {
     Leader& leader = *node_.leaders[waiter.partition];
     if (leader.life() != waiter.life) return;
     leader.deliveries().StartReplays(waiter.replays, waiter.epoch);

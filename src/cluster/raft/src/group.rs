@@ -349,10 +349,14 @@ impl Group {
     }
 
     pub fn read_index(&mut self, context: u64) -> Outcome {
-        self.leading()?;
+        self.usable()?;
+        let raft = &self.node.raft;
         // raft-rs forgets what is asked before; it does not refuse it.
-        if !self.node.raft.commit_to_current_term() {
+        if raft.state == StateRole::Leader && !raft.commit_to_current_term() {
             return fail(BUSY, "the leader has committed nothing in its term yet");
+        }
+        if raft.state != StateRole::Leader && raft.leader_id == 0 {
+            return fail(BUSY, "no leader is known yet");
         }
         self.node.read_index(context.to_be_bytes().to_vec());
         Ok(())

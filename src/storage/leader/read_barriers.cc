@@ -1,0 +1,94 @@
+#include "storage/leader/read_barriers.h"
+
+#include <algorithm>
+
+#include "storage/leader/leader.h"
+
+namespace storage {
+namespace {
+
+// The partition has no leader, or this node no replica that could know.
+constexpr absl::Duration kAskAgain = absl::Milliseconds(100);
+
+}  // namespace
+
+ReadBarriers::ReadBarriers(Node& node) : node_(node), partitions_(node.options.partitions) {}
+
+void ReadBarriers::Wait(PartitionMask reads, absl::Duration within, std::function<void()> then) {
+  PartitionMask applies = 0;  // Of one that has stopped nothing more is.
+  for (const auto& leader : node_.leaders) {
+    if (!leader->replica().stopped()) applies |= BitOf(leader->id());
+  }
+  reads &= applies;
+  if (reads == 0 || !node_.shards.in_cluster() || ask_ == nullptr) return then();
+  const WaiterId id{node_.now.monotonic + within, ++last_};
+  waiters_.emplace(id, Waiter{reads, std::move(then)});
+  for (PartitionId partition = 0; partition < partitions_.size(); ++partition) {
+    if ((reads & BitOf(partition)) != 0) partitions_[partition].to_ask.push_back(id);
+  }
+}
+
+void ReadBarriers::Hear(const Readable& readable) {
+  OfPartition& partition = partitions_[readable.partition];
+  if (partition.ticket != readable.ticket) return;
+  partition.ticket = 0;
+  partition.answered.push_back({readable.index, std::exchange(partition.asked, {})});
+}
+
+void ReadBarriers::Hear(const NotReadable& refused) {
+  OfPartition& partition = partitions_[refused.partition];
+  if (partition.ticket != refused.ticket) return;
+  partition.ticket = 0;
+  partition.ask_at = node_.now.monotonic + kAskAgain;
+  partition.to_ask.insert(partition.to_ask.begin(), partition.asked.begin(), partition.asked.end());
+  partition.asked.clear();
+}
+
+void ReadBarriers::Run() {
+  for (PartitionId id = 0; id < partitions_.size(); ++id) {
+    OfPartition& partition = partitions_[id];
+    const uint64_t applied = node_.leaders[id]->partition().applied_index();
+    while (!partition.answered.empty() && partition.answered.front().index <= applied) {
+      const Answered passed = std::move(partition.answered.front());
+      partition.answered.pop_front();
+      Pass(passed.waiters, id);
+    }
+    if (partition.ticket != 0 || partition.to_ask.empty()) continue;
+    if (node_.now.monotonic < partition.ask_at) continue;
+    std::erase_if(partition.to_ask,
+                  [this](const WaiterId& one) { return !waiters_.contains(one); });
+    if (partition.to_ask.empty()) continue;
+    partition.asked = std::exchange(partition.to_ask, {});
+    partition.ticket = ++last_;
+    ask_(id, partition.ticket);
+  }
+  while (!waiters_.empty() && waiters_.begin()->first.first <= node_.now.monotonic) {
+    const std::function<void()> then = std::move(waiters_.begin()->second.then);
+    waiters_.erase(waiters_.begin());
+    then();
+  }
+}
+
+void ReadBarriers::Pass(const std::vector<WaiterId>& waiters, PartitionId partition) {
+  for (const WaiterId& id : waiters) {
+    const auto found = waiters_.find(id);
+    if (found == waiters_.end()) continue;  // It has not waited for so long.
+    found->second.left &= ~BitOf(partition);
+    if (found->second.left != 0) continue;
+    const std::function<void()> then = std::move(found->second.then);
+    waiters_.erase(found);
+    then();
+  }
+}
+
+std::optional<absl::Duration> ReadBarriers::Next() const {
+  if (waiters_.empty()) return std::nullopt;
+  absl::Duration next = waiters_.begin()->first.first;
+  for (const OfPartition& partition : partitions_) {
+    if (partition.ticket == 0 && !partition.to_ask.empty()) next = std::min(next, partition.ask_at);
+  }
+  if (next == absl::InfiniteDuration()) return std::nullopt;
+  return std::max(next, node_.now.monotonic);
+}
+
+}  // namespace storage
