@@ -225,7 +225,7 @@ class Daemon final : private ::admin::MainThread {
         Tell(manager_.Stopping("telling clients to go"));
         return;
       case Leaving::Step::kDrain: {
-        const absl::Duration takes = node_->server().Drain([this] { control_.NotifyDrained(); });
+        const absl::Duration takes = node_->Drain([this] { control_.NotifyDrained(); });
         leaving_.ClientsAreTold(Now() + takes +
                                 absl::Seconds(node_->config().broker.shutdown_timeout_s));
         base::Log(LogLevel::kInfo, "telling clients to go",

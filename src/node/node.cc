@@ -89,6 +89,12 @@ absl::Status Node::UseLog(const base::LogOptions& log, const config::Origin& lev
   return absl::OkStatus();
 }
 
+absl::Duration Node::Drain(std::function<void()> on_drained) {
+  if (seat_ == nullptr || seat_->StopStarting()) return server_->Drain(std::move(on_drained));
+  on_drained();
+  return absl::ZeroDuration();
+}
+
 absl::Status Node::Stop(std::optional<absl::Duration> timeout) {
   absl::Status status;
   // A node that was never let into its cluster has no threads to end.

@@ -50,6 +50,9 @@ class Node {
   absl::Status StopListener(const std::string& name);
   absl::StatusOr<std::string> StartListener(const std::string& name);
 
+  // See broker::Server::Drain. A node that was never let into its cluster has no clients, and from
+  // here on it is not let in.
+  absl::Duration Drain(std::function<void()> on_drained);
   // Clients are told, sessions kept, the store is written. Returns what could not be written.
   absl::Status Stop(std::optional<absl::Duration> timeout = std::nullopt);
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from e2e import PATIENCE_S, SLOWDOWN, Process, case, equal, holds, main, run  # noqa: E402
-from local_cluster import LocalCluster  # noqa: E402
+from local_cluster import LocalCluster, Node, free_ports  # noqa: E402
 from mqtt_wire import Client as Wire  # noqa: E402
 from paho_client import Client as Paho  # noqa: E402
 
@@ -253,6 +253,18 @@ def _():
     back = Wire(cluster[1].port, "stopper", timeout=PATIENCE_S)
     equal(back.message().payload, b"meanwhile")
     leave(back)
+
+
+@case("a node that still looks for its cluster ends as soon as it is told to")
+def _():
+    port, http, own, nobody = free_ports(4)
+    alone = Node(3, (port, http), [f"127.0.0.1:{nobody}"] * 3 + [f"127.0.0.1:{own}"], 3, [])
+    alone.spawn()
+    alone.log.wait_for("store opened")
+    begun = time.monotonic()
+    equal(alone.terminate(), 0, "exit status")
+    took = time.monotonic() - begun
+    holds(took < 5 * SLOWDOWN, f"it ended after {took:.1f} s, as if it had clients to tell")
 
 
 if __name__ == "__main__":
