@@ -159,7 +159,7 @@ def run_faults(cluster, directory, *, seed, seconds, rate, names, say, first=0, 
         keeper.stop()
         chaos.end()
         if not chaos.problems or cluster.whole():
-            keeper.audit_settled(20)
+            keeper.audit_settled(30)
             keeper.audit_subscriptions()
             say(f"# {keeper.changes} changes of retained messages and subscriptions, {keeper.audits} audits")
         return chaos.problems + keeper.problems + load.problems(_ALLOWED_WITH_DISK if disk else ())

@@ -180,7 +180,10 @@ class Keeper(threading.Thread):
         deadline = time.monotonic() + seconds
         while True:
             self.allowed, self.problems = dict(allowed), list(before)
-            self.audit_retained()
+            try:
+                self.audit_retained()
+            except CUT as error:
+                self.problems.append(f"keeper: what is retained cannot be read: {error}")
             if self.problems == before or time.monotonic() > deadline:
                 return
 
