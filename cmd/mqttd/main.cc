@@ -184,9 +184,10 @@ class Daemon final : private ::admin::MainThread {
   // What of the cluster an operator is to know, where load balancers and people look.
   void TellCluster() {
     const std::string why = node_->why_not_whole();
-    if (readiness_.state() == Readiness::State::kStarting) {
+    if (leaving_.begun()) return;
+    if (!was_ready_ || (node_->refuses_all() && !why.empty())) {
       if (!why.empty()) readiness_.Set(Readiness::State::kStarting, why);
-    } else if (readiness_.state() == Readiness::State::kReady) {
+    } else {
       readiness_.Set(Readiness::State::kReady,
                      why.empty() ? "ready" : absl::StrCat("degraded: ", why));
     }
@@ -263,6 +264,7 @@ class Daemon final : private ::admin::MainThread {
     const std::string urls = absl::StrJoin(node_->server().urls(), ",");
     const std::string http = endpoint_ == nullptr ? std::string("off") : endpoint_->address();
     const std::string admin = api_->address();
+    was_ready_ = true;
     readiness_.Set(Readiness::State::kReady, "ready");
     api_->Tick();
     std::printf("mqttd ready pid=%d node=%s listen=%s http=%s admin=%s\n", getpid(),
@@ -355,6 +357,7 @@ class Daemon final : private ::admin::MainThread {
   const ::admin::ServiceManager manager_;
   const std::optional<absl::Duration> watchdog_ = ::admin::ServiceManager::WatchdogTimeout();
   absl::Duration watched_ = Now();
+  bool was_ready_ = false;
   Leaving leaving_{absl::Seconds(config_.broker.drain.delay_s)};
   Readiness readiness_;
   bool files_are_right_ = false;

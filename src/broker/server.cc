@@ -445,7 +445,7 @@ uint64_t Server::MemoryUsedBytes() const {
   return std::max(used, static_cast<uint64_t>(std::max<int64_t>(accounted, 0)));
 }
 
-void Server::Fence(bool fenced) {
+void Server::Fence(Fenced fenced) {
   for (const auto& shard : shards_) {
     shard->mailbox().PostOne(Control{[&shard, fenced] { broker::Fence(shard->core(), fenced); }});
   }

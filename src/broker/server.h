@@ -84,7 +84,7 @@ class Server final : public storage::EventSink {
   void Start(storage::PartitionHost& host, PartitionClient& partitions,
              std::function<void()> on_ready);
   // See Fence. Any thread, once it has started.
-  void Fence(bool fenced);
+  void Fence(Fenced fenced);
   // Into the shard's mailbox. Any thread, likewise.
   void PostTasks(storage::ShardId shard, std::unique_ptr<base::Batch<ShardTask>> tasks);
 

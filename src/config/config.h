@@ -46,6 +46,7 @@ struct ClusterOptions {
   std::string dns;             // A name for the same: HOST:PORT, or an SRV record.
   uint32_t expected_size = 0;  // How many nodes found the cluster together. 0: this one joins.
   uint32_t replicas = 3;       // Of everything that is stored.
+  bool serve_without_quorum = true;
   std::string zone;
   std::string cert_file;  // TLS, with the two others. Empty: none.
   std::string key_file;

@@ -606,6 +606,13 @@ Keys<ClusterOptions> ClusterKeys() {
       Row("replicas", &ClusterOptions::replicas, Integer(1, 7), kRestart,
           "How many nodes have what is stored: of three one may be lost, of five two. As the "
           "cluster was founded."),
+      Row("serve_without_quorum", &ClusterOptions::serve_without_quorum, Bool(), kRestart,
+          "Serve clients without a session or a will, as well as this node can, while most nodes "
+          "of "
+          "the cluster cannot be reached: /readyz, the log, mqttd_cluster_lease and a User "
+          "Property "
+          "of CONNACK (mqttd-degraded) say so. With no they are closed and refused like all "
+          "others, and /readyz is 503."),
       Row("zone", &ClusterOptions::zone, Text(), kRestart,
           "Where the node is (a rack, a data centre): replicas are spread over zones."),
       Row("cert_file", &ClusterOptions::cert_file, Path(), kRestart,

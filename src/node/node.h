@@ -65,6 +65,7 @@ class Node {
   const std::string& node_id() const { return host_->node_id(); }
   // Any thread. In an operator's words, what is wrong with its cluster. Empty: nothing, or it is
   // alone.
+  bool refuses_all() const { return seat_ != nullptr && seat_->refuses_all(); }
   std::string why_not_whole() const { return seat_ == nullptr ? std::string() : seat_->why(); }
   // Null: it is alone.
   Seat* seat() const { return seat_.get(); }

@@ -49,6 +49,8 @@ class Seat {
 
   // Any thread. In an operator's words, what is wrong with the cluster. Empty: nothing.
   virtual std::string why() const = 0;
+  // Because of that nobody is served.
+  virtual bool refuses_all() const = 0;
   // Any thread, while the seat is.
   virtual base::ClusterView view() const = 0;
 };

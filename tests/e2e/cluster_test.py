@@ -193,6 +193,7 @@ def _():
     transient_pub.publish("lonely", b"still here", qos=0)
     equal(transient_sub.message().payload, b"still here")
     newcomer = Wire(cluster[0].port, "lonely-newcomer", clean=True, expiry=0)
+    holds("nothing is kept" in str(newcomer.connack.properties), "CONNACK says that the broker is degraded")
     newcomer.publish("lonely", b"me too", qos=0)
     equal(transient_sub.message().payload, b"me too")
     refused = Wire(cluster[0].port, "lonely-refused", expect=0x88)
@@ -209,6 +210,22 @@ def _():
         each.drop()
     leave(back)
     cluster[2].start()
+
+
+@case("with cluster.serve_without_quorum: no nobody is served without most nodes")
+def _():
+    pair = LocalCluster(2, ("--set", "cluster.serve_without_quorum=no", "--set", "cluster.replicas=2"))
+    transient = Wire(pair[0].port, "strict", clean=True, expiry=0)
+    transient.subscribe("strict", 0)
+    pair[1].kill()
+    holds(transient.closed() is not None, "the connection is closed with a reason")
+    Wire(pair[0].port, "strict-refused", clean=True, expiry=0, expect=0x88).drop()
+    eventually(lambda: pair[0].readyz()[0] == 503, "readiness is refused")
+    pair[1].start()
+    eventually(lambda: pair[0].readyz() == (200, "ready"), "whole again")
+    Wire(pair[0].port, "strict", clean=True, expiry=0, timeout=PATIENCE_S).drop()
+    for node in pair.nodes:
+        node.kill()
 
 
 @case("a node that comes back at once, again and again, misses nothing")

@@ -13,6 +13,13 @@
 
 namespace broker {
 
+// Who is not served while most nodes of the cluster cannot be reached.
+enum class Fenced : uint8_t {
+  kNobody,
+  kSessions,  // Who has a session or a will that would be kept.
+  kEverybody,
+};
+
 // Takes durable changes to whoever leads the partition. Answers come back as storage::Event in the
 // shard's mailbox.
 class PartitionClient {

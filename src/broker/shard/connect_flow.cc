@@ -16,6 +16,13 @@
 namespace broker {
 namespace {
 
+// Tells a 5.0 client what it cannot count on.
+constexpr mqtt::UserProperty kDegraded = {
+    .name = "mqttd-degraded",
+    .value =
+        "most nodes of the cluster cannot be reached: nothing is kept, and clients of the "
+        "other nodes hear nothing"};
+
 using mqtt::ReasonCode;
 
 ReasonCode ToReason(auth::AuthCode code) { return static_cast<ReasonCode>(code); }
@@ -391,7 +398,7 @@ bool ConnectFlow::AdmitUser(Connection& connection) {
 }
 
 void ConnectFlow::Open(Connection& connection) {
-  if (context_.fenced) return OpenFenced(connection);
+  if (context_.fenced != Fenced::kNobody) return OpenFenced(connection);
   PendingConnect& pending = *connection.connecting;
   connection.phase = Phase::kOpening;
   storage::OpenSession open;
@@ -426,6 +433,11 @@ void ConnectFlow::Open(Connection& connection) {
 // Client Identifier gets one owner: the leader hears of all claims.
 void ConnectFlow::OpenFenced(Connection& connection) {
   const PendingConnect& pending = *connection.connecting;
+  if (context_.fenced == Fenced::kEverybody) {
+    context_.metrics.connections_refused[RefuseCause::kNoQuorum].Add();
+    return Refuse(connection, ReasonCode::kServerUnavailable,
+                  "most nodes of the cluster cannot be reached");
+  }
   if (pending.terms.session_expiry_s > 0 || pending.has_will) {
     context_.metrics.connections_refused[RefuseCause::kNoQuorum].Add();
     return Refuse(connection, ReasonCode::kServerUnavailable,
@@ -505,6 +517,7 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   mqtt::ConnAck ack = AcceptanceFor(terms, limits, event.session_present);
   if (pending->assigned_client_id)
     ack.assigned_client_identifier = session.client_id.view();  // [MQTT5-3.2.2-16]
+  if (context_.fenced != Fenced::kNobody) ack.user_properties.push_back(kDegraded);
   std::string response;
   if (pending->response_information && !context_.options.response_information_prefix.empty()) {
     response = context_.options.response_information_prefix + std::string(session.client_id);

@@ -8,8 +8,8 @@ namespace broker {
 
 // Fenced: most nodes cannot be reached, and may give sessions that are kept to clients of theirs.
 // So connections with such sessions are closed, and refused until it is over; who has nothing kept
-// is served on.
-void Fence(ShardContext& context, bool fenced);
+// is served on, or closed and refused as well.
+void Fence(ShardContext& context, Fenced fenced);
 
 }  // namespace broker
 

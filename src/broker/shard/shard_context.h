@@ -92,7 +92,7 @@ class ShardContext {
   }
 
   // This node has no lease in its cluster: see Fence.
-  bool fenced = false;
+  Fenced fenced = Fenced::kNobody;
 
   // Of the memory that all sessions' subscriptions may take, what is left now.
   virtual uint64_t RoomForSubscriptions() const = 0;

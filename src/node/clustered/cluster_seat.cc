@@ -64,6 +64,7 @@ class ClusterSeat final : public Seat,
                           public cluster::TrafficLocal,
                           public storage::EventSink {
  public:
+  explicit ClusterSeat(bool serve_without_quorum) : serve_without_quorum_(serve_without_quorum) {}
   absl::Status Open(cluster::MembershipOptions options) {
     ASSIGN_OR_RETURN(membership_, cluster::Membership::Create(std::move(options), *this,
                                                               base::RealClock::Get()));
@@ -92,6 +93,7 @@ class ClusterSeat final : public Seat,
   void Leave() override { membership_->Leave(kLeavesWithin); }
   void Stop() override { membership_->Stop(); }
   std::string why() const override { return membership_->why(); }
+  bool refuses_all() const override { return refuses_all_; }
   base::ClusterView view() const override;
 
  private:
@@ -140,6 +142,8 @@ class ClusterSeat final : public Seat,
   }
 
   std::unique_ptr<cluster::Membership> membership_;
+  const bool serve_without_quorum_;
+  std::atomic<bool> refuses_all_{false};
   storage::ShardId shards_ = 0;
   LateForwarder forwarder_;
   Use use_;
@@ -281,9 +285,14 @@ void ClusterSeat::OnMembers(const cluster::Members& members) {
 void ClusterSeat::OnLease(bool holds) {
   base::Log(holds ? base::LogLevel::kInfo : base::LogLevel::kError,
             holds ? "the cluster is whole enough: sessions that are kept are served"
-                  : "most nodes of the cluster cannot be reached: sessions that are kept are not "
-                    "served, clients without are");
-  use_.server->Fence(!holds);
+            : serve_without_quorum_
+                ? "most nodes of the cluster cannot be reached: sessions that are kept are not "
+                  "served, clients without are"
+                : "most nodes of the cluster cannot be reached: nobody is served");
+  refuses_all_ = !holds && !serve_without_quorum_;
+  use_.server->Fence(holds                   ? broker::Fenced::kNobody
+                     : serve_without_quorum_ ? broker::Fenced::kSessions
+                                             : broker::Fenced::kEverybody);
 }
 
 void ClusterSeat::OnFrame(cluster::ReceivedFrame frame) {
@@ -337,7 +346,7 @@ absl::StatusOr<std::unique_ptr<Seat>> MakeSeat(const config::Config& config) {
   options.bootstrap.zone = wanted.zone;
   options.bootstrap.release = std::string(base::kVersion);
   options.bootstrap.level_max = cluster::kLevelKnown;
-  auto seat = std::make_unique<ClusterSeat>();
+  auto seat = std::make_unique<ClusterSeat>(wanted.serve_without_quorum);
   RETURN_IF_ERROR(seat->Open(std::move(options)));
   return seat;
 }
