@@ -20,6 +20,7 @@ for i in $(seq $NODES); do
   bash $C/node-up.sh $i
 done
 if command -v coredns >/dev/null; then
+# As kubeadm has it: a pod's former address is given out for up to half a minute.
 cat > $R/Corefile <<K
 .:53 {
   bind 172.30.0.1
@@ -27,9 +28,9 @@ cat > $R/Corefile <<K
   ready 127.0.0.1:8181
   kubernetes cluster.local in-addr.arpa { 
     kubeconfig $P/dns.kubeconfig
-    ttl 5
+    ttl ${DNSTTL:-30}
     }
-  cache 5
+  cache ${DNSTTL:-30}
 }
 K
 coredns -conf $R/Corefile > $L/coredns.log 2>&1 &

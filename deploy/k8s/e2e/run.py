@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Runs the Helm chart on a real Kubernetes of three nodes on this machine; `./dev k8s` is the way to call it.
 
-Each node is a set of Linux namespaces with containerd and a kubelet; no Docker, no registry, nothing outside is touched.
+Each machine is a set of Linux namespaces with containerd and a kubelet; no Docker, no registry, nothing outside is touched.
 It installs the chart, connects through the load-balanced service, and under the load of `mqload ledger` at QoS 1 and 2 ends
-the broker's pod in every way: deleted, killed, upgraded, rolled back, all nodes without power at once. Then the account: no
-acknowledged message lost, none of QoS 2 doubled, every session there. The last line says what was done, or what was
-not and why.
+the broker's pods in every way: deleted, killed, cut off, upgraded, rolled back, all machines without power at once. Then the
+account: no acknowledged message lost, none of QoS 2 doubled, every session there. Last it installs the chart with the other
+numbers of nodes. The last line says what was done, or what was not and why.
 """
 
 import argparse
@@ -25,7 +25,7 @@ HOME = Path(os.environ.get("KUBE3_HOME") or
             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mqttd-k8s")
 ENVIRONMENT = dict(os.environ, KUBE3_HOME=str(HOME))
 RUN = HOME / "run"
-NODES = 3
+MACHINES = 3
 PACKAGES = {"containerd": "containerd", "runc": "runc", "etcd": "etcd-server", "nft": "nftables", "iptables": "iptables",
             "conntrack": "conntrack", "ethtool": "ethtool", "socat": "socat", "openssl": "openssl", "ip": "iproute2",
             "buildah": "buildah", "mmdebstrap": "mmdebstrap"}
@@ -56,6 +56,11 @@ def ask(*command):
 def inside(*command):
     """A command in the cluster's namespaces: kubectl, helm."""
     return ask(HERE / "kx", *command)
+
+
+def on_machine(number, *command):
+    """A command on one of the machines."""
+    return ask(HERE / "nx", number, *command)
 
 
 def until(done, what, patience_s=PATIENCE_S):
@@ -114,14 +119,15 @@ class Ledger:
 
     def __init__(self, address, qos, directory):
         machine = ask("pgrep", "-P", (RUN / "unshare.pid").read_text().strip())
-        self.qos = qos
+        self.qos, self._files = qos, directory / f"qos{qos}"
         self.errors = (directory / f"qos{qos}.stderr").open("w+")
+        self.began = time.monotonic()
         self.process = subprocess.Popen(
             ["nsenter", "--target", machine, "--net", ROOT / "build/release/bin/mqload", "ledger", "--host", address,
              "--port", "1883", "--qos", str(qos), "--version", "4" if qos == 1 else "5", "--session-expiry", "3600",
              "--pubs", "10", "--copies", "2", "--rate", "200", "--window", "16", "--seconds", "86400", "--drain", "60",
              "--silence", "5", "--backoff-min-ms", "50", "--backoff-max-ms", "500", "--prefix", f"k8s{qos}", "--out",
-             directory / f"qos{qos}", "--json"], stdout=subprocess.PIPE, stderr=self.errors, text=True)
+             self._files, "--json"], stdout=subprocess.PIPE, stderr=self.errors, text=True)
 
     def finish(self):
         self.process.terminate()
@@ -135,55 +141,129 @@ class Ledger:
             f"{result['longest_ack_gap_ms'] / 1000:.1f} s; wrong: {wrong or 'nothing'}")
         return not wrong and result["acked"] > 0
 
-
-def pod(field):
-    return inside("kubectl", "-n", "mqtt", "get", "pod", "mqttd-0", "-o", f"jsonpath={{{field}}}")
-
-
-def is_ready():
-    return pod('.status.conditions[?(@.type=="Ready")].status') == "True" and not pod(".metadata.deletionTimestamp")
-
-
-def broker_pid():
-    pids = inside("pgrep", "-x", "mqttd").split()
-    if len(pids) != 1:
-        raise RuntimeError(f"processes mqttd: {pids}")
-    return pids[0]
-
-
-def install(*more, tag="1", verb="install"):
-    inside("helm", verb, "mqttd", CHART, "--namespace", "mqtt", "--wait", "--timeout", f"{PATIENCE_S}s", "--set",
-           "auth.allowAnonymous=true,image.repository=localhost/mqttd,persistence.size=1Gi,image.pullPolicy=Never",
-           "--set-string", f"image.tag={tag}", *more)
+    def pauses(self, begin, end):
+        """Between these moments: for how long at most a device, and for how long all, had nothing acknowledged. In
+        seconds; after finish()."""
+        last, one, everyone = {}, 0.0, 0.0
+        for line in self._files.with_suffix(".acked").read_text().splitlines():
+            kind, publisher, *_, at = line.split()
+            now = self.began + float(at) / 1000 if kind == "A" else begin
+            if kind != "A" or now < begin - 5:
+                continue
+            if last and begin < now <= end:
+                one = max(one, now - last.get(publisher, now))
+                everyone = max(everyone, now - max(last.values()))
+            last[publisher] = now
+        return one, everyone
 
 
-def replaced(act):
-    """The pod is another one, or its container was started again, and is ready."""
-    before = pod(".metadata.uid"), pod(".status.containerStatuses[0].containerID")
-    act()
-    until(lambda: (pod(".metadata.uid"), pod(".status.containerStatuses[0].containerID")) != before and is_ready(),
-          "a pod that is ready again")
+class Release:
+    """The chart, installed with `nodes` nodes of the broker."""
+
+    def __init__(self, nodes):
+        self.nodes = nodes
+
+    def helm(self, verb, *more, tag="1"):
+        inside("helm", verb, "mqttd", CHART, "--namespace", "mqtt", "--wait", "--timeout", f"{PATIENCE_S}s", "--set",
+               "auth.allowAnonymous=true,image.repository=localhost/mqttd,persistence.size=1Gi,image.pullPolicy=Never,"
+               f"resources.requests.cpu=50m,nodes={self.nodes},antiAffinity={'hard' if self.nodes <= MACHINES else 'soft'}",
+               "--set-string", f"image.tag={tag}", *more)
+
+    def test(self):
+        inside("helm", "test", "mqttd", "--namespace", "mqtt", "--timeout", f"{PATIENCE_S}s")
+
+    def address(self):
+        return until(lambda: inside("kubectl", "-n", "mqtt", "get", "service", "mqttd-mqtt", "-o",
+                                    "jsonpath={.status.loadBalancer.ingress[0].ip}"), "the load balancer's address")
+
+    def pods(self):
+        """{name: (uid, container, node, is ready)}"""
+        found = json.loads(inside("kubectl", "-n", "mqtt", "get", "pod", "-l", "app.kubernetes.io/name=mqttd", "-o", "json"))
+        return {pod["metadata"]["name"]: (
+            pod["metadata"]["uid"],
+            [status.get("containerID") for status in pod["status"].get("containerStatuses", [])],
+            pod["spec"].get("nodeName"),
+            "deletionTimestamp" not in pod["metadata"] and any(
+                it["type"] == "Ready" and it["status"] == "True" for it in pod["status"].get("conditions", [])),
+        ) for pod in found["items"]}
+
+    def all_ready(self):
+        pods = self.pods()
+        return len(pods) == self.nodes and all(ready for *_, ready in pods.values())
+
+    def replaced(self, names, act):
+        """These pods are others, or their containers were started again, and all are ready."""
+        before = self.pods()
+        act()
+
+        def done():
+            now = self.pods()
+            return self.all_ready() and all(now[name][:2] != before[name][:2] for name in names)
+        until(done, f"{', '.join(names)} ready again")
+
+    def node_of(self, name):
+        return int(self.pods()[name][2][1:])
+
+    def kill(self, name):
+        """The process alone; Kubernetes starts the container again."""
+        machine, uid = self.node_of(name), self.pods()[name][0]
+        for pid in on_machine(machine, "pgrep", "-x", "mqttd").split():
+            if uid in on_machine(machine, "cat", f"/proc/{pid}/cgroup"):
+                return on_machine(machine, "kill", "-9", pid)
+        raise RuntimeError(f"{name} has no process mqttd")
+
+    def uninstall(self):
+        inside("helm", "uninstall", "mqttd", "--namespace", "mqtt", "--wait", "--timeout", f"{PATIENCE_S}s")
+        inside("kubectl", "-n", "mqtt", "delete", "pvc", "--selector", "app.kubernetes.io/instance=mqttd")
 
 
-def cut_power():
-    """Every node ends in one moment, with all that runs on it; then they start again, the first last."""
-    for node in range(1, NODES + 1):
-        pid = (RUN / f"n{node}.nspid").read_text().strip()
-        inside("kill", "-9", pid)
-    for node in range(NODES, 0, -1):
+def cut_off(release, name):
+    """The pod's machine cannot be reached until Kubernetes has found that out; then it can."""
+    link = f"v{release.node_of(name)}"
+    inside("ip", "link", "set", link, "down")
+    try:
+        until(lambda: not release.pods()[name][3], "a pod that Kubernetes knows is cut off")
+    finally:
+        inside("ip", "link", "set", link, "up")
+    until(release.all_ready, f"{name} ready again")
+
+
+def cut_power(*nodes):
+    """These machines end in one moment, with all that runs on them; then they start again, the first last."""
+    for node in nodes:
+        inside("kill", "-9", (RUN / f"n{node}.nspid").read_text().strip())
+    for node in sorted(nodes, reverse=True):
         inside("bash", HERE / "node-up.sh", node)
 
 
-def events():
-    yield "pod deleted", lambda: inside("kubectl", "-n", "mqtt", "delete", "pod", "mqttd-0", "--wait=false")
-    yield "process killed with -9", lambda: inside("kill", "-9", broker_pid())
-    yield "pod deleted by force", lambda: inside("kubectl", "-n", "mqtt", "delete", "pod", "mqttd-0", "--force",
-                                                 "--grace-period=0")
-    yield "upgraded by helm", lambda: install(tag="2", verb="upgrade")
-    yield "rolled back by helm", lambda: inside("helm", "rollback", "mqttd", "--namespace", "mqtt", "--wait", "--timeout",
-                                               f"{PATIENCE_S}s")
-    yield "configuration changed", lambda: install("--set", "config.mqtt.receive_maximum=500", verb="upgrade")
-    yield "all nodes without power", cut_power
+def delete(*names, force=False):
+    inside("kubectl", "-n", "mqtt", "delete", "pod", *names, *(["--force", "--grace-period=0"] if force else ["--wait=false"]))
+
+
+def events(release):
+    """(what happens, what does it): each ends when all pods are ready again."""
+    pods = [f"mqttd-{number}" for number in range(release.nodes)]
+    first, last = pods[0], pods[-1]
+    # Clients come in by the first machine, which is no place to cut.
+    away = next((name for name in pods if release.node_of(name) != 1), None)
+
+    def replaced(names, act):
+        return lambda: release.replaced(names, act)
+
+    yield "pod deleted", replaced([first], lambda: delete(first))
+    yield "process killed with -9", replaced([last], lambda: release.kill(last))
+    yield "pod deleted by force", replaced([pods[len(pods) // 2]], lambda: delete(pods[len(pods) // 2], force=True))
+    if release.nodes > 1:
+        yield "machine cut off until Kubernetes knows, and healed", lambda: cut_off(release, away)
+        yield "machine without power", replaced([away], lambda: cut_power(release.node_of(away)))
+    yield "upgraded by helm", replaced(pods, lambda: release.helm("upgrade", tag="2"))
+    yield "rolled back by helm", replaced(pods, lambda: inside("helm", "rollback", "mqttd", "--namespace", "mqtt", "--wait",
+                                                               "--timeout", f"{PATIENCE_S}s"))
+    yield "configuration changed", replaced(pods, lambda: release.helm("upgrade", "--set", "config.mqtt.receive_maximum=500"))
+    if release.nodes > 1:
+        yield "all pods deleted at once", replaced(pods, lambda: delete(*pods))
+        yield "all processes killed at once", replaced(pods, lambda: [release.kill(name) for name in pods])
+    yield "all machines without power", replaced(pods, lambda: cut_power(*range(1, MACHINES + 1)))
 
 
 def timed(what, act):
@@ -193,40 +273,71 @@ def timed(what, act):
 
 
 def cluster():
-    call(HERE / "up.sh", NODES)
-    until((RUN / "up").exists, f"{NODES} nodes ready; see {RUN}/log")
-    call(HERE / "pv.sh", NODES, 2, stdout=subprocess.DEVNULL)
+    call(HERE / "up.sh", MACHINES)
+    until((RUN / "up").exists, f"{MACHINES} nodes ready; see {RUN}/log")
+    call(HERE / "pv.sh", MACHINES, 4, stdout=subprocess.DEVNULL)
     inside("kubectl", "create", "namespace", "mqtt")
     inside("kubectl", "label", "namespace", "mqtt", "pod-security.kubernetes.io/enforce=restricted")
 
 
-def run(directory):
-    say("Kubernetes, three nodes")
+def refused(release, nodes):
+    """An upgrade to another number of nodes is, with the reason."""
+    try:
+        Release(nodes).helm("upgrade")
+    except RuntimeError as error:
+        if f"was installed with {release.nodes} and cannot become {nodes}" in str(error):
+            return
+        raise
+    raise RuntimeError(f"an upgrade from {release.nodes} to {nodes} nodes was not refused")
+
+
+def others(numbers):
+    """Installs the chart with other numbers of nodes, on volumes of their own."""
+    for number in numbers:
+        release = Release(number)
+        timed(f"helm install --wait with {number} node{'s' if number > 1 else ''}", lambda: release.helm("install"))
+        timed("helm test", release.test)
+        release.uninstall()
+
+
+def run(directory, nodes):
+    say("Kubernetes, three machines")
     timed("ready", cluster)
-    timed("helm install --wait, in a namespace of the restricted profile", install)
-    timed("helm test", lambda: inside("helm", "test", "mqttd", "--namespace", "mqtt", "--timeout", f"{PATIENCE_S}s"))
-    address = until(lambda: inside("kubectl", "-n", "mqtt", "get", "service", "mqttd-mqtt", "-o",
-                                   "jsonpath={.status.loadBalancer.ingress[0].ip}"), "the load balancer's address")
+    release = Release(nodes)
+    timed(f"helm install --wait with {nodes} node{'s' if nodes > 1 else ''}, in a namespace of the restricted profile",
+          lambda: release.helm("install"))
+    timed("helm test", release.test)
+    refused(release, 1 if nodes > 1 else 3)
+    say("  upgrade to another number of nodes: refused")
+    address = release.address()
     say(f"devices connect to {address}:1883")
     ledgers = [Ledger(address, qos, directory) for qos in (1, 2)]
+    done = []
     try:
-        done = 0
-        for what, act in events():
-            timed(f"{what}, ready again", lambda act=act: replaced(act))
-            done += 1
+        for what, act in events(release):
+            begin = time.monotonic()
+            timed(f"{what}, ready again", act)
+            done.append((what, begin, time.monotonic()))
         say("the account")
         well = all([ledger.finish() for ledger in ledgers])
     finally:
         for ledger in ledgers:
             ledger.process.kill()
-    logs = inside("kubectl", "-n", "mqtt", "exec", "mqttd-0", "--", "mqttctl", "health", "--ready")
-    say(f"mqttctl in the pod: {logs}")
-    return well, done
+    for what, begin, end in done:
+        paused = [ledger.pauses(begin, end) for ledger in ledgers]
+        say(f"  {what}: one device waited up to {max(one for one, _ in paused):.1f} s, all of them "
+            f"{max(everyone for _, everyone in paused):.1f} s")
+    health = inside("kubectl", "-n", "mqtt", "exec", "mqttd-0", "--", "mqttctl", "health", "--ready")
+    say(f"mqttctl in the pod: {health}")
+    release.uninstall()
+    others(number for number in (1, 3, 5) if number != nodes)
+    return well, len(done)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev k8s", description=__doc__,
                                      formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=3, choices=(1, 3, 5), help="of the broker, for the load (default 3)")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running; deploy/k8s/e2e/kx kubectl …, down.sh")
     options = parser.parse_args()
     started = False
@@ -234,9 +345,9 @@ def main():
         build()
         started = True
         with tempfile.TemporaryDirectory() as directory:
-            well, done = run(Path(directory))
-        say(f"k8s: {done} ends of the broker, " + ("nothing lost, nothing doubled, every session resumed; one node of mqttd"
-                                                   if well else "FAILED, see the account"))
+            well, done = run(Path(directory), options.nodes)
+        say(f"k8s: {done} ends of the broker, " + ("nothing lost, nothing doubled, every session resumed; nodes of mqttd: "
+                                                   f"{options.nodes}" if well else "FAILED, see the account"))
         return 0 if well else 1
     except NotHere as missing:
         say(f"k8s: nothing was done: {missing}")
