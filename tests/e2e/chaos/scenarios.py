@@ -115,7 +115,9 @@ class SubackRounds(threading.Thread):
 
 
 def suback(cluster, directory, *, seed, rounds, rate, say):  # pylint: disable=unused-argument
-    kinds = [SubackRounds(cluster, f"r{number}", number % 2 == 1, number // 2 == 1, rounds, seed + number) for number in range(4)]
+    each_of = max(1, min(4, rounds // 250))  # Clients of each kind, side by side.
+    kinds = [SubackRounds(cluster, f"r{number}", number % 2 == 1, number // 2 % 2 == 1, -(-rounds // each_of), seed + number)
+             for number in range(4 * each_of)]
     began, chance, restarts = time.monotonic(), random.Random(seed), 0
     for each in kinds:
         each.start()
@@ -131,15 +133,17 @@ def suback(cluster, directory, *, seed, rounds, rate, say):  # pylint: disable=u
         node.start()
         restarts += 1
         took = until(cluster.whole, WAIT_S)
-        say(f"# {time.monotonic() - began:6.1f} s  node {node.number + 1} restarted; rounds {[each.done for each in kinds]}, "
+        say(f"# {time.monotonic() - began:6.1f} s  node {node.number + 1} restarted; {sum(each.done for each in kinds)} rounds, "
             f"missed {sum(len(each.missed) for each in kinds)}")
         if took is None:
             for each in kinds:
                 each.stopping = True
             return [f"not whole {WAIT_S:.0f} s after a restart: {cluster.states()}"], ""
-    for each in kinds:
-        say(f"# {each.name}: {each.done} rounds in {time.monotonic() - began:.0f} s, missed {len(each.missed)}, slowest SUBACK "
-            f"{each.slowest:.2f} s, begun again {each.again} times")
+    for name in dict.fromkeys(each.name for each in kinds):
+        of_name = [each for each in kinds if each.name == name]
+        say(f"# {name}: {sum(each.done for each in of_name)} rounds in {time.monotonic() - began:.0f} s, missed "
+            f"{sum(len(each.missed) for each in of_name)}, slowest SUBACK {max(each.slowest for each in of_name):.2f} s, begun again "
+            f"{sum(each.again for each in of_name)} times")
     return ([words for each in kinds for words in each.missed],
             f"{sum(each.done for each in kinds)} rounds, 0 missed, while nodes were restarted {restarts} times")
 
