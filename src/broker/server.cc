@@ -479,8 +479,7 @@ absl::Duration Server::Drain(std::function<void()> on_drained) {
 }
 
 void Server::ShutDown(std::optional<absl::Duration> timeout) {
-  if (!running_) return;
-  running_ = false;
+  if (!running_.exchange(false)) return;
   memory_.Stop();
   for (const auto& shard : shards_)
     shard->mailbox().PostOne(Control{[&shard, timeout] { shard->ShutDown(timeout); }});
@@ -518,6 +517,7 @@ void Server::WatchShards() {
     for (const auto& runtime : listeners_)
       runtime->LogCertificateWarning(dependencies_.clock->Now());
   }
+  if (!running_) return;  // A node that looks for its cluster: no shard has a thread yet.
   for (size_t i = 0; i < shards_.size(); ++i) {
     Pulse& pulse = *pulses_[i];
     if (pulse.Ask()) {

@@ -207,7 +207,7 @@ class Server final : public storage::EventSink {
   std::shared_ptr<auth::VerifiedLogins> verified_logins_;  // Likewise.
   storage::PartitionHost* host_ = nullptr;
   std::atomic<uint32_t> adopted_{0};  // By `AdoptInside`: shards take turns.
-  bool running_ = false;
+  std::atomic<bool> running_{false};
   std::atomic<uint32_t> shards_draining_{0};
 };
 

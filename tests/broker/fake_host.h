@@ -110,11 +110,14 @@ class ServerTest : public testing::Test {
 
   Limits& limits() { return options_.listeners[0].limits; }
 
-  void Start() {
+  void Create() {
     server_ = Server::Create(options_, {.clock = &base::RealClock::Get(),
                                         .methods = &methods_,
                                         .memory_used_bytes = [this] { return memory_.load(); }})
                   .value();
+  }
+  void Start() {
+    Create();
     server_->Start(host_, [] {});
     const std::string url = server_->urls().at(0);
     port_ = static_cast<uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));

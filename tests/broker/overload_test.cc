@@ -170,6 +170,15 @@ TEST_F(ServerTest, AShardThatDoesNotComeToItsNextTaskIsSeen) {
   EXPECT_FALSE(server_->stall().stuck);
 }
 
+// As in a cluster that has to be found first, which may take until the last machine is back.
+TEST_F(ServerTest, AShardThatIsNotStartedYetIsNotStuck) {
+  options_.stall_timeout_s = 3;
+  Create();
+  for (int i = 0; i < 10; ++i) server_->WatchShards();
+  EXPECT_EQ(server_->stall().seconds, 0u);
+  EXPECT_FALSE(server_->metrics().stall.stuck);
+}
+
 // ---- Memory
 
 TEST_F(ServerTest, WhileMemoryIsShortNewClientsAreRefusedAndPublishersSlowedDown) {
