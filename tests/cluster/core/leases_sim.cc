@@ -18,6 +18,8 @@ namespace {
 using Mutant = LeasesSimOptions::Mutant;
 
 constexpr uint64_t kTickMs = 100;
+// As seldom as may be: who asks more often makes up for what a leader forgets.
+constexpr absl::Duration kAskedEvery = absl::Seconds(1);
 constexpr double kDrift = 0.05;
 
 std::string Uuid(uint32_t number) { return absl::StrCat("node-", number); }
@@ -56,7 +58,9 @@ struct LeasesSim::Node {
 };
 
 LeasesSim::LeasesSim(LeasesSimOptions options)
-    : options_(options), leases_{.drift = kDrift}, rng_(options.seed) {
+    : options_(options),
+      leases_{.renewed_every = kAskedEvery, .drift = kDrift},
+      rng_(options.seed) {
   if (options_.mutant == Mutant::kNoDrift) leases_.drift = 0;
   for (uint32_t number = 1; number <= kNodes; ++number) {
     auto node = std::make_unique<Node>();

@@ -87,8 +87,7 @@ class LeasesSim {
   void CheckEnd();
 
   const LeasesSimOptions options_;
-  // Asked for as seldom as may be: who asks more often makes up for what a leader forgets.
-  LeaseOptions leases_{.renewed_every = absl::Seconds(1)};
+  LeaseOptions leases_;
   base::Rng rng_;
   bool stormy_ = true;
   double loss_ = 0;
