@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from e2e import PATIENCE_S, SLOWDOWN, Process, case, equal, holds, main, run  # noqa: E402
 from local_cluster import LocalCluster, Node, free_ports  # noqa: E402
 from mqtt_wire import Client as Wire  # noqa: E402
+from mqtt_wire import Nothing  # noqa: E402
 from paho_client import Client as Paho  # noqa: E402
 
 cluster = LocalCluster()
@@ -181,6 +182,116 @@ def _():
         equal(subscriber.message().topic, f"prompt/{number}")
     leave(subscriber)
     publisher.drop()
+
+
+KINDS = (("transient", 0), ("kept", 3600))
+
+
+def members_of(group, qos, nodes=None, kinds=KINDS):
+    """Two at each node: one whose session ends with its connection, and one whose session is kept."""
+    made = []
+    for node in nodes or cluster.nodes:
+        for kind, expiry in kinds:
+            client = Wire(node.port, f"{group}-{kind}-{node.number}", clean=True, expiry=expiry)
+            equal(client.subscribe(f"$share/{group}/{group}/#", qos), qos)
+            made.append(client)
+    return made
+
+
+def received_by_all(members, ends, end):
+    """What has come to the members when each has seen so many ends, which end() publishes to end/NUMBER. What their
+    partitions deliver may come behind that."""
+    for number, member in enumerate(members):
+        member.subscribe(f"end/{number}", 0)
+    end()
+    came = []
+    for member in members:
+        left = ends
+        while left:
+            message = member.message(timeout=PATIENCE_S)
+            if message.topic.startswith("end/"):
+                left -= 1
+            else:
+                came.append(message.payload.decode())
+    return came
+
+
+def receive_until(members, came, enough):
+    """More, until that is enough: to whom it comes nobody knows."""
+    while not enough(came):
+        for member in members:
+            try:
+                came.append(member.message(timeout=0.02).payload.decode())
+            except Nothing:
+                pass
+    return came
+
+
+@case("a message for a $share group goes to one member, whichever nodes they and the publisher are at")
+def _():
+    everywhere = [(f"team{qos}", qos, cluster.nodes, KINDS) for qos in (0, 1, 2)]
+    away = [(f"away-{kind[0]}{qos}", qos, [cluster[1]], [kind]) for kind in KINDS for qos in (0, 1, 2)]
+    for group, qos, nodes, kinds in everywhere + away:
+        members = members_of(group, qos, nodes, kinds)
+        publishers = [Wire(node.port, f"{group}-publisher-{node.number}", clean=True, expiry=0) for node in cluster.nodes]
+        sent = []
+        for number in range(60):
+            publisher = publishers[number % len(publishers)]
+            sent.append(f"{number:03}")
+            if qos:
+                equal(publisher.published(f"{group}/{number}", sent[-1], qos=qos), 0, f"{group}: somebody subscribes")
+            else:
+                publisher.publish(f"{group}/{number}", sent[-1])
+
+        def end(publishers=publishers, count=len(members)):
+            # Behind what each publisher has sent, on the way that it took.
+            for publisher in publishers:
+                for number in range(count):
+                    publisher.publish(f"end/{number}", "end")
+
+        came = received_by_all(members, len(publishers), end)
+        if qos:
+            receive_until(members, came, lambda came, count=len(sent): len(came) >= count)
+        equal(sorted(came), sent, group)
+        for each in members:
+            each.disconnect()
+        for each in publishers:
+            each.drop()
+
+
+@case("a member's node is killed, and the others of its $share group get the rest")
+def _():
+    members = members_of("crew", 1)
+    publisher = Wire(cluster[0].port, "crew-publisher", clean=True, expiry=0)
+    cluster[2].kill()
+    alive = members[:4]
+    sent = []
+    for number in range(40):
+        sent.append(f"{number:03}")
+        equal(publisher.published("crew/x", sent[-1], qos=1), 0)
+    back = Wire(cluster[1].port, "crew-kept-2", timeout=PATIENCE_S)
+    holds(back.session_present, "the session that was kept at the node")
+    # What was on its way to the node that died comes to others, at QoS 1 perhaps twice.
+    receive_until(alive + [back], [], lambda came: set(came) == set(sent))
+    for each in alive + [back]:
+        each.disconnect()
+    publisher.drop()
+    cluster[2].start()
+
+
+@case("a shared subscription is acknowledged when all nodes know of it")
+def _():
+    member = Wire(cluster[1].port, "prompt-member", clean=True, expiry=0)
+    publishers = [Wire(cluster[number].port, f"prompt-shared-{number}", clean=True, expiry=0) for number in (0, 2)]
+    for number in range(100):
+        member.subscribe(f"$share/prompt/shared/{number}", 1)
+        equal(publishers[number % 2].published(f"shared/{number}", b"x", qos=1), 0)
+        equal(member.message().topic, f"shared/{number}")
+        if number % 3 == 0:
+            equal(member.unsubscribe(f"$share/prompt/shared/{number}"), 0)
+            equal(publishers[number % 2].published(f"shared/{number}", b"x", qos=1), 0x10, "nobody any more")
+    for each in [member] + publishers:
+        each.drop()
 
 
 @case("without most nodes clients without a session are served on, sessions are not, and all come back")

@@ -52,13 +52,24 @@ void TryNodeItem(std::string_view item) {
 void TryForwarded(std::string_view item) {
   std::string_view body;
   if (!ParseForwardHead(item, body).ok()) return;
-  std::vector<mqtt::MessagePtr> messages;
+  std::vector<Forwarded> messages;
   if (!ParseForwarded(body, messages).ok()) return;
   std::string again(kForwardHeadRoom, '\0');
-  for (const mqtt::MessagePtr& message : messages) AppendForwarded(message->parts(), again);
-  std::vector<mqtt::MessagePtr> second;
+  for (const Forwarded& one : messages) {
+    if (one.member == nullptr) {
+      AppendForwarded(one.message->parts(), again);
+    } else {
+      AppendForwarded(one.message->parts(), *one.member, again);
+    }
+  }
+  std::vector<Forwarded> second;
   CHECK(ParseForwarded(std::string_view(again).substr(kForwardHeadRoom), second).ok());
   CHECK(second.size() == messages.size());
+  for (size_t i = 0; i < second.size(); ++i) {
+    CHECK((second[i].member == nullptr) == (messages[i].member == nullptr));
+    if (second[i].member == nullptr) continue;
+    CHECK(TextOf(*second[i].member) == TextOf(*messages[i].member));
+  }
 }
 
 }  // namespace

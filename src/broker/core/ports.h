@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "broker/core/router.h"
+#include "broker/core/share_group.h"
 #include "mqtt/message.h"
+#include "storage/core/chosen_member.h"
 #include "storage/core/partition_api.h"
 
 namespace broker {
@@ -38,6 +40,14 @@ struct RouteAnnouncement {
   std::string filter;
 };
 
+// A transient session joined a `$share` group, has other options there, or left it.
+struct MemberAnnouncement {
+  uint64_t number = 0;  // As of routes.
+  bool add = true;
+  std::string filter;
+  ShareMember member;  // Of one that leaves: who it is, and its connection.
+};
+
 // The way to the sessions of other nodes, and from theirs to this one's. Called on the shards'
 // threads; never blocks. First in, first out per shard. What comes back is in the shard's mailbox:
 // NodeRoutes, NodesConfirmed, NodePublish, NodeCaughtUp.
@@ -50,8 +60,16 @@ class Forwarder {
   // comes to every shard for each node that this has named.
   virtual NodeMask Forward(storage::ShardId shard, NodeMask nodes,
                            const mqtt::MessageParts& message) = 0;
+  // One that a member of a `$share` group on this node is to have, and nobody else. Returns the
+  // node if it is behind.
+  virtual NodeMask ForwardToMember(storage::ShardId shard, uint32_t node,
+                                   const mqtt::MessageParts& message,
+                                   const storage::ChosenMember& member) = 0;
+  // To which nothing goes just now: there is no link.
+  virtual NodeMask CutOff() const = 0;
   // To all nodes; when they have it comes NodesConfirmed.
   virtual void Announce(storage::ShardId shard, RouteAnnouncement announcement) = 0;
+  virtual void AnnounceMember(storage::ShardId shard, MemberAnnouncement announcement) = 0;
   // What the shard has forwarded and announced leaves, at the end of its turn.
   virtual void Flush(storage::ShardId shard) = 0;
 

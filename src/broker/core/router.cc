@@ -239,7 +239,7 @@ void Router::SetPartition(std::string_view filter, storage::PartitionId partitio
 }
 
 void Router::SetMember(std::string_view filter, ShareMember member) {
-  if (!held_members_.empty()) {
+  if (!held_members_.empty() && member.of_node == storage::NodeId()) {
     const auto held =
         held_members_.find(std::pair(std::string(filter), std::string(member.client_id)));
     if (held != held_members_.end()) {
@@ -257,6 +257,26 @@ void Router::RemoveMember(std::string_view filter, std::string_view client_id) {
     if (held != held_members_.end()) return held->second.told.reset();
   }
   DisplaceMember(filter, client_id);
+}
+
+void Router::RemoveMemberOfNode(std::string_view filter, std::string_view client_id,
+                                const storage::ConnectionRef& connection) {
+  ShareGroup* const group = FindGroup(filter);
+  const ShareMember* const known =
+      group == nullptr ? nullptr : group->Find(client_id, connection.node);
+  if (known != nullptr && known->connection == connection)
+    DisplaceMember(filter, client_id, connection.node);
+}
+
+void Router::ForgetMembersOf(storage::NodeId node, std::optional<uint32_t> but_of_telling) {
+  std::vector<std::pair<std::string, std::string>> gone;
+  for (const auto& group : groups_) {
+    group->ForEachMember([&](const ShareMember& member) {
+      if (member.of_node == node && member.telling != but_of_telling)
+        gone.emplace_back(group->filter(), member.client_id);
+    });
+  }
+  for (const auto& [filter, client_id] : gone) DisplaceMember(filter, client_id, node);
 }
 
 void Router::HoldMember(std::string_view filter, std::string_view client_id,
@@ -306,11 +326,12 @@ void Router::PlaceMember(std::string_view filter, ShareMember member) {
   group->Set(std::move(member));
 }
 
-void Router::DisplaceMember(std::string_view filter, std::string_view client_id) {
+void Router::DisplaceMember(std::string_view filter, std::string_view client_id,
+                            storage::NodeId of_node) {
   const auto it = groups_.find(filter);
   if (it == groups_.end()) return;
   ShareGroup& group = **it;
-  group.Remove(client_id);
+  group.Remove(client_id, of_node);
   if (!group.empty()) return;
   const auto shared = mqtt::ParseShared(filter);
   auto* const node = tree_.Find(shared->filter);

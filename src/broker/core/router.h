@@ -193,6 +193,12 @@ class Router {
   // Members of `$share` groups, wherever they are. `filter` is "$share/group/filter".
   void SetMember(std::string_view filter, ShareMember member);
   void RemoveMember(std::string_view filter, std::string_view client_id);
+  // A transient one that another node told of: unless that has told of another connection since.
+  void RemoveMemberOfNode(std::string_view filter, std::string_view client_id,
+                          const storage::ConnectionRef& connection);
+  // Those that this node told of, but for those of its present telling. Cost: the number of members
+  // that there are.
+  void ForgetMembersOf(storage::NodeId node, std::optional<uint32_t> but_of_telling);
   // Cost: O(1), however many groups the filter has, and members the group.
   ShareGroup* FindGroup(std::string_view filter) const;
   // How many there are of the filter behind "$share/group/".
@@ -253,7 +259,8 @@ class Router {
   void ChangeWildcard(std::string_view filter, uint64_t Route::More::*mask, uint32_t bit,
                       bool present);
   void PlaceMember(std::string_view filter, ShareMember member);
-  void DisplaceMember(std::string_view filter, std::string_view client_id);
+  void DisplaceMember(std::string_view filter, std::string_view client_id,
+                      storage::NodeId of_node = {});
   void EraseIfEmpty(RoutedFilter& node);
   void Fill(std::string_view topic, size_t hash, Match& match) const;
 

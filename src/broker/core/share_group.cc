@@ -81,13 +81,14 @@ ShareGroup::~ShareGroup() {
   }
 }
 
-ShareGroup::Member* ShareGroup::FindMember(std::string_view client_id) const {
-  const auto it = members_.find(client_id);
+ShareGroup::Member* ShareGroup::FindMember(std::string_view client_id,
+                                           storage::NodeId of_node) const {
+  const auto it = members_.find(MemberKey{client_id, of_node});
   return it == members_.end() ? nullptr : it->get();
 }
 
-const ShareMember* ShareGroup::Find(std::string_view client_id) const {
-  return FindMember(client_id);
+const ShareMember* ShareGroup::Find(std::string_view client_id, storage::NodeId of_node) const {
+  return FindMember(client_id, of_node);
 }
 
 ShareGroup::PoolName ShareGroup::PoolOf(const Member& member) const {
@@ -123,7 +124,7 @@ void ShareGroup::Readmit(std::string_view client_id) {
 }
 
 void ShareGroup::Set(ShareMember member) {
-  if (Member* const known = FindMember(member.client_id)) {
+  if (Member* const known = FindMember(member.client_id, member.of_node)) {
     static_cast<ShareMember&>(*known) = std::move(member);
     if (known->pool != kFull || PoolOf(*known) == kNoPool) Move(*known, PoolOf(*known));
     return;
@@ -136,8 +137,8 @@ void ShareGroup::Set(ShareMember member) {
   ++last_joined_;
 }
 
-void ShareGroup::Remove(std::string_view client_id) {
-  const auto it = members_.find(client_id);
+void ShareGroup::Remove(std::string_view client_id, storage::NodeId of_node) {
+  const auto it = members_.find(MemberKey{client_id, of_node});
   if (it == members_.end()) return;
   Move(**it, kNoPool);
   if (stuck_to_ == it->get()) stuck_to_ = nullptr;
@@ -220,14 +221,16 @@ const ShareGroup::Circle& ShareGroup::CircleOf(PoolName name) {
 
 void ShareGroup::AddTo(Circle& circle, Member& member) {
   const uint64_t hash = Hash(member.client_id);
-  for (uint64_t i = 1; i <= kPoints; ++i) circle[Mix(hash + i * 0x9e3779b97f4a7c15u)] = &member;
+  for (uint64_t i = 1; i <= kPoints; ++i)
+    circle.emplace(Mix(hash + i * 0x9e3779b97f4a7c15u), &member);
 }
 
 void ShareGroup::RemoveFrom(Circle& circle, const Member& member) {
   const uint64_t hash = Hash(member.client_id);
   for (uint64_t i = 1; i <= kPoints; ++i) {
-    const auto it = circle.find(Mix(hash + i * 0x9e3779b97f4a7c15u));
-    if (it != circle.end() && it->second == &member) circle.erase(it);
+    auto [it, end] = circle.equal_range(Mix(hash + i * 0x9e3779b97f4a7c15u));
+    while (it != end && it->second != &member) ++it;
+    if (it != end) circle.erase(it);
   }
 }
 

@@ -45,7 +45,11 @@ struct ShareMember {
   // What its client takes [MQTT5-3.1.2-24]; of an offline one nobody knows.
   uint32_t packet_size_max = mqtt::kPacketSizeMax;
   storage::ConnectionRef connection;  // While connected.
-  Session* local = nullptr;           // If the connection is on this shard: it knows its rights.
+  // Of a transient one on another node, which tells of it; else none. Two nodes may tell of one
+  // Client Identifier for a moment, in any order: then these are two members.
+  storage::NodeId of_node;
+  uint32_t telling = 0;      // Of that node's members, in which it was told of last.
+  Session* local = nullptr;  // If the connection is on this shard: it knows its rights.
   std::shared_ptr<const ShareReader> reader;  // Of a durable one.
   mqtt::SubscriptionOptions options;
   uint32_t subscription_id = 0;
@@ -84,7 +88,7 @@ class ShareGroup {
   bool empty() const { return members_.empty(); }
   size_t size() const { return members_.size(); }
   // Null: not a member.
-  const ShareMember* Find(std::string_view client_id) const;
+  const ShareMember* Find(std::string_view client_id, storage::NodeId of_node = {}) const;
   template <typename Visit>
   void ForEachMember(Visit&& visit) const {
     for (const auto& member : members_) visit(static_cast<const ShareMember&>(*member));
@@ -92,7 +96,7 @@ class ShareGroup {
 
   // Adds a member or replaces it.
   void Set(ShareMember member);
-  void Remove(std::string_view client_id);
+  void Remove(std::string_view client_id, storage::NodeId of_node = {});
   // Access rules have changed: `renew` says what holds for the reader now.
   template <typename Renew>
   void RenewReaders(Renew&& renew) {
@@ -133,7 +137,8 @@ class ShareGroup {
   Choice Choose(const Question& question, base::Rng& rng, Accept&& accept) {
     absl::InlinedVector<Member*, 4> filled;
     const auto ask = [&](Member& member) {
-      const bool full = full_.Contains(member.client_id);
+      // Of those on other nodes it is not told.
+      const bool full = member.of_node == storage::NodeId() && full_.Contains(member.client_id);
       const Verdict verdict = full ? Verdict::kWithoutRoom : accept(member, Asked::kForRoom);
       if (verdict == Verdict::kWithoutRoom) filled.push_back(&member);
       return verdict == Verdict::kTakes;
@@ -189,11 +194,29 @@ class ShareGroup {
   };
   // For choices by hash. Each member stands at several points of a circle, the same in every shard
   // and process: whoever comes or goes takes or leaves only what was its own.
-  using Circle = absl::btree_map<uint64_t, Member*>;
+  using Circle = absl::btree_multimap<uint64_t, Member*>;
 
-  struct IdOfMember {
-    std::string_view operator()(const std::unique_ptr<Member>& member) const {
-      return member->client_id;
+  struct MemberKey {
+    std::string_view client_id;
+    storage::NodeId of_node;
+    friend bool operator==(const MemberKey&, const MemberKey&) = default;
+  };
+  static MemberKey KeyOf(const MemberKey& key) { return key; }
+  static MemberKey KeyOf(const std::unique_ptr<Member>& member) {
+    return {member->client_id, member->of_node};
+  }
+  struct HashOfMember {
+    using is_transparent = void;
+    template <typename Key>
+    size_t operator()(const Key& key) const {
+      return base::HashOfName(KeyOf(key).client_id);
+    }
+  };
+  struct IsSameMember {
+    using is_transparent = void;
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return KeyOf(a) == KeyOf(b);
     }
   };
 
@@ -229,7 +252,7 @@ class ShareGroup {
     return nullptr;
   }
 
-  Member* FindMember(std::string_view client_id) const;
+  Member* FindMember(std::string_view client_id, storage::NodeId of_node = {}) const;
   PoolName PoolOf(const Member& member) const;
   void Move(Member& member, PoolName to);
   void MoveToFull(Member& member);
@@ -245,9 +268,7 @@ class ShareGroup {
 
   const base::Text filter_;
   FullClients& full_;
-  absl::flat_hash_set<std::unique_ptr<Member>, base::HashByName<IdOfMember>,
-                      base::EqualByName<IdOfMember>>
-      members_;
+  absl::flat_hash_set<std::unique_ptr<Member>, HashOfMember, IsSameMember> members_;
   std::array<Pool, kPools> pools_;
   std::unique_ptr<std::array<Circle, kPools>> circles_;  // Null: nobody has asked by hash.
   const Member* stuck_to_ = nullptr;                     // Sticky's present one.

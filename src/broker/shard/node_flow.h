@@ -19,7 +19,9 @@ namespace broker {
 // message is missed from then on. Part of one shard of a node in a cluster, used on its thread.
 class NodeFlow {
  public:
-  NodeFlow(ShardContext& context, PublishFlow& publishing);
+  // `self`, `life`: known when the shard starts.
+  NodeFlow(ShardContext& context, PublishFlow& publishing, const storage::NodeId& self,
+           const storage::Incarnation& life);
 
   void OnRoutes(const NodeRoutes& routes);
   void OnPublish(NodePublish publish);
@@ -31,8 +33,22 @@ class NodeFlow {
   void TellSenders();
 
  private:
+  // Another node, and how far its members of `$share` groups are known.
+  struct Known {
+    storage::NodeId id;
+    storage::Incarnation life;
+    uint32_t telling = 0;  // It has begun to tell of all of them so often.
+    bool is_whole = true;  // Else it is still telling: those from before stay for as long.
+  };
+  void TakeMembers(const NodeRoutes& routes);
+  PublishFlow::Where WhereIs(const storage::ConnectionRef& connection) const;
+
   ShardContext& context_;
   PublishFlow& publishing_;
+  const storage::NodeId& self_;
+  const storage::Incarnation& life_;
+  std::array<Known, kNodesMax> known_{};
+  NodeMask nodes_ = 0;  // That there are.
   RetainedGate gate_;
   std::array<ForwardCredit::Amount, kNodesMax> taken_{};  // Not told yet.
   NodeMask taken_from_ = 0;                               // Who has any.

@@ -62,6 +62,11 @@ bool FitsClient(const ShareMember& member, const mqtt::MessageParts& parts) {
   return mqtt::MeasurePublish(head).total <= member.packet_size_max;
 }
 
+// A message goes so often from node to node for one group. After that it is for a member here, or
+// for one that a partition delivers to: what each node knows of the others' members is a moment
+// old.
+constexpr uint32_t kHopsMax = 3;
+
 // Of those that waited, kept for the next: as many as wait in a busy moment.
 constexpr size_t kSpareMax = 1024;
 
@@ -327,9 +332,17 @@ void PublishFlow::CountWithoutMember(uint64_t groups) {
   context_.metrics.dropped[DropCause::kNoShareMember].Add(groups);
 }
 
-ShareGroup::Choice PublishFlow::ChooseMember(
-    ShareGroup& group, const Outgoing& outgoing,
-    absl::Span<const storage::ConnectionRef> without_right) {
+// Whether a message comes to it that no partition delivers.
+bool PublishFlow::CanReach(const ShareMember& member, ShareGroup::Asked asked,
+                           uint32_t hops) const {
+  if (member.local != nullptr || !where_is) return true;
+  const Where where = where_is(member.connection);
+  if (where.kind != Where::Kind::kAtNode) return where.kind == Where::Kind::kHere;
+  return hops < kHopsMax && (!where.cut_off || asked == ShareGroup::Asked::kRegardless);
+}
+
+ShareGroup::Choice PublishFlow::ChooseMember(ShareGroup& group, const Outgoing& outgoing,
+                                             const Tried& tried) {
   using Verdict = ShareGroup::Verdict;
   const mqtt::MessageParts& parts = outgoing.parts();
   const ShareGroup::Question question = {.strategy = context_.options.share_strategy,
@@ -339,16 +352,18 @@ ShareGroup::Choice PublishFlow::ChooseMember(
   const auto accept = [&](const ShareMember& candidate, ShareGroup::Asked asked) {
     const Session* const session = candidate.local;
     if (!MayRead(candidate, parts.topic)) return Verdict::kPasses;
-    if (!without_right.empty() && candidate.connected &&
-        std::find(without_right.begin(), without_right.end(), candidate.connection) !=
-            without_right.end()) {
+    if (!tried.without_right.empty() && candidate.connected &&
+        std::find(tried.without_right.begin(), tried.without_right.end(), candidate.connection) !=
+            tried.without_right.end()) {
       return Verdict::kPasses;
     }
+    const QoS granted = mqtt::Min(parts.qos, candidate.options.qos);
+    const bool queued = candidate.durable && granted != QoS::kAtMostOnce;
+    if (!queued && !CanReach(candidate, asked, tried.hops)) return Verdict::kPasses;
     if (asked == ShareGroup::Asked::kRegardless) return Verdict::kTakes;
     if (!FitsClient(candidate, parts)) return Verdict::kPasses;
     // Of others here the partition host knows, or the shard of their connection.
     if (session == nullptr || session->durable) return Verdict::kTakes;
-    const QoS granted = mqtt::Min(parts.qos, candidate.options.qos);
     if (deliverer_.HasRoom(*session, granted)) return Verdict::kTakes;
     return granted == QoS::kAtMostOnce ? Verdict::kPasses : Verdict::kWithoutRoom;
   };
@@ -362,7 +377,7 @@ bool PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::P
 
 bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group,
                            Outgoing& outgoing, storage::Publish& publish, Waiting* waiting,
-                           std::vector<storage::ConnectionRef> without_right) {
+                           Tried tried) {
   const ShareMember* const member = choice.member;
   if (member == nullptr) return false;
   const QoS granted = mqtt::Min(outgoing.parts().qos, member->options.qos);
@@ -374,18 +389,17 @@ bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& g
                                       .last_choice = choice.regardless});
     return true;
   }
-  const auto assignment = [&](mqtt::MessagePtr message) {  // Once.
-    return SharedAssignment{.message = std::move(message),
-                            .filter = std::string(group.filter()),
-                            .connection = member->connection.connection,
-                            .options = member->options,
-                            .subscription_id = member->subscription_id,
-                            .from = context_.id,
-                            .last_choice = choice.regardless,
-                            .without_right = std::move(without_right)};
+  const auto chosen = [&] {  // Once.
+    return storage::ChosenMember{.filter = std::string(group.filter()),
+                                 .connection = member->connection,
+                                 .options = member->options,
+                                 .subscription_id = member->subscription_id,
+                                 .last_choice = choice.regardless,
+                                 .hops = tried.hops,
+                                 .without_right = std::move(tried.without_right)};
   };
   if (waiting != nullptr) {
-    waiting->assigned_after.emplace_back(member->connection.shard, assignment({}));
+    waiting->assigned_after.push_back({{}, chosen(), context_.id});
     return true;
   }
   if (member->local != nullptr) {
@@ -400,7 +414,20 @@ bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& g
          .shared_filter = group.filter()});
     return true;
   }
-  SendAssignment(member->connection.shard, assignment(outgoing.Keep()));
+  if (where_is && where_is(member->connection).kind != Where::Kind::kHere) {
+    storage::ChosenMember elsewhere = chosen();
+    return ForwardToMember(outgoing.parts(), elsewhere);
+  }
+  SendAssignment(member->connection.shard, {outgoing.Keep(), chosen(), context_.id});
+  return true;
+}
+
+bool PublishFlow::ForwardToMember(const mqtt::MessageParts& message,
+                                  storage::ChosenMember& member) {
+  const Where where = where_is(member.connection);
+  if (where.kind != Where::Kind::kAtNode) return false;
+  ++member.hops;
+  nodes_behind_ |= forward_to_member(where.node, message, member);
   return true;
 }
 
@@ -409,8 +436,8 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
   if (publish.set_retained && context_.retained_gate != nullptr)
     context_.retained_gate->Sent(publish.token);
   waiting.bytes = publish.message->bytes() + TargetBytes(publish.shared_targets);
-  for (const auto& [shard, assignment] : waiting.assigned_after) {
-    waiting.bytes += sizeof(assignment) + assignment.filter.size();
+  for (const SharedAssignment& assignment : waiting.assigned_after) {
+    waiting.bytes += sizeof(assignment) + assignment.member.filter.size();
   }
   Waiting& asked = Await(publish.token, std::move(waiting));
   storage::CutIntoParts(std::move(publish), context_.partitions, [&](storage::Publish part) {
@@ -567,14 +594,22 @@ void PublishFlow::RouteCommitted(Waiting& waiting) {
 }
 
 void PublishFlow::RouteAssigned(Waiting& waiting) {
-  for (auto& [shard, assignment] : waiting.assigned_after) {
+  for (SharedAssignment& assignment : waiting.assigned_after) {
     assignment.message = waiting.route_after;
-    if (shard == context_.id) {
-      OnSharedAssignment(std::move(assignment));
+    if (where_is && where_is(assignment.member.connection).kind == Where::Kind::kAtNode) {
+      ForwardToMember(assignment.message->parts(), assignment.member);
     } else {
-      SendAssignment(shard, std::move(assignment));
+      AssignHere(std::move(assignment));
     }
   }
+}
+
+void PublishFlow::AssignHere(SharedAssignment assignment) {
+  const storage::ConnectionRef connection = assignment.member.connection;
+  const bool gone = where_is && where_is(connection).kind != Where::Kind::kHere;
+  if (gone || connection.shard >= context_.shards) return HandOn(std::move(assignment));
+  if (connection.shard == context_.id) return OnSharedAssignment(std::move(assignment));
+  SendAssignment(connection.shard, std::move(assignment));
 }
 
 void PublishFlow::Acknowledge(Session& session, const mqtt::Publish& packet, ReasonCode reason) {
@@ -674,48 +709,60 @@ void PublishFlow::RouteOnThisNode(mqtt::MessagePtr message) {
   ForwardToShards(outgoing, match.ShardsFor(outgoing.parts().qos));
 }
 
+void PublishFlow::RouteToMember(mqtt::MessagePtr message, storage::ChosenMember member) {
+  AssignHere({std::move(message), std::move(member), context_.id});
+}
+
+void PublishFlow::OnHandedBack(mqtt::MessagePtr message, storage::ChosenMember member) {
+  member.without_right.push_back(member.connection);
+  HandOn({std::move(message), std::move(member), context_.id});
+}
+
 void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
-  Connection* const connection = context_.Find(assignment.connection);
+  storage::ChosenMember& member = assignment.member;
+  Connection* const connection = context_.Find(member.connection.connection);
   if (connection == nullptr || connection->session == nullptr ||
-      !connection->session->subscriptions.Contains(assignment.filter)) {
-    return HandOn(std::move(assignment.message), assignment.filter,
-                  std::move(assignment.without_right));  // It went meanwhile.
+      !connection->session->subscriptions.Contains(member.filter)) {
+    return HandOn(std::move(assignment));  // It went meanwhile.
   }
   const Session& session = *connection->session;
   if (!session.permissions->MayRead(assignment.message->topic())) {
-    assignment.without_right.push_back(connection->ref);
-    return HandOn(std::move(assignment.message), assignment.filter,
-                  std::move(assignment.without_right));
+    member.without_right.push_back(connection->ref);
+    return HandOn(std::move(assignment));
   }
-  const QoS granted = mqtt::Min(assignment.message->qos(), assignment.options.qos);
-  if (!assignment.last_choice && !session.durable && granted != QoS::kAtMostOnce &&
+  const QoS granted = mqtt::Min(assignment.message->qos(), member.options.qos);
+  if (!member.last_choice && !session.durable && granted != QoS::kAtMostOnce &&
       !deliverer_.HasRoom(session, granted)) {
     context_.router.full_clients().Add(session.client_id);
     if (assignment.from != context_.id) {
       context_.Send(assignment.from, MemberRoomChange{std::string(session.client_id), false});
     }
-    return HandOn(std::move(assignment.message), assignment.filter,
-                  std::move(assignment.without_right));
+    return HandOn(std::move(assignment));
   }
   Outgoing outgoing(std::move(assignment.message));
-  const uint32_t ids[] = {assignment.subscription_id};
+  const uint32_t ids[] = {member.subscription_id};
   deliverer_.NextMessage();
   deliverer_.ToSession(
       *connection->session, outgoing,
-      {.qos = mqtt::Min(outgoing.parts().qos, assignment.options.qos),
-       .retain = assignment.options.retain_as_published && outgoing.parts().retain,
-       .subscription_ids = absl::MakeConstSpan(ids, assignment.subscription_id == 0 ? 0 : 1),
-       .shared_filter = assignment.filter});
+      {.qos = granted,
+       .retain = member.options.retain_as_published && outgoing.parts().retain,
+       .subscription_ids = absl::MakeConstSpan(ids, member.subscription_id == 0 ? 0 : 1),
+       .shared_filter = member.filter});
 }
 
-void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter,
-                         std::vector<storage::ConnectionRef> without_right) {
+void PublishFlow::HandOn(SharedAssignment assignment) {
+  storage::ChosenMember& member = assignment.member;
+  HandOn(std::move(assignment.message), member.filter,
+         {.hops = member.hops, .without_right = std::move(member.without_right)});
+}
+
+void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter, Tried tried) {
   Outgoing outgoing(std::move(message));
   ShareGroup* const group = context_.router.FindGroup(shared_filter);
   if (group == nullptr) return CountWithoutMember(1);
-  const ShareGroup::Choice choice = ChooseMember(*group, outgoing, without_right);
+  const ShareGroup::Choice choice = ChooseMember(*group, outgoing, tried);
   storage::Publish publish;
-  if (!AssignTo(choice, *group, outgoing, publish, nullptr, std::move(without_right)))
+  if (!AssignTo(choice, *group, outgoing, publish, nullptr, std::move(tried)))
     return CountWithoutMember(1);
   if (publish.shared_targets.empty()) return;
   publish.message = outgoing.Keep();

@@ -21,6 +21,12 @@
 
 namespace broker {
 
+// Where a message of a `$share` group has been.
+struct Tried {
+  uint32_t hops = 0;  // From node to node.
+  std::vector<storage::ConnectionRef> without_right;
+};
+
 // Part of one shard, used on its thread.
 //
 // When may PUBACK leave? At once if nothing durable is concerned; else when each partition that has
@@ -74,12 +80,15 @@ class PublishFlow {
   void OnRouteMessage(storage::RouteMessage event);
   // A shared message whose member went before it had it, or may not read it: another member gets
   // it [MQTT5-4.8.2-5 and §4.8.2], but none of those of which it is known that they may not.
-  void HandOn(mqtt::MessagePtr message, std::string_view shared_filter,
-              std::vector<storage::ConnectionRef> without_right = {});
+  void HandOn(mqtt::MessagePtr message, std::string_view shared_filter, Tried tried);
   // A member of `$share` groups has no room, or has room again.
   void OnMemberRoom(const std::string& client_id, bool has_room);
   // Another node's message, to the sessions of all shards here.
   void RouteOnThisNode(mqtt::MessagePtr message);
+  // Likewise, to a member of a `$share` group that it has chosen.
+  void RouteToMember(mqtt::MessagePtr message, storage::ChosenMember member);
+  // Its node went before it had it.
+  void OnHandedBack(mqtt::MessagePtr message, storage::ChosenMember member);
   bool AnyShardIsBehind() const { return credit_.AnyIsBehind(); }
   // The server's own message, to the sessions of this shard only ($SYS).
   void RouteHere(mqtt::MessagePtr message);
@@ -94,7 +103,7 @@ class PublishFlow {
     int64_t since_ns = 0;
     mqtt::MessagePtr route_after;  // QoS 2: transient sessions get it after the commit.
     // Likewise: transient members of `$share` groups, chosen already; the message is `route_after`.
-    std::vector<std::pair<storage::ShardId, SharedAssignment>> assigned_after;
+    std::vector<SharedAssignment> assigned_after;
     storage::OutboxRef outbox;  // What it is a record of, if it is.
     bool groups_only = false;   // For the members of `$share` groups chosen.
     bool ending = false;        // These get it when nobody else can any more.
@@ -139,14 +148,16 @@ class PublishFlow {
   void ForwardToNodes(Outgoing& outgoing, NodeMask nodes);
   // One that can have it: who has room, and takes a packet of its size, goes first.
   ShareGroup::Choice ChooseMember(ShareGroup& group, const Outgoing& outgoing,
-                                  absl::Span<const storage::ConnectionRef> without_right = {});
+                                  const Tried& tried = {});
+  bool CanReach(const ShareMember& member, ShareGroup::Asked asked, uint32_t hops) const;
   // A durable member goes into `publish`. A transient one gets the message now or, if `waiting` is
   // given, once that is committed. False: there is no member.
   bool AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
                     Waiting* waiting = nullptr);
   bool AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group, Outgoing& outgoing,
-                storage::Publish& publish, Waiting* waiting,
-                std::vector<storage::ConnectionRef> without_right = {});
+                storage::Publish& publish, Waiting* waiting, Tried tried = {});
+  // False: its node is not there any more.
+  bool ForwardToMember(const mqtt::MessageParts& message, storage::ChosenMember& member);
   void CountWithoutMember(uint64_t groups);
   // Members of groups for a record of an outbox. False: it is not to be passed on now.
   bool AssignGroups(const storage::RouteMessage& event, absl::Span<ShareGroup* const> groups,
@@ -155,7 +166,9 @@ class PublishFlow {
   void EndRecord(const Waiting& waiting, storage::OutboxDone::Fate fate, storage::Token token = 0);
   void RouteAssigned(Waiting& waiting);
   void RouteCommitted(Waiting& waiting);
+  void AssignHere(SharedAssignment assignment);  // To whichever shard of this node.
   void OnSharedAssignment(SharedAssignment assignment);
+  void HandOn(SharedAssignment assignment);
   void SendAssignment(storage::ShardId shard, SharedAssignment assignment);
   void NoteForwarded(storage::ShardId shard, const mqtt::Message& message);
   void NobodyIsBehind() {
@@ -197,6 +210,16 @@ class PublishFlow {
   std::function<NodeMask(NodeMask nodes, const mqtt::MessageParts& message)> forward;
   // The connection publishes to them: until they have caught up it is not read from.
   std::function<void(Connection&, NodeMask behind)> pause_for_nodes;
+  // Where a connection is: each node tells of those of its members.
+  struct Where {
+    enum class Kind : uint8_t { kHere, kAtNode, kGone };
+    Kind kind = Kind::kHere;
+    uint32_t node = 0;  // Its place in a NodeMask.
+    bool cut_off = false;
+  };
+  std::function<Where(const storage::ConnectionRef&)> where_is;
+  std::function<NodeMask(uint32_t node, const mqtt::MessageParts&, const storage::ChosenMember&)>
+      forward_to_member;
   // Set if there is a hook: it is asked before a PUBLISH is routed.
   std::function<void(Connection&, const mqtt::Publish&, std::string_view topic, PublishRight)>
       ask_hook;

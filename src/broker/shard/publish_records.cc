@@ -107,7 +107,8 @@ bool PublishFlow::AssignGroups(const storage::RouteMessage& event,
       if (!chosen->transient) continue;
       choice = {group->Find(chosen->client_id), chosen->last_choice, false};
     }
-    if (choice.member == nullptr || !choice.member->connected) {
+    if (choice.member == nullptr || !choice.member->connected ||
+        !CanReach(*choice.member, ShareGroup::Asked::kForRoom, 0)) {
       choice = ChooseMember(*group, outgoing);
     }
     if (left && choice.regardless && choice.full) {

@@ -43,6 +43,12 @@ class RouteAnnouncer {
       context_.Announce(shard, ShardMemberChange{context_.id, number_, add, std::string(filter),
                                                  std::move(remote)});
     });
+    if (context_.forwarder == nullptr) return;
+    announced_to_nodes_ = number_;
+    ShareMember remote = member;
+    remote.local = nullptr;
+    context_.forwarder->AnnounceMember(context_.id,
+                                       {number_, add, std::string(filter), std::move(remote)});
   }
 
   // Of the last announcement; `confirmed() >= number()` when all others have taken it in.

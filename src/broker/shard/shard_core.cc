@@ -45,14 +45,15 @@ ShardCore::ShardCore(storage::ShardId shard_id, uint32_t count, ShardWorld& worl
       memory_(*this, world.metrics),
       listeners_(world.listeners),
       read_buffer_(kReadBytes) {
-  if (forwarder != nullptr) nodes_ = std::make_unique<NodeFlow>(*this, publishing_);
+  if (forwarder != nullptr)
+    nodes_ = std::make_unique<NodeFlow>(*this, publishing_, world.node, world.incarnation);
   permissions_of = world.permissions_of;
   connecting_.add_subscription = [this](Session& session,
                                         const storage::SubscriptionRecord& record) {
     subscribing_.AddStored(session, record);
   };
   deliverer_.hand_on = [this](mqtt::MessagePtr message, std::string_view shared_filter) {
-    publishing_.HandOn(std::move(message), shared_filter);
+    publishing_.HandOn(std::move(message), shared_filter, {});
   };
   acknowledger_.write_answer = [this](Connection& connection) {
     subscribing_.WriteAnswer(connection);
@@ -509,7 +510,7 @@ void ShardCore::EndSession(Connection& connection, const CloseOrder& order) {
   metrics.queued_bytes.Add(-static_cast<int64_t>(session.outbound.queued_bytes()));
   size_t lost = session.outbound.in_flight() + session.outbound.queued_messages();
   session.outbound.TakeShared([&](mqtt::MessagePtr message, const std::string& filter) {
-    publishing_.HandOn(std::move(message), filter);
+    publishing_.HandOn(std::move(message), filter, {});
     --lost;
   });
   if (!session.durable && lost > 0) metrics.dropped[DropCause::kSessionEnded].Add(lost);

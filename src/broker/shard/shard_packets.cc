@@ -236,6 +236,9 @@ void ShardCore::OnTask(ShardTask task) {
           [this](NodesConfirmed& it) { subscribing_.OnNodesConfirmed(it); },
           [this](NodePublish& it) { nodes_->OnPublish(std::move(it)); },
           [this](NodeEvent& it) { OnStorageEvent(it.from, std::move(*it.event)); },
+          [this](HandedBack& it) {
+            publishing_.OnHandedBack(std::move(it.message), std::move(*it.member));
+          },
           [this](NodeCaughtUp& it) { nodes_->OnCaughtUp(it.node); },
           [this](AdoptConnection& it) { port_.Adopt(std::move(it.stream), it.listener); },
           [this](PasswordVerified& it) {

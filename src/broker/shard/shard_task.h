@@ -17,6 +17,7 @@
 #include "broker/core/stream.h"
 #include "broker/shard/hook_answer.h"
 #include "mqtt/message.h"
+#include "storage/core/chosen_member.h"
 #include "storage/core/partition_api.h"
 
 namespace broker {
@@ -31,14 +32,8 @@ struct ForwardedPublish {
 // The sender chose this connection of a `$share` group.
 struct SharedAssignment {
   mqtt::MessagePtr message;
-  std::string filter;
-  uint64_t connection = 0;
-  mqtt::SubscriptionOptions options;
-  uint32_t subscription_id = 0;
+  storage::ChosenMember member;
   storage::ShardId from = 0;
-  bool last_choice = false;  // As far as the sender knows no member has room.
-  // Members that were chosen before and may not read it, as their shards said.
-  std::vector<storage::ConnectionRef> without_right;
 };
 
 // The queue of a transient member of `$share` groups has no room, or has room again: see
@@ -102,6 +97,13 @@ struct NodeRoute {
   bool add = true;
 };
 
+// A transient member of a `$share` group that another node has, or has no more.
+struct NodeMember {
+  std::string filter;
+  ShareMember member;  // `of_node` and `connection` say which node's it is.
+  bool add = true;
+};
+
 // Changes of what a node wants, in order: to every shard, which all read the same ones. Answer:
 // Forwarder::RoutesTaken.
 struct NodeRoutes {
@@ -109,7 +111,11 @@ struct NodeRoutes {
   bool forget = false;  // What it wanted until now, first.
   bool stale = false;   // It may want more than is known: until it is told otherwise, everything.
   uint64_t number = 0;
-  std::shared_ptr<const std::vector<NodeRoute>> changes;  // Null: none.
+  std::shared_ptr<const std::vector<NodeRoute>> changes;   // Null: none.
+  std::shared_ptr<const std::vector<NodeMember>> members;  // Likewise.
+  storage::NodeId id;                                      // Who it is, and in which life.
+  storage::Incarnation life;
+  bool gone = false;  // Now it is nobody.
 };
 
 // Every node has this shard's announcements up to this one.
@@ -122,12 +128,21 @@ struct NodesConfirmed {
 struct NodePublish {
   uint32_t node = 0;
   mqtt::MessagePtr message;
+  // Not null: it is for this member of a `$share` group, and nobody else.
+  std::unique_ptr<storage::ChosenMember> member;
 };
 
 // Of the partition host of another node.
 struct NodeEvent {
   storage::NodeId from;
   std::unique_ptr<storage::Event> event;  // Much larger than what comes between shards.
+};
+
+// What this shard has sent to a member of a `$share` group on a node that has gone, and that it may
+// not have had: for another member.
+struct HandedBack {
+  mqtt::MessagePtr message;
+  std::unique_ptr<storage::ChosenMember> member;
 };
 
 // A node that was behind with what it is sent has caught up.
@@ -169,8 +184,8 @@ using ShardTask =
     std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
                  ShardRouteChange, ShardMemberChange, PartitionRoutesHeld, ShareMemberHeld,
                  MemberRoomChange, RoutesConfirmed, NodeRoutes, NodesConfirmed, NodePublish,
-                 NodeEvent, NodeCaughtUp, AdoptConnection, PasswordVerified, HookAnswered,
-                 SysTopics, InputRelief, Control>;
+                 HandedBack, NodeEvent, NodeCaughtUp, AdoptConnection, PasswordVerified,
+                 HookAnswered, SysTopics, InputRelief, Control>;
 
 }  // namespace broker
 #endif  // BROKER_SHARD_TASK_H_

@@ -356,6 +356,7 @@ std::optional<SubscriptionTerms> SubscribeFlow::RemoveShared(Session& session,
   context_.metrics.subscriptions_shared.Add(-1);
   ShareMember member;
   member.client_id = session.client_id.view();
+  member.connection = session.connection.ref;
   context_.router.RemoveMember(filter, session.client_id);
   announcer_.Member(false, filter, member);
   return before;

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "cluster/core/node_item.h"
 #include "cluster/core/traffic_codec.h"
 #include "storage/core/addresses.h"
@@ -44,7 +45,13 @@ class ForwardSender {
   void Add(ForwardBlock block);
   // The next item for the link, until Sent is called. None: all of them are on their way.
   std::optional<std::string_view> Next() const;
-  void Sent() { ++on_link_; }
+  void Sent() { kept_[on_link_++].sent = true; }
+  // What is not known to be there, in order, as items; `sent`: it was given to a link, once at
+  // least, and may be there all the same.
+  void ForEachKept(absl::FunctionRef<void(std::string_view item, bool sent)> visit) const {
+    for (size_t i = 0; i < kept_.size(); ++i)
+      visit(std::string_view(kept_[i].bytes).substr(kept_[i].item), kept_[i].sent);
+  }
   // Another link begins: what is not known to be there goes again, in the same order.
   void Resend() { on_link_ = 0; }
   // False: more is said to be taken than was sent, so the node is not to be believed.
@@ -61,6 +68,7 @@ class ForwardSender {
     uint64_t last = 0;  // Number of its last message.
     size_t item = 0;    // Where in the block the item begins.
     std::string bytes;
+    bool sent = false;
   };
   bool Reaches(uint64_t part) const {
     return added_.messages - taken_.messages >= std::max<uint64_t>(limits_.messages / part, 1) ||

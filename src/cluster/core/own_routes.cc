@@ -14,6 +14,15 @@ void OwnRoutes::Change(storage::ShardId shard, uint64_t number, std::string_view
   waiting_[shard].push_back({number_, number});
 }
 
+void OwnRoutes::ChangeMember(storage::ShardId shard, uint64_t number, const MemberOfKey& member,
+                             bool add) {
+  ++number_;
+  source_.Advance(number_);
+  source_.Replace(MemberKeyPrefix(member.shard, member.connection, member.filter),
+                  add ? MemberKeyOf(member) : std::string(), number_);
+  waiting_[shard].push_back({number_, number});
+}
+
 void OwnRoutes::Join(storage::NodeId node) { confirmations_.Join(node.value()); }
 
 void OwnRoutes::Leave(storage::NodeId node) {

@@ -32,6 +32,9 @@ class OwnRoutes {
   void Change(storage::ShardId shard, uint64_t number, std::string_view filter,
               std::optional<RouteLevel> before, std::optional<RouteLevel> after);
 
+  // Likewise: the member is in its group, with these options, or (`add` is false) is not any more.
+  void ChangeMember(storage::ShardId shard, uint64_t number, const MemberOfKey& member, bool add);
+
   // Which nodes have to know. One that comes knows nothing, and one that goes is waited for no
   // more.
   void Join(storage::NodeId node);

@@ -6,11 +6,50 @@
 
 #include "base/check.h"
 #include "storage/core/keys.h"
+#include "storage/core/wire.h"
 
 namespace cluster {
 namespace {
 
+namespace wire = storage::wire;
+
 size_t BytesOf(const std::string& key) { return key.size() + 16; }
+
+void AppendNumber(uint64_t number, std::string& key) {
+  char bytes[wire::kVarintMax];
+  key.append(bytes, wire::WriteVarint(bytes, number));
+}
+
+std::optional<MemberOfKey> ParseMember(std::string_view rest) {
+  const char* at = rest.data();
+  const char* const end = at + rest.size();
+  MemberOfKey member;
+  uint64_t shard = 0;
+  uint64_t filter_bytes = 0;
+  if (!wire::TakeVarint(at, end, shard) || !wire::TakeVarint(at, end, member.connection) ||
+      !wire::TakeVarint(at, end, filter_bytes) ||
+      shard > std::numeric_limits<storage::ShardId>::max() ||
+      filter_bytes > static_cast<uint64_t>(end - at)) {
+    return std::nullopt;
+  }
+  member.shard = static_cast<storage::ShardId>(shard);
+  member.filter = {at, static_cast<size_t>(filter_bytes)};
+  at += filter_bytes;
+  uint64_t options = 0;
+  uint64_t subscription_id = 0;
+  uint64_t packet_size_max = 0;
+  if (!wire::TakeVarint(at, end, options) || !wire::TakeVarint(at, end, subscription_id) ||
+      !wire::TakeVarint(at, end, packet_size_max) || options > 0x3F || (options & 3) == 3 ||
+      options >> 4 == 3 || subscription_id > std::numeric_limits<uint32_t>::max() ||
+      packet_size_max > std::numeric_limits<uint32_t>::max()) {
+    return std::nullopt;
+  }
+  member.options = mqtt::SubscriptionOptions::FromByte(static_cast<uint8_t>(options));
+  member.subscription_id = static_cast<uint32_t>(subscription_id);
+  member.packet_size_max = static_cast<uint32_t>(packet_size_max);
+  member.client_id = {at, static_cast<size_t>(end - at)};
+  return member;
+}
 
 }  // namespace
 
@@ -26,6 +65,24 @@ std::string RouteKeyOf(std::string_view filter, RouteLevel level) {
   return key;
 }
 
+std::string MemberKeyPrefix(storage::ShardId shard, uint64_t connection, std::string_view filter) {
+  std::string key = "s";
+  AppendNumber(shard, key);
+  AppendNumber(connection, key);
+  AppendNumber(filter.size(), key);
+  key.append(filter);
+  return key;
+}
+
+std::string MemberKeyOf(const MemberOfKey& member) {
+  std::string key = MemberKeyPrefix(member.shard, member.connection, member.filter);
+  AppendNumber(member.options.ToByte(), key);
+  AppendNumber(member.subscription_id, key);
+  AppendNumber(member.packet_size_max, key);
+  key.append(member.client_id);
+  return key;
+}
+
 std::optional<RouteOfKey> ParseRouteKey(std::string_view key) {
   if (key.size() < 2) return std::nullopt;
   RouteOfKey route;
@@ -38,6 +95,10 @@ std::optional<RouteOfKey> ParseRouteKey(std::string_view key) {
     case 't':
     case 'h':
       break;
+    case 's':
+      route.member = ParseMember(rest);
+      if (!route.member.has_value()) return std::nullopt;
+      return route;
     default:
       return std::nullopt;
   }
@@ -69,6 +130,20 @@ bool RouteSource::Remove(std::string_view filter, uint64_t number, RouteLevel le
   counts_.erase(it);
   Keep(std::move(key), false);
   return true;
+}
+
+void RouteSource::Replace(std::string_view prefix, std::string key, uint64_t number) {
+  CHECK(number >= number_) << "routes are told in order";
+  number_ = number;
+  const auto it = counts_.lower_bound(std::string(prefix));
+  if (it != counts_.end() && it->first.starts_with(prefix)) {
+    if (it->first == key) return;
+    Keep(it->first, false);
+    counts_.erase(it);
+  }
+  if (key.empty()) return;
+  counts_.emplace(key, 1);
+  Keep(std::move(key), true);
 }
 
 void RouteSource::Keep(std::string key, bool add) {

@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "mqtt/types.h"
+#include "storage/core/addresses.h"
 
 namespace cluster {
 
@@ -27,10 +29,27 @@ enum class RouteLevel : uint8_t { kAll, kQos0 };
 // match, else its text. "h" and eight bytes, or "t" and the text; "H" or "T" of QoS 0 only.
 std::string RouteKeyOf(std::string_view filter, RouteLevel level = RouteLevel::kAll);
 
+// A transient member of a `$share` group, on one of the origin's shards. A member has one key: with
+// other options it has another one that begins alike. "s", who it is, and what it has; numbers are
+// varints, and in front of the filter stands its size.
+struct MemberOfKey {
+  storage::ShardId shard = 0;
+  uint64_t connection = 0;
+  std::string_view filter;  // "$share/group/filter"
+  mqtt::SubscriptionOptions options;
+  uint32_t subscription_id = 0;
+  uint32_t packet_size_max = 0;
+  std::string_view client_id;
+};
+// What a member's key begins with, whatever it has.
+std::string MemberKeyPrefix(storage::ShardId shard, uint64_t connection, std::string_view filter);
+std::string MemberKeyOf(const MemberOfKey& member);
+
 struct RouteOfKey {
   RouteLevel level = RouteLevel::kAll;
-  uint64_t hash = 0;          // Of one without wildcards.
-  std::string_view wildcard;  // Empty: it has none.
+  uint64_t hash = 0;                  // Of one without wildcards.
+  std::string_view wildcard;          // Empty: it has none.
+  std::optional<MemberOfKey> member;  // Then it is no filter.
 };
 // None: no release writes that.
 std::optional<RouteOfKey> ParseRouteKey(std::string_view key);
@@ -79,6 +98,8 @@ class RouteSource {
   // nothing has to be told.
   bool Add(std::string_view filter, uint64_t number, RouteLevel level = RouteLevel::kAll);
   bool Remove(std::string_view filter, uint64_t number, RouteLevel level = RouteLevel::kAll);
+  // Of the keys that begin so, of which there is one at most, there is this one now; empty: none.
+  void Replace(std::string_view prefix, std::string key, uint64_t number);
   // All up to `number` was said.
   void Advance(uint64_t number) { number_ = std::max(number_, number); }
   uint64_t number() const { return number_; }

@@ -532,6 +532,20 @@ void AppendForwarded(const mqtt::MessageParts& message, std::string& block) {
   });
 }
 
+void AppendForwarded(const mqtt::MessageParts& message, const storage::ChosenMember& member,
+                     std::string& block) {
+  const size_t message_size = storage::StoredMessageSize(message);
+  const size_t member_size = SizeOf(member);
+  const size_t size = wire::ElementSize(message_size) + wire::ElementSize(member_size);
+  wire::Append(block, wire::ElementSize(size), [&](wire::Writer& out) {
+    out.Header(2, size);
+    out.Header(1, message_size);
+    storage::WriteStoredMessage(message, out);
+    out.Header(2, member_size);
+    Write(member, out);
+  });
+}
+
 size_t WriteForwardHead(const ForwardHead& head, std::string& block) {
   const size_t size = 1 + wire::VarintSize(head.from) + wire::VarintSize(head.first) +
                       wire::VarintSize(head.messages);
@@ -560,13 +574,33 @@ absl::StatusOr<ForwardHead> ParseForwardHead(std::string_view item, std::string_
   return ForwardHead{static_cast<storage::ShardId>(from), first, static_cast<uint32_t>(messages)};
 }
 
-absl::Status ParseForwarded(std::string_view body, std::vector<mqtt::MessagePtr>& messages) {
+namespace {
+
+bool ReadForwardedToMember(std::string_view bytes, Forwarded& forwarded) {
+  forwarded.member = std::make_unique<storage::ChosenMember>();
+  wire::Reader reader(bytes);
+  while (reader.Next()) {
+    if (reader.field() == 1) forwarded.message = storage::DecodeStoredMessage(reader.bytes());
+    if (reader.field() == 2 && !Read(reader.bytes(), *forwarded.member)) return false;
+  }
+  return reader.ok() && forwarded.message;
+}
+
+}  // namespace
+
+absl::Status ParseForwarded(std::string_view body, std::vector<Forwarded>& messages) {
   wire::Reader reader(body);
   while (reader.Next()) {
-    if (reader.field() != 1) continue;
-    mqtt::MessagePtr message = storage::DecodeStoredMessage(reader.bytes());
-    if (!message) return Unreadable("a message");
-    messages.push_back(std::move(message));
+    Forwarded forwarded;
+    if (reader.field() == 1) {
+      forwarded.message = storage::DecodeStoredMessage(reader.bytes());
+      if (!forwarded.message) return Unreadable("a message");
+    } else if (reader.field() == 2) {
+      if (!ReadForwardedToMember(reader.bytes(), forwarded)) return Unreadable("a message");
+    } else {
+      continue;
+    }
+    messages.push_back(std::move(forwarded));
   }
   return reader.ok() ? absl::OkStatus() : Unreadable("messages");
 }

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "cluster/core/node_item.h"
 #include "mqtt/message.h"
+#include "storage/core/chosen_member.h"
 #include "storage/core/partition_api.h"
 
 namespace cluster {
@@ -64,13 +66,20 @@ struct ForwardHead {
 inline constexpr size_t kForwardHeadRoom = 1 + 3 + 10 + 5;
 
 void AppendForwarded(const mqtt::MessageParts& message, std::string& block);
+// For this member of a `$share` group, and nobody else.
+void AppendForwarded(const mqtt::MessageParts& message, const storage::ChosenMember& member,
+                     std::string& block);
 // Where in the block the item begins; it goes to the end.
 size_t WriteForwardHead(const ForwardHead& head, std::string& block);
 
 // `body` is a view of the item.
 absl::StatusOr<ForwardHead> ParseForwardHead(std::string_view item, std::string_view& body);
 // Error: kInvalidArgument. Then `messages` has those in front of the one that cannot be read.
-absl::Status ParseForwarded(std::string_view body, std::vector<mqtt::MessagePtr>& messages);
+struct Forwarded {
+  mqtt::MessagePtr message;
+  std::unique_ptr<storage::ChosenMember> member;  // Null: it is for all who subscribe.
+};
+absl::Status ParseForwarded(std::string_view body, std::vector<Forwarded>& messages);
 
 // ---- Items in parts -----------------------------------------------------------------------------
 

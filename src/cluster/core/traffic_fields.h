@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "cluster/core/node_item.h"
+#include "storage/core/chosen_member.h"
 #include "storage/core/partition_api.h"
 
 namespace cluster::traffic {
@@ -46,6 +47,17 @@ void Fields(Visit& visit, Value& value) {
   visit(1, value.partition);
   visit(2, value.number);
   visit(3, value.kept_from);
+}
+
+template <typename Visit, Is<storage::ChosenMember> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.filter);
+  visit(2, value.connection);
+  visit(3, value.options);
+  visit(4, value.subscription_id);
+  visit(5, value.last_choice);
+  visit(6, value.hops);
+  visit(7, value.without_right);
 }
 
 // ---- Requests -----------------------------------------------------------------------------------

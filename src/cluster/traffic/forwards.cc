@@ -34,36 +34,58 @@ Forwards::Forwards(ForwardLimits limits, storage::ShardId shards, TrafficLocal& 
 
 NodeMask Forwards::Forward(storage::ShardId shard, NodeMask nodes,
                            const mqtt::MessageParts& message) {
-  if (message.qos == mqtt::QoS::kAtMostOnce) {
-    if (const NodeMask lost = nodes & cut_off_.load(std::memory_order_relaxed); lost != 0) {
-      metrics_.messages_dropped.Add(static_cast<uint64_t>(std::popcount(lost)));
-      nodes &= ~lost;
-    }
-  }
+  nodes = WithoutLost(nodes, message.qos);
   if (nodes == 0) return 0;
   OfShard& mine = *shards_[shard];
   mine.growing |= nodes;
   const auto first = static_cast<uint32_t>(std::countr_zero(nodes));
-  Growing& block = mine.blocks[first];
-  if (block.bytes.empty()) block.bytes.resize(kForwardHeadRoom);
+  Growing& block = BlockTo(mine, first);
   const size_t at = block.bytes.size();
   AppendForwarded(message, block.bytes);
   ++block.messages;
   const std::string_view encoded = std::string_view(block.bytes).substr(at);
   for (NodeMask rest = nodes & (nodes - 1); rest != 0; rest &= rest - 1) {
-    Growing& other = mine.blocks[static_cast<uint32_t>(std::countr_zero(rest))];
-    if (other.bytes.empty()) other.bytes.resize(kForwardHeadRoom);
+    Growing& other = BlockTo(mine, static_cast<uint32_t>(std::countr_zero(rest)));
     other.bytes.append(encoded);
     ++other.messages;
   }
-  for (NodeMask rest = nodes; rest != 0; rest &= rest - 1) {
-    const auto place = static_cast<uint32_t>(std::countr_zero(rest));
-    if (mine.blocks[place].bytes.size() >= kBlockBytes ||
-        mine.blocks[place].messages >= kBlockMessages) {
-      FlushTo(shard, mine, place);
-    }
-  }
+  for (NodeMask rest = nodes; rest != 0; rest &= rest - 1)
+    FlushIfFull(shard, mine, static_cast<uint32_t>(std::countr_zero(rest)));
   return nodes & behind_.load(std::memory_order_relaxed);
+}
+
+NodeMask Forwards::ForwardToMember(storage::ShardId shard, uint32_t place,
+                                   const mqtt::MessageParts& message,
+                                   const storage::ChosenMember& member) {
+  const NodeMask node = WithoutLost(BitOf(place), message.qos);
+  if (node == 0) return 0;
+  OfShard& mine = *shards_[shard];
+  mine.growing |= node;
+  Growing& block = BlockTo(mine, place);
+  AppendForwarded(message, member, block.bytes);
+  ++block.messages;
+  FlushIfFull(shard, mine, place);
+  return node & behind_.load(std::memory_order_relaxed);
+}
+
+NodeMask Forwards::WithoutLost(NodeMask nodes, mqtt::QoS qos) {
+  if (qos != mqtt::QoS::kAtMostOnce) return nodes;
+  const NodeMask lost = nodes & lost_.load(std::memory_order_relaxed);
+  if (lost == 0) return nodes;
+  metrics_.messages_dropped.Add(static_cast<uint64_t>(std::popcount(lost)));
+  return nodes & ~lost;
+}
+
+Forwards::Growing& Forwards::BlockTo(OfShard& mine, uint32_t place) {
+  Growing& block = mine.blocks[place];
+  if (block.bytes.empty()) block.bytes.resize(kForwardHeadRoom);
+  return block;
+}
+
+void Forwards::FlushIfFull(storage::ShardId shard, OfShard& mine, uint32_t place) {
+  const Growing& block = mine.blocks[place];
+  if (block.bytes.size() >= kBlockBytes || block.messages >= kBlockMessages)
+    FlushTo(shard, mine, place);
 }
 
 void Forwards::Flush(storage::ShardId shard) {
@@ -82,7 +104,12 @@ void Forwards::FlushTo(storage::ShardId shard, OfShard& mine, uint32_t place) {
   Peer* const peer = peers_.At(place);
   if (peer == nullptr) return;
   base::MutexLock lock(peer->mutex);
-  if (peer->place != place) return;  // It is gone, and nobody there wants anything.
+  if (peer->place != place) {  // It is gone, and nobody there wants anything.
+    Tasks tasks(local_, shard_count_);
+    const ForwardHead head{.from = shard, .first = 1, .messages = block.messages};
+    const size_t item = WriteForwardHead(head, block.bytes);
+    return HandBack(std::string_view(block.bytes).substr(item), /*sent=*/false, tasks);
+  }
   metrics_.messages_forwarded.Add(block.messages);
   peer->forwards_out.Add(std::move(block));
   sending_.Pump(*peer);
@@ -96,7 +123,9 @@ void Forwards::Judge(Peer& peer) {
   bool behind = was_behind;
   if (peer.forwards_out.IsFull()) behind = true;
   if (peer.forwards_out.HasRoom()) behind = false;
-  behind && !peer.outlet.open() ? cut_off_.fetch_or(bit) : cut_off_.fetch_and(~bit);
+  const bool cut_off = !peer.outlet.open();
+  cut_off ? cut_off_.fetch_or(bit) : cut_off_.fetch_and(~bit);
+  behind&& cut_off ? lost_.fetch_or(bit) : lost_.fetch_and(~bit);
   if (behind == was_behind) return;
   if (behind) {
     metrics_.times_behind.Add();
@@ -127,9 +156,26 @@ void Forwards::OnLink(Peer& peer) {
 void Forwards::OnLife(Peer& peer) {
   peer.forwards_out = ForwardSender(limits_);
   peer.forwards_in.Begin();
+  Judge(peer);
 }
 
-void Forwards::OnGone(Peer& peer) {
+void Forwards::HandBack(std::string_view item, bool sent, Tasks& tasks) {
+  std::string_view body;
+  const absl::StatusOr<ForwardHead> head = ParseForwardHead(item, body);
+  std::vector<Forwarded> messages;
+  if (!head.ok() || !ParseForwarded(body, messages).ok()) return;
+  for (Forwarded& one : messages) {
+    const mqtt::QoS qos = one.message->qos();
+    if (one.member == nullptr || qos == mqtt::QoS::kAtMostOnce) continue;
+    if (sent && mqtt::Min(qos, one.member->options.qos) == mqtt::QoS::kExactlyOnce) continue;
+    tasks.For(head->from)
+        .emplace_back(broker::HandedBack{std::move(one.message), std::move(one.member)});
+  }
+}
+
+void Forwards::OnGone(Peer& peer, Tasks& tasks) {
+  peer.forwards_out.ForEachKept(
+      [&](std::string_view item, bool sent) { HandBack(item, sent, tasks); });
   peer.forwards_out = ForwardSender(limits_);
   Judge(peer);
 }
@@ -139,7 +185,7 @@ void Forwards::OnGone(Peer& peer) {
 void Forwards::TakeBlock(Peer& peer, std::string_view item, Tasks& tasks) {
   std::string_view body;
   const absl::StatusOr<ForwardHead> head = ParseForwardHead(item, body);
-  std::vector<mqtt::MessagePtr> messages;
+  std::vector<Forwarded> messages;
   absl::Status read = head.status();
   if (read.ok()) {
     messages.reserve(head->messages < kBlockMessages ? head->messages : kBlockMessages);
@@ -165,8 +211,9 @@ void Forwards::TakeBlock(Peer& peer, std::string_view item, Tasks& tasks) {
   }
   metrics_.messages_received.Add(messages.size());
   std::vector<broker::ShardTask>& mine = tasks.For(to);
-  for (mqtt::MessagePtr& message : messages)
-    mine.emplace_back(broker::NodePublish{peer.place, std::move(message)});
+  for (Forwarded& one : messages)
+    mine.emplace_back(
+        broker::NodePublish{peer.place, std::move(one.message), std::move(one.member)});
 }
 
 void Forwards::Taken(storage::ShardId shard, uint32_t place, uint64_t messages) {

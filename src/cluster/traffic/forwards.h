@@ -37,6 +37,11 @@ class Forwards {
   // ---- On the shard's thread: as broker::Forwarder.
   broker::NodeMask Forward(storage::ShardId shard, broker::NodeMask nodes,
                            const mqtt::MessageParts& message);
+  broker::NodeMask ForwardToMember(storage::ShardId shard, uint32_t place,
+                                   const mqtt::MessageParts& message,
+                                   const storage::ChosenMember& member);
+  // Any thread.
+  broker::NodeMask cut_off() const { return cut_off_.load(std::memory_order_relaxed); }
   void Flush(storage::ShardId shard);
   void Taken(storage::ShardId shard, uint32_t place, uint64_t messages);
 
@@ -44,7 +49,9 @@ class Forwards {
   void OnTaken(Peer& peer, const ForwardsTaken& taken);
   void OnLink(Peer& peer);  // There is one, or there is none any more.
   void OnLife(Peer& peer);  // One has begun: it has a place.
-  void OnGone(Peer& peer);  // It still has its place.
+  // It still has its place. What members of `$share` groups there were to have, and may not have
+  // had, goes back to the shards: others can have it.
+  void OnGone(Peer& peer, Tasks& tasks);
 
   // ---- Under its `in`.
   void TakeBlock(Peer& peer, std::string_view item, Tasks& tasks);
@@ -59,8 +66,15 @@ class Forwards {
     std::array<Growing, broker::kNodesMax> blocks;
   };
 
+  // Of a message of QoS 0, those to which there is no way are left out, and counted.
+  broker::NodeMask WithoutLost(broker::NodeMask nodes, mqtt::QoS qos);
+  static Growing& BlockTo(OfShard& mine, uint32_t place);
+  void FlushIfFull(storage::ShardId shard, OfShard& mine, uint32_t place);
   void FlushTo(storage::ShardId shard, OfShard& mine, uint32_t place);
   void Judge(Peer& peer);
+  // `sent`: the other node may have passed it on. A message of QoS 2 is nobody else's then
+  // [MQTT5-4.8.2-5].
+  void HandBack(std::string_view item, bool sent, Tasks& tasks);
 
   const ForwardLimits limits_;
   const storage::ShardId shard_count_;
@@ -69,9 +83,10 @@ class Forwards {
   Sending& sending_;
   TrafficMetrics& metrics_;
   std::vector<std::unique_ptr<OfShard>> shards_;
-  // Nodes that have too much before them, and those of them to which there is no link.
+  // Nodes that have too much before them, those to which there is no link, and who is both.
   alignas(64) std::atomic<broker::NodeMask> behind_{0};
   std::atomic<broker::NodeMask> cut_off_{0};
+  std::atomic<broker::NodeMask> lost_{0};
 };
 
 }  // namespace cluster

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "broker/core/router.h"
+#include "mqtt/topic.h"
 
 namespace cluster {
 namespace {
@@ -21,19 +22,46 @@ std::optional<RouteLevel> LevelOf(broker::Wanted wanted) {
   return RouteLevel::kAll;
 }
 
-std::shared_ptr<const std::vector<broker::NodeRoute>> RoutesOf(
-    const std::vector<RouteDelta>& changes) {
+bool IsSharedFilter(std::string_view filter) {
+  const auto shared = mqtt::ParseShared(filter);
+  return shared.has_value() && mqtt::IsValidTopicFilter(shared->filter);
+}
+
+broker::NodeMember MemberOf(const Peer& peer, const MemberOfKey& key, bool add) {
+  broker::NodeMember change{.filter = std::string(key.filter), .add = add};
+  broker::ShareMember& member = change.member;
+  member.client_id = key.client_id;
+  member.connection = {.node = peer.node,
+                       .shard = key.shard,
+                       .incarnation = *peer.life,
+                       .connection = key.connection};
+  member.of_node = peer.node;
+  member.packet_size_max = key.packet_size_max;
+  member.options = key.options;
+  member.subscription_id = key.subscription_id;
+  return change;
+}
+
+void AddChanges(const Peer& peer, const std::vector<RouteDelta>& changes,
+                broker::NodeRoutes& told) {
   auto routes = std::make_shared<std::vector<broker::NodeRoute>>();
+  auto members = std::make_shared<std::vector<broker::NodeMember>>();
   routes->reserve(changes.size());
   for (const RouteDelta& change : changes) {
     const std::optional<RouteOfKey> key = ParseRouteKey(change.key);
     if (!key.has_value()) continue;  // Of a later release: it does not count on being understood.
+    if (key->member.has_value()) {
+      if (IsSharedFilter(key->member->filter))
+        members->push_back(MemberOf(peer, *key->member, change.add));
+      continue;
+    }
     routes->push_back(
         {.filter = {.hash = key->hash, .wildcard = std::string(key->wildcard)},
          .wanted = key->level == RouteLevel::kAll ? broker::Wanted::kAll : broker::Wanted::kQos0,
          .add = change.add});
   }
-  return routes;
+  told.changes = std::move(routes);
+  if (!members->empty()) told.members = std::move(members);
 }
 
 }  // namespace
@@ -52,6 +80,21 @@ void NodeRoutes::Announce(storage::ShardId shard, const broker::RouteAnnouncemen
   base::MutexLock lock(own_.mutex);
   own_.routes.Change(shard, announcement.number, announcement.filter, LevelOf(announcement.before),
                      LevelOf(announcement.after));
+}
+
+void NodeRoutes::AnnounceMember(storage::ShardId shard,
+                                const broker::MemberAnnouncement& announcement) {
+  shards_[shard]->announced = true;
+  const broker::ShareMember& member = announcement.member;
+  const MemberOfKey key{.shard = member.connection.shard,
+                        .connection = member.connection.connection,
+                        .filter = announcement.filter,
+                        .options = member.options,
+                        .subscription_id = member.subscription_id,
+                        .packet_size_max = member.packet_size_max,
+                        .client_id = member.client_id};
+  base::MutexLock lock(own_.mutex);
+  own_.routes.ChangeMember(shard, announcement.number, key, announcement.add);
 }
 
 void NodeRoutes::Flush(storage::ShardId shard) {
@@ -119,7 +162,8 @@ void NodeRoutes::OnGone(Peer& peer, Tasks& tasks) {
   peer.routes_wanted.reset();
   peer.tell_routes_taken = false;
   peer.told_stale = false;
-  tasks.ForAll(broker::NodeRoutes{.node = peer.place, .forget = true, .number = ++last_block_});
+  tasks.ForAll(broker::NodeRoutes{
+      .node = peer.place, .forget = true, .number = ++last_block_, .gone = true});
 }
 
 void NodeRoutes::AskAnew(Peer& peer, Tasks& tasks) {
@@ -131,7 +175,8 @@ void NodeRoutes::PostStale(Peer& peer, Tasks& tasks) {
   if (!peer.routes.stale() || std::exchange(peer.told_stale, true)) return;
   const uint64_t block = ++last_block_;
   peer.routes.Posted(block);
-  tasks.ForAll(broker::NodeRoutes{.node = peer.place, .stale = true, .number = block});
+  tasks.ForAll(broker::NodeRoutes{
+      .node = peer.place, .stale = true, .number = block, .id = peer.node, .life = *peer.life});
 }
 
 void NodeRoutes::OnTold(Peer& peer, const RoutesTold& told, Tasks& tasks) {
@@ -147,11 +192,14 @@ void NodeRoutes::OnTold(Peer& peer, const RoutesTold& told, Tasks& tasks) {
   const uint64_t block = ++last_block_;
   peer.routes.Posted(block);
   peer.told_stale = peer.routes.stale();
-  tasks.ForAll(broker::NodeRoutes{.node = peer.place,
-                                  .forget = told.frame.begin,
-                                  .stale = peer.routes.stale(),
-                                  .number = block,
-                                  .changes = RoutesOf(told.frame.changes)});
+  broker::NodeRoutes routes{.node = peer.place,
+                            .forget = told.frame.begin,
+                            .stale = peer.routes.stale(),
+                            .number = block,
+                            .id = peer.node,
+                            .life = *peer.life};
+  AddChanges(peer, told.frame.changes, routes);
+  tasks.ForAll(routes);
 }
 
 void NodeRoutes::RoutesTaken(storage::ShardId shard, uint32_t place, uint64_t block) {

@@ -26,6 +26,7 @@ class NodeRoutes {
 
   // ---- On the shard's thread: as broker::Forwarder.
   void Announce(storage::ShardId shard, const broker::RouteAnnouncement& announcement);
+  void AnnounceMember(storage::ShardId shard, const broker::MemberAnnouncement& announcement);
   void Flush(storage::ShardId shard);
   void RoutesTaken(storage::ShardId shard, uint32_t place, uint64_t block);
 

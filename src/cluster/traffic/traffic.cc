@@ -84,8 +84,8 @@ void Traffic::Begin(Peer& peer, const storage::LiveNode& node, Tasks& tasks) {
 
 void Traffic::End(Peer& peer, Tasks& tasks) {
   OnLinkLost(peer);
-  forwards_.OnGone(peer);
   node_routes_.OnGone(peer, tasks);
+  forwards_.OnGone(peer, tasks);
   peer.gone_through = *peer.life;
   peer.life.reset();
   peers_.LeavePlace(peer);

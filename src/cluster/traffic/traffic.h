@@ -73,6 +73,15 @@ class Traffic final : public broker::PartitionClient,
                            const mqtt::MessageParts& message) override {
     return forwards_.Forward(shard, nodes, message);
   }
+  broker::NodeMask ForwardToMember(storage::ShardId shard, uint32_t node,
+                                   const mqtt::MessageParts& message,
+                                   const storage::ChosenMember& member) override {
+    return forwards_.ForwardToMember(shard, node, message, member);
+  }
+  broker::NodeMask CutOff() const override { return forwards_.cut_off(); }
+  void AnnounceMember(storage::ShardId shard, broker::MemberAnnouncement announcement) override {
+    node_routes_.AnnounceMember(shard, announcement);
+  }
   void Announce(storage::ShardId shard, broker::RouteAnnouncement announcement) override {
     node_routes_.Announce(shard, announcement);
   }

@@ -44,8 +44,17 @@ class LateForwarder final : public broker::Forwarder {
                            const mqtt::MessageParts& message) override {
     return forwarder_->Forward(shard, nodes, message);
   }
+  broker::NodeMask ForwardToMember(storage::ShardId shard, uint32_t node,
+                                   const mqtt::MessageParts& message,
+                                   const storage::ChosenMember& member) override {
+    return forwarder_->ForwardToMember(shard, node, message, member);
+  }
+  broker::NodeMask CutOff() const override { return forwarder_->CutOff(); }
   void Announce(storage::ShardId shard, broker::RouteAnnouncement announcement) override {
     forwarder_->Announce(shard, std::move(announcement));
+  }
+  void AnnounceMember(storage::ShardId shard, broker::MemberAnnouncement announcement) override {
+    forwarder_->AnnounceMember(shard, std::move(announcement));
   }
   void Flush(storage::ShardId shard) override { forwarder_->Flush(shard); }
   void RoutesTaken(storage::ShardId shard, uint32_t node, uint64_t number) override {

@@ -321,6 +321,34 @@ TEST(Router, AHeldMemberIsWhatItsHolderSaysAndThenWhatWasTold) {
   EXPECT_EQ(router.FindGroup(kFilter), nullptr);
 }
 
+TEST(Router, MembersOfAnotherNodeAreItsOwnAffair) {
+  constexpr const char* kFilter = "$share/g/a";
+  Router router(10, /*clustered=*/true);
+  const auto member = [](uint16_t node, uint64_t connection, uint32_t telling) {
+    ShareMember made = Member("c");
+    made.of_node = storage::NodeId(node);
+    made.connection = {.node = storage::NodeId(node), .connection = connection};
+    made.telling = telling;
+    return made;
+  };
+  router.HoldMember(kFilter, "c", std::nullopt);
+  router.SetMember(kFilter, member(2, 7, 0));
+  ASSERT_NE(router.FindGroup(kFilter), nullptr) << "what is held is this node's client";
+  router.LetGoOfMember(kFilter, "c");
+  router.SetMember(kFilter, member(2, 8, 1));
+  router.SetMember(kFilter, member(3, 7, 0));
+  EXPECT_EQ(router.FindGroup(kFilter)->size(), 2u);
+  router.RemoveMemberOfNode(kFilter, "c", member(2, 7, 0).connection);
+  EXPECT_EQ(router.FindGroup(kFilter)->size(), 2u) << "it has another connection by now";
+  router.ForgetMembersOf(storage::NodeId(2), 1);
+  EXPECT_EQ(router.FindGroup(kFilter)->size(), 2u) << "it was told of again";
+  router.ForgetMembersOf(storage::NodeId(2), 2);
+  EXPECT_EQ(router.FindGroup(kFilter)->size(), 1u);
+  router.RemoveMemberOfNode(kFilter, "c", member(3, 7, 0).connection);
+  EXPECT_EQ(router.FindGroup(kFilter), nullptr);
+  EXPECT_TRUE(router.Find("a").empty());
+}
+
 TEST(Router, GroupsOfTheSameFilterAreApart) {
   Router router(10);
   router.SetMember("$share/g/a/+", Member("c1"));

@@ -78,6 +78,37 @@ class ShareGroupTest : public ::testing::Test {
   base::Rng rng_{1};
 };
 
+// ---- Members of other nodes ----
+
+TEST_F(ShareGroupTest, AnIdentifierThatTwoNodesTellOfIsTwoMembers) {
+  for (const ShareStrategy strategy : kStrategies) {
+    question_.strategy = strategy;
+    ShareMember at_2 = Member("c");
+    at_2.of_node = storage::NodeId(2);
+    ShareMember at_3 = Member("c");
+    at_3.of_node = storage::NodeId(3);
+    Add({"c"});
+    group_.Set(at_2);
+    group_.Set(at_3);
+    EXPECT_EQ(group_.size(), 3u);
+    group_.Remove("c");
+    EXPECT_EQ(group_.Find("c"), nullptr);
+    ASSERT_NE(group_.Find("c", storage::NodeId(3)), nullptr);
+    group_.Remove("c", storage::NodeId(2));
+    EXPECT_EQ(Choose(3), (std::vector<std::string>{"c", "c", "c"})) << "the one that is left";
+    group_.Remove("c", storage::NodeId(3));
+    EXPECT_EQ(Choose(), "nobody");
+  }
+}
+
+TEST_F(ShareGroupTest, WhoIsFullHereSaysNothingOfAnotherNodesMember) {
+  ShareMember elsewhere = Member("c");
+  elsewhere.of_node = storage::NodeId(2);
+  group_.Set(elsewhere);
+  full_.Add("c");
+  EXPECT_FALSE(group_.Choose(question_, rng_, AcceptAll).regardless);
+}
+
 // ---- Every strategy ----
 
 class EveryStrategy : public ShareGroupTest, public ::testing::WithParamInterface<ShareStrategy> {

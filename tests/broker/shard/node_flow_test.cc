@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -37,6 +38,16 @@ class OtherNodes final : public broker::Forwarder {
     forwarded.emplace_back(nodes, message.payload);
     return nodes & behind;
   }
+  NodeMask ForwardToMember(storage::ShardId shard, uint32_t node, const mqtt::MessageParts& message,
+                           const storage::ChosenMember& member) override {
+    unflushed |= broker::ShardMask{1} << shard;
+    to_members.push_back({node, std::string(message.payload), member});
+    return NodeMask{1} << node & behind;
+  }
+  NodeMask CutOff() const override { return cut_off; }
+  void AnnounceMember(storage::ShardId shard, broker::MemberAnnouncement announcement) override {
+    members.emplace_back(shard, std::move(announcement));
+  }
   void Flush(storage::ShardId shard) override { unflushed &= ~(broker::ShardMask{1} << shard); }
   void Announce(storage::ShardId shard, broker::RouteAnnouncement announcement) override {
     announced.emplace_back(shard, std::move(announcement));
@@ -53,6 +64,14 @@ class OtherNodes final : public broker::Forwarder {
   std::vector<std::pair<NodeMask, std::string>> forwarded;
   broker::ShardMask unflushed = 0;  // Shards that have forwarded something, and not said so.
   NodeMask behind = 0;
+  NodeMask cut_off = 0;
+  struct ToMember {
+    uint32_t node = 0;
+    std::string payload;
+    storage::ChosenMember member;
+  };
+  std::vector<ToMember> to_members;
+  std::vector<std::pair<storage::ShardId, broker::MemberAnnouncement>> members;
   std::vector<std::pair<storage::ShardId, broker::RouteAnnouncement>> announced;
   std::vector<std::string> confirmed;
   std::function<void()> on_confirm;
@@ -80,6 +99,48 @@ class NodeFlowTest : public testing::Test {
       changes->push_back({.filter = FilterOfNode::Of(filter), .wanted = wanted});
     for (size_t shard = 0; shard < kShards; ++shard)
       Mail(broker::NodeRoutes{.node = node, .number = number, .changes = changes}, shard);
+  }
+  // A transient member on another node, as that tells of it.
+  static broker::NodeMember MemberAt(uint16_t node, const std::string& client_id,
+                                     const std::string& filter = "$share/g/t", unsigned qos = 2) {
+    broker::NodeMember change{.filter = filter};
+    change.member.client_id = client_id;
+    change.member.of_node = storage::NodeId(node);
+    change.member.connection = {.node = storage::NodeId(node),
+                                .shard = 1,
+                                .incarnation = storage::Incarnation(5),
+                                .connection = 77};
+    change.member.options.qos = static_cast<mqtt::QoS>(qos);
+    return change;
+  }
+  // The node, whose place is its number, tells every shard.
+  void Members(uint16_t node, std::vector<broker::NodeMember> changes,
+               broker::NodeRoutes told = {}) {
+    told.node = node;
+    told.id = storage::NodeId(node);
+    told.life = storage::Incarnation(5);
+    told.members = std::make_shared<const std::vector<broker::NodeMember>>(std::move(changes));
+    for (size_t shard = 0; shard < kShards; ++shard) Mail(told, shard);
+  }
+  // A member on this node, and its connection.
+  std::unique_ptr<Peer> MemberHere(const std::string& client_id, size_t shard, unsigned qos = 2) {
+    auto peer = std::make_unique<Peer>(broker_, shard, client_id);
+    peer->line->Send(support::Subscribe(support::Version::k5, 1, {{"$share/g/t", qos}}));
+    broker_.RunFor(absl::Milliseconds(100));
+    Mail(broker::NodesConfirmed{nodes_.members.back().second.number}, shard);
+    EXPECT_EQ(peer->TakeTypes(), std::vector{kSuback});
+    return peer;
+  }
+  void FromNode(storage::ChosenMember member, const std::string& payload,
+                mqtt::QoS qos = mqtt::QoS::kAtLeastOnce) {
+    Mail(broker::NodePublish{2, Message("t", payload, qos),
+                             std::make_unique<storage::ChosenMember>(std::move(member))});
+  }
+  uint64_t WithoutMember() {
+    uint64_t dropped = 0;
+    for (size_t shard = 0; shard < kShards; ++shard)
+      dropped += broker_.shard(shard).metrics().dropped[broker::DropCause::kNoShareMember].value();
+    return dropped;
   }
   static mqtt::MessagePtr Message(const std::string& topic, const std::string& payload,
                                   mqtt::QoS qos = mqtt::QoS::kAtMostOnce) {
@@ -213,6 +274,172 @@ TEST_F(NodeFlowTest, WhatAFormerLeaderSendsLateIsDropped) {
   from_other(storage::Deliver{connection->ref, connection->session->epoch, {delivery}});
   ASSERT_EQ(reader->packets.size(), 1u);
   EXPECT_EQ(reader->packets[0].payload, "after");
+}
+
+// ---- `$share` groups over nodes ----
+
+TEST_F(NodeFlowTest, AGroupsMessageGoesToOneMemberWhicheverNodeItIsOn) {
+  Members(1, {MemberAt(1, "one")});
+  Members(4, {MemberAt(4, "four")});
+  const std::unique_ptr<Peer> here = MemberHere("here", 1);
+  Peer publisher(broker_, 0, "publisher");
+  for (const unsigned qos : {0u, 1u, 2u}) {
+    for (int i = 0; i < 3; ++i) {
+      publisher.line->Send(PublishOf("t", "x", qos));
+      broker_.RunFor(absl::Milliseconds(100));
+      if (qos == 0) continue;
+      ASSERT_EQ(publisher.packets.size(), 1u);
+      EXPECT_EQ(publisher.packets[0].reason, 0) << "somebody subscribes";
+      if (qos == 2) {
+        publisher.line->Send(support::Ack(support::PacketType::kPubrel, 1));
+        broker_.RunFor(absl::Milliseconds(100));
+      }
+      publisher.packets.clear();
+    }
+  }
+  std::map<uint32_t, int> at_nodes;
+  for (const OtherNodes::ToMember& one : nodes_.to_members) {
+    ++at_nodes[one.node];
+    EXPECT_EQ(one.member.connection.connection, 77u);
+    EXPECT_EQ(one.member.hops, 1u);
+  }
+  EXPECT_THAT(at_nodes, ElementsAre(std::pair(1u, 3), std::pair(4u, 3)));
+  EXPECT_EQ(here->TakeTypes(), std::vector(3, kPublish));
+  EXPECT_THAT(nodes_.forwarded, IsEmpty());
+  EXPECT_EQ(nodes_.unflushed, 0u);
+}
+
+TEST_F(NodeFlowTest, SubackOfASharedSubscriptionWaitsUntilEveryNodeHasTheMember) {
+  Peer member(broker_, 0, "member");
+  member.line->Send(support::Subscribe(support::Version::k5, 1, {{"$share/g/t", 1}}));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_THAT(member.packets, IsEmpty());
+  ASSERT_EQ(nodes_.members.size(), 1u);
+  const broker::MemberAnnouncement joined = nodes_.members[0].second;
+  EXPECT_TRUE(joined.add);
+  EXPECT_EQ(joined.filter, "$share/g/t");
+  EXPECT_EQ(joined.member.client_id, "member");
+  Mail(broker::NodesConfirmed{joined.number});
+  EXPECT_EQ(member.TakeTypes(), std::vector{kSuback});
+  member.line->Break();
+  broker_.RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(nodes_.members.size(), 2u);
+  EXPECT_FALSE(nodes_.members[1].second.add);
+  EXPECT_EQ(nodes_.members[1].second.member.connection, joined.member.connection);
+}
+
+TEST_F(NodeFlowTest, AnotherNodesChoiceIsHandedToThatMemberOrOn) {
+  const std::unique_ptr<Peer> chosen = MemberHere("chosen", 1);
+  storage::ChosenMember member{.filter = "$share/g/t",
+                               .connection = nodes_.members[0].second.member.connection,
+                               .options = {.qos = mqtt::QoS::kAtLeastOnce},
+                               .hops = 1};
+  FromNode(member, "first");
+  EXPECT_EQ(chosen->TakeTypes(), std::vector{kPublish});
+  EXPECT_EQ(nodes_.taken, 1u);
+
+  const std::unique_ptr<Peer> other = MemberHere("other", 0);
+  chosen->line->Break();
+  broker_.RunFor(absl::Milliseconds(100));
+  other->TakeTypes();  // What the other one had not acknowledged.
+  FromNode(member, "second");
+  EXPECT_EQ(other->TakeTypes(), std::vector{kPublish}) << "a member on this node";
+
+  other->line->Break();
+  broker_.RunFor(absl::Milliseconds(100));
+  Members(1, {MemberAt(1, "elsewhere")});
+  nodes_.to_members.clear();
+  FromNode(member, "third");
+  ASSERT_EQ(nodes_.to_members.size(), 1u);
+  EXPECT_EQ(nodes_.to_members[0].payload, "third");
+  EXPECT_EQ(nodes_.to_members[0].member.hops, 2u);
+  const uint64_t before = WithoutMember();
+  member.hops = 3;
+  FromNode(member, "fourth");
+  EXPECT_EQ(nodes_.to_members.size(), 1u) << "it has been sent about often enough";
+  EXPECT_EQ(WithoutMember(), before + 1);
+  EXPECT_EQ(nodes_.taken, 4u);
+}
+
+// Of a durable member the partition says where it is connected. Numbers of connections are given by
+// each node for itself.
+TEST_F(NodeFlowTest, AtQos0ADurableMemberIsReachedAtItsNode) {
+  Members(3, {});
+  Peer stranger(broker_, 0, "stranger");
+  stranger.line->Send(support::Subscribe(support::Version::k5, 1, {{"$share/h/t", 0}}));
+  broker_.RunFor(absl::Milliseconds(100));
+  Mail(broker::NodesConfirmed{nodes_.members.back().second.number});
+  EXPECT_EQ(stranger.TakeTypes(), std::vector{kSuback});
+  storage::ConnectionRef connection = nodes_.members.back().second.member.connection;
+  connection.node = storage::NodeId(3);
+  connection.incarnation = storage::Incarnation(5);
+  storage::ShareMemberChange durable;
+  durable.state = storage::ShareMemberChange::State::kConnected;
+  durable.client_id = "durable";
+  durable.subscription.filter = "$share/g/t";
+  durable.subscription.options.qos = mqtt::QoS::kExactlyOnce;
+  durable.connection = connection;
+  Mail(storage::Event(durable));
+  const Peer publisher(broker_, 0, "publisher");
+  publisher.line->Send(PublishOf("t", "x", 0));
+  broker_.RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(nodes_.to_members.size(), 1u);
+  EXPECT_EQ(nodes_.to_members[0].node, 3u);
+  EXPECT_EQ(nodes_.to_members[0].member.connection, connection);
+  EXPECT_EQ(stranger.TakeTypes(), std::vector{kPublish}) << "of its own group";
+
+  Members(3, {}, {.forget = true, .gone = true});
+  publisher.line->Send(PublishOf("t", "y", 0));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(nodes_.to_members.size(), 1u) << "its node is gone";
+  EXPECT_EQ(WithoutMember(), 1u);
+}
+
+TEST_F(NodeFlowTest, MembersToWhomThereIsNoLinkArePassedOver) {
+  Members(1, {MemberAt(1, "one")});
+  Members(4, {MemberAt(4, "four")});
+  nodes_.cut_off = NodeMask{1} << 1;
+  const Peer publisher(broker_, 0, "publisher");
+  for (int i = 0; i < 4; ++i) publisher.line->Send(PublishOf("t", "x", 0));
+  broker_.RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(nodes_.to_members.size(), 4u);
+  for (const OtherNodes::ToMember& one : nodes_.to_members) EXPECT_EQ(one.node, 4u);
+  nodes_.cut_off = ~NodeMask{0};
+  publisher.line->Send(PublishOf("t", "x", 0));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(nodes_.to_members.size(), 5u) << "there is nobody else";
+}
+
+TEST_F(NodeFlowTest, WhatANodeThatHasGoneMayNotHaveHadGoesToAnotherMember) {
+  Members(1, {MemberAt(1, "one")});
+  storage::ChosenMember gone{.filter = "$share/g/t",
+                             .connection = MemberAt(4, "four").member.connection,
+                             .options = {.qos = mqtt::QoS::kAtLeastOnce},
+                             .hops = 1};
+  Mail(broker::HandedBack{Message("t", "x", mqtt::QoS::kAtLeastOnce),
+                          std::make_unique<storage::ChosenMember>(gone)});
+  ASSERT_EQ(nodes_.to_members.size(), 1u);
+  EXPECT_EQ(nodes_.to_members[0].node, 1u);
+  EXPECT_EQ(nodes_.to_members[0].payload, "x");
+}
+
+TEST_F(NodeFlowTest, WhileANodeTellsAnewItsMembersStay) {
+  Members(1, {MemberAt(1, "stays"), MemberAt(1, "goes", "$share/h/t")});
+  Members(1, {}, {.forget = true, .stale = true});
+  const Peer publisher(broker_, 0, "publisher");
+  const auto groups = [&] {
+    nodes_.to_members.clear();
+    publisher.line->Send(PublishOf("t", "x", 0));
+    broker_.RunFor(absl::Milliseconds(100));
+    return nodes_.to_members.size();
+  };
+  EXPECT_EQ(groups(), 2u);
+  Members(1, {MemberAt(1, "stays")}, {.stale = true});
+  EXPECT_EQ(groups(), 2u);
+  Members(1, {});
+  EXPECT_EQ(groups(), 1u);
+  Members(1, {}, {.forget = true, .gone = true});
+  EXPECT_EQ(groups(), 0u);
 }
 
 // Durable requests that were answered.

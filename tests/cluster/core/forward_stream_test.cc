@@ -36,13 +36,13 @@ struct Receiving {
     std::string_view body;
     const absl::StatusOr<ForwardHead> head = ParseForwardHead(item, body);
     EXPECT_TRUE(head.ok()) << head.status();
-    std::vector<mqtt::MessagePtr> messages;
+    std::vector<Forwarded> messages;
     EXPECT_TRUE(ParseForwarded(body, messages).ok());
     const storage::ShardId to = head->from % 2;
     const auto fate =
         receiver.OnBlock(*head, body.size(), static_cast<uint32_t>(messages.size()), to);
     if (fate == ForwardReceiver::Fate::kRepeat) return fate;
-    for (const mqtt::MessagePtr& message : messages) came.emplace_back(message->payload());
+    for (const Forwarded& one : messages) came.emplace_back(one.message->payload());
     on_shard[to] += messages.size();
     return fate;
   }

@@ -74,6 +74,36 @@ TEST(OwnRoutes, AreCountedOverShardsAndByQos) {
   EXPECT_FALSE(own.Next(NodeId(2)).has_value()) << "it has not asked since";
 }
 
+TEST(OwnRoutes, AMemberOfAGroupHasOneKeyThatChangesWithItsOptions) {
+  OwnRoutes own({}, 1, 2);
+  own.OnWanted(NodeId(2), {.ask = 5});
+  EXPECT_TRUE(own.Next(NodeId(2))->frame.whole);
+  MemberOfKey member{.shard = 1,
+                     .connection = 300,
+                     .filter = "$share/g/a",
+                     .options = {.qos = mqtt::QoS::kAtLeastOnce},
+                     .packet_size_max = 1000,
+                     .client_id = "c"};
+  MemberOfKey longer = member;
+  longer.filter = "$share/g/a/b";
+  const std::string first = MemberKeyOf(member);
+  own.Join(NodeId(2));
+  own.ChangeMember(1, 1, member, true);
+  own.ChangeMember(1, 2, longer, true);
+  own.ChangeMember(1, 3, member, true);  // Subscribed again, as before.
+  member.subscription_id = 9;
+  own.ChangeMember(1, 4, member, true);
+  own.ChangeMember(1, 5, {.shard = 1, .connection = 300, .filter = "$share/g/a/b"}, false);
+  own.ChangeMember(0, 1, {.shard = 0, .connection = 300, .filter = "$share/g/a"}, false);
+  EXPECT_THAT(KeysIn(*own.Next(NodeId(2))),
+              ElementsAre("+" + first, "+" + MemberKeyOf(longer), "-" + first,
+                          "+" + MemberKeyOf(member), "-" + MemberKeyOf(longer)));
+  EXPECT_EQ(own.keys(), 1u);
+  EXPECT_THAT(Confirmed(own), IsEmpty());
+  own.OnTaken(NodeId(2), {.life = 1, .number = 6});
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 1", "shard 1: 5"));
+}
+
 TEST(OwnRoutes, WhoDoesNotTakeFramesGetsNoMoreOfThem) {
   OwnRoutes own({}, 1, 1);
   for (uint64_t i = 1; i <= 40'000; ++i)
@@ -97,6 +127,21 @@ TEST(RouteKeys, AreReadAsTheyWereWritten) {
   EXPECT_NE(ParseRouteKey(exact)->hash, 0u);
   EXPECT_EQ(ParseRouteKey(wildcard)->wildcard, "a/+");
   EXPECT_EQ(ParseRouteKey(wildcard)->level, RouteLevel::kQos0);
+  const MemberOfKey member{.shard = 700,
+                           .connection = uint64_t{1} << 40,
+                           .filter = "$share/g/a",
+                           .options = {.qos = mqtt::QoS::kExactlyOnce, .retain_as_published = true},
+                           .subscription_id = 268'435'455,
+                           .packet_size_max = 4'000'000'000,
+                           .client_id = "client"};
+  const std::string key = MemberKeyOf(member);
+  const std::optional<RouteOfKey> read = ParseRouteKey(key);
+  ASSERT_TRUE(read.has_value() && read->member.has_value());
+  EXPECT_EQ(MemberKeyOf(*read->member), key);
+  EXPECT_EQ(read->member->client_id, "client");
+  EXPECT_EQ(read->member->packet_size_max, 4'000'000'000u);
+  for (size_t size = 0; size < key.size() - member.client_id.size(); ++size)
+    EXPECT_FALSE(ParseRouteKey(key.substr(0, size)).has_value()) << size;
   EXPECT_FALSE(ParseRouteKey("").has_value());
   EXPECT_FALSE(ParseRouteKey("hshort").has_value());
   EXPECT_FALSE(ParseRouteKey("x12345678").has_value());

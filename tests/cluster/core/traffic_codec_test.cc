@@ -44,6 +44,26 @@ std::string BodyOf(const std::string& item, size_t head_numbers) {
   return item.substr(at);
 }
 
+// Whether the generated class of that name reads the body, knows all of it, and writes the same.
+void ExpectIs(const std::string& name, const std::string& body) {
+  const google::protobuf::Descriptor* const type =
+      google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(
+          "mqttd.cluster.v1." + name);
+  ASSERT_NE(type, nullptr) << name;
+  const std::unique_ptr<google::protobuf::Message> message(
+      google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
+  ASSERT_TRUE(message->ParseFromString(body)) << name;
+  EXPECT_TRUE(message->GetReflection()->GetUnknownFields(*message).empty()) << name;
+  std::string again;
+  {
+    google::protobuf::io::StringOutputStream stream(&again);
+    google::protobuf::io::CodedOutputStream out(&stream);
+    out.SetSerializationDeterministic(true);
+    ASSERT_TRUE(message->SerializeToCodedStream(&out));
+  }
+  EXPECT_EQ(again, body) << name << "\n" << message->DebugString();
+}
+
 class TrafficCodec : public testing::Test {
  protected:
   template <typename Each>
@@ -125,13 +145,23 @@ TEST_F(TrafficCodec, ForwardedMessagesAreReadAsTheyWereWritten) {
                            .messages = 1 + static_cast<uint32_t>(rng_.Below(9))};
     std::string block(kForwardHeadRoom, '\0');
     std::vector<std::string> payloads;
+    std::vector<std::unique_ptr<storage::ChosenMember>> members;
+    int to_members = 0;
     for (uint32_t i = 0; i < head.messages; ++i) {
       payloads.emplace_back(rng_.Below(300), static_cast<char>('a' + i));
       mqtt::MessageParts parts;
       parts.topic = "t";
       parts.payload = payloads.back();
       parts.qos = static_cast<mqtt::QoS>(rng_.Below(3));
-      AppendForwarded(parts, block);
+      members.push_back(rng_.Chance(0.3) ? std::make_unique<storage::ChosenMember>() : nullptr);
+      if (members.back() == nullptr) {
+        AppendForwarded(parts, block);
+        continue;
+      }
+      Filling filling(rng_);
+      traffic::Fields(filling, *members.back());
+      AppendForwarded(parts, *members.back(), block);
+      ++to_members;
     }
     const std::string_view item = std::string_view(block).substr(WriteForwardHead(head, block));
     EXPECT_EQ(KindOfItem(item), ItemKind::kForwards);
@@ -141,15 +171,26 @@ TEST_F(TrafficCodec, ForwardedMessagesAreReadAsTheyWereWritten) {
     EXPECT_EQ(read->from, head.from);
     EXPECT_EQ(read->first, head.first);
     EXPECT_EQ(read->messages, head.messages);
-    std::vector<mqtt::MessagePtr> messages;
+    std::vector<Forwarded> messages;
     ASSERT_TRUE(ParseForwarded(body, messages).ok());
     ASSERT_EQ(messages.size(), payloads.size());
-    for (size_t i = 0; i < payloads.size(); ++i) EXPECT_EQ(messages[i]->payload(), payloads[i]);
+    for (size_t i = 0; i < payloads.size(); ++i) {
+      EXPECT_EQ(messages[i].message->payload(), payloads[i]);
+      ASSERT_EQ(messages[i].member == nullptr, members[i] == nullptr);
+      if (members[i] == nullptr) continue;
+      EXPECT_EQ(TextOf(*messages[i].member), TextOf(*members[i]));
+    }
     mqttd::cluster::v1::Forwards generated;
     ASSERT_TRUE(generated.ParseFromArray(body.data(), static_cast<int>(body.size())));
-    EXPECT_EQ(generated.messages_size(), static_cast<int>(head.messages));
+    EXPECT_EQ(generated.to_members_size(), to_members);
+    EXPECT_EQ(generated.messages_size(), static_cast<int>(head.messages) - to_members);
+    for (const auto& one : generated.to_members()) {
+      std::string bytes;
+      ASSERT_TRUE(one.member().SerializeToString(&bytes));
+      ExpectIs("ChosenMember", bytes);
+    }
     for (size_t size = 0; size < item.size(); ++size) {  // Cut anywhere: no harm.
-      std::vector<mqtt::MessagePtr> some;
+      std::vector<Forwarded> some;
       if (ParseForwardHead(item.substr(0, size), body).ok()) (void)ParseForwarded(body, some);
     }
   }
@@ -163,26 +204,6 @@ TEST_F(TrafficCodec, PartsAreReadAsTheyWereWritten) {
   EXPECT_EQ(ParsePart(item)->bytes, "bytes");
   item[1] = 2;
   EXPECT_FALSE(ParsePart(item).ok());
-}
-
-// Whether the generated class of that name reads the body, knows all of it, and writes the same.
-void ExpectIs(const std::string& name, const std::string& body) {
-  const google::protobuf::Descriptor* const type =
-      google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(
-          "mqttd.cluster.v1." + name);
-  ASSERT_NE(type, nullptr) << name;
-  const std::unique_ptr<google::protobuf::Message> message(
-      google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
-  ASSERT_TRUE(message->ParseFromString(body)) << name;
-  EXPECT_TRUE(message->GetReflection()->GetUnknownFields(*message).empty()) << name;
-  std::string again;
-  {
-    google::protobuf::io::StringOutputStream stream(&again);
-    google::protobuf::io::CodedOutputStream out(&stream);
-    out.SetSerializationDeterministic(true);
-    ASSERT_TRUE(message->SerializeToCodedStream(&out));
-  }
-  EXPECT_EQ(again, body) << name << "\n" << message->DebugString();
 }
 
 const char* const kRequests[] = {"OpenSession", "CloseSession",   "Subscribe",    "Unsubscribe",

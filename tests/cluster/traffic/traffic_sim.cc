@@ -24,6 +24,10 @@ std::string KeyOf(const broker::FilterOfNode& filter, Wanted wanted) {
                       filter.wildcard.empty() ? absl::StrCat(filter.hash) : filter.wildcard);
 }
 
+std::string NameOf(storage::ShardId shard, std::string_view filter) {
+  return absl::StrCat(shard, " ", std::string(filter));
+}
+
 // A Client Identifier of each partition.
 std::string ClientOf(storage::PartitionId partition) {
   for (int i = 0;; ++i) {
@@ -43,6 +47,7 @@ void Shard::Turn() {
   TakeMail(rng.Below(30));
   for (uint64_t i = rng.Below(3); i > 0; --i) Publish();
   if (rng.Chance(0.2)) Subscribe();
+  if (rng.Chance(0.1)) Join();
   if (rng.Chance(0.5)) Ask();
   if (rng.Chance(0.8)) TellTaken();
   node_.traffic.Flush(id_);
@@ -79,7 +84,27 @@ void Shard::TellTaken() {
 void Shard::Take(broker::ShardTask& task) {
   if (auto* const changed = std::get_if<broker::NodeRoutes>(&task)) {
     OfNode& of_node = routes[changed->node];
-    if (changed->forget) of_node.keys.clear();
+    if (changed->forget) {
+      of_node.keys.clear();
+      ++of_node.telling;
+    }
+    if (changed->members != nullptr) {
+      for (const broker::NodeMember& change : *changed->members) {
+        const std::string name = NameOf(change.member.connection.shard, change.filter);
+        EXPECT_EQ(change.member.client_id, "member");
+        if (change.add) {
+          of_node.members[name] = {change.member.options, of_node.telling};
+        } else {
+          EXPECT_EQ(of_node.members.erase(name), 1u) << name;
+        }
+      }
+    }
+    // Those from before stay until all are known.
+    if (!changed->stale) {
+      std::erase_if(of_node.members, [&](const auto& each) {
+        return changed->gone || each.second.second != of_node.telling;
+      });
+    }
     if (changed->changes != nullptr) {
       for (const broker::NodeRoute& route : *changed->changes) {
         const std::string key = KeyOf(route.filter, route.wanted);
@@ -92,6 +117,8 @@ void Shard::Take(broker::ShardTask& task) {
       }
     }
     of_node.stale = changed->stale;
+    of_node.life = {changed->id, changed->life};
+    of_node.was_whole = !changed->gone && (of_node.was_whole || !changed->stale);
     routes_to_confirm_.emplace_back(changed->node, changed->number);
   } else if (auto* const all = std::get_if<broker::NodesConfirmed>(&task)) {
     EXPECT_GT(all->number, confirmed);
@@ -109,7 +136,9 @@ void Shard::Take(broker::ShardTask& task) {
     const NodeLife from{NodeId(static_cast<uint16_t>(numbers[0])), Incarnation(numbers[1])};
     Flow& flow = world_.flows[{from, static_cast<storage::ShardId>(numbers[2]), node_.life}];
     EXPECT_GT(numbers[3], flow.last) << "out of order, or twice";
+    EXPECT_TRUE(publish->member == nullptr || publish->member->hops == numbers[3]);
     flow.last = numbers[3];
+    if (publish->member != nullptr) world_.had.emplace(publish->message->payload());
     if (publish->message->qos() == mqtt::QoS::kAtMostOnce) return;
     ASSERT_LT(flow.received, flow.sent.size());
     EXPECT_EQ(flow.sent[flow.received], numbers[3]) << "one is missing";
@@ -117,6 +146,11 @@ void Shard::Take(broker::ShardTask& task) {
   } else if (auto* const remote = std::get_if<broker::NodeEvent>(&task)) {
     EXPECT_NE(remote->from, node_.life.node);
     Take(*remote->event);
+  } else if (auto* const back = std::get_if<broker::HandedBack>(&task)) {
+    EXPECT_NE(back->message->qos(), mqtt::QoS::kAtMostOnce);
+    const bool had = world_.had.contains(std::string(back->message->payload()));
+    EXPECT_FALSE(had && back->message->qos() == mqtt::QoS::kExactlyOnce);
+    ++world_.handed_back;
   } else {
     Take(std::get<storage::Event>(task));
   }
@@ -154,6 +188,40 @@ void Shard::Subscribe() {
   wants[filter] = {after, announced};
 }
 
+// Its one client joins a group, has other options there, or leaves it.
+void Shard::Join() {
+  const std::string filter =
+      absl::StrCat("$share/g/", kFilters[world_.rng.Below(std::size(kFilters))]);
+  broker::MemberAnnouncement change{.number = ++announced, .filter = filter};
+  change.add = world_.rng.Chance(0.6);
+  change.member.client_id = "member";
+  change.member.connection.shard = id_;
+  change.member.connection.connection = 1;
+  change.member.options.qos = static_cast<mqtt::QoS>(world_.rng.Below(3));
+  if (change.add) {
+    joined[filter] = {change.member.options, announced};
+  } else {
+    joined.erase(filter);
+  }
+  node_.traffic.AnnounceMember(id_, std::move(change));
+}
+
+// Those whose SUBACK has come are known, as they are; but to a shard that has not been told since
+// it knows of the node at all.
+void Shard::ExpectMembersOf(const Node& other, std::optional<uint32_t> place) {
+  if (!place.has_value()) return;
+  const OfNode& of_node = routes[*place];
+  if (!of_node.was_whole || of_node.life != other.life) return;
+  for (const auto& shard : other.shards) {
+    for (const auto& [filter, member] : shard->joined) {
+      if (member.second > shard->confirmed) continue;
+      const auto known = of_node.members.find(NameOf(shard->id(), filter));
+      ASSERT_NE(known, of_node.members.end()) << filter << " of node " << other.life.node;
+      EXPECT_EQ(known->second.first.ToByte(), member.first.ToByte());
+    }
+  }
+}
+
 void Shard::Publish() {
   const auto qos = static_cast<mqtt::QoS>(world_.rng.Below(3));
   if (paused()) return;
@@ -171,6 +239,7 @@ void Shard::Publish() {
     if (other.get() == &node_) continue;
     const std::optional<uint32_t> place = node_.traffic.PlaceOf(id);
     const bool is_sent = place.has_value() && (mask >> *place & 1) != 0;
+    ExpectMembersOf(*other, place);
     // Whoever has had its SUBACK misses nothing.
     for (const auto& shard : other->shards) {
       const auto wanted = shard->wants.find(kFilters[which]);
@@ -181,6 +250,8 @@ void Shard::Publish() {
       }
     }
   }
+  const bool to_member = mask != 0 && world_.rng.Chance(0.2);
+  if (to_member) mask &= ~(mask - 1);
   for (const auto& [id, incarnation] : node_.known) {
     const std::optional<uint32_t> place = node_.traffic.PlaceOf(id);
     if (!place.has_value() || (mask >> *place & 1) == 0) continue;
@@ -196,7 +267,14 @@ void Shard::Publish() {
   parts.payload = payload;
   parts.qos = qos;
   ++world_.forwarded;
-  for (NodeMask behind = node_.traffic.Forward(id_, mask, parts); behind != 0; behind &= behind - 1)
+  storage::ChosenMember member;
+  member.hops = static_cast<uint32_t>(published_);
+  member.options.qos = mqtt::QoS::kExactlyOnce;
+  NodeMask behind = to_member
+                        ? node_.traffic.ForwardToMember(
+                              id_, static_cast<uint32_t>(std::countr_zero(mask)), parts, member)
+                        : node_.traffic.Forward(id_, mask, parts);
+  for (; behind != 0; behind &= behind - 1)
     paused_.insert(static_cast<uint32_t>(std::countr_zero(behind)));
 }
 
@@ -412,6 +490,21 @@ void World::SettleAll() {
   }
 }
 
+namespace {
+
+std::string TextOfMember(const std::string& name, const mqtt::SubscriptionOptions& options) {
+  return absl::StrCat(name, " ", options.ToByte());
+}
+
+std::set<std::string> MembersIn(const Shard::OfNode& of_node) {
+  std::set<std::string> members;
+  for (const auto& [name, member] : of_node.members)
+    members.insert(TextOfMember(name, member.first));
+  return members;
+}
+
+}  // namespace
+
 bool World::IsQuiet() {
   for (const auto& [id, node] : nodes) {
     for (const auto& shard : node->shards) {
@@ -437,7 +530,10 @@ bool World::IsQuiet() {
 void World::ExpectAllIsWell() {
   for (const auto& [id, node] : nodes) {
     std::set<std::string> wanted;
+    std::set<std::string> members;
     for (const auto& shard : node->shards) {
+      for (const auto& [filter, member] : shard->joined)
+        members.insert(TextOfMember(NameOf(shard->id(), filter), member.first));
       EXPECT_EQ(shard->announced, shard->confirmed) << "a SUBACK waits";
       EXPECT_EQ(shard->kept(), 0u) << "a request waits";
       EXPECT_FALSE(shard->paused()) << "a publisher waits";
@@ -452,6 +548,7 @@ void World::ExpectAllIsWell() {
       ASSERT_TRUE(place.has_value());
       for (const auto& shard : other->shards) {
         EXPECT_EQ(shard->routes[*place].keys, wanted) << "of node " << id << " at " << other_id;
+        EXPECT_EQ(MembersIn(shard->routes[*place]), members) << id << " at " << other_id;
         EXPECT_FALSE(shard->routes[*place].stale);
       }
       for (storage::ShardId shard = 0; shard < kShards; ++shard) {

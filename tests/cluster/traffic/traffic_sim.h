@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
@@ -54,11 +55,19 @@ class Shard {
   std::map<std::string, std::pair<broker::Wanted, uint64_t>> wants;
   uint64_t announced = 0;
   uint64_t confirmed = 0;
+  // Of `$share` groups that its client is in, likewise.
+  std::map<std::string, std::pair<mqtt::SubscriptionOptions, uint64_t>> joined;
   struct OfNode {
     std::set<std::string> keys;
+    // By shard and filter: their options, and in which telling of all it was told.
+    std::map<std::string, std::pair<mqtt::SubscriptionOptions, uint32_t>> members;
+    uint32_t telling = 0;
     bool stale = false;
+    NodeLife life;
+    bool was_whole = false;
   };
   std::map<uint32_t, OfNode> routes;  // By place.
+  storage::ShardId id() const { return id_; }
   size_t kept() const { return streams_.kept(); }
   bool paused() const { return !paused_.empty(); }
 
@@ -68,6 +77,8 @@ class Shard {
   void Take(storage::Event& event);
   void TellTaken();
   void Subscribe();
+  void Join();
+  void ExpectMembersOf(const Node& other, std::optional<uint32_t> place);
   void Publish();
   void Ask();
 
@@ -183,6 +194,8 @@ class World {
   uint64_t forwarded = 0;
   uint64_t confirmations = 0;
   uint64_t requests_done = 0;
+  uint64_t handed_back = 0;
+  std::set<std::string> had;  // By members of groups.
 
   std::map<NodeId, Incarnation> Living() const;
 

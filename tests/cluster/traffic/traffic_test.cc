@@ -30,6 +30,7 @@ TEST(Traffic, RandomTrafficOverBrokenLinksLosesNothing) {
   uint64_t forwarded = 0;
   uint64_t confirmations = 0;
   uint64_t requests = 0;
+  uint64_t handed_back = 0;
   for (uint64_t seed = only != 0 ? only : 1; seed <= (only != 0 ? only : seeds); ++seed) {
     SCOPED_TRACE(absl::StrCat("MQTTD_SIM_SEED=", seed));
     sim::FakeWorld world(seed, static_cast<uint16_t>(2 + seed % 3));
@@ -41,11 +42,13 @@ TEST(Traffic, RandomTrafficOverBrokenLinksLosesNothing) {
     forwarded += world.forwarded;
     confirmations += world.confirmations;
     requests += world.requests_done;
+    handed_back += world.handed_back;
   }
   if (only != 0 || testing::Test::HasFailure()) return;
   EXPECT_GT(forwarded, 100 * seeds);
   EXPECT_GT(confirmations, 20 * seeds);
   EXPECT_GT(requests, 100 * seeds);
+  EXPECT_GT(handed_back, 0u);
 }
 
 }  // namespace
