@@ -13,6 +13,7 @@
 namespace storage {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
@@ -89,6 +90,16 @@ class HostNodes : public HostTest {
       }
     }
     return questions;
+  }
+
+  // The other node knows all routes that it is asked about.
+  void TellRoutesKnown() {
+    for (const KnowRoutes& question : Questions()) {
+      sim_.core().routes_elsewhere().Hear(
+          kOther.node, kOther.incarnation,
+          RoutesKnown{.partition = question.partition, .ticket = question.ticket});
+    }
+    sim_.Settle();
   }
 
   const uint32_t partitions_ = 4;
@@ -299,6 +310,32 @@ TEST_F(HostNodes, AnotherNodeIsAnsweredWhenTheReplicaIsThereAndTheShardsKnow) {
   sim_.Settle();
   ASSERT_THAT(said_, SizeIs(1));
   EXPECT_EQ(std::get<RoutesKnown>(said_[0]).ticket, 77u);
+}
+
+// Each node counts by itself what it proposes: which number is the greater says nothing.
+TEST_F(HostNodes, WhatIsRetainedIsReplayedWhateverItsLeaderHasCounted) {
+  Join();
+  const uint64_t epoch = Open("s").epoch;
+  sim_.core().node().last_order += 1'000'000;
+  ASSERT_TRUE(Publish(Text("t", "kept", mqtt::QoS::kAtLeastOnce, true)).ok());
+  sim_.core().node().last_order -= 900'000;
+  sim_.Send(MakeSubscribe(++token_, "s", epoch, "t", mqtt::QoS::kExactlyOnce));
+  sim_.Settle();
+  TellRoutesKnown();
+  EXPECT_THAT(TakePayloads(), ElementsAre("kept"));
+}
+
+TEST_F(HostNodes, WhatHasComeLiveIsNotFollowedByWhatIsRetained) {
+  Join();
+  const uint64_t epoch = Open("s").epoch;
+  ASSERT_TRUE(Publish(Text("t/1", "kept", mqtt::QoS::kAtLeastOnce, true)).ok());
+  sim_.Send(MakeSubscribe(++token_, "s", epoch, "t/+", mqtt::QoS::kExactlyOnce));
+  sim_.Settle();  // The other node has not said that it knows the route.
+  sim_.core().node().last_order -= 1;
+  ASSERT_TRUE(Publish(Text("t/2", "live", mqtt::QoS::kAtLeastOnce, true)).ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("live"));
+  TellRoutesKnown();
+  EXPECT_THAT(TakePayloads(), ElementsAre("kept"));
 }
 
 }  // namespace

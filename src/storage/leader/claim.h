@@ -41,6 +41,16 @@ struct Claim {
     std::vector<OpenSession> waiting;
   };
 
+  // While retained messages are to follow for new subscriptions.
+  struct ReplayTopics {
+    // Of what has come live since: nothing older may follow it. Bounded: of more than these some
+    // come twice.
+    static constexpr size_t kLiveMax = 4096;
+    absl::flat_hash_set<std::string> live;
+    // Of the page that is being committed.
+    absl::flat_hash_set<std::string> page;
+  };
+
   // How the queue of its record goes to the connection.
   struct Feed {
     uint32_t window_messages = 0;  // As OpenSession asked.
@@ -60,6 +70,8 @@ struct Claim {
     // How far a replay has been read beyond what its record says, without anything to write down.
     uint64_t scanned_replay = 0;
     std::string scanned_to;
+
+    std::unique_ptr<ReplayTopics> replay_topics;  // Null: none.
 
     // Under a new leader: what was sent to the connection, as it seems, and is not in flight there.
     // The shard is about to say that it is acknowledged; or it was passed over, since it had

@@ -31,6 +31,8 @@ size_t SizeOf(const Delivery& delivery) {
 void Deliveries::On(Enqueued& effect) {
   Claim* const claim = leader_.sessions().AtSlot(effect.slot);
   if (claim == nullptr) return;  // Opening or closing: it is read from the queue in its time.
+  if (effect.delivery.message->retain() && !effect.delivery.replay)
+    NoteLive(*claim, effect.delivery);
   if (effect.delivery.sequence == 0) {
     if (!claim->feed->confirmed) return;
     DeliverFor(*claim).entries.push_back(std::move(effect.delivery));

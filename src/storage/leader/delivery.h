@@ -46,7 +46,9 @@ class Deliveries : public LeaderPart {
   bool PumpOne(Claim& claim);
   bool PumpPage(Claim& claim);
   bool SendPage(Claim& claim, QueuePage& page, uint64_t head);
+  void NoteLive(Claim& claim, const Delivery& delivery);
   void ReplayPage(Claim& claim);
+  void DropWhatCameLive(const Claim& claim, std::vector<mqtt::MessagePtr>& messages) const;
   mqtt::MessagePtr ToReplay(const mqtt::MessagePtr& message) const;
   void SendReplayed(Claim& claim, const SubscriptionRecord& subscription, mqtt::MessagePtr message);
 

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/by_name.h"
 #include "base/log.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/message_codec.h"
@@ -21,6 +22,22 @@ constexpr size_t kReplayPageMax = 100;
 constexpr size_t kReplaysOverMax = 64;
 constexpr size_t kReplayBytesMax = 256 << 10;  // Part of what a connection's output may hold.
 
+Claim::ReplayTopics& TopicsOf(Claim::Feed& feed) {
+  if (feed.replay_topics == nullptr) feed.replay_topics = std::make_unique<Claim::ReplayTopics>();
+  return *feed.replay_topics;
+}
+
+// How far the replay has come, and which ones before it are over.
+void WriteDown(const Claim& claim, uint64_t replay, const std::vector<uint64_t>& over,
+               const std::string& cursor, pb::EnqueueRetainedPage& queued) {
+  queued.set_client_id(std::string(claim.client_id));
+  queued.set_epoch(claim.epoch);
+  queued.set_replay(replay);
+  for (const uint64_t number : over) queued.add_over(number);
+  queued.set_next_cursor(cursor);
+  queued.set_last(cursor.empty());
+}
+
 }  // namespace
 
 void Deliveries::On(ReplayPending& effect) {
@@ -35,6 +52,26 @@ void Deliveries::StartReplays(const std::string& client_id, uint64_t epoch) {
   if (claim == nullptr) return;
   --claim->feed->replays_held;
   ListForPump(*claim);
+}
+
+// A message that its topic retains has come live, or with a page.
+void Deliveries::NoteLive(Claim& claim, const Delivery& delivery) {
+  Claim::Feed& feed = *claim.feed;
+  if (partition().session(feed.slot).replays.empty()) return;
+  Claim::ReplayTopics& topics = TopicsOf(feed);
+  const std::string topic(delivery.message->topic());
+  if (delivery.retain && topics.page.erase(topic) > 0) return;
+  if (topics.live.size() < Claim::ReplayTopics::kLiveMax) topics.live.insert(topic);
+}
+
+// What is retained now is that, or older, or something that comes live as well.
+void Deliveries::DropWhatCameLive(const Claim& claim,
+                                  std::vector<mqtt::MessagePtr>& messages) const {
+  const Claim::ReplayTopics* const topics = claim.feed->replay_topics.get();
+  if (topics == nullptr || topics->live.empty()) return;
+  std::erase_if(messages, [&](const mqtt::MessagePtr& message) {
+    return topics->live.contains(base::AbslView(message->topic()));
+  });
 }
 
 // Retained messages of a new subscription, a page at a time. At QoS 1 or 2 they go through the
@@ -52,7 +89,8 @@ void Deliveries::ReplayPage(Claim& claim) {
   std::vector<uint64_t> over;
   absl::StatusOr<RetainedScans::Page> page;
   while (true) {
-    options.since_order = replay->since_order;
+    // Several leaders count their orders each by itself.
+    if (!node_.shards.in_cluster()) options.since_order = replay->since_order;
     const bool scanned = claim.feed->scanned_replay == replay->number;
     page = node_.scans->Scan(replay->filter, scanned ? claim.feed->scanned_to : replay->cursor,
                              options);
@@ -77,6 +115,7 @@ void Deliveries::ReplayPage(Claim& claim) {
     ListForPump(claim);
     return;
   }
+  DropWhatCameLive(claim, page->messages);
   const SubscriptionRecord& subscription = session.FindSubscription(replay->filter)->record;
   pb::EnqueueRetainedPage queued;
   for (const mqtt::MessagePtr& found : page->messages) {
@@ -86,6 +125,7 @@ void Deliveries::ReplayPage(Claim& claim) {
       SendReplayed(claim, subscription, std::move(message));
     } else {
       queued.add_messages(EncodeStoredMessage(*message));
+      TopicsOf(*claim.feed).page.emplace(message->topic());
     }
   }
   claim.feed->scanned_replay = 0;
@@ -96,12 +136,7 @@ void Deliveries::ReplayPage(Claim& claim) {
   }
   FinishReplay step;
   step.client_id = claim.client_id.view();
-  queued.set_client_id(std::string(claim.client_id));
-  queued.set_epoch(claim.epoch);
-  queued.set_replay(replay->number);
-  for (const uint64_t number : over) queued.add_over(number);
-  queued.set_next_cursor(page->cursor);
-  queued.set_last(page->cursor.empty());
+  WriteDown(claim, replay->number, over, page->cursor, queued);
   const bool promises = !queued.messages().empty();
   *Propose().mutable_enqueue_retained_page() = std::move(queued);
   claim.feed->replaying = true;
@@ -149,6 +184,12 @@ void Deliveries::Finish(FinishReplay& step) {
   Claim* const claim = leader_.sessions().FindClaim(step.client_id);
   if (claim == nullptr || claim->feed == nullptr) return;
   claim->feed->replaying = false;
+  if (claim->state != Claim::State::kOpen || !claim->stored) return;  // Another connection's.
+  if (partition().session(claim->feed->slot).replays.empty()) {
+    claim->feed->replay_topics.reset();
+  } else if (claim->feed->replay_topics != nullptr) {
+    claim->feed->replay_topics->page.clear();
+  }
   ListForPump(*claim);
 }
 
