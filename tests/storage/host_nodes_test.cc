@@ -8,6 +8,7 @@
 #include "mqttd/storage/v1/command.pb.h"
 #include "storage/core/keys.h"
 #include "storage/core/session.h"
+#include "storage/leader/session_view.h"
 #include "tests/storage/host_fixture.h"
 
 namespace storage {
@@ -113,6 +114,19 @@ TEST_F(HostNodes, AShardOfAnotherNodeIsServedLikeAnyOther) {
   const uint64_t epoch = OpenThere("there");
   EXPECT_NE(epoch, 0u);
   EXPECT_EQ(SessionOf("there").owner.address(), kShard);
+}
+
+// Or an operator's order would meet whoever has that number here.
+TEST_F(HostNodes, WhoIsConnectedElsewhereIsSaidToBeThere) {
+  Join();
+  OpenThere("there");
+  Open("here");
+  const IdentifierView there = LookAtIdentifier(sim_.core().node(), "there");
+  EXPECT_FALSE(there.connection.has_value());
+  EXPECT_EQ(there.elsewhere, kOther.node);
+  const IdentifierView here = LookAtIdentifier(sim_.core().node(), "here");
+  EXPECT_TRUE(here.connection.has_value());
+  EXPECT_FALSE(here.elsewhere.has_value());
 }
 
 TEST_F(HostNodes, NothingIsTakenOfAShardBeforeItsClaims) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "admin/api/main_thread.h"
 #include "admin/readiness.h"
 #include "base/clock.h"
@@ -17,6 +18,12 @@
 #include "storage/partition_host.h"
 
 namespace admin {
+
+// A client of another node: that one can do something about it.
+inline absl::Status ConnectedElsewhere(const std::string& client_id, storage::NodeId node) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "client \"", client_id, "\" is connected at node ", node.value(), ": ask that node"));
+}
 
 // The broker as handlers see it. It comes when the store is open and goes when the process stops;
 // before and after, they answer Unavailable. Any thread.

@@ -90,9 +90,10 @@ void List(const BrokerAccess& broker, const pb::ListClientsRequest& request,
 void Locate(const BrokerAccess& broker, std::string client_id,
             std::function<void(absl::StatusOr<storage::ConnectionRef>)> done) {
   const bool open = broker.OnHost([client_id = std::move(client_id), done](storage::Host& host) {
-    const auto connection = storage::LookAtIdentifier(host.node(), client_id).connection;
-    if (connection.has_value()) return done(*connection);
-    done(NotConnected(client_id));
+    const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
+    if (view.connection.has_value()) return done(*view.connection);
+    done(view.elsewhere.has_value() ? ConnectedElsewhere(client_id, *view.elsewhere)
+                                    : NotConnected(client_id));
   });
   if (!open) done(broker.CheckOpen());
 }

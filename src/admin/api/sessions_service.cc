@@ -182,7 +182,10 @@ using Look = std::function<void(absl::StatusOr<storage::IdentifierView>)>;
 void LookAt(const BrokerAccess& broker, const std::string& client_id, Look look) {
   const bool open = broker.OnHost([client_id, look](storage::Host& host) {
     storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
-    if (!view.stored.has_value() && !view.connection.has_value()) return look(NoSession(client_id));
+    if (!view.stored.has_value() && !view.connection.has_value()) {
+      return look(view.elsewhere.has_value() ? ConnectedElsewhere(client_id, *view.elsewhere)
+                                             : NoSession(client_id));
+    }
     look(std::move(view));
   });
   if (!open) look(broker.CheckOpen());
@@ -382,6 +385,7 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
       response_.set_subscriptions(static_cast<uint32_t>(view.stored->subscriptions));
       response_.set_queued_messages(view.stored->queued_messages);
     }
+    if (view.elsewhere.has_value()) return reply_(ConnectedElsewhere(client_id_, *view.elsewhere));
     const bool gone = !view.stored.has_value() && !view.connection.has_value();
     if (gone && !found_ && !view.changing) return reply_(NoSession(client_id_));
     if (gone && !view.changing) return reply_(std::move(response_));

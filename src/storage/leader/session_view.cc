@@ -107,7 +107,14 @@ IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id) {
   const Leader& leader = node.LeaderOf(client_id);
   if (const Claim* const claim = leader.sessions().ClaimOf(client_id)) {
     view.changing = claim->state != Claim::State::kOpen || claim->waited_for();
-    if (claim->state == Claim::State::kOpen) view.connection = claim->connection;
+    if (claim->state == Claim::State::kOpen) {
+      // Here another client's connection may have the same number.
+      if (node.shards.IsOwn(node.shards.SlotOf(claim->connection.address()))) {
+        view.connection = claim->connection;
+      } else {
+        view.elsewhere = claim->connection.node;
+      }
+    }
   }
   const Session* const session = leader.partition().Find(client_id);
   if (session != nullptr && IsDurable(*session)) view.stored = ViewOf(leader.id(), *session);

@@ -70,7 +70,8 @@ SessionPage LookAtSessions(const Node& node, const SessionQuery& query, const Se
 
 // A Client Identifier as the host knows it.
 struct IdentifierView {
-  std::optional<ConnectionRef> connection;  // Whose it is now, if a client is connected.
+  std::optional<ConnectionRef> connection;  // Whose it is now, if a client is connected here.
+  std::optional<NodeId> elsewhere;          // The node at which one is, if that is another one.
   bool changing = false;                    // It is being opened or closed just now.
   std::optional<SessionView> stored;
 };
