@@ -255,9 +255,9 @@ void RaftSim::OnEvent(Node& node, LogEvent& event) {
     Replica& replica = node.replicas[readable->group];
     const auto it = replica.barriers.find(readable->ticket);
     if (it == replica.barriers.end()) return Fail("a barrier was answered twice");
-    if (readable->index < it->second) {
-      return Fail(absl::StrCat("n", node.id, " may read at ", readable->index, ", but ", it->second,
-                               " had been committed"));
+    if (readable->index < it->second.least) {
+      return Fail(absl::StrCat("n", node.id, " may read at ", readable->index, ", but ",
+                               it->second.least, " had been committed"));
     }
     replica.barriers.erase(it);
     ++reads_;
@@ -333,6 +333,9 @@ void RaftSim::OnRole(Node& node, const RoleChange& change) {
   replica.leads = change.role == Role::kLeader;
   if (!replica.leads) {
     if (!replica.proposed.empty()) Fail("a proposal has no fate, but its leader leads no more");
+    for (const auto& [ticket, barrier] : replica.barriers) {
+      if (barrier.of_leader) Fail("a barrier has no answer, but its leader leads no more");
+    }
     return;
   }
   ++elections_;
@@ -458,7 +461,9 @@ void RaftSim::Client() {
   Replica& replica = node->replicas[group];
   if (!replica.leads && !rng_.Chance(0.05)) return;
   if (rng_.Chance(0.2)) {
-    replica.barriers[++last_number_] = truths_[group].last;
+    const auto status = node->loop->GetStatus(group);
+    const bool leads = replica.leads && status.ok() && status->role == Role::kLeader;
+    replica.barriers[++last_number_] = {.least = truths_[group].last, .of_leader = leads};
     node->loop->ReadBarrier(group, last_number_);
   } else if (stormy_ && rng_.Chance(0.01)) {
     (void)node->loop->TransferLeadership(group,

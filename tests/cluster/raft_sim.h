@@ -66,7 +66,11 @@ class RaftSim {
     State flushed;
     bool leads = false;
     std::map<uint64_t, uint64_t> proposed;  // Number -> payload; those without a fate.
-    std::map<uint64_t, uint64_t> barriers;  // Ticket -> the least index to be told.
+    struct Barrier {
+      uint64_t least = 0;      // Index to be told.
+      bool of_leader = false;  // Asked where the group was led: answered when it is no more.
+    };
+    std::map<uint64_t, Barrier> barriers;  // By ticket.
   };
   struct Node;
   // What is true of a group, whoever says it.

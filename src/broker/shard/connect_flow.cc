@@ -7,6 +7,7 @@
 #include "broker/core/publish_right.h"
 #include "broker/shard/access_refresh.h"
 #include "broker/shard/changed_message.h"
+#include "broker/shard/fence.h"
 #include "broker/shard/packet_output.h"
 #include "broker/shard/refusals.h"
 #include "mqtt/decode.h"
@@ -459,6 +460,7 @@ void ConnectFlow::OnSessionOpened(storage::SessionOpened event) {
   if (!event.status.ok()) return OnSessionRefused(*connection, event);
   const uint64_t generation = connection->connecting->access_generation;
   Accept(*connection, event);
+  CloseIfFenced(context_, *connection);
   AskAgain(*connection, generation);
 }
 

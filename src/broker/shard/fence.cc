@@ -5,12 +5,14 @@ namespace broker {
 void Fence(ShardContext& context, Fenced fenced) {
   context.fenced = fenced;
   if (fenced == Fenced::kNobody) return;
-  for (const auto& [number, connection] : context.connections) {
-    if (connection->session == nullptr) continue;
-    if (fenced == Fenced::kSessions && !connection->session->durable) continue;
-    context.CloseLater(*connection,
-                       {.cause = CloseCause::kNoQuorum, .say = mqtt::ReasonCode::kServerBusy});
-  }
+  for (const auto& [number, connection] : context.connections) CloseIfFenced(context, *connection);
+}
+
+void CloseIfFenced(ShardContext& context, Connection& connection) {
+  if (context.fenced == Fenced::kNobody || connection.session == nullptr) return;
+  if (context.fenced == Fenced::kSessions && !connection.session->durable) return;
+  context.CloseLater(connection,
+                     {.cause = CloseCause::kNoQuorum, .say = mqtt::ReasonCode::kServerBusy});
 }
 
 }  // namespace broker

@@ -10,6 +10,9 @@ namespace broker {
 // So connections with such sessions are closed, and refused until it is over; who has nothing kept
 // is served on, or closed and refused as well.
 void Fence(ShardContext& context, Fenced fenced);
+// Closes a connection that is not to be served just now, such as one whose session was opened on
+// the way there.
+void CloseIfFenced(ShardContext& context, Connection& connection);
 
 }  // namespace broker
 

@@ -45,6 +45,7 @@ void ReadBarriers::Hear(const NotReadable& refused) {
 }
 
 void ReadBarriers::Run() {
+  if (waiters_.empty()) return;
   for (PartitionId id = 0; id < partitions_.size(); ++id) {
     OfPartition& partition = partitions_[id];
     const uint64_t applied = node_.leaders[id]->partition().applied_index();

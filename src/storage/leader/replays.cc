@@ -57,6 +57,7 @@ void Deliveries::StartReplays(const std::string& client_id, uint64_t epoch) {
 // A message that its topic retains has come live, or with a page.
 void Deliveries::NoteLive(Claim& claim, const Delivery& delivery) {
   Claim::Feed& feed = *claim.feed;
+  if (!node_.shards.in_cluster()) return;  // Orders tell.
   if (partition().session(feed.slot).replays.empty()) return;
   Claim::ReplayTopics& topics = TopicsOf(feed);
   const std::string topic(delivery.message->topic());
@@ -125,7 +126,7 @@ void Deliveries::ReplayPage(Claim& claim) {
       SendReplayed(claim, subscription, std::move(message));
     } else {
       queued.add_messages(EncodeStoredMessage(*message));
-      TopicsOf(*claim.feed).page.emplace(message->topic());
+      if (node_.shards.in_cluster()) TopicsOf(*claim.feed).page.emplace(message->topic());
     }
   }
   claim.feed->scanned_replay = 0;

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "broker/core/retained_gate.h"
 #include "broker/shard/connection.h"
+#include "broker/shard/fence.h"
 #include "storage/core/keys.h"
 #include "tests/broker/shard/peer.h"
 #include "tests/broker/shard/sim_broker.h"
@@ -440,6 +441,20 @@ TEST_F(NodeFlowTest, WhileANodeTellsAnewItsMembersStay) {
   EXPECT_EQ(groups(), 1u);
   Members(1, {}, {.forget = true, .gone = true});
   EXPECT_EQ(groups(), 0u);
+}
+
+// The node lost its lease while the session was being opened.
+TEST_F(NodeFlowTest, ASessionThatIsOpenedWhileItMayNotBeServedIsClosed) {
+  Peer client(broker_, 0);
+  support::ConnectPacket connect{.client_id = "late", .clean = false};
+  connect.properties.Number(support::PropertyId::kSessionExpiryInterval, 3600);
+  client.line->Send(connect.Encode());
+  Shard& shard = broker_.shard(0);
+  const uint64_t requests = shard.metrics().storage_requests.value();
+  while (shard.metrics().storage_requests.value() == requests)
+    broker_.RunFor(absl::Microseconds(10));
+  Mail(broker::Control{[&core = shard.core()] { broker::Fence(core, broker::Fenced::kSessions); }});
+  EXPECT_EQ(client.TakeTypes(), (std::vector{kConnack, kDisconnect}));
 }
 
 // Durable requests that were answered.
