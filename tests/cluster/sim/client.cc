@@ -1,0 +1,392 @@
+#include "tests/cluster/sim/client.h"
+
+#include <algorithm>
+
+namespace simulator {
+namespace {
+
+using support::Packet;
+using enum support::PacketType;
+using enum support::PropertyId;
+
+constexpr size_t kOutgoingMax = 12;
+
+}  // namespace
+
+Client::Client(sim::Agenda& agenda, Doors& doors, History& history, const Journal& journal,
+               base::Rng rng, Options options)
+    : agenda_(agenda),
+      doors_(doors),
+      history_(history),
+      journal_(journal),
+      rng_(std::move(rng)),
+      options_(std::move(options)) {
+  EndSession();
+}
+
+void Client::Start() {
+  agenda_.After(absl::Milliseconds(rng_.Between(0, 300)), [this] { Act(); });
+}
+
+void Client::CalmDown() { calm_ = true; }
+
+void Client::Act() {
+  if (line_ == nullptr) {
+    const bool comes_back = !calm_ || options_.durable;
+    if (comes_back && now_ns() >= back_at_ns_) Connect();
+  } else if (connected_ && !calm_) {
+    ActConnected();
+  }
+  const auto pause_ms = static_cast<int64_t>(static_cast<double>(rng_.Between(1, 150)) /
+                                             (calm_ ? 0.3 : options_.pace));
+  agenda_.After(absl::Milliseconds(pause_ms), [this] { Act(); });
+}
+
+void Client::ActConnected() {
+  const uint64_t dice = rng_.Below(1000);
+  if (dice < 700 || options_.steady) {
+    if (options_.publishes) Publish();
+    return;
+  }
+  if (dice < 830) return Subscribe(SomeFilter(), static_cast<unsigned>(rng_.Below(3)));
+  if (dice < 900) return Unsubscribe();
+  if (dice < 930) return Break();
+  if (dice < 950) return SayGoodbye();
+  if (dice < 970) return TakeOver();
+}
+
+// ---- Connections --------------------------------------------------------------------------------
+
+void Client::Connect() {
+  ++connection_;
+  const Doors::Door door = doors_.Connect();
+  if (door.line == nullptr) {
+    back_at_ns_ = now_ns() + rng_.Between(50, 300) * 1'000'000;
+    return;
+  }
+  line_ = door.line;
+  life_ = door.life;
+  Say("connects to node ", door.node);
+  line_->on_bytes = [this](std::string_view bytes) { OnBytes(bytes); };
+  line_->on_end = [this] { OnEnd(); };
+  support::ConnectPacket connect{
+      .version = options_.version, .client_id = options_.id, .clean = !options_.durable};
+  if (options_.durable && options_.version == support::Version::k5)
+    connect.properties.Number(kSessionExpiryInterval, 100'000);
+  AddWill(connect);
+  Send(connect.Encode());
+}
+
+void Client::AddWill(support::ConnectPacket& connect) {
+  will_.clear();
+  if (!options_.has_wills || !rng_.Chance(0.6)) return;
+  will_ = absl::StrCat("will of ", options_.id, " ", connection_);
+  const auto qos = static_cast<unsigned>(rng_.Below(3));
+  const std::string topic = "w/" + options_.id;
+  connect.will = support::Will{.topic = topic, .payload = will_, .qos = qos};
+  history_.Add(will_, {.publisher = "will of " + options_.id,
+                       .session = will_,
+                       .number = connection_,
+                       .topic = topic,
+                       .qos = qos,
+                       .is_will = true,
+                       .sent_ns = now_ns()});
+}
+
+// Its client has not said goodbye.
+void Client::WillIsDue() {
+  Published* const will = history_.Find(will_);
+  if (will == nullptr || !connected_) return;
+  // It may have been fired since it was there: sent_ns stays.
+  will->acknowledged_ns = now_ns();
+  Say("has left its will ", will_);
+}
+
+void Client::LoseConnection() {
+  if (line_ != nullptr) line_->on_bytes = nullptr, line_->on_end = nullptr;
+  line_ = nullptr;
+  connected_ = false;
+  input_.clear();
+  asked_.clear();
+  last_asked_.clear();
+  came_.clear();
+  if (!options_.durable) EndSession();
+}
+
+void Client::EndSession() {
+  outgoing_.clear();
+  incoming_.clear();
+  session_ = {};
+  session_.client_id = options_.id;
+  session_.durable = options_.durable;
+}
+
+void Client::Break() {
+  Say("breaks its connection");
+  WillIsDue();
+  line_->Break();
+  LoseConnection();
+}
+
+// The other connection stays until the broker ends it.
+void Client::TakeOver() {
+  if (options_.durable && rng_.Chance(0.5)) return;
+  Say("connects a second time");
+  std::shared_ptr<sim::Line> left = std::move(line_);
+  left->on_bytes = nullptr;
+  left->on_end = [this, will = will_] {
+    if (Published* const due = history_.Find(will)) due->acknowledged_ns = now_ns();
+  };
+  LoseConnection();
+  Connect();
+}
+
+void Client::SayGoodbye() {
+  Say("says goodbye");
+  back_at_ns_ = now_ns() + 100'000'000;  // Or a new connection might be there before the goodbye.
+  Send(support::Disconnect(options_.version));
+  line_->Finish();
+  LoseConnection();
+}
+
+void Client::OnEnd() {
+  Say("is sent away");
+  WillIsDue();
+  LoseConnection();
+  back_at_ns_ = now_ns() + rng_.Between(1, 200) * 1'000'000;
+}
+
+void Client::OnSilence(uint64_t life) {
+  if (line_ == nullptr || life != life_) return;
+  line_->Vanish();
+  agenda_.After(absl::Milliseconds(rng_.Between(200, 3000)), [this, connection = connection_] {
+    if (connection == connection_ && line_ != nullptr) OnEnd();
+  });
+}
+
+// ---- What it publishes --------------------------------------------------------------------------
+
+std::string Client::SomeTopic() {
+  if (rng_.Below(10) == 0) return "r/" + options_.id;
+  return absl::StrCat("t/", rng_.Below(4));
+}
+
+std::string Client::SessionName() const {
+  return options_.durable ? options_.id : absl::StrCat(options_.id, " ", connection_);
+}
+
+uint16_t Client::NextId() {
+  do {
+    if (++last_id_ == 0) ++last_id_;
+  } while (outgoing_.contains(last_id_) || asked_.contains(last_id_));
+  return last_id_;
+}
+
+void Client::Publish() {
+  const std::string topic = SomeTopic();
+  unsigned qos = static_cast<unsigned>(rng_.Below(5)) / 2;  // 0, 0, 1, 1, 2
+  if (outgoing_.size() >= kOutgoingMax) qos = 0;
+  const std::string payload = absl::StrCat(options_.id, " ", ++published_);
+  history_.Add(payload, {.publisher = options_.id,
+                         .session = SessionName(),
+                         .connection = connection_,
+                         .number = published_,
+                         .topic = topic,
+                         .qos = qos,
+                         .retain = topic.starts_with("r/"),
+                         .sent_ns = now_ns()});
+  const uint16_t id = qos == 0 ? uint16_t{0} : NextId();
+  if (qos != 0) outgoing_[id] = {.order = published_, .payload = payload};
+  SendPublish(id, payload, false);
+}
+
+void Client::SendPublish(uint16_t packet_id, const std::string& payload, bool dup) {
+  Published& message = *history_.Find(payload);
+  message.sent_again = message.sent_again || dup;
+  Say("publishes \"", payload, "\" on ", message.topic, " at QoS ", message.qos, " as ", packet_id,
+      dup ? " again" : "");
+  Send(support::PublishPacket{.topic = message.topic,
+                              .payload = payload,
+                              .qos = message.qos,
+                              .packet_id = packet_id,
+                              .retain = message.retain,
+                              .dup = dup}
+           .Encode(options_.version));
+}
+
+void Client::OnAck(const Packet& packet) {
+  const auto found = outgoing_.find(packet.packet_id);
+  if (found == outgoing_.end()) {
+    return history_.Fail("answers belong to requests",
+                         absl::StrCat(options_.id, " got ", packet.ToString()));
+  }
+  Published& message = *history_.Find(found->second.payload);
+  Say("gets ", std::string(support::Name(packet.type)), " for \"", found->second.payload, "\"",
+      packet.reason == 0 ? "" : absl::StrCat(", reason ", packet.reason));
+  if (packet.reason >= 0x80 && packet.type != kPubcomp) {  // Refused: it is not sent again.
+    outgoing_.erase(found);
+    return;
+  }
+  if (packet.type != kPubcomp && message.acknowledged_ns == kNever) {
+    message.acknowledged_ns = now_ns();
+    message.acknowledged_by = life_;
+  }
+  if (packet.type != kPubrec) {
+    outgoing_.erase(found);
+    return;
+  }
+  found->second.received = true;
+  Send(support::Ack(kPubrel, packet.packet_id));
+}
+
+// [MQTT-4.4.0-1], [MQTT-4.6.0-1]
+void Client::SendAgain() {
+  std::vector<std::pair<uint64_t, uint16_t>> order;
+  for (const auto& [id, outgoing] : outgoing_) order.emplace_back(outgoing.order, id);
+  std::sort(order.begin(), order.end());
+  for (const auto& [number, id] : order) {
+    const Outgoing& outgoing = outgoing_[id];
+    if (outgoing.received) {
+      Send(support::Ack(kPubrel, id));
+    } else {
+      SendPublish(id, outgoing.payload, true);
+    }
+  }
+}
+
+// ---- What it subscribes to ----------------------------------------------------------------------
+
+std::string Client::SomeFilter() {
+  static const char* const kFilters[] = {"t/0", "t/1", "t/2", "t/3", "t/#",
+                                         "t/+", "r/#", "w/#", "w/+"};
+  return kFilters[rng_.Below(std::size(kFilters))];
+}
+
+void Client::Subscribe(const std::string& filter, unsigned qos) {
+  const uint16_t id = NextId();
+  asked_[id] = {.subscribe = true, .filter = filter};
+  last_asked_[filter] = id;
+  session_.ever_subscribed.insert(filter);
+  if (qos == 0) session_.sure.erase(filter);
+  Say("subscribes to ", filter, " at QoS ", qos, " as ", id);
+  Send(support::Subscribe(options_.version, id, {{filter, qos}}));
+}
+
+void Client::Unsubscribe() {
+  const std::string filter = SomeFilter();
+  const uint16_t id = NextId();
+  asked_[id] = {.subscribe = false, .filter = filter};
+  last_asked_[filter] = id;
+  session_.sure.erase(filter);
+  Say("unsubscribes from ", filter, " as ", id);
+  Send(support::Unsubscribe(options_.version, id, {filter}));
+}
+
+void Client::OnSubscribed(const Packet& packet) {
+  const auto found = asked_.find(packet.packet_id);
+  if (found == asked_.end() || (packet.type == kSuback) != found->second.subscribe) {
+    return history_.Fail("answers belong to requests",
+                         absl::StrCat(options_.id, " got ", packet.ToString()));
+  }
+  const Asked asked = found->second;
+  asked_.erase(found);
+  Say("gets ", std::string(support::Name(packet.type)), " for ", asked.filter);
+  if (last_asked_[asked.filter] != packet.packet_id || !asked.subscribe) return;
+  if (packet.reasons.size() == 1 && (packet.reasons[0] == 1 || packet.reasons[0] == 2))
+    session_.sure.emplace(asked.filter, now_ns());
+}
+
+// ---- What comes ---------------------------------------------------------------------------------
+
+void Client::OnBytes(std::string_view bytes) {
+  input_ += bytes;
+  for (;;) {
+    const auto size = support::FrameSize(input_);
+    if (!size.has_value() || *size > input_.size()) return;
+    const auto parsed = support::Parse(options_.version, std::string_view(input_).substr(0, *size));
+    if (!parsed.error.empty()) {
+      return history_.Fail("packets are well formed",
+                           absl::StrCat(options_.id, ": ", parsed.error, parsed.packet.ToString()));
+    }
+    input_.erase(0, *size);
+    OnPacket(parsed.packet);
+    if (line_ == nullptr) return;
+  }
+}
+
+void Client::OnPacket(const Packet& packet) {
+  switch (packet.type) {
+    case kConnack:
+      return OnConnack(packet);
+    case kPublish:
+      return OnPublish(packet);
+    case kPuback:
+    case kPubrec:
+    case kPubcomp:
+      return OnAck(packet);
+    case kPubrel:
+      incoming_.erase(packet.packet_id);
+      return Send(support::Ack(kPubcomp, packet.packet_id));
+    case kSuback:
+    case kUnsuback:
+      return OnSubscribed(packet);
+    case kPingresp:
+      return;
+    case kDisconnect:
+      return Say("gets DISCONNECT, reason ", packet.reason);
+    default:
+      history_.Fail("packets are well formed", options_.id + " got " + packet.ToString());
+  }
+}
+
+void Client::OnConnack(const Packet& packet) {
+  if (packet.reason != 0) return Say("is refused, reason ", packet.reason);
+  Say("is connected", packet.session_present() ? " to its session" : "");
+  connected_ = true;
+  if (options_.durable && was_connected_ && !packet.session_present()) {
+    history_.Fail("a session is kept", options_.id + " came back and found none");
+  }
+  was_connected_ = true;
+  if (!packet.session_present()) EndSession();
+  session_.connection = connection_;
+  if (options_.steady) {
+    for (const char* const filter : {"t/#", "r/#", "w/#"}) {
+      if (!session_.sure.contains(filter)) Subscribe(filter, 2);
+    }
+  }
+  SendAgain();
+}
+
+void Client::OnPublish(const Packet& packet) {
+  Say("receives \"", packet.payload, "\" on ", packet.topic, " at QoS ", packet.qos(), " as ",
+      packet.packet_id, packet.dup() ? " dup" : "", packet.retain() ? " retained" : "");
+  if (packet.qos() != 0 && !came_.emplace(packet.packet_id, packet.payload).second) {
+    history_.Fail(
+        "no PUBLISH twice on a living connection",
+        absl::StrCat(options_.id, " got \"", packet.payload, "\" again as ", packet.packet_id));
+  }
+  const bool repeated = packet.qos() == 2 && !incoming_.insert(packet.packet_id).second;
+  if (!repeated) {
+    history_.OnReceived(session_, packet.topic, packet.payload, packet.qos(), packet.retain(),
+                        packet.dup());
+  }
+  if (packet.qos() == 1) Send(support::Ack(kPuback, packet.packet_id));
+  if (packet.qos() == 2) Send(support::Ack(kPubrec, packet.packet_id));
+}
+
+void Client::CheckAtRest() {
+  if (!connected_) {
+    if (options_.durable) history_.Fail("all come back", options_.id + " could not connect");
+    return;
+  }
+  for (const auto& [id, outgoing] : outgoing_) {
+    history_.Fail("every request is answered",
+                  absl::StrCat(options_.id, ": \"", outgoing.payload, "\" was never acknowledged"));
+  }
+  for (const auto& [id, asked] : asked_) {
+    history_.Fail("every request is answered",
+                  absl::StrCat(options_.id, ": nothing came for ", asked.filter));
+  }
+}
+
+}  // namespace simulator

@@ -1,0 +1,128 @@
+// What the clients of a simulated cluster saw, and what must be true of it: the promises of MQTT
+// and of the cluster, kept as simply as possible.
+#ifndef TESTS_CLUSTER_SIM_HISTORY_H_
+#define TESTS_CLUSTER_SIM_HISTORY_H_
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/cluster/sim/journal.h"
+
+namespace simulator {
+
+inline constexpr int64_t kNever = -1;
+
+// A message that a client published, or left as its will. Its payload is its name.
+struct Published {
+  std::string publisher;
+  std::string session;      // Of the publisher. Durable publishers have one.
+  uint64_t connection = 0;  // Over which it was sent first.
+  uint64_t number = 0;      // Ascending, per publisher.
+  std::string topic;
+  unsigned qos = 0;
+  bool retain = false;
+  bool is_will = false;
+  int64_t sent_ns = 0;
+  int64_t acknowledged_ns = kNever;  // When the publisher heard so. Of a will: it is due.
+  uint64_t acknowledged_by = 0;      // The life of the node that said so.
+  bool sent_again = false;
+};
+
+// One session of a subscriber, from CONNACK without Session Present until it ends.
+struct SubscriberSession {
+  std::string client_id;
+  bool durable = false;
+  // Payloads that came at first hand: how often, and how often without DUP.
+  struct Copies {
+    int all = 0;
+    int first_hand = 0;
+    uint64_t connection = 0;  // Over which the last one came.
+  };
+  std::map<std::string, Copies> seen;
+  uint64_t connection = 0;  // Its number, of those that the client has had.
+  // By what is ordered, topic and QoS, as published and as delivered: the latest number.
+  std::map<std::tuple<std::string, std::string, unsigned, unsigned>, uint64_t> latest;
+  std::set<std::string> ever_subscribed;  // Filters, from when SUBSCRIBE was sent.
+  // Filters that are granted at QoS 1 or 2, since SUBACK came: what is published from then on and
+  // acknowledged must come.
+  std::map<std::string, int64_t> sure;
+  std::map<std::string, std::string> last_retained;  // Topic → the payload that came last.
+};
+
+class History {
+ public:
+  explicit History(const Journal& journal) : journal_(journal) {}
+
+  // ---- What was wrong.
+  // `promise`: its name, as docs/decisions/0024 lists them.
+  void Fail(const std::string& promise, const std::string& words) {
+    journal_.Say("BROKEN ", promise, ": ", words);
+    failures_.push_back(absl::StrCat(promise, ": ", words));
+  }
+  // A weakness that is known: counted, and no failure.
+  void NoteKnown(const std::string& name) { ++known_[name]; }
+  const std::vector<std::string>& failures() const { return failures_; }
+  const std::map<std::string, uint64_t>& known() const { return known_; }
+
+  // ---- What happens.
+  Published& Add(const std::string& payload, Published message) {
+    return messages_[payload] = std::move(message);
+  }
+  Published* Find(const std::string& payload) {
+    const auto found = messages_.find(payload);
+    return found == messages_.end() ? nullptr : &found->second;
+  }
+  // The life of a node has ended: what it had acknowledged to publishers and not passed on is lost.
+  void EndOfLife(uint64_t life, int64_t now_ns) {
+    ended_lives_.insert(life);
+    last_end_ns_ = now_ns;
+  }
+  // A node's disk failed: what a partition led there got meanwhile is refused in part.
+  void DiskFailed(int64_t from_ns, int64_t through_ns) {
+    failing_.emplace_back(from_ns, through_ns);
+  }
+  // An application message reached a client at `qos`.
+  void OnReceived(SubscriberSession& session, const std::string& topic, const std::string& payload,
+                  unsigned qos, bool retain, bool dup);
+
+  // ---- When everything has come to rest.
+  void CheckDelivered(const SubscriberSession& session);
+  // `retained`: what a new subscriber got of a topic to which one client alone publishes; empty:
+  // nothing.
+  void CheckRetained(const std::string& topic, const std::string& retained);
+
+  uint64_t deliveries() const { return deliveries_; }
+  uint64_t acknowledged() const;
+  // The whole of it as a number: two runs of a seed are the same or they are not.
+  uint64_t Digest() const;
+
+ private:
+  void CheckOrder(SubscriberSession& session, const Published& message, const std::string& payload,
+                  unsigned qos);
+  bool MayBeRefused(const Published& message) const;
+  void CheckCopies(const SubscriberSession& session, const Published& message,
+                   const std::string& payload, unsigned qos, bool dup,
+                   const SubscriberSession::Copies& copies);
+  static bool IsSure(const SubscriberSession& session, const Published& message);
+  bool MayBeLost(const SubscriberSession& session, const Published& message) const;
+
+  const Journal& journal_;
+  std::map<std::string, Published> messages_;
+  std::set<uint64_t> ended_lives_;
+  int64_t last_end_ns_ = kNever;
+  std::vector<std::pair<int64_t, int64_t>> failing_;
+  std::vector<std::string> failures_;
+  std::map<std::string, uint64_t> known_;
+  uint64_t deliveries_ = 0;
+};
+
+}  // namespace simulator
+
+#endif  // TESTS_CLUSTER_SIM_HISTORY_H_

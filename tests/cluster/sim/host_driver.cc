@@ -1,0 +1,160 @@
+#include "tests/cluster/sim/host_driver.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/check.h"
+#include "mqttd/storage/v1/records.pb.h"
+#include "storage/core/keys.h"
+#include "storage/leader/read_barriers.h"
+
+namespace simulator {
+
+HostDriver::HostDriver(const storage::StorageOptions& options, Machine& machine, Life& life,
+                       LogDriver& log, base::Rng rng, Post post)
+    : machine_(machine),
+      life_(life),
+      log_(log),
+      rng_(std::move(rng)),
+      post_(std::move(post)),
+      host_(options, kShards, machine.state, metrics_, rng_) {
+  CHECK(host_.Load().ok()) << "load";
+  for (storage::PartitionId id = 0; id < kPartitions; ++id) {
+    const absl::Status replayed =
+        log_.ReplayAfter(id, host_.applied(id),
+                         [this](const storage::LogEntry& entry) { return host_.Replay(entry); });
+    CHECK(replayed.ok()) << replayed.ToString();
+  }
+  const auto clocks = [this]() -> storage::ClockReading {
+    return {.boot_id = machine_.clock.BootId(),
+            .boot_ms = absl::ToInt64Milliseconds(machine_.clock.SinceBoot()),
+            .wall_ms = absl::ToUnixMillis(machine_.clock.Now())};
+  };
+  timeline_.Set(storage::TimeAtStart(machine_.time, clocks(), host_.last_time_unix_ms()),
+                machine_.clock.MonotonicNs());
+  machine_.time = {.clocks = clocks(), .unix_ms = Now().unix_ms};
+  host_.SetLogReader([this](storage::PartitionId id, uint64_t after, const auto& visit) {
+    return log_.ReadAfter(id, after, visit);
+  });
+}
+
+storage::HostTime HostDriver::Now() const {
+  return {.unix_ms = timeline_.UnixMs(machine_.clock.MonotonicNs()),
+          .monotonic = machine_.clock.Monotonic()};
+}
+
+// ---- What comes ---------------------------------------------------------------------------------
+
+void HostDriver::Submit(const storage::ShardAddress& from,
+                        std::vector<storage::Addressed> requests) {
+  // Requests are not copied, and a function is.
+  auto batch = std::make_shared<std::vector<storage::Addressed>>(std::move(requests));
+  inbox_.emplace_back([this, from, batch] {
+    const auto take = [this, from, batch] {
+      for (storage::Addressed& request : *batch) host_.OnRequest(from, std::move(request));
+    };
+    if (!host_.begun()) return held_.emplace_back(take), void();
+    take();
+  });
+  PlanSoon();
+}
+
+void HostDriver::OnLog(std::vector<storage::LogEvent> events) {
+  auto batch = std::make_shared<std::vector<storage::LogEvent>>(std::move(events));
+  inbox_.emplace_back([this, batch] {
+    for (storage::LogEvent& event : *batch) host_.OnLog(std::move(event));
+  });
+  PlanSoon();
+}
+
+void HostDriver::Tell(std::function<void(storage::Host&)> news) {
+  inbox_.emplace_back([this, news = std::move(news)] { news(host_); });
+  PlanSoon();
+}
+
+void HostDriver::Start(storage::NodeId node, storage::Incarnation incarnation,
+                       const std::vector<storage::LiveNode>& others,
+                       std::function<void(storage::NodeId, storage::HostMessage)> send,
+                       std::function<void()> ready) {
+  host_.SetSelf(node, incarnation);
+  host_.SetNodes(others);
+  host_.routes_elsewhere().SetSend(std::move(send), [this](storage::PartitionId id) {
+    log_.Run([id](cluster::RaftLoop& loop) { loop.TellCommitted(id); });
+  });
+  host_.node().barriers->SetAsk([this](storage::PartitionId id, uint64_t ticket) {
+    log_.Run([id, ticket](cluster::RaftLoop& loop) { loop.ReadBarrier(id, ticket); });
+  });
+  host_.SetTime(Now());
+  host_.Begin(std::move(ready));
+  started_ = true;
+  PlanSoon();
+}
+
+// ---- Turns --------------------------------------------------------------------------------------
+
+void HostDriver::Plan(absl::Duration delay) {
+  if (!started_ || std::exchange(planned_, true)) return;
+  life_.After(delay, [this] {
+    planned_ = false;
+    Turn();
+  });
+}
+
+void HostDriver::Turn() {
+  host_.SetTime(Now());
+  for (const auto& input : std::exchange(inbox_, {})) input();
+  if (host_.begun()) {
+    for (const auto& input : std::exchange(held_, {})) input();
+  }
+  DriveLog();
+  host_.Run();
+  DriveLog();
+  FlushNowAndThen();
+  const storage::ShardTable& shards = host_.shards();
+  for (storage::ShardSlot slot = 0; slot < shards.slots(); ++slot) {
+    std::vector<storage::Event> events = host_.TakeEvents(slot);
+    if (!events.empty()) post_(shards.AddressOf(slot), std::move(events));
+  }
+  PlanWake();
+}
+
+void HostDriver::DriveLog() {
+  if (auto submission = host_.TakeSubmission(); submission.has_value())
+    log_.Submit(*std::move(submission));
+}
+
+// The state is written out now and then, and the log is cut behind it.
+void HostDriver::FlushNowAndThen() {
+  if (!flushing_ && rng_.Chance(0.002)) {
+    flushing_ = true;
+    host_.WantFlush();
+    return PlanSoon();
+  }
+  if (!flushing_ || !host_.FlushIsDone()) return;
+  flushing_ = false;
+  machine_.state.Flush();
+  for (storage::PartitionId id = 0; id < kPartitions; ++id) {
+    std::string value;
+    const absl::StatusOr<bool> found = machine_.state.Get(storage::MetaKey(id), value);
+    mqttd::storage::v1::Meta meta;
+    if (!found.ok() || !*found || !meta.ParseFromString(value)) continue;
+    if (meta.applied_index() < cluster::kGroupBegin.index) continue;
+    log_.Run(
+        [id, index = meta.applied_index()](cluster::RaftLoop& loop) { loop.Flushed(id, index); });
+  }
+}
+
+void HostDriver::PlanWake() {
+  const std::optional<absl::Duration> wake = host_.NextWake();
+  if (!wake.has_value() || *wake == absl::InfiniteDuration()) return;
+  const int64_t now_ns = machine_.clock.MonotonicNs();
+  const int64_t wake_ns = std::max(absl::ToInt64Nanoseconds(*wake), now_ns + 50'000);
+  if (wake_ns >= wake_ns_ && wake_ns_ > now_ns) return;
+  wake_ns_ = wake_ns;
+  life_.After(machine_.clock.Until(wake_ns), [this, wake_ns] {
+    if (wake_ns_ == wake_ns) wake_ns_ = 0;
+    Plan(absl::ZeroDuration());
+  });
+}
+
+}  // namespace simulator

@@ -1,0 +1,75 @@
+// The thread of a simulated node's meta group: what MetaGroup is over links and a real clock.
+#ifndef TESTS_CLUSTER_SIM_META_DRIVER_H_
+#define TESTS_CLUSTER_SIM_META_DRIVER_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "cluster/core/meta_node.h"
+#include "cluster/transport/control_codec.h"
+#include "tests/cluster/sim/log_driver.h"
+#include "tests/cluster/sim/machine.h"
+#include "tests/cluster/sim/network.h"
+
+namespace simulator {
+
+class MetaDriver {
+ public:
+  struct Answer {
+    NodeLife life;      // Of who is admitted.
+    Incarnation known;  // Not 0: it is to begin a later life.
+  };
+  struct Parts {
+    // The members have changed.
+    std::function<void(const cluster::Members&, uint64_t applied)> on_members;
+    // False: another life takes another start, and nobody is to hear of this one.
+    std::function<bool(Incarnation)> begin_life;
+    // To have AnswerJoin called on that node, and `answer` here if one comes.
+    std::function<void(NodeId to, ::mqttd::cluster::v1::AdmitNode, std::function<void(Answer)>)>
+        join;
+    std::function<void(NodeId to, const cluster::ControlItem&)> send;
+  };
+
+  MetaDriver(Machine& machine, Life& life, LogDriver& log, ::mqttd::cluster::v1::AdmitNode self,
+             cluster::Members members, uint64_t applied, Parts parts);
+
+  void OnLog(std::vector<cluster::LogEvent> events);
+  void OnControl(NodeLife from, const cluster::ControlItem& item);
+  void OnLifeOver(Incarnation through) {
+    node_.OnLifeOver(through);
+    Act();
+  }
+  void OnJoin(const ::mqttd::cluster::v1::AdmitNode& node, std::function<void(Answer)> answer);
+
+  const cluster::Members& members() const { return node_.members(); }
+  NodeLife life() const { return node_.life(); }
+  absl::Duration until() const { return node_.lease().until(); }
+  Incarnation incarnation() const { return incarnation_; }
+
+ private:
+  void Tick();
+  void On(cluster::LogEvent& event);
+  void Act();
+  bool BeginLife(const cluster::MetaOutputs& out);
+  void AskAdmission(const ::mqttd::cluster::v1::AdmitNode& self);
+  void AnswerAdmission(const cluster::MetaOutputs::AdmissionAnswer& answer);
+  absl::Duration Now() const { return machine_.clock.Monotonic(); }
+
+  Machine& machine_;
+  Life& life_;
+  LogDriver& log_;
+  const Parts parts_;
+  cluster::MetaNode node_;
+  Incarnation incarnation_;
+  Incarnation refused_;  // A life that was not begun.
+  uint64_t last_token_ = 0;
+  std::map<uint64_t, std::function<void(Answer)>> joins_;
+};
+
+}  // namespace simulator
+
+#endif  // TESTS_CLUSTER_SIM_META_DRIVER_H_
