@@ -109,6 +109,12 @@ class Daemon final : private ::admin::MainThread {
              }}));
     metrics_of_.store(node_.get(), std::memory_order_release);
     api_->Open(node_->server(), node_->host());
+    if (node_->seat() != nullptr) {
+      node_->seat()->ServeCalls(
+          [this](uint32_t from, base::NodeCall call, std::function<void(base::NodeReply)> reply) {
+            api_->Serve(from, std::move(call), std::move(reply));
+          });
+    }
     return absl::OkStatus();
   }
 
@@ -160,6 +166,13 @@ class Daemon final : private ::admin::MainThread {
     sources.clock = same.clock;
     sources.metrics = same.metrics;
     sources.node_id = same.node_id;
+    sources.cluster = same.cluster;
+    sources.call_node = [this](uint32_t to, base::NodeCall call, absl::Duration within,
+                               base::NodeAnswer done) {
+      const Node* const node = metrics_of_.load(std::memory_order_acquire);
+      if (node == nullptr) return done(absl::UnavailableError("this node is being stopped"));
+      node->seat()->Call(to, std::move(call), within, std::move(done));
+    };
     sources.partitions = [this] {
       const Node* const node = metrics_of_.load(std::memory_order_acquire);
       return node == nullptr ? 0 : node->host().partitions();

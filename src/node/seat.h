@@ -2,11 +2,14 @@
 #ifndef NODE_SEAT_H_
 #define NODE_SEAT_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "base/cluster_view.h"
+#include "base/node_call.h"
 #include "broker/core/ports.h"
 #include "broker/server.h"
 #include "storage/command_log_place.h"
@@ -53,6 +56,12 @@ class Seat {
   virtual bool refuses_all() const = 0;
   // Any thread, while the seat is.
   virtual base::ClusterView view() const = 0;
+
+  // Calls of the admin API between nodes. Any thread, while the seat is.
+  virtual void Call(uint32_t node, base::NodeCall call, absl::Duration within,
+                    base::NodeAnswer done) = 0;
+  // Who serves those that come, from here on; once.
+  virtual void ServeCalls(base::ServeNode serve) = 0;
 };
 
 }  // namespace node

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -16,9 +17,13 @@
 #include "absl/strings/str_cat.h"
 #include "arguments.h"
 #include "base/status_macros.h"
+#include "google/protobuf/descriptor.h"
+#include "mqttd/admin/v1/common.pb.h"
 
 namespace mqttctl {
 namespace {
+
+namespace pb = ::mqttd::admin::v1;
 
 using google::protobuf::Message;
 
@@ -52,8 +57,9 @@ class GrpcSession final : public AdminSession {
   absl::Status Call(const std::string& method, const Message& request, Message& response) override {
     bool answered = false;
     RETURN_IF_ERROR(Run(method, request, response, timeout_s_, [&] { return answered = true; }));
-    if (answered) return absl::OkStatus();
-    return absl::InternalError("the broker has not answered");
+    if (!answered) return absl::InternalError("the broker has not answered");
+    WarnOfMissing(response);
+    return absl::OkStatus();
   }
 
   absl::Status Stream(const std::string& method, const Message& request, Message& response,
@@ -62,6 +68,25 @@ class GrpcSession final : public AdminSession {
   }
 
  private:
+  // Whatever is asked of a cluster: which of its nodes did not answer. Each is named once.
+  void WarnOfMissing(const Message& response) {
+    const google::protobuf::Descriptor& type = *response.GetDescriptor();
+    const google::protobuf::Reflection& reflection = *response.GetReflection();
+    const google::protobuf::FieldDescriptor* const page = type.FindFieldByName("page");
+    if (page != nullptr && page->message_type() == pb::PageResponse::descriptor())
+      WarnOfMissing(reflection.GetMessage(response, page));
+    const google::protobuf::FieldDescriptor* const missing = type.FindFieldByName("missing");
+    if (missing == nullptr || missing->message_type() != pb::MissingNode::descriptor()) return;
+    for (int i = 0; i < reflection.FieldSize(response, missing); ++i) {
+      pb::MissingNode node;
+      node.CopyFrom(reflection.GetRepeatedMessage(response, missing, i));
+      if (told_.insert(node.node()).second) {
+        std::fprintf(stderr, "Warning: no answer from %s: %s\n", node.node().c_str(),
+                     node.reason().c_str());
+      }
+    }
+  }
+
   // A call with all its answers, one step after the other.
   absl::Status Run(const std::string& method, const Message& request, Message& response,
                    int timeout_s, const std::function<bool()>& each) {
@@ -106,6 +131,7 @@ class GrpcSession final : public AdminSession {
   grpc::GenericStub stub_;
   const std::string token_;
   const int timeout_s_;
+  std::set<std::string> told_;  // Nodes that did not answer.
 };
 
 }  // namespace

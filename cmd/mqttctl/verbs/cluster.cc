@@ -10,9 +10,20 @@ namespace pb = ::mqttd::admin::v1;
 
 const std::vector<Column>& MemberColumns() {
   static const auto* const columns = new std::vector<Column>{
-      {"NODE", "node"},           {"STATE", "state"},     {"CLIENTS", "clients_connected"},
-      {"VERSION", "version"},     {"UPTIME_S", "uptime"}, {"ADMIN", "admin_address"},
-      {"LISTENERS", "listeners"}, {"PROBLEM", "problem"},
+      {"NODE", "node"},
+      {"STATE", "state"},
+      {"NUMBER", "number"},
+      {"CLIENTS", "clients_connected"},
+      {"LEADS", "partitions_led"},
+      {"VERSION", "version"},
+      {"UPTIME_S", "uptime"},
+      {"ADMIN", "admin_address"},
+      {"LISTENERS", "listeners"},
+      {"PROBLEM", "problem"},
+      {"CLUSTER", "cluster_address", true},
+      {"INCARNATION", "incarnation", true},
+      {"ZONE", "zone", true},
+      {"MEMORY", "memory_used_bytes", true},
   };
   return *columns;
 }
@@ -27,7 +38,7 @@ absl::Status ShowStatus(AdminSession& session, const VerbContext& context) {
   }
   const Json members = status["members"];
   status.erase("members");
-  if (status["missing"].empty()) status.erase("missing");
+  status.erase("missing");  // A warning says it, and so do the members.
   context.Print(Render(status, context.form()) + "\n" +
                 RenderList(members, MemberColumns(), context.form()));
   return absl::OkStatus();

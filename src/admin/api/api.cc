@@ -6,6 +6,7 @@
 #include "admin/api/bans_service.h"
 #include "admin/api/clients_service.h"
 #include "admin/api/cluster_service.h"
+#include "admin/api/cluster_wide.h"
 #include "admin/api/config_service.h"
 #include "admin/api/explain_service.h"
 #include "admin/api/listeners_service.h"
@@ -63,25 +64,27 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
       calls_(access_, *broker_.sources().clock,
              {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max}),
       off_(config.admin.listen == "off") {
-  AddClusterService(broker_, methods_);
-  AddClientsService(broker_, methods_);
-  AddSessionsService(broker_, methods_);
-  AddSlowSessions(broker_, methods_);
-  AddRetainedService(broker_, inside_, methods_);
-  AddMessagesService(broker_, inside_, methods_);
-  AddConfigService(broker_, methods_);
-  AddLogService(broker_, methods_);
-  AddListenersService(broker_, methods_);
-  AddCertificatesService(broker_, methods_);
-  backups_.AddTo(methods_);
+  AddClusterService(broker_, here_);
+  AddClientsService(broker_, here_);
+  AddSessionsService(broker_, fleet_, here_);
+  AddSlowSessions(broker_, here_);
+  AddRetainedService(broker_, inside_, here_);
+  AddMessagesService(broker_, inside_, here_);
+  AddConfigService(broker_, here_);
+  AddLogService(broker_, here_);
+  AddListenersService(broker_, here_);
+  AddCertificatesService(broker_, here_);
+  backups_.AddTo(here_);
   const AccessParts access_parts{broker_, *run_time_access_, access_store_};
-  AddBansService(access_parts, methods_);
-  AddUsersService(access_parts, methods_);
-  AddAclService(access_parts, methods_);
-  AddExplainService(broker_, methods_);
-  watches_.AddTo(methods_);
-  AddTopicsService(broker_, topic_samples_, methods_);
-  health_.AddTo(methods_);
+  AddBansService(access_parts, here_);
+  AddUsersService(access_parts, here_);
+  AddAclService(access_parts, here_);
+  AddExplainService(broker_, fleet_, here_);
+  watches_.AddTo(here_);
+  AddTopicsService(broker_, topic_samples_, here_);
+  health_.AddTo(here_);
+  if (broker_.sources().cluster != nullptr) AddClusterWide(fleet_, methods_);
+  methods_.AddRest(here_);
   AddReflection(methods_);
   (void)methods_.services();  // All of them are whole.
   http_ = std::make_unique<HttpApi>(methods_, calls_);

@@ -2,8 +2,11 @@
 #ifndef ADMIN_API_API_H_
 #define ADMIN_API_API_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,6 +15,7 @@
 #include "admin/api/backup_service.h"
 #include "admin/api/broker_access.h"
 #include "admin/api/calls.h"
+#include "admin/api/fleet.h"
 #include "admin/api/grpc_server.h"
 #include "admin/api/health.h"
 #include "admin/api/http_api.h"
@@ -19,6 +23,7 @@
 #include "admin/api/method.h"
 #include "admin/api/topic_samples.h"
 #include "admin/api/watch_service.h"
+#include "base/node_call.h"
 #include "config/config.h"
 
 namespace admin {
@@ -62,6 +67,11 @@ class Api {
   }
   AdminCalls calls() const { return calls_.view(); }
 
+  // A call that another node of the cluster passes on. Any thread.
+  void Serve(uint32_t from, base::NodeCall call, std::function<void(base::NodeReply)> reply) {
+    fleet_.Serve(from, std::move(call), std::move(reply));
+  }
+
  private:
   Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
       BrokerAccess::Sources sources, std::shared_ptr<auth::RunTimeAccess> run_time_access);
@@ -73,7 +83,9 @@ class Api {
   Backups backups_{broker_};
   const std::shared_ptr<auth::RunTimeAccess> run_time_access_;
   AccessStore access_store_;
-  Methods methods_;
+  Methods here_;  // What this node answers by itself.
+  Fleet fleet_{broker_, here_};
+  Methods methods_;  // What it answers callers, of a cluster for all of it.
   Access access_;
   Calls calls_;
   Health health_;

@@ -9,21 +9,16 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "admin/api/main_thread.h"
 #include "admin/readiness.h"
 #include "base/clock.h"
+#include "base/cluster_view.h"
 #include "base/mutex.h"
+#include "base/node_call.h"
 #include "broker/server.h"
 #include "storage/partition_host.h"
 
 namespace admin {
-
-// A client of another node: that one can do something about it.
-inline absl::Status ConnectedElsewhere(const std::string& client_id, storage::NodeId node) {
-  return absl::FailedPreconditionError(absl::StrCat(
-      "client \"", client_id, "\" is connected at node ", node.value(), ": ask that node"));
-}
 
 // The broker as handlers see it. It comes when the store is open and goes when the process stops;
 // before and after, they answer Unavailable. Any thread.
@@ -42,6 +37,9 @@ class BrokerAccess {
     std::function<std::string()> admin_address;
     std::function<std::string()> http_address;
     std::string data_dir;
+    // Of a node in a cluster; null: it is alone.
+    std::function<base::ClusterView()> cluster;
+    base::CallNode call_node;
     // Runs a task on main's thread, soon.
     std::function<void(std::function<void(MainThread&)>)> on_main;
   };

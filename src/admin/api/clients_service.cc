@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "admin/api/client_pages.h"
 #include "admin/api/convert.h"
+#include "admin/api/elsewhere.h"
 #include "mqttd/admin/v1/clients.pb.h"
 #include "storage/leader/host.h"
 #include "storage/leader/session_view.h"
@@ -87,21 +88,23 @@ void List(const BrokerAccess& broker, const pb::ListClientsRequest& request,
 }
 
 // Where the client is connected; absent: it is not.
-void Locate(const BrokerAccess& broker, std::string client_id,
+void Locate(const BrokerAccess& broker, const Caller& caller, std::string client_id,
             std::function<void(absl::StatusOr<storage::ConnectionRef>)> done) {
+  if (caller.connection.has_value()) return done(*caller.connection);
   const bool open = broker.OnHost([client_id = std::move(client_id), done](storage::Host& host) {
     const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
     if (view.connection.has_value()) return done(*view.connection);
+    if (!view.led) return done(NotLedHere());
     done(view.elsewhere.has_value() ? ConnectedElsewhere(client_id, *view.elsewhere)
                                     : NotConnected(client_id));
   });
   if (!open) done(broker.CheckOpen());
 }
 
-void Get(const BrokerAccess& broker, const pb::GetClientRequest& request,
+void Get(const BrokerAccess& broker, const Caller& caller, const pb::GetClientRequest& request,
          Reply<pb::GetClientResponse> reply) {
   const std::string client_id = request.client_id();
-  Locate(broker, client_id,
+  Locate(broker, caller, client_id,
          [&broker, client_id,
           reply = std::move(reply)](const absl::StatusOr<storage::ConnectionRef>& ref) {
            if (!ref.ok()) return reply(ref.status());
@@ -130,9 +133,9 @@ absl::StatusOr<broker::KickOrder> ToKickOrder(const pb::KickClientsRequest& requ
   return order;
 }
 
-void KickOne(const BrokerAccess& broker, const std::string& client_id,
+void KickOne(const BrokerAccess& broker, const Caller& caller, const std::string& client_id,
              const broker::KickOrder& order, Reply<pb::KickClientsResponse> reply) {
-  Locate(broker, client_id,
+  Locate(broker, caller, client_id,
          [&broker, client_id, order,
           reply = std::move(reply)](const absl::StatusOr<storage::ConnectionRef>& ref) {
            if (!ref.ok()) return reply(ref.status());
@@ -148,13 +151,13 @@ void KickOne(const BrokerAccess& broker, const std::string& client_id,
          });
 }
 
-void Kick(const BrokerAccess& broker, const pb::KickClientsRequest& request,
+void Kick(const BrokerAccess& broker, const Caller& caller, const pb::KickClientsRequest& request,
           Reply<pb::KickClientsResponse> reply) {
   const auto order = ToKickOrder(request);
   if (!order.ok()) return reply(order.status());
   if (absl::Status status = broker.CheckOpen(); !status.ok()) return reply(status);
   if (request.target_case() == pb::KickClientsRequest::kClientId)
-    return KickOne(broker, request.client_id(), *order, std::move(reply));
+    return KickOne(broker, caller, request.client_id(), *order, std::move(reply));
   // Or a slip of the finger would disconnect everybody.
   if (request.filter().ByteSizeLong() == 0) {
     return reply(absl::InvalidArgumentError(
@@ -180,13 +183,14 @@ void AddClientsService(const BrokerAccess& broker, Methods& methods) {
         List(broker, request, std::move(reply));
       });
   methods.Add<pb::GetClientRequest, pb::GetClientResponse>(
-      kService, "Get", [&broker](const Caller&, const pb::GetClientRequest& request, auto reply) {
-        Get(broker, request, std::move(reply));
+      kService, "Get",
+      [&broker](const Caller& caller, const pb::GetClientRequest& request, auto reply) {
+        Get(broker, caller, request, std::move(reply));
       });
   methods.Add<pb::KickClientsRequest, pb::KickClientsResponse>(
       kService, "Kick",
-      [&broker](const Caller&, const pb::KickClientsRequest& request, auto reply) {
-        Kick(broker, request, std::move(reply));
+      [&broker](const Caller& caller, const pb::KickClientsRequest& request, auto reply) {
+        Kick(broker, caller, request, std::move(reply));
       });
 }
 

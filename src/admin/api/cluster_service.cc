@@ -53,12 +53,12 @@ pb::ClusterStatusResponse Status(const BrokerAccess& broker) {
     response.set_subscriptions(Count(broker::Sum(
         snapshot.shards, [](const broker::ShardMetrics& m) -> auto& { return m.subscriptions; })));
   }
-  if (snapshot.storage != nullptr) {
+  if (snapshot.storage != nullptr) {  // Of a node alone this is all that is stored.
     const storage::HostMetrics& stored = *snapshot.storage;
-    response.set_sessions(Count(stored.sessions.value()));
-    response.set_retained_messages(Count(stored.retained_messages.value()));
-    response.set_queued_messages(Count(stored.queued_messages.value()));
-    response.set_subscriptions(response.subscriptions() + Count(stored.subscriptions.value()));
+    response.set_sessions(Count(stored.sessions_led.value()));
+    response.set_retained_messages(Count(stored.retained_messages_led.value()));
+    response.set_queued_messages(Count(stored.queued_messages_led.value()));
+    response.set_subscriptions(response.subscriptions() + Count(stored.subscriptions_led.value()));
   }
   return response;
 }

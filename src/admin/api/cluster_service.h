@@ -1,4 +1,4 @@
-// mqttd.admin.v1.Cluster: a node alone is a cluster of one.
+// mqttd.admin.v1.Cluster as a node answers it by itself: alone it is a cluster of one.
 #ifndef ADMIN_API_CLUSTER_SERVICE_H_
 #define ADMIN_API_CLUSTER_SERVICE_H_
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "admin/api/convert.h"
+#include "admin/api/elsewhere.h"
 #include "broker/shard/explain.h"
 #include "mqtt/topic.h"
 #include "mqttd/admin/v1/explain.pb.h"
@@ -36,26 +38,47 @@ std::string OwnerInWords(const pb::ExplainOwnerResponse& owner, const std::strin
     return absl::StrCat("there is no session of \"", client_id, "\"; it would be in ", place);
   const std::string whose = owner.user_name().empty() ? std::string("nobody's in particular")
                                                       : absl::StrCat("of ", owner.user_name());
-  const std::string client = owner.connected()
-                                 ? absl::StrCat("its client is connected to shard ", owner.shard())
-                                 : std::string("its client is not connected");
+  const std::string client =
+      owner.connected() ? absl::StrCat("its client is connected to shard ", owner.shard(),
+                                       owner.client_node() == owner.node()
+                                           ? std::string()
+                                           : absl::StrCat(" of node ", owner.client_node()))
+                        : std::string("its client is not connected");
   return absl::StrCat(owner.durable() ? "a durable session " : "a transient session ", whose,
                       ", in ", place, "; ", client);
 }
 
-void Owner(const BrokerAccess& broker, const std::string& client_id,
+// By the number that the cluster gave it.
+std::string NodeByNumber(const Fleet& fleet, uint32_t number) {
+  const auto view = fleet.View();
+  if (view.has_value()) {
+    for (const base::ClusterView::Member& member : view->members) {
+      if (member.node == number) return member.uuid;
+    }
+  }
+  return absl::StrCat(number);
+}
+
+void Owner(const BrokerAccess& broker, const Fleet& fleet, const std::string& client_id,
            const Reply<pb::ExplainOwnerResponse>& reply) {
   if (client_id.empty()) return reply(absl::InvalidArgumentError("client_id: whose?"));
-  const bool open = broker.OnHost([&broker, client_id, reply](storage::Host& host) {
+  const bool open = broker.OnHost([&broker, &fleet, client_id, reply](storage::Host& host) {
     const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
+    if (!view.led) return reply(NotLedHere());
     pb::ExplainOwnerResponse owner;
-    owner.set_known(view.connection.has_value() || view.stored.has_value());
+    const auto& connection = view.elsewhere.has_value() ? view.elsewhere : view.connection;
+    owner.set_known(connection.has_value() || view.stored.has_value());
     owner.set_node(broker.sources().node_id());
     owner.set_partition(host.node().PartitionOf(client_id));
     owner.set_durable(view.stored.has_value());
-    owner.set_connected(view.connection.has_value());
+    owner.set_connected(connection.has_value());
     owner.set_changing(view.changing);
-    if (view.connection.has_value()) owner.set_shard(view.connection->shard);
+    if (connection.has_value()) {
+      owner.set_shard(connection->shard);
+      owner.set_client_node(view.elsewhere.has_value()
+                                ? NodeByNumber(fleet, view.elsewhere->node.value())
+                                : owner.node());
+    }
     if (view.stored.has_value()) {
       owner.set_user_name(view.stored->user_name);
       if (view.stored->ends_at_unix_ms != 0)
@@ -138,6 +161,12 @@ pb::Verdict Begin(const Answer& answer) {
   return verdict;
 }
 
+pb::Verdict QueueFull(pb::Verdict verdict, const storage::StoredAnswer& stored) {
+  return Says(std::move(verdict), Outcome::OUTCOME_QUEUE_FULL,
+              absl::StrCat("its queue is full: ", stored.queued_messages, " messages of ",
+                           stored.queued_bytes, " bytes"));
+}
+
 std::string SharedWords() {
   return "one member of the shared subscription gets it, whoever's turn it is and has room";
 }
@@ -158,11 +187,8 @@ pb::Verdict OfConnected(const broker::ConnectedAnswer& answer,
   }
   const bool at_most_once = answer.qos == mqtt::QoS::kAtMostOnce;
   if (stored.has_value() && supposed.on_shard.qos != mqtt::QoS::kAtMostOnce && !at_most_once &&
-      !stored->has_room) {
-    return Says(verdict, Outcome::OUTCOME_QUEUE_FULL,
-                absl::StrCat("its queue is full: ", stored->queued_messages, " messages of ",
-                             stored->queued_bytes, " bytes"));
-  }
+      !stored->has_room)
+    return QueueFull(verdict, *stored);
   if (!answer.durable && !at_most_once && answer.queue_full) {
     return Says(verdict, Outcome::OUTCOME_QUEUE_FULL,
                 absl::StrCat("its queue is full: ", answer.queued_messages, " messages"));
@@ -188,11 +214,7 @@ pb::Verdict OfAway(const storage::StoredAnswer& answer, const Supposed& supposed
     return Says(verdict, Outcome::OUTCOME_OFFLINE_QOS0,
                 "it would be sent at QoS 0, which is not kept, and the client is not connected");
   }
-  if (!answer.has_room) {
-    return Says(verdict, Outcome::OUTCOME_QUEUE_FULL,
-                absl::StrCat("its queue is full: ", answer.queued_messages, " messages of ",
-                             answer.queued_bytes, " bytes"));
-  }
+  if (!answer.has_room) return QueueFull(verdict, answer);
   if (!answer.plain) return Says(verdict, Outcome::OUTCOME_SHARED, SharedWords());
   return Says(verdict, Outcome::OUTCOME_QUEUED, "it is kept until the client comes");
 }
@@ -200,18 +222,23 @@ pb::Verdict OfAway(const storage::StoredAnswer& answer, const Supposed& supposed
 // One request, from thread to thread; this lives in the tasks.
 class Explaining : public std::enable_shared_from_this<Explaining> {
  public:
-  Explaining(const BrokerAccess& broker, const pb::ExplainDeliveryRequest& request,
-             Supposed supposed, Reply<pb::ExplainDeliveryResponse> reply)
+  Explaining(const BrokerAccess& broker, const Fleet& fleet, const Caller& caller,
+             const pb::ExplainDeliveryRequest& request, Supposed supposed,
+             Reply<pb::ExplainDeliveryResponse> reply)
       : broker_(broker),
+        fleet_(fleet),
+        caller_(caller),
+        request_(request),
         client_id_(request.client_id()),
-        count_(request.count() == 0 ? kUsualCount : std::min(request.count(), kCountMax)),
+        count_(ExplainedMax(request)),
         supposed_(std::move(supposed)),
         now_(broker.sources().clock->Now()),
         reply_(std::move(reply)) {}
 
   void Start() {
+    // A node that passes the call on has asked about the publisher.
     const std::string& publisher = supposed_.on_shard.publisher;
-    if (publisher.empty()) return AskWhom();
+    if (publisher.empty() || caller_.passed_on) return AskWhom();
     OnHost([this, publisher](const storage::Node& node) {
       const storage::IdentifierView view = storage::LookAtIdentifier(node, publisher);
       if (view.connection.has_value()) return AskPublisher(*view.connection);
@@ -259,15 +286,20 @@ class Explaining : public std::enable_shared_from_this<Explaining> {
     });
   }
   void RefusePublisher() {
-    response_.set_publisher_refused("the access rules do not let it publish to the topic");
+    response_.set_publisher_refused(kPublisherRefused);
     Finish();
   }
 
   void AskWhom() {
     if (client_id_.empty()) return AskAllStored({});
+    if (caller_.connection.has_value()) return AskConnected(*caller_.connection, std::nullopt);
     OnHost([this](const storage::Node& node) {
       const auto stored = storage::ExplainStored(node, client_id_, supposed_.stored);
       const storage::IdentifierView view = storage::LookAtIdentifier(node, client_id_);
+      if (!view.led) return reply_(NotLedHere());
+      if (view.elsewhere.has_value()) {
+        return AskThere(*view.elsewhere, client_id_, stored, [this] { Finish(); });
+      }
       if (view.connection.has_value()) return AskConnected(*view.connection, stored);
       if (stored.has_value()) {
         *response_.add_verdicts() = OfAway(*stored, supposed_, MayRead(*stored), now_);
@@ -298,6 +330,42 @@ class Explaining : public std::enable_shared_from_this<Explaining> {
     });
   }
 
+  // Of a client that is connected at another node: that one says what it would do, and its queue is
+  // here.
+  void AskThere(const storage::ConnectionRef& ref, const std::string& client_id,
+                const std::optional<storage::StoredAnswer>& stored, std::function<void()> then) {
+    pb::ExplainDeliveryRequest request = request_;
+    request.set_client_id(client_id);
+    fleet_.Ask<pb::ExplainDeliveryResponse>(ref.node.value(),
+                                            {.caller = caller_,
+                                             .method = "/mqttd.admin.v1.Explain/Delivery",
+                                             .connection = ToNodeConnection(ref)},
+                                            request,
+                                            [self = shared_from_this(), node = ref.node.value(),
+                                             stored, then = std::move(then)](const auto& said) {
+                                              self->Take(node, stored, said);
+                                              then();
+                                            });
+  }
+  void Take(uint32_t node, const std::optional<storage::StoredAnswer>& stored,
+            const absl::StatusOr<Fleet::Said<pb::ExplainDeliveryResponse>>& said) {
+    const absl::Status status = said.ok() ? said->status : said.status();
+    if (!status.ok()) {
+      const auto view = fleet_.View();
+      if (view.has_value()) *response_.add_missing() = Fleet::Missing(*view, node, status);
+      return;
+    }
+    for (const pb::Verdict& verdict : said->response.verdicts()) {
+      const bool kept = verdict.outcome() == Outcome::OUTCOME_DELIVERED ||
+                        verdict.outcome() == Outcome::OUTCOME_QUEUED ||
+                        verdict.outcome() == Outcome::OUTCOME_SHARED;
+      *response_.add_verdicts() =
+          kept && verdict.qos() != 0 && stored.has_value() && !stored->has_room
+              ? QueueFull(verdict, *stored)
+              : verdict;
+    }
+  }
+
   // ---- Everybody: stored sessions first; of those whose clients are connected their shards are
   // asked, too.
   size_t Room() const { return count_ - std::min<size_t>(count_, found()); }
@@ -310,8 +378,10 @@ class Explaining : public std::enable_shared_from_this<Explaining> {
       storage::StoredAnswers page = storage::ExplainAllStored(node, from, supposed_.stored, Room());
       for (storage::StoredAnswer& answer : page.answers) {
         const storage::IdentifierView view = storage::LookAtIdentifier(node, answer.client_id);
-        if (view.connection.has_value()) {
-          connected_.emplace_back(*view.connection, std::move(answer));
+        if (view.connection.has_value() || view.elsewhere.has_value()) {
+          connected_.emplace_back(view.elsewhere.has_value() ? *view.elsewhere : *view.connection,
+                                  std::move(answer));
+          if (view.elsewhere.has_value()) elsewhere_.insert(connected_.back().first.node);
         } else {
           *response_.add_verdicts() = OfAway(answer, supposed_, MayRead(answer), now_);
         }
@@ -325,6 +395,10 @@ class Explaining : public std::enable_shared_from_this<Explaining> {
     if (connected_.empty()) return Room() == 0 ? Finish() : AskAllOfShard(0, 0);
     const auto [ref, stored] = std::move(connected_.back());
     connected_.pop_back();
+    if (elsewhere_.contains(ref.node)) {
+      return AskThere(ref, stored.client_id, stored,
+                      [self = shared_from_this()] { self->AskNextConnected(); });
+    }
     OnShard(ref.shard, [this, number = ref.connection, stored = stored](broker::ShardCore& shard) {
       const auto answer = broker::ExplainConnected(shard, number, supposed_.on_shard);
       *response_.add_verdicts() = answer.has_value()
@@ -350,6 +424,9 @@ class Explaining : public std::enable_shared_from_this<Explaining> {
   void Finish() { reply_(std::move(response_)); }
 
   const BrokerAccess& broker_;
+  const Fleet& fleet_;
+  const Caller caller_;
+  const pb::ExplainDeliveryRequest request_;
   const std::string client_id_;
   const size_t count_;
   const Supposed supposed_;
@@ -358,29 +435,37 @@ class Explaining : public std::enable_shared_from_this<Explaining> {
   // One task at a time uses these.
   pb::ExplainDeliveryResponse response_;
   std::vector<std::pair<storage::ConnectionRef, storage::StoredAnswer>> connected_;
+  std::set<storage::NodeId> elsewhere_;  // Other nodes, of those.
 };
 
-void Delivery(const BrokerAccess& broker, const pb::ExplainDeliveryRequest& request,
-              Reply<pb::ExplainDeliveryResponse> reply) {
+void Delivery(const BrokerAccess& broker, const Fleet& fleet, const Caller& caller,
+              const pb::ExplainDeliveryRequest& request, Reply<pb::ExplainDeliveryResponse> reply) {
   auto supposed = ToSupposed(request, broker.sources().clock->Now());
   absl::Status status = supposed.status();
   if (status.ok()) status = broker.CheckOpen();
   if (!status.ok()) return reply(status);
-  std::make_shared<Explaining>(broker, request, *std::move(supposed), std::move(reply))->Start();
+  std::make_shared<Explaining>(broker, fleet, caller, request, *std::move(supposed),
+                               std::move(reply))
+      ->Start();
 }
 
 }  // namespace
 
-void AddExplainService(const BrokerAccess& broker, Methods& methods) {
+uint32_t ExplainedMax(const pb::ExplainDeliveryRequest& request) {
+  return request.count() == 0 ? kUsualCount : std::min(request.count(), kCountMax);
+}
+
+void AddExplainService(const BrokerAccess& broker, const Fleet& fleet, Methods& methods) {
   methods.Add<pb::ExplainOwnerRequest, pb::ExplainOwnerResponse>(
       kService, "Owner",
-      [&broker](const Caller&, const pb::ExplainOwnerRequest& request, auto reply) {
-        Owner(broker, request.client_id(), reply);
+      [&broker, &fleet](const Caller&, const pb::ExplainOwnerRequest& request, auto reply) {
+        Owner(broker, fleet, request.client_id(), reply);
       });
   methods.Add<pb::ExplainDeliveryRequest, pb::ExplainDeliveryResponse>(
       kService, "Delivery",
-      [&broker](const Caller&, const pb::ExplainDeliveryRequest& request, auto reply) {
-        Delivery(broker, request, std::move(reply));
+      [&broker, &fleet](const Caller& caller, const pb::ExplainDeliveryRequest& request,
+                        auto reply) {
+        Delivery(broker, fleet, caller, request, std::move(reply));
       });
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
 #include "mqttd/admin/v1/common.pb.h"
+#include "storage/core/addresses.h"
 
 namespace admin {
 
@@ -26,6 +28,9 @@ struct Caller {
   std::string name;     // Of the token or certificate; "local" without either.
   std::string address;  // Where from: "127.0.0.1:40312".
   pb::Role role = pb::ROLE_UNSPECIFIED;
+  // Another node passes the call on; and which connection is meant, if that one knows it.
+  bool passed_on = false;
+  std::optional<storage::ConnectionRef> connection;
 };
 
 // How a handler answers a call that has one answer: once, on any thread, at once or later. After
@@ -113,6 +118,11 @@ class Methods {
                                               google::protobuf::Message& response) {
       handle(static_cast<const Request&>(request), static_cast<Response&>(response));
     };
+  }
+
+  // All of another table, but for what is here by that name already.
+  void AddRest(const Methods& others) {
+    methods_.insert(others.methods_.begin(), others.methods_.end());
   }
 
   // By "/mqttd.admin.v1.Clients/Kick". Null: there is none.

@@ -160,7 +160,8 @@ void Import(const BrokerAccess& broker, InsideClients& inside,
 
 // ---- Delete -------------------------------------------------------------------------------------
 
-// A page is found, then removed; the next begins behind it.
+// A page is found, then removed; the next begins behind it. Only what is in partitions that are led
+// here: the other nodes are asked for theirs.
 class Deletion : public std::enable_shared_from_this<Deletion> {
  public:
   Deletion(const BrokerAccess& broker, std::string filter, Reply<pb::DeleteRetainedResponse> reply)
@@ -181,6 +182,9 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
  private:
   void Remove() {
     const bool open = broker_.OnHost([self = shared_from_this()](storage::Host& host) {
+      std::erase_if(self->topics_, [&host](const std::string& topic) {
+        return !host.node().HomeOf(topic).serving();
+      });
       host.RemoveRetained(self->topics_,
                           [self](const absl::Status& status) { self->Removed(status); });
     });

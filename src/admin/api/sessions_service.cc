@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "admin/api/client_pages.h"
 #include "admin/api/convert.h"
+#include "admin/api/elsewhere.h"
 #include "admin/api/message_proto.h"
 #include "mqttd/admin/v1/sessions.pb.h"
 #include "storage/core/session_queue.h"
@@ -22,8 +23,6 @@ namespace {
 
 constexpr char kService[] = "mqttd.admin.v1.Sessions";
 constexpr uint64_t kPayloadBytesMax = 1 << 20;
-constexpr uint64_t kTransient = uint64_t{1}
-                                << 32;  // In a page's token: the durable ones are listed.
 
 absl::Status NoSession(const std::string& client_id) {
   return absl::NotFoundError(absl::StrCat("there is no session of \"", client_id, "\""));
@@ -104,6 +103,7 @@ class ListWalk : public std::enable_shared_from_this<ListWalk> {
   void Start(uint64_t a, uint64_t b) {
     if ((a & kTransient) != 0)
       return ListTransient({.shard = static_cast<uint32_t>(a), .number = b});
+    query_.one_partition = (a & kOnePartition) != 0;
     query_.client_id = filter_.client_id();
     query_.user_name = filter_.user_name();
     query_.queued_messages_min = filter_.queued_messages_min();
@@ -118,13 +118,21 @@ class ListWalk : public std::enable_shared_from_this<ListWalk> {
   size_t room() const { return sessions_max_ - static_cast<size_t>(response_.sessions_size()); }
 
   void ListDurable(storage::SessionPlace place) {
-    if (room() == 0) return End(PageToken(place.partition, place.slot));
+    if (room() == 0) {
+      const uint64_t one = query_.one_partition ? kOnePartition : 0;
+      return End(PageToken(one | place.partition, place.slot));
+    }
     const bool open = broker_.OnHost([self = shared_from_this(), place](storage::Host& host) {
+      const auto& leaders = host.node().leaders;
+      if (self->query_.one_partition &&
+          (place.partition >= leaders.size() || !leaders[place.partition]->serving()))
+        return self->reply_(NotLedHere());
       const storage::SessionPage page =
           storage::LookAtSessions(host.node(), self->query_, place, self->room());
       for (const storage::SessionView& view : page.sessions)
         *self->response_.add_sessions() = ToProto(view, self->node_);
-      page.next.has_value() ? self->ListDurable(*page.next) : self->ListTransient({});
+      if (page.next.has_value()) return self->ListDurable(*page.next);
+      self->query_.one_partition ? self->End("") : self->ListTransient({});
     });
     if (!open) reply_(BrokerAccess::Closed());
   }
@@ -165,7 +173,7 @@ class ListWalk : public std::enable_shared_from_this<ListWalk> {
   pb::ListSessionsResponse response_;
 };
 
-void List(const BrokerAccess& broker, const pb::ListSessionsRequest& request,
+void List(const BrokerAccess& broker, const Caller&, const pb::ListSessionsRequest& request,
           Reply<pb::ListSessionsResponse> reply) {
   uint64_t a = 0;
   uint64_t b = 0;
@@ -179,9 +187,16 @@ void List(const BrokerAccess& broker, const pb::ListSessionsRequest& request,
 
 // What the host knows of the identifier. NOT_FOUND: neither a session nor a client.
 using Look = std::function<void(absl::StatusOr<storage::IdentifierView>)>;
-void LookAt(const BrokerAccess& broker, const std::string& client_id, Look look) {
+void LookAt(const BrokerAccess& broker, const Caller& caller, const std::string& client_id,
+            Look look) {
+  if (caller.connection.has_value()) {  // Of a session that is at its client's node alone.
+    storage::IdentifierView view;
+    view.connection = caller.connection;
+    return look(std::move(view));
+  }
   const bool open = broker.OnHost([client_id, look](storage::Host& host) {
     storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
+    if (!view.led) return look(NotLedHere());
     if (!view.stored.has_value() && !view.connection.has_value()) {
       return look(view.elsewhere.has_value() ? ConnectedElsewhere(client_id, *view.elsewhere)
                                              : NoSession(client_id));
@@ -191,10 +206,10 @@ void LookAt(const BrokerAccess& broker, const std::string& client_id, Look look)
   if (!open) look(broker.CheckOpen());
 }
 
-void Get(const BrokerAccess& broker, const pb::GetSessionRequest& request,
+void Get(const BrokerAccess& broker, const Caller& caller, const pb::GetSessionRequest& request,
          Reply<pb::GetSessionResponse> reply) {
   const std::string client_id = request.client_id();
-  LookAt(broker, client_id,
+  LookAt(broker, caller, client_id,
          [&broker, client_id, reply](const absl::StatusOr<storage::IdentifierView>& view) {
            if (!view.ok()) return reply(view.status());
            if (view->stored.has_value()) {
@@ -256,25 +271,30 @@ pb::ListSessionSubscriptionsResponse PageOf(const std::vector<storage::Subscript
   return response;
 }
 
-void ListSubscriptions(const BrokerAccess& broker,
+void ListSubscriptions(const BrokerAccess& broker, const Caller& caller,
                        const pb::ListSessionSubscriptionsRequest& request,
                        Reply<pb::ListSessionSubscriptionsResponse> reply) {
   const std::string client_id = request.client_id();
   const std::string after = request.page().token();
   const size_t count_max = PageSizeOf(request.page());
-  const bool open = broker.OnHost([=, &broker](storage::Host& host) {
+  const auto of_shard = [=, &broker](const storage::ConnectionRef& ref) {
+    LookOnShard(broker, ref, client_id, [=](const absl::StatusOr<broker::SessionView>& session) {
+      if (!session.ok()) return reply(session.status());
+      reply(PageOf(session->subscriptions, after, count_max));
+    });
+  };
+  if (caller.connection.has_value()) return of_shard(*caller.connection);
+  const bool open = broker.OnHost([=](storage::Host& host) {
     const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
+    if (!view.led) return reply(NotLedHere());
     if (view.stored.has_value()) {
       return reply(
           PageOf(storage::LookAtSubscriptions(host.node(), client_id, after, count_max + 1), after,
                  count_max));
     }
+    if (view.elsewhere.has_value()) return reply(ConnectedElsewhere(client_id, *view.elsewhere));
     if (!view.connection.has_value()) return reply(NoSession(client_id));
-    LookOnShard(broker, *view.connection, client_id,
-                [=](const absl::StatusOr<broker::SessionView>& session) {
-                  if (!session.ok()) return reply(session.status());
-                  reply(PageOf(session->subscriptions, after, count_max));
-                });
+    of_shard(*view.connection);
   });
   if (!open) reply(broker.CheckOpen());
 }
@@ -300,7 +320,7 @@ pb::ListQueueResponse ToProto(const storage::QueueView& view, uint64_t payload_b
   return response;
 }
 
-void ListQueue(const BrokerAccess& broker, const pb::ListQueueRequest& request,
+void ListQueue(const BrokerAccess& broker, const Caller&, const pb::ListQueueRequest& request,
                Reply<pb::ListQueueResponse> reply) {
   uint64_t from = 0;
   if (!request.page().token().empty() && !absl::SimpleAtoi(request.page().token(), &from))
@@ -309,7 +329,9 @@ void ListQueue(const BrokerAccess& broker, const pb::ListQueueRequest& request,
       broker.OnHost([client_id = request.client_id(), from, count_max = PageSizeOf(request.page()),
                      bytes_max = request.payload_bytes_max(), reply](storage::Host& host) {
         const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id);
-        if (!view.stored.has_value() && view.connection.has_value()) {
+        if (!view.led) return reply(NotLedHere());
+        if (!view.stored.has_value() &&
+            (view.connection.has_value() || view.elsewhere.has_value())) {
           return reply(absl::FailedPreconditionError(absl::StrCat(
               "the session of \"", client_id, "\" is transient: its queue has no places")));
         }
@@ -333,12 +355,14 @@ pb::InFlightOut::Waiting ToProto(broker::InFlightTable::State state) {
   }
 }
 
-void ListInFlight(const BrokerAccess& broker, const pb::ListInFlightRequest& request,
-                  Reply<pb::ListInFlightResponse> reply) {
+void ListInFlight(const BrokerAccess& broker, const Caller& caller,
+                  const pb::ListInFlightRequest& request, Reply<pb::ListInFlightResponse> reply) {
   const std::string client_id = request.client_id();
-  LookAt(broker, client_id,
+  LookAt(broker, caller, client_id,
          [&broker, client_id, reply](const absl::StatusOr<storage::IdentifierView>& view) {
            if (!view.ok()) return reply(view.status());
+           if (view->elsewhere.has_value())
+             return reply(ConnectedElsewhere(client_id, *view->elsewhere));
            if (!view->connection.has_value()) {  // Its client is away: what it still owes us.
              pb::ListInFlightResponse response;
              response.set_out_max(view->stored->window_messages);
@@ -368,9 +392,14 @@ void ListInFlight(const BrokerAccess& broker, const pb::ListInFlightRequest& req
 // stored: until then it is asked again, each time behind what it had to do.
 class Deletion : public std::enable_shared_from_this<Deletion> {
  public:
-  Deletion(const BrokerAccess& broker, std::string client_id,
+  Deletion(const BrokerAccess& broker, const Fleet& fleet, Caller caller, std::string client_id,
            Reply<pb::DeleteSessionResponse> reply)
-      : broker_(broker), client_id_(std::move(client_id)), reply_(std::move(reply)) {}
+      : broker_(broker),
+        fleet_(fleet),
+        caller_(std::move(caller)),
+        client_id_(std::move(client_id)),
+        reply_(std::move(reply)),
+        begun_(broker.sources().clock->Monotonic()) {}
 
   void Look() {
     const bool open =
@@ -381,18 +410,20 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
  private:
   void Decide(storage::Host& host) {
     const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id_);
+    if (!view.led) return reply_(NotLedHere());
     if (view.stored.has_value() && !found_) {
       response_.set_subscriptions(static_cast<uint32_t>(view.stored->subscriptions));
       response_.set_queued_messages(view.stored->queued_messages);
     }
-    if (view.elsewhere.has_value()) return reply_(ConnectedElsewhere(client_id_, *view.elsewhere));
-    const bool gone = !view.stored.has_value() && !view.connection.has_value();
+    const bool gone =
+        !view.stored.has_value() && !view.connection.has_value() && !view.elsewhere.has_value();
     if (gone && !found_ && !view.changing) return reply_(NoSession(client_id_));
     if (gone && !view.changing) return reply_(std::move(response_));
     if (asked_)
       return reply_(absl::UnavailableError("the end of the session cannot be stored now"));
     found_ = true;
     if (view.connection.has_value()) return SendAway(*view.connection);
+    if (view.elsewhere.has_value()) return SendAwayThere(*view.elsewhere);
     const bool ending =
         storage::EndStoredSession(host.node(), client_id_, [self = shared_from_this()] {
           self->asked_ = true;
@@ -413,6 +444,30 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
     if (!open) reply_(BrokerAccess::Closed());
   }
 
+  // Its client's node sends it away, and tells of it by another way than that of its answer: until
+  // that has come here it is asked again, and each time it takes a round trip.
+  void SendAwayThere(const storage::ConnectionRef& ref) {
+    if (broker_.sources().clock->Monotonic() - begun_ > kNodePatience) return reply_(Busy());
+    response_.set_was_connected(true);
+    pb::KickClientsRequest kick;
+    kick.set_client_id(client_id_);
+    kick.set_end_session(true);
+    fleet_.Ask<pb::KickClientsResponse>(
+        ref.node.value(),
+        {.caller = caller_,
+         .method = "/mqttd.admin.v1.Clients/Kick",
+         .connection = ToNodeConnection(ref)},
+        kick, [self = shared_from_this(), node = ref.node](const auto& said) {
+          if (said.ok()) return self->Look();  // Whether it was still there or not.
+          self->reply_(absl::UnavailableError(absl::StrCat(
+              "its client is connected at node ", node.value(), ": ", said.status().message())));
+        });
+  }
+
+  static absl::Status Busy() {
+    return absl::UnavailableError("the session is just being opened or closed: try again");
+  }
+
   // What the shard has to tell the host goes at the end of its turn, and this after it.
   void LookBehind(storage::ShardId shard) {
     const bool open =
@@ -422,9 +477,7 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
 
   // The identifier is being opened or closed. Behind all that the log is busy with.
   void Again() {
-    if (++tries_ > kTriesMax)
-      return reply_(
-          absl::UnavailableError("the session is just being opened or closed: try again"));
+    if (++tries_ > kTriesMax) return reply_(Busy());
     const bool open = broker_.OnHost([self = shared_from_this()](storage::Host& host) {
       storage::AfterPending(host.node(), self->client_id_,
                             [self] { self->LookBehind(self->kicked_.shard); });
@@ -435,8 +488,11 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
   static constexpr int kTriesMax = 1000;
 
   const BrokerAccess& broker_;
+  const Fleet& fleet_;
+  const Caller caller_;
   const std::string client_id_;
   const Reply<pb::DeleteSessionResponse> reply_;
+  const absl::Duration begun_;
   pb::DeleteSessionResponse response_;
   storage::ConnectionRef kicked_;
   bool found_ = false;
@@ -446,13 +502,14 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
 
 }  // namespace
 
-void AddSessionsService(const BrokerAccess& broker, Methods& methods) {
+void AddSessionsService(const BrokerAccess& broker, const Fleet& fleet, Methods& methods) {
   const auto add = [&]<typename Request, typename Response>(
-                       const char* name,
-                       void (*handle)(const BrokerAccess&, const Request&, Reply<Response>)) {
+                       const char* name, void (*handle)(const BrokerAccess&, const Caller&,
+                                                        const Request&, Reply<Response>)) {
     methods.Add<Request, Response>(
-        kService, name, [&broker, handle](const Caller&, const Request& request, auto reply) {
-          handle(broker, request, std::move(reply));
+        kService, name,
+        [&broker, handle](const Caller& caller, const Request& request, auto reply) {
+          handle(broker, caller, request, std::move(reply));
         });
   };
   add("List", &List);
@@ -462,8 +519,9 @@ void AddSessionsService(const BrokerAccess& broker, Methods& methods) {
   add("ListInFlight", &ListInFlight);
   methods.Add<pb::DeleteSessionRequest, pb::DeleteSessionResponse>(
       kService, "Delete",
-      [&broker](const Caller&, const pb::DeleteSessionRequest& request, auto reply) {
-        std::make_shared<Deletion>(broker, request.client_id(), std::move(reply))->Look();
+      [&broker, &fleet](const Caller& caller, const pb::DeleteSessionRequest& request, auto reply) {
+        std::make_shared<Deletion>(broker, fleet, caller, request.client_id(), std::move(reply))
+            ->Look();
       });
 }
 

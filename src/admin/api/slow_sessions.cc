@@ -36,6 +36,7 @@ class SlowSearch : public std::enable_shared_from_this<SlowSearch> {
     const bool open = broker_.OnHost([self = shared_from_this(), from](storage::Host& host) {
       storage::SessionQuery query;
       query.queued_messages_min = 1;
+      query.led = true;
       const storage::SessionPage page =
           storage::LookAtSessions(host.node(), query, from, storage::kSessionsLookedMax);
       for (const storage::SessionView& view : page.sessions) self->AddStored(view);
@@ -67,7 +68,10 @@ class SlowSearch : public std::enable_shared_from_this<SlowSearch> {
 
   void AddClient(const broker::ClientView& view) {
     const auto known = slowest_.find(view.client_id);
-    if (known == slowest_.end() && view.queued_messages == 0 && view.output_bytes == 0) return;
+    // The queue of a durable one may be another node's, which knows nothing of what is in flight.
+    if (known == slowest_.end() && view.queued_messages == 0 && view.output_bytes == 0 &&
+        (!view.durable || view.inflight_out == 0))
+      return;
     pb::SlowSession slow;
     if (known != slowest_.end()) slow = known->second;
     slow.set_client_id(view.client_id);
@@ -96,9 +100,7 @@ class SlowSearch : public std::enable_shared_from_this<SlowSearch> {
   std::vector<pb::SlowSession> Sorted() const {
     std::vector<pb::SlowSession> sorted;
     for (const auto& [client_id, slow] : slowest_) sorted.push_back(slow);
-    std::sort(sorted.begin(), sorted.end(), Slower);
-    if (sorted.size() > count_) sorted.resize(count_);
-    return sorted;
+    return Slowest(std::move(sorted), count_);
   }
   void Finish() {
     pb::ListSlowSessionsResponse response;
@@ -114,14 +116,22 @@ class SlowSearch : public std::enable_shared_from_this<SlowSearch> {
 
 }  // namespace
 
+uint32_t SlowCountOf(const pb::ListSlowSessionsRequest& request) {
+  return request.count() == 0 ? kUsualCount : std::min(request.count(), kCountMax);
+}
+
+std::vector<pb::SlowSession> Slowest(std::vector<pb::SlowSession> sessions, size_t count) {
+  std::sort(sessions.begin(), sessions.end(), Slower);
+  if (sessions.size() > count) sessions.resize(count);
+  return sessions;
+}
+
 void AddSlowSessions(const BrokerAccess& broker, Methods& methods) {
   methods.Add<pb::ListSlowSessionsRequest, pb::ListSlowSessionsResponse>(
       "mqttd.admin.v1.Sessions", "ListSlow",
       [&broker](const Caller&, const pb::ListSlowSessionsRequest& request, auto reply) {
         if (absl::Status status = broker.CheckOpen(); !status.ok()) return reply(status);
-        const uint32_t count =
-            request.count() == 0 ? kUsualCount : std::min(request.count(), kCountMax);
-        std::make_shared<SlowSearch>(broker, count, std::move(reply))->StepHost({});
+        std::make_shared<SlowSearch>(broker, SlowCountOf(request), std::move(reply))->StepHost({});
       });
 }
 

@@ -24,7 +24,10 @@ namespace {
 constexpr char kService[] = "mqttd.admin.v1.Topics";
 constexpr size_t kFiltersMax = 200'000;  // Counted one by one.
 constexpr uint32_t kUsualCount = 100;
-constexpr uint32_t kCountMax = 10'000;
+
+size_t CountOf(const pb::ListFiltersRequest& request) {
+  return request.count() == 0 ? kUsualCount : std::min(request.count(), kFiltersListedMax);
+}
 
 // From the partitions to the shards, a task at a time; this lives in it.
 class FilterTally : public std::enable_shared_from_this<FilterTally> {
@@ -88,9 +91,7 @@ class FilterTally : public std::enable_shared_from_this<FilterTally> {
     std::vector<std::pair<const std::string, Count>*> all;
     all.reserve(counts_.size());
     for (auto& each : counts_) all.push_back(&each);
-    const size_t wanted =
-        request_.count() == 0 ? kUsualCount : std::min(request_.count(), kCountMax);
-    const size_t listed = std::min(wanted, all.size());
+    const size_t listed = std::min(CountOf(request_), all.size());
     std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(listed), all.end(),
                       [](const auto* a, const auto* b) {
                         if (a->second.subscriptions != b->second.subscriptions)
@@ -128,6 +129,16 @@ void ListFilters(const BrokerAccess& broker, const pb::ListFiltersRequest& reque
 }
 
 }  // namespace
+
+void KeepFirst(const pb::ListFiltersRequest& request,
+               google::protobuf::RepeatedPtrField<pb::FilterCount>& filters) {
+  std::sort(filters.begin(), filters.end(), [](const auto& a, const auto& b) {
+    if (a.subscriptions() != b.subscriptions()) return a.subscriptions() > b.subscriptions();
+    return a.filter() < b.filter();
+  });
+  const int listed = static_cast<int>(CountOf(request));
+  if (filters.size() > listed) filters.DeleteSubrange(listed, filters.size() - listed);
+}
 
 void AddTopicsService(const BrokerAccess& broker, TopicSamples& samples, Methods& methods) {
   methods.Add<pb::ListFiltersRequest, pb::ListFiltersResponse>(

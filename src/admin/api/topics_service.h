@@ -5,8 +5,15 @@
 #include "admin/api/broker_access.h"
 #include "admin/api/method.h"
 #include "admin/api/topic_samples.h"
+#include "mqttd/admin/v1/topics.pb.h"
 
 namespace admin {
+
+// Most filters that one answer lists.
+inline constexpr uint32_t kFiltersListedMax = 10'000;
+// Those with most subscriptions first, and no more than are asked for.
+void KeepFirst(const pb::ListFiltersRequest& request,
+               google::protobuf::RepeatedPtrField<pb::FilterCount>& filters);
 
 // Both outlive the handlers.
 void AddTopicsService(const BrokerAccess& broker, TopicSamples& samples, Methods& methods);

@@ -71,6 +71,7 @@ grpc::ServerGenericBidiReactor* ServeCall(std::function<void(std::string, Answer
 }
 
 struct Calls::OneCall {
+  uint64_t link = 0;
   std::shared_ptr<grpc::Channel> channel;
   grpc::ClientContext context;
   grpc::ByteBuffer request;
@@ -89,7 +90,7 @@ void Calls::Forget(OneCall* call) {
 }
 
 void Calls::Call(std::shared_ptr<grpc::Channel> channel, const std::string& method,
-                 std::string request, absl::Duration within, Done done) {
+                 std::string request, absl::Duration within, Done done, uint64_t link) {
   {
     base::MutexLock lock(mutex_);
     if (ending_) {
@@ -100,6 +101,7 @@ void Calls::Call(std::shared_ptr<grpc::Channel> channel, const std::string& meth
   }
   if (channel == nullptr) return done(absl::UnavailableError("this node is being stopped"));
   const std::shared_ptr<OneCall> call(new OneCall, [this](OneCall* gone) { Forget(gone); });
+  call->link = link;
   call->channel = std::move(channel);
   call->request = ToBuffer(std::move(request));
   call->done = std::move(done);
@@ -111,6 +113,8 @@ void Calls::Call(std::shared_ptr<grpc::Channel> channel, const std::string& meth
                      call->done(ToString(call->answer));
                    } else if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
                      call->done(absl::UnavailableError("there is no answer"));
+                   } else if (status.error_code() == grpc::StatusCode::CANCELLED) {
+                     call->done(absl::UnavailableError("the link to it was lost"));
                    } else {
                      call->done(absl::UnavailableError(InOperatorsWords(status.error_message())));
                    }
@@ -118,6 +122,13 @@ void Calls::Call(std::shared_ptr<grpc::Channel> channel, const std::string& meth
   base::MutexLock lock(mutex_);
   under_way_.insert(call.get());
   if (ending_) call->context.TryCancel();
+}
+
+void Calls::CancelLink(uint64_t link) {
+  base::MutexLock lock(mutex_);
+  for (OneCall* const call : under_way_) {
+    if (call->link == link) call->context.TryCancel();
+  }
 }
 
 void Calls::CancelAll() {

@@ -7,6 +7,7 @@
 #include <grpcpp/generic/async_generic_service.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <set>
@@ -31,8 +32,11 @@ class Calls {
 
   ~Calls() { CancelAll(); }
 
+  // `link`: with which it is over, see CancelLink; 0: none.
   void Call(std::shared_ptr<grpc::Channel> channel, const std::string& method, std::string request,
-            absl::Duration within, Done done);
+            absl::Duration within, Done done, uint64_t link = 0);
+  // The link is lost: nobody is to wait for an answer until its deadline.
+  void CancelLink(uint64_t link);
   // Returns when each has been told, and nothing is left of it.
   void CancelAll();
 

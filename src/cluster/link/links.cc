@@ -35,6 +35,10 @@ constexpr LinkClass kClasses[kLinkClasses] = {LinkClass::kControl, LinkClass::kL
                                               LinkClass::kTraffic, LinkClass::kBulk};
 constexpr const char* kMeet = "/mqttd.cluster.v1.Link/Meet";
 constexpr const char* kJoin = "/mqttd.cluster.v1.Link/Join";
+constexpr const char* kAdmin = "/mqttd.cluster.v1.Link/Admin";
+
+// Of answers over a link, the longest: a page of an operator's list.
+constexpr int kAnswerBytesMax = 16 << 20;
 
 // What streams tell the links' thread. `link` is the attempt that they belong to.
 struct Happened {
@@ -130,6 +134,8 @@ class RealLinks final : public Links {
             std::function<void(absl::StatusOr<pb::BootstrapView>)> done) override;
   void Join(const std::string& address, const pb::JoinRequest& request, absl::Duration within,
             std::function<void(absl::StatusOr<pb::JoinResponse>)> done) override;
+  void Admin(NodeId to, pb::AdminRequest request, absl::Duration within,
+             std::function<void(absl::StatusOr<pb::AdminResponse>)> done) override;
   std::vector<PeerReport> Report() const override;
   const std::string& address() const override { return address_; }
   void Stop() override;
@@ -143,6 +149,7 @@ class RealLinks final : public Links {
     uint64_t link = 0;
     bool told_up = false;  // Only then anything is sent: what it goes by is known to who sends.
     Streams streams;
+    std::shared_ptr<grpc::Channel> bulk;  // Of the link; calls go by it as well.
     std::shared_ptr<PeerMetrics> metrics;
     std::string caller;          // Whence it has called, as gRPC says it.
     bool tried_by_name = false;  // The last try, which came to nothing.
@@ -182,7 +189,8 @@ class RealLinks final : public Links {
   void Connect(NodeId id, Peer& peer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TearDown(NodeId id, Peer& peer, bool was_up) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Lose(NodeId id, Peer& peer, std::string why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::string HelloTo(NodeId id, uint64_t link) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  pb::Hello HelloTo(NodeId id, uint64_t link) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::string WhyNotAdmitted(const pb::Hello& caller) const;
   void NoteToldUp(const Told& told);
   void Tell(const std::vector<Told>& told);
 
@@ -274,7 +282,24 @@ grpc::ServerGenericBidiReactor* RealLinks::Serve(const std::string& method,
       });
     });
   }
+  if (method == kAdmin) {
+    return ServeCall([this](const std::string& bytes, Answer answer) {
+      pb::AdminRequest request;
+      if (!request.ParseFromString(bytes)) return;
+      pb::AdminResponse refusal;
+      refusal.set_refused(WhyNotAdmitted(request.from()));
+      if (!refusal.refused().empty()) return answer(refusal.SerializeAsString());
+      handler_.OnAdmin(request, [answer = std::move(answer)](const pb::AdminResponse& response) {
+        answer(response.SerializeAsString());
+      });
+    });
+  }
   return ServeCall([](const std::string&, const Answer&) {});
+}
+
+std::string RealLinks::WhyNotAdmitted(const pb::Hello& caller) const {
+  base::MutexLock lock(mutex_);
+  return WhyNotWelcome(caller, door_);
 }
 
 // ---- What others ask for ------------------------------------------------------------------------
@@ -367,6 +392,47 @@ void RealLinks::Join(const std::string& address, const pb::JoinRequest& request,
                   return done(absl::UnavailableError("the answer cannot be read"));
                 done(std::move(response));
               });
+}
+
+void RealLinks::Admin(NodeId to, pb::AdminRequest request, absl::Duration within,
+                      std::function<void(absl::StatusOr<pb::AdminResponse>)> done) {
+  std::shared_ptr<grpc::Channel> channel;
+  std::string why = "it is no member that this node knows";
+  uint64_t link = 0;
+  const auto is_up = [this, to, &link]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const auto it = peers_.find(to);
+    return it != peers_.end() && it->second.state.phase() == PeerState::Phase::kUp &&
+           (link == 0 || it->second.link == link);
+  };
+  {
+    base::MutexLock lock(mutex_);
+    const auto it = peers_.find(to);
+    if (it != peers_.end()) why = it->second.state.why();
+    if (is_up()) {
+      channel = it->second.bulk;
+      link = it->second.link;
+      *request.mutable_from() = HelloTo(to, 0);
+    }
+  }
+  if (channel == nullptr) return done(absl::UnavailableError(why));
+  calls_.Call(
+      std::move(channel), kAdmin, request.SerializeAsString(), within,
+      [done = std::move(done)](absl::StatusOr<std::string> answer) {
+        if (!answer.ok()) return done(answer.status());
+        pb::AdminResponse response;
+        if (!response.ParseFromString(*answer))
+          return done(absl::UnavailableError("the answer cannot be read"));
+        if (!response.refused().empty())
+          return done(absl::UnavailableError("it refuses this node: " + response.refused()));
+        done(std::move(response));
+      },
+      link);
+  bool lost = false;  // Before the call was there to be ended with it.
+  {
+    base::MutexLock lock(mutex_);
+    lost = !is_up();
+  }
+  if (lost) calls_.CancelLink(link);
 }
 
 std::vector<PeerReport> RealLinks::Report() const {
@@ -486,14 +552,13 @@ std::shared_ptr<grpc::Channel> RealLinks::NewChannel(const std::string& address,
   if (!host.empty()) arguments.SetSslTargetNameOverride(host);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
                    static_cast<int>(absl::ToInt64Milliseconds(options_.connect_within)));
-  arguments.SetMaxReceiveMessageSize(1 << 20);
+  arguments.SetMaxReceiveMessageSize(kAnswerBytesMax);
   arguments.SetMaxSendMessageSize(-1);
   return grpc::CreateCustomChannel(address, credentials_.channel, arguments);
 }
 
-std::string RealLinks::HelloTo(NodeId id, uint64_t link) const {
-  pb::ToPeer first;
-  pb::Hello& hello = *first.mutable_hello();
+pb::Hello RealLinks::HelloTo(NodeId id, uint64_t link) const {
+  pb::Hello hello;
   hello.set_cluster_id(door_.cluster_id);
   hello.set_uuid(door_.uuid);
   hello.set_node(door_.self.node.value());
@@ -503,7 +568,7 @@ std::string RealLinks::HelloTo(NodeId id, uint64_t link) const {
   hello.set_version_min(kLinkVersionMin);
   hello.set_version_max(kLinkVersionMax);
   hello.set_link(link);
-  return first.SerializeAsString();
+  return hello;
 }
 
 void RealLinks::Connect(NodeId id, Peer& peer) {
@@ -520,7 +585,10 @@ void RealLinks::Connect(NodeId id, Peer& peer) {
   const std::string host = peer.address.substr(0, peer.address.rfind(':'));
   for (auto& channel : link->channels)
     channel = by_name ? NewChannel(peer.address) : NewChannel(caller, host);
-  const std::string hello = HelloTo(id, peer.link);
+  pb::ToPeer first;
+  *first.mutable_hello() = HelloTo(id, peer.link);
+  const std::string hello = first.SerializeAsString();
+  peer.bulk = link->channels[1];
   for (const LinkClass link_class : kClasses) {
     grpc::GenericStub stub(link->channels[link_class == LinkClass::kBulk ? 1 : 0]);
     open_streams_.Add(1);
@@ -536,6 +604,8 @@ void RealLinks::TearDown(NodeId id, Peer& peer, bool was_up) {
     if (stream != nullptr) to_close_.emplace_back(std::move(stream), peer.state.why());
     stream = nullptr;
   }
+  if (was_up) calls_.CancelLink(peer.link);
+  peer.bulk = nullptr;
   peer.link = 0;
   peer.told_up = false;
   (was_up ? peer.metrics->disconnected : peer.metrics->failed).Add();

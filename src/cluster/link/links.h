@@ -21,6 +21,8 @@
 #include "cluster/link/received_frame.h"
 
 namespace mqttd::cluster::v1 {
+class AdminRequest;
+class AdminResponse;
 class BootstrapView;
 class JoinRequest;
 class JoinResponse;
@@ -59,6 +61,10 @@ class LinkHandler {
                       std::function<void(const ::mqttd::cluster::v1::BootstrapView&)> /*answer*/) {}
   virtual void OnJoin(const ::mqttd::cluster::v1::JoinRequest& /*request*/,
                       std::function<void(const ::mqttd::cluster::v1::JoinResponse&)> /*answer*/) {}
+  // A member passes on a call of the admin API. Likewise.
+  virtual void OnAdmin(const ::mqttd::cluster::v1::AdminRequest& /*request*/,
+                       std::function<void(const ::mqttd::cluster::v1::AdminResponse&)> /*answer*/) {
+  }
 };
 
 struct PeerReport {
@@ -101,6 +107,11 @@ class Links {
       const std::string& address, const ::mqttd::cluster::v1::JoinRequest& request,
       absl::Duration within,
       std::function<void(absl::StatusOr<::mqttd::cluster::v1::JoinResponse>)> done) = 0;
+  // Over the link to that node, in the name of this one; `from` is filled in. When the link is lost
+  // the answer is not waited for any longer.
+  virtual void Admin(
+      NodeId to, ::mqttd::cluster::v1::AdminRequest request, absl::Duration within,
+      std::function<void(absl::StatusOr<::mqttd::cluster::v1::AdminResponse>)> done) = 0;
 
   virtual std::vector<PeerReport> Report() const = 0;
   // HOST:PORT, with the port that the system chose.

@@ -106,6 +106,10 @@ class RealMembership final : public Membership, private LinkHandler {
               std::function<void(const pb::BootstrapView&)> answer) override;
   void OnJoin(const pb::JoinRequest& request,
               std::function<void(const pb::JoinResponse&)> answer) override;
+  void OnAdmin(const pb::AdminRequest& request,
+               std::function<void(const pb::AdminResponse&)> answer) override {
+    handler_.OnAdmin(request, std::move(answer));
+  }
 
   // ---- On threads of the log and of the meta group.
   void OnMetaEvents(std::vector<LogEvent> events);

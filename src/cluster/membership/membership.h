@@ -2,6 +2,7 @@
 #ifndef CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 #define CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -53,6 +54,10 @@ class MembershipHandler {
   virtual void OnUp(NodeLife peer) = 0;
   virtual void OnDown(NodeId peer) = 0;
   virtual void OnRoom(NodeId peer) = 0;
+  // See LinkHandler. Until it is served the caller hears that nobody answers.
+  virtual void OnAdmin(const ::mqttd::cluster::v1::AdminRequest& /*request*/,
+                       std::function<void(const ::mqttd::cluster::v1::AdminResponse&)> /*answer*/) {
+  }
 };
 
 // The links, the log with the Raft groups of the partitions and of the meta group, the search for

@@ -16,9 +16,12 @@
 #include "base/version.h"
 #include "cluster/membership/membership.h"
 #include "cluster/traffic/traffic.h"
+#include "mqttd/cluster/v1/link.pb.h"
 
 namespace node {
 namespace {
+
+namespace pb = ::mqttd::cluster::v1;
 
 using cluster::NodeLife;
 using storage::LiveNode;
@@ -104,6 +107,12 @@ class ClusterSeat final : public Seat,
   std::string why() const override { return membership_->why(); }
   bool refuses_all() const override { return refuses_all_; }
   base::ClusterView view() const override;
+  void Call(uint32_t node, base::NodeCall call, absl::Duration within,
+            base::NodeAnswer done) override;
+  void ServeCalls(base::ServeNode serve) override {
+    base::MutexLock lock(mutex_);
+    serve_ = std::move(serve);
+  }
 
  private:
   // ---- cluster::MembershipHandler
@@ -118,6 +127,8 @@ class ClusterSeat final : public Seat,
   void OnRoom(storage::NodeId peer) override {
     if (const auto traffic = traffic_.load()) traffic->OnRoom(peer);
   }
+  void OnAdmin(const pb::AdminRequest& request,
+               std::function<void(const pb::AdminResponse&)> answer) override;
 
   // ---- cluster::TrafficLocal
   void Submit(const storage::ShardAddress& from,
@@ -166,8 +177,9 @@ class ClusterSeat final : public Seat,
   base::Mutex start_mutex_;
   bool stopping_ ABSL_GUARDED_BY(start_mutex_) = false;
 
-  // Before there is traffic.
   base::Mutex mutex_;
+  base::ServeNode serve_ ABSL_GUARDED_BY(mutex_);  // Null: the API is not there yet.
+  // Before there is traffic.
   std::map<storage::NodeId, NodeLife> up_ ABSL_GUARDED_BY(mutex_);
   std::vector<cluster::ReceivedFrame> early_ ABSL_GUARDED_BY(mutex_);
 };
@@ -244,6 +256,72 @@ base::ClusterView ClusterSeat::view() const {
   if (const cluster::Traffic* const traffic = traffic_.load())
     view.traffic = ViewOf(traffic->metrics());
   return view;
+}
+
+// ---- Calls of the admin API ---------------------------------------------------------------------
+
+void ToProto(const base::NodeConnection& connection, pb::AdminConnection& proto) {
+  proto.set_node(connection.node);
+  proto.set_incarnation(connection.incarnation);
+  proto.set_shard(connection.shard);
+  proto.set_connection(connection.connection);
+}
+
+base::NodeConnection FromProto(const pb::AdminConnection& proto) {
+  return {.node = proto.node(),
+          .incarnation = proto.incarnation(),
+          .shard = proto.shard(),
+          .connection = proto.connection()};
+}
+
+void ClusterSeat::Call(uint32_t node, base::NodeCall call, absl::Duration within,
+                       base::NodeAnswer done) {
+  pb::AdminRequest request;
+  request.set_method(std::move(call.method));
+  request.set_request(std::move(call.request));
+  request.set_caller(std::move(call.caller));
+  request.set_caller_address(std::move(call.address));
+  request.set_role(call.role);
+  if (call.connection.has_value()) ToProto(*call.connection, *request.mutable_connection());
+  membership_->links().Admin(
+      storage::NodeId(static_cast<uint16_t>(node)), std::move(request), within,
+      [done = std::move(done)](absl::StatusOr<pb::AdminResponse> answer) {
+        if (!answer.ok()) return done(answer.status());
+        base::NodeReply reply;
+        if (answer->code() != 0)
+          reply.status =
+              absl::Status(static_cast<absl::StatusCode>(answer->code()), answer->words());
+        reply.response = std::move(*answer->mutable_response());
+        if (answer->has_elsewhere()) reply.elsewhere = FromProto(answer->elsewhere());
+        reply.not_led = answer->not_led();
+        done(std::move(reply));
+      });
+}
+
+void ClusterSeat::OnAdmin(const pb::AdminRequest& request,
+                          std::function<void(const pb::AdminResponse&)> answer) {
+  base::ServeNode serve;
+  {
+    base::MutexLock lock(mutex_);
+    serve = serve_;
+  }
+  if (serve == nullptr) return;
+  base::NodeCall call{.method = request.method(),
+                      .request = request.request(),
+                      .caller = request.caller(),
+                      .address = request.caller_address(),
+                      .role = request.role()};
+  if (request.has_connection()) call.connection = FromProto(request.connection());
+  serve(request.from().node(), std::move(call),
+        [answer = std::move(answer)](const base::NodeReply& reply) {
+          pb::AdminResponse response;
+          response.set_code(static_cast<uint32_t>(reply.status.code()));
+          response.set_words(std::string(reply.status.message()));
+          response.set_response(reply.response);
+          if (reply.elsewhere.has_value()) ToProto(*reply.elsewhere, *response.mutable_elsewhere());
+          response.set_not_led(reply.not_led);
+          answer(response);
+        });
 }
 
 void ClusterSeat::OnAdmitted(NodeLife self, const cluster::Members& members) {

@@ -39,6 +39,11 @@ struct HostMetrics {
   base::Gauge retained_bytes;   // Topics and payloads.
   base::Gauge outbox_messages;  // In outboxes: QoS 2 messages, wills, what was left to groups.
   base::Gauge outbox_bytes;
+  // The same of the partitions that this node leads: summed over nodes, what their cluster has.
+  base::Gauge sessions_led;
+  base::Gauge subscriptions_led;
+  base::Gauge queued_messages_led;
+  base::Gauge retained_messages_led;
   base::Gauge wills;             // Stored: of connected sessions, or waiting for their delay.
   base::Gauge requests_pending;  // Answers that wait for a commit, and what the host asked itself.
   base::Gauge state_pending_bytes;  // Queued messages in memory that the state has not yet.

@@ -57,6 +57,7 @@ StoredAnswers ExplainAllStored(const Node& node, const SessionPlace& from,
   SessionPlace place = from;
   for (; place.partition < node.leaders.size(); ++place.partition, place.slot = 0) {
     const Leader& leader = *node.leaders[place.partition];
+    if (!leader.serving()) continue;
     for (; place.slot < leader.partition().slots(); ++place.slot) {
       if (looked++ == kSessionsLookedMax || visited >= kSubscriptionsAtOnce ||
           found.answers.size() == answers_max) {

@@ -43,7 +43,8 @@ struct StoredAnswer {
 std::optional<StoredAnswer> ExplainStored(const Node& node, std::string_view client_id,
                                           const SupposedMessage& message);
 
-// Of sessions with at least one subscription that matches, a few hundred looked at a time.
+// Of sessions with at least one subscription that matches, in partitions that are led here, a few
+// hundred looked at a time.
 struct StoredAnswers {
   std::vector<StoredAnswer> answers;
   std::optional<SessionPlace> next;  // Absent: that was all.

@@ -19,6 +19,8 @@ void Gauges::Count() {
   int64_t outbox_bytes = 0;
   int64_t subscriptions_bytes = 0;
   int64_t crowded = 0;
+  int64_t sessions_led = 0;
+  int64_t retained_led = 0;
   for (const auto& leader : node_.leaders) {
     const Partition& partition = leader->partition();
     sessions += static_cast<int64_t>(partition.session_count());
@@ -29,10 +31,15 @@ void Gauges::Count() {
     outbox_bytes += static_cast<int64_t>(partition.outbox().bytes());
     subscriptions_bytes += static_cast<int64_t>(partition.subscriptions_bytes());
     crowded += static_cast<int64_t>(partition.crowded());
+    if (!leader->serving()) continue;
+    sessions_led += static_cast<int64_t>(partition.session_count());
+    retained_led += static_cast<int64_t>(now.messages);
   }
   HostMetrics& metrics = node_.metrics;
   metrics.sessions.Set(sessions);
+  metrics.sessions_led.Set(sessions_led);
   metrics.retained_messages.Set(retained);
+  metrics.retained_messages_led.Set(retained_led);
   metrics.retained_bytes.Set(retained_bytes);
   metrics.outbox_messages.Set(outbox_messages);
   metrics.outbox_bytes.Set(outbox_bytes);
@@ -64,7 +71,13 @@ void Gauges::CountSessions() {
     counted.wills += session.will.message ? 1 : 0;
   });
   Counts sum;
-  for (const Counts& counts : counts_) {
+  Counts led;
+  for (size_t id = 0; id < counts_.size(); ++id) {
+    const Counts& counts = counts_[id];
+    if (node_.leaders[id]->serving()) {
+      led.messages += counts.messages;
+      led.subscriptions += counts.subscriptions;
+    }
     sum.messages += counts.messages;
     sum.bytes += counts.bytes;
     sum.subscriptions += counts.subscriptions;
@@ -74,6 +87,8 @@ void Gauges::CountSessions() {
   metrics.queued_messages.Set(sum.messages);
   metrics.queued_bytes.Set(sum.bytes);
   metrics.subscriptions.Set(sum.subscriptions);
+  metrics.queued_messages_led.Set(led.messages);
+  metrics.subscriptions_led.Set(led.subscriptions);
   metrics.wills.Set(sum.wills);
 }
 

@@ -67,7 +67,9 @@ SessionPage LookAtSessions(const Node& node, const SessionQuery& query, const Se
                            size_t sessions_max, size_t looked_max) {
   SessionPage page;
   SessionPlace place = from;
-  for (; place.partition < node.leaders.size(); ++place.partition, place.slot = 0) {
+  const size_t end = query.one_partition ? from.partition + size_t{1} : node.leaders.size();
+  for (; place.partition < std::min(end, node.leaders.size()); ++place.partition, place.slot = 0) {
+    if (query.led && !node.leaders[place.partition]->serving()) continue;
     const Partition& partition = node.leaders[place.partition]->partition();
     for (; place.slot < partition.slots(); ++place.slot) {
       if (looked_max-- == 0 || page.sessions.size() == sessions_max) {
@@ -90,6 +92,7 @@ std::optional<SessionPlace> VisitSubscriptions(
   size_t visited = 0;
   SessionPlace place = from;
   for (; place.partition < node.leaders.size(); ++place.partition, place.slot = 0) {
+    if (!node.leaders[place.partition]->serving()) continue;
     const Partition& partition = node.leaders[place.partition]->partition();
     for (; place.slot < partition.slots(); ++place.slot) {
       if (looked++ == kSessionsLookedMax || visited >= kSubscriptionsAtOnce) return place;
@@ -105,6 +108,7 @@ std::optional<SessionPlace> VisitSubscriptions(
 IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id) {
   IdentifierView view;
   const Leader& leader = node.LeaderOf(client_id);
+  view.led = leader.serving();
   if (const Claim* const claim = leader.sessions().ClaimOf(client_id)) {
     view.changing = claim->state != Claim::State::kOpen || claim->waited_for();
     if (claim->state == Claim::State::kOpen) {
@@ -112,7 +116,7 @@ IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id) {
       if (node.shards.IsOwn(node.shards.SlotOf(claim->connection.address()))) {
         view.connection = claim->connection;
       } else {
-        view.elsewhere = claim->connection.node;
+        view.elsewhere = claim->connection;
       }
     }
   }

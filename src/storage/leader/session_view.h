@@ -49,6 +49,9 @@ struct SessionQuery {
   std::optional<bool> connected;
   uint64_t queued_messages_min = 0;
   int64_t away_ms_min = 0;
+  // Only of partitions that this node leads; of a node alone these are all.
+  bool led = false;
+  bool one_partition = false;  // Only of the one at which the page begins.
 };
 
 // A place in the list of all sessions. Whole from one page to the next, whatever happens meanwhile.
@@ -71,14 +74,17 @@ SessionPage LookAtSessions(const Node& node, const SessionQuery& query, const Se
 // A Client Identifier as the host knows it.
 struct IdentifierView {
   std::optional<ConnectionRef> connection;  // Whose it is now, if a client is connected here.
-  std::optional<NodeId> elsewhere;          // The node at which one is, if that is another one.
+  std::optional<ConnectionRef> elsewhere;   // Likewise, if one is at another node.
   bool changing = false;                    // It is being opened or closed just now.
+  // Its partition is led here. If not, only `stored` says anything, as far as it is applied here.
+  bool led = false;
   std::optional<SessionView> stored;
 };
 IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id);
 
-// The subscriptions of stored sessions, some hundreds of sessions at a time and no more as soon as
-// some thousands of subscriptions were visited. Absent: that was all.
+// The subscriptions of stored sessions of partitions that are led here, some hundreds of sessions
+// at a time and no more as soon as some thousands of subscriptions were visited. Absent: that was
+// all.
 std::optional<SessionPlace> VisitSubscriptions(
     const Node& node, const SessionPlace& from,
     absl::FunctionRef<void(std::string_view filter)> visit);

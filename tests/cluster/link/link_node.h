@@ -22,6 +22,8 @@ namespace cluster {
 
 class LinkNode final : public LinkHandler {
  public:
+  using AdminRequest = ::mqttd::cluster::v1::AdminRequest;
+  using AdminResponse = ::mqttd::cluster::v1::AdminResponse;
   using View = ::mqttd::cluster::v1::BootstrapView;
   using JoinRequest = ::mqttd::cluster::v1::JoinRequest;
   using JoinResponse = ::mqttd::cluster::v1::JoinResponse;
@@ -63,6 +65,7 @@ class LinkNode final : public LinkHandler {
   // Set before it is asked.
   std::function<void(const View&, std::function<void(const View&)>)> on_meet;
   std::function<void(const JoinRequest&, std::function<void(const JoinResponse&)>)> on_join;
+  std::function<void(const AdminRequest&, std::function<void(const AdminResponse&)>)> on_admin;
 
   // False: it takes what comes, and says so only when it is true again.
   void SetTaking(bool taking) {
@@ -162,6 +165,10 @@ class LinkNode final : public LinkHandler {
   void OnJoin(const JoinRequest& request,
               std::function<void(const JoinResponse&)> answer) override {
     if (on_join) on_join(request, std::move(answer));
+  }
+  void OnAdmin(const AdminRequest& request,
+               std::function<void(const AdminResponse&)> answer) override {
+    if (on_admin) on_admin(request, std::move(answer));
   }
 
  private:

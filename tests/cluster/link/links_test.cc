@@ -1,12 +1,15 @@
 // Links between nodes of one process, over real sockets.
 #include "cluster/link/links.h"
 
+#include <grpcpp/create_channel.h>
+
 #include <cstdio>
 #include <memory>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "cluster/link/calls.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cluster/link/link_node.h"
@@ -342,6 +345,121 @@ TEST(Links, NodesThatBelongToNoClusterMeet) {
     nobody = gone.address();
   }
   EXPECT_THAT(Meet(a, nobody), HasSubstr("nothing listens there"));
+}
+
+// What a call between members is answered, or the words of its error.
+class Asked {
+ public:
+  void Ask(LinkNode& from, NodeId to) {
+    LinkNode::AdminRequest request;
+    request.set_method("/a/b");
+    from.links().Admin(to, request, absl::Minutes(10), [this](auto answer) {
+      Set(answer.ok() ? answer->response() : std::string(answer.status().message()));
+    });
+  }
+  void Set(std::string heard) {
+    base::MutexLock lock(mutex_);
+    heard_ = std::move(heard);
+    changed_.SignalAll();
+  }
+  std::string Wait() {
+    base::MutexLock lock(mutex_);
+    while (!heard_.has_value()) changed_.Wait(mutex_);
+    return *heard_;
+  }
+
+ private:
+  base::Mutex mutex_;
+  base::CondVar changed_;
+  std::optional<std::string> heard_;
+};
+
+TEST(Links, AMembersCallIsAnswered) {
+  LinkNode a(1);
+  LinkNode b(2);
+  LinkNode::Introduce({&a, &b});
+  b.on_admin = [](const auto& request, const auto& answer) {
+    LinkNode::AdminResponse response;
+    response.set_response(absl::StrCat(request.method(), " of ", request.from().node()));
+    answer(response);
+  };
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  Asked first;
+  first.Ask(a, b.id());
+  EXPECT_EQ(first.Wait(), "/a/b of 1");
+  b.on_admin = nullptr;
+  Asked second;
+  second.Ask(a, b.id());
+  EXPECT_EQ(second.Wait(), "the node does not answer that");
+  Asked third;
+  third.Ask(a, NodeId(9));
+  EXPECT_EQ(third.Wait(), "it is no member that this node knows");
+}
+
+TEST(Links, ACallOfWhoIsNoMemberIsRefused) {
+  LinkNode a(1);
+  LinkNode b(2);
+  LinkNode::Introduce({&a, &b});
+  bool served = false;
+  b.on_admin = [&served](const auto&, const auto& answer) {
+    served = true;
+    answer({});
+  };
+  LinkNode::AdminRequest request;
+  request.set_method("/a/b");
+  const auto refusal = [&] {
+    Asked asked;
+    Calls calls;
+    calls.Call(grpc::CreateChannel(b.address(), grpc::InsecureChannelCredentials()),
+               "/mqttd.cluster.v1.Link/Admin", request.SerializeAsString(), absl::Minutes(10),
+               [&asked](const absl::StatusOr<std::string>& answer) {
+                 LinkNode::AdminResponse response;
+                 if (answer.ok()) response.ParseFromString(*answer);
+                 asked.Set(response.refused());
+               });
+    return asked.Wait();
+  };
+  EXPECT_EQ(refusal(), "this node belongs to cluster C, and the caller to none");
+  request.mutable_from()->set_cluster_id("C");
+  request.mutable_from()->set_node(1);
+  request.mutable_from()->set_to_node(2);
+  request.mutable_from()->set_version_min(1);
+  request.mutable_from()->set_version_max(1);
+  request.mutable_from()->set_incarnation(1);
+  request.mutable_from()->set_uuid("another");
+  EXPECT_THAT(refusal(), HasSubstr("is known here with the data directory u1"));
+  EXPECT_FALSE(served);
+  request.mutable_from()->set_uuid("u1");
+  EXPECT_EQ(refusal(), "");
+  EXPECT_TRUE(served);
+}
+
+// A node that stands still takes calls: its kernel does. Nobody is to wait until their deadline.
+TEST(Links, ACallIsOverWithItsLink) {
+  LinkOptions options;
+  options.heartbeat = absl::Milliseconds(50) * support::TestSlowdown();
+  options.silence_max = absl::Milliseconds(500) * support::TestSlowdown();
+  LinkNode a(1, options);
+  LinkNode b(2, options);
+  SilentProxy network(b.address());
+  LinkNode::Introduce({&a, &b});
+  a.links().SetPeers({{b.id(), network.address()}});
+  Asked reached;
+  std::vector<std::function<void(const LinkNode::AdminResponse&)>> kept;
+  b.on_admin = [&](const auto&, const auto& answer) {
+    kept.push_back(answer);
+    reached.Set("reached");
+  };
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  Asked asked;
+  asked.Ask(a, b.id());
+  EXPECT_EQ(reached.Wait(), "reached");
+  network.SetSilent(true);
+  EXPECT_EQ(asked.Wait(), "the link to it was lost");
+  Asked later;
+  later.Ask(a, b.id());
+  EXPECT_THAT(later.Wait(), HasSubstr("answer"));  // Not any more, or to the next try.
+  network.SetSilent(false);
 }
 
 TEST(Links, TwoCannotListenAtOnePlace) {

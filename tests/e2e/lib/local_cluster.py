@@ -23,12 +23,12 @@ def free_ports(count):
 class Node:
     """One mqttd. `number` counts from 0."""
 
-    def __init__(self, number, ports, seeds, size, arguments, host="127.0.0.1"):
+    def __init__(self, number, ports, seeds, size, arguments, host="127.0.0.1", admin="off"):
         self.number, self.host, self.port, self.http_port = number, host, *ports
         self.data_dir = scratch(f"node{number}")
         self._command = [MQTTD_BIN, "--listen", f"mqtt://{host}:{self.port}", "--data-dir", self.data_dir,
                          "--cluster", seeds[number], "--join", ",".join(seeds), "--expected-size", str(size),
-                         "--http", f"{host}:{self.http_port}", "--admin", "off", *arguments]
+                         "--http", f"{host}:{self.http_port}", "--admin", admin, *arguments]
         self.process = None
 
     def spawn(self):
@@ -50,6 +50,21 @@ class Node:
     def terminate(self):
         self.process.signal(signal.SIGTERM)
         return self.process.wait()
+
+    @property
+    def admin(self):
+        """Where it serves the admin API: one that was given up starts anew, perhaps at another port."""
+        self.wait_ready()
+        return re.findall(r"^mqttd ready .* admin=(\S+)", self.process.out.text(), re.MULTILINE)[-1]
+
+    @property
+    def http(self):
+        return f"{self.host}:{self.http_port}"
+
+    @property
+    def uuid(self):
+        """Its identifier."""
+        return self.process.out.wait_for(r"^mqttd ready .*node=(\S+)").group(1).decode()
 
     @property
     def log(self):
@@ -76,10 +91,11 @@ class Node:
 class LocalCluster:
     """Founded and ready when the constructor returns; its nodes end with this script."""
 
-    def __init__(self, size=3, arguments=()):
+    def __init__(self, size=3, arguments=(), admin="off"):
         ports = free_ports(3 * size)
         seeds = [f"127.0.0.1:{port}" for port in ports[:size]]
-        self.nodes = [Node(i, ports[size + 2 * i:size + 2 * i + 2], seeds, size, arguments) for i in range(size)]
+        self.nodes = [Node(i, ports[size + 2 * i:size + 2 * i + 2], seeds, size, arguments, admin=admin)
+                      for i in range(size)]
         for node in self.nodes:
             node.spawn()
         for node in self.nodes:

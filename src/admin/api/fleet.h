@@ -1,0 +1,180 @@
+// All nodes of the cluster as the one that is asked sees them: it asks the others, and says which
+// of them did not answer.
+#ifndef ADMIN_API_FLEET_H_
+#define ADMIN_API_FLEET_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "admin/api/broker_access.h"
+#include "admin/api/calls.h"
+#include "admin/api/elsewhere.h"
+#include "admin/api/method.h"
+#include "base/cluster_view.h"
+#include "base/node_call.h"
+
+namespace admin {
+
+// What another node may take for its answer. One whose link is lost, which takes three seconds, is
+// not waited for at all.
+inline constexpr absl::Duration kNodePatience = absl::Seconds(10);
+// Where it has to look at all that it has, or to do something about it.
+inline constexpr absl::Duration kNodeLongPatience = absl::Seconds(25);
+static_assert(kNodeLongPatience < kCallPatience);
+
+// Any thread. Outlives every call.
+class Fleet {
+ public:
+  using Message = google::protobuf::Message;
+
+  // What a node said: a status of its own, or a response. `Response` is a message of the API.
+  template <typename Response>
+  struct Said {
+    absl::Status status;
+    Response response;
+    std::optional<base::NodeConnection> elsewhere;
+    bool not_led = false;
+  };
+  // An error: it did not answer.
+  template <typename Response>
+  using OnSaid = std::function<void(absl::StatusOr<Said<Response>>)>;
+
+  // `here`: what a node answers by itself, for those who pass calls on. Both outlive it.
+  Fleet(const BrokerAccess& broker, const Methods& here) : broker_(broker), here_(here) {}
+  Fleet(const Fleet&) = delete;
+  Fleet& operator=(const Fleet&) = delete;
+
+  const BrokerAccess& broker() const { return broker_; }
+  const Methods& here() const { return here_; }
+
+  // Nothing: this node is alone, or not in its cluster yet.
+  std::optional<base::ClusterView> View() const;
+
+  // A member that did not answer, and why.
+  static pb::MissingNode Missing(const base::ClusterView& view, uint32_t node,
+                                 const absl::Status& why);
+
+  // Who passes the call on, and to which of its connections.
+  struct Passing {
+    Caller caller;
+    std::string method;  // "/mqttd.admin.v1.Clients/List".
+    absl::Duration within = kNodePatience;
+    std::optional<base::NodeConnection> connection;
+  };
+
+  // Has a node answer by itself; this one, too.
+  template <typename Response>
+  void Ask(uint32_t node, const Passing& call, const Message& request,
+           OnSaid<Response> done) const {
+    AskNode(node, call, request, Reading<Response>(std::move(done)));
+  }
+
+  // Has the leader of a partition answer: who is believed to be it, then other nodes that have a
+  // replica, until one is.
+  template <typename Response>
+  void AskLeader(const base::ClusterView& view, uint32_t partition, const Passing& call,
+                 const Message& request, OnSaid<Response> done) const {
+    AskOneOf(LeadersOf(view, partition), call, request, Reading<Response>(std::move(done)));
+  }
+
+  // Has the node answer that knows about a Client Identifier: the leader of its partition, and if
+  // that says so the node to which the client is connected.
+  template <typename Response>
+  void AskAbout(const std::string& client_id, const Passing& call, const Message& request,
+                Reply<Response> reply) const {
+    AskAboutClient(client_id, call, request,
+                   Reading<Response>([reply = std::move(reply)](auto said) {
+                     if (!said.ok()) return reply(said.status());
+                     if (!said->status.ok()) return reply(said->status);
+                     reply(std::move(said->response));
+                   }));
+  }
+
+  // What all members say: this one, then the others that answered, by number.
+  template <typename Response>
+  struct Gathered {
+    Response here;
+    std::vector<Response> others;
+    std::vector<pb::MissingNode> missing;
+  };
+  // An error: this node's.
+  template <typename Response>
+  void Gather(const base::ClusterView& view, const Passing& call, const Message& request,
+              std::function<void(absl::StatusOr<Gathered<Response>>)> done) const {
+    AskAll(view, call, request, [view, done = std::move(done)](const std::vector<Answer>& answers) {
+      Gathered<Response> gathered;
+      for (const Answer& answer : answers) {
+        const bool here = answer.node == view.node;
+        auto said = Read<Response>(answer.reply);
+        const absl::Status status = said.ok() ? said->status : said.status();
+        if (!status.ok() && here) return done(status);
+        if (!status.ok()) {
+          gathered.missing.push_back(Missing(view, answer.node, status));
+        } else if (here) {
+          gathered.here = std::move(said->response);
+        } else {
+          gathered.others.push_back(std::move(said->response));
+        }
+      }
+      done(std::move(gathered));
+    });
+  }
+
+  // A call that another node passes on.
+  void Serve(uint32_t from, base::NodeCall call, std::function<void(base::NodeReply)> reply);
+
+ private:
+  struct Answer {
+    uint32_t node = 0;
+    absl::StatusOr<base::NodeReply> reply;
+  };
+  class Round;
+  class Search;
+
+  template <typename Response>
+  static absl::StatusOr<Said<Response>> Read(const absl::StatusOr<base::NodeReply>& reply) {
+    if (!reply.ok()) return reply.status();
+    Said<Response> said;
+    said.status = reply->status;
+    said.elsewhere = reply->elsewhere;
+    said.not_led = reply->not_led;
+    if (said.status.ok() && !said.response.ParseFromString(reply->response))
+      return absl::UnavailableError("its answer cannot be read: it may be of another release");
+    return said;
+  }
+  template <typename Response>
+  static base::NodeAnswer Reading(OnSaid<Response> done) {
+    return [done = std::move(done)](const absl::StatusOr<base::NodeReply>& reply) {
+      done(Read<Response>(reply));
+    };
+  }
+
+  void AskNode(uint32_t node, const Passing& call, const Message& request,
+               base::NodeAnswer done) const;
+  void AskOneOf(std::vector<uint32_t> nodes, const Passing& call, const Message& request,
+                base::NodeAnswer done) const;
+  void AskAboutClient(const std::string& client_id, const Passing& call, const Message& request,
+                      base::NodeAnswer done) const;
+  void AskAll(const base::ClusterView& view, const Passing& call, const Message& request,
+              std::function<void(const std::vector<Answer>&)> done) const;
+  void AnswerHere(const base::NodeCall& call, const Caller& caller,
+                  std::function<void(base::NodeReply)> reply) const;
+  static std::vector<uint32_t> LeadersOf(const base::ClusterView& view, uint32_t partition);
+
+  const BrokerAccess& broker_;
+  const Methods& here_;
+  std::atomic<uint32_t> serving_{0};  // Calls that others pass on.
+};
+
+}  // namespace admin
+
+#endif  // ADMIN_API_FLEET_H_

@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""Any node answers for the whole cluster, and says which nodes did not answer: three real processes."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from admin_api import Admin  # noqa: E402
+from e2e import PATIENCE_S, SLOWDOWN, case, equal, holds, main  # noqa: E402
+from local_cluster import LocalCluster  # noqa: E402
+from mqtt_wire import Client as Wire  # noqa: E402
+
+cluster = LocalCluster(admin="127.0.0.1:0")
+admins = [Admin(node) for node in cluster.nodes]
+# What a call may take when a node does not answer: its link is given up after 3 s.
+WITHIN_S = 10.0 * SLOWDOWN
+
+
+def eventually(holds_now, what):
+    """For what a node hears of a moment later. Each look is a round trip."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds_now():
+        holds(time.monotonic() < deadline, f"{what}: never")
+
+
+def transient(node, name, **more):
+    return Wire(node.port, name, clean=True, expiry=0, **more)
+
+
+def pages(method, field, size, **request):
+    """All entries of a list, each page asked of another node."""
+    entries, token, number = [], "", 0
+    while True:
+        status, answer = admins[number % 3].post(method, {**request, "page": {"size": size, "token": token}})
+        equal(status, 200, answer)
+        equal(answer["page"].get("missing", []), [], "missing")
+        holds(len(answer[field]) <= size, "a page has no more than were asked for")
+        entries += answer[field]
+        token, number = answer["page"].get("next", ""), number + 1
+        if not token:
+            return entries
+
+
+def whole():
+    """All three live and each partition is led."""
+    return all(node.metrics()['mqttd_cluster_members{state="live"}'] == 3 and
+               node.metrics()["mqttd_cluster_partitions_without_leader"] == 0 for node in cluster.nodes)
+
+
+def timed(call):
+    begun = time.monotonic()
+    value = call()
+    holds(time.monotonic() - begun < WITHIN_S, f"an answer after {time.monotonic() - begun:.1f} s")
+    return value
+
+
+@case("each node tells of all members, and sums what they have")
+def _():
+    eventually(whole, "whole")
+    clients = [transient(node, f"sum-{node.number}") for node in cluster.nodes]
+    kept = [Wire(cluster[i % 3].port, f"sum-kept-{i}") for i in range(6)]
+    for each in kept:
+        each.subscribe("sum/kept", 1)
+    publisher = transient(cluster[0], "sum-publisher")
+    for i in range(5):
+        equal(publisher.published(f"sum/retained/{i}", b"x", qos=1, retain=True), 0)
+
+    def counted():
+        status = [each.json("cluster", "status") for each in admins]
+        return all((each["clients_connected"], each["sessions"], each["retained_messages"]) == (10, 6, 5)
+                   for each in status)
+    eventually(counted, "clients, sessions and retained messages of all nodes")
+    for node, each in zip(cluster.nodes, admins):
+        status = each.json("cluster", "status")
+        equal(status["state"], "ready")
+        equal(status["missing"], [])
+        equal(status["node"], node.uuid, "who answers")
+        equal(status["members"][0]["node"], node.uuid, "the one that answers comes first")
+        equal(sorted(member["node"] for member in status["members"]), sorted(one.uuid for one in cluster.nodes))
+        equal(sorted(member["number"] for member in status["members"]), [1, 2, 3])
+        equal(sum(member["partitions_led"] for member in status["members"]), 16, "partitions led")
+        equal({member["state"] for member in status["members"]}, {"ready"})
+        equal({member["admin_address"] for member in status["members"]}, {one.admin for one in cluster.nodes})
+    for each in [*clients, *kept, publisher]:
+        each.disconnect()
+    for i in range(6):
+        admins[i % 3].ctl("session", "delete", f"sum-kept-{i}", "--yes")
+    admins[0].ctl("retained", "delete", "sum/#", "--yes")
+
+
+@case("clients of all nodes are listed, each once, whichever node is asked for the next page")
+def _():
+    clients = {f"list-{node.number}-{i}": transient(node, f"list-{node.number}-{i}") for node in cluster.nodes for i in range(7)}
+    for size in (1, 3, 5, 1000):
+        found = pages("Clients/List", "clients", size, filter={"clientId": "list-*"})
+        equal(sorted(each["clientId"] for each in found), sorted(clients), f"pages of {size}")
+    for each in found:
+        equal(each["node"], cluster[int(each["clientId"].split("-")[1])].uuid, "its node")
+    names = [each["client_id"] for each in admins[2].json("client", "list", "--client", "list-*-3")]
+    equal(sorted(names), ["list-0-3", "list-1-3", "list-2-3"], "mqttctl")
+    for each in clients.values():
+        each.drop()
+
+
+@case("sessions of all nodes are listed, each once: durable ones, connected or not, and transient ones")
+def _():
+    names, clients = set(), []
+    for i in range(24):
+        client = Wire(cluster[i % 3].port, f"kept-{i}")
+        names.add(f"kept-{i}")
+        if i % 2:
+            client.disconnect()
+        else:
+            clients.append(client)
+    for i in range(9):
+        clients.append(transient(cluster[i % 3], f"kept-not-{i}"))
+        names.add(f"kept-not-{i}")
+    for size in (1, 4, 7, 1000):
+        found = pages("Sessions/List", "sessions", size, filter={"clientId": "kept-*"})
+        equal(sorted(each["clientId"] for each in found), sorted(names), f"pages of {size}")
+    away = admins[1].json("session", "list", "--client", "kept-*", "--connected", "no")
+    equal(sorted(each["client_id"] for each in away), sorted(f"kept-{i}" for i in range(1, 24, 2)), "away")
+    for each in clients:
+        each.drop()
+    for i in range(24):
+        admins[i % 3].ctl("session", "delete", f"kept-{i}", "--yes")
+    equal(admins[0].json("session", "list", "--client", "kept-*"), [], "after the end of all")
+
+
+@case("a client is shown, and kicked, by whichever node is asked")
+def _():
+    for connected in cluster.nodes:
+        for asked in range(3):
+            for keeps in (True, False):
+                name = f"kicked-{connected.number}-{asked}-{keeps}"
+                client = Wire(connected.port, name, clean=not keeps, expiry=3600 if keeps else 0)
+                shown = admins[asked].json("client", "show", name)
+                equal((shown["client_id"], shown["node"]), (name, connected.uuid))
+                equal(admins[asked].text("client", "kick", name, "--reason", "0x89"), "1 client disconnected")
+                equal(client.closed().reasons[0], 0x89, "reason")
+                if keeps:
+                    admins[(asked + 1) % 3].ctl("session", "delete", name, "--yes")
+    holds('no client "nobody" is connected' in admins[1].text("client", "show", "nobody", status=5), "nobody")
+    clients = [transient(node, f"many-{node.number}-{i}") for node in cluster.nodes for i in range(4)]
+    equal(admins[1].text("client", "kick", "--client", "many-*"), "12 clients disconnected")
+    for each in clients:
+        holds(each.closed() is not None, "DISCONNECT")
+    holds("whom?" in admins[0].text("client", "kick", status=1), "kick without a target")
+
+
+@case("a session is looked at, and ended, by whichever node is asked")
+def _():
+    for asked in range(3):
+        for connected in cluster.nodes:
+            name = f"seen-{asked}-{connected.number}"
+            client = Wire(connected.port, name)
+            client.subscribe(f"seen/{name}", 2)
+            publisher = transient(cluster[(asked + 1) % 3], f"{name}-publisher")
+            equal(publisher.published(f"seen/{name}", b"1", qos=1), 0)
+            client.receive()  # Not acknowledged.
+            ask = admins[asked]
+            shown = ask.json("session", "show", name)
+            equal((shown["client_id"], shown["durable"], shown["connected"], shown["queued_messages"]), (name, True, True, 1))
+            equal([each["filter"] for each in ask.json("subscription", "list", name)], [f"seen/{name}"])
+            equal([each["message"]["topic"] for each in ask.json("session", "queue", name)], [f"seen/{name}"])
+            equal(len(ask.json("session", "inflight", name)["out"]), 1, "in flight")
+            ended = ask.json("session", "delete", name, "--yes")
+            equal((ended["was_connected"], ended["subscriptions"], ended["queued_messages"]), (True, 1, 1))
+            holds(client.closed() is not None, "DISCONNECT")
+            holds("there is no session" in admins[(asked + 1) % 3].text("session", "show", name, status=5), "it is gone")
+            passing = transient(connected, name)
+            passing.subscribe("passing", 1)
+            shown = ask.json("session", "show", name)
+            equal((shown["durable"], shown["node"]), (False, connected.uuid))
+            equal([each["filter"] for each in ask.json("subscription", "list", name)], ["passing"])
+            holds("transient" in ask.text("session", "queue", name, status=6), "it has no queue")
+            ended = ask.json("session", "delete", name, "--yes")
+            holds(ended["was_connected"] and passing.closed() is not None, "DISCONNECT")
+            publisher.drop()
+
+
+@case("explain says why, whichever node is asked and wherever the client is")
+def _():
+    here, there = Wire(cluster[0].port, "why-here"), Wire(cluster[2].port, "why-there")
+    for each in (here, there):
+        each.subscribe("why/#", 1)
+    passing = transient(cluster[1], "why-passing")
+    passing.subscribe("why/+", 0)
+    away = Wire(cluster[1].port, "why-away")
+    away.subscribe("why/#", 1)
+    away.disconnect()
+    deaf = transient(cluster[2], "why-deaf")
+    wanted = {"why-here": "delivered", "why-there": "delivered", "why-passing": "delivered", "why-away": "queued"}
+    for asked in admins:
+        found = asked.json("explain", "delivery", "why/x", "-q", "1")
+        equal({each["client_id"]: each["outcome"] for each in found["verdicts"]}, wanted, "to all")
+        equal(found["missing"], [])
+        for name, outcome in {**wanted, "why-deaf": "not_subscribed", "why-nobody": "no_session"}.items():
+            found = asked.json("explain", "delivery", "why/x", "-q", "1", "--to", name, "--from", "why-deaf")
+            equal([(each["client_id"], each["outcome"]) for each in found["verdicts"]], [(name, outcome)])
+        for name, node in {"why-here": 0, "why-there": 2, "why-passing": 1}.items():
+            owner = asked.json("explain", "owner", name)
+            equal((owner["known"], owner["connected"], owner["client_node"]), (True, True, cluster[node].uuid), name)
+        owner = asked.json("explain", "owner", "why-away")
+        equal((owner["known"], owner["durable"], owner["connected"], owner["client_node"]), (True, True, False, ""))
+    for each in (here, there, passing, deaf):
+        each.disconnect()
+    for name in ("why-here", "why-there", "why-away"):
+        admins[0].ctl("session", "delete", name, "--yes")
+
+
+@case("filters are counted over all nodes, and slow sessions found")
+def _():
+    clients = [transient(node, f"count-{node.number}-{i}") for node in cluster.nodes for i in range(2)]
+    clients += [Wire(node.port, f"count-kept-{node.number}") for node in cluster.nodes]
+    for each in clients:
+        each.subscribe("count/all", 1)
+    clients[0].subscribe("count/one", 1)
+    for asked in admins:
+        found = {each["filter"]: (each["subscriptions"], each["durable"])
+                 for each in asked.json("topic", "filters", "--filter", "count/*")}
+        equal(found, {"count/all": (9, 3), "count/one": (1, 0)})
+    for i, each in enumerate(clients[6:]):
+        each.subscribe(f"slow/{i}", 1)
+        for _ in range(9 - i):
+            equal(clients[0].published(f"slow/{i}", b"x", qos=1), 0)
+    for asked in admins:
+        slow = [(each["client_id"], each["queued_messages"]) for each in asked.json("session", "slow")
+                if each["client_id"].startswith("count-kept-")]
+        equal(slow, [("count-kept-0", 9), ("count-kept-1", 8), ("count-kept-2", 7)])
+    for each in clients:
+        each.drop()
+    for node in cluster.nodes:
+        admins[node.number].ctl("session", "delete", f"count-kept-{node.number}", "--yes")
+
+
+@case("retained messages are deleted wherever they are led")
+def _():
+    publisher = transient(cluster[1], "retains")
+    for i in range(20):
+        equal(publisher.published(f"old/{i}", b"x", qos=1, retain=True), 0)
+    equal(len(admins[2].json("retained", "list", "old/#")), 20)
+    equal(admins[0].json("retained", "delete", "old/#", "--yes")["deleted"], 20)
+    for asked in admins:
+        equal(asked.json("retained", "list", "old/#"), [])
+    publisher.drop()
+
+
+@case("what is changed at another node's is audited at both")
+def _():
+    client = transient(cluster[2], "audited")
+    admins[0].ctl("client", "kick", "audited")
+    client.closed()
+    cluster[0].log.wait_for(r'admin who=local role=admin from=127\.0\.0\.1:\d+ what=Clients/Kick request=.*audited.* outcome=done')
+    cluster[2].log.wait_for(r'admin who=local role=admin from="?127\.0\.0\.1:\d+ by node \d"? what=Clients/Kick request=.*audited.* outcome=done')
+
+
+@case("a node that stands still is named, and does not hold up the others' answers")
+def _():
+    clients = [transient(node, f"still-{node.number}") for node in cluster.nodes]
+    cluster[2].process.signal(signal.SIGSTOP)
+    try:
+        status = timed(lambda: admins[0].json("cluster", "status"))
+        equal(status["state"], "degraded")
+        equal([each["node"] for each in status["missing"]], [cluster[2].uuid])
+        equal([each["state"] for each in status["members"] if each["node"] == cluster[2].uuid], ["unreached"])
+        status, answer = timed(lambda: admins[1].post("Clients/List", {"filter": {"clientId": "still-*"}}))
+        equal(sorted(each["clientId"] for each in answer["clients"]), ["still-0", "still-1"])
+        equal([each["node"] for each in answer["page"]["missing"]], [cluster[2].uuid])
+        said = timed(lambda: admins[0].ctl("client", "list", "--client", "still-*"))
+        holds(cluster[2].uuid in said.err.text(), f"mqttctl names it: {said.err.text()}")
+        answer = timed(lambda: admins[0].json("client", "kick", "--client", "still-*"))
+        equal((answer["kicked"], [each["node"] for each in answer["missing"]]), (2, [cluster[2].uuid]))
+    finally:
+        cluster[2].process.signal(signal.SIGCONT)
+    eventually(lambda: admins[0].json("cluster", "status")["missing"] == [] and whole(), "it answers again")
+    clients[2].drop()
+
+
+@case("a node that died is named, and what it led is answered for by others")
+def _():
+    kept = [Wire(cluster[0].port, f"after-{i}") for i in range(16)]
+    for each in kept:
+        each.disconnect()
+    dead = cluster[1].uuid
+    cluster[1].kill()
+
+    def named():
+        status = timed(lambda: admins[0].json("cluster", "status"))
+        return [each["node"] for each in status["missing"]] == [dead]
+    eventually(named, "who is missing")
+    eventually(lambda: len(timed(lambda: admins[0].json("session", "list", "--client", "after-*"))) == 16, "all sessions")
+    for i in range(16):
+        equal(timed(lambda i=i: admins[2].json("session", "show", f"after-{i}"))["connected"], False)
+    cluster[1].start()
+    eventually(lambda: admins[1].json("cluster", "status")["missing"] == [] and whole(), "it is back")
+    for i in range(16):
+        admins[1].ctl("session", "delete", f"after-{i}", "--yes")
+
+
+main()
