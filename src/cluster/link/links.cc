@@ -134,7 +134,7 @@ class RealLinks final : public Links {
             std::function<void(absl::StatusOr<pb::BootstrapView>)> done) override;
   void Join(const std::string& address, const pb::JoinRequest& request, absl::Duration within,
             std::function<void(absl::StatusOr<pb::JoinResponse>)> done) override;
-  void Admin(NodeId to, pb::AdminRequest request, absl::Duration within,
+  void Admin(NodeId to, const pb::AdminRequest& request, absl::Duration within,
              std::function<void(absl::StatusOr<pb::AdminResponse>)> done) override;
   std::vector<PeerReport> Report() const override;
   const std::string& address() const override { return address_; }
@@ -394,8 +394,9 @@ void RealLinks::Join(const std::string& address, const pb::JoinRequest& request,
               });
 }
 
-void RealLinks::Admin(NodeId to, pb::AdminRequest request, absl::Duration within,
+void RealLinks::Admin(NodeId to, const pb::AdminRequest& request, absl::Duration within,
                       std::function<void(absl::StatusOr<pb::AdminResponse>)> done) {
+  pb::AdminRequest named = request;
   std::shared_ptr<grpc::Channel> channel;
   std::string why = "it is no member that this node knows";
   uint64_t link = 0;
@@ -411,12 +412,12 @@ void RealLinks::Admin(NodeId to, pb::AdminRequest request, absl::Duration within
     if (is_up()) {
       channel = it->second.bulk;
       link = it->second.link;
-      *request.mutable_from() = HelloTo(to, 0);
+      *named.mutable_from() = HelloTo(to, 0);
     }
   }
   if (channel == nullptr) return done(absl::UnavailableError(why));
   calls_.Call(
-      std::move(channel), kAdmin, request.SerializeAsString(), within,
+      std::move(channel), kAdmin, named.SerializeAsString(), within,
       [done = std::move(done)](absl::StatusOr<std::string> answer) {
         if (!answer.ok()) return done(answer.status());
         pb::AdminResponse response;

@@ -110,7 +110,7 @@ class Links {
   // Over the link to that node, in the name of this one; `from` is filled in. When the link is lost
   // the answer is not waited for any longer.
   virtual void Admin(
-      NodeId to, ::mqttd::cluster::v1::AdminRequest request, absl::Duration within,
+      NodeId to, const ::mqttd::cluster::v1::AdminRequest& request, absl::Duration within,
       std::function<void(absl::StatusOr<::mqttd::cluster::v1::AdminResponse>)> done) = 0;
 
   virtual std::vector<PeerReport> Report() const = 0;

@@ -283,19 +283,20 @@ void ClusterSeat::Call(uint32_t node, base::NodeCall call, absl::Duration within
   request.set_caller_address(std::move(call.address));
   request.set_role(call.role);
   if (call.connection.has_value()) ToProto(*call.connection, *request.mutable_connection());
-  membership_->links().Admin(
-      storage::NodeId(static_cast<uint16_t>(node)), std::move(request), within,
-      [done = std::move(done)](absl::StatusOr<pb::AdminResponse> answer) {
-        if (!answer.ok()) return done(answer.status());
-        base::NodeReply reply;
-        if (answer->code() != 0)
-          reply.status =
-              absl::Status(static_cast<absl::StatusCode>(answer->code()), answer->words());
-        reply.response = std::move(*answer->mutable_response());
-        if (answer->has_elsewhere()) reply.elsewhere = FromProto(answer->elsewhere());
-        reply.not_led = answer->not_led();
-        done(std::move(reply));
-      });
+  membership_->links().Admin(storage::NodeId(static_cast<uint16_t>(node)), request, within,
+                             [done = std::move(done)](absl::StatusOr<pb::AdminResponse> answer) {
+                               if (!answer.ok()) return done(answer.status());
+                               base::NodeReply reply;
+                               if (answer->code() != 0)
+                                 reply.status =
+                                     absl::Status(static_cast<absl::StatusCode>(answer->code()),
+                                                  answer->words());
+                               reply.response = std::move(*answer->mutable_response());
+                               if (answer->has_elsewhere())
+                                 reply.elsewhere = FromProto(answer->elsewhere());
+                               reply.not_led = answer->not_led();
+                               done(std::move(reply));
+                             });
 }
 
 void ClusterSeat::OnAdmin(const pb::AdminRequest& request,

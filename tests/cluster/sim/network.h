@@ -138,6 +138,8 @@ class StationLinks final : public cluster::Links {
             std::function<void(absl::StatusOr<::mqttd::cluster::v1::BootstrapView>)>) override {}
   void Join(const std::string&, const ::mqttd::cluster::v1::JoinRequest&, absl::Duration,
             std::function<void(absl::StatusOr<::mqttd::cluster::v1::JoinResponse>)>) override {}
+  void Admin(NodeId, const ::mqttd::cluster::v1::AdminRequest&, absl::Duration,
+             std::function<void(absl::StatusOr<::mqttd::cluster::v1::AdminResponse>)>) override {}
   std::vector<cluster::PeerReport> Report() const override { return {}; }
   const std::string& address() const override { return address_; }
   void Stop() override {}

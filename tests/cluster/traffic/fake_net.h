@@ -148,6 +148,8 @@ class FakeLinks final : public Links {
             std::function<void(absl::StatusOr<::mqttd::cluster::v1::BootstrapView>)>) override {}
   void Join(const std::string&, const ::mqttd::cluster::v1::JoinRequest&, absl::Duration,
             std::function<void(absl::StatusOr<::mqttd::cluster::v1::JoinResponse>)>) override {}
+  void Admin(NodeId, const ::mqttd::cluster::v1::AdminRequest&, absl::Duration,
+             std::function<void(absl::StatusOr<::mqttd::cluster::v1::AdminResponse>)>) override {}
   std::vector<PeerReport> Report() const override { return {}; }
   const std::string& address() const override { return address_; }
   void Stop() override {}
