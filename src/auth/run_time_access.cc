@@ -41,6 +41,12 @@ bool RunTimeAccess::HasBan(const BanTarget& target) const {
   return bans_.contains(target);
 }
 
+std::optional<Ban> RunTimeAccess::FindBan(const BanTarget& target) const {
+  base::MutexLock lock(mutex_);
+  const auto it = bans_.find(target);
+  return it == bans_.end() ? std::nullopt : std::optional(it->second);
+}
+
 size_t RunTimeAccess::bans() const {
   base::MutexLock lock(mutex_);
   return bans_.size();
@@ -101,6 +107,12 @@ bool RunTimeAccess::HasUser(std::string_view name) const {
   return users_.contains(name);
 }
 
+std::optional<RunTimeUser> RunTimeAccess::UserNamed(std::string_view name) const {
+  base::MutexLock lock(mutex_);
+  const auto it = users_.find(name);
+  return it == users_.end() ? std::nullopt : std::optional(it->second.user);
+}
+
 std::optional<PasswordHash> RunTimeAccess::FindUser(std::string_view name) const {
   if (!any_user()) return std::nullopt;
   base::MutexLock lock(mutex_);
@@ -126,7 +138,7 @@ std::vector<RunTimeUser> RunTimeAccess::ListUsers(std::string_view after, size_t
 bool RunTimeAccess::AddRule(RunTimeRule rule) {
   base::MutexLock lock(mutex_);
   KnownRule known{std::move(rule.by), rule.set_at_unix_ms};
-  if (!rules_.emplace(rule.key(), std::move(known)).second) return false;
+  if (!rules_.insert_or_assign(rule.key(), std::move(known)).second) return false;
   trees_.erase({rule.who, rule.user_name});
   any_rule_.store(true, std::memory_order_release);
   Changed();
@@ -140,6 +152,14 @@ bool RunTimeAccess::RemoveRule(const RunTimeRule::Key& key) {
   any_rule_.store(!rules_.empty(), std::memory_order_release);
   Changed();
   return true;
+}
+
+std::optional<RunTimeRule> RunTimeAccess::FindRule(const RunTimeRule::Key& key) const {
+  base::MutexLock lock(mutex_);
+  const auto it = rules_.find(key);
+  if (it == rules_.end()) return std::nullopt;
+  const auto& [who, user_name, filter, bits] = key;
+  return RunTimeRule{who, user_name, filter, bits, it->second.by, it->second.set_at_unix_ms};
 }
 
 bool RunTimeAccess::HasRule(const RunTimeRule::Key& key) const {

@@ -62,6 +62,7 @@ class RunTimeAccess {
   // Forgets those that have ended.
   void ForgetEndedBans(int64_t now_unix_ms) ABSL_LOCKS_EXCLUDED(mutex_);
   bool HasBan(const BanTarget& target) const ABSL_LOCKS_EXCLUDED(mutex_);
+  std::optional<Ban> FindBan(const BanTarget& target) const ABSL_LOCKS_EXCLUDED(mutex_);
   size_t bans() const ABSL_LOCKS_EXCLUDED(mutex_);
   // All that there is, whatever its kind.
   size_t entries() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -78,6 +79,8 @@ class RunTimeAccess {
   bool any_user() const { return any_user_.load(std::memory_order_acquire); }
   size_t users() const ABSL_LOCKS_EXCLUDED(mutex_);
   bool HasUser(std::string_view name) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // As it was set.
+  std::optional<RunTimeUser> UserNamed(std::string_view name) const ABSL_LOCKS_EXCLUDED(mutex_);
   std::optional<PasswordHash> FindUser(std::string_view name) const ABSL_LOCKS_EXCLUDED(mutex_);
   // Whatever it is verified against, the answer is no.
   PasswordHash StandInFor(std::string_view unknown_user) const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -86,10 +89,12 @@ class RunTimeAccess {
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // ---- Rules.
-  // False: it is there already.
+  // False: it is there already; then it is known who has set it last, and when.
   bool AddRule(RunTimeRule rule) ABSL_LOCKS_EXCLUDED(mutex_);
   bool RemoveRule(const RunTimeRule::Key& key) ABSL_LOCKS_EXCLUDED(mutex_);
   bool HasRule(const RunTimeRule::Key& key) const ABSL_LOCKS_EXCLUDED(mutex_);
+  std::optional<RunTimeRule> FindRule(const RunTimeRule::Key& key) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
   size_t rules() const ABSL_LOCKS_EXCLUDED(mutex_);
   size_t RulesOfOwner(RuleFor who, const std::string& user_name) const ABSL_LOCKS_EXCLUDED(mutex_);
   // In the order of their keys, from the one after `after` on.

@@ -15,158 +15,13 @@
 namespace admin {
 namespace {
 
-using Kept = mqttd::access::v1::Change;
-
 constexpr char kFile[] = "access";
 // Lines that say nothing any more, in a file that is left alone.
 constexpr uint64_t kSpareLines = 1000;
 constexpr size_t kAtOnce = 1000;
 
-constexpr std::pair<mqttd::access::v1::Rule::Access, uint8_t> kAccesses[] = {
-    {mqttd::access::v1::Rule::ACCESS_READ, auth::kRuleRead},
-    {mqttd::access::v1::Rule::ACCESS_WRITE, auth::kRuleWrite},
-    {mqttd::access::v1::Rule::ACCESS_READWRITE, auth::kRuleRead | auth::kRuleWrite},
-    {mqttd::access::v1::Rule::ACCESS_DENY, auth::kRuleDeny}};
-
-auth::BanTarget FromKept(const mqttd::access::v1::BanTarget& kept) {
-  using Who = mqttd::access::v1::BanTarget;
-  switch (kept.who_case()) {
-    case Who::kClientId:
-      return {auth::BanKind::kClient, kept.client_id()};
-    case Who::kUserName:
-      return {auth::BanKind::kUser, kept.user_name()};
-    case Who::kAddress:
-      return {auth::BanKind::kAddress, kept.address()};
-    case Who::WHO_NOT_SET:
-      break;
-  }
-  return {};
-}
-
-absl::Status ApplySetBan(const Kept& change, auth::RunTimeAccess& access) {
-  auth::Ban ban;
-  ban.target = FromKept(change.set_ban().target());
-  if (ban.target.value.empty()) return absl::InvalidArgumentError("a ban of nobody");
-  if (ban.target.kind == auth::BanKind::kAddress)
-    RETURN_IF_ERROR(auth::AddressRange::Parse(ban.target.value).status());
-  ban.ends_at_unix_ms = change.set_ban().ends_at_unix_ms();
-  ban.reason = change.set_ban().reason();
-  ban.by = change.by();
-  ban.set_at_unix_ms = change.at_unix_ms();
-  access.SetBan(std::move(ban));
-  return absl::OkStatus();
-}
-
-absl::Status ApplySetUser(const Kept& change, auth::RunTimeAccess& access) {
-  const mqttd::access::v1::User& user = change.set_user();
-  if (user.name().empty()) return absl::InvalidArgumentError("a user without a name");
-  return access.SetUser({user.name(), user.password_hash(), change.by(), change.at_unix_ms()});
-}
-
-absl::StatusOr<auth::RunTimeRule> FromKept(const mqttd::access::v1::Rule& kept) {
-  using Who = mqttd::access::v1::Rule;
-  auth::RunTimeRule rule;
-  rule.filter = kept.filter();
-  switch (kept.who_case()) {
-    case Who::kUserName:
-      rule.user_name = kept.user_name();
-      break;
-    case Who::kAnonymous:
-      rule.who = auth::RuleFor::kAnonymous;
-      break;
-    case Who::kEveryone:
-      rule.who = auth::RuleFor::kEveryone;
-      break;
-    case Who::WHO_NOT_SET:
-      return absl::InvalidArgumentError("a rule for nobody");
-  }
-  RETURN_IF_ERROR(auth::CheckRuleFilter(rule.filter, rule.who == auth::RuleFor::kEveryone
-                                                         ? auth::RuleTree::Kind::kPatterns
-                                                         : auth::RuleTree::Kind::kTopics));
-  for (const auto& [access, bits] : kAccesses) {
-    if (access == kept.access()) rule.bits = bits;
-  }
-  if (rule.bits == 0) return absl::InvalidArgumentError("a rule without an access");
-  return rule;
-}
-
-absl::Status ApplyRule(const Kept& change, auth::RunTimeAccess& access) {
-  ASSIGN_OR_RETURN(auth::RunTimeRule rule,
-                   FromKept(change.has_add_rule() ? change.add_rule() : change.remove_rule()));
-  if (change.has_remove_rule()) {
-    access.RemoveRule(rule.key());
-    return absl::OkStatus();
-  }
-  rule.by = change.by();
-  rule.set_at_unix_ms = change.at_unix_ms();
-  access.AddRule(std::move(rule));
-  return absl::OkStatus();
-}
-
-absl::Status Apply(const Kept& change, auth::RunTimeAccess& access) {
-  switch (change.what_case()) {
-    case Kept::kSetBan:
-      return ApplySetBan(change, access);
-    case Kept::kRemoveBan:
-      access.RemoveBan(FromKept(change.remove_ban()));
-      return absl::OkStatus();
-    case Kept::kSetUser:
-      return ApplySetUser(change, access);
-    case Kept::kRemoveUser:
-      access.RemoveUser(change.remove_user());
-      return absl::OkStatus();
-    case Kept::kAddRule:
-    case Kept::kRemoveRule:
-      return ApplyRule(change, access);
-    case Kept::kDenyByDefault:
-      access.DenyByDefault(change.deny_by_default());
-      return absl::OkStatus();
-    case Kept::WHAT_NOT_SET:  // Only a number. What a later release adds is not read at all.
-      return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError("no such change");
-}
-
 void Publish(const Kept& change, auth::RunTimeAccess& access) {
   if (change.has_set_ban() || change.has_remove_ban()) access.PublishBans();
-}
-
-std::string ToLine(const Kept& change) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  std::string line;
-  // It cannot fail: names are UTF-8, or they would not have come in.
-  static_cast<void>(google::protobuf::util::MessageToJsonString(change, &line, options));
-  line += '\n';
-  return line;
-}
-
-Kept Begin(const std::string& by, int64_t at_unix_ms) {
-  Kept change;
-  change.set_by(by);
-  change.set_at_unix_ms(at_unix_ms);
-  return change;
-}
-
-Kept AsChange(const auth::Ban& ban) {
-  Kept change = Begin(ban.by, ban.set_at_unix_ms);
-  ToKept(ban.target, *change.mutable_set_ban()->mutable_target());
-  change.mutable_set_ban()->set_ends_at_unix_ms(ban.ends_at_unix_ms);
-  change.mutable_set_ban()->set_reason(ban.reason);
-  return change;
-}
-
-Kept AsChange(const auth::RunTimeUser& user) {
-  Kept change = Begin(user.by, user.set_at_unix_ms);
-  change.mutable_set_user()->set_name(user.name);
-  change.mutable_set_user()->set_password_hash(user.password_hash);
-  return change;
-}
-
-Kept AsChange(const auth::RunTimeRule& rule) {
-  Kept change = Begin(rule.by, rule.set_at_unix_ms);
-  ToKept(rule.key(), *change.mutable_add_rule());
-  return change;
 }
 
 // What is in force, as changes that would make it.
@@ -189,44 +44,9 @@ void ForEachKept(const auth::RunTimeAccess& access, const std::function<void(con
     for (const auth::RunTimeRule& rule : rules) each(AsChange(rule));
     after_rule = rules.back().key();
   }
-  if (access.denies_by_default()) {
-    Kept change;
-    change.set_deny_by_default(true);
-    each(change);
-  }
 }
 
 }  // namespace
-
-void ToKept(const auth::BanTarget& target, mqttd::access::v1::BanTarget& kept) {
-  switch (target.kind) {
-    case auth::BanKind::kClient:
-      return kept.set_client_id(target.value);
-    case auth::BanKind::kUser:
-      return kept.set_user_name(target.value);
-    case auth::BanKind::kAddress:
-      return kept.set_address(target.value);
-  }
-}
-
-void ToKept(const auth::RunTimeRule::Key& key, mqttd::access::v1::Rule& kept) {
-  const auto& [who, user_name, filter, bits] = key;
-  switch (who) {
-    case auth::RuleFor::kUser:
-      kept.set_user_name(user_name);
-      break;
-    case auth::RuleFor::kAnonymous:
-      kept.set_anonymous(true);
-      break;
-    case auth::RuleFor::kEveryone:
-      kept.set_everyone(true);
-      break;
-  }
-  kept.set_filter(filter);
-  for (const auto& [access, its_bits] : kAccesses) {
-    if (its_bits == bits) kept.set_access(access);
-  }
-}
 
 absl::Status AccessStore::Load() {
   base::MutexLock lock(mutex_);
@@ -239,7 +59,7 @@ absl::Status AccessStore::Load() {
     RETURN_IF_ERROR(files_.Write(kFile, text));
   }
   RETURN_IF_ERROR(Replay(text));
-  access_.ForgetEndedBans(absl::ToUnixMillis(clock_.Now()));
+  ForgetEndedBans();
   access_.PublishBans();
   return absl::OkStatus();
 }
@@ -254,7 +74,7 @@ absl::Status AccessStore::Replay(absl::string_view text) {
       status =
           absl::InvalidArgumentError(absl::StrCat("not a change: ", std::string(parsed.message())));
     } else {
-      status = Apply(change, access_);
+      status = Hold(change);
     }
     if (!status.ok()) {
       return absl::FailedPreconditionError(absl::StrCat(
@@ -266,36 +86,174 @@ absl::Status AccessStore::Replay(absl::string_view text) {
   return absl::OkStatus();
 }
 
-absl::Status AccessStore::Change(const Caller& caller,
-                                 const std::function<absl::Status(Kept&)>& make) {
-  base::MutexLock lock(mutex_);
-  Kept change;
-  RETURN_IF_ERROR(make(change));
-  change.set_revision(revision_ + 1);
-  change.set_by(caller.name);
-  change.set_at_unix_ms(absl::ToUnixMillis(clock_.Now()));
-  RETURN_IF_ERROR(files_.Append(kFile, ToLine(change)));
-  ++revision_;
-  ++lines_;
-  const absl::Status applied = Apply(change, access_);
-  CHECK(applied.ok()) << applied.message();
-  Publish(change, access_);
-  Compact();
+// ---- What holds ---------------------------------------------------------------------------------
+
+std::optional<Kept> AccessStore::Current(const ChangeKey& key) const {
+  const auto of = [](const auto& entry) {
+    return entry.has_value() ? std::optional<Kept>(AsChange(*entry)) : std::nullopt;
+  };
+  if (const auto it = rest_.find(key); it != rest_.end()) return it->second;
+  switch (key.kind) {
+    case ChangeKind::kBans:
+      return of(access_.FindBan(key.ban));
+    case ChangeKind::kUsers:
+      return of(access_.UserNamed(key.user));
+    case ChangeKind::kRules:
+      return of(access_.FindRule(key.rule));
+    case ChangeKind::kRest:
+      break;
+  }
+  return std::nullopt;
+}
+
+absl::Status AccessStore::Hold(const Kept& change) {
+  if (change.what_case() == Kept::WHAT_NOT_SET) return absl::OkStatus();  // Only a number.
+  ASSIGN_OR_RETURN(const ChangeKey key, KeyOf(change));
+  const std::optional<Kept> before = spreads_ ? Current(key) : std::nullopt;
+  RETURN_IF_ERROR(ApplyChange(change, access_));
+  rest_.erase(key);
+  if (key.kind == ChangeKind::kRest || (spreads_ && Removes(change)))
+    rest_[key] = WithoutRevision(change);
+  if (!spreads_) return absl::OkStatus();
+  if (before.has_value()) DigestFor(*before) -= DigestOf(*before);
+  if (const std::optional<Kept> now = Current(key)) DigestFor(*now) += DigestOf(*now);
+  if (rest_.size() > 2 * kRemovedMax) ForgetRemoved();
   return absl::OkStatus();
 }
 
+void AccessStore::ForgetRemoved() {
+  std::vector<std::pair<int64_t, ChangeKey>> by_age;
+  for (const auto& [key, change] : rest_) {
+    if (Removes(change)) by_age.emplace_back(change.at_unix_ms(), key);
+  }
+  std::sort(by_age.begin(), by_age.end());
+  for (size_t i = 0; i + kRemovedMax < by_age.size(); ++i) {
+    const auto it = rest_.find(by_age[i].second);
+    DigestFor(it->second) -= DigestOf(it->second);
+    rest_.erase(it);
+  }
+}
+
+void AccessStore::ForgetEndedBans() {
+  access_.ForgetEndedBans(absl::ToUnixMillis(clock_.Now()));
+  if (!spreads_) return;
+  uint64_t& digest = digests_[static_cast<size_t>(ChangeKind::kBans)] = 0;
+  ForEachKept(access_, [&digest](const Kept& change) {
+    if (change.has_set_ban()) digest += DigestOf(change);
+  });
+}
+
+absl::StatusOr<Kept> AccessStore::Change(const Caller& caller,
+                                         const std::function<absl::Status(Kept&)>& make) {
+  base::MutexLock lock(mutex_);
+  Kept change;
+  RETURN_IF_ERROR(make(change));
+  int64_t at_unix_ms = absl::ToUnixMillis(clock_.Now());
+  if (spreads_) {  // Later than what it changes, however late it was where that was made.
+    ASSIGN_OR_RETURN(const ChangeKey key, KeyOf(change));
+    if (const auto before = Current(key))
+      at_unix_ms = std::max(at_unix_ms, before->at_unix_ms() + 1);
+  }
+  change.set_revision(revision_ + 1);
+  change.set_by(caller.name);
+  change.set_at_unix_ms(at_unix_ms);
+  RETURN_IF_ERROR(files_.Append(kFile, ToLine(change)));
+  ++revision_;
+  ++lines_;
+  const absl::Status applied = Hold(change);
+  CHECK(applied.ok()) << applied.message();
+  Publish(change, access_);
+  Compact();
+  return change;
+}
+
+absl::StatusOr<std::vector<Kept>> AccessStore::Take(
+    const google::protobuf::RepeatedPtrField<Kept>& changes) {
+  base::MutexLock lock(mutex_);
+  std::vector<Kept> news;
+  std::string lines;
+  bool bans = false;
+  for (const Kept& change : changes) {
+    const auto key = KeyOf(change);
+    absl::Status taken = key.status();
+    if (key.ok()) {
+      const std::optional<Kept> known = Current(*key);
+      if (known.has_value() && !IsLater(change, *known)) continue;
+      taken = Hold(change);
+    }
+    if (!taken.ok()) {
+      base::LogLimited(base::LogLevel::kWarning, "another node's change of access not understood",
+                       "access", {{"error", taken}});
+      continue;
+    }
+    Kept numbered = change;
+    numbered.set_revision(++revision_);
+    lines += ToLine(numbered);
+    ++lines_;
+    bans = bans || change.has_set_ban() || change.has_remove_ban();
+    news.push_back(std::move(numbered));
+  }
+  if (bans) access_.PublishBans();
+  if (lines.empty()) return news;
+  RETURN_IF_ERROR(files_.Append(kFile, lines));
+  Compact();
+  return news;
+}
+
+// ---- For other nodes ----------------------------------------------------------------------------
+
+std::array<uint64_t, kChangeKinds> AccessStore::digests() const {
+  base::MutexLock lock(mutex_);
+  return digests_;
+}
+
+absl::StatusOr<std::vector<Kept>> AccessStore::List(ChangeKind kind,
+                                                    const std::optional<Kept>& after,
+                                                    size_t count) const {
+  base::MutexLock lock(mutex_);
+  std::optional<ChangeKey> behind;
+  if (after.has_value()) {
+    ASSIGN_OR_RETURN(behind, KeyOf(*after));
+  }
+  std::vector<Kept> changes;
+  const auto add = [&changes](const auto& entries) {
+    for (const auto& entry : entries) changes.push_back(AsChange(entry));
+  };
+  switch (kind) {
+    case ChangeKind::kBans:
+      add(access_.ListBans(behind ? std::optional(behind->ban) : std::nullopt, count));
+      break;
+    case ChangeKind::kUsers:
+      add(access_.ListUsers(behind ? behind->user : std::string(), count));
+      break;
+    case ChangeKind::kRules:
+      add(access_.ListRules(behind ? std::optional(behind->rule) : std::nullopt, count));
+      break;
+    case ChangeKind::kRest:
+      for (auto it = behind ? rest_.upper_bound(*behind) : rest_.begin();
+           it != rest_.end() && changes.size() < count; ++it)
+        changes.push_back(it->second);
+      break;
+  }
+  return changes;
+}
+
+// ---- The file -----------------------------------------------------------------------------------
+
 // A failure is no failure of the change: the old file is as good.
 void AccessStore::Compact() {
-  if (lines_ < 2 * access_.entries() + kSpareLines) return;
-  access_.ForgetEndedBans(absl::ToUnixMillis(clock_.Now()));
+  if (lines_ < 2 * (access_.entries() + rest_.size()) + kSpareLines) return;
+  ForgetEndedBans();
   Kept number;
   number.set_revision(revision_);
   std::string text = ToLine(number);
   uint64_t lines = 1;
-  ForEachKept(access_, [&](const Kept& change) {
+  const auto add = [&](const Kept& change) {
     ++lines;
     text += ToLine(change);
-  });
+  };
+  ForEachKept(access_, add);
+  for (const auto& [key, change] : rest_) add(change);
   if (const absl::Status status = files_.Write(kFile, text); !status.ok()) {
     base::Log(base::LogLevel::kWarning, "the file of access changes grows",
               {{"file", files_.PathOf(kFile)}, {"error", status}});

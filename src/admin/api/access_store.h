@@ -2,12 +2,18 @@
 #ifndef ADMIN_API_ACCESS_STORE_H_
 #define ADMIN_API_ACCESS_STORE_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
+#include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "admin/api/access_changes.h"
 #include "admin/api/method.h"
 #include "admin/run_time_files.h"
 #include "auth/run_time_access.h"
@@ -17,40 +23,70 @@
 
 namespace admin {
 
-// As it is kept, for those who make a Change.
-void ToKept(const auth::BanTarget& target, mqttd::access::v1::BanTarget& kept);
-void ToKept(const auth::RunTimeRule::Key& key, mqttd::access::v1::Rule& kept);
-
 // A log of changes, each a line of JSON (proto/mqttd/access/v1): one change costs one write and one
 // fsync, however much there is. When most of its lines say nothing any more it is written anew.
 // Any thread; its callers are not those of the broker.
 class AccessStore {
  public:
-  // Both outlive it.
-  AccessStore(const std::string& data_dir, const base::Clock& clock, auth::RunTimeAccess& access)
-      : files_(data_dir), clock_(clock), access_(access) {}
+  // Whether other nodes hear of what it has, and it of theirs (AccessSpread): then it is known of
+  // what was removed as well, that it was.
+  enum class Spreads : bool { kNot, kOverNodes };
+  // So much of what was removed is known at least. What is forgotten comes back from a node that
+  // was away since it was removed.
+  static constexpr size_t kRemovedMax = 10'000;
+
+  // All outlive it.
+  AccessStore(const std::string& data_dir, const base::Clock& clock, auth::RunTimeAccess& access,
+              Spreads spreads = Spreads::kNot)
+      : files_(data_dir),
+        clock_(clock),
+        access_(access),
+        spreads_(spreads == Spreads::kOverNodes) {}
 
   // Before clients are let in. A last line that is not whole was never acknowledged and is cut off.
   // Errors: the file cannot be read, or another line is damaged.
   absl::Status Load() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // One change: `make` fills it in, or refuses, while nobody else changes anything. On the disk
-  // first: what holds now holds after a crash, too. Errors: those of `make`; kResourceExhausted,
-  // kUnavailable: it cannot be written, and nothing has changed.
-  absl::Status Change(const Caller& caller,
-                      const std::function<absl::Status(mqttd::access::v1::Change&)>& make)
+  // first: what holds now holds after a crash, too. Returns it, with who made it and when. Errors:
+  // those of `make`; kResourceExhausted, kUnavailable: it cannot be written, and nothing has
+  // changed.
+  absl::StatusOr<Kept> Change(const Caller& caller, const std::function<absl::Status(Kept&)>& make)
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Of changes that another node has made or heard of, those that are later than what is known here
+  // of the same; the others do nothing, and nor does one that only a later release understands.
+  // Returns the former. Errors: they cannot be written, and hold in this process only.
+  absl::StatusOr<std::vector<Kept>> Take(const google::protobuf::RepeatedPtrField<Kept>& changes)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of all that it has, by kind: equal for stores that have the same.
+  std::array<uint64_t, kChangeKinds> digests() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // What it has, as changes, in the order of their keys, from the one behind `after` on. Errors:
+  // `after` is none.
+  absl::StatusOr<std::vector<Kept>> List(ChangeKind kind, const std::optional<Kept>& after,
+                                         size_t count) const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   absl::Status Replay(absl::string_view text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Hold(const Kept& change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Kept> Current(const ChangeKey& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  uint64_t& DigestFor(const Kept& change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return digests_[static_cast<size_t>(ListedAs(change))];
+  }
+  void ForgetRemoved() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetEndedBans() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Compact() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const RunTimeFiles files_;
   const base::Clock& clock_;
   auth::RunTimeAccess& access_;
-  base::Mutex mutex_;
+  const bool spreads_;
+  mutable base::Mutex mutex_;
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t lines_ ABSL_GUARDED_BY(mutex_) = 0;
+  // The default, once it was set; and what was removed, if it is to be known.
+  std::map<ChangeKey, Kept> rest_ ABSL_GUARDED_BY(mutex_);
+  std::array<uint64_t, kChangeKinds> digests_ ABSL_GUARDED_BY(mutex_) = {};
 };
 
 }  // namespace admin

@@ -143,12 +143,6 @@ absl::StatusOr<pb::ListRulesResponse> List(const AccessParts& parts,
   return response;
 }
 
-// Of whom a rule is, who is connected.
-broker::ClientQuery Concerned(const auth::RunTimeRule& rule) {
-  if (rule.who == auth::RuleFor::kEveryone) return {};
-  return ClientsOf(rule.user_name);
-}
-
 std::string WarningFor(const AccessParts& parts, const auth::RunTimeRule& rule) {
   if (rule.bits == auth::kRuleDeny || parts.access.denies_by_default()) return {};
   const std::vector<std::string> open = ListenersWithoutFile(parts.broker);
@@ -162,69 +156,68 @@ void Add(const AccessParts& parts, const Caller& caller, const pb::AclRule& prot
          const Reply<pb::AddRuleResponse>& reply) {
   const auto rule = FromProto(proto);
   if (!rule.ok()) return reply(rule.status());
-  absl::Status status = parts.broker.CheckOpen();
-  if (status.ok()) {
-    status = parts.store.Change(caller, [&](auto& change) -> absl::Status {
-      if (parts.access.HasRule(rule->key()))
-        return absl::AlreadyExistsError("there is such a rule already");
-      if (parts.access.rules() >= kRulesMax ||
-          parts.access.RulesOfOwner(rule->who, rule->user_name) >= kRulesOfOneMax)
-        return absl::ResourceExhaustedError(absl::StrCat("there are ", kRulesOfOneMax,
-                                                         " rules for one, or ", kRulesMax,
-                                                         " rules in all, already"));
-      ToKept(rule->key(), *change.mutable_add_rule());
-      return absl::OkStatus();
-    });
-  }
-  if (!status.ok()) return reply(status);
-  RefreshClients(parts.broker, Concerned(*rule),
-                 [parts, rule = *rule, reply](const absl::StatusOr<uint64_t>& done) {
-                   if (!done.ok()) return reply(done.status());
-                   pb::AddRuleResponse response;
-                   response.set_warning(WarningFor(parts, rule));
-                   reply(std::move(response));
-                 });
+  if (absl::Status status = parts.broker.CheckOpen(); !status.ok()) return reply(status);
+  const auto made = parts.store.Change(caller, [&](Kept& change) -> absl::Status {
+    if (parts.access.HasRule(rule->key()))
+      return absl::AlreadyExistsError("there is such a rule already");
+    if (parts.access.rules() >= kRulesMax ||
+        parts.access.RulesOfOwner(rule->who, rule->user_name) >= kRulesOfOneMax)
+      return absl::ResourceExhaustedError(absl::StrCat("there are ", kRulesOfOneMax,
+                                                       " rules for one, or ", kRulesMax,
+                                                       " rules in all, already"));
+    ToKept(rule->key(), *change.mutable_add_rule());
+    return absl::OkStatus();
+  });
+  if (!made.ok()) return reply(made.status());
+  parts.spread.Everywhere(caller, *made, AccessSpread::Users::kStay,
+                          [parts, rule = *rule, reply](const auto& done) {
+                            if (!done.ok()) return reply(done.status());
+                            pb::AddRuleResponse response;
+                            response.set_warning(WarningFor(parts, rule));
+                            AddMissing(*done, response);
+                            reply(std::move(response));
+                          });
 }
 
 void Remove(const AccessParts& parts, const Caller& caller, const pb::AclRule& proto,
             const Reply<pb::RemoveRuleResponse>& reply) {
   const auto rule = FromProto(proto);
   if (!rule.ok()) return reply(rule.status());
-  absl::Status status = parts.broker.CheckOpen();
-  if (status.ok()) {
-    status = parts.store.Change(caller, [&](auto& change) -> absl::Status {
-      if (!parts.access.HasRule(rule->key()))
-        return absl::NotFoundError("there is no such rule; those of an acl_file stay there");
-      ToKept(rule->key(), *change.mutable_remove_rule());
-      return absl::OkStatus();
-    });
-  }
-  if (!status.ok()) return reply(status);
-  RefreshClients(parts.broker, Concerned(*rule), [reply](const absl::StatusOr<uint64_t>& done) {
+  if (absl::Status status = parts.broker.CheckOpen(); !status.ok()) return reply(status);
+  const auto made = parts.store.Change(caller, [&](Kept& change) -> absl::Status {
+    if (!parts.access.HasRule(rule->key()))
+      return absl::NotFoundError("there is no such rule; those of an acl_file stay there");
+    ToKept(rule->key(), *change.mutable_remove_rule());
+    return absl::OkStatus();
+  });
+  if (!made.ok()) return reply(made.status());
+  parts.spread.Everywhere(caller, *made, AccessSpread::Users::kStay, [reply](const auto& done) {
     if (!done.ok()) return reply(done.status());
-    reply(pb::RemoveRuleResponse());
+    pb::RemoveRuleResponse response;
+    AddMissing(*done, response);
+    reply(std::move(response));
   });
 }
 
 void SetDefault(const AccessParts& parts, const Caller& caller, bool deny,
                 const Reply<pb::SetAclDefaultResponse>& reply) {
-  absl::Status status = parts.broker.CheckOpen();
-  if (status.ok()) {
-    status = parts.store.Change(caller, [&](auto& change) -> absl::Status {
-      change.set_deny_by_default(deny);
-      return absl::OkStatus();
-    });
-  }
-  if (!status.ok()) return reply(status);
-  RefreshClients(parts.broker, {}, [parts, reply](const absl::StatusOr<uint64_t>& done) {
-    if (!done.ok()) return reply(done.status());
-    pb::SetAclDefaultResponse response;
-    if (ListenersWithoutFile(parts.broker).empty()) {
-      response.set_warning(
-          "every listener has an acl_file: there what no rule speaks of is denied in any case");
-    }
-    reply(std::move(response));
+  if (absl::Status status = parts.broker.CheckOpen(); !status.ok()) return reply(status);
+  const auto made = parts.store.Change(caller, [&](Kept& change) -> absl::Status {
+    change.set_deny_by_default(deny);
+    return absl::OkStatus();
   });
+  if (!made.ok()) return reply(made.status());
+  parts.spread.Everywhere(
+      caller, *made, AccessSpread::Users::kStay, [parts, reply](const auto& done) {
+        if (!done.ok()) return reply(done.status());
+        pb::SetAclDefaultResponse response;
+        AddMissing(*done, response);
+        if (ListenersWithoutFile(parts.broker).empty()) {
+          response.set_warning(
+              "every listener has an acl_file: there what no rule speaks of is denied in any case");
+        }
+        reply(std::move(response));
+      });
 }
 
 absl::StatusOr<pb::CheckAccessResponse> Check(const AccessParts& parts,

@@ -59,7 +59,10 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
         return std::move(sources);
       }()),
       run_time_access_(std::move(run_time_access)),
-      access_store_(config.storage.data_dir, *broker_.sources().clock, *run_time_access_),
+      access_store_(config.storage.data_dir, *broker_.sources().clock, *run_time_access_,
+                    broker_.sources().cluster == nullptr ? AccessStore::Spreads::kNot
+                                                         : AccessStore::Spreads::kOverNodes),
+      access_spread_(broker_, fleet_, access_store_),
       access_(std::move(table)),
       calls_(access_, *broker_.sources().clock,
              {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max}),
@@ -75,7 +78,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   AddListenersService(broker_, here_);
   AddCertificatesService(broker_, here_);
   backups_.AddTo(here_);
-  const AccessParts access_parts{broker_, *run_time_access_, access_store_};
+  const AccessParts access_parts{broker_, *run_time_access_, access_store_, access_spread_};
   AddBansService(access_parts, here_);
   AddUsersService(access_parts, here_);
   AddAclService(access_parts, here_);
@@ -85,6 +88,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   health_.AddTo(here_);
   if (broker_.sources().cluster != nullptr) AddClusterWide(fleet_, methods_);
   methods_.AddRest(here_);
+  access_spread_.AddTo(here_);  // Behind that: no caller but nodes.
   AddReflection(methods_);
   (void)methods_.services();  // All of them are whole.
   http_ = std::make_unique<HttpApi>(methods_, calls_);
@@ -94,6 +98,7 @@ Api::~Api() { Stop(); }
 
 void Api::Tick() {
   const BrokerAccess::Sources& sources = broker_.sources();
+  access_spread_.Tick();
   topic_samples_.Tick();
   watches_.Tick();
   inside_.Tick();

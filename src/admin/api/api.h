@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "admin/api/access.h"
+#include "admin/api/access_spread.h"
 #include "admin/api/access_store.h"
 #include "admin/api/backup_service.h"
 #include "admin/api/broker_access.h"
@@ -77,14 +78,15 @@ class Api {
       BrokerAccess::Sources sources, std::shared_ptr<auth::RunTimeAccess> run_time_access);
 
   BrokerAccess broker_;
+  Methods here_;  // What this node answers by itself.
+  Fleet fleet_{broker_, here_};
   InsideClients inside_{broker_};
   TopicSamples topic_samples_{broker_, inside_};
   Watches watches_{broker_};
   Backups backups_{broker_};
   const std::shared_ptr<auth::RunTimeAccess> run_time_access_;
   AccessStore access_store_;
-  Methods here_;  // What this node answers by itself.
-  Fleet fleet_{broker_, here_};
+  AccessSpread access_spread_;
   Methods methods_;  // What it answers callers, of a cluster for all of it.
   Access access_;
   Calls calls_;

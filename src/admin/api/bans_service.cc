@@ -62,16 +62,6 @@ absl::StatusOr<auth::BanTarget> ToTarget(const pb::Ban& proto) {
   return target;
 }
 
-// What a connection must be for the ban to concern it.
-std::function<bool(const broker::Connection&)> WhoIs(const auth::BanTarget& target) {
-  const auto table = *auth::BanTable::Make({{.target = target}});
-  return [table, address = target.kind == auth::BanKind::kAddress](const auto& connection) {
-    const broker::Session& session = *connection.session;
-    return table->Find(session.client_id.view(), session.user_name(),
-                       address ? connection.stream->peer().address : std::string(), 0) != nullptr;
-  };
-}
-
 // By prefix of its kind, so that a token is one string.
 std::string ToToken(const auth::BanTarget& target) {
   return absl::StrCat(static_cast<int>(target.kind), ":", target.value);
@@ -98,8 +88,8 @@ absl::StatusOr<pb::ListBansResponse> List(const AccessParts& parts,
   return response;
 }
 
-absl::Status Keep(const AccessParts& parts, const Caller& caller, const auth::BanTarget& target,
-                  const pb::Ban& ban) {
+absl::StatusOr<Kept> Keep(const AccessParts& parts, const Caller& caller,
+                          const auth::BanTarget& target, const pb::Ban& ban) {
   const absl::Time now = parts.broker.sources().clock->Now();
   int64_t ends_at_unix_ms = 0;
   if (ban.has_ends()) {
@@ -122,32 +112,36 @@ void Set(const AccessParts& parts, const Caller& caller, const pb::SetBanRequest
          const Reply<pb::SetBanResponse>& reply) {
   const auto target = ToTarget(request.ban());
   if (!target.ok()) return reply(target.status());
-  absl::Status status = parts.broker.CheckOpen();
-  if (status.ok()) status = Keep(parts, caller, *target, request.ban());
-  if (!status.ok()) return reply(status);
-  broker::ClientQuery query;
-  query.who = WhoIs(*target);
-  KickClients(parts.broker, std::move(query), {.reason = mqtt::ReasonCode::kBanned},
-              [reply](const absl::StatusOr<uint64_t>& kicked) {
-                if (!kicked.ok()) return reply(kicked.status());
-                pb::SetBanResponse response;
-                response.set_disconnected(*kicked);
-                reply(std::move(response));
-              });
+  if (absl::Status status = parts.broker.CheckOpen(); !status.ok()) return reply(status);
+  const auto made = Keep(parts, caller, *target, request.ban());
+  if (!made.ok()) return reply(made.status());
+  parts.spread.Everywhere(caller, *made, AccessSpread::Users::kStay, [reply](const auto& done) {
+    if (!done.ok()) return reply(done.status());
+    pb::SetBanResponse response;
+    response.set_disconnected(done->disconnected);
+    AddMissing(*done, response);
+    reply(std::move(response));
+  });
 }
 
-absl::StatusOr<pb::RemoveBanResponse> Remove(const AccessParts& parts, const Caller& caller,
-                                             const pb::Ban& ban) {
-  ASSIGN_OR_RETURN(const auth::BanTarget target, ToTarget(ban));
-  RETURN_IF_ERROR(parts.broker.CheckOpen());
-  RETURN_IF_ERROR(
-      parts.store.Change(caller, [&](mqttd::access::v1::Change& change) -> absl::Status {
-        if (!parts.access.HasBan(target))
-          return absl::NotFoundError(absl::StrCat("there is no ban of \"", target.value, "\""));
-        ToKept(target, *change.mutable_remove_ban());
-        return absl::OkStatus();
-      }));
-  return pb::RemoveBanResponse();
+void Remove(const AccessParts& parts, const Caller& caller, const pb::Ban& ban,
+            const Reply<pb::RemoveBanResponse>& reply) {
+  const auto target = ToTarget(ban);
+  if (!target.ok()) return reply(target.status());
+  if (absl::Status status = parts.broker.CheckOpen(); !status.ok()) return reply(status);
+  const auto made = parts.store.Change(caller, [&](Kept& change) -> absl::Status {
+    if (!parts.access.HasBan(*target))
+      return absl::NotFoundError(absl::StrCat("there is no ban of \"", target->value, "\""));
+    ToKept(*target, *change.mutable_remove_ban());
+    return absl::OkStatus();
+  });
+  if (!made.ok()) return reply(made.status());
+  parts.spread.Everywhere(caller, *made, AccessSpread::Users::kStay, [reply](const auto& done) {
+    if (!done.ok()) return reply(done.status());
+    pb::RemoveBanResponse response;
+    AddMissing(*done, response);
+    reply(std::move(response));
+  });
 }
 
 }  // namespace
@@ -164,7 +158,7 @@ void AddBansService(const AccessParts& parts, Methods& methods) {
   methods.Add<pb::RemoveBanRequest, pb::RemoveBanResponse>(
       kService, "Remove",
       [parts](const Caller& caller, const pb::RemoveBanRequest& request, auto reply) {
-        reply(Remove(parts, caller, request.ban()));
+        Remove(parts, caller, request.ban(), reply);
       });
 }
 

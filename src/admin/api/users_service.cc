@@ -121,7 +121,7 @@ void Add(const AccessParts& parts, const Caller& caller, const pb::AddUserReques
        [parts, caller, name = request.name(), reply](const absl::StatusOr<std::string>& hash) {
          if (!hash.ok()) return reply(hash.status());
          const bool first = !parts.access.any_user();
-         const absl::Status made = parts.store.Change(caller, [&](auto& change) -> absl::Status {
+         const auto made = parts.store.Change(caller, [&](Kept& change) -> absl::Status {
            if (parts.access.HasUser(name)) {
              return absl::AlreadyExistsError(
                  absl::StrCat("there is a user \"", name, "\"; set another password for him"));
@@ -133,10 +133,15 @@ void Add(const AccessParts& parts, const Caller& caller, const pb::AddUserReques
            change.mutable_set_user()->set_password_hash(*hash);
            return absl::OkStatus();
          });
-         if (!made.ok()) return reply(made);
-         pb::AddUserResponse response;
-         if (first) response.set_warning(WarningFor(parts.broker));
-         reply(std::move(response));
+         if (!made.ok()) return reply(made.status());
+         parts.spread.Everywhere(caller, *made, AccessSpread::Users::kStay,
+                                 [parts, first, reply](const auto& done) {
+                                   if (!done.ok()) return reply(done.status());
+                                   pb::AddUserResponse response;
+                                   if (first) response.set_warning(WarningFor(parts.broker));
+                                   AddMissing(*done, response);
+                                   reply(std::move(response));
+                                 });
        });
 }
 
@@ -150,22 +155,24 @@ void SetPassword(const AccessParts& parts, const Caller& caller,
   Hash(parts.broker, request.password(),
        [parts, caller, request, reply, in_file](const absl::StatusOr<std::string>& hash) {
          if (!hash.ok()) return reply(hash.status());
-         const absl::Status made = parts.store.Change(caller, [&](auto& change) -> absl::Status {
+         const auto made = parts.store.Change(caller, [&](Kept& change) -> absl::Status {
            if (!in_file && !parts.access.HasUser(request.name()))
              return absl::NotFoundError(absl::StrCat("there is no user \"", request.name(), "\""));
            change.mutable_set_user()->set_name(request.name());
            change.mutable_set_user()->set_password_hash(*hash);
            return absl::OkStatus();
          });
-         if (!made.ok()) return reply(made);
-         if (!request.disconnect()) return reply(pb::SetPasswordResponse());
-         KickClients(parts.broker, ClientsOf(request.name()), {},
-                     [reply](const absl::StatusOr<uint64_t>& kicked) {
-                       if (!kicked.ok()) return reply(kicked.status());
-                       pb::SetPasswordResponse response;
-                       response.set_disconnected(*kicked);
-                       reply(std::move(response));
-                     });
+         if (!made.ok()) return reply(made.status());
+         parts.spread.Everywhere(
+             caller, *made,
+             request.disconnect() ? AccessSpread::Users::kDisconnect : AccessSpread::Users::kStay,
+             [reply](const auto& done) {
+               if (!done.ok()) return reply(done.status());
+               pb::SetPasswordResponse response;
+               response.set_disconnected(done->disconnected);
+               AddMissing(*done, response);
+               reply(std::move(response));
+             });
        });
 }
 
@@ -174,7 +181,7 @@ void Remove(const AccessParts& parts, const Caller& caller, const std::string& n
   absl::Status status = parts.broker.CheckOpen();
   if (!status.ok()) return reply(status);
   const bool in_file = StandsInAFile(parts.broker, name);
-  status = parts.store.Change(caller, [&](auto& change) -> absl::Status {
+  const auto made = parts.store.Change(caller, [&](Kept& change) -> absl::Status {
     if (parts.access.HasUser(name)) {
       change.set_remove_user(name);
       return absl::OkStatus();
@@ -185,11 +192,12 @@ void Remove(const AccessParts& parts, const Caller& caller, const std::string& n
                      "\" stands in a password file, which the broker never writes: remove the line "
                      "there and reload, or ban the user"));
   });
-  if (!status.ok()) return reply(status);
-  RefreshClients(parts.broker, ClientsOf(name), [reply](const absl::StatusOr<uint64_t>& gone) {
-    if (!gone.ok()) return reply(gone.status());
+  if (!made.ok()) return reply(made.status());
+  parts.spread.Everywhere(caller, *made, AccessSpread::Users::kStay, [reply](const auto& done) {
+    if (!done.ok()) return reply(done.status());
     pb::RemoveUserResponse response;
-    response.set_disconnected(*gone);
+    response.set_disconnected(done->disconnected);
+    AddMissing(*done, response);
     reply(std::move(response));
   });
 }
