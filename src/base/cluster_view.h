@@ -43,6 +43,9 @@ struct ClusterView {
     uint64_t frames = 0;
     uint64_t dropped = 0;
     uint64_t times_full = 0;
+    // On their way just now: given to the link, and not taken by the other node.
+    uint64_t items_on_way = 0;
+    uint64_t bytes_on_way = 0;
   };
   // The link to one other node, since the start.
   struct Link {

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Any node answers for the whole cluster, and says which nodes did not answer: three real processes."""
 
+import re
 import signal
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from admin_api import Admin  # noqa: E402
+from admin_api import Admin, golden  # noqa: E402
 from e2e import PATIENCE_S, SLOWDOWN, case, equal, holds, main  # noqa: E402
 from local_cluster import LocalCluster  # noqa: E402
 from mqtt_wire import Client as Wire  # noqa: E402
@@ -27,6 +28,13 @@ def eventually(holds_now, what):
 
 def transient(node, name, **more):
     return Wire(node.port, name, clean=True, expiry=0, **more)
+
+
+def refusal(node, name, **more):
+    """The reason code of CONNACK."""
+    client = transient(node, name, expect=None, **more)
+    client.drop()
+    return client.connack.reasons[0]
 
 
 def pages(method, field, size, **request):
@@ -257,6 +265,127 @@ def _():
     cluster[2].log.wait_for(r'admin who=local role=admin from="?127\.0\.0\.1:\d+ by node \d"? what=Clients/Kick request=.*audited.* outcome=done')
 
 
+@case("placement tells of each partition who leads it, and how far its replicas are")
+def _():
+    client = Wire(cluster[0].port, "placed")
+    client.subscribe("placed", 1)
+    for asked in admins:
+        def even(asked=asked):
+            partitions = asked.json("cluster", "placement")["partitions"]
+            return all(each["leader"] and all(one["answered"] and one["behind"] == 0 for one in each["replicas"]) for each in partitions)
+        eventually(even, "each partition has a leader, and all replicas what it has")
+        answer = asked.json("cluster", "placement")
+        equal(answer["missing"], [])
+        partitions = answer["partitions"]
+        equal([each["partition"] for each in partitions], list(range(16)))
+        equal(sum(each["sessions"] for each in partitions), 1, "sessions")
+        for each in partitions:
+            equal([replica["number"] for replica in each["replicas"]], [1, 2, 3])
+            equal([replica["node"] for replica in each["replicas"] if replica["leads"]], [each["leader"]])
+            holds(each["term"] > 0 and not each["without_majority"], each)
+        status = asked.json("cluster", "status")
+        for member in status["members"]:
+            led = sum(each["leader"] == member["node"] for each in partitions)
+            equal(member["partitions_led"], led, f"led by node {member['number']}")
+    equal(len(admins[0].json("cluster", "placement", "--node", "2")["partitions"]), 16)
+    equal(admins[0].json("cluster", "placement", "--node", "nobody")["partitions"], [])
+    golden("cluster_placement", {**answer, "partitions": partitions[:2]},
+           ("leader", "leader_number", "preferred", "term", "applied", "leads", "sessions", "retained_messages"))
+    holds(re.search(r"^0 +[123] +\d+ +\d+ +1,2,3 ", admins[1].text("cluster", "placement"), re.MULTILINE), admins[1].text("cluster", "placement"))
+    client.disconnect()
+    admins[1].ctl("session", "delete", "placed", "--yes")
+
+
+@case("explain loss tells what would be lost with a node")
+def _():
+    kept = [Wire(cluster[1].port, f"lost-not-{i}") for i in range(2)]
+    passing = [transient(cluster[1], f"lost-{i}") for i in range(3)]
+    for each in passing:
+        each.subscribe("lost/#", 1)
+    publisher = transient(cluster[0], "loses")
+    equal(publisher.published("lost/x", b"x", qos=1), 0)
+    for each in passing:
+        each.receive()  # Not acknowledged.
+    number = next(member["number"] for member in admins[0].json("cluster", "members") if member["node"] == cluster[1].uuid)
+    for asked, node in zip(admins, (cluster[1].uuid, "", number)):
+        loss = asked.json("explain", "loss", *([node] if node else []))
+        equal((loss["node"], loss["number"]), (cluster[1].uuid, number))
+        equal([loss[field] for field in ("clients", "sessions_kept", "sessions_lost", "subscriptions_lost", "messages_lost")], [5, 2, 3, 3, 3])
+        holds(4 <= len(loss["partitions_moved"]) <= 7, "it leads a third")
+        equal((loss["partitions_stopped"], loss["partitions_lost"], loss["missing"]), ([], [], []))
+        holds("3 transient sessions with 3 subscriptions and 3 messages on their way would be lost" in loss["words"], loss["words"])
+    holds('no node "9"' in admins[0].text("explain", "loss", "9", status=5), "nobody")
+    for each in (*kept, *passing, publisher):
+        each.disconnect()
+    for i in range(2):
+        admins[0].ctl("session", "delete", f"lost-not-{i}", "--yes")
+
+
+@case("links and pings tell how long nodes take to hear each other")
+def _():
+    for asked in admins:
+        links = asked.json("cluster", "links")["links"]
+        equal([(each["from_number"], each["to_number"]) for each in links], [(1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2)])
+        for each in links:
+            holds(each["up"] and 0 < each["round_trip"] < 3, each)
+            equal([stream["link_class"] for stream in each["streams"]], ["control", "log", "traffic", "bulk"])
+            holds(each["streams"][0]["bytes"] > 0, "leases and heartbeats")
+        answer = asked.json("cluster", "ping", "--count", "5")
+        equal((answer["node"], answer["missing"]), (asked.broker.uuid, []))
+        equal(len(answer["pings"]), 2)
+        for each in answer["pings"]:
+            holds(each["answers"] == 5 and 0 < each["least"] <= each["mean"] <= each["most"], each)
+    numbers = ("from", "to", "address", "round_trip", "connected", "disconnected", "items", "bytes", "dropped", "times_full",
+               "items_on_way", "bytes_on_way", "number", "least", "mean", "most")
+    golden("cluster_links", {"links": links[:1], "missing": []}, numbers)
+    golden("cluster_ping", answer, numbers)
+    holds(re.search(r"^1 +2 +yes|^1 +2 +true", admins[0].text("cluster", "links"), re.MULTILINE), admins[0].text("cluster", "links"))
+
+
+@case("a ban that is set at one node holds at all, and until it is removed at any")
+def _():
+    clients = [transient(node, f"banned-{node.number}") for node in cluster.nodes]
+    for node in cluster.nodes:
+        name = f"banned-{node.number}"
+        asked = admins[(node.number + 1) % 3]
+        said = asked.json("ban", "add", "--client", name)
+        equal((said["disconnected"], said["missing"]), (1, []))
+        equal(clients[node.number].closed().reasons[0], 0x8A, "banned")
+        for other in cluster.nodes:
+            equal(refusal(other, name), 0x8A, f"{name} at node {other.number}")
+        for each in admins:
+            equal([ban["client_id"] for ban in each.json("ban", "list") if ban["client_id"] == name], [name])
+        admins[(node.number + 2) % 3].ctl("ban", "remove", "--client", name)
+        for other in cluster.nodes:
+            transient(other, name).drop()
+
+
+@case("rules that are set at one node hold at all, for those who are connected too")
+def _():
+    clients = [transient(node, f"ruled-{node.number}") for node in cluster.nodes]
+    admins[1].ctl("acl", "add", "--anonymous", "deny", "ruled/secret")
+    for each in clients:
+        equal(each.published("ruled/secret", b"x", qos=1), 0x87, "not authorized")
+    equal([rule["filter"] for rule in admins[2].json("acl", "list")], ["ruled/secret"])
+    admins[2].ctl("acl", "remove", "--anonymous", "deny", "ruled/secret")
+    for each in clients:
+        holds(each.published("ruled/secret", b"x", qos=1) in (0, 0x10), "authorized")
+        each.drop()
+
+
+@case("a user whose password is set at one node is let in at all")
+def _():
+    admins[0].ctl("user", "add", "alice", stdin=b"one\n")
+    for node in cluster.nodes:
+        transient(node, f"alice-{node.number}", user="alice", password=b"one").drop()
+        equal(refusal(node, "alice", user="alice", password=b"two"), 0x86, "another password")
+    clients = [transient(node, f"alice-{node.number}", user="alice", password=b"one") for node in cluster.nodes]
+    equal([each["name"] for each in admins[2].json("user", "list")], ["alice"])
+    equal(admins[1].json("user", "remove", "alice", "--yes")["disconnected"], 3)
+    for each in clients:
+        each.closed()
+
+
 @case("a node that stands still is named, and does not hold up the others' answers")
 def _():
     clients = [transient(node, f"still-{node.number}") for node in cluster.nodes]
@@ -281,11 +410,15 @@ def _():
 
 @case("a node that died is named, and what it led is answered for by others")
 def _():
+    admins[1].ctl("ban", "add", "--client", "banned-before")
     kept = [Wire(cluster[0].port, f"after-{i}") for i in range(16)]
     for each in kept:
         each.disconnect()
     dead = cluster[1].uuid
     cluster[1].kill()
+    said = admins[2].json("ban", "add", "--client", "banned-meanwhile")
+    equal([each["node"] for each in said["missing"]], [dead], "where it does not hold yet")
+    admins[2].ctl("ban", "remove", "--client", "banned-before")
 
     def named():
         status = timed(lambda: admins[0].json("cluster", "status"))
@@ -296,6 +429,9 @@ def _():
         equal(timed(lambda i=i: admins[2].json("session", "show", f"after-{i}"))["connected"], False)
     cluster[1].start()
     eventually(lambda: admins[1].json("cluster", "status")["missing"] == [] and whole(), "it is back")
+    eventually(lambda: [each["client_id"] for each in admins[1].json("ban", "list")] == ["banned-meanwhile"],
+               "it hears of what was banned and let in again while it was away")
+    equal(refusal(cluster[1], "banned-meanwhile"), 0x8A, "banned")
     for i in range(16):
         admins[1].ctl("session", "delete", f"after-{i}", "--yes")
 

@@ -1,4 +1,12 @@
 // mqttctl cluster: the cluster as a whole.
+#include <CLI/Option.hpp>
+#include <CLI/Validators.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/cluster.pb.h"
 #include "verbs/verbs.h"
@@ -51,16 +59,146 @@ absl::Status ShowMembers(AdminSession& session, const VerbContext& context) {
   return absl::OkStatus();
 }
 
+// Of a partition's replicas: the numbers of their nodes, and how far behind they are.
+Json ReplicasInWords(const Json& replicas) {
+  Json words = Json::array();
+  for (const Json& replica : replicas) {
+    std::string one = absl::StrCat(replica["number"].get<uint64_t>());
+    const uint64_t behind = replica["behind"].get<uint64_t>();
+    if (!replica["answered"].get<bool>()) {
+      one += " (no answer)";
+    } else if (!replica["problem"].get<std::string>().empty()) {
+      one += absl::StrCat(" (", replica["problem"].get<std::string>(), ")");
+    } else if (behind != 0) {
+      one += absl::StrCat(" (-", behind, ")");
+    }
+    words.push_back(one);
+  }
+  return words;
+}
+
+absl::Status ShowPlacement(AdminSession& session, const VerbContext& context,
+                           const std::string& node) {
+  pb::ClusterPlacementRequest request;
+  request.set_node(node);
+  pb::ClusterPlacementResponse response;
+  RETURN_IF_ERROR(session.Call("Cluster/Placement", request, response));
+  Json placement = ToJson(response);
+  if (!context.form().table()) {
+    context.Print(Render(placement, context.form()));
+    return absl::OkStatus();
+  }
+  for (Json& partition : placement["partitions"]) {
+    partition["on"] = ReplicasInWords(partition["replicas"]);
+    if (partition["leader"].get<std::string>().empty()) partition["leader_number"] = "none";
+  }
+  context.Print(RenderList(placement["partitions"],
+                           {{"PARTITION", "partition"},
+                            {"LEADER", "leader_number"},
+                            {"TERM", "term"},
+                            {"APPLIED", "applied"},
+                            {"REPLICAS", "on"},
+                            {"SESSIONS", "sessions"},
+                            {"RETAINED", "retained_messages"},
+                            {"NO_MAJORITY", "without_majority"},
+                            {"LEADER_NODE", "leader", true},
+                            {"PREFERRED", "preferred", true}},
+                           context.form()));
+  return absl::OkStatus();
+}
+
+// Seconds as milliseconds, for people.
+Json Milliseconds(const Json& seconds) {
+  if (!seconds.is_number()) return "";
+  return absl::StrFormat("%.3f", seconds.get<double>() * 1000);
+}
+
+absl::Status ShowLinks(AdminSession& session, const VerbContext& context) {
+  pb::ClusterLinksResponse response;
+  RETURN_IF_ERROR(session.Call("Cluster/Links", pb::ClusterLinksRequest(), response));
+  Json links = ToJson(response);
+  if (!context.form().table()) {
+    context.Print(Render(links, context.form()));
+    return absl::OkStatus();
+  }
+  for (Json& link : links["links"]) {
+    link["round_trip"] = Milliseconds(link["round_trip"]);
+    uint64_t sent = 0;
+    uint64_t on_way = 0;
+    for (const Json& stream : link["streams"]) {
+      sent += stream["bytes"].get<uint64_t>();
+      on_way += stream["bytes_on_way"].get<uint64_t>();
+    }
+    link["sent"] = sent;
+    link["on_way"] = on_way;
+  }
+  context.Print(RenderList(links["links"],
+                           {{"FROM", "from_number"},
+                            {"TO", "to_number"},
+                            {"UP", "up"},
+                            {"ROUND_TRIP_MS", "round_trip"},
+                            {"SENT_BYTES", "sent"},
+                            {"ON_WAY_BYTES", "on_way"},
+                            {"LOST", "disconnected"},
+                            {"WHY", "why"},
+                            {"ADDRESS", "address", true}},
+                           context.form()));
+  return absl::OkStatus();
+}
+
+absl::Status Ping(AdminSession& session, const VerbContext& context, uint32_t count) {
+  pb::ClusterPingRequest request;
+  request.set_count(count);
+  pb::ClusterPingResponse response;
+  RETURN_IF_ERROR(session.Call("Cluster/Ping", request, response));
+  Json pings = ToJson(response);
+  if (!context.form().table()) {
+    context.Print(Render(pings, context.form()));
+    return absl::OkStatus();
+  }
+  for (Json& ping : pings["pings"]) {
+    for (const char* const field : {"least", "mean", "most"})
+      ping[field] = Milliseconds(ping[field]);
+  }
+  context.Print(RenderList(pings["pings"],
+                           {{"NODE", "node"},
+                            {"NUMBER", "number"},
+                            {"ANSWERS", "answers"},
+                            {"LEAST_MS", "least"},
+                            {"MEAN_MS", "mean"},
+                            {"MOST_MS", "most"}},
+                           context.form()));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddClusterVerbs(CLI::App& app, VerbContext& context) {
-  CLI::App& noun = context.AddNoun(app, "cluster", "The cluster: its state and its members");
+  CLI::App& noun = context.AddNoun(app, "cluster", "The cluster: members, placement, links");
   context.AddVerb(noun, "status",
                   "How the cluster is, in a few numbers, and its members.\n\n"
                   "Example: mqttctl cluster status -o json",
                   [&context](AdminSession& session) { return ShowStatus(session, context); });
   context.AddVerb(noun, "members", "Its members.\n\nExample: mqttctl cluster members",
                   [&context](AdminSession& session) { return ShowMembers(session, context); });
+  const auto node = std::make_shared<std::string>();
+  CLI::App& placement = context.AddVerb(
+      noun, "placement",
+      "Where each partition is: its leader, its replicas, and how far behind these are.\n\n"
+      "Example: mqttctl cluster placement",
+      [&context, node](AdminSession& session) { return ShowPlacement(session, context, *node); });
+  placement.add_option("--node", *node, "Only those on this node, by its identifier or number");
+  context.AddVerb(noun, "links",
+                  "The links between nodes: whether they stand, how long a ping took, what is on "
+                  "its way.\n\nExample: mqttctl cluster links",
+                  [&context](AdminSession& session) { return ShowLinks(session, context); });
+  const auto count = std::make_shared<uint32_t>(3);
+  CLI::App& ping = context.AddVerb(
+      noun, "ping",
+      "How long each other node takes to answer the one that is asked.\n\n"
+      "Example: mqttctl cluster ping --count 10",
+      [&context, count](AdminSession& session) { return Ping(session, context, *count); });
+  ping.add_option("--count", *count, "How often each is asked (3)")->check(CLI::Range(1, 100));
 }
 
 }  // namespace mqttctl

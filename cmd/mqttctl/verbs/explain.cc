@@ -23,6 +23,15 @@ absl::Status Owner(AdminSession& session, const VerbContext& context,
   return absl::OkStatus();
 }
 
+absl::Status Loss(AdminSession& session, const VerbContext& context, const std::string& node) {
+  pb::ExplainLossRequest request;
+  request.set_node(node);
+  pb::ExplainLossResponse response;
+  RETURN_IF_ERROR(session.Call("Explain/Loss", request, response));
+  PrintDone(context, response.words() + "\n", response);
+  return absl::OkStatus();
+}
+
 struct DeliveryArguments {
   pb::ExplainDeliveryRequest request;
   uint32_t qos = 0;
@@ -73,6 +82,11 @@ void AddExplainVerbs(CLI::App& app, VerbContext& context) {
       "Which node, partition and shard have a session.\n\nExample: mqttctl explain owner sensor-7",
       [&context, owner](AdminSession& session) { return Owner(session, context, *owner); });
   of_session.add_option("client", *owner, "Client Identifier")->required();
+  const auto dies = std::make_shared<std::string>();
+  CLI::App& loss = context.AddVerb(
+      noun, "loss", "What would be lost if a node died now.\n\nExample: mqttctl explain loss",
+      [&context, dies](AdminSession& session) { return Loss(session, context, *dies); });
+  loss.add_option("node", *dies, "By its identifier or number (the one that is asked)");
   const auto message = std::make_shared<DeliveryArguments>();
   CLI::App& delivery = context.AddVerb(
       noun, "delivery",

@@ -10,7 +10,9 @@
 #include "admin/api/config_service.h"
 #include "admin/api/explain_service.h"
 #include "admin/api/listeners_service.h"
+#include "admin/api/loss.h"
 #include "admin/api/messages_service.h"
+#include "admin/api/placement.h"
 #include "admin/api/reflection.h"
 #include "admin/api/retained_service.h"
 #include "admin/api/sessions_service.h"
@@ -68,6 +70,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
              {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max}),
       off_(config.admin.listen == "off") {
   AddClusterService(broker_, here_);
+  AddPlacement(broker_, here_);
   AddClientsService(broker_, here_);
   AddSessionsService(broker_, fleet_, here_);
   AddSlowSessions(broker_, here_);
@@ -83,6 +86,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   AddUsersService(access_parts, here_);
   AddAclService(access_parts, here_);
   AddExplainService(broker_, fleet_, here_);
+  AddLoss(broker_, here_);
   watches_.AddTo(here_);
   AddTopicsService(broker_, topic_samples_, here_);
   health_.AddTo(here_);

@@ -9,6 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "admin/api/explain_service.h"
+#include "admin/api/loss.h"
+#include "admin/api/placement.h"
 #include "admin/api/slow_sessions.h"
 #include "admin/api/topics_service.h"
 #include "mqttd/admin/v1/clients.pb.h"
@@ -335,6 +337,8 @@ void AddClusterWide(const Fleet& fleet, Methods& methods) {
                             auto reply) { handle(fleet, view, call, request, std::move(reply)); };
   };
   AddCluster(fleet, methods);
+  AddClusterPlacement(fleet, methods);
+  AddClusterLoss(fleet, methods);
   AddClusterLists(fleet, methods);
   AddAboutClient<pb::GetClientRequest, pb::GetClientResponse>(fleet, methods, "Clients", "Get");
   Add<pb::KickClientsRequest, pb::KickClientsResponse>(fleet, methods, "Clients", "Kick",

@@ -447,6 +447,9 @@ std::vector<PeerReport> RealLinks::Report() const {
                        .round_trip = peer.state.round_trip(),
                        .why = peer.state.why(),
                        .metrics = peer.metrics});
+    for (size_t i = 0; i < kLinkClasses; ++i) {
+      if (peer.streams[i] != nullptr) reports.back().on_way[i] = peer.streams[i]->on_way();
+    }
   }
   return reports;
 }

@@ -2,6 +2,7 @@
 #ifndef CLUSTER_LINK_LINKS_H_
 #define CLUSTER_LINK_LINKS_H_
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -71,9 +72,10 @@ struct PeerReport {
   NodeId node;
   std::string address;
   bool up = false;
-  NodeLife life;              // While it is up.
-  absl::Duration round_trip;  // The last; zero: none as yet.
-  std::string why;            // While it is down: why, in words.
+  NodeLife life;                                             // While it is up.
+  absl::Duration round_trip;                                 // The last; zero: none as yet.
+  std::string why;                                           // While it is down: why, in words.
+  std::array<LinkCredit::Amount, kLinkClasses> on_way = {};  // Sent, and not taken there.
   std::shared_ptr<const PeerMetrics> metrics;
 };
 

@@ -81,6 +81,11 @@ bool OutStream::IsFull() const {
   return credit_.IsFull();
 }
 
+LinkCredit::Amount OutStream::on_way() const {
+  base::MutexLock lock(mutex_);
+  return credit_.on_way();
+}
+
 void OutStream::Ping(uint64_t ping) {
   base::MutexLock lock(mutex_);
   if (state_ != State::kOpen) return;

@@ -49,6 +49,8 @@ class OutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
 
   LinkSend Send(std::string_view item);
   bool IsFull() const;
+  // Given to it, and not taken by the peer.
+  LinkCredit::Amount on_way() const;
   void Ping(uint64_t ping);
   void Close(std::string why);
 

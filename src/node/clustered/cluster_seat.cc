@@ -202,7 +202,9 @@ base::ClusterView::Link ViewOf(const cluster::PeerReport& peer) {
                             .bytes = metrics.bytes_sent.value(),
                             .frames = metrics.frames_sent.value(),
                             .dropped = metrics.items_dropped.value(),
-                            .times_full = metrics.times_full.value()});
+                            .times_full = metrics.times_full.value(),
+                            .items_on_way = peer.on_way[i].items,
+                            .bytes_on_way = peer.on_way[i].bytes});
   }
   return link;
 }

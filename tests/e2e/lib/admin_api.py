@@ -59,15 +59,15 @@ class Admin:
                     kind = "message"
 
 
-def masked(value):
+def masked(value, volatile):
     if isinstance(value, dict):
-        return {key: "…" if key in VOLATILE and each not in ("", [], None) else masked(each) for key, each in value.items()}
-    return [masked(each) for each in value] if isinstance(value, list) else value
+        return {key: "…" if key in volatile and each not in ("", [], None) else masked(each, volatile) for key, each in value.items()}
+    return [masked(each, volatile) for each in value] if isinstance(value, list) else value
 
 
-def golden(name, value):
+def golden(name, value, volatile=()):
     """The value is the one that is kept, but for what differs from run to run; MQTTD_UPDATE_GOLDEN=1 keeps it anew."""
-    text = json.dumps(masked(value), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(masked(value, VOLATILE | set(volatile)), indent=2, ensure_ascii=False) + "\n"
     file = GOLDEN / f"{name}.json"
     if os.environ.get("MQTTD_UPDATE_GOLDEN"):
         file.parent.mkdir(parents=True, exist_ok=True)
