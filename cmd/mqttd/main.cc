@@ -201,8 +201,10 @@ class Daemon final : private ::admin::MainThread {
     if (!was_ready_ || (node_->refuses_all() && !why.empty())) {
       if (!why.empty()) readiness_.Set(Readiness::State::kStarting, why);
     } else {
-      readiness_.Set(Readiness::State::kReady,
-                     why.empty() ? "ready" : absl::StrCat("degraded: ", why));
+      const std::string note = node_->note();
+      readiness_.Set(Readiness::State::kReady, !why.empty()   ? absl::StrCat("degraded: ", why)
+                                               : note.empty() ? "ready"
+                                                              : absl::StrCat("ready: ", note));
     }
   }
 
@@ -278,7 +280,7 @@ class Daemon final : private ::admin::MainThread {
     const std::string http = endpoint_ == nullptr ? std::string("off") : endpoint_->address();
     const std::string admin = api_->address();
     was_ready_ = true;
-    readiness_.Set(Readiness::State::kReady, "ready");
+    TellCluster();
     api_->Tick();
     std::printf("mqttd ready pid=%d node=%s listen=%s http=%s admin=%s\n", getpid(),
                 node_->node_id().c_str(), urls.c_str(), http.c_str(), admin.c_str());

@@ -31,12 +31,13 @@ void AddMembers(const base::ClusterView* cluster, FamilyBuilder& out) {
             "1: this node holds its lease. 0: it does not, since most nodes cannot "
             "be reached, and serves no sessions that are kept.");
   add(cluster != nullptr && cluster->holds_lease ? 1 : 0);
+  out.Gauge("cluster_holds_replicas",
+            "1: replicas of partitions are on this node. 0: none, it serves clients only.");
+  add(cluster != nullptr && cluster->holds_replicas ? 1 : 0);
   out.Gauge("cluster_partitions_led", "Partitions that this node leads.");
   add(led);
-  out.Gauge(
-      "cluster_partitions_without_leader",
-      "Partitions of which this node does not know who leads them: nobody just now, or it has "
-      "no replica of them.");
+  out.Gauge("cluster_partitions_without_leader",
+            "Partitions of which this node does not know who leads them.");
   add(leaderless);
 }
 

@@ -13,8 +13,9 @@ struct ClusterView {
   std::string cluster_id;  // Empty: the node belongs to none yet.
   uint32_t node = 0;       // This one.
   uint32_t incarnation = 0;
-  bool holds_lease = false;  // Sessions that are kept are served here.
-  std::string problem;       // In words. Empty: there is none.
+  bool holds_lease = false;     // Sessions that are kept are served here.
+  bool holds_replicas = false;  // Of some partition. Else it serves clients and stores nothing.
+  std::string problem;          // In words. Empty: there is none.
 
   struct Member {
     uint32_t node = 0;

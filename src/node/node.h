@@ -67,6 +67,8 @@ class Node {
   // alone.
   bool refuses_all() const { return seat_ != nullptr && seat_->refuses_all(); }
   std::string why_not_whole() const { return seat_ == nullptr ? std::string() : seat_->why(); }
+  // What it is in its cluster and need not be. Empty: nothing.
+  std::string note() const { return seat_ == nullptr ? std::string() : seat_->note(); }
   // Null: it is alone.
   Seat* seat() const { return seat_.get(); }
 

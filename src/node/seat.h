@@ -50,9 +50,13 @@ class Seat {
   // Behind the server and the host: what they do at the end may need the other nodes.
   virtual void Stop() = 0;
 
+  // See cluster::Membership::Forget. Any thread, while the seat is.
+  virtual void Forget(uint32_t node, std::function<void(absl::Status)> done) = 0;
   // Any thread. In an operator's words, what is wrong with the cluster. Empty: nothing.
   virtual std::string why() const = 0;
-  // Because of that nobody is served.
+  // The same of what it is and need not be, without anything being wrong.
+  virtual std::string note() const = 0;
+  // Because of what is wrong nobody is served.
   virtual bool refuses_all() const = 0;
   // Any thread, while the seat is.
   virtual base::ClusterView view() const = 0;

@@ -332,7 +332,7 @@ void RocksPartitionHost::SetNodes(const LiveNode& self, std::vector<LiveNode> ot
   }
   node_ = self.node;
   incarnation_ = self.incarnation;
-  core_->SetSelf(self.node, self.incarnation);
+  core_->SetSelf(self.node, self.incarnation, self.replicas);
   core_->SetNodes(others);
 }
 
@@ -344,14 +344,15 @@ void RocksPartitionHost::Resync(NodeId node, std::function<void()> begins) {
 }
 
 void RocksPartitionHost::OnHostMessage(NodeId from, Incarnation life, HostMessage message) {
-  mailbox_.PostOne(News{
-      [from, life, message](Host& host) { host.routes_elsewhere().Hear(from, life, message); }});
+  mailbox_.PostOne(News{[from, life, message = std::move(message)](Host& host) {
+    host.OnHostMessage(from, life, message);
+  }});
 }
 
 void RocksPartitionHost::SetSend(std::function<void(NodeId to, HostMessage message)> send) {
   CHECK(!thread_.joinable()) << "set when it has started";
-  core_->routes_elsewhere().SetSend(std::move(send),
-                                    [this](PartitionId id) { log_->TellCommitted(id); });
+  core_->node().send = std::move(send);
+  core_->node().tell_committed = [this](PartitionId id) { log_->TellCommitted(id); };
   core_->node().barriers->SetAsk(
       [this](PartitionId id, uint64_t ticket) { log_->ReadBarrier(id, ticket); });
 }

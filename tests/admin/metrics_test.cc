@@ -65,6 +65,7 @@ TEST(MetricsText, ANodeOfAClusterTellsOfTheOthers) {
                     .streams = {{.link_class = "traffic", .items = 7, .times_full = 4}}}};
   cluster.traffic.dropped = 5;
   cluster.node = 1;
+  cluster.holds_replicas = true;
   cluster.members = {{.node = 1, .live = true}, {.node = 3, .live = true}, {.node = 4}};
   cluster.partitions = {{.leader = 1}, {.leader = 3}, {.leader = 1}, {.leader = 0}};
   const std::map<std::string, double> series =
@@ -77,6 +78,7 @@ TEST(MetricsText, ANodeOfAClusterTellsOfTheOthers) {
   EXPECT_EQ(series.at("mqttd_cluster_members{state=\"live\"}"), 2);
   EXPECT_EQ(series.at("mqttd_cluster_members{state=\"gone\"}"), 1);
   EXPECT_EQ(series.at("mqttd_cluster_lease"), 0);
+  EXPECT_EQ(series.at("mqttd_cluster_holds_replicas"), 1);
   EXPECT_EQ(series.at("mqttd_cluster_partitions_led"), 2);
   EXPECT_EQ(series.at("mqttd_cluster_partitions_without_leader"), 1);
   EXPECT_EQ(Parse(Text({})).count("mqttd_cluster_forwards_dropped_total"), 0u)

@@ -18,7 +18,7 @@
 namespace storage {
 namespace {
 
-constexpr size_t kNodes = ClusterSim::kNodes;
+using Placed = ClusterSim::Placed;
 constexpr ShardId kShards = ClusterSim::kShards;
 constexpr size_t kNowhere = SIZE_MAX;
 
@@ -64,8 +64,8 @@ struct Mortal {
 
 class World {
  public:
-  explicit World(uint64_t seed)
-      : rng_(seed), sim_(OptionsOf(seed), seed), publishers_(kNodes * kShards) {
+  World(uint64_t seed, Placed placed)
+      : rng_(seed), sim_(OptionsOf(seed), seed, placed), publishers_(sim_.nodes() * kShards) {
     sim_.on_event = [this](SimShard& shard, Event& event) {
       std::visit([&](auto& one) { On(one, shard); }, event);
     };
@@ -95,7 +95,7 @@ class World {
     if (seed % 3 == 0) options.group_commands_max = 1 + seed % 5;
     return options;
   }
-  size_t AnyNode() { return rng_.Below(kNodes); }
+  size_t AnyNode() { return rng_.Below(sim_.nodes()); }
   ShardId AnyShard() { return static_cast<ShardId>(rng_.Below(kShards)); }
   Taker& AnyTaker() { return takers_[rng_.Below(takers_.size())]; }
   bool Serves(size_t node) { return sim_.lives(node) && sim_.ready(node); }
@@ -142,8 +142,9 @@ class World {
   }
 
   void MendLinks() {
-    for (size_t node = 0; node < kNodes; ++node) {
-      if (rng_.Chance(0.3)) sim_.MendLink(node, (node + 1) % kNodes);
+    for (size_t node = 0; node < sim_.nodes(); ++node) {
+      if (rng_.Chance(0.3)) sim_.MendLink(node, (node + 1) % sim_.nodes());
+      if (sim_.nodes() > 3 && rng_.Chance(0.3)) sim_.MendLink(node, (node + 2) % sim_.nodes());
     }
   }
   void Upset() {
@@ -462,16 +463,18 @@ class World {
     for (const std::string& payload : acknowledged_) CheckDelivered(payload, "acknowledged");
     for (const std::string& payload : wills_due_) CheckDelivered(payload, "a will, due");
     fault_.Check(AllAreEmpty(), "a queue is never empty");
-    for (size_t node = 0; node < kNodes; ++node) {
+    for (size_t node = 0; node < sim_.nodes(); ++node) {
       for (ShardId shard = 0; shard < kShards; ++shard) {
         fault_.Check(sim_.shard(node, shard).streams.kept() <= 4 * 64,
                      "requests are kept for ever");
       }
       for (PartitionId id = 0; id < 4; ++id) {
+        if (!sim_.Holds(node, id)) continue;
         fault_.Check(sim_.host(node).partition(id).digest() == sim_.StateOf(id).digest(),
                      "replicas have become different");
-        fault_.Check(sim_.host(node).partition(id).origins().Shards().size() <= kNodes * kShards,
-                     "lives that are over are remembered for ever");
+        fault_.Check(
+            sim_.host(node).partition(id).origins().Shards().size() <= sim_.nodes() * kShards,
+            "lives that are over are remembered for ever");
       }
     }
   }
@@ -529,13 +532,13 @@ uint64_t NumberFrom(const char* variable, uint64_t otherwise) {
 uint64_t FirstSeed() { return NumberFrom("MQTTD_SEED", 1); }
 uint64_t LastSeed() { return NumberFrom("MQTTD_SEED", NumberFrom("MQTTD_SEEDS", 200)); }
 
-TEST(ClusterChange, LosesNothingDoublesNothingAndStarvesNobody) {
+void RunAll(Placed placed) {
   uint64_t moves = 0;
   uint64_t deaths = 0;
   uint64_t acknowledged = 0;
   uint64_t wills = 0;
   for (uint64_t seed = FirstSeed(); seed <= LastSeed(); ++seed) {
-    World world(seed);
+    World world(seed, placed);
     const Fault& fault = world.Run(kSteps);
     moves += world.moves();
     deaths += world.deaths();
@@ -549,6 +552,119 @@ TEST(ClusterChange, LosesNothingDoublesNothingAndStarvesNobody) {
   EXPECT_GT(deaths, seeds / 2);
   EXPECT_GT(acknowledged, seeds * 50);
   EXPECT_GT(wills, seeds / 4);
+}
+
+TEST(ClusterChange, LosesNothingDoublesNothingAndStarvesNobody) { RunAll(Placed::kEverywhere); }
+
+// A fourth node has no replica at all, others lack some: they know of routes what leaders tell.
+TEST(ClusterChange, NodesWithoutReplicasAreNoWorse) { RunAll(Placed::kElsewhere); }
+
+// What a shard finds there of what is retained, a page at a time.
+class RetainedElsewhere : public testing::Test {
+ protected:
+  RetainedElsewhere() {
+    sim_.on_event = [this](SimShard& /*shard*/, Event& event) {
+      if (auto* const page = std::get_if<RetainedPage>(&event)) pages_.push_back(std::move(*page));
+    };
+    sim_.Settle();
+    for (int i = 0; i < 40; ++i) {
+      storage::Publish publish;
+      publish.token = ++token_;
+      publish.message = mqtt::Message::Create({.topic = absl::StrCat("kept/", i),
+                                               .payload = "x",
+                                               .qos = mqtt::QoS::kAtLeastOnce,
+                                               .retain = true});
+      publish.set_retained = true;
+      sim_.Ask(sim_.shard(size_t(i) % sim_.nodes(), 0), std::move(publish));
+    }
+    sim_.Settle();
+  }
+  void Ask(size_t node, std::string filter, std::string cursor, std::vector<std::string> others) {
+    ScanRetained scan{.token = ++token_, .filter = std::move(filter), .cursor = std::move(cursor)};
+    scan.others = std::move(others);
+    scan.messages_max = 7;
+    sim_.Ask(sim_.shard(node, 0), std::move(scan));
+  }
+  RetainedPage Answer() {
+    for (int i = 0; i < 100 && pages_.empty(); ++i) sim_.Settle();
+    EXPECT_EQ(pages_.size(), 1u);
+    if (pages_.empty()) return {};
+    RetainedPage page = std::move(pages_.front());
+    pages_.clear();
+    EXPECT_TRUE(page.status.ok()) << page.status;
+    EXPECT_EQ(page.token, token_);
+    return page;
+  }
+  std::set<std::string> Read(size_t node, const std::string& filter) {
+    std::set<std::string> topics;
+    std::string cursor;
+    for (int pages = 0; pages < 100; ++pages) {
+      Ask(node, filter, cursor, {});
+      const RetainedPage page = Answer();
+      for (const mqtt::MessagePtr& message : page.messages)
+        EXPECT_TRUE(topics.insert(std::string(message->topic())).second) << "twice";
+      cursor = page.cursor;
+      if (cursor.empty()) return topics;
+    }
+    ADD_FAILURE() << "it never ends";
+    return topics;
+  }
+
+  ClusterSim sim_{SmallOptions(), 7, Placed::kElsewhere};
+  std::vector<RetainedPage> pages_;
+  Token token_ = 0;
+};
+
+TEST_F(RetainedElsewhere, IsFoundByEveryNode) {
+  for (size_t node = 0; node < sim_.nodes(); ++node) {
+    EXPECT_EQ(Read(node, "kept/+").size(), 40u) << node;
+    for (int i = 0; i < 40; i += 7) {
+      const std::string topic = absl::StrCat("kept/", i);
+      EXPECT_EQ(Read(node, topic), std::set<std::string>{topic}) << node;
+    }
+  }
+}
+
+TEST_F(RetainedElsewhere, IsLookedForOneFilterAfterTheOther) {
+  for (size_t node = 0; node < sim_.nodes(); ++node) {
+    Ask(node, "none/1", "", {"none/2", "none/3", "kept/5", "kept/6"});
+    const RetainedPage page = Answer();
+    // Where it is looked for by another node that may be in several steps.
+    if (page.passed == 3) {
+      ASSERT_EQ(page.messages.size(), 1u) << node;
+      EXPECT_EQ(page.messages[0]->topic(), "kept/5");
+    } else {
+      EXPECT_TRUE(page.messages.empty() && !page.cursor.empty()) << node;
+    }
+  }
+}
+
+TEST_F(RetainedElsewhere, IsAskedForAgainWhenALinkBreaks) {
+  Ask(3, "kept/+", "", {});
+  sim_.Carry(3, 3, 1);
+  sim_.RunHost(3);
+  for (size_t other = 0; other < 3; ++other) sim_.BreakLink(3, other);
+  const RetainedPage page = Answer();
+  EXPECT_EQ(page.messages.size(), 7u);
+}
+
+TEST_F(RetainedElsewhere, IsFoundForWhoLooksFromOutside) {
+  size_t found = 0;
+  std::string cursor;
+  bool more = true;
+  while (more) {
+    std::optional<absl::StatusOr<RetainedScans::Page>> page;
+    RetainedScanOptions options;
+    options.messages_max = 9;
+    sim_.host(3).ReadRetained("kept/#", cursor, options,
+                              [&](auto read) { page = std::move(read); });
+    for (int i = 0; i < 100 && !page.has_value(); ++i) sim_.Settle();
+    ASSERT_TRUE(page.has_value() && page->ok());
+    found += (*page)->messages.size();
+    cursor = (*page)->cursor;
+    more = !cursor.empty();
+  }
+  EXPECT_EQ(found, 40u);
 }
 
 }  // namespace

@@ -87,21 +87,24 @@ struct SimShard {
 class ClusterSim {
  public:
   static constexpr uint32_t kPartitions = 4;
-  static constexpr size_t kNodes = 3;
   static constexpr ShardId kShards = 2;
+  // Where replicas are: on all of three nodes; or there is a fourth without any, and of every other
+  // partition there are only two.
+  enum class Placed : uint8_t { kEverywhere, kElsewhere };
 
-  ClusterSim(StorageOptions options, uint64_t seed)
-      : options_(std::move(options)), rng_(seed), log_(kPartitions) {
-    for (size_t node = 0; node < kNodes; ++node) {
+  ClusterSim(StorageOptions options, uint64_t seed, Placed placed = Placed::kEverywhere)
+      : options_(std::move(options)), rng_(seed), log_(kPartitions), placed_(placed) {
+    const size_t count = placed == Placed::kEverywhere ? 3 : 4;
+    for (size_t node = 0; node < count; ++node) {
       nodes_.push_back(std::make_unique<Node>());
       nodes_.back()->incarnation = Incarnation(1);
     }
-    links_.resize(kNodes * kNodes);
+    links_.resize(count * count);
     for (PartitionId id = 0; id < kPartitions; ++id) {
-      log_.of(id).leader = rng_.Below(kNodes);
+      log_.of(id).leader = AnyHolder(id);
       log_.Append(id, SharedLog::kNobody, 0, {});
     }
-    for (size_t node = 0; node < kNodes; ++node) {
+    for (size_t node = 0; node < nodes(); ++node) {
       Boot(node);
       nodes_[node]->news_due = true;
     }
@@ -114,6 +117,11 @@ class ClusterSim {
 
   support::FakeClock& clock() { return clock_; }
   base::Rng& rng() { return rng_; }
+  size_t nodes() const { return nodes_.size(); }
+  bool Holds(size_t node, PartitionId id) const {
+    if (placed_ == Placed::kEverywhere) return true;
+    return node < 3 && (id % 2 == 0 || node != id % size_t{3});
+  }
   bool lives(size_t node) const { return nodes_[node]->host != nullptr; }
   Host& host(size_t node) { return *nodes_[node]->host; }
   SimShard& shard(size_t node, ShardId id) { return nodes_[node]->shards[id]; }
@@ -183,13 +191,13 @@ class ClusterSim {
 
   void MoveLead(PartitionId id, size_t to) {
     SharedLog::Partition& log = log_.of(id);
-    if (log.leader == to || !lives(to)) return;
+    if (log.leader == to || !lives(to) || !Holds(to, id)) return;
     Depose(id);
     log.leader = to;
     ++log.term;
     const uint64_t first = log.entries.size() + 1;
-    for (size_t node = 0; node < kNodes; ++node) {
-      if (!lives(node)) continue;
+    for (size_t node = 0; node < nodes(); ++node) {
+      if (!lives(node) || !Holds(node, id)) continue;
       nodes_[node]->to_hear.emplace_back(
           RoleChange{.partition = id, .leads = node == to, .term = log.term, .acts_behind = first});
     }
@@ -216,7 +224,7 @@ class ClusterSim {
 
   void Kill(size_t node) {
     Node& dead = *nodes_[node];
-    for (size_t other = 0; other < kNodes; ++other) {
+    for (size_t other = 0; other < nodes(); ++other) {
       BreakLink(node, other);
     }
     LinkOf(node, node).items.clear();
@@ -231,7 +239,7 @@ class ClusterSim {
     if (on_death) on_death(node);
     dead.shards.clear();
     for (PartitionId id = 0; id < kPartitions; ++id) {
-      if (log_.of(id).leader == node) MoveLead(id, (node + 1 + rng_.Below(kNodes - 1)) % kNodes);
+      while (log_.of(id).leader == node) MoveLead(id, AnyHolder(id));
     }
     for (const auto& other : nodes_) other->news_due = true;
   }
@@ -239,7 +247,7 @@ class ClusterSim {
     nodes_[node]->incarnation = Incarnation(nodes_[node]->incarnation.value() + 1);
     Boot(node);
     for (const auto& other : nodes_) other->news_due = true;
-    for (size_t other = 0; other < kNodes; ++other) MendLink(node, other);
+    for (size_t other = 0; other < nodes(); ++other) MendLink(node, other);
   }
   // It hears who lives, if that has changed.
   void HearNews(size_t node) {
@@ -250,20 +258,20 @@ class ClusterSim {
 
   // Until nothing is left to do.
   void Settle() {
-    for (size_t node = 0; node < kNodes; ++node) {
+    for (size_t node = 0; node < nodes(); ++node) {
       if (!lives(node)) Restart(node);
     }
-    for (size_t a = 0; a < kNodes; ++a) {
+    for (size_t a = 0; a < nodes(); ++a) {
       for (size_t b = 0; b < a; ++b) MendLink(a, b);
     }
     for (int round = 0; round < 2000; ++round) {
       bool rests = true;
-      for (size_t node = 0; node < kNodes; ++node) {
+      for (size_t node = 0; node < nodes(); ++node) {
         HearNews(node);
         HearLog(node, SIZE_MAX);
         RunHost(node);
         Commit(node);
-        for (size_t to = 0; to < kNodes; ++to) {
+        for (size_t to = 0; to < nodes(); ++to) {
           rests = rests && LinkOf(node, to).items.empty();
           Carry(node, to, SIZE_MAX);
         }
@@ -302,14 +310,24 @@ class ClusterSim {
 
   static NodeId NodeIdOf(size_t node) { return NodeId(static_cast<uint16_t>(node + 1)); }
   static size_t IndexOf(NodeId node) { return node.value() - size_t{1}; }
-  Link& LinkOf(size_t from, size_t to) { return links_[from * kNodes + to]; }
+  Link& LinkOf(size_t from, size_t to) { return links_[from * nodes() + to]; }
   std::vector<LiveNode> OthersOf(size_t node) const {
     std::vector<LiveNode> others;
-    for (size_t other = 0; other < kNodes; ++other) {
+    for (size_t other = 0; other < nodes(); ++other) {
       if (other == node || !lives(other)) continue;
-      others.push_back({NodeIdOf(other), nodes_[other]->incarnation, kShards});
+      others.push_back({NodeIdOf(other), nodes_[other]->incarnation, kShards, HeldBy(other)});
     }
     return others;
+  }
+  PartitionMask HeldBy(size_t node) const {
+    PartitionMask held = 0;
+    for (PartitionId id = 0; id < kPartitions; ++id) held |= Holds(node, id) ? BitOf(id) : 0;
+    return held;
+  }
+  size_t AnyHolder(PartitionId id) {
+    size_t node = rng_.Below(nodes());
+    while (!Holds(node, id)) node = rng_.Below(nodes());
+    return node;
   }
 
   void Tick(size_t node) {  // Their clocks differ.
@@ -323,7 +341,7 @@ class ClusterSim {
     node.host = std::make_unique<Host>(options_, kShards, node.state, *node.metrics, rng_);
     Host& host = *node.host;
     const NodeId self = NodeIdOf(number);
-    host.SetSelf(self, node.incarnation);
+    host.SetSelf(self, node.incarnation, HeldBy(number));
     host.SetLogReader([this](PartitionId id, uint64_t after, const auto& visit) -> absl::Status {
       for (const Committed& entry : log_.of(id).entries) {
         if (entry.index <= after) continue;
@@ -337,6 +355,7 @@ class ClusterSim {
     CHECK(host.Load().ok()) << "load";
     Tick(number);
     for (PartitionId id = 0; id < kPartitions; ++id) {
+      if (!Holds(number, id)) continue;
       SharedLog::Partition& log = log_.of(id);
       // As far as it has heard by now that it is committed.
       const uint64_t known = rng_.Between(host.applied(id), log.entries.size());
@@ -354,9 +373,10 @@ class ClusterSim {
                                            .acts_behind = log.entries.size()});
     }
     host.SetNodes(OthersOf(number));
-    host.routes_elsewhere().SetSend(
-        [this, number](NodeId to, HostMessage message) { Send(number, IndexOf(to), message); },
-        [](PartitionId /*partition*/) {});
+    host.node().send = [this, number](NodeId to, HostMessage message) {
+      Send(number, IndexOf(to), std::move(message));
+    };
+    host.node().tell_committed = [](PartitionId /*partition*/) {};
     host.Begin([&node] { node.ready = true; });
   }
   static LogEntry View(const Committed& entry) {
@@ -387,8 +407,8 @@ class ClusterSim {
   // The partition's last entry, to everyone.
   void Spread(PartitionId id) {
     const SharedLog::Partition& log = log_.of(id);
-    for (size_t node = 0; node < kNodes; ++node) {
-      if (!lives(node)) continue;
+    for (size_t node = 0; node < nodes(); ++node) {
+      if (!lives(node) || !Holds(node, id)) continue;
       const Committed& last = log.entries.back();
       nodes_[node]->to_hear.emplace_back(log.proposers.back() == node ? last : Foreign(last));
     }
@@ -430,7 +450,9 @@ class ClusterSim {
     from.streams.Number(asked);
     std::visit(
         [&](const auto& one) {
-          if constexpr (requires { one.token; }) from.partition_of[one.token] = asked.partition;
+          if constexpr (requires { one.token; }) {
+            if (asked.sequence != 0) from.partition_of[one.token] = asked.partition;
+          }
         },
         asked.request);
     Forward(from, std::move(asked));
@@ -450,7 +472,7 @@ class ClusterSim {
       return host(to).OnRequest(request->first, std::move(request->second));
     }
     if (const auto* const message = std::get_if<HostMessage>(&item)) {
-      return host(to).routes_elsewhere().Hear(NodeIdOf(from), nodes_[from]->incarnation, *message);
+      return host(to).OnHostMessage(NodeIdOf(from), nodes_[from]->incarnation, *message);
     }
     auto& [address, event] = std::get<std::pair<ShardAddress, Event>>(item);
     if (address.incarnation != nodes_[to]->incarnation) return;
@@ -637,6 +659,7 @@ class ClusterSim {
   base::Rng rng_;
   support::FakeClock clock_;
   SharedLog log_;
+  const Placed placed_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Link> links_;  // By (from, to); of a node to itself, too.
   uint64_t passed_ = 0;

@@ -24,12 +24,11 @@ constexpr ShardAddress kShard{.node = kOther.node, .shard = 0, .incarnation = kO
 class HostNodes : public HostTest {
  protected:
   HostNodes() {
-    sim_.core().routes_elsewhere().SetSend(
-        [this](NodeId to, HostMessage message) {
-          EXPECT_EQ(to, kOther.node);
-          said_.push_back(message);
-        },
-        [](PartitionId /*partition*/) {});
+    sim_.core().node().send = [this](NodeId to, HostMessage message) {
+      EXPECT_EQ(to, kOther.node);
+      said_.push_back(std::move(message));
+    };
+    sim_.core().node().tell_committed = [](PartitionId /*partition*/) {};
   }
 
   // What the other node's shard hears, of that kind.
@@ -96,7 +95,7 @@ class HostNodes : public HostTest {
   // The other node knows all routes that it is asked about.
   void TellRoutesKnown() {
     for (const KnowRoutes& question : Questions()) {
-      sim_.core().routes_elsewhere().Hear(
+      sim_.core().OnHostMessage(
           kOther.node, kOther.incarnation,
           RoutesKnown{.partition = question.partition, .ticket = question.ticket});
     }
@@ -282,13 +281,14 @@ TEST_F(HostNodes, SubscribeIsDoneWhenTheOtherNodesShardsKnowTheRoute) {
   const std::vector<KnowRoutes> asked = Questions();
   ASSERT_THAT(asked, SizeIs(1));
   EXPECT_EQ(asked[0].partition, PartitionOfClient("here", 4));
-  RoutesElsewhere& routes = sim_.core().routes_elsewhere();
-  routes.Hear(kOther.node, kOther.incarnation,
-              RoutesKnown{.partition = asked[0].partition, .ticket = asked[0].ticket + 1});
+  sim_.core().OnHostMessage(
+      kOther.node, kOther.incarnation,
+      RoutesKnown{.partition = asked[0].partition, .ticket = asked[0].ticket + 1});
   sim_.Settle();
   EXPECT_THAT(sim_.Take<SubscribeDone>(), IsEmpty());
-  routes.Hear(kOther.node, kOther.incarnation,
-              RoutesKnown{.partition = asked[0].partition, .ticket = asked[0].ticket});
+  sim_.core().OnHostMessage(
+      kOther.node, kOther.incarnation,
+      RoutesKnown{.partition = asked[0].partition, .ticket = asked[0].ticket});
   sim_.Settle();
   EXPECT_THAT(sim_.Take<SubscribeDone>(), SizeIs(1));
 }
@@ -311,8 +311,8 @@ TEST_F(HostNodes, AnotherNodeIsAnsweredWhenTheReplicaIsThereAndTheShardsKnow) {
   sim_.confirm_routes = false;
   const uint64_t index = sim_.core().applied(id) + 1;
   said_.clear();
-  sim_.core().routes_elsewhere().Hear(kOther.node, kOther.incarnation,
-                                      KnowRoutes{.partition = id, .index = index, .ticket = 77});
+  sim_.core().OnHostMessage(kOther.node, kOther.incarnation,
+                            KnowRoutes{.partition = id, .index = index, .ticket = 77});
   sim_.Run();
   EXPECT_THAT(said_, IsEmpty());
   sim_.Send(MakeSubscribe(++token_, "here", epoch, "t", mqtt::QoS::kAtLeastOnce));

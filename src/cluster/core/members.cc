@@ -227,6 +227,16 @@ bool Members::HasReplicas(NodeId id) const {
   return is_on(meta_) || std::any_of(partitions_.begin(), partitions_.end(), is_on);
 }
 
+storage::PartitionMask Members::PartitionsOn(NodeId id) const {
+  storage::PartitionMask mask = 0;
+  for (size_t i = 0; i < partitions_.size(); ++i) {
+    for (const GroupReplicas::Replica& replica : partitions_[i].replicas) {
+      if (replica.node == id) mask |= storage::BitOf(static_cast<storage::PartitionId>(i));
+    }
+  }
+  return mask;
+}
+
 std::string Members::WhyNotPlaced(const pb::GroupPlace& place) const {
   if (place.replicas().empty() || place.replicas_size() > static_cast<int>(kReplicasMax))
     return absl::StrCat("a group has from 1 to ", kReplicasMax, " replicas");

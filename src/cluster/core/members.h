@@ -106,10 +106,14 @@ class Members {
   uint32_t replicas() const { return replicas_; }
   const std::map<NodeId, Node>& nodes() const { return nodes_; }
   const Node* Find(NodeId id) const;
+  // Numbers up to this one have been given: who has one of them, and is no member, was forgotten.
+  NodeId last_node() const { return last_node_; }
   const Node* FindByUuid(std::string_view uuid) const;
   bool IsLive(NodeLife life) const;
   // Of some group.
   bool HasReplicas(NodeId id) const;
+  // Of which partitions.
+  storage::PartitionMask PartitionsOn(NodeId id) const;
 
   uint64_t placement_version() const { return placement_version_; }
   const std::vector<GroupReplicas>& partitions() const { return partitions_; }

@@ -14,6 +14,12 @@ std::string GoneEntry(NodeLife life) {
   return command.SerializeAsString();
 }
 
+absl::Status NoSuchNode(NodeId node) {
+  return absl::NotFoundError(absl::StrCat("the cluster has no node ", node.value()));
+}
+
+absl::Status AnotherDecides() { return absl::UnavailableError("another node decides about that"); }
+
 }  // namespace
 
 MetaNode::MetaNode(LeaseOptions options, pb::AdmitNode self, Members members, uint64_t applied)
@@ -42,13 +48,29 @@ absl::Status MetaNode::OnCommitted(uint64_t index, std::string_view entry, uint6
       out_.admissions.push_back({.token = it->second,
                                  .life = outcome->admitted,
                                  .why = outcome->why,
-                                 .known = outcome->known});
+                                 .known = outcome->known,
+                                 .refused = outcome->kind == MembersOutcome::Kind::kRefused});
       admissions_.erase(it);
     }
+    AnswerForget(proposal, *outcome);
   }
   applied_ = index;
   if (acts_behind_.has_value() && applied_ >= *acts_behind_) Lead(now);
   return absl::OkStatus();
+}
+
+void MetaNode::AnswerForget(uint64_t proposal, const MembersOutcome& outcome) {
+  const auto it = forgets_.find(proposal);
+  if (it == forgets_.end()) return;
+  const auto [token, node] = it->second;
+  forgets_.erase(it);
+  absl::Status status;
+  if (outcome.kind == MembersOutcome::Kind::kRefused) {
+    status = absl::FailedPreconditionError(outcome.why);
+  } else if (outcome.kind == MembersOutcome::Kind::kRepeated) {
+    status = NoSuchNode(node);
+  }
+  out_.forgotten.push_back({token, std::move(status)});
 }
 
 void MetaNode::Install(Members members, uint64_t index) {
@@ -82,12 +104,18 @@ void MetaNode::LeadNoMore() {
   declared_.clear();
   for (const auto& [proposal, token] : std::exchange(admissions_, {}))
     out_.admissions.push_back({.token = token, .ask_again = true});
+  for (const auto& [proposal, asked] : std::exchange(forgets_, {}))
+    out_.forgotten.push_back({asked.first, AnotherDecides()});
 }
 
 void MetaNode::OnNotCommitted(uint64_t proposal, bool surely) {
   if (const auto it = admissions_.find(proposal); it != admissions_.end()) {
     out_.admissions.push_back({.token = it->second, .ask_again = true});
     admissions_.erase(it);
+  }
+  if (const auto it = forgets_.find(proposal); it != forgets_.end()) {
+    out_.forgotten.push_back({it->second.first, AnotherDecides()});
+    forgets_.erase(it);
   }
   const auto it = declared_.find(proposal);
   if (it == declared_.end()) return;
@@ -150,6 +178,16 @@ void MetaNode::OnAdmissionAsked(uint64_t token, const pb::AdmitNode& node) {
     out_.admissions.push_back({.token = token, .ask_again = true});
     return;
   }
+  const Node* const known = members_.FindByUuid(node.uuid());
+  if (node.node() != 0 && (known == nullptr || known->id.value() != node.node())) {
+    out_.admissions.push_back(
+        {.token = token,
+         .why = absl::StrCat("node ", node.node(),
+                             " was forgotten: to come back as a new node it has to be started with "
+                             "an empty data_dir"),
+         .refused = true});
+    return;
+  }
   pb::MembersCommand command;
   *command.mutable_admit_node() = node;
   admissions_[Propose(command.SerializeAsString())] = token;
@@ -172,6 +210,18 @@ void MetaNode::OnAdmitted(NodeLife life) {
 void MetaNode::OnNotAdmitted(Incarnation known) {
   if (admitted_ || known.value() < self_.incarnation()) return;
   BeginLife(Incarnation(known.value() + 1));
+}
+
+void MetaNode::OnForgetAsked(uint64_t token, NodeId node) {
+  if (granter_ == nullptr) {
+    out_.forgotten.push_back({token, AnotherDecides()});
+  } else if (members_.Find(node) == nullptr) {
+    out_.forgotten.push_back({token, NoSuchNode(node)});
+  } else {
+    pb::MembersCommand command;
+    command.mutable_forget_node()->set_node(node.value());
+    forgets_[Propose(command.SerializeAsString())] = {token, node};
+  }
 }
 
 std::string MetaNode::Declare(NodeId id) {

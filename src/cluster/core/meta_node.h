@@ -38,12 +38,18 @@ struct MetaOutputs {
     std::string why;         // In words, why not. Empty: it is.
     Incarnation known;       // Not 0: it is to begin a later life than that, and to ask again.
     bool ask_again = false;  // Here or elsewhere: nothing was decided.
+    bool refused = false;    // For a reason that does not go away.
+  };
+  struct ForgetAnswer {
+    uint64_t token = 0;
+    absl::Status status;
   };
   std::vector<Proposal> proposals;  // To the meta group's log.
   std::vector<uint64_t> barriers;   // Of the meta group, by ticket.
   std::vector<LeaseAsked> leases_asked;
   std::vector<std::pair<NodeId, LeaseAnswer>> leases_answered;
   std::vector<AdmissionAnswer> admissions;
+  std::vector<ForgetAnswer> forgotten;
   // This node begins a life: to be on its disk, synced, before anything else is done.
   std::optional<Incarnation> begun;
   // This node is to be admitted: to be asked of all that have a replica, until it is.
@@ -90,6 +96,10 @@ class MetaNode {
   void EndLife() { lease_.End(); }
   bool has_ended() const { return lease_.is_ending() && lease_.is_gone(); }
 
+  // A node is to be a member no more. Answered under this token, in words: kNotFound, there is
+  // none; kFailedPrecondition, it lives, or has replicas; kUnavailable, another node decides.
+  void OnForgetAsked(uint64_t token, NodeId node);
+
   // An operator says that a node is gone for good. In words, why not; empty: it will be.
   std::string Declare(NodeId node);
 
@@ -114,6 +124,7 @@ class MetaNode {
   void AskBarrier();
   void ProposeGone(absl::Duration now);
   void Answer(const std::vector<LeaseAnswer>& answers);
+  void AnswerForget(uint64_t proposal, const MembersOutcome& outcome);
   void AskForWhatIsDue(absl::Duration now);
 
   const LeaseOptions options_;
@@ -129,8 +140,9 @@ class MetaNode {
   std::unique_ptr<LeaseGranter> granter_;
   uint64_t leaderships_ = 0;  // Tickets of an earlier one are nobody's.
   uint64_t last_proposal_ = 0;
-  std::map<uint64_t, NodeLife> declared_;    // By proposal.
-  std::map<uint64_t, uint64_t> admissions_;  // Tokens, by proposal.
+  std::map<uint64_t, NodeLife> declared_;                    // By proposal.
+  std::map<uint64_t, uint64_t> admissions_;                  // Tokens, by proposal.
+  std::map<uint64_t, std::pair<uint64_t, NodeId>> forgets_;  // The same.
 
   MetaOutputs out_;
 };

@@ -3,6 +3,7 @@
 #define CLUSTER_CORE_NODE_ITEM_H_
 
 #include <cstdint>
+#include <type_traits>
 #include <variant>
 
 #include "cluster/core/route_stream.h"
@@ -42,7 +43,12 @@ struct RoutesTaken {
 };
 
 using NodeItem = std::variant<ForwardsTaken, RoutesWanted, RoutesTold, RoutesTaken,
-                              storage::KnowRoutes, storage::RoutesKnown>;
+                              storage::KnowRoutes, storage::RoutesKnown, storage::FeedRoutes,
+                              storage::FeedTaken, storage::ScanWanted, storage::ScanDone>;
+
+// Of those, what the partition hosts say to each other.
+template <typename Value>
+inline constexpr bool kIsHostMessage = std::is_constructible_v<storage::HostMessage, Value>;
 
 }  // namespace cluster
 

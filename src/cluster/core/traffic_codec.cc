@@ -363,6 +363,10 @@ enum class Kind : uint8_t {
   kRoutesTaken = 68,
   kKnowRoutes = 69,
   kRoutesKnown = 70,
+  kFeedRoutes = 71,
+  kFeedTaken = 72,
+  kScanWanted = 73,
+  kScanDone = 74,
 
   kForwards = 97,
   kPart = 98,
@@ -409,6 +413,10 @@ constexpr Kind KindOf(Tag<RoutesTold>) { return Kind::kRoutesTold; }
 constexpr Kind KindOf(Tag<RoutesTaken>) { return Kind::kRoutesTaken; }
 constexpr Kind KindOf(Tag<storage::KnowRoutes>) { return Kind::kKnowRoutes; }
 constexpr Kind KindOf(Tag<storage::RoutesKnown>) { return Kind::kRoutesKnown; }
+constexpr Kind KindOf(Tag<storage::FeedRoutes>) { return Kind::kFeedRoutes; }
+constexpr Kind KindOf(Tag<storage::FeedTaken>) { return Kind::kFeedTaken; }
+constexpr Kind KindOf(Tag<storage::ScanWanted>) { return Kind::kScanWanted; }
+constexpr Kind KindOf(Tag<storage::ScanDone>) { return Kind::kScanDone; }
 
 // Adds what stands in front, and the body.
 template <typename Value, typename... Numbers>

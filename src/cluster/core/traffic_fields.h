@@ -414,6 +414,37 @@ void Fields(Visit& visit, Value& value) {
   visit(2, value.ticket);
 }
 
+template <typename Visit, Is<storage::FeedRoutes> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.partition);
+  visit(2, value.feed);
+  visit(3, value.number);
+  visit(4, value.whole);
+  visit(5, value.index);
+  visit(6, value.wants_taken);
+  visit(7, value.routes);
+  visit(8, value.members);
+}
+
+template <typename Visit, Is<storage::FeedTaken> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.partition);
+  visit(2, value.feed);
+  visit(3, value.number);
+}
+
+template <typename Visit, Is<storage::ScanWanted> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.ticket);
+  visit(2, value.scan);
+}
+
+template <typename Visit, Is<storage::ScanDone> Value>
+void Fields(Visit& visit, Value& value) {
+  visit(1, value.ticket);
+  visit(2, value.page);
+}
+
 }  // namespace cluster::traffic
 
 #endif  // CLUSTER_CORE_TRAFFIC_FIELDS_H_

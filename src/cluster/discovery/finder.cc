@@ -245,7 +245,7 @@ absl::StatusOr<std::unique_ptr<Finder>> Finder::Start(FinderOptions options, Lin
                                                       std::shared_ptr<Resolver> resolver,
                                                       const base::Clock& clock, Found found) {
   ASSIGN_OR_RETURN(pb::NodeIdentity identity, ReadIdentity(options.directory));
-  options.bootstrap.start = base::Rng::FromEntropy()();
+  if (options.bootstrap.start == 0) options.bootstrap.start = base::Rng::FromEntropy()();
   if (!identity.cluster_id().empty()) {
     // Another life, which nobody may hear of before it is on the disk.
     identity.set_incarnation(identity.incarnation() + 1);

@@ -19,7 +19,7 @@ namespace cluster {
 
 struct FinderOptions {
   std::string directory;       // Where DIR/cluster is.
-  BootstrapOptions bootstrap;  // `seeds` are the configured ones, `start` is chosen.
+  BootstrapOptions bootstrap;  // `seeds` are the configured ones. `start` 0: one is chosen.
   std::string dns;             // As Resolver::Resolve has it. Empty: none.
   std::vector<std::string> client_addresses;
   uint32_t shards = 0;

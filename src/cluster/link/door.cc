@@ -14,6 +14,7 @@ namespace cluster {
 void Door::Know(const Members& members) {
   cluster_id = members.cluster_id();
   nodes.clear();
+  last_node = members.last_node();
   for (const auto& [id, node] : members.nodes())
     nodes[id] = {node.uuid, node.incarnation, node.gone_through};
 }
@@ -36,7 +37,10 @@ std::string WhyNotWelcome(const ::mqttd::cluster::v1::Hello& hello, const Door& 
   }
   if (hello.node() == door.self.node.value())
     return absl::StrCat("this is node ", hello.node(), " itself, or two nodes have its directory");
-  const auto it = door.nodes.find(NodeId(static_cast<uint16_t>(hello.node())));
+  const NodeId caller(static_cast<uint16_t>(hello.node()));
+  if (hello.node() <= 0xFFFF && door.Forgot(caller))
+    return absl::StrCat("node ", hello.node(), " was forgotten, and is no member any more");
+  const auto it = door.nodes.find(caller);
   if (it == door.nodes.end() || hello.node() > 0xFFFF)
     return absl::StrCat("node ", hello.node(), " is not known here as a member of the cluster");
   const Door::Known& known = it->second;
@@ -57,7 +61,10 @@ std::string WhyNotWelcome(const ::mqttd::cluster::v1::Hello& hello, const Door& 
 
 Incarnation EndedThrough(const ::mqttd::cluster::v1::Hello& hello, const Door& door) {
   if (hello.cluster_id() != door.cluster_id || hello.node() > 0xFFFF) return Incarnation();
-  const auto it = door.nodes.find(NodeId(static_cast<uint16_t>(hello.node())));
+  const NodeId caller(static_cast<uint16_t>(hello.node()));
+  // Then it asks to be admitted, and is told why it is not.
+  if (door.Forgot(caller)) return Incarnation(hello.incarnation());
+  const auto it = door.nodes.find(caller);
   if (it == door.nodes.end() || it->second.uuid != hello.uuid()) return Incarnation();
   const Incarnation through = it->second.gone_through;
   return hello.incarnation() <= through.value() ? through : Incarnation();

@@ -31,7 +31,11 @@ struct Door {
   std::string uuid;
   std::string release;
   std::map<NodeId, Known> nodes;
+  NodeId last_node;  // Whose number is not greater, and who is not among `nodes`, was forgotten.
 
+  bool Forgot(NodeId node) const {
+    return node != NodeId() && node <= last_node && !nodes.contains(node);
+  }
   void Know(const Members& members);
 };
 

@@ -1,5 +1,6 @@
 #include "cluster/membership/membership.h"
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <map>
@@ -39,6 +40,11 @@ constexpr absl::Duration kWatch = absl::Milliseconds(50);
 constexpr absl::Duration kBalance = absl::Seconds(1);
 // And, by a node that leaves, whether it still leads.
 constexpr absl::Duration kLeaveLook = absl::Milliseconds(5);
+
+bool HasReplica(const GroupReplicas& group, NodeId node) {
+  return std::any_of(group.replicas.begin(), group.replicas.end(),
+                     [node](const GroupReplicas::Replica& one) { return one.node == node; });
+}
 
 // What the thread of the membership is told.
 struct Found {
@@ -85,6 +91,7 @@ class RealMembership final : public Membership, private LinkHandler {
     return holds_lease_;
   }
   std::vector<NodeId> leaders() const override;
+  void Forget(NodeId node, std::function<void(absl::Status)> done) override;
   void Leave(absl::Duration within) override;
   void Stop() override;
 
@@ -128,6 +135,7 @@ class RealMembership final : public Membership, private LinkHandler {
   void On(MetaStopped& stopped);
   void On(LifeOver&) { handler_.OnLifeOver(); }
   absl::Status Begin(const pb::NodeIdentity& identity);
+  absl::Status CheckPartitions(const Members& members) const;
   void JoinGroups(const Members& members, Place applied);
   void StartMeta(const pb::NodeIdentity& identity, const Members& members, Place applied);
   void ShowReplicas(const Members& members);
@@ -146,6 +154,8 @@ class RealMembership final : public Membership, private LinkHandler {
   std::string uuid_;
   uint32_t shards_ = 0;
   std::string address_;
+  // Of this process, so that asking once more to be admitted is known as that.
+  const uint64_t start_ = base::Rng::FromEntropy()();
 
   std::atomic<bool> leaving_{false};
 
@@ -153,6 +163,7 @@ class RealMembership final : public Membership, private LinkHandler {
   NodeId node_;
   absl::Duration next_balance_ = -absl::InfiniteDuration();
   bool told_stopped_ = false;
+  bool checked_ = false;  // What the cluster has is what this node was configured for.
 
   // ---- The meta group's thread.
   bool life_is_over_ = false;
@@ -167,6 +178,7 @@ class RealMembership final : public Membership, private LinkHandler {
   NodeLife self_ ABSL_GUARDED_BY(mutex_);
   bool holds_lease_ ABSL_GUARDED_BY(mutex_) = false;
   std::string stopped_ ABSL_GUARDED_BY(mutex_);  // Why; empty: it is not.
+  std::string refused_ ABSL_GUARDED_BY(mutex_);  // Why it is not admitted.
   std::thread thread_;
 };
 
@@ -218,6 +230,7 @@ absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
   options.directory = options_.directory;
   options.bootstrap = options_.bootstrap;
   options.bootstrap.uuid = uuid;
+  options.bootstrap.start = start_;
   options.bootstrap.address = address_;
   options.dns = options_.dns;
   options.client_addresses = options_.client_addresses;
@@ -230,6 +243,11 @@ absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
   base::MutexLock lock(mutex_);
   finder_ = std::move(finder);
   return absl::OkStatus();
+}
+
+void RealMembership::Forget(NodeId node, std::function<void(absl::Status)> done) {
+  if (const auto group = meta()) return group->Forget(node, std::move(done));
+  done(absl::UnavailableError("this node belongs to no cluster yet"));
 }
 
 void RealMembership::Leave(absl::Duration within) {
@@ -283,6 +301,7 @@ std::string RealMembership::why() const {
     std::string why = finder_->why();
     return why.empty() ? "looking for the cluster" : why;
   }
+  if (!refused_.empty()) return absl::StrCat("the cluster does not admit this node: ", refused_);
   if (self_ == NodeLife{}) return "waiting for the cluster to admit this node";
   if (!holds_lease_) {
     return "most nodes of the cluster cannot be reached: sessions that are kept are not served";
@@ -398,16 +417,9 @@ absl::Status RealMembership::Begin(const pb::NodeIdentity& identity) {
     applied = {.index = file.index(), .term = file.term()};
   } else if (identity.has_formation()) {
     members = Members::Founded(identity.formation());
-  } else {
-    return absl::UnimplementedError(
-        "this release takes no further node into a cluster that is there; let all nodes found it "
-        "together (cluster.expected_size)");
   }
-  if (members.partitions().size() != options_.bootstrap.partitions) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the cluster has ", members.partitions().size(), " partitions, and this node ",
-                     options_.bootstrap.partitions, ": set storage.partitions to the former"));
-  }
+  // Else it has joined, and hears with its admission who belongs to the cluster.
+  RETURN_IF_ERROR(CheckPartitions(members));
   {
     base::MutexLock lock(mutex_);
     members_ = members;
@@ -416,6 +428,14 @@ absl::Status RealMembership::Begin(const pb::NodeIdentity& identity) {
   JoinGroups(members, applied);
   StartMeta(identity, members, applied);
   return absl::OkStatus();
+}
+
+absl::Status RealMembership::CheckPartitions(const Members& members) const {
+  if (members.cluster_id().empty()) return absl::OkStatus();
+  if (members.partitions().size() == options_.bootstrap.partitions) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the cluster has ", members.partitions().size(), " partitions, and this node ",
+                   options_.bootstrap.partitions, ": set storage.partitions to the former"));
 }
 
 void RealMembership::ShowReplicas(const Members& members) {
@@ -463,8 +483,12 @@ void RealMembership::StartMeta(const pb::NodeIdentity& identity, const Members& 
   options.node = node_;
   options.members = members;
   options.applied = applied.index;
+  options.cluster_id = identity.cluster_id();
+  options.ask_at = options_.bootstrap.seeds;
+  options.ask_at.insert(options.ask_at.end(), identity.members().begin(), identity.members().end());
+  options.self.set_node(identity.node());
   options.self.set_uuid(uuid_);
-  options.self.set_start(base::Rng::FromEntropy()());
+  options.self.set_start(start_);
   options.self.set_incarnation(std::max(identity.incarnation(), uint32_t{1}));
   options.self.set_cluster_address(address_);
   for (const std::string& client : options_.client_addresses)
@@ -489,6 +513,13 @@ void RealMembership::StartMeta(const pb::NodeIdentity& identity, const Members& 
     inbox->Post(MembersCame{now, index});
   };
   parts.on_gone = [](const std::vector<NodeLife>&) {};  // The members say so, too.
+  parts.on_refused = [this](const std::string& why) {
+    if (!why.empty()) {
+      base::Log(base::LogLevel::kError, "the cluster does not admit this node", {{"why", why}});
+    }
+    base::MutexLock lock(mutex_);
+    refused_ = why;
+  };
   parts.on_stopped = [inbox = inbox_](const absl::Status& status) {
     inbox->Post(MetaStopped{status});
   };
@@ -499,6 +530,13 @@ void RealMembership::StartMeta(const pb::NodeIdentity& identity, const Members& 
 }
 
 void RealMembership::On(MembersCame& came) {
+  if (!std::exchange(checked_, true)) {
+    if (absl::Status fits = CheckPartitions(came.members); !fits.ok()) {
+      MetaStopped stopped{std::move(fits)};
+      return On(stopped);
+    }
+  }
+  if (told_stopped_) return;
   const absl::Status kept = Keep(came.members, came.applied);
   if (!kept.ok()) {  // The log is not cut, and all of it is there at the next start.
     base::LogLimited(base::LogLevel::kError, "members of the cluster not written", "disk",
@@ -516,6 +554,12 @@ void RealMembership::On(MembersCame& came) {
 
 absl::Status RealMembership::Keep(const Members& members, uint64_t applied) {
   pb::MembersFile file;
+  if (!HasReplica(members.meta(), node_)) {
+    file.set_index(applied);
+    if (!file.mutable_members()->ParseFromString(members.Encode()))
+      return absl::InternalError("members cannot be read back");
+    return WriteMembers(options_.directory, file);
+  }
   {
     base::MutexLock lock(mutex_);
     while (!meta_places_.empty() && meta_places_.front().index < applied) meta_places_.pop_front();

@@ -61,7 +61,8 @@ class MembershipHandler {
 };
 
 // The links, the log with the Raft groups of the partitions and of the meta group, the search for
-// the cluster, and the lease: who finds whom, who is admitted, which replicas run here.
+// the cluster, and the lease: who finds whom, who is admitted, which replicas run here. A node that
+// has joined a cluster that was there has none: it hears who belongs to it from nodes that have.
 //
 //   Create         listens for other nodes
 //   log_opener     opens the partitions' log, for storage::PartitionHost::Open
@@ -89,6 +90,12 @@ class Membership {
   // By partition: who leads it, as far as a replica here knows; 0: it is not known. Empty: there is
   // no cluster yet.
   virtual std::vector<NodeId> leaders() const = 0;
+
+  // That node is to be a member no more: it died, or was taken away, and never comes back. Asks
+  // whoever decides; `done` is called once, on a thread of the cluster, with an error in words:
+  // kNotFound, there is no such node; kFailedPrecondition, it lives, or has replicas; kUnavailable,
+  // nobody decides just now; kCancelled, this node stops. Any thread.
+  virtual void Forget(NodeId node, std::function<void(absl::Status)> done) = 0;
 
   // Before Stop, when no client is served any more: what is led here is handed over, and the others
   // hear that this life is over, so that nobody waits until they find out. Takes up to `within`;

@@ -73,9 +73,8 @@ void Reception::TakeNodeItem(Peer& peer, std::string_view item, Arrived& arrived
   if (!read.ok()) return CannotRead(peer, read.status());
   std::visit(
       [&]<typename T>(T& one) {
-        if constexpr (std::is_same_v<T, storage::KnowRoutes> ||
-                      std::is_same_v<T, storage::RoutesKnown>) {
-          local_.OnHostMessage({peer.node, *peer.life}, one);
+        if constexpr (kIsHostMessage<T>) {
+          local_.OnHostMessage({peer.node, *peer.life}, std::move(one));
         } else if constexpr (std::is_same_v<T, RoutesTold>) {
           node_routes_.OnTold(peer, one, arrived.tasks);
         } else {

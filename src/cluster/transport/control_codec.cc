@@ -59,6 +59,34 @@ std::string Encode(const LeaseAnswer& answer) {
   return WithKind(pb::ControlItem::kLeaseAnswer, message);
 }
 
+std::string Encode(const MembersWanted& wanted) {
+  pb::MembersWanted message;
+  message.set_index(wanted.index);
+  return WithKind(pb::ControlItem::kMembersWanted, message);
+}
+
+std::string Encode(const MembersTold& told) {
+  pb::MembersTold message;
+  message.set_index(told.index);
+  message.set_members(told.members);
+  return WithKind(pb::ControlItem::kMembersTold, message);
+}
+
+std::string Encode(const ForgetAsked& asked) {
+  pb::ForgetAsked message;
+  message.set_token(asked.token);
+  message.set_node(asked.node.value());
+  return WithKind(pb::ControlItem::kForgetAsked, message);
+}
+
+std::string Encode(const ForgetAnswered& answered) {
+  pb::ForgetAnswered message;
+  message.set_token(answered.token);
+  message.set_code(static_cast<uint32_t>(answered.status.code()));
+  message.set_why(std::string(answered.status.message()));
+  return WithKind(pb::ControlItem::kForgetAnswered, message);
+}
+
 absl::Status Damaged() { return absl::InvalidArgumentError("an item of a node cannot be read"); }
 
 absl::StatusOr<ControlItem> ParseRaft(std::string_view bytes) {
@@ -115,6 +143,40 @@ absl::StatusOr<ControlItem> ParseLeaseAnswer(std::string_view bytes) {
   }
 }
 
+template <typename Message>
+bool Parse(std::string_view bytes, Message& message) {
+  return message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+absl::StatusOr<ControlItem> ParseMembersWanted(std::string_view bytes) {
+  pb::MembersWanted message;
+  if (!Parse(bytes, message)) return Damaged();
+  return MembersWanted{message.index()};
+}
+
+absl::StatusOr<ControlItem> ParseMembersTold(std::string_view bytes) {
+  pb::MembersTold message;
+  if (!Parse(bytes, message)) return Damaged();
+  return MembersTold{message.index(), message.members()};
+}
+
+absl::StatusOr<ControlItem> ParseForgetAsked(std::string_view bytes) {
+  pb::ForgetAsked message;
+  if (!Parse(bytes, message) || message.node() > std::numeric_limits<uint16_t>::max())
+    return Damaged();
+  return ForgetAsked{message.token(), NodeId(static_cast<uint16_t>(message.node()))};
+}
+
+absl::StatusOr<ControlItem> ParseForgetAnswered(std::string_view bytes) {
+  pb::ForgetAnswered message;
+  if (!Parse(bytes, message)) return Damaged();
+  // A code of a later release is not well either.
+  const bool known = message.code() <= static_cast<uint32_t>(absl::StatusCode::kUnauthenticated);
+  const auto code =
+      known ? static_cast<absl::StatusCode>(message.code()) : absl::StatusCode::kUnknown;
+  return ForgetAnswered{message.token(), absl::Status(code, message.why())};
+}
+
 }  // namespace
 
 std::string EncodeControl(const ControlItem& item) {
@@ -131,6 +193,14 @@ absl::StatusOr<ControlItem> ParseControl(std::string_view bytes) {
       return ParseLeaseRequest(message);
     case pb::ControlItem::kLeaseAnswer:
       return ParseLeaseAnswer(message);
+    case pb::ControlItem::kMembersWanted:
+      return ParseMembersWanted(message);
+    case pb::ControlItem::kMembersTold:
+      return ParseMembersTold(message);
+    case pb::ControlItem::kForgetAsked:
+      return ParseForgetAsked(message);
+    case pb::ControlItem::kForgetAnswered:
+      return ParseForgetAnswered(message);
     default:
       return Damaged();
   }

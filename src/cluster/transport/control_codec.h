@@ -6,6 +6,7 @@
 #include <string_view>
 #include <variant>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cluster/core/leases.h"
 #include "cluster/raft/types.h"
@@ -18,7 +19,25 @@ struct RaftItem {
   std::string_view data;
 };
 
-using ControlItem = std::variant<RaftItem, LeaseRequest, LeaseAnswer>;
+// See control.proto.
+struct MembersWanted {
+  uint64_t index = 0;
+};
+struct MembersTold {
+  uint64_t index = 0;
+  std::string members;
+};
+struct ForgetAsked {
+  uint64_t token = 0;
+  NodeId node;
+};
+struct ForgetAnswered {
+  uint64_t token = 0;
+  absl::Status status;
+};
+
+using ControlItem = std::variant<RaftItem, LeaseRequest, LeaseAnswer, MembersWanted, MembersTold,
+                                 ForgetAsked, ForgetAnswered>;
 
 std::string EncodeControl(const ControlItem& item);
 // Views are of `bytes`. Fields that are not known are skipped. Error: kInvalidArgument, no release

@@ -1,6 +1,8 @@
 #include "cluster/transport/meta_group.h"
 
+#include <algorithm>
 #include <map>
+#include <set>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -9,6 +11,7 @@
 #include "base/inbox.h"
 #include "base/log.h"
 #include "mqttd/cluster/v1/link.pb.h"
+#include "mqttd/cluster/v1/members.pb.h"
 
 namespace cluster {
 namespace {
@@ -17,13 +20,17 @@ namespace pb = ::mqttd::cluster::v1;
 
 constexpr absl::Duration kTurn = absl::Milliseconds(50);
 constexpr absl::Duration kJoinAnsweredWithin = absl::Seconds(2);
+// So often a node without a replica asks whether it has missed something.
+constexpr absl::Duration kMembersAskedEvery = absl::Milliseconds(500);
+constexpr absl::Duration kForgetAskedEvery = absl::Milliseconds(500);
+constexpr absl::Duration kForgetAnsweredWithin = absl::Seconds(5);
 
 struct FromLog {
   LogEvent event;
 };
 struct FromNode {
   NodeLife from;
-  std::variant<LeaseRequest, LeaseAnswer> what;
+  ControlItem what;  // None of Raft.
 };
 struct JoinAsked {
   pb::JoinRequest request;
@@ -36,9 +43,13 @@ struct LifeOver {
   Incarnation through;
 };
 struct EndAsked {};
+struct ToForget {
+  NodeId node;
+  std::function<void(absl::Status)> done;
+};
 // Outlives the group in the hands of calls that are under way.
-using Inbox =
-    base::Inbox<std::variant<FromLog, FromNode, JoinAsked, JoinAnswered, LifeOver, EndAsked>>;
+using Inbox = base::Inbox<
+    std::variant<FromLog, FromNode, JoinAsked, JoinAnswered, LifeOver, EndAsked, ToForget>>;
 
 class RealMetaGroup final : public MetaGroup {
  public:
@@ -46,6 +57,8 @@ class RealMetaGroup final : public MetaGroup {
       : id_(options.node),
         group_(options.group),
         self_(options.self),
+        cluster_id_(std::move(options.cluster_id)),
+        ask_at_(std::move(options.ask_at)),
         parts_(std::move(parts)),
         inbox_(std::make_shared<Inbox>()),
         node_(options.leases, std::move(options.self), std::move(options.members), options.applied),
@@ -57,16 +70,15 @@ class RealMetaGroup final : public MetaGroup {
 
   void OnLogEvent(LogEvent event) override { inbox_->Post(FromLog{std::move(event)}); }
   void OnControl(NodeLife from, const ControlItem& item) override {
-    if (const auto* const request = std::get_if<LeaseRequest>(&item)) {
-      inbox_->Post(FromNode{from, *request});
-    } else if (const auto* const answer = std::get_if<LeaseAnswer>(&item)) {
-      inbox_->Post(FromNode{from, *answer});
-    }
+    if (!std::holds_alternative<RaftItem>(item)) inbox_->Post(FromNode{from, item});
   }
   void OnLifeOver(Incarnation through) override { inbox_->Post(LifeOver{through}); }
   void OnJoin(const pb::JoinRequest& request,
               std::function<void(const pb::JoinResponse&)> answer) override {
     inbox_->Post(JoinAsked{request, std::move(answer)});
+  }
+  void Forget(NodeId node, std::function<void(absl::Status)> done) override {
+    inbox_->Post(ToForget{node, std::move(done)});
   }
   Lease lease() const override {
     base::MutexLock lock(mutex_);
@@ -80,6 +92,8 @@ class RealMetaGroup final : public MetaGroup {
   void Stop() override {
     inbox_->Stop();
     if (thread_.joinable()) thread_.join();
+    for (auto& [token, asked] : std::exchange(forgetting_, {}))
+      asked.done(absl::CancelledError("this node stops"));
   }
 
  private:
@@ -90,6 +104,14 @@ class RealMetaGroup final : public MetaGroup {
   void On(JoinAnswered& answered);
   void On(LifeOver& over) { node_.OnLifeOver(over.through); }
   void On(EndAsked& /*asked*/) { node_.EndLife(); }
+  void On(ToForget& asked);
+  void OnItem(NodeLife /*from*/, const RaftItem& /*item*/) {}
+  void OnItem(NodeLife from, const LeaseRequest& request);
+  void OnItem(NodeLife /*from*/, const LeaseAnswer& answer) { node_.OnLeaseAnswer(answer); }
+  void OnItem(NodeLife from, const MembersWanted& wanted);
+  void OnItem(NodeLife from, const MembersTold& told);
+  void OnItem(NodeLife from, const ForgetAsked& asked);
+  void OnItem(NodeLife from, const ForgetAnswered& answered);
   void OnCommitted(Committed& committed);
   void Act();
   bool BeginLife(const MetaOutputs& out);
@@ -97,12 +119,22 @@ class RealMetaGroup final : public MetaGroup {
   void AskAdmission(const pb::AdmitNode& self);
   void AnswerAdmission(const MetaOutputs::AdmissionAnswer& answer);
   void ShowMembers();
+  bool HasReplica() const { return HasReplica(id_); }
+  bool HasReplica(NodeId id) const;
+  void Install(std::string_view members, uint64_t index);
+  void TellMembers(NodeId to);
+  void TellMembersToAll();
+  void AskForMembers(absl::Duration now);
+  void AskToForget(absl::Duration now);
+  void AnswerForget(const MetaOutputs::ForgetAnswer& answer);
   std::string AddressOf(NodeId id) const;
   std::string LeaderAddress() const;
 
   const NodeId id_;
   const GroupId group_;
   const pb::AdmitNode self_;
+  const std::string cluster_id_;
+  const std::vector<std::string> ask_at_;
   const Parts parts_;
   const std::shared_ptr<Inbox> inbox_;
   mutable base::Mutex mutex_;
@@ -115,6 +147,18 @@ class RealMetaGroup final : public MetaGroup {
   Incarnation to_begin_;  // Not on the disk yet.
   ReplicaId leader_ = 0;
   bool stopped_ = false;  // By an entry that cannot be understood.
+  absl::Duration next_members_ = -absl::InfiniteDuration();
+  std::string refused_;  // Told last.
+  // What was asked here, by token.
+  struct Forgetting {
+    NodeId node;
+    std::function<void(absl::Status)> done;
+    absl::Duration until;
+    absl::Duration next_ask = -absl::InfiniteDuration();
+  };
+  std::map<uint64_t, Forgetting> forgetting_;
+  // What others have asked, by the token under which it is decided: whom to answer under which.
+  std::map<uint64_t, std::pair<NodeId, uint64_t>> forget_asked_;
   uint64_t last_token_ = 0;
   std::map<uint64_t, std::function<void(const pb::JoinResponse&)>> joins_;
   std::thread thread_;  // Last: it uses all of it.
@@ -127,7 +171,10 @@ void RealMetaGroup::Run() {
       Act();
     }
     if (stopped_) continue;
-    node_.Tick(parts_.clock->Monotonic());
+    const absl::Duration now = parts_.clock->Monotonic();
+    node_.Tick(now);
+    AskForMembers(now);
+    AskToForget(now);
     Act();
   } while (inbox_->Sleep(kTurn));
 }
@@ -164,15 +211,21 @@ void RealMetaGroup::OnCommitted(Committed& committed) {
 }
 
 void RealMetaGroup::On(FromNode& from) {
-  if (const auto* const request = std::get_if<LeaseRequest>(&from.what)) {
-    // Nobody asks for another.
-    if (request->life == from.from) node_.OnLeaseRequest(*request, parts_.clock->Monotonic());
-  } else {
-    node_.OnLeaseAnswer(std::get<LeaseAnswer>(from.what));
-  }
+  if (stopped_) return;
+  std::visit([&](const auto& item) { OnItem(from.from, item); }, from.what);
+}
+
+void RealMetaGroup::OnItem(NodeLife from, const LeaseRequest& request) {
+  // Nobody asks for another.
+  if (request.life == from) node_.OnLeaseRequest(request, parts_.clock->Monotonic());
 }
 
 void RealMetaGroup::On(JoinAsked& asked) {
+  if (node_.members().cluster_id().empty()) {
+    pb::JoinResponse response;
+    response.set_why("this node waits to be admitted itself");
+    return asked.answer(response);
+  }
   if (!asked.request.cluster_id().empty() &&
       asked.request.cluster_id() != node_.members().cluster_id()) {
     pb::JoinResponse response;
@@ -185,11 +238,131 @@ void RealMetaGroup::On(JoinAsked& asked) {
 
 void RealMetaGroup::On(JoinAnswered& answered) {
   const pb::JoinResponse& response = answered.response;
+  const bool decided = response.refused() || response.why().empty();
+  if (decided && refused_ != response.why()) {
+    refused_ = response.why();
+    parts_.on_refused(refused_);
+  }
   if (response.why().empty() && response.node() == id_.value()) {
+    if (!HasReplica() && response.has_state())
+      Install(response.state().SerializeAsString(), response.index());
     node_.OnAdmitted({id_, Incarnation(response.incarnation())});
   } else if (response.incarnation() != 0) {
     node_.OnNotAdmitted(Incarnation(response.incarnation()));
   }
+}
+
+// ---- Nodes without a replica --------------------------------------------------------------------
+
+bool RealMetaGroup::HasReplica(NodeId id) const {
+  const auto& replicas = node_.members().meta().replicas;
+  return std::any_of(replicas.begin(), replicas.end(),
+                     [id](const GroupReplicas::Replica& replica) { return replica.node == id; });
+}
+
+void RealMetaGroup::OnItem(NodeLife from, const MembersWanted& wanted) {
+  if (HasReplica() && wanted.index < node_.applied()) TellMembers(from.node);
+}
+
+void RealMetaGroup::OnItem(NodeLife /*from*/, const MembersTold& told) {
+  if (!HasReplica()) Install(told.members, told.index);
+}
+
+void RealMetaGroup::Install(std::string_view members, uint64_t index) {
+  if (index <= node_.applied()) return;
+  absl::StatusOr<Members> read = Members::Decode(members);
+  if (read.ok()) return node_.Install(*std::move(read), index);
+  if (!absl::IsUnimplemented(read.status())) {
+    return base::LogLimited(base::LogLevel::kError, "members of the cluster cannot be read",
+                            "members", {{"error", read.status()}});
+  }
+  stopped_ = true;  // It needs a newer release.
+  {
+    base::MutexLock lock(mutex_);
+    lease_ = {};
+  }
+  parts_.on_stopped(read.status());
+}
+
+void RealMetaGroup::TellMembers(NodeId to) {
+  (void)parts_.links->Send(to, LinkClass::kControl,
+                           EncodeControl(MembersTold{node_.applied(), node_.members().Encode()}));
+}
+
+void RealMetaGroup::TellMembersToAll() {
+  if (!HasReplica()) return;
+  for (const auto& [id, node] : node_.members().nodes()) {
+    if (node.is_live() && !HasReplica(id)) TellMembers(id);
+  }
+}
+
+void RealMetaGroup::AskForMembers(absl::Duration now) {
+  if (HasReplica() || now < next_members_) return;
+  next_members_ = now + kMembersAskedEvery;
+  for (const GroupReplicas::Replica& replica : node_.members().meta().replicas) {
+    (void)parts_.links->Send(replica.node, LinkClass::kControl,
+                             EncodeControl(MembersWanted{node_.applied()}));
+  }
+}
+
+// ---- Members that are to be none ----------------------------------------------------------------
+
+void RealMetaGroup::On(ToForget& asked) {
+  const absl::Duration now = parts_.clock->Monotonic();
+  forgetting_[++last_token_] = {
+      .node = asked.node, .done = std::move(asked.done), .until = now + kForgetAnsweredWithin};
+  AskToForget(now);
+}
+
+// Whoever leads the group answers; the others say that they do not.
+void RealMetaGroup::AskToForget(absl::Duration now) {
+  for (auto it = forgetting_.begin(); it != forgetting_.end();) {
+    auto& [token, asked] = *it;
+    if (now >= asked.until) {
+      asked.done(absl::UnavailableError(
+          "no node decides about that just now: most nodes of the cluster cannot be reached"));
+      it = forgetting_.erase(it);
+      continue;
+    }
+    if (now >= asked.next_ask) {
+      asked.next_ask = now + kForgetAskedEvery;
+      for (const GroupReplicas::Replica& replica : node_.members().meta().replicas) {
+        if (replica.node == id_) {
+          const uint64_t decided = ++last_token_;
+          forget_asked_[decided] = {id_, token};
+          node_.OnForgetAsked(decided, asked.node);
+        } else {
+          (void)parts_.links->Send(replica.node, LinkClass::kControl,
+                                   EncodeControl(ForgetAsked{token, asked.node}));
+        }
+      }
+    }
+    ++it;
+  }
+}
+
+void RealMetaGroup::OnItem(NodeLife from, const ForgetAsked& asked) {
+  const uint64_t decided = ++last_token_;
+  forget_asked_[decided] = {from.node, asked.token};
+  node_.OnForgetAsked(decided, asked.node);
+}
+
+void RealMetaGroup::AnswerForget(const MetaOutputs::ForgetAnswer& answer) {
+  const auto it = forget_asked_.find(answer.token);
+  if (it == forget_asked_.end()) return;
+  const auto [to, token] = it->second;
+  forget_asked_.erase(it);
+  const ForgetAnswered answered{token, answer.status};
+  if (to == id_) return OnItem({id_, incarnation_}, answered);
+  (void)parts_.links->Send(to, LinkClass::kControl, EncodeControl(answered));
+}
+
+void RealMetaGroup::OnItem(NodeLife /*from*/, const ForgetAnswered& answered) {
+  const auto it = forgetting_.find(answered.token);
+  if (it == forgetting_.end() || absl::IsUnavailable(answered.status)) return;
+  const std::function<void(absl::Status)> done = std::move(it->second.done);
+  forgetting_.erase(it);
+  done(answered.status);
 }
 
 // ---- What it wants done -------------------------------------------------------------------------
@@ -201,6 +374,7 @@ void RealMetaGroup::Act() {
     again = !out.leases_answered.empty() || !out.leases_asked.empty();
     if (out.members_changed) {
       ShowMembers();
+      TellMembersToAll();
       parts_.on_members(node_.members(), node_.applied());
     }
     if (!out.gone.empty()) parts_.on_gone(out.gone);
@@ -217,6 +391,7 @@ void RealMetaGroup::Act() {
       }
     }
     for (const MetaOutputs::AdmissionAnswer& answer : out.admissions) AnswerAdmission(answer);
+    for (const MetaOutputs::ForgetAnswer& answer : out.forgotten) AnswerForget(answer);
     if (BeginLife(out) && out.ask_admission.has_value()) AskAdmission(*out.ask_admission);
   }
   base::MutexLock lock(mutex_);
@@ -250,8 +425,16 @@ void RealMetaGroup::AskLease(const MetaOutputs::LeaseAsked& asked) {
 
 void RealMetaGroup::AskAdmission(const pb::AdmitNode& self) {
   pb::JoinRequest request;
-  request.set_cluster_id(node_.members().cluster_id());
+  request.set_cluster_id(cluster_id_);
   *request.mutable_node() = self;
+  const auto ask = [&](const std::string& address) {
+    parts_.links->Join(address, request, kJoinAnsweredWithin,
+                       [inbox = inbox_](absl::StatusOr<pb::JoinResponse> response) {
+                         if (response.ok()) inbox->Post(JoinAnswered{*std::move(response)});
+                       });
+  };
+  std::set<std::string> addresses;
+  if (!HasReplica()) addresses.insert(ask_at_.begin(), ask_at_.end());
   for (const GroupReplicas::Replica& replica : node_.members().meta().replicas) {
     if (replica.node == id_) {
       inbox_->Post(JoinAsked{request, [inbox = inbox_](const pb::JoinResponse& response) {
@@ -259,11 +442,10 @@ void RealMetaGroup::AskAdmission(const pb::AdmitNode& self) {
                              }});
       continue;
     }
-    parts_.links->Join(AddressOf(replica.node), request, kJoinAnsweredWithin,
-                       [inbox = inbox_](absl::StatusOr<pb::JoinResponse> response) {
-                         if (response.ok()) inbox->Post(JoinAnswered{*std::move(response)});
-                       });
+    addresses.insert(AddressOf(replica.node));
   }
+  addresses.erase(self_.cluster_address());
+  for (const std::string& address : addresses) ask(address);
 }
 
 void RealMetaGroup::AnswerAdmission(const MetaOutputs::AdmissionAnswer& answer) {
@@ -277,11 +459,14 @@ void RealMetaGroup::AnswerAdmission(const MetaOutputs::AdmissionAnswer& answer) 
   } else if (!answer.why.empty()) {
     response.set_why(answer.why);
     response.set_incarnation(answer.known.value());
+    response.set_refused(answer.refused);
   } else {
     response.set_node(answer.life.node.value());
     response.set_incarnation(answer.life.incarnation.value());
     for (const auto& [id, node] : node_.members().nodes())
       response.add_members(node.cluster_address);
+    response.set_index(node_.applied());
+    response.mutable_state()->ParseFromString(node_.members().Encode());
   }
   it->second(response);
   joins_.erase(it);

@@ -22,12 +22,18 @@ struct MetaGroupOptions {
   LeaseOptions leases;
   NodeId node;
   ::mqttd::cluster::v1::AdmitNode self;  // As MetaNode has it.
-  Members members;                       // As of `applied`.
+  Members members;                       // As of `applied`. Of no cluster: they are not known yet.
   uint64_t applied = 0;
+  std::string cluster_id;
+  // Without a replica of the group here: who else is asked to admit this node, for the members may
+  // be elsewhere by now, or not be known.
+  std::vector<std::string> ask_at;
 };
 
 // Decides who may speak to this node and to whom it connects (Links::SetDoor, SetPeers), is
-// admitted, keeps the lease, and admits and grants where it leads.
+// admitted, keeps the lease, and admits and grants where it leads. Without a replica of the group
+// it hears the state from those that have one: with its admission, whenever it changes, and twice a
+// second if it has missed something.
 class MetaGroup {
  public:
   // All are called on its thread. Functions of the log do not block.
@@ -43,6 +49,8 @@ class MetaGroup {
     // The state as of an entry, which is to be kept before the log is cut there.
     std::function<void(const Members&, uint64_t applied)> on_members;
     std::function<void(const std::vector<NodeLife>&)> on_gone;
+    // The cluster does not admit this node, in words; it goes on asking. Empty: it has.
+    std::function<void(const std::string&)> on_refused;
     // An entry that this release does not understand: the node can take no further part.
     std::function<void(const absl::Status&)> on_stopped;
   };
@@ -58,6 +66,8 @@ class MetaGroup {
   virtual void OnLifeOver(Incarnation through) = 0;
   virtual void OnJoin(const ::mqttd::cluster::v1::JoinRequest& request,
                       std::function<void(const ::mqttd::cluster::v1::JoinResponse&)> answer) = 0;
+  // See Membership::Forget.
+  virtual void Forget(NodeId node, std::function<void(absl::Status)> done) = 0;
   // Until then, on the monotonic clock, this node owns what that life of it is said to own.
   struct Lease {
     NodeLife life;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/numeric/bits.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -33,7 +34,8 @@ std::vector<LiveNode> OthersIn(const cluster::Members& members, storage::NodeId 
   std::vector<LiveNode> others;
   for (const auto& [id, node] : members.nodes()) {
     if (id != self && node.is_live())
-      others.push_back({id, node.incarnation, static_cast<storage::ShardId>(node.shards)});
+      others.push_back({id, node.incarnation, static_cast<storage::ShardId>(node.shards),
+                        members.PartitionsOn(id)});
   }
   return others;
 }
@@ -104,7 +106,9 @@ class ClusterSeat final : public Seat,
   }
   void Leave() override { membership_->Leave(kLeavesWithin); }
   void Stop() override { membership_->Stop(); }
+  void Forget(uint32_t node, std::function<void(absl::Status)> done) override;
   std::string why() const override { return membership_->why(); }
+  std::string note() const override { return holds_none_ ? "this node holds no replicas" : ""; }
   bool refuses_all() const override { return refuses_all_; }
   base::ClusterView view() const override;
   void Call(uint32_t node, base::NodeCall call, absl::Duration within,
@@ -136,6 +140,12 @@ class ClusterSeat final : public Seat,
     use_.host->Submit(from, std::move(requests));
   }
   void OnHostMessage(NodeLife from, storage::HostMessage message) override {
+    if (const auto* const told = std::get_if<storage::FeedRoutes>(&message)) {
+      base::MutexLock lock(feeds_mutex_);
+      uint64_t& feed = feeds_[told->partition];
+      if (told->feed >= feed) fed_by_[told->partition] = from.node;
+      feed = std::max(feed, told->feed);
+    }
     use_.host->OnHostMessage(from.node, from.incarnation, std::move(message));
   }
   void Resync(storage::NodeId node, std::function<void()> begins) override {
@@ -164,6 +174,7 @@ class ClusterSeat final : public Seat,
   std::unique_ptr<cluster::Membership> membership_;
   const bool serve_without_quorum_;
   std::atomic<bool> refuses_all_{false};
+  std::atomic<bool> holds_none_{false};
   storage::ShardId shards_ = 0;
   LateForwarder forwarder_;
   Use use_;
@@ -176,6 +187,11 @@ class ClusterSeat final : public Seat,
   bool given_up_ = false;
   base::Mutex start_mutex_;
   bool stopping_ ABSL_GUARDED_BY(start_mutex_) = false;
+
+  // Who leads partitions without a replica here: whose feed of routes is the newest.
+  mutable base::Mutex feeds_mutex_;
+  std::map<storage::PartitionId, uint64_t> feeds_ ABSL_GUARDED_BY(feeds_mutex_);
+  std::map<storage::PartitionId, storage::NodeId> fed_by_ ABSL_GUARDED_BY(feeds_mutex_);
 
   base::Mutex mutex_;
   base::ServeNode serve_ ABSL_GUARDED_BY(mutex_);  // Null: the API is not there yet.
@@ -253,11 +269,27 @@ base::ClusterView ClusterSeat::view() const {
     partition.preferred = group.leader.value();
     if (id < leaders.size()) partition.leader = leaders[id].value();
   }
+  view.holds_replicas = members.HasReplicas(self.node);
+  {
+    base::MutexLock lock(feeds_mutex_);
+    for (const auto& [id, leader] : fed_by_) {
+      const bool known = id < view.partitions.size() && view.partitions[id].leader == 0;
+      const cluster::Node* const node = members.Find(leader);
+      if (known && node != nullptr && node->is_live()) view.partitions[id].leader = leader.value();
+    }
+  }
   for (const cluster::PeerReport& peer : membership_->links().Report())
     view.links.push_back(ViewOf(peer));
   if (const cluster::Traffic* const traffic = traffic_.load())
     view.traffic = ViewOf(traffic->metrics());
   return view;
+}
+
+void ClusterSeat::Forget(uint32_t node, std::function<void(absl::Status)> done) {
+  if (node > 0xFFFF) {
+    return done(absl::NotFoundError(absl::StrCat("the cluster has no node ", node)));
+  }
+  membership_->Forget(storage::NodeId(static_cast<uint16_t>(node)), std::move(done));
 }
 
 // ---- Calls of the admin API ---------------------------------------------------------------------
@@ -331,13 +363,23 @@ void ClusterSeat::OnAdmitted(NodeLife self, const cluster::Members& members) {
   base::MutexLock lock(start_mutex_);
   if (stopping_ || served_) return;
   self_ = self;
-  const LiveNode here{self.node, self.incarnation, shards_};
+  const storage::PartitionMask replicas = members.PartitionsOn(self.node);
+  const LiveNode here{self.node, self.incarnation, shards_, replicas};
   const std::vector<LiveNode> others = OthersIn(members, self.node);
   base::Log(base::LogLevel::kInfo, "cluster joined",
             {{"cluster", members.cluster_id()},
              {"node", self.node.value()},
              {"incarnation", self.incarnation.value()},
-             {"other_nodes", others.size()}});
+             {"other_nodes", others.size()},
+             {"replicas", absl::popcount(replicas)}});
+  holds_none_ = replicas == 0;
+  if (replicas == 0) {
+    base::Log(
+        base::LogLevel::kInfo,
+        "this node holds no replicas: it serves clients, and what is stored is with the nodes "
+        "that founded the cluster",
+        {});
+  }
   owned_traffic_ = std::make_unique<cluster::Traffic>(cluster::TrafficOptions{}, here,
                                                       membership_->links(), *this);
   forwarder_.Use(*owned_traffic_);
@@ -368,7 +410,8 @@ void ClusterSeat::OnLifeOver() {
 void ClusterSeat::OnMembers(const cluster::Members& members) {
   if (!served_ || given_up_) return;
   const std::vector<LiveNode> others = OthersIn(members, self_.node);
-  use_.host->SetNodes({self_.node, self_.incarnation, shards_}, others);
+  use_.host->SetNodes({self_.node, self_.incarnation, shards_, members.PartitionsOn(self_.node)},
+                      others);
   owned_traffic_->SetNodes(others);
 }
 

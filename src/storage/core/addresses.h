@@ -40,7 +40,8 @@ struct ShardAddress {
 struct LiveNode {
   NodeId node;
   Incarnation incarnation;
-  ShardId shards = 0;  // How many it has.
+  ShardId shards = 0;                          // How many it has.
+  PartitionMask replicas = ~PartitionMask{0};  // Of which partitions it has one.
   friend bool operator==(const LiveNode&, const LiveNode&) = default;
 };
 

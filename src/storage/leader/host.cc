@@ -56,6 +56,7 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
       publishing_(node_),
       scans_(node_),
       routes_(node_),
+      fed_(node_),
       admission_(node_.shards),
       barriers_(node_),
       terms_(options.partitions, 0),
@@ -70,6 +71,7 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
   node_.scans = &scans_;
   node_.barriers = &barriers_;
   node_.routes = &routes_;
+  node_.fed = &fed_;
   for (uint32_t id = 0; id < options.partitions; ++id) {
     replicas_.push_back(std::make_unique<Replica>(
         static_cast<PartitionId>(id), store, options.state_pending_bytes, options.apply_rules));
@@ -127,7 +129,8 @@ void Host::Begin(std::function<void()> ready) {
 void Host::BeginIfAllIsKnown() {
   for (const auto& leader : node_.leaders) {
     const PartitionId id = leader->id();
-    if (leader->replica().stopped() || log_.follows(id)) continue;
+    if (!node_.Holds(id)) admission_.SetElsewhere(id);
+    if (!node_.Holds(id) || leader->replica().stopped() || log_.follows(id)) continue;
     if (!log_.MayAct(id, applied(id))) return;
   }
   // A client that is let in here may know of what was acknowledged elsewhere.
@@ -162,7 +165,9 @@ void Host::BeginAmongOthers() {
   begun_ = true;
   resync_ = false;
   node_.RecountSessions();
-  routes_.BeginAnnouncing(std::move(ready_));
+  // What is known by replicas here, and then what their leaders tell of the others.
+  routes_.BeginAnnouncing(
+      [this, ready = std::move(ready_)]() mutable { fed_.WhenWhole(std::move(ready)); });
   gauges_.Count();
   for (const auto& leader : node_.leaders) {
     if (leads(leader->id()) && !leader->replica().stopped()) AskForClaims(leader->id());
@@ -380,6 +385,9 @@ void Host::Run() {
       waiter.call = std::move(known);
       routes_.Wait(std::move(waiter));
     });
+    routes_.feeds().Run([this](PartitionId id) {
+      return replicas_[id]->status().ok() && log_.MayAct(id, applied(id));
+    });
   }
   routes_.ReleaseReady();
   for (const auto& leader : node_.leaders) leader->AcknowledgeStreams();
@@ -433,6 +441,7 @@ std::optional<absl::Duration> Host::NextWake() const {
   if (!scans_.empty() && node_.state_status.ok()) consider(now);
   if (stalled_) consider(retry_at_);
   consider(barriers_.Next());
+  consider(scans_.Next());
   if (!node_.healthy() || stalled_) return next;
   if (!flushing_.done()) consider(now);
   const auto waits = [this](const std::deque<Proposal*>& held) {
@@ -613,6 +622,8 @@ absl::Status Host::RepairState() {
 void Host::ReadRetained(std::string filter, std::string cursor, const RetainedScanOptions& options,
                         std::function<void(absl::StatusOr<RetainedScans::Page>)> done) {
   const PartitionMask where = scans_.PartitionsOf(filter);
+  if ((where & ~node_.held) != 0)
+    return scans_.Ask(std::move(filter), std::move(cursor), options, std::move(done));
   scans_.WhenCurrent(where,
                      [this, filter = std::move(filter), cursor = std::move(cursor), options,
                       done = std::move(done)] { done(scans_.Scan(filter, cursor, options)); });

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "base/rng.h"
 #include "storage/core/command_log.h"
+#include "storage/core/host_message.h"
 #include "storage/core/log_entry.h"
 #include "storage/core/metrics.h"
 #include "storage/core/options.h"
@@ -20,6 +21,7 @@
 #include "storage/core/replica.h"
 #include "storage/core/state_store.h"
 #include "storage/leader/admission.h"
+#include "storage/leader/fed_routes.h"
 #include "storage/leader/flushing.h"
 #include "storage/leader/gauges.h"
 #include "storage/leader/leader.h"
@@ -59,7 +61,8 @@ namespace storage {
 //
 // A partition is led here or elsewhere, as the log says. One that is led elsewhere applies what the
 // log has and does nothing else, but that this node's shards hear of its routes: requests about it
-// are not taken. When it is led here (again) its new leader asks the shards who is connected, and
+// are not taken. One without a replica here is led elsewhere for good, and its leader tells of the
+// routes. When one is led here (again) its new leader asks the shards who is connected, and
 // they ask again what they do not know to be done.
 //
 // A partition whose part of the state cannot be read stands still, and is loaded again now and then
@@ -86,8 +89,12 @@ class Host {
   // OnRequest must not be called.
   void Begin(std::function<void()> ready);
   bool begun() const { return begun_; }
-  // Before that: whose the `shards` are.
-  void SetSelf(NodeId node, Incarnation incarnation) { node_.shards.SetSelf(node, incarnation); }
+  // Before that: whose the `shards` are, and of which partitions there is a replica here.
+  void SetSelf(NodeId node, Incarnation incarnation, PartitionMask held = ~PartitionMask{0}) {
+    node_.shards.SetSelf(node, incarnation);
+    node_.held = held;
+    fed_.Begin();
+  }
 
   // ---- In a cluster. Each node has a host, whose leaders serve the shards of all.
   // Who else lives, from now on. What a life had that is over is closed by whoever leads; who came
@@ -96,7 +103,8 @@ class Host {
   // The link with that node broke, and is there again: what was on its way is lost. All shards are
   // asked again what they hold of the partitions that are led here, and ask again what they want.
   void Resync(NodeId node);
-  RoutesElsewhere& routes_elsewhere() { return routes_.elsewhere(); }
+  // From the host of another node, in that life of it. What goes the other way: Node::send.
+  void OnHostMessage(NodeId from, Incarnation life, const HostMessage& message);
 
   // ---- Driving it.
   void SetTime(const HostTime& now) { node_.now = now; }
@@ -207,6 +215,7 @@ class Host {
   Publishing publishing_;
   RetainedScans scans_;
   Routes routes_;
+  FedRoutes fed_;
   Admission admission_;
   ReadBarriers barriers_;
   std::vector<std::unique_ptr<Replica>> replicas_;  // By partition; their leaders are the node's.

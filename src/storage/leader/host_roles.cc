@@ -56,6 +56,8 @@ void Host::SetNodes(const std::vector<LiveNode>& others) {
   for (const LiveNode& gone : left) {
     ForgetShards(node_.shards.Remove(gone), gone.shards);
     routes_.elsewhere().ForgetNode(gone);
+    routes_.feeds().Forget(gone.node);
+    scans_.Resync(gone.node);
   }
   for (const LiveNode& other : came) ForgetShards(node_.shards.Add(other), other.shards);
   if (beginning_) return;
@@ -67,6 +69,18 @@ void Host::Resync(NodeId node) {
   if (!node_.shards.IsOther(node)) return;
   resync_ = true;
   routes_.elsewhere().Resync(node);
+  routes_.feeds().Restart(node);
+  scans_.Resync(node);
+}
+
+void Host::OnHostMessage(NodeId from, Incarnation life, const HostMessage& message) {
+  if (const auto* const told = std::get_if<FeedRoutes>(&message)) return fed_.Hear(from, *told);
+  if (const auto* const done = std::get_if<ScanDone>(&message)) return scans_.Hear(*done);
+  if (const auto* const taken = std::get_if<FeedTaken>(&message))
+    return routes_.feeds().Hear(from, *taken);
+  if (const auto* const wanted = std::get_if<ScanWanted>(&message))
+    return scans_.Hear(from, *wanted);
+  routes_.elsewhere().Hear(from, life, message);
 }
 
 // Nobody has the slots any more, or somebody else.
@@ -82,8 +96,12 @@ void Host::ForgetShards(ShardSlot first, ShardId shards) {
 void Host::OnRole(const RoleChange& change) {
   const PartitionId id = change.partition;
   if (log_.Hear(change)) Follow(id);
-  if (!change.leads) return admission_.SetElsewhere(id);
+  if (!change.leads) {
+    routes_.feeds().LeadNoMore(id);
+    return admission_.SetElsewhere(id);
+  }
   terms_[id] = change.term;
+  routes_.feeds().Lead(id, change.term);
   if (beginning_) return admission_.SetHere(id);  // Nobody has asked for anything yet.
   if (!replicas_[id]->stopped()) AskForClaims(id);
 }
@@ -116,7 +134,8 @@ void Host::ServeNewLeaders() {
       leader->KnowAll();
       continue;
     }
-    if (!leader->caught_up() || !log_.MayAct(id, applied(id))) continue;
+    // What it has to pass on a shard here does, by the routes that it knows.
+    if (!leader->caught_up() || !log_.MayAct(id, applied(id)) || !fed_.whole()) continue;
     const bool waited = node_.shards.in_cluster() && node_.now.monotonic >= heard_by_[id];
     if (!from_all && !(waited && admission_.Asks(id))) continue;
     leader->Activate(from_all ? admission_.Open(id) : admission_.OpenInPart(id),

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "storage/core/keys.h"
 #include "storage/core/session.h"
+#include "storage/leader/fed_routes.h"
 #include "storage/leader/leader.h"
 
 namespace storage {
@@ -31,6 +32,10 @@ Node::Node(const StorageOptions& the_options, ShardId the_shards, const StateRea
 
 PartitionId Node::PartitionOf(std::string_view client_id) const {
   return PartitionOfClient(client_id, options.partitions);
+}
+
+uint64_t Node::RoutesToldThrough(PartitionId id) const {
+  return Holds(id) ? leaders[id]->partition().applied_index() : fed->through(id);
 }
 
 Leader& Node::HomeOf(std::string_view topic) const {

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "base/rng.h"
+#include "storage/core/host_message.h"
 #include "storage/core/kv.h"
 #include "storage/core/metrics.h"
 #include "storage/core/options.h"
@@ -26,6 +27,7 @@
 
 namespace storage {
 
+class FedRoutes;
 class Leader;
 class Publishing;
 class ReadBarriers;
@@ -51,6 +53,14 @@ struct Node {
   std::function<bool(const SessionUser& author, std::string_view topic)> may_publish;
   std::function<bool(const SessionUser& reader, std::string_view topic)> may_read;
   bool shutting_down = false;
+  // To the host of another node; what is lost is asked again, or told anew, after Host::Resync. And
+  // CommandLog::TellCommitted. Null: there are no other nodes.
+  std::function<void(NodeId to, HostMessage message)> send;
+  std::function<void(PartitionId)> tell_committed;
+  // Of which partitions there is a replica here. The other ones are led elsewhere, and nothing of
+  // them is known but what their leaders tell.
+  PartitionMask held = ~PartitionMask{0};
+  bool Holds(PartitionId id) const { return (held & BitOf(id)) != 0; }
 
   // ---- The others. Made by the host.
   std::vector<std::unique_ptr<Leader>> leaders;  // By partition.
@@ -58,6 +68,9 @@ struct Node {
   RetainedScans* scans = nullptr;
   ReadBarriers* barriers = nullptr;
   Routes* routes = nullptr;
+  FedRoutes* fed = nullptr;
+  // How far this node's shards have been told of the partition's routes.
+  uint64_t RoutesToldThrough(PartitionId id) const;
   PartitionId PartitionOf(std::string_view client_id) const;
   Leader& LeaderOf(std::string_view client_id) const { return *leaders[PartitionOf(client_id)]; }
   // Where the topic's retained message is.

@@ -15,9 +15,10 @@ constexpr absl::Duration kAskAgain = absl::Milliseconds(100);
 ReadBarriers::ReadBarriers(Node& node) : node_(node), partitions_(node.options.partitions) {}
 
 void ReadBarriers::Wait(PartitionMask reads, absl::Duration within, std::function<void()> then) {
-  PartitionMask applies = 0;  // Of one that has stopped nothing more is.
+  PartitionMask applies = 0;  // Of one that has stopped nothing more is, of none never was.
   for (const auto& leader : node_.leaders) {
-    if (!leader->replica().stopped()) applies |= BitOf(leader->id());
+    const bool held = node_.Holds(leader->id());
+    if (held && !leader->replica().stopped()) applies |= BitOf(leader->id());
   }
   reads &= applies;
   if (reads == 0 || !node_.shards.in_cluster() || ask_ == nullptr) return then();

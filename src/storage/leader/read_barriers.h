@@ -16,8 +16,8 @@
 
 namespace storage {
 
-// Part of the host, used on its thread. Each node has a replica of every partition, which is behind
-// what the partition's leader has acknowledged: whoever reads it for somebody who may know better
+// Part of the host, used on its thread. A node's replica of a partition is behind what the
+// partition's leader has acknowledged: whoever reads it for somebody who may know better
 // waits here. Asks of a partition are gathered: one is under way at a time, and serves all that
 // waited when it left. Bounded by what is asked of the host.
 class ReadBarriers {

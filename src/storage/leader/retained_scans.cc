@@ -18,6 +18,9 @@ namespace {
 constexpr absl::Duration kCurrentWithin = absl::Seconds(2);
 constexpr size_t kScanPageMax = 256;
 constexpr size_t kScanSeeksMax = 2048;  // A few milliseconds.
+// A node that lives answers within the time of its own barrier, or is taken for one that does not.
+constexpr absl::Duration kAskedElsewhereWithin = absl::Seconds(3);
+constexpr absl::Duration kAskedAgainAfter = absl::Milliseconds(100);
 
 }  // namespace
 
@@ -49,11 +52,37 @@ void RetainedScans::Handle(const ShardAddress& from, ScanRetained& request) {
   });
 }
 
+void RetainedScans::Ask(std::string filter, std::string cursor, const RetainedScanOptions& options,
+                        std::function<void(absl::StatusOr<Page>)> done) {
+  const PartitionMask reads = PartitionsOf(filter);
+  ScanRetained request{.filter = std::move(filter), .cursor = std::move(cursor)};
+  request.messages_max = static_cast<uint32_t>(std::min(options.messages_max, kScanPageMax));
+  WhenCurrent(reads, [this, request = std::move(request), done = std::move(done)]() mutable {
+    scans_.push_back({.request = std::move(request), .done = std::move(done)});
+  });
+}
+
 void RetainedScans::Run() {
+  for (auto it = elsewhere_.begin(); it != elsewhere_.end();) {
+    if (it->second.until > node_.now.monotonic) {
+      ++it;
+      continue;
+    }
+    Asked scan = std::move(it->second.scan);
+    it = elsewhere_.erase(it);
+    scans_.push_front(std::move(scan));
+  }
   const size_t stop_at = node_.work_left / 2;
   while (!scans_.empty() && node_.state_status.ok() && node_.work_left > stop_at) {
     --node_.work_left;  // Of a filter for which there is nothing, too.
     Asked& scan = scans_.front();
+    const PartitionId place = PlaceOf(scan);
+    if (place < node_.options.partitions && !node_.Holds(place)) {
+      Asked other = std::move(scan);
+      scans_.pop_front();
+      AskElsewhere(std::move(other));
+      continue;
+    }
     ScanRetained& request = scan.request;
     RetainedScanOptions options;
     options.messages_max = std::clamp<size_t>(request.messages_max, 1, kScanPageMax);
@@ -76,9 +105,94 @@ void RetainedScans::Run() {
       node_.NoteDamage(scanned.status());
       page.status = std::move(scanned).status();
     }
-    node_.Send(scan.shard, std::move(page));
+    Asked answered = std::move(scan);
     scans_.pop_front();
+    Answer(answered, std::move(page));
   }
+}
+
+void RetainedScans::Answer(Asked& scan, RetainedPage page) {
+  if (scan.ticket != 0) return node_.send(scan.node, ScanDone{scan.ticket, std::move(page)});
+  if (scan.done == nullptr) return node_.Send(scan.shard, std::move(page));
+  if (!page.status.ok()) return scan.done(page.status);
+  scan.done(Page{std::move(page.messages), std::move(page.cursor)});
+}
+
+// ---- Partitions of which there is no replica here -----------------------------------------------
+
+PartitionId RetainedScans::PlaceOf(const Asked& scan) const {
+  if (!scan.request.cursor.empty()) return static_cast<uint8_t>(scan.request.cursor[0]);
+  const std::string& filter =
+      scan.passed == 0 ? scan.request.filter : scan.request.others[scan.passed - 1];
+  return mqtt::HasWildcard(filter) ? PartitionId{0}
+                                   : PartitionOfTopic(filter, node_.options.partitions);
+}
+
+void RetainedScans::AskElsewhere(Asked scan) {
+  const PartitionId place = PlaceOf(scan);
+  // Whoever asks has not heard yet where replicas are, and asks again.
+  if (scan.ticket != 0) {
+    RetainedPage none;
+    none.status = absl::UnavailableError("there is no replica here");
+    return Answer(scan, std::move(none));
+  }
+  const uint64_t ticket = ++last_ticket_;
+  std::vector<NodeId> nodes;
+  for (const ShardTable::Other& other : node_.shards.others()) {
+    if ((other.life.replicas & BitOf(place)) != 0) nodes.push_back(other.life.node);
+  }
+  Elsewhere& asked = elsewhere_[ticket];
+  asked.scan = std::move(scan);
+  const bool nobody = nodes.empty() || node_.send == nullptr;  // Just now.
+  asked.until = node_.now.monotonic + (nobody ? kAskedAgainAfter : kAskedElsewhereWithin);
+  if (nobody) return;
+  asked.node = nodes[ticket % nodes.size()];
+  // What was passed need not be looked for again, but counts.
+  ScanWanted wanted{.ticket = ticket, .scan = asked.scan.request};
+  if (asked.scan.passed != 0) {
+    const auto passed = static_cast<std::ptrdiff_t>(asked.scan.passed);
+    wanted.scan.filter = wanted.scan.others[asked.scan.passed - 1];
+    wanted.scan.others.erase(wanted.scan.others.begin(), wanted.scan.others.begin() + passed);
+  }
+  node_.send(asked.node, std::move(wanted));
+}
+
+void RetainedScans::Hear(NodeId from, const ScanWanted& wanted) {
+  PartitionMask reads = PartitionsOf(wanted.scan.filter);
+  for (const std::string& other : wanted.scan.others) reads |= PartitionsOf(other);
+  WhenCurrent(reads, [this, from, wanted] {
+    scans_.push_back({.request = wanted.scan, .node = from, .ticket = wanted.ticket});
+  });
+}
+
+void RetainedScans::Hear(const ScanDone& done) {
+  const auto found = elsewhere_.find(done.ticket);
+  if (found == elsewhere_.end()) return;  // Another one was asked meanwhile.
+  // Somebody else may have it. Not at once: all may say so.
+  if (absl::IsUnavailable(done.page.status)) {
+    found->second.until = std::min(found->second.until, node_.now.monotonic + kAskedAgainAfter);
+    return;
+  }
+  Asked scan = std::move(found->second.scan);
+  elsewhere_.erase(found);
+  RetainedPage page = done.page;
+  page.token = scan.request.token;
+  page.passed += scan.passed;
+  Answer(scan, std::move(page));
+}
+
+void RetainedScans::Resync(NodeId node) {
+  for (auto& [ticket, asked] : elsewhere_) {
+    if (asked.node == node) asked.until = node_.now.monotonic;
+  }
+}
+
+std::optional<absl::Duration> RetainedScans::Next() const {
+  std::optional<absl::Duration> next;
+  for (const auto& [ticket, asked] : elsewhere_) {
+    next = next.has_value() ? std::min(*next, asked.until) : asked.until;
+  }
+  return next;
 }
 
 absl::StatusOr<RetainedScans::Page> RetainedScans::Scan(std::string_view filter,
@@ -100,6 +214,11 @@ absl::StatusOr<RetainedScans::Page> RetainedScans::Scan(std::string_view filter,
   RetainedScanOptions rest = options;
   rest.seeks_max = kScanSeeksMax;
   for (; id < end; ++id, inner.clear()) {
+    if (!node_.Holds(static_cast<PartitionId>(id))) {
+      page.cursor.push_back(static_cast<char>(id));
+      page.cursor += inner;
+      return page;
+    }
     if (node_.leaders[id]->partition().retained_messages() == 0)
       continue;  // Most brokers have few or none.
     ASSIGN_OR_RETURN(RetainedScanPage part,

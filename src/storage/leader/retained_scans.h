@@ -4,19 +4,26 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "mqtt/message.h"
+#include "storage/core/host_message.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/retained.h"
 #include "storage/leader/node.h"
 
 namespace storage {
 
-// Part of the host, used on its thread.
+// Part of the host, used on its thread. A partition of which there is no replica here is looked
+// through by a node that has one, which goes on as far as it can; if it does not answer for long,
+// another one is asked.
 class RetainedScans {
  public:
   explicit RetainedScans(Node& node) : node_(node) {}
@@ -28,28 +35,56 @@ class RetainedScans {
   // As many as the round has time for, and half of it at most: queues wait for the other half.
   void Run();
   bool empty() const { return scans_.empty(); }
+  // When somebody else is to be asked.
+  std::optional<absl::Duration> Next() const;
 
   struct Page {
     std::vector<mqtt::MessagePtr> messages;
     std::string cursor;
   };
   // Over all partitions, from first to last, until the page is full or the work it may cost is
-  // done: it may be empty and not the last. The cursor is the partition and that one's cursor.
+  // done: it may be empty and not the last. The cursor is the partition and that one's cursor. It
+  // ends where there is no replica.
   absl::StatusOr<Page> Scan(std::string_view filter, std::string_view cursor,
                             const RetainedScanOptions& options);
+  // The same over partitions of other nodes, too.
+  void Ask(std::string filter, std::string cursor, const RetainedScanOptions& options,
+           std::function<void(absl::StatusOr<Page>)> done);
 
   // Where what matches the filter may be.
   PartitionMask PartitionsOf(std::string_view filter) const;
+
+  // ---- Other nodes.
+  void Hear(NodeId from, const ScanWanted& wanted);
+  void Hear(const ScanDone& done);
+  // What was asked of that node has no answer.
+  void Resync(NodeId node);
 
  private:
   struct Asked {
     ShardAddress shard;
     ScanRetained request;
     uint32_t passed = 0;  // As RetainedPage tells.
+    // Instead of a shard, another node, or somebody here.
+    NodeId node;
+    uint64_t ticket = 0;
+    std::function<void(absl::StatusOr<Page>)> done;
   };
+  struct Elsewhere {
+    Asked scan;
+    NodeId node;
+    absl::Duration until;
+  };
+
+  void Answer(Asked& scan, RetainedPage page);
+  // Where it goes on.
+  PartitionId PlaceOf(const Asked& scan) const;
+  void AskElsewhere(Asked scan);
 
   Node& node_;
   std::deque<Asked> scans_;  // One per shard's request; a shard asks for a page at a time.
+  std::map<uint64_t, Elsewhere> elsewhere_;  // The same, by ticket.
+  uint64_t last_ticket_ = 0;
 };
 
 }  // namespace storage

@@ -16,18 +16,20 @@ constexpr size_t kAnnouncedBytesMax = 256 << 10;
 }  // namespace
 
 void Routes::Tell(const RouteChanged& change, PartitionId partition) {
-  node_.SendToOwn(RouteChange{.number = ledger_.Next(),
-                              .add = change.add,
-                              .partition = partition,
-                              .filter = change.filter});
+  Tell(RouteChange{.add = change.add, .partition = partition, .filter = change.filter}, partition);
+}
+
+void Routes::Tell(const RouteChange& change, PartitionId partition) {
+  if (feeds_.Tells(partition)) feeds_.Tell(partition, change);
+  RouteChange event = change;
+  event.number = ledger_.Next();
+  event.partition = partition;
+  node_.SendToOwn(event);
 }
 
 void Routes::Tell(const ShareMemberChanged& change, PartitionId partition) {
-  node_.share_members.Change(change.client_id, change.subscription, partition, change.state);
   ShareMemberChange event;
-  event.number = ledger_.Next();
   event.state = change.state;
-  event.partition = partition;
   event.client_id = change.client_id;
   event.subscription = change.subscription;
   const Leader& leader = *node_.leaders[partition];
@@ -43,6 +45,15 @@ void Routes::Tell(const ShareMemberChanged& change, PartitionId partition) {
       event.packet_size_max = claim->feed->packet_size_max;
     }
   }
+  Tell(event, partition);
+}
+
+void Routes::Tell(const ShareMemberChange& change, PartitionId partition) {
+  if (feeds_.Tells(partition)) feeds_.Tell(partition, change);
+  node_.share_members.Change(change.client_id, change.subscription, partition, change.state);
+  ShareMemberChange event = change;
+  event.number = ledger_.Next();
+  event.partition = partition;
   node_.SendToOwn(event);
 }
 

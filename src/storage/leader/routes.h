@@ -14,6 +14,7 @@
 #include "storage/core/partition.h"
 #include "storage/core/partition_api.h"
 #include "storage/leader/node.h"
+#include "storage/leader/route_feeds.h"
 #include "storage/leader/route_ledger.h"
 #include "storage/leader/routes_elsewhere.h"
 
@@ -45,10 +46,14 @@ class Routes {
       : node_(node),
         ledger_(node.shards.own()),
         elsewhere_(node),
+        feeds_(node),
         waiting_(node.options.partitions) {}
 
   void Tell(const RouteChanged& change, PartitionId partition);
   void Tell(const ShareMemberChanged& change, PartitionId partition);
+  // What this node was told of a partition without a replica here.
+  void Tell(const RouteChange& change, PartitionId partition);
+  void Tell(const ShareMemberChange& change, PartitionId partition);
   // `shard`: one of this node.
   void Confirm(ShardSlot shard, const ConfirmRoutes& request) {
     ledger_.Confirm(shard, request.number);
@@ -56,6 +61,7 @@ class Routes {
   void Wait(Confirmed waiter);
   void ReleaseReady();
   RoutesElsewhere& elsewhere() { return elsewhere_; }
+  RouteFeeds& feeds() { return feeds_; }
 
   // At the start: what is stored, a part at a time, a few parts ahead of what all shards have
   // confirmed; then `ready`, when they have confirmed the last.
@@ -71,6 +77,7 @@ class Routes {
   Node& node_;
   RouteLedger<Confirmed> ledger_;
   RoutesElsewhere elsewhere_;
+  RouteFeeds feeds_;
   // By partition: who waits for other nodes only, in the order in which they came.
   std::vector<std::deque<Confirmed>> waiting_;
   // What was stored at the start, as far as the shards do not know it yet.

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "storage/leader/leader.h"
+#include "storage/leader/routes.h"
 
 namespace storage {
 
@@ -13,9 +14,9 @@ void RoutesElsewhere::Hear(NodeId from, Incarnation life, const HostMessage& mes
   // One that this node has not heard of yet is answered as well: it does not ask twice.
   if (node_.shards.FateOf(from, life) == ShardTable::Fate::kOver) return;
   if (const auto* const known = std::get_if<RoutesKnown>(&message)) return On(from, *known);
-  const auto& question = std::get<KnowRoutes>(message);
-  if (question.partition >= wanted_.size()) return;
-  questions_[{question.partition, from}] = {question, life};
+  const auto* const question = std::get_if<KnowRoutes>(&message);
+  if (question == nullptr || question->partition >= wanted_.size()) return;
+  questions_[{question->partition, from}] = {*question, life};
 }
 
 void RoutesElsewhere::Resync(NodeId node) {
@@ -49,7 +50,7 @@ bool RoutesElsewhere::AllKnow(PartitionId id, uint64_t index) const {
 }
 
 void RoutesElsewhere::Ask() {
-  if (node_.shards.others().empty() || send_ == nullptr) return;
+  if (node_.shards.others().empty() || node_.send == nullptr) return;
   for (PartitionId id = 0; id < wanted_.size(); ++id) {
     if (wanted_[id] == 0 || !node_.leaders[id]->serving()) continue;
     bool asks = false;
@@ -59,11 +60,12 @@ void RoutesElsewhere::Ask() {
       // An answer to an earlier life of this node is none to this one.
       knowledge.ticket = uint64_t{node_.shards.self().incarnation.value()} << 32 | ++last_ticket_;
       knowledge.asked = wanted_[id];
-      send_(other.life.node,
-            KnowRoutes{.partition = id, .index = wanted_[id], .ticket = knowledge.ticket});
+      node_.routes->feeds().TellThrough(id, other.life.node);
+      node_.send(other.life.node,
+                 KnowRoutes{.partition = id, .index = wanted_[id], .ticket = knowledge.ticket});
       asks = true;
     }
-    if (asks) tell_committed_(id);
+    if (asks) node_.tell_committed(id);
   }
 }
 
@@ -79,13 +81,13 @@ void RoutesElsewhere::On(NodeId from, const RoutesKnown& message) {
 void RoutesElsewhere::Answer(const std::function<void(std::function<void()> known)>& confirm) {
   for (auto it = questions_.begin(); it != questions_.end();) {
     const auto& [place, question] = *it;
-    if (node_.leaders[place.first]->partition().applied_index() < question.index) {
+    if (node_.RoutesToldThrough(place.first) < question.index) {
       ++it;
       continue;
     }
     confirm([this, to = place.second,
              known = RoutesKnown{.partition = place.first, .ticket = question.ticket}] {
-      if (send_ != nullptr) send_(to, known);
+      if (node_.send != nullptr) node_.send(to, known);
     });
     it = questions_.erase(it);
   }

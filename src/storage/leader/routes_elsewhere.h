@@ -13,21 +13,14 @@
 
 namespace storage {
 
-// Part of the host, used on its thread. Every node has a replica of each partition and tells its
-// own shards what routes come of it. Whoever leads asks whether they know: one question to each
-// node at a time and for each partition, for all that waits by then. What is asked of a node whose
-// replica has stopped has no answer.
+// Part of the host, used on its thread. Every node tells its own shards what routes come of
+// its replicas, and of what it is told of the partitions that it lacks (FedRoutes). Whoever leads
+// asks whether they know: one question to each node at a time and for each partition, for all that
+// waits by then. What is asked of a node whose replica has stopped has no answer.
 class RoutesElsewhere {
  public:
   explicit RoutesElsewhere(Node& node);
 
-  // To the host of another node; what is lost is asked again after Resync.
-  using Send = std::function<void(NodeId to, HostMessage message)>;
-  // `tell_committed`: see CommandLog::TellCommitted.
-  void SetSend(Send send, std::function<void(PartitionId)> tell_committed) {
-    send_ = std::move(send);
-    tell_committed_ = std::move(tell_committed);
-  }
   void Hear(NodeId from, Incarnation life, const HostMessage& message);
   // Its link broke, or its life is over.
   void Resync(NodeId node);
@@ -58,8 +51,6 @@ class RoutesElsewhere {
   void On(NodeId from, const RoutesKnown& message);
 
   Node& node_;
-  Send send_;
-  std::function<void(PartitionId)> tell_committed_;
   std::vector<uint64_t> wanted_;  // By partition: up to which entry.
   std::map<Place, Knowledge> others_;
   std::map<Place, Question> questions_;  // Of others, that wait for entries to be applied.

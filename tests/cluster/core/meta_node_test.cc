@@ -157,6 +157,46 @@ TEST_F(MetaNodeTest, WhoDoesNotRenewIsGoneAndWhoDoesIsNot) {
   EXPECT_FALSE(node_.members().IsLive(Life(2, 1)));
 }
 
+TEST_F(MetaNodeTest, ForgetsWhoIsGoneAndHasNoReplicasAndSaysWhyItDoesNot) {
+  const auto forget = [&](uint16_t node) {
+    node_.OnForgetAsked(9, NodeId(node));
+    MetaOutputs out = Act();
+    for (const MetaOutputs::Proposal& proposal : out.proposals)
+      EXPECT_TRUE(node_.OnCommitted(++index_, proposal.entry, proposal.number, At(1)).ok());
+    for (auto& answer : Act().forgotten) out.forgotten.push_back(answer);
+    EXPECT_THAT(out.forgotten, SizeIs(1));
+    return out.forgotten.empty() ? absl::UnknownError("") : out.forgotten[0].status;
+  };
+  EXPECT_TRUE(absl::IsUnavailable(forget(3))) << "another one decides";
+  Lead(At(0));
+  pb::AdmitNode guest = Self("c", 1);
+  node_.OnAdmissionAsked(1, guest);
+  CommitAll(At(0));
+  EXPECT_EQ(Act().admissions.at(0).life, Life(3, 1));
+  EXPECT_TRUE(absl::IsFailedPrecondition(forget(3))) << "it lives";
+  EXPECT_TRUE(absl::IsFailedPrecondition(forget(2))) << "it has replicas";
+  EXPECT_TRUE(absl::IsNotFound(forget(7)));
+  node_.OnLeaseRequest({Life(3, 1), 1, /*ends=*/true}, At(0));
+  CommitAll(At(0));
+  (void)Act();
+  EXPECT_TRUE(forget(3).ok());
+  EXPECT_EQ(node_.members().Find(NodeId(3)), nullptr);
+  // It knocks, and is no new node for that.
+  guest.set_node(3);
+  guest.set_incarnation(2);
+  node_.OnAdmissionAsked(2, guest);
+  const MetaOutputs out = Act();
+  EXPECT_THAT(out.proposals, IsEmpty());
+  ASSERT_THAT(out.admissions, SizeIs(1));
+  EXPECT_TRUE(out.admissions[0].refused);
+  EXPECT_THAT(out.admissions[0].why, testing::HasSubstr("node 3 was forgotten"));
+  // What was asked of a leader that leads no more is asked again elsewhere.
+  node_.OnForgetAsked(10, NodeId(2));
+  (void)Act();
+  node_.OnRole(false, 0, At(2));
+  EXPECT_TRUE(absl::IsUnavailable(Act().forgotten.at(0).status));
+}
+
 TEST_F(MetaNodeTest, WhoEndsItsLifeBeginsNoOther) {
   Lead(At(0));
   node_.OnAdmissionAsked(1, Self("a", 3));

@@ -215,8 +215,9 @@ const char* const kEvents[] = {
     "Deliver",       "ReleaseDue",        "InboundReleased", "RetainedPage",    "RouteChange",
     "RouteBlock",    "ShareMemberChange", "ShareMemberRoom", "SessionTooSlow",  "RouteMessage",
     "StreamAck",     "ClaimsWanted",      "StorageState"};
-const char* const kNodeItems[] = {"ForwardsTaken", "RoutesWanted", "RoutesTold",
-                                  "RoutesTaken",   "KnowRoutes",   "RoutesKnown"};
+const char* const kNodeItems[] = {"ForwardsTaken", "RoutesWanted", "RoutesTold", "RoutesTaken",
+                                  "KnowRoutes",    "RoutesKnown",  "FeedRoutes", "FeedTaken",
+                                  "ScanWanted",    "ScanDone"};
 static_assert(std::size(kNodeItems) == std::variant_size_v<NodeItem>);
 static_assert(std::size(kRequests) == std::variant_size_v<storage::Request>);
 static_assert(std::size(kEvents) == std::variant_size_v<storage::Event>);

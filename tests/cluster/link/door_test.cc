@@ -48,6 +48,19 @@ TEST(Door, TellsWhoseLivesHaveEndedThroughWhich) {
   EXPECT_EQ(EndedThrough(hello, NodeOne()), Incarnation());
 }
 
+TEST(Door, TellsWhoWasForgottenThatItsLivesHaveEnded) {
+  auto hello = FromNodeTwo();
+  hello.set_node(4);
+  hello.set_uuid("u4");
+  Door door = NodeOne();
+  door.last_node = NodeId(3);
+  EXPECT_EQ(EndedThrough(hello, door), Incarnation()) << "this node may be late to hear of it";
+  EXPECT_THAT(WhyNotWelcome(hello, door), HasSubstr("not known here"));
+  door.last_node = NodeId(4);
+  EXPECT_EQ(EndedThrough(hello, door), Incarnation(5));
+  EXPECT_THAT(WhyNotWelcome(hello, door), HasSubstr("node 4 was forgotten"));
+}
+
 TEST(Door, SaysInWordsWhyItDoesNot) {
   const auto refused = [](auto&& change) {
     auto hello = FromNodeTwo();

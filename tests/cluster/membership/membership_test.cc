@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/synchronization/notification.h"
 #include "base/mutex.h"
 #include "cluster/raft/types.h"
 #include "gmock/gmock.h"
@@ -265,6 +266,85 @@ TEST_F(ThreeNodes, ALeaseEndsWhereMostAreGone) {
   }
   EXPECT_TRUE(nodes_[0]->WaitServing());
   EXPECT_TRUE(nodes_[1]->WaitServing());
+}
+
+// One that was no founder.
+class AFourth : public ThreeNodes {
+ protected:
+  AFourth() { Join(); }
+  void Join() {
+    EXPECT_TRUE(fourth_.Create(nodes_[1]->address()).ok());
+    EXPECT_TRUE(fourth_.Start("u9").ok());
+  }
+  absl::Status Forget(TestNode& asked, uint16_t node) {
+    absl::Status status;
+    absl::Notification done;
+    asked.membership().Forget(NodeId(node), [&](absl::Status said) {
+      status = std::move(said);
+      done.Notify();
+    });
+    done.WaitForNotification();
+    return status;
+  }
+
+  TestNode fourth_{"127.0.0.4:0"};
+};
+
+TEST_F(AFourth, JoinsAndHearsOfEverybodyWithoutAReplica) {
+  ASSERT_TRUE(fourth_.WaitServing()) << fourth_.membership().why();
+  EXPECT_EQ(fourth_.self(), (NodeLife{NodeId(4), Incarnation(1)}));
+  for (const auto& node : nodes_) EXPECT_TRUE(node->WaitLive(4));
+  EXPECT_TRUE(fourth_.WaitLive(4));
+  EXPECT_FALSE(fourth_.membership().members().HasReplicas(NodeId(4)));
+  EXPECT_EQ(fourth_.membership().members().PartitionsOn(NodeId(4)), 0u);
+  EXPECT_EQ(fourth_.membership().members().PartitionsOn(NodeId(1)), 0xFFFFu);
+  nodes_[2]->Stop();
+  EXPECT_TRUE(fourth_.WaitLive(3)) << "it hears who is gone";
+  EXPECT_TRUE(fourth_.membership().holds_lease());
+  fourth_.Stop();
+  EXPECT_TRUE(nodes_[0]->WaitLive(2));
+  // It knows from its own directory where the others are.
+  ASSERT_TRUE(fourth_.Create("").ok());
+  ASSERT_TRUE(fourth_.Start("u9").ok());
+  ASSERT_TRUE(fourth_.WaitServing()) << fourth_.membership().why();
+  EXPECT_EQ(fourth_.self(), (NodeLife{NodeId(4), Incarnation(2)}));
+  EXPECT_TRUE(nodes_[0]->WaitLive(3));
+}
+
+TEST_F(AFourth, LosesItsLeaseWithoutMostFounders) {
+  ASSERT_TRUE(fourth_.WaitServing()) << fourth_.membership().why();
+  nodes_[0]->Stop();
+  nodes_[1]->Stop();
+  EXPECT_TRUE(fourth_.Wait([&](TestNode&) { return !fourth_.membership().holds_lease(); }));
+  EXPECT_THAT(fourth_.membership().why(), HasSubstr("most nodes"));
+}
+
+TEST_F(AFourth, IsForgottenWhenItIsGoneAndIsToldSo) {
+  ASSERT_TRUE(fourth_.WaitServing()) << fourth_.membership().why();
+  const absl::Status lives = Forget(*nodes_[0], 4);
+  EXPECT_TRUE(absl::IsFailedPrecondition(lives)) << lives;
+  EXPECT_THAT(std::string(lives.message()), HasSubstr("is running"));
+  EXPECT_TRUE(absl::IsNotFound(Forget(fourth_, 9)));
+  nodes_[2]->Stop();
+  const auto gone = [](TestNode& node) { return node.WaitLive(3); };
+  EXPECT_TRUE(gone(*nodes_[0]) && gone(*nodes_[1]) && gone(fourth_));
+  const absl::Status holds = Forget(fourth_, 3);
+  EXPECT_TRUE(absl::IsFailedPrecondition(holds)) << holds;
+  EXPECT_THAT(std::string(holds.message()), HasSubstr("has replicas"));
+  fourth_.Stop();
+  EXPECT_TRUE(nodes_[0]->WaitLive(2));
+  EXPECT_TRUE(Forget(*nodes_[1], 4).ok());
+  EXPECT_TRUE(absl::IsNotFound(Forget(*nodes_[0], 4)));
+  Join();
+  EXPECT_TRUE(fourth_.Wait([&](TestNode&) {
+    return fourth_.membership().why().find("node 4 was forgotten") != std::string::npos;
+  })) << fourth_.membership().why();
+  EXPECT_EQ(nodes_[0]->membership().members().nodes().size(), 3u);
+  TestNode another("127.0.0.5:0");
+  ASSERT_TRUE(another.Create(nodes_[0]->address()).ok());
+  ASSERT_TRUE(another.Start("u10").ok());
+  ASSERT_TRUE(another.WaitServing()) << another.membership().why();
+  EXPECT_EQ(another.self().node, NodeId(5)) << "no number is given twice";
 }
 
 }  // namespace

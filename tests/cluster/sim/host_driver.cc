@@ -78,9 +78,10 @@ void HostDriver::Start(storage::NodeId node, storage::Incarnation incarnation,
                        std::function<void()> ready) {
   host_.SetSelf(node, incarnation);
   host_.SetNodes(others);
-  host_.routes_elsewhere().SetSend(std::move(send), [this](storage::PartitionId id) {
+  host_.node().send = std::move(send);
+  host_.node().tell_committed = [this](storage::PartitionId id) {
     log_.Run([id](cluster::RaftLoop& loop) { loop.TellCommitted(id); });
-  });
+  };
   host_.node().barriers->SetAsk([this](storage::PartitionId id, uint64_t ticket) {
     log_.Run([id, ticket](cluster::RaftLoop& loop) { loop.ReadBarrier(id, ticket); });
   });

@@ -361,7 +361,7 @@ void Node::OnEvents(const storage::ShardAddress& to, std::vector<storage::Event>
 
 void Node::OnHostMessage(NodeLife from, storage::HostMessage message) {
   host_.Tell([from, message](storage::Host& host) {
-    host.routes_elsewhere().Hear(from.node, from.incarnation, message);
+    host.OnHostMessage(from.node, from.incarnation, message);
   });
 }
 

@@ -45,6 +45,27 @@ TEST(ControlCodec, LeasesAreReadAsTheyWereWritten) {
   }
 }
 
+TEST(ControlCodec, MembersAndWhoIsToBeForgottenAreReadAsTheyWereWritten) {
+  const auto wanted = ParseControl(EncodeControl(MembersWanted{77}));
+  ASSERT_TRUE(wanted.ok());
+  EXPECT_EQ(std::get<MembersWanted>(*wanted).index, 77u);
+  const auto told = ParseControl(EncodeControl(MembersTold{78, std::string("\x00state", 6)}));
+  ASSERT_TRUE(told.ok());
+  EXPECT_EQ(std::get<MembersTold>(*told).index, 78u);
+  EXPECT_EQ(std::get<MembersTold>(*told).members, std::string("\x00state", 6));
+  const auto asked = ParseControl(EncodeControl(ForgetAsked{5, NodeId(4)}));
+  ASSERT_TRUE(asked.ok());
+  EXPECT_EQ(std::get<ForgetAsked>(*asked).token, 5u);
+  EXPECT_EQ(std::get<ForgetAsked>(*asked).node, NodeId(4));
+  for (const absl::Status& status : {absl::OkStatus(), absl::FailedPreconditionError("it runs")}) {
+    const auto answered = ParseControl(EncodeControl(ForgetAnswered{5, status}));
+    ASSERT_TRUE(answered.ok());
+    EXPECT_EQ(std::get<ForgetAnswered>(*answered).token, 5u);
+    EXPECT_EQ(std::get<ForgetAnswered>(*answered).status, status);
+  }
+  EXPECT_FALSE(ParseControl(std::string("\x06\x10\xff\xff\x07", 5)).ok());  // Node 131,071.
+}
+
 TEST(ControlCodec, WhatNoReleaseWritesIsRefusedAndDoesNoHarm) {
   EXPECT_FALSE(ParseControl("").ok());
   EXPECT_FALSE(ParseControl("\x09").ok());

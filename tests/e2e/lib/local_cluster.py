@@ -23,11 +23,12 @@ def free_ports(count):
 class Node:
     """One mqttd. `number` counts from 0."""
 
-    def __init__(self, number, ports, seeds, size, arguments, host="127.0.0.1", admin="off"):
+    def __init__(self, number, ports, seeds, size, arguments, host="127.0.0.1", admin="off", address=None):
+        """It listens for others at `address`, by default at the seed with its number."""
         self.number, self.host, self.port, self.http_port = number, host, *ports
         self.data_dir = scratch(f"node{number}")
         self._command = [MQTTD_BIN, "--listen", f"mqtt://{host}:{self.port}", "--data-dir", self.data_dir,
-                         "--cluster", seeds[number], "--join", ",".join(seeds), "--expected-size", str(size),
+                         "--cluster", address or seeds[number], "--join", ",".join(seeds), "--expected-size", str(size),
                          "--http", f"{host}:{self.http_port}", "--admin", admin, *arguments]
         self.process = None
 
@@ -93,13 +94,21 @@ class LocalCluster:
 
     def __init__(self, size=3, arguments=(), admin="off"):
         ports = free_ports(3 * size)
-        seeds = [f"127.0.0.1:{port}" for port in ports[:size]]
-        self.nodes = [Node(i, ports[size + 2 * i:size + 2 * i + 2], seeds, size, arguments, admin=admin)
+        self.seeds, self._arguments, self._admin = [f"127.0.0.1:{port}" for port in ports[:size]], arguments, admin
+        self.nodes = [Node(i, ports[size + 2 * i:size + 2 * i + 2], self.seeds, size, arguments, admin=admin)
                       for i in range(size)]
         for node in self.nodes:
             node.spawn()
         for node in self.nodes:
             node.wait_ready()
+
+    def another(self, size=0):
+        """A node that was no founder: it joins when it is started. size: its expected_size."""
+        own, *ports = free_ports(3)
+        node = Node(len(self.nodes), ports, self.seeds, size, self._arguments, admin=self._admin,
+                    address=f"127.0.0.1:{own}")
+        self.nodes.append(node)
+        return node
 
     def __getitem__(self, number):
         return self.nodes[number]
