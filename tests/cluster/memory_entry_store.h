@@ -61,6 +61,7 @@ class MemoryEntryStore final : public EntryStore {
   absl::Status Read(GroupId group, uint64_t low, uint64_t high, uint64_t bytes_max,
                     absl::FunctionRef<void(const EntryView&)> take) override {
     ++reads;
+    if (!fail_.ok()) return fail_;
     const Stored& stored = current_.at(group);
     uint64_t bytes = 0;
     for (uint64_t index = low; index < high; ++index) {

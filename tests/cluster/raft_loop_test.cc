@@ -210,6 +210,37 @@ TEST(RaftLoop, AReadThatIsAskedForTooEarlyIsAnsweredLater) {
   EXPECT_EQ(reads[0].index, kGroupBegin.index + 1);
 }
 
+// A disk that is full, and a log that could not be opened again yet.
+TEST(RaftLoop, WhileTheLogCannotBeReadItsGroupsGoOn) {
+  RaftLoopOptions options;
+  options.group.recent_bytes_max = 500;
+  options.cut_bytes_min = 400;
+  LoopRig rig(1, options);
+  rig.Elect(1);
+  for (int i = 0; i < 4; ++i) {
+    rig.Propose(1, std::string(400, 'x'));
+    rig.Exchange();
+  }
+  LoopRig::Node& node = rig[1];
+  const uint64_t flushed = node.applied.index - 2;
+  node.hold_writes = true;
+  node.store.FailWith(absl::UnavailableError("the log could not be opened again yet"));
+  for (int i = 0; i < 4; ++i) {
+    rig.Propose(1, std::string(400, 'y'));
+    rig.loop(1).Tick();
+    rig.Run(1);
+  }
+  rig.loop(1).Flushed(0, flushed);
+  rig.Run(1);
+  EXPECT_THAT(rig.TakeEvents<GroupStopped>(1), IsEmpty());
+  node.store.FailWith(absl::OkStatus());
+  node.hold_writes = false;
+  rig.EndWrite(1);
+  rig.Exchange();
+  EXPECT_THAT(rig.TakeEvents<GroupStopped>(1), IsEmpty());
+  EXPECT_THAT(node.entries, SizeIs(8));
+}
+
 TEST(RaftLoop, WhoLeavesHandsOverWhatItLeads) {
   LoopRig rig(3);
   rig.Elect(1);

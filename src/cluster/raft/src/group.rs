@@ -8,7 +8,7 @@ use raft::eraftpb::{
     HardState, Message, MessageType, Snapshot,
 };
 use raft::prelude::ConfChangeTransition;
-use raft::{Config, Error, ProgressState, RawNode, SnapshotStatus, StateRole};
+use raft::{Config, Error, ProgressState, RawNode, SnapshotStatus, StateRole, Storage};
 use raft_proto::ConfChangeI;
 
 pub const OK: i32 = 0;
@@ -502,9 +502,10 @@ impl Group {
         if index <= begin {
             return Ok(abi::Place { index: begin, term: begin_term });
         }
-        let term = match self.node.raft.raft_log.term(index) {
+        // Of the store itself: where that cannot be read just now raft-rs would panic.
+        let term = match self.node.store().term(index) {
             Ok(term) => term,
-            Err(error) => return fail(INVALID, error.to_string()),
+            Err(error) => return fail(BUSY, error.to_string()),
         };
         self.node.mut_store().cut(index, term);
         let kept = self.confs.iter().rposition(|(at, _)| *at <= index).unwrap_or(0);

@@ -23,6 +23,9 @@ pub struct Log {
     recent: VecDeque<Entry>,
     recent_bytes: usize,
     recent_bytes_max: usize,
+    // Of all that was appended since the start, whether in memory or not: where each term begins,
+    // (index, term). raft-rs asks for terms at any time, also while the log cannot be read.
+    terms: VecDeque<(u64, u64)>,
     fetch: Fetch,
     pub snapshot: Option<Snapshot>,
     pub snapshot_wanted: Cell<bool>,
@@ -49,6 +52,7 @@ impl Log {
             recent: VecDeque::new(),
             recent_bytes: 0,
             recent_bytes_max,
+            terms: VecDeque::new(),
             fetch,
             snapshot: None,
             snapshot_wanted: Cell::new(false),
@@ -76,7 +80,13 @@ impl Log {
             }
         }
         assert!(self.last + 1 == first.index, "the log has a gap");
+        while self.terms.back().map_or(false, |begun| begun.0 >= first.index) {
+            self.terms.pop_back();
+        }
         for entry in entries {
+            if self.terms.back().map_or(true, |begun| begun.1 != entry.term) {
+                self.terms.push_back((entry.index, entry.term));
+            }
             self.recent_bytes += size_of(entry);
             self.recent.push_back(entry.clone());
         }
@@ -84,7 +94,7 @@ impl Log {
     }
 
     /// Forgets the oldest of the entries in memory, as far as they are too many, and not those above
-    /// `index`, which may be nowhere else. The last one's term is asked for with each that follows.
+    /// `index`, which may be nowhere else. The last one is about to be read.
     pub fn evict(&mut self, index: u64) {
         while self.recent_bytes > self.recent_bytes_max && self.recent_first() <= index.min(self.last - 1) {
             let Some(entry) = self.recent.pop_front() else { return };
@@ -98,6 +108,9 @@ impl Log {
             let Some(entry) = self.recent.pop_front() else { break };
             self.recent_bytes -= size_of(&entry);
         }
+        while self.terms.len() > 1 && self.terms[1].0 <= index + 1 {
+            self.terms.pop_front();
+        }
         self.begin = (index, term);
     }
 
@@ -105,6 +118,7 @@ impl Log {
     pub fn restart(&mut self, index: u64, term: u64) {
         self.recent.clear();
         self.recent_bytes = 0;
+        self.terms.clear();
         self.begin = (index, term);
         self.last = index;
         self.snapshot = None;
@@ -172,9 +186,9 @@ impl Storage for Log {
         if index > self.last {
             return Err(Error::Store(StorageError::Unavailable));
         }
-        let recent_first = self.recent_first();
-        if index >= recent_first {
-            return Ok(self.recent[(index - recent_first) as usize].term);
+        let begun = self.terms.partition_point(|begun| begun.0 <= index);
+        if begun > 0 {
+            return Ok(self.terms[begun - 1].1);
         }
         Ok(self.fetch(index, index + 1, u64::MAX)?[0].term)
     }
