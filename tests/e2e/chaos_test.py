@@ -55,5 +55,12 @@ def _():
     on_cluster("suback", run)
 
 
+@case("what was acknowledged reaches clients of other nodes, whose sessions are not kept, when its node dies")
+def _():
+    def run(cluster, directory, seed):
+        return scenarios.publisher(cluster, directory, seed=seed, rounds=4, rate=0, say=say)[0]
+    on_cluster("publisher", run)
+
+
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from e2e import PATIENCE_S, SLOWDOWN, Process, case, equal, holds, main, run  # noqa: E402
 from local_cluster import LocalCluster, Node, free_ports  # noqa: E402
 from mqtt_wire import Client as Wire  # noqa: E402
-from mqtt_wire import Nothing  # noqa: E402
+from mqtt_wire import PUBACK, Nothing  # noqa: E402
 from paho_client import Client as Paho  # noqa: E402
 
 cluster = LocalCluster()
@@ -306,15 +306,24 @@ def _():
     transient_pub = Wire(cluster[0].port, "lonely-pub", clean=True, expiry=0)
     durable = Wire(cluster[0].port, "lonely-durable")
     durable.subscribe("lonely-durable", 1)
+    far = Wire(cluster[1].port, "lonely-far", clean=True, expiry=0)
+    far.subscribe("lonely-far", 1)
     cluster[1].kill()
+    far.drop()
     cluster[2].kill()
+    in_doubt = transient_pub.publish("lonely-far", b"who had subscribed has died", qos=1)
     holds(durable.closed() is not None, "the session's connection is closed with a reason")
+    equal(transient_pub.wait_for(PUBACK, in_doubt).reasons[0], 0)
     transient_pub.publish("lonely", b"still here", qos=0)
     equal(transient_sub.message().payload, b"still here")
     newcomer = Wire(cluster[0].port, "lonely-newcomer", clean=True, expiry=0)
     holds("nothing is kept" in str(newcomer.connack.properties), "CONNACK says that the broker is degraded")
     newcomer.publish("lonely", b"me too", qos=0)
     equal(transient_sub.message().payload, b"me too")
+    equal(newcomer.subscribe("lonely-new", 1), 1, "only those nodes are waited for that can be reached")
+    equal(newcomer.published("lonely-new", b"to myself", qos=1), 0)
+    equal(newcomer.message().payload, b"to myself")
+    newcomer.published("lonely-far", b"nobody can say that it is gone", qos=1)
     refused = Wire(cluster[0].port, "lonely-refused", expect=0x88)
     refused.drop()
     eventually(lambda: "degraded" in cluster[0].readyz()[1], "readiness says so")

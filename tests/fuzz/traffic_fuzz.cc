@@ -56,7 +56,9 @@ void TryForwarded(std::string_view item) {
   if (!ParseForwarded(body, messages).ok()) return;
   std::string again(kForwardHeadRoom, '\0');
   for (const Forwarded& one : messages) {
-    if (one.member == nullptr) {
+    if (one.member == nullptr && one.outbox) {
+      AppendForwarded(one.message->parts(), one.outbox, again);
+    } else if (one.member == nullptr) {
       AppendForwarded(one.message->parts(), again);
     } else {
       AppendForwarded(one.message->parts(), *one.member, again);
@@ -67,6 +69,7 @@ void TryForwarded(std::string_view item) {
   CHECK(second.size() == messages.size());
   for (size_t i = 0; i < second.size(); ++i) {
     CHECK((second[i].member == nullptr) == (messages[i].member == nullptr));
+    if (messages[i].outbox) CHECK(TextOf(second[i].outbox) == TextOf(messages[i].outbox));
     if (second[i].member == nullptr) continue;
     CHECK(TextOf(*second[i].member) == TextOf(*messages[i].member));
   }

@@ -48,9 +48,18 @@ struct MemberAnnouncement {
   ShareMember member;  // Of one that leaves: who it is, and its connection.
 };
 
+// What is to be known of a message on its way to other nodes, beside itself.
+struct Forwarding {
+  // Not 0: when one of the nodes has the message comes NodeHas with this number or a greater one.
+  // Ascends with each message of the shard for which there is one.
+  uint64_t receipt = 0;
+  // What it is a record of, if it is: told again by another leader, it is known there.
+  storage::OutboxRef outbox;
+};
+
 // The way to the sessions of other nodes, and from theirs to this one's. Called on the shards'
 // threads; never blocks. First in, first out per shard. What comes back is in the shard's mailbox:
-// NodeRoutes, NodesConfirmed, NodePublish, NodeCaughtUp.
+// NodeRoutes, NodesConfirmed, NodePublish, NodeHas, NodeCaughtUp.
 class Forwarder {
  public:
   virtual ~Forwarder() = default;
@@ -59,12 +68,12 @@ class Forwarder {
   // that are behind with what they are sent: who publishes there waits for NodeCaughtUp, which
   // comes to every shard for each node that this has named.
   virtual NodeMask Forward(storage::ShardId shard, NodeMask nodes,
-                           const mqtt::MessageParts& message) = 0;
+                           const mqtt::MessageParts& message, const Forwarding& how) = 0;
   // One that a member of a `$share` group on this node is to have, and nobody else. Returns the
   // node if it is behind.
   virtual NodeMask ForwardToMember(storage::ShardId shard, uint32_t node,
                                    const mqtt::MessageParts& message,
-                                   const storage::ChosenMember& member) = 0;
+                                   const storage::ChosenMember& member, const Forwarding& how) = 0;
   // To which nothing goes just now: there is no link.
   virtual NodeMask CutOff() const = 0;
   // To all nodes; when they have it comes NodesConfirmed.

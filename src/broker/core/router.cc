@@ -491,10 +491,10 @@ Router::Cached& Router::Slot(std::string_view topic) {
 void Router::Fill(std::string_view topic, size_t hash, Match& match) const {
   match.shards = shards_.Find(hash);
   match.shards_qos0 = shards_qos0_.Find(hash);
-  match.nodes = stale_nodes_;
+  match.nodes_stale = stale_nodes_;
   if (!nodes_.empty() || !nodes_qos0_.empty()) {
     const uint64_t stable_hash = storage::StableHash(topic);
-    match.nodes |= nodes_.Find(stable_hash);
+    match.nodes = nodes_.Find(stable_hash);
     match.nodes_qos0 = nodes_qos0_.Find(stable_hash);
   }
   match.partitions = partitions_.Find(hash);

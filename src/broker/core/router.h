@@ -84,17 +84,18 @@ struct Match {
   ShardMask shards_qos0 = 0;  // or those of QoS 0.
   NodeMask nodes = 0;
   NodeMask nodes_qos0 = 0;
+  NodeMask nodes_stale = 0;  // They may want more than is known, and so get all messages.
   storage::PartitionMask partitions = 0;
 
   ShardMask ShardsFor(mqtt::QoS qos) const {
     return qos == mqtt::QoS::kAtMostOnce ? shards | shards_qos0 : shards;
   }
   NodeMask NodesFor(mqtt::QoS qos) const {
-    return qos == mqtt::QoS::kAtMostOnce ? nodes | nodes_qos0 : nodes;
+    return nodes_stale | (qos == mqtt::QoS::kAtMostOnce ? nodes | nodes_qos0 : nodes);
   }
   bool empty() const {
     return subscribers.empty() && groups.empty() && (shards | shards_qos0) == 0 &&
-           (nodes | nodes_qos0) == 0 && partitions == 0;
+           (nodes | nodes_qos0 | nodes_stale) == 0 && partitions == 0;
   }
 };
 

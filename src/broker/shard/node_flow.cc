@@ -10,15 +10,17 @@ NodeFlow::NodeFlow(ShardContext& context, PublishFlow& publishing, const storage
                    const storage::Incarnation& life)
     : context_(context), publishing_(publishing), self_(self), life_(life) {
   context_.retained_gate = &gate_;
-  publishing_.forward = [this](NodeMask nodes, const mqtt::MessageParts& message) {
-    return context_.forwarder->Forward(context_.id, nodes, message);
+  publishing_.forward = [this](NodeMask nodes, const mqtt::MessageParts& message,
+                               const Forwarding& how) {
+    return context_.forwarder->Forward(context_.id, nodes, message, how);
   };
   publishing_.where_is = [this](const storage::ConnectionRef& connection) {
     return WhereIs(connection);
   };
   publishing_.forward_to_member = [this](uint32_t node, const mqtt::MessageParts& message,
-                                         const storage::ChosenMember& member) {
-    return context_.forwarder->ForwardToMember(context_.id, node, message, member);
+                                         const storage::ChosenMember& member,
+                                         const Forwarding& how) {
+    return context_.forwarder->ForwardToMember(context_.id, node, message, member, how);
   };
   // For one of them: when that has caught up, the next PUBLISH finds the others.
   publishing_.pause_for_nodes = [this](Connection& connection, NodeMask behind) {
@@ -34,6 +36,8 @@ void NodeFlow::OnRoutes(const NodeRoutes& routes) {
       context_.router.ChangeNode(route.filter, routes.node, route.wanted, route.add);
   }
   context_.router.SetNodeStale(routes.node, routes.stale);
+  const NodeMask bit = NodeMask{1} << routes.node;
+  routes.unheard ? publishing_.unheard_nodes |= bit : publishing_.unheard_nodes &= ~bit;
   TakeMembers(routes);
   gate_.Came(routes.node, routes.number);
   ConfirmRoutes();
@@ -48,7 +52,9 @@ void NodeFlow::TakeMembers(const NodeRoutes& routes) {
     if ((nodes_ & bit) != 0) context_.router.ForgetMembersOf(known.id, std::nullopt);
     nodes_ &= ~bit;
     known = {};
-    return;
+    std::vector<storage::Token> tokens;
+    publishing_.receipts.Gone(routes.node, tokens);
+    return publishing_.OnNodesHave(tokens);
   }
   if (routes.id == storage::NodeId()) return;
   nodes_ |= bit;
@@ -103,7 +109,7 @@ void NodeFlow::OnPublish(NodePublish publish) {
   taken_from_ |= NodeMask{1} << publish.node;
   if (publish.member != nullptr)
     return publishing_.RouteToMember(std::move(publish.message), std::move(*publish.member));
-  publishing_.RouteOnThisNode(std::move(publish.message));
+  publishing_.RouteOnThisNode(std::move(publish.message), publish.outbox);
 }
 
 void NodeFlow::TellSenders() {
@@ -113,6 +119,20 @@ void NodeFlow::TellSenders() {
     const ForwardCredit::Amount amount = std::exchange(taken_[node], {});
     context_.forwarder->Taken(context_.id, node, amount.messages, amount.bytes);
   }
+}
+
+void NodeFlow::OnHas(uint32_t node, uint64_t receipt) {
+  std::vector<storage::Token> tokens;
+  publishing_.receipts.Has(node, receipt, tokens);
+  publishing_.OnNodesHave(tokens);
+}
+
+void NodeFlow::LetGoOfCutOff() {
+  if (context_.fenced == Fenced::kNobody) return;
+  std::vector<storage::Token> tokens;
+  for (NodeMask rest = context_.forwarder->CutOff(); rest != 0; rest &= rest - 1)
+    publishing_.receipts.LetGoOf(static_cast<uint32_t>(std::countr_zero(rest)), tokens);
+  publishing_.OnNodesHave(tokens);
 }
 
 void NodeFlow::OnCaughtUp(uint32_t node) {

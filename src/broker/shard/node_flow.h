@@ -26,11 +26,15 @@ class NodeFlow {
   void OnRoutes(const NodeRoutes& routes);
   void OnPublish(NodePublish publish);
   void OnCaughtUp(uint32_t node);
+  void OnHas(uint32_t node, uint64_t receipt);
 
   // Answers of partitions have come: what waited for retained messages may be confirmed.
   void ConfirmRoutes();
   // At the end of a round: nodes may send more, unless a shard here is behind with what they sent.
   void TellSenders();
+  // Likewise. Without most nodes nobody can say of one that it is gone: publishers do not wait for
+  // it to have their messages if there is no link to it.
+  void LetGoOfCutOff();
 
  private:
   // Another node, and how far its members of `$share` groups are known.

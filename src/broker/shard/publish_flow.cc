@@ -38,35 +38,6 @@ uint64_t TargetBytes(const std::vector<storage::SharedTarget>& targets) {
   return bytes;
 }
 
-// The rules may have changed since it subscribed. Of a transient member elsewhere its shard knows,
-// and hands the message on.
-bool MayRead(const ShareMember& member, std::string_view topic) {
-  if (member.local != nullptr) return member.local->permissions->MayRead(topic);
-  if (member.reader == nullptr) return true;
-  return member.reader->permissions != nullptr && member.reader->permissions->MayRead(topic);
-}
-
-// Whether the message, as a PUBLISH with this subscription's properties, is not larger than what
-// the client takes [MQTT5-3.1.2-24]. Only 5.0 clients have such a maximum.
-bool FitsClient(const ShareMember& member, const mqtt::MessageParts& parts) {
-  if (member.packet_size_max >= mqtt::kPacketSizeMax) return true;
-  mqtt::PublishHead head;
-  head.version = mqtt::Version::k5;
-  head.qos = mqtt::Min(parts.qos, member.options.qos);
-  head.topic = parts.topic;
-  head.payload = parts.payload;
-  head.forward_properties = parts.properties;
-  if (parts.expires_at_unix_ms != 0) head.message_expiry_interval = 0;
-  const uint32_t ids[] = {member.subscription_id};
-  head.subscription_ids = absl::MakeConstSpan(ids, member.subscription_id == 0 ? 0 : 1);
-  return mqtt::MeasurePublish(head).total <= member.packet_size_max;
-}
-
-// A message goes so often from node to node for one group. After that it is for a member here, or
-// for one that a partition delivers to: what each node knows of the others' members is a moment
-// old.
-constexpr uint32_t kHopsMax = 3;
-
 // Of those that waited, kept for the next: as many as wait in a busy moment.
 constexpr size_t kSpareMax = 1024;
 
@@ -129,7 +100,7 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
     return Refuse(session, packet, ReasonCode::kNotAuthorized);
   }
   if (ask_hook) return ask_hook(connection, packet, topic, right);
-  NobodyIsBehind();
+  BeginMessage();
   Route(connection, packet, topic, right);
   PauseIfBehind(connection);
 }
@@ -137,7 +108,7 @@ void PublishFlow::OnPublish(Connection& connection, uint8_t flags, mqtt::Bytes b
 void PublishFlow::RouteDecided(Connection& connection, const mqtt::Publish& packet,
                                mqtt::MessagePtr message, PublishRight right) {
   Outgoing outgoing(std::move(message));
-  NobodyIsBehind();
+  BeginMessage();
   RouteOut(connection, packet, outgoing, right);
   PauseIfBehind(connection);
 }
@@ -221,7 +192,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void PublishFlow::RouteOut(Connection& conne
     return Accept(connection, packet, outgoing, match);
   }
   // None overtakes one before it that waits for its commit [MQTT5-4.6.0-6].
-  const bool queues = packet.qos == QoS::kExactlyOnce && session.inbound.publishes_wait();
+  const bool queues =
+      packet.qos == QoS::kExactlyOnce && in_order_.contains(connection.ref.connection);
   const bool durable = packet.qos != QoS::kAtMostOnce && match.partitions != 0;
   if (durable || queues || packet.retain || !match.groups.empty()) {
     return RouteDurable(connection, packet, outgoing, match);
@@ -232,6 +204,14 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void PublishFlow::RouteOut(Connection& conne
 
 void PublishFlow::AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched) {
   if (packet.qos == QoS::kAtMostOnce) return;
+  if (awaited_nodes_ != 0) {
+    Waiting waiting;
+    waiting.connection = session.connection.ref.connection;
+    waiting.qos = packet.qos;
+    waiting.ticket = acknowledger_.Expect(session, AckOf(packet.qos), packet.packet_id);
+    Await(context_.NextToken(), std::move(waiting));
+    return PauseIfCommitsPileUp(session.connection);
+  }
   const bool told = unmatched && session.version == mqtt::Version::k5;
   Acknowledge(session, packet, told ? ReasonCode::kNoMatchingSubscribers : ReasonCode::kSuccess);
 }
@@ -271,6 +251,7 @@ void PublishFlow::Accept(Connection& connection, const mqtt::Publish& packet, Ou
   waiting.awaited =
       storage::BitOf(storage::PartitionOfClient(accept.client_id, context_.partitions));
   waiting.bytes = accept.message->bytes() + TargetBytes(accept.targets);
+  waiting.commits = true;
   Await(accept.token, std::move(waiting));
   context_.Ask(std::move(accept));
   PauseIfCommitsPileUp(connection);
@@ -287,14 +268,15 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
   Waiting waiting;
   if (exactly_once && &match != &Nobody()) waiting.route_after = outgoing.Keep();
   for (ShareGroup* const group : match.groups) {
-    if (!AssignShared(*group, outgoing, publish, exactly_once ? &waiting : nullptr))
+    Waiting* const until = exactly_once ? &waiting : nullptr;
+    if (!AssignTo(ChooseMember(*group, outgoing), *group, outgoing, publish, until))
       CountWithoutMember(1);
   }
   if (!exactly_once) RouteTransient(outgoing, match);
   const bool commits =
       publish.partitions != 0 || publish.set_retained || !publish.shared_targets.empty();
   // Without anything to store the host is asked all the same if that is to be waited for.
-  if (!commits && (!exactly_once || !session.inbound.publishes_wait())) {
+  if (!commits && (!exactly_once || !in_order_.contains(connection.ref.connection))) {
     if (exactly_once) RouteCommitted(waiting);
     return AcknowledgeRouted(session, packet, unmatched);
   }
@@ -309,11 +291,15 @@ void PublishFlow::RouteDurable(Connection& connection, const mqtt::Publish& pack
 }
 
 // Most messages go to nobody but the sessions here.
-void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match) {
+void PublishFlow::RouteTransient(Outgoing& outgoing, const Match& match,
+                                 const storage::OutboxRef& record) {
   const QoS qos = outgoing.parts().qos;
-  deliverer_.ToTargets(outgoing, match);
-  if (const ShardMask shards = match.ShardsFor(qos); shards != 0) ForwardToShards(outgoing, shards);
-  if (const NodeMask nodes = match.NodesFor(qos); nodes != 0) ForwardToNodes(outgoing, nodes);
+  if (!record || !forward || outbox_.HandOut(record)) {
+    deliverer_.ToTargets(outgoing, match);
+    if (const ShardMask shards = match.ShardsFor(qos); shards != 0)
+      ForwardToShards(outgoing, shards);
+  }
+  if (match.NodesFor(qos) != 0) ForwardToNodes(outgoing, match, record);
 }
 
 void PublishFlow::ForwardToShards(Outgoing& outgoing, ShardMask shards) {
@@ -324,111 +310,23 @@ void PublishFlow::ForwardToShards(Outgoing& outgoing, ShardMask shards) {
   }
 }
 
-void PublishFlow::ForwardToNodes(Outgoing& outgoing, NodeMask nodes) {
-  nodes_behind_ |= forward(nodes, outgoing.parts());
-}
-
-void PublishFlow::CountWithoutMember(uint64_t groups) {
-  context_.metrics.dropped[DropCause::kNoShareMember].Add(groups);
-}
-
-// Whether a message comes to it that no partition delivers.
-bool PublishFlow::CanReach(const ShareMember& member, ShareGroup::Asked asked,
-                           uint32_t hops) const {
-  if (member.local != nullptr || !where_is) return true;
-  const Where where = where_is(member.connection);
-  if (where.kind != Where::Kind::kAtNode) return where.kind == Where::Kind::kHere;
-  return hops < kHopsMax && (!where.cut_off || asked == ShareGroup::Asked::kRegardless);
-}
-
-ShareGroup::Choice PublishFlow::ChooseMember(ShareGroup& group, const Outgoing& outgoing,
-                                             const Tried& tried) {
-  using Verdict = ShareGroup::Verdict;
-  const mqtt::MessageParts& parts = outgoing.parts();
-  const ShareGroup::Question question = {.strategy = context_.options.share_strategy,
-                                         .topic = parts.topic,
-                                         .publisher = parts.publisher,
-                                         .qos = parts.qos};
-  const auto accept = [&](const ShareMember& candidate, ShareGroup::Asked asked) {
-    const Session* const session = candidate.local;
-    if (!MayRead(candidate, parts.topic)) return Verdict::kPasses;
-    if (!tried.without_right.empty() && candidate.connected &&
-        std::find(tried.without_right.begin(), tried.without_right.end(), candidate.connection) !=
-            tried.without_right.end()) {
-      return Verdict::kPasses;
-    }
-    const QoS granted = mqtt::Min(parts.qos, candidate.options.qos);
-    const bool queued = candidate.durable && granted != QoS::kAtMostOnce;
-    if (!queued && !CanReach(candidate, asked, tried.hops)) return Verdict::kPasses;
-    if (asked == ShareGroup::Asked::kRegardless) return Verdict::kTakes;
-    if (!FitsClient(candidate, parts)) return Verdict::kPasses;
-    // Of others here the partition host knows, or the shard of their connection.
-    if (session == nullptr || session->durable) return Verdict::kTakes;
-    if (deliverer_.HasRoom(*session, granted)) return Verdict::kTakes;
-    return granted == QoS::kAtMostOnce ? Verdict::kPasses : Verdict::kWithoutRoom;
-  };
-  return group.Choose(question, context_.rng, accept);
-}
-
-bool PublishFlow::AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
-                               Waiting* waiting) {
-  return AssignTo(ChooseMember(group, outgoing), group, outgoing, publish, waiting);
-}
-
-bool PublishFlow::AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group,
-                           Outgoing& outgoing, storage::Publish& publish, Waiting* waiting,
-                           Tried tried) {
-  const ShareMember* const member = choice.member;
-  if (member == nullptr) return false;
-  const QoS granted = mqtt::Min(outgoing.parts().qos, member->options.qos);
-  if (member->durable && granted != QoS::kAtMostOnce) {
-    publish.shared_targets.push_back({.client_id = member->client_id,
-                                      .filter = std::string(group.filter()),
-                                      .options = member->options,
-                                      .subscription_id = member->subscription_id,
-                                      .last_choice = choice.regardless});
-    return true;
+// One to which there is no link may want more than is known, and is sent it. For that it is not
+// waited: it has acknowledged no subscription of which this node has not heard, unless that was
+// before this node's life. And without most
+// nodes it is not waited for at all, but by a record, which can stay where it is: nobody could say
+// that it is gone.
+void PublishFlow::ForwardToNodes(Outgoing& outgoing, const Match& match,
+                                 const storage::OutboxRef& record) {
+  const QoS qos = outgoing.parts().qos;
+  Forwarding how{.outbox = record};
+  if (qos != QoS::kAtMostOnce) {
+    how.receipt = receipt_;
+    const NodeMask linked = ~context_.forwarder->CutOff();
+    awaited_nodes_ |= (match.nodes | match.nodes_stale) & linked;
+    if (record || context_.fenced == Fenced::kNobody)
+      awaited_nodes_ |= match.nodes | (match.nodes_stale & unheard_nodes);
   }
-  const auto chosen = [&] {  // Once.
-    return storage::ChosenMember{.filter = std::string(group.filter()),
-                                 .connection = member->connection,
-                                 .options = member->options,
-                                 .subscription_id = member->subscription_id,
-                                 .last_choice = choice.regardless,
-                                 .hops = tried.hops,
-                                 .without_right = std::move(tried.without_right)};
-  };
-  if (waiting != nullptr) {
-    waiting->assigned_after.push_back({{}, chosen(), context_.id});
-    return true;
-  }
-  if (member->local != nullptr) {
-    const bool retain = member->options.retain_as_published && outgoing.parts().retain;
-    const uint32_t ids[] = {member->subscription_id};
-    deliverer_.NextMessage();
-    deliverer_.ToSession(
-        *member->local, outgoing,
-        {.qos = granted,
-         .retain = retain,
-         .subscription_ids = absl::MakeConstSpan(ids, member->subscription_id == 0 ? 0 : 1),
-         .shared_filter = group.filter()});
-    return true;
-  }
-  if (where_is && where_is(member->connection).kind != Where::Kind::kHere) {
-    storage::ChosenMember elsewhere = chosen();
-    return ForwardToMember(outgoing.parts(), elsewhere);
-  }
-  SendAssignment(member->connection.shard, {outgoing.Keep(), chosen(), context_.id});
-  return true;
-}
-
-bool PublishFlow::ForwardToMember(const mqtt::MessageParts& message,
-                                  storage::ChosenMember& member) {
-  const Where where = where_is(member.connection);
-  if (where.kind != Where::Kind::kAtNode) return false;
-  ++member.hops;
-  nodes_behind_ |= forward_to_member(where.node, message, member);
-  return true;
+  nodes_behind_ |= forward(match.NodesFor(qos), outgoing.parts(), how);
 }
 
 void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
@@ -439,6 +337,7 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
   for (const SharedAssignment& assignment : waiting.assigned_after) {
     waiting.bytes += sizeof(assignment) + assignment.member.filter.size();
   }
+  waiting.commits = true;
   Waiting& asked = Await(publish.token, std::move(waiting));
   storage::CutIntoParts(std::move(publish), context_.partitions, [&](storage::Publish part) {
     asked.awaited |= storage::BitOf(part.partition);
@@ -450,6 +349,11 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
 PublishFlow::Waiting& PublishFlow::Await(storage::Token token, Waiting waiting) {
   waiting.since_ns = context_.now_ns;
   waiting_bytes_ += waiting.bytes;
+  if (awaited_nodes_ != 0) {
+    waiting.awaits_nodes = true;
+    receipts.Expect(receipt_, std::exchange(awaited_nodes_, 0), token,
+                    /*patient=*/bool(waiting.outbox));
+  }
   if (waiting.in_order != 0) {
     const auto [order, first] = in_order_.try_emplace(waiting.in_order, InOrder{token, token});
     if (!first) {
@@ -491,6 +395,21 @@ void PublishFlow::OnPublished(storage::Published event) {
   waiting.duplicate = waiting.duplicate || event.duplicate;
   if (waiting.awaited != 0) return;
   if (context_.retained_gate != nullptr) context_.retained_gate->Answered(event.token);
+  FinishIfAnswered(place);
+}
+
+void PublishFlow::OnNodesHave(const std::vector<storage::Token>& tokens) {
+  for (const storage::Token token : tokens) {
+    const auto place = waiting_.find(token);
+    if (place == waiting_.end()) continue;
+    place->second->awaits_nodes = false;
+    FinishIfAnswered(place);
+  }
+}
+
+void PublishFlow::FinishIfAnswered(WaitingByToken::iterator place) {
+  Waiting& waiting = *place->second;
+  if (waiting.awaited != 0 || waiting.awaits_nodes) return;
   if (waiting.in_order == 0) {
     std::unique_ptr<Waiting> answered = std::move(place->second);
     waiting_.erase(place);
@@ -542,7 +461,8 @@ void PublishFlow::Finish(std::unique_ptr<Waiting> finished) {
   *finished = {};
   if (spare_.size() < kSpareMax) spare_.push_back(std::move(finished));
   waiting_bytes_ -= waiting.bytes;
-  context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
+  if (waiting.commits)
+    context_.metrics.commit_latency.Record(absl::Nanoseconds(context_.now_ns - waiting.since_ns));
   if (waiting.outbox) {
     FinishRecord(std::move(waiting));
     return ResumeIfCommitsCaughtUp();
@@ -555,9 +475,17 @@ void PublishFlow::Finish(std::unique_ptr<Waiting> finished) {
   } else if (waiting.duplicate) {
     context_.metrics.publish_duplicates.Add();
   } else if (waiting.route_after) {
-    NobodyIsBehind();
+    BeginMessage();
     RouteCommitted(waiting);
     if (Connection* const publisher = context_.Find(waiting.connection)) PauseIfBehind(*publisher);
+    if (awaited_nodes_ != 0) {
+      Waiting rest;
+      rest.connection = waiting.connection;
+      rest.qos = waiting.qos;
+      rest.ticket = waiting.ticket;
+      Await(context_.NextToken(), std::move(rest));
+      return ResumeIfCommitsCaughtUp();
+    }
   }
   ResumeIfCommitsCaughtUp();
   Connection* const connection = context_.Find(waiting.connection);
@@ -591,25 +519,6 @@ void PublishFlow::RouteCommitted(Waiting& waiting) {
   Outgoing outgoing(waiting.route_after);
   RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
   RouteAssigned(waiting);
-}
-
-void PublishFlow::RouteAssigned(Waiting& waiting) {
-  for (SharedAssignment& assignment : waiting.assigned_after) {
-    assignment.message = waiting.route_after;
-    if (where_is && where_is(assignment.member.connection).kind == Where::Kind::kAtNode) {
-      ForwardToMember(assignment.message->parts(), assignment.member);
-    } else {
-      AssignHere(std::move(assignment));
-    }
-  }
-}
-
-void PublishFlow::AssignHere(SharedAssignment assignment) {
-  const storage::ConnectionRef connection = assignment.member.connection;
-  const bool gone = where_is && where_is(connection).kind != Where::Kind::kHere;
-  if (gone || connection.shard >= context_.shards) return HandOn(std::move(assignment));
-  if (connection.shard == context_.id) return OnSharedAssignment(std::move(assignment));
-  SendAssignment(connection.shard, std::move(assignment));
 }
 
 void PublishFlow::Acknowledge(Session& session, const mqtt::Publish& packet, ReasonCode reason) {
@@ -655,11 +564,6 @@ void PublishFlow::OnInboundReleased(const storage::InboundReleased& event) {
 
 // ---- Between shards
 
-void PublishFlow::SendAssignment(storage::ShardId shard, SharedAssignment assignment) {
-  NoteForwarded(shard, *assignment.message);
-  context_.Send(shard, std::move(assignment));
-}
-
 void PublishFlow::NoteForwarded(storage::ShardId shard, const mqtt::Message& message) {
   credit_.Sent(shard, message.bytes());
   if (credit_.IsBehind(shard)) behind_ = shard;
@@ -692,89 +596,17 @@ void PublishFlow::OnForwarded(ForwardedPublish forwarded) {
   RouteHere(std::move(forwarded.message));
 }
 
-void PublishFlow::OnForwardedAssignment(SharedAssignment assignment) {
-  credit_.Received(assignment.from, assignment.message->bytes());
-  OnSharedAssignment(std::move(assignment));
-}
-
 void PublishFlow::RouteHere(mqtt::MessagePtr message) {
   Outgoing outgoing(std::move(message));
   deliverer_.ToTargets(outgoing, context_.router.Find(outgoing.parts().topic));
 }
 
-void PublishFlow::RouteOnThisNode(mqtt::MessagePtr message) {
+void PublishFlow::RouteOnThisNode(mqtt::MessagePtr message, const storage::OutboxRef& record) {
+  if (record && !outbox_.HandOut(record)) return;
   Outgoing outgoing(std::move(message));
   const Match& match = context_.router.Find(outgoing.parts().topic);
   deliverer_.ToTargets(outgoing, match);
   ForwardToShards(outgoing, match.ShardsFor(outgoing.parts().qos));
-}
-
-void PublishFlow::RouteToMember(mqtt::MessagePtr message, storage::ChosenMember member) {
-  AssignHere({std::move(message), std::move(member), context_.id});
-}
-
-void PublishFlow::OnHandedBack(mqtt::MessagePtr message, storage::ChosenMember member) {
-  member.without_right.push_back(member.connection);
-  HandOn({std::move(message), std::move(member), context_.id});
-}
-
-void PublishFlow::OnSharedAssignment(SharedAssignment assignment) {
-  storage::ChosenMember& member = assignment.member;
-  Connection* const connection = context_.Find(member.connection.connection);
-  if (connection == nullptr || connection->session == nullptr ||
-      !connection->session->subscriptions.Contains(member.filter)) {
-    return HandOn(std::move(assignment));  // It went meanwhile.
-  }
-  const Session& session = *connection->session;
-  if (!session.permissions->MayRead(assignment.message->topic())) {
-    member.without_right.push_back(connection->ref);
-    return HandOn(std::move(assignment));
-  }
-  const QoS granted = mqtt::Min(assignment.message->qos(), member.options.qos);
-  if (!member.last_choice && !session.durable && granted != QoS::kAtMostOnce &&
-      !deliverer_.HasRoom(session, granted)) {
-    context_.router.full_clients().Add(session.client_id);
-    if (assignment.from != context_.id) {
-      context_.Send(assignment.from, MemberRoomChange{std::string(session.client_id), false});
-    }
-    return HandOn(std::move(assignment));
-  }
-  Outgoing outgoing(std::move(assignment.message));
-  const uint32_t ids[] = {member.subscription_id};
-  deliverer_.NextMessage();
-  deliverer_.ToSession(
-      *connection->session, outgoing,
-      {.qos = granted,
-       .retain = member.options.retain_as_published && outgoing.parts().retain,
-       .subscription_ids = absl::MakeConstSpan(ids, member.subscription_id == 0 ? 0 : 1),
-       .shared_filter = member.filter});
-}
-
-void PublishFlow::HandOn(SharedAssignment assignment) {
-  storage::ChosenMember& member = assignment.member;
-  HandOn(std::move(assignment.message), member.filter,
-         {.hops = member.hops, .without_right = std::move(member.without_right)});
-}
-
-void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filter, Tried tried) {
-  Outgoing outgoing(std::move(message));
-  ShareGroup* const group = context_.router.FindGroup(shared_filter);
-  if (group == nullptr) return CountWithoutMember(1);
-  const ShareGroup::Choice choice = ChooseMember(*group, outgoing, tried);
-  storage::Publish publish;
-  if (!AssignTo(choice, *group, outgoing, publish, nullptr, std::move(tried)))
-    return CountWithoutMember(1);
-  if (publish.shared_targets.empty()) return;
-  publish.message = outgoing.Keep();
-  Submit(std::move(publish), Waiting{});
-}
-
-void PublishFlow::OnMemberRoom(const std::string& client_id, bool has_room) {
-  if (has_room) {
-    context_.router.full_clients().Remove(client_id);
-  } else {
-    context_.router.full_clients().Add(client_id);
-  }
 }
 
 }  // namespace broker

@@ -11,6 +11,8 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "broker/core/forward_credit.h"
+#include "broker/core/node_receipts.h"
+#include "broker/core/ports.h"
 #include "broker/core/publish_right.h"
 #include "broker/core/throttle.h"
 #include "broker/shard/acknowledger.h"
@@ -29,8 +31,10 @@ struct Tried {
 
 // Part of one shard, used on its thread.
 //
-// When may PUBACK leave? At once if nothing durable is concerned; else when each partition that has
-// a part of the message has answered. That is `Route` here, and `OnPublished`.
+// When may PUBACK leave? At once if nothing durable is concerned and nobody at another node; else
+// when each partition that has a part of the message has answered, and each node that wants it has
+// it: should this node die then, it is delivered all the same. That is `Route` here, `OnPublished`
+// and `OnNodeHas`.
 //
 // PUBREC of a durable session leaves when the message is in the outbox of the session's partition
 // (`Accept`): from there it is passed on, by whichever shard is told to (`OnRouteMessage`).
@@ -83,18 +87,21 @@ class PublishFlow {
   void HandOn(mqtt::MessagePtr message, std::string_view shared_filter, Tried tried);
   // A member of `$share` groups has no room, or has room again.
   void OnMemberRoom(const std::string& client_id, bool has_room);
-  // Another node's message, to the sessions of all shards here.
-  void RouteOnThisNode(mqtt::MessagePtr message);
+  // Another node's message, to the sessions of all shards here. A record of an outbox: unless they
+  // have had it.
+  void RouteOnThisNode(mqtt::MessagePtr message, const storage::OutboxRef& record);
   // Likewise, to a member of a `$share` group that it has chosen.
   void RouteToMember(mqtt::MessagePtr message, storage::ChosenMember member);
   // Its node went before it had it.
   void OnHandedBack(mqtt::MessagePtr message, storage::ChosenMember member);
+  // What `receipts` said that nobody waits for any more.
+  void OnNodesHave(const std::vector<storage::Token>& tokens);
   bool AnyShardIsBehind() const { return credit_.AnyIsBehind(); }
   // The server's own message, to the sessions of this shard only ($SYS).
   void RouteHere(mqtt::MessagePtr message);
 
  private:
-  // A PUBLISH that waits for the commit.
+  // A PUBLISH that waits for the commit, or for other nodes to have it.
   struct Waiting {
     uint64_t connection = 0;  // 0: the server's own, or a record of an outbox.
     mqtt::QoS qos = mqtt::QoS::kAtMostOnce;
@@ -111,6 +118,9 @@ class PublishFlow {
     storage::PartitionMask awaited = 0;  // Whose answers are to come.
     absl::Status status;                 // What those that did say: the first error.
     bool duplicate = false;
+    bool commits = false;       // A partition was asked.
+    bool awaits_nodes = false;  // `receipts_` knows which.
+    bool handed_out = false;  // A record: transient sessions have it, or it is on its way to them.
     uint64_t in_order = 0;    // QoS 2: whose messages are to stay in order. 0: nobody's.
     bool answered = false;    // All have; it waits for those before it.
     bool done = false;        // And does not need to: nothing follows any more.
@@ -143,17 +153,17 @@ class PublishFlow {
   void RouteOut(Connection& connection, const mqtt::Publish& packet, Outgoing& outgoing,
                 PublishRight right);
   void Acknowledge(Session& session, const mqtt::Publish& packet, mqtt::ReasonCode reason);
-  void RouteTransient(Outgoing& outgoing, const Match& match);
+  // A record goes to the sessions here once, however often a leader tells of it.
+  void RouteTransient(Outgoing& outgoing, const Match& match,
+                      const storage::OutboxRef& record = {});
   void ForwardToShards(Outgoing& outgoing, ShardMask shards);
-  void ForwardToNodes(Outgoing& outgoing, NodeMask nodes);
+  void ForwardToNodes(Outgoing& outgoing, const Match& match, const storage::OutboxRef& record);
   // One that can have it: who has room, and takes a packet of its size, goes first.
   ShareGroup::Choice ChooseMember(ShareGroup& group, const Outgoing& outgoing,
                                   const Tried& tried = {});
   bool CanReach(const ShareMember& member, ShareGroup::Asked asked, uint32_t hops) const;
   // A durable member goes into `publish`. A transient one gets the message now or, if `waiting` is
   // given, once that is committed. False: there is no member.
-  bool AssignShared(ShareGroup& group, Outgoing& outgoing, storage::Publish& publish,
-                    Waiting* waiting = nullptr);
   bool AssignTo(const ShareGroup::Choice& choice, const ShareGroup& group, Outgoing& outgoing,
                 storage::Publish& publish, Waiting* waiting, Tried tried = {});
   // False: its node is not there any more.
@@ -171,16 +181,22 @@ class PublishFlow {
   void HandOn(SharedAssignment assignment);
   void SendAssignment(storage::ShardId shard, SharedAssignment assignment);
   void NoteForwarded(storage::ShardId shard, const mqtt::Message& message);
-  void NobodyIsBehind() {
+  // What is routed from here on is another message.
+  void BeginMessage() {
     behind_.reset();
     nodes_behind_ = 0;
+    awaited_nodes_ = 0;
+    ++receipt_;
   }
   void PauseIfBehind(Connection& connection) {
     if (behind_.has_value() || nodes_behind_ != 0) PauseForThoseBehind(connection);
   }
   void PauseForThoseBehind(Connection& connection);
   void Submit(storage::Publish publish, Waiting waiting);
+  // It waits for the nodes too to which this message was forwarded.
   Waiting& Await(storage::Token token, Waiting waiting);
+  using WaitingByToken = absl::flat_hash_map<storage::Token, std::unique_ptr<Waiting>>;
+  void FinishIfAnswered(WaitingByToken::iterator place);
   void FinishInOrder(uint64_t in_order);
   void Finish(std::unique_ptr<Waiting> waiting);
   void PauseIfCommitsPileUp(Connection& connection);
@@ -191,7 +207,7 @@ class PublishFlow {
   Acknowledger& acknowledger_;
   mqtt::Publish packet_;  // The one being handled: its views end with it. Kept for its memory.
   std::string scratch_;
-  absl::flat_hash_map<storage::Token, std::unique_ptr<Waiting>> waiting_;
+  WaitingByToken waiting_;
   std::vector<std::unique_ptr<Waiting>> spare_;      // Empty ones: no message allocates its own.
   absl::flat_hash_map<uint64_t, InOrder> in_order_;  // Of `waiting_`.
   uint64_t waiting_bytes_ = 0;
@@ -202,12 +218,18 @@ class PublishFlow {
   storage::OutboxLedger outbox_;
   std::optional<storage::ShardId> behind_;  // One that the present PUBLISH found behind.
   NodeMask nodes_behind_ = 0;               // Likewise.
+  uint64_t receipt_ = 0;                    // Of the present message.
+  NodeMask awaited_nodes_ = 0;              // That are to have it before it is acknowledged.
   // Connections that stand still until that shard catches up.
   std::vector<std::vector<uint64_t>> paused_for_shard_;
 
  public:
+  // Of what is on its way to other nodes. Records of outboxes are patient.
+  NodeReceipts receipts;
+  NodeMask unheard_nodes = 0;  // See NodeRoutes.
   // Set in a cluster. Says which of the nodes are behind.
-  std::function<NodeMask(NodeMask nodes, const mqtt::MessageParts& message)> forward;
+  std::function<NodeMask(NodeMask nodes, const mqtt::MessageParts& message, const Forwarding& how)>
+      forward;
   // The connection publishes to them: until they have caught up it is not read from.
   std::function<void(Connection&, NodeMask behind)> pause_for_nodes;
   // Where a connection is: each node tells of those of its members.
@@ -218,7 +240,8 @@ class PublishFlow {
     bool cut_off = false;
   };
   std::function<Where(const storage::ConnectionRef&)> where_is;
-  std::function<NodeMask(uint32_t node, const mqtt::MessageParts&, const storage::ChosenMember&)>
+  std::function<NodeMask(uint32_t node, const mqtt::MessageParts&, const storage::ChosenMember&,
+                         const Forwarding& how)>
       forward_to_member;
   // Set if there is a hook: it is asked before a PUBLISH is routed.
   std::function<void(Connection&, const mqtt::Publish&, std::string_view topic, PublishRight)>

@@ -20,6 +20,7 @@ uint64_t OrderOf(const mqtt::Message& message) {
 }  // namespace
 
 void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
+  BeginMessage();
   const uint64_t in_order = event.in_order ? OrderOf(*event.message) : 0;
   // A new leader does not know that it is under way.
   if (!outbox_.Begin(event.outbox, in_order)) return;
@@ -66,24 +67,35 @@ void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
 // the outbox: after a crash before that it would be another one's, too.
 void PublishFlow::FinishRecord(Waiting waiting) {
   using Fate = storage::OutboxDone::Fate;
+  BeginMessage();
   if (waiting.ending) {
     if (waiting.status.ok()) RouteAssigned(waiting);
     return;
   }
-  if (!waiting.status.ok()) return EndRecord(waiting, Fate::kRefused);
-  if (outbox_.IsOvertaking(waiting.outbox, waiting.in_order)) {
-    return EndRecord(waiting, Fate::kBehind);
-  }
-  if (!waiting.groups_only) {
-    Outgoing outgoing(waiting.route_after);
-    RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic));
+  if (!waiting.handed_out) {
+    if (!waiting.status.ok()) return EndRecord(waiting, Fate::kRefused);
+    if (outbox_.IsOvertaking(waiting.outbox, waiting.in_order)) {
+      return EndRecord(waiting, Fate::kBehind);
+    }
+    if (!waiting.groups_only) {
+      Outgoing outgoing(waiting.route_after);
+      RouteTransient(outgoing, context_.router.Find(outgoing.parts().topic), waiting.outbox);
+    }
+    outbox_.PassedOn(waiting.outbox, waiting.in_order);
+    waiting.handed_out = true;
+    waiting.commits = false;
+    waiting.bytes = 0;
+    waiting.in_order = 0;
+    waiting.next = 0;
+    if (awaited_nodes_ != 0) {  // Until then it stays in the outbox: this node may die.
+      Await(context_.NextToken(), std::move(waiting));
+      return;
+    }
   }
   if (waiting.assigned_after.empty()) return EndRecord(waiting, Fate::kPassedOn);
   const storage::Token token = context_.NextToken();
   EndRecord(waiting, Fate::kPassedOn, token);
   waiting.ending = true;
-  waiting.in_order = 0;
-  waiting.next = 0;
   waiting.awaited = storage::BitOf(waiting.outbox.partition);
   Await(token, std::move(waiting));
 }
@@ -136,11 +148,7 @@ bool PublishFlow::AssignGroups(const storage::RouteMessage& event,
 void PublishFlow::EndRecord(const Waiting& waiting, storage::OutboxDone::Fate fate,
                             storage::Token token) {
   const storage::OutboxRef& record = waiting.outbox;
-  if (fate == storage::OutboxDone::Fate::kPassedOn) {
-    outbox_.PassedOn(record, waiting.in_order);
-  } else {
-    outbox_.GiveBack(record, waiting.in_order);
-  }
+  if (fate != storage::OutboxDone::Fate::kPassedOn) outbox_.GiveBack(record, waiting.in_order);
   context_.Ask(storage::OutboxDone{
       .token = token, .partition = record.partition, .number = record.number, .fate = fate});
 }

@@ -557,6 +557,7 @@ void ShardCore::OnMailTaken(size_t count) {
 }
 
 bool ShardCore::FinishRound() {
+  if (nodes_ != nullptr) nodes_->LetGoOfCutOff();
   SendAll();  // Those who are connected go first.
   if (arrivals_.waiting() != 0) {
     ServeArrivals();

@@ -239,6 +239,7 @@ void ShardCore::OnTask(ShardTask task) {
           [this](HandedBack& it) {
             publishing_.OnHandedBack(std::move(it.message), std::move(*it.member));
           },
+          [this](NodeHas& it) { nodes_->OnHas(it.node, it.receipt); },
           [this](NodeCaughtUp& it) { nodes_->OnCaughtUp(it.node); },
           [this](AdoptConnection& it) { port_.Adopt(std::move(it.stream), it.listener); },
           [this](PasswordVerified& it) {

@@ -110,6 +110,9 @@ struct NodeRoutes {
   uint32_t node = 0;    // Its place in a NodeMask.
   bool forget = false;  // What it wanted until now, first.
   bool stale = false;   // It may want more than is known: until it is told otherwise, everything.
+  // It was there before this node, and has not told everything as yet: it may have acknowledged
+  // subscriptions that nobody here has heard of.
+  bool unheard = false;
   uint64_t number = 0;
   std::shared_ptr<const std::vector<NodeRoute>> changes;   // Null: none.
   std::shared_ptr<const std::vector<NodeMember>> members;  // Likewise.
@@ -130,6 +133,16 @@ struct NodePublish {
   mqtt::MessagePtr message;
   // Not null: it is for this member of a `$share` group, and nobody else.
   std::unique_ptr<storage::ChosenMember> member;
+  // A record of an outbox. All of one partition come to the shard that is told of them when their
+  // leader is here: it knows which the sessions here have had.
+  storage::OutboxRef outbox;
+};
+
+// A node has what this shard has forwarded to it, up to that receipt: whatever becomes of this
+// process, it is on its way to the sessions there.
+struct NodeHas {
+  uint32_t node = 0;
+  uint64_t receipt = 0;
 };
 
 // Of the partition host of another node.
@@ -184,7 +197,7 @@ using ShardTask =
     std::variant<ForwardedPublish, storage::Event, SharedAssignment, ForwardsTaken,
                  ShardRouteChange, ShardMemberChange, PartitionRoutesHeld, ShareMemberHeld,
                  MemberRoomChange, RoutesConfirmed, NodeRoutes, NodesConfirmed, NodePublish,
-                 HandedBack, NodeEvent, NodeCaughtUp, AdoptConnection, PasswordVerified,
+                 NodeHas, HandedBack, NodeEvent, NodeCaughtUp, AdoptConnection, PasswordVerified,
                  HookAnswered, SysTopics, InputRelief, Control>;
 
 }  // namespace broker

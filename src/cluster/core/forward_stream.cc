@@ -15,13 +15,17 @@ uint64_t BodyBytes(size_t block) { return block - kForwardHeadRoom; }
 }  // namespace
 
 void ForwardSender::Add(ForwardBlock block) {
-  const ForwardHead head{block.from, added_.through + 1, block.messages};
+  const ForwardHead head{block.from, to_, added_.through + 1, block.messages};
   added_.through += block.messages;
   added_.messages += block.messages;
   added_.bytes += BodyBytes(block.bytes.size());
   kept_bytes_ += block.bytes.size();
   const size_t item = WriteForwardHead(head, block.bytes);
-  kept_.push_back({added_.through, item, std::move(block.bytes)});
+  kept_.push_back({.last = added_.through,
+                   .from = block.from,
+                   .receipt = block.receipt,
+                   .item = item,
+                   .bytes = std::move(block.bytes)});
 }
 
 std::optional<std::string_view> ForwardSender::Next() const {
@@ -30,7 +34,7 @@ std::optional<std::string_view> ForwardSender::Next() const {
   return std::string_view(next.bytes).substr(next.item);
 }
 
-bool ForwardSender::OnTaken(const ForwardsTaken& taken) {
+bool ForwardSender::OnTaken(const ForwardsTaken& taken, Receipt receipt) {
   if (taken.through > added_.through || taken.messages > added_.messages ||
       taken.bytes > added_.bytes) {
     return false;
@@ -39,6 +43,7 @@ bool ForwardSender::OnTaken(const ForwardsTaken& taken) {
   taken_.messages = std::max(taken_.messages, taken.messages);
   taken_.bytes = std::max(taken_.bytes, taken.bytes);
   while (!kept_.empty() && kept_.front().last <= taken_.through) {
+    if (kept_.front().receipt != 0) receipt(kept_.front().from, kept_.front().receipt);
     kept_bytes_ -= kept_.front().bytes.size();
     kept_.pop_front();
     if (on_link_ > 0) --on_link_;
@@ -53,13 +58,18 @@ void ForwardReceiver::Begin() {
 }
 
 ForwardReceiver::Fate ForwardReceiver::OnBlock(const ForwardHead& head, uint64_t bytes,
-                                               uint32_t readable, storage::ShardId to) {
+                                               absl::Span<const ForShard> to) {
   const uint64_t last = head.first + head.messages - 1;
   if (last <= taken_.through) return Fate::kRepeat;
   const bool follows = head.first == taken_.through + 1;
   taken_.through = last;
-  on_shards_[to].push_back({life_, head.messages, readable, bytes});
-  if (readable == 0) Took(to, 0);
+  uint32_t rest = head.messages;  // With the first goes what cannot be read, and the bytes.
+  for (const ForShard& other : to.subspan(1)) {
+    on_shards_[other.shard].push_back({life_, other.readable, other.readable, 0});
+    rest -= std::min(rest, other.readable);
+  }
+  on_shards_[to[0].shard].push_back({life_, rest, to[0].readable, bytes});
+  if (to[0].readable == 0) Took(to[0].shard, 0);
   return follows ? Fate::kNew : Fate::kGap;
 }
 

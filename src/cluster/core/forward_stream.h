@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
 #include "cluster/core/node_item.h"
 #include "cluster/core/traffic_codec.h"
 #include "storage/core/addresses.h"
@@ -33,13 +34,16 @@ struct ForwardLimits {
 struct ForwardBlock {
   storage::ShardId from = 0;
   uint32_t messages = 0;
+  uint64_t receipt = 0;  // The greatest of them: see broker::Forwarding. 0: nobody waits for one.
   std::string bytes;
 };
 
 // The end that sends. Used by one thread at a time.
 class ForwardSender {
  public:
-  explicit ForwardSender(ForwardLimits limits) : limits_(limits) {}
+  // `to`: whose stream it is. 0: nobody's.
+  explicit ForwardSender(ForwardLimits limits, storage::Incarnation to = storage::Incarnation())
+      : limits_(limits), to_(to) {}
 
   // Whatever the limits: who forwards asks IsFull first, and what it has by then may go.
   void Add(ForwardBlock block);
@@ -54,8 +58,10 @@ class ForwardSender {
   }
   // Another link begins: what is not known to be there goes again, in the same order.
   void Resend() { on_link_ = 0; }
-  // False: more is said to be taken than was sent, so the node is not to be believed.
-  [[nodiscard]] bool OnTaken(const ForwardsTaken& taken);
+  // `receipt`: of each block that is there now, if its shard waits for one. False: more is said to
+  // be taken than was sent, so the node is not to be believed.
+  using Receipt = absl::FunctionRef<void(storage::ShardId from, uint64_t receipt)>;
+  [[nodiscard]] bool OnTaken(const ForwardsTaken& taken, Receipt receipt);
 
   bool IsFull() const { return Reaches(1); }
   // Far enough for those who wait to go on.
@@ -66,7 +72,9 @@ class ForwardSender {
  private:
   struct Kept {
     uint64_t last = 0;  // Number of its last message.
-    size_t item = 0;    // Where in the block the item begins.
+    storage::ShardId from = 0;
+    uint64_t receipt = 0;
+    size_t item = 0;  // Where in the block the item begins.
     std::string bytes;
     bool sent = false;
   };
@@ -76,6 +84,7 @@ class ForwardSender {
   }
 
   ForwardLimits limits_;
+  storage::Incarnation to_;
   std::deque<Kept> kept_;
   size_t on_link_ = 0;  // The first so many of them were given to the link.
   uint64_t kept_bytes_ = 0;
@@ -97,9 +106,13 @@ class ForwardReceiver {
     kRepeat,  // It has come before.
     kGap,     // Messages in front of it have not come, which a link does not do. It is taken.
   };
-  // A block has come, of which so many messages could be read: unless it is a repeat they are put
-  // into the mailbox of that shard here.
-  Fate OnBlock(const ForwardHead& head, uint64_t bytes, uint32_t readable, storage::ShardId to);
+  // A block has come. Of its messages so many could be read; unless it is a repeat they are put
+  // into the mailboxes of those shards here. Each shard stands there once, and one does at least.
+  struct ForShard {
+    storage::ShardId shard = 0;
+    uint32_t readable = 0;
+  };
+  Fate OnBlock(const ForwardHead& head, uint64_t bytes, absl::Span<const ForShard> to);
   // The shard has taken so many in, of this sender's, in their order.
   void Took(storage::ShardId shard, uint64_t messages);
 

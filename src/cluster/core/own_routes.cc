@@ -54,7 +54,8 @@ std::optional<RoutesTold> OwnRoutes::Next(storage::NodeId node) {
 
 std::vector<OwnRoutes::Confirmed> OwnRoutes::TakeConfirmed() {
   std::vector<Confirmed> confirmed;
-  const uint64_t by_all = confirmations_.ByAll();
+  const uint64_t by_all = confirmations_.ByAllOf(
+      [&](uint16_t node) { return !degraded_ || readers_.contains(storage::NodeId(node)); });
   for (storage::ShardId shard = 0; shard < waiting_.size(); ++shard) {
     std::deque<Waiting>& waiting = waiting_[shard];
     uint64_t announced = 0;

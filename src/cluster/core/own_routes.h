@@ -44,6 +44,8 @@ class OwnRoutes {
   // What was told it may not have come: nothing more is told before it asks.
   void OnLost(storage::NodeId node) { readers_.erase(node); }
   void OnTaken(storage::NodeId node, const RoutesTaken& taken);
+  // Without most nodes nobody can say of one that it is gone: only those that ask are waited for.
+  void SetDegraded(bool degraded) { degraded_ = degraded; }
   // The next that the node is to be told. None: nothing as yet.
   std::optional<RoutesTold> Next(storage::NodeId node);
 
@@ -75,6 +77,7 @@ class OwnRoutes {
   std::vector<std::deque<Waiting>> waiting_;  // By shard.
   RouteConfirmations confirmations_;
   std::map<storage::NodeId, Reader> readers_;
+  bool degraded_ = false;
 };
 
 }  // namespace cluster

@@ -264,9 +264,11 @@ void RouteConfirmations::Confirm(uint16_t node, uint64_t number) {
   if (it != confirmed_.end()) it->second = std::max(it->second, number);
 }
 
-uint64_t RouteConfirmations::ByAll() const {
+uint64_t RouteConfirmations::ByAllOf(absl::FunctionRef<bool(uint16_t node)> counts) const {
   uint64_t least = std::numeric_limits<uint64_t>::max();
-  for (const auto& [node, number] : confirmed_) least = std::min(least, number);
+  for (const auto& [node, number] : confirmed_) {
+    if (counts(node)) least = std::min(least, number);
+  }
   return least;
 }
 

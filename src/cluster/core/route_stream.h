@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/functional/function_ref.h"
 #include "mqtt/types.h"
 #include "storage/core/addresses.h"
 
@@ -167,7 +168,11 @@ class RouteConfirmations {
   void Leave(uint16_t node) { confirmed_.erase(node); }
   void Confirm(uint16_t node, uint64_t number);
   // All nodes that are there have confirmed it. If none are: everything.
-  uint64_t ByAll() const;
+  uint64_t ByAll() const {
+    return ByAllOf([](uint16_t) { return true; });
+  }
+  // Likewise, of those for which `counts` holds.
+  uint64_t ByAllOf(absl::FunctionRef<bool(uint16_t node)> counts) const;
 
  private:
   absl::btree_map<uint16_t, uint64_t> confirmed_;

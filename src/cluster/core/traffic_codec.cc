@@ -540,27 +540,44 @@ void AppendForwarded(const mqtt::MessageParts& message, std::string& block) {
   });
 }
 
-void AppendForwarded(const mqtt::MessageParts& message, const storage::ChosenMember& member,
-                     std::string& block) {
+namespace {
+
+// A message, and what is to be known beside it.
+template <typename Beside>
+void AppendWith(uint32_t field, const mqtt::MessageParts& message, const Beside& beside,
+                std::string& block) {
   const size_t message_size = storage::StoredMessageSize(message);
-  const size_t member_size = SizeOf(member);
-  const size_t size = wire::ElementSize(message_size) + wire::ElementSize(member_size);
+  const size_t beside_size = SizeOf(beside);
+  const size_t size = wire::ElementSize(message_size) + wire::ElementSize(beside_size);
   wire::Append(block, wire::ElementSize(size), [&](wire::Writer& out) {
-    out.Header(2, size);
+    out.Header(field, size);
     out.Header(1, message_size);
     storage::WriteStoredMessage(message, out);
-    out.Header(2, member_size);
-    Write(member, out);
+    out.Header(2, beside_size);
+    Write(beside, out);
   });
 }
 
+}  // namespace
+
+void AppendForwarded(const mqtt::MessageParts& message, const storage::ChosenMember& member,
+                     std::string& block) {
+  AppendWith(2, message, member, block);
+}
+
+void AppendForwarded(const mqtt::MessageParts& message, const storage::OutboxRef& outbox,
+                     std::string& block) {
+  AppendWith(3, message, outbox, block);
+}
+
 size_t WriteForwardHead(const ForwardHead& head, std::string& block) {
-  const size_t size = 1 + wire::VarintSize(head.from) + wire::VarintSize(head.first) +
-                      wire::VarintSize(head.messages);
+  const size_t size = 1 + wire::VarintSize(head.from) + wire::VarintSize(head.to.value()) +
+                      wire::VarintSize(head.first) + wire::VarintSize(head.messages);
   const size_t begin = kForwardHeadRoom - size;
   char* at = block.data() + begin;
   *at++ = static_cast<char>(Kind::kForwards);
   at = wire::WriteVarint(at, head.from);
+  at = wire::WriteVarint(at, head.to.value());
   at = wire::WriteVarint(at, head.first);
   wire::WriteVarint(at, head.messages);
   return begin;
@@ -568,30 +585,34 @@ size_t WriteForwardHead(const ForwardHead& head, std::string& block) {
 
 absl::StatusOr<ForwardHead> ParseForwardHead(std::string_view item, std::string_view& body) {
   uint64_t from = 0;
+  uint64_t to = 0;
   uint64_t first = 0;
   uint64_t messages = 0;
   const char* at = item.data() + 1;
   const char* const end = item.data() + item.size();
   if (KindOfItem(item) != ItemKind::kForwards || !wire::TakeVarint(at, end, from) ||
-      !wire::TakeVarint(at, end, first) || !wire::TakeVarint(at, end, messages) ||
-      from > std::numeric_limits<storage::ShardId>::max() || first == 0 || messages == 0 ||
+      !wire::TakeVarint(at, end, to) || !wire::TakeVarint(at, end, first) ||
+      !wire::TakeVarint(at, end, messages) || from > std::numeric_limits<storage::ShardId>::max() ||
+      to > std::numeric_limits<uint32_t>::max() || first == 0 || messages == 0 ||
       messages > std::numeric_limits<uint32_t>::max()) {
     return Unreadable("messages");
   }
   body = {at, static_cast<size_t>(end - at)};
-  return ForwardHead{static_cast<storage::ShardId>(from), first, static_cast<uint32_t>(messages)};
+  return ForwardHead{static_cast<storage::ShardId>(from),
+                     storage::Incarnation(static_cast<uint32_t>(to)), first,
+                     static_cast<uint32_t>(messages)};
 }
 
 namespace {
 
-bool ReadForwardedToMember(std::string_view bytes, Forwarded& forwarded) {
-  forwarded.member = std::make_unique<storage::ChosenMember>();
+template <typename Beside>
+bool ReadWith(std::string_view bytes, mqtt::MessagePtr& message, Beside& beside) {
   wire::Reader reader(bytes);
   while (reader.Next()) {
-    if (reader.field() == 1) forwarded.message = storage::DecodeStoredMessage(reader.bytes());
-    if (reader.field() == 2 && !Read(reader.bytes(), *forwarded.member)) return false;
+    if (reader.field() == 1) message = storage::DecodeStoredMessage(reader.bytes());
+    if (reader.field() == 2 && !Read(reader.bytes(), beside)) return false;
   }
-  return reader.ok() && forwarded.message;
+  return reader.ok() && message;
 }
 
 }  // namespace
@@ -604,7 +625,12 @@ absl::Status ParseForwarded(std::string_view body, std::vector<Forwarded>& messa
       forwarded.message = storage::DecodeStoredMessage(reader.bytes());
       if (!forwarded.message) return Unreadable("a message");
     } else if (reader.field() == 2) {
-      if (!ReadForwardedToMember(reader.bytes(), forwarded)) return Unreadable("a message");
+      forwarded.member = std::make_unique<storage::ChosenMember>();
+      if (!ReadWith(reader.bytes(), forwarded.message, *forwarded.member))
+        return Unreadable("a message");
+    } else if (reader.field() == 3) {
+      if (!ReadWith(reader.bytes(), forwarded.message, forwarded.outbox))
+        return Unreadable("a message");
     } else {
       continue;
     }

@@ -60,14 +60,20 @@ absl::StatusOr<NodeItem> ParseNodeItem(std::string_view item);
 // messages are added, and the head is written when it is known.
 struct ForwardHead {
   storage::ShardId from = 0;  // Of the sender.
-  uint64_t first = 0;         // Number of the first of them; the others follow.
+  // The life of the receiver to whose stream it belongs. What was sent to a former one may reach
+  // the next, which is known to nobody when it begins to listen.
+  storage::Incarnation to;
+  uint64_t first = 0;  // Number of the first of them; the others follow.
   uint32_t messages = 0;
 };
-inline constexpr size_t kForwardHeadRoom = 1 + 3 + 10 + 5;
+inline constexpr size_t kForwardHeadRoom = 1 + 3 + 5 + 10 + 5;
 
 void AppendForwarded(const mqtt::MessageParts& message, std::string& block);
 // For this member of a `$share` group, and nobody else.
 void AppendForwarded(const mqtt::MessageParts& message, const storage::ChosenMember& member,
+                     std::string& block);
+// A record of an outbox, for all who subscribe.
+void AppendForwarded(const mqtt::MessageParts& message, const storage::OutboxRef& outbox,
                      std::string& block);
 // Where in the block the item begins; it goes to the end.
 size_t WriteForwardHead(const ForwardHead& head, std::string& block);
@@ -78,6 +84,7 @@ absl::StatusOr<ForwardHead> ParseForwardHead(std::string_view item, std::string_
 struct Forwarded {
   mqtt::MessagePtr message;
   std::unique_ptr<storage::ChosenMember> member;  // Null: it is for all who subscribe.
+  storage::OutboxRef outbox;                      // What it is a record of, if it is.
 };
 absl::Status ParseForwarded(std::string_view body, std::vector<Forwarded>& messages);
 

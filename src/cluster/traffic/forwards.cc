@@ -1,5 +1,6 @@
 #include "cluster/traffic/forwards.h"
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -18,22 +19,23 @@ constexpr size_t kBufferKept = 4 * Forwards::kBlockBytes;
 
 }  // namespace
 
-Forwards::Forwards(ForwardLimits limits, storage::ShardId shards, TrafficLocal& local, Peers& peers,
-                   Sending& sending, TrafficMetrics& metrics)
+Forwards::Forwards(ForwardLimits limits, const storage::LiveNode& self, TrafficLocal& local,
+                   Peers& peers, Sending& sending, TrafficMetrics& metrics)
     : limits_(limits),
-      shard_count_(shards),
+      shard_count_(self.shards),
+      self_(self.incarnation),
       local_(local),
       peers_(peers),
       sending_(sending),
       metrics_(metrics) {
-  for (storage::ShardId shard = 0; shard < shards; ++shard)
+  for (storage::ShardId shard = 0; shard < shard_count_; ++shard)
     shards_.push_back(std::make_unique<OfShard>());
 }
 
 // ---- From here ----------------------------------------------------------------------------------
 
 NodeMask Forwards::Forward(storage::ShardId shard, NodeMask nodes,
-                           const mqtt::MessageParts& message) {
+                           const mqtt::MessageParts& message, const broker::Forwarding& how) {
   nodes = WithoutLost(nodes, message.qos);
   if (nodes == 0) return 0;
   OfShard& mine = *shards_[shard];
@@ -41,13 +43,17 @@ NodeMask Forwards::Forward(storage::ShardId shard, NodeMask nodes,
   const auto first = static_cast<uint32_t>(std::countr_zero(nodes));
   Growing& block = BlockTo(mine, first);
   const size_t at = block.bytes.size();
-  AppendForwarded(message, block.bytes);
-  ++block.messages;
+  if (how.outbox) {
+    AppendForwarded(message, how.outbox, block.bytes);
+  } else {
+    AppendForwarded(message, block.bytes);
+  }
+  block.Added(how.receipt);
   const std::string_view encoded = std::string_view(block.bytes).substr(at);
   for (NodeMask rest = nodes & (nodes - 1); rest != 0; rest &= rest - 1) {
     Growing& other = BlockTo(mine, static_cast<uint32_t>(std::countr_zero(rest)));
     other.bytes.append(encoded);
-    ++other.messages;
+    other.Added(how.receipt);
   }
   for (NodeMask rest = nodes; rest != 0; rest &= rest - 1)
     FlushIfFull(shard, mine, static_cast<uint32_t>(std::countr_zero(rest)));
@@ -56,14 +62,15 @@ NodeMask Forwards::Forward(storage::ShardId shard, NodeMask nodes,
 
 NodeMask Forwards::ForwardToMember(storage::ShardId shard, uint32_t place,
                                    const mqtt::MessageParts& message,
-                                   const storage::ChosenMember& member) {
+                                   const storage::ChosenMember& member,
+                                   const broker::Forwarding& how) {
   const NodeMask node = WithoutLost(BitOf(place), message.qos);
   if (node == 0) return 0;
   OfShard& mine = *shards_[shard];
   mine.growing |= node;
   Growing& block = BlockTo(mine, place);
   AppendForwarded(message, member, block.bytes);
-  ++block.messages;
+  block.Added(how.receipt);
   FlushIfFull(shard, mine, place);
   return node & behind_.load(std::memory_order_relaxed);
 }
@@ -97,8 +104,12 @@ void Forwards::Flush(storage::ShardId shard) {
 void Forwards::FlushTo(storage::ShardId shard, OfShard& mine, uint32_t place) {
   mine.growing &= ~BitOf(place);
   Growing& growing = mine.blocks[place];
-  ForwardBlock block{.from = shard, .messages = growing.messages, .bytes = growing.bytes};
+  ForwardBlock block{.from = shard,
+                     .messages = growing.messages,
+                     .receipt = growing.receipt,
+                     .bytes = growing.bytes};
   growing.messages = 0;
+  growing.receipt = 0;
   growing.bytes.clear();
   if (growing.bytes.capacity() > kBufferKept) growing.bytes = {};
   Peer* const peer = peers_.At(place);
@@ -138,8 +149,11 @@ void Forwards::Judge(Peer& peer) {
   tasks.ForAll(broker::NodeCaughtUp{peer.place});
 }
 
-void Forwards::OnTaken(Peer& peer, const ForwardsTaken& taken) {
-  if (!peer.forwards_out.OnTaken(taken)) {
+void Forwards::OnTaken(Peer& peer, const ForwardsTaken& taken, Tasks& tasks) {
+  const auto tell = [&](storage::ShardId from, uint64_t receipt) {
+    tasks.For(from).emplace_back(broker::NodeHas{peer.place, receipt});
+  };
+  if (!peer.forwards_out.OnTaken(taken, tell)) {
     metrics_.unreadable.Add();
     base::LogLimited(base::LogLevel::kError, "a node has taken messages that it was not sent",
                      "taken", {{"node", peer.node.value()}});
@@ -154,7 +168,7 @@ void Forwards::OnLink(Peer& peer) {
 }
 
 void Forwards::OnLife(Peer& peer) {
-  peer.forwards_out = ForwardSender(limits_);
+  peer.forwards_out = ForwardSender(limits_, *peer.life);
   peer.forwards_in.Begin();
   Judge(peer);
 }
@@ -185,6 +199,7 @@ void Forwards::OnGone(Peer& peer, Tasks& tasks) {
 void Forwards::TakeBlock(Peer& peer, std::string_view item, Tasks& tasks) {
   std::string_view body;
   const absl::StatusOr<ForwardHead> head = ParseForwardHead(item, body);
+  if (head.ok() && head->to != self_) return;  // Its clients have gone with it.
   std::vector<Forwarded> messages;
   absl::Status read = head.status();
   if (read.ok()) {
@@ -197,11 +212,25 @@ void Forwards::TakeBlock(Peer& peer, std::string_view item, Tasks& tasks) {
                      {{"node", peer.node.value()}, {"why", read}});
   }
   if (!head.ok()) return;
-  const auto to = static_cast<storage::ShardId>(head->from % shard_count_);
+  const auto shard_of = [&](const Forwarded& one) {
+    return static_cast<storage::ShardId>((one.outbox ? one.outbox.partition : head->from) %
+                                         shard_count_);
+  };
+  std::vector<ForwardReceiver::ForShard> to = {
+      {static_cast<storage::ShardId>(head->from % shard_count_), 0}};
+  bool is_awaited = false;
+  for (const Forwarded& one : messages) {
+    is_awaited = is_awaited || one.message->qos() != mqtt::QoS::kAtMostOnce;
+    const auto shard = std::find_if(
+        to.begin(), to.end(), [&](const auto& other) { return other.shard == shard_of(one); });
+    shard == to.end() ? to.push_back({shard_of(one), 1}) : void(++shard->readable);
+  }
   ForwardReceiver::Fate fate = ForwardReceiver::Fate::kNew;
   {
     base::MutexLock lock(peer.mutex);
-    fate = peer.forwards_in.OnBlock(*head, body.size(), static_cast<uint32_t>(messages.size()), to);
+    fate = peer.forwards_in.OnBlock(*head, body.size(), to);
+    // Who has published it waits to hear that it is here. It goes with the answer to the frame.
+    if (is_awaited) peer.tell_forwards_taken = true;
   }
   if (fate == ForwardReceiver::Fate::kRepeat) return metrics_.messages_repeated.Add(head->messages);
   if (fate == ForwardReceiver::Fate::kGap) {
@@ -210,10 +239,11 @@ void Forwards::TakeBlock(Peer& peer, std::string_view item, Tasks& tasks) {
                      {{"node", peer.node.value()}});
   }
   metrics_.messages_received.Add(messages.size());
-  std::vector<broker::ShardTask>& mine = tasks.For(to);
-  for (Forwarded& one : messages)
+  for (Forwarded& one : messages) {
+    std::vector<broker::ShardTask>& mine = tasks.For(shard_of(one));
     mine.emplace_back(
-        broker::NodePublish{peer.place, std::move(one.message), std::move(one.member)});
+        broker::NodePublish{peer.place, std::move(one.message), std::move(one.member), one.outbox});
+  }
 }
 
 void Forwards::Taken(storage::ShardId shard, uint32_t place, uint64_t messages) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/core/ports.h"
 #include "broker/core/router.h"
 #include "cluster/core/forward_stream.h"
 #include "cluster/traffic/local.h"
@@ -31,22 +32,24 @@ class Forwards {
   static constexpr size_t kBlockBytes = 64 << 10;  // A block that is larger leaves at once.
   static constexpr uint32_t kBlockMessages = 1024;
 
-  Forwards(ForwardLimits limits, storage::ShardId shards, TrafficLocal& local, Peers& peers,
+  // `self`: this life of this node.
+  Forwards(ForwardLimits limits, const storage::LiveNode& self, TrafficLocal& local, Peers& peers,
            Sending& sending, TrafficMetrics& metrics);
 
   // ---- On the shard's thread: as broker::Forwarder.
   broker::NodeMask Forward(storage::ShardId shard, broker::NodeMask nodes,
-                           const mqtt::MessageParts& message);
+                           const mqtt::MessageParts& message, const broker::Forwarding& how);
   broker::NodeMask ForwardToMember(storage::ShardId shard, uint32_t place,
                                    const mqtt::MessageParts& message,
-                                   const storage::ChosenMember& member);
+                                   const storage::ChosenMember& member,
+                                   const broker::Forwarding& how);
   // Any thread.
   broker::NodeMask cut_off() const { return cut_off_.load(std::memory_order_relaxed); }
   void Flush(storage::ShardId shard);
   void Taken(storage::ShardId shard, uint32_t place, uint64_t messages);
 
   // ---- Under the peer's `mutex`.
-  void OnTaken(Peer& peer, const ForwardsTaken& taken);
+  void OnTaken(Peer& peer, const ForwardsTaken& taken, Tasks& tasks);
   void OnLink(Peer& peer);  // There is one, or there is none any more.
   void OnLife(Peer& peer);  // One has begun: it has a place.
   // It still has its place. What members of `$share` groups there were to have, and may not have
@@ -59,7 +62,13 @@ class Forwards {
  private:
   struct Growing {
     uint32_t messages = 0;
+    uint64_t receipt = 0;
     std::string bytes;  // Keeps its memory.
+
+    void Added(uint64_t for_receipt) {
+      ++messages;
+      if (for_receipt != 0) receipt = for_receipt;
+    }
   };
   struct alignas(64) OfShard {
     broker::NodeMask growing = 0;
@@ -78,6 +87,7 @@ class Forwards {
 
   const ForwardLimits limits_;
   const storage::ShardId shard_count_;
+  const storage::Incarnation self_;
   TrafficLocal& local_;
   Peers& peers_;
   Sending& sending_;

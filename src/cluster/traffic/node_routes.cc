@@ -119,8 +119,23 @@ void NodeRoutes::TellConfirmed(const std::vector<OwnRoutes::Confirmed>& confirme
 
 void NodeRoutes::OnLinkLost(Peer& peer) {
   peer.route_frame.clear();
-  base::MutexLock lock(own_.mutex);
-  own_.routes.OnLost(peer.node);
+  std::vector<OwnRoutes::Confirmed> confirmed;
+  {
+    base::MutexLock lock(own_.mutex);
+    own_.routes.OnLost(peer.node);
+    confirmed = own_.routes.TakeConfirmed();  // Without most nodes it is waited for no more.
+  }
+  TellConfirmed(confirmed);
+}
+
+void NodeRoutes::SetDegraded(bool degraded) {
+  std::vector<OwnRoutes::Confirmed> confirmed;
+  {
+    base::MutexLock lock(own_.mutex);
+    own_.routes.SetDegraded(degraded);
+    confirmed = own_.routes.TakeConfirmed();
+  }
+  TellConfirmed(confirmed);
 }
 
 void NodeRoutes::OnWanted(Peer& peer, const RoutesWanted& wanted) {
@@ -175,8 +190,12 @@ void NodeRoutes::PostStale(Peer& peer, Tasks& tasks) {
   if (!peer.routes.stale() || std::exchange(peer.told_stale, true)) return;
   const uint64_t block = ++last_block_;
   peer.routes.Posted(block);
-  tasks.ForAll(broker::NodeRoutes{
-      .node = peer.place, .stale = true, .number = block, .id = peer.node, .life = *peer.life});
+  tasks.ForAll(broker::NodeRoutes{.node = peer.place,
+                                  .stale = true,
+                                  .unheard = peer.unheard,
+                                  .number = block,
+                                  .id = peer.node,
+                                  .life = *peer.life});
 }
 
 void NodeRoutes::OnTold(Peer& peer, const RoutesTold& told, Tasks& tasks) {
@@ -192,9 +211,11 @@ void NodeRoutes::OnTold(Peer& peer, const RoutesTold& told, Tasks& tasks) {
   const uint64_t block = ++last_block_;
   peer.routes.Posted(block);
   peer.told_stale = peer.routes.stale();
+  peer.unheard = peer.unheard && peer.told_stale;
   broker::NodeRoutes routes{.node = peer.place,
                             .forget = told.frame.begin,
                             .stale = peer.routes.stale(),
+                            .unheard = peer.unheard,
                             .number = block,
                             .id = peer.node,
                             .life = *peer.life};

@@ -29,6 +29,7 @@ class NodeRoutes {
   void AnnounceMember(storage::ShardId shard, const broker::MemberAnnouncement& announcement);
   void Flush(storage::ShardId shard);
   void RoutesTaken(storage::ShardId shard, uint32_t place, uint64_t block);
+  void SetDegraded(bool degraded);  // Any thread.
 
   // ---- Under both locks of the peer, which has its place.
   void OnLife(Peer& peer, Tasks& tasks);

@@ -40,8 +40,10 @@ struct Peer {
   std::optional<uint64_t> in_link;  // The last that something came by, of this life.
   std::string in_parts;             // Of an item that has not come to its end.
   std::deque<ReceivedFrame> early;  // Of a life that nobody has told of as yet.
-  bool told_stale = false;          // The shards have heard that it may want more than is known.
-  uint64_t last_place = 0;          // Of requests: in which order they came.
+  // It was there before this node, and has not told all that it wants as yet.
+  bool unheard = false;
+  bool told_stale = false;  // The shards have heard that it may want more than is known.
+  uint64_t last_place = 0;  // Of requests: in which order they came.
 
   base::Mutex mutex;
   std::optional<Incarnation> linked;  // To which life of it there is a link.

@@ -80,7 +80,7 @@ void Reception::TakeNodeItem(Peer& peer, std::string_view item, Arrived& arrived
         } else {
           base::MutexLock lock(peer.mutex);
           if constexpr (std::is_same_v<T, ForwardsTaken>) {
-            forwards_.OnTaken(peer, one);
+            forwards_.OnTaken(peer, one, arrived.tasks);
           } else if constexpr (std::is_same_v<T, RoutesWanted>) {
             node_routes_.OnWanted(peer, one);
           } else {

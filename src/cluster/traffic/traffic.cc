@@ -19,7 +19,7 @@ Traffic::Traffic(TrafficOptions options, const storage::LiveNode& self, Links& l
       sending_(own_routes_, *this),
       requests_(self, local, peers_, sending_, metrics_),
       events_(peers_, sending_, metrics_),
-      forwards_(options.forwards, self.shards, local, peers_, sending_, metrics_),
+      forwards_(options.forwards, self, local, peers_, sending_, metrics_),
       node_routes_(self.shards, own_routes_, local, peers_, sending_),
       reception_(self.shards, local, forwards_, node_routes_, metrics_) {}
 
@@ -46,8 +46,15 @@ void Traffic::SetNodes(const std::vector<storage::LiveNode>& others) {
   };
   for (Peer* const peer : peers_.All()) SetNode(*peer, life_of(peer->node));
   for (const storage::LiveNode& other : others) {
-    if (other.node != self_.node) SetNode(peers_.FindOrMake(other.node), &other);
+    if (other.node == self_.node) continue;
+    Peer& peer = peers_.FindOrMake(other.node);
+    if (!nodes_were_set_) {
+      base::MutexLock in_lock(peer.in);
+      peer.unheard = true;
+    }
+    SetNode(peer, &other);
   }
+  nodes_were_set_ = true;
 }
 
 // Null: it does not live.
@@ -87,6 +94,7 @@ void Traffic::End(Peer& peer, Tasks& tasks) {
   node_routes_.OnGone(peer, tasks);
   forwards_.OnGone(peer, tasks);
   peer.gone_through = *peer.life;
+  peer.unheard = false;
   peer.life.reset();
   peers_.LeavePlace(peer);
 }

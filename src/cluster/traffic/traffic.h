@@ -49,6 +49,10 @@ class Traffic final : public broker::PartitionClient,
   // first time before the shards serve anybody: they have to send the others everything by then.
   void SetNodes(const std::vector<storage::LiveNode>& others);
 
+  // Whether most nodes cannot be reached: see broker::Fenced. A SUBACK waits for those that can.
+  // Any thread.
+  void SetDegraded(bool degraded) { node_routes_.SetDegraded(degraded); }
+
   // ---- For the partition host, on its thread. To other nodes than this one.
   void SendEvents(const storage::ShardAddress& to, std::vector<storage::Event> events) {
     events_.Send(to, std::move(events));
@@ -70,13 +74,15 @@ class Traffic final : public broker::PartitionClient,
 
   // ---- broker::Forwarder.
   broker::NodeMask Forward(storage::ShardId shard, broker::NodeMask nodes,
-                           const mqtt::MessageParts& message) override {
-    return forwards_.Forward(shard, nodes, message);
+                           const mqtt::MessageParts& message,
+                           const broker::Forwarding& how) override {
+    return forwards_.Forward(shard, nodes, message, how);
   }
   broker::NodeMask ForwardToMember(storage::ShardId shard, uint32_t node,
                                    const mqtt::MessageParts& message,
-                                   const storage::ChosenMember& member) override {
-    return forwards_.ForwardToMember(shard, node, message, member);
+                                   const storage::ChosenMember& member,
+                                   const broker::Forwarding& how) override {
+    return forwards_.ForwardToMember(shard, node, message, member, how);
   }
   broker::NodeMask CutOff() const override { return forwards_.cut_off(); }
   void AnnounceMember(storage::ShardId shard, broker::MemberAnnouncement announcement) override {
@@ -127,6 +133,7 @@ class Traffic final : public broker::PartitionClient,
   NodeRoutes node_routes_;
   Reception reception_;
   base::Mutex nodes_mutex_;  // One SetNodes at a time.
+  bool nodes_were_set_ ABSL_GUARDED_BY(nodes_mutex_) = false;
 };
 
 }  // namespace cluster

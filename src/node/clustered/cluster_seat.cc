@@ -46,13 +46,15 @@ class LateForwarder final : public broker::Forwarder {
   void Use(broker::Forwarder& forwarder) { forwarder_ = &forwarder; }
 
   broker::NodeMask Forward(storage::ShardId shard, broker::NodeMask nodes,
-                           const mqtt::MessageParts& message) override {
-    return forwarder_->Forward(shard, nodes, message);
+                           const mqtt::MessageParts& message,
+                           const broker::Forwarding& how) override {
+    return forwarder_->Forward(shard, nodes, message, how);
   }
   broker::NodeMask ForwardToMember(storage::ShardId shard, uint32_t node,
                                    const mqtt::MessageParts& message,
-                                   const storage::ChosenMember& member) override {
-    return forwarder_->ForwardToMember(shard, node, message, member);
+                                   const storage::ChosenMember& member,
+                                   const broker::Forwarding& how) override {
+    return forwarder_->ForwardToMember(shard, node, message, member, how);
   }
   broker::NodeMask CutOff() const override { return forwarder_->CutOff(); }
   void Announce(storage::ShardId shard, broker::RouteAnnouncement announcement) override {
@@ -423,6 +425,7 @@ void ClusterSeat::OnLease(bool holds) {
                   "served, clients without are"
                 : "most nodes of the cluster cannot be reached: nobody is served");
   refuses_all_ = !holds && !serve_without_quorum_;
+  if (cluster::Traffic* const traffic = traffic_.load()) traffic->SetDegraded(!holds);
   use_.server->Fence(holds                   ? broker::Fenced::kNobody
                      : serve_without_quorum_ ? broker::Fenced::kSessions
                                              : broker::Fenced::kEverybody);

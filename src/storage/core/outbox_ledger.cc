@@ -54,6 +54,15 @@ void OutboxLedger::PassedOn(const OutboxRef& record, Order order) {
   if (!again.empty()) again.erase({order, record.number});
 }
 
+bool OutboxLedger::HandOut(const OutboxRef& record) {
+  Outbox& outbox = Of(record.partition);
+  if (outbox.handed_out_from < record.kept_from) {
+    outbox.handed_out_from = record.kept_from;
+    outbox.handed_out.EraseBelow(record.kept_from);
+  }
+  return record.number >= outbox.handed_out_from && outbox.handed_out.insert(record.number);
+}
+
 void OutboxLedger::GiveBack(const OutboxRef& record, Order order) {
   Outbox& outbox = Of(record.partition);
   outbox.begun.erase(record.number);

@@ -39,6 +39,9 @@ class OutboxLedger {
   // Whether one with the same order, and a lower number, was given back and is not passed on.
   bool IsOvertaking(const OutboxRef& record, Order order) const;
   void PassedOn(const OutboxRef& record, Order order);
+  // It is passed on to the transient sessions of this node, whichever node passes it on. False:
+  // they have had it.
+  bool HandOut(const OutboxRef& record);
   // The partition of the outbox is to tell of it again.
   void GiveBack(const OutboxRef& record, Order order);
 
@@ -47,6 +50,8 @@ class OutboxLedger {
   struct Outbox {
     uint64_t kept_from = 0;
     RangeSet begun;
+    uint64_t handed_out_from = 0;  // Those below are gone, or were handed out.
+    RangeSet handed_out;
     Numbers given_back;
     Numbers again;  // They were, and are on their way once more.
     // By target: what it was asked to take and has not said to have.

@@ -77,7 +77,7 @@ Answer AnswerOf(const Match& match) {
     std::sort(members.begin(), members.end());
   }
   answer.shards = match.shards;
-  answer.nodes = match.nodes;
+  answer.nodes = match.nodes | match.nodes_stale;
   answer.nodes_qos0 = match.nodes_qos0;
   answer.partitions = match.partitions;
   EXPECT_EQ(match.empty(), answer == Answer{});
@@ -237,6 +237,7 @@ TEST(Router, ANodeOfWhichNothingIsKnownIsSentEverything) {
   EXPECT_TRUE(router.Find("a").empty());
   router.SetNodeStale(5, true);
   EXPECT_EQ(router.Find("a").NodesFor(mqtt::QoS::kExactlyOnce), NodeMask{1} << 5);
+  EXPECT_EQ(router.Find("a").nodes, NodeMask{0}) << "but it is not known to want it";
   router.SetNodeStale(5, false);
   EXPECT_TRUE(router.Find("a").empty());
 }

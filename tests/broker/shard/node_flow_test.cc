@@ -33,14 +33,17 @@ using enum support::PacketType;
 // What the shards tell the cluster.
 class OtherNodes final : public broker::Forwarder {
  public:
-  NodeMask Forward(storage::ShardId shard, NodeMask nodes,
-                   const mqtt::MessageParts& message) override {
+  NodeMask Forward(storage::ShardId shard, NodeMask nodes, const mqtt::MessageParts& message,
+                   const broker::Forwarding& how) override {
     unflushed |= broker::ShardMask{1} << shard;
     forwarded.emplace_back(nodes, message.payload);
+    forwarding.push_back(how);
     return nodes & behind;
   }
   NodeMask ForwardToMember(storage::ShardId shard, uint32_t node, const mqtt::MessageParts& message,
-                           const storage::ChosenMember& member) override {
+                           const storage::ChosenMember& member,
+                           const broker::Forwarding& how) override {
+    forwarding.push_back(how);
     unflushed |= broker::ShardMask{1} << shard;
     to_members.push_back({node, std::string(message.payload), member});
     return NodeMask{1} << node & behind;
@@ -63,6 +66,7 @@ class OtherNodes final : public broker::Forwarder {
   }
 
   std::vector<std::pair<NodeMask, std::string>> forwarded;
+  std::vector<broker::Forwarding> forwarding;  // Of all messages, to members too.
   broker::ShardMask unflushed = 0;  // Shards that have forwarded something, and not said so.
   NodeMask behind = 0;
   NodeMask cut_off = 0;
@@ -80,9 +84,9 @@ class OtherNodes final : public broker::Forwarder {
 };
 
 std::string PublishOf(const std::string& topic, const std::string& payload, unsigned qos,
-                      bool retain = false) {
+                      bool retain = false, uint16_t packet_id = 1) {
   support::PublishPacket packet{.topic = topic, .payload = payload, .qos = qos, .retain = retain};
-  if (qos != 0) packet.packet_id = 1;
+  if (qos != 0) packet.packet_id = packet_id;
   return packet.Encode(support::Version::k5);
 }
 
@@ -136,6 +140,10 @@ class NodeFlowTest : public testing::Test {
                 mqtt::QoS qos = mqtt::QoS::kAtLeastOnce) {
     Mail(broker::NodePublish{2, Message("t", payload, qos),
                              std::make_unique<storage::ChosenMember>(std::move(member))});
+  }
+  // The node has all that shard 0 has forwarded so far.
+  void NodeHasAll(uint32_t node) {
+    if (!nodes_.forwarding.empty()) Mail(broker::NodeHas{node, nodes_.forwarding.back().receipt});
   }
   uint64_t WithoutMember() {
     uint64_t dropped = 0;
@@ -239,6 +247,167 @@ TEST_F(NodeFlowTest, ANodeIsSentEverythingWhileItIsNotKnownWhatItWants) {
   EXPECT_EQ(nodes_.forwarded.size(), 1u);
 }
 
+// ---- Acknowledged is what another node has, if it wants it --------------------------------------
+
+using AcknowledgedTest = NodeFlowTest;
+
+TEST_F(AcknowledgedTest, APublishIsWhenEveryNodeThatWantsItHasIt) {
+  Routes(1, {"a"}, 1);
+  Routes(4, {"a"}, 1);
+  for (const auto& [qos, ack] : {std::pair{1u, kPuback}, {2u, kPubrec}}) {
+    Peer publisher(broker_, 0, absl::StrCat("publisher ", qos));
+    publisher.line->Send(PublishOf("a", "x", qos));
+    broker_.RunFor(absl::Milliseconds(100));
+    publisher.line->Send(PublishOf("b", "for nobody", qos, false, 2));
+    broker_.RunFor(absl::Milliseconds(100));
+    EXPECT_THAT(publisher.packets, IsEmpty());
+    NodeHasAll(1);
+    EXPECT_THAT(publisher.packets, IsEmpty()) << "node 4 does not have it";
+    NodeHasAll(4);
+    EXPECT_EQ(publisher.TakeTypes(), (std::vector{ack, ack})) << "in order, at QoS " << qos;
+  }
+}
+
+TEST_F(AcknowledgedTest, WhatANodeHadBeforeIsNoReceiptForWhatComesAfter) {
+  Routes(1, {"a"}, 1);
+  Peer publisher(broker_, 0, "publisher");
+  publisher.line->Send(PublishOf("a", "1", 1, false, 1) + PublishOf("a", "2", 1, false, 2));
+  broker_.RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(nodes_.forwarding.size(), 2u);
+  Mail(broker::NodeHas{1, nodes_.forwarding[0].receipt});
+  ASSERT_EQ(publisher.packets.size(), 1u);
+  EXPECT_EQ(publisher.packets[0].packet_id, 1);
+  NodeHasAll(1);
+  EXPECT_EQ(publisher.packets.size(), 2u);
+}
+
+TEST_F(AcknowledgedTest, NobodyWaitsForANodeThatHasGone) {
+  Routes(1, {"a"}, 1);
+  Peer publisher(broker_, 0, "publisher");
+  publisher.line->Send(PublishOf("a", "x", 1));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_THAT(publisher.packets, IsEmpty());
+  Mail(broker::NodeRoutes{.node = 1, .forget = true, .number = 2, .gone = true});
+  EXPECT_EQ(publisher.TakeTypes(), std::vector{kPuback});
+}
+
+// What it does not know of it has not acknowledged to its subscribers either.
+TEST_F(AcknowledgedTest, OfANodeWithoutALinkOnlyWhatItIsKnownToWantIsWaitedFor) {
+  Routes(1, {"a"}, 1);
+  Mail(broker::NodeRoutes{.node = 1, .stale = true, .number = 2});
+  nodes_.cut_off = NodeMask{1} << 1;
+  Peer publisher(broker_, 0, "publisher");
+  publisher.line->Send(PublishOf("b", "x", 1, false, 1) + PublishOf("a", "x", 1, false, 2));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(nodes_.forwarded.size(), 2u) << "both are sent";
+  ASSERT_EQ(publisher.packets.size(), 1u);
+  EXPECT_EQ(publisher.packets[0].packet_id, 1);
+  NodeHasAll(1);
+  EXPECT_EQ(publisher.packets.size(), 2u);
+}
+
+// Its clients may have subscribed in this node's former life.
+TEST_F(AcknowledgedTest, OfANodeThatWasThereBeforeAndHasNotBeenHeardOfAllIsWaitedFor) {
+  Mail(broker::NodeRoutes{.node = 1, .stale = true, .unheard = true, .number = 1});
+  nodes_.cut_off = NodeMask{1} << 1;
+  Peer publisher(broker_, 0, "publisher");
+  publisher.line->Send(PublishOf("b", "x", 1));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_THAT(publisher.packets, IsEmpty());
+  NodeHasAll(1);
+  EXPECT_EQ(publisher.TakeTypes(), std::vector{kPuback});
+  Mail(broker::NodeRoutes{.node = 1, .number = 2});
+  Mail(broker::NodeRoutes{.node = 1, .stale = true, .number = 3});
+  publisher.line->Send(PublishOf("b", "x", 1));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(publisher.TakeTypes(), std::vector{kPuback});
+}
+
+// Nobody can say that it is gone, and whoever has nothing kept is served on.
+TEST_F(AcknowledgedTest, WithoutMostNodesWhoCannotBeReachedIsNotWaitedFor) {
+  Routes(1, {"a"}, 1);
+  Routes(2, {"a"}, 1);
+  Peer publisher(broker_, 0, "publisher");
+  const auto publish = [&](uint16_t id) {
+    publisher.line->Send(PublishOf("a", "x", 1, false, id));
+    broker_.RunFor(absl::Milliseconds(100));
+  };
+  const auto fence = [&](broker::Fenced fenced) {
+    Mail(broker::Control{
+        [&core = broker_.shard(0).core(), fenced] { broker::Fence(core, fenced); }});
+  };
+  nodes_.cut_off = NodeMask{1} << 1;
+  publish(1);
+  NodeHasAll(2);
+  EXPECT_THAT(publisher.packets, IsEmpty());
+  fence(broker::Fenced::kSessions);
+  EXPECT_EQ(publisher.TakeTypes(), std::vector{kPuback});
+  publish(2);
+  EXPECT_THAT(publisher.packets, IsEmpty()) << "node 2 can be reached";
+  nodes_.cut_off |= NodeMask{1} << 2;
+  broker_.RunFor(absl::Seconds(2));
+  EXPECT_EQ(publisher.TakeTypes(), std::vector{kPuback});
+  fence(broker::Fenced::kNobody);
+  publish(3);
+  EXPECT_THAT(publisher.packets, IsEmpty());
+}
+
+TEST_F(AcknowledgedTest, AGroupsMessageIsWhenItsMembersNodeHasIt) {
+  Members(1, {MemberAt(1, "one")});
+  for (const auto& [qos, ack] : {std::pair{1u, kPuback}, {2u, kPubrec}}) {
+    Peer publisher(broker_, 0, absl::StrCat("publisher ", qos));
+    publisher.line->Send(PublishOf("t", "x", qos));
+    broker_.RunFor(absl::Milliseconds(100));
+    EXPECT_THAT(publisher.packets, IsEmpty());
+    NodeHasAll(1);
+    EXPECT_EQ(publisher.TakeTypes(), std::vector{ack});
+  }
+}
+
+// PUBREC has left, and the node that is to pass the message on may die at any moment.
+TEST_F(AcknowledgedTest, ARecordStaysInTheOutboxUntilOtherNodesHaveIt) {
+  Routes(1, {"a"}, 1);
+  const auto publisher = Peer::Durable(broker_, 0, "publisher");
+  publisher->TakeTypes();
+  publisher->line->Send(PublishOf("a", "x", 2));
+  broker_.RunFor(absl::Seconds(1));
+  EXPECT_EQ(publisher->TakeTypes(), std::vector{kPubrec}) << "it is in the outbox";
+  ASSERT_EQ(nodes_.forwarding.size(), 1u);
+  const storage::OutboxRef record = nodes_.forwarding[0].outbox;
+  ASSERT_TRUE(record);
+  const auto& outbox = broker_.host().core().partition(record.partition).outbox();
+  EXPECT_EQ(outbox.messages(), 1u);
+  const size_t shard = record.partition % kShards;
+  Mail(broker::NodeHas{1, nodes_.forwarding[0].receipt}, shard);
+  broker_.RunFor(absl::Seconds(1));
+  EXPECT_EQ(outbox.messages(), 0u);
+}
+
+// Whoever led its partition has died, and whoever leads it now cannot know who had it.
+TEST_F(AcknowledgedTest, ARecordReachesTheSessionsHereOnceWhoeverTellsOfIt) {
+  Peer subscriber(broker_, 0, "subscriber");
+  subscriber.line->Send(support::Subscribe(support::Version::k5, 1, {{"a", 1}}));
+  broker_.RunFor(absl::Milliseconds(100));
+  Mail(broker::NodesConfirmed{nodes_.announced.back().second.number});
+  EXPECT_EQ(subscriber.TakeTypes(), std::vector{kSuback});
+  const auto tell = [&](uint32_t node, uint64_t number, uint64_t kept_from) {
+    const std::string payload = absl::StrCat(number);
+    Mail(broker::NodePublish{.node = node,
+                             .message = Message("a", payload, mqtt::QoS::kExactlyOnce),
+                             .outbox = {.partition = 1, .number = number, .kept_from = kept_from}},
+         1);
+  };
+  tell(1, 7, 5);
+  tell(1, 8, 5);
+  tell(2, 7, 7);
+  tell(2, 8, 7);
+  tell(2, 9, 9);
+  tell(1, 8, 5);
+  std::vector<std::string> payloads;
+  for (const support::Packet& packet : subscriber.packets) payloads.push_back(packet.payload);
+  EXPECT_THAT(payloads, ElementsAre("7", "8", "9"));
+}
+
 // Of a PUBLISH that it sent before it knew that another node leads, and that this one sends again.
 TEST_F(NodeFlowTest, WhatAFormerLeaderSendsLateIsDropped) {
   const auto reader = Peer::Durable(broker_, 0, "reader");
@@ -289,6 +458,8 @@ TEST_F(NodeFlowTest, AGroupsMessageGoesToOneMemberWhicheverNodeItIsOn) {
       publisher.line->Send(PublishOf("t", "x", qos));
       broker_.RunFor(absl::Milliseconds(100));
       if (qos == 0) continue;
+      NodeHasAll(1);
+      NodeHasAll(4);
       ASSERT_EQ(publisher.packets.size(), 1u);
       EXPECT_EQ(publisher.packets[0].reason, 0) << "somebody subscribes";
       if (qos == 2) {

@@ -1,11 +1,13 @@
 // Forwarded messages over links that break: none is lost, doubled or out of order.
 #include "cluster/core/forward_stream.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <deque>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +17,10 @@
 
 namespace cluster {
 namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
 
 ForwardBlock BlockOf(storage::ShardId from, const std::vector<std::string>& payloads) {
   ForwardBlock block{.from = from, .messages = 0, .bytes = std::string(kForwardHeadRoom, '\0')};
@@ -39,11 +45,14 @@ struct Receiving {
     std::vector<Forwarded> messages;
     EXPECT_TRUE(ParseForwarded(body, messages).ok());
     const storage::ShardId to = head->from % 2;
-    const auto fate =
-        receiver.OnBlock(*head, body.size(), static_cast<uint32_t>(messages.size()), to);
+    const auto readable = static_cast<uint32_t>(messages.size());
+    // Every third is for the other shard.
+    std::vector<ForwardReceiver::ForShard> parts = {{to, readable - readable / 3}};
+    if (readable >= 3) parts.push_back({static_cast<storage::ShardId>(1 - to), readable / 3});
+    const auto fate = receiver.OnBlock(*head, body.size(), parts);
     if (fate == ForwardReceiver::Fate::kRepeat) return fate;
     for (const Forwarded& one : messages) came.emplace_back(one.message->payload());
-    on_shard[to] += messages.size();
+    for (const auto& part : parts) on_shard[part.shard] += part.readable;
     return fate;
   }
   void ShardTakes(storage::ShardId shard, uint64_t messages) {
@@ -55,6 +64,10 @@ struct Receiving {
   std::vector<std::string> came;
   uint64_t on_shard[2] = {};
 };
+
+bool OnTaken(ForwardSender& sender, const ForwardsTaken& taken) {
+  return sender.OnTaken(taken, [](storage::ShardId, uint64_t) { ADD_FAILURE() << "a receipt"; });
+}
 
 TEST(ForwardStream, IsFullUntilEnoughIsTaken) {
   ForwardSender sender({.messages = 4, .bytes = 1000});
@@ -68,33 +81,54 @@ TEST(ForwardStream, IsFullUntilEnoughIsTaken) {
     EXPECT_EQ(there.Take(*item), ForwardReceiver::Fate::kNew);
     sender.Sent();
   }
-  EXPECT_TRUE(sender.OnTaken(there.receiver.taken()));
+  EXPECT_TRUE(OnTaken(sender, there.receiver.taken()));
   EXPECT_EQ(sender.kept(), 0u) << "it is there, so it is not kept";
   EXPECT_TRUE(sender.IsFull()) << "but nobody has taken it";
   there.ShardTakes(0, 1);
   EXPECT_TRUE(there.receiver.HasNews());
-  EXPECT_TRUE(sender.OnTaken(there.receiver.taken()));
+  EXPECT_TRUE(OnTaken(sender, there.receiver.taken()));
   EXPECT_FALSE(sender.IsFull());
   EXPECT_FALSE(sender.HasRoom());
   there.ShardTakes(0, 2);
-  EXPECT_TRUE(sender.OnTaken(there.receiver.taken()));
+  EXPECT_TRUE(OnTaken(sender, there.receiver.taken()));
   EXPECT_TRUE(sender.HasRoom());
 }
 
 TEST(ForwardStream, ANodeThatTakesWhatItWasNotSentIsFoundOut) {
   ForwardSender sender({});
   sender.Add(BlockOf(0, {"a"}));
-  EXPECT_FALSE(sender.OnTaken({.through = 2}));
-  EXPECT_FALSE(sender.OnTaken({.through = 1, .messages = 2}));
-  EXPECT_FALSE(sender.OnTaken({.through = 1, .messages = 1, .bytes = 1000}));
-  EXPECT_TRUE(sender.OnTaken({.through = 1, .messages = 1}));
+  EXPECT_FALSE(OnTaken(sender, {.through = 2}));
+  EXPECT_FALSE(OnTaken(sender, {.through = 1, .messages = 2}));
+  EXPECT_FALSE(OnTaken(sender, {.through = 1, .messages = 1, .bytes = 1000}));
+  EXPECT_TRUE(OnTaken(sender, {.through = 1, .messages = 1}));
+}
+
+TEST(ForwardStream, WhoWaitsHearsWhenItIsThereAndNotBefore) {
+  ForwardSender sender({});
+  std::vector<std::pair<storage::ShardId, uint64_t>> receipts;
+  const auto taken = [&](uint64_t through) {
+    receipts.clear();
+    EXPECT_TRUE(sender.OnTaken({.through = through}, [&](storage::ShardId from, uint64_t receipt) {
+      receipts.emplace_back(from, receipt);
+    }));
+    return receipts;
+  };
+  for (const auto& [from, receipt] : {std::pair{0, 7}, {1, 3}, {1, 0}, {0, 9}}) {
+    ForwardBlock block = BlockOf(static_cast<storage::ShardId>(from), {"a", "b"});
+    block.receipt = static_cast<uint64_t>(receipt);
+    sender.Add(std::move(block));
+  }
+  EXPECT_THAT(taken(1), IsEmpty()) << "the other message of the block is not there";
+  EXPECT_THAT(taken(4), ElementsAre(Pair(0, 7), Pair(1, 3)));
+  EXPECT_THAT(taken(4), IsEmpty());
+  EXPECT_THAT(taken(8), ElementsAre(Pair(0, 9)));
 }
 
 TEST(ForwardStream, WhatCannotBeReadIsNotWaitedFor) {
   ForwardReceiver receiver({}, 1);
   receiver.Begin();
-  receiver.OnBlock({.from = 0, .first = 1, .messages = 3}, 30, 0, 0);
-  receiver.OnBlock({.from = 0, .first = 4, .messages = 2}, 20, 1, 0);
+  receiver.OnBlock({.from = 0, .first = 1, .messages = 3}, 30, {{0, 0}});
+  receiver.OnBlock({.from = 0, .first = 4, .messages = 2}, 20, {{0, 1}});
   EXPECT_EQ(receiver.taken(), (ForwardsTaken{.through = 5, .messages = 3, .bytes = 30}));
   receiver.Took(0, 1);
   EXPECT_EQ(receiver.taken(), (ForwardsTaken{.through = 5, .messages = 5, .bytes = 50}));
@@ -103,9 +137,9 @@ TEST(ForwardStream, WhatCannotBeReadIsNotWaitedFor) {
 TEST(ForwardStream, WhatIsMissingIsNoticed) {
   ForwardReceiver receiver({}, 1);
   receiver.Begin();
-  EXPECT_EQ(receiver.OnBlock({.from = 0, .first = 1, .messages = 1}, 1, 1, 0),
+  EXPECT_EQ(receiver.OnBlock({.from = 0, .first = 1, .messages = 1}, 1, {{0, 1}}),
             ForwardReceiver::Fate::kNew);
-  EXPECT_EQ(receiver.OnBlock({.from = 0, .first = 3, .messages = 1}, 1, 1, 0),
+  EXPECT_EQ(receiver.OnBlock({.from = 0, .first = 3, .messages = 1}, 1, {{0, 1}}),
             ForwardReceiver::Fate::kGap);
 }
 
@@ -113,9 +147,9 @@ TEST(ForwardStream, WhatIsMissingIsNoticed) {
 TEST(ForwardStream, AnotherLifeOfTheSenderCountsAnew) {
   ForwardReceiver receiver({}, 1);
   receiver.Begin();
-  receiver.OnBlock({.from = 0, .first = 1, .messages = 5}, 50, 5, 0);
+  receiver.OnBlock({.from = 0, .first = 1, .messages = 5}, 50, {{0, 5}});
   receiver.Begin();
-  receiver.OnBlock({.from = 0, .first = 1, .messages = 2}, 20, 2, 0);
+  receiver.OnBlock({.from = 0, .first = 1, .messages = 2}, 20, {{0, 2}});
   receiver.Took(0, 6);
   EXPECT_EQ(receiver.taken(), (ForwardsTaken{.through = 2}));
   receiver.Took(0, 1);
@@ -159,7 +193,7 @@ TEST(ForwardStream, RandomTrafficOverBrokenLinksComesOnceAndInOrder) {
         there.receiver.Told();
       } else if (what < 95) {
         if (back.empty()) return;
-        EXPECT_TRUE(sender.OnTaken(back.front()));
+        EXPECT_TRUE(OnTaken(sender, back.front()));
         back.pop_front();
       } else {
         network.clear();
@@ -177,7 +211,7 @@ TEST(ForwardStream, RandomTrafficOverBrokenLinksComesOnceAndInOrder) {
     ASSERT_EQ(there.came, sent);
     there.ShardTakes(0, there.on_shard[0]);
     there.ShardTakes(1, there.on_shard[1]);
-    ASSERT_TRUE(sender.OnTaken(there.receiver.taken()));
+    ASSERT_TRUE(OnTaken(sender, there.receiver.taken()));
     ASSERT_TRUE(sender.HasRoom());
     ASSERT_EQ(sender.kept(), 0u);
     ASSERT_EQ(sender.kept_bytes(), 0u);

@@ -56,6 +56,25 @@ TEST(OwnRoutes, AreConfirmedWhenEveryNodeHasThem) {
   EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 2")) << "who has gone is not waited for";
 }
 
+TEST(OwnRoutes, WithoutMostNodesOnlyThoseThatAskAreWaitedFor) {
+  OwnRoutes own({}, 1, 1);
+  own.Join(NodeId(2));
+  own.Join(NodeId(3));
+  own.OnWanted(NodeId(2), {.ask = 5});
+  own.Change(0, 1, "a", std::nullopt, RouteLevel::kAll);
+  own.OnTaken(NodeId(2), {.life = 1, .number = 1});
+  EXPECT_THAT(Confirmed(own), IsEmpty());
+  own.SetDegraded(true);
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 1"));
+  own.Change(0, 2, "b", std::nullopt, RouteLevel::kAll);
+  EXPECT_THAT(Confirmed(own), IsEmpty());
+  own.OnLost(NodeId(2));
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 2"));
+  own.SetDegraded(false);
+  own.Change(0, 3, "c", std::nullopt, RouteLevel::kAll);
+  EXPECT_THAT(Confirmed(own), IsEmpty());
+}
+
 TEST(OwnRoutes, AreCountedOverShardsAndByQos) {
   OwnRoutes own({}, 1, 2);
   own.OnWanted(NodeId(2), {.ask = 5});

@@ -141,12 +141,15 @@ TEST_F(TrafficCodec, ANodeItemIsReadAsItWasWritten) {
 TEST_F(TrafficCodec, ForwardedMessagesAreReadAsTheyWereWritten) {
   for (int round = 0; round < kRounds; ++round) {
     const ForwardHead head{.from = static_cast<storage::ShardId>(rng_.Below(1000)),
+                           .to = storage::Incarnation(static_cast<uint32_t>(rng_() >> 32)),
                            .first = 1 + (rng_() >> (1 + rng_.Below(62))),
                            .messages = 1 + static_cast<uint32_t>(rng_.Below(9))};
     std::string block(kForwardHeadRoom, '\0');
     std::vector<std::string> payloads;
     std::vector<std::unique_ptr<storage::ChosenMember>> members;
+    std::vector<storage::OutboxRef> records(head.messages);
     int to_members = 0;
+    int of_outboxes = 0;
     for (uint32_t i = 0; i < head.messages; ++i) {
       payloads.emplace_back(rng_.Below(300), static_cast<char>('a' + i));
       mqtt::MessageParts parts;
@@ -154,11 +157,17 @@ TEST_F(TrafficCodec, ForwardedMessagesAreReadAsTheyWereWritten) {
       parts.payload = payloads.back();
       parts.qos = static_cast<mqtt::QoS>(rng_.Below(3));
       members.push_back(rng_.Chance(0.3) ? std::make_unique<storage::ChosenMember>() : nullptr);
-      if (members.back() == nullptr) {
+      Filling filling(rng_);
+      if (members.back() == nullptr && rng_.Chance(0.5)) {
         AppendForwarded(parts, block);
         continue;
       }
-      Filling filling(rng_);
+      if (members.back() == nullptr) {
+        traffic::Fields(filling, records[i]);
+        AppendForwarded(parts, records[i], block);
+        ++of_outboxes;
+        continue;
+      }
       traffic::Fields(filling, *members.back());
       AppendForwarded(parts, *members.back(), block);
       ++to_members;
@@ -169,6 +178,7 @@ TEST_F(TrafficCodec, ForwardedMessagesAreReadAsTheyWereWritten) {
     const absl::StatusOr<ForwardHead> read = ParseForwardHead(item, body);
     ASSERT_TRUE(read.ok()) << read.status();
     EXPECT_EQ(read->from, head.from);
+    EXPECT_EQ(read->to, head.to);
     EXPECT_EQ(read->first, head.first);
     EXPECT_EQ(read->messages, head.messages);
     std::vector<Forwarded> messages;
@@ -177,13 +187,21 @@ TEST_F(TrafficCodec, ForwardedMessagesAreReadAsTheyWereWritten) {
     for (size_t i = 0; i < payloads.size(); ++i) {
       EXPECT_EQ(messages[i].message->payload(), payloads[i]);
       ASSERT_EQ(messages[i].member == nullptr, members[i] == nullptr);
+      EXPECT_EQ(TextOf(messages[i].outbox), TextOf(records[i]));
       if (members[i] == nullptr) continue;
       EXPECT_EQ(TextOf(*messages[i].member), TextOf(*members[i]));
     }
     mqttd::cluster::v1::Forwards generated;
     ASSERT_TRUE(generated.ParseFromArray(body.data(), static_cast<int>(body.size())));
     EXPECT_EQ(generated.to_members_size(), to_members);
-    EXPECT_EQ(generated.messages_size(), static_cast<int>(head.messages) - to_members);
+    EXPECT_EQ(generated.of_outboxes_size(), of_outboxes);
+    EXPECT_EQ(generated.messages_size(),
+              static_cast<int>(head.messages) - to_members - of_outboxes);
+    for (const auto& one : generated.of_outboxes()) {
+      std::string bytes;
+      ASSERT_TRUE(one.outbox().SerializeToString(&bytes));
+      ExpectIs("OutboxRef", bytes);
+    }
     for (const auto& one : generated.to_members()) {
       std::string bytes;
       ASSERT_TRUE(one.member().SerializeToString(&bytes));

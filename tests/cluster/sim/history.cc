@@ -62,8 +62,8 @@ void History::CheckOrder(SubscriberSession& session, const Published& message,
   uint64_t& latest = session.latest[{ordered, message.topic, message.qos, qos}];
   if (message.number > latest) {
     latest = message.number;
-  } else if (message.sent_again && MayBeRefused(message)) {
-    NoteKnown("order: refused where a disk failed, and sent again without having heard so");
+  } else if (MayBeRefused(message)) {
+    NoteKnown("order: refused or held up where a disk failed, behind what was taken meanwhile");
   } else {
     Fail("order", absl::StrCat(Describe(message, payload), " came to ", session.client_id,
                                " behind number ", latest));
@@ -89,23 +89,22 @@ void History::CheckCopies(const SubscriberSession& session, const Published& mes
   const std::string words =
       absl::StrCat(Describe(message, payload), " came to ", session.client_id, " at QoS ", qos, " ",
                    copies.all, " times, ", copies.first_hand, " of them without DUP");
-  if (message.qos == 0 && message.is_will)
-    return NoteKnown("a will of QoS 0 twice, at a change of leader");
   if (message.qos == 0) return Fail("QoS 0 at most once", words);
   if (message.qos == 2 && (qos == 2 || !dup)) {
-    if (!session.durable) return NoteKnown("QoS 2 doubled to a transient session");
     return Fail(message.is_will ? "a will at most once" : "QoS 2 exactly once", words);
   }
   if (message.qos != 1 || !session.durable || message.sent_again || copies.first_hand < 2) return;
   Fail(message.is_will ? "a will at most once" : "once, unless it was sent again", words);
 }
 
-// What a node has acknowledged to a publisher and still has to pass on to transient sessions of
-// other nodes dies with it; of QoS 2 and wills, that is with the leader of the outbox.
-bool History::MayBeLost(const SubscriberSession& session, const Published& message) const {
-  if (session.durable) return false;
-  if (message.qos == 1 && !message.is_will) return ended_lives_.contains(message.acknowledged_by);
-  return last_end_ns_ >= message.sent_ns;
+bool History::WasDegraded(const Published& message) const {
+  const auto leases = leases_.find(message.acknowledged_by);
+  if (leases == leases_.end()) return false;
+  bool holds = true;
+  for (const auto& [from_ns, held] : leases->second) {
+    if (from_ns <= message.acknowledged_ns) holds = held;
+  }
+  return !holds;
 }
 
 void History::CheckDelivered(const SubscriberSession& session) {
@@ -114,8 +113,8 @@ void History::CheckDelivered(const SubscriberSession& session) {
       if (message.acknowledged_ns == kNever || message.qos == 0) continue;
       if (message.sent_ns <= since_ns || !mqtt::Matches(filter, message.topic)) continue;
       if (session.seen.contains(payload)) continue;
-      if (MayBeLost(session, message)) {
-        NoteKnown("acknowledged, and lost to a transient session with the publisher's node");
+      if (!session.durable && WasDegraded(message)) {
+        NoteKnown("acknowledged without most nodes, and lost to a transient session elsewhere");
         continue;
       }
       Fail(message.is_will ? "a will is fired" : "what is acknowledged is delivered",

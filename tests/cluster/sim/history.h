@@ -79,10 +79,9 @@ class History {
     const auto found = messages_.find(payload);
     return found == messages_.end() ? nullptr : &found->second;
   }
-  // The life of a node has ended: what it had acknowledged to publishers and not passed on is lost.
-  void EndOfLife(uint64_t life, int64_t now_ns) {
-    ended_lives_.insert(life);
-    last_end_ns_ = now_ns;
+  // Without a lease a node speaks for those that it can reach alone.
+  void LeaseOf(uint64_t life, bool holds, int64_t now_ns) {
+    leases_[life].emplace_back(now_ns, holds);
   }
   // A node's disk failed: what a partition led there got meanwhile is refused in part.
   void DiskFailed(int64_t from_ns, int64_t through_ns) {
@@ -106,17 +105,17 @@ class History {
  private:
   void CheckOrder(SubscriberSession& session, const Published& message, const std::string& payload,
                   unsigned qos);
+  // It was acknowledged where there was no lease.
+  bool WasDegraded(const Published& message) const;
   bool MayBeRefused(const Published& message) const;
   void CheckCopies(const SubscriberSession& session, const Published& message,
                    const std::string& payload, unsigned qos, bool dup,
                    const SubscriberSession::Copies& copies);
   static bool IsSure(const SubscriberSession& session, const Published& message);
-  bool MayBeLost(const SubscriberSession& session, const Published& message) const;
 
   const Journal& journal_;
   std::map<std::string, Published> messages_;
-  std::set<uint64_t> ended_lives_;
-  int64_t last_end_ns_ = kNever;
+  std::map<uint64_t, std::vector<std::pair<int64_t, bool>>> leases_;
   std::vector<std::pair<int64_t, int64_t>> failing_;
   std::vector<std::string> failures_;
   std::map<std::string, uint64_t> known_;

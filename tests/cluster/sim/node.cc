@@ -268,6 +268,8 @@ void Node::WatchLease() {
 
 void Node::OnLease(bool holds) {
   journal_.Say("node ", machine_.id.value(), holds ? " holds its lease" : " has no lease");
+  if (traffic_ != nullptr) traffic_->SetDegraded(!holds);
+  if (on_lease) on_lease(holds);
   for (const auto& shard : shards_) {
     shard->Mail(broker::Control{[&shard, holds] {
       broker::Fence(shard->core(), holds ? broker::Fenced::kNobody : broker::Fenced::kSessions);

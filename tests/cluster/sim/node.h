@@ -56,6 +56,8 @@ class Node final : public Station, public cluster::TrafficLocal {
   // In the middle of whatever it does.
   void Die() { log_.Die(); }
 
+  std::function<void(bool holds)> on_lease;
+
   bool serves() const { return accepting_; }
   bool holds_lease() const { return holds_lease_; }
   uint64_t elections() const { return log_.elections(); }

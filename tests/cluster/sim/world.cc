@@ -95,6 +95,9 @@ void World::Boot(size_t number) {
                                              if (places_[number].life == life) GiveUp(number);
                                            });
                                          });
+  place.process->on_lease = [this, life = place.life](bool holds) {
+    history_.LeaseOf(life, holds, agenda_.now_ns());
+  };
 }
 
 void World::GiveUp(size_t number) { Kill(number, Death::kProcess, absl::Milliseconds(1)); }
@@ -106,7 +109,6 @@ void World::Kill(size_t number, Death death, absl::Duration down) {
   journal_.Say("node ", number + 1, power ? " loses its power" : " is killed");
   ++deaths_;
   elections_ += place.process->elections();
-  history_.EndOfLife(place.life, agenda_.now_ns());
   network_.SetStation(place.machine->id, nullptr, /*silently=*/power);
   if (power) {
     for (const auto& client : clients_) client->OnSilence(place.life);

@@ -125,6 +125,11 @@ void Shard::Take(broker::ShardTask& task) {
     EXPECT_LE(all->number, announced);
     confirmed = all->number;
     ++world_.confirmations;
+  } else if (auto* const has = std::get_if<broker::NodeHas>(&task)) {
+    EXPECT_LE(has->receipt, published_);
+    Flow& flow = world_.flows[{node_.life, id_, routes[has->node].life}];
+    EXPECT_GT(has->receipt, flow.has) << "once, and in order";
+    flow.has = has->receipt;
   } else if (auto* const caught_up = std::get_if<broker::NodeCaughtUp>(&task)) {
     paused_.erase(caught_up->node);
   } else if (auto* const publish = std::get_if<broker::NodePublish>(&task)) {
@@ -270,10 +275,11 @@ void Shard::Publish() {
   storage::ChosenMember member;
   member.hops = static_cast<uint32_t>(published_);
   member.options.qos = mqtt::QoS::kExactlyOnce;
-  NodeMask behind = to_member
-                        ? node_.traffic.ForwardToMember(
-                              id_, static_cast<uint32_t>(std::countr_zero(mask)), parts, member)
-                        : node_.traffic.Forward(id_, mask, parts);
+  const broker::Forwarding how{.receipt = qos == mqtt::QoS::kAtMostOnce ? 0 : published_};
+  NodeMask behind =
+      to_member ? node_.traffic.ForwardToMember(id_, static_cast<uint32_t>(std::countr_zero(mask)),
+                                                parts, member, how)
+                : node_.traffic.Forward(id_, mask, parts, how);
   for (; behind != 0; behind &= behind - 1)
     paused_.insert(static_cast<uint32_t>(std::countr_zero(behind)));
 }
@@ -521,6 +527,7 @@ bool World::IsQuiet() {
       for (storage::ShardId shard = 0; shard < kShards; ++shard) {
         const Flow& flow = flows[{node->life, shard, other->life}];
         if (flow.received != flow.sent.size()) return false;
+        if (!flow.sent.empty() && flow.has != flow.sent.back()) return false;
       }
     }
   }
@@ -554,10 +561,22 @@ void World::ExpectAllIsWell() {
       for (storage::ShardId shard = 0; shard < kShards; ++shard) {
         const Flow& flow = flows[{node->life, shard, other->life}];
         EXPECT_EQ(flow.received, flow.sent.size()) << "from " << id << " to " << other_id;
+        EXPECT_TRUE(flow.sent.empty() || flow.has == flow.sent.back())
+            << "a publisher at " << id << " waits for " << other_id << " to have its message";
       }
     }
+    ExpectHasWhatItSaid(*node);
     EXPECT_EQ(node->traffic.metrics().gaps.value(), 0u);
     EXPECT_EQ(node->traffic.metrics().unreadable.value(), 0u);
+  }
+}
+
+// Also of what nodes sent that have died since.
+void World::ExpectHasWhatItSaid(const Node& node) {
+  for (const auto& [key, flow] : flows) {
+    if (std::get<2>(key) != node.life) continue;
+    for (size_t i = flow.received; i < flow.sent.size(); ++i)
+      EXPECT_GT(flow.sent[i], flow.has) << "acknowledged, and lost with its sender";
   }
 }
 

@@ -38,6 +38,7 @@ struct Flow {
   size_t received = 0;         // Of them.
   uint64_t last = 0;           // Sequence number that came last, of any QoS.
   uint64_t forwarded = 0;      // Of any QoS, dropped ones too.
+  uint64_t has = 0;            // The sender has heard that those above QoS 0 up to it are there.
 };
 using FlowKey = std::tuple<NodeLife, storage::ShardId, NodeLife>;
 
@@ -180,6 +181,7 @@ class World {
   // All is well when nobody waits, and everybody knows what everybody wants.
   bool IsQuiet();
   void ExpectAllIsWell();
+  void ExpectHasWhatItSaid(const Node& node);
 
   base::Rng rng;
   TrafficOptions options;

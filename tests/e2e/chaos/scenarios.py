@@ -1,4 +1,5 @@
-"""One promise each: what a SUBACK says, what goes on without most nodes, who owns an identifier after a partition, nodes that come back."""
+"""One promise each: what a SUBACK says, what goes on without most nodes, who owns an identifier after a partition,
+what a publisher was told before its node died, nodes that come back."""
 
 import collections
 import random
@@ -6,7 +7,7 @@ import threading
 import time
 
 from e2e import holds
-from mqtt_wire import DISCONNECT, PINGRESP, Client, Closed, Nothing
+from mqtt_wire import DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, Client, Closed, Nothing
 from nodes import WAIT_S, pause, until
 from run import Chaos, Load
 
@@ -383,6 +384,116 @@ def split(cluster, directory, *, seed, rounds, rate, say):  # pylint: disable=un
     return problems, f"{rounds} partitions with the same identifiers on both sides healed to one owner each"
 
 
+# ---- publisher ------------------------------------------------------------------------------------
+
+
+class Burst(threading.Thread):
+    """Publishes one after the other, and notes what is acknowledged, until its node is gone."""
+
+    def __init__(self, node, name, qos, durable):
+        super().__init__(daemon=True)
+        self.qos, self.durable, self.name, self.topic = qos, durable, name, f"publisher/{name}"
+        self.client = connect(node, name, durable=durable)
+        self.acknowledged, self.begun, self.doubt = [], 0, None
+
+    def once(self):
+        number, self.begun = self.begun, self.begun + 1
+        self.doubt = (self.client.new_id(), number)
+        self.client.publish(self.topic, str(number), qos=self.qos, id=self.doubt[0])
+        holds(self.client.wait_for(PUBACK if self.qos == 1 else PUBREC, self.doubt[0]).reasons[0] < 0x80, "refused")
+        self.acknowledged.append(number)
+        if self.qos == 2:
+            self.client.acknowledge(PUBREL, self.doubt[0])
+            self.client.wait_for(PUBCOMP, self.doubt[0])
+        self.doubt = None
+
+    def run(self):
+        try:
+            while True:
+                self.once()
+        except CUT:
+            self.client.drop()
+
+    def finish_elsewhere(self, nodes):
+        """The client of a session that is kept ends its exchange at another node."""
+        self.client = connect_somewhere(nodes, self.name, durable=True)
+        holds(self.client.session_present, f"the session of {self.name} is lost")
+        if self.doubt is None:
+            return
+        id, number = self.doubt
+        if number not in self.acknowledged:
+            self.client.publish(self.topic, str(number), qos=2, id=id, dup=True)
+            holds(self.client.wait_for(PUBREC, id).reasons[0] < 0x80, "refused")
+            self.acknowledged.append(number)
+        self.client.acknowledge(PUBREL, id)
+        self.client.wait_for(PUBCOMP, id)
+
+
+def _receive(subscriber, bursts, got, until_topic=None):
+    """What comes of each, in order, until all that was acknowledged is there, or that comes; what is missing when nothing comes any more."""
+    missing = {each.topic: set(each.acknowledged) - set(got[each.topic]) for each in bursts}
+    try:
+        while until_topic or any(missing.values()):
+            message = subscriber.message(timeout=20.0)
+            if message.topic == until_topic:
+                break
+            got[message.topic].append(int(message.payload))
+            missing[message.topic].discard(int(message.payload))
+    except Nothing:
+        pass
+    return missing
+
+
+def publisher(cluster, directory, *, seed, rounds, rate, say):  # pylint: disable=unused-argument
+    """Clients without a kept session hear at one node what is acknowledged at another, which dies: half the time it has been cut off from theirs before."""
+    problems, chance, total = [], random.Random(seed), 0
+    for number in range(rounds):
+        nodes = list(cluster.nodes)
+        chance.shuffle(nodes)
+        dies, hears, third = nodes
+        cut = cluster.network.cuts and number % 2 == 0
+        subscriber = connect(hears, f"hears{number}", timeout=20.0)
+        subscriber.subscribe("publisher/#", 2)
+        bursts = [Burst(dies, f"p{number}-{kind}", qos, durable) for kind, qos, durable in
+                  (("qos1", 1, False), ("qos2", 2, False), ("kept", 2, True))]
+        for each in bursts:
+            each.once()
+        if cut:
+            cluster.network.cut(dies.number, hears.number)
+        for each in bursts:
+            each.start()
+        pause(chance.uniform(0.0, 0.8))
+        dies.kill()
+        if cut:
+            cluster.network.heal()
+        for each in bursts:
+            each.join()
+        bursts[2].finish_elsewhere([hears, third])
+        got = collections.defaultdict(list)
+        missing = _receive(subscriber, bursts, got)
+        dies.start()
+        if until(cluster.whole, WAIT_S) is None:
+            return problems + [f"round {number}: not whole again: {cluster.states()}"], ""
+        bursts[2].client.published("publisher/end", b"", qos=1)  # What comes again by then is one too many.
+        _receive(subscriber, bursts, got, until_topic="publisher/end")
+        for each in bursts:
+            words = f"round {number}{', cut off' if cut else ''}: {each.name}"
+            if missing[each.topic]:
+                problems.append(f"{words}: {len(missing[each.topic])} of {len(each.acknowledged)} acknowledged are lost: {sorted(missing[each.topic])[:5]}")
+            # At QoS 1 too: nobody has published anything again.
+            came = got[each.topic]
+            if len(set(came)) != len(came):
+                problems.append(f"{words}: doubled: {[one for one, times in collections.Counter(came).items() if times > 1][:5]}")
+            if came != sorted(came):
+                problems.append(f"{words}: out of order")
+            total += len(each.acknowledged)
+            each.client.drop()
+        subscriber.drop()
+        if number % 10 == 9 or rounds < 10:
+            say(f"# {number + 1} rounds, {total} acknowledged, {len(problems)} problems")
+    return problems, f"{rounds} times the publishers' node died: each of {total} acknowledged messages reached the clients of another node, once and in order"
+
+
 # ---- bounce and rolling ---------------------------------------------------------------------------
 
 
@@ -460,4 +571,4 @@ def rolling(cluster, directory, *, seed, rounds, rate, say):  # pylint: disable=
     return problems, f"{rounds} rolling restarts under load: nothing lost, doubled or out of order"
 
 
-ALL = {"suback": suback, "quorum": quorum, "split": split, "bounce": bounce, "rolling": rolling}
+ALL = {"suback": suback, "quorum": quorum, "split": split, "publisher": publisher, "bounce": bounce, "rolling": rolling}

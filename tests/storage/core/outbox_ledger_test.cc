@@ -167,5 +167,20 @@ TEST(OutboxLedger, NoneOvertakesAnother) {
   }
 }
 
+TEST(OutboxLedger, ARecordIsHandedOutOnceWhoeverPassesItOn) {
+  OutboxLedger ledger;
+  const auto record = [](uint64_t number, uint64_t kept_from) {
+    return OutboxRef{.partition = 3, .number = number, .kept_from = kept_from};
+  };
+  EXPECT_TRUE(ledger.HandOut(record(4, 4)));
+  EXPECT_TRUE(ledger.HandOut(record(6, 4)));
+  EXPECT_FALSE(ledger.HandOut(record(4, 4)));
+  EXPECT_TRUE(ledger.HandOut(record(5, 4))) << "the numbers between were not for this node so far";
+  EXPECT_TRUE(ledger.HandOut(record(9, 8)));
+  EXPECT_FALSE(ledger.HandOut(record(7, 4))) << "it is gone: everybody has it";
+  EXPECT_TRUE(ledger.HandOut(record(8, 4)));
+  EXPECT_TRUE(ledger.HandOut({.partition = 2, .number = 4, .kept_from = 1}));
+}
+
 }  // namespace
 }  // namespace storage
