@@ -395,8 +395,15 @@ def _():
     late = [transient(node, f"five-late-{node.number}") for node in five.nodes]
     for subscriber in late:
         subscriber.subscribe("five/+/+", 1)
-    for subscriber in subscribers + late:
+    kept_late = [durable(node, f"five-kept-late-{node.number}") for node in five.nodes]
+    for subscriber in kept_late:
+        subscriber.subscribe("five/+/+", 1)
+    for subscriber in subscribers + late + kept_late:
         equal(sorted(subscriber.message().topic for _ in topics), topics)
+    for subscriber in subscribers:
+        subscriber.nothing_comes()
+    for subscriber in kept_late:
+        subscriber.disconnect()
     five[0].kill()
     for number, publisher in enumerate(publishers[1:]):
         equal(publisher.published(f"five/after/{number}", b"y", qos=1), 0)

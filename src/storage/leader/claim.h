@@ -51,6 +51,13 @@ struct Claim {
     absl::flat_hash_set<std::string> page;
   };
 
+  // What another node has read for a replay, where there is no replica here.
+  struct AskedPage {
+    uint64_t replay = 0;
+    std::vector<mqtt::MessagePtr> messages;
+    std::string cursor;
+  };
+
   // How the queue of its record goes to the connection.
   struct Feed {
     uint32_t window_messages = 0;  // As OpenSession asked.
@@ -72,6 +79,7 @@ struct Claim {
     std::string scanned_to;
 
     std::unique_ptr<ReplayTopics> replay_topics;  // Null: none.
+    std::unique_ptr<AskedPage> asked_page;        // Null: none.
 
     // Under a new leader: what was sent to the connection, as it seems, and is not in flight there.
     // The shard is about to say that it is acknowledged; or it was passed over, since it had

@@ -13,6 +13,7 @@
 #include "storage/core/partition_api.h"
 #include "storage/leader/claim.h"
 #include "storage/leader/part.h"
+#include "storage/leader/retained_scans.h"
 
 namespace storage {
 
@@ -39,6 +40,9 @@ class Deliveries : public LeaderPart {
   // Every shard had the routes of a subscription, and what is retained and did not come live is
   // applied.
   void StartReplays(const std::string& client_id, uint64_t epoch);
+  // What another node was asked for.
+  void TakePage(const std::string& client_id, uint64_t epoch, uint64_t replay,
+                absl::StatusOr<RetainedScans::Page> page);
 
  private:
   Deliver& DeliverFor(Claim& claim);
@@ -48,6 +52,8 @@ class Deliveries : public LeaderPart {
   bool SendPage(Claim& claim, QueuePage& page, uint64_t head);
   void NoteLive(Claim& claim, const Delivery& delivery);
   void ReplayPage(Claim& claim);
+  absl::StatusOr<RetainedScans::Page> ReadPage(Claim& claim, const RetainedReplay& replay,
+                                               const RetainedScanOptions& options);
   void DropWhatCameLive(const Claim& claim, std::vector<mqtt::MessagePtr>& messages) const;
   mqtt::MessagePtr ToReplay(const mqtt::MessagePtr& message) const;
   void SendReplayed(Claim& claim, const SubscriptionRecord& subscription, mqtt::MessagePtr message);

@@ -75,6 +75,45 @@ void Deliveries::DropWhatCameLive(const Claim& claim,
   });
 }
 
+// Where there is no replica here another node is asked, and the replay goes on when it answers.
+absl::StatusOr<RetainedScans::Page> Deliveries::ReadPage(Claim& claim, const RetainedReplay& replay,
+                                                         const RetainedScanOptions& options) {
+  Claim::Feed& feed = *claim.feed;
+  if (const auto asked = std::exchange(feed.asked_page, nullptr);
+      asked != nullptr && asked->replay == replay.number) {
+    return RetainedScans::Page{std::move(asked->messages), std::move(asked->cursor)};
+  }
+  const bool scanned = feed.scanned_replay == replay.number;
+  absl::StatusOr<RetainedScans::Page> page =
+      node_.scans->Scan(replay.filter, scanned ? feed.scanned_to : replay.cursor, options);
+  if (!page.ok() || !page->messages.empty() || page->cursor.empty() ||
+      node_.Holds(static_cast<uint8_t>(page->cursor[0]))) {
+    return page;
+  }
+  ++feed.replays_held;
+  node_.scans->Ask(std::string(replay.filter), page->cursor, options,
+                   [&node = node_, id = id_, life = leader_.life(), number = replay.number,
+                    client_id = std::string(claim.client_id), epoch = claim.epoch](auto answer) {
+                     Leader& leader = *node.leaders[id];
+                     if (leader.life() == life)
+                       leader.deliveries().TakePage(client_id, epoch, number, std::move(answer));
+                   });
+  return page;
+}
+
+// An error: it is asked for again.
+void Deliveries::TakePage(const std::string& client_id, uint64_t epoch, uint64_t replay,
+                          absl::StatusOr<RetainedScans::Page> page) {
+  Claim* const claim = leader_.sessions().OwnerOf(client_id, epoch);
+  if (claim == nullptr || claim->feed == nullptr) return;
+  --claim->feed->replays_held;
+  if (page.ok()) {
+    claim->feed->asked_page = std::make_unique<Claim::AskedPage>(
+        Claim::AskedPage{replay, std::move(page->messages), std::move(page->cursor)});
+  }
+  ListForPump(*claim);
+}
+
 // Retained messages of a new subscription, a page at a time. At QoS 1 or 2 they go through the
 // queue while it is shorter than the window. At QoS 0 nothing is promised, so nothing is written:
 // they go to the shard at once, and the next page when that has room again. How far that came is
@@ -92,9 +131,8 @@ void Deliveries::ReplayPage(Claim& claim) {
   while (true) {
     // Several leaders count their orders each by itself.
     if (!node_.shards.in_cluster()) options.since_order = replay->since_order;
-    const bool scanned = claim.feed->scanned_replay == replay->number;
-    page = node_.scans->Scan(replay->filter, scanned ? claim.feed->scanned_to : replay->cursor,
-                             options);
+    page = ReadPage(claim, *replay, options);
+    if (claim.feed->replays_held != 0) return;
     const bool found_nothing = page.ok() && page->messages.empty() && page->cursor.empty();
     const RetainedReplay* const next = session.replays.After(replay->number);
     if (!found_nothing || next == nullptr || over.size() == kReplaysOverMax ||
