@@ -173,6 +173,13 @@ class Daemon final : private ::admin::MainThread {
       if (node == nullptr) return done(absl::UnavailableError("this node is being stopped"));
       node->seat()->Call(to, std::move(call), within, std::move(done));
     };
+    if (config_.cluster.on()) {
+      sources.forget_node = [this](uint32_t gone, std::function<void(absl::Status)> done) {
+        const Node* const node = metrics_of_.load(std::memory_order_acquire);
+        if (node == nullptr) return done(absl::UnavailableError("this node is being stopped"));
+        node->seat()->Forget(gone, std::move(done));
+      };
+    }
     sources.partitions = [this] {
       const Node* const node = metrics_of_.load(std::memory_order_acquire);
       return node == nullptr ? 0 : node->host().partitions();

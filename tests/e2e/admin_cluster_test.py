@@ -436,4 +436,41 @@ def _():
         admins[1].ctl("session", "delete", f"after-{i}", "--yes")
 
 
+@case("a node that joined answers like the others, for all, and is forgotten when it is gone for good")
+def _():
+    admins[0].ctl("ban", "add", "--client", "banned-before-it-came")
+    fourth = cluster.another(size=3)
+    fourth.start()
+    asked = Admin(fourth)
+    eventually(lambda: [each["number"] for each in asked.json("cluster", "members")] == [4, 1, 2, 3], "it knows the others")
+    eventually(lambda: "banned-before-it-came" in [each["client_id"] for each in asked.json("ban", "list")], "it hears of bans")
+    clients = [transient(node, f"four-{node.number}") for node in cluster.nodes] + [Wire(fourth.port, "four-kept")]
+    names = sorted([f"four-{node.number}" for node in cluster.nodes] + ["four-kept"])
+    for each in [*admins, asked]:
+        equal(sorted(client["client_id"] for client in each.json("client", "list", "--client", "four-*")), names)
+        equal(sorted(client["client_id"] for client in each.json("session", "list", "--client", "four-*")), names)
+        equal(each.json("client", "show", "four-3")["node"], fourth.uuid)
+        equal(each.json("explain", "owner", "four-kept")["client_node"], fourth.uuid)
+        equal(len(each.json("cluster", "links")["links"]), 12)
+        equal([len(part["replicas"]) for part in each.json("cluster", "placement")["partitions"]], [3] * 16)
+    loss = admins[0].json("explain", "loss", "4")
+    equal((loss["sessions_kept"], loss["sessions_lost"], loss["partitions_moved"]), (1, 1, []))
+    equal(asked.text("client", "kick", "four-0"), "1 client disconnected")
+    equal(admins[1].text("client", "kick", "four-3"), "1 client disconnected")
+    holds(asked.json("session", "delete", "four-kept", "--yes")["was_connected"], "it was connected")
+    for each in clients:
+        each.drop()
+
+    admins[0].ctl("cluster", "forget", "4", "--yes", status=6)  # It is running.
+    admins[0].ctl("cluster", "forget", "1", "--yes", status=6)  # It has replicas.
+    admins[0].ctl("cluster", "forget", "9", "--yes", status=5)
+    gone = fourth.uuid
+    fourth.kill()
+    cluster.nodes.pop()
+    eventually(lambda: admins[1].ctl("cluster", "forget", gone, "--yes", status=None).wait() == 0, "it is forgotten once it is given up")
+    for each in admins:
+        eventually(lambda each=each: len(each.json("cluster", "members")) == 3, "three members")
+        equal(each.json("cluster", "status")["missing"], [])
+
+
 main()

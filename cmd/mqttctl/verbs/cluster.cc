@@ -171,6 +171,19 @@ absl::Status Ping(AdminSession& session, const VerbContext& context, uint32_t co
   return absl::OkStatus();
 }
 
+absl::Status Forget(AdminSession& session, const VerbContext& context, const std::string& node) {
+  RETURN_IF_ERROR(
+      context.Confirm(absl::StrCat("Node ", node,
+                                   " is a member of the cluster no more: what is on its disk is "
+                                   "worth nothing from then on.")));
+  pb::ClusterForgetRequest request;
+  request.set_node(node);
+  pb::ClusterForgetResponse response;
+  RETURN_IF_ERROR(session.Call("Cluster/Forget", request, response));
+  PrintDone(context, absl::StrCat("node ", response.number(), " is forgotten\n"), response);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void AddClusterVerbs(CLI::App& app, VerbContext& context) {
@@ -198,6 +211,13 @@ void AddClusterVerbs(CLI::App& app, VerbContext& context) {
       "How long each other node takes to answer the one that is asked.\n\n"
       "Example: mqttctl cluster ping --count 10",
       [&context, count](AdminSession& session) { return Ping(session, context, *count); });
+  const auto gone = std::make_shared<std::string>();
+  CLI::App& forget = context.AddVerb(
+      noun, "forget",
+      "A node that died for good, and has no replicas, is a member no more.\n\n"
+      "Example: mqttctl cluster forget 4 --yes",
+      [&context, gone](AdminSession& session) { return Forget(session, context, *gone); });
+  forget.add_option("node", *gone, "By its identifier or number")->required();
   ping.add_option("--count", *count, "How often each is asked (3)")->check(CLI::Range(1, 100));
 }
 

@@ -40,6 +40,7 @@ class BrokerAccess {
     // Of a node in a cluster; null: it is alone.
     std::function<base::ClusterView()> cluster;
     base::CallNode call_node;
+    std::function<void(uint32_t node, std::function<void(absl::Status)> done)> forget_node;
     // Runs a task on main's thread, soon.
     std::function<void(std::function<void(MainThread&)>)> on_main;
   };

@@ -84,4 +84,28 @@ void AddClusterService(const BrokerAccess& broker, Methods& methods) {
                 const Reply<pb::ClusterStatusResponse>& reply) { reply(Status(broker)); });
 }
 
+void AddForget(const Fleet& fleet, Methods& methods) {
+  methods.Add<pb::ClusterForgetRequest, pb::ClusterForgetResponse>(
+      "mqttd.admin.v1.Cluster", "Forget",
+      [&fleet](const Caller&, const pb::ClusterForgetRequest& request, auto reply) {
+        const BrokerAccess::Sources& sources = fleet.broker().sources();
+        if (sources.forget_node == nullptr)
+          return reply(absl::FailedPreconditionError("this node is alone, a member of no cluster"));
+        const auto view = fleet.View();
+        if (!view.has_value())
+          return reply(absl::UnavailableError("this node is not in its cluster yet: try again"));
+        const auto node = Fleet::NumberOf(*view, request.node());
+        if (!node.ok()) return reply(node.status());
+        pb::ClusterForgetResponse response;
+        response.set_number(*node);
+        for (const base::ClusterView::Member& member : view->members) {
+          if (member.node == *node) response.set_node(member.uuid);
+        }
+        sources.forget_node(*node, [response, reply](const absl::Status& status) {
+          if (!status.ok()) return reply(status);
+          reply(response);
+        });
+      });
+}
+
 }  // namespace admin

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "admin/api/broker_access.h"
+#include "admin/api/fleet.h"
 #include "admin/api/method.h"
 #include "mqttd/admin/v1/cluster.pb.h"
 
@@ -17,6 +18,8 @@ std::pair<pb::NodeState, std::string> ConditionOf(const BrokerAccess& broker,
 
 // `broker` outlives the handlers.
 void AddClusterService(const BrokerAccess& broker, Methods& methods);
+// Cluster/Forget. `fleet` outlives the handler.
+void AddForget(const Fleet& fleet, Methods& methods);
 
 }  // namespace admin
 

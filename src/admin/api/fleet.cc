@@ -32,6 +32,13 @@ std::optional<base::ClusterView> Fleet::View() const {
   return view;
 }
 
+absl::StatusOr<uint32_t> Fleet::NumberOf(const base::ClusterView& view, const std::string& node) {
+  for (const base::ClusterView::Member& member : view.members) {
+    if (member.uuid == node || absl::StrCat(member.node) == node) return member.node;
+  }
+  return absl::NotFoundError(absl::StrCat("the cluster has no node \"", node, "\""));
+}
+
 pb::MissingNode Fleet::Missing(const base::ClusterView& view, uint32_t node,
                                const absl::Status& why) {
   pb::MissingNode missing;

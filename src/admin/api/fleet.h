@@ -59,6 +59,9 @@ class Fleet {
   // Nothing: this node is alone, or not in its cluster yet.
   std::optional<base::ClusterView> View() const;
 
+  // The number of a member, by its identifier or number. Errors: kNotFound, in words.
+  static absl::StatusOr<uint32_t> NumberOf(const base::ClusterView& view, const std::string& node);
+
   // A member that did not answer, and why.
   static pb::MissingNode Missing(const base::ClusterView& view, uint32_t node,
                                  const absl::Status& why);

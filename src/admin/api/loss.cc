@@ -1,7 +1,6 @@
 #include "admin/api/loss.h"
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,15 +63,6 @@ class Counting : public std::enable_shared_from_this<Counting> {
 
 // ---- A node of a cluster ------------------------------------------------------------------------
 
-// By identifier or number; empty: the one that is asked.
-std::optional<uint32_t> Meant(const base::ClusterView& view, const std::string& node) {
-  if (node.empty()) return view.node;
-  for (const base::ClusterView::Member& member : view.members) {
-    if (member.uuid == node || absl::StrCat(member.node) == node) return member.node;
-  }
-  return std::nullopt;
-}
-
 // What becomes of the partitions if of the replicas that answer those on `node` do no more.
 void AddPartitions(const pb::ClusterPlacementResponse& placement, uint32_t node,
                    pb::ExplainLossResponse& loss) {
@@ -122,9 +112,9 @@ void Ask(const Fleet& fleet, const Caller& caller, const std::string& named,
   const auto view = fleet.View();
   if (!view.has_value())
     return reply(absl::UnavailableError("this node is not in its cluster yet: try again"));
-  const std::optional<uint32_t> node = Meant(*view, named);
-  if (!node.has_value())
-    return reply(absl::NotFoundError(absl::StrCat("the cluster has no node \"", named, "\"")));
+  const absl::StatusOr<uint32_t> node =
+      named.empty() ? absl::StatusOr<uint32_t>(view->node) : Fleet::NumberOf(*view, named);
+  if (!node.ok()) return reply(node.status());
   const auto with_clients = [view = *view, node = *node, reply](
                                 pb::ClusterPlacementResponse placement,
                                 const absl::StatusOr<Fleet::Said<pb::ExplainLossResponse>>& said) {
