@@ -514,7 +514,7 @@ void RocksPartitionHost::On(StopRequested& /*input*/) {
 
 // In a cluster what is not committed may need others, who go on with it in any case.
 bool RocksPartitionHost::MayStop() const {
-  if (core_->Drained() || !core_->can_write()) return true;
+  if (core_->Drained() || !core_->node().healthy()) return true;
   return core_->shards().in_cluster() && clock_.Monotonic() >= stops_at_;
 }
 
@@ -611,9 +611,9 @@ absl::Status RocksPartitionHost::ShutDown() {
     if (status.ok()) status = step;
   };
   state_->SetPatient(true);
-  if (core_->can_write()) note(core_->FlushAll());
+  if (core_->node().healthy()) note(core_->FlushAll());
   RecordTime(ReadClocks(), /*sync=*/true);
-  if (core_->can_write()) note(state_->Flush());
+  if (core_->node().healthy()) note(state_->Flush());
   if (status.ok()) note(CutLog());
   note(log_->Stop());
   note(state_->Close());

@@ -85,7 +85,7 @@ class HostIsolation : public HostTest {
     SendTo(kFailing, "in doubt");
     Work();
     EXPECT_FALSE(sim_.core().healthy());
-    EXPECT_TRUE(sim_.core().can_write());
+    EXPECT_TRUE(sim_.core().node().healthy());
     EXPECT_EQ(sim_.metrics().state_healthy.value(), 0);
     EXPECT_FALSE(Answer().has_value());
     EXPECT_THAT(TakePayloads(), IsEmpty());

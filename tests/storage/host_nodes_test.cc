@@ -179,6 +179,55 @@ TEST_F(HostNodes, WhoHasToldIsServedWithoutThoseWhoHaveNot) {
   EXPECT_THAT(sim_.Take<SessionOpened>(), SizeIs(1));
 }
 
+// While its node had no lease, behind what it has told.
+TEST_F(HostNodes, WhomAShardHasLetInWithoutAskingItsLeaderIsToldAfterwards) {
+  sim_.Send(MakeOpen("both", /*expiry_s=*/0));
+  sim_.Settle();
+  EXPECT_THAT(sim_.Take<SessionOpened>(), SizeIs(1));
+  sim_.core().SetNodes({kOther});
+  sim_.Run();
+  Heard<ClaimsWanted>();
+  const std::vector<ClaimsWanted> asked = wanted_;
+  TellClaims();
+  const auto let_in = [&](const std::string& client_id, uint64_t connection) {
+    const PartitionId partition = PartitionOfClient(client_id, 4);
+    Claims claims;
+    claims.partition = partition;
+    claims.by = NodeId();
+    claims.further = true;
+    for (const ClaimsWanted& one : asked) {
+      if (one.partition == partition) claims.life = one.life;
+    }
+    Claims::Held& held = claims.held.emplace_back();
+    held.client_id = client_id;
+    held.connection = {.node = kShard.node,
+                       .shard = kShard.shard,
+                       .incarnation = kShard.incarnation,
+                       .connection = connection};
+    held.epoch = uint64_t{3} << 62 | connection;
+    return claims;
+  };
+  const Claims there = let_in("there", 7);
+  sim_.core().OnRequest(kShard, Claims(there));
+  sim_.core().OnRequest(kShard, Claims(there));  // It may have been told before.
+  sim_.core().OnRequest(kShard, let_in("both", 8));
+  sim_.Settle();
+  const IdentifierView view = LookAtIdentifier(sim_.core().node(), "there");
+  ASSERT_TRUE(view.elsewhere.has_value());
+  EXPECT_EQ(view.elsewhere->node, kOther.node);
+  const std::vector<TakenOver> taken = Heard<TakenOver>();
+  ASSERT_THAT(taken, SizeIs(1));
+  EXPECT_EQ(taken[0].client_id, "both");
+  EXPECT_EQ(taken[0].connection.connection, 8u);
+
+  // Of an earlier asking it says nothing: the later one is answered with all that there is.
+  Claims former = let_in("former", 9);
+  --former.life;
+  sim_.core().OnRequest(kShard, std::move(former));
+  sim_.Settle();
+  EXPECT_FALSE(LookAtIdentifier(sim_.core().node(), "former").elsewhere.has_value());
+}
+
 TEST_F(HostNodes, WhatALifeHadIsClosedWithItsWillWhenItIsOver) {
   Join();
   OpenThere("there");

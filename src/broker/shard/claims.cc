@@ -1,6 +1,7 @@
 #include "broker/shard/claims.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -68,6 +69,13 @@ std::optional<storage::PartitionId> PartitionOf(const ShardContext& context,
       event);
 }
 
+// In an order that is the same in each run.
+void SortByNumber(std::vector<Connection*>& connections) {
+  std::sort(connections.begin(), connections.end(), [](const Connection* a, const Connection* b) {
+    return a->ref.connection < b->ref.connection;
+  });
+}
+
 }  // namespace
 
 bool IsOfLeader(const ShardContext& context, const PublishFlow& publishing, storage::NodeId self,
@@ -91,10 +99,7 @@ void TellClaims(ShardContext& context, SubscribeFlow& subscribing, const Publish
         storage::PartitionOfClient(connection->session->client_id, context.partitions);
     if (partition == wanted.partition) concerned.push_back(connection.get());
   }
-  // In an order that is the same in each run.
-  std::sort(concerned.begin(), concerned.end(), [](const Connection* a, const Connection* b) {
-    return a->ref.connection < b->ref.connection;
-  });
+  SortByNumber(concerned);
   for (Connection* const connection : concerned) {
     // What is not in flight is then known to be acknowledged.
     context.AskAcknowledged(*connection->session);
@@ -107,6 +112,29 @@ void TellClaims(ShardContext& context, SubscribeFlow& subscribing, const Publish
       });
   context.Ask(std::move(claims));
   for (storage::Addressed& repeat : repeats) context.requests.push_back(std::move(repeat));
+}
+
+void TellLetIn(ShardContext& context) {
+  std::map<storage::PartitionId, std::vector<Connection*>> let_in;
+  for (const auto& [number, connection] : context.connections) {
+    if (connection->session == nullptr || connection->session->epoch < kLetInEpochs) continue;
+    let_in[storage::PartitionOfClient(connection->session->client_id, context.partitions)]
+        .push_back(connection.get());
+  }
+  for (auto& [partition, connections] : let_in) {
+    const std::optional<storage::NodeId> leader = context.streams.LeaderOf(partition);
+    if (!leader.has_value()) continue;
+    SortByNumber(connections);
+    storage::Claims claims;
+    claims.partition = partition;
+    claims.life = context.streams.LifeOf(partition);
+    claims.by = *leader;
+    claims.further = true;
+    // Of two clients with one identifier the later one keeps it.
+    for (auto it = connections.rbegin(); it != connections.rend(); ++it)
+      claims.held.push_back(HeldBy(**it));
+    context.Ask(std::move(claims));
+  }
 }
 
 }  // namespace broker

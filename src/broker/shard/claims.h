@@ -15,6 +15,14 @@ namespace broker {
 void TellClaims(ShardContext& context, SubscribeFlow& subscribing, const PublishFlow& publishing,
                 const storage::ClaimsWanted& wanted);
 
+// Of a session whose client was let in without asking anybody: beside those that leaders give to
+// transient sessions, above all of records.
+inline constexpr uint64_t kLetInEpochs = uint64_t{3} << 62;
+
+// The node has a lease again: leaders that have asked already are told whom this shard has let in
+// without asking. Each Client Identifier gets one owner then; another leader asks for all of them.
+void TellLetIn(ShardContext& context);
+
 // Whether it comes from whom the shard has told its claims last, or is about no partition. What a
 // former leader, on whatever node, sent before it knew that it leads no more is to be dropped: the
 // new one has been told what the connections hold, and sends and answers the rest itself.

@@ -7,6 +7,7 @@
 #include "broker/core/publish_right.h"
 #include "broker/shard/access_refresh.h"
 #include "broker/shard/changed_message.h"
+#include "broker/shard/claims.h"
 #include "broker/shard/fence.h"
 #include "broker/shard/packet_output.h"
 #include "broker/shard/refusals.h"
@@ -445,8 +446,7 @@ void ConnectFlow::OpenFenced(Connection& connection) {
                   "most nodes of the cluster cannot be reached: no session or will can be kept");
   }
   storage::SessionOpened event;
-  // Beside those that leaders give to transient sessions, above all of records.
-  event.epoch = uint64_t{3} << 62 | context_.NextToken();
+  event.epoch = kLetInEpochs | context_.NextToken();
   Accept(connection, event);
 }
 

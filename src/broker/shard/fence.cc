@@ -1,10 +1,17 @@
 #include "broker/shard/fence.h"
 
+#include <utility>
+
+#include "broker/shard/claims.h"
+
 namespace broker {
 
 void Fence(ShardContext& context, Fenced fenced) {
-  context.fenced = fenced;
-  if (fenced == Fenced::kNobody) return;
+  const Fenced before = std::exchange(context.fenced, fenced);
+  if (fenced == Fenced::kNobody) {
+    if (before != Fenced::kNobody) TellLetIn(context);
+    return;
+  }
   for (const auto& [number, connection] : context.connections) CloseIfFenced(context, *connection);
 }
 

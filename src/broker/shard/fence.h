@@ -8,7 +8,8 @@ namespace broker {
 
 // Fenced: most nodes cannot be reached, and may give sessions that are kept to clients of theirs.
 // So connections with such sessions are closed, and refused until it is over; who has nothing kept
-// is served on, or closed and refused as well.
+// is served on, or closed and refused as well. They are let in without asking anybody: when it is
+// over, leaders hear of them (TellLetIn).
 void Fence(ShardContext& context, Fenced fenced);
 // Closes a connection that is not to be served just now, such as one whose session was opened on
 // the way there.

@@ -32,6 +32,9 @@ class RequestRoutes {
   Way Of(const storage::Addressed& asked, OfClaims&& of_claims) {
     if (const auto* const claims = std::get_if<storage::Claims>(&asked.request)) {
       if (ways_.size() <= claims->partition) ways_.resize(claims->partition + 1U);
+      // It begins no stream: it goes where the last ones went, or nowhere.
+      if (claims->further)
+        return claims->life == ways_[claims->partition].life ? ways_[claims->partition].way : Way{};
       OfPartition& to = ways_[claims->partition];
       to.repeats_to_skip = 0;
       if (claims->life < to.life) {

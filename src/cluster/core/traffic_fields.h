@@ -209,6 +209,7 @@ void Fields(Visit& visit, Value& value) {
   visit(4, value.repeats);
   visit(5, value.held);
   visit(6, value.by);
+  visit(7, value.further);
 }
 
 // ---- Events -------------------------------------------------------------------------------------

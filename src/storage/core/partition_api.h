@@ -278,6 +278,9 @@ struct Claims {
   uint64_t repeats = 0;    // So many requests follow that may have been asked before.
   std::vector<Held> held;
   NodeId by;  // As ClaimsWanted said: whom the shard asks from here on.
+  // Beside what was told before: clients that the shard has let in without asking anybody, while
+  // its node had no lease. Some may have been told before. Nothing is asked again behind it.
+  bool further = false;
 };
 
 using Request = std::variant<OpenSession, CloseSession, Subscribe, Unsubscribe, Publish,

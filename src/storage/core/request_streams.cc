@@ -106,6 +106,10 @@ std::optional<NodeId> RequestStreams::LeaderOf(PartitionId partition) const {
   return partition < leaders_.size() ? leaders_[partition].node : std::nullopt;
 }
 
+uint64_t RequestStreams::LifeOf(PartitionId partition) const {
+  return partition < leaders_.size() ? leaders_[partition].life : 0;
+}
+
 std::optional<PartitionId> RequestStreams::AskedOf(Token token) const {
   const auto found = waiting_.find(token);
   return found == waiting_.end() ? std::nullopt : std::optional(found->second.partition);

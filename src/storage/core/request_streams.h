@@ -45,6 +45,8 @@ class RequestStreams {
   bool Heeds(const ClaimsWanted& wanted);
   // Where the leader is that asked last. None: none has asked.
   std::optional<NodeId> LeaderOf(PartitionId partition) const;
+  // As it has asked: ClaimsWanted::life. 0: none has.
+  uint64_t LifeOf(PartitionId partition) const;
   // Of which partition an OpenSession, Subscribe or Unsubscribe without an answer is asked.
   std::optional<PartitionId> AskedOf(Token token) const;
 

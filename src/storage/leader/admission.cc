@@ -1,6 +1,7 @@
 #include "storage/leader/admission.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace storage {
@@ -63,6 +64,16 @@ std::optional<Claims> Admission::Hear(ShardSlot from, Claims claims) {
   closed.heard[from] = true;
   closed.told[from] = std::move(claims);
   return std::nullopt;
+}
+
+bool Admission::HearFurther(ShardSlot from, Claims& claims) {
+  const auto found = closed_.find(claims.partition);
+  if (found == closed_.end()) return true;
+  Closed& closed = found->second;
+  if (closed.serves) return closed.heard[from];
+  if (std::optional<Claims>& told = closed.told[from]; told.has_value())
+    std::move(claims.held.begin(), claims.held.end(), std::back_inserter(told->held));
+  return false;
 }
 
 bool Admission::HasHeardAll(PartitionId id) const {

@@ -43,6 +43,8 @@ class Admission {
   // Returns them if the partition is open for those that have told: its leader is to have them
   // before the next request of that shard.
   std::optional<Claims> Hear(ShardSlot from, Claims claims);
+  // The same of Claims::further: true if the leader is to have them.
+  bool HearFurther(ShardSlot from, Claims& claims);
   bool HasHeardAll(PartitionId id) const;
   bool Asks(PartitionId id) const { return closed_.contains(id); }
   // Its leader serves: what the shards have told, by slot; nothing: nobody has it.

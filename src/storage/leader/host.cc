@@ -182,6 +182,7 @@ void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
   if (slot == kNoShardSlot) return;
   if (auto* const claims = std::get_if<Claims>(&asked.request)) {
     const PartitionId id = claims->partition;
+    if (claims->further) return HearFurther(slot, *claims);
     if (const auto late = admission_.Hear(slot, std::move(*claims))) {
       node_.leaders[id]->Join(slot, *late);
     }
@@ -550,7 +551,7 @@ absl::Status Host::ApplyNext(PartitionId id, const Committed& next, const Propos
 
 // ---- A replica that cannot be read --------------------------------------------------------------
 
-bool Host::healthy() const { return can_write() && FirstFailed(replicas_) == nullptr; }
+bool Host::healthy() const { return node_.healthy() && FirstFailed(replicas_) == nullptr; }
 
 void Host::ReplicaFailed(PartitionId id, const absl::Status& status) {
   if (replicas_[id]->stopped()) return TellStopped(*replicas_[id], metrics_);

@@ -132,8 +132,6 @@ class Host {
   void SetDiskFree(uint64_t bytes);
   // Everything can be read and written, as far as this release knows what it means.
   bool healthy() const;
-  // The log and the state can be; of some partition what is there may not be readable.
-  bool can_write() const { return node_.healthy(); }
 
   // ---- The state in memory.
   void SetLogReader(Replica::LogReader reader) { read_log_ = std::move(reader); }
@@ -190,6 +188,7 @@ class Host {
 
   void OnRole(const RoleChange& change);
   void AskForClaims(PartitionId id);
+  void HearFurther(ShardSlot from, Claims& claims);
   void AskAllForClaims();
   void ForgetShards(ShardSlot first, ShardId shards);
   void BeginAmongOthers();

@@ -18,6 +18,11 @@ constexpr absl::Duration kHeardWithin = absl::Milliseconds(250);
 constexpr int kLivesBits = 24;
 constexpr uint64_t kLivesMask = (uint64_t{1} << kLivesBits) - 1;
 
+// No other asking has it, on whatever node, and of two the later one's is greater.
+uint64_t AskingLife(uint64_t term, const Leader& leader) {
+  return term << kLivesBits | (leader.life() & kLivesMask);
+}
+
 }  // namespace
 
 // ---- A change of leader -------------------------------------------------------------------------
@@ -30,9 +35,17 @@ void Host::ReplaceLeader(PartitionId id) {
   AskForClaims(id);
 }
 
+// Whoever asks after this one, here or elsewhere, is told of all that the shard holds.
+void Host::HearFurther(ShardSlot from, Claims& claims) {
+  const PartitionId id = claims.partition;
+  if (!leads(id) || claims.life != AskingLife(terms_[id], *node_.leaders[id])) return;
+  Leader& leader = *node_.leaders[id];
+  if (!admission_.HearFurther(from, claims) || !leader.serving()) return;
+  for (const Claims::Held& held : claims.held) leader.sessions().RestoreHeld(held);
+}
+
 void Host::AskForClaims(PartitionId id) {
-  // No other asking has it, on whatever node, and of two the later one's is greater.
-  const uint64_t life = terms_[id] << kLivesBits | (node_.leaders[id]->life() & kLivesMask);
+  const uint64_t life = AskingLife(terms_[id], *node_.leaders[id]);
   admission_.Close(id, life);
   heard_by_[id] = node_.now.monotonic + kHeardWithin;
   node_.RecountSessions();

@@ -56,7 +56,8 @@ void Sessions::RestoreStored(const Session& session) {
 void Sessions::RestoreHeld(const Claims::Held& held) {
   Claim* const claim = FindClaim(held.client_id);
   if (claim != nullptr && claim->connection == held.connection && claim->epoch == held.epoch) {
-    return Confirm(*claim, held);
+    if (claim->stored) Confirm(*claim, held);  // Else it was told before.
+    return;
   }
   const bool stored = partition().Find(held.client_id) != nullptr;
   // Others wait for it, since somebody could have it: this one has.

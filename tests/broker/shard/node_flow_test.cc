@@ -628,6 +628,30 @@ TEST_F(NodeFlowTest, ASessionThatIsOpenedWhileItMayNotBeServedIsClosed) {
   EXPECT_EQ(client.TakeTypes(), (std::vector{kConnack, kDisconnect}));
 }
 
+// Without a lease clients are let in without asking. When there is one again, leaders hear of them.
+TEST_F(NodeFlowTest, WhoWasLetInWithoutALeaseHasOneOwnerWhenThereIsOne) {
+  const auto fence = [&](size_t shard, broker::Fenced fenced) {
+    Mail(broker::Control{[&core = broker_.shard(shard).core(), fenced] {
+           broker::Fence(core, fenced);
+         }},
+         shard);
+  };
+  for (storage::PartitionId id = 0; id < broker_.host().core().partitions(); ++id)
+    broker_.host().ReplaceLeader(id);  // The new ones ask for what the shards hold.
+  broker_.RunFor(absl::Seconds(1));
+  Peer first(broker_, 0, "twice");
+  for (size_t shard = 0; shard < kShards; ++shard) fence(shard, broker::Fenced::kSessions);
+  Peer second(broker_, 1, "twice");
+  Peer alone(broker_, 1, "alone");
+  EXPECT_EQ(first.ended_ns, 0);
+  for (size_t shard = 0; shard < kShards; ++shard) fence(shard, broker::Fenced::kNobody);
+  broker_.RunFor(absl::Seconds(1));
+  EXPECT_EQ(first.TakeTypes().size() + second.TakeTypes().size(), 1u) << "one is told to go";
+  EXPECT_TRUE((first.ended_ns != 0) != (second.ended_ns != 0));
+  Peer next(broker_, 0, "alone");
+  EXPECT_EQ(alone.TakeTypes(), std::vector{kDisconnect});
+}
+
 // Durable requests that were answered.
 uint64_t Answered(const broker::ShardMetrics& metrics) {
   uint64_t count = 0;
