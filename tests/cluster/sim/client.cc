@@ -175,11 +175,11 @@ std::string Client::SessionName() const {
   return options_.durable ? options_.id : absl::StrCat(options_.id, " ", connection_);
 }
 
-uint16_t Client::NextId() {
-  do {
-    if (++last_id_ == 0) ++last_id_;
-  } while (outgoing_.contains(last_id_) || asked_.contains(last_id_));
-  return last_id_;
+// The least that is free, as many clients have it: identifiers are used again soon.
+uint16_t Client::NextId() const {
+  uint16_t id = 1;
+  while (outgoing_.contains(id) || asked_.contains(id)) ++id;
+  return id;
 }
 
 void Client::Publish() {

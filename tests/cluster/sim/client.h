@@ -91,7 +91,7 @@ class Client {
   void Unsubscribe();
   void SendPublish(uint16_t packet_id, const std::string& payload, bool dup);
   void Send(std::string bytes) { line_->Send(std::move(bytes)); }
-  uint16_t NextId();
+  uint16_t NextId() const;
   std::string SomeFilter();
   std::string SomeTopic();
   std::string SessionName() const;
@@ -127,7 +127,6 @@ class Client {
   std::set<std::pair<uint16_t, std::string>> came_;  // Over this connection, with an identifier.
 
   // Its part of the session.
-  uint16_t last_id_ = 0;
   std::map<uint16_t, Outgoing> outgoing_;
   std::set<uint16_t> incoming_;  // QoS 2, until PUBREL.
   std::map<uint16_t, Asked> asked_;

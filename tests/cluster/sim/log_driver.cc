@@ -152,6 +152,12 @@ void LogDriver::BeginWrite() {
   if (writing_.has_value()) return;
   writing_ = loop_.BeginWrite();
   if (!writing_.has_value()) return;
+  if (parts_.acknowledges_early) {
+    CHECK(machine_.log.Write(*writing_->batch, cluster::EntryStore::Sync::kNo).ok()) << "memory";
+    writing_.reset();
+    loop_.OnWritten();
+    return Plan();
+  }
   const DiskState& disk = machine_.disk;
   const bool sync = writing_->sync == cluster::EntryStore::Sync::kYes;
   const int64_t took_us = sync ? rng_.Between(absl::ToInt64Microseconds(disk.sync_least),

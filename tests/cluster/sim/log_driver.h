@@ -31,6 +31,7 @@ class LogDriver {
     std::function<void(const std::vector<cluster::RaftLoop::Message>&)> send;
     std::function<void(std::vector<storage::LogEvent>)> to_host;
     std::function<void(std::vector<cluster::LogEvent>)> to_meta;
+    bool acknowledges_early = false;  // It says that all is on the disk when it is being written.
   };
 
   LogDriver(Machine& machine, Life& life, const Journal& journal, base::Rng rng, Parts parts);

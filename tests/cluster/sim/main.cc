@@ -41,7 +41,14 @@ struct NamedMutant {
   Mutant mutant;
   const char* name;
 };
-constexpr NamedMutant kMutants[] = {{Mutant::kDropRouteDelta, "drop one route delta"}};
+constexpr NamedMutant kMutants[] = {
+    {Mutant::kDropRouteDelta, "drop one route delta"},
+    {Mutant::kAcknowledgeBeforeCommit, "acknowledge before commit"},
+    {Mutant::kSkipSequence, "skip the sequence check"},
+    {Mutant::kRefuseAfterProposing, "refuse after proposing"},
+    {Mutant::kResendFromHead, "resend from the head"},
+    {Mutant::kDropOutboxEarly, "drop the outbox record early"},
+};
 
 // What a run says to the process that started it: lines of a word and a value.
 std::string Encode(const Outcome& outcome) {

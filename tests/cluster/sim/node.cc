@@ -29,11 +29,13 @@ Node::Node(const NodeOptions& options, sim::Agenda& agenda, Machine& machine, Ne
       given_up_(std::move(given_up)),
       life_(agenda, machine),
       was_member_(machine.was_member),
+      saboteur_(options.mutant, options.asked),
       links_(network, machine.id),
       log_(machine, life_, journal, rng_.Fork(),
            {.send = [this](const auto& messages) { transport_.Send(messages); },
-            .to_host = [this](auto events) { host_.OnLog(std::move(events)); },
-            .to_meta = [this](auto events) { OnMetaEvents(std::move(events)); }}),
+            .to_host = [this](auto events) { OnLog(std::move(events)); },
+            .to_meta = [this](auto events) { OnMetaEvents(std::move(events)); },
+            .acknowledges_early = saboteur_.acknowledges_early()}),
       transport_(links_, TransportParts()),
       host_(options.storage, machine, life_, log_, rng_.Fork(),
             [this](const auto& to, auto events) { OnEvents(to, std::move(events)); }),
@@ -356,9 +358,33 @@ bool Node::Accept(std::shared_ptr<sim::Line> line) {
   return true;
 }
 
+void Node::Submit(const storage::ShardAddress& from, std::vector<storage::Addressed> requests) {
+  for (storage::Addressed& request : requests) saboteur_.OnRequest(from, request);
+  host_.Submit(from, std::move(requests));
+}
+
+void Node::OnLog(std::vector<storage::LogEvent> events) {
+  for (const storage::LogEvent& event : events) {
+    saboteur_.OnLog(event, [this](const storage::ShardAddress& to, storage::Event said) {
+      std::vector<storage::Event> one;
+      one.push_back(std::move(said));
+      OnEvents(to, std::move(one));
+    });
+  }
+  host_.OnLog(std::move(events));
+}
+
 void Node::OnEvents(const storage::ShardAddress& to, std::vector<storage::Event> events) {
+  for (const storage::Event& event : events) saboteur_.OnAnswer(event);
   if (to.node != self_.node) return traffic_->SendEvents(to, std::move(events));
-  for (storage::Event& event : events) shards_[to.shard]->Mail(std::move(event));
+  ShardDriver& shard = *shards_[to.shard];
+  for (storage::Event& event : events) {
+    const std::optional<storage::OutboxDone> early = saboteur_.SaidEarly(event);
+    shard.Mail(std::move(event));
+    if (!early.has_value()) continue;
+    shard.Mail(
+        broker::Control{[&core = shard.core(), early] { core.Ask(storage::OutboxDone(*early)); }});
+  }
 }
 
 void Node::OnHostMessage(NodeLife from, storage::HostMessage message) {
@@ -376,11 +402,7 @@ void Node::Resync(NodeId node, std::function<void()> begins) {
 
 void Node::Post(storage::ShardId shard, std::unique_ptr<base::Batch<broker::ShardTask>> tasks) {
   for (broker::ShardTask& task : tasks->items) {
-    if (auto* const routes = std::get_if<broker::NodeRoutes>(&task);
-        options_.mutant == Mutant::kDropRouteDelta && routes != nullptr &&
-        routes->changes != nullptr && ++deltas_heard_ % 5 == 0) {
-      routes->changes = nullptr;
-    }
+    saboteur_.OnRoutes(task);
     shards_[shard]->Mail(std::move(task));
   }
 }

@@ -23,15 +23,10 @@
 #include "tests/cluster/sim/machine.h"
 #include "tests/cluster/sim/meta_driver.h"
 #include "tests/cluster/sim/network.h"
+#include "tests/cluster/sim/saboteur.h"
 #include "tests/cluster/sim/shard_driver.h"
 
 namespace simulator {
-
-// What is wrong with this cluster: the checks must notice.
-enum class Mutant {
-  kNone,
-  kDropRouteDelta,  // One change of routes that another node tells of is not heard by a shard.
-};
 
 struct NodeOptions {
   storage::StorageOptions storage;
@@ -39,6 +34,7 @@ struct NodeOptions {
   broker::Limits limits;
   cluster::Members founded;  // As they are before anybody was admitted.
   Mutant mutant = Mutant::kNone;
+  std::shared_ptr<Saboteur::Asked> asked = std::make_shared<Saboteur::Asked>();
 };
 
 // The decisions are the real ones (ShardCore, Host, RaftLoop, MetaNode, Traffic, RaftTransport);
@@ -77,10 +73,7 @@ class Node final : public Station, public cluster::TrafficLocal {
               std::function<void(MetaDriver::Answer)> answer);
 
   // ---- cluster::TrafficLocal
-  void Submit(const storage::ShardAddress& from,
-              std::vector<storage::Addressed> requests) override {
-    host_.Submit(from, std::move(requests));
-  }
+  void Submit(const storage::ShardAddress& from, std::vector<storage::Addressed> requests) override;
   void OnHostMessage(NodeLife from, storage::HostMessage message) override;
   void Resync(NodeId node, std::function<void()> begins) override;
   void Post(storage::ShardId shard, std::unique_ptr<base::Batch<broker::ShardTask>> tasks) override;
@@ -98,6 +91,7 @@ class Node final : public Station, public cluster::TrafficLocal {
   void ShowReplicas(const cluster::Members& members);
   void OnMembers(const cluster::Members& members, uint64_t applied);
   void OnMetaEvents(std::vector<cluster::LogEvent> events);
+  void OnLog(std::vector<storage::LogEvent> events);
   bool BeginLife(Incarnation incarnation);
   void OnEvents(const storage::ShardAddress& to, std::vector<storage::Event> events);
   void WatchLease();
@@ -115,6 +109,7 @@ class Node final : public Station, public cluster::TrafficLocal {
   const std::function<void()> given_up_;
   Life life_;  // Before all that plans something.
   const bool was_member_;
+  Saboteur saboteur_;
   StationLinks links_;
   LogDriver log_;
   cluster::RaftTransport transport_;
@@ -134,7 +129,6 @@ class Node final : public Station, public cluster::TrafficLocal {
   const std::shared_ptr<sim::OpenGate> gate_ = std::make_shared<sim::OpenGate>();
   broker::ShardWorld world_;
   ShardDriver::Siblings shards_;
-  uint64_t deltas_heard_ = 0;
 };
 
 }  // namespace simulator
