@@ -72,7 +72,7 @@ class Node final : public TrafficLocal, public LinkHandler {
     for (uint64_t sent = 0; sent < messages;) {
       broker::NodeMask behind = 0;
       for (uint64_t i = 0; i < in_turn && sent < messages; ++i, ++sent)
-        behind |= traffic_->Forward(0, mask, parts);
+        behind |= traffic_->Forward(0, mask, parts, {});
       traffic_->Flush(0);
       if (behind == 0) continue;
       base::MutexLock lock(mutex_);
