@@ -32,8 +32,8 @@ class NodeFlow {
   void ConfirmRoutes();
   // At the end of a round: nodes may send more, unless a shard here is behind with what they sent.
   void TellSenders();
-  // Likewise. Without most nodes nobody can say of one that it is gone: publishers do not wait for
-  // it to have their messages if there is no link to it.
+  // At the end of a round. Without most nodes nobody can say of one that it is gone: publishers do
+  // not wait for it to have their messages if there is no link to it.
   void LetGoOfCutOff();
 
  private:

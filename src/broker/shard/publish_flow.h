@@ -34,7 +34,7 @@ struct Tried {
 // When may PUBACK leave? At once if nothing durable is concerned and nobody at another node; else
 // when each partition that has a part of the message has answered, and each node that wants it has
 // it: should this node die then, it is delivered all the same. That is `Route` here, `OnPublished`
-// and `OnNodeHas`.
+// and `OnNodesHave`.
 //
 // PUBREC of a durable session leaves when the message is in the outbox of the session's partition
 // (`Accept`): from there it is passed on, by whichever shard is told to (`OnRouteMessage`).
@@ -119,7 +119,7 @@ class PublishFlow {
     absl::Status status;                 // What those that did say: the first error.
     bool duplicate = false;
     bool commits = false;       // A partition was asked.
-    bool awaits_nodes = false;  // `receipts_` knows which.
+    bool awaits_nodes = false;  // `receipts` knows which.
     bool handed_out = false;  // A record: transient sessions have it, or it is on its way to them.
     uint64_t in_order = 0;    // QoS 2: whose messages are to stay in order. 0: nobody's.
     bool answered = false;    // All have; it waits for those before it.
