@@ -416,6 +416,31 @@ TEST(RaftLoop, ALogIsCutWhenTheStateIsFlushedAndAStartFindsTheRest) {
   EXPECT_EQ(rig[1].entries.back(), "after");
 }
 
+// A leader that hears of no majority steps down within a tick, and knows of no member then what it
+// has. The log was cut in that same tick to what was flushed, and who had been away needed it.
+TEST(RaftLoop, ALeaderThatStepsDownKeepsWhatAMemberLacks) {
+  RaftLoopOptions options;
+  options.cut_bytes_min = 1000;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig.loses = CutOff(3);
+  for (int i = 0; i < 100; ++i) {
+    rig.Propose(1, absl::StrCat("entry ", i, std::string(100, 'x')));
+    rig.Exchange();
+  }
+  rig.loop(1).Flushed(0, rig[1].applied.index);
+  rig.loop(2).Flushed(0, rig[2].applied.index);
+  EXPECT_EQ(rig[1].store.Load(0)->begin, kGroupBegin);
+  rig.loses = CutOff(1);
+  rig.TickAll(100);
+  EXPECT_FALSE(rig.Leads(1));
+  EXPECT_EQ(rig[1].store.Load(0)->begin, kGroupBegin);
+  EXPECT_EQ(rig[2].store.Load(0)->begin.index, rig[3].store.Load(0)->begin.index);
+  rig.loses = nullptr;
+  rig.TickAll(100);
+  EXPECT_EQ(rig[3].entries, rig[1].entries);
+}
+
 TEST(RaftLoop, AMemberThatLagsIsServedFromTheDisk) {
   RaftLoopOptions options;
   options.group.recent_bytes_max = 500;

@@ -645,9 +645,11 @@ uint64_t RaftLoop::CutLimit(Group& group) {
     if (group.bytes - mark.bytes < options_.lagging_bytes_max) break;
     needed_after = mark.index;
   }
-  if (group.role == Role::kLeader) {
-    const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
-    if (!status.ok()) return group.begin;
+  const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
+  if (!status.ok()) return group.begin;
+  // What the group is just now, not what it was when the last Ready was taken: one that has stepped
+  // down since knows of no member what it has.
+  if (status->role == Role::kLeader) {
     uint64_t matched = group.flushed;
     for (const RaftGroup::Progress& member : status->progress) {
       matched = std::min(matched, member.matched);
