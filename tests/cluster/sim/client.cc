@@ -349,6 +349,7 @@ void Client::OnConnack(const Packet& packet) {
   was_connected_ = true;
   if (!packet.session_present()) EndSession();
   session_.connection = connection_;
+  session_.node_life = life_;
   if (options_.steady) {
     for (const char* const filter : {"t/#", "r/#", "w/#"}) {
       if (!session_.sure.contains(filter)) Subscribe(filter, 2);

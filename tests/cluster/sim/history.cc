@@ -97,14 +97,16 @@ void History::CheckCopies(const SubscriberSession& session, const Published& mes
   Fail(message.is_will ? "a will at most once" : "once, unless it was sent again", words);
 }
 
-bool History::WasDegraded(const Published& message) const {
-  const auto leases = leases_.find(message.acknowledged_by);
+bool History::WasDegraded(uint64_t life, int64_t from_ns, int64_t to_ns) const {
+  const auto leases = leases_.find(life);
   if (leases == leases_.end()) return false;
-  bool holds = true;
-  for (const auto& [from_ns, held] : leases->second) {
-    if (from_ns <= message.acknowledged_ns) holds = held;
+  bool held_none = false;
+  for (const auto& [at_ns, holds] : leases->second) {
+    if (at_ns > to_ns) break;
+    if (at_ns <= from_ns) held_none = false;  // What was before does not count.
+    held_none = held_none || !holds;
   }
-  return !holds;
+  return held_none;
 }
 
 void History::CheckDelivered(const SubscriberSession& session) {
@@ -113,8 +115,15 @@ void History::CheckDelivered(const SubscriberSession& session) {
       if (message.acknowledged_ns == kNever || message.qos == 0) continue;
       if (message.sent_ns <= since_ns || !mqtt::Matches(filter, message.topic)) continue;
       if (session.seen.contains(payload)) continue;
-      if (!session.durable && WasDegraded(message)) {
+      const auto was_degraded = [&](uint64_t life) {
+        return WasDegraded(life, message.sent_ns, message.acknowledged_ns);
+      };
+      if (!session.durable && was_degraded(message.acknowledged_by)) {
         NoteKnown("acknowledged without most nodes, and lost to a transient session elsewhere");
+        continue;
+      }
+      if (!session.durable && was_degraded(session.node_life)) {
+        NoteKnown("acknowledged by most nodes, and lost to a transient session without them");
         continue;
       }
       Fail(message.is_will ? "a will is fired" : "what is acknowledged is delivered",

@@ -47,6 +47,7 @@ struct SubscriberSession {
   };
   std::map<std::string, Copies> seen;
   uint64_t connection = 0;  // Its number, of those that the client has had.
+  uint64_t node_life = 0;   // Of the node that this connection is to.
   // By what is ordered, topic and QoS, as published and as delivered: the latest number.
   std::map<std::tuple<std::string, std::string, unsigned, unsigned>, uint64_t> latest;
   std::set<std::string> ever_subscribed;  // Filters, from when SUBSCRIBE was sent.
@@ -105,8 +106,8 @@ class History {
  private:
   void CheckOrder(SubscriberSession& session, const Published& message, const std::string& payload,
                   unsigned qos);
-  // It was acknowledged where there was no lease.
-  bool WasDegraded(const Published& message) const;
+  // The life of a node had no lease at some moment from `from_ns` through `to_ns`.
+  bool WasDegraded(uint64_t life, int64_t from_ns, int64_t to_ns) const;
   bool MayBeRefused(const Published& message) const;
   void CheckCopies(const SubscriberSession& session, const Published& message,
                    const std::string& payload, unsigned qos, bool dup,
