@@ -29,8 +29,10 @@ struct RaftGroupOptions {
   uint64_t seed = 0;  // Of the election timeouts. Differs between the members.
   uint32_t election_ticks = 10;
   uint32_t heartbeat_ticks = 1;
-  uint64_t message_bytes_max = 1 << 20;  // Or one entry.
-  uint32_t messages_in_flight_max = 256;
+  uint64_t message_bytes_max = 256 << 10;  // Or one entry.
+  // To one member. What a link has no room for is dropped and read from the disk again: a member
+  // that lags far must not be sent more at once than passes, for all groups of a node together.
+  uint32_t messages_in_flight_max = 16;
   uint64_t uncommitted_bytes_max = 64 << 20;  // Proposals above wait.
   uint64_t committed_bytes_per_ready_max = 4 << 20;
   uint64_t entry_bytes_max = 64 << 20;
