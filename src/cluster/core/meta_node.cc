@@ -1,6 +1,7 @@
 #include "cluster/core/meta_node.h"
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 
 namespace cluster {
 namespace {
@@ -33,6 +34,7 @@ MetaNode::MetaNode(LeaseOptions options, pb::AdmitNode self, Members members, ui
 
 absl::Status MetaNode::OnCommitted(uint64_t index, std::string_view entry, uint64_t proposal,
                                    absl::Duration now) {
+  CHECK(index > applied_) << "an entry of the meta group's log came out of order";
   if (!entry.empty()) {
     absl::StatusOr<MembersOutcome> outcome = members_.Apply(entry);
     if (!outcome.ok()) return outcome.status();

@@ -202,7 +202,7 @@ void Client::Publish() {
 
 void Client::SendPublish(uint16_t packet_id, const std::string& payload, bool dup) {
   Published& message = *history_.Find(payload);
-  message.sent_again = message.sent_again || dup;
+  if (dup) message.sent_again_ns.push_back(now_ns());
   Say("publishes \"", payload, "\" on ", message.topic, " at QoS ", message.qos, " as ", packet_id,
       dup ? " again" : "");
   Send(support::PublishPacket{.topic = message.topic,

@@ -10,7 +10,7 @@ namespace {
 
 std::string Describe(const Published& message, const std::string& payload) {
   return absl::StrCat("\"", payload, "\" (", message.topic, ", QoS ", message.qos,
-                      message.sent_again ? ", sent again)" : ")");
+                      message.sent_again() ? ", sent again)" : ")");
 }
 
 }  // namespace
@@ -56,7 +56,7 @@ void History::CheckOrder(SubscriberSession& session, const Published& message,
   } else if (!IsSure(session, message)) {
     return;
   } else if (!session.durable) {
-    if (message.sent_again) return;
+    if (message.sent_again()) return;
     ordered = absl::StrCat(message.publisher, " ", message.connection);
   }
   uint64_t& latest = session.latest[{ordered, message.topic, message.qos, qos}];
@@ -71,9 +71,13 @@ void History::CheckOrder(SubscriberSession& session, const Published& message,
 }
 
 bool History::MayBeRefused(const Published& message) const {
-  return std::any_of(failing_.begin(), failing_.end(), [&](const auto& each) {
-    return message.sent_ns >= each.first && message.sent_ns <= each.second;
-  });
+  const auto failed_at = [&](int64_t sent_ns) {
+    return std::any_of(failing_.begin(), failing_.end(), [sent_ns](const auto& each) {
+      return sent_ns >= each.first && sent_ns <= each.second;
+    });
+  };
+  return failed_at(message.sent_ns) ||
+         std::any_of(message.sent_again_ns.begin(), message.sent_again_ns.end(), failed_at);
 }
 
 // Whether it was subscribed to, at QoS 1 or 2, before it was sent for the first time.
@@ -93,7 +97,7 @@ void History::CheckCopies(const SubscriberSession& session, const Published& mes
   if (message.qos == 2 && (qos == 2 || !dup)) {
     return Fail(message.is_will ? "a will at most once" : "QoS 2 exactly once", words);
   }
-  if (message.qos != 1 || !session.durable || message.sent_again || copies.first_hand < 2) return;
+  if (message.qos != 1 || !session.durable || message.sent_again() || copies.first_hand < 2) return;
   Fail(message.is_will ? "a will at most once" : "once, unless it was sent again", words);
 }
 
@@ -138,7 +142,7 @@ void History::CheckDelivered(const SubscriberSession& session) {
 // behind what was sent later at another QoS; and of what was sent again a copy may come late.
 void History::CheckRetained(const std::string& topic, const std::string& retained) {
   const Published* const last = Find(retained);
-  if (last != nullptr && last->sent_again) return;
+  if (last != nullptr && last->sent_again()) return;
   for (const auto& [payload, message] : messages_) {
     if (message.topic != topic || message.qos == 0 || message.acknowledged_ns == kNever) continue;
     if (last != nullptr) {

@@ -29,10 +29,12 @@ struct Published {
   unsigned qos = 0;
   bool retain = false;
   bool is_will = false;
-  int64_t sent_ns = 0;
+  int64_t sent_ns = 0;  // For the first time.
+  std::vector<int64_t> sent_again_ns;
   int64_t acknowledged_ns = kNever;  // When the publisher heard so. Of a will: it is due.
   uint64_t acknowledged_by = 0;      // The life of the node that said so.
-  bool sent_again = false;
+
+  bool sent_again() const { return !sent_again_ns.empty(); }
 };
 
 // One session of a subscriber, from CONNACK without Session Present until it ends.

@@ -1,6 +1,8 @@
 #include "tests/cluster/sim/node.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "base/check.h"
 #include "broker/shard/fence.h"
@@ -207,9 +209,12 @@ void Node::OnMetaEvents(std::vector<cluster::LogEvent> events) {
     for (const cluster::CommittedEntry& entry : committed->entries)
       meta_places_.push_back(entry.place);
   }
-  auto held = std::make_shared<std::vector<cluster::LogEvent>>(std::move(events));
+  // In the order in which the log tells of them, however long each takes.
+  const bool waits = !to_meta_.empty();
+  std::move(events.begin(), events.end(), std::back_inserter(to_meta_));
+  if (waits) return;
   life_.After(absl::Microseconds(rng_.Between(1, 100)),
-              [this, held] { meta_.OnLog(std::move(*held)); });
+              [this] { meta_.OnLog(std::exchange(to_meta_, {})); });
 }
 
 std::vector<storage::LiveNode> Node::Others() const {

@@ -115,6 +115,7 @@ class Node final : public Station, public cluster::TrafficLocal {
   cluster::RaftTransport transport_;
   HostDriver host_;
   MetaDriver meta_;
+  std::vector<cluster::LogEvent> to_meta_;  // On their way.
   std::deque<cluster::Place> meta_places_;  // Of the meta group's entries that are not kept yet.
 
   NodeLife self_;
