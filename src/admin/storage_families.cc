@@ -43,6 +43,10 @@ void AddLog(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   OfHost(snapshot, &HostMetrics::log_fsyncs, out);
   out.Counter("log_errors_total", "Writes or syncs of the log that failed.");
   OfHost(snapshot, &HostMetrics::log_errors, out);
+  out.Counter("log_outrun_total",
+              "Times that a node that was away lacked what a partition's log no longer has: it "
+              "cannot catch up. storage.log_kept_bytes.");
+  OfHost(snapshot, &HostMetrics::log_outrun, out);
   out.Gauge("disk_low",
             "1: less than storage.min_free_disk_bytes is free, nothing more is stored.");
   OfHost(snapshot, &HostMetrics::disk_low, out);

@@ -1,7 +1,9 @@
 #include "cluster/partition_log.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 #include <utility>
 #include <variant>
 
@@ -26,14 +28,30 @@ constexpr uint64_t kRecentBytesMax = 1 << 20;
 constexpr absl::Duration kTick = absl::Milliseconds(50);
 constexpr uint32_t kElectionTicks = 10;
 constexpr uint32_t kHeartbeatTicks = 2;
+// Of a partition's log for members that are away, however small the disk: a restart must not outrun
+// anybody.
+constexpr uint64_t kKeptBytesMin = 8 << 20;
 
-RaftLogOptions OptionsFor(const storage::StorageOptions& options, bool alone) {
+// Of one partition. The disk is asked once, at the start.
+uint64_t KeptBytes(const storage::StorageOptions& options, const std::string& path) {
+  uint64_t all = options.log_kept_bytes;
+  if (all == 0) {
+    std::error_code error;
+    const std::filesystem::space_info disk = std::filesystem::space(path, error);
+    if (!error) all = disk.capacity / 4;
+  }
+  return std::max(kKeptBytesMin, all / options.partitions);
+}
+
+RaftLogOptions OptionsFor(const storage::CommandLogPlace& place, bool alone) {
+  const storage::StorageOptions& options = place.options;
   RaftLogOptions result;
   result.durability = options.durability;
   result.durability_interval = options.durability_interval;
   result.partitions = options.partitions;
   result.loop.seed = base::Rng::FromEntropy()();
   result.loop.group.recent_bytes_max = alone ? kRecentBytesMaxAlone : kRecentBytesMax;
+  result.loop.lagging_bytes_max = KeptBytes(options, place.path);
   result.tick = kTick;
   result.loop.group.election_ticks = kElectionTicks;
   result.loop.group.heartbeat_ticks = kHeartbeatTicks;
@@ -52,7 +70,10 @@ Place PlaceOf(const storage::LogStart& start) {
 class Translation {
  public:
   // `led`: by partition, what the host was told.
-  Translation(size_t events, std::vector<bool>& led) : led_(led) { out_.reserve(events); }
+  Translation(size_t events, std::vector<bool>& led, storage::HostMetrics& metrics)
+      : led_(led), metrics_(metrics) {
+    out_.reserve(events);
+  }
 
   void operator()(Committed& committed) {
     for (CommittedEntry& entry : committed.entries) {
@@ -92,6 +113,17 @@ class Translation {
   void operator()(const NotReadable& refused) {
     out_.emplace_back(storage::NotReadable{.partition = refused.group, .ticket = refused.ticket});
   }
+  // This release cannot send a whole state.
+  void operator()(const SnapshotWanted& wanted) {
+    metrics_.log_outrun.Add();
+    base::Log(base::LogLevel::kError,
+              "a node was away for too long: it lacks what the log of a partition no longer has, "
+              "and cannot catch up (storage.log_kept_bytes)",
+              {{"partition", wanted.group},
+               {"replica", wanted.to},
+               {"has_through", wanted.has},
+               {"log_begins_behind", wanted.begins}});
+  }
   template <typename Other>
   void operator()(const Other& /*event*/) {}
 
@@ -99,6 +131,7 @@ class Translation {
 
  private:
   std::vector<bool>& led_;
+  storage::HostMetrics& metrics_;
   std::vector<storage::LogEvent> out_;
 };
 
@@ -144,8 +177,8 @@ PartitionLog::PartitionLog(const storage::CommandLogPlace& place, std::unique_pt
       led_(place.options.partitions, false),
       end_(end.get()),
       raft_(
-          OptionsFor(place.options, /*alone=*/!peers_.has_value()), std::move(store),
-          std::move(end), place.clock, place.metrics,
+          OptionsFor(place, /*alone=*/!peers_.has_value()), std::move(store), std::move(end),
+          place.clock, place.metrics,
           [this](std::vector<RaftLoop::Message> messages) {
             if (peers_.has_value()) peers_->send(std::move(messages));
           },
@@ -172,7 +205,7 @@ std::vector<storage::LogEvent> PartitionLog::Translated(std::vector<LogEvent> ev
     if (change != nullptr && change->group < leaders_.size())
       leaders_[change->group].store(change->leader, std::memory_order_relaxed);
   }
-  Translation translation(events.size(), led_);
+  Translation translation(events.size(), led_, metrics_);
   for (LogEvent& event : events) std::visit(translation, event);
   return translation.Take();
 }

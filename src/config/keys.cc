@@ -492,6 +492,9 @@ Keys<StorageOptions> StorageKeys() {
           kRestart, "Bytes of all retained messages; above: 0x97."),
       Row("min_free_disk_bytes", &StorageOptions::min_free_disk_bytes, Off(Bytes(0, kTiB)),
           kRestart, "With less than this free on the disk nothing more is stored."),
+      Row("log_kept_bytes", &StorageOptions::log_kept_bytes, Bytes(0, kTiB), kRestart,
+          "In a cluster: what the logs keep for nodes that are away and lack it, all partitions "
+          "together. A node that lacks more cannot catch up any more. 0: a quarter of the disk."),
       Row("takeover_pause_max", &StorageOptions::takeover_pause_max, Off(Millis(0, 2'000)),
           kRestart,
           "Clients that connect with the same Client Identifier disconnect each other, and if they "

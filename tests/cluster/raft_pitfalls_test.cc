@@ -142,7 +142,9 @@ InstallSnapshot LagAndAsk(LoopRig& rig) {
   rig.loses = nullptr;
   for (int i = 0; i < 40; ++i) {
     rig.TickAll();
-    if (!rig.TakeEvents<SnapshotWanted>(1).empty()) {
+    for (const SnapshotWanted& wanted : rig.TakeEvents<SnapshotWanted>(1)) {
+      EXPECT_EQ(wanted.to, 3u);
+      EXPECT_LT(wanted.has, wanted.begins);
       rig.loop(1).OfferSnapshot(0, rig[1].applied.index, "state");
     }
     std::vector<InstallSnapshot> snapshots = rig.TakeEvents<InstallSnapshot>(3);

@@ -90,6 +90,9 @@ struct InstallSnapshot {
 // A follower needs what the log has no more: say OfferSnapshot.
 struct SnapshotWanted {
   GroupId group = 0;
+  ReplicaId to = 0;     // The one that lacks most.
+  uint64_t has = 0;     // Through this entry.
+  uint64_t begins = 0;  // The log has what is behind this one.
 };
 
 // kNotFound: this node is no member any more. Else it has to be made anew, from the disk.

@@ -420,7 +420,19 @@ void RaftLoop::TakeReadies(Group& group) {
     Touch(group);
   }
   if (group.stopped || !group.raft->WantsSnapshot() || group.role != Role::kLeader) return;
-  if (!std::exchange(group.snapshot_asked, true)) events_.push_back(SnapshotWanted{group.id});
+  if (std::exchange(group.snapshot_asked, true)) return;
+  SnapshotWanted wanted{.group = group.id, .begins = group.begin};
+  const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
+  if (status.ok()) {
+    const auto least = std::min_element(
+        status->progress.begin(), status->progress.end(),
+        [](const auto& one, const auto& other) { return one.matched < other.matched; });
+    if (least != status->progress.end()) {
+      wanted.to = least->replica;
+      wanted.has = least->matched;
+    }
+  }
+  events_.push_back(wanted);
 }
 
 // The views of `ready` end with the next call for the group.

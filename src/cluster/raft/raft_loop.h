@@ -25,8 +25,8 @@ namespace cluster {
 struct RaftLoopOptions {
   RaftGroupOptions group;  // `replica` and `seed` are each group's own.
   uint64_t seed = 0;
-  // A log keeps so much of what is flushed, for members that lag; those that lag further get a
-  // snapshot.
+  // A log keeps so much of what is flushed, for members that lag; those that lag further need a
+  // snapshot (SnapshotWanted).
   uint64_t lagging_bytes_max = 64 << 20;
   // It is cut in steps of that size.
   uint64_t cut_bytes_min = 1 << 20;

@@ -64,6 +64,7 @@ struct HostMetrics {
   base::Counter log_bytes;  // Appended, keys and values.
   base::Counter log_fsyncs;
   base::Counter log_errors;                 // Writes or syncs that failed.
+  base::Counter log_outrun;                 // Members that lack what the log no longer has.
   base::Gauge log_healthy;                  // 1: writing works. 0: disk full, read-only or failing.
   base::LatencyHistogram log_sync_latency;  // One group commit, write and fsync.
 };

@@ -75,6 +75,10 @@ struct StorageOptions {
   // 0: write until the disk is full (and then wait for room).
   uint64_t min_free_disk_bytes = 256ull << 20;
 
+  // What the logs keep for nodes that are away and lack it, all partitions together; who lacks more
+  // cannot catch up any more. 0: a quarter of the disk.
+  uint64_t log_kept_bytes = 0;
+
   // Clients that take one Client Identifier from each other again and again wait longer and longer
   // for it, up to this. Zero: they do not.
   absl::Duration takeover_pause_max = absl::Seconds(1);

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""A node that was away while much was stored: it finds it in the others' logs, or they say that it cannot."""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from e2e import PATIENCE_S, case, equal, holds, main  # noqa: E402
+from local_cluster import LocalCluster  # noqa: E402
+from mqtt_wire import Client as Wire  # noqa: E402
+
+MESSAGE = b"x" * (1 << 20)
+
+
+def store(node, megabytes):
+    """So much goes through the log of the one partition. The state stays small: each replaces the one before."""
+    publisher = Wire(node.port, "stores", clean=True, expiry=0)
+    for _ in range(megabytes):
+        equal(publisher.published("stored", MESSAGE, qos=1, retain=True), 0)
+    equal(publisher.published("stored/last", b"last", qos=1, retain=True), 0)
+    publisher.disconnect()
+
+
+def cluster_without_one(*arguments):
+    cluster = LocalCluster(arguments=("--set", "storage.partitions=1", "--set", "durability=none", *arguments))
+    cluster[2].kill()
+    return cluster
+
+
+@case("a node finds what it missed, however much that was, while the disks of the others have it")
+def _():
+    cluster = cluster_without_one()
+    store(cluster[0], 150)
+    cluster[2].start()
+    reader = Wire(cluster[2].port, "reads", clean=True, expiry=0)
+    reader.subscribe("stored/last", 1)
+    equal(reader.receive().payload, b"last")
+    for node in cluster.nodes:
+        metrics = node.metrics()
+        equal(metrics["mqttd_log_outrun_total"], 0, "who was outrun")
+        # It was: a link has room for 32 MiB, 256 messages were sent at once, and most of them were dropped
+        # and read from the disk again.
+        dropped = sum(value for name, value in metrics.items()
+                      if name.startswith("mqttd_cluster_link_dropped_total") and 'class="log"' in name)
+        equal(dropped, 0, "entries that were read and sent in vain")
+        node.kill()
+
+
+@case("a node that lacks what the logs no longer have is told of, and the others serve on")
+def _():
+    cluster = cluster_without_one("--set", "storage.log_kept_bytes=1MiB", "--set", "storage.log_memtable_bytes=4MiB",
+                                  "--set", "storage.state_memtable_bytes=4MiB")
+    store(cluster[0], 60)
+    cluster[2].spawn()
+
+    def outrun():
+        return sum(node.metrics()["mqttd_log_outrun_total"] for node in cluster.nodes[:2])
+    deadline = time.monotonic() + PATIENCE_S
+    while not outrun():
+        holds(time.monotonic() < deadline, "nobody says that a node was outrun")
+    said = "a node was away for too long"
+    holds(any(said in node.log.text() for node in cluster.nodes[:2]), "the log of its partition's leader says so")
+    store(cluster[1], 1)
+
+
+main()
