@@ -1,7 +1,6 @@
 #include "storage/core/partition.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,58 +11,14 @@
 #include "storage/core/log_entry.h"
 #include "storage/core/message_codec.h"
 #include "storage/core/partition_impl.h"
+#include "storage/core/session_records.h"
 
 namespace storage {
 namespace {
 
-// A chunk that is so large already takes no further message: who reads one reads the chunk.
-constexpr size_t kChunkBytesMax = 64 << 10;
-
 template <typename Record>
 bool Parse(std::string_view bytes, Record& record) {
   return record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-}
-
-absl::Status Unreadable(std::string_view what, std::string_view client_id) {
-  return absl::DataLossError(absl::StrCat("unreadable ", base::AbslView(what), " of session '",
-                                          base::AbslView(client_id), "'"));
-}
-
-// Calls `visit(key, value)` for every key of the kind until it fails.
-template <typename Visit>
-absl::Status ForEachKey(const StateReader& reader, PartitionId partition, KeyKind kind,
-                        const Visit& visit) {
-  const KeyRange range = RangeOf(partition, kind);
-  const std::unique_ptr<StateIterator> it = reader.NewIterator(range.begin, range.end);
-  for (it->Seek(range.begin); it->Valid(); it->Next()) {
-    if (absl::Status status = visit(it->key(), it->value()); !status.ok()) return status;
-  }
-  return it->status();
-}
-
-absl::Status Fill(const pb::Session& record, Session& session) {
-  session.user_name = record.user_name();
-  session.listener = record.listener();
-  session.version = static_cast<mqtt::Version>(record.version());
-  session.epoch = record.epoch();
-  session.expiry_s = record.expiry_s();
-  session.window_messages = record.window_messages();
-  session.connected = record.connected();
-  session.resumed = record.resumed();
-  session.owner = ReadOwner(record.owner());
-  session.created_at_unix_ms = record.created_at_unix_ms();
-  session.disconnected_at_unix_ms = record.disconnected_at_unix_ms();
-  session.ends_at_unix_ms = record.ends_at_unix_ms();
-  session.last_replay = record.last_replay();
-  session.had_shared = record.had_shared();
-  session.had_bodies = record.had_bodies();
-  if (record.has_will()) {
-    session.will.message = DecodeStoredMessage(record.will().message());
-    session.will.delay_s = record.will().delay_s();
-    session.will.due_at_unix_ms = record.will().due_at_unix_ms();
-    if (!session.will.message) return Unreadable("will", session.client_id);
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -71,7 +26,7 @@ absl::Status Fill(const pb::Session& record, Session& session) {
 // ---- Load --------------------------------------------------------------------------------------
 
 absl::Status Partition::Impl::Load(const StateReader& reader) {
-  CHECK(sessions_.empty() && meta_.applied_index() == 0) << "loaded twice";
+  CHECK(sessions_.size() == 0 && meta_.applied_index() == 0) << "loaded twice";
   std::string bytes;
   const absl::StatusOr<bool> found = reader.Get(MetaKey(id_), bytes);
   if (!found.ok()) return found.status();
@@ -97,94 +52,11 @@ absl::Status Partition::Impl::Load(const StateReader& reader) {
   }
   digest_ = Digest(meta_.digest());
   if (absl::Status status = origins_.ReadFrom(meta_); !status.ok()) return status;
-  if (absl::Status status = LoadSessions(reader); !status.ok()) return status;
-  if (absl::Status status = LoadCursors(reader); !status.ok()) return status;
-  if (absl::Status status = LoadSubscriptions(reader); !status.ok()) return status;
-  if (absl::Status status = LoadReplays(reader); !status.ok()) return status;
-  if (absl::Status status = outbox_.Load(reader, id_); !status.ok()) return status;
-  return LoadBodies(reader);
-}
-
-absl::Status Partition::Impl::LoadSessions(const StateReader& reader) {
-  return ForEachKey(reader, id_, KeyKind::kSession,
-                    [&](std::string_view key, std::string_view value) -> absl::Status {
-                      pb::Session record;
-                      const std::optional<std::string_view> client_id = ClientIdOf(key);
-                      if (!client_id.has_value()) return absl::DataLossError("a bad session key");
-                      if (!Parse(value, record)) return Unreadable("record", *client_id);
-                      Session& session = AddSession(std::string(*client_id));
-                      for (pb::Replay& replay : *record.mutable_replays()) {
-                        replays_of_records_.emplace_back(&session, std::move(replay));
-                      }
-                      return Fill(record, session);
-                    });
-}
-
-absl::Status Partition::Impl::LoadCursors(const StateReader& reader) {
-  return ForEachKey(reader, id_, KeyKind::kCursor,
-                    [&](std::string_view key, std::string_view value) -> absl::Status {
-                      const auto found = sessions_.find(ClientIdOf(key).value_or(""));
-                      if (found == sessions_.end()) {
-                        return absl::DataLossError("a cursor without a session");
-                      }
-                      absl::Status status = found->second->queue.DecodeCursor(value);
-                      if (status.ok()) WatchQueue(*found->second, nullptr);
-                      return status;
-                    });
-}
-
-absl::Status Partition::Impl::LoadSubscriptions(const StateReader& reader) {
-  return ForEachKey(reader, id_, KeyKind::kSubscription,
-                    [&](std::string_view key, std::string_view value) -> absl::Status {
-                      const auto found = sessions_.find(ClientIdOf(key).value_or(""));
-                      if (found == sessions_.end()) {
-                        return absl::DataLossError("a subscription without a session");
-                      }
-                      pb::Subscription record;
-                      if (!Parse(value, record)) return Unreadable("subscription", found->first);
-                      auto subscription = std::make_unique<SessionSubscription>();
-                      subscription->session = found->second;
-                      subscription->record = {std::string(FilterOf(key).value_or("")),
-                                              mqtt::SubscriptionOptions::FromByte(
-                                                  static_cast<uint8_t>(record.options())),
-                                              record.subscription_id()};
-                      if (!mqtt::IsShared(subscription->record.filter)) index_.Add(*subscription);
-                      const std::string_view filter = subscription->record.filter;
-                      subscriptions_bytes_ += SubscriptionBytes(filter);
-                      found->second->subscriptions.emplace(filter, std::move(subscription));
-                      return absl::OkStatus();
-                    });
-}
-
-// None without its subscription: with that it ends.
-absl::Status Partition::Impl::LoadReplays(const StateReader& reader) {
-  const auto parsed = [](const Session& session, const pb::Replay& record) {
-    const SessionSubscription* const subscription = session.FindSubscription(record.filter());
-    std::string_view filter;
-    if (subscription != nullptr) filter = subscription->record.filter;
-    return RetainedReplay{record.number(), filter, record.since_order(), record.cursor()};
-  };
-  // Where an earlier release wrote them; with the next flush they get records of their own.
-  for (const auto& [session, record] : std::exchange(replays_of_records_, {})) {
-    RetainedReplay replay = parsed(*session, record);
-    if (replay.filter.empty()) continue;
-    session->replays.Add(std::move(replay));
-    Touch(*session, &Session::Changes::replays);
-    Touch(*session, &Session::Changes::record);
-  }
-  return ForEachKey(reader, id_, KeyKind::kReplay,
-                    [&](std::string_view key, std::string_view value) -> absl::Status {
-                      const auto found = sessions_.find(ClientIdOf(key).value_or(""));
-                      if (found == sessions_.end()) {
-                        return absl::DataLossError("a replay without a session");
-                      }
-                      pb::Replay record;
-                      if (!Parse(value, record)) return Unreadable("replay", found->first);
-                      RetainedReplay replay = parsed(*found->second, record);
-                      if (replay.filter.empty()) return Unreadable("replay", found->first);
-                      found->second->replays.AddStored(std::move(replay));
-                      return absl::OkStatus();
-                    });
+  absl::Status status = LoadSessions(reader, id_, sessions_, index_, subscriptions_bytes_);
+  if (!status.ok()) return status;
+  sessions_.ForEach([&](Session& session) { WatchQueue(session, nullptr); });
+  if (status = outbox_.Load(reader); !status.ok()) return status;
+  return entries_.Load(reader);
 }
 
 // ---- Apply -------------------------------------------------------------------------------------
@@ -194,8 +66,8 @@ absl::Status Partition::Impl::ApplyEntry(std::string_view entry,
                                          uint64_t index, uint64_t term, const StateReader& reader,
                                          StateBatch& batch, Effects& effects) {
   if (index <= meta_.applied_index()) return absl::OkStatus();
-  last_read_message_ = mqtt::MessagePtr();
-  Context ctx{
+  entries_.BeginEntry();
+  ApplyContext ctx{
       .partition = id_, .index = index, .reader = reader, .batch = batch, .effects = effects};
   ApplyCommands(entry, messages, ctx);
   if (!ctx.status.ok()) {
@@ -208,13 +80,14 @@ absl::Status Partition::Impl::ApplyEntry(std::string_view entry,
     meta_.set_noted_index(index);
     meta_.set_noted_digest(digest_.value());
   }
-  retained_now_.clear();
+  retained_.EndEntry();
   if (ctx.writes) Flush(batch);
   return absl::OkStatus();
 }
 
 void Partition::Impl::ApplyCommands(std::string_view entry,
-                                    absl::Span<const mqtt::MessagePtr> messages, Context& ctx) {
+                                    absl::Span<const mqtt::MessagePtr> messages,
+                                    ApplyContext& ctx) {
   static const mqtt::MessagePtr kNoMessage;
   bool ok = true;
   std::string_view bytes;
@@ -240,41 +113,15 @@ void Partition::Impl::ApplyCommands(std::string_view entry,
   if (!ok) ctx.StopAtUnreadable("its commands");
 }
 
-void Partition::Impl::NoteOutcome(const Outcome& outcome, size_t place, const Context& ctx) {
+void Partition::Impl::NoteOutcome(const Outcome& outcome, size_t place, const ApplyContext& ctx) {
   const uint64_t flags = uint64_t{static_cast<uint8_t>(outcome.code)} |
                          uint64_t{outcome.session_present} << 8 | uint64_t{outcome.durable} << 9 |
                          uint64_t{outcome.duplicate} << 10;
   digest_.Add(Change::kOutcome, ctx.index, place, flags);
 }
 
-void Partition::Impl::Context::StopAtUnknown() {
-  stops = true;
-  status = absl::FailedPreconditionError(absl::StrCat(
-      "entry ", index, " in the log of partition ", partition,
-      " was written by a newer release of mqttd, and this one does not know what it means. Nothing "
-      "is lost: start the release that wrote it, or a later one"));
-}
-
-void Partition::Impl::Context::StopAtUnreadable(std::string_view what) {
-  stops = true;
-  status = absl::DataLossError(absl::StrCat(
-      "entry ", index, " in the log of partition ", partition, " cannot be read (",
-      base::AbslView(what),
-      "): a newer release of mqttd wrote it, or it is damaged. Nothing was changed. Start the "
-      "newest release that ran on this data_dir; if that cannot read it either, restore a backup"));
-}
-
-void Partition::Impl::Context::StopAsDifferent() {
-  stops = true;
-  status = absl::DataLossError(absl::StrCat(
-      "partition ", partition,
-      " is not what the other replicas have made of the same log, as entry ", index,
-      " says: this is a fault of mqttd. It stops here, before anybody is served "
-      "by it; report this, with the log of mqttd, and have this replica made again from another"));
-}
-
 // All commands of a request stand in one entry: either all of them are, or none.
-bool Partition::Impl::IsRepeat(const CommandStamp& stamp, Context& ctx) {
+bool Partition::Impl::IsRepeat(const CommandStamp& stamp, ApplyContext& ctx) {
   if (stamp.sequence == 0) return false;
   if (stamp.kept_from != 0) origins_.ForgetBelow(stamp.origin, stamp.kept_from);
   if (stamp.origin == ctx.origin && stamp.sequence == ctx.sequence) return false;
@@ -285,7 +132,7 @@ bool Partition::Impl::IsRepeat(const CommandStamp& stamp, Context& ctx) {
 }
 
 Outcome Partition::Impl::ApplyCommand(const CommandView& view, const mqtt::MessagePtr& message,
-                                      Context& ctx) {
+                                      ApplyContext& ctx) {
   switch (view.kind) {
     case CommandKind::kEnqueue:
       if (const std::optional<EnqueueView> enqueue = ParseEnqueue(view.body)) {
@@ -308,13 +155,13 @@ Outcome Partition::Impl::ApplyCommand(const CommandView& view, const mqtt::Messa
 }
 
 Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::MessagePtr& message,
-                                   Context& ctx) {
+                                   ApplyContext& ctx) {
   switch (command.kind_case()) {
     case pb::Command::kSetLimits:
       *meta_.mutable_limits() = command.set_limits().limits();
       digest_.Add(Change::kLimits, meta_.limits().queue_messages_max(),
                   meta_.limits().queue_bytes_max(), meta_.limits().retained_messages_max());
-      for (const auto& [client_id, session] : sessions_) WatchQueue(*session, nullptr);
+      sessions_.ForEach([&](Session& session) { WatchQueue(session, nullptr); });
       return {};
     case pb::Command::kOpenSession:
       return Apply(command.open_session(), ctx);
@@ -337,17 +184,17 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
     case pb::Command::kReleaseInbound:
       return Apply(command.release_inbound(), ctx);
     case pb::Command::kSetRetained:
-      return Apply(command.set_retained(), message, ctx);
+      return retained_.Apply(command.set_retained(), message, ctx);
     case pb::Command::kDropRetained:
-      return Apply(command.drop_retained(), ctx);
+      return retained_.Apply(command.drop_retained(), ctx);
     case pb::Command::kEnqueueRetainedPage:
       return Apply(command.enqueue_retained_page(), ctx);
     case pb::Command::kAcceptInbound:
       return Apply(command.accept_inbound(), message, ctx);
     case pb::Command::kOutboxDone:
-      return Apply(command.outbox_done(), ctx);
+      return outbox_.Apply(command.outbox_done());
     case pb::Command::kOutboxAssign:
-      return Apply(command.outbox_assign(), ctx);
+      return outbox_.Apply(command.outbox_assign(), ctx);
     case pb::Command::kRaiseLevel:
       return Apply(command.raise_level(), ctx);
     case pb::Command::kChecksum:
@@ -361,7 +208,7 @@ Outcome Partition::Impl::ApplyRare(const pb::Command& command, const mqtt::Messa
   return {};
 }
 
-Outcome Partition::Impl::Apply(const pb::RaiseLevel& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::RaiseLevel& command, ApplyContext& ctx) {
   Outcome outcome;
   if (command.level() > GreatestLevel(rules_)) {
     ctx.StopAtUnknown();
@@ -374,7 +221,7 @@ Outcome Partition::Impl::Apply(const pb::RaiseLevel& command, Context& ctx) {
   return outcome;
 }
 
-Outcome Partition::Impl::Apply(const pb::Checksum& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::Checksum& command, ApplyContext& ctx) {
   Outcome outcome;
   if (command.index() != meta_.noted_index()) {
     outcome.code = OutcomeCode::kNothing;
@@ -384,188 +231,44 @@ Outcome Partition::Impl::Apply(const pb::Checksum& command, Context& ctx) {
   return outcome;
 }
 
-const Session* Partition::Impl::Find(std::string_view client_id) const {
-  const auto found = sessions_.find(client_id);
-  return found == sessions_.end() ? nullptr : found->second;
-}
-
 // The session if the command comes from its latest connection; else null, and why in `outcome`.
 Session* Partition::Impl::FindCurrent(std::string_view client_id, uint64_t epoch,
                                       Outcome& outcome) {
-  const auto found = sessions_.find(client_id);
-  if (found == sessions_.end()) {
+  Session* const session = sessions_.Find(client_id);
+  if (session == nullptr) {
     outcome.code = OutcomeCode::kNoSession;
     return nullptr;
   }
-  outcome.slot = found->second->slot;
-  if (found->second->epoch != epoch) {
+  outcome.slot = session->slot;
+  if (session->epoch != epoch) {
     outcome.code = OutcomeCode::kStaleEpoch;
     return nullptr;
   }
-  return found->second;
-}
-
-Session& Partition::Impl::AddSession(std::string client_id) {
-  auto made = std::make_unique<Session>();
-  made->client_id = std::move(client_id);
-  made->slot = TakeSlot(made->client_id);
-  Session& session = *made;
-  sessions_.emplace(session.client_id, &session);
-  slots_[session.slot] = std::move(made);
   return session;
-}
-
-SessionSlot Partition::Impl::TakeSlot(std::string_view client_id) {
-  if (slots_of_ != nullptr) {
-    // One that will have ended takes a slot that nobody has there.
-    const Session* const before = slots_of_->Find(client_id);
-    const size_t slot =
-        before != nullptr ? before->slot : std::max(slots_.size(), slots_of_->slots_.size());
-    if (slots_.size() <= slot) slots_.resize(slot + 1);
-    return static_cast<SessionSlot>(slot);
-  }
-  if (free_slots_.empty()) {
-    slots_.emplace_back();
-    return static_cast<SessionSlot>(slots_.size() - 1);
-  }
-  const SessionSlot slot = free_slots_.back();
-  free_slots_.pop_back();
-  return slot;
-}
-
-void Partition::Impl::StopKeepingSlots() {
-  slots_of_ = nullptr;
-  free_slots_.clear();
-  for (size_t slot = slots_.size(); slot-- > 0;) {
-    if (slots_[slot] == nullptr) free_slots_.push_back(static_cast<SessionSlot>(slot));
-  }
-}
-
-void Partition::Impl::RemoveSession(Session& session) {
-  if (session.crowded) --crowded_;
-  if (session.changes.touched != Session::kNone) touched_[session.changes.touched] = nullptr;
-  if (session.changes.append != Session::kNone) ForgetAppend(session);
-  sessions_.erase(session.client_id);
-  free_slots_.push_back(session.slot);
-  slots_[session.slot].reset();
-}
-
-void Partition::Impl::Touch(Session& session, bool Session::Changes::*what) {
-  session.changes.*what = true;
-  if (session.changes.touched != Session::kNone) return;
-  session.changes.touched = static_cast<uint32_t>(touched_.size());
-  touched_.push_back(&session);
 }
 
 // ---- What has changed goes into the batch ------------------------------------------------------
 
-// In the order of keys, which an ordered store takes several times as fast.
 void Partition::Impl::Flush(StateBatch& batch) {
-  std::vector<std::pair<uint64_t, Session*>> changed;
-  changed.reserve(touched_.size());
-  for (Session* const session : touched_) {
-    if (session != nullptr) changed.emplace_back(StableHash(session->client_id), session);
-  }
-  touched_.clear();
-  std::sort(changed.begin(), changed.end());
-  for (const auto& [hash, session] : changed) {
+  const std::vector<Session*> changed = sessions_.TakeTouched();
+  for (const Session* const session : changed) {
     if (!session->changes.cursor) continue;
     batch.Put(CursorKey(id_, session->client_id), session->queue.EncodeCursor());
   }
   meta_.set_digest(digest_.value());
   origins_.WriteTo(meta_);
   batch.Put(MetaKey(id_), meta_.SerializeAsString());
-  for (const auto& [hash, session] : changed) {
-    if (!session->changes.cursor) continue;
-    TrimQueue(*session, batch);
-    if (session->changes.append != Session::kNone) WriteAppend(*session, batch);
-    session->queue.SetStoredThrough(session->queue.tail());
+  for (Session* const session : changed) {
+    if (session->changes.cursor) entries_.Flush(*session, batch);
   }
-  for (const auto& [hash, session] : changed) {
-    if (session->changes.record) WriteSession(*session, batch);
-    if (session->changes.replays) WriteReplays(*session, batch);
+  for (Session* const session : changed) {
+    if (session->changes.record) WriteSession(id_, *session, batch);
+    if (session->changes.replays) WriteReplays(id_, *session, batch);
     session->changes = {};
   }
-  FlushBodies(batch);
-  outbox_.Flush(id_, batch);
+  entries_.FlushBodies(batch);
+  outbox_.Flush(batch);
   flushed_index_ = meta_.applied_index();
-}
-
-void Partition::Impl::WriteSession(const Session& session, StateBatch& batch) {
-  pb::Session record;
-  record.set_client_id(session.client_id);
-  record.set_epoch(session.epoch);
-  record.set_user_name(session.user_name);
-  record.set_listener(session.listener);
-  record.set_version(static_cast<uint32_t>(session.version));
-  record.set_expiry_s(session.expiry_s);
-  record.set_connected(session.connected);
-  record.set_resumed(session.resumed);
-  if (session.connected && session.owner != ConnectionRef{})
-    WriteOwner(session.owner, *record.mutable_owner());
-  record.set_disconnected_at_unix_ms(session.disconnected_at_unix_ms);
-  record.set_ends_at_unix_ms(session.ends_at_unix_ms);
-  record.set_window_messages(session.window_messages);
-  record.set_created_at_unix_ms(session.created_at_unix_ms);
-  record.set_last_replay(session.last_replay);
-  record.set_had_shared(session.had_shared);
-  record.set_had_bodies(session.had_bodies);
-  if (session.will.message) {
-    record.mutable_will()->set_message(EncodeStoredMessage(*session.will.message));
-    record.mutable_will()->set_delay_s(session.will.delay_s);
-    record.mutable_will()->set_due_at_unix_ms(session.will.due_at_unix_ms);
-  }
-  batch.Put(SessionKey(id_, session.client_id), record.SerializeAsString());
-}
-
-void Partition::Impl::WriteReplays(Session& session, StateBatch& batch) {
-  std::vector<uint64_t> changed = session.replays.TakeChanged();
-  std::sort(changed.begin(), changed.end());
-  changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
-  pb::Replay record;
-  for (const uint64_t number : changed) {
-    const std::string key = ReplayKey(id_, session.client_id, number);
-    const RetainedReplay* const replay = session.replays.Find(number);
-    if (replay == nullptr) {
-      batch.Delete(key);
-      continue;
-    }
-    record.set_number(number);
-    record.set_filter(std::string(replay->filter));
-    record.set_since_order(replay->since_order);
-    record.set_cursor(replay->cursor);
-    batch.Put(key, record.SerializeAsString());
-  }
-}
-
-// Cuts what is appended to a queue, and is not done, into chunks.
-void Partition::Impl::WriteAppend(Session& session, StateBatch& batch) {
-  const PendingAppend& append = appends_[session.changes.append];
-  std::string key = QueueKey(id_, session.client_id, 0);
-  std::string bytes;
-  const uint64_t end = append.first + append.items.size();
-  for (uint64_t sequence = session.queue.NextOpen(append.first); sequence < end;) {
-    KnownChunk chunk;
-    chunk.first = sequence;
-    bytes.clear();
-    BeginChunk(sequence, bytes);
-    while (sequence < end && chunk.sizes.size() < kChunkEntriesMax &&
-           bytes.size() < kChunkBytesMax) {
-      const PendingAppend::Item& item = append.items[sequence - append.first];
-      AddToChunk(append.Entry(sequence), bytes);
-      chunk.Add(item.size, item.body);
-      ++sequence;
-    }
-    ReplaceSequence(key, chunk.last());
-    batch.Put(key, bytes);
-    SessionQueue& queue = session.queue;
-    const uint64_t last = chunk.last();
-    const bool is_next = queue.Follows(chunk) || queue.known_through() >= queue.stored_through();
-    if (queue.known().size() < kKnownChunksMax && is_next) queue.AddKnown(std::move(chunk));
-    queue.SetStoredThrough(last);
-    sequence = queue.NextOpen(sequence);
-  }
-  ForgetAppend(session);
 }
 
 // ---- Dump --------------------------------------------------------------------------------------
@@ -619,21 +322,14 @@ std::string Partition::Impl::Dump() const {
       "partition ", id_, " applied ", meta_.applied_index(), " term ", meta_.applied_term(),
       " epoch ", meta_.last_epoch(), " order ", meta_.last_order(), " retained ",
       meta_.retained_messages(), " bytes ", meta_.retained_bytes(), " last body ",
-      meta_.last_body(), " outbox ", outbox_.messages(), " bytes ", outbox_.bytes(), " last ",
-      meta_.last_outbox(), " level ", meta_.level(), " digest ", absl::Hex(digest_.value()), "\n");
+      meta_.last_body(), " outbox ", outbox_.records().messages(), " bytes ",
+      outbox_.records().bytes(), " last ", meta_.last_outbox(), " level ", meta_.level(),
+      " digest ", absl::Hex(digest_.value()), "\n");
   out += origins_.Dump();
-  std::map<uint64_t, uint64_t> bodies;
-  for (const auto& [number, body] : bodies_) {
-    if (body.count != 0) bodies[number] = body.count;
+  entries_.DumpBodiesTo(out);
+  for (const Session* const session : sessions_.InOrder([](const Session&) { return true; })) {
+    DumpSession(*session, out);
   }
-  for (const auto& [number, count] : bodies) {
-    absl::StrAppend(&out, "body ", number, " of ", count, "\n");
-  }
-  std::vector<const Session*> sorted;
-  for (const auto& [client_id, session] : sessions_) sorted.push_back(session);
-  std::sort(sorted.begin(), sorted.end(),
-            [](const Session* a, const Session* b) { return a->client_id < b->client_id; });
-  for (const Session* session : sorted) DumpSession(*session, out);
   std::vector<std::string_view> filters;
   index_.ForEachFilter([&](std::string_view filter) { filters.push_back(filter); });
   std::sort(filters.begin(), filters.end());
@@ -651,13 +347,12 @@ Partition::~Partition() = default;
 absl::Status Partition::Load(const StateReader& reader) { return impl_->Load(reader); }
 
 void Partition::KeepSlotsOf(const Partition& before) {
-  CHECK(impl_->slots_.empty()) << "loaded already";
-  impl_->slots_of_ = before.impl_.get();
+  impl_->sessions_.KeepSlotsOf(before.impl_->sessions_);
 }
-void Partition::StopKeepingSlots() { impl_->StopKeepingSlots(); }
+void Partition::StopKeepingSlots() { impl_->sessions_.StopKeepingSlots(); }
 
 absl::Status Partition::Upgrade(const StateReader& reader, StateBatch& batch) {
-  return impl_->IndexRetained(reader, batch);
+  return impl_->retained_.IndexExpiries(reader, batch);
 }
 
 absl::Status Partition::ApplyEntry(std::string_view entry,
@@ -677,7 +372,7 @@ void Partition::Flush(StateBatch& batch) { impl_->Flush(batch); }
 bool Partition::stopped() const { return impl_->stopped_; }
 uint64_t Partition::flushed_index() const { return impl_->flushed_index_; }
 size_t Partition::unflushed_bytes() const {
-  return impl_->unflushed_bytes_ + impl_->outbox_.unflushed_bytes();
+  return impl_->entries_.unflushed_bytes() + impl_->outbox_.records().unflushed_bytes();
 }
 uint64_t Partition::applied_index() const { return impl_->meta_.applied_index(); }
 uint64_t Partition::applied_term() const { return impl_->meta_.applied_term(); }
@@ -690,23 +385,18 @@ const pb::Limits& Partition::limits() const { return impl_->meta_.limits(); }
 uint64_t Partition::retained_messages() const { return impl_->meta_.retained_messages(); }
 uint64_t Partition::retained_bytes() const { return impl_->meta_.retained_bytes(); }
 uint64_t Partition::subscriptions_bytes() const { return impl_->subscriptions_bytes_; }
-const Outbox& Partition::outbox() const { return impl_->outbox_; }
+const Outbox& Partition::outbox() const { return impl_->outbox_.records(); }
 const Origins& Partition::origins() const { return impl_->origins_; }
 uint64_t Partition::last_outbox() const { return impl_->meta_.last_outbox(); }
 
-const Session* Partition::Find(std::string_view client_id) const { return impl_->Find(client_id); }
-
-const Session& Partition::session(SessionSlot slot) const {
-  CHECK(slot < impl_->slots_.size() && impl_->slots_[slot] != nullptr)
-      << "no session in slot " << slot;
-  return *impl_->slots_[slot];
+const Session* Partition::Find(std::string_view client_id) const {
+  return impl_->sessions_.Find(client_id);
 }
-
+const Session& Partition::session(SessionSlot slot) const { return impl_->sessions_.At(slot); }
 const Session* Partition::FindSlot(SessionSlot slot) const {
-  return slot < impl_->slots_.size() ? impl_->slots_[slot].get() : nullptr;
+  return impl_->sessions_.FindSlot(slot);
 }
-
-SessionSlot Partition::slots() const { return static_cast<SessionSlot>(impl_->slots_.size()); }
+SessionSlot Partition::slots() const { return impl_->sessions_.slots(); }
 
 uint64_t Partition::crowded() const { return impl_->crowded_; }
 
@@ -723,9 +413,7 @@ void Partition::ForEachReceiver(const mqtt::MessageParts& message,
 size_t Partition::session_count() const { return impl_->sessions_.size(); }
 
 void Partition::ForEachSession(absl::FunctionRef<void(const Session&)> visit) const {
-  for (const std::unique_ptr<Session>& session : impl_->slots_) {
-    if (session != nullptr) visit(*session);
-  }
+  impl_->sessions_.ForEach([&](const Session& session) { visit(session); });
 }
 
 void Partition::ForEachFilter(absl::FunctionRef<void(std::string_view)> visit) const {
@@ -736,8 +424,8 @@ std::optional<Partition::SubscriptionPlace> Partition::VisitSubscriptions(
     const SubscriptionPlace& place,
     absl::FunctionRef<bool(const SessionSubscription&)> visit) const {
   std::string_view from = place.filter;
-  for (size_t slot = place.slot; slot < impl_->slots_.size(); ++slot, from = {}) {
-    const Session* const session = impl_->slots_[slot].get();
+  for (size_t slot = place.slot; slot < slots(); ++slot, from = {}) {
+    const Session* const session = FindSlot(static_cast<SessionSlot>(slot));
     if (session == nullptr) continue;
     for (auto it = session->subscriptions.lower_bound(from); it != session->subscriptions.end();
          ++it) {
@@ -756,21 +444,18 @@ std::optional<Partition::SubscriptionPlace> Partition::VisitSubscriptions(
 absl::StatusOr<QueuePage> Partition::ReadQueue(const StateReader& reader, SessionSlot slot,
                                                uint64_t from, const QueueReadLimits& limits,
                                                int64_t now_unix_ms) {
-  return impl_->ReadQueue(reader, slot, from, limits, now_unix_ms);
+  return impl_->entries_.Read(reader, impl_->sessions_.At(slot), from, limits, now_unix_ms);
 }
 
 absl::StatusOr<ExpiredPage> Partition::FindExpired(const StateReader& reader, SessionSlot slot,
                                                    uint64_t from, size_t messages_max,
                                                    int64_t now_unix_ms) {
-  CHECK(slot < impl_->slots_.size() && impl_->slots_[slot] != nullptr)
-      << "no session in slot " << slot;
-  return impl_->FindExpired(reader, *impl_->slots_[slot], from, messages_max, now_unix_ms);
+  Session& session = impl_->sessions_.At(slot);
+  return impl_->entries_.FindExpired(reader, session, from, messages_max, now_unix_ms);
 }
 
 void Partition::SetNextExpiry(SessionSlot slot, int64_t at_unix_ms) {
-  CHECK(slot < impl_->slots_.size() && impl_->slots_[slot] != nullptr)
-      << "no session in slot " << slot;
-  impl_->slots_[slot]->queue.SetNextExpiry(at_unix_ms);
+  impl_->sessions_.At(slot).queue.SetNextExpiry(at_unix_ms);
 }
 
 std::string Partition::Dump() const { return impl_->Dump(); }

@@ -11,7 +11,6 @@ namespace storage {
 namespace {
 
 constexpr int64_t kMsPerSecond = 1000;
-constexpr size_t kChunksDeletedByKeyMax = 64;
 
 bool HasEnded(const Session& session, int64_t now_unix_ms) {
   return !session.connected && session.ends_at_unix_ms != 0 &&
@@ -22,7 +21,7 @@ bool HasEnded(const Session& session, int64_t now_unix_ms) {
 
 // §3.1.2.4 Clean Start, §3.1.2.11.2 Session Expiry Interval. Every opening takes a new epoch, kept
 // or not, so that whatever an older connection still sends is known as stale.
-Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::OpenSession& command, ApplyContext& ctx) {
   Outcome outcome;
   mqtt::MessagePtr will;
   if (!command.will().empty() && !(will = DecodeStoredMessage(command.will()))) {
@@ -31,8 +30,7 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   }
   outcome.epoch = meta_.last_epoch() + 1;
   meta_.set_last_epoch(outcome.epoch);
-  const auto found = sessions_.find(command.client_id());
-  Session* session = found == sessions_.end() ? nullptr : found->second;
+  Session* session = sessions_.Find(command.client_id());
 
   // The host said nothing of its end: as if the connection was lost. No timers are reported: the
   // session goes on, or ends with this command and leaves its slot to others.
@@ -40,7 +38,7 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   if (session != nullptr) {
     if (FateOfWill(*session, command.clean_start(), ctx.now_unix_ms) == WillFate::kFire &&
         rules().wills_in_outbox) {
-      LeaveWill(*session, ctx.now_unix_ms, ctx);
+      outbox_.LeaveWill(*session, ctx.now_unix_ms, ctx);
     }
     session->will = {};
     if (command.clean_start() || HasEnded(*session, ctx.now_unix_ms)) {  // [MQTT5-3.1.2-4]
@@ -52,7 +50,7 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   outcome.durable = session != nullptr || command.expiry_s() > 0;
   if (session == nullptr) {
     if (command.expiry_s() == 0 && !will) return outcome;  // Nothing to keep.
-    session = &AddSession(command.client_id());
+    session = &sessions_.Add(command.client_id());
     session->created_at_unix_ms = ctx.now_unix_ms;
   }
   outcome.slot = session->slot;
@@ -70,13 +68,13 @@ Outcome Partition::Impl::Apply(const pb::OpenSession& command, Context& ctx) {
   session->will = {std::move(will), command.will_delay_s(), 0};
   digest_.Add(Change::kOpened, session->epoch, StableHash(session->client_id),
               uint64_t{session->expiry_s} << 32 | session->window_messages);
-  Touch(*session, &Session::Changes::record);
+  sessions_.Touch(*session, &Session::Changes::record);
   ReportMembership(*session, ShareMemberChange::State::kConnected, ctx);
   if (!session->replays.empty()) ctx.effects.list.push_back(ReplayPending{session->slot});
   return outcome;
 }
 
-Outcome Partition::Impl::Apply(const pb::CloseSession& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::CloseSession& command, ApplyContext& ctx) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
@@ -96,28 +94,22 @@ Outcome Partition::Impl::Apply(const pb::CloseSession& command, Context& ctx) {
   return outcome;
 }
 
-Outcome Partition::Impl::Apply(const pb::CloseNode& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::CloseNode& command, ApplyContext& ctx) {
   const NodeId node(static_cast<uint16_t>(command.node()));
   const auto is_meant = [&](const Session& session) {
     return session.connected && session.owner.node == node &&
            (command.incarnation() == 0 ||
             session.owner.incarnation.value() <= command.incarnation());
   };
-  std::vector<Session*> connected;
-  for (const auto& [client_id, session] : sessions_) {
-    if (is_meant(*session)) connected.push_back(session);
-  }
   // In an order that does not depend on memory: records of the outbox are numbered.
-  std::sort(connected.begin(), connected.end(),
-            [](const Session* a, const Session* b) { return a->client_id < b->client_id; });
-  for (Session* const session : connected) {
+  for (Session* const session : sessions_.InOrder(is_meant)) {
     if (Close(*session, {}, ctx)) ReportTimers(*session, ctx);
   }
   origins_.ForgetNode(node, Incarnation(command.incarnation()));
   return {};
 }
 
-Outcome Partition::Impl::Apply(const pb::ExpireSession& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::ExpireSession& command, ApplyContext& ctx) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
@@ -131,7 +123,7 @@ Outcome Partition::Impl::Apply(const pb::ExpireSession& command, Context& ctx) {
 }
 
 // At most once: the will is gone from its session with the entry that puts it into the outbox.
-Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::FireWill& command, ApplyContext& ctx) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
@@ -140,13 +132,13 @@ Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
     return outcome;
   }
   if (command.outbox_at_unix_ms() != 0) {
-    LeaveWill(*session, command.outbox_at_unix_ms(), ctx);
+    outbox_.LeaveWill(*session, command.outbox_at_unix_ms(), ctx);
   } else if (command.orphan_at_unix_ms() != 0) {  // Of an earlier release.
     const mqtt::MessagePtr published =
         mqtt::Restamp(*session->will.message, command.orphan_at_unix_ms());
     pb::OutboxRecord record;
     record.set_message(EncodeStoredMessage(*published));
-    AddLeft(record, published->expires_at_unix_ms(), ctx);
+    outbox_.LeaveWithinBounds(record, published->expires_at_unix_ms(), ctx);
   }
   session->will = {};
   if (HasEnded(*session, ctx.now_unix_ms)) {
@@ -154,12 +146,12 @@ Outcome Partition::Impl::Apply(const pb::FireWill& command, Context& ctx) {
     outcome.slot = kNoSlot;
     return outcome;
   }
-  Touch(*session, &Session::Changes::record);
+  sessions_.Touch(*session, &Session::Changes::record);
   return outcome;
 }
 
 // The connection is gone. The session may end with it: then `session` is no more.
-bool Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx) {
+bool Partition::Impl::Close(Session& session, const Ending& ending, ApplyContext& ctx) {
   session.queue.MarkSentThrough(ending.sent_through.value_or(MaybeSentThrough(session)));
   session.connected = false;
   session.owner = {};
@@ -180,18 +172,18 @@ bool Partition::Impl::Close(Session& session, const Ending& ending, Context& ctx
   digest_.Add(Change::kClosed, session.epoch, session.queue.sent_through(),
               static_cast<uint64_t>(session.will.message ? session.will.due_at_unix_ms
                                                          : session.ends_at_unix_ms));
-  Touch(session, &Session::Changes::record);
-  Touch(session, &Session::Changes::cursor);
+  sessions_.Touch(session, &Session::Changes::record);
+  sessions_.Touch(session, &Session::Changes::cursor);
   ReportMembership(session, ShareMemberChange::State::kOffline, ctx);
   return true;
 }
 
-void Partition::Impl::ReportTimers(const Session& session, Context& ctx) {
+void Partition::Impl::ReportTimers(const Session& session, ApplyContext& ctx) {
   ctx.effects.list.push_back(
       TimersSet{session.slot, session.epoch, session.will.due_at_unix_ms, session.ends_at_unix_ms});
 }
 
-void Partition::Impl::End(Session& session, Context& ctx) {
+void Partition::Impl::End(Session& session, ApplyContext& ctx) {
   LeaveQueue(session, ctx);
   digest_.Add(Change::kEnded, session.epoch, session.queue.messages(), session.queue.bytes());
   ReportMembership(session, ShareMemberChange::State::kGone, ctx);
@@ -208,31 +200,15 @@ void Partition::Impl::End(Session& session, Context& ctx) {
   }
   ctx.Batch().Delete(SessionKey(id_, session.client_id));
   ctx.Batch().Delete(CursorKey(id_, session.client_id));
-  DeleteQueue(session, ctx);
+  entries_.Delete(session, ctx.Batch());
   ctx.effects.list.push_back(
       SessionEnded{session.slot, session.client_id, session.user_name, session.epoch});
-  RemoveSession(session);
-}
-
-// By key where the chunks are known and few: a range that was deleted costs every read until it is
-// compacted away, and sessions end by the thousand.
-void Partition::Impl::DeleteQueue(const Session& session, Context& ctx) {
-  const SessionQueue& queue = session.queue;
-  if (queue.known_through() >= queue.stored_through() &&
-      queue.known().size() <= kChunksDeletedByKeyMax) {
-    std::string key = QueueKey(id_, session.client_id, 0);
-    for (const KnownChunk& chunk : queue.known()) {
-      ReplaceSequence(key, chunk.last());
-      ctx.Batch().Delete(key);
-    }
-    return;
-  }
-  const KeyRange range = QueueRange(id_, session.client_id);
-  ctx.Batch().DeleteRange(range.begin, range.end);
+  if (session.crowded) --crowded_;
+  sessions_.Remove(session);
 }
 
 void Partition::Impl::ReportMembership(const Session& session, ShareMemberChange::State state,
-                                       Context& ctx) {
+                                       ApplyContext& ctx) {
   for (const auto& [filter, subscription] : session.subscriptions) {
     if (!mqtt::IsShared(filter)) continue;
     ctx.effects.list.push_back(

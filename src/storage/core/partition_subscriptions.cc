@@ -26,7 +26,7 @@ bool WantsReplay(const SubscriptionRecord& record, bool existed) {
 
 }  // namespace
 
-Outcome Partition::Impl::Apply(const pb::Subscribe& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::Subscribe& command, ApplyContext& ctx) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
@@ -41,7 +41,8 @@ Outcome Partition::Impl::Apply(const pb::Subscribe& command, Context& ctx) {
 }
 
 // Makes or replaces a subscription [MQTT-3.8.4-3]. Whether it existed.
-bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted, Context& ctx) {
+bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted,
+                                ApplyContext& ctx) {
   const auto found = session.subscriptions.find(wanted.filter());
   const bool existed = found != session.subscriptions.end();
   SessionSubscription* subscription = nullptr;
@@ -62,7 +63,7 @@ bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted
   if (mqtt::IsShared(record.filter)) {
     if (!session.had_shared) {
       session.had_shared = true;
-      Touch(session, &Session::Changes::record);
+      sessions_.Touch(session, &Session::Changes::record);
     }
     const auto state = session.connected ? ShareMemberChange::State::kConnected
                                          : ShareMemberChange::State::kOffline;
@@ -73,8 +74,8 @@ bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted
   if (WantsReplay(record, existed)) {
     session.replays.EraseOf(record.filter);  // It starts again.
     session.replays.Add({++session.last_replay, record.filter, ctx.order, {}});
-    Touch(session, &Session::Changes::record);
-    Touch(session, &Session::Changes::replays);
+    sessions_.Touch(session, &Session::Changes::record);
+    sessions_.Touch(session, &Session::Changes::replays);
   }
   digest_.Add(Change::kSubscribed, session.epoch, StableHash(record.filter),
               uint64_t{record.options.ToByte()} << 32 | record.subscription_id);
@@ -85,7 +86,7 @@ bool Partition::Impl::Subscribe(Session& session, const pb::Subscription& wanted
   return existed;
 }
 
-Outcome Partition::Impl::Apply(const pb::Unsubscribe& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::Unsubscribe& command, ApplyContext& ctx) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
@@ -96,7 +97,7 @@ Outcome Partition::Impl::Apply(const pb::Unsubscribe& command, Context& ctx) {
 }
 
 // What is queued already stays: it may be sent, and what is in flight must be [MQTT-3.10.4-2,-3].
-bool Partition::Impl::Unsubscribe(Session& session, std::string_view filter, Context& ctx) {
+bool Partition::Impl::Unsubscribe(Session& session, std::string_view filter, ApplyContext& ctx) {
   const auto found = session.subscriptions.find(filter);
   if (found == session.subscriptions.end()) return false;
   SessionSubscription& subscription = *found->second;
@@ -107,28 +108,28 @@ bool Partition::Impl::Unsubscribe(Session& session, std::string_view filter, Con
   RemoveFromIndex(subscription, ctx);
   digest_.Add(Change::kUnsubscribed, session.epoch, StableHash(filter));
   subscriptions_bytes_ -= SubscriptionBytes(filter);
-  if (session.replays.EraseOf(filter)) Touch(session, &Session::Changes::replays);
+  if (session.replays.EraseOf(filter)) sessions_.Touch(session, &Session::Changes::replays);
   ctx.Batch().Delete(SubscriptionKey(id_, session.client_id, filter));
   const std::unique_ptr<SessionSubscription> doomed = std::move(found->second);  // Holds the key.
   session.subscriptions.erase(found);
   return true;
 }
 
-void Partition::Impl::RemoveFromIndex(SessionSubscription& subscription, Context& ctx) {
+void Partition::Impl::RemoveFromIndex(SessionSubscription& subscription, ApplyContext& ctx) {
   if (subscription.entry == nullptr) return;
   if (index_.Remove(subscription)) {
     ctx.effects.list.push_back(RouteChanged{false, subscription.record.filter});
   }
 }
 
-Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, Context& ctx) {
+Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, ApplyContext& ctx) {
   Outcome outcome;
   Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
   if (session == nullptr) return outcome;
   for (const uint64_t number : command.over()) {
     if (session->replays.Find(number) == nullptr) continue;
     session->replays.Erase(number);
-    Touch(*session, &Session::Changes::replays);
+    sessions_.Touch(*session, &Session::Changes::replays);
   }
   const RetainedReplay* const replay = session->replays.Find(command.replay());
   if (replay == nullptr) {
@@ -162,7 +163,7 @@ Outcome Partition::Impl::Apply(const pb::EnqueueRetainedPage& command, Context& 
     ctx.effects.list.push_back(ReplayPending{session->slot});
   }
   digest_.Add(Change::kReplayed, session->epoch, command.replay(), command.last() ? 1 : 0);
-  Touch(*session, &Session::Changes::replays);
+  sessions_.Touch(*session, &Session::Changes::replays);
   return outcome;
 }
 
