@@ -250,7 +250,9 @@ void PartitionLog::Join(std::vector<Replica> replicas) {
                                            .replica = replica.replica,
                                            .applied = PlaceOf(starts_[replica.partition]),
                                            .conf_state = {.voters = replica.members}});
-      if (joined.ok() && replica.stands) joined = loop.Campaign(replica.partition);
+      // Who is alone has nobody to wait for, and time does not pass for it.
+      const bool alone = replica.members.size() == 1;
+      if (joined.ok() && (replica.stands || alone)) joined = loop.Campaign(replica.partition);
       if (joined.ok()) continue;
       std::vector<LogEvent> events;
       events.emplace_back(GroupStopped{.group = replica.partition, .status = std::move(joined)});

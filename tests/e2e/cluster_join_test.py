@@ -427,5 +427,27 @@ def _():
         node.kill()
 
 
+@case("a cluster of one serves at once, has its sessions after kill -9, and others join it")
+def _():
+    one = LocalCluster(size=1)
+    kept = durable(one[0], "one-kept")
+    kept.subscribe("one/#", 1)
+    kept.drop()
+    publisher = transient(one[0], "one-publisher")
+    equal(publisher.published("one/x", b"1", qos=1), 0)
+    one[0].kill()
+    one[0].start()
+    joined = one.another()
+    joined.start()
+    kept = durable(joined, "one-kept")
+    holds(kept.session_present, "the session is there")
+    equal(kept.message().topic, "one/x")
+    publisher = transient(one[0], "one-publisher")
+    equal(publisher.published("one/y", b"2", qos=1), 0)
+    equal(kept.message().topic, "one/y")
+    for node in one.nodes:
+        node.kill()
+
+
 if __name__ == "__main__":
     main()

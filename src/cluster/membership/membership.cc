@@ -468,8 +468,11 @@ void RealMembership::JoinGroups(const Members& members, Place applied) {
   }
   if (meta.replica != 0) {
     log_->raft().Run([this, meta](RaftLoop& loop) {
-      if (absl::Status added = loop.AddGroup(meta); !added.ok())
-        inbox_->Post(MetaStopped{std::move(added)});
+      absl::Status added = loop.AddGroup(meta);
+      // Who is alone has nobody to wait for, and time does not pass for it.
+      const bool alone = meta.conf_state.voters.size() == 1;
+      if (added.ok() && alone) added = loop.Campaign(kMetaGroup);
+      if (!added.ok()) inbox_->Post(MetaStopped{std::move(added)});
     });
   }
   log_->Join(std::move(replicas));
