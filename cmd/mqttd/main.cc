@@ -184,6 +184,10 @@ class Daemon final : private ::admin::MainThread {
       const Node* const node = metrics_of_.load(std::memory_order_acquire);
       return node == nullptr ? 0 : node->host().partitions();
     };
+    sources.partitions_led = [this]() -> uint64_t {
+      const Node* const node = metrics_of_.load(std::memory_order_acquire);
+      return node == nullptr ? 0 : node->host().led();
+    };
     sources.on_main = [this](std::function<void(::admin::MainThread&)> task) {
       {
         base::MutexLock lock(work_mutex_);

@@ -31,6 +31,8 @@ struct NodeCall {
   uint32_t role = 0;
   // The connection that is meant, if the caller knows it: the node called need not look for it.
   std::optional<NodeConnection> connection;
+  // The node called is to say for which partitions its answer stands.
+  bool names_led = false;
 };
 
 // What the node called says.
@@ -41,6 +43,8 @@ struct NodeReply {
   std::optional<NodeConnection> elsewhere;
   // Likewise, but whichever node leads the partition can.
   bool not_led = false;
+  // A bit for each partition that it led all the while, if it was asked for them.
+  std::optional<uint64_t> led;
 };
 
 // Called once, on some thread. An error: the node did not answer, in words.

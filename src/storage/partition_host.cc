@@ -116,6 +116,7 @@ class RocksPartitionHost final : public PartitionHost {
   void Checkpoint(std::string directory, std::function<void(absl::Status)> done) override;
   absl::Status Stop() override;
   const HostMetrics& metrics() const override { return metrics_; }
+  PartitionMask led() const override { return core_ == nullptr ? 0 : core_->node().led.load(); }
   uint32_t partitions() const override { return options_.partitions; }
   const std::string& node_id() const override { return dir_->node_id(); }
 

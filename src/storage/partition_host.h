@@ -99,6 +99,8 @@ class PartitionHost {
   virtual absl::Status Stop() = 0;
 
   virtual const HostMetrics& metrics() const = 0;
+  // The partitions that this node leads. Any thread.
+  virtual PartitionMask led() const = 0;
   // As the store was made: who asks says which of them is to answer.
   virtual uint32_t partitions() const = 0;
 

@@ -57,6 +57,40 @@ def whole():
                node.metrics()["mqttd_cluster_partitions_without_leader"] == 0 for node in cluster.nodes)
 
 
+clean = True
+
+
+def fresh(name):
+    """A case that finds nothing of one before it that failed."""
+    def add(function):
+        def run():
+            global clean  # pylint: disable=global-statement
+            if not clean:
+                clear()
+            clean = False
+            function()
+            clean = True
+        return case(name)(run)
+    return add
+
+
+def clear():
+    for node in cluster.nodes[:3]:
+        if not node.process.running():
+            node.start()
+    del cluster.nodes[3:]
+    eventually(whole, "whole")
+    admins[0].ctl("client", "kick", "--client", "*")
+    for each in admins[0].json("session", "list"):
+        admins[0].ctl("session", "delete", each["client_id"], "--yes", status=None).wait()
+    admins[0].ctl("retained", "delete", "#", "--yes")
+    for each in admins[0].json("ban", "list"):
+        if each["client_id"]:
+            admins[0].ctl("ban", "remove", "--client", each["client_id"])
+    for each in admins[0].json("user", "list"):
+        admins[0].ctl("user", "remove", each["name"], "--yes")
+
+
 def timed(call):
     begun = time.monotonic()
     value = call()
@@ -64,7 +98,7 @@ def timed(call):
     return value
 
 
-@case("each node tells of all members, and sums what they have")
+@fresh("each node tells of all members, and sums what they have")
 def _():
     eventually(whole, "whole")
     clients = [transient(node, f"sum-{node.number}") for node in cluster.nodes]
@@ -98,7 +132,7 @@ def _():
     admins[0].ctl("retained", "delete", "sum/#", "--yes")
 
 
-@case("clients of all nodes are listed, each once, whichever node is asked for the next page")
+@fresh("clients of all nodes are listed, each once, whichever node is asked for the next page")
 def _():
     clients = {f"list-{node.number}-{i}": transient(node, f"list-{node.number}-{i}") for node in cluster.nodes for i in range(7)}
     for size in (1, 3, 5, 1000):
@@ -112,7 +146,7 @@ def _():
         each.drop()
 
 
-@case("sessions of all nodes are listed, each once: durable ones, connected or not, and transient ones")
+@fresh("sessions of all nodes are listed, each once: durable ones, connected or not, and transient ones")
 def _():
     names, clients = set(), []
     for i in range(24):
@@ -137,7 +171,7 @@ def _():
     equal(admins[0].json("session", "list", "--client", "kept-*"), [], "after the end of all")
 
 
-@case("a client is shown, and kicked, by whichever node is asked")
+@fresh("a client is shown, and kicked, by whichever node is asked")
 def _():
     for connected in cluster.nodes:
         for asked in range(3):
@@ -158,7 +192,7 @@ def _():
     holds("whom?" in admins[0].text("client", "kick", status=1), "kick without a target")
 
 
-@case("a session is looked at, and ended, by whichever node is asked")
+@fresh("a session is looked at, and ended, by whichever node is asked")
 def _():
     for asked in range(3):
         for connected in cluster.nodes:
@@ -189,7 +223,7 @@ def _():
             publisher.drop()
 
 
-@case("explain says why, whichever node is asked and wherever the client is")
+@fresh("explain says why, whichever node is asked and wherever the client is")
 def _():
     here, there = Wire(cluster[0].port, "why-here"), Wire(cluster[2].port, "why-there")
     for each in (here, there):
@@ -219,7 +253,7 @@ def _():
         admins[0].ctl("session", "delete", name, "--yes")
 
 
-@case("filters are counted over all nodes, and slow sessions found")
+@fresh("filters are counted over all nodes, and slow sessions found")
 def _():
     clients = [transient(node, f"count-{node.number}-{i}") for node in cluster.nodes for i in range(2)]
     clients += [Wire(node.port, f"count-kept-{node.number}") for node in cluster.nodes]
@@ -244,7 +278,7 @@ def _():
         admins[node.number].ctl("session", "delete", f"count-kept-{node.number}", "--yes")
 
 
-@case("retained messages are deleted wherever they are led")
+@fresh("retained messages are deleted wherever they are led")
 def _():
     publisher = transient(cluster[1], "retains")
     for i in range(20):
@@ -256,7 +290,7 @@ def _():
     publisher.drop()
 
 
-@case("what is changed at another node's is audited at both")
+@fresh("what is changed at another node's is audited at both")
 def _():
     client = transient(cluster[2], "audited")
     admins[0].ctl("client", "kick", "audited")
@@ -265,7 +299,7 @@ def _():
     cluster[2].log.wait_for(r'admin who=local role=admin from="?127\.0\.0\.1:\d+ by node \d"? what=Clients/Kick request=.*audited.* outcome=done')
 
 
-@case("placement tells of each partition who leads it, and how far its replicas are")
+@fresh("placement tells of each partition who leads it, and how far its replicas are")
 def _():
     client = Wire(cluster[0].port, "placed")
     client.subscribe("placed", 1)
@@ -296,7 +330,7 @@ def _():
     admins[1].ctl("session", "delete", "placed", "--yes")
 
 
-@case("explain loss tells what would be lost with a node")
+@fresh("explain loss tells what would be lost with a node")
 def _():
     kept = [Wire(cluster[1].port, f"lost-not-{i}") for i in range(2)]
     passing = [transient(cluster[1], f"lost-{i}") for i in range(3)]
@@ -321,7 +355,7 @@ def _():
         admins[0].ctl("session", "delete", f"lost-not-{i}", "--yes")
 
 
-@case("links and pings tell how long nodes take to hear each other")
+@fresh("links and pings tell how long nodes take to hear each other")
 def _():
     for asked in admins:
         links = asked.json("cluster", "links")["links"]
@@ -342,7 +376,7 @@ def _():
     holds(re.search(r"^1 +2 +yes|^1 +2 +true", admins[0].text("cluster", "links"), re.MULTILINE), admins[0].text("cluster", "links"))
 
 
-@case("a ban that is set at one node holds at all, and until it is removed at any")
+@fresh("a ban that is set at one node holds at all, and until it is removed at any")
 def _():
     clients = [transient(node, f"banned-{node.number}") for node in cluster.nodes]
     for node in cluster.nodes:
@@ -360,7 +394,7 @@ def _():
             transient(other, name).drop()
 
 
-@case("rules that are set at one node hold at all, for those who are connected too")
+@fresh("rules that are set at one node hold at all, for those who are connected too")
 def _():
     clients = [transient(node, f"ruled-{node.number}") for node in cluster.nodes]
     admins[1].ctl("acl", "add", "--anonymous", "deny", "ruled/secret")
@@ -373,7 +407,7 @@ def _():
         each.drop()
 
 
-@case("a user whose password is set at one node is let in at all")
+@fresh("a user whose password is set at one node is let in at all")
 def _():
     admins[0].ctl("user", "add", "alice", stdin=b"one\n")
     for node in cluster.nodes:
@@ -386,10 +420,10 @@ def _():
         each.closed()
 
 
-@case("a node that stands still is named, and does not hold up the others' answers")
+@fresh("a node that stands still is named, and does not hold up the others' answers")
 def _():
     clients = [transient(node, f"still-{node.number}") for node in cluster.nodes]
-    cluster[2].process.signal(signal.SIGSTOP)
+    cluster[2].stand_still()
     try:
         status = timed(lambda: admins[0].json("cluster", "status"))
         equal(status["state"], "degraded")
@@ -408,7 +442,7 @@ def _():
     clients[2].drop()
 
 
-@case("a node that died is named, and what it led is answered for by others")
+@fresh("a node that died is named, and what it led is answered for by others")
 def _():
     admins[1].ctl("ban", "add", "--client", "banned-before")
     kept = [Wire(cluster[0].port, f"after-{i}") for i in range(16)]
@@ -436,7 +470,7 @@ def _():
         admins[1].ctl("session", "delete", f"after-{i}", "--yes")
 
 
-@case("a node that joined answers like the others, for all, and is forgotten when it is gone for good")
+@fresh("a node that joined answers like the others, for all, and is forgotten when it is gone for good")
 def _():
     admins[0].ctl("ban", "add", "--client", "banned-before-it-came")
     fourth = cluster.another(size=3)

@@ -148,6 +148,9 @@ TEST_F(HostNodes, WhoHasToldIsServedWithoutThoseWhoHaveNot) {
   sim_.Settle();  // Which takes as long as a new leader waits.
   EXPECT_THAT(sim_.Take<Published>(), SizeIs(1));
   EXPECT_TRUE(SessionOf("here").connected);
+  const Node& node = sim_.core().node();
+  EXPECT_TRUE(LookAtIdentifier(node, "here").led);
+  EXPECT_FALSE(LookAtIdentifier(node, "theirs").led) << "it may be connected there";
   Ask(MakeOpen("there"));  // Not before its claims.
   sim_.Settle();
   EXPECT_THAT(Heard<SessionOpened>(), IsEmpty());
@@ -165,6 +168,7 @@ TEST_F(HostNodes, WhoHasToldIsServedWithoutThoseWhoHaveNot) {
                      .connection = 7};
   held.epoch = uint64_t{1} << 63 | 1;
   TellClaims({held});
+  EXPECT_TRUE(LookAtIdentifier(node, "nobody").led);
   EXPECT_THAT(sim_.Take<SessionOpened>(), SizeIs(1));  // "unknown".
   const std::vector<TakenOver> taken = Heard<TakenOver>();
   ASSERT_THAT(taken, SizeIs(1));

@@ -157,8 +157,7 @@ void AccessSpread::AddTo(Methods& here) {
 
 void AccessSpread::Everywhere(const Caller& caller, const Kept& change, Users users,
                               std::function<void(absl::StatusOr<Done>)> done) const {
-  const auto view = fleet_.View();
-  if (!view.has_value()) {
+  if (!fleet_.View().has_value()) {
     return Enforce({change}, users, [done = std::move(done)](const auto& disconnected) {
       if (!disconnected.ok()) return done(disconnected.status());
       done(Done{.disconnected = *disconnected, .missing = {}});
@@ -168,7 +167,7 @@ void AccessSpread::Everywhere(const Caller& caller, const Kept& change, Users us
   *request.add_changes() = WithoutRevision(change);
   request.set_disconnect(users == Users::kDisconnect);
   fleet_.Gather<spread::ApplyChangesResponse>(
-      *view, {.caller = caller, .method = kApply, .within = kNodeLongPatience}, request,
+      {.caller = caller, .method = kApply, .within = kNodeLongPatience}, request,
       [done = std::move(done)](auto gathered) {
         if (!gathered.ok()) return done(gathered.status());
         Done all{.disconnected = gathered->here.disconnected(),

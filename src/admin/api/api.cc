@@ -103,6 +103,7 @@ Api::~Api() { Stop(); }
 
 void Api::Tick() {
   const BrokerAccess::Sources& sources = broker_.sources();
+  fleet_.Tick();
   access_spread_.Tick();
   topic_samples_.Tick();
   watches_.Tick();
@@ -112,6 +113,7 @@ void Api::Tick() {
 
 void Api::Stop() {
   health_.Set(false);
+  fleet_.Stop();
   http_->Stop();
   if (server_ != nullptr) server_->Stop(kStopPatience);
   backups_.Stop();

@@ -34,6 +34,7 @@ class BrokerAccess {
     std::function<broker::MetricsSnapshot()> metrics;
     std::function<std::string()> node_id;
     std::function<uint32_t()> partitions;
+    std::function<uint64_t()> partitions_led;  // By this node: a bit for each.
     std::function<std::string()> admin_address;
     std::function<std::string()> http_address;
     std::string data_dir;

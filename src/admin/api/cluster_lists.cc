@@ -57,7 +57,9 @@ class PageWalk : public std::enable_shared_from_this<PageWalk<Request, Response>
         call_(std::move(call)),
         request_(request),
         entries_max_(PageSizeOf(request.page())),
-        reply_(std::move(reply)) {}
+        reply_(std::move(reply)) {
+    call_.leaders_until = fleet_.Now() + kLeaderPatience;
+  }
 
   void Start() {
     Place begin;
@@ -107,7 +109,7 @@ class PageWalk : public std::enable_shared_from_this<PageWalk<Request, Response>
       const uint64_t partition = kOnePartition | place_.number;
       request.mutable_page()->set_token(place_.token.empty() ? PageToken(partition, 0)
                                                              : place_.token);
-      return fleet_.AskLeader<Response>(view_, place_.number, call_, request, take);
+      return fleet_.AskLeader<Response>(place_.number, call_, request, take);
     }
     const std::string begin = kHasPartitions ? PageToken(kTransient, 0) : "";
     request.mutable_page()->set_token(place_.token.empty() ? begin : place_.token);
@@ -150,7 +152,7 @@ class PageWalk : public std::enable_shared_from_this<PageWalk<Request, Response>
 
   const Fleet& fleet_;
   const base::ClusterView view_;
-  const Fleet::Passing call_;
+  Fleet::Passing call_;
   const Request request_;
   const size_t entries_max_;
   const Reply<Response> reply_;

@@ -59,6 +59,12 @@ void Add(const Fleet& fleet, Methods& methods, const char* service, const char* 
       });
 }
 
+Fleet::Passing Of(Fleet::Stored stored, const Fleet::Passing& call) {
+  Fleet::Passing passing = call;
+  passing.stored = stored;
+  return passing;
+}
+
 // Of a method about one client: whoever knows about it answers.
 template <typename Request, typename Response>
 void AddAboutClient(const Fleet& fleet, Methods& methods, const char* service, const char* method,
@@ -75,22 +81,21 @@ void AddAboutClient(const Fleet& fleet, Methods& methods, const char* service, c
 // `finish` comes behind all of them.
 template <typename Request, typename Response>
 void AddOfAll(const Fleet& fleet, Methods& methods, const char* service, const char* method,
-              std::function<void(Response& all, Response&& other)> merge,
+              Fleet::Stored stored, std::function<void(Response& all, Response&& other)> merge,
               std::function<void(const Request&, Response& all)> finish) {
   Add<Request, Response>(fleet, methods, service, method, kNodeLongPatience,
-                         [&fleet, merge = std::move(merge), finish = std::move(finish)](
-                             const base::ClusterView& view, const Fleet::Passing& call,
+                         [&fleet, stored, merge = std::move(merge), finish = std::move(finish)](
+                             const base::ClusterView&, const Fleet::Passing& call,
                              const Request& request, Reply<Response> reply) {
                            fleet.Gather<Response>(
-                               view, call, request,
+                               Of(stored, call), request,
                                [merge, finish, request, reply = std::move(reply)](auto gathered) {
                                  if (!gathered.ok()) return reply(gathered.status());
                                  Response all = std::move(gathered->here);
                                  for (Response& other : gathered->others)
                                    merge(all, std::move(other));
                                  finish(request, all);
-                                 for (pb::MissingNode& missing : gathered->missing)
-                                   *all.add_missing() = std::move(missing);
+                                 gathered->AddMissingTo(*all.mutable_missing());
                                  reply(std::move(all));
                                });
                          });
@@ -128,9 +133,9 @@ void SetStatus(const base::ClusterView& view, Fleet::Gathered<pb::ClusterStatusR
     member.set_node(missing.node());
     member.set_state(pb::NODE_STATE_UNREACHED);
     member.set_problem(missing.reason());
-    *status.add_missing() = missing;
   }
-  bool all_ready = true;
+  gathered.AddMissingTo(*status.mutable_missing());
+  bool all_ready = gathered.unled.empty();
   for (pb::Member& member : *status.mutable_members()) {
     AddNumbers(view, member);
     all_ready = all_ready && member.state() == pb::NODE_STATE_READY;
@@ -146,7 +151,7 @@ void AddCluster(const Fleet& fleet, Methods& methods) {
       fleet, methods, "Cluster", "Status", kNodePatience,
       [&fleet](const base::ClusterView& view, const Fleet::Passing& call,
                const pb::ClusterStatusRequest& request, auto reply) {
-        fleet.Gather<pb::ClusterStatusResponse>(view, call, request,
+        fleet.Gather<pb::ClusterStatusResponse>(Of(Fleet::Stored::kAgain, call), request,
                                                 [view, reply = std::move(reply)](auto gathered) {
                                                   if (!gathered.ok())
                                                     return reply(gathered.status());
@@ -159,21 +164,20 @@ void AddCluster(const Fleet& fleet, Methods& methods) {
 
 // ---- Clients and sessions -----------------------------------------------------------------------
 
-void Kick(const Fleet& fleet, const base::ClusterView& view, const Fleet::Passing& call,
+void Kick(const Fleet& fleet, const base::ClusterView&, const Fleet::Passing& call,
           const pb::KickClientsRequest& request, Reply<pb::KickClientsResponse> reply) {
   if (request.target_case() == pb::KickClientsRequest::kClientId) {
     return fleet.AskAbout<pb::KickClientsResponse>(request.client_id(), call, request,
                                                    std::move(reply));
   }
-  fleet.Gather<pb::KickClientsResponse>(
-      view, call, request, [reply = std::move(reply)](auto gathered) {
-        if (!gathered.ok()) return reply(gathered.status());
-        pb::KickClientsResponse all = std::move(gathered->here);
-        for (const pb::KickClientsResponse& other : gathered->others)
-          all.set_kicked(all.kicked() + other.kicked());
-        for (const pb::MissingNode& missing : gathered->missing) *all.add_missing() = missing;
-        reply(std::move(all));
-      });
+  fleet.Gather<pb::KickClientsResponse>(call, request, [reply = std::move(reply)](auto gathered) {
+    if (!gathered.ok()) return reply(gathered.status());
+    pb::KickClientsResponse all = std::move(gathered->here);
+    for (const pb::KickClientsResponse& other : gathered->others)
+      all.set_kicked(all.kicked() + other.kicked());
+    gathered->AddMissingTo(*all.mutable_missing());
+    reply(std::move(all));
+  });
 }
 
 // A durable session's queue is known to its partition's leader, and its connection to another node.
@@ -230,20 +234,19 @@ void MergeFilters(pb::ListFiltersResponse& all, pb::ListFiltersResponse&& other)
   for (auto& [filter, count] : by_filter) *all.add_filters() = std::move(count);
 }
 
-void ListFilters(const Fleet& fleet, const base::ClusterView& view, const Fleet::Passing& call,
+void ListFilters(const Fleet& fleet, const base::ClusterView&, const Fleet::Passing& call,
                  const pb::ListFiltersRequest& request, Reply<pb::ListFiltersResponse> reply) {
   // What is first on all nodes together need not be first on one of them.
   pb::ListFiltersRequest each = request;
   each.set_count(kFiltersListedMax);
-  fleet.Gather<pb::ListFiltersResponse>(view, call, each,
+  fleet.Gather<pb::ListFiltersResponse>(Of(Fleet::Stored::kAgain, call), each,
                                         [request, reply = std::move(reply)](auto gathered) {
                                           if (!gathered.ok()) return reply(gathered.status());
                                           pb::ListFiltersResponse all = std::move(gathered->here);
                                           for (pb::ListFiltersResponse& other : gathered->others)
                                             MergeFilters(all, std::move(other));
                                           KeepFirst(request, *all.mutable_filters());
-                                          for (const pb::MissingNode& missing : gathered->missing)
-                                            *all.add_missing() = missing;
+                                          gathered->AddMissingTo(*all.mutable_missing());
                                           reply(std::move(all));
                                         });
 }
@@ -278,7 +281,7 @@ void FindPublisher(const Fleet& fleet, const Caller& caller, const std::string& 
       });
 }
 
-void AskDelivery(const Fleet& fleet, const base::ClusterView& view, const Fleet::Passing& call,
+void AskDelivery(const Fleet& fleet, const Fleet::Passing& call,
                  const pb::ExplainDeliveryRequest& request,
                  Reply<pb::ExplainDeliveryResponse> reply) {
   if (!request.client_id().empty()) {
@@ -286,7 +289,7 @@ void AskDelivery(const Fleet& fleet, const base::ClusterView& view, const Fleet:
                                                        std::move(reply));
   }
   fleet.Gather<pb::ExplainDeliveryResponse>(
-      view, call, request, [request, reply = std::move(reply)](auto gathered) {
+      Of(Fleet::Stored::kAgain, call), request, [request, reply = std::move(reply)](auto gathered) {
         if (!gathered.ok()) return reply(gathered.status());
         const int count = static_cast<int>(ExplainedMax(request));
         pb::ExplainDeliveryResponse all = std::move(gathered->here);
@@ -301,17 +304,17 @@ void AskDelivery(const Fleet& fleet, const base::ClusterView& view, const Fleet:
           }
           all.mutable_missing()->MergeFrom(other.missing());
         }
-        for (const pb::MissingNode& missing : gathered->missing) *all.add_missing() = missing;
+        gathered->AddMissingTo(*all.mutable_missing());
         reply(std::move(all));
       });
 }
 
-void Delivery(const Fleet& fleet, const base::ClusterView& view, const Fleet::Passing& call,
+void Delivery(const Fleet& fleet, const base::ClusterView&, const Fleet::Passing& call,
               const pb::ExplainDeliveryRequest& request, Reply<pb::ExplainDeliveryResponse> reply) {
-  if (request.publisher().empty()) return AskDelivery(fleet, view, call, request, std::move(reply));
+  if (request.publisher().empty()) return AskDelivery(fleet, call, request, std::move(reply));
   FindPublisher(
       fleet, call.caller, request.publisher(),
-      [&fleet, view, call, request, reply](const absl::StatusOr<storage::SessionUser>& publisher) {
+      [&fleet, call, request, reply](const absl::StatusOr<storage::SessionUser>& publisher) {
         if (!publisher.ok() && !absl::IsNotFound(publisher.status()))
           return reply(publisher.status());
         bool may = true;
@@ -321,7 +324,7 @@ void Delivery(const Fleet& fleet, const base::ClusterView& view, const Fleet::Pa
             return absl::OkStatus();
           });
         }
-        if (may) return AskDelivery(fleet, view, call, request, reply);
+        if (may) return AskDelivery(fleet, call, request, reply);
         pb::ExplainDeliveryResponse refused;
         refused.set_publisher_refused(kPublisherRefused);
         reply(std::move(refused));
@@ -353,11 +356,11 @@ void AddClusterWide(const Fleet& fleet, Methods& methods) {
   AddAboutClient<pb::DeleteSessionRequest, pb::DeleteSessionResponse>(fleet, methods, "Sessions",
                                                                       "Delete", kNodeLongPatience);
   AddOfAll<pb::ListSlowSessionsRequest, pb::ListSlowSessionsResponse>(
-      fleet, methods, "Sessions", "ListSlow", &MergeSlow, &FinishSlow);
+      fleet, methods, "Sessions", "ListSlow", Fleet::Stored::kAgain, &MergeSlow, &FinishSlow);
   Add<pb::ListFiltersRequest, pb::ListFiltersResponse>(fleet, methods, "Topics", "ListFilters",
                                                        kNodeLongPatience, bind(&ListFilters));
   AddOfAll<pb::DeleteRetainedRequest, pb::DeleteRetainedResponse>(
-      fleet, methods, "Retained", "Delete",
+      fleet, methods, "Retained", "Delete", Fleet::Stored::kMore,
       [](pb::DeleteRetainedResponse& all, pb::DeleteRetainedResponse&& other) {
         all.set_deleted(all.deleted() + other.deleted());
       },

@@ -1,8 +1,10 @@
 #include "admin/api/fleet.h"
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/by_name.h"
 #include "base/mutex.h"
 #include "storage/core/keys.h"
@@ -56,7 +58,8 @@ void Fleet::AskNode(uint32_t node, const Passing& call, const Message& request,
                         .caller = call.caller.name,
                         .address = call.caller.address,
                         .role = static_cast<uint32_t>(call.caller.role),
-                        .connection = call.connection};
+                        .connection = call.connection,
+                        .names_led = call.stored != Stored::kNothing};
   const std::optional<base::ClusterView> view = View();
   if (!view.has_value()) return done(absl::UnavailableError("this node is in no cluster"));
   if (node != view->node)
@@ -81,20 +84,25 @@ void Fleet::AnswerHere(const base::NodeCall& call, const Caller& caller,
     return refuse(absl::InvalidArgumentError("the request is damaged"));
   if (absl::Status allowed = CheckRole(*method, caller); !allowed.ok())
     return refuse(std::move(allowed));
-  method->once(
-      caller, *request,
-      [request, reply = std::move(reply)](const absl::Status& status, const Message* response) {
-        base::NodeReply said{
-            .status = status, .elsewhere = ElsewhereOf(status), .not_led = IsNotLedHere(status)};
-        if (status.ok() && response->ByteSizeLong() > kResponseBytesMax) {
-          said.status = absl::ResourceExhaustedError(absl::StrCat(
-              "the answer has ", response->ByteSizeLong(), " bytes, and nodes pass on ",
-              kResponseBytesMax, ": ask for less at a time"));
-        } else if (status.ok()) {
-          said.response = response->SerializeAsString();
-        }
-        reply(std::move(said));
-      });
+  const uint64_t led = call.names_led ? broker_.sources().partitions_led() : 0;
+  method->once(caller, *request,
+               [this, request, led, names_led = call.names_led, reply = std::move(reply)](
+                   const absl::Status& status, const Message* response) {
+                 base::NodeReply said{.status = status,
+                                      .elsewhere = ElsewhereOf(status),
+                                      .not_led = IsNotLedHere(status)};
+                 // A node that is starting, or stopping, leads nothing.
+                 if (absl::IsUnavailable(status) && !broker_.open()) said.not_led = true;
+                 if (names_led) said.led = led & broker_.sources().partitions_led();
+                 if (status.ok() && response->ByteSizeLong() > kResponseBytesMax) {
+                   said.status = absl::ResourceExhaustedError(absl::StrCat(
+                       "the answer has ", response->ByteSizeLong(), " bytes, and nodes pass on ",
+                       kResponseBytesMax, ": ask for less at a time"));
+                 } else if (status.ok()) {
+                   said.response = response->SerializeAsString();
+                 }
+                 reply(std::move(said));
+               });
 }
 
 void Fleet::Serve(uint32_t from, base::NodeCall call, std::function<void(base::NodeReply)> reply) {
@@ -122,67 +130,89 @@ void Fleet::Serve(uint32_t from, base::NodeCall call, std::function<void(base::N
 
 // ---- The leader of a partition ------------------------------------------------------------------
 
-std::vector<uint32_t> Fleet::LeadersOf(const base::ClusterView& view, uint32_t partition) {
-  std::vector<uint32_t> nodes;
-  if (partition >= view.partitions.size()) return nodes;
-  const base::ClusterView::Partition& group = view.partitions[partition];
-  const auto add = [&nodes](uint32_t node) {
-    if (node != 0 && std::find(nodes.begin(), nodes.end(), node) == nodes.end())
-      nodes.push_back(node);
-  };
-  add(group.leader);
-  add(group.preferred);
-  for (const uint32_t node : group.replicas) add(node);
-  return nodes;
-}
-
-// One after the other, until one says anything but that it does not lead.
+// Who is believed to lead, then one replica after the other, until one says anything but that it
+// does not lead; and all of that again while most of them say so, by what is known then.
 class Fleet::Search : public std::enable_shared_from_this<Search> {
  public:
-  Search(const Fleet& fleet, std::vector<uint32_t> nodes, Passing call, const Message& request,
+  Search(const Fleet& fleet, uint32_t partition, const Passing& call, const Message& request,
          base::NodeAnswer done)
       : fleet_(fleet),
-        nodes_(std::move(nodes)),
-        call_(std::move(call)),
+        partition_(partition),
+        until_(call.leaders_until.value_or(fleet.Now() + kLeaderPatience)),
+        call_(call),
         request_(request.New()),
         done_(std::move(done)) {
     request_->CopyFrom(request);
   }
 
+  void Begin() {
+    const std::optional<base::ClusterView> view = fleet_.View();
+    if (!view.has_value() || partition_ >= view->partitions.size())
+      return done_(absl::UnavailableError("this node is in no cluster"));
+    const base::ClusterView::Partition& group = view->partitions[partition_];
+    replicas_ = group.replicas.size();
+    nodes_.clear();
+    Add(group.leader);
+    Add(group.preferred);
+    for (const uint32_t node : group.replicas) Add(node);
+    at_ = 0;
+    follow_ = 0;
+    last_ = base::NodeReply{.status = NotLedHere(), .not_led = true};
+    Next();
+  }
+
+ private:
+  void Add(uint32_t node) {
+    if (node != 0 && std::find(nodes_.begin(), nodes_.end(), node) == nodes_.end())
+      nodes_.push_back(node);
+  }
   void Next() {
-    if (at_ == nodes_.size()) return done_(std::move(last_));
+    if (at_ == nodes_.size()) return TryAgain();
+    // What was spent with waiting is missing at the end.
+    const absl::Duration left = until_ - kLeaderPatience + kNodeLongPatience - fleet_.Now();
+    call_.within = std::min(call_.within, left);
     fleet_.AskNode(nodes_[at_], call_, *request_,
                    [self = shared_from_this()](absl::StatusOr<base::NodeReply> reply) {
                      self->On(std::move(reply));
                    });
   }
-
- private:
   void On(absl::StatusOr<base::NodeReply> reply) {
     const bool answered = reply.ok() && !reply->not_led;
     if (answered) return done_(std::move(reply));
-    if (!reply.ok() && at_ == 0) {  // The leader, as far as is known: that is what is wrong.
+    if (reply.ok()) {
+      ++follow_;
+      if (last_.ok()) last_ = std::move(reply);
+    } else if (at_ == 0) {  // The leader, as far as is known: that is what is wrong.
       last_ = absl::Status(reply.status().code(),
                            absl::StrCat("node ", nodes_[at_], ": ", reply.status().message()));
-    } else if (reply.ok() && last_.ok()) {
-      last_ = std::move(reply);
     }
     ++at_;
     Next();
   }
+  void TryAgain() {
+    const bool elect = 2 * follow_ > replicas_;
+    if (elect && fleet_.WaitForLeaders(until_, [self = shared_from_this()] { self->Begin(); }))
+      return;
+    done_(std::move(last_));
+  }
 
   const Fleet& fleet_;
-  const std::vector<uint32_t> nodes_;
-  const Passing call_;
+  const uint32_t partition_;
+  const absl::Duration until_;
+  Passing call_;
   const std::unique_ptr<Message> request_;
   const base::NodeAnswer done_;
+  // Of this round.
+  std::vector<uint32_t> nodes_;
+  size_t replicas_ = 0;
   size_t at_ = 0;
-  absl::StatusOr<base::NodeReply> last_ = base::NodeReply{.status = NotLedHere(), .not_led = true};
+  size_t follow_ = 0;  // So many say that they do not lead.
+  absl::StatusOr<base::NodeReply> last_;
 };
 
-void Fleet::AskOneOf(std::vector<uint32_t> nodes, const Passing& call, const Message& request,
+void Fleet::AskOneOf(uint32_t partition, const Passing& call, const Message& request,
                      base::NodeAnswer done) const {
-  std::make_shared<Search>(*this, std::move(nodes), call, request, std::move(done))->Next();
+  std::make_shared<Search>(*this, partition, call, request, std::move(done))->Begin();
 }
 
 void Fleet::AskAboutClient(const std::string& client_id, const Passing& call,
@@ -194,7 +224,7 @@ void Fleet::AskAboutClient(const std::string& client_id, const Passing& call,
       storage::PartitionOfClient(client_id, static_cast<uint32_t>(view->partitions.size()));
   const std::shared_ptr<Message> copy(request.New());
   copy->CopyFrom(request);
-  AskOneOf(LeadersOf(*view, partition), call, request,
+  AskOneOf(partition, call, request,
            [this, call, copy, done = std::move(done)](absl::StatusOr<base::NodeReply> reply) {
              if (!reply.ok() || !reply->elsewhere.has_value()) return done(std::move(reply));
              Passing there = call;
@@ -212,7 +242,7 @@ void Fleet::AskAboutClient(const std::string& client_id, const Passing& call,
 
 class Fleet::Round {
  public:
-  Round(size_t nodes, std::function<void(const std::vector<Answer>&)> done)
+  Round(size_t nodes, std::function<void(std::vector<Answer>)> done)
       : left_(nodes), answers_(nodes), done_(std::move(done)) {}
 
   void On(size_t place, uint32_t node, absl::StatusOr<base::NodeReply> reply) {
@@ -221,26 +251,112 @@ class Fleet::Round {
       answers_[place] = {node, std::move(reply)};
       if (--left_ != 0) return;
     }
-    done_(answers_);  // Nobody else comes any more.
+    done_(std::move(answers_));  // Nobody else comes any more.
   }
 
  private:
   base::Mutex mutex_;
   size_t left_;
   std::vector<Answer> answers_;
-  const std::function<void(const std::vector<Answer>&)> done_;
+  const std::function<void(std::vector<Answer>)> done_;
 };
 
-void Fleet::AskAll(const base::ClusterView& view, const Passing& call, const Message& request,
-                   std::function<void(const std::vector<Answer>&)> done) const {
-  if (view.members.empty()) return done({});
-  const auto round = std::make_shared<Round>(view.members.size(), std::move(done));
-  for (size_t place = 0; place < view.members.size(); ++place) {
-    const uint32_t node = view.members[place].node;
-    AskNode(node, call, request, [round, place, node](absl::StatusOr<base::NodeReply> reply) {
-      round->On(place, node, std::move(reply));
-    });
+// All members at once; and, where their answers are about what is stored, again until each
+// partition has been answered for by the one that leads it.
+class Fleet::Rounds : public std::enable_shared_from_this<Rounds> {
+ public:
+  Rounds(const Fleet& fleet, const Passing& call, const Message& request,
+         std::function<void(const Answers&)> done)
+      : fleet_(fleet),
+        until_(call.leaders_until.value_or(fleet.Now() + kLeaderPatience)),
+        call_(call),
+        request_(request.New()),
+        done_(std::move(done)) {
+    request_->CopyFrom(request);
   }
+
+  void Begin() {
+    auto view = fleet_.View();
+    if (!view.has_value() || view->members.empty()) {
+      const absl::Status nowhere = absl::UnavailableError("this node is in no cluster");
+      return done_({.view = {}, .all = {{.node = 0, .reply = nowhere}}, .unled = {}});
+    }
+    answers_.view = *std::move(view);
+    const std::vector<base::ClusterView::Member>& members = answers_.view.members;
+    const auto round = std::make_shared<Round>(
+        members.size(),
+        [self = shared_from_this()](std::vector<Answer> said) { self->On(std::move(said)); });
+    // Behind the last answer somebody else may be at work with `answers_`.
+    std::vector<uint32_t> nodes;
+    for (const base::ClusterView::Member& member : members) nodes.push_back(member.node);
+    for (size_t place = 0; place < nodes.size(); ++place) {
+      const uint32_t node = nodes[place];
+      fleet_.AskNode(node, call_, *request_,
+                     [round, place, node](absl::StatusOr<base::NodeReply> reply) {
+                       round->On(place, node, std::move(reply));
+                     });
+    }
+  }
+
+ private:
+  void On(std::vector<Answer> said) {
+    const bool again = call_.stored != Stored::kNothing && FindUnled(said);
+    answers_.all.insert(answers_.all.end(), said.begin(), said.end());
+    if (!again) return done_(answers_);
+    std::vector<Answer> kept = call_.stored == Stored::kMore ? answers_.all : std::vector<Answer>();
+    std::erase_if(kept, [](const Answer& answer) {
+      return !answer.reply.ok() || !answer.reply->status.ok();
+    });
+    for (Answer& answer : kept) answer.earlier = true;
+    Answers now = std::exchange(answers_, {.view = answers_.view, .all = std::move(kept)});
+    // Taken back if there is no next round.
+    const auto last = std::make_shared<const Answers>(std::move(now));
+    if (!fleet_.WaitForLeaders(until_, [self = shared_from_this()] { self->Begin(); }))
+      done_(*last);
+  }
+
+  // Whether partitions were answered for by nobody, or twice, and it is worth while to ask again.
+  bool FindUnled(const std::vector<Answer>& said) {
+    const std::vector<base::ClusterView::Partition>& partitions = answers_.view.partitions;
+    std::map<uint32_t, const base::NodeReply*> replies;
+    for (const Answer& answer : said) {
+      if (!answer.reply.ok() || !answer.reply->status.ok()) continue;
+      if (!answer.reply->led.has_value()) return false;  // Of a release that does not say.
+      replies[answer.node] = &*answer.reply;
+    }
+    bool again = false;
+    std::map<uint32_t, std::vector<size_t>> unled;
+    for (size_t id = 0; id < partitions.size(); ++id) {
+      size_t leaders = 0;
+      for (const auto& [node, reply] : replies) leaders += *reply->led >> id & 1;
+      if (leaders == 1) continue;
+      const auto answer =
+          std::count_if(partitions[id].replicas.begin(), partitions[id].replicas.end(),
+                        [&](uint32_t node) { return replies.contains(node); });
+      again = again || 2 * static_cast<size_t>(answer) > partitions[id].replicas.size();
+      const uint32_t leader = partitions[id].leader;
+      if (leaders == 0) unled[leader != 0 ? leader : partitions[id].preferred].push_back(id);
+    }
+    for (const auto& [node, ids] : unled) {
+      answers_.unled.push_back(Missing(
+          answers_.view, node,
+          absl::UnavailableError(absl::StrCat("nobody leads partition ", absl::StrJoin(ids, ", "),
+                                              " just now: what is stored there is left out"))));
+    }
+    return again;
+  }
+
+  const Fleet& fleet_;
+  const absl::Duration until_;
+  const Passing call_;
+  const std::unique_ptr<Message> request_;
+  const std::function<void(const Answers&)> done_;
+  Answers answers_;  // Of the rounds so far.
+};
+
+void Fleet::AskAll(const Passing& call, const Message& request,
+                   std::function<void(const Answers&)> done) const {
+  std::make_shared<Rounds>(*this, call, request, std::move(done))->Begin();
 }
 
 }  // namespace admin

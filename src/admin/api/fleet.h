@@ -19,6 +19,7 @@
 #include "admin/api/calls.h"
 #include "admin/api/elsewhere.h"
 #include "admin/api/method.h"
+#include "admin/api/moments.h"
 #include "base/cluster_view.h"
 #include "base/node_call.h"
 
@@ -30,6 +31,10 @@ inline constexpr absl::Duration kNodePatience = absl::Seconds(10);
 // Where it has to look at all that it has, or to do something about it.
 inline constexpr absl::Duration kNodeLongPatience = absl::Seconds(25);
 static_assert(kNodeLongPatience < kCallPatience);
+// How long a call waits for a partition that nobody leads just now to get a leader. That takes a
+// second or so after a start or a death, and an operator should not have to call again for it.
+inline constexpr absl::Duration kLeaderPatience = absl::Seconds(10);
+static_assert(kLeaderPatience < kNodeLongPatience);
 
 // Any thread. Outlives every call.
 class Fleet {
@@ -66,13 +71,25 @@ class Fleet {
   static pb::MissingNode Missing(const base::ClusterView& view, uint32_t node,
                                  const absl::Status& why);
 
+  // What a node answers of what is stored: its part of it is that of the partitions that it leads.
+  enum class Stored {
+    kNothing,
+    kAgain,  // Asked again, it says all of it again.
+    kMore,   // Asked again, it says what was not done before.
+  };
+
   // Who passes the call on, and to which of its connections.
   struct Passing {
     Caller caller;
     std::string method;  // "/mqttd.admin.v1.Clients/List".
     absl::Duration within = kNodePatience;
     std::optional<base::NodeConnection> connection;
+    Stored stored = Stored::kNothing;
+    // Until when leaders are waited for, monotonic, in all parts of a call together. Not set:
+    // kLeaderPatience from now on.
+    std::optional<absl::Duration> leaders_until;
   };
+  absl::Duration Now() const { return broker_.sources().clock->Monotonic(); }
 
   // Has a node answer by itself; this one, too.
   template <typename Response>
@@ -82,11 +99,12 @@ class Fleet {
   }
 
   // Has the leader of a partition answer: who is believed to be it, then other nodes that have a
-  // replica, until one is.
+  // replica, until one is. While most of these answer that they do not lead, one of them is about
+  // to: they are asked again.
   template <typename Response>
-  void AskLeader(const base::ClusterView& view, uint32_t partition, const Passing& call,
-                 const Message& request, OnSaid<Response> done) const {
-    AskOneOf(LeadersOf(view, partition), call, request, Reading<Response>(std::move(done)));
+  void AskLeader(uint32_t partition, const Passing& call, const Message& request,
+                 OnSaid<Response> done) const {
+    AskOneOf(partition, call, request, Reading<Response>(std::move(done)));
   }
 
   // Has the node answer that knows about a Client Identifier: the leader of its partition, and if
@@ -102,32 +120,40 @@ class Fleet {
                    }));
   }
 
-  // What all members say: this one, then the others that answered, by number.
+  // What all members say: this one, then the others that answered, by number. What is stored is
+  // there once: while partitions get other leaders they are asked again.
   template <typename Response>
   struct Gathered {
     Response here;
     std::vector<Response> others;
-    std::vector<pb::MissingNode> missing;
+    std::vector<pb::MissingNode> missing;  // These did not answer.
+    std::vector<pb::MissingNode> unled;    // Nor did anybody for partitions of these.
+
+    void AddMissingTo(google::protobuf::RepeatedPtrField<pb::MissingNode>& all) const {
+      for (const pb::MissingNode& each : missing) *all.Add() = each;
+      for (const pb::MissingNode& each : unled) *all.Add() = each;
+    }
   };
   // An error: this node's.
   template <typename Response>
-  void Gather(const base::ClusterView& view, const Passing& call, const Message& request,
+  void Gather(const Passing& call, const Message& request,
               std::function<void(absl::StatusOr<Gathered<Response>>)> done) const {
-    AskAll(view, call, request, [view, done = std::move(done)](const std::vector<Answer>& answers) {
+    AskAll(call, request, [done = std::move(done)](const Answers& answers) {
       Gathered<Response> gathered;
-      for (const Answer& answer : answers) {
-        const bool here = answer.node == view.node;
+      for (const Answer& answer : answers.all) {
+        const bool here = answer.node == answers.view.node && !answer.earlier;
         auto said = Read<Response>(answer.reply);
         const absl::Status status = said.ok() ? said->status : said.status();
         if (!status.ok() && here) return done(status);
         if (!status.ok()) {
-          gathered.missing.push_back(Missing(view, answer.node, status));
+          gathered.missing.push_back(Missing(answers.view, answer.node, status));
         } else if (here) {
           gathered.here = std::move(said->response);
         } else {
           gathered.others.push_back(std::move(said->response));
         }
       }
+      gathered.unled = answers.unled;
       done(std::move(gathered));
     });
   }
@@ -135,12 +161,24 @@ class Fleet {
   // A call that another node passes on.
   void Serve(uint32_t from, base::NodeCall call, std::function<void(base::NodeReply)> reply);
 
+  // Once a second: who waits for a leader tries again.
+  void Tick() { moments_.Tick(); }
+  // Nobody is waited for any more.
+  void Stop() { moments_.Stop(); }
+
  private:
   struct Answer {
     uint32_t node = 0;
     absl::StatusOr<base::NodeReply> reply;
+    bool earlier = false;  // In a round before the last one.
+  };
+  struct Answers {
+    base::ClusterView view;
+    std::vector<Answer> all;
+    std::vector<pb::MissingNode> unled;
   };
   class Round;
+  class Rounds;
   class Search;
 
   template <typename Response>
@@ -163,19 +201,23 @@ class Fleet {
 
   void AskNode(uint32_t node, const Passing& call, const Message& request,
                base::NodeAnswer done) const;
-  void AskOneOf(std::vector<uint32_t> nodes, const Passing& call, const Message& request,
+  void AskOneOf(uint32_t partition, const Passing& call, const Message& request,
                 base::NodeAnswer done) const;
   void AskAboutClient(const std::string& client_id, const Passing& call, const Message& request,
                       base::NodeAnswer done) const;
-  void AskAll(const base::ClusterView& view, const Passing& call, const Message& request,
-              std::function<void(const std::vector<Answer>&)> done) const;
+  void AskAll(const Passing& call, const Message& request,
+              std::function<void(const Answers&)> done) const;
   void AnswerHere(const base::NodeCall& call, const Caller& caller,
                   std::function<void(base::NodeReply)> reply) const;
-  static std::vector<uint32_t> LeadersOf(const base::ClusterView& view, uint32_t partition);
+  // Waits for a moment and then goes on with `again`; false: leaders are waited for no longer.
+  bool WaitForLeaders(absl::Duration until, std::function<void()> again) const {
+    return Now() < until && moments_.Wait(std::move(again));
+  }
 
   const BrokerAccess& broker_;
   const Methods& here_;
   std::atomic<uint32_t> serving_{0};  // Calls that others pass on.
+  mutable Moments moments_;
 };
 
 }  // namespace admin

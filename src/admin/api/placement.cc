@@ -176,7 +176,7 @@ void AskLinks(const Fleet& fleet, const Caller& caller, const pb::ClusterLinksRe
   const auto view = fleet.View();
   if (!view.has_value()) return reply(NotInItsCluster());
   fleet.Gather<pb::ClusterLinksResponse>(
-      *view, {.caller = caller, .method = kLinks}, request, [reply](auto gathered) {
+      {.caller = caller, .method = kLinks}, request, [reply](auto gathered) {
         if (!gathered.ok()) return reply(gathered.status());
         pb::ClusterLinksResponse all = std::move(gathered->here);
         for (const pb::ClusterLinksResponse& other : gathered->others)
@@ -186,7 +186,7 @@ void AskLinks(const Fleet& fleet, const Caller& caller, const pb::ClusterLinksRe
                     return std::pair(a.from_number(), a.to_number()) <
                            std::pair(b.from_number(), b.to_number());
                   });
-        for (const pb::MissingNode& missing : gathered->missing) *all.add_missing() = missing;
+        gathered->AddMissingTo(*all.mutable_missing());
         reply(std::move(all));
       });
 }
@@ -295,7 +295,7 @@ void AskPlacement(const Fleet& fleet, const Caller& caller,
   const auto view = fleet.View();
   if (!view.has_value()) return reply(NotInItsCluster());
   fleet.Gather<pb::ClusterPlacementResponse>(
-      *view, {.caller = caller, .method = kPlacement}, request,
+      {.caller = caller, .method = kPlacement}, request,
       [view = *view, node = request.node(), reply](auto gathered) {
         if (!gathered.ok()) return reply(gathered.status());
         pb::ClusterPlacementResponse all = Believed(view);
@@ -311,7 +311,7 @@ void AskPlacement(const Fleet& fleet, const Caller& caller,
           Finish(place);
           if (IsOn(place, node)) *wanted.add_partitions() = std::move(place);
         }
-        for (const pb::MissingNode& missing : gathered->missing) *wanted.add_missing() = missing;
+        gathered->AddMissingTo(*wanted.mutable_missing());
         reply(std::move(wanted));
       });
 }

@@ -185,15 +185,24 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
       std::erase_if(self->topics_, [&host](const std::string& topic) {
         return !host.node().HomeOf(topic).serving();
       });
-      host.RemoveRetained(self->topics_,
-                          [self](const absl::Status& status) { self->Removed(status); });
+      std::vector<uint64_t> lives;
+      for (const std::string& topic : self->topics_)
+        lives.push_back(host.node().HomeOf(topic).life());
+      host.RemoveRetained(self->topics_, [self, &host, lives](const absl::Status& status) {
+        // Of what was proposed by a leader that had to go nobody knows yet what becomes of it.
+        for (size_t i = 0; i < lives.size(); ++i)
+          self->deleted_ += host.node().HomeOf(self->topics_[i]).life() == lives[i] ? 1 : 0;
+        self->Removed(status);
+      });
     });
     if (!open) reply_(BrokerAccess::Closed());
   }
   void Removed(const absl::Status& status) {
     if (!status.ok()) return reply_(status);
-    response_.set_deleted(response_.deleted() + topics_.size());
-    cursor_.empty() ? reply_(std::move(response_)) : Next();
+    if (!cursor_.empty()) return Next();
+    pb::DeleteRetainedResponse response;
+    response.set_deleted(deleted_);
+    reply_(std::move(response));
   }
 
   const BrokerAccess& broker_;
@@ -201,7 +210,7 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
   const Reply<pb::DeleteRetainedResponse> reply_;
   std::string cursor_;
   std::vector<std::string> topics_;
-  pb::DeleteRetainedResponse response_;
+  uint64_t deleted_ = 0;
 };
 
 void Delete(const BrokerAccess& broker, const pb::DeleteRetainedRequest& request,

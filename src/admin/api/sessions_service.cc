@@ -410,7 +410,7 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
  private:
   void Decide(storage::Host& host) {
     const storage::IdentifierView view = storage::LookAtIdentifier(host.node(), client_id_);
-    if (!view.led) return reply_(NotLedHere());
+    if (!view.led) return found_ ? AskNewLeader() : reply_(NotLedHere());
     if (view.stored.has_value() && !found_) {
       response_.set_subscriptions(static_cast<uint32_t>(view.stored->subscriptions));
       response_.set_queued_messages(view.stored->queued_messages);
@@ -430,6 +430,18 @@ class Deletion : public std::enable_shared_from_this<Deletion> {
           self->Look();
         });
     if (!ending) Again();
+  }
+
+  // Whether the end of the session was stored, who leads now knows; if not, that one ends it.
+  void AskNewLeader() {
+    pb::DeleteSessionRequest request;
+    request.set_client_id(client_id_);
+    fleet_.AskAbout<pb::DeleteSessionResponse>(
+        client_id_, {.caller = caller_, .method = "/mqttd.admin.v1.Sessions/Delete"}, request,
+        [self = shared_from_this()](const absl::StatusOr<pb::DeleteSessionResponse>& said) {
+          if (!said.ok() && !absl::IsNotFound(said.status())) return self->reply_(said.status());
+          self->reply_(std::move(self->response_));
+        });
   }
 
   void SendAway(const storage::ConnectionRef& ref) {

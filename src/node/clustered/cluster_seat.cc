@@ -319,6 +319,7 @@ void ClusterSeat::Call(uint32_t node, base::NodeCall call, absl::Duration within
   request.set_caller_address(std::move(call.address));
   request.set_role(call.role);
   if (call.connection.has_value()) ToProto(*call.connection, *request.mutable_connection());
+  request.set_names_led(call.names_led);
   membership_->links().Admin(storage::NodeId(static_cast<uint16_t>(node)), request, within,
                              [done = std::move(done)](absl::StatusOr<pb::AdminResponse> answer) {
                                if (!answer.ok()) return done(answer.status());
@@ -331,6 +332,7 @@ void ClusterSeat::Call(uint32_t node, base::NodeCall call, absl::Duration within
                                if (answer->has_elsewhere())
                                  reply.elsewhere = FromProto(answer->elsewhere());
                                reply.not_led = answer->not_led();
+                               if (answer->has_led()) reply.led = answer->led();
                                done(std::move(reply));
                              });
 }
@@ -349,6 +351,7 @@ void ClusterSeat::OnAdmin(const pb::AdminRequest& request,
                       .address = request.caller_address(),
                       .role = request.role()};
   if (request.has_connection()) call.connection = FromProto(request.connection());
+  call.names_led = request.names_led();
   serve(request.from().node(), std::move(call),
         [answer = std::move(answer)](const base::NodeReply& reply) {
           pb::AdminResponse response;
@@ -357,6 +360,7 @@ void ClusterSeat::OnAdmin(const pb::AdminRequest& request,
           response.set_response(reply.response);
           if (reply.elsewhere.has_value()) ToProto(*reply.elsewhere, *response.mutable_elsewhere());
           response.set_not_led(reply.not_led);
+          if (reply.led.has_value()) response.set_led(*reply.led);
           answer(response);
         });
 }

@@ -50,6 +50,15 @@ void Gauges::Count() {
 }
 
 void Gauges::Run() {
+  PartitionMask led = 0;
+  for (const auto& leader : node_.leaders) {
+    if (leader->serving()) led |= BitOf(leader->id());
+  }
+  if (led != node_.led.load()) {
+    Count();
+    SumUp();
+    node_.led.store(led);
+  }
   if (due_ > 0 && node_.now.monotonic >= at_) CountSessions();
 }
 
@@ -70,6 +79,10 @@ void Gauges::CountSessions() {
     counted.subscriptions += static_cast<int64_t>(session.subscriptions.size());
     counted.wills += session.will.message ? 1 : 0;
   });
+  SumUp();
+}
+
+void Gauges::SumUp() {
   Counts sum;
   Counts led;
   for (size_t id = 0; id < counts_.size(); ++id) {

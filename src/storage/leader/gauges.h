@@ -19,12 +19,13 @@ class Gauges {
 
   // Something was applied.
   void Count();
-  // What takes long to count, a partition at a time.
+  // What takes long to count, a partition at a time; and all, when other partitions are led here.
   void Run();
   std::optional<absl::Duration> Next() const;
 
  private:
   void CountSessions();
+  void SumUp();
 
   Node& node_;
   // What sessions hold together, by partition, as it was counted last.

@@ -2,6 +2,7 @@
 #ifndef STORAGE_LEADER_NODE_H_
 #define STORAGE_LEADER_NODE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -45,6 +46,7 @@ struct Node {
   ShardTable shards;          // Of all nodes.
   const StateReader& reader;  // Of the state, for all partitions.
   HostMetrics& metrics;
+  std::atomic<PartitionMask> led{0};  // As the metrics have it. Any thread may read it.
   // Random: nobody can choose a user name with another one's hash.
   const uint64_t owner_key;
   HostTime now;

@@ -108,7 +108,6 @@ std::optional<SessionPlace> VisitSubscriptions(
 IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id) {
   IdentifierView view;
   const Leader& leader = node.LeaderOf(client_id);
-  view.led = leader.serving();
   if (const Claim* const claim = leader.sessions().ClaimOf(client_id)) {
     view.changing = claim->state != Claim::State::kOpen || claim->waited_for();
     if (claim->state == Claim::State::kOpen) {
@@ -120,6 +119,9 @@ IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id) {
       }
     }
   }
+  // Who has not been heard of yet may be connected where nobody has told of it.
+  const bool heard_of = view.connection.has_value() || view.elsewhere.has_value();
+  view.led = leader.serving() && (leader.knows_all() || heard_of);
   const Session* const session = leader.partition().Find(client_id);
   if (session != nullptr && IsDurable(*session)) view.stored = ViewOf(leader.id(), *session);
   return view;

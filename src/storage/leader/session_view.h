@@ -76,7 +76,8 @@ struct IdentifierView {
   std::optional<ConnectionRef> connection;  // Whose it is now, if a client is connected here.
   std::optional<ConnectionRef> elsewhere;   // Likewise, if one is at another node.
   bool changing = false;                    // It is being opened or closed just now.
-  // Its partition is led here. If not, only `stored` says anything, as far as it is applied here.
+  // Its partition is led here, and whether a client is connected is known. If not, only `stored`
+  // says anything, as far as it is applied here.
   bool led = false;
   std::optional<SessionView> stored;
 };

@@ -3,8 +3,10 @@
 import re
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from e2e import MQTTD_BIN, PATIENCE_S, Process, scratch
 
@@ -47,6 +49,14 @@ class Node:
 
     def kill(self):
         self.process.kill()
+
+    def stand_still(self):
+        """SIGSTOP, and until all of its threads have: under load some run on for a moment."""
+        self.process.signal(signal.SIGSTOP)
+        deadline = time.monotonic() + PATIENCE_S
+        while any(each.read_text().rsplit(") ", 1)[1][0] != "T" for each in Path(f"/proc/{self.process.pid}/task").glob("*/stat")):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"node {self.number} does not stand still")
 
     def terminate(self):
         self.process.signal(signal.SIGTERM)
