@@ -179,6 +179,13 @@ class Daemon final : private ::admin::MainThread {
         if (node == nullptr) return done(absl::UnavailableError("this node is being stopped"));
         node->seat()->Forget(gone, std::move(done));
       };
+      sources.join_cluster = [this](std::vector<std::string> addresses,
+                                    std::function<void(absl::Status)> done) {
+        const Node* const node = metrics_of_.load(std::memory_order_acquire);
+        if (node == nullptr)
+          return done(absl::UnavailableError("this node is starting or being stopped: try again"));
+        node->seat()->LookAt(std::move(addresses), std::move(done));
+      };
     }
     sources.partitions = [this] {
       const Node* const node = metrics_of_.load(std::memory_order_acquire);

@@ -191,10 +191,11 @@ class WholeChecker {
     if (some && !all) {
       Fail("cluster.cert_file", "TLS between nodes needs cert_file, key_file and ca_file together");
     }
-    if (cluster.seeds.empty() && cluster.dns.empty() && cluster.expected_size != 1) {
+    if (cluster.seeds.empty() && cluster.dns.empty() && cluster.expected_size > 1) {
       Fail("cluster.seeds",
            "nothing says where other nodes are: set cluster.seeds (--join) or cluster.dns; or "
-           "cluster.expected_size: 1 for a cluster of one node");
+           "cluster.expected_size: 1 for a cluster of one node, 0 for a node that waits to be told "
+           "which cluster to join (mqttctl cluster join)");
     }
   }
 

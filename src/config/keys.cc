@@ -599,7 +599,8 @@ Keys<ClusterOptions> ClusterKeys() {
       Row("expected_size", &ClusterOptions::expected_size, Integer(0, 64), kRestart,
           "So many nodes found the cluster together, when that many have found each other; the "
           "same "
-          "on all of them. 0: this node founds none, it joins one that is there. Without meaning "
+          "on all of them. 0: this node founds none, it joins one that is there; without seeds it "
+          "waits to be told where (mqttctl cluster join). Without meaning "
           "once the node belongs to a cluster."),
       Row("advertise", &ClusterOptions::advertise, Text(&CheckNodeAddress), kRestart,
           "HOST:PORT under which the other nodes reach this one, if that is not cluster.listen."),

@@ -50,7 +50,9 @@ class Seat {
   // Behind the server and the host: what they do at the end may need the other nodes.
   virtual void Stop() = 0;
 
-  // See cluster::Membership::Forget. Any thread, while the seat is.
+  // See cluster::Membership. Any thread, while the seat is.
+  virtual void LookAt(std::vector<std::string> addresses,
+                      std::function<void(absl::Status)> done) = 0;
   virtual void Forget(uint32_t node, std::function<void(absl::Status)> done) = 0;
   // Any thread. In an operator's words, what is wrong with the cluster. Empty: nothing.
   virtual std::string why() const = 0;

@@ -435,8 +435,9 @@ TEST(Load, ANodeOfAClusterSaysWhereItListensAndWhereOthersMayBe) {
   EXPECT_EQ(loaded->config.cluster.expected_size, 3u);
 
   EXPECT_THAT(LoadError({"--join", "a:1"}), HasSubstr("needs cluster.listen (--cluster)"));
-  EXPECT_THAT(LoadError({"--cluster", "127.0.0.1:9885"}),
+  EXPECT_THAT(LoadError({"--cluster", "127.0.0.1:9885", "--expected-size", "3"}),
               HasSubstr("nothing says where other nodes are"));
+  EXPECT_TRUE(Load(std::vector<std::string>{"--cluster", "127.0.0.1:9885"}, {}).ok());
   EXPECT_THAT(LoadError({"--cluster", "nowhere"}), HasSubstr("is no HOST:PORT"));
   EXPECT_THAT(LoadError({"--cluster", "127.0.0.1:1", "--join", "a:1,,b:2"}),
               HasSubstr("nothing between two commas"));

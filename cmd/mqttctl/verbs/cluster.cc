@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/cluster.pb.h"
 #include "verbs/verbs.h"
@@ -171,6 +173,19 @@ absl::Status Ping(AdminSession& session, const VerbContext& context, uint32_t co
   return absl::OkStatus();
 }
 
+absl::Status Join(AdminSession& session, const VerbContext& context, const std::string& addresses) {
+  pb::ClusterJoinRequest request;
+  for (const absl::string_view address : absl::StrSplit(addresses, ',', absl::SkipWhitespace()))
+    request.add_addresses(std::string(absl::StripAsciiWhitespace(address)));
+  pb::ClusterJoinResponse response;
+  RETURN_IF_ERROR(session.Call("Cluster/Join", request, response));
+  PrintDone(context,
+            absl::StrCat("node ", response.number(), " of cluster ", response.cluster_id(),
+                         ", one of ", response.members(), "\n"),
+            response);
+  return absl::OkStatus();
+}
+
 absl::Status Forget(AdminSession& session, const VerbContext& context, const std::string& node) {
   RETURN_IF_ERROR(
       context.Confirm(absl::StrCat("Node ", node,
@@ -211,6 +226,19 @@ void AddClusterVerbs(CLI::App& app, VerbContext& context) {
       "How long each other node takes to answer the one that is asked.\n\n"
       "Example: mqttctl cluster ping --count 10",
       [&context, count](AdminSession& session) { return Ping(session, context, *count); });
+  const auto addresses = std::make_shared<std::string>();
+  CLI::App& join = context.AddVerb(
+      noun, "join",
+      "The node at the endpoint joins a cluster. It has to wait for that: started with --cluster, "
+      "an "
+      "empty data directory, and neither --join nor --expected-size.\n\n"
+      "Example: mqttctl cluster join 10.0.0.1:9885,10.0.0.2:9885",
+      [&context, addresses](AdminSession& session) { return Join(session, context, *addresses); });
+  join.add_option(
+          "addresses", *addresses,
+          "Where nodes of that cluster listen for other nodes (CLUSTER of `cluster members -o "
+          "wide`): HOST:PORT,…")
+      ->required();
   const auto gone = std::make_shared<std::string>();
   CLI::App& forget = context.AddVerb(
       noun, "forget",

@@ -70,6 +70,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
              {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max}),
       off_(config.admin.listen == "off") {
   AddClusterService(broker_, here_);
+  AddJoin(fleet_, here_);
   AddForget(fleet_, here_);
   AddPlacement(broker_, here_);
   AddClientsService(broker_, here_);

@@ -42,6 +42,8 @@ class BrokerAccess {
     std::function<base::ClusterView()> cluster;
     base::CallNode call_node;
     std::function<void(uint32_t node, std::function<void(absl::Status)> done)> forget_node;
+    std::function<void(std::vector<std::string> addresses, std::function<void(absl::Status)> done)>
+        join_cluster;
     // Runs a task on main's thread, soon.
     std::function<void(std::function<void(MainThread&)>)> on_main;
   };

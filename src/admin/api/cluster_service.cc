@@ -2,7 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "admin/api/convert.h"
 #include "admin/obstacle.h"
 #include "base/version.h"
@@ -10,6 +15,11 @@
 
 namespace admin {
 namespace {
+
+constexpr int kJoinAddressesMax = 64;
+// Who is told asks twice a second, and is admitted at once.
+constexpr absl::Duration kJoinPatience = absl::Seconds(15);
+static_assert(kJoinPatience < kCallPatience);
 
 uint64_t Count(int64_t gauge) { return static_cast<uint64_t>(std::max<int64_t>(gauge, 0)); }
 
@@ -82,6 +92,56 @@ void AddClusterService(const BrokerAccess& broker, Methods& methods) {
       "mqttd.admin.v1.Cluster", "Status",
       [&broker](const Caller&, const pb::ClusterStatusRequest&,
                 const Reply<pb::ClusterStatusResponse>& reply) { reply(Status(broker)); });
+}
+
+// Told, and not a member yet: looks again now and then until it is.
+class Joining : public std::enable_shared_from_this<Joining> {
+ public:
+  Joining(const Fleet& fleet, Reply<pb::ClusterJoinResponse> reply)
+      : fleet_(fleet), reply_(std::move(reply)), until_(fleet.Now() + kJoinPatience) {}
+
+  void Look() {
+    const base::ClusterView view = fleet_.broker().sources().cluster();
+    if (view.node == 0) {
+      if (fleet_.WaitUntil(until_, [self = shared_from_this()] { self->Look(); })) return;
+      return reply_(absl::UnavailableError(
+          absl::StrCat("it was told, and goes on trying, but has not joined yet: ",
+                       view.problem.empty() ? "the cluster has not admitted it" : view.problem)));
+    }
+    pb::ClusterJoinResponse response;
+    response.set_cluster_id(view.cluster_id);
+    response.set_node(fleet_.broker().sources().node_id());
+    response.set_number(view.node);
+    response.set_members(static_cast<uint32_t>(view.members.size()));
+    reply_(std::move(response));
+  }
+
+ private:
+  const Fleet& fleet_;
+  const Reply<pb::ClusterJoinResponse> reply_;
+  const absl::Duration until_;
+};
+
+void AddJoin(const Fleet& fleet, Methods& methods) {
+  methods.Add<pb::ClusterJoinRequest, pb::ClusterJoinResponse>(
+      "mqttd.admin.v1.Cluster", "Join",
+      [&fleet](const Caller&, const pb::ClusterJoinRequest& request, auto reply) {
+        const BrokerAccess::Sources& sources = fleet.broker().sources();
+        if (sources.join_cluster == nullptr) {
+          return reply(absl::FailedPreconditionError(
+              "this node was started to be alone, and what it has cannot be taken into a cluster: "
+              "start it with --cluster ADDRESS:PORT and an empty data_dir, and tell it then"));
+        }
+        if (request.addresses_size() > kJoinAddressesMax) {
+          return reply(
+              absl::InvalidArgumentError(absl::StrCat("addresses: at most ", kJoinAddressesMax)));
+        }
+        std::vector<std::string> addresses(request.addresses().begin(), request.addresses().end());
+        sources.join_cluster(std::move(addresses), [&fleet, reply](const absl::Status& status) {
+          if (!status.ok()) return reply(status);
+          std::make_shared<Joining>(fleet, reply)->Look();
+        });
+      });
 }
 
 void AddForget(const Fleet& fleet, Methods& methods) {

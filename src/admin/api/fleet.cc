@@ -191,8 +191,7 @@ class Fleet::Search : public std::enable_shared_from_this<Search> {
   }
   void TryAgain() {
     const bool elect = 2 * follow_ > replicas_;
-    if (elect && fleet_.WaitForLeaders(until_, [self = shared_from_this()] { self->Begin(); }))
-      return;
+    if (elect && fleet_.WaitUntil(until_, [self = shared_from_this()] { self->Begin(); })) return;
     done_(std::move(last_));
   }
 
@@ -311,8 +310,7 @@ class Fleet::Rounds : public std::enable_shared_from_this<Rounds> {
     Answers now = std::exchange(answers_, {.view = answers_.view, .all = std::move(kept)});
     // Taken back if there is no next round.
     const auto last = std::make_shared<const Answers>(std::move(now));
-    if (!fleet_.WaitForLeaders(until_, [self = shared_from_this()] { self->Begin(); }))
-      done_(*last);
+    if (!fleet_.WaitUntil(until_, [self = shared_from_this()] { self->Begin(); })) done_(*last);
   }
 
   // Whether partitions were answered for by nobody, or twice, and it is worth while to ask again.

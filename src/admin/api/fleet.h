@@ -90,6 +90,10 @@ class Fleet {
     std::optional<absl::Duration> leaders_until;
   };
   absl::Duration Now() const { return broker_.sources().clock->Monotonic(); }
+  // Waits for a moment and then goes on with `again`. False: it is later than that already.
+  bool WaitUntil(absl::Duration until, std::function<void()> again) const {
+    return Now() < until && moments_.Wait(std::move(again));
+  }
 
   // Has a node answer by itself; this one, too.
   template <typename Response>
@@ -209,10 +213,6 @@ class Fleet {
               std::function<void(const Answers&)> done) const;
   void AnswerHere(const base::NodeCall& call, const Caller& caller,
                   std::function<void(base::NodeReply)> reply) const;
-  // Waits for a moment and then goes on with `again`; false: leaders are waited for no longer.
-  bool WaitForLeaders(absl::Duration until, std::function<void()> again) const {
-    return Now() < until && moments_.Wait(std::move(again));
-  }
 
   const BrokerAccess& broker_;
   const Methods& here_;

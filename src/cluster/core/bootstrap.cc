@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -12,6 +13,8 @@ namespace {
 
 using Formation = Bootstrap::Formation;
 using View = Bootstrap::View;
+
+constexpr size_t kAddressBytesMax = 300;
 
 bool IsFounder(const Formation& formation, const std::string& uuid) {
   return std::any_of(formation.founders().begin(), formation.founders().end(),
@@ -38,6 +41,13 @@ bool IsFree(const View& view) { return view.cluster_id().empty() && !view.has_fo
 bool StandsFor(const View& view, const Formation& formation) {
   return view.cluster_id() == formation.cluster_id() ||
          (view.has_formation() && view.formation().cluster_id() == formation.cluster_id());
+}
+
+bool IsHostAndPort(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  uint32_t port = 0;
+  return colon != 0 && colon != std::string::npos && address.size() <= kAddressBytesMax &&
+         absl::SimpleAtoi(address.substr(colon + 1), &port) && port != 0 && port <= 0xFFFF;
 }
 
 std::string RandomUuid(base::Rng& rng) {
@@ -76,7 +86,7 @@ View Bootstrap::MyView() const {
   view.set_uuid(options_.uuid);
   view.set_start(options_.start);
   view.set_address(options_.address);
-  view.set_expected_size(options_.expected_size);
+  view.set_expected_size(was_told() ? 0 : options_.expected_size);  // Nobody counts on it.
   view.set_partitions(options_.partitions);
   view.set_replicas(options_.replicas);
   view.set_zone(options_.zone);
@@ -125,6 +135,46 @@ void Bootstrap::OnAnswer(const std::string& address, uint64_t number, const View
   // It has seen what we have promised, and says what it thinks of it.
   if (has_promised() && about == identity_.formation().cluster_id())
     OnFoundersAnswer(address, view);
+}
+
+absl::Status Bootstrap::LookAt(const std::vector<std::string>& addresses) {
+  if (is_member() && identity_.formation().founders_size() == 1) {
+    return absl::FailedPreconditionError(
+        "this node has founded a cluster of its own, and what is in its data directory cannot be "
+        "taken into another one: start it with an empty data_dir, and without seeds and "
+        "expected_size, and tell it then");
+  }
+  if (is_member()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this node is a member of cluster ", identity_.cluster_id(),
+                     " already: to take it into another one, start it with an empty data_dir, and "
+                     "let the cluster that it leaves forget it"));
+  }
+  if (has_promised()) {
+    return absl::FailedPreconditionError(absl::StrCat("this node is about to found a cluster (",
+                                                      why(), "): start it without expected_size"));
+  }
+  std::vector<std::string> others;
+  for (const std::string& address : addresses) {
+    if (!IsHostAndPort(address))
+      return absl::InvalidArgumentError(
+          absl::StrCat("addresses: \"", address, "\" is no HOST:PORT"));
+    if (address != options_.address) others.push_back(address);
+  }
+  if (others.empty()) {
+    return absl::InvalidArgumentError(
+        "addresses: where nodes of the cluster listen for other nodes, HOST:PORT (their "
+        "cluster.listen)");
+  }
+  identity_.clear_members();
+  for (const std::string& address : others) identity_.add_members(address);
+  contacts_.clear();
+  join_cluster_.clear();
+  conflict_.clear();
+  for (const std::string& seed : seeds_) Hear(seed);
+  for (const std::string& address : others) Hear(address);
+  Write();
+  return absl::OkStatus();
 }
 
 // One UUID that two processes bear: a directory was copied, a machine cloned.
@@ -203,6 +253,7 @@ std::string Bootstrap::WhyNotPromised(const View& view) const {
   if (options_.level_max < formation.level())
     return absl::StrCat("the node at ", options_.address, " runs an older release");
   if (!join_cluster_.empty()) return "it has found a cluster";
+  if (was_told()) return "it was told to join a cluster";
   if (has_conflict()) return conflict_;
   return "";
 }
@@ -285,7 +336,7 @@ bool Bootstrap::HasMostSeeds(size_t& had, size_t& all) const {
 }
 
 void Bootstrap::FormIfDue() {
-  if (is_member() || has_promised() || options_.expected_size == 0) return;
+  if (is_member() || has_promised() || was_told() || options_.expected_size == 0) return;
   if (!join_cluster_.empty() || has_conflict() || now_ < next_formation_) return;
   size_t had = 0;
   size_t all = 0;
@@ -412,6 +463,15 @@ std::string Bootstrap::why() const {
 }
 
 std::string Bootstrap::WhyNotFounded() const {
+  if (was_told()) {
+    return absl::StrCat("was told to join the cluster at ",
+                        absl::StrJoin(identity_.members(), ", "),
+                        ", and no node of one answers there");
+  }
+  if (options_.expected_size == 0 && contacts_.empty()) {
+    return "waiting to be told which cluster to join: mqttctl cluster join ADDRESS:PORT (there are "
+           "neither seeds nor expected_size)";
+  }
   if (options_.expected_size == 0)
     return "no cluster to join was found, and expected_size, with which one is founded, is not set";
   const size_t nodes = FreeNodes().size() + 1;

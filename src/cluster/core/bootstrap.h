@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/rng.h"
 #include "mqttd/cluster/v1/members.pb.h"
@@ -76,6 +77,12 @@ class Bootstrap {
   // Another node asks, and says what it is. The answer.
   View OnAsked(const View& view, absl::Duration now);
 
+  // An operator says where the cluster is: this node looks there, and no longer where it was told
+  // to before. It founds none from then on, here or in a later process. Errors, in words:
+  // kFailedPrecondition, it belongs to a cluster, or is about to found one with others;
+  // kInvalidArgument, nobody but itself is there.
+  absl::Status LookAt(const std::vector<std::string>& addresses);
+
   std::optional<Identity> TakeWrite();
   // What TakeWrite gave could not be written: it gives it again.
   void WriteAgain() { write_ = true; }
@@ -105,6 +112,8 @@ class Bootstrap {
   static constexpr absl::Duration kConflictHeld = absl::Seconds(10);
 
   bool is_member() const { return !identity_.cluster_id().empty(); }
+  // By an operator, where to look for a cluster.
+  bool was_told() const { return !is_member() && identity_.members_size() != 0; }
   bool has_promised() const { return !is_member() && identity_.has_formation(); }
   bool is_former() const {
     return has_promised() && identity_.formation().former() == options_.uuid;

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/inbox.h"
 #include "base/log.h"
 #include "base/mutex.h"
@@ -32,11 +33,15 @@ struct Asked {
 struct Joined {
   absl::StatusOr<pb::JoinResponse> response;
 };
+struct Told {
+  std::vector<std::string> addresses;
+  std::function<void(absl::Status)> done;
+};
 struct Resolved {
   absl::StatusOr<std::vector<std::string>> seeds;
 };
 // Outlives the finder in the hands of those who have not answered yet.
-using Inbox = base::Inbox<std::variant<Answered, Asked, Joined, Resolved>>;
+using Inbox = base::Inbox<std::variant<Answered, Asked, Joined, Told, Resolved>>;
 
 class RealFinder final : public Finder {
  public:
@@ -55,6 +60,9 @@ class RealFinder final : public Finder {
               std::function<void(const pb::BootstrapView&)> answer) override {
     inbox_->Post(Asked{view, std::move(answer)});
   }
+  void LookAt(std::vector<std::string> addresses, std::function<void(absl::Status)> done) override {
+    inbox_->Post(Told{std::move(addresses), std::move(done)});
+  }
   std::string why() const override {
     base::MutexLock lock(mutex_);
     return why_;
@@ -69,6 +77,7 @@ class RealFinder final : public Finder {
   void On(Answered& answered);
   void On(Asked& asked);
   void On(Joined& joined);
+  void On(Told& told);
   void On(Resolved& resolved);
   bool Save();
   void Look(absl::Duration now);
@@ -214,6 +223,18 @@ void RealFinder::On(Joined& joined) {
   *identity.mutable_members() = response.members();
   bootstrap_.OnJoined(identity);
   (void)Save();
+}
+
+void RealFinder::On(Told& told) {
+  absl::Status status = bootstrap_.LookAt(told.addresses);
+  if (status.ok() && !Save()) status = absl::UnavailableError(disk_why_);
+  if (status.ok()) {
+    join_why_.clear();
+    ask_at_.clear();
+    base::Log(base::LogLevel::kInfo, "told which cluster to join",
+              {{"addresses", absl::StrJoin(told.addresses, ",")}});
+  }
+  told.done(status);
 }
 
 // On a thread of its own, which nobody waits for: a name server that is silent takes its time.

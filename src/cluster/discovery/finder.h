@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
@@ -44,6 +45,10 @@ class Finder {
   virtual void OnMeet(const ::mqttd::cluster::v1::BootstrapView& view,
                       std::function<void(const ::mqttd::cluster::v1::BootstrapView&)> answer) = 0;
 
+  // See Bootstrap::LookAt; `done` is called once, on the finder's thread, when it is on the disk.
+  // Never, if it stops before. Any thread.
+  virtual void LookAt(std::vector<std::string> addresses,
+                      std::function<void(absl::Status)> done) = 0;
   // In words: what it waits for, or what is wrong. Empty: all is well. Any thread.
   virtual std::string why() const = 0;
   // Nothing is told any more when it returns. A name that is being resolved is not waited for.

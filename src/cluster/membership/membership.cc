@@ -91,6 +91,7 @@ class RealMembership final : public Membership, private LinkHandler {
     return holds_lease_;
   }
   std::vector<NodeId> leaders() const override;
+  void LookAt(std::vector<std::string> addresses, std::function<void(absl::Status)> done) override;
   void Forget(NodeId node, std::function<void(absl::Status)> done) override;
   void Leave(absl::Duration within) override;
   void Stop() override;
@@ -243,6 +244,15 @@ absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
   base::MutexLock lock(mutex_);
   finder_ = std::move(finder);
   return absl::OkStatus();
+}
+
+void RealMembership::LookAt(std::vector<std::string> addresses,
+                            std::function<void(absl::Status)> done) {
+  {
+    base::MutexLock lock(mutex_);
+    if (finder_ != nullptr) return finder_->LookAt(std::move(addresses), std::move(done));
+  }
+  done(absl::UnavailableError("this node is starting: try again in a moment"));
 }
 
 void RealMembership::Forget(NodeId node, std::function<void(absl::Status)> done) {

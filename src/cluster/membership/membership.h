@@ -91,6 +91,11 @@ class Membership {
   // no cluster yet.
   virtual std::vector<NodeId> leaders() const = 0;
 
+  // This node is to join the cluster at these addresses. `done` is called once, on a thread of the
+  // cluster, when it has written that down, with an error in words: see Bootstrap::LookAt. That it
+  // has joined, OnAdmitted says; why not yet, `why`. Any thread.
+  virtual void LookAt(std::vector<std::string> addresses,
+                      std::function<void(absl::Status)> done) = 0;
   // That node is to be a member no more: it died, or was taken away, and never comes back. Asks
   // whoever decides; `done` is called once, on a thread of the cluster, with an error in words:
   // kNotFound, there is no such node; kFailedPrecondition, it lives, or has replicas; kUnavailable,

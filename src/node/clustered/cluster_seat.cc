@@ -108,6 +108,9 @@ class ClusterSeat final : public Seat,
   }
   void Leave() override { membership_->Leave(kLeavesWithin); }
   void Stop() override { membership_->Stop(); }
+  void LookAt(std::vector<std::string> addresses, std::function<void(absl::Status)> done) override {
+    membership_->LookAt(std::move(addresses), std::move(done));
+  }
   void Forget(uint32_t node, std::function<void(absl::Status)> done) override;
   std::string why() const override { return membership_->why(); }
   std::string note() const override { return holds_none_ ? "this node holds no replicas" : ""; }

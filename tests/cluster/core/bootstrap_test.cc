@@ -272,6 +272,72 @@ TEST(Bootstrap, WhoIsToFoundNothingWaitsForACluster) {
   EXPECT_EQ(world.Clusters().begin()->second, 4);
 }
 
+TEST(Bootstrap, WhoKnowsOfNobodyWaitsUntilItIsTold) {
+  World world(1, 4, 3);
+  world[3].options.expected_size = 0;
+  world[3].options.seeds.clear();
+  for (int i = 0; i < 3; ++i) world[i].options.seeds.pop_back();
+  world.StartAll();
+  world.RunFor(absl::Seconds(20));
+  EXPECT_EQ(world.Clusters().begin()->second, 3);
+  EXPECT_THAT(world[3].bootstrap->why(), HasSubstr("mqttctl cluster join"));
+
+  // Where nobody is; it looks there after a start, too.
+  ASSERT_TRUE(world[3].bootstrap->LookAt({"10.0.0.99:1885"}).ok());
+  world.RunFor(absl::Seconds(5));
+  world.Stop(world[3]);
+  world.Start(world[3]);
+  world.RunFor(absl::Seconds(5));
+  EXPECT_THAT(world[3].bootstrap->why(), HasSubstr("join the cluster at 10.0.0.99:1885"));
+
+  ASSERT_TRUE(world[3].bootstrap->LookAt({World::AddressOf(1), World::AddressOf(3)}).ok());
+  world.RunFor(absl::Seconds(5));
+  ASSERT_THAT(world.Clusters(), SizeIs(1));
+  EXPECT_EQ(world.Clusters().begin()->second, 4);
+  world.Stop(world[3]);
+  world.Start(world[3]);
+  EXPECT_EQ(world[3].bootstrap->state(), State::kMember);
+}
+
+TEST(Bootstrap, WhoWasToldFoundsNoCluster) {
+  World world(1, 4, 3);
+  world.Start(world[0]);
+  world.RunFor(absl::Seconds(1));
+  ASSERT_TRUE(world[0].bootstrap->LookAt({"10.0.0.99:1885"}).ok());
+  world.Start(world[1]);
+  world.Start(world[2]);
+  world.RunFor(absl::Seconds(30));
+  EXPECT_THAT(world.Clusters(), SizeIs(0));
+  world.Start(world[3]);
+  world.RunFor(absl::Seconds(10));
+  ASSERT_THAT(world.Clusters(), SizeIs(1)) << "the others do without it";
+  EXPECT_TRUE(world[0].disk.cluster_id().empty() || world[0].disk.node() == 100)
+      << "it is no founder";
+}
+
+TEST(Bootstrap, WhoHasAClusterIsNotToldOfAnother) {
+  World alone(1, 1, 1);
+  alone.StartAll();
+  alone.RunFor(absl::Seconds(1));
+  EXPECT_THAT(alone[0].bootstrap->LookAt({"10.0.0.9:1885"}).message(),
+              HasSubstr("has founded a cluster of its own"));
+  World world(1, 3, 3);
+  world.Start(world[0]);
+  world.RunFor(absl::Seconds(1));
+  EXPECT_THAT(world[0].bootstrap->LookAt({"nowhere"}).message(), HasSubstr("no HOST:PORT"));
+  EXPECT_THAT(world[0].bootstrap->LookAt({World::AddressOf(0)}).message(),
+              HasSubstr("where nodes of the cluster listen"));
+  world.StartAll();
+  while (!world[0].disk.has_formation()) world.RunFor(absl::Milliseconds(1));
+  if (world[0].disk.cluster_id().empty()) {
+    EXPECT_THAT(world[0].bootstrap->LookAt({"10.0.0.9:1885"}).message(),
+                HasSubstr("about to found a cluster"));
+  }
+  world.RunFor(absl::Seconds(10));
+  EXPECT_THAT(world[0].bootstrap->LookAt({"10.0.0.9:1885"}).message(),
+              HasSubstr("is a member of cluster"));
+}
+
 TEST(Bootstrap, ACopyOfADataDirectoryIsNoticed) {
   World world(1, 2, 2);
   world[1].options.uuid = world[0].options.uuid;

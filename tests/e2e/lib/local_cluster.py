@@ -1,8 +1,11 @@
 """Several nodes of one cluster on this machine, each a real process that can be killed and started again."""
 
+import fcntl
+import random
 import re
 import signal
 import socket
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -11,26 +14,40 @@ from pathlib import Path
 from e2e import MQTTD_BIN, PATIENCE_S, Process, scratch
 
 
+_locks = []  # Of ports, for as long as this script runs.
+
+
 def free_ports(count):
-    """Ports of loopback that nobody has just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports of loopback that nobody has, and nobody gets: none that the kernel gives to whoever asks for any, and no other script's."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    directory = Path(tempfile.gettempdir()) / "mqttd-test-ports"
+    directory.mkdir(exist_ok=True)
+    ports = []
+    for port in random.sample([*range(10000, min(first, 32768)), *range(last + 1, 65536)], k=2000):
+        lock = open(directory / str(port), "w", encoding="ascii")  # pylint: disable=consider-using-with
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+            continue
+        _locks.append(lock)
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise AssertionError("no free ports")
 
 
 class Node:
     """One mqttd. `number` counts from 0."""
 
     def __init__(self, number, ports, seeds, size, arguments, host="127.0.0.1", admin="off", address=None):
-        """It listens for others at `address`, by default at the seed with its number."""
+        """It listens for others at `address`, by default at the seed with its number. Without seeds it waits to be told of some."""
         self.number, self.host, self.port, self.http_port = number, host, *ports
         self.data_dir = scratch(f"node{number}")
         self._command = [MQTTD_BIN, "--listen", f"mqtt://{host}:{self.port}", "--data-dir", self.data_dir,
-                         "--cluster", address or seeds[number], "--join", ",".join(seeds), "--expected-size", str(size),
+                         "--cluster", address or seeds[number], *(["--join", ",".join(seeds)] if seeds else []), "--expected-size", str(size),
                          "--http", f"{host}:{self.http_port}", "--admin", admin, *arguments]
         self.process = None
 
