@@ -61,6 +61,9 @@ struct ClusterView {
   };
   std::vector<Link> links;
 
+  uint64_t routes_told = 0;              // Filters and members that this node tells the others.
+  std::vector<uint32_t> routes_unknown;  // What these nodes want is not known: they get everything.
+
   struct Traffic {
     uint64_t forwarded = 0;
     uint64_t received = 0;

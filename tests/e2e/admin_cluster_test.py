@@ -376,6 +376,45 @@ def _():
     holds(re.search(r"^1 +2 +yes|^1 +2 +true", admins[0].text("cluster", "links"), re.MULTILINE), admins[0].text("cluster", "links"))
 
 
+@fresh("routes tell which filters send messages to which nodes and partitions, a page at a time, whichever node is asked")
+def _():
+    clients = [transient(node, f"route-{node.number}-{i}") for node in cluster.nodes for i in range(2)]
+    kept = Wire(cluster[1].port, "route-kept")
+    numbers = {member["node"]: member["number"] for member in admins[0].json("cluster", "members")}
+    numbers = [numbers[node.uuid] for node in cluster.nodes]
+    for each in clients:
+        each.subscribe("route/all/#", 1)
+    for i in range(25):
+        clients[2 * (i % 3)].subscribe(f"route/one/{i:02}", 1)
+    clients[5].subscribe("$share/route/route/shared", 1)
+    kept.subscribe("route/all/#", 1)
+    owner = admins[0].json("explain", "owner", "route-kept")
+    wanted = {f"route/one/{i:02}": ({numbers[i % 3]: (1, 0)}, {}) for i in range(25)}
+    wanted["$share/route/route/shared"] = ({numbers[2]: (1, 0)}, {})
+    wanted["route/all/#"] = ({number: (2, int(number == numbers[1])) for number in numbers}, {owner["partition"]: 1})
+
+    def found(routes):
+        return {route["filter"]: ({node["number"]: (int(node["subscriptions"]), int(node["subscriptionsQos0"])) for node in route.get("nodes", [])},
+                                  {each["partition"]: int(each["subscriptions"]) for each in route.get("partitions", [])}) for route in routes}
+    for size in (1, 7, 1000):
+        routes = pages("Cluster/ListRoutes", "routes", size, filter="*route/*")
+        equal([route["filter"] for route in routes], sorted(wanted), f"pages of {size}")
+        equal(found(routes), wanted, f"pages of {size}")
+    for asked in admins:
+        answer = asked.json("cluster", "routes", "--filter", "route/one/*", "--node", str(numbers[2]))
+        equal([route["filter"] for route in answer["routes"]], [f"route/one/{i:02}" for i in range(2, 25, 3)], "of one node")
+        equal([each["number"] for each in answer["nodes"]], [numbers[2]])
+    answer = admins[1].json("cluster", "routes", "--filter", "*route/*")
+    equal([(each["number"], each["unknown"]) for each in answer["nodes"]], [(1, []), (2, []), (3, [])], "each knows what the others want")
+    holds(all(each["told"] >= 9 for each in answer["nodes"]), answer["nodes"])
+    golden("cluster_routes", {"routes": answer["routes"][:2], "nodes": answer["nodes"][:1]}, ("leader_number", "number", "told", "subscriptions_qos0"))
+    holds(re.search(r"^route/all/# +1:2\S*( \(QoS 0\))?,? ?2:2", admins[2].text("cluster", "routes"), re.MULTILINE), admins[2].text("cluster", "routes"))
+    admins[0].ctl("cluster", "routes", "--node", "9", status=5)
+    for each in (*clients, kept):
+        each.disconnect()
+    admins[0].ctl("session", "delete", "route-kept", "--yes")
+
+
 @fresh("a ban that is set at one node holds at all, and until it is removed at any")
 def _():
     clients = [transient(node, f"banned-{node.number}") for node in cluster.nodes]

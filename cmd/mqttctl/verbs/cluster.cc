@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/cluster.pb.h"
+#include "verbs/paging.h"
 #include "verbs/verbs.h"
 
 namespace mqttctl {
@@ -106,6 +107,58 @@ absl::Status ShowPlacement(AdminSession& session, const VerbContext& context,
                             {"LEADER_NODE", "leader", true},
                             {"PREFERRED", "preferred", true}},
                            context.form()));
+  return absl::OkStatus();
+}
+
+struct RouteArguments {
+  std::string node;
+  std::string filter;
+  uint32_t limit = 0;
+};
+
+// "1:20 3:4 (QoS 0)": how many subscriptions there are where.
+Json PlacesInWords(const Json& places, const char* number) {
+  Json words = Json::array();
+  for (const Json& place : places) {
+    std::string one =
+        absl::StrCat(place[number].get<uint64_t>(), ":", place["subscriptions"].get<uint64_t>());
+    const uint64_t qos0 = place.value("subscriptions_qos0", uint64_t{0});
+    if (qos0 != 0) absl::StrAppend(&one, "+", qos0, " (QoS 0)");
+    words.push_back(one);
+  }
+  return words;
+}
+
+absl::Status ShowRoutes(AdminSession& session, const VerbContext& context,
+                        const RouteArguments& arguments) {
+  pb::ListRoutesRequest request;
+  request.set_node(arguments.node);
+  request.set_filter(arguments.filter);
+  Json routes;
+  Json nodes = Json::array();
+  RETURN_IF_ERROR(ListAll<pb::ListRoutesResponse>(
+      session, "Cluster/ListRoutes", request, arguments.limit,
+      [&nodes](const auto& response) -> const auto& {
+        nodes = ToJson(response)["nodes"];
+        return response.routes();
+      },
+      routes));
+  if (!context.form().table()) {
+    context.Print(Render(Json{{"routes", routes}, {"nodes", nodes}}, context.form()));
+    return absl::OkStatus();
+  }
+  for (Json& route : routes) {
+    route["to_nodes"] = PlacesInWords(route["nodes"], "number");
+    route["to_partitions"] = PlacesInWords(route["partitions"], "partition");
+  }
+  context.Print(
+      RenderList(routes,
+                 {{"FILTER", "filter"}, {"NODES", "to_nodes"}, {"PARTITIONS", "to_partitions"}},
+                 context.form()) +
+      "\n" +
+      RenderList(nodes,
+                 {{"NODE", "node"}, {"NUMBER", "number"}, {"TOLD", "told"}, {"UNKNOWN", "unknown"}},
+                 context.form()));
   return absl::OkStatus();
 }
 
@@ -220,6 +273,20 @@ void AddClusterVerbs(CLI::App& app, VerbContext& context) {
                   "The links between nodes: whether they stand, how long a ping took, what is on "
                   "its way.\n\nExample: mqttctl cluster links",
                   [&context](AdminSession& session) { return ShowLinks(session, context); });
+  const auto routes = std::make_shared<RouteArguments>();
+  CLI::App& list_routes = context.AddVerb(
+      noun, "routes",
+      "Which filters send messages where: NUMBER:SUBSCRIPTIONS of nodes, for clients that are "
+      "connected there, and of partitions, for stored sessions. Below: what each node has told the "
+      "others, and of which it does not know just now what they want.\n\n"
+      "Example: mqttctl cluster routes --filter 'house/*'",
+      [&context, routes](AdminSession& session) { return ShowRoutes(session, context, *routes); });
+  list_routes.add_option("--node", routes->node,
+                         "Only to this node and the partitions that it leads, by its identifier or "
+                         "number");
+  list_routes.add_option("--filter", routes->filter,
+                         "Only filters like this: * and ? stand for any");
+  list_routes.add_option("--limit", routes->limit, "At most so many");
   const auto count = std::make_shared<uint32_t>(3);
   CLI::App& ping = context.AddVerb(
       noun, "ping",

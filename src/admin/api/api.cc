@@ -15,6 +15,7 @@
 #include "admin/api/placement.h"
 #include "admin/api/reflection.h"
 #include "admin/api/retained_service.h"
+#include "admin/api/routes_service.h"
 #include "admin/api/sessions_service.h"
 #include "admin/api/slow_sessions.h"
 #include "admin/api/topics_service.h"
@@ -73,6 +74,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   AddJoin(fleet_, here_);
   AddForget(fleet_, here_);
   AddPlacement(broker_, here_);
+  AddRoutes(broker_, here_);
   AddClientsService(broker_, here_);
   AddSessionsService(broker_, fleet_, here_);
   AddSlowSessions(broker_, here_);

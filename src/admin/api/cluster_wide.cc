@@ -11,6 +11,7 @@
 #include "admin/api/explain_service.h"
 #include "admin/api/loss.h"
 #include "admin/api/placement.h"
+#include "admin/api/routes_service.h"
 #include "admin/api/slow_sessions.h"
 #include "admin/api/topics_service.h"
 #include "mqttd/admin/v1/clients.pb.h"
@@ -341,6 +342,7 @@ void AddClusterWide(const Fleet& fleet, Methods& methods) {
   };
   AddCluster(fleet, methods);
   AddClusterPlacement(fleet, methods);
+  AddClusterRoutes(fleet, methods);
   AddClusterLoss(fleet, methods);
   AddClusterLists(fleet, methods);
   AddAboutClient<pb::GetClientRequest, pb::GetClientResponse>(fleet, methods, "Clients", "Get");

@@ -47,7 +47,8 @@ class FilterTally : public std::enable_shared_from_this<FilterTally> {
   void StepHost(storage::SessionPlace from) {
     const bool open = broker_.OnHost([self = shared_from_this(), from](storage::Host& host) {
       const auto next = storage::VisitSubscriptions(
-          host.node(), from, [&](std::string_view filter) { self->Add(filter, true); });
+          host.node(), from,
+          [&](storage::PartitionId, std::string_view filter) { self->Add(filter, true); });
       next.has_value() ? self->StepHost(*next) : self->StepShard(0, 0);
     });
     if (!open) reply_(BrokerAccess::Closed());
@@ -58,8 +59,10 @@ class FilterTally : public std::enable_shared_from_this<FilterTally> {
     const bool open = broker_.OnShard(
         static_cast<storage::ShardId>(shard),
         [self = shared_from_this(), shard, after](broker::ShardCore& core) {
-          const auto step = broker::VisitSubscriptions(
-              core, after, [&](std::string_view filter) { self->Add(filter, false); });
+          const auto step =
+              broker::VisitSubscriptions(core, after, [&](std::string_view filter, bool durable) {
+                if (!durable) self->Add(filter, false);  // Its partition has told of it.
+              });
           step.end ? self->StepShard(shard + 1, 0) : self->StepShard(shard, step.next);
         });
     if (!open) reply_(BrokerAccess::Closed());

@@ -12,8 +12,9 @@ constexpr size_t kSubscriptionsAtOnce = 4096;
 
 }  // namespace
 
-SubscriptionStep VisitSubscriptions(const ShardCore& shard, uint64_t after,
-                                    absl::FunctionRef<void(std::string_view filter)> visit) {
+SubscriptionStep VisitSubscriptions(
+    const ShardCore& shard, uint64_t after,
+    absl::FunctionRef<void(std::string_view filter, bool durable)> visit) {
   SubscriptionStep step;
   step.next = after;
   size_t visited = 0;
@@ -29,9 +30,8 @@ SubscriptionStep VisitSubscriptions(const ShardCore& shard, uint64_t after,
     if (connection == nullptr || connection->session == nullptr || connection->listener.inside)
       continue;
     const Session& session = *connection->session;
-    if (session.durable) continue;
     visited += session.subscriptions.size();
-    session.subscriptions.ForEach(visit);
+    session.subscriptions.ForEach([&](std::string_view filter) { visit(filter, session.durable); });
   }
   return step;
 }

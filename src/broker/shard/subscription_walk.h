@@ -16,11 +16,11 @@ struct SubscriptionStep {
   bool end = false;   // There is none above.
 };
 
-// Visits those of transient sessions (a durable one's are its partition's to tell), of connections
-// numbered above `after`: of some hundreds, and as soon as some thousands of subscriptions were
-// visited of no more. On the shard's thread.
-SubscriptionStep VisitSubscriptions(const ShardCore& shard, uint64_t after,
-                                    absl::FunctionRef<void(std::string_view filter)> visit);
+// Visits those of connected sessions, of connections numbered above `after`: of some hundreds, and
+// as soon as some thousands of subscriptions were visited of no more. On the shard's thread.
+SubscriptionStep VisitSubscriptions(
+    const ShardCore& shard, uint64_t after,
+    absl::FunctionRef<void(std::string_view filter, bool durable)> visit);
 
 }  // namespace broker
 

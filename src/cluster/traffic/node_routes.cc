@@ -138,6 +138,19 @@ void NodeRoutes::SetDegraded(bool degraded) {
   TellConfirmed(confirmed);
 }
 
+NodeRoutes::Report NodeRoutes::Reported() const {
+  Report report;
+  {
+    base::MutexLock lock(own_.mutex);
+    report.told = own_.routes.keys();
+  }
+  for (Peer* const peer : peers_.All()) {
+    base::MutexLock lock(peer->mutex);
+    if (peer->life.has_value() && peer->routes.stale()) report.unknown.push_back(peer->node);
+  }
+  return report;
+}
+
 void NodeRoutes::OnWanted(Peer& peer, const RoutesWanted& wanted) {
   base::MutexLock lock(own_.mutex);
   own_.routes.OnWanted(peer.node, wanted);

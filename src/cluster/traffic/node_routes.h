@@ -31,6 +31,13 @@ class NodeRoutes {
   void RoutesTaken(storage::ShardId shard, uint32_t place, uint64_t block);
   void SetDegraded(bool degraded);  // Any thread.
 
+  // For people. Any thread.
+  struct Report {
+    size_t told = 0;              // Filters and members.
+    std::vector<NodeId> unknown;  // Live nodes of which it is not known what they want.
+  };
+  Report Reported() const;
+
   // ---- Under both locks of the peer, which has its place.
   void OnLife(Peer& peer, Tasks& tasks);
   void OnGone(Peer& peer, Tasks& tasks);

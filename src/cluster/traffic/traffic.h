@@ -101,6 +101,7 @@ class Traffic final : public broker::PartitionClient,
   void Taken(storage::ShardId shard, uint32_t node, uint64_t messages, uint64_t bytes) override;
 
   const TrafficMetrics& metrics() const { return metrics_; }
+  NodeRoutes::Report routes() const { return node_routes_.Reported(); }
   // Where the node stands in a NodeMask. None: no life of it is known.
   std::optional<uint32_t> PlaceOf(NodeId node) const;
 

@@ -285,8 +285,12 @@ base::ClusterView ClusterSeat::view() const {
   }
   for (const cluster::PeerReport& peer : membership_->links().Report())
     view.links.push_back(ViewOf(peer));
-  if (const cluster::Traffic* const traffic = traffic_.load())
+  if (const cluster::Traffic* const traffic = traffic_.load()) {
     view.traffic = ViewOf(traffic->metrics());
+    const cluster::NodeRoutes::Report routes = traffic->routes();
+    view.routes_told = routes.told;
+    for (const storage::NodeId node : routes.unknown) view.routes_unknown.push_back(node.value());
+  }
   return view;
 }
 

@@ -86,7 +86,7 @@ SessionPage LookAtSessions(const Node& node, const SessionQuery& query, const Se
 
 std::optional<SessionPlace> VisitSubscriptions(
     const Node& node, const SessionPlace& from,
-    absl::FunctionRef<void(std::string_view filter)> visit) {
+    absl::FunctionRef<void(PartitionId partition, std::string_view filter)> visit) {
   constexpr size_t kSubscriptionsAtOnce = 4096;
   size_t looked = 0;
   size_t visited = 0;
@@ -99,7 +99,8 @@ std::optional<SessionPlace> VisitSubscriptions(
       const Session* const session = partition.FindSlot(place.slot);
       if (session == nullptr || !IsDurable(*session)) continue;
       visited += session->subscriptions.size();
-      for (const auto& [filter, subscription] : session->subscriptions) visit(filter);
+      for (const auto& [filter, subscription] : session->subscriptions)
+        visit(place.partition, filter);
     }
   }
   return std::nullopt;

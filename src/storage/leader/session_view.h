@@ -88,7 +88,7 @@ IdentifierView LookAtIdentifier(const Node& node, std::string_view client_id);
 // all.
 std::optional<SessionPlace> VisitSubscriptions(
     const Node& node, const SessionPlace& from,
-    absl::FunctionRef<void(std::string_view filter)> visit);
+    absl::FunctionRef<void(PartitionId partition, std::string_view filter)> visit);
 
 // Of a stored session; nothing if there is none. In the order of their filters, from behind
 // `after`.
