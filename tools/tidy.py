@@ -401,6 +401,100 @@ def rule_classes(tree):
                 yield f"{file.path}:{line}: {name} has {count} functions, more than {CLASS_FUNCTIONS_MAX}"
 
 
+CALLED_BY_LIBRARIES = ("AbslHashValue", "AbslStringify", "PrintTo")  # By their names.
+IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+DECLARED = re.compile(r"[\w>&*\]]\s+[&*]{0,2}([A-Za-z]\w+)\s*\(([^;{}]*)([;{])?")
+NO_TYPE = re.compile(r"(?:\b(?:return|co_return|case|else|throw|new|delete|not|and|or|goto|operator)|[=(,!?:+|&<-])\s*$")
+
+
+def declarations(file):
+    """(line, name) of what a header declares as a function. What overrides is called by who knows the base."""
+    code = re.sub(r"^[ \t]*#(?:[^\n\\]|\\.|\\\n)*", "", file.code, flags=re.MULTILINE)
+    for match in DECLARED.finditer(code):
+        name, rest = match.group(1), match.group(2)
+        before = code[max(0, match.start() - 60):match.start(1)]
+        if name.isupper() or name.startswith("ABSL_") or name in CALLED_BY_LIBRARIES:
+            continue
+        if re.fullmatch(r"\s*\w+\s*\)\s*", rest) and match.group(3) == ";" and name.islower():
+            continue  # A variable with its initial value.
+        if re.search(r"\b(?:override|final)\b", rest) or NO_TYPE.search(before.rstrip(" \n&*")):
+            continue
+        yield code.count("\n", 0, match.start(1)) + 1, name
+
+
+def is_declared_at(code, start):
+    """Whether what stands there, a name and "(", declares or defines a function, and does not call it."""
+    before = code[max(0, start - 160):start]
+    scope = re.search(r"(?:\b\w+(?:<[^<>()]*>)?::)+$", before)
+    if scope:
+        before = before[:scope.start()]
+    return bool(re.search(r"[\w>\]][ \n]+[&*]{0,2}$|[\w>\]][&*]{1,2}[ \n]+$", before)) and \
+        not NO_TYPE.search(before.rstrip(" \n&*"))
+
+
+def rule_unused(tree):
+    """A function that a header offers is used, if only by a test."""
+    files = tree.below("src/", "cmd/", "tests/", "bench/", "examples/")
+    words, places = {}, {}
+    for file in files:
+        for word in IDENTIFIER.findall(file.code):
+            words[word] = words.get(word, 0) + 1
+    for file in tree.below("src/"):
+        if file.path.endswith(".h"):
+            for line, name in declarations(file):
+                places.setdefault(name, []).append((file, line))
+    doubtful = {name for name, found in places.items() if words[name] <= 2 * len(found)}
+    declared = dict.fromkeys(doubtful, 0)
+    for file in files if doubtful else []:
+        for match in re.finditer(r"\b([A-Za-z_]\w*)\s*\(", file.code):
+            if match.group(1) in doubtful and is_declared_at(file.code, match.start(1)):
+                declared[match.group(1)] += 1
+    for name in sorted(doubtful):
+        if words[name] <= declared[name]:
+            file, line = places[name][0]
+            yield f"{file.path}:{line}: nobody uses {name}"
+
+
+HASHED = re.compile(r"\b(?:absl::(?:flat|node)_hash_(?:map|set)|std::unordered_(?:map|set))<")
+ORDERED = re.compile(r"\b(?:vector|deque|map|set|InlinedVector|btree_map|btree_set|Span)<[^;(){}]*>\s+(\w+)\s*[;={]")
+RANGE_FOR = re.compile(r"\bfor\s*\([^;()]*?[^:]:\s*([^:;][^;{}]*?)\)\s*(?:\{|[^\s;)])")
+ANY_ORDER_MARK = re.compile(r"//\s*tidy: any order: \S+")
+DECIDES_STATE = ("src/storage/core/", "src/storage/leader/", "src/cluster/core/")
+
+
+def hashed_names(file):
+    """Names of variables and members that are hash containers."""
+    for match in HASHED.finditer(file.code):
+        depth, end = 0, match.end() - 1
+        while end < len(file.code):
+            depth += {"<": 1, ">": -1}.get(file.code[end], 0)
+            end += 1
+            if depth == 0:
+                break
+        if name := re.match(r"[\s&]*(\w+)\s*(?:;|=|\{|,|\)|ABSL_)", file.code[end:]):
+            yield name.group(1)
+
+
+def rule_order(tree):
+    """Where state is decided nothing follows the order of a hash container, or it says why that does no harm."""
+    files = tree.below(*DECIDES_STATE)
+    of_stem, of_all, ordered = {}, set(), set()
+    for file in files:
+        names = set(hashed_names(file))
+        of_stem.setdefault(file.path.rsplit(".", 1)[0], set()).update(names)
+        of_all.update(name for name in names if not name.endswith("_"))
+        ordered.update(set(ORDERED.findall(file.code)) - names)
+    for file in files:
+        own = of_stem[file.path.rsplit(".", 1)[0]]
+        lines = file.lines
+        for match in RANGE_FOR.finditer(file.code):
+            *object_of, name = re.split(r"\.|->", match.group(1).strip("* "))
+            number = file.code.count("\n", 0, match.start()) + 1
+            known = own | (of_all - ordered) if object_of else own  # A field of a struct from elsewhere.
+            if name in known and not any(ANY_ORDER_MARK.search(line) for line in lines[max(0, number - 3):number]):
+                yield f"{file.path}:{number}: {name} is in no order: sort, or \"// tidy: any order: REASON\""
+
+
 UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 
 
@@ -502,13 +596,27 @@ def broken_tables(path, text):
             yield f"{path}:{number + 1}: a row of no table: its heading is missing"
 
 
+NAMED_FILE = re.compile(r"`([a-z][\w.-]*(?:/[\w.-]+)+\.(?:cc|h|py|txt|tsv|proto))`")
+NAMES_BEGIN_AT = ("", "src/", "docs/", "tests/", "cmd/mqttctl/")
+
+
+def files_that_are_not_there(tree, file):
+    text = re.sub(r"^```.*?^```", lambda m: "\n" * m.group().count("\n"), file.text, flags=re.MULTILINE | re.DOTALL)
+    for number, line in enumerate(text.splitlines(), 1):
+        for name in NAMED_FILE.findall(line):
+            stands_for_others = re.search(r"\b[A-Z]{3,}\b", name)
+            if not stands_for_others and not any((tree.root / begin / name).exists() for begin in NAMES_BEGIN_AT):
+                yield f"{file.path}:{number}: no such file: {name}"
+
+
 def rule_links_in_docs(tree):
-    """A link in a document leads somewhere, and a table has its heading."""
+    """A link in a document leads somewhere, as does a file that it names, and a table has its heading."""
     made_later = {(tree.root / path).resolve() for path in MADE_LATER}
     for file in tree.files:
         if not file.path.endswith(".md"):
             continue
         yield from broken_tables(file.path, file.text)
+        yield from files_that_are_not_there(tree, file)
         for number, line in enumerate(without_code(file.text).splitlines(), 1):
             for target in LINK.findall(line):
                 if re.match(r"[a-z]+:", target):
@@ -533,6 +641,8 @@ RULES = {
     "headers": rule_headers,
     "functions": rule_functions,
     "classes": rule_classes,
+    "unused": rule_unused,
+    "order": rule_order,
     "unfinished": rule_unfinished,
     "tests": rule_tests,
     "citations": rule_citations,

@@ -168,6 +168,27 @@ class Shape(unittest.TestCase):
         text = 'void F() {\n  f("{{{");  // {\n  char c = \'{\';\n  int n = 1\'000;\n}\n' + "\n" * 80
         self.assertEqual(problems("functions", {"src/a/b.cc": text}), [])
 
+    def test_what_a_header_offers_is_used(self):
+        header = ("class A {\n public:\n  int size() const { return 1; }\n  static bool Check(int a);\n"
+                  "  void OnRead(int a) override;\n  const Lock lock(mutex);\n};\nint Free(const A& a);\n")
+        defined = '#include "a/a.h"\nbool A::Check(int a) { return a > 0; }\nint Free(const A& a) { return 2; }\n'
+        files = {"src/a/a.h": header, "src/a/a.cc": defined}
+        self.assertEqual(problems("unused", files), [
+            "src/a/a.h:3: nobody uses size", "src/a/a.h:4: nobody uses Check", "src/a/a.h:8: nobody uses Free"])
+        used = "int main() {\n  A a;\n  return A::Check(1) ? Free(a) : a.size();\n}\n"
+        self.assertEqual(problems("unused", {**files, "tests/a/a_test.cc": used}), [])
+
+    def test_state_does_not_follow_the_order_of_a_hash_container(self):
+        def check(loop, field="absl::flat_hash_map<std::string, std::vector<int>> ends_;"):
+            return problems("order", {"src/storage/core/a.h": f"class A {{\n  {field}\n}};\n",
+                                      "src/storage/core/a.cc": f"void A::F() {{\n{loop}\n}}\n"})
+        self.assertEqual(check("  for (const auto& [name, end] : ends_) g(end);"),
+                         ['src/storage/core/a.cc:2: ends_ is in no order: sort, or "// tidy: any order: REASON"'])
+        self.assertEqual(len(check("  for (const auto& one : a->ends_) {\n    g(one);\n  }")), 1)
+        self.assertEqual(check("  // tidy: any order: a sum.\n  for (const auto& [name, end] : ends_) n += end;"), [])
+        self.assertEqual(check("  for (const auto& one : ends_) g(one);", "std::map<int, int> ends_;"), [])
+        self.assertEqual(check("  for (const auto& one : SortedOf(ends_)) g(one);"), [])
+
     def test_nothing_is_left_unfinished(self):
         mark = "TO" + "DO"
         self.assertEqual(len(problems("unfinished", {"docs/a.md": f"{mark}: later\n"})), 1)
@@ -221,6 +242,11 @@ class Documents(unittest.TestCase):
         self.assertEqual(problems("documents", {"docs/a.md": whole + "\n| c |\n"}),
                          ["docs/a.md:5: a row of no table: its heading is missing"])
         self.assertEqual(problems("documents", {"docs/a.md": f"{whole}\n{whole}"}), [])
+
+    def test_files_that_are_named_exist(self):
+        way = "From `a/b.cc` to `a/gone.cc`, as `a/NAME.cc`.\n```\n`a/none.cc`\n```\n"
+        self.assertEqual(problems("documents", {"docs/a.md": way, "src/a/b.cc": ""}),
+                         ["docs/a.md:1: no such file: a/gone.cc"])
 
     def test_broken_ones_are_named(self):
         self.assertEqual(problems("documents", {"docs/a.md": "[x](gone.md)\n[y](#gone)\n"}),

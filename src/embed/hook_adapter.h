@@ -68,7 +68,6 @@ class HookAdapter final : public broker::Hooks, public std::enable_shared_from_t
   using Live = absl::flat_hash_map<uint64_t, std::shared_ptr<LiveConnection>>;
 
   std::shared_ptr<LiveConnection> Find(const storage::ConnectionRef& ref);
-  std::shared_ptr<LiveConnection> FindConnected(const broker::Connection& connection);
   bool crowded() const;
   std::optional<broker::HookAnswer> AskAbout(const std::shared_ptr<LiveConnection>& live,
                                              const mqtt::MessagePtr& message);

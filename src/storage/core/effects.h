@@ -142,7 +142,6 @@ enum class DropCause : uint8_t {
   kOutbox,         // Limits.outbox_messages_max or outbox_bytes_max.
 };
 inline constexpr size_t kDropCauses = 5;
-const char* DropCauseName(DropCause cause);
 
 // The caller keeps one and clears it: what it holds is reused.
 struct Effects {

@@ -110,7 +110,7 @@ absl::StatusOr<mqtt::MessagePtr> MessageBodies::Read(uint64_t number, const Stat
 
 void MessageBodies::DumpTo(std::string& out) const {
   std::map<uint64_t, uint64_t> counts;
-  for (const auto& [number, body] : bodies_) {
+  for (const auto& [number, body] : bodies_) {  // tidy: any order: into a map.
     if (body.count != 0) counts[number] = body.count;
   }
   for (const auto& [number, count] : counts) {

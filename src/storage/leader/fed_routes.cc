@@ -20,7 +20,6 @@ void FedRoutes::Hear(NodeId from, const FeedRoutes& told) {
   OfPartition& partition = partitions_[id];
   const bool begins = told.number == 1 && told.feed > partition.feed;
   if (begins) {
-    partition.from = from;
     partition.feed = told.feed;
     partition.replaces = true;
   } else if (told.feed != partition.feed || told.number != partition.number + 1) {
@@ -67,10 +66,10 @@ void FedRoutes::Change(PartitionId id, OfPartition& partition, const ShareMember
 // Of earlier feeds, and gone since.
 void FedRoutes::DropUntold(PartitionId id, OfPartition& partition) {
   std::vector<RouteChange> routes;
+  // tidy: any order: they are sorted before the shards hear of them.
   for (const auto& [filter, feed] : partition.filters) {
     if (feed != partition.feed) routes.push_back({.add = false, .partition = id, .filter = filter});
   }
-  // What the shards hear does not depend on memory.
   std::sort(routes.begin(), routes.end(),
             [](const RouteChange& a, const RouteChange& b) { return a.filter < b.filter; });
   for (const RouteChange& change : routes) Change(id, partition, change);

@@ -35,13 +35,10 @@ class FedRoutes {
   bool whole() const { return lacking_ == 0; }
   // How far the shards have been told. Nothing has come: 0.
   uint64_t through(PartitionId id) const { return partitions_[id].through; }
-  // Who told last; 0: nobody.
-  NodeId told_by(PartitionId id) const { return partitions_[id].from; }
 
  private:
   using Member = std::pair<std::string, std::string>;  // Client Identifier and filter.
   struct OfPartition {
-    NodeId from;
     uint64_t feed = 0;
     uint64_t number = 0;  // Heard last.
     uint64_t through = 0;

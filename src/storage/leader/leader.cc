@@ -102,7 +102,6 @@ void Leader::TakeAfter(Leader& former) {
       if (const auto* const accept = std::get_if<AnswerAccept>(&step)) node_.Release(accept->held);
     }
   });
-  subscriptions_.Recount();
   former.outbox_.Withdraw();
   former.sessions_.Withdraw();
 }

@@ -34,6 +34,7 @@ void OutboxSender::Start() {
 }
 
 void OutboxSender::Withdraw() {
+  // tidy: any order: a sum.
   for (const auto& [number, told] : told_) node_.outbox_told.Remove(told.bytes);
   told_.clear();
   for (const auto& [number, rooms] : std::exchange(held_, {})) node_.Release(rooms);

@@ -140,7 +140,6 @@ void Routes::AnnouncePart() {
         }
         return bytes < kAnnouncedBytesMax;
       });
-  node_.leaders[id]->subscriptions().AddRoutes(filters->size());
   if (!filters->empty()) {
     node_.SendToOwn(
         RouteBlock{.number = ledger_.Next(), .partition = id, .filters = std::move(filters)});

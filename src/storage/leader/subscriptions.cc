@@ -35,7 +35,6 @@ void Subscriptions::Handle(const Asker& from, Subscribe& request) {
   if (status.ok() && leader_.sessions().OwnerOf(request.client_id, request.epoch) == nullptr)
     status = NotOwner();
   if (!status.ok()) return Refuse(answer, status);
-  subscribed_ = true;
   pb::Subscribe& subscribe = *ProposeFor(from, &answer.command).mutable_subscribe();
   subscribe.set_client_id(request.client_id);
   subscribe.set_epoch(request.epoch);
@@ -85,16 +84,7 @@ void Subscriptions::Refuse(AnswerSubscribe& step, const absl::Status& why) {
   node_.Send(step.shard, SubscribeDone{step.token, why});
 }
 
-void Subscriptions::Recount() {
-  subscribed_ = true;  // It may be on its way.
-  filters_ = 0;
-  partition().ForEachFilter([this](std::string_view) { ++filters_; });
-}
-
-void Subscriptions::On(RouteChanged& effect) {
-  filters_ = effect.add ? filters_ + 1 : filters_ - 1;
-  node_.routes->Tell(effect, id_);
-}
+void Subscriptions::On(RouteChanged& effect) { node_.routes->Tell(effect, id_); }
 
 void Subscriptions::On(ShareMemberChanged& effect) { node_.routes->Tell(effect, id_); }
 

@@ -28,21 +28,12 @@ class Subscriptions : public LeaderPart {
   void Repeat(const Asker& from, Subscribe& request);
   void Repeat(const Asker& from, Unsubscribe& request);
 
-  // Under a new leader.
-  void Recount();
-
   void On(RouteChanged& effect);
   void On(ShareMemberChanged& effect);
-  // Whether a session may have subscribed to something.
-  bool may_have_routes() const { return subscribed_ || filters_ != 0; }
-  void AddRoutes(uint64_t filters) { filters_ += filters; }
 
  private:
   void Answer(const AnswerSubscribe& step);
   void Answer(const ShardAddress& shard, UnsubscribeDone done);
-
-  uint64_t filters_ = 0;     // Routes to this partition.
-  bool subscribed_ = false;  // They may be more: somebody has subscribed.
 };
 
 }  // namespace storage
