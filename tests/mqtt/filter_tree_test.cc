@@ -11,6 +11,7 @@
 
 #include "base/rng.h"
 #include "mqtt/topic.h"
+#include "tests/support/cpu_cost.h"
 #include "tests/support/random_topics.h"
 
 namespace mqtt {
@@ -146,6 +147,24 @@ TEST(FilterTree, ADeepFilterTakesNoMorePlacesThanAShallowOne) {
     EXPECT_LE(deep.places(), shallow.places());
     EXPECT_LE(each(deep), 2.1);
   }
+}
+
+// A topic and a filter of so many levels: nanoseconds for each of them, by the processor's time.
+double CostOfALevel(size_t levels) {
+  const std::string rest(levels, '/');
+  return support::CpuNsPerItem(levels, 20, [&] {
+    Tree tree;
+    tree.Insert("+" + rest);
+    tree.Insert("+/#");
+    EXPECT_THAT(MatchesOf(tree, "a" + rest), UnorderedElementsAre("+" + rest, "+/#"));
+    tree.Erase("+" + rest);
+  });
+}
+
+// No recursion either: 65,000 frames would not fit the stack of a thread.
+TEST(FilterTree, ALevelCostsTheSameAmongFewAndAmongMany) {
+  CostOfALevel(1000);  // Warm.
+  EXPECT_LT(support::PrintedRatio("a level", CostOfALevel(6'500), CostOfALevel(65'000), 10), 5);
 }
 
 class FilterTreeModel : public ::testing::TestWithParam<uint64_t> {};
