@@ -75,5 +75,61 @@ class NodeReceipts {
   std::array<uint64_t, kNodesMax> let_go_{};  // Looked at up to this one.
 };
 
+// Of the message that is being routed: which nodes are to have it before it is acknowledged, by
+// which receipts. Part of one shard, used on its thread.
+//
+// A node has a block of messages at a time, and says so with the greatest receipt in it. What goes
+// to one node twice (to a member of a `$share` group and by its routes) may be in two blocks, so
+// the second copy has a receipt of its own.
+class OwedReceipts {
+ public:
+  struct Owed {
+    uint64_t receipt = 0;
+    NodeMask nodes = 0;
+  };
+
+  void Begin() {
+    earlier_.clear();
+    nodes_ = 0;
+    ++receipt_;
+  }
+  // The receipt of a copy for which these nodes are waited, if any. Before it is forwarded.
+  uint64_t Owe(NodeMask nodes) {
+    if ((nodes_ & nodes) != 0) Next();
+    nodes_ |= nodes;
+    return receipt_;
+  }
+  bool any() const { return nodes_ != 0 || !earlier_.empty(); }
+
+  // Another message comes between: what is owed of this one is set aside.
+  std::vector<Owed> Pause() {
+    Next();
+    return std::exchange(earlier_, {});
+  }
+  void Resume(std::vector<Owed> paused) {
+    Begin();
+    earlier_ = std::move(paused);
+  }
+
+  // `what` waits for all of them. How many times `receipts` will say so.
+  uint32_t Expect(NodeReceipts& receipts, storage::Token what, bool patient) {
+    Next();
+    for (const Owed& owed : earlier_) receipts.Expect(owed.receipt, owed.nodes, what, patient);
+    const auto count = static_cast<uint32_t>(earlier_.size());
+    earlier_.clear();
+    return count;
+  }
+
+ private:
+  void Next() {
+    if (nodes_ != 0) earlier_.push_back({receipt_, std::exchange(nodes_, 0)});
+    ++receipt_;
+  }
+
+  uint64_t receipt_ = 0;
+  NodeMask nodes_ = 0;         // Of this receipt.
+  std::vector<Owed> earlier_;  // Keeps its memory.
+};
+
 }  // namespace broker
 #endif  // BROKER_CORE_NODE_RECEIPTS_H_

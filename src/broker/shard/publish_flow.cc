@@ -204,7 +204,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void PublishFlow::RouteOut(Connection& conne
 
 void PublishFlow::AcknowledgeRouted(Session& session, const mqtt::Publish& packet, bool unmatched) {
   if (packet.qos == QoS::kAtMostOnce) return;
-  if (awaited_nodes_ != 0) {
+  if (owed_.any()) {
     Waiting waiting;
     waiting.connection = session.connection.ref.connection;
     waiting.qos = packet.qos;
@@ -320,11 +320,11 @@ void PublishFlow::ForwardToNodes(Outgoing& outgoing, const Match& match,
   const QoS qos = outgoing.parts().qos;
   Forwarding how{.outbox = record};
   if (qos != QoS::kAtMostOnce) {
-    how.receipt = receipt_;
     const NodeMask linked = ~context_.forwarder->CutOff();
-    awaited_nodes_ |= (match.nodes | match.nodes_stale) & linked;
+    NodeMask awaited = (match.nodes | match.nodes_stale) & linked;
     if (record || context_.fenced == Fenced::kNobody)
-      awaited_nodes_ |= match.nodes | (match.nodes_stale & unheard_nodes);
+      awaited |= match.nodes | (match.nodes_stale & unheard_nodes);
+    how.receipt = owed_.Owe(awaited);
   }
   nodes_behind_ |= forward(match.NodesFor(qos), outgoing.parts(), how);
 }
@@ -349,11 +349,7 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
 PublishFlow::Waiting& PublishFlow::Await(storage::Token token, Waiting waiting) {
   waiting.since_ns = context_.now_ns;
   waiting_bytes_ += waiting.bytes;
-  if (awaited_nodes_ != 0) {
-    waiting.awaits_nodes = true;
-    receipts.Expect(receipt_, std::exchange(awaited_nodes_, 0), token,
-                    /*patient=*/bool(waiting.outbox));
-  }
+  if (owed_.any()) waiting.owed = owed_.Expect(receipts, token, /*patient=*/bool(waiting.outbox));
   if (waiting.in_order != 0) {
     const auto [order, first] = in_order_.try_emplace(waiting.in_order, InOrder{token, token});
     if (!first) {
@@ -402,14 +398,14 @@ void PublishFlow::OnNodesHave(const std::vector<storage::Token>& tokens) {
   for (const storage::Token token : tokens) {
     const auto place = waiting_.find(token);
     if (place == waiting_.end()) continue;
-    place->second->awaits_nodes = false;
+    --place->second->owed;
     FinishIfAnswered(place);
   }
 }
 
 void PublishFlow::FinishIfAnswered(WaitingByToken::iterator place) {
   Waiting& waiting = *place->second;
-  if (waiting.awaited != 0 || waiting.awaits_nodes) return;
+  if (waiting.awaited != 0 || waiting.owed != 0) return;
   if (waiting.in_order == 0) {
     std::unique_ptr<Waiting> answered = std::move(place->second);
     waiting_.erase(place);
@@ -478,7 +474,7 @@ void PublishFlow::Finish(std::unique_ptr<Waiting> finished) {
     BeginMessage();
     RouteCommitted(waiting);
     if (Connection* const publisher = context_.Find(waiting.connection)) PauseIfBehind(*publisher);
-    if (awaited_nodes_ != 0) {
+    if (owed_.any()) {
       Waiting rest;
       rest.connection = waiting.connection;
       rest.qos = waiting.qos;

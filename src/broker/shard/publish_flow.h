@@ -118,8 +118,8 @@ class PublishFlow {
     storage::PartitionMask awaited = 0;  // Whose answers are to come.
     absl::Status status;                 // What those that did say: the first error.
     bool duplicate = false;
-    bool commits = false;       // A partition was asked.
-    bool awaits_nodes = false;  // `receipts` knows which.
+    bool commits = false;     // A partition was asked.
+    uint32_t owed = 0;        // Receipts that are to come; `receipts` knows of whom.
     bool handed_out = false;  // A record: transient sessions have it, or it is on its way to them.
     uint64_t in_order = 0;    // QoS 2: whose messages are to stay in order. 0: nobody's.
     bool answered = false;    // All have; it waits for those before it.
@@ -185,8 +185,7 @@ class PublishFlow {
   void BeginMessage() {
     behind_.reset();
     nodes_behind_ = 0;
-    awaited_nodes_ = 0;
-    ++receipt_;
+    owed_.Begin();
   }
   void PauseIfBehind(Connection& connection) {
     if (behind_.has_value() || nodes_behind_ != 0) PauseForThoseBehind(connection);
@@ -218,8 +217,7 @@ class PublishFlow {
   storage::OutboxLedger outbox_;
   std::optional<storage::ShardId> behind_;  // One that the present PUBLISH found behind.
   NodeMask nodes_behind_ = 0;               // Likewise.
-  uint64_t receipt_ = 0;                    // Of the present message.
-  NodeMask awaited_nodes_ = 0;              // That are to have it before it is acknowledged.
+  OwedReceipts owed_;                       // Of the present message.
   // Connections that stand still until that shard catches up.
   std::vector<std::vector<uint64_t>> paused_for_shard_;
 

@@ -87,7 +87,7 @@ void PublishFlow::FinishRecord(Waiting waiting) {
     waiting.bytes = 0;
     waiting.in_order = 0;
     waiting.next = 0;
-    if (awaited_nodes_ != 0) {  // Until then it stays in the outbox: this node may die.
+    if (owed_.any()) {  // Until then it stays in the outbox: this node may die.
       Await(context_.NextToken(), std::move(waiting));
       return;
     }

@@ -141,9 +141,8 @@ bool PublishFlow::ForwardToMember(const mqtt::MessageParts& message,
   ++member.hops;
   Forwarding how;
   if (message.qos != QoS::kAtMostOnce) {
-    how.receipt = receipt_;
-    if (!where.cut_off || context_.fenced == Fenced::kNobody)
-      awaited_nodes_ |= NodeMask{1} << where.node;
+    const bool awaited = !where.cut_off || context_.fenced == Fenced::kNobody;
+    how.receipt = owed_.Owe(awaited ? NodeMask{1} << where.node : NodeMask{0});
   }
   nodes_behind_ |= forward_to_member(where.node, message, member, how);
   return true;
@@ -231,14 +230,15 @@ void PublishFlow::HandOn(mqtt::MessagePtr message, std::string_view shared_filte
   if (group == nullptr) return CountWithoutMember(1);
   const ShareGroup::Choice choice = ChooseMember(*group, outgoing, tried);
   storage::Publish publish;
-  const NodeMask awaited = awaited_nodes_;  // Of the message that is being routed, if there is one.
+  // Of the message that is being routed, if there is one.
+  std::vector<OwedReceipts::Owed> paused = owed_.Pause();
   const bool is_for_one = AssignTo(choice, *group, outgoing, publish, nullptr, std::move(tried));
-  awaited_nodes_ = 0;
+  owed_.Begin();  // For the one that is handed on nobody waits.
   if (!publish.shared_targets.empty()) {
     publish.message = outgoing.Keep();
     Submit(std::move(publish), Waiting{});
   }
-  awaited_nodes_ = awaited;
+  owed_.Resume(std::move(paused));
   if (!is_for_one) CountWithoutMember(1);
 }
 

@@ -109,5 +109,55 @@ TEST(NodeReceipts, AgreeWithAListOfWhoOwesWhat) {
   }
 }
 
+// A block of forwarded messages may end between two copies of one message to a node, which says
+// what it has by the greatest receipt of a block.
+TEST(OwedReceipts, OfAMessageThatGoesToANodeTwiceAreTwo) {
+  NodeReceipts receipts;
+  OwedReceipts owed;
+  owed.Begin();
+  const uint64_t by_routes = owed.Owe(Nodes({1, 2}));
+  const uint64_t to_member = owed.Owe(Nodes({2}));
+  EXPECT_GT(to_member, by_routes);
+  EXPECT_EQ(owed.Expect(receipts, 10, false), 2u);
+  EXPECT_FALSE(owed.any());
+  EXPECT_THAT(Has(receipts, 2, by_routes), IsEmpty());
+  EXPECT_THAT(Has(receipts, 2, to_member), ElementsAre(10)) << "1 owes the first copy";
+  EXPECT_THAT(Has(receipts, 1, by_routes), ElementsAre(10));
+  EXPECT_EQ(receipts.size(), 0u);
+}
+
+TEST(OwedReceipts, OfAMessageThatGoesToEachNodeOnceIsOne) {
+  NodeReceipts receipts;
+  OwedReceipts owed;
+  owed.Begin();
+  const uint64_t by_routes = owed.Owe(Nodes({1, 2}));
+  EXPECT_EQ(owed.Owe(Nodes({3})), by_routes);
+  EXPECT_EQ(owed.Owe(0), by_routes) << "it goes to a node that is not waited for";
+  EXPECT_EQ(owed.Expect(receipts, 10, false), 1u);
+  owed.Begin();
+  EXPECT_GT(owed.Owe(Nodes({1})), by_routes);
+}
+
+// One that a member leaves is handed on while another message is being routed.
+TEST(OwedReceipts, AreSetAsideForAMessageThatComesBetween) {
+  NodeReceipts receipts;
+  OwedReceipts owed;
+  owed.Begin();
+  const uint64_t before = owed.Owe(Nodes({1}));
+  std::vector<OwedReceipts::Owed> paused = owed.Pause();
+  EXPECT_FALSE(owed.any());
+  const uint64_t between = owed.Owe(Nodes({1, 2}));
+  EXPECT_GT(between, before);
+  owed.Begin();
+  EXPECT_FALSE(owed.any()) << "nobody waits for it";
+  owed.Resume(std::move(paused));
+  const uint64_t behind = owed.Owe(Nodes({2}));
+  EXPECT_GT(behind, between);
+  EXPECT_EQ(owed.Expect(receipts, 10, false), 2u);
+  EXPECT_THAT(Has(receipts, 2, between), IsEmpty());
+  EXPECT_THAT(Has(receipts, 2, behind), ElementsAre(10));
+  EXPECT_THAT(Has(receipts, 1, before), ElementsAre(10));
+}
+
 }  // namespace
 }  // namespace broker
