@@ -29,6 +29,7 @@
 #include "broker/server.h"
 #include "check_files.h"
 #include "config/config.h"
+#include "config_settings.h"
 #include "control.h"
 #include "leaving.h"
 #include "log_level.h"
@@ -66,6 +67,7 @@ class Daemon final : private ::admin::MainThread {
         config_(std::move(config)),
         control_(std::move(control)),
         log_level_(config_.storage.data_dir),
+        settings_(config_.storage.data_dir),
         manager_(::admin::ServiceManager::FromEnvironment()) {}
 
   // After a start that failed, too: whoever calls uses what goes first.
@@ -75,7 +77,7 @@ class Daemon final : private ::admin::MainThread {
   }
 
   absl::Status Start() {
-    config::Config config = config_;
+    config::Config config = WithSettings();
     log_level_.Learn(config);
     log_level_.ApplyTo(config);
     RETURN_IF_ERROR(base::ConfigureLog(config.log));
@@ -321,7 +323,34 @@ class Daemon final : private ::admin::MainThread {
   // ---- admin::MainThread
   const config::Config& config() const override { return node_->config(); }
   absl::StatusOr<config::Loaded> Load() const override {
-    return config::Load(invocation_.args, invocation_.environment);
+    return ConfigSettings::Load(invocation_.args, invocation_.environment, settings_.values());
+  }
+  // With what was set at run time before this start. It was right then; the rest may have changed.
+  config::Config WithSettings() const {
+    absl::StatusOr<config::Loaded> loaded = Load();
+    if (loaded.ok()) return std::move(loaded->config);
+    base::Log(LogLevel::kWarning, "what was set of the configuration at run time does not hold",
+              {{"error", absl::StrReplaceAll(loaded.status().message(), {{"\n", "; "}})}});
+    return config_;
+  }
+  absl::StatusOr<std::vector<config::Change>> SetConfig(const std::string& path,
+                                                        std::optional<std::string> value) override {
+    ConfigSettings::Values values = settings_.values();
+    value.has_value() ? (void)(values[path] = *value) : (void)values.erase(path);
+    ASSIGN_OR_RETURN(config::Loaded loaded,
+                     ConfigSettings::Load(invocation_.args, invocation_.environment, values));
+    for (const config::Change& change : config::Diff(node_->config(), loaded.config)) {
+      if (change.path == path && change.effect == config::Effect::kRestart) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            path, " needs a restart: set it in the configuration, and start the broker again"));
+      }
+    }
+    std::vector<std::string> warnings;
+    const std::vector<std::string> errors = mqttd::CheckFiles(loaded.config, warnings);
+    if (!errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
+    ASSIGN_OR_RETURN(std::vector<config::Change> changes, UseConfig(loaded.config));
+    RETURN_IF_ERROR(settings_.Keep(std::move(values)));
+    return changes;
   }
   std::vector<std::string> CheckFiles(const config::Config& config,
                                       std::vector<std::string>& warnings) const override {
@@ -387,6 +416,7 @@ class Daemon final : private ::admin::MainThread {
   const config::Config config_;  // As at the start; the node has what is in force.
   Control control_;
   LogLevelSetting log_level_;
+  ConfigSettings settings_;
   const ::admin::ServiceManager manager_;
   const std::optional<absl::Duration> watchdog_ = ::admin::ServiceManager::WatchdogTimeout();
   absl::Duration watched_ = Now();

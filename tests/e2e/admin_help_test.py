@@ -122,6 +122,49 @@ def _():
         client.close()
 
 
+def commands(document):
+    """Of the shell blocks of a document, those that speak to a broker that runs."""
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", (DOCS / document).read_text(), re.MULTILINE | re.DOTALL)
+    text = re.sub(r"\\\n *", "", "\n".join(blocks))
+    return [line.partition("  #")[0].strip() for line in text.splitlines() if re.match(r"(mqttctl|curl) ", line)]
+
+
+def run_endless(line, directory):
+    """One that goes on until it is told to stop: until it has said something."""
+    process = Process(["bash", "-c", f"exec {line}"], env=ENVIRONMENT, cwd=directory)
+    for number in range(20000):
+        if not process.running() or process.out.text().strip():
+            break
+        client = durable(broker, "sensor-7")
+        client.send(subscribe_packet(1, "house/#", 1))
+        admin.text("topic", "publish", "house/watched", "-m", str(number), "-q", "1")
+        client.close()
+    holds(process.running() and process.out.text().strip(), f"{line}\n{process.err.text()}")
+    process.kill()
+
+
+@case("the commands of docs/operations.md to a broker that runs do what they say")
+def _():
+    directory = made("operations")
+    found = commands("operations.md")
+    holds(len(found) > 20, f"{len(found)} commands")
+    for command in found:
+        if command.startswith("mqttctl ban "):  # One after the other, they keep away whom the others need.
+            run_line(command, directory)
+            continue
+        client = prepare(directory)
+        line = command.replace("http://127.0.0.1:9883", f"http://{broker.http}").replace("/var/backups", str(directory))
+        line = line.replace("--endpoint 127.0.0.1:9884 ", "")
+        if re.match(r"mqttctl (trace|events|top)\b", line) and not re.search(r" -n ", line):
+            client.close()
+            run_endless(line, directory)
+            continue
+        if "explain loss 2" in line:  # Of a cluster.
+            line = line.replace("explain loss 2", "explain loss")
+        run_line(line, directory)
+        client.close()
+
+
 @case("contexts name brokers; what is given goes before what they say")
 def _():
     environment = {key: value for key, value in ENVIRONMENT.items() if key != "MQTTCTL_ENDPOINT"}

@@ -69,6 +69,35 @@ absl::Status Validate(AdminSession& session, const VerbContext& context, const s
   return absl::InvalidArgumentError("the configuration is not right");
 }
 
+template <typename Response>
+void PrintChanges(const VerbContext& context, const Response& response) {
+  if (context.form().table() && response.changes().empty()) {
+    context.Print("done; nothing of the configuration is different\n");
+  } else {
+    context.Print(RenderList(ToJson(response)["changes"], ChangeColumns(), context.form()));
+  }
+}
+
+absl::Status Set(AdminSession& session, const VerbContext& context, const std::string& path,
+                 const std::string& value) {
+  pb::SetConfigRequest request;
+  request.set_path(path);
+  request.set_value(value);
+  pb::SetConfigResponse response;
+  RETURN_IF_ERROR(session.Call("Config/Set", request, response));
+  PrintChanges(context, response);
+  return absl::OkStatus();
+}
+
+absl::Status Reset(AdminSession& session, const VerbContext& context, const std::string& path) {
+  pb::ResetConfigRequest request;
+  request.set_path(path);
+  pb::ResetConfigResponse response;
+  RETURN_IF_ERROR(session.Call("Config/Reset", request, response));
+  PrintChanges(context, response);
+  return absl::OkStatus();
+}
+
 absl::Status Reload(AdminSession& session, const VerbContext& context) {
   pb::ReloadConfigResponse response;
   RETURN_IF_ERROR(session.Call("Config/Reload", pb::ReloadConfigRequest(), response));
@@ -83,7 +112,8 @@ absl::Status Reload(AdminSession& session, const VerbContext& context) {
 }  // namespace
 
 void AddConfigVerbs(CLI::App& app, VerbContext& context) {
-  CLI::App& noun = context.AddNoun(app, "config", "The configuration: show, check, read again");
+  CLI::App& noun =
+      context.AddNoun(app, "config", "The configuration: show, check, set, read again");
   const auto shown = std::make_shared<ShowArguments>();
   CLI::App& show = context.AddVerb(
       noun, "show",
@@ -99,6 +129,24 @@ void AddConfigVerbs(CLI::App& app, VerbContext& context) {
       "Example: mqttctl config validate mqttd.yaml",
       [&context, file](AdminSession& session) { return Validate(session, context, *file); });
   validate.add_option("file", *file, "A configuration file, on this machine");
+  const auto path = std::make_shared<std::string>();
+  const auto value = std::make_shared<std::string>();
+  CLI::App& set = context.AddVerb(
+      noun, "set",
+      "Sets a key that needs no restart: at once, and after restarts, whatever the file says.\n\n"
+      "Example: mqttctl config set mqtt.receive_maximum 50",
+      [&context, path, value](AdminSession& session) {
+        return Set(session, context, *path, *value);
+      });
+  set.add_option("key", *path, "As `config show` has it")->required();
+  set.add_option("value", *value, "As the file would have it")->required();
+  CLI::App& reset = context.AddVerb(
+      noun, "reset",
+      "A key that was set is again what the configuration says.\n\n"
+      "Example: mqttctl config set mqtt.topic_alias_maximum 5 && mqttctl config reset "
+      "mqtt.topic_alias_maximum",
+      [&context, path](AdminSession& session) { return Reset(session, context, *path); });
+  reset.add_option("key", *path, "That was set")->required();
   context.AddVerb(noun, "reload",
                   "Reads the configuration and its files again, all of it or nothing.\n\n"
                   "Example: mqttctl config reload",

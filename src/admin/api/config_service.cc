@@ -2,10 +2,12 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "config/key.h"
 #include "mqttd/admin/v1/config.pb.h"
@@ -16,6 +18,7 @@ namespace {
 
 constexpr char kConfig[] = "mqttd.admin.v1.Config";
 constexpr char kLog[] = "mqttd.admin.v1.Log";
+constexpr std::string_view kNoSetting("\n\r\0", 3);
 
 pb::ConfigValue::Source ToProto(config::Source source) {
   switch (source) {
@@ -100,6 +103,41 @@ absl::StatusOr<pb::ReloadConfigResponse> Reload(MainThread& main) {
   return response;
 }
 
+absl::Status CheckSetting(const std::string& path, const std::string& value) {
+  if (path.empty()) return absl::InvalidArgumentError("path: which key?");
+  if (path == "log.level")
+    return absl::InvalidArgumentError("path: the log's level is set by Log/SetLevel");
+  if ((path + value).find_first_of(kNoSetting) != std::string::npos || absl::StrContains(path, '='))
+    return absl::InvalidArgumentError("path, value: one line, and no '=' in the path");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<pb::SetConfigResponse> Set(MainThread& main, const pb::SetConfigRequest& request) {
+  if (absl::Status status = CheckSetting(request.path(), request.value()); !status.ok())
+    return status;
+  const auto changes = main.SetConfig(request.path(), request.value());
+  if (!changes.ok()) return changes.status();
+  pb::SetConfigResponse response;
+  AddChanges(*changes, *response.mutable_changes());
+  return response;
+}
+
+absl::StatusOr<pb::ResetConfigResponse> Reset(MainThread& main,
+                                              const pb::ResetConfigRequest& request) {
+  const auto origin = main.config().origins.find(request.path());
+  const bool set = origin != main.config().origins.end() &&
+                   origin->second.source == config::Source::kRunTime &&
+                   request.path() != "log.level";
+  if (!set) {
+    return absl::NotFoundError(absl::StrCat("\"", request.path(), "\" was not set at run time"));
+  }
+  const auto changes = main.SetConfig(request.path(), std::nullopt);
+  if (!changes.ok()) return changes.status();
+  pb::ResetConfigResponse response;
+  AddChanges(*changes, *response.mutable_changes());
+  return response;
+}
+
 // ---- Log ----------------------------------------------------------------------------------------
 
 pb::LogLevel ToProto(base::LogLevel level) {
@@ -176,6 +214,12 @@ void AddConfigService(const BrokerAccess& broker, Methods& methods) {
   Add<pb::ValidateConfigRequest, pb::ValidateConfigResponse>(
       broker, methods, kConfig, "Validate",
       [](MainThread& main, const auto& request) { return Validate(main, request.yaml()); });
+  Add<pb::SetConfigRequest, pb::SetConfigResponse>(
+      broker, methods, kConfig, "Set",
+      [](MainThread& main, const auto& request) { return Set(main, request); });
+  Add<pb::ResetConfigRequest, pb::ResetConfigResponse>(
+      broker, methods, kConfig, "Reset",
+      [](MainThread& main, const auto& request) { return Reset(main, request); });
   Add<pb::ReloadConfigRequest, pb::ReloadConfigResponse>(
       broker, methods, kConfig, "Reload",
       [](MainThread& main, const auto&) { return Reload(main); });

@@ -27,6 +27,11 @@ class MainThread {
                                               std::vector<std::string>& warnings) const = 0;
   // As SIGHUP. Returns in what the configuration differed.
   virtual absl::StatusOr<std::vector<config::Change>> Reload() = 0;
+  // A key that a reload can change, whatever the configuration says, after restarts too; absent: as
+  // that says. All of it is read again, as Reload does. Errors: kInvalidArgument,
+  // kFailedPrecondition, in words.
+  virtual absl::StatusOr<std::vector<config::Change>> SetConfig(
+      const std::string& path, std::optional<std::string> value) = 0;
   // Only the files that the configuration in force names.
   virtual absl::Status ReloadFiles() = 0;
   // By the name in the configuration; until it is started again or the process is. Errors:

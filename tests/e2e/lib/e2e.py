@@ -410,13 +410,13 @@ class Certificates:
                       "-out", self.ca)
         self.server, self.server_key = self.issue("localhost")
 
-    def issue(self, common_name):
+    def issue(self, common_name, days=2):
         """(certificate, key) for localhost and 127.0.0.1 in that name."""
         base = Path(tempfile.mkdtemp(dir=self.directory))
         certificate, key, request, extensions = (base / name for name in ("crt", "key", "csr", "ext"))
         self._openssl("req", *self._new_key(key), "-subj", f"/O=mqttd test/CN={common_name}", "-out", request)
         extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-days", "2",
+        self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-days", str(days),
                       "-CAcreateserial", "-extfile", extensions, "-out", certificate)
         return certificate, key
 
