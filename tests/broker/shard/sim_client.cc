@@ -1,6 +1,6 @@
 #include "tests/broker/shard/sim_client.h"
 
-#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace sim {
@@ -15,7 +15,11 @@ constexpr size_t kOutgoingMax = 12;
 }  // namespace
 
 Client::Client(Broker& broker, Ledger& ledger, Options options)
-    : broker_(broker), ledger_(ledger), options_(std::move(options)), rng_(broker.Fork()) {
+    : ClientSession(options.version),
+      broker_(broker),
+      ledger_(ledger),
+      options_(std::move(options)),
+      rng_(broker.Fork()) {
   session_.client_id = options_.id;
 }
 
@@ -64,7 +68,7 @@ void Client::ActConnected() {
 void Client::Connect() {
   ++connection_;
   line_ = broker_.Connect();
-  line_->on_bytes = [this](std::string_view bytes) { OnBytes(bytes); };
+  line_->on_bytes = [this](std::string_view bytes) { TakeBytes(bytes); };
   line_->on_end = [this] { OnEnd(); };
   support::ConnectPacket connect{.version = options_.version,
                                  .client_id = options_.id,
@@ -102,15 +106,12 @@ void Client::Ping() {
 void Client::LoseConnection() {
   line_ = nullptr;
   connected_ = stalled_ = false;
-  input_.clear();
-  asked_.clear();
-  last_asked_.clear();
+  ForgetConnection();
   if (!options_.durable) EndSession();
 }
 
 void Client::EndSession() {
-  outgoing_.clear();
-  incoming_.clear();
+  ForgetExchanges();
   session_ = {};
   session_.client_id = options_.id;
 }
@@ -165,7 +166,7 @@ std::string Client::SomeTopic() {
 uint16_t Client::NextId() {
   do {
     if (++last_id_ == 0) ++last_id_;
-  } while (outgoing_.contains(last_id_) || asked_.contains(last_id_));
+  } while (IsInUse(last_id_));
   return last_id_;
 }
 
@@ -197,23 +198,14 @@ void Client::SendPublish(uint16_t packet_id, const std::string& payload, bool du
            .Encode(options_.version));
 }
 
-void Client::OnAck(const Packet& packet) {
-  const auto found = outgoing_.find(packet.packet_id);
-  ASSERT_NE(found, outgoing_.end()) << options_.id << ": " << packet.ToString();
-  Published& message = *ledger_.Find(found->second.payload);
-  const bool last = packet.type == kPuback || packet.type == kPubcomp;
+void Client::OnAcknowledged(const Packet& packet, const Outgoing& outgoing) {
+  Published& message = *ledger_.Find(outgoing.payload);
   // A PUBREL that is sent again may find nothing any more.
   EXPECT_TRUE(packet.reason < 0x80 || (packet.type == kPubcomp && packet.reason == 0x92))
       << options_.id << ": " << packet.ToString();
   EXPECT_EQ(message.qos, packet.type == kPuback ? 1u : 2u);
   if (packet.type != kPubcomp && message.acknowledged_ns == kNotYet)
     message.acknowledged_ns = now_ns();
-  if (last) {
-    outgoing_.erase(found);
-    return;
-  }
-  found->second.received = true;
-  Send(support::Ack(kPubrel, packet.packet_id));
 }
 
 // ---- What it subscribes to
@@ -227,8 +219,7 @@ std::string Client::SomeFilter() {
 void Client::Subscribe(const std::string& filter, unsigned qos) {
   if (filter.starts_with("$share/") && qos == 0) qos = 1;
   const uint16_t id = NextId();
-  asked_[id] = {.subscribe = true, .filter = filter};
-  last_asked_[filter] = id;
+  Ask(id, {.subscribe = true, .filter = filter});
   session_.ever_subscribed.insert(filter);
   session_.gone.erase(filter);
   if (qos == 0) session_.sure.erase(filter);
@@ -238,19 +229,13 @@ void Client::Subscribe(const std::string& filter, unsigned qos) {
 void Client::Unsubscribe() {
   const std::string filter = SomeFilter();
   const uint16_t id = NextId();
-  asked_[id] = {.subscribe = false, .filter = filter};
-  last_asked_[filter] = id;
+  Ask(id, {.subscribe = false, .filter = filter});
   session_.sure.erase(filter);
   Send(support::Unsubscribe(options_.version, id, {filter}));
 }
 
-void Client::OnSubscribed(const Packet& packet) {
-  const auto found = asked_.find(packet.packet_id);
-  ASSERT_NE(found, asked_.end()) << options_.id << ": " << packet.ToString();
-  const Asked asked = found->second;
-  asked_.erase(found);
-  EXPECT_EQ(packet.type, asked.subscribe ? kSuback : kUnsuback);
-  if (last_asked_[asked.filter] != packet.packet_id) return;  // There is a later one.
+void Client::OnAnswered(const Packet& packet, const Asked& asked, bool is_latest) {
+  if (!is_latest) return;
   if (!asked.subscribe) {
     session_.gone[asked.filter] = now_ns();
     return;
@@ -262,40 +247,12 @@ void Client::OnSubscribed(const Packet& packet) {
 
 // ---- What comes
 
-void Client::OnBytes(std::string_view bytes) {
-  input_ += bytes;
-  for (;;) {
-    const auto size = support::FrameSize(input_);
-    if (!size.has_value() || *size > input_.size()) return;
-    const auto parsed = support::Parse(options_.version, std::string_view(input_).substr(0, *size));
-    ASSERT_EQ(parsed.error, "") << options_.id << ": " << parsed.packet.ToString();
-    input_.erase(0, *size);
-    OnPacket(parsed.packet);
-    if (line_ == nullptr) return;
-  }
+void Client::OnUnreadable(const std::string& error, const Packet& packet) {
+  ADD_FAILURE() << options_.id << ": " << error << " " << packet.ToString();
 }
 
-void Client::OnPacket(const Packet& packet) {
-  switch (packet.type) {
-    case kConnack:
-      return OnConnack(packet);
-    case kPublish:
-      return OnPublish(packet);
-    case kPuback:
-    case kPubrec:
-    case kPubcomp:
-      return OnAck(packet);
-    case kPubrel:
-      incoming_.erase(packet.packet_id);
-      return Send(support::Ack(kPubcomp, packet.packet_id));
-    case kSuback:
-    case kUnsuback:
-      return OnSubscribed(packet);
-    case kPingresp:
-      return;
-    default:
-      ADD_FAILURE() << options_.id << " got " << packet.ToString();
-  }
+void Client::OnUnexpected(const Packet& packet) {
+  ADD_FAILURE() << options_.id << " got " << packet.ToString();
 }
 
 void Client::OnConnack(const Packet& packet) {
@@ -310,26 +267,13 @@ void Client::OnConnack(const Packet& packet) {
       if (!session_.ever_subscribed.contains(filter)) Subscribe(filter, 2);
     }
   }
-  std::vector<std::pair<uint64_t, uint16_t>> order;
-  for (const auto& [id, outgoing] : outgoing_) order.emplace_back(outgoing.order, id);
-  std::sort(order.begin(), order.end());
-  for (const auto& [number, id] : order) {
-    const Outgoing& outgoing = outgoing_[id];
-    if (outgoing.received) {
-      Send(support::Ack(kPubrel, id));
-    } else {
-      SendPublish(id, outgoing.payload, true);
-    }
-  }
+  SendAgain();
 }
 
-void Client::OnPublish(const Packet& packet) {
-  if (packet.qos() == 2 && !incoming_.insert(packet.packet_id).second)
-    return Send(support::Ack(kPubrec, packet.packet_id));
+void Client::OnPublish(const Packet& packet, bool repeated) {
+  if (repeated) return;
   ledger_.OnReceived(session_, packet.topic, packet.payload, packet.qos(), packet.retain(),
                      packet.dup());
-  if (packet.qos() == 1) Send(support::Ack(kPuback, packet.packet_id));
-  if (packet.qos() == 2) Send(support::Ack(kPubrec, packet.packet_id));
 }
 
 void Client::OnEnd() { ADD_FAILURE() << options_.id << " was sent away"; }

@@ -4,9 +4,7 @@
 #define TESTS_BROKER_SHARD_SIM_CLIENT_H_
 
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,13 +12,14 @@
 #include "base/rng.h"
 #include "tests/broker/shard/ledger.h"
 #include "tests/broker/shard/sim_broker.h"
+#include "tests/support/client_session.h"
 #include "tests/support/wire.h"
 
 namespace sim {
 
 // Publishes, subscribes, breaks its connection, falls silent and comes back, as chance says; what
 // it sees goes into the ledger. Does nothing by itself once it is told to calm down.
-class Client {
+class Client : private support::ClientSession {
  public:
   struct Options {
     std::string id;
@@ -43,17 +42,6 @@ class Client {
   bool connected() const { return connected_; }
 
  private:
-  // A PUBLISH of QoS 1 or 2 that is not acknowledged to its end.
-  struct Outgoing {
-    uint64_t order = 0;
-    std::string payload;
-    bool received = false;  // PUBREC came: PUBREL is what is owed.
-  };
-  struct Asked {
-    bool subscribe = true;
-    std::string filter;
-  };
-
   int64_t now_ns() const { return broker_.agenda().now_ns(); }
   void Act();
   void ActConnected();
@@ -65,21 +53,24 @@ class Client {
   void Publish();
   void Subscribe(const std::string& filter, unsigned qos);
   void Unsubscribe();
-  void SendPublish(uint16_t packet_id, const std::string& payload, bool dup);
-  void Send(std::string bytes) { line_->Send(std::move(bytes)); }
   uint16_t NextId();
   std::string SomeFilter();
   std::string SomeTopic();
   void WillIsDue();
   void EndSession();
 
-  void OnBytes(std::string_view bytes);
   void OnEnd();
-  void OnPacket(const support::Packet& packet);
-  void OnConnack(const support::Packet& packet);
-  void OnPublish(const support::Packet& packet);
-  void OnAck(const support::Packet& packet);
-  void OnSubscribed(const support::Packet& packet);
+
+  bool has_connection() const override { return line_ != nullptr; }
+  void Send(std::string bytes) override { line_->Send(std::move(bytes)); }
+  void SendPublish(uint16_t packet_id, const std::string& payload, bool dup) override;
+  void OnConnack(const support::Packet& packet) override;
+  void OnDisconnect(const support::Packet& packet) override { OnUnexpected(packet); }
+  void OnPublish(const support::Packet& packet, bool repeated) override;
+  void OnAcknowledged(const support::Packet& packet, const Outgoing& outgoing) override;
+  void OnAnswered(const support::Packet& packet, const Asked& asked, bool is_latest) override;
+  void OnUnexpected(const support::Packet& packet) override;
+  void OnUnreadable(const std::string& error, const support::Packet& packet) override;
 
   Broker& broker_;
   Ledger& ledger_;
@@ -95,15 +86,10 @@ class Client {
   uint64_t connection_ = 0;  // Its number.
   int64_t back_at_ns_ = 0;
   std::string will_;  // The payload of this connection's.
-  std::string input_;
   uint64_t published_ = 0;
 
   // Its part of the session.
   uint16_t last_id_ = 0;
-  std::map<uint16_t, Outgoing> outgoing_;
-  std::set<uint16_t> incoming_;  // QoS 2, until PUBREL.
-  std::map<uint16_t, Asked> asked_;
-  std::map<std::string, uint16_t> last_asked_;  // Filter → the latest request that names it.
   SubscriberSession session_;
 };
 

@@ -1,6 +1,6 @@
 #include "tests/cluster/sim/client.h"
 
-#include <algorithm>
+#include <iterator>
 
 namespace simulator {
 namespace {
@@ -15,7 +15,8 @@ constexpr size_t kOutgoingMax = 12;
 
 Client::Client(sim::Agenda& agenda, Doors& doors, History& history, const Journal& journal,
                base::Rng rng, Options options)
-    : agenda_(agenda),
+    : ClientSession(options.version),
+      agenda_(agenda),
       doors_(doors),
       history_(history),
       journal_(journal),
@@ -67,7 +68,7 @@ void Client::Connect() {
   line_ = door.line;
   life_ = door.life;
   Say("connects to node ", door.node);
-  line_->on_bytes = [this](std::string_view bytes) { OnBytes(bytes); };
+  line_->on_bytes = [this](std::string_view bytes) { TakeBytes(bytes); };
   line_->on_end = [this] { OnEnd(); };
   support::ConnectPacket connect{
       .version = options_.version, .client_id = options_.id, .clean = !options_.durable};
@@ -106,16 +107,13 @@ void Client::LoseConnection() {
   if (line_ != nullptr) line_->on_bytes = nullptr, line_->on_end = nullptr;
   line_ = nullptr;
   connected_ = false;
-  input_.clear();
-  asked_.clear();
-  last_asked_.clear();
+  ForgetConnection();
   came_.clear();
   if (!options_.durable) EndSession();
 }
 
 void Client::EndSession() {
-  outgoing_.clear();
-  incoming_.clear();
+  ForgetExchanges();
   session_ = {};
   session_.client_id = options_.id;
   session_.durable = options_.durable;
@@ -178,7 +176,7 @@ std::string Client::SessionName() const {
 // The least that is free, as many clients have it: identifiers are used again soon.
 uint16_t Client::NextId() const {
   uint16_t id = 1;
-  while (outgoing_.contains(id) || asked_.contains(id)) ++id;
+  while (IsInUse(id)) ++id;
   return id;
 }
 
@@ -214,44 +212,14 @@ void Client::SendPublish(uint16_t packet_id, const std::string& payload, bool du
            .Encode(options_.version));
 }
 
-void Client::OnAck(const Packet& packet) {
-  const auto found = outgoing_.find(packet.packet_id);
-  if (found == outgoing_.end()) {
-    return history_.Fail("answers belong to requests",
-                         absl::StrCat(options_.id, " got ", packet.ToString()));
-  }
-  Published& message = *history_.Find(found->second.payload);
-  Say("gets ", std::string(support::Name(packet.type)), " for \"", found->second.payload, "\"",
+void Client::OnAcknowledged(const Packet& packet, const Outgoing& outgoing) {
+  Published& message = *history_.Find(outgoing.payload);
+  Say("gets ", std::string(support::Name(packet.type)), " for \"", outgoing.payload, "\"",
       packet.reason == 0 ? "" : absl::StrCat(", reason ", packet.reason));
-  if (packet.reason >= 0x80 && packet.type != kPubcomp) {  // Refused: it is not sent again.
-    outgoing_.erase(found);
-    return;
-  }
-  if (packet.type != kPubcomp && message.acknowledged_ns == kNever) {
-    message.acknowledged_ns = now_ns();
-    message.acknowledged_by = life_;
-  }
-  if (packet.type != kPubrec) {
-    outgoing_.erase(found);
-    return;
-  }
-  found->second.received = true;
-  Send(support::Ack(kPubrel, packet.packet_id));
-}
-
-// [MQTT-4.4.0-1], [MQTT-4.6.0-1]
-void Client::SendAgain() {
-  std::vector<std::pair<uint64_t, uint16_t>> order;
-  for (const auto& [id, outgoing] : outgoing_) order.emplace_back(outgoing.order, id);
-  std::sort(order.begin(), order.end());
-  for (const auto& [number, id] : order) {
-    const Outgoing& outgoing = outgoing_[id];
-    if (outgoing.received) {
-      Send(support::Ack(kPubrel, id));
-    } else {
-      SendPublish(id, outgoing.payload, true);
-    }
-  }
+  if (packet.reason >= 0x80 || packet.type == kPubcomp) return;
+  if (message.acknowledged_ns != kNever) return;
+  message.acknowledged_ns = now_ns();
+  message.acknowledged_by = life_;
 }
 
 // ---- What it subscribes to ----------------------------------------------------------------------
@@ -264,8 +232,7 @@ std::string Client::SomeFilter() {
 
 void Client::Subscribe(const std::string& filter, unsigned qos) {
   const uint16_t id = NextId();
-  asked_[id] = {.subscribe = true, .filter = filter};
-  last_asked_[filter] = id;
+  Ask(id, {.subscribe = true, .filter = filter});
   session_.ever_subscribed.insert(filter);
   if (qos == 0) session_.sure.erase(filter);
   Say("subscribes to ", filter, " at QoS ", qos, " as ", id);
@@ -275,69 +242,31 @@ void Client::Subscribe(const std::string& filter, unsigned qos) {
 void Client::Unsubscribe() {
   const std::string filter = SomeFilter();
   const uint16_t id = NextId();
-  asked_[id] = {.subscribe = false, .filter = filter};
-  last_asked_[filter] = id;
+  Ask(id, {.subscribe = false, .filter = filter});
   session_.sure.erase(filter);
   Say("unsubscribes from ", filter, " as ", id);
   Send(support::Unsubscribe(options_.version, id, {filter}));
 }
 
-void Client::OnSubscribed(const Packet& packet) {
-  const auto found = asked_.find(packet.packet_id);
-  if (found == asked_.end() || (packet.type == kSuback) != found->second.subscribe) {
-    return history_.Fail("answers belong to requests",
-                         absl::StrCat(options_.id, " got ", packet.ToString()));
-  }
-  const Asked asked = found->second;
-  asked_.erase(found);
+void Client::OnAnswered(const Packet& packet, const Asked& asked, bool is_latest) {
   Say("gets ", std::string(support::Name(packet.type)), " for ", asked.filter);
-  if (last_asked_[asked.filter] != packet.packet_id || !asked.subscribe) return;
+  if (!is_latest || !asked.subscribe) return;
   if (packet.reasons.size() == 1 && (packet.reasons[0] == 1 || packet.reasons[0] == 2))
     session_.sure.emplace(asked.filter, now_ns());
 }
 
 // ---- What comes ---------------------------------------------------------------------------------
 
-void Client::OnBytes(std::string_view bytes) {
-  input_ += bytes;
-  for (;;) {
-    const auto size = support::FrameSize(input_);
-    if (!size.has_value() || *size > input_.size()) return;
-    const auto parsed = support::Parse(options_.version, std::string_view(input_).substr(0, *size));
-    if (!parsed.error.empty()) {
-      return history_.Fail("packets are well formed",
-                           absl::StrCat(options_.id, ": ", parsed.error, parsed.packet.ToString()));
-    }
-    input_.erase(0, *size);
-    OnPacket(parsed.packet);
-    if (line_ == nullptr) return;
-  }
+void Client::OnUnreadable(const std::string& error, const Packet& packet) {
+  history_.Fail("packets are well formed",
+                absl::StrCat(options_.id, ": ", error, packet.ToString()));
 }
 
-void Client::OnPacket(const Packet& packet) {
-  switch (packet.type) {
-    case kConnack:
-      return OnConnack(packet);
-    case kPublish:
-      return OnPublish(packet);
-    case kPuback:
-    case kPubrec:
-    case kPubcomp:
-      return OnAck(packet);
-    case kPubrel:
-      incoming_.erase(packet.packet_id);
-      return Send(support::Ack(kPubcomp, packet.packet_id));
-    case kSuback:
-    case kUnsuback:
-      return OnSubscribed(packet);
-    case kPingresp:
-      return;
-    case kDisconnect:
-      return Say("gets DISCONNECT, reason ", packet.reason);
-    default:
-      history_.Fail("packets are well formed", options_.id + " got " + packet.ToString());
-  }
+void Client::OnUnexpected(const Packet& packet) {
+  history_.Fail("answers belong to requests", options_.id + " got " + packet.ToString());
 }
+
+void Client::OnDisconnect(const Packet& packet) { Say("gets DISCONNECT, reason ", packet.reason); }
 
 void Client::OnConnack(const Packet& packet) {
   if (packet.reason != 0) return Say("is refused, reason ", packet.reason);
@@ -358,7 +287,7 @@ void Client::OnConnack(const Packet& packet) {
   SendAgain();
 }
 
-void Client::OnPublish(const Packet& packet) {
+void Client::OnPublish(const Packet& packet, bool repeated) {
   Say("receives \"", packet.payload, "\" on ", packet.topic, " at QoS ", packet.qos(), " as ",
       packet.packet_id, packet.dup() ? " dup" : "", packet.retain() ? " retained" : "");
   if (packet.qos() != 0 && !came_.emplace(packet.packet_id, packet.payload).second) {
@@ -366,13 +295,9 @@ void Client::OnPublish(const Packet& packet) {
         "no PUBLISH twice on a living connection",
         absl::StrCat(options_.id, " got \"", packet.payload, "\" again as ", packet.packet_id));
   }
-  const bool repeated = packet.qos() == 2 && !incoming_.insert(packet.packet_id).second;
-  if (!repeated) {
-    history_.OnReceived(session_, packet.topic, packet.payload, packet.qos(), packet.retain(),
-                        packet.dup());
-  }
-  if (packet.qos() == 1) Send(support::Ack(kPuback, packet.packet_id));
-  if (packet.qos() == 2) Send(support::Ack(kPubrec, packet.packet_id));
+  if (repeated) return;
+  history_.OnReceived(session_, packet.topic, packet.payload, packet.qos(), packet.retain(),
+                      packet.dup());
 }
 
 void Client::CheckAtRest() {

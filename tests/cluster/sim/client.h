@@ -17,6 +17,7 @@
 #include "tests/broker/shard/sim_line.h"
 #include "tests/cluster/sim/history.h"
 #include "tests/cluster/sim/journal.h"
+#include "tests/support/client_session.h"
 #include "tests/support/wire.h"
 
 namespace simulator {
@@ -35,7 +36,7 @@ class Doors {
 
 // Publishes, subscribes, breaks its connection and comes back elsewhere, as chance says; what it
 // sees goes into the history. Does nothing by itself once it is told to calm down.
-class Client {
+class Client : private support::ClientSession {
  public:
   struct Options {
     std::string id;
@@ -63,17 +64,6 @@ class Client {
   bool connected() const { return connected_; }
 
  private:
-  // A PUBLISH of QoS 1 or 2 that is not acknowledged to its end.
-  struct Outgoing {
-    uint64_t order = 0;
-    std::string payload;
-    bool received = false;  // PUBREC came: PUBREL is what is owed.
-  };
-  struct Asked {
-    bool subscribe = true;
-    std::string filter;
-  };
-
   int64_t now_ns() const { return agenda_.now_ns(); }
   template <typename... Words>
   void Say(const Words&... words) const {
@@ -89,8 +79,6 @@ class Client {
   void Publish();
   void Subscribe(const std::string& filter, unsigned qos);
   void Unsubscribe();
-  void SendPublish(uint16_t packet_id, const std::string& payload, bool dup);
-  void Send(std::string bytes) { line_->Send(std::move(bytes)); }
   uint16_t NextId() const;
   std::string SomeFilter();
   std::string SomeTopic();
@@ -99,14 +87,18 @@ class Client {
   void EndSession();
   void AddWill(support::ConnectPacket& connect);
 
-  void OnBytes(std::string_view bytes);
   void OnEnd();
-  void OnPacket(const support::Packet& packet);
-  void OnConnack(const support::Packet& packet);
-  void OnPublish(const support::Packet& packet);
-  void OnAck(const support::Packet& packet);
-  void OnSubscribed(const support::Packet& packet);
-  void SendAgain();
+
+  bool has_connection() const override { return line_ != nullptr; }
+  void Send(std::string bytes) override { line_->Send(std::move(bytes)); }
+  void SendPublish(uint16_t packet_id, const std::string& payload, bool dup) override;
+  void OnConnack(const support::Packet& packet) override;
+  void OnDisconnect(const support::Packet& packet) override;
+  void OnPublish(const support::Packet& packet, bool repeated) override;
+  void OnAcknowledged(const support::Packet& packet, const Outgoing& outgoing) override;
+  void OnAnswered(const support::Packet& packet, const Asked& asked, bool is_latest) override;
+  void OnUnexpected(const support::Packet& packet) override;
+  void OnUnreadable(const std::string& error, const support::Packet& packet) override;
 
   sim::Agenda& agenda_;
   Doors& doors_;
@@ -122,15 +114,8 @@ class Client {
   uint64_t connection_ = 0;  // Its number.
   int64_t back_at_ns_ = 0;
   std::string will_;  // The payload of this connection's.
-  std::string input_;
   uint64_t published_ = 0;
   std::set<std::pair<uint16_t, std::string>> came_;  // Over this connection, with an identifier.
-
-  // Its part of the session.
-  std::map<uint16_t, Outgoing> outgoing_;
-  std::set<uint16_t> incoming_;  // QoS 2, until PUBREL.
-  std::map<uint16_t, Asked> asked_;
-  std::map<std::string, uint16_t> last_asked_;  // Filter → the latest request that names it.
   SubscriberSession session_;
 };
 
