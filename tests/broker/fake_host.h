@@ -44,6 +44,7 @@ class FakeHost final : public storage::PartitionHost {
   absl::Status Stop() override { return absl::OkStatus(); }
   const storage::HostMetrics& metrics() const override { return metrics_; }
   uint32_t partitions() const override { return partition_count; }
+  storage::PartitionMask led() const override { return ~storage::PartitionMask{0}; }
   const std::string& node_id() const override { return node_id_; }
 
   uint32_t partition_count = 1;
