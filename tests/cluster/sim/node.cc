@@ -97,20 +97,21 @@ MetaDriver::Parts Node::MetaParts() {
           [this](NodeId to, ::mqttd::cluster::v1::AdmitNode self,
                  std::function<void(MetaDriver::Answer)> answer) {
             const NodeLife from = life();
-            network_.Call(
-                from.node, to,
-                [this, from, self = std::move(self), answer = std::move(answer)](Station& station) {
-                  auto& node = static_cast<Node&>(station);
-                  const NodeId at = node.machine_.id;
-                  Network& network = network_;
-                  node.OnJoin(self, [&network, at, from, answer](MetaDriver::Answer said) {
-                    network.Call(at, from.node, [from, answer, said](Station& asker) {
-                      auto& back = static_cast<Node&>(asker);
-                      if (back.life() == from)
-                        back.life_.After({}, [answer, said] { answer(said); });
-                    });
-                  });
-                });
+            network_.Call(from.node, to,
+                          // Who asks may be dead by then.
+                          [&network = network_, from, self = std::move(self),
+                           answer = std::move(answer)](Station& station) {
+                            auto& node = static_cast<Node&>(station);
+                            const NodeId at = node.machine_.id;
+                            node.OnJoin(
+                                self, [&network, at, from, answer](MetaDriver::Answer said) {
+                                  network.Call(at, from.node, [from, answer, said](Station& asker) {
+                                    auto& back = static_cast<Node&>(asker);
+                                    if (back.life() == from)
+                                      back.life_.After({}, [answer, said] { answer(said); });
+                                  });
+                                });
+                          });
           },
       .send =
           [this](NodeId to, const cluster::ControlItem& item) {
