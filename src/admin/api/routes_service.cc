@@ -8,11 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "admin/api/client_pages.h"
 #include "admin/api/route_pages.h"
+#include "admin/api/subscription_tour.h"
 #include "base/glob.h"
-#include "broker/shard/subscription_walk.h"
 #include "mqttd/admin/v1/cluster.pb.h"
-#include "storage/leader/host.h"
-#include "storage/leader/session_view.h"
 
 namespace admin {
 namespace {
@@ -20,7 +18,7 @@ namespace {
 constexpr char kService[] = "mqttd.admin.v1.Cluster";
 constexpr char kListRoutes[] = "/mqttd.admin.v1.Cluster/ListRoutes";
 
-// From the partitions to the shards, a task at a time; this lives in it.
+// Lives in the tour.
 class RouteTally : public std::enable_shared_from_this<RouteTally> {
  public:
   RouteTally(const BrokerAccess& broker, const pb::ListRoutesRequest& request,
@@ -30,36 +28,28 @@ class RouteTally : public std::enable_shared_from_this<RouteTally> {
         reply_(std::move(reply)),
         first_(request.page().token(), PageSizeOf(request.page())) {}
 
-  void Start() { StepHost({}); }
+  void Start() {
+    const auto self = shared_from_this();
+    TourSubscriptions(broker_,
+                      {.on_stored =
+                           [self](storage::PartitionId partition, std::string_view filter) {
+                             if (Counts* const counts = self->Find(filter))
+                               ++counts->stored[partition];
+                           },
+                       .on_connected =
+                           [self](std::string_view filter, bool durable) {
+                             Counts* const counts = self->Find(filter);
+                             if (counts == nullptr) return;
+                             ++(durable ? counts->connected_qos0 : counts->connected);
+                           },
+                       .done =
+                           [self](const absl::Status& status) {
+                             status.ok() ? self->Finish() : self->reply_(status);
+                           }});
+  }
 
  private:
   using Counts = FirstFilters::Counts;
-
-  void StepHost(storage::SessionPlace from) {
-    const bool open = broker_.OnHost([self = shared_from_this(), from](storage::Host& host) {
-      const auto next = storage::VisitSubscriptions(
-          host.node(), from, [&](storage::PartitionId partition, std::string_view filter) {
-            if (Counts* const counts = self->Find(filter)) ++counts->stored[partition];
-          });
-      next.has_value() ? self->StepHost(*next) : self->StepShard(0, 0);
-    });
-    if (!open) reply_(broker_.CheckOpen());
-  }
-
-  void StepShard(uint32_t shard, uint64_t after) {
-    if (shard >= broker_.shards()) return Finish();
-    const bool open = broker_.OnShard(
-        static_cast<storage::ShardId>(shard),
-        [self = shared_from_this(), shard, after](broker::ShardCore& core) {
-          const auto step =
-              broker::VisitSubscriptions(core, after, [&](std::string_view filter, bool durable) {
-                Counts* const counts = self->Find(filter);
-                if (counts != nullptr) ++(durable ? counts->connected_qos0 : counts->connected);
-              });
-          step.end ? self->StepShard(shard + 1, 0) : self->StepShard(shard, step.next);
-        });
-    if (!open) reply_(BrokerAccess::Closed());
-  }
 
   Counts* Find(std::string_view filter) {
     if (!pattern_.empty() && !base::GlobMatches(pattern_, filter)) return nullptr;

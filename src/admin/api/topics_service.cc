@@ -11,12 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "admin/api/convert.h"
 #include "admin/api/message_proto.h"
+#include "admin/api/subscription_tour.h"
 #include "base/glob.h"
-#include "broker/shard/subscription_walk.h"
 #include "mqtt/topic.h"
 #include "mqttd/admin/v1/topics.pb.h"
-#include "storage/leader/host.h"
-#include "storage/leader/session_view.h"
 
 namespace admin {
 namespace {
@@ -29,44 +27,33 @@ size_t CountOf(const pb::ListFiltersRequest& request) {
   return request.count() == 0 ? kUsualCount : std::min(request.count(), kFiltersListedMax);
 }
 
-// From the partitions to the shards, a task at a time; this lives in it.
+// Lives in the tour.
 class FilterTally : public std::enable_shared_from_this<FilterTally> {
  public:
   FilterTally(const BrokerAccess& broker, pb::ListFiltersRequest request,
               Reply<pb::ListFiltersResponse> reply)
       : broker_(broker), request_(std::move(request)), reply_(std::move(reply)) {}
 
-  void Start() { StepHost({}); }
+  void Start() {
+    const auto self = shared_from_this();
+    TourSubscriptions(broker_,
+                      {.on_stored = [self](storage::PartitionId,
+                                           std::string_view filter) { self->Add(filter, true); },
+                       .on_connected =
+                           [self](std::string_view filter, bool durable) {
+                             if (!durable) self->Add(filter, false);  // Its partition tells of it.
+                           },
+                       .done =
+                           [self](const absl::Status& status) {
+                             status.ok() ? self->Finish() : self->reply_(status);
+                           }});
+  }
 
  private:
   struct Count {
     uint64_t subscriptions = 0;
     uint64_t durable = 0;
   };
-
-  void StepHost(storage::SessionPlace from) {
-    const bool open = broker_.OnHost([self = shared_from_this(), from](storage::Host& host) {
-      const auto next = storage::VisitSubscriptions(
-          host.node(), from,
-          [&](storage::PartitionId, std::string_view filter) { self->Add(filter, true); });
-      next.has_value() ? self->StepHost(*next) : self->StepShard(0, 0);
-    });
-    if (!open) reply_(BrokerAccess::Closed());
-  }
-
-  void StepShard(uint32_t shard, uint64_t after) {
-    if (shard >= broker_.shards()) return Finish();
-    const bool open = broker_.OnShard(
-        static_cast<storage::ShardId>(shard),
-        [self = shared_from_this(), shard, after](broker::ShardCore& core) {
-          const auto step =
-              broker::VisitSubscriptions(core, after, [&](std::string_view filter, bool durable) {
-                if (!durable) self->Add(filter, false);  // Its partition has told of it.
-              });
-          step.end ? self->StepShard(shard + 1, 0) : self->StepShard(shard, step.next);
-        });
-    if (!open) reply_(BrokerAccess::Closed());
-  }
 
   bool Wanted(std::string_view filter) const {
     if (!request_.filter().empty() && !base::GlobMatches(request_.filter(), filter)) return false;
