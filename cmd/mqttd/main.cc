@@ -335,7 +335,8 @@ class Daemon final : private ::admin::MainThread {
   }
   absl::StatusOr<std::vector<config::Change>> SetConfig(const std::string& path,
                                                         std::optional<std::string> value) override {
-    ConfigSettings::Values values = settings_.values();
+    const ConfigSettings::Values before = settings_.values();
+    ConfigSettings::Values values = before;
     value.has_value() ? (void)(values[path] = *value) : (void)values.erase(path);
     ASSIGN_OR_RETURN(config::Loaded loaded,
                      ConfigSettings::Load(invocation_.args, invocation_.environment, values));
@@ -348,8 +349,10 @@ class Daemon final : private ::admin::MainThread {
     std::vector<std::string> warnings;
     const std::vector<std::string> errors = mqttd::CheckFiles(loaded.config, warnings);
     if (!errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
-    ASSIGN_OR_RETURN(std::vector<config::Change> changes, UseConfig(loaded.config));
+    // Kept first: what is in force and not on the disk would be gone after a restart.
     RETURN_IF_ERROR(settings_.Keep(std::move(values)));
+    absl::StatusOr<std::vector<config::Change>> changes = UseConfig(loaded.config);
+    if (!changes.ok()) RETURN_IF_ERROR(settings_.Keep(before));
     return changes;
   }
   std::vector<std::string> CheckFiles(const config::Config& config,
