@@ -424,12 +424,11 @@ void RaftLoop::TakeReadies(Group& group) {
   SnapshotWanted wanted{.group = group.id, .begins = group.begin};
   const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
   if (status.ok()) {
-    const auto least = std::min_element(
-        status->progress.begin(), status->progress.end(),
-        [](const auto& one, const auto& other) { return one.matched < other.matched; });
-    if (least != status->progress.end()) {
-      wanted.to = least->replica;
-      wanted.has = least->matched;
+    for (const RaftGroup::Progress& member : status->progress) {
+      // Of who is away it is not known what it has.
+      if (!member.recently_active || (wanted.to != 0 && member.matched >= wanted.has)) continue;
+      wanted.to = member.replica;
+      wanted.has = member.matched;
     }
   }
   events_.push_back(wanted);
