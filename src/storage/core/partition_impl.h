@@ -151,6 +151,8 @@ class Partition::Impl {
                 ApplyContext& ctx);
   Outcome Apply(const pb::RememberInbound& command, ApplyContext& ctx);
   Outcome Apply(const pb::ReleaseInbound& command, ApplyContext& ctx);
+  template <typename Command>
+  bool AddInbound(const Command& command, Outcome& outcome);
 
   // Of the entry that is being applied.
   std::vector<const SessionSubscription*> matched_;

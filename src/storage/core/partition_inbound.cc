@@ -18,6 +18,18 @@ std::optional<mqtt::MessageParts> MessageIn(std::string_view record) {
 
 }  // namespace
 
+// True: the session took the Packet Identifier in.
+template <typename Command>
+bool Partition::Impl::AddInbound(const Command& command, Outcome& outcome) {
+  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
+  if (session == nullptr) return false;
+  outcome.duplicate = !session->queue.AddInbound(static_cast<uint16_t>(command.packet_id()));
+  if (outcome.duplicate) return false;
+  digest_.Add(Change::kInbound, session->epoch, command.packet_id());
+  sessions_.Touch(*session, &Session::Changes::cursor);
+  return true;
+}
+
 // There is room: whoever proposed it has seen to that. (A publisher that was refused now might use
 // the identifier for its next message, and that would be taken for a repeat.)
 Outcome Partition::Impl::Apply(const pb::AcceptInbound& command, const mqtt::MessagePtr& message,
@@ -29,13 +41,8 @@ Outcome Partition::Impl::Apply(const pb::AcceptInbound& command, const mqtt::Mes
     ctx.StopAtUnreadable("a QoS 2 message");
     return outcome;
   }
-  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
-  if (session == nullptr) return outcome;
-  outcome.duplicate = !session->queue.AddInbound(static_cast<uint16_t>(command.packet_id()));
-  if (outcome.duplicate) return outcome;
-  digest_.Add(Change::kInbound, session->epoch, command.packet_id());
-  sessions_.Touch(*session, &Session::Changes::cursor);
-  outcome.outbox = outbox_.Add(command.record(), message, parts->expires_at_unix_ms, ctx);
+  if (AddInbound(command, outcome))
+    outcome.outbox = outbox_.Add(command.record(), message, parts->expires_at_unix_ms, ctx);
   return outcome;
 }
 
@@ -45,12 +52,7 @@ Outcome Partition::Impl::Apply(const pb::RememberInbound& command, ApplyContext&
     ctx.StopAtUnreadable("a Packet Identifier");
     return outcome;
   }
-  Session* const session = FindCurrent(command.client_id(), command.epoch(), outcome);
-  if (session == nullptr) return outcome;
-  outcome.duplicate = !session->queue.AddInbound(static_cast<uint16_t>(command.packet_id()));
-  if (outcome.duplicate) return outcome;
-  digest_.Add(Change::kInbound, session->epoch, command.packet_id());
-  sessions_.Touch(*session, &Session::Changes::cursor);
+  (void)AddInbound(command, outcome);
   return outcome;
 }
 
