@@ -63,6 +63,8 @@ struct ClusterView {
 
   uint64_t routes_told = 0;              // Filters and members that this node tells the others.
   std::vector<uint32_t> routes_unknown;  // What these nodes want is not known: they get everything.
+  // These have yet to hear of a subscription that was acknowledged here without most nodes.
+  std::vector<uint32_t> routes_unaware;
 
   struct Traffic {
     uint64_t forwarded = 0;

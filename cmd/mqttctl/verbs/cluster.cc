@@ -157,7 +157,11 @@ absl::Status ShowRoutes(AdminSession& session, const VerbContext& context,
                  context.form()) +
       "\n" +
       RenderList(nodes,
-                 {{"NODE", "node"}, {"NUMBER", "number"}, {"TOLD", "told"}, {"UNKNOWN", "unknown"}},
+                 {{"NODE", "node"},
+                  {"NUMBER", "number"},
+                  {"TOLD", "told"},
+                  {"UNKNOWN", "unknown"},
+                  {"UNAWARE", "unaware"}},
                  context.form()));
   return absl::OkStatus();
 }

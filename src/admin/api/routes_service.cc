@@ -83,6 +83,7 @@ class RouteTally : public std::enable_shared_from_this<RouteTally> {
     here.set_number(view.node);
     here.set_told(view.routes_told);
     for (const uint32_t node : view.routes_unknown) here.add_unknown(node);
+    for (const uint32_t node : view.routes_unaware) here.add_unaware(node);
     reply_(std::move(response));
   }
 

@@ -64,8 +64,11 @@ class RouteAnnouncer {
     confirmed_[from] = std::max(confirmed_[from], number);
   }
 
-  void OnNodesConfirmed(uint64_t number) {
-    confirmed_by_nodes_ = std::max(confirmed_by_nodes_, number);
+  void OnNodesConfirmed(const NodesConfirmed& confirmed) {
+    if (confirmed.taken_back < taken_back_) return;
+    const bool as_before = std::exchange(taken_back_, confirmed.taken_back) == confirmed.taken_back;
+    confirmed_by_nodes_ =
+        as_before ? std::max(confirmed_by_nodes_, confirmed.number) : confirmed.number;
   }
 
   template <typename Do>
@@ -81,6 +84,7 @@ class RouteAnnouncer {
   std::vector<uint64_t> confirmed_;
   uint64_t announced_to_nodes_ = 0;  // The last one that was.
   uint64_t confirmed_by_nodes_ = 0;
+  uint32_t taken_back_ = 0;
 };
 
 }  // namespace broker

@@ -121,9 +121,11 @@ struct NodeRoutes {
   bool gone = false;  // Now it is nobody.
 };
 
-// Every node has this shard's announcements up to this one.
+// Every node has this shard's announcements up to this one. Without most nodes: every node that can
+// be reached; when there are most again, that is taken back as far as the others have not heard.
 struct NodesConfirmed {
   uint64_t number = 0;
+  uint32_t taken_back = 0;  // How often it was: what was said before that counts no more.
 };
 
 // A message from another node, for the transient sessions of all shards here, and for the durable

@@ -692,7 +692,7 @@ void SubscribeFlow::OnConfirmed(const RoutesConfirmed& confirmed) {
 }
 
 void SubscribeFlow::OnNodesConfirmed(const NodesConfirmed& confirmed) {
-  announcer_.OnNodesConfirmed(confirmed.number);
+  announcer_.OnNodesConfirmed(confirmed);
   GoOnWithAnnounced();
 }
 

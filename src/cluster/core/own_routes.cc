@@ -1,6 +1,7 @@
 #include "cluster/core/own_routes.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace cluster {
 
@@ -11,7 +12,7 @@ void OwnRoutes::Change(storage::ShardId shard, uint64_t number, std::string_view
   // First what is wanted more: there is no moment without.
   if (after.has_value()) source_.Add(filter, number_, *after);
   if (before.has_value()) source_.Remove(filter, number_, *before);
-  waiting_[shard].push_back({number_, number});
+  shards_[shard].waiting.push_back({number_, number});
 }
 
 void OwnRoutes::ChangeMember(storage::ShardId shard, uint64_t number, const MemberOfKey& member,
@@ -20,7 +21,7 @@ void OwnRoutes::ChangeMember(storage::ShardId shard, uint64_t number, const Memb
   source_.Advance(number_);
   source_.Replace(MemberKeyPrefix(member.shard, member.connection, member.filter),
                   add ? MemberKeyOf(member) : std::string(), number_);
-  waiting_[shard].push_back({number_, number});
+  shards_[shard].waiting.push_back({number_, number});
 }
 
 void OwnRoutes::Join(storage::NodeId node) { confirmations_.Join(node.value()); }
@@ -52,20 +53,47 @@ std::optional<RoutesTold> OwnRoutes::Next(storage::NodeId node) {
   return RoutesTold{reader.ask, *std::move(frame)};
 }
 
+void OwnRoutes::SetDegraded(bool degraded) {
+  if (!std::exchange(degraded_, degraded) || degraded) return;
+  const uint64_t by_all = confirmations_.ByAll();
+  for (storage::ShardId id = 0; id < shards_.size(); ++id) {
+    OfShard& shard = shards_[id];
+    const Waiting confirmed = std::exchange(shard.degraded, {});
+    if (confirmed.number <= by_all) continue;
+    shard.waiting.push_front(confirmed);
+    taken_back_.push_back({id, shard.known, ++shard.taken_back});
+  }
+}
+
 std::vector<OwnRoutes::Confirmed> OwnRoutes::TakeConfirmed() {
-  std::vector<Confirmed> confirmed;
-  const uint64_t by_all = confirmations_.ByAllOf(
+  std::vector<Confirmed> confirmed = std::exchange(taken_back_, {});
+  const uint64_t by_all = confirmations_.ByAll();
+  const uint64_t by_those = confirmations_.ByAllOf(
       [&](uint16_t node) { return !degraded_ || readers_.contains(storage::NodeId(node)); });
-  for (storage::ShardId shard = 0; shard < waiting_.size(); ++shard) {
-    std::deque<Waiting>& waiting = waiting_[shard];
+  for (storage::ShardId id = 0; id < shards_.size(); ++id) {
+    OfShard& shard = shards_[id];
+    if (shard.degraded.number != 0 && shard.degraded.number <= by_all)
+      shard.known = std::exchange(shard.degraded, {}).announced;
     uint64_t announced = 0;
-    while (!waiting.empty() && waiting.front().number <= by_all) {
-      announced = waiting.front().announced;
-      waiting.pop_front();
+    while (!shard.waiting.empty() && shard.waiting.front().number <= by_those) {
+      announced = shard.waiting.front().announced;
+      if (shard.waiting.front().number <= by_all) {
+        shard.known = announced;
+      } else {
+        shard.degraded = shard.waiting.front();
+        owed_ = std::max(owed_, shard.degraded.number);
+      }
+      shard.waiting.pop_front();
     }
-    if (announced != 0) confirmed.push_back({shard, announced});
+    if (announced != 0) confirmed.push_back({id, announced, shard.taken_back});
   }
   return confirmed;
+}
+
+std::vector<storage::NodeId> OwnRoutes::Unaware() const {
+  std::vector<storage::NodeId> unaware;
+  for (const uint16_t node : confirmations_.Behind(owed_)) unaware.emplace_back(node);
+  return unaware;
 }
 
 }  // namespace cluster

@@ -25,7 +25,7 @@ class OwnRoutes {
 
   // `life`: another for each start of the node.
   OwnRoutes(RouteStreamOptions options, uint64_t life, storage::ShardId shards)
-      : source_(options, life), life_(life), waiting_(shards) {}
+      : source_(options, life), life_(life), shards_(shards) {}
 
   // The shard's announcement of that number: of the filter's messages it wants `after`, and wanted
   // `before`; none: nothing.
@@ -45,7 +45,9 @@ class OwnRoutes {
   void OnLost(storage::NodeId node) { readers_.erase(node); }
   void OnTaken(storage::NodeId node, const RoutesTaken& taken);
   // Without most nodes nobody can say of one that it is gone: only those that ask are waited for.
-  void SetDegraded(bool degraded) { degraded_ = degraded; }
+  // What was confirmed so, and is not known to all, is taken back when there are most nodes again:
+  // a SUBACK that leaves then speaks for all nodes.
+  void SetDegraded(bool degraded);
   // The next that the node is to be told. None: nothing as yet.
   std::optional<RoutesTold> Next(storage::NodeId node);
 
@@ -53,16 +55,25 @@ class OwnRoutes {
   struct Confirmed {
     storage::ShardId shard = 0;
     uint64_t number = 0;
+    uint32_t taken_back = 0;  // So often before: as broker::NodesConfirmed.
   };
   // Those that were not told of before.
   std::vector<Confirmed> TakeConfirmed();
 
   size_t keys() const { return source_.keys(); }
+  // Nodes that have yet to hear of something that was confirmed without them.
+  std::vector<storage::NodeId> Unaware() const;
 
  private:
   struct Waiting {
     uint64_t number = 0;  // Of the node.
     uint64_t announced = 0;
+  };
+  struct OfShard {
+    std::deque<Waiting> waiting;
+    uint64_t known = 0;  // What it announced up to this one all nodes have.
+    Waiting degraded;    // The last that was confirmed and that some have yet to hear of; or none.
+    uint32_t taken_back = 0;
   };
   struct Reader {
     RouteSource::Reader at;
@@ -74,10 +85,12 @@ class OwnRoutes {
   RouteSource source_;
   const uint64_t life_;
   uint64_t number_ = 0;
-  std::vector<std::deque<Waiting>> waiting_;  // By shard.
+  std::vector<OfShard> shards_;
   RouteConfirmations confirmations_;
   std::map<storage::NodeId, Reader> readers_;
   bool degraded_ = false;
+  std::vector<Confirmed> taken_back_;
+  uint64_t owed_ = 0;  // The greatest number that was ever confirmed without some node.
 };
 
 }  // namespace cluster

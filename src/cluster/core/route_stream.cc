@@ -272,4 +272,12 @@ uint64_t RouteConfirmations::ByAllOf(absl::FunctionRef<bool(uint16_t node)> coun
   return least;
 }
 
+std::vector<uint16_t> RouteConfirmations::Behind(uint64_t number) const {
+  std::vector<uint16_t> behind;
+  for (const auto& [node, confirmed] : confirmed_) {
+    if (confirmed < number) behind.push_back(node);
+  }
+  return behind;
+}
+
 }  // namespace cluster

@@ -173,6 +173,8 @@ class RouteConfirmations {
   }
   // Likewise, of those for which `counts` holds.
   uint64_t ByAllOf(absl::FunctionRef<bool(uint16_t node)> counts) const;
+  // Who has not confirmed it.
+  std::vector<uint16_t> Behind(uint64_t number) const;
 
  private:
   absl::btree_map<uint16_t, uint64_t> confirmed_;

@@ -114,7 +114,7 @@ void NodeRoutes::Flush(storage::ShardId shard) {
 void NodeRoutes::TellConfirmed(const std::vector<OwnRoutes::Confirmed>& confirmed) {
   Tasks tasks(local_, static_cast<storage::ShardId>(shards_.size()));
   for (const OwnRoutes::Confirmed& one : confirmed)
-    tasks.For(one.shard).emplace_back(broker::NodesConfirmed{one.number});
+    tasks.For(one.shard).emplace_back(broker::NodesConfirmed{one.number, one.taken_back});
 }
 
 void NodeRoutes::OnLinkLost(Peer& peer) {
@@ -143,6 +143,7 @@ NodeRoutes::Report NodeRoutes::Reported() const {
   {
     base::MutexLock lock(own_.mutex);
     report.told = own_.routes.keys();
+    report.unaware = own_.routes.Unaware();
   }
   for (Peer* const peer : peers_.All()) {
     base::MutexLock lock(peer->mutex);

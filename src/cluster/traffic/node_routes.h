@@ -35,6 +35,9 @@ class NodeRoutes {
   struct Report {
     size_t told = 0;              // Filters and members.
     std::vector<NodeId> unknown;  // Live nodes of which it is not known what they want.
+    // Live nodes that have yet to hear of a subscription that was acknowledged without them: while
+    // most nodes could not be reached.
+    std::vector<NodeId> unaware;
   };
   Report Reported() const;
 

@@ -290,6 +290,7 @@ base::ClusterView ClusterSeat::view() const {
     const cluster::NodeRoutes::Report routes = traffic->routes();
     view.routes_told = routes.told;
     for (const storage::NodeId node : routes.unknown) view.routes_unknown.push_back(node.value());
+    for (const storage::NodeId node : routes.unaware) view.routes_unaware.push_back(node.value());
   }
   return view;
 }

@@ -201,6 +201,25 @@ TEST_F(NodeFlowTest, SubackWaitsUntilEveryNodeHasTheRoute) {
   EXPECT_EQ(nodes_.announced[1].second.after, Wanted::kNothing);
 }
 
+// It was acknowledged without most nodes, and there are most again.
+TEST_F(NodeFlowTest, SubackWaitsForWhatWasTakenBackAlthoughAnotherSessionHasTheFilter) {
+  Peer first(broker_, 0, "first");
+  first.line->Send(support::Subscribe(support::Version::k5, 1, {{"a/b", 1}}));
+  broker_.RunFor(absl::Milliseconds(100));
+  const uint64_t number = nodes_.announced.back().second.number;
+  Mail(broker::NodesConfirmed{number});
+  EXPECT_EQ(first.TakeTypes(), std::vector{kSuback});
+
+  Mail(broker::NodesConfirmed{number - 1, 1});
+  Mail(broker::NodesConfirmed{number});  // From before, by another thread.
+  Peer second(broker_, 0, "second");
+  second.line->Send(support::Subscribe(support::Version::k5, 1, {{"a/b", 1}}));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_THAT(second.packets, IsEmpty());
+  Mail(broker::NodesConfirmed{number, 1});
+  EXPECT_EQ(second.TakeTypes(), std::vector{kSuback});
+}
+
 TEST_F(NodeFlowTest, AMessageOfAnotherNodeReachesTheSessionsOfAllShardsAndNobodyElse) {
   Routes(3, {"#"}, 1);
   Peer here(broker_, 0, "here");

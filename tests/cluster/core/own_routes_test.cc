@@ -21,7 +21,8 @@ using ::testing::IsEmpty;
 std::vector<std::string> Confirmed(OwnRoutes& own) {
   std::vector<std::string> all;
   for (const OwnRoutes::Confirmed& one : own.TakeConfirmed())
-    all.push_back(absl::StrCat("shard ", one.shard, ": ", one.number));
+    all.push_back(
+        absl::StrCat("shard ", one.shard, ": ", one.number, one.taken_back == 0 ? "" : " anew"));
   return all;
 }
 
@@ -70,9 +71,60 @@ TEST(OwnRoutes, WithoutMostNodesOnlyThoseThatAskAreWaitedFor) {
   EXPECT_THAT(Confirmed(own), IsEmpty());
   own.OnLost(NodeId(2));
   EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 2"));
+}
+
+TEST(OwnRoutes, WhatWasConfirmedWithoutANodeIsTakenBackWhenThereAreMostNodesAgain) {
+  OwnRoutes own({}, 1, 3);
+  own.Join(NodeId(2));
+  own.Join(NodeId(3));
+  own.OnWanted(NodeId(2), {.ask = 5});
+  const auto taken = [&](uint16_t node, uint64_t number) {
+    own.OnTaken(NodeId(node), {.life = 1, .number = number});
+  };
+  own.Change(0, 1, "known", std::nullopt, RouteLevel::kAll);
+  own.Change(1, 1, "known", std::nullopt, RouteLevel::kAll);
+  taken(2, 2);
+  taken(3, 2);
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 1", "shard 1: 1"));
+  own.SetDegraded(true);
+  for (uint64_t number = 2; number < 5; ++number)
+    own.Change(0, number, absl::StrCat("new ", number), std::nullopt, RouteLevel::kAll);
+  EXPECT_THAT(Confirmed(own), IsEmpty()) << "node 2 can be reached";
+  EXPECT_THAT(own.Unaware(), IsEmpty());
+  taken(2, 5);
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 4"));
+  EXPECT_THAT(own.Unaware(), ElementsAre(NodeId(3)));
+  own.Change(0, 5, "later", std::nullopt, RouteLevel::kAll);
   own.SetDegraded(false);
-  own.Change(0, 3, "c", std::nullopt, RouteLevel::kAll);
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 1 anew")) << "of the others nothing was owed";
+  taken(2, 6);
+  taken(3, 4);
   EXPECT_THAT(Confirmed(own), IsEmpty());
+  EXPECT_THAT(own.Unaware(), ElementsAre(NodeId(3)));
+  taken(3, 6);
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 5 anew"));
+  EXPECT_THAT(own.Unaware(), IsEmpty());
+}
+
+TEST(OwnRoutes, NothingIsTakenBackThatAllHaveHeardOfMeanwhile) {
+  OwnRoutes own({}, 1, 1);
+  own.Join(NodeId(2));
+  own.SetDegraded(true);
+  own.Change(0, 1, "a", std::nullopt, RouteLevel::kAll);
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 1"));
+  own.OnWanted(NodeId(2), {.ask = 5});
+  own.OnTaken(NodeId(2), {.life = 1, .number = 1});
+  own.SetDegraded(false);
+  EXPECT_THAT(Confirmed(own), IsEmpty());
+  own.SetDegraded(true);
+  own.OnLost(NodeId(2));
+  own.Change(0, 2, "b", std::nullopt, RouteLevel::kAll);
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 2"));
+  own.Leave(NodeId(2));
+  own.SetDegraded(false);
+  EXPECT_THAT(Confirmed(own), IsEmpty()) << "it is gone";
+  own.Change(0, 3, "c", std::nullopt, RouteLevel::kAll);
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 3"));
 }
 
 TEST(OwnRoutes, AreCountedOverShardsAndByQos) {

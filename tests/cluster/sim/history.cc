@@ -101,16 +101,16 @@ void History::CheckCopies(const SubscriberSession& session, const Published& mes
   Fail(message.is_will ? "a will at most once" : "once, unless it was sent again", words);
 }
 
-bool History::WasDegraded(uint64_t life, int64_t from_ns, int64_t to_ns) const {
-  const auto leases = leases_.find(life);
-  if (leases == leases_.end()) return false;
-  bool held_none = false;
-  for (const auto& [at_ns, holds] : leases->second) {
+bool History::Was(const Spells& spells, uint64_t life, int64_t from_ns, int64_t to_ns) {
+  const auto of_life = spells.find(life);
+  if (of_life == spells.end()) return false;
+  bool was = false;
+  for (const auto& [at_ns, is] : of_life->second) {
     if (at_ns > to_ns) break;
-    if (at_ns <= from_ns) held_none = false;  // What was before does not count.
-    held_none = held_none || !holds;
+    if (at_ns <= from_ns) was = false;  // What was before does not count.
+    was = was || is;
   }
-  return held_none;
+  return was;
 }
 
 void History::CheckDelivered(const SubscriberSession& session) {
@@ -120,7 +120,7 @@ void History::CheckDelivered(const SubscriberSession& session) {
       if (message.sent_ns <= since_ns || !mqtt::Matches(filter, message.topic)) continue;
       if (session.seen.contains(payload)) continue;
       const auto was_degraded = [&](uint64_t life) {
-        return WasDegraded(life, message.sent_ns, message.acknowledged_ns);
+        return Was(degraded_, life, message.sent_ns, message.acknowledged_ns);
       };
       if (!session.durable && was_degraded(message.acknowledged_by)) {
         NoteKnown("acknowledged without most nodes, and lost to a transient session elsewhere");
@@ -128,6 +128,11 @@ void History::CheckDelivered(const SubscriberSession& session) {
       }
       if (!session.durable && was_degraded(session.node_life)) {
         NoteKnown("acknowledged by most nodes, and lost to a transient session without them");
+        continue;
+      }
+      if (!session.durable && Was(degraded_, session.node_life, since_ns, since_ns) &&
+          Was(unaware_, session.node_life, message.sent_ns, message.acknowledged_ns)) {
+        NoteKnown("subscribed to without most nodes, and lost while some had yet to hear of it");
         continue;
       }
       Fail(message.is_will ? "a will is fired" : "what is acknowledged is delivered",

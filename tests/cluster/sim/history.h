@@ -84,7 +84,11 @@ class History {
   }
   // Without a lease a node speaks for those that it can reach alone.
   void LeaseOf(uint64_t life, bool holds, int64_t now_ns) {
-    leases_[life].emplace_back(now_ns, holds);
+    degraded_[life].emplace_back(now_ns, !holds);
+  }
+  // Other nodes have yet to hear of what it acknowledged meanwhile.
+  void OthersUnaware(uint64_t life, bool unaware, int64_t now_ns) {
+    unaware_[life].emplace_back(now_ns, unaware);
   }
   // A node's disk failed: what a partition led there got meanwhile is refused in part.
   void DiskFailed(int64_t from_ns, int64_t through_ns) {
@@ -108,8 +112,10 @@ class History {
  private:
   void CheckOrder(SubscriberSession& session, const Published& message, const std::string& payload,
                   unsigned qos);
-  // The life of a node had no lease at some moment from `from_ns` through `to_ns`.
-  bool WasDegraded(uint64_t life, int64_t from_ns, int64_t to_ns) const;
+  // By the life of a node: since when it is so, and since when not.
+  using Spells = std::map<uint64_t, std::vector<std::pair<int64_t, bool>>>;
+  // It was so for that life at some moment from `from_ns` through `to_ns`.
+  static bool Was(const Spells& spells, uint64_t life, int64_t from_ns, int64_t to_ns);
   bool MayBeRefused(const Published& message) const;
   void CheckCopies(const SubscriberSession& session, const Published& message,
                    const std::string& payload, unsigned qos, bool dup,
@@ -118,7 +124,8 @@ class History {
 
   const Journal& journal_;
   std::map<std::string, Published> messages_;
-  std::map<uint64_t, std::vector<std::pair<int64_t, bool>>> leases_;
+  Spells degraded_;
+  Spells unaware_;
   std::vector<std::pair<int64_t, int64_t>> failing_;
   std::vector<std::string> failures_;
   std::map<std::string, uint64_t> known_;

@@ -268,10 +268,16 @@ void Node::WatchLease() {
     self_ = meta_.life();
     OnAdmitted();
   } else if (holds == holds_lease_) {
-    return;
+    return WatchUnaware();
   }
   holds_lease_ = holds;
   OnLease(holds);
+  WatchUnaware();
+}
+
+void Node::WatchUnaware() {
+  const bool unaware = traffic_ != nullptr && !traffic_->routes().unaware.empty();
+  if (std::exchange(others_unaware_, unaware) != unaware && on_unaware) on_unaware(unaware);
 }
 
 void Node::OnLease(bool holds) {

@@ -53,6 +53,8 @@ class Node final : public Station, public cluster::TrafficLocal {
   void Die() { log_.Die(); }
 
   std::function<void(bool holds)> on_lease;
+  // A node has yet to hear of a subscription that was acknowledged here without it.
+  std::function<void(bool unaware)> on_unaware;
 
   bool serves() const { return accepting_; }
   bool holds_lease() const { return holds_lease_; }
@@ -98,6 +100,7 @@ class Node final : public Station, public cluster::TrafficLocal {
   void BalanceLeaders();
   void OnAdmitted();
   void OnLease(bool holds);
+  void WatchUnaware();
   void StartShards();
   std::vector<storage::LiveNode> Others() const;
 
@@ -120,6 +123,7 @@ class Node final : public Station, public cluster::TrafficLocal {
 
   NodeLife self_;
   bool holds_lease_ = false;
+  bool others_unaware_ = false;
   bool over_ = false;
   bool accepting_ = false;
   std::unique_ptr<cluster::Traffic> traffic_;

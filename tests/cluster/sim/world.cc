@@ -95,6 +95,9 @@ void World::Boot(size_t number) {
                                              if (places_[number].life == life) GiveUp(number);
                                            });
                                          });
+  place.process->on_unaware = [this, life = place.life](bool unaware) {
+    history_.OthersUnaware(life, unaware, agenda_.now_ns());
+  };
   place.process->on_lease = [this, life = place.life](bool holds) {
     history_.LeaseOf(life, holds, agenda_.now_ns());
   };
