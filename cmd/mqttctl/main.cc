@@ -39,6 +39,7 @@ void AddVerbs(CLI::App& app, VerbContext& verbs) {
   AddExplainVerbs(app, verbs);
   AddListenerVerbs(app, verbs);
   AddLogVerbs(app, verbs);
+  AddMetrics(app, verbs);
   AddRetainedVerbs(app, verbs);
   AddSessionVerbs(app, verbs);
   AddTop(app, verbs);

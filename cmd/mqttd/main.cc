@@ -18,6 +18,7 @@
 #include "absl/strings/str_split.h"
 #include "admin/api/api.h"
 #include "admin/endpoint.h"
+#include "admin/families.h"
 #include "admin/notify.h"
 #include "admin/readiness.h"
 #include "auth/run_time_access.h"
@@ -94,7 +95,6 @@ class Daemon final : private ::admin::MainThread {
     readiness_.Set(Readiness::State::kStarting, "reading the store");
     ASSIGN_OR_RETURN(api_, ::admin::Api::Create(config_, ApiSources(), access));
     ::admin::EndpointSources pages = EndpointSources();
-    pages.admin = [this] { return api_->calls(); };
     pages.calls = api_->http(config_);
     ASSIGN_OR_RETURN(endpoint_, ::admin::StartEndpoint(config_.http, std::move(pages)));
     RETURN_IF_ERROR(api_->Listen(config_));
@@ -148,6 +148,7 @@ class Daemon final : private ::admin::MainThread {
     };
     sources.readiness = &readiness_;
     sources.clock = &base::RealClock::Get();
+    sources.admin = [this] { return api_->calls(); };  // Nobody asks before it is made.
     sources.node_id = [this] {
       const Node* const node = metrics_of_.load(std::memory_order_acquire);
       return node == nullptr ? std::string() : node->node_id();
@@ -167,6 +168,7 @@ class Daemon final : private ::admin::MainThread {
     sources.readiness = same.readiness;
     sources.clock = same.clock;
     sources.metrics = same.metrics;
+    sources.families = [same] { return ::admin::Families(same); };
     sources.node_id = same.node_id;
     sources.cluster = same.cluster;
     sources.call_node = [this](uint32_t to, base::NodeCall call, absl::Duration within,

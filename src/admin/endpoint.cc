@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "admin/families.h"
 #include "admin/metrics_text.h"
 #include "admin/obstacle.h"
 #include "admin/process_stats.h"
@@ -48,20 +49,24 @@ std::string Page(const EndpointSources& sources) {
 
 }  // namespace
 
+FamilyBuilder Families(const EndpointSources& sources) {
+  const broker::MetricsSnapshot snapshot = sources.metrics();
+  const std::string id = sources.node_id();
+  const base::ClusterView cluster =
+      sources.cluster == nullptr ? base::ClusterView() : sources.cluster();
+  return AllFamilies(snapshot, ReadProcessStats(), sources.clock->Now(),
+                     {.id = id,
+                      .ready = Ready(sources, snapshot),
+                      .draining = sources.readiness->draining(),
+                      .admin = sources.admin == nullptr ? AdminCalls() : sources.admin(),
+                      .cluster = sources.cluster == nullptr ? nullptr : &cluster});
+}
+
 HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
   HttpResponse response;
   if (request.path == "/metrics") {
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
-    const broker::MetricsSnapshot snapshot = sources.metrics();
-    const std::string id = sources.node_id();
-    const base::ClusterView cluster =
-        sources.cluster == nullptr ? base::ClusterView() : sources.cluster();
-    response.body = MetricsText(snapshot, ReadProcessStats(), sources.clock->Now(),
-                                {.id = id,
-                                 .ready = Ready(sources, snapshot),
-                                 .draining = sources.readiness->draining(),
-                                 .admin = sources.admin == nullptr ? AdminCalls() : sources.admin(),
-                                 .cluster = sources.cluster == nullptr ? nullptr : &cluster});
+    response.body = MetricsText(Families(sources));
   } else if (request.path == "/healthz") {
     const broker::StallView stall = sources.metrics().stall;
     if (stall.stuck) response.status = 503;

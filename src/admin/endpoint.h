@@ -17,6 +17,8 @@
 
 namespace admin {
 
+class FamilyBuilder;
+
 // Where the broker's numbers come from. Called on the endpoint's thread, and must not wait for a
 // shard: a broker in trouble is when they are wanted.
 using MetricsSource = std::function<broker::MetricsSnapshot()>;
@@ -31,6 +33,9 @@ struct EndpointSources {
   std::function<base::ClusterView()> cluster;  // Null: the node is in no cluster.
   HttpCalls* calls = nullptr;                  // Which it serves beside the pages. Null: none.
 };
+
+// All metrics, as they are now.
+FamilyBuilder Families(const EndpointSources& sources);
 
 // Answers one request: a function of its arguments and what the sources say.
 //   /metrics  200, Prometheus' text format

@@ -25,6 +25,9 @@ struct Chapter {
   std::vector<std::vector<std::string>> labels;
 };
 
+// With what all names begin.
+inline constexpr char kMetricPrefix[] = "mqttd_";
+
 class FamilyBuilder {
  public:
   void BeginChapter(std::string title) { chapters_.push_back({std::move(title), {}, {}}); }
@@ -53,6 +56,10 @@ class FamilyBuilder {
 
   std::vector<Chapter> chapters_;
 };
+
+// All of them: what MetricsText says, and what the admin API does. Cost: see there.
+FamilyBuilder AllFamilies(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
+                          absl::Time now, const NodeView& node);
 
 // The chapters, in the order of the page. Each adds what it has of a snapshot, which may have no
 // shards and no storage.

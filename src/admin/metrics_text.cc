@@ -15,21 +15,6 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-FamilyBuilder AllFamilies(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
-                          absl::Time now, const NodeView& node) {
-  FamilyBuilder out;
-  AddConnections(snapshot, out);
-  AddPackets(snapshot, out);
-  AddMessages(snapshot, out);
-  AddState(snapshot, out);
-  AddStorage(snapshot, out);
-  AddCluster(node, out);
-  AddInside(snapshot, out);
-  AddAdmin(node.admin, out);
-  AddProcess(snapshot, process, now, node, out);
-  return out;
-}
-
 absl::string_view TypeName(MetricType type) {
   switch (type) {
     case MetricType::Counter:
@@ -45,10 +30,25 @@ absl::string_view TypeName(MetricType type) {
 
 }  // namespace
 
+FamilyBuilder AllFamilies(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
+                          absl::Time now, const NodeView& node) {
+  FamilyBuilder out;
+  AddConnections(snapshot, out);
+  AddPackets(snapshot, out);
+  AddMessages(snapshot, out);
+  AddState(snapshot, out);
+  AddStorage(snapshot, out);
+  AddCluster(node, out);
+  AddInside(snapshot, out);
+  AddAdmin(node.admin, out);
+  AddProcess(snapshot, process, now, node, out);
+  return out;
+}
+
 void FamilyBuilder::Begin(absl::string_view name, absl::string_view help, MetricType type,
                           std::vector<std::string> labels) {
   Chapter& chapter = chapters_.back();
-  chapter.families.push_back({absl::StrCat("mqttd_", name), std::string(help), type, {}});
+  chapter.families.push_back({absl::StrCat(kMetricPrefix, name), std::string(help), type, {}});
   chapter.labels.push_back(std::move(labels));
 }
 
@@ -93,9 +93,7 @@ void FamilyBuilder::Histogram(absl::string_view name, absl::string_view help,
   chapters_.back().families.back().metric.push_back(std::move(sample));
 }
 
-std::string MetricsText(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
-                        absl::Time now, const NodeView& node) {
-  const FamilyBuilder families = AllFamilies(snapshot, process, now, node);
+std::string MetricsText(const FamilyBuilder& families) {
   std::vector<MetricFamily> all;
   for (const Chapter& chapter : families.chapters()) {
     for (const MetricFamily& family : chapter.families) {
@@ -111,8 +109,9 @@ std::string MetricsDocumentation() {
 <!-- Made from src/admin by MQTTD_UPDATE_DOCS=1 ./dev test admin_metrics_test: do not edit. -->
 
 `GET /metrics` on the HTTP endpoint (`http.listen`, by default 127.0.0.1:9883) answers in Prometheus'
-text format. Counters count from the start of the process. Each number is exact, but they are not
-taken at one moment. `{label}` behind a name: one series for each value of that label.
+text format; `mqttctl metrics` shows the same, of a cluster for all nodes. Counters count from the
+start of the process. Each number is exact, but they are not taken at one moment. `{label}` behind a
+name: one series for each value of that label.
 
 ```yaml
 # prometheus.yml

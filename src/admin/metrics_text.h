@@ -13,6 +13,8 @@
 
 namespace admin {
 
+class FamilyBuilder;
+
 // What this node says of itself.
 struct NodeView {
   absl::string_view id;
@@ -22,9 +24,8 @@ struct NodeView {
   const base::ClusterView* cluster = nullptr;  // Null: it is in none.
 };
 
-// Cost: some hundred lines of text, no lock and no wait.
-std::string MetricsText(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
-                        absl::Time now, const NodeView& node);
+// Those families that have samples. Cost: some hundred lines of text, no lock and no wait.
+std::string MetricsText(const FamilyBuilder& families);
 
 // docs/metrics.md, whole.
 std::string MetricsDocumentation();

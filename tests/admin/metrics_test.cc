@@ -13,6 +13,7 @@
 #include <sstream>
 #include <string>
 
+#include "admin/families.h"
 #include "admin/metrics_text.h"
 #include "base/metric.h"
 #include "storage/core/metrics.h"
@@ -25,7 +26,8 @@ using ::testing::HasSubstr;
 std::string Text(const broker::MetricsSnapshot& snapshot) {
   ProcessStats process;
   process.cpu_seconds = 1.5;
-  return MetricsText(snapshot, process, snapshot.started + absl::Seconds(5), {.id = "n-1"});
+  return MetricsText(
+      AllFamilies(snapshot, process, snapshot.started + absl::Seconds(5), {.id = "n-1"}));
 }
 
 // Series by name and labels; every line must be one of the format's.
@@ -68,8 +70,8 @@ TEST(MetricsText, ANodeOfAClusterTellsOfTheOthers) {
   cluster.holds_replicas = true;
   cluster.members = {{.node = 1, .live = true}, {.node = 3, .live = true}, {.node = 4}};
   cluster.partitions = {{.leader = 1}, {.leader = 3}, {.leader = 1}, {.leader = 0}};
-  const std::map<std::string, double> series =
-      Parse(MetricsText({}, {}, absl::UnixEpoch(), {.id = "n-1", .cluster = &cluster}));
+  const std::map<std::string, double> series = Parse(
+      MetricsText(AllFamilies({}, {}, absl::UnixEpoch(), {.id = "n-1", .cluster = &cluster})));
   EXPECT_EQ(series.at("mqttd_cluster_link_up{node=\"3\"}"), 1);
   EXPECT_EQ(series.at("mqttd_cluster_link_round_trip_seconds{node=\"3\"}"), 0.25);
   EXPECT_EQ(series.at("mqttd_cluster_link_items_total{node=\"3\",class=\"traffic\"}"), 7);

@@ -1,7 +1,9 @@
 #include "admin/output.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <map>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -49,6 +51,32 @@ Json BytesToJson(const std::string& bytes) {
   return Json{{"base64", absl::Base64Escape(bytes)}};
 }
 
+// A whole number without ".0".
+Json Number(double value) {
+  constexpr double kWholeMax =
+      9'007'199'254'740'992;  // Beyond it neighbours are no longer 1 apart.
+  if (std::trunc(value) == value && std::abs(value) <= kWholeMax)
+    return static_cast<int64_t>(value);
+  return value;
+}
+
+Json ValueOf(const Message& message, const FieldDescriptor& field, int index);
+
+// By their keys, which are strings.
+Json MapToJson(const Message& message, const FieldDescriptor& field) {
+  const Reflection& reflection = *message.GetReflection();
+  const FieldDescriptor& value = *field.message_type()->map_value();
+  std::map<std::string, Json> entries;
+  for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
+    const Message& entry = reflection.GetRepeatedMessage(message, &field, i);
+    entries[entry.GetReflection()->GetString(entry, field.message_type()->map_key())] =
+        ValueOf(entry, value, 0);
+  }
+  Json result = Json::object();
+  for (auto& [key, each] : entries) result[key] = std::move(each);
+  return result;
+}
+
 Json ValueOf(const Message& message, const FieldDescriptor& field, int index) {
   const Reflection& r = *message.GetReflection();
   const bool repeated = field.is_repeated();
@@ -64,7 +92,8 @@ Json ValueOf(const Message& message, const FieldDescriptor& field, int index) {
     case FieldDescriptor::CPPTYPE_UINT64:
       return repeated ? r.GetRepeatedUInt64(message, &field, index) : r.GetUInt64(message, &field);
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      return repeated ? r.GetRepeatedDouble(message, &field, index) : r.GetDouble(message, &field);
+      return Number(repeated ? r.GetRepeatedDouble(message, &field, index)
+                             : r.GetDouble(message, &field));
     case FieldDescriptor::CPPTYPE_FLOAT:
       return repeated ? r.GetRepeatedFloat(message, &field, index) : r.GetFloat(message, &field);
     case FieldDescriptor::CPPTYPE_ENUM:
@@ -175,7 +204,9 @@ Json ToJson(const Message& message) {
   const Reflection& reflection = *message.GetReflection();
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor& field = *message.GetDescriptor()->field(i);
-    if (field.is_repeated()) {
+    if (field.is_map()) {
+      result[field.name()] = MapToJson(message, field);
+    } else if (field.is_repeated()) {
       Json list = Json::array();
       const int size = reflection.FieldSize(message, &field);
       for (int k = 0; k < size; ++k) list.push_back(ValueOf(message, field, k));

@@ -77,6 +77,7 @@ void AddContextVerbs(CLI::App& app, VerbContext& context);
 void AddExplainVerbs(CLI::App& app, VerbContext& context);
 void AddListenerVerbs(CLI::App& app, VerbContext& context);
 void AddLogVerbs(CLI::App& app, VerbContext& context);
+void AddMetrics(CLI::App& app, VerbContext& context);
 void AddPasswd(CLI::App& app, VerbContext& context);
 void AddRetainedVerbs(CLI::App& app, VerbContext& context);
 void AddSessionVerbs(CLI::App& app, VerbContext& context);

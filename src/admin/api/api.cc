@@ -12,6 +12,7 @@
 #include "admin/api/listeners_service.h"
 #include "admin/api/loss.h"
 #include "admin/api/messages_service.h"
+#include "admin/api/metrics_service.h"
 #include "admin/api/placement.h"
 #include "admin/api/reflection.h"
 #include "admin/api/retained_service.h"
@@ -80,6 +81,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   AddSlowSessions(broker_, here_);
   AddRetainedService(broker_, inside_, here_);
   AddMessagesService(broker_, inside_, here_);
+  AddMetricsService(broker_, here_);
   AddConfigService(broker_, here_);
   AddLogService(broker_, here_);
   AddListenersService(broker_, here_);

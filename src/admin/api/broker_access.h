@@ -20,6 +20,8 @@
 
 namespace admin {
 
+class FamilyBuilder;
+
 // The broker as handlers see it. It comes when the store is open and goes when the process stops;
 // before and after, they answer Unavailable. Any thread.
 //
@@ -32,6 +34,7 @@ class BrokerAccess {
     const Readiness* readiness = nullptr;
     const base::Clock* clock = nullptr;
     std::function<broker::MetricsSnapshot()> metrics;
+    std::function<FamilyBuilder()> families;  // All metrics, as they are now.
     std::function<std::string()> node_id;
     std::function<uint32_t()> partitions;
     std::function<uint64_t()> partitions_led;  // By this node: a bit for each.

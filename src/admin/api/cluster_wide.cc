@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "admin/api/explain_service.h"
 #include "admin/api/loss.h"
+#include "admin/api/metrics_service.h"
 #include "admin/api/placement.h"
 #include "admin/api/routes_service.h"
 #include "admin/api/slow_sessions.h"
@@ -17,6 +18,7 @@
 #include "mqttd/admin/v1/clients.pb.h"
 #include "mqttd/admin/v1/cluster.pb.h"
 #include "mqttd/admin/v1/explain.pb.h"
+#include "mqttd/admin/v1/metrics.pb.h"
 #include "mqttd/admin/v1/retained.pb.h"
 #include "mqttd/admin/v1/sessions.pb.h"
 #include "mqttd/admin/v1/topics.pb.h"
@@ -361,6 +363,8 @@ void AddClusterWide(const Fleet& fleet, Methods& methods) {
       fleet, methods, "Sessions", "ListSlow", Fleet::Stored::kAgain, &MergeSlow, &FinishSlow);
   Add<pb::ListFiltersRequest, pb::ListFiltersResponse>(fleet, methods, "Topics", "ListFilters",
                                                        kNodeLongPatience, bind(&ListFilters));
+  Add<pb::ListMetricsRequest, pb::ListMetricsResponse>(fleet, methods, "Metrics", "List",
+                                                       kNodePatience, bind(&ListMetricsOfAll));
   AddOfAll<pb::DeleteRetainedRequest, pb::DeleteRetainedResponse>(
       fleet, methods, "Retained", "Delete", Fleet::Stored::kMore,
       [](pb::DeleteRetainedResponse& all, pb::DeleteRetainedResponse&& other) {

@@ -140,8 +140,14 @@ class Document {
     if (const std::string words = Words(type); !words.empty()) schema["description"] = words;
     for (int i = 0; i < type.field_count(); ++i) {
       const FieldDescriptor& field = *type.field(i);
-      Json value = ValueOf(field);
-      if (field.is_repeated()) value = {{"type", "array"}, {"items", std::move(value)}};
+      Json value;
+      if (field.is_map()) {
+        value = {{"type", "object"},
+                 {"additionalProperties", ValueOf(*field.message_type()->map_value())}};
+      } else {
+        value = ValueOf(field);
+        if (field.is_repeated()) value = {{"type", "array"}, {"items", std::move(value)}};
+      }
       std::string words = Words(field);
       if (field.real_containing_oneof() != nullptr) {
         absl::StrAppend(&words, words.empty() ? "" : " ", "One of those of \"",
