@@ -2,7 +2,8 @@
 """schemas.py OUT KUBERNETES_MODULE CRD_DIRECTORY…: strict JSON schemas for kubeconform.
 
 From swagger.json of the module k8s.io/kubernetes, and from the CustomResourceDefinitions in the directories. Strict: a
-property that a schema does not name is a mistake.
+property that a schema does not name is a mistake. Each has the definitions that it needs and no others: kubeconform reads
+all that a schema refers to, for each kind again, and with one file of all definitions that is what its time goes to.
 """
 
 import json
@@ -35,6 +36,27 @@ def write(out, kind, group, version, schema):
     (out / f"{name}.json").write_text(json.dumps(schema))
 
 
+def references(node):
+    """The names of definitions that a schema refers to."""
+    if isinstance(node, list):
+        return set().union(*map(references, node))
+    if not isinstance(node, dict):
+        return set()
+    own = node.get("$ref")
+    found = {own.removeprefix("#/definitions/")} if isinstance(own, str) else set()
+    return found.union(*map(references, node.values()))
+
+
+def needs(definitions, schema):
+    """The names of definitions that a schema refers to, directly or by others."""
+    found, open_ends = set(), list(references(schema))
+    while open_ends:
+        if (at := open_ends.pop()) not in found:
+            found.add(at)
+            open_ends += references(definitions[at])
+    return found
+
+
 def kubernetes(out, module):
     definitions = json.loads((module / "api/openapi-spec/swagger.json").read_text())["definitions"]
     made = {name: strict(schema) for name, schema in definitions.items()}
@@ -43,11 +65,10 @@ def kubernetes(out, module):
             made[name] = {"oneOf": [{"type": "string"}, {"type": "integer"}]}
         if name.endswith(".Quantity"):
             made[name] = {"oneOf": [{"type": "string"}, {"type": "number"}]}
-    (out / "_definitions.json").write_text(json.dumps({"definitions": made}))
     for name, schema in definitions.items():
         for known in schema.get("x-kubernetes-group-version-kind", []):
-            text = json.dumps(made[name]).replace('"#/definitions', '"_definitions.json#/definitions')
-            write(out, known["kind"], known["group"], known["version"], json.loads(text))
+            used = {it: made[it] for it in sorted(needs(made, made[name]))}
+            write(out, known["kind"], known["group"], known["version"], dict(made[name], definitions=used))
 
 
 def resources(out, directory):
@@ -68,7 +89,7 @@ def main():
     kubernetes(out, module)
     for directory in directories:
         resources(out, directory)
-    print(f"schemas.py: {len(list(out.iterdir())) - 1} schemas in {out}")
+    print(f"schemas.py: {len(list(out.iterdir()))} schemas in {out}")
 
 
 main()

@@ -13,15 +13,19 @@ command -v go >/dev/null || {
   exit 1
 }
 mkdir -p "$KUBE3_BIN" "$KUBE3_IMAGES"
-exec 9>"$KUBE3_HOME/.lock"
-flock 9  # Two of these share the result.
+
+# Two of these share the result. Who wants to check the chart does not wait for Kubernetes.
+lock() {
+  exec 9>"$KUBE3_HOME/.lock-$1"
+  flock 9
+}
 
 # once NAME VERSION COMMAND…: unless it has been done for that version.
 once() {
   local stamp=$KUBE3_HOME/.$1-$2
   [[ -e $stamp ]] && return
   echo "tools.sh: building $1 $2" >&2
-  "${@:3}"
+  "${@:3}" 9>&-  # What go leaves running holds no lock.
   rm -f "$KUBE3_HOME/.$1"-*
   touch "$stamp"
 }
@@ -33,10 +37,16 @@ module() { # Its folder.
 }
 
 make_schemas() {
-  rm -rf "$KUBE3_SCHEMAS"
-  /usr/bin/python3 "$KUBE3/schemas.py" "$KUBE3_SCHEMAS" "$(module k8s.io/kubernetes@$KUBERNETES)" \
+  local certificates
+  certificates=$(module github.com/cert-manager/cert-manager@$CERT_MANAGER)/deploy/crds
+  rm -rf "$KUBE3_SCHEMAS.new" "$KUBE3_HOME/crds"
+  mkdir "$KUBE3_HOME/crds"
+  cp -r "$certificates" "$KUBE3_HOME/crds/cert-manager"
+  /usr/bin/python3 "$KUBE3/schemas.py" "$KUBE3_SCHEMAS.new" "$(module k8s.io/kubernetes@$KUBERNETES)" \
     "$(module github.com/prometheus-operator/prometheus-operator@$PROMETHEUS_OPERATOR)/example/prometheus-operator-crd" \
-    "$(module github.com/cert-manager/cert-manager@$CERT_MANAGER)/deploy/crds"
+    "$certificates"
+  rm -rf "$KUBE3_SCHEMAS"
+  mv "$KUBE3_SCHEMAS.new" "$KUBE3_SCHEMAS"
 }
 
 build_kubernetes() {
@@ -58,10 +68,12 @@ build_pause() {
   rm -rf "$root"
 }
 
+lock chart
 once helm $HELM install helm.sh/helm/v3/cmd/helm@$HELM
 once kubeconform $KUBECONFORM install github.com/yannh/kubeconform/cmd/kubeconform@$KUBECONFORM
-once schemas $KUBERNETES-$PROMETHEUS_OPERATOR-$CERT_MANAGER make_schemas
+once schemas "$KUBERNETES-$PROMETHEUS_OPERATOR-$CERT_MANAGER-$(sha256sum <"$KUBE3/schemas.py" | cut -c1-12)" make_schemas
 [[ ${1:-chart} == chart ]] && exit
+lock cluster
 once kubernetes "$(cat "$KUBE3"/kubernetes/* | sha256sum | cut -c1-12)" build_kubernetes
 once coredns "$(cat "$KUBE3"/coredns/* | sha256sum | cut -c1-12)" build_coredns
 once pause 1 build_pause
