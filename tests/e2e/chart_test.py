@@ -107,13 +107,13 @@ def _():
     for name in SETS:
         data = one(rendered(name), "ConfigMap", "mqttd" if name != "proxy" else "broker")["data"]["mqttd.yaml"]
         etc = scratch("etc")
-        for folder in ("tls", "nodes", "passwords", "acl"):
+        for folder in ("tls", "nodes", "passwords", "acl", "admin"):
             (etc / folder).mkdir(parents=True)
         for folder in ("tls", "nodes"):
             shutil.copy(authority.server, etc / folder / "tls.crt")
             shutil.copy(authority.server_key, etc / folder / "tls.key")
             shutil.copy(authority.ca, etc / folder / "ca.crt")
-        for file in ("passwords/passwords", "passwords/users", "acl/acl"):
+        for file in ("passwords/passwords", "passwords/users", "acl/acl", "admin/access"):
             (etc / file).write_text("")
         config = write("mqttd.yaml", data.replace("/etc/mqttd", str(etc)).replace("/var/lib/mqttd", str(scratch("data"))))
         run(MQTTD_BIN, "--config", config, "--check-config")

@@ -128,6 +128,10 @@ auth:
   acl_file: /etc/mqttd/acl/{{ .Values.auth.acl.key }}
   {{- end }}
 {{- end }}
+{{- if .Values.auth.admin.existingSecret }}
+admin:
+  access_file: /etc/mqttd/admin/{{ .Values.auth.admin.key }}
+{{- end }}
 {{- if include "mqttd.needsTls" . }}
 tls:
   cert_file: /etc/mqttd/tls/tls.crt
