@@ -14,6 +14,9 @@ namespace {
 // A tenth of what a thread of kTurns gets when both want all of a processor: enough to come forward
 // all the same, for the others may wait for what it does or holds.
 constexpr int kWorkNice = 10;
+// The lowest. Not SCHED_IDLE: that gets nothing at all for as long as others want everything, and
+// whoever waits for a lock that it holds would wait with it.
+constexpr int kSpareNice = 19;
 
 // sched_setattr(2). glibc has it from 2.41 on.
 struct SchedAttr {
@@ -44,13 +47,13 @@ void Lower(int levels) {
   if (started_with.has_value()) (void)setpriority(PRIO_PROCESS, 0, *started_with + levels);
 }
 
-void ShortenSlice() {
+void SetSlice(long slice_ns) {
   const std::optional<int> nice = Nice(0);
   if (!nice.has_value()) return;
   SchedAttr wanted;
   wanted.flags = kKeepPolicy;
   wanted.nice = *nice;
-  wanted.runtime = kShortSliceNs;
+  wanted.runtime = static_cast<uint64_t>(slice_ns);
   (void)syscall(SYS_sched_setattr, 0, &wanted, 0);
 }
 
@@ -59,9 +62,12 @@ void ShortenSlice() {
 void SetThreadPriority(ThreadPriority priority) {
   switch (priority) {
     case ThreadPriority::kTurns:
-      return ShortenSlice();
+      return SetSlice(kShortSliceNs);
     case ThreadPriority::kWork:
       return Lower(kWorkNice);
+    case ThreadPriority::kSpare:
+      Lower(kSpareNice);
+      return SetSlice(kLongSliceNs);
   }
 }
 

@@ -11,9 +11,14 @@ enum class ThreadPriority {
   kTurns,
   // What it does takes its time, on disk or in computing, and is mostly for many clients at once.
   kWork,
+  // No client waits for it: an operator's lists, a backup that is verified. It has what the others
+  // leave, and a long time slice, for on Linux from 6.12 on whoever has a shorter one need not wait
+  // until its slice is over.
+  kSpare,
 };
 
-inline constexpr long kShortSliceNs = 100'000;  // The least that Linux grants.
+inline constexpr long kShortSliceNs = 100'000;     // The least that Linux grants,
+inline constexpr long kLongSliceNs = 100'000'000;  // and the most.
 
 // Of the calling thread. Relative to the priority that the process was started with, so `nice`,
 // systemd's Nice= and the like hold for all of them. What the system refuses stays as it is: the

@@ -33,6 +33,10 @@ TEST(ThreadPriority, WorkGivesWayToTurns) {
   EXPECT_EQ(NiceOfThread(), mine) << "of one thread, not of the process";
 }
 
+TEST(ThreadPriority, SpareIsTheLowest) {
+  EXPECT_EQ(NiceOfAThreadThatIs(ThreadPriority::kSpare), 19);
+}
+
 // A pool starts threads from whoever first gives it something to do.
 TEST(ThreadPriority, IsThatOfTheProcessAndNotOfTheThreadThatStartedIt) {
   const int mine = NiceOfThread();
@@ -53,16 +57,21 @@ uint64_t SliceNs() {
   return slice_ns;
 }
 
-TEST(ThreadPriority, TurnsHaveAShortSlice) {
+uint64_t SliceOfAThreadThatIs(ThreadPriority priority) {
+  uint64_t slice_ns = 0;
+  std::thread([&] {
+    SetThreadPriority(priority);
+    slice_ns = SliceNs();
+  }).join();
+  return slice_ns;
+}
+
+TEST(ThreadPriority, TurnsHaveAShortSliceAndSpareALongOne) {
   const uint64_t usual_ns = SliceNs();
   if (usual_ns == 0) GTEST_SKIP() << "the slice cannot be set on this system";
   if (usual_ns == kShortSliceNs) GTEST_SKIP() << "all threads have it";
-  uint64_t slice_ns = 0;
-  std::thread([&] {
-    SetThreadPriority(ThreadPriority::kTurns);
-    slice_ns = SliceNs();
-  }).join();
-  EXPECT_EQ(slice_ns, uint64_t{kShortSliceNs});
+  EXPECT_EQ(SliceOfAThreadThatIs(ThreadPriority::kTurns), uint64_t{kShortSliceNs});
+  EXPECT_EQ(SliceOfAThreadThatIs(ThreadPriority::kSpare), uint64_t{kLongSliceNs});
 }
 
 }  // namespace

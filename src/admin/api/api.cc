@@ -125,6 +125,7 @@ void Api::Stop() {
   topic_samples_.Stop();
   inside_.Stop();
   broker_.Use(nullptr, nullptr);
+  broker_.StopAside();
 }
 
 }  // namespace admin

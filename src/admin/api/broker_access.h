@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "admin/api/main_thread.h"
+#include "admin/api/spare_thread.h"
 #include "admin/readiness.h"
 #include "base/clock.h"
 #include "base/cluster_view.h"
@@ -25,9 +26,9 @@ class FamilyBuilder;
 // The broker as handlers see it. It comes when the store is open and goes when the process stops;
 // before and after, they answer Unavailable. Any thread.
 //
-// A task runs on the thread that owns what it looks at, between two of its turns, so it is short: a
-// few hundred entries, then it is posted again for the next. What it finds travels in values; the
-// caller's reply is called from there.
+// A task runs on the thread that owns what it looks at, between two of its turns, so it is short:
+// some hundred microseconds, then it is posted again for the next. What it finds travels in values;
+// the caller's reply is called from there, or Aside if there is much to be made of them.
 class BrokerAccess {
  public:
   struct Sources {
@@ -108,6 +109,11 @@ class BrokerAccess {
     return true;
   }
 
+  // On a thread that no client waits for: what takes long, such as to make the message of a page.
+  void Aside(std::function<void()> task) const { spare_.Run(std::move(task)); }
+  // From then on that is done where it is asked for.
+  void StopAside() { spare_.Stop(); }
+
   // What the operator is told of a mistake of his own, when the broker is not open.
   static absl::Status Closed() { return absl::UnavailableError("the broker is stopping"); }
 
@@ -124,6 +130,7 @@ class BrokerAccess {
   mutable base::Mutex mutex_;
   broker::Server* server_ ABSL_GUARDED_BY(mutex_) = nullptr;
   storage::PartitionHost* host_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  mutable SpareThread spare_;
 };
 
 }  // namespace admin

@@ -39,8 +39,8 @@ struct ClientsFound {
 };
 
 // Up to `clients_max` clients from `from` on; then `done`, on some thread. Cost: see
-// broker::LookAtClients; a task in a shard's mailbox for each few hundred connections that do not
-// match.
+// broker::LookAtClients; a task in a shard's mailbox for each few dozen that are found, or few
+// hundred that are not meant.
 void FindClients(const BrokerAccess& broker, broker::ClientQuery query, ClientPlace from,
                  size_t clients_max, std::function<void(absl::StatusOr<ClientsFound>)> done);
 

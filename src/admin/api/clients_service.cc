@@ -63,6 +63,14 @@ absl::Status NotConnected(const std::string& client_id) {
   return absl::NotFoundError(absl::StrCat("no client \"", client_id, "\" is connected"));
 }
 
+pb::ListClientsResponse PageOf(const ClientsFound& found, const std::string& node, absl::Time now) {
+  pb::ListClientsResponse response;
+  for (const broker::ClientView& view : found.clients)
+    *response.add_clients() = ToProto(view, node, now);
+  if (!found.end) response.mutable_page()->set_next(PageToken(found.next.shard, found.next.number));
+  return response;
+}
+
 void List(const BrokerAccess& broker, const pb::ListClientsRequest& request,
           Reply<pb::ListClientsResponse> reply) {
   const absl::Time now = broker.sources().clock->Now();
@@ -73,18 +81,14 @@ void List(const BrokerAccess& broker, const pb::ListClientsRequest& request,
   if (status.ok()) status = ParsePageToken(request.page().token(), shard, number);
   if (status.ok()) status = broker.CheckOpen();
   if (!status.ok()) return reply(status);
-  FindClients(
-      broker, *std::move(query), {static_cast<uint32_t>(shard), number}, PageSizeOf(request.page()),
-      [&broker, now, reply = std::move(reply)](absl::StatusOr<ClientsFound> found) {
-        if (!found.ok()) return reply(found.status());
-        pb::ListClientsResponse response;
-        const std::string node = broker.sources().node_id();
-        for (const broker::ClientView& view : found->clients)
-          *response.add_clients() = ToProto(view, node, now);
-        if (!found->end)
-          response.mutable_page()->set_next(PageToken(found->next.shard, found->next.number));
-        reply(std::move(response));
-      });
+  FindClients(broker, *std::move(query), {static_cast<uint32_t>(shard), number},
+              PageSizeOf(request.page()),
+              [&broker, now, reply = std::move(reply)](absl::StatusOr<ClientsFound> found) {
+                if (!found.ok()) return reply(found.status());
+                broker.Aside([&broker, now, reply, found = *std::move(found)] {
+                  reply(PageOf(found, broker.sources().node_id(), now));
+                });
+              });
 }
 
 // Where the client is connected; absent: it is not.

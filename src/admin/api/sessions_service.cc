@@ -1,6 +1,7 @@
 #include "admin/api/sessions_service.h"
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -115,7 +116,7 @@ class ListWalk : public std::enable_shared_from_this<ListWalk> {
   }
 
  private:
-  size_t room() const { return sessions_max_ - static_cast<size_t>(response_.sessions_size()); }
+  size_t room() const { return sessions_max_ - stored_.size(); }
 
   void ListDurable(storage::SessionPlace place) {
     if (room() == 0) {
@@ -127,10 +128,9 @@ class ListWalk : public std::enable_shared_from_this<ListWalk> {
       if (self->query_.one_partition &&
           (place.partition >= leaders.size() || !leaders[place.partition]->serving()))
         return self->reply_(NotLedHere());
-      const storage::SessionPage page =
+      storage::SessionPage page =
           storage::LookAtSessions(host.node(), self->query_, place, self->room());
-      for (const storage::SessionView& view : page.sessions)
-        *self->response_.add_sessions() = ToProto(view, self->node_);
+      std::move(page.sessions.begin(), page.sessions.end(), std::back_inserter(self->stored_));
       if (page.next.has_value()) return self->ListDurable(*page.next);
       self->query_.one_partition ? self->End("") : self->ListTransient({});
     });
@@ -150,9 +150,7 @@ class ListWalk : public std::enable_shared_from_this<ListWalk> {
     FindClients(broker_, std::move(query), place, room(),
                 [self = shared_from_this()](absl::StatusOr<ClientsFound> found) {
                   if (!found.ok()) return self->reply_(found.status());
-                  const absl::Time now = self->broker_.sources().clock->Now();
-                  for (const broker::ClientView& view : found->clients)
-                    *self->response_.add_sessions() = ToProto(view, self->node_, now);
+                  self->transient_ = std::move(found->clients);
                   self->End(found->end
                                 ? ""
                                 : PageToken(kTransient | found->next.shard, found->next.number));
@@ -160,8 +158,16 @@ class ListWalk : public std::enable_shared_from_this<ListWalk> {
   }
 
   void End(const std::string& next) {
-    response_.mutable_page()->set_next(next);
-    reply_(std::move(response_));
+    broker_.Aside([self = shared_from_this(), next] {
+      const absl::Time now = self->broker_.sources().clock->Now();
+      pb::ListSessionsResponse response;
+      for (const storage::SessionView& view : self->stored_)
+        *response.add_sessions() = ToProto(view, self->node_);
+      for (const broker::ClientView& view : self->transient_)
+        *response.add_sessions() = ToProto(view, self->node_, now);
+      response.mutable_page()->set_next(next);
+      self->reply_(std::move(response));
+    });
   }
 
   const BrokerAccess& broker_;
@@ -170,7 +176,8 @@ class ListWalk : public std::enable_shared_from_this<ListWalk> {
   const std::string node_;
   const Reply<pb::ListSessionsResponse> reply_;
   storage::SessionQuery query_;
-  pb::ListSessionsResponse response_;
+  std::vector<storage::SessionView> stored_;
+  std::vector<broker::ClientView> transient_;
 };
 
 void List(const BrokerAccess& broker, const Caller&, const pb::ListSessionsRequest& request,

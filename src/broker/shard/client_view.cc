@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <queue>
 
 #include "base/glob.h"
 #include "broker/shard/access_refresh.h"
@@ -94,17 +93,10 @@ storage::SubscriptionRecord SubscriptionOf(ShardCore& shard, const Session& sess
 }
 
 std::vector<uint64_t> NextConnections(const ShardCore& shard, uint64_t after, size_t count) {
-  std::priority_queue<uint64_t> lowest;  // The greatest on top.
-  for (const auto& [number, connection] : shard.connections) {
-    if (number <= after) continue;
-    if (lowest.size() == count) {
-      if (number >= lowest.top()) continue;
-      lowest.pop();
-    }
-    lowest.push(number);
-  }
-  std::vector<uint64_t> numbers(lowest.size());
-  for (size_t i = numbers.size(); i-- > 0; lowest.pop()) numbers[i] = lowest.top();
+  std::vector<uint64_t> numbers;
+  const auto& all = shard.connection_numbers;
+  for (auto it = all.upper_bound(after); it != all.end() && numbers.size() < count; ++it)
+    numbers.push_back(*it);
   return numbers;
 }
 
@@ -115,7 +107,7 @@ ClientPage LookAtClients(const ShardCore& shard, const ClientQuery& query, uint6
   const std::vector<uint64_t> numbers = NextConnections(shard, after, looked_max);
   page.end = numbers.size() < looked_max;
   for (const uint64_t number : numbers) {
-    if (page.clients.size() == clients_max) {
+    if (page.clients.size() == std::min(clients_max, kClientsFoundMax)) {
       page.end = false;
       break;
     }

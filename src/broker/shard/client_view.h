@@ -60,8 +60,8 @@ struct ClientQuery {
   std::function<bool(const Connection&)> who;
 };
 
-// Clients that match, of connections numbered above `after`, in the order of their numbers. It
-// looks at `looked_max` connections at most, so a page may be empty and not the last.
+// Clients that match, of connections numbered above `after`, in the order of their numbers: as
+// many as one task may look at and copy, so a page may be short, or empty, and not the last.
 struct ClientPage {
   std::vector<ClientView> clients;
   uint64_t next = 0;       // Where to go on.
@@ -69,12 +69,13 @@ struct ClientPage {
   uint64_t sent_away = 0;  // By RefreshClients.
 };
 inline constexpr size_t kClientsLookedMax = 512;
+inline constexpr size_t kClientsFoundMax = 64;
 
-// The lowest numbers of connections above `after`, in order. Cost: a step for each connection.
+// The lowest numbers of connections above `after`, in order. Cost: a step for each.
 std::vector<uint64_t> NextConnections(const ShardCore& shard, uint64_t after, size_t count);
 
-// On the shard's thread. Cost: a step for each connection of the shard and some microseconds for
-// each that is looked at: a fraction of a millisecond.
+// On the shard's thread. Cost: what it looks at and copies, whatever the shard has: some hundred
+// microseconds at most.
 ClientPage LookAtClients(const ShardCore& shard, const ClientQuery& query, uint64_t after,
                          size_t clients_max, size_t looked_max = kClientsLookedMax);
 
@@ -100,7 +101,7 @@ std::optional<SessionView> LookAtSession(ShardCore& shard, uint64_t connection);
 // Access has changed: those who match get what is in force now, or are sent away. Of connections
 // numbered above `after`; in the page's `clients` is nobody. Cost: as LookAtClients.
 ClientPage RefreshClients(ShardCore& shard, const ClientQuery& query, uint64_t after,
-                          size_t looked_max = kClientsLookedMax);
+                          size_t looked_max = kClientsFoundMax);
 
 // Ends a connection by an operator's order. False: it is not there any more.
 struct KickOrder {

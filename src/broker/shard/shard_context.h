@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/base/attributes.h"
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "base/mailbox.h"
 #include "base/rng.h"
@@ -109,6 +110,7 @@ class ShardContext {
     return it == connections.end() ? nullptr : it->second.get();
   }
   absl::flat_hash_map<uint64_t, std::unique_ptr<Connection>> connections;
+  absl::btree_set<uint64_t> connection_numbers;  // Of the same, for who goes through them in parts.
 
   // The connection has output: it is written at the end of the round.
   void MarkDirty(Connection& connection) {

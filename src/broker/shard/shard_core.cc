@@ -247,6 +247,7 @@ void ShardCore::Accept(std::unique_ptr<Stream> stream, size_t listener) {
     return;
   }
   connections.emplace(number, std::move(owned));
+  connection_numbers.insert(connection_numbers.end(), number);
   metrics.connections.Add();
   metrics.connections_opened.Add();
   if (terms.tls) metrics.connections_tls.Add();
@@ -598,7 +599,10 @@ void ShardCore::SendAll() {
   }
   PostAll();
   metrics.memory.Set(base::MemoryUse::kOutput, buffers.held_bytes());
-  for (const Connection* const connection : dead_) connections.erase(connection->ref.connection);
+  for (const Connection* const connection : dead_) {
+    connection_numbers.erase(connection->ref.connection);
+    connections.erase(connection->ref.connection);
+  }
   dead_.clear();
   if (const uint64_t delivered = deliverer_.TakeDelivered(); delivered > 0) {
     metrics.delivery_latency.RecordNs(world_.clock->MonotonicNs() - turn_began_ns_, delivered);

@@ -72,7 +72,7 @@ SessionPage LookAtSessions(const Node& node, const SessionQuery& query, const Se
     if (query.led && !node.leaders[place.partition]->serving()) continue;
     const Partition& partition = node.leaders[place.partition]->partition();
     for (; place.slot < partition.slots(); ++place.slot) {
-      if (looked_max-- == 0 || page.sessions.size() == sessions_max) {
+      if (looked_max-- == 0 || page.sessions.size() == std::min(sessions_max, kSessionsFoundMax)) {
         page.next = place;
         return page;
       }

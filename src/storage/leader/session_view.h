@@ -65,9 +65,10 @@ struct SessionPage {
   std::optional<SessionPlace> next;  // Absent: that was all.
 };
 inline constexpr size_t kSessionsLookedMax = 512;
+inline constexpr size_t kSessionsFoundMax = 128;
 
-// All of these on the host's thread. Cost of a page: the slots it looks at, so it may be empty and
-// not the last.
+// All of these on the host's thread. A page has what one task may look at and copy, some hundred
+// microseconds' worth, so it may be short, or empty, and not the last.
 SessionPage LookAtSessions(const Node& node, const SessionQuery& query, const SessionPlace& from,
                            size_t sessions_max, size_t looked_max = kSessionsLookedMax);
 

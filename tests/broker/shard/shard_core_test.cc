@@ -101,6 +101,28 @@ TEST(ShardCore, WhoWasDecidedAboutBeforeAccessChangedIsAskedAgain) {
   }
 }
 
+// A task looks at a few clients, whatever the shard has; the next goes on behind the last.
+TEST(ShardCore, ClientsAreListedInTheOrderOfTheirNumbersAFewAtATime) {
+  Broker its(5, 1);
+  std::vector<std::unique_ptr<Peer>> peers;
+  std::vector<std::string> expected;
+  for (size_t i = 0; i < broker::kClientsFoundMax * 2 + 10; ++i) {
+    const std::string name = absl::StrCat("c", i);
+    peers.push_back(std::make_unique<Peer>(its, 0, name));
+    if (i % 3 != 0) expected.push_back(name);
+  }
+  for (size_t i = 0; i < peers.size(); i += 3) peers[i]->line->Break();
+  its.RunFor(absl::Seconds(1));
+  std::vector<std::string> listed;
+  broker::ClientPage page;
+  do {
+    page = broker::LookAtClients(its.shard(0).core(), {}, page.next, 1000);
+    EXPECT_LE(page.clients.size(), broker::kClientsFoundMax);
+    for (const broker::ClientView& view : page.clients) listed.push_back(view.client_id);
+  } while (!page.end);
+  EXPECT_EQ(listed, expected);
+}
+
 // Nobody who sends a lot keeps the others waiting: a visit reads so much, and then they have their
 // turn.
 TEST(ShardCore, WhoHasMoreToBeReadComesAgainAfterTheOthers) {
