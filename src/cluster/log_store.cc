@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "mqttd/cluster/v1/log.pb.h"
+#include "storage/checkpoint.h"
 #include "storage/log_db.h"
 #include "storage/rocksdb_status.h"
 

@@ -43,7 +43,7 @@ class LogStore final : public EntryStore {
   // kDataLoss: what the state lacks was cut.
   static absl::Status BeginsBehind(GroupId group, uint64_t begin, uint64_t applied);
 
-  // A copy in a directory that does not exist.
+  // See storage::CheckpointOf.
   absl::Status Checkpoint(const std::string& directory) const;
   // Makes durable what was written without a sync.
   absl::Status SyncWritten();

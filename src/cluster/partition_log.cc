@@ -312,8 +312,8 @@ void PartitionLog::ReadBarrier(PartitionId partition, uint64_t ticket) {
   raft_.Run([partition, ticket](RaftLoop& loop) { loop.ReadBarrier(partition, ticket); });
 }
 
-void PartitionLog::Checkpoint(std::string directory, std::function<void(absl::Status)> done) {
-  raft_.Checkpoint(std::move(directory), std::move(done));
+absl::Status PartitionLog::Checkpoint(const std::string& directory) {
+  return raft_.Checkpoint(directory);
 }
 
 absl::Status PartitionLog::Stop() { return raft_.Stop(); }

@@ -67,7 +67,7 @@ class PartitionLog final : public storage::CommandLog {
   void Flushed(storage::PartitionId partition, uint64_t index) override;
   void TellCommitted(storage::PartitionId partition) override;
   void ReadBarrier(storage::PartitionId partition, uint64_t ticket) override;
-  void Checkpoint(std::string directory, std::function<void(absl::Status)> done) override;
+  absl::Status Checkpoint(const std::string& directory) override;
   absl::Status Stop() override;
 
  private:

@@ -126,11 +126,11 @@ absl::Status RaftLog::ReadAfter(GroupId group, uint64_t after,
   return visited;
 }
 
-void RaftLog::Checkpoint(std::string directory, std::function<void(absl::Status)> done) {
-  Run([this, directory = std::move(directory), done = std::move(done)](RaftLoop& /*loop*/) {
-    done(repaired_ ? store_->Checkpoint(directory)
-                   : absl::UnavailableError("the log is waiting for its repair"));
-  });
+absl::Status RaftLog::Checkpoint(const std::string& directory) {
+  base::MutexLock lock(store_mutex_);
+  if (metrics_.log_healthy.value() == 0)
+    return absl::UnavailableError("the log is waiting for its repair");
+  return store_->Checkpoint(directory);
 }
 
 void RaftLog::Receive(std::vector<RaftLoop::Message> messages) {

@@ -87,9 +87,9 @@ class RaftLog {
   };
   absl::StatusOr<Extent> ExtentOf(GroupId group, ReplicaId self) const;
 
-  // A copy of the log in a directory that does not exist, behind all that was submitted. `done` is
-  // called once, on the loop's thread; never, if it has stopped.
-  void Checkpoint(std::string directory, std::function<void(absl::Status)> done);
+  // The files of all that is committed, in a directory that does not exist: see
+  // storage::CheckpointOf. On the caller's thread, any; a repair and ReadAfter wait for its end.
+  absl::Status Checkpoint(const std::string& directory);
 
   // Writes what was taken, syncs and closes the log, ends the threads. Proposals without a fate by
   // then have none.

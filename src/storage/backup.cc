@@ -2,13 +2,19 @@
 
 #include <fcntl.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
+#include <rocksdb/memtablerep.h>
 #include <rocksdb/options.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <limits>
+#include <map>
 #include <memory>
 #include <system_error>
 #include <utility>
@@ -16,7 +22,11 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status_macros.h"
+#include "storage/checkpoint.h"
+#include "storage/pacer.h"
 #include "storage/rocksdb_status.h"
 
 namespace storage {
@@ -24,7 +34,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr size_t kPieceBytes = 1 << 20;
+// An fsync of the log waits for a piece that is being written, if it comes just then.
+constexpr size_t kPieceBytes = 256 << 10;
+
+// Between two pieces of work.
+class Rests {
+ public:
+  explicit Rests(Pace pace) : pace_(pace) {}
+  void Rest() {
+    if (pace_ == Pace::kFull) return;
+    const absl::Duration rest = pacer_.Rest(base::RealClock::Get().Monotonic());
+    if (rest > absl::ZeroDuration()) absl::SleepFor(rest);
+  }
+  bool wanted() const { return pace_ == Pace::kGivesWay; }
+
+ private:
+  const Pace pace_;
+  Pacer pacer_{base::RealClock::Get().Monotonic()};
+};
 
 absl::Status Failed(absl::string_view what, const std::string& path, int error) {
   const std::string words = absl::StrCat("cannot ", what, " ", path, ": ", std::strerror(error));
@@ -43,8 +70,8 @@ absl::Status SyncDirectory(const std::string& path) {
 
 class TreeCopy {
  public:
-  TreeCopy(std::string from, std::string to, const BackupProgress& progress)
-      : from_(std::move(from)), to_(std::move(to)), progress_(progress) {}
+  TreeCopy(std::string from, std::string to, Pace pace, const BackupProgress& progress)
+      : from_(std::move(from)), to_(std::move(to)), rests_(pace), progress_(progress) {}
 
   absl::Status Run() {
     RETURN_IF_ERROR(List());
@@ -72,12 +99,29 @@ class TreeCopy {
       const fs::path relative = it->path().lexically_relative(from_);
       if (it->is_directory(error)) {
         directories_.push_back(relative);
+      } else if (relative.filename() == kLengthsFile) {
+        ReadLengths(relative);
       } else if (relative.filename() != "LOCK") {
         files_.push_back(relative);
-        total_ += it->file_size(error);
       }
     }
+    for (const fs::path& file : files_) {
+      if (error) break;
+      total_ += std::min<uint64_t>(fs::file_size(from_ / file, error), LengthOf(file));
+    }
     return error ? Failed("read", from_.string(), error.value()) : absl::OkStatus();
+  }
+
+  // Of files that somebody goes on writing, what counts.
+  void ReadLengths(const fs::path& file) {
+    std::ifstream lengths(from_ / file);
+    std::string name;
+    uint64_t length = 0;
+    while (lengths >> name >> length) lengths_[file.parent_path() / name] = length;
+  }
+  uint64_t LengthOf(const fs::path& file) const {
+    const auto it = lengths_.find(file);
+    return it == lengths_.end() ? std::numeric_limits<uint64_t>::max() : it->second;
   }
 
   absl::Status CopyFile(const fs::path& file) {
@@ -90,8 +134,9 @@ class TreeCopy {
     if (out < 0) return Failed("write", target, errno);
     const absl::Cleanup close_out = [out] { close(out); };
     std::vector<char> piece(kPieceBytes);
-    for (;;) {
-      const ssize_t count = read(in, piece.data(), piece.size());
+    uint64_t left = LengthOf(file);
+    for (off_t at = 0; left > 0;) {
+      const ssize_t count = read(in, piece.data(), std::min<uint64_t>(piece.size(), left));
       if (count < 0) return Failed("read", source, errno);
       if (count == 0) break;
       for (ssize_t done = 0; done < count;) {
@@ -99,25 +144,103 @@ class TreeCopy {
         if (wrote < 0) return Failed("write", target, errno);
         done += wrote;
       }
+      if (rests_.wanted()) WriteOut(out, at, count);
+      at += count;
+      left -= static_cast<uint64_t>(count);
       bytes_ += static_cast<uint64_t>(count);
       if (!progress_(bytes_, total_)) return Stopped();
+      rests_.Rest();
     }
     return fsync(out) == 0 ? absl::OkStatus() : Failed("sync", target, errno);
   }
 
+  // Else all of it would be written at the end, and the log's fsync would wait for it. Where that
+  // cannot be had, or fails, the sync at the end says so.
+  static void WriteOut(int file, off_t at, ssize_t count) {
+    constexpr unsigned kAll =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    (void)sync_file_range(file, at, count, kAll);
+  }
+
   const fs::path from_;
   const fs::path to_;
+  Rests rests_;
   const BackupProgress& progress_;
+  std::map<fs::path, uint64_t> lengths_;
   std::vector<fs::path> directories_;  // Below, with the root itself as "".
   std::vector<fs::path> files_;
   uint64_t bytes_ = 0;
   uint64_t total_ = 0;
 };
 
+// Files that are read in pieces, by one thread at a time.
+class PacedFiles final : public rocksdb::FileSystemWrapper {
+ public:
+  explicit PacedFiles(Pace pace)
+      : FileSystemWrapper(rocksdb::FileSystem::Default()), rests_(pace) {}
+  const char* Name() const override { return "PacedFiles"; }
+
+  rocksdb::IOStatus NewSequentialFile(const std::string& path, const rocksdb::FileOptions& options,
+                                      std::unique_ptr<rocksdb::FSSequentialFile>* result,
+                                      rocksdb::IODebugContext* debug) override {
+    std::unique_ptr<rocksdb::FSSequentialFile> file;
+    rocksdb::IOStatus opened = target()->NewSequentialFile(path, options, &file, debug);
+    if (opened.ok()) *result = std::make_unique<Sequential>(rests_, std::move(file));
+    return opened;
+  }
+  rocksdb::IOStatus NewRandomAccessFile(const std::string& path,
+                                        const rocksdb::FileOptions& options,
+                                        std::unique_ptr<rocksdb::FSRandomAccessFile>* result,
+                                        rocksdb::IODebugContext* debug) override {
+    std::unique_ptr<rocksdb::FSRandomAccessFile> file;
+    rocksdb::IOStatus opened = target()->NewRandomAccessFile(path, options, &file, debug);
+    if (opened.ok()) *result = std::make_unique<RandomAccess>(rests_, std::move(file));
+    return opened;
+  }
+
+ private:
+  class Sequential final : public rocksdb::FSSequentialFileOwnerWrapper {
+   public:
+    Sequential(Rests& rests, std::unique_ptr<rocksdb::FSSequentialFile>&& file)
+        : FSSequentialFileOwnerWrapper(std::move(file)), rests_(rests) {}
+    rocksdb::IOStatus Read(size_t bytes, const rocksdb::IOOptions& options, rocksdb::Slice* result,
+                           char* room, rocksdb::IODebugContext* debug) override {
+      rests_.Rest();
+      return FSSequentialFileOwnerWrapper::Read(bytes, options, result, room, debug);
+    }
+
+   private:
+    Rests& rests_;
+  };
+  class RandomAccess final : public rocksdb::FSRandomAccessFileOwnerWrapper {
+   public:
+    RandomAccess(Rests& rests, std::unique_ptr<rocksdb::FSRandomAccessFile>&& file)
+        : FSRandomAccessFileOwnerWrapper(std::move(file)), rests_(rests) {}
+    rocksdb::IOStatus Read(uint64_t offset, size_t bytes, const rocksdb::IOOptions& options,
+                           rocksdb::Slice* result, char* room,
+                           rocksdb::IODebugContext* debug) const override {
+      rests_.Rest();
+      return FSRandomAccessFileOwnerWrapper::Read(offset, bytes, options, result, room, debug);
+    }
+
+   private:
+    Rests& rests_;
+  };
+
+  Rests rests_;
+};
+
 // The tables' checksums, and those of the log's newest part, which opening reads.
-absl::Status VerifyDatabase(const std::string& path) {
+absl::Status VerifyDatabase(const std::string& path, Pace pace) {
+  const std::unique_ptr<rocksdb::Env> env =
+      rocksdb::NewCompositeEnv(std::make_shared<PacedFiles>(pace));
   rocksdb::DB* opened = nullptr;
   rocksdb::Options options;
+  options.env = env.get();
+  options.max_file_opening_threads = 1;
+  // Nobody looks anything up: what the log has need not be in order.
+  options.memtable_factory = std::make_shared<rocksdb::VectorRepFactory>();
+  options.allow_concurrent_memtable_write = false;
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   options.max_open_files = 64;
   const absl::Status open = ToStatus(rocksdb::DB::OpenForReadOnly(options, path, &opened),
@@ -145,14 +268,14 @@ bool HasSomething(const std::string& path) {
 
 }  // namespace
 
-absl::Status CopyBackup(const std::string& checkpoint, const std::string& to,
+absl::Status CopyBackup(const std::string& checkpoint, const std::string& to, Pace pace,
                         const BackupProgress& progress) {
   if (HasSomething(to)) return absl::AlreadyExistsError(absl::StrCat(to, " is there already"));
   const std::string partial = to + ".partial";
   std::error_code error;
   fs::remove_all(partial, error);
   absl::Cleanup clean_up = [&] { fs::remove_all(partial, error); };
-  RETURN_IF_ERROR(TreeCopy(checkpoint, partial, progress).Run());
+  RETURN_IF_ERROR(TreeCopy(checkpoint, partial, pace, progress).Run());
   fs::rename(partial, to, error);
   if (error) return Failed("make", to, error.value());
   std::move(clean_up).Cancel();
@@ -160,15 +283,15 @@ absl::Status CopyBackup(const std::string& checkpoint, const std::string& to,
   return SyncDirectory(parent.empty() ? "." : parent.string());
 }
 
-absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup) {
+absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup, Pace pace) {
   std::error_code error;
   if (!fs::exists(backup + "/node", error) || !fs::exists(backup + "/state/CURRENT", error) ||
       !fs::exists(backup + "/log/CURRENT", error)) {
     return absl::NotFoundError(
         absl::StrCat(backup, " is no backup: it must have node, log and state"));
   }
-  RETURN_IF_ERROR(VerifyDatabase(backup + "/state"));
-  RETURN_IF_ERROR(VerifyDatabase(backup + "/log"));
+  RETURN_IF_ERROR(VerifyDatabase(backup + "/state", pace));
+  RETURN_IF_ERROR(VerifyDatabase(backup + "/log", pace));
   return BytesOf(backup);
 }
 
@@ -178,8 +301,8 @@ absl::Status RestoreBackup(const std::string& backup, const std::string& data_di
     return absl::FailedPreconditionError(absl::StrCat(
         "data_dir ", data_dir, " is not empty; choose another, or move what is in it away"));
   }
-  RETURN_IF_ERROR(VerifyBackup(backup).status());
-  return CopyBackup(backup, data_dir, progress);
+  RETURN_IF_ERROR(VerifyBackup(backup, Pace::kFull).status());
+  return CopyBackup(backup, data_dir, Pace::kFull, progress);
 }
 
 void RemoveCheckpoint(const std::string& directory) {

@@ -17,14 +17,18 @@ namespace storage {
 // Called some times a second with the bytes that are done of all; false: stop, with kCancelled.
 using BackupProgress = std::function<bool(uint64_t bytes, uint64_t bytes_total)>;
 
+// Beside a broker at work, or alone. A large write or much computing would make clients wait whose
+// messages go to the same disk: then it is done in small pieces, with rests between them.
+enum class Pace { kGivesWay, kFull };
+
 // Copies a checkpoint (PartitionHost::Checkpoint) to `to`, synced; `to` is there once all of it is.
 // kAlreadyExists: something is. Blocks.
-absl::Status CopyBackup(const std::string& checkpoint, const std::string& to,
+absl::Status CopyBackup(const std::string& checkpoint, const std::string& to, Pace pace,
                         const BackupProgress& progress);
 
 // Reads all of a backup and compares the checksums. kDataLoss: it is damaged. Returns its bytes.
 // Blocks.
-absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup);
+absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup, Pace pace);
 
 // Verifies it, then makes it the data directory, which must be empty or missing. Blocks.
 absl::Status RestoreBackup(const std::string& backup, const std::string& data_dir,

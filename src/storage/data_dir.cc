@@ -165,7 +165,7 @@ absl::Status DataDir::CopyFilesTo(const std::string& directory) const {
     RETURN_IF_ERROR(ToStatus(rocksdb::ReadFileToString(&env_, path_ + name, &text),
                              absl::StrCat("reading ", path_, name)));
     RETURN_IF_ERROR(
-        ToStatus(rocksdb::WriteStringToFile(&env_, text, directory + name, /*should_sync=*/true),
+        ToStatus(rocksdb::WriteStringToFile(&env_, text, directory + name, /*should_sync=*/false),
                  absl::StrCat("writing ", directory, name)));
   }
   return absl::OkStatus();

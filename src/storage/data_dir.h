@@ -74,7 +74,7 @@ class DataDir {
   // In one piece: after a crash there is this one or the last. `sync`: this one, once it returns.
   absl::Status WriteTime(const TimeRecord& record, bool sync);
 
-  // `node` and `time`, synced.
+  // `node` and `time`; not synced.
   absl::Status CopyFilesTo(const std::string& directory) const;
 
   std::string log_path() const { return path_ + "/log"; }

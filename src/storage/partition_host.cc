@@ -62,11 +62,11 @@ struct CopyRequested {
   std::string directory;
   std::function<void(absl::Status)> done;
 };
-struct LogCopied {
+struct Copied {
   absl::Status status;
 };
 using Input = std::variant<FromShard, std::vector<LogEvent>, Task, News, StateFlushed, StateFailed,
-                           CopyRequested, LogCopied, StopRequested>;
+                           CopyRequested, Copied, StopRequested>;
 
 // An eventfd to sleep on.
 class Bell {
@@ -134,9 +134,9 @@ class RocksPartitionHost final : public PartitionHost {
   void On(StateFlushed& input);
   void On(StateFailed& input);
   void On(CopyRequested& input);
-  void On(LogCopied& input);
+  void On(Copied& input);
   void On(StopRequested& input);
-  absl::Status CopyState();
+  absl::Status Copy(const std::string& to);
   void RunCore();
   void DriveLog();
   void BoundReplay(size_t bytes);
@@ -177,6 +177,7 @@ class RocksPartitionHost final : public PartitionHost {
   uint64_t log_bytes_ = 0;             // Since the state was last to be written out.
   bool flush_begins_ = false;          // When the core has handed over everything.
   std::optional<CopyRequested> copy_;  // Under way: the log is not cut meanwhile.
+  std::thread copier_;                 // Makes it.
   bool disk_low_ = false;
   bool stopping_ = false;
   absl::Duration stops_at_;  // In a cluster, whatever is left then.
@@ -438,8 +439,9 @@ void RocksPartitionHost::Serve() {
     if (stopping_ && mailbox_.empty() && MayStop()) break;
     Sleep();
   }
+  if (copier_.joinable()) copier_.join();
   stop_status_ = ShutDown();
-  LogCopied never{absl::UnavailableError("the broker is stopping")};
+  Copied never{absl::UnavailableError("the broker is stopping")};
   if (copy_.has_value()) On(never);
 }
 
@@ -487,22 +489,24 @@ void RocksPartitionHost::On(CopyRequested& input) {
   if (!core_->begun() || stopping_)
     return input.done(absl::UnavailableError("the store is starting or stopping"));
   copy_ = std::move(input);
-  if (absl::Status status = CopyState(); !status.ok()) {
-    mailbox_.PostOne(LogCopied{std::move(status)});
-    return;
-  }
-  log_->Checkpoint(copy_->directory + "/log",
-                   [this](absl::Status status) { mailbox_.PostOne(LogCopied{std::move(status)}); });
+  copier_ = std::thread([this, to = copy_->directory] {
+    pthread_setname_np(pthread_self(), "checkpoint");
+    base::SetThreadPriority(base::ThreadPriority::kWork);
+    mailbox_.PostOne(Copied{Copy(to)});
+  });
 }
 
-absl::Status RocksPartitionHost::CopyState() {
-  const std::string& to = copy_->directory;
+// On a thread of its own: what the file system takes for it, neither the state nor the log waits
+// for.
+absl::Status RocksPartitionHost::Copy(const std::string& to) {
   RETURN_IF_ERROR(ToStatus(env_.CreateDir(to), absl::StrCat("making ", to)));
   RETURN_IF_ERROR(dir_->CopyFilesTo(to));
-  return state_->Checkpoint(to + "/state");
+  RETURN_IF_ERROR(state_->Checkpoint(to + "/state"));
+  return log_->Checkpoint(to + "/log");
 }
 
-void RocksPartitionHost::On(LogCopied& input) {
+void RocksPartitionHost::On(Copied& input) {
+  if (copier_.joinable()) copier_.join();
   const std::function<void(absl::Status)> done = std::move(copy_->done);
   copy_.reset();
   done(std::move(input.status));

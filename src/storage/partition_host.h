@@ -86,10 +86,10 @@ class PartitionHost {
   virtual void Run(std::function<void(Host&)> task) = 0;
 
   // A copy of the store as it is at one moment, from which a start goes on as after kill -9 then.
-  // In `directory`, which must not exist, on the data directory's file system: most of it are links
-  // to files that never change. `done` is called once, on some thread. Any thread; one at a time.
-  // Costs the host's thread some milliseconds, and the log as much as its newest file takes to
-  // copy.
+  // In `directory`, which must not exist, on the data directory's file system: links to files, of
+  // which CopyBackup makes a store. `done` is called once, on some thread. Any thread; one at a
+  // time. Made on a thread of its own: neither the host's nor the log's waits for it, and the log
+  // is not cut meanwhile.
   virtual void Checkpoint(std::string directory, std::function<void(absl::Status)> done) = 0;
 
   // Commits and answers all that was submitted (in a cluster as far as others answer within some

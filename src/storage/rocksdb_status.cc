@@ -2,15 +2,11 @@
 
 #include <rocksdb/db.h>
 #include <rocksdb/status.h>
-#include <rocksdb/utilities/checkpoint.h>
 
-#include <limits>
-#include <memory>
 #include <string>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
 
 namespace storage {
 
@@ -31,14 +27,6 @@ absl::Status ToStatus(const rocksdb::Status& status, absl::string_view doing) {
   }
   if (status.IsInvalidArgument()) return absl::InvalidArgumentError(text);
   return absl::UnavailableError(text);
-}
-
-absl::Status CheckpointOf(rocksdb::DB& db, const std::string& directory) {
-  rocksdb::Checkpoint* made = nullptr;
-  RETURN_IF_ERROR(ToStatus(rocksdb::Checkpoint::Create(&db, &made), "preparing a copy"));
-  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
-  return ToStatus(checkpoint->CreateCheckpoint(directory, std::numeric_limits<uint64_t>::max()),
-                  absl::StrCat("copying to ", directory));
 }
 
 }  // namespace storage

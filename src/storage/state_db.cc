@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "storage/checkpoint.h"
 #include "storage/core/options.h"
 #include "storage/rocksdb_logger.h"
 #include "storage/rocksdb_status.h"
@@ -215,6 +216,7 @@ absl::StatusOr<bool> StateDb::GetFlushed(std::string_view key, std::string& valu
 // Resume does not help after errors that RocksDB takes for fatal. A damaged file is left alone from
 // then on: merging it with others would fail again and again, and everything else stop with it.
 absl::StatusOr<StateStore::Repaired> StateDb::Repair() {
+  base::MutexLock lock(copying_);
   if (db_ != nullptr && db_->Resume().ok()) return Repaired::kWhole;
   if (db_ != nullptr) {
     db_->Close().PermitUncheckedError();  // It failed before; the log has what is lost.
@@ -226,7 +228,8 @@ absl::StatusOr<StateStore::Repaired> StateDb::Repair() {
   return Repaired::kReopened;
 }
 
-absl::Status StateDb::Checkpoint(const std::string& directory) const {
+absl::Status StateDb::Checkpoint(const std::string& directory) {
+  base::MutexLock lock(copying_);
   if (db_ == nullptr) return Closed();
   return CheckpointOf(*db_, directory);
 }
@@ -245,6 +248,7 @@ absl::Status StateDb::Flush() {
 }
 
 absl::Status StateDb::Close() {
+  base::MutexLock lock(copying_);
   if (db_ == nullptr) return absl::OkStatus();
   const absl::Status status = ToStatus(db_->Close(), "closing the state");
   db_.reset();

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/mutex.h"
 #include "storage/core/kv.h"
 #include "storage/core/state_store.h"
 
@@ -40,7 +41,7 @@ class RocksBatch final : public StateBatch {
   std::unique_ptr<rocksdb::WriteBatch> batch_;
 };
 
-// Belongs to the host's thread.
+// Belongs to the host's thread, but for Checkpoint.
 class StateDb final : public StateReader, public StateStore {
  public:
   // Called on threads of RocksDB's own.
@@ -70,8 +71,8 @@ class StateDb final : public StateReader, public StateStore {
   // Like Get, but only what would survive kill -9 at this moment.
   absl::StatusOr<bool> GetFlushed(std::string_view key, std::string& value) const;
 
-  // A copy of what would survive kill -9 at this moment, in a directory that does not exist.
-  absl::Status Checkpoint(const std::string& directory) const;
+  // See CheckpointOf. Any thread; Repair and Close wait for its end.
+  absl::Status Checkpoint(const std::string& directory);
 
   // Has what is in memory written out some time soon; `flushed` tells when.
   absl::Status BeginFlush();
@@ -87,6 +88,7 @@ class StateDb final : public StateReader, public StateStore {
   const std::string path_;
   std::atomic<bool> damaged_{false};  // Set on a thread of RocksDB's.
   const std::unique_ptr<rocksdb::Options> options_;
+  base::Mutex copying_;              // Held where `db_` is changed or closed, and by a Checkpoint.
   std::unique_ptr<rocksdb::DB> db_;  // Null: it could not be opened again yet.
   RocksBatch batch_;
   bool patient_ = true;

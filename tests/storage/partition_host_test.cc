@@ -2,6 +2,7 @@
 #include "storage/partition_host.h"
 
 #include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
 #include <rocksdb/listener.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -22,6 +23,7 @@
 #include "cluster/log_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/backup.h"
 #include "storage/core/command_codec.h"
 #include "storage/core/keys.h"
 #include "storage/leader/host.h"
@@ -439,6 +441,77 @@ TEST(PartitionHost, CountsItsStarts) {
   HostRig rig(options);
   ASSERT_TRUE(rig.Open().ok());
   EXPECT_EQ(rig.host().incarnation(), Incarnation(1));
+}
+
+// A disk on which a link takes until it is let go.
+class SlowLinks final : public rocksdb::FileSystemWrapper {
+ public:
+  // To what has this in its path.
+  explicit SlowLinks(std::string slow)
+      : FileSystemWrapper(rocksdb::FileSystem::Default()), slow_(std::move(slow)) {}
+  const char* Name() const override { return "SlowLinks"; }
+  rocksdb::IOStatus LinkFile(const std::string& from, const std::string& to,
+                             const rocksdb::IOOptions& options,
+                             rocksdb::IODebugContext* debug) override {
+    const bool slow = to.find(slow_) != std::string::npos;
+    if (slow && !std::exchange(begun_told_, true)) begun_.set_value();
+    if (slow) go_on_.wait();
+    return target()->LinkFile(from, to, options, debug);
+  }
+  void AwaitBegin() { begun_.get_future().wait(); }
+  void GoOn() { let_go_.set_value(); }
+
+ private:
+  const std::string slow_;
+  bool begun_told_ = false;  // Of the one thread that makes a copy.
+  std::promise<void> begun_;
+  std::promise<void> let_go_;
+  const std::shared_future<void> go_on_ = let_go_.get_future().share();
+};
+
+bool KeepOn(uint64_t /*bytes*/, uint64_t /*bytes_total*/) { return true; }
+
+// Neither the host nor the log waits for the files of a copy; and what it has is what there was
+// when the log's were taken.
+TEST(PartitionHost, GoesOnWhileACopyIsMade) {
+  for (const std::string part : {"/checkpoint/state/", "/checkpoint/log/"}) {
+    support::TempDir directory;
+    const auto disk = std::make_shared<SlowLinks>(part);
+    const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
+    HostRig rig(OptionsIn(directory), env.get());
+    ASSERT_TRUE(rig.Open().ok());
+    rig.Start();
+    const SessionOpened opened = rig.OpenSession("bob");
+    ASSERT_TRUE(rig.Subscribe("bob", opened.epoch, "a").status.ok());
+    EXPECT_TRUE(rig.Publish(MakeMessage("a", "before")).status.ok());
+
+    const std::string checkpoint = directory.path() + "/checkpoint";
+    std::promise<absl::Status> copied;
+    rig.host().Checkpoint(checkpoint, [&](absl::Status status) { copied.set_value(status); });
+    disk->AwaitBegin();
+    EXPECT_TRUE(rig.Publish(MakeMessage("a", "meanwhile")).status.ok());
+    disk->GoOn();
+    const absl::Status made = copied.get_future().get();
+    ASSERT_TRUE(made.ok()) << made;
+    EXPECT_TRUE(rig.Publish(MakeMessage("a", "after")).status.ok());
+    StorageOptions options = OptionsIn(directory);
+    options.data_dir = directory.path() + "/copy";
+    ASSERT_TRUE(CopyBackup(checkpoint, options.data_dir, Pace::kGivesWay, KeepOn).ok());
+    EXPECT_TRUE(VerifyBackup(options.data_dir, Pace::kGivesWay).ok());
+    ASSERT_TRUE(rig.Stop().ok());
+
+    HostRig restored(options);
+    ASSERT_TRUE(restored.Open().ok());
+    restored.Start();
+    const SessionOpened again = restored.OpenSession("bob");
+    EXPECT_TRUE(again.session_present);
+    const bool has_meanwhile = part == "/checkpoint/state/";  // The log's files come behind.
+    EXPECT_TRUE(restored.Publish(MakeMessage("a", "new")).status.ok());
+    EXPECT_EQ(Payloads(restored.Receive(again.epoch, has_meanwhile ? 3 : 2)),
+              has_meanwhile ? (std::vector<std::string>{"before", "meanwhile", "new"})
+                            : (std::vector<std::string>{"before", "new"}));
+    ASSERT_TRUE(restored.Stop().ok());
+  }
 }
 
 }  // namespace

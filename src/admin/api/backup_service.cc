@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "base/thread_priority.h"
 #include "mqttd/admin/v1/backup.pb.h"
 #include "storage/backup.h"
 
@@ -37,7 +38,9 @@ absl::Status CheckPath(const std::string& directory) {
 
 absl::Status Verify(const std::string& directory, const std::shared_ptr<Outlet>& outlet) {
   Tell(*outlet, pb::BackupProgress::PHASE_VERIFY, 0, 0);
-  ASSIGN_OR_RETURN(const uint64_t bytes, storage::VerifyBackup(directory));
+  base::SetThreadPriority(base::ThreadPriority::kSpare);
+  ASSIGN_OR_RETURN(const uint64_t bytes,
+                   storage::VerifyBackup(directory, storage::Pace::kGivesWay));
   Tell(*outlet, pb::BackupProgress::PHASE_DONE, bytes, bytes);
   return absl::OkStatus();
 }
@@ -80,6 +83,7 @@ void Backups::Run(const std::shared_ptr<Outlet>& outlet,
   outlet->OnGone([this] { stop_ = true; });
   thread_ = std::thread([this, outlet, work = std::move(work)] {
     pthread_setname_np(pthread_self(), "backup");
+    base::SetThreadPriority(base::ThreadPriority::kWork);  // A journal may wait for what it writes.
     const absl::Status status = work(outlet);
     {
       base::MutexLock done(mutex_);
@@ -119,18 +123,20 @@ absl::Status Backups::Create(const std::string& directory, const std::shared_ptr
   const base::Clock& clock = *broker_.sources().clock;
   absl::Duration told = clock.Monotonic();
   uint64_t total = 0;
-  RETURN_IF_ERROR(storage::CopyBackup(checkpoint, directory, [&](uint64_t bytes, uint64_t all) {
-    total = all;
-    const absl::Duration now = clock.Monotonic();
-    if (bytes == 0 || now - told >= kTellInterval) {
-      told = now;
-      Tell(*outlet, pb::BackupProgress::PHASE_COPY, bytes, all);
-    }
-    return !stop_;
-  }));
+  RETURN_IF_ERROR(storage::CopyBackup(checkpoint, directory, storage::Pace::kGivesWay,
+                                      [&](uint64_t bytes, uint64_t all) {
+                                        total = all;
+                                        const absl::Duration now = clock.Monotonic();
+                                        if (bytes == 0 || now - told >= kTellInterval) {
+                                          told = now;
+                                          Tell(*outlet, pb::BackupProgress::PHASE_COPY, bytes, all);
+                                        }
+                                        return !stop_;
+                                      }));
   absl::Cleanup remove = [&] { storage::RemoveCheckpoint(directory); };
   Tell(*outlet, pb::BackupProgress::PHASE_VERIFY, total, total);
-  RETURN_IF_ERROR(storage::VerifyBackup(directory).status());
+  base::SetThreadPriority(base::ThreadPriority::kSpare);
+  RETURN_IF_ERROR(storage::VerifyBackup(directory, storage::Pace::kGivesWay).status());
   std::move(remove).Cancel();
   Tell(*outlet, pb::BackupProgress::PHASE_DONE, total, total);
   return absl::OkStatus();

@@ -124,9 +124,9 @@ class CommandLog {
   // it takes most nodes, and as long as there are fewer nothing comes.
   virtual void ReadBarrier(PartitionId partition, uint64_t ticket) = 0;
 
-  // A copy in a directory that does not exist, with all that was taken before. `done` is called
-  // once, on some thread; one at a time.
-  virtual void Checkpoint(std::string directory, std::function<void(absl::Status)> done) = 0;
+  // The files of all that is committed, in a directory that does not exist: see CheckpointOf.
+  // Blocks, and nothing waits for it but a repair; any thread, between Start and Stop.
+  virtual absl::Status Checkpoint(const std::string& directory) = 0;
 
   // Writes what was taken, syncs and closes the log. Returns what could not be written.
   virtual absl::Status Stop() = 0;
