@@ -129,7 +129,7 @@ void Host::Follow(PartitionId id) {
   node_.ForgetGrowing(id);
   const std::unique_ptr<Leader> former = std::move(node_.leaders[id]);
   node_.leaders[id] = std::make_unique<Leader>(*replicas_[id], node_);
-  node_.leaders[id]->Rest(*former);
+  node_.leaders[id]->TakeAfter(*former);
   admission_.SetElsewhere(id);
   node_.RecountSessions();
   former->PassBarriers();

@@ -101,49 +101,6 @@ void Inbound::Refuse(AnswerAccept& step, const absl::Status& why) {
   node_.Send(step.shard, Published{.token = step.token, .status = why, .partition = id_});
 }
 
-// ---- Parts of messages --------------------------------------------------------------------------
-
-bool Inbound::IsArriving(const Asker& from, Token token) {
-  if (!arriving_.contains({from.outbox.partition, from.outbox.number})) return false;
-  AnswerPublish answer;
-  answer.shard = from.shard;
-  answer.token = token;
-  leader_.After(std::move(answer));
-  return true;
-}
-
-bool Inbound::HasWhatIsBefore(const Publish& part) const {
-  const PartitionId outbox = part.outbox.partition;
-  const uint64_t before = part.outbox_after;
-  if (before < part.outbox.kept_from || arriving_.contains({outbox, before})) return true;
-  const auto nothing = nothing_of_.find(outbox);
-  if (nothing != nothing_of_.end() && nothing->second == before) return true;
-  return partition().origins().IsApplied(Origins::OfOutbox(outbox), before);
-}
-
-void Inbound::Finish(AnswerPublish& step) {
-  if (step.outbox) Arrived(step.outbox);
-  if (step.token == 0) return;
-  Published published;
-  published.token = step.token;
-  published.partition = id_;
-  if (step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit) {
-    published.status =
-        absl::ResourceExhaustedError("retained_messages_max or retained_bytes_max is reached");
-  }
-  node_.Send(step.shard, std::move(published));
-}
-
-void Inbound::Refuse(AnswerPublish& step, const absl::Status& why) {
-  if (step.outbox) Arrived(step.outbox);
-  if (step.token == 0) return;
-  Published refused;
-  refused.token = step.token;
-  refused.partition = id_;
-  refused.status = why;
-  node_.Send(step.shard, std::move(refused));
-}
-
 // ---- PUBREL -------------------------------------------------------------------------------------
 
 void Inbound::Handle(const Asker& from, ReleaseInbound& request) {

@@ -31,6 +31,7 @@ Leader::Leader(Replica& replica, Node& node)
       timers_(*this),
       subscriptions_(*this),
       inbound_(*this),
+      published_(*this),
       room_(*this),
       deliveries_(*this),
       expiry_(*this),
@@ -85,8 +86,6 @@ void Leader::Succeed(Leader& former) {
     proposal.taken.clear();
   });
 }
-
-void Leader::Rest(Leader& former) { TakeAfter(former); }
 
 void Leader::TakeAfter(Leader& former) {
   life_ = former.life_ + 1;

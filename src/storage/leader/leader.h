@@ -24,6 +24,7 @@
 #include "storage/leader/part.h"
 #include "storage/leader/proposal.h"
 #include "storage/leader/proposals.h"
+#include "storage/leader/publishing.h"
 #include "storage/leader/room.h"
 #include "storage/leader/sessions.h"
 #include "storage/leader/streams.h"
@@ -63,9 +64,9 @@ class Leader {
   void Succeed(Leader& former);
   // Once it is in the former one's place.
   void CatchUp();
-  // The partition is led elsewhere now. What the former one has proposed is nobody's, and what was
-  // to follow it does not happen here.
-  void Rest(Leader& former);
+  // The partition is led elsewhere now (or this is a part of Succeed). What the former one has
+  // proposed is nobody's, and what was to follow it does not happen here.
+  void TakeAfter(Leader& former);
   // Whoever waits for what this one has proposed, for the sake of another partition, waits no more.
   void PassBarriers();
   uint64_t life() const { return life_; }  // Which of the partition's leaders it is.
@@ -157,6 +158,7 @@ class Leader {
   Timers& timers() { return timers_; }
   Subscriptions& subscriptions() { return subscriptions_; }
   Inbound& inbound() { return inbound_; }
+  PublishedParts& published() { return published_; }
   Room& room() { return room_; }
   const Room& room() const { return room_; }
   Deliveries& deliveries() { return deliveries_; }
@@ -174,6 +176,7 @@ class Leader {
     use(timers_);
     use(subscriptions_);
     use(inbound_);
+    use(published_);
     use(room_);
     use(deliveries_);
     use(expiry_);
@@ -199,9 +202,8 @@ class Leader {
   static constexpr int PartsThat =
       kOne<kHow, Sessions, T> + kOne<kHow, Timers, T> + kOne<kHow, Subscriptions, T> +
       kOne<kHow, Inbound, T> + kOne<kHow, Room, T> + kOne<kHow, Deliveries, T> +
-      kOne<kHow, Expiry, T> + kOne<kHow, OutboxSender, T>;
+      kOne<kHow, Expiry, T> + kOne<kHow, OutboxSender, T> + kOne<kHow, PublishedParts, T>;
 
-  void TakeAfter(Leader& former);
   void ProposeSettings(const pb::Limits& limits);
   void RunEffects();
   void Finish(Step& step);
@@ -223,6 +225,7 @@ class Leader {
   Timers timers_;
   Subscriptions subscriptions_;
   Inbound inbound_;
+  PublishedParts published_;
   Room room_;
   Deliveries deliveries_;
   Expiry expiry_;

@@ -54,7 +54,7 @@ void Publishing::Handle(const Asker& from, Publish& part) {
 // It is there already, or on its way.
 bool Publishing::AnswerRepeat(const Asker& from, const Publish& part) {
   Leader& leader = *node_.leaders[part.partition];
-  if (from.outbox && leader.inbound().IsArriving(from, part.token)) return true;
+  if (from.outbox && leader.published().IsArriving(from, part.token)) return true;
   if (!leader.IsRepeat(from)) return false;
   node_.Send(from.shard, Published{.token = part.token, .status = {}, .partition = part.partition});
   return true;
@@ -99,7 +99,7 @@ absl::Status Publishing::Refusal(const Publish& part) const {
   RETURN_IF_ERROR(node_.Refusal(/*stores=*/!part.outbox));
   RETURN_IF_ERROR(CheckPartitions(BitOf(part.partition)));
   if (part.outbox_after == 0) return absl::OkStatus();
-  if (node_.leaders[part.partition]->inbound().HasWhatIsBefore(part)) return absl::OkStatus();
+  if (node_.leaders[part.partition]->published().HasWhatIsBefore(part)) return absl::OkStatus();
   return absl::UnavailableError("one before it has to come first");
 }
 
@@ -213,11 +213,11 @@ void Publishing::ProposePart(const Part& part, bool answers) {
   if (retains) answer.retained = ProposeRetained(part, leader);
   answer.commands = leader.proposals().growing_commands() - answer.command;
   if (answer.commands != 0) {
-    if (part.outbox) leader.inbound().Arrives(part.outbox);
+    if (part.outbox) leader.published().Arrives(part.outbox);
     answer.outbox = part.outbox;
     if (answers) leader.proposals().Then(std::move(answer));
   } else if (answers) {  // It is for nobody here.
-    if (part.outbox) leader.inbound().NothingOf(part.outbox);
+    if (part.outbox) leader.published().NothingOf(part.outbox);
     node_.Send(answer.shard,
                Published{.token = part.token, .status = {}, .partition = part.partition});
   }
@@ -246,6 +246,51 @@ CommandPlace Publishing::ProposeRetained(const Part& part, Leader& home) {
   set.set_of_partitions(node_.options.partitions);
   home.expiry().SetRetained({set.message().size(), part.partitions, part.message});
   return place;
+}
+
+// ---- Answered, when it is applied or can never be -----------------------------------------------
+
+void PublishedParts::Finish(AnswerPublish& step) {
+  if (step.outbox) Arrived(step.outbox);
+  if (step.token == 0) return;
+  Published published;
+  published.token = step.token;
+  published.partition = id_;
+  if (step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit) {
+    published.status =
+        absl::ResourceExhaustedError("retained_messages_max or retained_bytes_max is reached");
+  }
+  node_.Send(step.shard, std::move(published));
+}
+
+void PublishedParts::Refuse(AnswerPublish& step, const absl::Status& why) {
+  if (step.outbox) Arrived(step.outbox);
+  if (step.token == 0) return;
+  Published refused;
+  refused.token = step.token;
+  refused.partition = id_;
+  refused.status = why;
+  node_.Send(step.shard, std::move(refused));
+}
+
+// ---- Records of outboxes ------------------------------------------------------------------------
+
+bool PublishedParts::IsArriving(const Asker& from, Token token) {
+  if (!arriving_.contains({from.outbox.partition, from.outbox.number})) return false;
+  AnswerPublish answer;
+  answer.shard = from.shard;
+  answer.token = token;
+  leader_.After(std::move(answer));
+  return true;
+}
+
+bool PublishedParts::HasWhatIsBefore(const Publish& part) const {
+  const PartitionId outbox = part.outbox.partition;
+  const uint64_t before = part.outbox_after;
+  if (before < part.outbox.kept_from || arriving_.contains({outbox, before})) return true;
+  const auto nothing = nothing_of_.find(outbox);
+  if (nothing != nothing_of_.end() && nothing->second == before) return true;
+  return partition().origins().IsApplied(Origins::OfOutbox(outbox), before);
 }
 
 // ---- The host's own -----------------------------------------------------------------------------

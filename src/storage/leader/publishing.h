@@ -3,19 +3,50 @@
 #ifndef STORAGE_LEADER_PUBLISHING_H_
 #define STORAGE_LEADER_PUBLISHING_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
 #include "storage/leader/asker.h"
 #include "storage/leader/node.h"
+#include "storage/leader/part.h"
+#include "storage/leader/proposal.h"
 #include "storage/leader/queue_room.h"
 
 namespace storage {
+
+// What one partition has of messages: the answer to a part that is applied, or can never be; and,
+// of those that outboxes pass on, in which order they come.
+class PublishedParts : public LeaderPart {
+ public:
+  explicit PublishedParts(Leader& leader) : LeaderPart(leader) {}
+
+  void Finish(AnswerPublish& step);
+  void Refuse(AnswerPublish& step, const absl::Status& why);
+
+  // A part of a record of some outbox is proposed.
+  void Arrives(const OutboxRef& record) { arriving_.insert({record.partition, record.number}); }
+  // True: it was proposed already, and is answered when that is applied. (Whoever passes it on was
+  // told that it is refused, and did not know of another copy on its way.)
+  bool IsArriving(const Asker& from, Token token);
+  // It is asked for a part of a record, and there is nothing to do here.
+  void NothingOf(const OutboxRef& record) { nothing_of_[record.partition] = record.number; }
+  // Whether the part may be proposed: not before what was passed on before it.
+  bool HasWhatIsBefore(const Publish& part) const;
+
+ private:
+  void Arrived(const OutboxRef& record) { arriving_.erase({record.partition, record.number}); }
+
+  absl::flat_hash_set<std::pair<PartitionId, uint64_t>> arriving_;
+  absl::flat_hash_map<PartitionId, uint64_t> nothing_of_;  // Of each outbox the last one.
+};
 
 // Part of the host, used on its thread. The parts of one message, which come one after the other,
 // are stored each by itself; but the first of them is decided about for all of them on this node:
