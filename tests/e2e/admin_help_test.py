@@ -1,33 +1,19 @@
 #!/usr/bin/env python3
-"""Every example of mqttctl's help, and every command of docs/mqttctl.md about the admin API, runs; contexts, output forms, completion."""
+"""Every example of mqttctl's help runs; contexts, output forms, completion."""
 
 import json
-import os
 import re
 import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from admin_api import MQTTCTL, Admin, durable, mqtt_client
-from e2e import MQTTD_BIN, Broker, Process, case, equal, holds, main, publish_packet, run, scratch, subscribe_packet, write
+from admin_api import MQTTCTL, durable
+from admin_examples import Examples, made
+from e2e import MQTTD_BIN, Process, case, equal, holds, main, run, scratch, write
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-
-broker = Broker(config="""
-listeners:
-  - url: mqtt://127.0.0.1:0
-  - url: mqtt://127.0.0.1:0
-    name: lab
-  - url: mqtt://127.0.0.1:0
-    name: cellar
-data_dir: "{data}"
-auth: {allow_anonymous: true}
-""")
-admin = Admin(broker)
-HOME = scratch("home")
-ENVIRONMENT = {**os.environ, "MQTTCTL_ENDPOINT": broker.admin, "HOME": str(HOME), "XDG_CONFIG_HOME": "", "MQTTCTL_CONTEXTS": "",
-               "PATH": f"{Path(MQTTCTL).parent}:{os.environ['PATH']}"}
+examples = Examples()
+broker, admin, ENVIRONMENT = examples.broker, examples.admin, examples.environment
 
 
 def subcommands(*command):
@@ -46,122 +32,16 @@ def verbs():
             yield words, run(MQTTCTL, *words, "--help").out.text()
 
 
-def made(name):
-    directory = scratch(name)
-    directory.mkdir()
-    return directory
-
-
-def prepare(directory):
-    """What the examples speak of."""
-    (directory / "mqttd.yaml").write_text("mqtt:\n  receive_maximum: 50\n")
-    (directory / "retained.jsonl").write_text('{"topic":"house/lamp","payload":"b24="}\n')
-    if not (directory / "friday").exists():
-        admin.text("backup", "create", directory / "friday")
-    admin.text("retained", "set", "house/door", "-m", "open")
-    admin.text("retained", "set", "house/old/x", "-m", "1")
-    admin.text("ban", "add", "--user", "mallory")
-    admin.post("Listeners/Start", {"name": "lab"})
-    admin.post("Listeners/Stop", {"name": "cellar"})
-    for user in ("alice", "bob"):  # Whatever an example before has made of them.
-        admin.post("Users/Remove", {"name": user})
-    admin.post("Users/Add", {"name": "bob", "password": {"text": "secret"}})
-    admin.post("Acl/Remove", {"rule": {"userName": "alice", "access": "ACCESS_READ", "filter": "house/#"}})
-    admin.post("Acl/Remove", {"rule": {"userName": "alice", "access": "ACCESS_READWRITE", "filter": "house/#"}})
-    admin.post("Acl/Add", {"rule": {"everyone": True, "access": "ACCESS_DENY", "filter": "secret/#"}})
-    run(MQTTCTL, "context", "set", "lab", "--endpoint", broker.admin, env=ENVIRONMENT)
-    client = durable(broker, "sensor-7")
-    client.send(subscribe_packet(1, "house/#", 1))
-    equal(client.packet()[0], 0x90, "SUBACK")
-    return client
-
-
-def run_line(line, directory):
-    """A command as it is printed, as a shell has it."""
-    process = Process(["bash", "-o", "pipefail", "-c", line], env=ENVIRONMENT, cwd=directory)
-    if "topic watch" in line:  # It ends when ten have come.
-        for number in range(2000):
-            if not process.running():
-                break
-            admin.text("topic", "publish", "house/watched", "-m", str(number), "-q", "1")
-    if "mqttctl events" in line or "mqttctl trace" in line:  # They end when two have come.
-        for number in range(20000):
-            if not process.running():
-                break
-            mqtt_client(broker, f"sensor-{number}-passes").close()
-    status = process.wait()
-    alone = "cluster forget" in line or "cluster join" in line  # Here is no cluster: that is said in words.
-    equal(status, 6 if alone else 0, f"exit status of: {line}\n{process.err.text()}")
-
-
 @case("the example of each verb's help runs")
 def _():
     directory = made("examples")
     found = list(verbs())
     holds(len(found) > 35, f"{len(found)} verbs")
     for words, text in found:
-        examples = re.findall(r"Example: (.*(?:\n  .*)?)", text)
-        equal(len(examples), 1, f"examples of {' '.join(words)}")
-        client = prepare(directory)
-        run_line(re.sub(r"\s+", " ", examples[0]).strip(), directory)
-        client.close()
-
-
-@case("the commands of docs/mqttctl.md about the admin API run")
-def _():
-    directory = made("docs")
-    section = (DOCS / "mqttctl.md").read_text().partition("## The admin API\n")[2].partition("\n## ")[0]
-    lines = re.findall(r"^    ((?:echo \w+ \| )?mqttctl .*)$", section, re.MULTILINE)
-    holds(len(lines) > 20, f"{len(lines)} commands")
-    for line in lines:
-        command = line.partition("  #")[0].rstrip()
-        if "example.org" in command:
-            continue
-        client = prepare(directory)
-        run_line(command, directory)
-        client.close()
-
-
-def commands(document):
-    """Of the shell blocks of a document, those that speak to a broker that runs."""
-    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", (DOCS / document).read_text(), re.MULTILINE | re.DOTALL)
-    text = re.sub(r"\\\n *", "", "\n".join(blocks))
-    return [line.partition("  #")[0].strip() for line in text.splitlines() if re.match(r"(mqttctl|curl) ", line)]
-
-
-def run_endless(line, directory):
-    """One that goes on until it is told to stop: until it has said something."""
-    process = Process(["bash", "-c", f"exec {line}"], env=ENVIRONMENT, cwd=directory)
-    for number in range(20000):
-        if not process.running() or process.out.text().strip():
-            break
-        client = durable(broker, "sensor-7")
-        client.send(subscribe_packet(1, "house/#", 1))
-        admin.text("topic", "publish", "house/watched", "-m", str(number), "-q", "1")
-        client.close()
-    holds(process.running() and process.out.text().strip(), f"{line}\n{process.err.text()}")
-    process.kill()
-
-
-@case("the commands of docs/operations.md to a broker that runs do what they say")
-def _():
-    directory = made("operations")
-    found = commands("operations.md")
-    holds(len(found) > 20, f"{len(found)} commands")
-    for command in found:
-        if command.startswith("mqttctl ban "):  # One after the other, they keep away whom the others need.
-            run_line(command, directory)
-            continue
-        client = prepare(directory)
-        line = command.replace("http://127.0.0.1:9883", f"http://{broker.http}").replace("/var/backups", str(directory))
-        line = line.replace("--endpoint 127.0.0.1:9884 ", "")
-        if re.match(r"mqttctl (trace|events|top)\b", line) and not re.search(r" -n ", line):
-            client.close()
-            run_endless(line, directory)
-            continue
-        if "explain loss 2" in line:  # Of a cluster.
-            line = line.replace("explain loss 2", "explain loss")
-        run_line(line, directory)
+        found_in = re.findall(r"Example: (.*(?:\n  .*)?)", text)
+        equal(len(found_in), 1, f"examples of {' '.join(words)}")
+        client = examples.prepare(directory)
+        examples.run_line(re.sub(r"\s+", " ", found_in[0]).strip(), directory)
         client.close()
 
 
