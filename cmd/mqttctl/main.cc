@@ -47,6 +47,7 @@ void AddVerbs(CLI::App& app, VerbContext& verbs) {
   AddUserVerbs(app, verbs);
   AddWatchVerbs(app, verbs);
   AddPasswd(app, verbs);
+  AddVersion(app, verbs);
   AddCompletion(app, verbs);
 }
 
@@ -79,7 +80,6 @@ int Run(std::vector<std::string> arguments) {
   VerbContext verbs;
   verbs.AddOptions(app);
   AddVerbs(app, verbs);
-  CLI::App* version = app.add_subcommand("version", "Print the version of mqttctl");
 
   const std::pair<CLI::App*, ConnectionArguments*> with_properties[] = {
       {pub, &pub_arguments.connection},
@@ -101,10 +101,6 @@ int Run(std::vector<std::string> arguments) {
     return Explain(app, error);
   }
   if (verbs.chosen()) return verbs.RunChosen();
-  if (version->parsed()) {
-    std::printf("mqttctl %s\n", base::kVersion);
-    return kExitOk;
-  }
   if (pub->parsed()) return Pub(pub_arguments);
   if (sub->parsed()) return Sub(sub_arguments);
   if (health->parsed()) return Health(health_arguments);

@@ -23,6 +23,7 @@
 #include "admin/readiness.h"
 #include "auth/run_time_access.h"
 #include "base/clock.h"
+#include "base/counted.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
@@ -289,7 +290,9 @@ class Daemon final : private ::admin::MainThread {
     const int64_t open = OpenConnections();
     const bool drained = leaving_.drained();
     readiness_.Set(Readiness::State::kDraining,
-                   drained ? "drained" : absl::StrCat("draining: ", open, " connections left"));
+                   drained
+                       ? "drained"
+                       : absl::StrCat("draining: ", base::Counted(open, "connection"), " left"));
     if (!drained && Now() - leaving_.since() >= absl::Seconds(1))
       base::Log(LogLevel::kInfo, "still draining", {{"connections", open}});
   }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Any node answers for the whole cluster, and says which nodes did not answer: three real processes."""
 
+import json
 import re
 import signal
 import sys
@@ -540,7 +541,14 @@ def _():
     gone = fourth.uuid
     fourth.kill()
     cluster.nodes.pop()
-    eventually(lambda: admins[1].ctl("cluster", "forget", gone, "--yes", status=None).wait() == 0, "it is forgotten once it is given up")
+    said = []
+
+    def forgotten():
+        process = admins[1].ctl("cluster", "forget", gone, "--yes", "-o", "json", status=None)
+        said.append(process.out.text())
+        return process.wait() == 0
+    eventually(forgotten, "it is forgotten once it is given up")
+    golden("cluster_forget", json.loads(said[-1]))
     for each in admins:
         eventually(lambda each=each: len(each.json("cluster", "members")) == 3, "three members")
         equal(each.json("cluster", "status")["missing"], [])

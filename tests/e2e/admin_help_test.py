@@ -9,27 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from admin_api import MQTTCTL, durable
-from admin_examples import Examples, made
+from admin_examples import Examples, made, verbs
 from e2e import MQTTD_BIN, Process, case, equal, holds, main, run, scratch, write
 
 examples = Examples()
 broker, admin, ENVIRONMENT = examples.broker, examples.admin, examples.environment
-
-
-def subcommands(*command):
-    """Of a command, as its help lists them."""
-    text = run(MQTTCTL, *command, "--help").out.text().partition("Subcommands:")[2]
-    return re.findall(r"^  (\w+) {2,}", text, re.MULTILINE)
-
-
-def verbs():
-    """All verbs of the admin API: (words, help)."""
-    for noun in subcommands():
-        if noun in ("pub", "sub", "bench", "health", "drain", "version"):
-            continue
-        for verb in subcommands(noun) or [None]:
-            words = [noun] + ([verb] if verb else [])
-            yield words, run(MQTTCTL, *words, "--help").out.text()
 
 
 @case("the example of each verb's help runs")

@@ -77,7 +77,7 @@ def _():
     leave("old-1", "a/#")
     publish("a/1", b"lost")
     said = admin.text("session", "delete", "old-1", status=6)
-    holds("1 subscriptions and 1 queued messages are lost" in said and "--yes" in said, said)
+    holds("1 subscription and 1 queued message are lost" in said and "--yes" in said, said)
     golden("session_delete", admin.json("session", "delete", "old-1", "--yes"))
     admin.text("session", "show", "old-1", status=5)
     for name, connect in (("old-2", durable), ("old-3", mqtt_client)):

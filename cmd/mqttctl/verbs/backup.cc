@@ -43,11 +43,8 @@ absl::Status Run(AdminSession& session, const VerbContext& context, const char* 
   }));
   if (progress.phase() != pb::BackupProgress::PHASE_DONE)
     return absl::UnavailableError("the broker has not ended it");
-  if (context.form().table()) {
-    context.Print(absl::StrCat(directory, ": ", progress.bytes(), " bytes, verified\n"));
-  } else {
-    context.Print(Render(ToJson(progress), context.form()));
-  }
+  PrintDone(context, absl::StrCat(directory, ": ", progress.bytes(), " bytes, verified\n"),
+            progress);
   return absl::OkStatus();
 }
 

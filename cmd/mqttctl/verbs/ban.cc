@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/counted.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/bans.pb.h"
 #include "verbs/paging.h"
@@ -67,13 +68,10 @@ absl::Status Add(AdminSession& session, const VerbContext& context, const BanArg
   }
   pb::SetBanResponse response;
   RETURN_IF_ERROR(session.Call("Bans/Set", request, response));
-  if (context.form().table()) {
-    context.Print(absl::StrCat("banned; ", response.disconnected(),
-                               response.disconnected() == 1 ? " client" : " clients",
-                               " disconnected\n"));
-  } else {
-    context.Print(Render(ToJson(response), context.form()));
-  }
+  PrintDone(
+      context,
+      absl::StrCat("banned; ", base::Counted(response.disconnected(), "client"), " disconnected\n"),
+      response);
   return absl::OkStatus();
 }
 
@@ -83,7 +81,7 @@ absl::Status Remove(AdminSession& session, const VerbContext& context,
   Fill(arguments, *request.mutable_ban());
   pb::RemoveBanResponse response;
   RETURN_IF_ERROR(session.Call("Bans/Remove", request, response));
-  context.Print("removed\n");
+  PrintDone(context, "removed\n", response);
   return absl::OkStatus();
 }
 

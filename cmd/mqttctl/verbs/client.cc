@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/counted.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/clients.pb.h"
 #include "verbs/paging.h"
@@ -107,12 +108,8 @@ absl::Status Kick(AdminSession& session, const VerbContext& context,
   request.set_suppress_will(arguments.no_will);
   pb::KickClientsResponse response;
   RETURN_IF_ERROR(session.Call("Clients/Kick", request, response));
-  if (context.form().table()) {
-    context.Print(absl::StrCat(response.kicked(), response.kicked() == 1 ? " client" : " clients",
-                               " disconnected\n"));
-  } else {
-    context.Print(Render(ToJson(response), context.form()));
-  }
+  PrintDone(context, absl::StrCat(base::Counted(response.kicked(), "client"), " disconnected\n"),
+            response);
   return absl::OkStatus();
 }
 

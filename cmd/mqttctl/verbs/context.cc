@@ -44,7 +44,8 @@ absl::Status Set(const VerbContext& context, const std::string& name) {
   for (auto& [option, value] : context.given_options()) options[option] = value;
   if (contexts.current.empty()) contexts.current = name;
   RETURN_IF_ERROR(contexts.Save());
-  context.Print(absl::StrCat("set in ", contexts.file(), "\n"));
+  PrintDone(context, absl::StrCat("set in ", contexts.file(), "\n"),
+            Json{{"name", name}, {"file", contexts.file()}});
   return absl::OkStatus();
 }
 
@@ -53,7 +54,8 @@ absl::Status Use(const VerbContext& context, const std::string& name) {
   if (!contexts.by_name.contains(name)) return NoSuch(contexts, name);
   contexts.current = name;
   RETURN_IF_ERROR(contexts.Save());
-  context.Print(absl::StrCat("what follows goes to ", name, "\n"));
+  PrintDone(context, absl::StrCat("what follows goes to ", name, "\n"),
+            Json::object({{"name", name}}));
   return absl::OkStatus();
 }
 
@@ -62,7 +64,7 @@ absl::Status Delete(const VerbContext& context, const std::string& name) {
   if (contexts.by_name.erase(name) == 0) return NoSuch(contexts, name);
   if (contexts.current == name) contexts.current.clear();
   RETURN_IF_ERROR(contexts.Save());
-  context.Print("removed\n");
+  PrintDone(context, "removed\n", Json::object({{"name", name}}));
   return absl::OkStatus();
 }
 

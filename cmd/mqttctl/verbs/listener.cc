@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "base/counted.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/certificates.pb.h"
 #include "mqttd/admin/v1/listeners.pb.h"
@@ -42,7 +43,9 @@ absl::Status Stop(AdminSession& session, const VerbContext& context,
   request.set_disconnect(arguments.disconnect);
   pb::StopListenerResponse response;
   RETURN_IF_ERROR(session.Call("Listeners/Stop", request, response));
-  PrintDone(context, absl::StrCat("stopped; ", Clients(response.disconnected()), " disconnected\n"),
+  PrintDone(context,
+            absl::StrCat("stopped; ", base::Counted(response.disconnected(), "client"),
+                         " disconnected\n"),
             response);
   return absl::OkStatus();
 }

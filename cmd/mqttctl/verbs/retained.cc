@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/counted.h"
 #include "base/status_macros.h"
 #include "google/protobuf/util/json_util.h"
 #include "mqttd/admin/v1/retained.pb.h"
@@ -60,11 +61,7 @@ absl::Status Set(AdminSession& session, const VerbContext& context,
   RETURN_IF_ERROR(Fill(arguments, *request.mutable_message()));
   pb::SetRetainedResponse response;
   RETURN_IF_ERROR(session.Call("Retained/Set", request, response));
-  if (context.form().table()) {
-    context.Print("set\n");
-  } else {
-    context.Print(Render(ToJson(response), context.form()));
-  }
+  PrintDone(context, "set\n", response);
   return absl::OkStatus();
 }
 
@@ -75,12 +72,8 @@ absl::Status Delete(AdminSession& session, const VerbContext& context, const std
   request.set_filter(filter);
   pb::DeleteRetainedResponse response;
   RETURN_IF_ERROR(session.Call("Retained/Delete", request, response));
-  if (context.form().table()) {
-    context.Print(absl::StrCat(response.deleted(),
-                               response.deleted() == 1 ? " message" : " messages", " removed\n"));
-  } else {
-    context.Print(Render(ToJson(response), context.form()));
-  }
+  PrintDone(context, absl::StrCat(base::Counted(response.deleted(), "message"), " removed\n"),
+            response);
   return absl::OkStatus();
 }
 
@@ -114,7 +107,8 @@ absl::Status Export(AdminSession& session, const VerbContext& context,
   if (to_stdout) return absl::OkStatus();
   file.close();
   if (file.fail()) return absl::InternalError(absl::StrCat("cannot write ", arguments.file));
-  context.Print(absl::StrCat(messages, " messages in ", arguments.file, "\n"));
+  PrintDone(context, absl::StrCat(base::Counted(messages, "message"), " in ", arguments.file, "\n"),
+            Json{{"exported", messages}, {"file", arguments.file}});
   return absl::OkStatus();
 }
 
@@ -153,7 +147,8 @@ absl::Status Import(AdminSession& session, const VerbContext& context,
     RETURN_IF_ERROR(send());
   }
   RETURN_IF_ERROR(send());
-  context.Print(absl::StrCat(imported, " messages set\n"));
+  PrintDone(context, absl::StrCat(base::Counted(imported, "message"), " set\n"),
+            Json::object({{"imported", imported}}));
   return absl::OkStatus();
 }
 

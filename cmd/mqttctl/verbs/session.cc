@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/counted.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/sessions.pb.h"
 #include "verbs/paging.h"
@@ -111,8 +112,9 @@ absl::Status Delete(AdminSession& session, const VerbContext& context,
   pb::GetSessionResponse now;
   RETURN_IF_ERROR(session.Call("Sessions/Get", get, now));
   RETURN_IF_ERROR(context.Confirm(absl::StrCat(
-      "This ends the session of \"", client_id, "\": ", now.session().subscriptions(),
-      " subscriptions and ", now.session().queued_messages(), " queued messages are lost.")));
+      "This ends the session of \"", client_id,
+      "\": ", base::Counted(now.session().subscriptions(), "subscription"), " and ",
+      base::Counted(now.session().queued_messages(), "queued message"), " are lost.")));
   pb::DeleteSessionRequest request;
   request.set_client_id(client_id);
   pb::DeleteSessionResponse response;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/counted.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/cluster.pb.h"
 #include "mqttd/admin/v1/sessions.pb.h"
@@ -44,9 +45,11 @@ absl::Status Top(AdminSession& session, const VerbContext& context, const TopArg
   const double seconds = static_cast<double>(topics.period().seconds()) +
                          static_cast<double>(topics.period().nanos()) / 1e9;
   const double per_second = seconds > 0 ? static_cast<double>(topics.messages()) / seconds : 0;
-  context.Print(absl::StrFormat(
-      "%d clients, %d stored sessions, %d queued messages; %.0f messages/s published\n\n",
-      status.clients_connected(), status.sessions(), status.queued_messages(), per_second));
+  context.Print(absl::StrFormat("%s, %s, %s; %.0f messages/s published\n\n",
+                                base::Counted(status.clients_connected(), "client"),
+                                base::Counted(status.sessions(), "stored session"),
+                                base::Counted(status.queued_messages(), "queued message"),
+                                per_second));
   context.Print(RenderList(all["topics"]["topics"],
                            {{"TOPIC", "topic"}, {"MESSAGES", "messages"}, {"BYTES", "bytes"}},
                            context.form()));

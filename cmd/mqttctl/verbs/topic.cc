@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/counted.h"
 #include "base/status_macros.h"
 #include "mqtt/utf8.h"
 #include "mqttd/admin/v1/messages.pb.h"
@@ -48,8 +49,8 @@ bool PrintOne(const VerbContext& context, const pb::SubscribeResponse& response)
   if (!context.form().table()) {
     context.Print(ToJson(response).dump() + "\n");
   } else if (response.has_lost()) {
-    context.Print(absl::StrCat("(", response.lost().messages(),
-                               " messages left out: they came faster than they were read)\n"));
+    context.Print(absl::StrCat("(", base::Counted(response.lost().messages(), "message"),
+                               " left out: they came faster than they were read)\n"));
   } else if (response.has_message()) {
     const pb::Message& message = response.message();
     const bool text = mqtt::IsValidUtf8(message.payload());
@@ -91,8 +92,8 @@ absl::Status Filters(AdminSession& session, const VerbContext& context,
                  {{"FILTER", "filter"}, {"SUBSCRIPTIONS", "subscriptions"}, {"DURABLE", "durable"}},
                  context.form()));
   if (response.subscriptions_left_out() != 0)
-    std::fprintf(stderr, "Warning: not counted by filter: %llu subscriptions\n",
-                 static_cast<unsigned long long>(response.subscriptions_left_out()));
+    std::fprintf(stderr, "Warning: not counted by filter: %s\n",
+                 base::Counted(response.subscriptions_left_out(), "subscription").c_str());
   return absl::OkStatus();
 }
 

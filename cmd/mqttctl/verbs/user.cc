@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "admin/ask_password.h"
 #include "auth/password_hash.h"
+#include "base/counted.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/users.pb.h"
 #include "verbs/paging.h"
@@ -63,8 +64,10 @@ absl::Status SetPassword(AdminSession& session, const VerbContext& context,
   RETURN_IF_ERROR(Ask(arguments, *request.mutable_password()));
   pb::SetPasswordResponse response;
   RETURN_IF_ERROR(session.Call("Users/SetPassword", request, response));
-  PrintDone(context, absl::StrCat("set; ", Clients(response.disconnected()), " disconnected\n"),
-            response);
+  PrintDone(
+      context,
+      absl::StrCat("set; ", base::Counted(response.disconnected(), "client"), " disconnected\n"),
+      response);
   return absl::OkStatus();
 }
 
@@ -73,7 +76,9 @@ absl::Status Remove(AdminSession& session, const VerbContext& context, const std
   request.set_name(name);
   pb::RemoveUserResponse response;
   RETURN_IF_ERROR(session.Call("Users/Remove", request, response));
-  PrintDone(context, absl::StrCat("removed; ", Clients(response.disconnected()), " disconnected\n"),
+  PrintDone(context,
+            absl::StrCat("removed; ", base::Counted(response.disconnected(), "client"),
+                         " disconnected\n"),
             response);
   return absl::OkStatus();
 }

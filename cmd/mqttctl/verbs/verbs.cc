@@ -138,14 +138,14 @@ int VerbContext::RunChosen() {
   }
 }
 
-void PrintDone(const VerbContext& context, const std::string& words,
-               const google::protobuf::Message& response, const std::string& warning) {
-  context.Print(context.form().table() ? words : Render(ToJson(response), context.form()));
-  if (!warning.empty()) std::fprintf(stderr, "Warning: %s\n", warning.c_str());
+void PrintDone(const VerbContext& context, const std::string& words, const Json& done) {
+  context.Print(context.form().table() ? words : Render(done, context.form()));
 }
 
-std::string Clients(uint64_t count) {
-  return absl::StrCat(count, count == 1 ? " client" : " clients");
+void PrintDone(const VerbContext& context, const std::string& words,
+               const google::protobuf::Message& response, const std::string& warning) {
+  PrintDone(context, words, ToJson(response));
+  if (!warning.empty()) std::fprintf(stderr, "Warning: %s\n", warning.c_str());
 }
 
 }  // namespace mqttctl

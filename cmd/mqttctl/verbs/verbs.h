@@ -84,13 +84,14 @@ void AddSessionVerbs(CLI::App& app, VerbContext& context);
 void AddTop(CLI::App& app, VerbContext& context);
 void AddTopicVerbs(CLI::App& app, VerbContext& context);
 void AddUserVerbs(CLI::App& app, VerbContext& context);
+void AddVersion(CLI::App& app, VerbContext& context);
 void AddWatchVerbs(CLI::App& app, VerbContext& context);
 
 // Of a verb that changes something: `words` for people, or its answer; and a warning.
 void PrintDone(const VerbContext& context, const std::string& words,
                const google::protobuf::Message& response, const std::string& warning = {});
-// "1 client", "2 clients".
-std::string Clients(uint64_t count);
+// Likewise, of one that has no answer of a broker's.
+void PrintDone(const VerbContext& context, const std::string& words, const Json& done);
 
 }  // namespace mqttctl
 

@@ -14,10 +14,14 @@ namespace {
 
 namespace pb = ::mqttd::admin::v1;
 
+std::string Entries(uint64_t count) {
+  return absl::StrCat(count, count == 1 ? " entry" : " entries");
+}
+
 std::string Words(const pb::WatchEventsResponse& event) {
   if (event.has_lost()) {
-    return absl::StrCat("(", event.lost().entries(),
-                        " entries left out: they came faster than they were read)");
+    return absl::StrCat("(", Entries(event.lost().entries()),
+                        " left out: they came faster than they were read)");
   }
   if (event.has_client()) {
     const pb::ClientEvent& client = event.client();
@@ -68,7 +72,7 @@ absl::Status Events(AdminSession& session, const VerbContext& context,
 
 std::string Words(const pb::TraceResponse& entry, const Json& json) {
   if (entry.kind() == pb::TraceResponse::KIND_LOST)
-    return absl::StrCat("(", entry.entries(), " entries left out)");
+    return absl::StrCat("(", Entries(entry.entries()), " left out)");
   std::string words = absl::StrCat(json["kind"].get<std::string>(), " ", entry.client_id());
   if (!entry.packet().empty()) absl::StrAppend(&words, " ", entry.packet());
   if (!entry.topic().empty()) absl::StrAppend(&words, " ", entry.topic(), " QoS ", entry.qos());

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "admin/api/convert.h"
 #include "admin/api/elsewhere.h"
+#include "base/counted.h"
 #include "broker/shard/explain.h"
 #include "mqtt/topic.h"
 #include "mqttd/admin/v1/explain.pb.h"
@@ -163,8 +164,8 @@ pb::Verdict Begin(const Answer& answer) {
 
 pb::Verdict QueueFull(pb::Verdict verdict, const storage::StoredAnswer& stored) {
   return Says(std::move(verdict), Outcome::OUTCOME_QUEUE_FULL,
-              absl::StrCat("its queue is full: ", stored.queued_messages, " messages of ",
-                           stored.queued_bytes, " bytes"));
+              absl::StrCat("its queue is full: ", base::Counted(stored.queued_messages, "message"),
+                           " of ", base::Counted(stored.queued_bytes, "byte")));
 }
 
 std::string SharedWords() {
@@ -190,8 +191,9 @@ pb::Verdict OfConnected(const broker::ConnectedAnswer& answer,
       !stored->has_room)
     return QueueFull(verdict, *stored);
   if (!answer.durable && !at_most_once && answer.queue_full) {
-    return Says(verdict, Outcome::OUTCOME_QUEUE_FULL,
-                absl::StrCat("its queue is full: ", answer.queued_messages, " messages"));
+    return Says(
+        verdict, Outcome::OUTCOME_QUEUE_FULL,
+        absl::StrCat("its queue is full: ", base::Counted(answer.queued_messages, "message")));
   }
   if (at_most_once && answer.output_full) {
     return Says(verdict, Outcome::OUTCOME_OUTPUT_FULL,

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "base/counted.h"
 #include "base/status_macros.h"
 #include "broker/transport/tls_transport.h"
 
@@ -204,7 +205,8 @@ std::string CertificateWarning(int64_t expires_unix_s, int64_t now_unix_s) {
   const int64_t left_s = expires_unix_s - now_unix_s;
   if (left_s > kWarnBefore) return {};
   if (left_s <= 0) return "the certificate has run out: clients that verify it cannot connect";
-  return "the certificate runs out in " + std::to_string(left_s / kDay) + " days";
+  if (left_s < kDay) return "the certificate runs out in less than a day";
+  return "the certificate runs out in " + base::Counted(left_s / kDay, "day");
 }
 
 }  // namespace broker

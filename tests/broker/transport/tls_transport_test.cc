@@ -388,5 +388,15 @@ TEST(TlsContext, CiphersAreLimitedToThoseAskedFor) {
   }
 }
 
+TEST(CertificateWarning, CountsTheDaysThatAreLeft) {
+  constexpr int64_t kDay = 86400, kNow = 1'700'000'000;
+  EXPECT_EQ(CertificateWarning(kNow + 15 * kDay, kNow), "");
+  EXPECT_EQ(CertificateWarning(kNow + 2 * kDay, kNow), "the certificate runs out in 2 days");
+  EXPECT_EQ(CertificateWarning(kNow + 2 * kDay - 1, kNow), "the certificate runs out in 1 day");
+  EXPECT_EQ(CertificateWarning(kNow + kDay - 1, kNow),
+            "the certificate runs out in less than a day");
+  EXPECT_THAT(CertificateWarning(kNow, kNow), HasSubstr("has run out"));
+}
+
 }  // namespace
 }  // namespace broker

@@ -1,6 +1,7 @@
 """Commands about the admin API as help and documents print them, run on a broker that has what they speak of."""
 
 import os
+import re
 from pathlib import Path
 
 from admin_api import MQTTCTL, Admin, durable, mqtt_client
@@ -11,6 +12,22 @@ def made(name):
     directory = scratch(name)
     directory.mkdir()
     return directory
+
+
+def subcommands(*command):
+    """Of a command, as its help lists them."""
+    text = run(MQTTCTL, *command, "--help").out.text().partition("Subcommands:")[2]
+    return re.findall(r"^  (\w+) {2,}", text, re.MULTILINE)
+
+
+def verbs():
+    """All verbs of the admin API: (words, help)."""
+    for noun in subcommands():
+        if noun in ("pub", "sub", "bench", "health", "drain"):
+            continue
+        for verb in subcommands(noun) or [None]:
+            words = [noun] + ([verb] if verb else [])
+            yield words, run(MQTTCTL, *words, "--help").out.text()
 
 
 class Examples:
