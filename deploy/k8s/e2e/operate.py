@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from release import HERE, ROOT, apply, ask, inside, machine_network, until
+from release import HOME, ROOT, RUN, apply, ask, inside, machine_network, until
 
 ACCESS = """\
 token  deploy   admin   {admin}
@@ -52,8 +52,8 @@ def refused(act, words):
 def forwarded(pod):
     """kubectl port-forward of a pod's admin API; the endpoint, in the network of the three machines."""
     with tempfile.TemporaryFile("w+") as words:
-        process = subprocess.Popen([HERE / "kx", "kubectl", "-n", "mqtt", "port-forward", f"pod/{pod}", ":9884"], stdout=words,
-                                   stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*machine_network(), HOME / "bin/kubectl", "--kubeconfig", RUN / "pki/admin.kubeconfig",
+                                    "-n", "mqtt", "port-forward", f"pod/{pod}", ":9884"], stdout=words, stderr=subprocess.STDOUT)
 
         def port():
             words.seek(0)
