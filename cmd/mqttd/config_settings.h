@@ -17,17 +17,32 @@ class ConfigSettings {
  public:
   using Values = std::map<std::string, std::string>;  // By key.
 
-  // Reads them; a file that cannot be read is as none, with a warning in the log.
-  explicit ConfigSettings(const std::string& data_dir);
+  explicit ConfigSettings(const std::string& data_dir) : files_(data_dir) {}
+
+  // Errors, in words that name the file: kUnavailable; kInvalidArgument, it is damaged. Without it
+  // nobody knows what an operator forbade: that is no reason to allow it.
+  absl::Status Read();
 
   const Values& values() const { return values_; }
   absl::Status Keep(Values values);
 
-  // As config::Load, with these in place of what the environment, the file and --set say. What the
-  // command line has a flag of its own for stays: kFailedPrecondition.
+  // As config::Load, with these in place of what the environment, the file and --set say. All of
+  // them hold, or it is an error: what can only be set by a restart, and what the command line has
+  // a flag of its own for, is kFailedPrecondition.
   static absl::StatusOr<config::Loaded> Load(const std::vector<std::string>& args,
                                              const std::vector<std::string>& environment,
                                              const Values& values);
+
+  struct Holding {
+    config::Loaded loaded;  // Its warnings have a line for each that is left out.
+    Values values;          // In force.
+    std::map<std::string, std::string> left_out;  // Keys whose values do not hold, and why.
+  };
+  // The same, without those that do not hold any more since the rest has changed. Errors: of the
+  // rest.
+  static absl::StatusOr<Holding> LoadWhatHolds(const std::vector<std::string>& args,
+                                               const std::vector<std::string>& environment,
+                                               const Values& values);
 
  private:
   const ::admin::RunTimeFiles files_;

@@ -61,15 +61,23 @@ void PrintLines(absl::string_view prefix, absl::string_view text) {
   }
 }
 
+void TellLeftOut(const ConfigSettings::Holding& holding) {
+  for (const auto& [path, why] : holding.left_out) {
+    base::Log(LogLevel::kError, "what was set at run time does not hold, and is left out",
+              {{"key", path}, {"why", why}, {"next", absl::StrCat("mqttctl config reset ", path)}});
+  }
+}
+
 // The broker's life after its configuration was found to be right.
 class Daemon final : private ::admin::MainThread {
  public:
-  Daemon(Invocation invocation, config::Config config, Control control)
+  // `config`: with those of `settings` that hold.
+  Daemon(Invocation invocation, config::Config config, ConfigSettings settings, Control control)
       : invocation_(std::move(invocation)),
         config_(std::move(config)),
         control_(std::move(control)),
         log_level_(config_.storage.data_dir),
-        settings_(config_.storage.data_dir),
+        settings_(std::move(settings)),
         manager_(::admin::ServiceManager::FromEnvironment()) {}
 
   // After a start that failed, too: whoever calls uses what goes first.
@@ -79,7 +87,7 @@ class Daemon final : private ::admin::MainThread {
   }
 
   absl::Status Start() {
-    config::Config config = WithSettings();
+    config::Config config = config_;
     log_level_.Learn(config);
     log_level_.ApplyTo(config);
     RETURN_IF_ERROR(base::ConfigureLog(config.log));
@@ -328,36 +336,37 @@ class Daemon final : private ::admin::MainThread {
   // ---- admin::MainThread
   const config::Config& config() const override { return node_->config(); }
   absl::StatusOr<config::Loaded> Load() const override {
-    return ConfigSettings::Load(invocation_.args, invocation_.environment, settings_.values());
+    ASSIGN_OR_RETURN(ConfigSettings::Holding holding, LoadWhatHolds());
+    return std::move(holding.loaded);
   }
-  // With what was set at run time before this start. It was right then; the rest may have changed.
-  config::Config WithSettings() const {
-    absl::StatusOr<config::Loaded> loaded = Load();
-    if (loaded.ok()) return std::move(loaded->config);
-    base::Log(LogLevel::kWarning, "what was set of the configuration at run time does not hold",
-              {{"error", absl::StrReplaceAll(loaded.status().message(), {{"\n", "; "}})}});
-    return config_;
+  absl::StatusOr<ConfigSettings::Holding> LoadWhatHolds() const {
+    return ConfigSettings::LoadWhatHolds(invocation_.args, invocation_.environment,
+                                         settings_.values());
   }
   absl::StatusOr<std::vector<config::Change>> SetConfig(const std::string& path,
                                                         std::optional<std::string> value) override {
     const ConfigSettings::Values before = settings_.values();
+    if (!value.has_value() && !before.contains(path))
+      return absl::NotFoundError(absl::StrCat("\"", path, "\" was not set at run time"));
+    // One that does not hold any more is no reason to refuse another.
+    ASSIGN_OR_RETURN(ConfigSettings::Holding holding, LoadWhatHolds());
     ConfigSettings::Values values = before;
-    value.has_value() ? (void)(values[path] = *value) : (void)values.erase(path);
-    ASSIGN_OR_RETURN(config::Loaded loaded,
-                     ConfigSettings::Load(invocation_.args, invocation_.environment, values));
-    for (const config::Change& change : config::Diff(node_->config(), loaded.config)) {
-      if (change.path == path && change.effect == config::Effect::kRestart) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            path, " needs a restart: set it in the configuration, and start the broker again"));
-      }
-    }
+    for (ConfigSettings::Values* each : {&values, &holding.values})
+      value.has_value() ? (void)((*each)[path] = *value) : (void)each->erase(path);
+    ASSIGN_OR_RETURN(
+        config::Loaded loaded,
+        ConfigSettings::Load(invocation_.args, invocation_.environment, holding.values));
     std::vector<std::string> warnings;
     const std::vector<std::string> errors = mqttd::CheckFiles(loaded.config, warnings);
     if (!errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
     // Kept first: what is in force and not on the disk would be gone after a restart.
     RETURN_IF_ERROR(settings_.Keep(std::move(values)));
     absl::StatusOr<std::vector<config::Change>> changes = UseConfig(loaded.config);
-    if (!changes.ok()) RETURN_IF_ERROR(settings_.Keep(before));
+    if (!changes.ok()) {
+      RETURN_IF_ERROR(settings_.Keep(before));
+      return changes;
+    }
+    log_level_.Learn(loaded.config);
     return changes;
   }
   std::vector<std::string> CheckFiles(const config::Config& config,
@@ -366,11 +375,12 @@ class Daemon final : private ::admin::MainThread {
   }
   absl::StatusOr<std::vector<config::Change>> Reload() override {
     Tell(manager_.Reloading(base::RealClock::Get().Monotonic()));
-    absl::StatusOr<config::Loaded> loaded = Load();
+    absl::StatusOr<ConfigSettings::Holding> holding = LoadWhatHolds();
     absl::StatusOr<std::vector<config::Change>> changes =
-        loaded.ok() ? UseConfig(loaded->config) : loaded.status();
+        holding.ok() ? UseConfig(holding->loaded.config) : holding.status();
     if (changes.ok()) {
-      log_level_.Learn(loaded->config);
+      log_level_.Learn(holding->loaded.config);
+      TellLeftOut(*holding);
     } else {
       base::Log(LogLevel::kError, "reload refused, nothing changed",
                 {{"error", absl::StrReplaceAll(changes.status().message(), {{"\n", "; "}})}});
@@ -421,7 +431,7 @@ class Daemon final : private ::admin::MainThread {
   }
 
   const Invocation invocation_;
-  const config::Config config_;  // As at the start; the node has what is in force.
+  const config::Config config_;  // Of the start; the node has what is in force.
   Control control_;
   LogLevelSetting log_level_;
   ConfigSettings settings_;
@@ -499,8 +509,23 @@ int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
   }
   RaiseDescriptorLimit();
   GrowDescriptorTable();
+  ConfigSettings settings(loaded.config.storage.data_dir);
+  const absl::Status read = settings.Read();
+  if (!read.ok()) {
+    base::Log(LogLevel::kError, "failed", {{"error", read}});
+    if (!loaded.config.log.file.empty()) PrintLines("", read.message());
+    return absl::IsInvalidArgument(read) ? kExitUsage : kExitFailure;
+  }
+  absl::StatusOr<ConfigSettings::Holding> holding =
+      ConfigSettings::LoadWhatHolds(invocation.args, invocation.environment, settings.values());
+  if (!holding.ok()) {
+    PrintLines("", holding.status().message());
+    return kExitUsage;
+  }
+  TellLeftOut(*holding);
   const std::vector<std::string> arguments = invocation.args;
-  auto daemon = std::make_unique<Daemon>(std::move(invocation), loaded.config, *std::move(control));
+  auto daemon = std::make_unique<Daemon>(std::move(invocation), std::move(holding->loaded.config),
+                                         std::move(settings), *std::move(control));
   const absl::Status started = daemon->Start();
   if (!started.ok()) {
     for (const absl::string_view line : absl::StrSplit(started.message(), '\n'))

@@ -4,11 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -57,15 +56,19 @@ std::string RunTimeFiles::PathOf(absl::string_view name) const {
 
 absl::StatusOr<std::string> RunTimeFiles::Read(absl::string_view name) const {
   const std::string path = PathOf(name);
-  struct stat about = {};
-  if (stat(path.c_str(), &about) != 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return std::string();
-    return Failed("read", path);
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::string();
+  if (file < 0) return Failed("read", path);
+  const absl::Cleanup close_it = [file] { close(file); };
+  std::string text;
+  std::array<char, 16384> buffer;
+  for (;;) {
+    const ssize_t count = read(file, buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Failed("read", path);
+    if (count == 0) return text;
+    text.append(buffer.data(), static_cast<size_t>(count));
   }
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file.is_open() || file.bad()) return Failed("read", path);
-  return text;
 }
 
 absl::Status RunTimeFiles::Write(absl::string_view name, absl::string_view text) const {

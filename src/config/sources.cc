@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "config/named_key.h"
 #include "config/schema.h"
 
 namespace config {
@@ -226,6 +227,25 @@ std::string Unknown(absl::string_view path) {
   }
   return suggestion.empty() ? std::string("no such key")
                             : absl::StrCat("no such key; did you mean ", suggestion, "?");
+}
+
+absl::StatusOr<NamedKey> FindNamedKey(absl::string_view name) {
+  std::string path = CanonicalName(name);
+  if (path == "listeners") return NamedKey{std::move(path), Effect::kRestart};
+  const KeyInfo* key = FindKey(ConfigKeys(), path);
+  absl::string_view inner = path;
+  if (absl::ConsumePrefix(&inner, kListenersPrefix)) {
+    uint32_t index = 0;
+    if (absl::SimpleAtoi(inner.substr(0, inner.find('.')), &index) && TakeIndex(inner)) {
+      key = FindKey(ListenerKeys(), inner);
+      path = absl::StrCat(kListenersPrefix, index, inner.empty() ? "" : ".", inner);
+    }
+  }
+  if (key != nullptr) return NamedKey{std::move(path), key->effect};
+  const PathKind kind = Classify(path);
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, ": ",
+      kind == PathKind::kUnknown ? Unknown(path) : std::string("is a section of keys, not a key")));
 }
 
 std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environment,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from admin_api import Admin, durable, golden, mqtt_client  # noqa: E402
-from e2e import PATIENCE_S, Broker, Certificates, case, equal, holds, main, scratch, subscribe_packet, write  # noqa: E402
+from e2e import PATIENCE_S, Broker, Certificates, case, equal, holds, main, run, scratch, subscribe_packet, write  # noqa: E402
 
 CONFIG = """
 listeners:
@@ -68,6 +68,107 @@ def _():
     broker.terminate()
 
 
+@case("who may call, set at run time, is asked of everybody after a restart too")
+def _():
+    broker = Broker()
+    admin = Admin(broker)
+    token = "0123456789abcdef-admin"
+    access = write("access-set", f"token root admin {token}\n")
+    bearer = {"Authorization": f"Bearer {token}"}
+    admin.ctl("config", "set", "admin.access_file", access)
+    for when in ("at once", "after a restart"):
+        equal(admin.post("Cluster/Status")[0], 401, f"by HTTP, {when}")
+        admin.ctl("cluster", "status", status=4)
+        equal(admin.post("Cluster/Status", headers=bearer)[0], 200, when)
+        broker.terminate()
+        broker.start()
+    broker.terminate()
+
+
+@case("of what was set, only what does not hold any more is left out, by name, and can be reset")
+def _():
+    side = "  - url: mqtt://127.0.0.1:0\n    name: side\n"
+    broker = Broker(config=CONFIG.replace("mqtt: {", side + "mqtt: {"))
+    admin = Admin(broker)
+    admin.ctl("config", "set", "auth.allow_anonymous", "false")
+    admin.ctl("config", "set", "listeners.1.connections_max", "5")
+    broker.terminate()
+    Path(broker.config_file).write_text(Path(broker.config_file).read_text().replace(side, ""))
+    broker.start()
+    broker.log.wait_for(r"left out.*listeners\.1\.connections_max.*no such listener.*mqttctl config reset listeners\.1\.connections_max")
+    equal(value(admin, "auth.allow_anonymous"), ("false", "run_time"), "the other one holds")
+    admin.ctl("config", "set", "mqtt.topic_alias_maximum", "9")
+    Path(broker.config_file).write_text(Path(broker.config_file).read_text().replace("receive_maximum: 40", "receive_maximum: 41"))
+    admin.ctl("config", "reload")
+    equal(value(admin, "mqtt.receive_maximum"), ("41", "file"))
+    holds("listeners.1.connections_max" in str(admin.post("Config/Validate")[1]["warnings"]), "said by validate")
+    admin.ctl("config", "reset", "listeners.1.connections_max")
+    holds("was not set" in admin.text("config", "reset", "listeners.1.connections_max", status=5), "it is gone")
+    holds("connections_max" not in str(admin.post("Config/Validate")[1].get("warnings")), "nothing is left out")
+    equal((value(admin, "auth.allow_anonymous"), value(admin, "mqtt.topic_alias_maximum")), (("false", "run_time"), ("9", "run_time")))
+    broker.terminate()
+
+
+@case("a file of settings that cannot be read, or is damaged, ends the start in words")
+def _():
+    broker = Broker()
+    admin = Admin(broker)
+    admin.ctl("config", "set", "mqtt.receive_maximum", "50")
+    broker.terminate()
+    kept = Path(broker.data_dir) / "admin" / "config"
+    right = kept.read_text()
+
+    def refuses(status, *words):
+        said = run(*broker._command, status=status).err.text()
+        holds(all(word in said for word in (str(kept), "Mend it, or remove it", *words)), said)
+    kept.write_text(right + "nonsense\n")
+    refuses(2, "config:2 is not KEY=VALUE")
+    kept.unlink()
+    kept.mkdir()
+    refuses(1, "cannot read")
+    kept.rmdir()
+    kept.write_text(right)
+    broker.start()
+    equal(value(admin, "mqtt.receive_maximum"), ("50", "run_time"))
+    broker.terminate()
+
+
+@case("a key is the same key in every spelling, and one that needs a restart is refused whatever its value")
+def _():
+    broker = Broker(config=CONFIG)
+    admin = Admin(broker)
+    for key, same in (("storage.partitions", "16"), ("storage.minFreeDiskBytes", "1MiB"), ("data_dir", broker.data_dir), ("cluster.listen", ""),
+                      ("listeners.0.url", "mqtt://127.0.0.1:1899"), ("listeners", "mqtt://127.0.0.1:1899")):
+        holds("needs a restart" in admin.text("config", "set", key, str(same), status=6), key)
+    for spelling in ("log.Level", "LOG.level"):
+        holds("by Log/SetLevel" in admin.text("config", "set", spelling, "debug", status=1), spelling)
+    admin.ctl("config", "set", "mqtt.receiveMaximum", "50")
+    equal(value(admin, "mqtt.receive_maximum"), ("50", "run_time"))
+    admin.ctl("config", "set", "listeners.00.connectionsMax", "7")
+    equal(value(admin, "listeners.0.connections_max"), ("7", "run_time"))
+    admin.ctl("config", "reset", "mqtt.receive_maximum")
+    admin.ctl("config", "reset", "listeners.0.connectionsMax")
+    equal((value(admin, "mqtt.receive_maximum"), value(admin, "listeners.0.connections_max")[1]), (("40", "file"), "default"))
+    broker.terminate()
+
+
+@case("what an earlier release let be set is left out at a start, in whatever spelling it was kept")
+def _():
+    broker = Broker(config=CONFIG)
+    admin = Admin(broker)
+    broker.terminate()
+    kept = Path(broker.data_dir) / "admin" / "config"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("log.Level=debug\nmqtt.receiveMaximum=50\nno.such=1\nstorage.partitions=16\n")
+    broker.start()
+    equal(value(admin, "mqtt.receive_maximum"), ("50", "run_time"))
+    for key in ("log.level", "no.such", "storage.partitions"):
+        broker.log.wait_for(rf"left out.*key={key.replace('.', '[.]')}")
+        admin.ctl("config", "reset", key)
+    equal(kept.read_text(), "mqtt.receive_maximum=50\n")
+    broker.terminate()
+
+
 @case("the configuration is shown with its sources, checked, and read again")
 def _():
     broker = Broker(config=CONFIG)
@@ -103,6 +204,18 @@ def _():
     equal((admin.json("log", "level")["level"], admin.json("log", "level")["run_time"]), ("debug", True), "after a restart")
     admin.ctl("log", "reset")
     equal(admin.json("log", "level"), {"level": "info", "configured": "info", "run_time": False})
+    broker.terminate()
+
+
+@case("the log's level of the file is learnt by setting another key, too")
+def _():
+    broker = Broker(config=CONFIG + "log: {level: info}\n")
+    admin = Admin(broker)
+    Path(broker.config_file).write_text(Path(broker.config_file).read_text().replace("level: info", "level: warning"))
+    admin.ctl("config", "set", "mqtt.receive_maximum", "50")
+    admin.ctl("log", "set", "debug")
+    admin.ctl("log", "reset")
+    equal(admin.json("log", "level"), {"level": "warning", "configured": "warning", "run_time": False})
     broker.terminate()
 
 

@@ -9,7 +9,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/status_macros.h"
 #include "config/key.h"
+#include "config/named_key.h"
 #include "mqttd/admin/v1/config.pb.h"
 #include "mqttd/admin/v1/log.pb.h"
 
@@ -103,19 +105,24 @@ absl::StatusOr<pb::ReloadConfigResponse> Reload(MainThread& main) {
   return response;
 }
 
-absl::Status CheckSetting(const std::string& path, const std::string& value) {
-  if (path.empty()) return absl::InvalidArgumentError("path: which key?");
-  if (path == "log.level")
-    return absl::InvalidArgumentError("path: the log's level is set by Log/SetLevel");
-  if ((path + value).find_first_of(kNoSetting) != std::string::npos || absl::StrContains(path, '='))
+// The path of a key that can be set, in whatever spelling it is named.
+absl::StatusOr<std::string> PathToSet(const std::string& name, const std::string& value) {
+  if (name.empty()) return absl::InvalidArgumentError("path: which key?");
+  if ((name + value).find_first_of(kNoSetting) != std::string::npos || absl::StrContains(name, '='))
     return absl::InvalidArgumentError("path, value: one line, and no '=' in the path");
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(config::NamedKey key, config::FindNamedKey(name));
+  if (key.path == "log.level")
+    return absl::InvalidArgumentError("path: the log's level is set by Log/SetLevel");
+  if (key.effect == config::Effect::kRestart) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        key.path, " needs a restart: set it in the configuration, and start the broker again"));
+  }
+  return std::move(key.path);
 }
 
 absl::StatusOr<pb::SetConfigResponse> Set(MainThread& main, const pb::SetConfigRequest& request) {
-  if (absl::Status status = CheckSetting(request.path(), request.value()); !status.ok())
-    return status;
-  const auto changes = main.SetConfig(request.path(), request.value());
+  ASSIGN_OR_RETURN(const std::string path, PathToSet(request.path(), request.value()));
+  const auto changes = main.SetConfig(path, request.value());
   if (!changes.ok()) return changes.status();
   pb::SetConfigResponse response;
   AddChanges(*changes, *response.mutable_changes());
@@ -124,14 +131,10 @@ absl::StatusOr<pb::SetConfigResponse> Set(MainThread& main, const pb::SetConfigR
 
 absl::StatusOr<pb::ResetConfigResponse> Reset(MainThread& main,
                                               const pb::ResetConfigRequest& request) {
-  const auto origin = main.config().origins.find(request.path());
-  const bool set = origin != main.config().origins.end() &&
-                   origin->second.source == config::Source::kRunTime &&
-                   request.path() != "log.level";
-  if (!set) {
-    return absl::NotFoundError(absl::StrCat("\"", request.path(), "\" was not set at run time"));
-  }
-  const auto changes = main.SetConfig(request.path(), std::nullopt);
+  // What no release names any more can have been set by an earlier one.
+  const absl::StatusOr<config::NamedKey> key = config::FindNamedKey(request.path());
+  const std::string& path = key.ok() ? key->path : request.path();
+  const auto changes = main.SetConfig(path, std::nullopt);
   if (!changes.ok()) return changes.status();
   pb::ResetConfigResponse response;
   AddChanges(*changes, *response.mutable_changes());

@@ -20,16 +20,16 @@ class MainThread {
 
   // In force.
   virtual const config::Config& config() const = 0;
-  // What the command line, the environment and the file say now.
+  // What the command line, the environment, the file and `SetConfig` say now.
   virtual absl::StatusOr<config::Loaded> Load() const = 0;
   // Of the files that a configuration names: a line for each mistake.
   virtual std::vector<std::string> CheckFiles(const config::Config& config,
                                               std::vector<std::string>& warnings) const = 0;
   // As SIGHUP. Returns in what the configuration differed.
   virtual absl::StatusOr<std::vector<config::Change>> Reload() = 0;
-  // A key that a reload can change, whatever the configuration says, after restarts too; absent: as
-  // that says. All of it is read again, as Reload does. Errors: kInvalidArgument,
-  // kFailedPrecondition, in words.
+  // A key that a reload can change, by its path; after restarts too. Absent: as the configuration
+  // says. All of that is read again, as Reload does. Errors: kInvalidArgument, kFailedPrecondition,
+  // kNotFound (absent, and it was not set), in words.
   virtual absl::StatusOr<std::vector<config::Change>> SetConfig(
       const std::string& path, std::optional<std::string> value) = 0;
   // Only the files that the configuration in force names.
