@@ -281,6 +281,9 @@ class Fleet::Rounds : public std::enable_shared_from_this<Rounds> {
       return done_({.view = {}, .all = {{.node = 0, .reply = nowhere}}, .unled = {}});
     }
     answers_.view = *std::move(view);
+    // What was spent with waiting is missing at the end.
+    call_.within =
+        std::min(call_.within, until_ - kLeaderPatience + kNodeLongPatience - fleet_.Now());
     const std::vector<base::ClusterView::Member>& members = answers_.view.members;
     const auto round = std::make_shared<Round>(
         members.size(),
@@ -324,6 +327,7 @@ class Fleet::Rounds : public std::enable_shared_from_this<Rounds> {
     }
     bool again = false;
     std::map<uint32_t, std::vector<size_t>> unled;
+    std::map<uint32_t, std::vector<size_t>> twice;
     for (size_t id = 0; id < partitions.size(); ++id) {
       size_t leaders = 0;
       for (const auto& [node, reply] : replies) leaders += *reply->led >> id & 1;
@@ -333,20 +337,25 @@ class Fleet::Rounds : public std::enable_shared_from_this<Rounds> {
                         [&](uint32_t node) { return replies.contains(node); });
       again = again || 2 * static_cast<size_t>(answer) > partitions[id].replicas.size();
       const uint32_t leader = partitions[id].leader;
-      if (leaders == 0) unled[leader != 0 ? leader : partitions[id].preferred].push_back(id);
+      (leaders == 0 ? unled : twice)[leader != 0 ? leader : partitions[id].preferred].push_back(id);
     }
-    for (const auto& [node, ids] : unled) {
-      answers_.unled.push_back(Missing(
-          answers_.view, node,
-          absl::UnavailableError(absl::StrCat("nobody leads partition ", absl::StrJoin(ids, ", "),
-                                              " just now: what is stored there is left out"))));
-    }
+    AddUnled(unled, "nobody leads partition ", " just now: what is stored there is left out");
+    AddUnled(twice, "partition ",
+             " has got another leader just now: what is stored there may be counted twice");
     return again;
+  }
+  void AddUnled(const std::map<uint32_t, std::vector<size_t>>& ids_by_node, const char* before,
+                const char* behind) {
+    for (const auto& [node, ids] : ids_by_node) {
+      answers_.unled.push_back(
+          Missing(answers_.view, node,
+                  absl::UnavailableError(absl::StrCat(before, absl::StrJoin(ids, ", "), behind))));
+    }
   }
 
   const Fleet& fleet_;
   const absl::Duration until_;
-  const Passing call_;
+  Passing call_;
   const std::unique_ptr<Message> request_;
   const std::function<void(const Answers&)> done_;
   Answers answers_;  // Of the rounds so far.

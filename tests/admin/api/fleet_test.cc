@@ -59,9 +59,10 @@ class FleetTest : public testing::Test {
     sources.readiness = &readiness_;
     sources.cluster = [this] { return view_; };
     sources.partitions_led = [this] { return led_here_; };
-    sources.call_node = [this](uint32_t node, const base::NodeCall& call, absl::Duration,
+    sources.call_node = [this](uint32_t node, const base::NodeCall& call, absl::Duration within,
                                const base::NodeAnswer& done) {
       ++asked_[node];
+      within_ = within;
       EXPECT_EQ(call.names_led, call.method == kDelete);
       done(says_[node]);
     };
@@ -91,7 +92,8 @@ class FleetTest : public testing::Test {
   }
   void Gather(Fleet::Stored stored) {
     fleet_.Gather<pb::DeleteRetainedResponse>(
-        {.caller = kOperator, .method = kDelete, .stored = stored}, pb::DeleteRetainedRequest(),
+        {.caller = kOperator, .method = kDelete, .within = asks_within_, .stored = stored},
+        pb::DeleteRetainedRequest(),
         [this](absl::StatusOr<Fleet::Gathered<pb::DeleteRetainedResponse>> gathered) {
           ASSERT_TRUE(gathered.ok()) << gathered.status();
           EXPECT_FALSE(sum_.has_value());
@@ -108,6 +110,8 @@ class FleetTest : public testing::Test {
   std::map<uint32_t, absl::StatusOr<base::NodeReply>> says_{
       {2, absl::UnavailableError("the link is down")}, {3, NotLed()}};
   std::map<uint32_t, int> asked_;
+  absl::Duration within_;  // Of the last call.
+  absl::Duration asks_within_ = kNodePatience;
   uint64_t led_here_ = 0;
   uint64_t deleted_here_ = 0;
   Methods here_;
@@ -209,6 +213,28 @@ TEST_F(FleetTest, WhatNobodyAnsweredForInTimeIsNamed) {
   EXPECT_EQ(unled_, 1);
   EXPECT_EQ(missing_[0].node(), "uuid-2");
   EXPECT_THAT(missing_[0].reason(), HasSubstr("nobody leads partition 1 just now"));
+}
+
+TEST_F(FleetTest, WhatTwoAnsweredForInTheEndIsNamed) {
+  led_here_ = 1;
+  says_[2] = Said(0, 2);
+  says_[3] = Said(0, 2);
+  Gather(Fleet::Stored::kAgain);
+  clock_.Advance(kLeaderPatience);
+  fleet_.Tick();
+  ASSERT_EQ(missing_.size(), 1);
+  EXPECT_THAT(missing_[0].reason(), HasSubstr("partition 1 has got another leader just now"));
+}
+
+TEST_F(FleetTest, WhatWasWaitedForALeaderIsMissingWhenItIsAskedAgain) {
+  asks_within_ = kNodeLongPatience;
+  says_[2] = Said(0, 0);
+  says_[3] = Said(0, 0);
+  Gather(Fleet::Stored::kAgain);
+  EXPECT_EQ(within_, kNodeLongPatience);
+  clock_.Advance(kLeaderPatience - absl::Seconds(1));
+  fleet_.Tick();
+  EXPECT_EQ(within_, kNodeLongPatience - kLeaderPatience + absl::Seconds(1));
 }
 
 TEST_F(FleetTest, NobodyWaitsForAMajorityThatDoesNotAnswer) {
