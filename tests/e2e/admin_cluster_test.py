@@ -410,6 +410,10 @@ def _():
     holds(all(each["told"] >= 9 for each in answer["nodes"]), answer["nodes"])
     golden("cluster_routes", {"routes": answer["routes"][:2], "nodes": answer["nodes"][:1]}, ("leader_number", "number", "told", "subscriptions_qos0"))
     holds(re.search(r"^route/all/# +1:2\S*( \(QoS 0\))?,? ?2:2", admins[2].text("cluster", "routes"), re.MULTILINE), admins[2].text("cluster", "routes"))
+    few = admins[0].ctl("cluster", "routes", "--filter", "*route/*", "--limit", "2", "-o", "json")
+    equal(len(json.loads(few.out.text())["routes"]), 2, "a limit")
+    holds("more than these 2 filters" in few.err.text(), "that there are more is said")
+    holds("more than" not in admins[0].ctl("cluster", "routes", "--filter", "*route/*").err.text(), "all of them")
     admins[0].ctl("cluster", "routes", "--node", "9", status=5)
     for each in (*clients, kept):
         each.disconnect()

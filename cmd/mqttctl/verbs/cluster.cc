@@ -2,6 +2,7 @@
 #include <CLI/Option.hpp>
 #include <CLI/Validators.hpp>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <string>
 
@@ -113,7 +114,7 @@ absl::Status ShowPlacement(AdminSession& session, const VerbContext& context,
 struct RouteArguments {
   std::string node;
   std::string filter;
-  uint32_t limit = 0;
+  uint32_t limit = kPageSize;  // For each page a node goes through all of its subscriptions.
 };
 
 // "1:20 3:4 (QoS 0)": how many subscriptions there are where.
@@ -136,13 +137,21 @@ absl::Status ShowRoutes(AdminSession& session, const VerbContext& context,
   request.set_filter(arguments.filter);
   Json routes;
   Json nodes = Json::array();
+  bool more = false;
   RETURN_IF_ERROR(ListAll<pb::ListRoutesResponse>(
       session, "Cluster/ListRoutes", request, arguments.limit,
-      [&nodes](const auto& response) -> const auto& {
+      [&nodes, &more ](const auto& response) -> const auto& {
         nodes = ToJson(response)["nodes"];
+        more = !response.page().next().empty();
         return response.routes();
       },
       routes));
+  if (more) {
+    std::fprintf(stderr,
+                 "Warning: there are more than these %zu filters: say which with --filter, or how "
+                 "many with --limit (0: all)\n",
+                 routes.size());
+  }
   if (!context.form().table()) {
     context.Print(Render(Json{{"routes", routes}, {"nodes", nodes}}, context.form()));
     return absl::OkStatus();
@@ -290,7 +299,8 @@ void AddClusterVerbs(CLI::App& app, VerbContext& context) {
                          "number");
   list_routes.add_option("--filter", routes->filter,
                          "Only filters like this: * and ? stand for any");
-  list_routes.add_option("--limit", routes->limit, "At most so many");
+  list_routes.add_option("--limit", routes->limit,
+                         "At most so many (1000); 0: all, which of a million takes minutes");
   const auto count = std::make_shared<uint32_t>(3);
   CLI::App& ping = context.AddVerb(
       noun, "ping",

@@ -8,11 +8,14 @@ namespace admin {
 
 FirstFilters::Counts* FirstFilters::Find(std::string_view filter) {
   if (!after_.empty() && filter <= after_) return nullptr;
+  const bool full = filters_.size() == filters_max_;
+  if (full && filter > filters_.rbegin()->first) {  // Of many filters, almost all.
+    more_ = true;
+    return nullptr;
+  }
   const auto known = filters_.find(filter);
   if (known != filters_.end()) return &known->second;
-  const bool full = filters_.size() == filters_max_;
   if (full) more_ = true;
-  if (full && filter > filters_.rbegin()->first) return nullptr;
   if (full) filters_.erase(std::prev(filters_.end()));
   return &filters_[std::string(filter)];
 }
