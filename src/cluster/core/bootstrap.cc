@@ -86,7 +86,7 @@ View Bootstrap::MyView() const {
   view.set_uuid(options_.uuid);
   view.set_start(options_.start);
   view.set_address(options_.address);
-  view.set_expected_size(was_told() ? 0 : options_.expected_size);  // Nobody counts on it.
+  view.set_expected_size(was_ordered() ? 0 : options_.expected_size);  // Nobody counts on it.
   view.set_partitions(options_.partitions);
   view.set_replicas(options_.replicas);
   view.set_zone(options_.zone);
@@ -253,7 +253,7 @@ std::string Bootstrap::WhyNotPromised(const View& view) const {
   if (options_.level_max < formation.level())
     return absl::StrCat("the node at ", options_.address, " runs an older release");
   if (!join_cluster_.empty()) return "it has found a cluster";
-  if (was_told()) return "it was told to join a cluster";
+  if (was_ordered()) return "it was told to join a cluster";
   if (has_conflict()) return conflict_;
   return "";
 }
@@ -336,7 +336,7 @@ bool Bootstrap::HasMostSeeds(size_t& had, size_t& all) const {
 }
 
 void Bootstrap::FormIfDue() {
-  if (is_member() || has_promised() || was_told() || options_.expected_size == 0) return;
+  if (is_member() || has_promised() || was_ordered() || options_.expected_size == 0) return;
   if (!join_cluster_.empty() || has_conflict() || now_ < next_formation_) return;
   size_t had = 0;
   size_t all = 0;
@@ -463,7 +463,7 @@ std::string Bootstrap::why() const {
 }
 
 std::string Bootstrap::WhyNotFounded() const {
-  if (was_told()) {
+  if (was_ordered()) {
     return absl::StrCat("was told to join the cluster at ",
                         absl::StrJoin(identity_.members(), ", "),
                         ", and no node of one answers there");

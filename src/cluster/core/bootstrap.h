@@ -113,7 +113,7 @@ class Bootstrap {
 
   bool is_member() const { return !identity_.cluster_id().empty(); }
   // By an operator, where to look for a cluster.
-  bool was_told() const { return !is_member() && identity_.members_size() != 0; }
+  bool was_ordered() const { return !is_member() && identity_.members_size() != 0; }
   bool has_promised() const { return !is_member() && identity_.has_formation(); }
   bool is_former() const {
     return has_promised() && identity_.formation().former() == options_.uuid;

@@ -31,9 +31,10 @@ struct Asked {
   std::function<void(const pb::BootstrapView&)> answer;
 };
 struct Joined {
+  uint64_t order = 0;  // By which it was asked.
   absl::StatusOr<pb::JoinResponse> response;
 };
-struct Told {
+struct Ordered {
   std::vector<std::string> addresses;
   std::function<void(absl::Status)> done;
 };
@@ -41,7 +42,7 @@ struct Resolved {
   absl::StatusOr<std::vector<std::string>> seeds;
 };
 // Outlives the finder in the hands of those who have not answered yet.
-using Inbox = base::Inbox<std::variant<Answered, Asked, Joined, Told, Resolved>>;
+using Inbox = base::Inbox<std::variant<Answered, Asked, Joined, Ordered, Resolved>>;
 
 class RealFinder final : public Finder {
  public:
@@ -61,7 +62,7 @@ class RealFinder final : public Finder {
     inbox_->Post(Asked{view, std::move(answer)});
   }
   void LookAt(std::vector<std::string> addresses, std::function<void(absl::Status)> done) override {
-    inbox_->Post(Told{std::move(addresses), std::move(done)});
+    inbox_->Post(Ordered{std::move(addresses), std::move(done)});
   }
   std::string why() const override {
     base::MutexLock lock(mutex_);
@@ -77,8 +78,9 @@ class RealFinder final : public Finder {
   void On(Answered& answered);
   void On(Asked& asked);
   void On(Joined& joined);
-  void On(Told& told);
+  void On(Ordered& ordered);
   void On(Resolved& resolved);
+  void LeaveUnused(const absl::StatusOr<pb::JoinResponse>& response);
   bool Save();
   void Look(absl::Duration now);
   void Join(absl::Duration now);
@@ -94,7 +96,8 @@ class RealFinder final : public Finder {
 
   // ---- The finder's thread.
   Bootstrap bootstrap_;
-  bool told_ = false;
+  bool handed_over_ = false;  // `found_` was called.
+  uint64_t order_ = 0;        // So many times an operator said where the cluster is.
   bool joining_ = false;
   absl::Duration next_join_ = -absl::InfiniteDuration();
   size_t join_turn_ = 0;
@@ -143,15 +146,15 @@ void RealFinder::Look(absl::Duration now) {
                 });
   }
   if (bootstrap_.state() == Bootstrap::State::kJoin) Join(now);
-  if (bootstrap_.state() == Bootstrap::State::kMember && !std::exchange(told_, true)) {
+  if (bootstrap_.state() == Bootstrap::State::kMember && !std::exchange(handed_over_, true)) {
     base::Log(
         base::LogLevel::kInfo, "cluster found",
         {{"cluster", bootstrap_.identity().cluster_id()}, {"node", bootstrap_.identity().node()}});
     found_(bootstrap_.identity());
   }
   std::string why = bootstrap_.why();
-  if (why.empty() && !told_) why = join_why_;
-  if (!dns_why_.empty() && !told_) absl::StrAppend(&why, why.empty() ? "" : "; ", dns_why_);
+  if (why.empty() && !handed_over_) why = join_why_;
+  if (!dns_why_.empty() && !handed_over_) absl::StrAppend(&why, why.empty() ? "" : "; ", dns_why_);
   SetWhy(std::move(why));
 }
 
@@ -195,13 +198,14 @@ void RealFinder::Join(absl::Duration now) {
   joining_ = true;
   next_join_ = now + options_.bootstrap.asked_every;
   links_.Join(address, request, options_.answered_within,
-              [inbox = inbox_](absl::StatusOr<pb::JoinResponse> response) {
-                inbox->Post(Joined{std::move(response)});
+              [inbox = inbox_, order = order_](absl::StatusOr<pb::JoinResponse> response) {
+                inbox->Post(Joined{order, std::move(response)});
               });
 }
 
 void RealFinder::On(Joined& joined) {
   joining_ = false;
+  if (joined.order != order_) return LeaveUnused(joined.response);
   if (!joined.response.ok()) {
     join_why_ = absl::StrCat("asked to join the cluster: ", joined.response.status().message());
     return;
@@ -215,6 +219,7 @@ void RealFinder::On(Joined& joined) {
     incarnation_ = std::max(incarnation_, response.incarnation() + 1);
     return;
   }
+  if (response.cluster_id() != bootstrap_.join_cluster()) return LeaveUnused(joined.response);
   join_why_.clear();
   pb::NodeIdentity identity;
   identity.set_cluster_id(response.cluster_id());
@@ -225,21 +230,36 @@ void RealFinder::On(Joined& joined) {
   (void)Save();
 }
 
-void RealFinder::On(Told& told) {
-  absl::Status status = bootstrap_.LookAt(told.addresses);
-  if (status.ok() && !Save()) status = absl::UnavailableError(disk_why_);
+// An answer to what was asked before an operator said something else.
+void RealFinder::LeaveUnused(const absl::StatusOr<pb::JoinResponse>& response) {
+  if (!response.ok() || response->node() == 0 || !response->why().empty()) return;
+  base::Log(base::LogLevel::kWarning,
+            "admitted by a cluster that it is not to join any more: forget it there, unless it is "
+            "the same",
+            {{"cluster", response->cluster_id()}, {"node", response->node()}});
+}
+
+void RealFinder::On(Ordered& ordered) {
+  absl::Status status = bootstrap_.LookAt(ordered.addresses);
   if (status.ok()) {
+    ++order_;
     join_why_.clear();
     ask_at_.clear();
     base::Log(base::LogLevel::kInfo, "told which cluster to join",
-              {{"addresses", absl::StrJoin(told.addresses, ",")}});
+              {{"addresses", absl::StrJoin(ordered.addresses, ",")}});
+    if (!Save()) {
+      status = absl::UnavailableError(
+          absl::StrCat("it cannot be written yet (", disk_why_,
+                       "): this node writes it, and joins, as soon as it can; until then a restart "
+                       "forgets it, and another order replaces it"));
+    }
   }
-  told.done(status);
+  ordered.done(status);
 }
 
 // On a thread of its own, which nobody waits for: a name server that is silent takes its time.
 void RealFinder::ResolveIfDue(absl::Duration now) {
-  if (options_.dns.empty() || resolving_ || told_ || now < next_resolve_) return;
+  if (options_.dns.empty() || resolving_ || handed_over_ || now < next_resolve_) return;
   resolving_ = true;
   next_resolve_ = now + options_.resolved_every;
   std::thread([inbox = inbox_, resolver = resolver_, name = options_.dns] {

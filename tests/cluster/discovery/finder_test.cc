@@ -1,6 +1,7 @@
 // Nodes that find each other over real sockets, and keep on real disks what came of it.
 #include "cluster/discovery/finder.h"
 
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -102,6 +103,12 @@ class FindingNode {
   bool found() {
     base::MutexLock lock(mutex_);
     return found_.has_value();
+  }
+  // What an operator who sends it there hears.
+  absl::Status LookAt(std::vector<std::string> addresses) {
+    std::promise<absl::Status> said;
+    finder_->LookAt(std::move(addresses), [&said](absl::Status status) { said.set_value(status); });
+    return said.get_future().get();
   }
   LinkNode& node() { return *node_; }
   const std::string& address() const { return node_->address(); }
@@ -218,6 +225,35 @@ TEST_F(FinderTest, WhatTheClusterSaysToWhoMayNotJoinIsTold) {
   fourth.Find(seeds_, 0);
   EXPECT_TRUE(fourth.WaitWhy("the cluster does not admit this node: the cluster has 64 nodes"));
   EXPECT_FALSE(fourth.found());
+}
+
+TEST_F(FinderTest, TheAnswerToWhatAnEarlierOrderAskedMakesItNoMember) {
+  std::string clusters[2];
+  std::promise<std::function<void()>> held;
+  for (const int i : {0, 1}) {
+    nodes_[i].Listen();
+    nodes_[i].Serve();
+    nodes_[i].Find({nodes_[i].address()}, 1);
+    clusters[i] = nodes_[i].WaitFound().cluster_id();
+    nodes_[i].node().on_join = [&, i](const auto& request, const auto& answer) {
+      LinkNode::JoinResponse response;
+      response.set_cluster_id(clusters[i]);
+      response.set_node(4);
+      response.set_incarnation(request.node().incarnation());
+      response.add_members(nodes_[i].address());
+      if (i == 1) return answer(response);
+      held.set_value([answer, response] { answer(response); });
+    };
+  }
+  FindingNode fourth(4);
+  fourth.Listen();
+  fourth.Serve();
+  fourth.Find({}, 0);
+  ASSERT_TRUE(fourth.LookAt({nodes_[0].address()}).ok());
+  const std::function<void()> admit = held.get_future().get();
+  ASSERT_TRUE(fourth.LookAt({nodes_[1].address()}).ok());
+  admit();
+  EXPECT_EQ(fourth.WaitFound().cluster_id(), clusters[1]);
 }
 
 }  // namespace
