@@ -111,7 +111,8 @@ def run_script(path, build):
     environment = dict(os.environ, MQTTD_BIN=str(build / "bin" / "mqttd"),
                        MQLOAD_BIN=str(build / "bin" / "mqload"), TEST_TMPDIR=scratch)
     # The distribution's Python, which sees its paho-mqtt, whatever else is on PATH.
-    command = ["/usr/bin/python3", str(path)] if path.suffix == ".py" else [str(path)]
+    interpreter = {".py": "/usr/bin/python3", ".sh": "bash", ".js": "node"}[path.suffix]
+    command = [interpreter, str(path)]
     started = time.monotonic()
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,

@@ -1,6 +1,7 @@
 """Several nodes of one cluster on this machine, each a real process that can be killed and started again."""
 
 import fcntl
+import os
 import random
 import re
 import signal
@@ -21,16 +22,24 @@ def free_ports(count):
     """Ports of loopback that nobody has, and nobody gets: none that the kernel gives to whoever asks for any, and no other script's."""
     first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     directory = Path(tempfile.gettempdir()) / "mqttd-test-ports"
-    directory.mkdir(exist_ok=True)
+    try:
+        directory.mkdir()
+        directory.chmod(0o1777)
+    except FileExistsError:
+        pass
     ports = []
-    for port in random.sample([*range(10000, min(first, 32768)), *range(last + 1, 65536)], k=2000):
-        lock = open(directory / str(port), "w", encoding="ascii")  # pylint: disable=consider-using-with
+    candidates = [*range(10000, min(first, 32768)), *range(last + 1, 65536)] or [*range(2000, 10000)]
+    for port in random.sample(candidates, k=min(2000, len(candidates))):
+        try:  # The files may be another user's.
+            lock = os.open(directory / str(port), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError:
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
         except OSError:
-            lock.close()
+            os.close(lock)
             continue
         _locks.append(lock)
         ports.append(port)
