@@ -250,7 +250,7 @@ void PartitionLog::Join(std::vector<Replica> replicas) {
                                            .replica = replica.replica,
                                            .applied = PlaceOf(starts_[replica.partition]),
                                            .conf_state = {.voters = replica.members}});
-      // Who is alone has nobody to wait for, and time does not pass for it.
+      // A group with one voter is not ticked, so no timeout ever has it campaign.
       const bool alone = replica.members.size() == 1;
       if (joined.ok() && (replica.stands || alone)) joined = loop.Campaign(replica.partition);
       if (joined.ok()) continue;

@@ -60,7 +60,7 @@ std::unique_ptr<rocksdb::Options> MakeOptions(const StorageOptions& options, roc
   result->max_open_files = 256;
   result->info_log = MakeRocksDbLogger("log");
   result->listeners = {MakeThreadPriorityListener()};
-  result->compression = rocksdb::kNoCompression;  // Written once, read after a crash at most.
+  result->compression = rocksdb::kNoCompression;  // Written once, and read seldom.
   result->wal_recovery_mode = options.log_recovery == LogRecovery::kStrict
                                   ? rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords
                                   : rocksdb::WALRecoveryMode::kPointInTimeRecovery;

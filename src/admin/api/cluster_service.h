@@ -18,7 +18,7 @@ std::pair<pb::NodeState, std::string> ConditionOf(const BrokerAccess& broker,
 
 // `broker` outlives the handlers.
 void AddClusterService(const BrokerAccess& broker, Methods& methods);
-// Cluster/Forget. `fleet` outlives the handler.
+// Cluster/Join and Cluster/Forget. `fleet` outlives the handlers.
 void AddJoin(const Fleet& fleet, Methods& methods);
 void AddForget(const Fleet& fleet, Methods& methods);
 

@@ -479,7 +479,7 @@ void RealMembership::JoinGroups(const Members& members, Place applied) {
   if (meta.replica != 0) {
     log_->raft().Run([this, meta](RaftLoop& loop) {
       absl::Status added = loop.AddGroup(meta);
-      // Who is alone has nobody to wait for, and time does not pass for it.
+      // A group with one voter is not ticked, so no timeout ever has it campaign.
       const bool alone = meta.conf_state.voters.size() == 1;
       if (added.ok() && alone) added = loop.Campaign(kMetaGroup);
       if (!added.ok()) inbox_->Post(MetaStopped{std::move(added)});
