@@ -192,6 +192,13 @@ absl::StatusOr<EntryStore::Group> LogStore::Load(GroupId group) {
     if (entries->Valid()) result.last = IndexOf(entries->key());
   }
   RETURN_IF_ERROR(ToStatus(entries->status(), "reading the log"));
+  const std::string first = EntryKey(group, 0);
+  const rocksdb::Range range(first, bound);
+  rocksdb::SizeApproximationOptions approximation;
+  approximation.include_memtables = true;
+  RETURN_IF_ERROR(ToStatus(
+      db->GetApproximateSizes(approximation, db->DefaultColumnFamily(), &range, 1, &result.bytes),
+      "measuring the log"));
 
   const std::string members_end = MembersKey(group, UINT64_MAX);
   const rocksdb::Slice members_bound = members_end;

@@ -32,13 +32,19 @@ constexpr uint32_t kHeartbeatTicks = 2;
 // anybody.
 constexpr uint64_t kKeptBytesMin = 8 << 20;
 
-// Of one partition. The disk is asked once, at the start.
+// What is on its way to a member that lags is at most this, of all groups together: half of what a
+// link takes (a member may be led by others, too).
+constexpr uint64_t kInFlightBytesMax = 16 << 20;
+constexpr uint32_t kInFlightMessagesMax = 16;
+
+// Of one partition. The disk is asked once, at the start: a quarter of it, but no more than half of
+// what is free, or one node that is away would fill the disks of the others.
 uint64_t KeptBytes(const storage::StorageOptions& options, const std::string& path) {
   uint64_t all = options.log_kept_bytes;
   if (all == 0) {
     std::error_code error;
     const std::filesystem::space_info disk = std::filesystem::space(path, error);
-    if (!error) all = disk.capacity / 4;
+    if (!error) all = std::min(disk.capacity / 4, disk.available / 2);
   }
   return std::max(kKeptBytesMin, all / options.partitions);
 }
@@ -52,6 +58,9 @@ RaftLogOptions OptionsFor(const storage::CommandLogPlace& place, bool alone) {
   result.loop.seed = base::Rng::FromEntropy()();
   result.loop.group.recent_bytes_max = alone ? kRecentBytesMaxAlone : kRecentBytesMax;
   result.loop.lagging_bytes_max = KeptBytes(options, place.path);
+  result.loop.group.messages_in_flight_max = static_cast<uint32_t>(std::clamp<uint64_t>(
+      kInFlightBytesMax / result.loop.group.message_bytes_max / options.partitions, 2,
+      kInFlightMessagesMax));
   result.tick = kTick;
   result.loop.group.election_ticks = kElectionTicks;
   result.loop.group.heartbeat_ticks = kHeartbeatTicks;

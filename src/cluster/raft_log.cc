@@ -200,7 +200,7 @@ void RaftLog::On(std::vector<Proposal>& proposals) {
 
 void RaftLog::On(std::vector<RaftLoop::Message>& messages) {
   for (const RaftLoop::Message& message : messages) {
-    (void)loop_.OnMessage(message.group, message.data);
+    (void)loop_.OnMessage(message.group, message.data, message.all_have);
   }
 }
 

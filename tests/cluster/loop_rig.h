@@ -100,7 +100,7 @@ class LoopRig {
       under_way.pop_front();
       const auto it = nodes_.find(message.to);
       if (it == nodes_.end() || it->second->loop == nullptr) continue;
-      (void)it->second->loop->OnMessage(message.group, message.data);
+      (void)it->second->loop->OnMessage(message.group, message.data, message.all_have);
       Run(message.to);
     }
   }

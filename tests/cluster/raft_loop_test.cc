@@ -441,6 +441,70 @@ TEST(RaftLoop, ALeaderThatStepsDownKeepsWhatAMemberLacks) {
   EXPECT_EQ(rig[3].entries, rig[1].entries);
 }
 
+void ProposeMany(LoopRig& rig, int entries) {
+  for (int i = 0; i < entries; ++i) {
+    rig.Propose(1, absl::StrCat("entry ", i, std::string(100, 'x')));
+    rig.Exchange();
+  }
+}
+
+// What a follower keeps is for who is away, and its leader says when nobody is.
+TEST(RaftLoop, FollowersForgetWhatAllMembersHave) {
+  RaftLoopOptions options;
+  options.cut_bytes_min = 1000;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  ProposeMany(rig, 100);
+  for (const ReplicaId id : {1, 2, 3}) rig.loop(id).Flushed(0, rig[id].applied.index);
+  rig.TickAll(10);
+  for (const ReplicaId id : {1, 2, 3})
+    EXPECT_GT(rig[id].store.Load(0)->begin.index, kGroupBegin.index + 80) << id;
+  rig.loses = CutOff(3);
+  ProposeMany(rig, 100);
+  for (const ReplicaId id : {1, 2}) rig.loop(id).Flushed(0, rig[id].applied.index);
+  rig.TickAll(10);
+  for (const ReplicaId id : {1, 2})
+    EXPECT_LE(rig[id].store.Load(0)->begin.index, rig[3].store.Load(0)->last) << id;
+  rig.loses = nullptr;
+  rig.TickAll(100);
+  EXPECT_EQ(rig[3].entries, rig[1].entries);
+}
+
+// A process counts what the one before it has left, or each restart would begin the bound anew.
+TEST(RaftLoop, WhatIsKeptForTheAbsentIsBoundedOverRestarts) {
+  RaftLoopOptions options;
+  options.cut_bytes_min = 1000;
+  options.lagging_bytes_max = 5000;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig.loses = CutOff(3);
+  for (int life = 0; life < 10; ++life) {
+    ProposeMany(rig, 20);
+    ASSERT_TRUE(rig.Restart(2).ok());
+    rig.TickAll(5);
+    for (const ReplicaId id : {1, 2}) rig.loop(id).Flushed(0, rig[id].applied.index);
+    rig.TickAll(5);
+    EXPECT_LE(rig[2].store.Load(0)->bytes, 8000u) << "life " << life;
+  }
+  EXPECT_GT(rig[2].store.Load(0)->bytes, 3000u);
+}
+
+TEST(RaftLoop, EachMemberThatIsOutrunIsNamedOnce) {
+  RaftLoopOptions options;
+  options.cut_bytes_min = 1000;
+  options.lagging_bytes_max = 1000;
+  LoopRig rig(5, options);
+  rig.Elect(1);
+  rig.loses = [](const LoopRig::Node&, const RaftLoop::Message& m) { return m.to > 3; };
+  ProposeMany(rig, 50);
+  rig.loop(1).Flushed(0, rig[1].applied.index);
+  rig.loses = nullptr;
+  rig.TickAll(100);
+  std::vector<ReplicaId> named;
+  for (const SnapshotWanted& wanted : rig.TakeEvents<SnapshotWanted>(1)) named.push_back(wanted.to);
+  EXPECT_THAT(named, testing::UnorderedElementsAre(4, 5));
+}
+
 TEST(RaftLoop, AMemberThatLagsIsServedFromTheDisk) {
   RaftLoopOptions options;
   options.group.recent_bytes_max = 500;

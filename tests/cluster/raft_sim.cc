@@ -236,7 +236,8 @@ void RaftSim::Send(Node& from, RaftLoop::Message message) {
     After(takes, [this, message, to] {
       Node& node = *nodes_[to - 1];
       if (node.loop == nullptr) return;
-      const absl::Status taken = node.loop->OnMessage(message.group, message.data);
+      const absl::Status taken =
+          node.loop->OnMessage(message.group, message.data, message.all_have);
       if (!taken.ok()) Note(node, "refuses", message.group);
       Pump(node);
     });

@@ -90,7 +90,7 @@ struct InstallSnapshot {
 // A follower needs what the log has no more: say OfferSnapshot.
 struct SnapshotWanted {
   GroupId group = 0;
-  ReplicaId to = 0;     // Of those that are there the one that lacks most.
+  ReplicaId to = 0;     // Each that does, once in a leadership.
   uint64_t has = 0;     // Through this entry.
   uint64_t begins = 0;  // The log has what is behind this one.
 };

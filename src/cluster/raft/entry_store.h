@@ -36,6 +36,7 @@ class EntryStore {
     HardState hard_state;
     Place begin;
     uint64_t last = 0;
+    uint64_t bytes = 0;                    // Of its entries, about.
     std::vector<ConfStateAt> conf_states;  // By index: one of `begin` or before, all behind it.
   };
   enum class Sync { kNo, kYes };

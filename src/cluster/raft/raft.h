@@ -197,8 +197,9 @@ int mqttd_raft_persisted(MqttdRaftGroup* group, uint64_t number);
 // The log now begins behind `index`, or where it did if that is further: that is `begin`.
 int mqttd_raft_compact(MqttdRaftGroup* group, uint64_t index, MqttdRaftPlace* begin);
 
-// A follower needs one, and none is offered that it could use.
-bool mqttd_raft_snapshot_wanted(const MqttdRaftGroup* group);
+// A follower that needs one, when none is offered that it could use; each time that it was looked
+// for is told of once. 0: none.
+uint64_t mqttd_raft_take_snapshot_wanted(MqttdRaftGroup* group);
 // `data` is told to the follower that needs the state as of `index`.
 int mqttd_raft_offer_snapshot(MqttdRaftGroup* group, uint64_t index, MqttdRaftBytes data);
 // What became of the one that was sent; another has to be offered to the next who needs one.

@@ -221,7 +221,7 @@ absl::StatusOr<Place> RaftGroup::Compact(uint64_t index) {
   return Place{.index = begin.index, .term = begin.term};
 }
 
-bool RaftGroup::WantsSnapshot() const { return mqttd_raft_snapshot_wanted(raw_->group); }
+ReplicaId RaftGroup::TakeSnapshotWanted() { return mqttd_raft_take_snapshot_wanted(raw_->group); }
 
 absl::Status RaftGroup::OfferSnapshot(uint64_t index, std::string_view data) {
   return ToStatus(mqttd_raft_offer_snapshot(raw_->group, index, ToBytes(data)));

@@ -31,7 +31,8 @@ struct RaftGroupOptions {
   uint32_t heartbeat_ticks = 1;
   uint64_t message_bytes_max = 256 << 10;  // Or one entry.
   // To one member. What a link has no room for is dropped and read from the disk again: a member
-  // that lags far must not be sent more at once than passes, for all groups of a node together.
+  // that lags far must not be sent more at once than passes. Of one group: whoever has many
+  // divides.
   uint32_t messages_in_flight_max = 16;
   uint64_t uncommitted_bytes_max = 64 << 20;  // Proposals above wait.
   uint64_t committed_bytes_per_ready_max = 4 << 20;
@@ -65,6 +66,7 @@ class RaftGroup {
   };
   static constexpr uint8_t kAppend = 3;
   static constexpr uint8_t kSnapshot = 7;
+  static constexpr uint8_t kHeartbeat = 8;
   static constexpr uint8_t kHeartbeatResponse = 9;
 
   struct ReadState {
@@ -135,7 +137,8 @@ class RaftGroup {
 
   // A follower needs what is cut already: offer one. The state as of `index`, and what to tell the
   // follower of it.
-  bool WantsSnapshot() const;
+  // To whom; 0: nobody needs one that was not named since.
+  ReplicaId TakeSnapshotWanted();
   absl::Status OfferSnapshot(uint64_t index, std::string_view data);
   absl::Status ReportSnapshot(ReplicaId to, bool arrived);
   absl::Status ReportUnreachable(ReplicaId to);

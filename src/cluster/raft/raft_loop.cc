@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -13,6 +14,11 @@ namespace {
 
 // In so many parts of what is cut at once it is known where in a log how many bytes are.
 constexpr uint64_t kMarksPerCut = 16;
+// What is kept for members that are away is known in about so many parts, as long as those are no
+// larger than what is cut at once.
+constexpr uint64_t kMarksMax = 4096;
+// What was there before the start is, in so many.
+constexpr uint64_t kMarksStored = 256;
 // What a follower asks of its leader, or the answer, may be lost: it asks again after so many
 // ticks.
 constexpr uint32_t kReadTicks = 10;
@@ -35,7 +41,7 @@ struct RaftLoop::Group final : EntryReader {
   };
   struct Mark {
     uint64_t index = 0;
-    uint64_t bytes = 0;  // Of the entries up to it, since the start.
+    uint64_t bytes = 0;  // Of the entries up to it; those from before the start as estimated.
   };
   // Of a Ready with a snapshot: what waits until the state has it.
   struct Installing {
@@ -76,8 +82,8 @@ struct RaftLoop::Group final : EntryReader {
   bool sync_wanted = false;       // By one of what was proposed and is in no write yet.
   std::vector<uint64_t> tickets;  // Reads not asked for yet.
   std::map<uint64_t, std::vector<uint64_t>> reads;
-  uint32_t read_ticks = 0;  // Of a follower, since it asked.
-  bool snapshot_asked = false;
+  uint32_t read_ticks = 0;             // Of a follower, since it asked.
+  std::set<ReplicaId> snapshot_asked;  // In this leadership.
 
   // The last Ready in what is gathered, or written; 0: none. And what may leave after that.
   uint64_t gathering_number = 0;
@@ -94,13 +100,17 @@ struct RaftLoop::Group final : EntryReader {
   uint64_t begin = 0;
   uint64_t last = 0;
   uint64_t flushed = 0;
+  uint64_t all_have = 0;  // As far as a leader has said.
   uint64_t bytes = 0;
   uint64_t begin_bytes = 0;
   std::deque<Mark> marks;
 };
 
 RaftLoop::RaftLoop(RaftLoopOptions options, EntryStore& store)
-    : options_(std::move(options)), store_(store) {
+    : options_(std::move(options)),
+      mark_bytes_(std::clamp(options_.lagging_bytes_max / kMarksMax,
+                             options_.cut_bytes_min / kMarksPerCut, options_.cut_bytes_min)),
+      store_(store) {
   gathering_.batch = store_.NewBatch();
   last_read_ = base::Rng(options_.seed)() & kReadMask;
 }
@@ -125,7 +135,8 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
       << "a group begins at entry 5";
   auto group = std::make_unique<Group>(start.group, start.replica, store_);
   RaftGroupStart raft = {.conf_state = start.conf_state, .begin = start.applied};
-  RETURN_IF_ERROR(Prepare(start, raft, *group));
+  uint64_t bytes = 0;
+  RETURN_IF_ERROR(Prepare(start, raft, *group, bytes));
   RaftGroupOptions options = options_.group;
   options.replica = start.replica;
   options.seed = base::Rng(options_.seed ^ uint64_t{start.group} << 48 ^ start.replica)();
@@ -135,14 +146,27 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
   SetMembers(*group, raft.conf_state);
   group->begin = raft.begin.index;
   group->last = raft.last;
-  group->marks.push_back({.index = raft.last, .bytes = 0});
+  MarkStored(*group, bytes);
   Touch(*group);
   groups_.emplace(start.group, std::move(group));
   return absl::OkStatus();
 }
 
+// Where in the log of before how many bytes are: as if its entries were all alike.
+void RaftLoop::MarkStored(Group& group, uint64_t bytes) {
+  const uint64_t entries = group.last - group.begin;
+  const uint64_t marks = std::min({entries, bytes / mark_bytes_ + 1, kMarksStored});
+  for (uint64_t mark = 1; mark < marks; ++mark) {
+    group.marks.push_back(
+        {.index = group.begin + entries / marks * mark, .bytes = bytes / marks * mark});
+  }
+  group.bytes = bytes;
+  group.marks.push_back({.index = group.last, .bytes = bytes});
+}
+
 // What the log has and the state needs; or a log that begins where the state is.
-absl::Status RaftLoop::Prepare(const GroupStart& start, RaftGroupStart& raft, Group& group) {
+absl::Status RaftLoop::Prepare(const GroupStart& start, RaftGroupStart& raft, Group& group,
+                               uint64_t& bytes) {
   raft.applied = start.applied.index;
   bool restart = true;
   absl::StatusOr<EntryStore::Group> stored = store_.Load(start.group);
@@ -174,6 +198,7 @@ absl::Status RaftLoop::Prepare(const GroupStart& start, RaftGroupStart& raft, Gr
   if (!restart) {
     raft.begin = stored->begin;
     raft.last = stored->last;
+    bytes = stored->bytes;
     return absl::OkStatus();
   }
   group.members_at = {start.applied.index};
@@ -223,10 +248,12 @@ void RaftLoop::Tick() {
   write_late_ = gathering_.any;
 }
 
-absl::Status RaftLoop::OnMessage(GroupId id, std::string_view message) {
+absl::Status RaftLoop::OnMessage(GroupId id, std::string_view message, uint64_t all_have) {
   Group* group = Find(id);
   if (group == nullptr) return absl::NotFoundError(absl::StrCat("no group ", id, " here"));
   Touch(*group);
+  // True for ever, whoever said it: what all members have is committed, and in every later log.
+  group->all_have = std::max(group->all_have, std::min(all_have, group->last));
   const absl::Status status = group->raft->Step(message);
   if (!Healthy(*group, status)) return status;
   return absl::IsInvalidArgument(status) ? status : absl::OkStatus();
@@ -265,7 +292,7 @@ void RaftLoop::Flushed(GroupId id, uint64_t index) {
 void RaftLoop::OfferSnapshot(GroupId id, uint64_t index, std::string_view data) {
   Group* group = Find(id);
   if (group == nullptr) return;
-  group->snapshot_asked = false;  // If it was too old, or came too late, it is asked for again.
+  group->snapshot_asked.clear();  // If it was too old, or came too late, it is asked for again.
   (void)Healthy(*group, group->raft->OfferSnapshot(index, data));
 }
 
@@ -419,17 +446,15 @@ void RaftLoop::TakeReadies(Group& group) {
     OnReady(group, **ready);
     Touch(group);
   }
-  if (group.stopped || !group.raft->WantsSnapshot() || group.role != Role::kLeader) return;
-  if (std::exchange(group.snapshot_asked, true)) return;
-  SnapshotWanted wanted{.group = group.id, .begins = group.begin};
+  if (group.stopped) return;
+  const ReplicaId wants = group.raft->TakeSnapshotWanted();
+  if (wants == 0 || group.role != Role::kLeader) return;
+  if (!group.snapshot_asked.insert(wants).second) return;
+  SnapshotWanted wanted{.group = group.id, .to = wants, .begins = group.begin};
   const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
-  if (status.ok()) {
-    for (const RaftGroup::Progress& member : status->progress) {
-      // Of who is away it is not known what it has.
-      if (!member.recently_active || (wanted.to != 0 && member.matched >= wanted.has)) continue;
-      wanted.to = member.replica;
-      wanted.has = member.matched;
-    }
+  if (!status.ok()) return;
+  for (const RaftGroup::Progress& member : status->progress) {
+    if (member.replica == wants) wanted.has = member.matched;
   }
   events_.push_back(wanted);
 }
@@ -516,8 +541,7 @@ void RaftLoop::WriteEntries(Group& group, absl::Span<const EntryView> entries) {
   gathering_.entries += entries.size();
   gathering_.bytes += group.bytes - before;
   group.last = entries.back().place.index;
-  if (group.marks.empty() ||
-      group.bytes - group.marks.back().bytes >= options_.cut_bytes_min / kMarksPerCut) {
+  if (group.marks.empty() || group.bytes - group.marks.back().bytes >= mark_bytes_) {
     group.marks.push_back({.index = group.last, .bytes = group.bytes});
   }
 }
@@ -526,10 +550,14 @@ void RaftLoop::WriteEntries(Group& group, absl::Span<const EntryView> entries) {
 // disk would look like a member that is gone. Not while its term is being written.
 void RaftLoop::Send(Group& group, const RaftGroup::Ready& ready, std::vector<Message>& held) {
   const bool votes = group.gathering_vote || group.writing_vote;
+  uint64_t all_have = 0;
   for (const RaftGroup::Message& message : ready.messages) {
     const bool follows = message.kind == RaftGroup::kHeartbeatResponse && !votes;
     std::vector<Message>& out = message.after_persist && !follows ? held : messages_;
-    out.push_back({group.id, message.to, message.kind, std::string(message.data)});
+    const bool tells = message.kind == RaftGroup::kHeartbeat && group.role == Role::kLeader;
+    if (tells && all_have == 0) all_have = AllHave(group);
+    out.push_back({group.id, message.to, message.kind, std::string(message.data),
+                   tells ? all_have : uint64_t{0}});
   }
 }
 
@@ -602,7 +630,7 @@ void RaftLoop::LoseLeadership(Group& group) {
   for (const uint64_t ticket : std::exchange(group.tickets, {})) {
     events_.push_back(NotReadable{group.id, ticket});
   }
-  group.snapshot_asked = false;
+  group.snapshot_asked.clear();
   group.gathering_role.reset();
   group.writing_role.reset();
 }
@@ -656,18 +684,18 @@ uint64_t RaftLoop::CutLimit(Group& group) {
     if (group.bytes - mark.bytes < options_.lagging_bytes_max) break;
     needed_after = mark.index;
   }
+  return std::min(group.flushed, std::max({needed_after, group.all_have, AllHave(group)}));
+}
+
+// Of a leader: how far every member is known to have the log. 0: it leads no more, and knows of no
+// member what it has (what the group is just now, not what it was when the last Ready was taken).
+uint64_t RaftLoop::AllHave(Group& group) {
   const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
-  if (!status.ok()) return group.begin;
-  // What the group is just now, not what it was when the last Ready was taken: one that has stepped
-  // down since knows of no member what it has.
-  if (status->role == Role::kLeader) {
-    uint64_t matched = group.flushed;
-    for (const RaftGroup::Progress& member : status->progress) {
-      matched = std::min(matched, member.matched);
-    }
-    needed_after = std::max(needed_after, matched);
-  }
-  return std::min(group.flushed, needed_after);
+  if (!status.ok() || status->role != Role::kLeader || status->progress.empty()) return 0;
+  uint64_t matched = std::numeric_limits<uint64_t>::max();
+  for (const RaftGroup::Progress& member : status->progress)
+    matched = std::min(matched, member.matched);
+  return matched;
 }
 
 void RaftLoop::CutIfDue(Group& group) {

@@ -64,6 +64,8 @@ class RaftLoop {
     ReplicaId to = 0;
     uint8_t kind = 0;  // eraftpb.MessageType
     std::string data;
+    // Of a leader's heartbeat: all members have the log up to this entry. 0: nothing is said.
+    uint64_t all_have = 0;
   };
   // Entries of a group that a write has. They replace what there was from the first on.
   struct Appended {
@@ -97,7 +99,7 @@ class RaftLoop {
 
   void Tick();
   // From another member, as its Message had it. kInvalidArgument: that was no message for us.
-  absl::Status OnMessage(GroupId group, std::string_view message);
+  absl::Status OnMessage(GroupId group, std::string_view message, uint64_t all_have = 0);
   // Waits for room in the log; refused if this node does not lead.
   void Submit(Proposal proposal);
   // Readable or NotReadable follows, of a follower when the leader has answered it. All that are
@@ -143,7 +145,10 @@ class RaftLoop {
     std::vector<GroupId> groups;  // That hear of it.
   };
 
-  absl::Status Prepare(const GroupStart& start, RaftGroupStart& raft, Group& group);
+  // `bytes`: of the log that there is, as estimated.
+  absl::Status Prepare(const GroupStart& start, RaftGroupStart& raft, Group& group,
+                       uint64_t& bytes);
+  void MarkStored(Group& group, uint64_t bytes);
   Group* Find(GroupId id);
   void Touch(Group& group);
   void Propose(Group& group);
@@ -166,8 +171,10 @@ class RaftLoop {
   void Stop(Group& group, const absl::Status& status);
   void CutIfDue(Group& group);
   uint64_t CutLimit(Group& group);
+  static uint64_t AllHave(Group& group);
 
   const RaftLoopOptions options_;
+  const uint64_t mark_bytes_;
   EntryStore& store_;
   std::map<GroupId, std::unique_ptr<Group>> groups_;  // Ordered: a run must not depend on a hash.
   std::vector<GroupId> touched_;                      // Who may have something to do.

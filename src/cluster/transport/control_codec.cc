@@ -21,13 +21,15 @@ std::string WithKind(int kind, const Message& message) {
 
 std::string Encode(const RaftItem& item) {
   std::string bytes(1, static_cast<char>(pb::ControlItem::kRaft));
-  wire::Append(
-      bytes, wire::NumberSize(item.group) + wire::NumberSize(item.to) + wire::BytesSize(item.data),
-      [&](wire::Writer& writer) {
-        writer.Number(1, item.group);
-        writer.Number(2, item.to);
-        writer.Bytes(3, item.data);
-      });
+  wire::Append(bytes,
+               wire::NumberSize(item.group) + wire::NumberSize(item.to) +
+                   wire::BytesSize(item.data) + wire::NumberSize(item.all_have),
+               [&](wire::Writer& writer) {
+                 writer.Number(1, item.group);
+                 writer.Number(2, item.to);
+                 writer.Bytes(3, item.data);
+                 writer.Number(4, item.all_have);
+               });
   return bytes;
 }
 
@@ -108,6 +110,8 @@ absl::StatusOr<ControlItem> ParseRaft(std::string_view bytes) {
       item.group = static_cast<GroupId>(value);
     } else if (tag >> 3 == 2) {
       item.to = value;
+    } else if (tag >> 3 == 4) {
+      item.all_have = value;
     }
   }
   return item;

@@ -2,6 +2,7 @@
 #ifndef CLUSTER_TRANSPORT_CONTROL_CODEC_H_
 #define CLUSTER_TRANSPORT_CONTROL_CODEC_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -17,6 +18,7 @@ struct RaftItem {
   GroupId group = 0;
   ReplicaId to = 0;
   std::string_view data;
+  uint64_t all_have = 0;
 };
 
 // See control.proto.

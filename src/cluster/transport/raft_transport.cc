@@ -39,8 +39,9 @@ void RaftTransport::Send(const std::vector<RaftLoop::Message>& messages) {
     const auto it = places->find(place);
     LinkSend sent = LinkSend::kDown;
     if (it != places->end()) {
-      sent = links_.Send(it->second, ClassOfRaftMessage(message.kind),
-                         EncodeControl(RaftItem{message.group, message.to, message.data}));
+      sent = links_.Send(
+          it->second, ClassOfRaftMessage(message.kind),
+          EncodeControl(RaftItem{message.group, message.to, message.data, message.all_have}));
     }
     if (sent == LinkSend::kQueued) {
       metrics_.sent.Add();
@@ -62,8 +63,11 @@ void RaftTransport::OnFrame(ReceivedFrame frame) {
       continue;
     }
     if (const auto* const raft = std::get_if<RaftItem>(&*item)) {
-      messages.push_back(
-          {.group = raft->group, .to = raft->to, .kind = 0, .data = std::string(raft->data)});
+      messages.push_back({.group = raft->group,
+                          .to = raft->to,
+                          .kind = 0,
+                          .data = std::string(raft->data),
+                          .all_have = raft->all_have});
     } else {
       parts_.other(frame.from(), *item);
     }

@@ -120,7 +120,7 @@ void History::CheckDelivered(const SubscriberSession& session) {
       if (message.sent_ns <= since_ns || !mqtt::Matches(filter, message.topic)) continue;
       if (session.seen.contains(payload)) continue;
       const auto was_degraded = [&](uint64_t life) {
-        return Was(degraded_, life, message.sent_ns, message.acknowledged_ns);
+        return Was(degraded_, life, message.last_sent_ns(), message.acknowledged_ns);
       };
       if (!session.durable && was_degraded(message.acknowledged_by)) {
         NoteKnown("acknowledged without most nodes, and lost to a transient session elsewhere");

@@ -35,6 +35,7 @@ struct Published {
   uint64_t acknowledged_by = 0;      // The life of the node that said so.
 
   bool sent_again() const { return !sent_again_ns.empty(); }
+  int64_t last_sent_ns() const { return sent_again() ? sent_again_ns.back() : sent_ns; }
 };
 
 // One session of a subscriber, from CONNACK without Session Present until it ends.

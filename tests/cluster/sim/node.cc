@@ -76,7 +76,7 @@ cluster::RaftTransport::Parts Node::TransportParts() {
                     std::make_shared<std::vector<cluster::RaftLoop::Message>>(std::move(messages));
                 log_.Run([batch](cluster::RaftLoop& loop) {
                   for (const cluster::RaftLoop::Message& message : *batch)
-                    (void)loop.OnMessage(message.group, message.data);
+                    (void)loop.OnMessage(message.group, message.data, message.all_have);
                 });
               },
           .unreachable =

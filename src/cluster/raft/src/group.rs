@@ -366,8 +366,8 @@ impl Group {
         !self.removed && !self.panicked && self.installing.is_none() && self.node.has_ready()
     }
 
-    pub fn snapshot_wanted(&self) -> bool {
-        self.node.store().snapshot_wanted.get()
+    pub fn take_snapshot_wanted(&mut self) -> u64 {
+        self.node.store().snapshot_wanted_by.replace(0)
     }
 
     /// Takes a Ready, has the storage and raft-rs know of it in the same call (nothing may come
@@ -530,7 +530,7 @@ impl Group {
         snapshot.mut_metadata().term = term;
         let store = self.node.mut_store();
         store.snapshot = Some(snapshot);
-        store.snapshot_wanted.set(false);
+        store.snapshot_wanted_by.set(0);
         Ok(())
     }
 

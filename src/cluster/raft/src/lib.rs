@@ -163,8 +163,8 @@ pub unsafe extern "C" fn mqttd_raft_has_ready(group: *const Group) -> bool {
 /// # Safety
 /// raft.h
 #[no_mangle]
-pub unsafe extern "C" fn mqttd_raft_snapshot_wanted(group: *const Group) -> bool {
-    (*group).snapshot_wanted()
+pub unsafe extern "C" fn mqttd_raft_take_snapshot_wanted(group: *mut Group) -> u64 {
+    (*group).take_snapshot_wanted()
 }
 
 /// # Safety

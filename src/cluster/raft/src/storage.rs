@@ -28,7 +28,8 @@ pub struct Log {
     terms: VecDeque<(u64, u64)>,
     fetch: Fetch,
     pub snapshot: Option<Snapshot>,
-    pub snapshot_wanted: Cell<bool>,
+    // The replica for which one was looked for last. 0: none since it was asked.
+    pub snapshot_wanted_by: Cell<u64>,
 }
 
 pub fn size_of(entry: &Entry) -> usize {
@@ -55,7 +56,7 @@ impl Log {
             terms: VecDeque::new(),
             fetch,
             snapshot: None,
-            snapshot_wanted: Cell::new(false),
+            snapshot_wanted_by: Cell::new(0),
         }
     }
 
@@ -201,14 +202,14 @@ impl Storage for Log {
         Ok(self.last)
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
         if let Some(snapshot) = &self.snapshot {
             let index = snapshot.get_metadata().index;
             if index >= request_index && index >= self.begin.0 {
                 return Ok(snapshot.clone());
             }
         }
-        self.snapshot_wanted.set(true);
+        self.snapshot_wanted_by.set(to);
         Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
     }
 }
