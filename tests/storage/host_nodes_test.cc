@@ -1,4 +1,5 @@
 // A host in a cluster: shards of other nodes, lives that come and go.
+#include <atomic>
 #include <string>
 #include <utility>
 #include <vector>
@@ -127,6 +128,18 @@ TEST_F(HostNodes, WhoIsConnectedElsewhereIsSaidToBeThere) {
   const IdentifierView here = LookAtIdentifier(sim_.core().node(), "here");
   EXPECT_TRUE(here.connection.has_value());
   EXPECT_FALSE(here.elsewhere.has_value());
+}
+
+// What looks at the partitions in the same turn says for which it stands.
+TEST_F(HostNodes, APartitionThatIsLostIsSaidToBeLedNoMoreAtOnce) {
+  Join();
+  sim_.Settle();
+  const std::atomic<PartitionMask>& led = sim_.core().node().led;
+  EXPECT_EQ(led.load(), PartitionMask{0b1111});
+  sim_.core().OnLog(RoleChange{.partition = 2, .leads = false});
+  EXPECT_EQ(led.load(), PartitionMask{0b1011});
+  sim_.Settle();
+  EXPECT_EQ(led.load(), PartitionMask{0b1011});
 }
 
 TEST_F(HostNodes, NothingIsTakenOfAShardBeforeItsClaims) {

@@ -1,5 +1,7 @@
 #include "storage/leader/gauges.h"
 
+#include <utility>
+
 #include "storage/core/session.h"
 #include "storage/leader/leader.h"
 
@@ -54,11 +56,11 @@ void Gauges::Run() {
   for (const auto& leader : node_.leaders) {
     if (leader->serving()) led |= BitOf(leader->id());
   }
-  if (led != node_.led.load()) {
+  if (std::exchange(counted_, led) != led) {
     Count();
     SumUp();
-    node_.led.store(led);
   }
+  node_.led.store(led);
   if (due_ > 0 && node_.now.monotonic >= at_) CountSessions();
 }
 

@@ -37,7 +37,8 @@ class Gauges {
   };
   std::vector<Counts> counts_;
   size_t next_ = 0;
-  size_t due_ = 0;  // Partitions to count until all is as new as the last commit.
+  PartitionMask counted_ = 0;  // What was led when all was counted last.
+  size_t due_ = 0;             // Partitions to count until all is as new as the last commit.
   absl::Duration at_ = -absl::InfiniteDuration();
 };
 

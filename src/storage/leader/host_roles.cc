@@ -127,6 +127,7 @@ void Host::Follow(PartitionId id) {
   }
   held_[id].clear();
   node_.ForgetGrowing(id);
+  node_.led.fetch_and(~BitOf(id));
   const std::unique_ptr<Leader> former = std::move(node_.leaders[id]);
   node_.leaders[id] = std::make_unique<Leader>(*replicas_[id], node_);
   node_.leaders[id]->TakeAfter(*former);
