@@ -106,6 +106,13 @@ def script_paths(filter_regex):
     return paths
 
 
+def case_text(text, result):
+    """What a script said of the case with that line: up to the next one's."""
+    said = text[text.index(result):]
+    following = re.search(r"^(?:not )?ok\b", said[len(result):], re.MULTILINE)
+    return said[:len(result) + following.start()] if following else said
+
+
 def run_script(path, build):
     scratch = tempfile.mkdtemp(prefix=f"mqttd-{path.stem}-")
     environment = dict(os.environ, MQTTD_BIN=str(build / "bin" / "mqttd"),
@@ -132,7 +139,7 @@ def run_script(path, build):
         elif re.match(r"ok\b", line):
             tally.ok()
         elif match := re.match(r"not ok\b[ \d-]*(.*)", line):
-            tally.fail(f"{path.stem}: {match.group(1)}", text[-4000:])
+            tally.fail(f"{path.stem}: {match.group(1)}", case_text(text, line)[-4000:])
     if status != 0 and not tally.failures:
         tally.fail(path.stem, f"{text[-4000:]}\nended with {status}")
     elif status == 0 and not tally.passed and not tally.failures:

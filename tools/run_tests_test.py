@@ -51,6 +51,11 @@ class Scripts(unittest.TestCase):
         self.assertEqual(self.run_one('echo "ok 1 - a"; echo "ok b"; echo okay'), (2, []))
         self.assertEqual(self.run_one('echo "ok a"; echo "not ok 2 - b c"; exit 1'), (1, ["x_test: b c"]))
 
+    def test_a_failure_shows_what_was_said_of_its_case(self):
+        text = "ok 1 - a\nnot ok 2 - b\n# why\nok 3 - c\nnot ok 4 - d\n# how\n"
+        self.assertEqual(run_tests.case_text(text, "not ok 2 - b"), "not ok 2 - b\n# why\n")
+        self.assertEqual(run_tests.case_text(text, "not ok 4 - d"), "not ok 4 - d\n# how\n")
+
     def test_one_without_cases_counts_by_its_status(self):
         self.assertEqual(self.run_one("exit 0"), (1, []))
         self.assertEqual(self.run_one("exit 3"), (0, ["x_test"]))

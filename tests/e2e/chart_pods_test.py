@@ -20,7 +20,7 @@ import policy_rules  # noqa: E402
 from e2e import MQTTD_BIN, PATIENCE_S, Process, Skip, case, equal, holds, main, run, scratch, write  # noqa: E402
 from helm_chart import TRY, objects, one, template  # noqa: E402
 
-MQTTCTL_BIN = os.environ.get("MQTTCTL_BIN", "build/release/bin/mqttctl")
+MQTTD_BIN, MQTTCTL_BIN = (os.path.abspath(path) for path in (MQTTD_BIN, os.environ.get("MQTTCTL_BIN", "build/release/bin/mqttctl")))
 DOMAIN = "release-mqttd-headless.devices.svc"
 NAMES = [f"release-mqttd-{number}" for number in range(3)] + ["by-hand", "stranger", "elsewhere"]
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3]))"

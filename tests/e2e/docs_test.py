@@ -345,7 +345,7 @@ def _():
             program = Path(shlex.split(line)[-1])
             is_test(program.name, command)
             if program.exists():
-                shell(re.sub(r"^(MQTTD_SEEDS)=\d+", r"\1=2", line), ROOT)
+                shell(re.sub(r"^(MQTTD_SEEDS)=\d+", r"\1=20", line), ROOT)
 
 
 # ---- Containers ---------------------------------------------------------------------------------

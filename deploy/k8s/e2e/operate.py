@@ -97,11 +97,12 @@ def alone(text):
     return yaml.safe_dump(config)
 
 
-def make_node():
-    """A pod as somebody would write it who wants one more node: the chart's, without a volume and without a cluster."""
+def make_node(machine):
+    """A pod as somebody would write it who wants one more node: the chart's, without a volume and without a cluster. On that machine,
+    whoever is there already: each of the three has one of the chart's, which want no other one beside them."""
     template = json.loads(inside("kubectl", "-n", "mqtt", "get", "statefulset", "mqttd", "-o", "json"))["spec"]["template"]
     data = json.loads(inside("kubectl", "-n", "mqtt", "get", "configmap", "mqttd", "-o", "json"))["data"]
-    spec = dict(template["spec"], hostname=MORE, subdomain="mqttd-headless")
+    spec = dict(template["spec"], hostname=MORE, subdomain="mqttd-headless", nodeName=machine)
     for key in ("affinity", "topologySpreadConstraints"):
         spec.pop(key, None)
     for volume in spec["volumes"]:
@@ -116,7 +117,7 @@ def make_node():
 
 def join(release):
     """A node that was started by hand waits, joins by `mqttctl cluster join`, serves, and is forgotten when it is gone."""
-    make_node()
+    make_node(release.pods()["mqttd-0"][2])
     until(lambda: "waiting to be told" in in_pod(MORE, "cluster", "members", "-o", "json"), f"{MORE} waits for a cluster")
     if release.pods()[MORE][3]:
         raise RuntimeError(f"{MORE} is ready without a cluster")
