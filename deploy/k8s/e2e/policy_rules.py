@@ -17,7 +17,7 @@ def sources(peer, namespace, pods, namespaces):
     there = [it["metadata"]["name"] for it in namespaces if selects(peer["namespaceSelector"], it["metadata"]["labels"])
              ] if "namespaceSelector" in peer else [namespace]
     return [pod["status"]["podIP"] for pod in pods if pod["metadata"]["namespace"] in there
-            and selects(peer.get("podSelector", {}), pod["metadata"]["labels"])]
+            and selects(peer.get("podSelector", {}), pod["metadata"].get("labels", {}))]
 
 
 def port_number(port, pod):
@@ -51,7 +51,7 @@ def tables(policies, pods, namespaces):
         for policy in policies:
             for pod in pods:
                 if (pod["metadata"]["namespace"] == policy["metadata"]["namespace"]
-                        and selects(policy["spec"]["podSelector"], pod["metadata"]["labels"])):
+                        and selects(policy["spec"]["podSelector"], pod["metadata"].get("labels", {}))):
                     text += "".join(f"{line}\n" for line in rules(policy, pod, pods, namespaces, refuse))
         text += "}\n}\n"
     return text
