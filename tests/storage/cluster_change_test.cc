@@ -547,7 +547,7 @@ void RunAll(Placed placed) {
     ASSERT_FALSE(fault.found()) << "seed " << seed << ": " << fault.text();
   }
   const uint64_t seeds = LastSeed() - FirstSeed() + 1;
-  if (seeds == 1) return;
+  if (seeds < 100) return;  // Of few nothing can be expected.
   EXPECT_GT(moves, seeds * 10);
   EXPECT_GT(deaths, seeds / 2);
   EXPECT_GT(acknowledged, seeds * 50);

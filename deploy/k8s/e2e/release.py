@@ -141,7 +141,8 @@ class Release:
                "--set-string", f"image.tag={tag}", *(["--wait"] if wait else []), *more)
 
     def test(self):
-        inside("helm", "test", "mqttd", "--namespace", "mqtt", "--timeout", f"{PATIENCE_S}s")
+        """Again, if need be: the addresses of a release before this one are in Kubernetes' DNS for half a minute more."""
+        until(lambda: inside("helm", "test", "mqttd", "--namespace", "mqtt", "--timeout", f"{PATIENCE_S}s") is not None, "helm test")
 
     def address(self):
         return until(lambda: inside("kubectl", "-n", "mqtt", "get", "service", "mqttd-mqtt", "-o",
