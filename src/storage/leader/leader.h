@@ -64,8 +64,8 @@ class Leader {
   void Succeed(Leader& former);
   // Once it is in the former one's place.
   void CatchUp();
-  // The partition is led elsewhere now (or this is a part of Succeed). What the former one has
-  // proposed is nobody's, and what was to follow it does not happen here.
+  // In the former one's place: what that one has proposed is nobody's, and what was to follow it
+  // does not happen here. By itself, where the partition is led elsewhere now; Succeed begins so.
   void TakeAfter(Leader& former);
   // Whoever waits for what this one has proposed, for the sake of another partition, waits no more.
   void PassBarriers();

@@ -251,26 +251,20 @@ CommandPlace Publishing::ProposeRetained(const Part& part, Leader& home) {
 // ---- Answered, when it is applied or can never be -----------------------------------------------
 
 void PublishedParts::Finish(AnswerPublish& step) {
-  if (step.outbox) Arrived(step.outbox);
-  if (step.token == 0) return;
-  Published published;
-  published.token = step.token;
-  published.partition = id_;
-  if (step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit) {
-    published.status =
-        absl::ResourceExhaustedError("retained_messages_max or retained_bytes_max is reached");
-  }
-  node_.Send(step.shard, std::move(published));
+  const bool refused =
+      step.retained.has_value() && OutcomeAt(*step.retained).code == OutcomeCode::kLimit;
+  Answer(step, refused ? absl::ResourceExhaustedError(
+                             "retained_messages_max or retained_bytes_max is reached")
+                       : absl::OkStatus());
 }
 
-void PublishedParts::Refuse(AnswerPublish& step, const absl::Status& why) {
-  if (step.outbox) Arrived(step.outbox);
+void PublishedParts::Refuse(AnswerPublish& step, const absl::Status& why) { Answer(step, why); }
+
+void PublishedParts::Answer(const AnswerPublish& step, absl::Status status) {
+  if (step.outbox) arriving_.erase({step.outbox.partition, step.outbox.number});
   if (step.token == 0) return;
-  Published refused;
-  refused.token = step.token;
-  refused.partition = id_;
-  refused.status = why;
-  node_.Send(step.shard, std::move(refused));
+  node_.Send(step.shard,
+             Published{.token = step.token, .status = std::move(status), .partition = id_});
 }
 
 // ---- Records of outboxes ------------------------------------------------------------------------

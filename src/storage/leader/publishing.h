@@ -42,7 +42,7 @@ class PublishedParts : public LeaderPart {
   bool HasWhatIsBefore(const Publish& part) const;
 
  private:
-  void Arrived(const OutboxRef& record) { arriving_.erase({record.partition, record.number}); }
+  void Answer(const AnswerPublish& step, absl::Status status);
 
   absl::flat_hash_set<std::pair<PartitionId, uint64_t>> arriving_;
   absl::flat_hash_map<PartitionId, uint64_t> nothing_of_;  // Of each outbox the last one.
