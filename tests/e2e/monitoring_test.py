@@ -18,6 +18,7 @@ MONITORING = Path(__file__).resolve().parent.parent.parent / "deploy" / "monitor
 sys.path.insert(0, str(MONITORING))
 sys.dont_write_bytecode = True
 from e2e import PATIENCE_S, Broker, Certificates, Skip, case, equal, holds, main, run, write  # noqa: E402
+from local_cluster import free_ports  # noqa: E402
 from mqtt_wire import Client, Closed  # noqa: E402
 import make_dashboard  # noqa: E402
 
@@ -72,6 +73,7 @@ def alerts():
 certificates = Certificates()
 well = Broker(config=f"""\
 data_dir: {{data}}
+cluster: {{listen: 127.0.0.1:{free_ports(1)[0]}, expected_size: 1}}
 tls: {{cert_file: {certificates.server}, key_file: {certificates.server_key}}}
 listeners: [mqtt://127.0.0.1:0, mqtts://127.0.0.1:0]
 {ANYWHERE}""")
@@ -109,6 +111,10 @@ TABLE = (
     ("MqttdStorageDamaged", values(1, "mqttd_storage_damaged")),
     ("MqttdStorageDamaged", values(STEP, "mqttd_storage_damage_total")),
     ("MqttdLogEntriesLost", values(3, "mqttd_storage_log_entries_lost")),
+    ("MqttdNodeOutrun", values(STEP, "mqttd_log_outrun_total")),
+    ("MqttdWithoutMostNodes", values(0, "mqttd_cluster_lease")),
+    ("MqttdPartitionsWithoutLeader", values(3, "mqttd_cluster_partitions_without_leader")),
+    ("MqttdNodeAway", values(1, "mqttd_cluster_members", state="gone")),
     ("MqttdLogSyncSlow", slow_syncs()),
     ("MqttdMessagesDropped", values(STEP, "mqttd_messages_dropped_total", cause="output_full")),
     ("MqttdMessagesDropped", values(STEP, "mqttd_messages_dropped_total", cause="queue_full")),
