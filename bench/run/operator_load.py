@@ -137,6 +137,7 @@ def measure(traffic, options, what, before_kick):
             traffic.lap("none")
             time.sleep(options.lap_seconds)
             if name == "kick":
+                traffic.lap("connecting")
                 before_kick()
             traffic.lap(name)
             began = time.monotonic()
