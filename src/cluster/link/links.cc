@@ -128,7 +128,7 @@ class RealLinks final : public Links {
 
   void SetDoor(Door door) override;
   void SetPeers(std::map<NodeId, std::string> peers) override;
-  LinkSend Send(NodeId to, LinkClass link_class, std::string_view item) override;
+  LinkSend DoSend(NodeId to, LinkClass link_class, std::string_view item, bool more) override;
   bool IsFull(NodeId to, LinkClass link_class) const override;
   void Meet(const std::string& address, const pb::BootstrapView& view, absl::Duration within,
             std::function<void(absl::StatusOr<pb::BootstrapView>)> done) override;
@@ -357,10 +357,13 @@ std::shared_ptr<OutStream> RealLinks::Find(NodeId to, LinkClass link_class) cons
   return it->second.streams[static_cast<size_t>(link_class)];
 }
 
-LinkSend RealLinks::Send(NodeId to, LinkClass link_class, std::string_view item) {
-  if (item.size() > options_.item_bytes_max) return LinkSend::kTooLarge;
+LinkSend RealLinks::DoSend(NodeId to, LinkClass link_class, std::string_view item, bool more) {
   const std::shared_ptr<OutStream> stream = Find(to, link_class);
-  return stream == nullptr ? LinkSend::kDown : stream->Send(item);
+  if (item.size() > options_.item_bytes_max) {
+    if (stream != nullptr) stream->Flush();
+    return LinkSend::kTooLarge;
+  }
+  return stream == nullptr ? LinkSend::kDown : stream->Send(item, more);
 }
 
 bool RealLinks::IsFull(NodeId to, LinkClass link_class) const {

@@ -96,7 +96,11 @@ class Links {
   // To whom it connects, under which address.
   virtual void SetPeers(std::map<NodeId, std::string> peers) = 0;
 
-  virtual LinkSend Send(NodeId to, LinkClass link_class, std::string_view item) = 0;
+  // `more`: the caller sends another item there at once, whatever becomes of this one; so they go
+  // in one frame.
+  LinkSend Send(NodeId to, LinkClass link_class, std::string_view item, bool more = false) {
+    return DoSend(to, link_class, item, more);
+  }
   // Whoever may wait looks at this before it makes more.
   virtual bool IsFull(NodeId to, LinkClass link_class) const = 0;
 
@@ -120,6 +124,9 @@ class Links {
   virtual const std::string& address() const = 0;
   // Nothing is told any more when it returns.
   virtual void Stop() = 0;
+
+ private:
+  virtual LinkSend DoSend(NodeId to, LinkClass link_class, std::string_view item, bool more) = 0;
 };
 
 }  // namespace cluster

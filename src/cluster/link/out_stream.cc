@@ -55,10 +55,11 @@ void OutStream::Open(grpc::GenericStub& stub) {
   StartCall();
 }
 
-LinkSend OutStream::Send(std::string_view item) {
+LinkSend OutStream::Send(std::string_view item, bool more) {
   base::MutexLock lock(mutex_);
   if (state_ != State::kOpen) return LinkSend::kDown;
   if (credit_.IsFull()) {
+    if (!writing_) WriteNext();
     if (IsDroppedWhenFull(class_)) {
       metrics_.items_dropped.Add();
       return LinkSend::kDropped;
@@ -72,8 +73,13 @@ LinkSend OutStream::Send(std::string_view item) {
   metrics_.bytes_sent.Add(item.size());
   if (frames_.empty() || frames_.back().size() >= frame_bytes_max_) frames_.emplace_back();
   AppendItem(item, frames_.back());
-  if (!writing_) WriteNext();
+  if (!writing_ && (!more || frames_.size() > 1)) WriteNext();
   return LinkSend::kQueued;
+}
+
+void OutStream::Flush() {
+  base::MutexLock lock(mutex_);
+  if (state_ == State::kOpen && !writing_) WriteNext();
 }
 
 bool OutStream::IsFull() const {

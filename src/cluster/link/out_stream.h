@@ -47,7 +47,10 @@ class OutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
   // Once.
   void Open(grpc::GenericStub& stub);
 
-  LinkSend Send(std::string_view item);
+  // `more`: as Links::Send has it.
+  LinkSend Send(std::string_view item, bool more);
+  // Nothing follows what was sent with `more`.
+  void Flush();
   bool IsFull() const;
   // Given to it, and not taken by the peer.
   LinkCredit::Amount on_way() const;

@@ -21,8 +21,8 @@ void Outlet::Close() {
   part_at_ = 0;
 }
 
-Outlet::Result Outlet::SendWhole(std::string_view item) {
-  switch (links_.Send(node_, LinkClass::kTraffic, item)) {
+Outlet::Result Outlet::SendWhole(std::string_view item, bool more) {
+  switch (links_.Send(node_, LinkClass::kTraffic, item, more)) {
     case LinkSend::kQueued:
       return Result::kSent;
     case LinkSend::kFull:
@@ -38,13 +38,13 @@ Outlet::Result Outlet::SendWhole(std::string_view item) {
   return Result::kDown;
 }
 
-Outlet::Result Outlet::Send(std::string_view item) {
-  if (item.size() <= kPartBytes) return SendWhole(item);
+Outlet::Result Outlet::Send(std::string_view item, bool more) {
+  if (item.size() <= kPartBytes) return SendWhole(item, more);
   while (part_at_ < item.size()) {
     const std::string_view part = item.substr(part_at_, kPartBytes);
     part_.clear();
     AppendPart({.last = part_at_ + part.size() == item.size(), .bytes = part}, part_);
-    const Result result = SendWhole(part_);
+    const Result result = SendWhole(part_, /*more=*/false);
     if (result != Result::kSent) return result;
     part_at_ += part.size();
   }
@@ -59,7 +59,7 @@ void Outlet::Wait(ItemBatch batch) {
 
 Outlet::Result Outlet::SendWaiting() {
   const ItemBatch& batch = waiting_.front();
-  const Result result = Send(batch[waiting_at_]);
+  const Result result = Send(batch[waiting_at_], /*more=*/waiting_at_ + 1 < batch.size());
   if (result == Result::kSent && ++waiting_at_ == batch.size()) {
     waiting_.pop_front();
     waiting_at_ = 0;

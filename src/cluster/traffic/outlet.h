@@ -50,7 +50,8 @@ class Outlet {
 
   // kFull: the same item is to be given again; a part of it may have gone. kDown: Close it.
   enum class Result : uint8_t { kSent, kFull, kDown };
-  Result Send(std::string_view item);
+  // `more`: as Links::Send has it.
+  Result Send(std::string_view item, bool more = false);
 
   // What could not be sent at once.
   void Wait(ItemBatch batch);
@@ -58,7 +59,7 @@ class Outlet {
   Result SendWaiting();  // One item.
 
  private:
-  Result SendWhole(std::string_view item);
+  Result SendWhole(std::string_view item, bool more);
 
   Links& links_;
   const NodeId node_;

@@ -34,14 +34,21 @@ std::shared_ptr<const std::map<RaftTransport::Place, NodeId>> RaftTransport::rep
 
 void RaftTransport::Send(const std::vector<RaftLoop::Message>& messages) {
   const auto places = replicas();
+  std::map<std::pair<NodeId, LinkClass>, size_t> left;  // How many are still to be sent there.
+  for (const RaftLoop::Message& message : messages) {
+    if (const auto it = places->find({message.group, message.to}); it != places->end())
+      ++left[{it->second, ClassOfRaftMessage(message.kind)}];
+  }
   for (const RaftLoop::Message& message : messages) {
     const Place place{message.group, message.to};
     const auto it = places->find(place);
     LinkSend sent = LinkSend::kDown;
     if (it != places->end()) {
+      const LinkClass link_class = ClassOfRaftMessage(message.kind);
+      const bool more = --left[{it->second, link_class}] != 0;
       sent = links_.Send(
-          it->second, ClassOfRaftMessage(message.kind),
-          EncodeControl(RaftItem{message.group, message.to, message.data, message.all_have}));
+          it->second, link_class,
+          EncodeControl(RaftItem{message.group, message.to, message.data, message.all_have}), more);
     }
     if (sent == LinkSend::kQueued) {
       metrics_.sent.Add();

@@ -78,6 +78,46 @@ TEST(Links, ManyItemsComeInOrderAndManyInOneFrame) {
   std::printf("%lu items in %lu frames\n", traffic.items_sent.value(), traffic.frames_sent.value());
 }
 
+TEST(Links, ItemsThatFollowEachOtherGoInOneFrame) {
+  LinkNode a(1);
+  LinkNode b(2);
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  const auto items = Numbers(10);
+  for (size_t i = 0; i < items.size(); ++i)
+    EXPECT_EQ(a.links().Send(b.id(), LinkClass::kLog, items[i], i + 1 < items.size()),
+              LinkSend::kQueued);
+  EXPECT_EQ(b.WaitItems(a.id(), LinkClass::kLog, items.size()), items);
+  const PeerReport report = a.Report(b.id());
+  EXPECT_EQ(Metrics(report, LinkClass::kLog).frames_sent.value(), 1u);
+}
+
+// Those before it are not kept back with it.
+TEST(Links, ItemsBeforeOneThatIsNotTakenGo) {
+  LinkOptions options = Narrow();
+  options.item_bytes_max = 100;
+  LinkNode a(1, options);
+  LinkNode b(2, Narrow());
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  EXPECT_EQ(a.links().Send(b.id(), LinkClass::kLog, "small", /*more=*/true), LinkSend::kQueued);
+  EXPECT_EQ(a.links().Send(b.id(), LinkClass::kLog, std::string(101, 'x')), LinkSend::kTooLarge);
+  EXPECT_THAT(b.WaitItems(a.id(), LinkClass::kLog, 1), ElementsAre("small"));
+}
+
+TEST(Links, ItemsBeforeAFullStreamGo) {
+  LinkNode a(1, Narrow());
+  LinkNode b(2, Narrow());
+  LinkNode::Introduce({&a, &b});
+  ASSERT_TRUE(a.WaitUp(b.id()));
+  b.SetTaking(false);
+  size_t sent = 0;
+  while (a.links().Send(b.id(), LinkClass::kTraffic, absl::StrCat("item ", sent), /*more=*/true) ==
+         LinkSend::kQueued)
+    ++sent;
+  EXPECT_EQ(b.WaitItems(a.id(), LinkClass::kTraffic, sent), Numbers(sent));
+}
+
 // More than once around the credit, in several classes and both directions at a time.
 TEST(Links, ClassesAndDirectionsGoOnBesideEachOther) {
   LinkNode a(1, Narrow());

@@ -128,7 +128,7 @@ class StationLinks final : public cluster::Links {
  public:
   StationLinks(Network& network, NodeId self) : network_(network), self_(self) {}
 
-  LinkSend Send(NodeId to, LinkClass link_class, std::string_view item) override {
+  LinkSend DoSend(NodeId to, LinkClass link_class, std::string_view item, bool /*more*/) override {
     return network_.Send(self_, to, link_class, item);
   }
   bool IsFull(NodeId, LinkClass) const override { return false; }

@@ -138,7 +138,7 @@ class FakeLinks final : public Links {
  public:
   FakeLinks(FakeNet& net, NodeId self) : net_(net), self_(self) {}
 
-  LinkSend Send(NodeId to, LinkClass, std::string_view item) override {
+  LinkSend DoSend(NodeId to, LinkClass, std::string_view item, bool /*more*/) override {
     return net_.Send(self_, to, item);
   }
   bool IsFull(NodeId, LinkClass) const override { return false; }
