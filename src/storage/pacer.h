@@ -8,12 +8,12 @@
 
 namespace storage {
 
-// What is done in small pieces rests twice as long as it worked: so it takes a third of what there
-// is at most, and less where others make its pieces take longer.
+// What is done in small pieces rests five times as long as it worked: so it takes a sixth of what
+// there is at most, and less where others make its pieces take longer.
 class Pacer {
  public:
   static constexpr absl::Duration kWorkMin = absl::Microseconds(500);  // Before a rest pays.
-  static constexpr int kRestPerWork = 2;
+  static constexpr int kRestPerWork = 5;
   static constexpr absl::Duration kRestMax = absl::Milliseconds(200);
 
   explicit Pacer(absl::Duration now) : works_from_(now) {}  // Of a monotonic clock.

@@ -79,8 +79,9 @@ class Walk : public std::enable_shared_from_this<Walk> {
   ClientsFound found_;
 };
 
-// All that match are found first, then they are kicked, some hundreds in a task: so who connects
-// again at once is not kicked again.
+// All that match are found first, then they are kicked: so who connects again at once is not kicked
+// again. The next few are asked for on the spare thread: where the traffic needs the processors, it
+// comes between.
 class KickAll : public std::enable_shared_from_this<KickAll> {
  public:
   KickAll(const BrokerAccess& broker, broker::ClientQuery query, const broker::KickOrder& order,
@@ -98,7 +99,7 @@ class KickAll : public std::enable_shared_from_this<KickAll> {
   }
 
  private:
-  static constexpr size_t kAtOnce = 32;  // Whose ends are a few microseconds of a shard's each.
+  static constexpr size_t kAtOnce = 8;  // To end one is some system calls of its shard.
 
   void Kick() {
     if (found_.empty()) {
@@ -112,7 +113,7 @@ class KickAll : public std::enable_shared_from_this<KickAll> {
             self->kicked_ += broker::Kick(core, found.back().connection, self->order_) ? 1 : 0;
             found.pop_back();
           }
-          self->Kick();
+          self->broker_.Aside([self] { self->Kick(); });
         });
     if (!open) reply_(BrokerAccess::Closed());
   }
