@@ -44,10 +44,12 @@ def _():
 
 @case("who is on this machine is believed only if he meant this server")
 def _():
-    for headers in ({"Host": "rebound.example.org"}, {"X-Forwarded-For": "192.0.2.1"}, {"Forwarded": "for=192.0.2.1"}):
+    for headers in ({"Host": "rebound.example.org"}, {"Host": "127.example.org:9883"}, {"Host": "127.0.0.1.example.org"}, {"X-Forwarded-For": "192.0.2.1"}, {"Forwarded": "for=192.0.2.1"}):
         status, answer = admin.post("Cluster/Status", headers=headers)
         equal((status, answer["code"]), (401, "UNAUTHENTICATED"), headers)
     broker.log.wait_for(r"admin who=unknown role=nobody .* what=Cluster/Status")
+    for host in ("localhost", "LOCALHOST:9883", "127.0.0.1", "127.1.2.3:1", "[::1]:9883"):
+        equal(admin.post("Cluster/Status", headers={"Host": host})[0], 200, host)
 
 
 @case("tokens decide who may, and each refusal is audited")

@@ -1,5 +1,7 @@
 #include "admin/api/http_api.h"
 
+#include <arpa/inet.h>
+
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -131,11 +133,14 @@ class Answering {
   std::shared_ptr<HttpExchange> exchange_ ABSL_GUARDED_BY(mutex_);
 };
 
-// "localhost:9883", "127.0.0.1", "[::1]:9883".
+// "localhost:9883", "127.0.0.1", "[::1]:9883". Not "127.example.org": that is a name like others,
+// and whoever owns it may let it lead here.
 bool IsLoopbackName(absl::string_view host) {
   if (absl::ConsumePrefix(&host, "[")) return absl::StartsWith(host, "::1]");
-  const absl::string_view name = host.substr(0, host.find(':'));
-  return absl::EqualsIgnoreCase(name, "localhost") || absl::StartsWith(name, "127.");
+  const std::string name(host.substr(0, host.find(':')));
+  if (absl::EqualsIgnoreCase(name, "localhost")) return true;
+  in_addr address = {};
+  return inet_pton(AF_INET, name.c_str(), &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
 }
 
 }  // namespace
