@@ -4,7 +4,10 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "admin/api/access.h"
 #include "auth/authenticator.h"
+#include "auth/file.h"
 #include "base/clock.h"
 #include "base/log_file.h"
 #include "broker/transport/tls_context.h"
@@ -14,6 +17,19 @@ namespace {
 
 void AddOnce(std::vector<std::string>& lines, std::string line) {
   if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(std::move(line));
+}
+
+// Of the admin API.
+void CheckAdmin(const config::AdminOptions& admin, std::vector<std::string>& errors) {
+  if (const auto access = ::admin::AccessTable::Load(admin); !access.ok()) {
+    for (const absl::string_view line : absl::StrSplit(access.status().message(), '\n'))
+      errors.emplace_back(line);
+  }
+  for (const std::string& path : {admin.cert_file, admin.key_file}) {
+    if (path.empty()) continue;
+    if (const auto file = auth::ReadFile(path); !file.ok())
+      errors.emplace_back(file.status().message());
+  }
 }
 
 }  // namespace
@@ -44,6 +60,7 @@ std::vector<std::string> CheckFiles(const config::Config& config,
     }
     for (std::string& warning : (*authenticator)->warnings()) AddOnce(warnings, std::move(warning));
   }
+  CheckAdmin(config.admin, errors);
   return errors;
 }
 

@@ -100,13 +100,13 @@ class Daemon final : private ::admin::MainThread {
     ASSIGN_OR_RETURN(std::unique_ptr<node::Seat> seat, node::MakeSeat(config));
     ASSIGN_OR_RETURN(node_,
                      Node::Create(std::move(config), {.run_time_access = access}, std::move(seat)));
-    files_are_right_ = true;
     readiness_.Set(Readiness::State::kStarting, "reading the store");
     ASSIGN_OR_RETURN(api_, ::admin::Api::Create(config_, ApiSources(), access));
     ::admin::EndpointSources pages = EndpointSources();
     pages.calls = api_->http(config_);
     ASSIGN_OR_RETURN(endpoint_, ::admin::StartEndpoint(config_.http, std::move(pages)));
     RETURN_IF_ERROR(api_->Listen(config_));
+    files_are_right_ = true;
     RETURN_IF_ERROR(node_->Open());
     RETURN_IF_ERROR(api_->LoadRunTimeAccess());
     readiness_.Set(Readiness::State::kStarting, "waiting for the routes of stored sessions");

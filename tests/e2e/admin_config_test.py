@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """What the admin API shows and sets of a node itself: configuration, log, certificates, listeners; and answers as programs read them."""
 
+import json
+import re
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from admin_api import Admin, durable, golden, mqtt_client  # noqa: E402
-from e2e import PATIENCE_S, Broker, Certificates, case, equal, holds, main, run, scratch, subscribe_packet, write  # noqa: E402
+from e2e import MQTTD_BIN, PATIENCE_S, Broker, Certificates, case, equal, holds, main, run, scratch, subscribe_packet, write  # noqa: E402
 
 CONFIG = """
 listeners:
@@ -82,6 +84,36 @@ def _():
         equal(admin.post("Cluster/Status", headers=bearer)[0], 200, when)
         broker.terminate()
         broker.start()
+    broker.terminate()
+
+
+@case("who signs callers' certificates can be set at run time: from then on they are asked for")
+def _():
+    authority = Certificates()
+    broker = Broker("--set", f"admin.cert_file={authority.server}", "--set", f"admin.key_file={authority.server_key}")
+    admin = Admin(broker)
+    where = ("--ca-file", authority.ca, "--server-name", "localhost")
+    certificate, key = authority.issue("ops")
+    mine = (*where, "--cert-file", certificate, "--key-file", key)
+    admin.ctl(*where, "config", "set", "admin.ca_file", authority.ca)
+    admin.ctl(*where, "cluster", "status", status=4)
+    admin.ctl(*mine, "cluster", "status")
+    admin.ctl(*mine, "config", "reset", "admin.ca_file")
+    admin.ctl(*where, "cluster", "status")
+    broker.terminate()
+
+
+@case("the files of the admin API are checked as all others are, before a start, at one, and by validate")
+def _():
+    missing, wrong = scratch("missing"), write("access-wrong", "token root king 0123456789abcdef-admin\n")
+    for key in ("access_file", "cert_file"):
+        more = ("--set", f"admin.key_file={missing}") if key == "cert_file" else ()
+        for command in (("--check-config",), ("--data-dir", scratch("data"), "--listen", "mqtt://127.0.0.1:0", "--http", "off", "--admin", "127.0.0.1:0")):
+            said = run(MQTTD_BIN, *command, "--set", f"admin.{key}={missing}", *more, status=2).err.text()
+            holds(str(missing) in said, said)
+    broker = Broker()
+    answer = Admin(broker).post("Config/Validate", {"yaml": f"admin: {{access_file: {wrong}}}"})[1]
+    holds(f"{wrong}:1: a role is viewer, operator or admin" in str(answer["errors"]), answer)
     broker.terminate()
 
 

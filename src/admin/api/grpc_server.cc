@@ -75,10 +75,9 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(
           options.key_file, options.cert_file, kCertificateSeconds));
   tls.watch_identity_key_cert_pairs();
   // TLS proves that the caller has the key; whose certificate it is Access decides, with words for
-  // who is refused.
-  tls.set_cert_request_type(options.ca_file.empty()
-                                ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_BUT_DONT_VERIFY);
+  // who is refused. Callers are asked without a ca_file, too: one that is set later is to be of use
+  // without a restart.
+  tls.set_cert_request_type(GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_BUT_DONT_VERIFY);
   return grpc::experimental::TlsServerCredentials(tls);
 }
 
