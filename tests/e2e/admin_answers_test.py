@@ -121,6 +121,9 @@ def _():
     equal(json.loads(alone.out.text())["nodes"], [], "nobody is asked")
     nobody = run(MQTTCTL, "--endpoint", "127.0.0.1:1", "version", "-o", "jsonpath={.mqttctl}")
     holds(nobody.out.text() and "Warning: no answer from 127.0.0.1:1: " in nobody.err.text(), nobody.err.text())
+    for wrong in (("--context", "nowhere"), ("--token-file", "/nowhere")):
+        equal(run(MQTTCTL, *wrong, "version", "--client").err.text(), "", "nobody is looked for")
+        holds("nowhere" in run(MQTTCTL, *wrong, "version").err.text(), "who cannot be found is said, and no more")
     table = admin.text("version")
     holds(table.startswith("mqttctl ") and "NODE" in table and "VERSION" in table, table)
     holds("NODE" not in run(MQTTCTL, "version", "--client").out.text(), "of mqttctl alone")

@@ -46,6 +46,10 @@ class VerbContext {
   // To standard output.
   void Print(const std::string& text) const;
 
+  // Takes from the context what no option says; for verbs that ask a broker it is done. Errors:
+  // kNotFound, there is no such context; kInvalidArgument, their file is damaged.
+  absl::Status UseContext();
+
   // Whether one of these verbs was chosen; then its exit status.
   bool chosen() const { return run_ != nullptr || run_local_ != nullptr; }
   int RunChosen();
@@ -56,7 +60,6 @@ class VerbContext {
     const CLI::Option* option;
     std::string* value;
   };
-  absl::Status UseContext();
 
   OutputForm form_;
   Run run_;
