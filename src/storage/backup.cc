@@ -61,6 +61,8 @@ absl::Status Failed(absl::string_view what, const std::string& path, int error) 
   return absl::UnavailableError(words);
 }
 
+absl::Status Stopped() { return absl::CancelledError("nobody waits for it any more"); }
+
 absl::Status SyncDirectory(const std::string& path) {
   const int directory = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory < 0) return Failed("open", path, errno);
@@ -89,8 +91,6 @@ class TreeCopy {
   }
 
  private:
-  static absl::Status Stopped() { return absl::CancelledError("nobody waits for it any more"); }
-
   absl::Status List() {
     std::error_code error;
     directories_.emplace_back("");
@@ -173,11 +173,11 @@ class TreeCopy {
   uint64_t total_ = 0;
 };
 
-// Files that are read in pieces, by one thread at a time.
+// Files that are read in pieces, by one thread at a time, as long as that is wanted.
 class PacedFiles final : public rocksdb::FileSystemWrapper {
  public:
-  explicit PacedFiles(Pace pace)
-      : FileSystemWrapper(rocksdb::FileSystem::Default()), rests_(pace) {}
+  PacedFiles(Pace pace, const GoesOn& goes_on)
+      : FileSystemWrapper(rocksdb::FileSystem::Default()), before_piece_{Rests(pace), goes_on} {}
   const char* Name() const override { return "PacedFiles"; }
 
   rocksdb::IOStatus NewSequentialFile(const std::string& path, const rocksdb::FileOptions& options,
@@ -185,7 +185,7 @@ class PacedFiles final : public rocksdb::FileSystemWrapper {
                                       rocksdb::IODebugContext* debug) override {
     std::unique_ptr<rocksdb::FSSequentialFile> file;
     rocksdb::IOStatus opened = target()->NewSequentialFile(path, options, &file, debug);
-    if (opened.ok()) *result = std::make_unique<Sequential>(rests_, std::move(file));
+    if (opened.ok()) *result = std::make_unique<Sequential>(before_piece_, std::move(file));
     return opened;
   }
   rocksdb::IOStatus NewRandomAccessFile(const std::string& path,
@@ -194,46 +194,59 @@ class PacedFiles final : public rocksdb::FileSystemWrapper {
                                         rocksdb::IODebugContext* debug) override {
     std::unique_ptr<rocksdb::FSRandomAccessFile> file;
     rocksdb::IOStatus opened = target()->NewRandomAccessFile(path, options, &file, debug);
-    if (opened.ok()) *result = std::make_unique<RandomAccess>(rests_, std::move(file));
+    if (opened.ok()) *result = std::make_unique<RandomAccess>(before_piece_, std::move(file));
     return opened;
   }
 
  private:
+  struct BeforePiece {
+    Rests rests;
+    const GoesOn& goes_on;
+
+    rocksdb::IOStatus operator()() {
+      if (!goes_on()) return rocksdb::IOStatus::Aborted(std::string(Stopped().message()));
+      rests.Rest();
+      return rocksdb::IOStatus::OK();
+    }
+  };
+
   class Sequential final : public rocksdb::FSSequentialFileOwnerWrapper {
    public:
-    Sequential(Rests& rests, std::unique_ptr<rocksdb::FSSequentialFile>&& file)
-        : FSSequentialFileOwnerWrapper(std::move(file)), rests_(rests) {}
+    Sequential(BeforePiece& before_piece, std::unique_ptr<rocksdb::FSSequentialFile>&& file)
+        : FSSequentialFileOwnerWrapper(std::move(file)), before_piece_(before_piece) {}
     rocksdb::IOStatus Read(size_t bytes, const rocksdb::IOOptions& options, rocksdb::Slice* result,
                            char* room, rocksdb::IODebugContext* debug) override {
-      rests_.Rest();
+      rocksdb::IOStatus status = before_piece_();
+      if (!status.ok()) return status;
       return FSSequentialFileOwnerWrapper::Read(bytes, options, result, room, debug);
     }
 
    private:
-    Rests& rests_;
+    BeforePiece& before_piece_;
   };
   class RandomAccess final : public rocksdb::FSRandomAccessFileOwnerWrapper {
    public:
-    RandomAccess(Rests& rests, std::unique_ptr<rocksdb::FSRandomAccessFile>&& file)
-        : FSRandomAccessFileOwnerWrapper(std::move(file)), rests_(rests) {}
+    RandomAccess(BeforePiece& before_piece, std::unique_ptr<rocksdb::FSRandomAccessFile>&& file)
+        : FSRandomAccessFileOwnerWrapper(std::move(file)), before_piece_(before_piece) {}
     rocksdb::IOStatus Read(uint64_t offset, size_t bytes, const rocksdb::IOOptions& options,
                            rocksdb::Slice* result, char* room,
                            rocksdb::IODebugContext* debug) const override {
-      rests_.Rest();
+      rocksdb::IOStatus status = before_piece_();
+      if (!status.ok()) return status;
       return FSRandomAccessFileOwnerWrapper::Read(offset, bytes, options, result, room, debug);
     }
 
    private:
-    Rests& rests_;
+    BeforePiece& before_piece_;
   };
 
-  Rests rests_;
+  BeforePiece before_piece_;
 };
 
 // The tables' checksums, and those of the log's newest part, which opening reads.
-absl::Status VerifyDatabase(const std::string& path, Pace pace) {
+absl::Status VerifyDatabase(const std::string& path, Pace pace, const GoesOn& goes_on) {
   const std::unique_ptr<rocksdb::Env> env =
-      rocksdb::NewCompositeEnv(std::make_shared<PacedFiles>(pace));
+      rocksdb::NewCompositeEnv(std::make_shared<PacedFiles>(pace, goes_on));
   rocksdb::DB* opened = nullptr;
   rocksdb::Options options;
   options.env = env.get();
@@ -245,9 +258,11 @@ absl::Status VerifyDatabase(const std::string& path, Pace pace) {
   options.max_open_files = 64;
   const absl::Status open = ToStatus(rocksdb::DB::OpenForReadOnly(options, path, &opened),
                                      absl::StrCat("opening ", path));
+  if (!goes_on()) return Stopped();
   if (!open.ok()) return absl::DataLossError(absl::StrCat("it is damaged: ", open.message()));
   const std::unique_ptr<rocksdb::DB> db(opened);
-  return ToStatus(db->VerifyChecksum(), absl::StrCat("reading ", path));
+  const absl::Status read = ToStatus(db->VerifyChecksum(), absl::StrCat("reading ", path));
+  return goes_on() ? read : Stopped();
 }
 
 absl::StatusOr<uint64_t> BytesOf(const std::string& path) {
@@ -283,15 +298,15 @@ absl::Status CopyBackup(const std::string& checkpoint, const std::string& to, Pa
   return SyncDirectory(parent.empty() ? "." : parent.string());
 }
 
-absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup, Pace pace) {
+absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup, Pace pace, const GoesOn& goes_on) {
   std::error_code error;
   if (!fs::exists(backup + "/node", error) || !fs::exists(backup + "/state/CURRENT", error) ||
       !fs::exists(backup + "/log/CURRENT", error)) {
     return absl::NotFoundError(
         absl::StrCat(backup, " is no backup: it must have node, log and state"));
   }
-  RETURN_IF_ERROR(VerifyDatabase(backup + "/state", pace));
-  RETURN_IF_ERROR(VerifyDatabase(backup + "/log", pace));
+  RETURN_IF_ERROR(VerifyDatabase(backup + "/state", pace, goes_on));
+  RETURN_IF_ERROR(VerifyDatabase(backup + "/log", pace, goes_on));
   return BytesOf(backup);
 }
 
@@ -301,7 +316,7 @@ absl::Status RestoreBackup(const std::string& backup, const std::string& data_di
     return absl::FailedPreconditionError(absl::StrCat(
         "data_dir ", data_dir, " is not empty; choose another, or move what is in it away"));
   }
-  RETURN_IF_ERROR(VerifyBackup(backup, Pace::kFull).status());
+  RETURN_IF_ERROR(VerifyBackup(backup, Pace::kFull, [] { return true; }).status());
   return CopyBackup(backup, data_dir, Pace::kFull, progress);
 }
 

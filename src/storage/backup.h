@@ -26,9 +26,12 @@ enum class Pace { kGivesWay, kFull };
 absl::Status CopyBackup(const std::string& checkpoint, const std::string& to, Pace pace,
                         const BackupProgress& progress);
 
+// Asked before each piece; false: stop, with kCancelled.
+using GoesOn = std::function<bool()>;
+
 // Reads all of a backup and compares the checksums. kDataLoss: it is damaged. Returns its bytes.
 // Blocks.
-absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup, Pace pace);
+absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup, Pace pace, const GoesOn& goes_on);
 
 // Verifies it, then makes it the data directory, which must be empty or missing. Blocks.
 absl::Status RestoreBackup(const std::string& backup, const std::string& data_dir,

@@ -36,11 +36,12 @@ absl::Status CheckPath(const std::string& directory) {
       "directory: an absolute path on the broker's machine, such as /var/backups/mqttd-monday");
 }
 
-absl::Status Verify(const std::string& directory, const std::shared_ptr<Outlet>& outlet) {
+absl::Status Verify(const std::string& directory, const storage::GoesOn& goes_on,
+                    const std::shared_ptr<Outlet>& outlet) {
   Tell(*outlet, pb::BackupProgress::PHASE_VERIFY, 0, 0);
   base::SetThreadPriority(base::ThreadPriority::kSpare);
   ASSIGN_OR_RETURN(const uint64_t bytes,
-                   storage::VerifyBackup(directory, storage::Pace::kGivesWay));
+                   storage::VerifyBackup(directory, storage::Pace::kGivesWay, goes_on));
   Tell(*outlet, pb::BackupProgress::PHASE_DONE, bytes, bytes);
   return absl::OkStatus();
 }
@@ -65,8 +66,10 @@ void Backups::AddTo(Methods& methods) {
              const std::shared_ptr<Outlet>& outlet) {
         if (absl::Status status = CheckPath(request.directory()); !status.ok())
           return outlet->End(status);
-        Run(outlet,
-            [directory = request.directory()](const auto& to) { return Verify(directory, to); });
+        Run(outlet, [this, directory = request.directory()](const auto& to) {
+          const auto goes_on = [this] { return !stop_.load(); };
+          return Verify(directory, goes_on, to);
+        });
       });
 }
 
@@ -136,7 +139,8 @@ absl::Status Backups::Create(const std::string& directory, const std::shared_ptr
   absl::Cleanup remove = [&] { storage::RemoveCheckpoint(directory); };
   Tell(*outlet, pb::BackupProgress::PHASE_VERIFY, total, total);
   base::SetThreadPriority(base::ThreadPriority::kSpare);
-  RETURN_IF_ERROR(storage::VerifyBackup(directory, storage::Pace::kGivesWay).status());
+  const auto goes_on = [this] { return !stop_.load(); };
+  RETURN_IF_ERROR(storage::VerifyBackup(directory, storage::Pace::kGivesWay, goes_on).status());
   std::move(remove).Cancel();
   Tell(*outlet, pb::BackupProgress::PHASE_DONE, total, total);
   return absl::OkStatus();
