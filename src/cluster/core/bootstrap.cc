@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/counted.h"
 
 namespace cluster {
 namespace {
@@ -241,8 +242,9 @@ std::string Bootstrap::WhyNotPromised(const View& view) const {
   if (formation.former() != view.uuid()) return "only its former may ask for promises";
   if (!IsParty(formation, options_.uuid)) return "";
   if (options_.expected_size != static_cast<uint32_t>(formation.founders_size())) {
-    return absl::StrCat("the node at ", options_.address, " expects ", options_.expected_size,
-                        " nodes, and the one at ", view.address(), " ", formation.founders_size(),
+    return absl::StrCat("the node at ", options_.address, " expects ",
+                        base::Counted(options_.expected_size, "node"), ", and the one at ",
+                        view.address(), " ", formation.founders_size(),
                         ": expected_size has to be the same on all of them");
   }
   if (options_.partitions != formation.partitions()) {
