@@ -2,10 +2,13 @@
 
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "config/named_key.h"
 
@@ -30,6 +33,22 @@ absl::Status CheckFlag(const config::Config& config, const std::string& path) {
     return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(path, ": the command line says what it is (", origin->second.where, ")"));
+}
+
+// Whether the key says who is let in, so that without its value somebody may be whom it keeps out.
+bool SaysWho(absl::string_view path) {
+  constexpr absl::string_view kKeys[] = {
+      "access_file", "acl_file",           "allow_anonymous", "ca_file",
+      "crl_file",    "client_certificate", "password_file",   "use_identity_as_username"};
+  return absl::c_linear_search(kKeys, path.substr(path.rfind('.') + 1));
+}
+
+// Whether it is nobody's key any more: its listener is gone.
+bool IsOfNoListener(const config::Config& config, absl::string_view path) {
+  size_t index = 0;
+  return absl::ConsumePrefix(&path, "listeners.") &&
+         absl::SimpleAtoi(path.substr(0, path.find('.')), &index) &&
+         index >= config.broker.listeners.size();
 }
 
 // The lines of an error that are about this key's value, by the place with which they begin.
@@ -125,6 +144,16 @@ absl::StatusOr<ConfigSettings::Holding> ConfigSettings::LoadWhatHolds(
       if (!with.ok()) leave_out(path, with.status().message());
     }
     ASSIGN_OR_RETURN(loaded, Load(args, environment, holding.values));
+  }
+  for (const auto& [path, why] : holding.left_out) {
+    const bool had_no_effect = !CheckKey(path).ok() || !CheckFlag(rest.config, path).ok() ||
+                               IsOfNoListener(rest.config, path);
+    if (had_no_effect || !SaysWho(path)) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " was set at run time and does not hold (", why,
+                     "). It says who is let in, so it is not left out: make it hold, or give it up "
+                     "(mqttctl config reset ",
+                     path, "; or remove its line from DATA_DIR/admin/config)"));
   }
   holding.loaded = *std::move(loaded);
   for (const auto& [path, why] : holding.left_out) {

@@ -39,7 +39,7 @@ class ConfigSettings {
     std::map<std::string, std::string> left_out;  // Keys whose values do not hold, and why.
   };
   // The same, without those that do not hold any more since the rest has changed. Errors: of the
-  // rest.
+  // rest; kFailedPrecondition, one that does not hold says who is let in.
   static absl::StatusOr<Holding> LoadWhatHolds(const std::vector<std::string>& args,
                                                const std::vector<std::string>& environment,
                                                const Values& values);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -71,13 +72,15 @@ void TellLeftOut(const ConfigSettings::Holding& holding) {
 // The broker's life after its configuration was found to be right.
 class Daemon final : private ::admin::MainThread {
  public:
-  // `config`: with those of `settings` that hold.
-  Daemon(Invocation invocation, config::Config config, ConfigSettings settings, Control control)
+  // `holding`: what holds of `settings`.
+  Daemon(Invocation invocation, ConfigSettings::Holding holding, ConfigSettings settings,
+         Control control)
       : invocation_(std::move(invocation)),
-        config_(std::move(config)),
+        config_(std::move(holding.loaded.config)),
         control_(std::move(control)),
         log_level_(config_.storage.data_dir),
         settings_(std::move(settings)),
+        left_out_(std::move(holding.left_out)),
         manager_(::admin::ServiceManager::FromEnvironment()) {}
 
   // After a start that failed, too: whoever calls uses what goes first.
@@ -336,26 +339,30 @@ class Daemon final : private ::admin::MainThread {
   // ---- admin::MainThread
   const config::Config& config() const override { return node_->config(); }
   absl::StatusOr<config::Loaded> Load() const override {
-    ASSIGN_OR_RETURN(ConfigSettings::Holding holding, LoadWhatHolds());
+    ASSIGN_OR_RETURN(ConfigSettings::Holding holding, LoadWhatHolds(settings_.values()));
     return std::move(holding.loaded);
   }
-  absl::StatusOr<ConfigSettings::Holding> LoadWhatHolds() const {
-    return ConfigSettings::LoadWhatHolds(invocation_.args, invocation_.environment,
-                                         settings_.values());
+  absl::StatusOr<ConfigSettings::Holding> LoadWhatHolds(
+      const ConfigSettings::Values& values) const {
+    return ConfigSettings::LoadWhatHolds(invocation_.args, invocation_.environment, values);
   }
   absl::StatusOr<std::vector<config::Change>> SetConfig(const std::string& path,
                                                         std::optional<std::string> value) override {
     const ConfigSettings::Values before = settings_.values();
     if (!value.has_value() && !before.contains(path))
       return absl::NotFoundError(absl::StrCat("\"", path, "\" was not set at run time"));
-    // One that does not hold any more is no reason to refuse another.
-    ASSIGN_OR_RETURN(ConfigSettings::Holding holding, LoadWhatHolds());
     ConfigSettings::Values values = before;
-    for (ConfigSettings::Values* each : {&values, &holding.values})
-      value.has_value() ? (void)((*each)[path] = *value) : (void)each->erase(path);
+    values.erase(path);
+    // One that does not hold any more is no reason to refuse another, and still less to refuse that
+    // it is reset or set anew.
+    absl::StatusOr<ConfigSettings::Holding> holding = LoadWhatHolds(before);
+    if (!holding.ok()) holding = LoadWhatHolds(values);
+    if (!holding.ok()) return holding.status();
+    holding->values.erase(path);
+    if (value.has_value()) holding->values[path] = values[path] = *value;
     ASSIGN_OR_RETURN(
         config::Loaded loaded,
-        ConfigSettings::Load(invocation_.args, invocation_.environment, holding.values));
+        ConfigSettings::Load(invocation_.args, invocation_.environment, holding->values));
     std::vector<std::string> warnings;
     const std::vector<std::string> errors = mqttd::CheckFiles(loaded.config, warnings);
     if (!errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
@@ -367,7 +374,17 @@ class Daemon final : private ::admin::MainThread {
       return changes;
     }
     log_level_.Learn(loaded.config);
+    left_out_ = std::move(holding->left_out);
+    left_out_.erase(path);
     return changes;
+  }
+  std::map<std::string, LeftOut> left_out() const override {
+    std::map<std::string, LeftOut> all;
+    for (const auto& [path, why] : left_out_) {
+      const auto value = settings_.values().find(path);
+      if (value != settings_.values().end()) all[path] = {.value = value->second, .why = why};
+    }
+    return all;
   }
   std::vector<std::string> CheckFiles(const config::Config& config,
                                       std::vector<std::string>& warnings) const override {
@@ -375,12 +392,13 @@ class Daemon final : private ::admin::MainThread {
   }
   absl::StatusOr<std::vector<config::Change>> Reload() override {
     Tell(manager_.Reloading(base::RealClock::Get().Monotonic()));
-    absl::StatusOr<ConfigSettings::Holding> holding = LoadWhatHolds();
+    absl::StatusOr<ConfigSettings::Holding> holding = LoadWhatHolds(settings_.values());
     absl::StatusOr<std::vector<config::Change>> changes =
         holding.ok() ? UseConfig(holding->loaded.config) : holding.status();
     if (changes.ok()) {
       log_level_.Learn(holding->loaded.config);
       TellLeftOut(*holding);
+      left_out_ = std::move(holding->left_out);
     } else {
       base::Log(LogLevel::kError, "reload refused, nothing changed",
                 {{"error", absl::StrReplaceAll(changes.status().message(), {{"\n", "; "}})}});
@@ -435,6 +453,7 @@ class Daemon final : private ::admin::MainThread {
   Control control_;
   LogLevelSetting log_level_;
   ConfigSettings settings_;
+  std::map<std::string, std::string> left_out_;  // Of them: what does not hold, and why.
   const ::admin::ServiceManager manager_;
   const std::optional<absl::Duration> watchdog_ = ::admin::ServiceManager::WatchdogTimeout();
   absl::Duration watched_ = Now();
@@ -519,12 +538,13 @@ int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
   absl::StatusOr<ConfigSettings::Holding> holding =
       ConfigSettings::LoadWhatHolds(invocation.args, invocation.environment, settings.values());
   if (!holding.ok()) {
-    PrintLines("", holding.status().message());
+    base::Log(LogLevel::kError, "failed", {{"error", holding.status()}});
+    if (!loaded.config.log.file.empty()) PrintLines("", holding.status().message());
     return kExitUsage;
   }
   TellLeftOut(*holding);
   const std::vector<std::string> arguments = invocation.args;
-  auto daemon = std::make_unique<Daemon>(std::move(invocation), std::move(holding->loaded.config),
+  auto daemon = std::make_unique<Daemon>(std::move(invocation), *std::move(holding),
                                          std::move(settings), *std::move(control));
   const absl::Status started = daemon->Start();
   if (!started.ok()) {

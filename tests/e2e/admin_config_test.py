@@ -129,6 +129,10 @@ def _():
     broker.start()
     broker.log.wait_for(r"left out.*listeners\.1\.connections_max.*no such listener.*mqttctl config reset listeners\.1\.connections_max")
     equal(value(admin, "auth.allow_anonymous"), ("false", "run_time"), "the other one holds")
+    shown = admin.ctl("config", "show", "--changed", "-o", "json")
+    golden("config_show_left_out", [each for each in json.loads(shown.out.text()) if "left_out" in each])
+    holds("Warning: listeners.1.connections_max was set at run time to 5, and does not hold (" in shown.err.text(), shown.err.text())
+    equal(admin.ctl("config", "show", "mqtt.").err.text(), "", "only of those that were asked for")
     admin.ctl("config", "set", "mqtt.topic_alias_maximum", "9")
     Path(broker.config_file).write_text(Path(broker.config_file).read_text().replace("receive_maximum: 40", "receive_maximum: 41"))
     admin.ctl("config", "reload")
@@ -136,8 +140,43 @@ def _():
     holds("listeners.1.connections_max" in str(admin.post("Config/Validate")[1]["warnings"]), "said by validate")
     admin.ctl("config", "reset", "listeners.1.connections_max")
     holds("was not set" in admin.text("config", "reset", "listeners.1.connections_max", status=5), "it is gone")
+    equal(admin.ctl("config", "show").err.text(), "", "nor is it shown")
     holds("connections_max" not in str(admin.post("Config/Validate")[1].get("warnings")), "nothing is left out")
     equal((value(admin, "auth.allow_anonymous"), value(admin, "mqtt.topic_alias_maximum")), (("false", "run_time"), ("9", "run_time")))
+    broker.terminate()
+
+
+@case("a setting that says who is let in is not left out: a reload is refused without it, and so is a start")
+def _():
+    authority = Certificates()
+    asks = f"ca_file: {authority.ca}, "
+    broker = Broker(config=f"""
+tls: {{{asks}cert_file: {authority.server}, key_file: {authority.server_key}}}
+listeners: [mqtts://127.0.0.1:0]
+data_dir: "{{data}}"
+auth: {{allow_anonymous: true}}
+""")
+    admin = Admin(broker)
+    config = Path(broker.config_file)
+    right = config.read_text()
+    admin.ctl("config", "set", "tls.client_certificate", "required")
+    config.write_text(right.replace(asks, ""))
+    words = r"tls\.client_certificate was set at run time and does not hold \(.*needs ca_file.*says who is let in"
+    for command in (("reload",), ("set", "mqtt.receive_maximum", "50")):
+        said = admin.text("config", *command, status=6)
+        holds(re.search(words, said), said)
+    equal(value(admin, "tls.client_certificate"), ("required", "run_time"), "nothing has changed")
+    broker.terminate()
+    said = run(*broker._command, status=2).err.text()
+    holds(re.search(words, said), said)
+    config.write_text(right)
+    broker.start()
+    config.write_text(right.replace(asks, ""))
+    admin.ctl("config", "reset", "tls.client_certificate")
+    admin.ctl("config", "reload")
+    equal(value(admin, "tls.client_certificate"), ("off", "default"))
+    broker.terminate()
+    broker.start()
     broker.terminate()
 
 

@@ -1,5 +1,6 @@
 // mqttctl config: what is in force, and what a reload would change.
 #include <CLI/Option.hpp>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -40,6 +41,14 @@ absl::Status Show(AdminSession& session, const VerbContext& context,
       RenderList(ToJson(response)["values"],
                  {{"KEY", "path"}, {"VALUE", "value"}, {"SOURCE", "source"}, {"WHERE", "where"}},
                  context.form()));
+  for (const pb::ConfigValue& value : response.values()) {
+    if (!value.has_left_out()) continue;
+    std::fprintf(stderr,
+                 "Warning: %s was set at run time to %s, and does not hold (%s): mqttctl config "
+                 "reset %s\n",
+                 value.path().c_str(), value.left_out().value().c_str(),
+                 value.left_out().reason().c_str(), value.path().c_str());
+  }
   return absl::OkStatus();
 }
 

@@ -1,5 +1,6 @@
 #include "admin/api/config_service.h"
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,14 +53,22 @@ void AddChanges(const std::vector<config::Change>& changes, Repeated& out) {
   }
 }
 
-pb::GetConfigResponse Get(const config::Config& config, const pb::GetConfigRequest& request) {
+void Fill(const MainThread::LeftOut& left_out, pb::LeftOutValue& proto) {
+  proto.set_value(left_out.value);
+  proto.set_reason(left_out.why);
+}
+
+pb::GetConfigResponse Get(const MainThread& main, const pb::GetConfigRequest& request) {
+  const config::Config& config = main.config();
+  std::map<std::string, MainThread::LeftOut> left_out = main.left_out();
   pb::GetConfigResponse response;
   response.set_file(config.file);
   for (const config::Entry& entry : config::Entries(config)) {
     if (!absl::StartsWith(entry.path, request.prefix())) continue;
+    const auto set = left_out.extract(entry.path);
     const bool own = entry.origin.source != config::Source::kDefault &&
                      entry.origin.source != config::Source::kInherited;
-    if (request.changed() && !own) continue;
+    if (request.changed() && !own && set.empty()) continue;
     pb::ConfigValue& value = *response.add_values();
     value.set_path(entry.path);
     value.set_value(entry.value);
@@ -67,6 +76,14 @@ pb::GetConfigResponse Get(const config::Config& config, const pb::GetConfigReque
     value.set_source(ToProto(entry.origin.source));
     value.set_where(entry.origin.where);
     value.set_needs_restart(entry.effect == config::Effect::kRestart);
+    if (!set.empty()) Fill(set.mapped(), *value.mutable_left_out());
+  }
+  for (const auto& [path, set] : left_out) {
+    if (!absl::StartsWith(path, request.prefix())) continue;
+    pb::ConfigValue& value = *response.add_values();
+    value.set_path(path);
+    value.set_source(pb::ConfigValue::SOURCE_RUN_TIME);
+    Fill(set, *value.mutable_left_out());
   }
   return response;
 }
@@ -213,7 +230,7 @@ void Add(const BrokerAccess& broker, Methods& methods, const char* service, cons
 void AddConfigService(const BrokerAccess& broker, Methods& methods) {
   Add<pb::GetConfigRequest, pb::GetConfigResponse>(
       broker, methods, kConfig, "Get",
-      [](MainThread& main, const auto& request) { return Get(main.config(), request); });
+      [](MainThread& main, const auto& request) { return Get(main, request); });
   Add<pb::ValidateConfigRequest, pb::ValidateConfigResponse>(
       broker, methods, kConfig, "Validate",
       [](MainThread& main, const auto& request) { return Validate(main, request.yaml()); });

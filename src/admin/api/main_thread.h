@@ -2,6 +2,7 @@
 #ifndef ADMIN_API_MAIN_THREAD_H_
 #define ADMIN_API_MAIN_THREAD_H_
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,12 @@ class MainThread {
   // kNotFound (absent, and it was not set), in words.
   virtual absl::StatusOr<std::vector<config::Change>> SetConfig(
       const std::string& path, std::optional<std::string> value) = 0;
+  // What was set so and does not hold since the rest was changed, by path.
+  struct LeftOut {
+    std::string value;
+    std::string why;
+  };
+  virtual std::map<std::string, LeftOut> left_out() const = 0;
   // Only the files that the configuration in force names.
   virtual absl::Status ReloadFiles() = 0;
   // By the name in the configuration; until it is started again or the process is. Errors:
