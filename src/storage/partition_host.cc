@@ -139,7 +139,7 @@ class RocksPartitionHost final : public PartitionHost {
   absl::Status Copy(const std::string& to);
   void RunCore();
   void DriveLog();
-  void BoundReplay(size_t bytes);
+  void BoundReplay();
   void BeginFlush();
   void CheckDisk();
   void PostEvents();
@@ -174,7 +174,7 @@ class RocksPartitionHost final : public PartitionHost {
   absl::Duration next_wall_check_;
   TimeRecord recorded_;                // As DATA_DIR/time has it.
   bool time_record_fails_ = false;     // Which was told.
-  uint64_t log_bytes_ = 0;             // Since the state was last to be written out.
+  uint64_t log_bytes_ = 0;             // In the log since the state was last to be written out.
   bool flush_begins_ = false;          // When the core has handed over everything.
   std::optional<CopyRequested> copy_;  // Under way: the log is not cut meanwhile.
   std::thread copier_;                 // Makes it.
@@ -433,6 +433,7 @@ void RocksPartitionHost::Serve() {
     DriveLog();
     RunCore();
     DriveLog();  // What the run asked for must not wait for the next.
+    BoundReplay();
     BeginFlush();
     PostEvents();
     // A store that fails is not waited for: what was answered is in the log.
@@ -465,7 +466,12 @@ void RocksPartitionHost::On(FromShard& input) {
 }
 
 void RocksPartitionHost::On(std::vector<LogEvent>& input) {
-  for (LogEvent& event : input) core_->OnLog(std::move(event));
+  for (LogEvent& event : input) {
+    const auto* const committed = std::get_if<Committed>(&event);
+    // What was proposed here is counted.
+    if (committed != nullptr && committed->proposal == 0) log_bytes_ += committed->entry.size();
+    core_->OnLog(std::move(event));
+  }
 }
 
 void RocksPartitionHost::On(Task& input) {
@@ -551,18 +557,15 @@ void RocksPartitionHost::RunCore() {
 void RocksPartitionHost::DriveLog() {
   std::optional<Submission> submission = core_->TakeSubmission();
   if (!submission.has_value()) return;
-  size_t bytes = 0;
-  for (const ProposedEntry& proposal : submission->proposals) bytes += proposal.entry.size();
-  BoundReplay(bytes);
+  for (const ProposedEntry& proposal : submission->proposals) log_bytes_ += proposal.entry.size();
   std::vector<LogEvent> events = log_->Submit(*std::move(submission));
   On(events);
 }
 
 // Most entries fill the log and not the state: messages that match nobody, or that are acknowledged
 // soon. Then the state is written out for the log's sake, or a start would have ever more to
-// replay.
-void RocksPartitionHost::BoundReplay(size_t bytes) {
-  log_bytes_ += bytes;
+// replay, and the log would never be cut. Whoever has proposed them: a node may lead little.
+void RocksPartitionHost::BoundReplay() {
   // Half: entries that are cut before the log fills its memory never become files.
   if (log_bytes_ < options_.log_memtable_bytes / 2) return;
   log_bytes_ = 0;

@@ -443,6 +443,71 @@ TEST(PartitionHost, CountsItsStarts) {
   EXPECT_EQ(rig.host().incarnation(), Incarnation(1));
 }
 
+// A log whose partitions another node leads: it says what the test says.
+class FollowedLog final : public CommandLog {
+ public:
+  struct Shared {
+    base::Mutex mutex;
+    base::CondVar changed;
+    Post post ABSL_GUARDED_BY(mutex);
+    uint64_t flushed ABSL_GUARDED_BY(mutex) = 0;
+  };
+  explicit FollowedLog(Shared& shared) : shared_(shared) {}
+
+  absl::Status ReadAfter(PartitionId, uint64_t, const Visit&) override { return absl::OkStatus(); }
+  absl::Status Start(absl::Span<const LogStart>, Post post) override {
+    base::MutexLock lock(shared_.mutex);
+    shared_.post = std::move(post);
+    return absl::OkStatus();
+  }
+  std::vector<LogEvent> Submit(Submission) override { return {}; }
+  void Flushed(PartitionId, uint64_t index) override {
+    base::MutexLock lock(shared_.mutex);
+    shared_.flushed = std::max(shared_.flushed, index);
+    shared_.changed.SignalAll();
+  }
+  void TellCommitted(PartitionId) override {}
+  void ReadBarrier(PartitionId, uint64_t) override {}
+  absl::Status Checkpoint(const std::string&) override { return absl::OkStatus(); }
+  absl::Status Stop() override { return absl::OkStatus(); }
+
+ private:
+  Shared& shared_;
+};
+
+// The log of a node that follows fills by what others propose. Where that changes the state little
+// (messages that are acknowledged soon), it would never be written out, and the log never cut.
+TEST(PartitionHost, WhatOthersProposeHasTheStateWrittenOutToo) {
+  support::TempDir directory;
+  StorageOptions options = OptionsIn(directory);
+  options.log_memtable_bytes = 1 << 20;
+  Ears ears;
+  FollowedLog::Shared log;
+  auto opened = PartitionHost::Open(
+      options, [&log](const CommandLogPlace&) { return std::make_unique<FollowedLog>(log); },
+      base::RealClock::Get(), ears, 1);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  PartitionHost& host = **opened;
+  ears.Attach(&host);
+  host.Start([] {});
+  std::string entry;
+  AppendEnqueue({.time_unix_ms = 1, .order = 1},
+                MakeMessage("a", std::string(100'000, 'x'))->parts(), true, {}, entry);
+  std::vector<LogEvent> events;
+  for (uint64_t index = kLogBegin.index + 1; index <= kLogBegin.index + 20; ++index)
+    events.emplace_back(Committed{.index = index, .term = kLogBegin.term, .entry = entry});
+  {
+    base::MutexLock lock(log.mutex);
+    log.post(std::move(events));
+    while (log.flushed == 0) {
+      if (!log.changed.WaitFor(log.mutex, absl::Seconds(60))) break;
+    }
+    EXPECT_GT(log.flushed, kLogBegin.index);
+  }
+  EXPECT_TRUE(host.Stop().ok());
+  ears.Attach(nullptr);
+}
+
 // A disk on which a link takes until it is let go.
 class SlowLinks final : public rocksdb::FileSystemWrapper {
  public:
