@@ -192,7 +192,8 @@ absl::StatusOr<EntryStore::Group> LogStore::Load(GroupId group) {
     if (entries->Valid()) result.last = IndexOf(entries->key());
   }
   RETURN_IF_ERROR(ToStatus(entries->status(), "reading the log"));
-  const std::string first = EntryKey(group, 0);
+  // Behind its beginning: files have what was cut until they are merged with others.
+  const std::string first = EntryKey(group, result.begin.index + 1);
   const rocksdb::Range range(first, bound);
   rocksdb::SizeApproximationOptions approximation;
   approximation.include_memtables = true;

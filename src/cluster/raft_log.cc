@@ -17,8 +17,6 @@ constexpr absl::Duration kRepairInterval = absl::Milliseconds(500);
 // would cost as much as theirs.
 constexpr absl::Duration kClaimInterval = absl::Milliseconds(100);
 constexpr uint64_t kReadBytesMax = 1 << 20;
-// Of an entry, beside its data, in the log: its key, term and kind.
-constexpr uint64_t kEntryOverhead = 20;
 
 }  // namespace
 
@@ -276,7 +274,7 @@ void RaftLog::EndWrite(const Written& written) {
   }
   metrics_.log_batches.Add();
   metrics_.log_entries.Add(writing_->entries);
-  metrics_.log_bytes.Add(writing_->bytes + writing_->entries * kEntryOverhead);
+  metrics_.log_bytes.Add(writing_->bytes + writing_->entries * EntryStore::kEntryOverhead);
   metrics_.log_sync_latency.Record(written.took);
   NoteEnd();
   writing_.reset();

@@ -51,6 +51,7 @@ struct LogStoreTest : testing::Test {
     store = *std::move(opened);
     create = false;
   }
+  double CountedOf(GroupId group) { return static_cast<double>(store->Load(group)->bytes); }
 
   const support::TempDir directory;
   const std::shared_ptr<storage::FaultyDisk> disk = std::make_shared<storage::FaultyDisk>();
@@ -155,6 +156,42 @@ TEST_F(LogStoreTest, AReadGivesAtLeastOneEntryAndThenWhatFits) {
   EXPECT_EQ(Entries(*store, 0, 7, 9, 40), "7/5/0=a ");
   EXPECT_EQ(Entries(*store, 0, 7, 9), "7/5/0=a 8/5/0=b ");
   EXPECT_THAT(Entries(*store, 0, 8, 10), testing::HasSubstr("entry 9 is missing"));
+}
+
+// What was cut stays in files until they are merged with others.
+TEST_F(LogStoreTest, OfALogIsCountedWhatItHasAndNotWhatWasCut) {
+  Open();
+  constexpr uint64_t kEntries = 2000, kLeft = 100, kBytes = 1000;
+  const std::string data(kBytes, 'x');
+  std::unique_ptr<EntryBatch> batch = store->NewBatch();
+  batch->Restart(0, kGroupBegin, {.voters = {1, 2, 3}});
+  uint64_t last = kGroupBegin.index;
+  for (; last < kGroupBegin.index + kEntries; ++last)
+    batch->Append(0, {{.place = {last + 1, 5}, .data = data}}, last);
+  ASSERT_TRUE(store->Write(*batch, Sync::kYes).ok());
+  Open();
+  EXPECT_NEAR(CountedOf(0), kEntries * kBytes, kEntries * kBytes / 10.0);
+  batch = store->NewBatch();
+  batch->Cut(0, {last - kLeft, 5}, kGroupBegin.index);
+  ASSERT_TRUE(store->Write(*batch, Sync::kYes).ok());
+  Open();
+  EXPECT_NEAR(CountedOf(0), kLeft * kBytes, kLeft * kBytes / 10.0);
+}
+
+// So a process that begins counts about as the one before it did.
+TEST_F(LogStoreTest, AnEntryTakesMoreThanItsData) {
+  Open();
+  constexpr uint64_t kEntries = 20'000, kBytes = 20;
+  const std::string data(kBytes, 'x');
+  const std::unique_ptr<EntryBatch> batch = store->NewBatch();
+  batch->Restart(0, kGroupBegin, {.voters = {1, 2, 3}});
+  uint64_t last = kGroupBegin.index;
+  for (; last < kGroupBegin.index + kEntries; ++last)
+    batch->Append(0, {{.place = {last + 1, 5}, .data = data}}, last);
+  ASSERT_TRUE(store->Write(*batch, Sync::kYes).ok());
+  Open();
+  constexpr uint64_t kExpected = kEntries * (kBytes + EntryStore::kEntryOverhead);
+  EXPECT_NEAR(CountedOf(0), kExpected, kExpected / 5.0);
 }
 
 TEST_F(LogStoreTest, ARemovedGroupLeavesNothing) {

@@ -50,7 +50,8 @@ class MemoryEntryStore final : public EntryStore {
     const Stored& stored = it->second;
     EntryStore::Group result = {.hard_state = stored.hard_state, .begin = stored.begin};
     result.last = stored.begin.index + stored.entries.size();
-    for (const auto& [index, entry] : stored.entries) result.bytes += entry.data.size();
+    for (const auto& [index, entry] : stored.entries)
+      result.bytes += entry.data.size() + kEntryOverhead;
     CHECK(stored.entries.empty() || stored.entries.rbegin()->first == result.last)
         << "the log has a gap";
     for (const auto& [index, state] : stored.conf_states) {

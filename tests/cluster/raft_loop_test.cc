@@ -489,6 +489,28 @@ TEST(RaftLoop, WhatIsKeptForTheAbsentIsBoundedOverRestarts) {
   EXPECT_GT(rig[2].store.Load(0)->bytes, 3000u);
 }
 
+// Who is away must not be outrun by a restart. Of small entries the data is the lesser part.
+TEST(RaftLoop, AStartCountsAsTheProcessBeforeItDid) {
+  RaftLoopOptions options;
+  options.cut_bytes_min = 1000;
+  options.lagging_bytes_max = 20'000;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig.loses = CutOff(3);
+  for (int i = 0; i < 5000; ++i) {
+    rig.Propose(1, "x");
+    rig.Exchange();
+  }
+  const auto flush = [&rig] {
+    rig.loop(2).Flushed(0, rig[2].applied.index);
+    rig.TickAll(5);
+    return rig[2].store.Load(0)->begin.index;
+  };
+  const uint64_t begin = flush();
+  ASSERT_TRUE(rig.Restart(2).ok());
+  EXPECT_EQ(flush(), begin);
+}
+
 TEST(RaftLoop, EachMemberThatIsOutrunIsNamedOnce) {
   RaftLoopOptions options;
   options.cut_bytes_min = 1000;

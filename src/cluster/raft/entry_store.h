@@ -40,6 +40,8 @@ class EntryStore {
     std::vector<ConfStateAt> conf_states;  // By index: one of `begin` or before, all behind it.
   };
   enum class Sync { kNo, kYes };
+  // What an entry takes beside its data, about: its key, term and kind.
+  static constexpr uint64_t kEntryOverhead = 20;
 
   virtual ~EntryStore() = default;
   virtual std::unique_ptr<EntryBatch> NewBatch() = 0;

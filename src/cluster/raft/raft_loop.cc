@@ -536,10 +536,11 @@ void RaftLoop::WriteEntries(Group& group, absl::Span<const EntryView> entries) {
   while (!group.marks.empty() && group.marks.back().index >= entries.front().place.index) {
     group.marks.pop_back();
   }
-  const uint64_t before = group.bytes;
-  for (const EntryView& entry : entries) group.bytes += entry.data.size();
+  uint64_t bytes = 0;
+  for (const EntryView& entry : entries) bytes += entry.data.size();
   gathering_.entries += entries.size();
-  gathering_.bytes += group.bytes - before;
+  gathering_.bytes += bytes;
+  group.bytes += bytes + entries.size() * EntryStore::kEntryOverhead;
   group.last = entries.back().place.index;
   if (group.marks.empty() || group.bytes - group.marks.back().bytes >= mark_bytes_) {
     group.marks.push_back({.index = group.last, .bytes = group.bytes});
