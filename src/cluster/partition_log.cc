@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
+#include "cluster/kept_bytes.h"
 
 namespace cluster {
 namespace {
@@ -37,14 +38,25 @@ constexpr uint64_t kKeptBytesMin = 8 << 20;
 constexpr uint64_t kInFlightBytesMax = 16 << 20;
 constexpr uint32_t kInFlightMessagesMax = 16;
 
-// Of one partition. The disk is asked once, at the start: a quarter of it, but no more than half of
-// what is free, or one node that is away would fill the disks of the others.
-uint64_t KeptBytes(const storage::StorageOptions& options, const std::string& path) {
+uint64_t BytesIn(const std::string& directory) {
+  uint64_t bytes = 0;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    const uint64_t size = it->is_regular_file(error) ? it->file_size(error) : 0;
+    if (!error) bytes += size;
+  }
+  return bytes;
+}
+
+// Of one partition. The disk is asked once, at the start.
+uint64_t KeptBytesOfEach(const storage::StorageOptions& options, const std::string& path) {
   uint64_t all = options.log_kept_bytes;
   if (all == 0) {
     std::error_code error;
     const std::filesystem::space_info disk = std::filesystem::space(path, error);
-    if (!error) all = std::min(disk.capacity / 4, disk.available / 2);
+    if (!error)
+      all = KeptBytes({.capacity = disk.capacity, .free = disk.available, .log = BytesIn(path)});
   }
   return std::max(kKeptBytesMin, all / options.partitions);
 }
@@ -57,7 +69,7 @@ RaftLogOptions OptionsFor(const storage::CommandLogPlace& place, bool alone) {
   result.partitions = options.partitions;
   result.loop.seed = base::Rng::FromEntropy()();
   result.loop.group.recent_bytes_max = alone ? kRecentBytesMaxAlone : kRecentBytesMax;
-  result.loop.lagging_bytes_max = KeptBytes(options, place.path);
+  result.loop.lagging_bytes_max = KeptBytesOfEach(options, place.path);
   result.loop.group.messages_in_flight_max = static_cast<uint32_t>(std::clamp<uint64_t>(
       kInFlightBytesMax / result.loop.group.message_bytes_max / options.partitions, 2,
       kInFlightMessagesMax));

@@ -495,7 +495,7 @@ Keys<StorageOptions> StorageKeys() {
       Row("log_kept_bytes", &StorageOptions::log_kept_bytes, Bytes(0, kTiB), kRestart,
           "In a cluster: what the logs keep for nodes that are away and lack it, all partitions "
           "together. A node that lacks more cannot catch up any more. 0: a quarter of the disk, or "
-          "half of what is free at the start if that is less."),
+          "half of what all else leaves free at the start if that is less."),
       Row("takeover_pause_max", &StorageOptions::takeover_pause_max, Off(Millis(0, 2'000)),
           kRestart,
           "Clients that connect with the same Client Identifier disconnect each other, and if they "
