@@ -527,6 +527,30 @@ TEST(RaftLoop, EachMemberThatIsOutrunIsNamedOnce) {
   EXPECT_THAT(named, testing::UnorderedElementsAre(4, 5));
 }
 
+// Whoever leads by then has nothing from it but that it lacks what it was sent.
+TEST(RaftLoop, WhatAnOutrunMemberHasIsSaidByANewLeaderToo) {
+  RaftLoopOptions options;
+  options.cut_bytes_min = 1000;
+  options.lagging_bytes_max = 1000;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  ProposeMany(rig, 20);
+  const uint64_t has = rig[3].store.Load(0)->last;
+  rig.loses = CutOff(3);
+  ProposeMany(rig, 100);
+  for (const ReplicaId id : {1, 2}) rig.loop(id).Flushed(0, rig[id].applied.index);
+  rig.TickAll(5);
+  ASSERT_TRUE(rig.loop(1).TransferLeadership(0, 2).ok());
+  rig.Exchange();
+  rig.loses = nullptr;
+  rig.TickAll(100);
+  const std::vector<SnapshotWanted> wanted = rig.TakeEvents<SnapshotWanted>(2);
+  ASSERT_EQ(wanted.size(), 1u);
+  EXPECT_EQ(wanted[0].to, ReplicaId{3});
+  EXPECT_EQ(wanted[0].has, has);
+  EXPECT_GT(wanted[0].begins, has);
+}
+
 TEST(RaftLoop, AMemberThatLagsIsServedFromTheDisk) {
   RaftLoopOptions options;
   options.group.recent_bytes_max = 500;

@@ -3,8 +3,9 @@
 // Only raft_group.cc uses it. No function blocks, starts a thread, reads a clock or does I/O, but
 // for what `fetch` does; chance comes from `seed` alone, so the same calls have the same results.
 // Calls for one group come from one thread at a time. A view that a function takes is valid during
-// the call; one that it gives out is valid until the next call for that group. No panic crosses: it
-// becomes MQTTD_RAFT_PANICKED, and the group answers nothing else from then on.
+// the call; one that it gives out is valid until the next call for that group (mqttd_raft_status
+// leaves those of a Ready). No panic crosses: it becomes MQTTD_RAFT_PANICKED, and the group answers
+// nothing else from then on.
 //
 // What raft-rs would panic at or go wrong with, and what is done about it here, so that no caller
 // can do it:
@@ -197,8 +198,8 @@ int mqttd_raft_persisted(MqttdRaftGroup* group, uint64_t number);
 // The log now begins behind `index`, or where it did if that is further: that is `begin`.
 int mqttd_raft_compact(MqttdRaftGroup* group, uint64_t index, MqttdRaftPlace* begin);
 
-// A follower that needs one, when none is offered that it could use; each time that it was looked
-// for is told of once. 0: none.
+// The follower that was last found to need a snapshot when none was offered that it could use. 0:
+// none was since this was called last.
 uint64_t mqttd_raft_take_snapshot_wanted(MqttdRaftGroup* group);
 // `data` is told to the follower that needs the state as of `index`.
 int mqttd_raft_offer_snapshot(MqttdRaftGroup* group, uint64_t index, MqttdRaftBytes data);

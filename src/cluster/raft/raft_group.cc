@@ -259,6 +259,7 @@ absl::StatusOr<RaftGroup::Status> RaftGroup::GetStatus() {
     const MqttdRaftProgress& member = raw.progress[i];
     status.progress.push_back({.replica = member.node,
                                .matched = member.matched,
+                               .next = member.next,
                                .state = static_cast<Progress::State>(member.state),
                                .recently_active = member.recently_active});
   }

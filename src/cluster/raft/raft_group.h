@@ -50,7 +50,7 @@ struct RaftGroupStart {
 };
 
 // Stepped by its owner: no thread, clock or I/O but for the reads of `reader`. Belongs to one
-// thread. Views given out are valid until the next call. Errors: kUnavailable and
+// thread. Views given out are valid until the next call but GetStatus. Errors: kUnavailable and
 // kResourceExhausted pass; kFailedPrecondition is not for this member now; kInvalidArgument makes
 // no sense; kNotFound: this node is no member any more. kInternal: raft-rs met what it takes for
 // impossible, and the group answers nothing else; make it anew from the disk.
@@ -97,6 +97,7 @@ class RaftGroup {
     enum class State : uint8_t { kProbe = 0, kReplicate = 1, kSnapshot = 2 };
     ReplicaId replica = 0;
     uint64_t matched = 0;
+    uint64_t next = 0;
     State state = State::kProbe;
     bool recently_active = false;
   };
@@ -135,10 +136,10 @@ class RaftGroup {
   // What is applied may be forgotten up to `index`. Where the log begins then.
   absl::StatusOr<Place> Compact(uint64_t index);
 
-  // A follower needs what is cut already: offer one. The state as of `index`, and what to tell the
-  // follower of it.
-  // To whom; 0: nobody needs one that was not named since.
+  // The follower that was last found to lack what is cut already: offer a snapshot. 0: none was
+  // since this was called last.
   ReplicaId TakeSnapshotWanted();
+  // The state as of `index`, and what to tell the follower of it.
   absl::Status OfferSnapshot(uint64_t index, std::string_view data);
   absl::Status ReportSnapshot(ReplicaId to, bool arrived);
   absl::Status ReportUnreachable(ReplicaId to);

@@ -454,7 +454,10 @@ void RaftLoop::TakeReadies(Group& group) {
   const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
   if (!status.ok()) return;
   for (const RaftGroup::Progress& member : status->progress) {
-    if (member.replica == wants) wanted.has = member.matched;
+    if (member.replica != wants) continue;
+    // One that is probed has said where its log ends, if this leader has never matched it.
+    const bool probed = member.state == RaftGroup::Progress::State::kProbe;
+    wanted.has = probed ? std::max(member.matched, member.next - 1) : member.matched;
   }
   events_.push_back(wanted);
 }
