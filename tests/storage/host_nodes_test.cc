@@ -142,6 +142,17 @@ TEST_F(HostNodes, APartitionThatIsLostIsSaidToBeLedNoMoreAtOnce) {
   EXPECT_EQ(led.load(), PartitionMask{0b1011});
 }
 
+TEST_F(HostNodes, APartitionThatIsNotServedMeanwhileIsNotSaidToBeLed) {
+  sim_.Settle();
+  const std::atomic<PartitionMask>& led = sim_.core().node().led;
+  EXPECT_EQ(led.load(), PartitionMask{0b1111});
+  sim_.core().SetNodes({kOther});  // Its shards are asked what they hold.
+  EXPECT_EQ(led.load(), PartitionMask{0});
+  sim_.Run();
+  TellClaims();
+  EXPECT_EQ(led.load(), PartitionMask{0b1111});
+}
+
 TEST_F(HostNodes, NothingIsTakenOfAShardBeforeItsClaims) {
   sim_.core().SetNodes({kOther});
   sim_.Run();

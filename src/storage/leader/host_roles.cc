@@ -29,6 +29,7 @@ uint64_t AskingLife(uint64_t term, const Leader& leader) {
 
 void Host::ReplaceLeader(PartitionId id) {
   auto leader = std::make_unique<Leader>(*replicas_[id], node_);
+  node_.led.fetch_and(~BitOf(id));
   leader->Succeed(*node_.leaders[id]);
   node_.leaders[id] = std::move(leader);
   node_.leaders[id]->CatchUp();

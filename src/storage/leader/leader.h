@@ -65,7 +65,7 @@ class Leader {
   // Once it is in the former one's place.
   void CatchUp();
   // In the former one's place: what that one has proposed is nobody's, and what was to follow it
-  // does not happen here. By itself, where the partition is led elsewhere now; Succeed begins so.
+  // does not happen here. For a partition that is led elsewhere now; Succeed does it, too.
   void TakeAfter(Leader& former);
   // Whoever waits for what this one has proposed, for the sake of another partition, waits no more.
   void PassBarriers();

@@ -46,9 +46,9 @@ struct Node {
   ShardTable shards;          // Of all nodes.
   const StateReader& reader;  // Of the state, for all partitions.
   HostMetrics& metrics;
-  // Which partitions are led here and served. One that is lost goes from it at once, before
-  // anything that looks at the partitions; one that is won comes to it when the metrics have
-  // counted it. Any thread may read it.
+  // Which partitions are led here and served. One that is lost, or gets a new leader, goes from it
+  // at once, before anything that looks at the partitions; one that is served comes to it when the
+  // metrics have counted it. Any thread may read it.
   std::atomic<PartitionMask> led{0};
   // Random: nobody can choose a user name with another one's hash.
   const uint64_t owner_key;
