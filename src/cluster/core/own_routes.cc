@@ -29,6 +29,7 @@ void OwnRoutes::Join(storage::NodeId node) { confirmations_.Join(node.value()); 
 void OwnRoutes::Leave(storage::NodeId node) {
   confirmations_.Leave(node.value());
   readers_.erase(node);
+  owed_.erase(node);
 }
 
 void OwnRoutes::OnWanted(storage::NodeId node, const RoutesWanted& wanted) {
@@ -36,7 +37,11 @@ void OwnRoutes::OnWanted(storage::NodeId node, const RoutesWanted& wanted) {
 }
 
 void OwnRoutes::OnTaken(storage::NodeId node, const RoutesTaken& taken) {
-  if (taken.life == life_) confirmations_.Confirm(node.value(), taken.number);
+  if (taken.life == life_) {
+    confirmations_.Confirm(node.value(), taken.number);
+    const auto owed = owed_.find(node);
+    if (owed != owed_.end() && owed->second <= taken.number) owed_.erase(owed);
+  }
   const auto it = readers_.find(node);
   if (it == readers_.end() || it->second.ask != taken.ask) return;
   it->second.taken = std::max(it->second.taken, std::min(taken.frames, it->second.told));
@@ -70,6 +75,7 @@ std::vector<OwnRoutes::Confirmed> OwnRoutes::TakeConfirmed() {
   const uint64_t by_all = confirmations_.ByAll();
   const uint64_t by_those = confirmations_.ByAllOf(
       [&](uint16_t node) { return !degraded_ || readers_.contains(storage::NodeId(node)); });
+  uint64_t owed = 0;  // The greatest number that is confirmed without some node.
   for (storage::ShardId id = 0; id < shards_.size(); ++id) {
     OfShard& shard = shards_[id];
     if (shard.degraded.number != 0 && shard.degraded.number <= by_all)
@@ -81,18 +87,22 @@ std::vector<OwnRoutes::Confirmed> OwnRoutes::TakeConfirmed() {
         shard.known = announced;
       } else {
         shard.degraded = shard.waiting.front();
-        owed_ = std::max(owed_, shard.degraded.number);
+        owed = std::max(owed, shard.degraded.number);
       }
       shard.waiting.pop_front();
     }
     if (announced != 0) confirmed.push_back({id, announced, shard.taken_back});
+  }
+  for (const uint16_t node : confirmations_.Behind(owed)) {
+    uint64_t& number = owed_[storage::NodeId(node)];
+    number = std::max(number, owed);
   }
   return confirmed;
 }
 
 std::vector<storage::NodeId> OwnRoutes::Unaware() const {
   std::vector<storage::NodeId> unaware;
-  for (const uint16_t node : confirmations_.Behind(owed_)) unaware.emplace_back(node);
+  for (const auto& [node, number] : owed_) unaware.push_back(node);
   return unaware;
 }
 

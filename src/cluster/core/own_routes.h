@@ -90,7 +90,8 @@ class OwnRoutes {
   std::map<storage::NodeId, Reader> readers_;
   bool degraded_ = false;
   std::vector<Confirmed> taken_back_;
-  uint64_t owed_ = 0;  // The greatest number that was ever confirmed without some node.
+  // Up to which number something was confirmed without the node, which has yet to hear of it.
+  std::map<storage::NodeId, uint64_t> owed_;
 };
 
 }  // namespace cluster

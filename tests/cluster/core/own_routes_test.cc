@@ -106,6 +106,25 @@ TEST(OwnRoutes, WhatWasConfirmedWithoutANodeIsTakenBackWhenThereAreMostNodesAgai
   EXPECT_THAT(own.Unaware(), IsEmpty());
 }
 
+// Who comes later knows that it does not know yet, and sends everything until it does.
+TEST(OwnRoutes, ALaterLifeOfANodeIsOwedNothing) {
+  OwnRoutes own({}, 1, 1);
+  own.Join(NodeId(2));
+  own.Join(NodeId(3));
+  own.SetDegraded(true);
+  own.Change(0, 1, "a", std::nullopt, RouteLevel::kAll);
+  EXPECT_THAT(Confirmed(own), ElementsAre("shard 0: 1"));
+  EXPECT_THAT(own.Unaware(), ElementsAre(NodeId(2), NodeId(3)));
+  own.OnTaken(NodeId(2), {.life = 1, .number = 1});
+  EXPECT_THAT(own.Unaware(), ElementsAre(NodeId(3)));
+  own.SetDegraded(false);
+  for (const uint16_t node : {uint16_t{2}, uint16_t{3}}) {
+    own.Leave(NodeId(node));
+    own.Join(NodeId(node));
+  }
+  EXPECT_THAT(own.Unaware(), IsEmpty());
+}
+
 TEST(OwnRoutes, NothingIsTakenBackThatAllHaveHeardOfMeanwhile) {
   OwnRoutes own({}, 1, 1);
   own.Join(NodeId(2));
