@@ -12,19 +12,22 @@ namespace pb = ::mqttd::cluster::v1;
 TEST(ControlCodec, AMessageOfRaftIsTheOneThatTheFileSays) {
   const std::string data(1000, 'x');
   for (const GroupId group : {GroupId{0}, GroupId{16}, GroupId{0xFFFF}}) {
-    const std::string bytes = EncodeControl(RaftItem{group, 1ull << 40, data});
+    const uint64_t all_have = uint64_t{group} << 20;  // 0: nothing is said.
+    const std::string bytes = EncodeControl(RaftItem{group, 1ull << 40, data, all_have});
     EXPECT_EQ(bytes[0], pb::ControlItem::kRaft);
     pb::RaftMessage message;
     ASSERT_TRUE(message.ParseFromString(bytes.substr(1)));
     EXPECT_EQ(message.group(), group);
     EXPECT_EQ(message.to(), 1ull << 40);
     EXPECT_EQ(message.data(), data);
+    EXPECT_EQ(message.all_have(), all_have);
     const auto parsed = ParseControl(bytes);
     ASSERT_TRUE(parsed.ok());
     const auto& item = std::get<RaftItem>(*parsed);
     EXPECT_EQ(item.group, group);
     EXPECT_EQ(item.to, 1ull << 40);
     EXPECT_EQ(item.data, data);
+    EXPECT_EQ(item.all_have, all_have);
   }
 }
 
