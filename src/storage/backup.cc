@@ -100,7 +100,7 @@ class TreeCopy {
       if (it->is_directory(error)) {
         directories_.push_back(relative);
       } else if (relative.filename() == kLengthsFile) {
-        ReadLengths(relative);
+        if (!ReadLengths(relative)) return Failed("read", it->path().string(), EIO);
       } else if (relative.filename() != "LOCK") {
         files_.push_back(relative);
       }
@@ -112,12 +112,17 @@ class TreeCopy {
     return error ? Failed("read", from_.string(), error.value()) : absl::OkStatus();
   }
 
-  // Of files that somebody goes on writing, what counts.
-  void ReadLengths(const fs::path& file) {
+  // Of files that somebody goes on writing, what counts. False: that cannot be read, and a copy of
+  // all of them would be none of one moment.
+  bool ReadLengths(const fs::path& file) {
     std::ifstream lengths(from_ / file);
     std::string name;
     uint64_t length = 0;
-    while (lengths >> name >> length) lengths_[file.parent_path() / name] = length;
+    while (lengths >> name) {
+      if (!(lengths >> length)) return false;
+      lengths_[file.parent_path() / name] = length;
+    }
+    return lengths.eof();
   }
   uint64_t LengthOf(const fs::path& file) const {
     const auto it = lengths_.find(file);
@@ -258,9 +263,9 @@ absl::Status VerifyDatabase(const std::string& path, Pace pace, const GoesOn& go
   options.max_open_files = 64;
   const absl::Status open = ToStatus(rocksdb::DB::OpenForReadOnly(options, path, &opened),
                                      absl::StrCat("opening ", path));
+  const std::unique_ptr<rocksdb::DB> db(opened);
   if (!goes_on()) return Stopped();
   if (!open.ok()) return absl::DataLossError(absl::StrCat("it is damaged: ", open.message()));
-  const std::unique_ptr<rocksdb::DB> db(opened);
   const absl::Status read = ToStatus(db->VerifyChecksum(), absl::StrCat("reading ", path));
   return goes_on() ? read : Stopped();
 }

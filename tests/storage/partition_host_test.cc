@@ -583,5 +583,21 @@ TEST(PartitionHost, GoesOnWhileACopyIsMade) {
   }
 }
 
+TEST(CopyBackup, RefusesACheckpointOfWhichItIsNotKnownWhatCounts) {
+  support::TempDir directory;
+  const std::string checkpoint = directory.path() + "/checkpoint";
+  std::filesystem::create_directories(checkpoint + "/log");
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream(checkpoint + "/log/" + name) << text;
+  };
+  write("1.log", "counts, and what comes behind it");
+  write("LENGTHS", "1.log 6\n");
+  const std::string to = directory.path() + "/to";
+  ASSERT_TRUE(CopyBackup(checkpoint, to, Pace::kFull, KeepOn).ok());
+  EXPECT_EQ(std::filesystem::file_size(to + "/log/1.log"), 6u);
+  write("LENGTHS", "1.log ");
+  EXPECT_FALSE(CopyBackup(checkpoint, to + "2", Pace::kFull, KeepOn).ok());
+}
+
 }  // namespace
 }  // namespace storage
