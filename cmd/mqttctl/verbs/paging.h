@@ -18,11 +18,11 @@ inline constexpr uint32_t kPageSize = 1000;
 // response.
 template <typename Response, typename Request, typename Entries>
 absl::Status ListAll(AdminSession& session, const std::string& method, Request request,
-                     uint64_t limit, Entries entries, Json& all) {
+                     uint64_t limit, Entries entries, Json& all, uint32_t page_size = kPageSize) {
   all = Json::array();
   const auto enough = [&] { return limit != 0 && all.size() >= limit; };
-  request.mutable_page()->set_size(limit != 0 && limit < kPageSize ? static_cast<uint32_t>(limit)
-                                                                   : kPageSize);
+  request.mutable_page()->set_size(limit != 0 && limit < page_size ? static_cast<uint32_t>(limit)
+                                                                   : page_size);
   do {
     Response response;
     RETURN_IF_ERROR(session.Call(method, request, response));

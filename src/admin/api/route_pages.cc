@@ -8,16 +8,18 @@ namespace admin {
 
 FirstFilters::Counts* FirstFilters::Find(std::string_view filter) {
   if (!after_.empty() && filter <= after_) return nullptr;
-  const bool full = filters_.size() == filters_max_;
-  if (full && filter > filters_.rbegin()->first) {  // Of many filters, almost all.
-    more_ = true;
-    return nullptr;
-  }
+  if (end_.has_value() && filter >= *end_) return nullptr;  // Of many filters, almost all.
   const auto known = filters_.find(filter);
   if (known != filters_.end()) return &known->second;
-  if (full) more_ = true;
-  if (full) filters_.erase(std::prev(filters_.end()));
-  return &filters_[std::string(filter)];
+  bytes_ += filter.size();
+  Counts* counts = &filters_[std::string(filter)];
+  while (filters_.size() > filters_max_ || (bytes_ > bytes_max_ && filters_.size() > 1)) {
+    auto last = filters_.extract(std::prev(filters_.end()));
+    if (&last.mapped() == counts) counts = nullptr;
+    bytes_ -= last.key().size();
+    end_ = std::move(last.key());
+  }
+  return counts;
 }
 
 pb::ListRoutesResponse MergeRoutes(std::vector<pb::ListRoutesResponse> pages, size_t routes_max) {
@@ -36,9 +38,14 @@ pb::ListRoutesResponse MergeRoutes(std::vector<pb::ListRoutesResponse> pages, si
     all.mutable_nodes()->MergeFrom(page.nodes());
   }
   bool more = whole_to.has_value();
+  size_t bytes = 0;
   for (auto& [filter, route] : by_filter) {
-    if (static_cast<size_t>(all.routes_size()) == routes_max) more = true;
-    if (static_cast<size_t>(all.routes_size()) == routes_max) break;
+    const size_t routes = static_cast<size_t>(all.routes_size());
+    bytes += filter.size();
+    if (routes == routes_max || (routes != 0 && bytes > kPageFilterBytesMax)) {
+      more = true;
+      break;
+    }
     if (whole_to.has_value() && filter > *whole_to) break;
     std::sort(route.mutable_nodes()->begin(), route.mutable_nodes()->end(),
               [](const auto& a, const auto& b) { return a.number() < b.number(); });

@@ -1,5 +1,6 @@
 #include "admin/api/routes_service.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,6 +19,12 @@ namespace {
 constexpr char kService[] = "mqttd.admin.v1.Cluster";
 constexpr char kListRoutes[] = "/mqttd.admin.v1.Cluster/ListRoutes";
 
+// Each page costs a look at all subscriptions, so it is larger than those of other lists may be.
+size_t PageMaxOf(const pb::PageRequest& page) {
+  constexpr size_t kMax = 10'000;
+  return page.size() == 0 ? PageSizeOf(page) : std::min<size_t>(page.size(), kMax);
+}
+
 // Lives in the tour.
 class RouteTally : public std::enable_shared_from_this<RouteTally> {
  public:
@@ -26,7 +33,7 @@ class RouteTally : public std::enable_shared_from_this<RouteTally> {
       : broker_(broker),
         pattern_(request.filter()),
         reply_(std::move(reply)),
-        first_(request.page().token(), PageSizeOf(request.page())) {}
+        first_(request.page().token(), PageMaxOf(request.page())) {}
 
   void Start() {
     const auto self = shared_from_this();
@@ -116,7 +123,7 @@ void AskAll(const Fleet& fleet, Fleet::Passing call, const pb::ListRoutesRequest
             const Reply<pb::ListRoutesResponse>& reply) {
   call.stored = Fleet::Stored::kAgain;
   fleet.Gather<pb::ListRoutesResponse>(
-      call, request, [size = PageSizeOf(request.page()), reply](auto gathered) {
+      call, request, [size = PageMaxOf(request.page()), reply](auto gathered) {
         if (!gathered.ok()) return reply(gathered.status());
         std::vector<pb::ListRoutesResponse> pages = std::move(gathered->others);
         pages.push_back(std::move(gathered->here));

@@ -14,7 +14,9 @@ namespace {
 using Tour = std::shared_ptr<const SubscriptionTour>;
 
 void StepShard(const BrokerAccess& broker, const Tour& tour, uint32_t shard, uint64_t after) {
-  if (shard >= broker.shards()) return tour->done(absl::OkStatus());
+  const uint32_t shards = broker.shards();
+  if (shards == 0) return tour->done(BrokerAccess::Closed());
+  if (shard >= shards) return broker.Aside([tour] { tour->done(absl::OkStatus()); });
   const bool open = broker.OnShard(
       static_cast<storage::ShardId>(shard), [&broker, tour, shard, after](broker::ShardCore& core) {
         const auto step = broker::VisitSubscriptions(core, after, tour->on_connected);

@@ -12,7 +12,8 @@
 
 namespace admin {
 
-// Called one after the other, on the host's thread and then on the shards'.
+// Called one after the other, on the host's thread and then on the shards'; `done` aside, where
+// it may sort what was found.
 struct SubscriptionTour {
   std::function<void(storage::PartitionId partition, std::string_view filter)> on_stored;
   // A durable session's is stored, too, where its partition is led.

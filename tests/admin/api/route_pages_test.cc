@@ -45,6 +45,31 @@ TEST(FirstFilters, KeepsThoseBehindThePlaceWithAllOfTheirCounts) {
   }
 }
 
+TEST(FirstFilters, SkipsNoneThatIsTooLongForThePage) {
+  const std::vector<std::string> all = {"a", std::string(50, 'b'), "c", std::string(500, 'd'), "e"};
+  std::vector<size_t> order = {0, 1, 2, 3, 4};
+  do {
+    std::vector<std::string> listed;
+    std::string after;
+    for (bool more = true; more;) {
+      FirstFilters first(after, 10, 60);
+      size_t bytes = 0;
+      for (const size_t i : order) {
+        if (FirstFilters::Counts* const counts = first.Find(all[i])) ++counts->connected;
+      }
+      for (const auto& [filter, counts] : first.filters()) {
+        EXPECT_EQ(counts.connected, 1u) << filter;
+        bytes += filter.size();
+        listed.push_back(filter);
+      }
+      EXPECT_TRUE(bytes <= 60 || first.filters().size() == 1);
+      more = first.more();
+      after = first.filters().rbegin()->first;
+    }
+    EXPECT_EQ(listed, all);
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
 pb::ListRoutesResponse Page(uint32_t node, const std::vector<std::string>& filters, bool more) {
   pb::ListRoutesResponse page;
   for (const std::string& filter : filters) {
@@ -71,6 +96,17 @@ TEST(MergeRoutes, ListsOnlyWhatAllPagesHaveComeTo) {
   ASSERT_EQ(merged.routes(0).nodes_size(), 2);
   EXPECT_EQ(merged.routes(0).nodes(0).number(), 1u);
   EXPECT_EQ(merged.nodes(1).number(), 2u);
+}
+
+TEST(MergeRoutes, EndsWhereItsFiltersAreTooLong) {
+  const std::string a(kPageFilterBytesMax - 1, 'a');
+  const std::string c(2 * kPageFilterBytesMax, 'c');
+  auto merged = MergeRoutes({Page(2, {a, c}, false), Page(1, {"b", "bb"}, false)}, 10);
+  EXPECT_THAT(Filters(merged), ElementsAre(a, "b"));
+  EXPECT_EQ(merged.page().next(), "b");
+  merged = MergeRoutes({Page(2, {c}, false), Page(1, {"d"}, false)}, 10);
+  EXPECT_THAT(Filters(merged), ElementsAre(c)) << "one at least";
+  EXPECT_EQ(merged.page().next(), c);
 }
 
 TEST(MergeRoutes, HasNoMoreThanWereAskedFor) {
