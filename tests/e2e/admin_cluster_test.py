@@ -514,6 +514,22 @@ def _():
         admins[1].ctl("session", "delete", f"after-{i}", "--yes")
 
 
+@fresh("without most nodes mqttctl names both who did not answer and what nobody answered for")
+def _():
+    for node in cluster.nodes[1:]:
+        node.kill()
+
+    def all_said():
+        said = timed(lambda: admins[0].ctl("session", "slow")).err.text()
+        unled = re.findall(r"nobody leads partition ([\d, ]+) just now", said)
+        named = [node.uuid for node in cluster.nodes[1:] if re.search(f"no answer from {node.uuid}: node \\d: (?!nobody leads)", said)]
+        return len(named) == 2 and sorted(int(number) for each in unled for number in each.split(",")) == list(range(16))
+    eventually(all_said, "two nodes, and 16 partitions")
+    for node in cluster.nodes[1:]:
+        node.start()
+    eventually(lambda: admins[0].json("cluster", "status")["missing"] == [] and whole(), "they are back")
+
+
 @fresh("a node that joined answers like the others, for all, and is forgotten when it is gone for good")
 def _():
     admins[0].ctl("ban", "add", "--client", "banned-before-it-came")

@@ -68,7 +68,8 @@ class GrpcSession final : public AdminSession {
   }
 
  private:
-  // Whatever is asked of a cluster: which of its nodes did not answer. Each is named once.
+  // Whatever is asked of a cluster: which of its nodes did not answer, and what nobody answered
+  // for. Each is said once.
   void WarnOfMissing(const Message& response) {
     const google::protobuf::Descriptor& type = *response.GetDescriptor();
     const google::protobuf::Reflection& reflection = *response.GetReflection();
@@ -80,7 +81,7 @@ class GrpcSession final : public AdminSession {
     for (int i = 0; i < reflection.FieldSize(response, missing); ++i) {
       pb::MissingNode node;
       node.CopyFrom(reflection.GetRepeatedMessage(response, missing, i));
-      if (told_.insert(node.node()).second) {
+      if (told_.insert(absl::StrCat(node.node(), ": ", node.reason())).second) {
         std::fprintf(stderr, "Warning: no answer from %s: %s\n", node.node().c_str(),
                      node.reason().c_str());
       }
@@ -131,7 +132,7 @@ class GrpcSession final : public AdminSession {
   grpc::GenericStub stub_;
   const std::string token_;
   const int timeout_s_;
-  std::set<std::string> told_;  // Nodes that did not answer.
+  std::set<std::string> told_;  // Nodes that did not answer, and why.
 };
 
 }  // namespace
