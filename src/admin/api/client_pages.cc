@@ -51,7 +51,9 @@ class Walk : public std::enable_shared_from_this<Walk> {
   }
 
   void Step() {
-    const bool more = found_.next.shard < broker_.shards();
+    const uint32_t shards = broker_.shards();
+    if (shards == 0) return done_(BrokerAccess::Closed());
+    const bool more = found_.next.shard < shards;
     if (!more || found_.clients.size() >= clients_max_) {
       found_.end = !more;
       return done_(std::move(found_));
@@ -134,7 +136,9 @@ class Refreshing : public std::enable_shared_from_this<Refreshing> {
       : broker_(broker), query_(std::move(query)), done_(std::move(done)) {}
 
   void Step() {
-    if (at_.shard >= broker_.shards()) return done_(sent_away_);
+    const uint32_t shards = broker_.shards();
+    if (shards == 0) return done_(BrokerAccess::Closed());
+    if (at_.shard >= shards) return done_(sent_away_);
     const bool open = broker_.OnShard(
         static_cast<storage::ShardId>(at_.shard),
         [self = shared_from_this()](broker::ShardCore& shard) { self->Refresh(shard); });
