@@ -93,6 +93,20 @@ ROWS = [
          "Group commit: the more wait, the more share one."),
         ("Not yet in the state", "bytes", [(f"mqttd_storage_state_pending_bytes{OF}", BY_INSTANCE)], ""),
     ]),
+    ("Cluster", [  # Of a broker that is alone there is nothing.
+        ("Nodes", "short", [(f"mqttd_cluster_members{OF}", "{{instance}} {{state}}")], "As each of them sees it."),
+        ("Reaches most nodes", "bool_yes_no", [(f"mqttd_cluster_lease{OF}", BY_INSTANCE)],
+         "It holds its lease. Without it no sessions are served that are kept."),
+        ("Partitions", "short", [
+            (f"mqttd_cluster_partitions_led{OF}", "{{instance}} leads"),
+            (f"mqttd_cluster_partitions_without_leader{OF}", "{{instance}} knows of nobody who leads")], ""),
+        ("Forwarded", "msg/s", [(rate("mqttd_cluster_forwarded_total", "direction"), "{{instance}} {{direction}}")],
+         "Messages between the nodes, for clients that are connected there."),
+        ("Publishers waited", "ops", [(rate("mqttd_cluster_forward_waits_total"), BY_INSTANCE)],
+         "A node was behind with what it is sent."),
+        ("Logs outrun", "short", [(f"mqttd_log_outrun_total{OF}", BY_INSTANCE)],
+         "A node was away for so long that it cannot catch up."),
+    ]),
     ("Machine", [
         ("Processor", "percentunit", [(rate("mqttd_process_cpu_seconds_total"), BY_INSTANCE)], "100 % is one core."),
         ("Memory", "bytes", [
