@@ -358,6 +358,53 @@ TEST_F(HostOutbox, AnAnswerCountsOnce) {
   EXPECT_EQ(sim_.metrics().dropped_no_member.value(), 0u);
 }
 
+// A former leader's shard asks the new leader again, whose own shard was told of the record, too.
+TEST_F(HostOutbox, OfTwoThatHavePassedItOnOneGivesItToTheMembersThatItChose) {
+  EndSession(1);
+  const RouteMessage route = sim_.Take<RouteMessage>().at(0);
+  End(route);
+  End(route);
+  sim_.Settle();
+  const std::vector<Published> published = sim_.Take<Published>();
+  ASSERT_THAT(published, SizeIs(2));
+  EXPECT_TRUE(published[0].status.ok());
+  EXPECT_FALSE(published[1].status.ok());
+  EXPECT_EQ(Stored(), 0u);
+}
+
+// The former leader's shard chose a member without a kept session, this one's a durable member.
+TEST_F(HostOutbox, WhoseMemberWasReplacedMeanwhileDoesNotGiveItToHim) {
+  sim_.passes_on = false;
+  EndSession(1);
+  AddSession("carol", "$share/g/a");
+  const RouteMessage route = sim_.Take<RouteMessage>().at(0);
+  const OutboxDone chosen_otherwise{.token = 77,
+                                    .partition = route.outbox.partition,
+                                    .number = route.outbox.number,
+                                    .members_told = 1};
+  Assign(route, "carol");
+  sim_.Send(OutboxDone(chosen_otherwise));  // The choice is on its way to the log,
+  sim_.Settle();
+  sim_.Send(OutboxDone(chosen_otherwise));  // and there.
+  sim_.Settle();
+  size_t refused = 0;
+  for (const Published& answer : sim_.Take<Published>()) {
+    if (answer.token == 77 && !answer.status.ok()) ++refused;
+  }
+  EXPECT_EQ(refused, 2u);
+  EXPECT_EQ(Stored(), 1u);
+  const std::vector<RouteMessage> again = sim_.Take<RouteMessage>();
+  ASSERT_FALSE(again.empty());
+  PassOn(again.back());
+  sim_.Send(OutboxDone{.token = 78,
+                       .partition = route.outbox.partition,
+                       .number = route.outbox.number,
+                       .members_told = 2});
+  sim_.Settle();
+  EXPECT_EQ(Stored(), 0u);
+  EXPECT_THAT(QueueOf("carol"), ElementsAre("job 0"));
+}
+
 TEST_F(HostOutbox, WhatNobodyTakesIsDroppedAndCounted) {
   EndSession(3);
   for (const RouteMessage& route : sim_.Take<RouteMessage>()) End(route, Fate::kNoMember);

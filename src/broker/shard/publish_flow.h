@@ -114,6 +114,7 @@ class PublishFlow {
     storage::OutboxRef outbox;  // What it is a record of, if it is.
     bool groups_only = false;   // For the members of `$share` groups chosen.
     bool ending = false;        // These get it when nobody else can any more.
+    uint32_t members_told = 0;  // As OutboxDone says it.
 
     storage::PartitionMask awaited = 0;  // Whose answers are to come.
     absl::Status status;                 // What those that did say: the first error.

@@ -17,6 +17,12 @@ uint64_t OrderOf(const mqtt::Message& message) {
   return storage::StableHash(message.publisher()) | uint64_t{1} << 63;
 }
 
+uint32_t DurableMembersOf(const storage::RouteMessage& event) {
+  return static_cast<uint32_t>(
+      std::count_if(event.targets.begin(), event.targets.end(),
+                    [](const storage::SharedTarget& target) { return !target.transient; }));
+}
+
 }  // namespace
 
 void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
@@ -35,6 +41,7 @@ void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
   waiting.groups_only = !for_all || event.clears_only;
   waiting.route_after = event.message;
   waiting.in_order = in_order;
+  waiting.members_told = 1 + DurableMembersOf(event);
   if (outbox_.MustWait(event.outbox, in_order)) {
     return EndRecord(waiting, storage::OutboxDone::Fate::kBehind);
   }
@@ -69,7 +76,8 @@ void PublishFlow::FinishRecord(Waiting waiting) {
   using Fate = storage::OutboxDone::Fate;
   BeginMessage();
   if (waiting.ending) {
-    if (waiting.status.ok()) RouteAssigned(waiting);
+    if (waiting.status.ok()) return RouteAssigned(waiting);
+    outbox_.GiveBack(waiting.outbox, waiting.in_order);  // If it is still there.
     return;
   }
   if (!waiting.handed_out) {
@@ -149,8 +157,11 @@ void PublishFlow::EndRecord(const Waiting& waiting, storage::OutboxDone::Fate fa
                             storage::Token token) {
   const storage::OutboxRef& record = waiting.outbox;
   if (fate != storage::OutboxDone::Fate::kPassedOn) outbox_.GiveBack(record, waiting.in_order);
-  context_.Ask(storage::OutboxDone{
-      .token = token, .partition = record.partition, .number = record.number, .fate = fate});
+  context_.Ask(storage::OutboxDone{.token = token,
+                                   .partition = record.partition,
+                                   .number = record.number,
+                                   .fate = fate,
+                                   .members_told = waiting.members_told});
 }
 
 }  // namespace broker

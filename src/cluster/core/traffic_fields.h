@@ -138,6 +138,7 @@ void Fields(Visit& visit, Value& value) {
   visit(2, value.partition);
   visit(3, value.number);
   visit(4, value.fate);
+  visit(5, value.members_told);
 }
 
 template <typename Visit, Is<storage::OutboxAssign> Value>

@@ -87,9 +87,11 @@ void OutboxSender::Consider(OutboxRecord record) {
   Tell(std::move(record));
 }
 
-// All of a partition to one shard, so that they stay in order.
+const ShardAddress& OutboxSender::Teller() const {
+  return node_.shards.AddressOf(id_ % node_.shards.own());
+}
+
 void OutboxSender::Tell(OutboxRecord record) {
-  const ShardAddress& shard = node_.shards.AddressOf(id_ % node_.shards.own());
   const uint64_t bytes = record.message->bytes();
   node_.outbox_told.Add(bytes);
   told_.emplace(record.number, Told{bytes, record.share_filter, record.kind});
@@ -104,7 +106,7 @@ void OutboxSender::Tell(OutboxRecord record) {
   for (const auto& leader : node_.leaders) {
     if (leader->replica().stopped()) route.without |= BitOf(leader->id());
   }
-  node_.Send(shard, std::move(route));
+  node_.Send(Teller(), std::move(route));
 }
 
 bool OutboxSender::HasRoomForWill() const {
@@ -163,6 +165,13 @@ void OutboxSender::Handle(const Asker& from, OutboxDone& request) {
   if (!partition().outbox().Contains(number)) {
     return Answer(from.shard, request.token, absl::FailedPreconditionError("it is gone already"));
   }
+  if (WereOthersChosen(request)) {
+    Answer(from.shard, request.token,
+           absl::FailedPreconditionError("other members were chosen for it"));
+    if (from.shard != Teller()) return;
+    TakeTold(number);
+    return Keep(kRetryBehind);
+  }
   const Told told = TakeTold(number);
   if (request.fate == OutboxDone::Fate::kPassedOn) {
     if (told.kind == Kind::kWill) node_.metrics.wills_published.Add();
@@ -184,13 +193,29 @@ void OutboxSender::Handle(const Asker& from, OutboxDone& request) {
   ProposeDone({.number = number, .dropped = true}, &from);
 }
 
+// After a change of leaders two shards may have it, and the members of one are not the other's.
+// Whichever choice is committed first stands: durable members by OutboxAssign, others by
+// OutboxDone.
+bool OutboxSender::WereOthersChosen(const OutboxDone& request) const {
+  if (request.token == 0 || request.members_told == 0) return false;
+  if (ending_.contains(request.number)) return false;  // It is known when that is applied.
+  if (assigning_.contains(request.number)) return true;
+  const auto record = partition().outbox().Read(node_.reader, id_, request.number - 1, 1);
+  if (!record.ok()) return true;
+  const auto& targets = record->front().targets;
+  const auto durable = std::count_if(targets.begin(), targets.end(),
+                                     [](const SharedTarget& target) { return !target.transient; });
+  return static_cast<uint64_t>(durable) + 1 > request.members_told;
+}
+
 void OutboxSender::Repeat(const Asker& from, OutboxDone& request) {
   Answer(from.shard, request.token, absl::OkStatus());
 }
 
 void OutboxSender::ProposeDone(FinishOutbox step, const Asker* asker) {
   ending_.insert(step.number);
-  pb::Command& command = asker == nullptr ? Propose() : ProposeFor(*asker);
+  pb::Command& command =
+      asker == nullptr ? Propose(&step.command) : ProposeFor(*asker, &step.command);
   command.mutable_outbox_done()->add_numbers(step.number);
   // Were it lost, a QoS 2 message would be passed on once more, and recognised everywhere.
   if (!step.inbound || step.token != 0) NeedSync();
@@ -200,6 +225,10 @@ void OutboxSender::ProposeDone(FinishOutbox step, const Asker* asker) {
 void OutboxSender::Finish(FinishOutbox& step) {
   ending_.erase(step.number);
   ReleaseHeld(step.number);
+  // Two shards may have passed it on: one of them gives it to the members that it has chosen.
+  if (OutcomeAt(step.command).code == OutcomeCode::kNothing) {
+    return Answer(step.shard, step.token, absl::FailedPreconditionError("it is gone already"));
+  }
   if (step.dropped) node_.metrics.dropped_no_member.Add();
   if (step.expired) node_.metrics.dropped_expired.Add();
   if (step.not_authorized) node_.metrics.wills_not_authorized.Add();
@@ -220,6 +249,7 @@ void OutboxSender::Handle(const Asker& from, OutboxAssign& request) {
   pb::OutboxAssign& assign = *command.mutable_outbox_assign();
   assign.set_number(request.number);
   for (const SharedTarget& target : request.targets) StoreTarget(target, *assign.add_targets());
+  assigning_.insert(request.number);
   NeedSync();
   Then(FinishOutboxAssign{request.number});
 }
@@ -228,6 +258,7 @@ void OutboxSender::Handle(const Asker& from, OutboxAssign& request) {
 void OutboxSender::Repeat(const Asker& /*from*/, OutboxAssign& /*request*/) {}
 
 void OutboxSender::Finish(FinishOutboxAssign& step) {
+  assigning_.erase(step.number);
   TakeTold(step.number);
   if (!partition().outbox().Contains(step.number)) return;  // It has expired.
   auto record = partition().outbox().Read(node_.reader, id_, step.number - 1, 1);

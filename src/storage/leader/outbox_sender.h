@@ -65,6 +65,9 @@ class OutboxSender : public LeaderPart {
   void Consider(OutboxRecord record);
   void Tell(OutboxRecord record);
   Told TakeTold(uint64_t number);
+  // A shard of this node, always the same, so that they stay in order.
+  const ShardAddress& Teller() const;
+  bool WereOthersChosen(const OutboxDone& request) const;
   void ProposeDone(FinishOutbox step, const Asker* asker);
   void ReleaseHeld(uint64_t number);
   void Answer(const ShardAddress& shard, Token token, const absl::Status& status);
@@ -83,6 +86,7 @@ class OutboxSender : public LeaderPart {
   uint64_t expected_messages_ = 0;
   uint64_t expected_bytes_ = 0;
   absl::flat_hash_set<uint64_t> ending_;             // OutboxDone is proposed and not applied.
+  absl::flat_hash_set<uint64_t> assigning_;          // OutboxAssign is.
   absl::flat_hash_set<std::string> groups_without_;  // Members, as a shard said since the last try.
   std::optional<absl::Duration> again_at_;           // Monotonic.
   absl::Duration patience_ends_;

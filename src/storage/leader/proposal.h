@@ -98,6 +98,7 @@ struct FinishOutbox {
   bool not_authorized = false;  // A will: its client may not publish there any more.
   ShardAddress shard;           // Who waits for that, if there is a token.
   Token token = 0;
+  CommandPlace command = 0;
 };
 // Members of groups are chosen for one.
 struct FinishOutboxAssign {
