@@ -1,6 +1,7 @@
 #include "tests/cluster/sim/client.h"
 
 #include <iterator>
+#include <utility>
 
 namespace simulator {
 namespace {
@@ -10,6 +11,10 @@ using enum support::PacketType;
 using enum support::PropertyId;
 
 constexpr size_t kOutgoingMax = 12;
+// The broker notices later that a client has gone, and a node that another one has.
+constexpr int64_t kSilenceNs = 4'000'000'000;
+constexpr int64_t kNoticedNs = 10'000'000'000;
+constexpr absl::Duration kLeftOpen = absl::Seconds(8);
 
 }  // namespace
 
@@ -49,7 +54,11 @@ void Client::ActConnected() {
     if (options_.publishes) Publish();
     return;
   }
-  if (dice < 830) return Subscribe(SomeFilter(), static_cast<unsigned>(rng_.Below(3)));
+  if (dice < 830) {
+    const std::string filter = SomeFilter();
+    return Subscribe(filter, static_cast<unsigned>(FindShared(filter) != nullptr ? 1 + rng_.Below(2)
+                                                                                 : rng_.Below(3)));
+  }
   if (dice < 900) return Unsubscribe();
   if (dice < 930) return Break();
   if (dice < 950) return SayGoodbye();
@@ -109,6 +118,7 @@ void Client::LoseConnection() {
   connected_ = false;
   ForgetConnection();
   came_.clear();
+  NoteConnectionLost();
   if (!options_.durable) EndSession();
 }
 
@@ -116,6 +126,7 @@ void Client::EndSession() {
   ForgetExchanges();
   session_ = {};
   session_.client_id = options_.id;
+  session_.name = SessionName();
   session_.durable = options_.durable;
 }
 
@@ -126,7 +137,8 @@ void Client::Break() {
   LoseConnection();
 }
 
-// The other connection stays until the broker ends it.
+// The other connection stays until the broker ends it, or, if no second one comes about, for a
+// while.
 void Client::TakeOver() {
   if (options_.durable && rng_.Chance(0.5)) return;
   Say("connects a second time");
@@ -135,6 +147,11 @@ void Client::TakeOver() {
   left->on_end = [this, will = will_] {
     if (Published* const due = history_.Find(will)) due->acknowledged_ns = now_ns();
   };
+  agenda_.After(kLeftOpen, [left] {
+    if (!left->on_end) return;
+    std::exchange(left->on_end, nullptr)();
+    left->Break();
+  });
   LoseConnection();
   Connect();
 }
@@ -227,7 +244,10 @@ void Client::OnAcknowledged(const Packet& packet, const Outgoing& outgoing) {
 std::string Client::SomeFilter() {
   static const char* const kFilters[] = {"t/0", "t/1", "t/2", "t/3", "t/#",
                                          "t/+", "r/#", "w/#", "w/+"};
-  return kFilters[rng_.Below(std::size(kFilters))];
+  if (options_.version != support::Version::k5 || !rng_.Chance(0.25))
+    return kFilters[rng_.Below(std::size(kFilters))];
+  const SharedFilter& shared = kSharedFilters[rng_.Below(std::size(kSharedFilters))];
+  return shared.durable_only && !options_.durable ? "t/#" : shared.filter;
 }
 
 void Client::Subscribe(const std::string& filter, unsigned qos) {
@@ -235,8 +255,12 @@ void Client::Subscribe(const std::string& filter, unsigned qos) {
   Ask(id, {.subscribe = true, .filter = filter});
   session_.ever_subscribed.insert(filter);
   if (qos == 0) session_.sure.erase(filter);
+  NoteAsked(filter);
   Say("subscribes to ", filter, " at QoS ", qos, " as ", id);
-  Send(support::Subscribe(options_.version, id, {{filter, qos}}));
+  support::Properties properties;
+  if (const SharedFilter* const shared = FindShared(filter))
+    properties.Number(kSubscriptionIdentifier, shared->subscription_id);
+  Send(support::Subscribe(options_.version, id, {{filter, qos}}, properties));
 }
 
 void Client::Unsubscribe() {
@@ -244,12 +268,37 @@ void Client::Unsubscribe() {
   const uint16_t id = NextId();
   Ask(id, {.subscribe = false, .filter = filter});
   session_.sure.erase(filter);
+  NoteAsked(filter);
   Say("unsubscribes from ", filter, " as ", id);
   Send(support::Unsubscribe(options_.version, id, {filter}));
 }
 
+void Client::NoteAsked(const std::string& filter) {
+  const SharedFilter* const shared = FindShared(filter);
+  if (shared == nullptr || changing_.contains(filter)) return;
+  changing_[filter] = history_.groups().Changes(*shared, Groups::Change::kMembership, now_ns());
+}
+
+void Client::NoteAnswered(const std::string& filter, int64_t through_ns) {
+  const auto found = changing_.find(filter);
+  if (found == changing_.end()) return;
+  history_.groups().HasChanged(*FindShared(filter), found->second, through_ns);
+  changing_.erase(found);
+}
+
+void Client::NoteConnectionLost() {
+  while (!changing_.empty()) NoteAnswered(changing_.begin()->first, now_ns() + kNoticedNs);
+  for (const SharedFilter& shared : kSharedFilters) {
+    if (!session_.ever_subscribed.contains(shared.filter)) continue;
+    history_.groups().Changes(
+        shared, options_.durable ? Groups::Change::kConnection : Groups::Change::kSessionEnds,
+        now_ns() - kSilenceNs, now_ns() + kNoticedNs);
+  }
+}
+
 void Client::OnAnswered(const Packet& packet, const Asked& asked, bool is_latest) {
   Say("gets ", std::string(support::Name(packet.type)), " for ", asked.filter);
+  if (is_latest) NoteAnswered(asked.filter, now_ns());
   if (!is_latest || !asked.subscribe) return;
   if (packet.reasons.size() == 1 && (packet.reasons[0] == 1 || packet.reasons[0] == 2))
     session_.sure.emplace(asked.filter, now_ns());
@@ -280,8 +329,9 @@ void Client::OnConnack(const Packet& packet) {
   session_.connection = connection_;
   session_.node_life = life_;
   if (options_.steady) {
-    for (const char* const filter : {"t/#", "r/#", "w/#"}) {
-      if (!session_.sure.contains(filter)) Subscribe(filter, 2);
+    for (const char* const filter : {"t/#", "r/#", "w/#", "$share/d/#"}) {
+      const bool joins = FindShared(filter) == nullptr || options_.durable;
+      if (joins && !session_.sure.contains(filter)) Subscribe(filter, 2);
     }
   }
   SendAgain();
@@ -295,7 +345,17 @@ void Client::OnPublish(const Packet& packet, bool repeated) {
         "no PUBLISH twice on a living connection",
         absl::StrCat(options_.id, " got \"", packet.payload, "\" again as ", packet.packet_id));
   }
-  if (repeated) return;
+  if (repeated || !history_.CheckReal(session_, packet.topic, packet.payload)) return;
+  const std::vector<uint32_t> ids = packet.Numbers(kSubscriptionIdentifier);
+  const SharedFilter* const shared = ids.empty() ? nullptr : FindShared(ids.front());
+  if (!ids.empty() && (ids.size() != 1 || shared == nullptr)) {
+    return history_.Fail("a copy says how it was subscribed to",
+                         absl::StrCat(options_.id, " got ", packet.ToString()));
+  }
+  if (shared != nullptr) {
+    return history_.groups().OnReceived(session_, *shared, packet.payload, packet.qos(),
+                                        packet.retain(), packet.dup(), now_ns());
+  }
   history_.OnReceived(session_, packet.topic, packet.payload, packet.qos(), packet.retain(),
                       packet.dup());
 }

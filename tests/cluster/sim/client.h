@@ -83,6 +83,9 @@ class Client : private support::ClientSession {
   std::string SomeFilter();
   std::string SomeTopic();
   std::string SessionName() const;
+  void NoteAsked(const std::string& filter);
+  void NoteAnswered(const std::string& filter, int64_t through_ns);
+  void NoteConnectionLost();
   void WillIsDue();
   void EndSession();
   void AddWill(support::ConnectPacket& connect);
@@ -116,6 +119,7 @@ class Client : private support::ClientSession {
   std::string will_;  // The payload of this connection's.
   uint64_t published_ = 0;
   std::set<std::pair<uint16_t, std::string>> came_;  // Over this connection, with an identifier.
+  std::map<std::string, size_t> changing_;           // Groups that it asks to join or leave.
   SubscriberSession session_;
 };
 

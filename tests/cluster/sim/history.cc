@@ -6,23 +6,24 @@
 #include "mqtt/topic.h"
 
 namespace simulator {
-namespace {
 
 std::string Describe(const Published& message, const std::string& payload) {
   return absl::StrCat("\"", payload, "\" (", message.topic, ", QoS ", message.qos,
                       message.sent_again() ? ", sent again)" : ")");
 }
 
-}  // namespace
+bool History::CheckReal(const SubscriberSession& session, const std::string& topic,
+                        const std::string& payload) {
+  ++deliveries_;
+  const Published* const message = Find(payload);
+  if (message != nullptr && message->topic == topic) return true;
+  Fail("nothing is invented", absl::StrCat(session.client_id, " got \"", payload, "\" of ", topic));
+  return false;
+}
 
 void History::OnReceived(SubscriberSession& session, const std::string& topic,
                          const std::string& payload, unsigned qos, bool retain, bool dup) {
-  ++deliveries_;
   const Published* const message = Find(payload);
-  if (message == nullptr || message->topic != topic) {
-    return Fail("nothing is invented",
-                absl::StrCat(session.client_id, " got \"", payload, "\" of ", topic));
-  }
   if (message->retain) session.last_retained[topic] = payload;
   const bool wanted =
       std::any_of(session.ever_subscribed.begin(), session.ever_subscribed.end(),
@@ -78,6 +79,14 @@ bool History::MayBeRefused(const Published& message) const {
   };
   return failed_at(message.sent_ns) ||
          std::any_of(message.sent_again_ns.begin(), message.sent_again_ns.end(), failed_at);
+}
+
+bool History::WasTrouble(int64_t from_ns, int64_t to_ns) const {
+  return std::any_of(node_failures_.begin(), node_failures_.end(),
+                     [&](int64_t at_ns) { return at_ns >= from_ns && at_ns <= to_ns; }) ||
+         std::any_of(failing_.begin(), failing_.end(), [&](const auto& each) {
+           return each.second >= from_ns && each.first <= to_ns;
+         });
 }
 
 // Whether it was subscribed to, at QoS 1 or 2, before it was sent for the first time.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/cluster/sim/groups.h"
 #include "tests/cluster/sim/journal.h"
 
 namespace simulator {
@@ -37,10 +38,12 @@ struct Published {
   bool sent_again() const { return !sent_again_ns.empty(); }
   int64_t last_sent_ns() const { return sent_again() ? sent_again_ns.back() : sent_ns; }
 };
+std::string Describe(const Published& message, const std::string& payload);
 
 // One session of a subscriber, from CONNACK without Session Present until it ends.
 struct SubscriberSession {
   std::string client_id;
+  std::string name;  // Of this one of the client's.
   bool durable = false;
   // Payloads that came at first hand: how often, and how often without DUP.
   struct Copies {
@@ -91,6 +94,8 @@ class History {
   void OthersUnaware(uint64_t life, bool unaware, int64_t now_ns) {
     unaware_[life].emplace_back(now_ns, unaware);
   }
+  // A process died, or a node lost its lease.
+  void NodeFailed(int64_t now_ns) { node_failures_.push_back(now_ns); }
   // A node's disk failed: what a partition led there got meanwhile is refused in part.
   void DiskFailed(int64_t from_ns, int64_t through_ns) {
     failing_.emplace_back(from_ns, through_ns);
@@ -98,6 +103,10 @@ class History {
   // An application message reached a client at `qos`.
   void OnReceived(SubscriberSession& session, const std::string& topic, const std::string& payload,
                   unsigned qos, bool retain, bool dup);
+  // It was published, to that topic.
+  bool CheckReal(const SubscriberSession& session, const std::string& topic,
+                 const std::string& payload);
+  Groups& groups() { return groups_; }
 
   // ---- When everything has come to rest.
   void CheckDelivered(const SubscriberSession& session);
@@ -105,6 +114,10 @@ class History {
   // nothing.
   void CheckRetained(const std::string& topic, const std::string& retained);
 
+  const std::map<std::string, Published>& messages() const { return messages_; }
+  bool MayBeRefused(const Published& message) const;
+  // A node failed meanwhile, or its disk.
+  bool WasTrouble(int64_t from_ns, int64_t to_ns) const;
   uint64_t deliveries() const { return deliveries_; }
   uint64_t acknowledged() const;
   // The whole of it as a number: two runs of a seed are the same or they are not.
@@ -117,7 +130,6 @@ class History {
   using Spells = std::map<uint64_t, std::vector<std::pair<int64_t, bool>>>;
   // It was so for that life at some moment from `from_ns` through `to_ns`.
   static bool Was(const Spells& spells, uint64_t life, int64_t from_ns, int64_t to_ns);
-  bool MayBeRefused(const Published& message) const;
   void CheckCopies(const SubscriberSession& session, const Published& message,
                    const std::string& payload, unsigned qos, bool dup,
                    const SubscriberSession::Copies& copies);
@@ -127,7 +139,9 @@ class History {
   std::map<std::string, Published> messages_;
   Spells degraded_;
   Spells unaware_;
+  std::vector<int64_t> node_failures_;
   std::vector<std::pair<int64_t, int64_t>> failing_;
+  Groups groups_{*this};
   std::vector<std::string> failures_;
   std::map<std::string, uint64_t> known_;
   uint64_t deliveries_ = 0;

@@ -48,6 +48,8 @@ constexpr NamedMutant kMutants[] = {
     {Mutant::kRefuseAfterProposing, "refuse after proposing"},
     {Mutant::kResendFromHead, "resend from the head"},
     {Mutant::kDropOutboxEarly, "drop the outbox record early"},
+    {Mutant::kShareTwice, "store twice for a group's member"},
+    {Mutant::kForgetLeft, "forget what a group's member leaves"},
 };
 
 // What a run says to the process that started it: lines of a word and a value.

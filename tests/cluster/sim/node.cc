@@ -392,7 +392,7 @@ void Node::OnEvents(const storage::ShardAddress& to, std::vector<storage::Event>
   ShardDriver& shard = *shards_[to.shard];
   for (storage::Event& event : events) {
     const std::optional<storage::OutboxDone> early = saboteur_.SaidEarly(event);
-    shard.Mail(std::move(event));
+    if (!saboteur_.IsUnheard(event)) shard.Mail(std::move(event));
     if (!early.has_value()) continue;
     shard.Mail(
         broker::Control{[&core = shard.core(), early] { core.Ask(storage::OutboxDone(*early)); }});

@@ -25,6 +25,8 @@ enum class Mutant {
   kRefuseAfterProposing,     // Who leads no more refuses what it has proposed.
   kResendFromHead,           // A new leader hears nothing of what was sent already.
   kDropOutboxEarly,          // What is to be passed on is done when it was begun.
+  kShareTwice,               // What is chosen for a group's member is stored twice for it.
+  kForgetLeft,               // What a group's member leaves nobody else gets.
 };
 
 // Beside one node: meddles with what it is asked, says and hears.
@@ -55,6 +57,9 @@ class Saboteur {
         }
       }
     }
+    auto* const publish = std::get_if<storage::Publish>(&request.request);
+    if (mutant_ == Mutant::kShareTwice && publish != nullptr && !publish->shared_targets.empty())
+      publish->shared_targets.push_back(storage::SharedTarget(publish->shared_targets.front()));
     if (mutant_ == Mutant::kRefuseAfterProposing)
       std::visit([&](auto& one) { Remember(from, request.partition, one); }, request.request);
     if (mutant_ == Mutant::kSkipSequence && request.sequence != 0) {
@@ -85,10 +90,16 @@ class Saboteur {
                                     .partition = role->partition});
     }
   }
+  // A shard of this node does not hear of it.
+  bool IsUnheard(const storage::Event& event) const {
+    const auto* const route = std::get_if<storage::RouteMessage>(&event);
+    return mutant_ == Mutant::kForgetLeft && route != nullptr && route->groups_only;
+  }
   // What a shard of this node is made to say behind the event.
   std::optional<storage::OutboxDone> SaidEarly(const storage::Event& event) const {
     const auto* const route = std::get_if<storage::RouteMessage>(&event);
-    if (mutant_ != Mutant::kDropOutboxEarly || route == nullptr) return std::nullopt;
+    if (route == nullptr || (mutant_ != Mutant::kDropOutboxEarly && !IsUnheard(event)))
+      return std::nullopt;
     return storage::OutboxDone{.partition = route->outbox.partition,
                                .number = route->outbox.number};
   }

@@ -1,6 +1,7 @@
 #include "tests/cluster/sim/world.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -26,8 +27,13 @@ cluster::Members Founded() {
   return cluster::Members::Founded(formation, cluster::kLevelKnown);
 }
 
-NodeOptions OptionsFor(Mutant mutant) {
+NodeOptions OptionsFor(Mutant mutant, base::Rng rng) {
   NodeOptions options;
+  constexpr broker::ShareStrategy kStrategies[] = {
+      broker::ShareStrategy::kRoundRobin,    broker::ShareStrategy::kRandom,
+      broker::ShareStrategy::kLeastInFlight, broker::ShareStrategy::kSticky,
+      broker::ShareStrategy::kHashClient,    broker::ShareStrategy::kHashTopic};
+  options.shards.share_strategy = kStrategies[rng.Below(std::size(kStrategies))];
   options.storage.partitions = kPartitions;
   options.storage.takeover_pause_max = absl::ZeroDuration();
   options.storage.min_free_disk_bytes = 0;
@@ -48,7 +54,7 @@ World::World(const WorldOptions& options)
       journal_(agenda_, options.explain),
       history_(journal_),
       network_(agenda_, journal_, rng_.Fork()),
-      node_options_(OptionsFor(options.mutant)) {
+      node_options_(OptionsFor(options.mutant, rng_.Fork())) {
   CHECK(base::ConfigureLog({.level = base::LogLevel::kOff}).ok());
   for (size_t i = 0; i < kNodes; ++i) {
     places_.emplace_back().machine = std::make_unique<Machine>(
@@ -100,6 +106,7 @@ void World::Boot(size_t number) {
   };
   place.process->on_lease = [this, life = place.life](bool holds) {
     history_.LeaseOf(life, holds, agenda_.now_ns());
+    if (!holds) history_.NodeFailed(agenda_.now_ns());
   };
 }
 
@@ -111,6 +118,7 @@ void World::Kill(size_t number, Death death, absl::Duration down) {
   const bool power = death == Death::kPower;
   journal_.Say("node ", number + 1, power ? " loses its power" : " is killed");
   ++deaths_;
+  history_.NodeFailed(agenda_.now_ns());
   elections_ += place.process->elections();
   network_.SetStation(place.machine->id, nullptr, /*silently=*/power);
   if (power) {
@@ -168,10 +176,14 @@ Outcome World::Run() {
   WaitForCluster();
   agenda_.RunFor(absl::Seconds(25));
   watching_ = false;
+  std::vector<const SubscriberSession*> durable;
   for (const auto& client : clients_) {
     client->CheckAtRest();
-    if (client->connected()) history_.CheckDelivered(client->session());
+    if (!client->connected()) continue;
+    history_.CheckDelivered(client->session());
+    if (client->durable()) durable.push_back(&client->session());
   }
+  history_.groups().CheckDelivered(durable);
   CheckOwners(/*at_rest=*/true);
   CheckReplicas();
   CheckRetained();
