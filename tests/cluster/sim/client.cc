@@ -209,7 +209,8 @@ void Client::Publish() {
                          .topic = topic,
                          .qos = qos,
                          .retain = topic.starts_with("r/"),
-                         .sent_ns = now_ns()});
+                         .sent_ns = now_ns(),
+                         .accepts_once = qos == 2 && options_.durable});
   const uint16_t id = qos == 0 ? uint16_t{0} : NextId();
   if (qos != 0) outgoing_[id] = {.order = published_, .payload = payload};
   SendPublish(id, payload, false);
@@ -233,7 +234,8 @@ void Client::OnAcknowledged(const Packet& packet, const Outgoing& outgoing) {
   Published& message = *history_.Find(outgoing.payload);
   Say("gets ", std::string(support::Name(packet.type)), " for \"", outgoing.payload, "\"",
       packet.reason == 0 ? "" : absl::StrCat(", reason ", packet.reason));
-  if (packet.reason >= 0x80 || packet.type == kPubcomp) return;
+  if (packet.type == kPubcomp) return;
+  if (packet.reason >= 0x80) return history_.OnRefused(outgoing.payload);
   if (message.acknowledged_ns != kNever) return;
   message.acknowledged_ns = now_ns();
   message.acknowledged_by = life_;

@@ -15,10 +15,26 @@ std::string Describe(const Published& message, const std::string& payload) {
 bool History::CheckReal(const SubscriberSession& session, const std::string& topic,
                         const std::string& payload) {
   ++deliveries_;
-  const Published* const message = Find(payload);
-  if (message != nullptr && message->topic == topic) return true;
+  Published* const message = Find(payload);
+  if (message != nullptr && message->topic == topic) {
+    message->received = true;
+    CheckRefused(*message, payload);
+    return true;
+  }
   Fail("nothing is invented", absl::StrCat(session.client_id, " got \"", payload, "\" of ", topic));
   return false;
+}
+
+void History::OnRefused(const std::string& payload) {
+  Published& message = *Find(payload);
+  message.refused = true;
+  CheckRefused(message, payload);
+}
+
+// Of others one partition may have had its part, and who has no kept session has it already.
+void History::CheckRefused(const Published& message, const std::string& payload) {
+  if (message.accepts_once && message.refused && message.received)
+    Fail("what is refused nobody gets", Describe(message, payload));
 }
 
 void History::OnReceived(SubscriberSession& session, const std::string& topic,

@@ -35,6 +35,10 @@ struct Published {
   int64_t acknowledged_ns = kNever;  // When the publisher heard so. Of a will: it is due.
   uint64_t acknowledged_by = 0;      // The life of the node that said so.
 
+  bool accepts_once = false;  // One partition decides, before anybody gets it.
+  bool refused = false;       // Its publisher heard so.
+  bool received = false;
+
   bool sent_again() const { return !sent_again_ns.empty(); }
   int64_t last_sent_ns() const { return sent_again() ? sent_again_ns.back() : sent_ns; }
 };
@@ -100,6 +104,8 @@ class History {
   void DiskFailed(int64_t from_ns, int64_t through_ns) {
     failing_.emplace_back(from_ns, through_ns);
   }
+  // Its publisher is told that it was refused.
+  void OnRefused(const std::string& payload);
   // An application message reached a client at `qos`.
   void OnReceived(SubscriberSession& session, const std::string& topic, const std::string& payload,
                   unsigned qos, bool retain, bool dup);
@@ -133,6 +139,7 @@ class History {
   void CheckCopies(const SubscriberSession& session, const Published& message,
                    const std::string& payload, unsigned qos, bool dup,
                    const SubscriberSession::Copies& copies);
+  void CheckRefused(const Published& message, const std::string& payload);
   static bool IsSure(const SubscriberSession& session, const Published& message);
 
   const Journal& journal_;

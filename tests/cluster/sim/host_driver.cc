@@ -9,6 +9,11 @@
 #include "storage/leader/read_barriers.h"
 
 namespace simulator {
+namespace {
+
+constexpr absl::Duration kDiskCheck = absl::Seconds(1);
+
+}  // namespace
 
 HostDriver::HostDriver(const storage::StorageOptions& options, Machine& machine, Life& life,
                        LogDriver& log, base::Rng rng, Post post)
@@ -103,6 +108,7 @@ void HostDriver::Plan(absl::Duration delay) {
 
 void HostDriver::Turn() {
   host_.SetTime(Now());
+  CheckDisk();
   for (const auto& input : std::exchange(inbox_, {})) input();
   if (host_.begun()) {
     for (const auto& input : std::exchange(held_, {})) input();
@@ -119,6 +125,12 @@ void HostDriver::Turn() {
   PlanWake();
 }
 
+void HostDriver::CheckDisk() {
+  if (Now().monotonic < next_disk_check_) return;
+  next_disk_check_ = Now().monotonic + kDiskCheck;
+  host_.SetDiskFree(machine_.disk.low ? 0 : kDiskBytes);
+}
+
 void HostDriver::DriveLog() {
   if (auto submission = host_.TakeSubmission(); submission.has_value())
     log_.Submit(*std::move(submission));
@@ -131,7 +143,7 @@ void HostDriver::FlushNowAndThen() {
     host_.WantFlush();
     return PlanSoon();
   }
-  if (!flushing_ || !host_.FlushIsDone()) return;
+  if (!flushing_ || !host_.FlushIsDone() || machine_.disk.full) return;
   flushing_ = false;
   machine_.state.Flush();
   for (storage::PartitionId id = 0; id < kPartitions; ++id) {
@@ -146,7 +158,8 @@ void HostDriver::FlushNowAndThen() {
 }
 
 void HostDriver::PlanWake() {
-  const std::optional<absl::Duration> wake = host_.NextWake();
+  std::optional<absl::Duration> wake = host_.NextWake();
+  if (machine_.disk.low) wake = std::min(wake.value_or(next_disk_check_), next_disk_check_);
   if (!wake.has_value() || *wake == absl::InfiniteDuration()) return;
   const int64_t now_ns = machine_.clock.MonotonicNs();
   const int64_t wake_ns = std::max(absl::ToInt64Nanoseconds(*wake), now_ns + 50'000);

@@ -48,6 +48,7 @@ class HostDriver {
   void PlanSoon() { Plan(absl::Microseconds(rng_.Between(1, 400))); }
   void Turn();
   void DriveLog();
+  void CheckDisk();
   void FlushNowAndThen();
   void PlanWake();
   storage::HostTime Now() const;
@@ -66,6 +67,7 @@ class HostDriver {
   bool planned_ = false;
   bool flushing_ = false;
   int64_t wake_ns_ = 0;  // As it is planned.
+  absl::Duration next_disk_check_ = -absl::InfiniteDuration();
 };
 
 }  // namespace simulator

@@ -166,28 +166,29 @@ void LogDriver::BeginWrite() {
   life_.After(absl::Microseconds(took_us), [this] { EndWrite(); });
 }
 
-// A write that fails may be on the disk, and is written again as it is.
+// A write that fails may be on the disk, unless that is full, and is written again as it is.
 void LogDriver::EndWrite() {
-  const bool fails = machine_.disk.fails;
-  if (!fails || rng_.Chance(0.5)) {
-    const auto sync = fails ? cluster::EntryStore::Sync::kNo : writing_->sync;
+  const DiskState& disk = machine_.disk;
+  const absl::Status status = disk.full    ? absl::ResourceExhaustedError("no space left on device")
+                              : disk.fails ? absl::UnavailableError("the disk fails")
+                                           : absl::OkStatus();
+  if (status.ok() || (!disk.full && rng_.Chance(0.5))) {
+    const auto sync = status.ok() ? writing_->sync : cluster::EntryStore::Sync::kNo;
     CHECK(machine_.log.Write(*writing_->batch, sync).ok()) << "memory";
   }
-  if (fails != failed_) {
-    failed_ = fails;
+  if (std::exchange(health_, status.code()) != status.code()) {
     std::vector<storage::LogEvent> health;
-    health.emplace_back(
-        storage::LogHealth{fails ? absl::UnavailableError("the disk fails") : absl::OkStatus()});
+    health.emplace_back(storage::LogHealth{status});
     parts_.to_host(std::move(health));
   }
-  if (fails) return life_.After(kRepair, [this] { EndWrite(); });
+  if (!status.ok()) return life_.After(kRepair, [this] { EndWrite(); });
   writing_.reset();
   loop_.OnWritten();
   Turn();
 }
 
 void LogDriver::Die() {
-  if (!writing_.has_value() || rng_.Chance(0.5)) return;
+  if (!writing_.has_value() || machine_.disk.full || rng_.Chance(0.5)) return;
   (void)machine_.log.Write(*writing_->batch, writing_->sync);
 }
 

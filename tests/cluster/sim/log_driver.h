@@ -77,7 +77,7 @@ class LogDriver {
   std::vector<std::function<void(cluster::RaftLoop&)>> inbox_;
   std::optional<cluster::RaftLoop::Write> writing_;
   bool planned_ = false;
-  bool failed_ = false;
+  absl::StatusCode health_ = absl::StatusCode::kOk;
   std::vector<bool> led_ = std::vector<bool>(kPartitions, false);
   uint64_t elections_ = 0;
 };

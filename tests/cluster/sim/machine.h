@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
@@ -59,11 +60,15 @@ class MachineClock final : public base::Clock {
   int boots_ = 1;
 };
 
+inline constexpr uint64_t kDiskBytes = uint64_t{1} << 30;
+
 // How its disk is just now.
 struct DiskState {
   absl::Duration sync_least = absl::Microseconds(50);
   absl::Duration sync_most = absl::Milliseconds(3);
   bool fails = false;
+  bool low = false;   // Hardly anything more fits.
+  bool full = false;  // Nothing more fits.
 };
 
 struct Machine {
@@ -71,19 +76,33 @@ struct Machine {
           absl::Duration wall_skew)
       : id(its_id), clock(agenda, parts_per_million, wall_skew) {}
 
+  void Fill() {
+    disk.full = disk.low = true;
+    state.FailWith(absl::ResourceExhaustedError("no space left on device"));
+  }
+  void MendDisk() {
+    ++mended;
+    disk = {};
+    state.FailWith(absl::OkStatus());
+  }
   // The power fails: what was not synced may be gone.
   void LosePower(base::Rng& rng) {
     state.Crash();
     log.Crash(rng);
     clock.Reboot();
+    if (disk.full) Fill();
   }
   // The process dies alone. What it had given to the system is there; but the state has no log of
   // its own.
-  void LoseProcess() { state.Crash(); }
+  void LoseProcess() {
+    state.Crash();
+    if (disk.full) Fill();
+  }
 
   const cluster::NodeId id;
   MachineClock clock;
   DiskState disk;
+  uint64_t mended = 0;  // So many times its disk was.
 
   // ---- On the disk.
   storage::MemoryState state;

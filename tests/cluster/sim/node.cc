@@ -229,7 +229,8 @@ std::vector<storage::LiveNode> Node::Others() const {
 
 void Node::OnMembers(const cluster::Members& members, uint64_t applied) {
   while (!meta_places_.empty() && meta_places_.front().index < applied) meta_places_.pop_front();
-  if (!meta_places_.empty() && meta_places_.front().index == applied) {
+  const bool keeps = !machine_.disk.full;  // Else the log is not cut.
+  if (keeps && !meta_places_.empty() && meta_places_.front().index == applied) {
     machine_.members = members;
     machine_.members_place = meta_places_.front();
     log_.Run([applied](cluster::RaftLoop& loop) { loop.Flushed(kMetaGroup, applied); });

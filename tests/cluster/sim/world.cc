@@ -36,7 +36,7 @@ NodeOptions OptionsFor(Mutant mutant, base::Rng rng) {
   options.shards.share_strategy = kStrategies[rng.Below(std::size(kStrategies))];
   options.storage.partitions = kPartitions;
   options.storage.takeover_pause_max = absl::ZeroDuration();
-  options.storage.min_free_disk_bytes = 0;
+  options.storage.min_free_disk_bytes = kDiskBytes / 2;
   options.shards.sys_interval_s = 0;
   options.shards.memory_high_bytes = options.shards.input_bytes_max =
       options.shards.subscriptions_bytes_max = uint64_t{1} << 40;
@@ -92,6 +92,10 @@ void World::MakeClients() {
 void World::Boot(size_t number) {
   Place& place = places_[number];
   if (place.process != nullptr) return;
+  if (place.machine->disk.full) {  // It cannot write which life it begins.
+    agenda_.After(absl::Milliseconds(200), [this, number] { Boot(number); });
+    return;
+  }
   place.life = ++last_life_;
   journal_.Say("node ", number + 1, " starts");
   place.process = std::make_unique<Node>(node_options_, agenda_, *place.machine, network_, journal_,
@@ -270,25 +274,58 @@ void World::Stop(size_t place) {
 }
 
 void World::TroubleDisk(size_t place) {
-  DiskState& disk = places_[place].machine->disk;
+  Machine& machine = *places_[place].machine;
+  DiskState& disk = machine.disk;
   const absl::Duration how_long = absl::Milliseconds(rng_.Between(100, 4000));
-  if (rng_.Chance(0.4)) {
-    disk.fails = true;
+  const uint64_t dice = rng_.Below(10);
+  if (dice < 6) {
     // It is found out with the next write, and mended with the next try.
     history_.DiskFailed(agenda_.now_ns() - 1'000'000'000,
                         agenda_.now_ns() + absl::ToInt64Nanoseconds(how_long) + 1'000'000'000);
+  }
+  if (dice < 3) {
+    disk.fails = true;
+  } else if (dice < 6) {
+    FillDisk(place);
   } else {
     disk.sync_least = absl::Milliseconds(rng_.Between(5, 100));
     disk.sync_most = disk.sync_least * 3;
   }
-  journal_.Say("node ", place + 1, ": its disk ", disk.fails ? "fails" : "is slow", " for ",
-               absl::FormatDuration(how_long));
-  agenda_.After(how_long, [&disk] { disk = {}; });
+  journal_.Say("node ", place + 1, ": its disk ",
+               dice < 3   ? "fails"
+               : dice < 6 ? "fills up"
+                          : "is slow",
+               " for ", absl::FormatDuration(how_long));
+  agenda_.After(how_long, [this, place, &machine] {
+    machine.MendDisk();
+    agenda_.After(absl::Seconds(5), [this, place, mended = machine.mended] {
+      if (places_[place].machine->mended == mended) CheckGoesOn(place);
+    });
+  });
+}
+
+// First there is little room, and the broker stores nothing more; then there is none.
+void World::FillDisk(size_t place) {
+  Machine& machine = *places_[place].machine;
+  machine.disk.low = true;
+  agenda_.After(absl::Milliseconds(rng_.Between(0, 1500)), [&machine, mended = machine.mended] {
+    if (machine.mended == mended) machine.Fill();
+  });
+}
+
+// Whose disk works again goes on.
+void World::CheckGoesOn(size_t number) {
+  const Place& place = places_[number];
+  const DiskState& disk = place.machine->disk;
+  if (disk.fails || disk.low || place.process == nullptr || !place.process->serves()) return;
+  if (agenda_.now_ns() < place.machine->stopped_until_ns + 5'000'000'000) return;
+  if (!place.process->host().host().healthy())
+    history_.Fail("a disk that works is used", absl::StrCat("not at node ", number + 1));
 }
 
 void World::Clear() {
   for (const Place& from : places_) {
-    from.machine->disk = {};
+    from.machine->MendDisk();
     for (const Place& to : places_) {
       if (&from != &to) network_.Block(from.machine->id, to.machine->id, false);
     }

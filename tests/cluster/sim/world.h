@@ -73,6 +73,8 @@ class World final : public Doors {
   void CutOneWay();
   void Stop(size_t place);
   void TroubleDisk(size_t place);
+  void FillDisk(size_t place);
+  void CheckGoesOn(size_t place);
   void Clear();
 
   // ---- Checks
