@@ -78,10 +78,10 @@ void HostDriver::Tell(std::function<void(storage::Host&)> news) {
 }
 
 void HostDriver::Start(storage::NodeId node, storage::Incarnation incarnation,
-                       const std::vector<storage::LiveNode>& others,
+                       storage::PartitionMask held, const std::vector<storage::LiveNode>& others,
                        std::function<void(storage::NodeId, storage::HostMessage)> send,
                        std::function<void()> ready) {
-  host_.SetSelf(node, incarnation);
+  host_.SetSelf(node, incarnation, held);
   host_.SetNodes(others);
   host_.node().send = std::move(send);
   host_.node().tell_committed = [this](storage::PartitionId id) {

@@ -30,8 +30,9 @@ class HostDriver {
   void OnLog(std::vector<storage::LogEvent> events);
   void Tell(std::function<void(storage::Host&)> news);
 
-  // Its node is that life of it, among these others; from here on it takes turns.
-  void Start(storage::NodeId node, storage::Incarnation incarnation,
+  // Its node is that life of it, with replicas of these, among these others; from here on it takes
+  // turns.
+  void Start(storage::NodeId node, storage::Incarnation incarnation, storage::PartitionMask held,
              const std::vector<storage::LiveNode>& others,
              std::function<void(storage::NodeId to, storage::HostMessage message)> send,
              std::function<void()> ready);

@@ -107,6 +107,7 @@ struct Machine {
   // ---- On the disk.
   storage::MemoryState state;
   cluster::MemoryEntryStore log;
+  bool founds = true;  // Else it joins.
   bool was_member = false;
   uint32_t incarnation = 0;  // The last that was begun.
   std::optional<cluster::Members> members;

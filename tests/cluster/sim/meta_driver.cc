@@ -1,11 +1,14 @@
 #include "tests/cluster/sim/meta_driver.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace simulator {
 namespace {
 
 constexpr absl::Duration kTurn = absl::Milliseconds(50);
+constexpr absl::Duration kMembersAskedEvery = absl::Milliseconds(500);
 
 }  // namespace
 
@@ -23,6 +26,7 @@ MetaDriver::MetaDriver(Machine& machine, Life& life, LogDriver& log,
 
 void MetaDriver::Tick() {
   node_.Tick(Now());
+  AskForMembers();
   Act();
   life_.After(kTurn, [this] { Tick(); });
 }
@@ -57,12 +61,19 @@ void MetaDriver::OnControl(NodeLife from, const cluster::ControlItem& item) {
     if (request->life == from) node_.OnLeaseRequest(*request, Now());
   } else if (const auto* const answer = std::get_if<cluster::LeaseAnswer>(&item)) {
     node_.OnLeaseAnswer(*answer);
+  } else if (const auto* const wanted = std::get_if<cluster::MembersWanted>(&item)) {
+    if (HasReplica(machine_.id) && wanted->index < node_.applied()) TellMembers(from.node);
+  } else if (const auto* const told = std::get_if<cluster::MembersTold>(&item)) {
+    const absl::StatusOr<cluster::Members> members = cluster::Members::Decode(told->members);
+    CHECK(members.ok()) << members.status().ToString();
+    Install(*members, told->index);
   }
   Act();
 }
 
 void MetaDriver::OnJoin(const ::mqttd::cluster::v1::AdmitNode& node,
                         std::function<void(Answer)> answer) {
+  if (node_.members().cluster_id().empty()) return answer({});  // It waits itself.
   joins_[++last_token_] = std::move(answer);
   node_.OnAdmissionAsked(last_token_, node);
   Act();
@@ -75,7 +86,10 @@ void MetaDriver::Act() {
   for (bool again = true; again;) {
     cluster::MetaOutputs out = node_.Take();
     again = !out.leases_answered.empty() || !out.leases_asked.empty();
-    if (out.members_changed) parts_.on_members(node_.members(), node_.applied());
+    if (out.members_changed) {
+      TellMembersToAll();
+      parts_.on_members(node_.members(), node_.applied());
+    }
     for (cluster::MetaOutputs::Proposal& proposal : out.proposals) {
       log_.Run(
           [number = proposal.number, entry = std::move(proposal.entry)](cluster::RaftLoop& loop) {
@@ -115,17 +129,24 @@ bool MetaDriver::BeginLife(const cluster::MetaOutputs& out) {
   return refused_ == Incarnation();
 }
 
+// Who knows of no member asks its seeds: those that founded the cluster.
 void MetaDriver::AskAdmission(const ::mqttd::cluster::v1::AdmitNode& self) {
-  for (const cluster::GroupReplicas::Replica& replica : node_.members().meta().replicas) {
-    parts_.join(replica.node, self, [this](const Answer& answer) {
-      if (answer.known != Incarnation()) {
-        node_.OnNotAdmitted(answer.known);
-      } else if (answer.life.node == machine_.id) {
-        node_.OnAdmitted(answer.life);
-      }
-      Act();
-    });
+  std::vector<NodeId> to;
+  for (const cluster::GroupReplicas::Replica& replica : node_.members().meta().replicas)
+    to.push_back(replica.node);
+  if (to.empty()) to = {NodeId(1), NodeId(2), NodeId(3)};
+  for (const NodeId each : to)
+    parts_.join(each, self, [this](const Answer& answer) { OnAdmissionAnswered(answer); });
+}
+
+void MetaDriver::OnAdmissionAnswered(const Answer& answer) {
+  if (answer.known != Incarnation()) {
+    node_.OnNotAdmitted(answer.known);
+  } else if (answer.life.node == machine_.id) {
+    Install(*answer.members, answer.index);
+    node_.OnAdmitted(answer.life);
   }
+  Act();
 }
 
 void MetaDriver::AnswerAdmission(const cluster::MetaOutputs::AdmissionAnswer& answer) {
@@ -134,8 +155,40 @@ void MetaDriver::AnswerAdmission(const cluster::MetaOutputs::AdmissionAnswer& an
   const auto reply = std::move(found->second);
   joins_.erase(found);
   if (answer.ask_again) return reply({});
-  reply({.life = answer.why.empty() ? answer.life : NodeLife{},
-         .known = answer.why.empty() ? Incarnation() : answer.known});
+  if (!answer.why.empty()) return reply({.known = answer.known});
+  reply({.life = answer.life,
+         .members = std::make_shared<const cluster::Members>(node_.members()),
+         .index = node_.applied()});
+}
+
+// ---- Nodes without a replica --------------------------------------------------------------------
+
+bool MetaDriver::HasReplica(NodeId id) const {
+  const auto& replicas = node_.members().meta().replicas;
+  return std::any_of(replicas.begin(), replicas.end(),
+                     [id](const auto& replica) { return replica.node == id; });
+}
+
+void MetaDriver::Install(const cluster::Members& members, uint64_t index) {
+  if (!HasReplica(machine_.id) && index > node_.applied()) node_.Install(members, index);
+}
+
+void MetaDriver::TellMembers(NodeId to) {
+  parts_.send(to, cluster::MembersTold{node_.applied(), node_.members().Encode()});
+}
+
+void MetaDriver::TellMembersToAll() {
+  if (!HasReplica(machine_.id)) return;
+  for (const auto& [id, node] : node_.members().nodes()) {
+    if (node.is_live() && !HasReplica(id)) TellMembers(id);
+  }
+}
+
+void MetaDriver::AskForMembers() {
+  if (HasReplica(machine_.id) || Now() < next_members_) return;
+  next_members_ = Now() + kMembersAskedEvery;
+  for (const cluster::GroupReplicas::Replica& replica : node_.members().meta().replicas)
+    parts_.send(replica.node, cluster::MembersWanted{node_.applied()});
 }
 
 }  // namespace simulator

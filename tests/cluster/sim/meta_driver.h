@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -22,6 +23,9 @@ class MetaDriver {
   struct Answer {
     NodeLife life;      // Of who is admitted.
     Incarnation known;  // Not 0: it is to begin a later life.
+    // Who belongs to the cluster, as of that entry, for who is admitted.
+    std::shared_ptr<const cluster::Members> members;
+    uint64_t index = 0;
   };
   struct Parts {
     // The members have changed.
@@ -57,6 +61,13 @@ class MetaDriver {
   bool BeginLife(const cluster::MetaOutputs& out);
   void AskAdmission(const ::mqttd::cluster::v1::AdmitNode& self);
   void AnswerAdmission(const cluster::MetaOutputs::AdmissionAnswer& answer);
+  void OnAdmissionAnswered(const Answer& answer);
+  // What a node without a replica of the group hears, and who has one tells.
+  bool HasReplica(NodeId id) const;
+  void Install(const cluster::Members& members, uint64_t index);
+  void TellMembers(NodeId to);
+  void TellMembersToAll();
+  void AskForMembers();
   absl::Duration Now() const { return machine_.clock.Monotonic(); }
 
   Machine& machine_;
@@ -66,6 +77,7 @@ class MetaDriver {
   cluster::MetaNode node_;
   Incarnation incarnation_;
   Incarnation refused_;  // A life that was not begun.
+  absl::Duration next_members_ = -absl::InfiniteDuration();
   uint64_t last_token_ = 0;
   std::map<uint64_t, std::function<void(Answer)>> joins_;
 };

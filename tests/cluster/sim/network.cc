@@ -89,9 +89,9 @@ void Network::Connect(Key key) {
     from->OnLifeOver(known->gone_through);
     return Try(key);
   }
-  if (known != nullptr && caller.incarnation < known->incarnation) return Try(key);
+  if (known == nullptr || caller.incarnation < known->incarnation) return Try(key);
   const cluster::Node* const callee = from->known().Find(key.second);
-  if (callee != nullptr && to->life().incarnation <= callee->gone_through) return Try(key);
+  if (callee == nullptr || to->life().incarnation <= callee->gone_through) return Try(key);
   way.up = true;
   way.told_up = false;
   way.number = ++last_number_;

@@ -41,8 +41,10 @@ Node::Node(const NodeOptions& options, sim::Agenda& agenda, Machine& machine, Ne
       transport_(links_, TransportParts()),
       host_(options.storage, machine, life_, log_, rng_.Fork(),
             [this](const auto& to, auto events) { OnEvents(to, std::move(events)); }),
-      meta_(machine, life_, log_, Self(), machine.members.value_or(options.founded),
-            machine.members.has_value() ? machine.members_place.index : cluster::kGroupBegin.index,
+      meta_(machine, life_, log_, Self(), MembersAtStart(),
+            machine.members.has_value() ? machine.members_place.index
+            : machine.founds            ? cluster::kGroupBegin.index
+                                        : 0,
             MetaParts()) {
   machine_.was_member = true;
   ShowReplicas(meta_.members());
@@ -54,6 +56,12 @@ Node::Node(const NodeOptions& options, sim::Agenda& agenda, Machine& machine, Ne
 }
 
 Node::~Node() = default;
+
+// Who has joined hears with its admission who belongs to the cluster.
+cluster::Members Node::MembersAtStart() const {
+  if (machine_.members.has_value()) return *machine_.members;
+  return machine_.founds ? options_.founded : cluster::Members();
+}
 
 // Another life, which nobody may hear of before it is on the disk.
 ::mqttd::cluster::v1::AdmitNode Node::Self() {
@@ -186,10 +194,11 @@ void Node::JoinGroups(const cluster::Members& members) {
   cluster::GroupStart meta = start_of(members.meta(), kMetaGroup);
   meta.applied = machine_.members.has_value() ? machine_.members_place : cluster::kGroupBegin;
   std::vector<std::pair<cluster::GroupStart, bool>> starts;
-  starts.emplace_back(std::move(meta), false);
+  if (meta.replica != 0) starts.emplace_back(std::move(meta), false);
   for (size_t i = 0; i < members.partitions().size(); ++i) {
     const auto id = static_cast<cluster::GroupId>(i);
     cluster::GroupStart start = start_of(members.partitions()[i], id);
+    if (start.replica == 0) continue;
     start.applied = PlaceOf(host_.applied(id));
     starts.emplace_back(std::move(start),
                         members.partitions()[i].leader == machine_.id && !was_member_);
@@ -218,11 +227,18 @@ void Node::OnMetaEvents(std::vector<cluster::LogEvent> events) {
               [this] { meta_.OnLog(std::exchange(to_meta_, {})); });
 }
 
+bool Node::HasMetaReplica() const {
+  const auto& replicas = meta_.members().meta().replicas;
+  return std::any_of(replicas.begin(), replicas.end(),
+                     [&](const auto& replica) { return replica.node == machine_.id; });
+}
+
 std::vector<storage::LiveNode> Node::Others() const {
   std::vector<storage::LiveNode> others;
   for (const auto& [id, node] : meta_.members().nodes()) {
     if (id != machine_.id && node.is_live())
-      others.push_back({id, node.incarnation, static_cast<storage::ShardId>(node.shards)});
+      others.push_back({id, node.incarnation, static_cast<storage::ShardId>(node.shards),
+                        meta_.members().PartitionsOn(id)});
   }
   return others;
 }
@@ -230,7 +246,10 @@ std::vector<storage::LiveNode> Node::Others() const {
 void Node::OnMembers(const cluster::Members& members, uint64_t applied) {
   while (!meta_places_.empty() && meta_places_.front().index < applied) meta_places_.pop_front();
   const bool keeps = !machine_.disk.full;  // Else the log is not cut.
-  if (keeps && !meta_places_.empty() && meta_places_.front().index == applied) {
+  if (keeps && !HasMetaReplica()) {
+    machine_.members = members;
+    machine_.members_place = {.index = applied};
+  } else if (keeps && !meta_places_.empty() && meta_places_.front().index == applied) {
     machine_.members = members;
     machine_.members_place = meta_places_.front();
     log_.Run([applied](cluster::RaftLoop& loop) { loop.Flushed(kMetaGroup, applied); });
@@ -324,11 +343,13 @@ void Node::OnAdmitted() {
   journal_.Say("node ", machine_.id.value(), " is admitted as life ", self_.incarnation.value());
   const std::vector<storage::LiveNode> others = Others();
   traffic_ = std::make_unique<cluster::Traffic>(
-      cluster::TrafficOptions{}, storage::LiveNode{self_.node, self_.incarnation, kShards}, links_,
-      *this);
+      cluster::TrafficOptions{},
+      storage::LiveNode{self_.node, self_.incarnation, kShards,
+                        meta_.members().PartitionsOn(self_.node)},
+      links_, *this);
   StartShards();
   host_.Start(
-      self_.node, self_.incarnation, others,
+      self_.node, self_.incarnation, meta_.members().PartitionsOn(self_.node), others,
       [this](NodeId to, const storage::HostMessage& message) {
         traffic_->SendHostMessage(to, message);
       },

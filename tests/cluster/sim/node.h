@@ -88,6 +88,7 @@ class Node final : public Station, public cluster::TrafficLocal {
 
   cluster::RaftTransport::Parts TransportParts();
   MetaDriver::Parts MetaParts();
+  cluster::Members MembersAtStart() const;
   ::mqttd::cluster::v1::AdmitNode Self();
   void JoinGroups(const cluster::Members& members);
   void ShowReplicas(const cluster::Members& members);
@@ -102,6 +103,7 @@ class Node final : public Station, public cluster::TrafficLocal {
   void OnLease(bool holds);
   void WatchUnaware();
   void StartShards();
+  bool HasMetaReplica() const;
   std::vector<storage::LiveNode> Others() const;
 
   const NodeOptions& options_;

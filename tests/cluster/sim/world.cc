@@ -56,12 +56,16 @@ World::World(const WorldOptions& options)
       network_(agenda_, journal_, rng_.Fork()),
       node_options_(OptionsFor(options.mutant, rng_.Fork())) {
   CHECK(base::ConfigureLog({.level = base::LogLevel::kOff}).ok());
-  for (size_t i = 0; i < kNodes; ++i) {
-    places_.emplace_back().machine = std::make_unique<Machine>(
-        agenda_, cluster::NodeId(static_cast<uint16_t>(i + 1)), rng_.Between(-5000, 5000),
-        absl::Seconds(rng_.Between(-600, 600)));
-  }
+  for (size_t i = 0; i < kNodes; ++i) AddPlace();
   MakeClients();
+}
+
+World::Place& World::AddPlace() {
+  Place& place = places_.emplace_back();
+  place.machine =
+      std::make_unique<Machine>(agenda_, cluster::NodeId(static_cast<uint16_t>(places_.size())),
+                                rng_.Between(-5000, 5000), absl::Seconds(rng_.Between(-600, 600)));
+  return place;
 }
 
 World::~World() {
@@ -112,6 +116,12 @@ void World::Boot(size_t number) {
     history_.LeaseOf(life, holds, agenda_.now_ns());
     if (!holds) history_.NodeFailed(agenda_.now_ns());
   };
+}
+
+// A node that knows the others by their addresses alone, and serves clients as they do.
+void World::Join() {
+  AddPlace().machine->founds = false;
+  Boot(places_.size() - 1);
 }
 
 void World::GiveUp(size_t number) { Kill(number, Death::kProcess, absl::Milliseconds(1)); }
@@ -171,6 +181,8 @@ Outcome World::Run() {
   agenda_.RunFor(absl::Seconds(1));
   stormy_ = true;
   Storm();
+  if (rng_.Chance(0.4))
+    agenda_.After(absl::Milliseconds(rng_.Between(0, 8000)), [this] { Join(); });
   agenda_.RunFor(world_options_.stormy);
   stormy_ = false;
   Clear();

@@ -1,5 +1,5 @@
-// Three whole nodes, their machines, the network between them and clients, in one thread and on
-// virtual time, from one seed.
+// Three whole nodes, and now and then one that joins them, their machines, the network between them
+// and clients, in one thread and on virtual time, from one seed.
 #ifndef TESTS_CLUSTER_SIM_WORLD_H_
 #define TESTS_CLUSTER_SIM_WORLD_H_
 
@@ -59,7 +59,9 @@ class World final : public Doors {
   enum class Death { kProcess, kPower };
 
   void MakeClients();
+  Place& AddPlace();
   void Boot(size_t place);
+  void Join();
   void Kill(size_t place, Death death, absl::Duration down);
   void GiveUp(size_t place);
   void WaitForCluster();
