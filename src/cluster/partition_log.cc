@@ -329,6 +329,10 @@ void PartitionLog::TellCommitted(PartitionId partition) {
   raft_.Run([partition](RaftLoop& loop) { loop.TellCommitted(partition); });
 }
 
+void PartitionLog::SetFit(PartitionId partition, bool fit) {
+  raft_.Run([partition, fit](RaftLoop& loop) { loop.SetFit(partition, fit); });
+}
+
 void PartitionLog::ReadBarrier(PartitionId partition, uint64_t ticket) {
   raft_.Run([partition, ticket](RaftLoop& loop) { loop.ReadBarrier(partition, ticket); });
 }

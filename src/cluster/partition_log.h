@@ -66,6 +66,7 @@ class PartitionLog final : public storage::CommandLog {
   std::vector<storage::LogEvent> Submit(storage::Submission submission) override;
   void Flushed(storage::PartitionId partition, uint64_t index) override;
   void TellCommitted(storage::PartitionId partition) override;
+  void SetFit(storage::PartitionId partition, bool fit) override;
   void ReadBarrier(storage::PartitionId partition, uint64_t ticket) override;
   absl::Status Checkpoint(const std::string& directory) override;
   absl::Status Stop() override;

@@ -355,6 +355,7 @@ void RocksPartitionHost::SetSend(std::function<void(NodeId to, HostMessage messa
   CHECK(!thread_.joinable()) << "set when it has started";
   core_->node().send = std::move(send);
   core_->node().tell_committed = [this](PartitionId id) { log_->TellCommitted(id); };
+  core_->node().set_fit = [this](PartitionId id, bool fit) { log_->SetFit(id, fit); };
   core_->node().barriers->SetAsk(
       [this](PartitionId id, uint64_t ticket) { log_->ReadBarrier(id, ticket); });
 }

@@ -256,6 +256,83 @@ TEST(RaftLoop, WhoLeavesHandsOverWhatItLeads) {
   EXPECT_EQ(alone.loop(1).YieldLeaderships(), 0u);
 }
 
+// Full or failing: it says so, and goes on saying that it leads.
+TEST(RaftLoop, ALeaderWhoseDiskTakesNoWriteHandsOver) {
+  RaftLoopOptions options;
+  options.unfit_ticks = 5;  // Less than what makes an election.
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig.Propose(1, "a");
+  rig.Exchange();
+  rig[1].hold_writes = true;
+  rig.Propose(1, "b");
+  rig.Exchange();
+  EXPECT_THAT(rig[1].entries, ElementsAre("a"));
+  for (int i = 0; i < 6; ++i) rig.TickAll();
+  ASSERT_TRUE(rig.Leads(2) || rig.Leads(3));
+  const ReplicaId leader = rig.Leads(2) ? 2 : 3;
+  rig.Propose(leader, "c");
+  rig.Exchange();
+  EXPECT_THAT(rig[leader].entries, ElementsAre("a", "b", "c"));
+  rig[1].hold_writes = false;
+  rig.EndWrite(1);
+  for (int i = 0; i < 6; ++i) rig.TickAll();
+  EXPECT_THAT(rig[1].entries, ElementsAre("a", "b", "c"));
+  EXPECT_TRUE(rig.Leads(leader));
+}
+
+// The one that is asked first may be the one that is cut off.
+TEST(RaftLoop, ALeadershipThatIsNotTakenIsOfferedToAnother) {
+  RaftLoopOptions options;
+  options.unfit_ticks = 5;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig[1].hold_writes = true;
+  rig.Propose(1, "a");
+  rig.Exchange();
+  ReplicaId asked = 0;  // First.
+  rig.loses = [&](const LoopRig::Node&, const RaftLoop::Message& message) {
+    constexpr uint8_t kTimeoutNow = 14;  // eraftpb.MessageType
+    if (message.kind == kTimeoutNow && asked == 0) asked = message.to;
+    return message.kind == kTimeoutNow && message.to == asked;
+  };
+  for (int i = 0; i < 30; ++i) rig.TickAll();
+  ASSERT_NE(asked, 0u);
+  EXPECT_TRUE(rig.Leads(asked == 2 ? 3 : 2));
+}
+
+TEST(RaftLoop, WhatANodeIsNotFitToLeadGoesToAnother) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.loop(1).SetFit(0, false);
+  rig.Exchange();
+  EXPECT_TRUE(rig.Leads(2) || rig.Leads(3));
+}
+
+// They do not hand it to each other for ever.
+TEST(RaftLoop, OfTwoThatAreNotFitToLeadNeitherDoes) {
+  for (const ReplicaId fit : {1, 2, 3}) {
+    LoopRig rig(3);
+    rig.Elect(1);
+    for (ReplicaId id = 1; id <= 3; ++id) rig.loop(id).SetFit(0, id == fit);
+    rig.Exchange();
+    rig.TickAll(100);
+    EXPECT_TRUE(rig.Leads(fit)) << fit;
+  }
+}
+
+TEST(RaftLoop, WhoIsFitAgainLeadsOn) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  rig.loses = CutOff(1);
+  rig.loop(1).SetFit(0, false);
+  rig.Exchange();
+  rig.loop(1).SetFit(0, true);
+  rig.loses = nullptr;
+  rig.TickAll(40);
+  EXPECT_TRUE(rig.Leads(1));
+}
+
 TEST(RaftLoop, ALeaderKnowsWhereWhatEarlierTermsCommittedEnds) {
   LoopRig rig(3);
   rig.Elect(1);

@@ -62,5 +62,13 @@ def _():
     on_cluster("publisher", run)
 
 
+if SLOWDOWN == 1:  # What is preloaded does not go with a sanitizer.
+    @case("what a node led whose disk takes no writes any more goes on at other nodes")
+    def _():
+        def run(cluster, directory, seed):
+            return scenarios.disk(cluster, directory, seed=seed, rounds=2, rate=0, say=say)[0]
+        on_cluster("disk", run)
+
+
 if __name__ == "__main__":
     main()

@@ -467,6 +467,7 @@ class FollowedLog final : public CommandLog {
     shared_.changed.SignalAll();
   }
   void TellCommitted(PartitionId) override {}
+  void SetFit(PartitionId, bool) override {}
   void ReadBarrier(PartitionId, uint64_t) override {}
   absl::Status Checkpoint(const std::string&) override { return absl::OkStatus(); }
   absl::Status Stop() override { return absl::OkStatus(); }

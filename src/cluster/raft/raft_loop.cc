@@ -82,7 +82,11 @@ struct RaftLoop::Group final : EntryReader {
   bool sync_wanted = false;       // By one of what was proposed and is in no write yet.
   std::vector<uint64_t> tickets;  // Reads not asked for yet.
   std::map<uint64_t, std::vector<uint64_t>> reads;
-  uint32_t read_ticks = 0;             // Of a follower, since it asked.
+  uint32_t read_ticks = 0;  // Of a follower, since it asked.
+  bool fit = true;          // To lead it: see SetFit.
+  uint32_t offer_in = 0;    // Ticks until it is offered to another again, if not.
+  size_t offers = 0;
+  bool LeadsForOthers() const { return !stopped && role == Role::kLeader && shared; }
   std::set<ReplicaId> snapshot_asked;  // In this leadership.
 
   // The last Ready in what is gathered, or written; 0: none. And what may leave after that.
@@ -238,12 +242,14 @@ void RaftLoop::Stop(Group& group, const absl::Status& status) {
 // ---- What comes --------------------------------------------------------------------------------
 
 void RaftLoop::Tick() {
+  write_ticks_ = writing_.batch == nullptr ? 0 : write_ticks_ + 1;
   for (auto& [id, group] : groups_) {
     if (group->stopped || !Healthy(*group, group->raft->Tick())) continue;
     Touch(*group);
     if (group->role != Role::kLeader && !group->reads.empty() && ++group->read_ticks >= kReadTicks)
       AskReadsAgain(*group);
     CutIfDue(*group);
+    OfferIfUnfit(*group, /*stuck=*/write_ticks_ >= options_.unfit_ticks);
   }
   write_late_ = gathering_.any;
 }
@@ -324,24 +330,45 @@ absl::Status RaftLoop::TransferLeadership(GroupId id, ReplicaId to) {
   return status;
 }
 
-size_t RaftLoop::YieldLeaderships() {
-  size_t led = 0;
-  for (auto& [id, group] : groups_) {
-    if (group->stopped || group->role != Role::kLeader || !group->shared) continue;
-    ++led;
-    const absl::StatusOr<RaftGroup::Status> status = group->raft->GetStatus();
-    if (!status.ok()) continue;
-    std::vector<ReplicaId> may;
-    for (const RaftGroup::Progress& member : status->progress) {
-      const bool has_all = member.replica != group->leader && member.recently_active &&
-                           member.state == RaftGroup::Progress::State::kReplicate &&
-                           member.matched >= status->commit;
-      if (has_all) may.push_back(member.replica);
-    }
-    // Not all to the same one.
-    if (!may.empty()) (void)TransferLeadership(id, may[id % may.size()]);
+// To a member that has all of its log, if there is one now. True: one has been told.
+bool RaftLoop::Offer(Group& group) {
+  const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
+  if (!group.LeadsForOthers() || !status.ok()) return false;
+  std::vector<ReplicaId> may;
+  for (const RaftGroup::Progress& member : status->progress) {
+    if (member.replica != group.leader && member.recently_active &&
+        member.state == RaftGroup::Progress::State::kReplicate && member.matched >= status->commit)
+      may.push_back(member.replica);
   }
-  return led;
+  // Not all to the same one.
+  return !may.empty() &&
+         TransferLeadership(group.id, may[(group.id + group.offers) % may.size()]).ok();
+}
+
+size_t RaftLoop::YieldLeaderships() {
+  for (auto& [id, group] : groups_) (void)Offer(*group);
+  return static_cast<size_t>(std::count_if(groups_.begin(), groups_.end(), [](const auto& each) {
+    return each.second->LeadsForOthers();
+  }));
+}
+
+void RaftLoop::SetFit(GroupId id, bool fit) {
+  if (Group* const group = Find(id); group != nullptr) {
+    group->fit = fit;
+    OfferIfUnfit(*group, /*stuck=*/false);
+  }
+}
+
+// Who has not taken it, or has given it back, is not asked again before the others are.
+void RaftLoop::OfferIfUnfit(Group& group, bool stuck) {
+  if (group.fit && !stuck) {
+    group.offer_in = 0;
+  } else if (group.offer_in > 0) {
+    --group.offer_in;
+  } else if (Offer(group)) {
+    ++group.offers;
+    group.offer_in = options_.unfit_ticks;
+  }
 }
 
 absl::Status RaftLoop::ChangeMembers(GroupId id, absl::Span<const MemberChange> changes) {

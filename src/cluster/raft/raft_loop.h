@@ -28,6 +28,10 @@ struct RaftLoopOptions {
   // A log keeps so much of what is flushed, for members that lag; those that lag further need a
   // snapshot (SnapshotWanted).
   uint64_t lagging_bytes_max = 64 << 20;
+  // A leader applies nothing that is not on its own disk, though most members have it. If a write
+  // lasts for so many ticks, what this node leads goes to members that have all of it. So often,
+  // too, what it is not fit to lead is offered to another (SetFit).
+  uint32_t unfit_ticks = 20;
   // It is cut in steps of that size.
   uint64_t cut_bytes_min = 1 << 20;
 };
@@ -114,6 +118,8 @@ class RaftLoop {
   // If this node leads it, its followers hear now how far entries are committed.
   void TellCommitted(GroupId group);
   absl::Status TransferLeadership(GroupId group, ReplicaId to);
+  // Not fit: whoever leads here could not serve. If another member can lead the group, it shall.
+  void SetFit(GroupId group, bool fit);
   // Of each group that this node leads the leadership goes to a member that has all of its log, if
   // there is one now. Returns how many are led here still, of those that have other members.
   size_t YieldLeaderships();
@@ -169,6 +175,8 @@ class RaftLoop {
   bool Healthy(Group& group, const absl::Status& status);
   void Remove(Group& group);
   void Stop(Group& group, const absl::Status& status);
+  bool Offer(Group& group);
+  void OfferIfUnfit(Group& group, bool stuck);
   void CutIfDue(Group& group);
   uint64_t CutLimit(Group& group);
   static uint64_t AllHave(Group& group);
@@ -180,6 +188,7 @@ class RaftLoop {
   std::vector<GroupId> touched_;                      // Who may have something to do.
   Round gathering_;
   Round writing_;
+  uint32_t write_ticks_ = 0;  // For so long the write lasts.
   size_t shared_groups_ = 0;
   bool write_late_ = false;  // What was left for the next write goes without one.
   uint64_t last_read_ = 0;

@@ -120,6 +120,10 @@ class CommandLog {
   // they are to hear of it now, and not with the next entry.
   virtual void TellCommitted(PartitionId partition) = 0;
 
+  // Not fit: if this node leads the partition it cannot serve it, for it cannot write its state or
+  // its log. Then another member is to lead it, if one can, as long as that is so.
+  virtual void SetFit(PartitionId partition, bool fit) = 0;
+
   // How far is the partition committed by now, whoever leads it? Readable or NotReadable follows;
   // it takes most nodes, and as long as there are fewer nothing comes.
   virtual void ReadBarrier(PartitionId partition, uint64_t ticket) = 0;

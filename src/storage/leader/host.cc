@@ -37,6 +37,20 @@ const Replica* FirstFailed(const std::vector<std::unique_ptr<Replica>>& replicas
   return failed == replicas.end() ? nullptr : failed->get();
 }
 
+// Where other nodes hold a partition, one that can serve it leads it. Returns what has been told.
+PartitionMask TellFitness(const Node& node, const std::vector<std::unique_ptr<Replica>>& replicas,
+                          PartitionMask told) {
+  if (node.set_fit == nullptr) return told;
+  PartitionMask unfit = 0;
+  for (const auto& replica : replicas) {
+    const bool fit = node.healthy() && replica->status().ok();
+    const PartitionMask bit = BitOf(replica->id());
+    unfit |= fit ? 0 : bit;
+    if (((unfit ^ told) & bit) != 0) node.set_fit(replica->id(), fit);
+  }
+  return unfit;
+}
+
 // Once: nothing changes before another release takes over.
 void TellStopped(const Replica& replica, HostMetrics& metrics) {
   metrics.partitions_stopped.Add(1);
@@ -664,6 +678,7 @@ void Host::SetDiskFree(uint64_t bytes) {
 }
 
 void Host::TellStorageState() {
+  unfit_told_ = TellFitness(node_, replicas_, unfit_told_);
   const Replica* const failed = FirstFailed(replicas_);
   const absl::Status& state =
       node_.state_status.ok() && failed != nullptr ? failed->status() : node_.state_status;

@@ -241,6 +241,7 @@ class Host {
   bool stalled_ = false;  // What is committed waits for the state to work again.
   std::vector<Retry> retries_;
   absl::Status told_status_;                                // What the shards were told last.
+  PartitionMask unfit_told_ = 0;                            // What the log was told last.
   absl::Duration retry_at_;                                 // The state, when `stalled_`.
   absl::Duration repaired_at_ = -absl::InfiniteDuration();  // The last try, of the state.
 

@@ -59,9 +59,10 @@ struct Node {
   std::function<bool(const SessionUser& reader, std::string_view topic)> may_read;
   bool shutting_down = false;
   // To the host of another node; what is lost is asked again, or told anew, after Host::Resync. And
-  // CommandLog::TellCommitted. Null: there are no other nodes.
+  // CommandLog's TellCommitted and SetFit. Null: there are no other nodes.
   std::function<void(NodeId to, HostMessage message)> send;
   std::function<void(PartitionId)> tell_committed;
+  std::function<void(PartitionId, bool fit)> set_fit;
   // Of which partitions there is a replica here. The other ones are led elsewhere, and nothing of
   // them is known but what their leaders tell.
   PartitionMask held = ~PartitionMask{0};

@@ -87,6 +87,9 @@ void HostDriver::Start(storage::NodeId node, storage::Incarnation incarnation,
   host_.node().tell_committed = [this](storage::PartitionId id) {
     log_.Run([id](cluster::RaftLoop& loop) { loop.TellCommitted(id); });
   };
+  host_.node().set_fit = [this](storage::PartitionId id, bool fit) {
+    log_.Run([id, fit](cluster::RaftLoop& loop) { loop.SetFit(id, fit); });
+  };
   host_.node().barriers->SetAsk([this](storage::PartitionId id, uint64_t ticket) {
     log_.Run([id, ticket](cluster::RaftLoop& loop) { loop.ReadBarrier(id, ticket); });
   });

@@ -2,6 +2,7 @@
 what a publisher was told before its node died, nodes that come back."""
 
 import collections
+import errno
 import random
 import threading
 import time
@@ -494,6 +495,47 @@ def publisher(cluster, directory, *, seed, rounds, rate, say):  # pylint: disabl
     return problems, f"{rounds} times the publishers' node died: each of {total} acknowledged messages reached the clients of another node, once and in order"
 
 
+# ---- disk -----------------------------------------------------------------------------------------
+
+
+def disk(cluster, directory, *, seed, rounds, rate, say):  # pylint: disable=unused-argument
+    """The disk of one node fills up, or takes no writes any more, and stays so: whatever it led goes on at the others."""
+    problems, chance, slowest = [], random.Random(seed), 0.0
+    for number in range(rounds):
+        sick = chance.choice(cluster.nodes)
+        others = [node for node in cluster.nodes if node is not sick]
+        error = chance.choice((errno.ENOSPC, errno.EIO))
+        # As many as make each partition have some.
+        sessions = [connect(others[i % 2], f"disk{number}-{i}", durable=True, timeout=WAIT_S) for i in range(64)]
+        for i, each in enumerate(sessions):
+            each.subscribe(f"disk{number}/{i}", 1)
+        publisher = connect(others[0], f"disk{number}-publisher", timeout=WAIT_S)
+        led = sick.metrics().get("mqttd_cluster_partitions_led")
+        sick.fail_disk(chance.choice(("log/", "")), error=error)
+        began = time.monotonic()
+        try:
+            for i, each in enumerate(sessions):
+                # Who is refused knows it, and tries again.
+                if until(lambda i=i: publisher.published(f"disk{number}/{i}", b"x", qos=1) < 0x80, WAIT_S) is None:
+                    problems.append(f"round {number}: refused all the time, for session {i}")
+                elif each.message(timeout=WAIT_S).payload != b"x":
+                    problems.append(f"round {number}: something else came to session {i}")
+        except CUT as failure:
+            problems.append(f"round {number}: {errno.errorcode[error]} on node {sick.number + 1} held up what it led: {type(failure).__name__} {failure}")
+        took = time.monotonic() - began
+        slowest = max(slowest, took)
+        if until(lambda node=sick: node.metrics().get("mqttd_cluster_partitions_led") == 0, WAIT_S) is None:
+            problems.append(f"round {number}: the node leads on")
+        sick.heal_disk()
+        if until(cluster.whole, WAIT_S) is None:
+            return problems + [f"round {number}: not whole again: {cluster.states()}"], ""
+        for each in (*sessions, publisher):
+            each.drop()
+        if number % 10 == 9 or rounds < 10:
+            say(f"# round {number + 1}: {errno.errorcode[error]} on node {sick.number + 1}, which led {led:.0f} partitions; all sessions have their message after {took:.1f} s")
+    return problems, f"{rounds} times a node's disk took no writes any more: after {slowest:.1f} s at most all sessions had what was published then"
+
+
 # ---- bounce and rolling ---------------------------------------------------------------------------
 
 
@@ -571,4 +613,4 @@ def rolling(cluster, directory, *, seed, rounds, rate, say):  # pylint: disable=
     return problems, f"{rounds} rolling restarts under load: nothing lost, doubled or out of order"
 
 
-ALL = {"suback": suback, "quorum": quorum, "split": split, "publisher": publisher, "bounce": bounce, "rolling": rolling}
+ALL = {"suback": suback, "quorum": quorum, "split": split, "publisher": publisher, "disk": disk, "bounce": bounce, "rolling": rolling}
