@@ -429,6 +429,7 @@ bool PublishFlow::IsAnswered(const storage::Request& asked, storage::PartitionId
   storage::Token token = 0;
   if (const auto* const publish = std::get_if<storage::Publish>(&asked)) token = publish->token;
   if (const auto* const accept = std::get_if<storage::AcceptInbound>(&asked)) token = accept->token;
+  if (const auto* const done = std::get_if<storage::OutboxDone>(&asked)) token = done->token;
   if (token == 0) return false;
   const auto place = waiting_.find(token);
   return place == waiting_.end() || (place->second->awaited & storage::BitOf(partition)) == 0;

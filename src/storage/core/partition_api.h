@@ -194,7 +194,8 @@ struct OutboxDone {
   uint64_t number = 0;
   Fate fate = Fate::kPassedOn;
   // One more than the durable members of groups that RouteMessage named. If others were chosen
-  // since, it is refused to who waits for the answer to give it to members of its own choice.
+  // since, or another shard has passed it on, it is refused to who waits for the answer to give it
+  // to members of its own choice.
   // 0: not said.
   uint32_t members_told = 0;
 };

@@ -194,11 +194,12 @@ void OutboxSender::Handle(const Asker& from, OutboxDone& request) {
 }
 
 // After a change of leaders two shards may have it, and the members of one are not the other's.
-// Whichever choice is committed first stands: durable members by OutboxAssign, others by
-// OutboxDone.
+// Whichever choice is proposed first stands: durable members by OutboxAssign, others by OutboxDone.
+// The other one is not proposed: the next leader could not tell it from what removed the record.
 bool OutboxSender::WereOthersChosen(const OutboxDone& request) const {
-  if (request.token == 0 || request.members_told == 0) return false;
-  if (ending_.contains(request.number)) return false;  // It is known when that is applied.
+  if (request.token == 0) return false;
+  if (ending_.contains(request.number)) return true;
+  if (request.members_told == 0) return false;
   if (assigning_.contains(request.number)) return true;
   const auto record = partition().outbox().Read(node_.reader, id_, request.number - 1, 1);
   if (!record.ok()) return true;

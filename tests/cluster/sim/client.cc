@@ -174,6 +174,7 @@ void Client::OnEnd() {
 void Client::OnSilence(uint64_t life) {
   if (line_ == nullptr || life != life_) return;
   line_->Vanish();
+  NoteMemberGoes();  // Nodes may notice before it does.
   agenda_.After(absl::Milliseconds(rng_.Between(200, 3000)), [this, connection = connection_] {
     if (connection == connection_ && line_ != nullptr) OnEnd();
   });
@@ -290,6 +291,10 @@ void Client::NoteAnswered(const std::string& filter, int64_t through_ns) {
 
 void Client::NoteConnectionLost() {
   while (!changing_.empty()) NoteAnswered(changing_.begin()->first, now_ns() + kNoticedNs);
+  NoteMemberGoes();
+}
+
+void Client::NoteMemberGoes() {
   for (const SharedFilter& shared : kSharedFilters) {
     if (!session_.ever_subscribed.contains(shared.filter)) continue;
     history_.groups().Changes(

@@ -86,6 +86,7 @@ class Client : private support::ClientSession {
   void NoteAsked(const std::string& filter);
   void NoteAnswered(const std::string& filter, int64_t through_ns);
   void NoteConnectionLost();
+  void NoteMemberGoes();  // Of the groups that it has joined.
   void WillIsDue();
   void EndSession();
   void AddWill(support::ConnectPacket& connect);
