@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "admin/api/convert.h"
 #include "base/by_name.h"
 #include "base/status_macros.h"
@@ -82,8 +83,8 @@ class Walk : public std::enable_shared_from_this<Walk> {
 };
 
 // All that match are found first, then they are kicked: so who connects again at once is not kicked
-// again. The next few are asked for on the spare thread: where the traffic needs the processors, it
-// comes between.
+// again. The next few are asked for on the spare thread, after a rest: the traffic of the shard,
+// and what it costs that so many go at once, comes between.
 class KickAll : public std::enable_shared_from_this<KickAll> {
  public:
   KickAll(const BrokerAccess& broker, broker::ClientQuery query, const broker::KickOrder& order,
@@ -102,6 +103,7 @@ class KickAll : public std::enable_shared_from_this<KickAll> {
 
  private:
   static constexpr size_t kAtOnce = 8;  // To end one is some system calls of its shard.
+  static constexpr absl::Duration kRest = absl::Milliseconds(2);  // So 4,000 a second go.
 
   void Kick() {
     if (found_.empty()) {
@@ -115,7 +117,10 @@ class KickAll : public std::enable_shared_from_this<KickAll> {
             self->kicked_ += broker::Kick(core, found.back().connection, self->order_) ? 1 : 0;
             found.pop_back();
           }
-          self->broker_.Aside([self] { self->Kick(); });
+          self->broker_.Aside([self] {
+            absl::SleepFor(kRest);
+            self->Kick();
+          });
         });
     if (!open) reply_(BrokerAccess::Closed());
   }
