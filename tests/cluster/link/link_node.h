@@ -44,14 +44,17 @@ class LinkNode final : public LinkHandler {
   NodeId id() const { return NodeId(number_); }
   const std::string& address() const { return links_->address(); }
 
-  // Each knows the others, as incarnation 1.
-  static void Introduce(const std::vector<LinkNode*>& nodes) {
+  // Each knows the others, as incarnation 1, at their own addresses or at those of `reached_at`.
+  static void Introduce(const std::vector<LinkNode*>& nodes,
+                        const std::map<NodeId, std::string>& reached_at = {}) {
     for (LinkNode* const node : nodes) {
       std::map<NodeId, std::string> peers;
       for (LinkNode* const other : nodes) {
         node->door.nodes[other->id()] = {absl::StrCat("u", other->number_), Incarnation(1),
                                          Incarnation(0)};
-        if (other != node) peers[other->id()] = other->address();
+        if (other == node) continue;
+        const auto at = reached_at.find(other->id());
+        peers[other->id()] = at == reached_at.end() ? other->address() : at->second;
       }
       node->door.cluster_id = "C";
       node->door.self = {node->id(), Incarnation(1)};

@@ -249,9 +249,8 @@ TEST(Links, ANodeThatFallsSilentIsDownAndUpAgainWhenItIsHeard) {
   options.connect_within = absl::Milliseconds(300) * support::TestSlowdown();
   LinkNode a(1, options);
   LinkNode b(2, options);
-  LinkNode::Introduce({&a, &b});
   SilentProxy network(b.address());
-  a.links().SetPeers({{b.id(), network.address()}});
+  LinkNode::Introduce({&a, &b}, {{b.id(), network.address()}});
   ASSERT_TRUE(a.WaitUp(b.id()));
   network.SetSilent(true);
   ASSERT_TRUE(a.WaitDown(b.id()));
@@ -271,9 +270,8 @@ TEST(Links, AShortSilenceLosesNothing) {
   options.silence_max = absl::Seconds(60);
   LinkNode a(1, options);
   LinkNode b(2, options);
-  LinkNode::Introduce({&a, &b});
   SilentProxy network(b.address());
-  a.links().SetPeers({{b.id(), network.address()}});
+  LinkNode::Introduce({&a, &b}, {{b.id(), network.address()}});
   ASSERT_TRUE(a.WaitUp(b.id()));
   network.SetSilent(true);
   const auto items = Numbers(1000);
@@ -482,8 +480,7 @@ TEST(Links, ACallIsOverWithItsLink) {
   LinkNode a(1, options);
   LinkNode b(2, options);
   SilentProxy network(b.address());
-  LinkNode::Introduce({&a, &b});
-  a.links().SetPeers({{b.id(), network.address()}});
+  LinkNode::Introduce({&a, &b}, {{b.id(), network.address()}});
   Asked reached;
   std::vector<std::function<void(const LinkNode::AdminResponse&)>> kept;
   b.on_admin = [&](const auto&, const auto& answer) {
