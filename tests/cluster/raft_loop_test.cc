@@ -281,6 +281,25 @@ TEST(RaftLoop, ALeaderWhoseDiskTakesNoWriteHandsOver) {
   EXPECT_TRUE(rig.Leads(leader));
 }
 
+// A disk that is busy all the time is not one that hangs.
+TEST(RaftLoop, ALeaderWhoseWritesFollowEachOtherLeadsOn) {
+  RaftLoopOptions options;
+  options.unfit_ticks = 5;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig[1].hold_writes = true;
+  rig.Propose(1, "first");
+  rig.Exchange();
+  for (int i = 0; i < 50; ++i) {
+    rig.TickAll();  // One is under way.
+    rig.Propose(1, "next");
+    rig.EndWrite(1);
+    rig.Exchange();
+    ASSERT_TRUE(rig[1].writing.has_value());
+    ASSERT_TRUE(rig.Leads(1)) << i;
+  }
+}
+
 // The one that is asked first may be the one that is cut off.
 TEST(RaftLoop, ALeadershipThatIsNotTakenIsOfferedToAnother) {
   RaftLoopOptions options;

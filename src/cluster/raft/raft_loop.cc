@@ -758,6 +758,7 @@ std::optional<RaftLoop::Write> RaftLoop::BeginWrite() {
   // A commit index alone, or a cut, goes with the next write; once a tick it goes alone.
   if (!gathering_.prompt && !write_late_) return std::nullopt;
   write_late_ = false;
+  write_ticks_ = 0;
   writing_ = std::exchange(gathering_, {});
   gathering_.batch = store_.NewBatch();
   for (const GroupId id : writing_.groups) {
