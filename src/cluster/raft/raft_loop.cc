@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
+#include "cluster/raft/log_marks.h"
 
 namespace cluster {
 namespace {
@@ -17,8 +18,6 @@ constexpr uint64_t kMarksPerCut = 16;
 // What is kept for members that are away is known in about so many parts, as long as those are no
 // larger than what is cut at once.
 constexpr uint64_t kMarksMax = 4096;
-// What was there before the start is, in so many.
-constexpr uint64_t kMarksStored = 256;
 // What a follower asks of its leader, or the answer, may be lost: it asks again after so many
 // ticks.
 constexpr uint32_t kReadTicks = 10;
@@ -39,10 +38,6 @@ struct RaftLoop::Group final : EntryReader {
     uint64_t proposal = 0;
     std::string entry;
   };
-  struct Mark {
-    uint64_t index = 0;
-    uint64_t bytes = 0;  // Of the entries up to it; those from before the start as estimated.
-  };
   // Of a Ready with a snapshot: what waits until the state has it.
   struct Installing {
     uint64_t number = 0;
@@ -54,8 +49,8 @@ struct RaftLoop::Group final : EntryReader {
     std::vector<Message> messages;
   };
 
-  Group(GroupId the_id, ReplicaId the_replica, EntryStore& the_store)
-      : id(the_id), replica(the_replica), store(the_store) {}
+  Group(GroupId the_id, ReplicaId the_replica, EntryStore& the_store, uint64_t mark_bytes)
+      : id(the_id), replica(the_replica), store(the_store), marks(mark_bytes) {}
 
   absl::Status Read(uint64_t low, uint64_t high, uint64_t bytes_max,
                     absl::FunctionRef<void(const EntryView&)> take) override {
@@ -105,9 +100,7 @@ struct RaftLoop::Group final : EntryReader {
   uint64_t last = 0;
   uint64_t flushed = 0;
   uint64_t all_have = 0;  // As far as a leader has said.
-  uint64_t bytes = 0;
-  uint64_t begin_bytes = 0;
-  std::deque<Mark> marks;
+  LogMarks marks;
 };
 
 RaftLoop::RaftLoop(RaftLoopOptions options, EntryStore& store)
@@ -137,7 +130,7 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
   CHECK(!groups_.contains(start.group)) << "group " << start.group << " is there already";
   CHECK(start.applied == Place{} || start.applied.index >= kGroupBegin.index)
       << "a group begins at entry 5";
-  auto group = std::make_unique<Group>(start.group, start.replica, store_);
+  auto group = std::make_unique<Group>(start.group, start.replica, store_, mark_bytes_);
   RaftGroupStart raft = {.conf_state = start.conf_state, .begin = start.applied};
   uint64_t bytes = 0;
   RETURN_IF_ERROR(Prepare(start, raft, *group, bytes));
@@ -150,22 +143,10 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
   SetMembers(*group, raft.conf_state);
   group->begin = raft.begin.index;
   group->last = raft.last;
-  MarkStored(*group, bytes);
+  group->marks.AddStored(group->begin, group->last, bytes);
   Touch(*group);
   groups_.emplace(start.group, std::move(group));
   return absl::OkStatus();
-}
-
-// Where in the log of before how many bytes are: as if its entries were all alike.
-void RaftLoop::MarkStored(Group& group, uint64_t bytes) {
-  const uint64_t entries = group.last - group.begin;
-  const uint64_t marks = std::min({entries, bytes / mark_bytes_ + 1, kMarksStored});
-  for (uint64_t mark = 1; mark < marks; ++mark) {
-    group.marks.push_back(
-        {.index = group.begin + entries / marks * mark, .bytes = bytes / marks * mark});
-  }
-  group.bytes = bytes;
-  group.marks.push_back({.index = group.last, .bytes = bytes});
 }
 
 // What the log has and the state needs; or a log that begins where the state is.
@@ -563,18 +544,13 @@ void RaftLoop::WriteEntries(Group& group, absl::Span<const EntryView> entries) {
   gathering_.any = true;
   gathering_.appended.push_back(
       {group.id, entries.front().place.index, entries.back().place.index});
-  while (!group.marks.empty() && group.marks.back().index >= entries.front().place.index) {
-    group.marks.pop_back();
-  }
   uint64_t bytes = 0;
   for (const EntryView& entry : entries) bytes += entry.data.size();
   gathering_.entries += entries.size();
   gathering_.bytes += bytes;
-  group.bytes += bytes + entries.size() * EntryStore::kEntryOverhead;
   group.last = entries.back().place.index;
-  if (group.marks.empty() || group.bytes - group.marks.back().bytes >= mark_bytes_) {
-    group.marks.push_back({.index = group.last, .bytes = group.bytes});
-  }
+  group.marks.Append(entries.front().place.index, group.last,
+                     bytes + entries.size() * EntryStore::kEntryOverhead);
 }
 
 // That it follows, a member may say while it writes entries: it says nothing of them. Else a slow
@@ -696,8 +672,7 @@ void RaftLoop::Installed(GroupId id, Place place) {
   gathering_.votes = true;
   SetMembers(*group, std::move(installing.conf_state));
   group->begin = group->last = group->flushed = place.index;
-  group->begin_bytes = group->bytes;
-  group->marks.assign({{.index = place.index, .bytes = group->bytes}});
+  group->marks.Restart(place.index);
   group->members_at = {place.index};
   WriteState(*group, installing.hard_state.value_or(group->hard_state));
   if (!installing.entries.empty()) WriteEntries(*group, installing.entries);
@@ -710,11 +685,7 @@ void RaftLoop::Installed(GroupId id, Place place) {
 // that it has to take a snapshot.
 uint64_t RaftLoop::CutLimit(Group& group) {
   if (!group.shared) return group.flushed;
-  uint64_t needed_after = group.begin;
-  for (const Group::Mark& mark : group.marks) {
-    if (group.bytes - mark.bytes < options_.lagging_bytes_max) break;
-    needed_after = mark.index;
-  }
+  const uint64_t needed_after = group.marks.LastWithBehind(options_.lagging_bytes_max).index;
   return std::min(group.flushed, std::max({needed_after, group.all_have, AllHave(group)}));
 }
 
@@ -731,14 +702,9 @@ uint64_t RaftLoop::AllHave(Group& group) {
 
 void RaftLoop::CutIfDue(Group& group) {
   if (group.flushed <= group.begin) return;
-  if (group.bytes - group.begin_bytes < options_.cut_bytes_min) return;
-  const uint64_t limit = CutLimit(group);
-  Group::Mark cut = {.index = group.begin, .bytes = group.begin_bytes};
-  for (const Group::Mark& mark : group.marks) {
-    if (mark.index > limit) break;
-    cut = mark;
-  }
-  if (cut.index <= group.begin || cut.bytes - group.begin_bytes < options_.cut_bytes_min) return;
+  if (group.marks.bytes() < options_.cut_bytes_min) return;
+  const LogMarks::Mark cut = group.marks.LastUpTo(CutLimit(group));
+  if (cut.index <= group.begin || group.marks.BytesUpTo(cut) < options_.cut_bytes_min) return;
   const absl::StatusOr<Place> begin = group.raft->Compact(cut.index);
   if (!Healthy(group, begin.status()) || !begin.ok()) return;
   while (group.members_at.size() > 1 && group.members_at[1] <= begin->index) {
@@ -747,8 +713,7 @@ void RaftLoop::CutIfDue(Group& group) {
   gathering_.batch->Cut(group.id, *begin, group.members_at.front());
   gathering_.any = true;
   group.begin = begin->index;
-  group.begin_bytes = cut.bytes;
-  while (!group.marks.empty() && group.marks.front().index <= cut.index) group.marks.pop_front();
+  group.marks.Cut(cut);
 }
 
 // ---- Writing -----------------------------------------------------------------------------------

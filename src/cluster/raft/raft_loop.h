@@ -154,7 +154,6 @@ class RaftLoop {
   // `bytes`: of the log that there is, as estimated.
   absl::Status Prepare(const GroupStart& start, RaftGroupStart& raft, Group& group,
                        uint64_t& bytes);
-  void MarkStored(Group& group, uint64_t bytes);
   Group* Find(GroupId id);
   void Touch(Group& group);
   void Propose(Group& group);
