@@ -32,6 +32,7 @@ from local_cluster import LocalCluster
 MQLOAD = os.environ.get("MQLOAD_BIN") or str(Path(MQTTD_BIN).with_name("mqload"))
 
 
+COMMANDS = ("list", "kick", "backup")
 AT_ONCE = 10_000  # Connections of one mqload: as many as the descriptors of most machines are enough for.
 
 
@@ -207,7 +208,7 @@ def compare(laps, names, options):
         of.setdefault(name, []).append(lap["latency_us"]["p99"])
     without = statistics.median(of["none"])
     lines, right = [], True
-    for name in [each for each in ("list", "kick", "backup", "control") if each in of]:
+    for name in [each for each in (*COMMANDS, "control") if each in of]:
         ratio = statistics.median(of[name]) / without
         right = right and (ratio <= options.bound or name == "control")
         lines.append(f"{name:7} p99 {statistics.median(of[name]):9.0f} us, without {without:9.0f} us: x {ratio:.2f}   laps {of[name]}")
@@ -222,7 +223,7 @@ def main():
     parser.add_argument("--transient", action="store_true", help="subscribers without stored sessions: nothing of the traffic waits for the disk")
     parser.add_argument("--pairs", type=int, default=50)
     parser.add_argument("--nodes", type=int, default=1, help="of a cluster on this machine")
-    parser.add_argument("--only", default="list,kick,backup", help="of these commands")
+    parser.add_argument("--only", nargs="+", choices=COMMANDS, default=COMMANDS, help="these commands alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--lap-seconds", type=float, default=5)
     parser.add_argument("--control", action="store_true", help="also a program that computes as much as that of a list, and leaves the broker alone")
@@ -244,7 +245,7 @@ def main():
         kept[0] = books.kept(admin)
         back_up()
     what["backup"] = noted
-    what = {name: command for name, command in what.items() if name in options.only.split(",") or name == "control"}
+    what = {name: command for name, command in what.items() if name in (*options.only, "control")}
     took = measure(traffic, options, what, connect)
     result = traffic.end()
     account = books.end()

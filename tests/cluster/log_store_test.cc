@@ -51,6 +51,17 @@ struct LogStoreTest : testing::Test {
     store = *std::move(opened);
     create = false;
   }
+  // Group 0 begins, and has so many entries of so many bytes. Returns the last one's index.
+  uint64_t WriteLog(uint64_t entries, uint64_t bytes) {
+    const std::string data(bytes, 'x');
+    const std::unique_ptr<EntryBatch> batch = store->NewBatch();
+    batch->Restart(0, kGroupBegin, {.voters = {1, 2, 3}});
+    uint64_t last = kGroupBegin.index;
+    for (; last < kGroupBegin.index + entries; ++last)
+      batch->Append(0, {{.place = {last + 1, 5}, .data = data}}, last);
+    EXPECT_TRUE(store->Write(*batch, Sync::kYes).ok());
+    return last;
+  }
   double CountedOf(GroupId group) { return static_cast<double>(store->Load(group)->bytes); }
 
   const support::TempDir directory;
@@ -162,16 +173,10 @@ TEST_F(LogStoreTest, AReadGivesAtLeastOneEntryAndThenWhatFits) {
 TEST_F(LogStoreTest, OfALogIsCountedWhatItHasAndNotWhatWasCut) {
   Open();
   constexpr uint64_t kEntries = 2000, kLeft = 100, kBytes = 1000;
-  const std::string data(kBytes, 'x');
-  std::unique_ptr<EntryBatch> batch = store->NewBatch();
-  batch->Restart(0, kGroupBegin, {.voters = {1, 2, 3}});
-  uint64_t last = kGroupBegin.index;
-  for (; last < kGroupBegin.index + kEntries; ++last)
-    batch->Append(0, {{.place = {last + 1, 5}, .data = data}}, last);
-  ASSERT_TRUE(store->Write(*batch, Sync::kYes).ok());
+  const uint64_t last = WriteLog(kEntries, kBytes);
   Open();
   EXPECT_NEAR(CountedOf(0), kEntries * kBytes, kEntries * kBytes / 10.0);
-  batch = store->NewBatch();
+  const std::unique_ptr<EntryBatch> batch = store->NewBatch();
   batch->Cut(0, {last - kLeft, 5}, kGroupBegin.index);
   ASSERT_TRUE(store->Write(*batch, Sync::kYes).ok());
   Open();
@@ -182,13 +187,7 @@ TEST_F(LogStoreTest, OfALogIsCountedWhatItHasAndNotWhatWasCut) {
 TEST_F(LogStoreTest, AnEntryTakesMoreThanItsData) {
   Open();
   constexpr uint64_t kEntries = 20'000, kBytes = 20;
-  const std::string data(kBytes, 'x');
-  const std::unique_ptr<EntryBatch> batch = store->NewBatch();
-  batch->Restart(0, kGroupBegin, {.voters = {1, 2, 3}});
-  uint64_t last = kGroupBegin.index;
-  for (; last < kGroupBegin.index + kEntries; ++last)
-    batch->Append(0, {{.place = {last + 1, 5}, .data = data}}, last);
-  ASSERT_TRUE(store->Write(*batch, Sync::kYes).ok());
+  WriteLog(kEntries, kBytes);
   Open();
   constexpr uint64_t kExpected = kEntries * (kBytes + EntryStore::kEntryOverhead);
   EXPECT_NEAR(CountedOf(0), kExpected, kExpected / 5.0);

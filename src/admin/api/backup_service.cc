@@ -67,8 +67,7 @@ void Backups::AddTo(Methods& methods) {
         if (absl::Status status = CheckPath(request.directory()); !status.ok())
           return outlet->End(status);
         Run(outlet, [this, directory = request.directory()](const auto& to) {
-          const auto goes_on = [this] { return !stop_.load(); };
-          return Verify(directory, goes_on, to);
+          return Verify(directory, UntilStopped(), to);
         });
       });
 }
@@ -139,8 +138,8 @@ absl::Status Backups::Create(const std::string& directory, const std::shared_ptr
   absl::Cleanup remove = [&] { storage::RemoveCheckpoint(directory); };
   Tell(*outlet, pb::BackupProgress::PHASE_VERIFY, total, total);
   base::SetThreadPriority(base::ThreadPriority::kSpare);
-  const auto goes_on = [this] { return !stop_.load(); };
-  RETURN_IF_ERROR(storage::VerifyBackup(directory, storage::Pace::kGivesWay, goes_on).status());
+  RETURN_IF_ERROR(
+      storage::VerifyBackup(directory, storage::Pace::kGivesWay, UntilStopped()).status());
   std::move(remove).Cancel();
   Tell(*outlet, pb::BackupProgress::PHASE_DONE, total, total);
   return absl::OkStatus();

@@ -12,6 +12,7 @@
 #include "admin/api/broker_access.h"
 #include "admin/api/method.h"
 #include "base/mutex.h"
+#include "storage/backup.h"
 
 namespace admin {
 
@@ -32,6 +33,9 @@ class Backups {
            std::function<absl::Status(const std::shared_ptr<Outlet>&)> work);
   absl::Status Create(const std::string& directory, const std::shared_ptr<Outlet>& outlet);
   absl::Status Fix(const std::string& checkpoint);
+  storage::GoesOn UntilStopped() const {
+    return [this] { return !stop_.load(); };
+  }
 
   const BrokerAccess& broker_;
   base::Mutex mutex_;

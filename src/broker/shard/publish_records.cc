@@ -17,12 +17,6 @@ uint64_t OrderOf(const mqtt::Message& message) {
   return storage::StableHash(message.publisher()) | uint64_t{1} << 63;
 }
 
-uint32_t DurableMembersOf(const storage::RouteMessage& event) {
-  return static_cast<uint32_t>(
-      std::count_if(event.targets.begin(), event.targets.end(),
-                    [](const storage::SharedTarget& target) { return !target.transient; }));
-}
-
 }  // namespace
 
 void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
@@ -41,7 +35,7 @@ void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
   waiting.groups_only = !for_all || event.clears_only;
   waiting.route_after = event.message;
   waiting.in_order = in_order;
-  waiting.members_told = 1 + DurableMembersOf(event);
+  waiting.members_told = storage::MembersTold(event.targets);
   if (outbox_.MustWait(event.outbox, in_order)) {
     return EndRecord(waiting, storage::OutboxDone::Fate::kBehind);
   }

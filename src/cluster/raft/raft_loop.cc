@@ -79,7 +79,7 @@ struct RaftLoop::Group final : EntryReader {
   std::map<uint64_t, std::vector<uint64_t>> reads;
   uint32_t read_ticks = 0;  // Of a follower, since it asked.
   bool fit = true;          // To lead it: see SetFit.
-  uint32_t offer_in = 0;    // Ticks until it is offered to another again, if not.
+  uint32_t offer_in = 0;    // Ticks until another is asked again to lead it.
   size_t offers = 0;
   bool LeadsForOthers() const { return !stopped && role == Role::kLeader && shared; }
   std::set<ReplicaId> snapshot_asked;  // In this leadership.
@@ -313,8 +313,9 @@ absl::Status RaftLoop::TransferLeadership(GroupId id, ReplicaId to) {
 
 // To a member that has all of its log, if there is one now. True: one has been told.
 bool RaftLoop::Offer(Group& group) {
+  if (!group.LeadsForOthers()) return false;
   const absl::StatusOr<RaftGroup::Status> status = group.raft->GetStatus();
-  if (!group.LeadsForOthers() || !status.ok()) return false;
+  if (!status.ok()) return false;
   std::vector<ReplicaId> may;
   for (const RaftGroup::Progress& member : status->progress) {
     if (member.replica != group.leader && member.recently_active &&

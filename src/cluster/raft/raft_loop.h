@@ -28,12 +28,12 @@ struct RaftLoopOptions {
   // A log keeps so much of what is flushed, for members that lag; those that lag further need a
   // snapshot (SnapshotWanted).
   uint64_t lagging_bytes_max = 64 << 20;
+  // It is cut in steps of that size.
+  uint64_t cut_bytes_min = 1 << 20;
   // A leader applies nothing that is not on its own disk, though most members have it. If a write
   // lasts for so many ticks, what this node leads goes to members that have all of it. So often,
   // too, what it is not fit to lead is offered to another (SetFit).
   uint32_t unfit_ticks = 20;
-  // It is cut in steps of that size.
-  uint64_t cut_bytes_min = 1 << 20;
 };
 
 // How a replica comes to its group, after a start or when it is made. `applied` is as the state has

@@ -193,12 +193,18 @@ struct OutboxDone {
   PartitionId partition = 0;
   uint64_t number = 0;
   Fate fate = Fate::kPassedOn;
-  // One more than the durable members of groups that RouteMessage named. If others were chosen
-  // since, or another shard has passed it on, it is refused to who waits for the answer to give it
-  // to members of its own choice.
-  // 0: not said.
+  // MembersTold of the targets that RouteMessage named. If others were chosen since, or another
+  // shard has passed it on, it is refused to who waits for the answer to give it to members of its
+  // own choice. 0: not said.
   uint32_t members_told = 0;
 };
+
+// One more than there are durable members of groups among them.
+inline uint32_t MembersTold(const std::vector<SharedTarget>& targets) {
+  uint32_t told = 1;
+  for (const SharedTarget& target : targets) told += target.transient ? 0 : 1;
+  return told;
+}
 
 // Durable members of `$share` groups are chosen for what RouteMessage told of. It is told of again,
 // with them, when that is committed: if it was passed on before, a crash in between would have

@@ -203,10 +203,7 @@ bool OutboxSender::WereOthersChosen(const OutboxDone& request) const {
   if (assigning_.contains(request.number)) return true;
   const auto record = partition().outbox().Read(node_.reader, id_, request.number - 1, 1);
   if (!record.ok()) return true;
-  const auto& targets = record->front().targets;
-  const auto durable = std::count_if(targets.begin(), targets.end(),
-                                     [](const SharedTarget& target) { return !target.transient; });
-  return static_cast<uint64_t>(durable) + 1 > request.members_told;
+  return MembersTold(record->front().targets) > request.members_told;
 }
 
 void OutboxSender::Repeat(const Asker& from, OutboxDone& request) {

@@ -37,6 +37,15 @@ auto Says(const std::string& words) {
   return [words](const PeerReport& report) { return absl::StrContains(report.why, words); };
 }
 
+// How many "item N" it takes until it is full.
+size_t SendUntilFull(LinkNode& from, NodeId to, bool more) {
+  size_t sent = 0;
+  while (from.links().Send(to, LinkClass::kTraffic, absl::StrCat("item ", sent), more) ==
+         LinkSend::kQueued)
+    ++sent;
+  return sent;
+}
+
 LinkOptions Narrow() {
   LinkOptions options;
   for (LinkCredit::Amount& limit : options.limits) limit = {.items = 100, .bytes = 1 << 20};
@@ -111,10 +120,7 @@ TEST(Links, ItemsBeforeAFullStreamGo) {
   LinkNode::Introduce({&a, &b});
   ASSERT_TRUE(a.WaitUp(b.id()));
   b.SetTaking(false);
-  size_t sent = 0;
-  while (a.links().Send(b.id(), LinkClass::kTraffic, absl::StrCat("item ", sent), /*more=*/true) ==
-         LinkSend::kQueued)
-    ++sent;
+  const size_t sent = SendUntilFull(a, b.id(), /*more=*/true);
   EXPECT_EQ(b.WaitItems(a.id(), LinkClass::kTraffic, sent), Numbers(sent));
 }
 
@@ -142,11 +148,7 @@ TEST(Links, AReaderThatDoesNotTakeStopsWhoSendsAndNothingIsLost) {
   LinkNode::Introduce({&a, &b});
   ASSERT_TRUE(a.WaitUp(b.id()));
   b.SetTaking(false);
-  size_t sent = 0;
-  while (a.links().Send(b.id(), LinkClass::kTraffic, absl::StrCat("item ", sent)) ==
-         LinkSend::kQueued)
-    ++sent;
-  EXPECT_EQ(sent, 100u);
+  EXPECT_EQ(SendUntilFull(a, b.id(), /*more=*/false), 100u);
   EXPECT_TRUE(a.links().IsFull(b.id(), LinkClass::kTraffic));
   EXPECT_EQ(a.links().Send(b.id(), LinkClass::kTraffic, "x"), LinkSend::kFull);
   EXPECT_THAT(b.WaitItems(a.id(), LinkClass::kTraffic, 100), SizeIs(100));

@@ -50,6 +50,8 @@ class MetaDriver {
   void OnJoin(const ::mqttd::cluster::v1::AdmitNode& node, std::function<void(Answer)> answer);
 
   const cluster::Members& members() const { return node_.members(); }
+  // Whether it knows the members by the group's log. Who does not is told of them.
+  bool HasReplica(NodeId id) const;
   NodeLife life() const { return node_.life(); }
   absl::Duration until() const { return node_.lease().until(); }
   Incarnation incarnation() const { return incarnation_; }
@@ -63,7 +65,6 @@ class MetaDriver {
   void AnswerAdmission(const cluster::MetaOutputs::AdmissionAnswer& answer);
   void OnAdmissionAnswered(const Answer& answer);
   // What a node without a replica of the group hears, and who has one tells.
-  bool HasReplica(NodeId id) const;
   void Install(const cluster::Members& members, uint64_t index);
   void TellMembers(NodeId to);
   void TellMembersToAll();

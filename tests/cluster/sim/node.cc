@@ -227,12 +227,6 @@ void Node::OnMetaEvents(std::vector<cluster::LogEvent> events) {
               [this] { meta_.OnLog(std::exchange(to_meta_, {})); });
 }
 
-bool Node::HasMetaReplica() const {
-  const auto& replicas = meta_.members().meta().replicas;
-  return std::any_of(replicas.begin(), replicas.end(),
-                     [&](const auto& replica) { return replica.node == machine_.id; });
-}
-
 std::vector<storage::LiveNode> Node::Others() const {
   std::vector<storage::LiveNode> others;
   for (const auto& [id, node] : meta_.members().nodes()) {
@@ -246,7 +240,7 @@ std::vector<storage::LiveNode> Node::Others() const {
 void Node::OnMembers(const cluster::Members& members, uint64_t applied) {
   while (!meta_places_.empty() && meta_places_.front().index < applied) meta_places_.pop_front();
   const bool keeps = !machine_.disk.full;  // Else the log is not cut.
-  if (keeps && !HasMetaReplica()) {
+  if (keeps && !meta_.HasReplica(machine_.id)) {
     machine_.members = members;
     machine_.members_place = {.index = applied};
   } else if (keeps && !meta_places_.empty() && meta_places_.front().index == applied) {

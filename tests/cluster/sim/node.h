@@ -103,7 +103,6 @@ class Node final : public Station, public cluster::TrafficLocal {
   void OnLease(bool holds);
   void WatchUnaware();
   void StartShards();
-  bool HasMetaReplica() const;
   std::vector<storage::LiveNode> Others() const;
 
   const NodeOptions& options_;
