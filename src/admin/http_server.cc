@@ -1,5 +1,7 @@
 #include "admin/http_server.h"
 
+#include <pthread.h>
+
 #include <list>
 #include <sstream>
 #include <thread>
@@ -66,7 +68,10 @@ class HttpServer::Impl {
     }
     address_ = ToString(acceptor_.local_endpoint(error));
     Accept();
-    thread_ = std::thread([this] { context_.run(); });
+    thread_ = std::thread([this] {
+      pthread_setname_np(pthread_self(), "http");
+      context_.run();
+    });
     return absl::OkStatus();
   }
 

@@ -25,10 +25,13 @@ constexpr ReplicaId kSelf = 1;
 // Entries in memory are for members that follow. Alone there are none.
 constexpr uint64_t kRecentBytesMaxAlone = 64 << 10;
 constexpr uint64_t kRecentBytesMax = 1 << 20;
-// A leader that is gone is missed after 0.5 to 1 s, and heartbeats cost little.
-constexpr absl::Duration kTick = absl::Milliseconds(50);
-constexpr uint32_t kElectionTicks = 10;
-constexpr uint32_t kHeartbeatTicks = 2;
+// A leader that is gone is missed after 0.5 to 1 s. With each tick all that are led here say that
+// they are: what goes to one node goes in one frame, and costs little while nothing happens.
+constexpr absl::Duration kTick = absl::Milliseconds(125);
+constexpr uint32_t kElectionTicks = 4;
+constexpr uint32_t kHeartbeatTicks = 1;
+// A second.
+constexpr uint32_t kUnfitTicks = 8;
 // Of a partition's log for members that are away, however small the disk: a restart must not outrun
 // anybody.
 constexpr uint64_t kKeptBytesMin = 8 << 20;
@@ -76,6 +79,7 @@ RaftLogOptions OptionsFor(const storage::CommandLogPlace& place, bool alone) {
   result.tick = kTick;
   result.loop.group.election_ticks = kElectionTicks;
   result.loop.group.heartbeat_ticks = kHeartbeatTicks;
+  result.loop.unfit_ticks = kUnfitTicks;
   result.gives_way = alone;
   // The host bounds what a group commit has, and how many are under way.
   result.loop.group.entry_bytes_max = std::numeric_limits<uint32_t>::max();

@@ -4,6 +4,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <array>
@@ -254,7 +255,10 @@ absl::Status RealLinks::Listen() {
                            "not the certificate's"));
   }
   address_ = absl::StrCat(options_.listen.substr(0, colon), ":", port);
-  thread_ = std::thread([this] { Keep(); });
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "links");
+    Keep();
+  });
   return absl::OkStatus();
 }
 

@@ -1,5 +1,7 @@
 #include "cluster/membership/membership.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <deque>
@@ -35,7 +37,7 @@ constexpr GroupId kMetaGroup = 0x100;
 static_assert(kMetaGroup >= storage::kPartitionsMax);
 
 // So often it is looked at whether the lease still holds.
-constexpr absl::Duration kWatch = absl::Milliseconds(50);
+constexpr absl::Duration kWatch = absl::Milliseconds(100);
 // And at who leads what, so that a node that came back leads its part again.
 constexpr absl::Duration kBalance = absl::Seconds(1);
 // And, by a node that leaves, whether it still leads.
@@ -226,7 +228,10 @@ absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
   }
   uuid_ = uuid;
   shards_ = shards;
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "membership");
+    Run();
+  });
   FinderOptions options;
   options.directory = options_.directory;
   options.bootstrap = options_.bootstrap;

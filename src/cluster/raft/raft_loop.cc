@@ -20,7 +20,7 @@ constexpr uint64_t kMarksPerCut = 16;
 constexpr uint64_t kMarksMax = 4096;
 // What a follower asks of its leader, or the answer, may be lost: it asks again after so many
 // ticks.
-constexpr uint32_t kReadTicks = 10;
+constexpr uint32_t kReadTicks = 4;
 // Numbers of reads: by replica, and from somewhere on, so that no two members and no two lives of
 // one ask under the same.
 constexpr int kReadBits = 40;

@@ -33,7 +33,7 @@ struct RaftLoopOptions {
   // A leader applies nothing that is not on its own disk, though most members have it. If a write
   // lasts for so many ticks, what this node leads goes to members that have all of it. So often,
   // too, what it is not fit to lead is offered to another (SetFit).
-  uint32_t unfit_ticks = 20;
+  uint32_t unfit_ticks = 8;
 };
 
 // How a replica comes to its group, after a start or when it is made. `applied` is as the state has

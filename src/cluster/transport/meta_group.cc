@@ -1,5 +1,7 @@
 #include "cluster/transport/meta_group.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -18,7 +20,7 @@ namespace {
 
 namespace pb = ::mqttd::cluster::v1;
 
-constexpr absl::Duration kTurn = absl::Milliseconds(50);
+constexpr absl::Duration kTurn = absl::Milliseconds(100);
 constexpr absl::Duration kJoinAnsweredWithin = absl::Seconds(2);
 // So often a node without a replica asks whether it has missed something.
 constexpr absl::Duration kMembersAskedEvery = absl::Milliseconds(500);
@@ -64,7 +66,10 @@ class RealMetaGroup final : public MetaGroup {
         node_(options.leases, std::move(options.self), std::move(options.members), options.applied),
         incarnation_(self_.incarnation()) {
     ShowMembers();
-    thread_ = std::thread([this] { Run(); });
+    thread_ = std::thread([this] {
+      pthread_setname_np(pthread_self(), "meta-group");
+      Run();
+    });
   }
   ~RealMetaGroup() override { Stop(); }
 

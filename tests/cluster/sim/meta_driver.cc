@@ -7,7 +7,7 @@
 namespace simulator {
 namespace {
 
-constexpr absl::Duration kTurn = absl::Milliseconds(50);
+constexpr absl::Duration kTurn = absl::Milliseconds(100);
 constexpr absl::Duration kMembersAskedEvery = absl::Milliseconds(500);
 
 }  // namespace
