@@ -4,11 +4,9 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "config/named_key.h"
 
@@ -41,14 +39,6 @@ bool SaysWho(absl::string_view path) {
       "access_file", "acl_file",           "allow_anonymous", "ca_file",
       "crl_file",    "client_certificate", "password_file",   "use_identity_as_username"};
   return absl::c_linear_search(kKeys, path.substr(path.rfind('.') + 1));
-}
-
-// Whether it is nobody's key any more: its listener is gone.
-bool IsOfNoListener(const config::Config& config, absl::string_view path) {
-  size_t index = 0;
-  return absl::ConsumePrefix(&path, "listeners.") &&
-         absl::SimpleAtoi(path.substr(0, path.find('.')), &index) &&
-         index >= config.broker.listeners.size();
 }
 
 // The lines of an error that are about this key's value, by the place with which they begin.
@@ -146,8 +136,9 @@ absl::StatusOr<ConfigSettings::Holding> ConfigSettings::LoadWhatHolds(
     ASSIGN_OR_RETURN(loaded, Load(args, environment, holding.values));
   }
   for (const auto& [path, why] : holding.left_out) {
-    const bool had_no_effect = !CheckKey(path).ok() || !CheckFlag(rest.config, path).ok() ||
-                               IsOfNoListener(rest.config, path);
+    // Of one whose listener is not there it is not known that it is gone: when those before it are
+    // taken out it has another number.
+    const bool had_no_effect = !CheckKey(path).ok() || !CheckFlag(rest.config, path).ok();
     if (had_no_effect || !SaysWho(path)) continue;
     return absl::FailedPreconditionError(
         absl::StrCat(path, " was set at run time and does not hold (", why,

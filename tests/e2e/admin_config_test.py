@@ -180,6 +180,28 @@ auth: {{allow_anonymous: true}}
     broker.terminate()
 
 
+@case("what says who is let in is not left out because its listener has another number now")
+def _():
+    first = "  - url: mqtt://127.0.0.1:0\n    name: first\n"
+    broker = Broker(config=f"""
+listeners:
+{first}  - url: mqtt://127.0.0.1:0
+    name: second
+data_dir: "{{data}}"
+auth: {{allow_anonymous: true}}
+""")
+    admin = Admin(broker)
+    config = Path(broker.config_file)
+    admin.ctl("config", "set", "listeners.1.allow_anonymous", "false")
+    config.write_text(config.read_text().replace(first, ""))
+    words = r"listeners\.1\.allow_anonymous was set at run time and does not hold \(.*no such listener"
+    said = admin.text("config", "reload", status=6)
+    holds(re.search(words, said), said)
+    broker.terminate()
+    said = run(*broker._command, status=2).err.text()
+    holds(re.search(words, said), said)
+
+
 @case("a file of settings that cannot be read, or is damaged, ends the start in words")
 def _():
     broker = Broker()
