@@ -22,6 +22,7 @@
 #include "cluster/discovery/finder.h"
 #include "cluster/discovery/identity_file.h"
 #include "cluster/partition_log.h"
+#include "cluster/raft/hand_over.h"
 #include "cluster/transport/meta_group.h"
 #include "cluster/transport/raft_transport.h"
 #include "mqttd/cluster/v1/link.pb.h"
@@ -165,6 +166,7 @@ class RealMembership final : public Membership, private LinkHandler {
   // ---- Its thread.
   NodeId node_;
   absl::Duration next_balance_ = -absl::InfiniteDuration();
+  const std::shared_ptr<HandOver> hand_over_ = std::make_shared<HandOver>();  // The loop's thread.
   bool told_stopped_ = false;
   bool checked_ = false;  // What the cluster has is what this node was configured for.
 
@@ -607,11 +609,7 @@ void RealMembership::BalanceLeaders() {
   const absl::Duration now = clock_.Monotonic();
   if (meta() == nullptr || leaving_ || now < next_balance_) return;
   next_balance_ = now + kBalance;
-  struct Wanted {
-    GroupId group = 0;
-    ReplicaId leader = 0;
-  };
-  std::vector<Wanted> wanted;
+  std::vector<HandOver::Wanted> wanted;
   {
     base::MutexLock lock(mutex_);
     for (size_t id = 0; id < members_.partitions().size(); ++id) {
@@ -620,21 +618,12 @@ void RealMembership::BalanceLeaders() {
       if (group.leader == node_ || node == nullptr || !node->is_live()) continue;
       for (const GroupReplicas::Replica& replica : group.replicas) {
         if (replica.node == group.leader)
-          wanted.push_back({static_cast<GroupId>(id), replica.number});
+          wanted.push_back({static_cast<GroupId>(id), replica.number, node->incarnation.value()});
       }
     }
   }
-  log_->raft().Run([wanted = std::move(wanted)](RaftLoop& loop) {
-    for (const Wanted& one : wanted) {
-      const auto status = loop.GetStatus(one.group);
-      if (!status.ok() || !status->leads_current_term) continue;
-      for (const RaftGroup::Progress& member : status->progress) {
-        const bool ready = member.replica == one.leader && member.recently_active &&
-                           member.state == RaftGroup::Progress::State::kReplicate &&
-                           member.matched >= status->commit;
-        if (ready) (void)loop.TransferLeadership(one.group, one.leader);
-      }
-    }
+  log_->raft().Run([hand_over = hand_over_, wanted = std::move(wanted), now](RaftLoop& loop) {
+    hand_over->Run(loop, wanted, now);
   });
 }
 

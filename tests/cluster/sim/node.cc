@@ -307,27 +307,19 @@ void Node::OnLease(bool holds) {
 
 void Node::BalanceLeaders() {
   life_.After(kBalance, [this] { BalanceLeaders(); });
-  std::vector<std::pair<cluster::GroupId, cluster::ReplicaId>> wanted;
+  std::vector<cluster::HandOver::Wanted> wanted;
   for (size_t id = 0; id < meta_.members().partitions().size(); ++id) {
     const cluster::GroupReplicas& group = meta_.members().partitions()[id];
     const cluster::Node* const node = meta_.members().Find(group.leader);
     if (group.leader == machine_.id || node == nullptr || !node->is_live()) continue;
     for (const cluster::GroupReplicas::Replica& replica : group.replicas) {
       if (replica.node == group.leader)
-        wanted.emplace_back(static_cast<cluster::GroupId>(id), replica.number);
+        wanted.push_back(
+            {static_cast<cluster::GroupId>(id), replica.number, node->incarnation.value()});
     }
   }
-  log_.Run([wanted](cluster::RaftLoop& loop) {
-    for (const auto& [group, leader] : wanted) {
-      const auto status = loop.GetStatus(group);
-      if (!status.ok() || !status->leads_current_term) continue;
-      for (const cluster::RaftGroup::Progress& member : status->progress) {
-        const bool ready = member.replica == leader && member.recently_active &&
-                           member.state == cluster::RaftGroup::Progress::State::kReplicate &&
-                           member.matched >= status->commit;
-        if (ready) (void)loop.TransferLeadership(group, leader);
-      }
-    }
+  log_.Run([this, wanted, now = life_.clock().Monotonic()](cluster::RaftLoop& loop) {
+    hand_over_.Run(loop, wanted, now);
   });
 }
 

@@ -15,6 +15,7 @@
 #include "auth/core/method.h"
 #include "base/rng.h"
 #include "broker/shard/shard_core.h"
+#include "cluster/raft/hand_over.h"
 #include "cluster/traffic/traffic.h"
 #include "cluster/transport/raft_transport.h"
 #include "tests/broker/shard/open_gate.h"
@@ -115,6 +116,7 @@ class Node final : public Station, public cluster::TrafficLocal {
   const bool was_member_;
   Saboteur saboteur_;
   StationLinks links_;
+  cluster::HandOver hand_over_;
   LogDriver log_;
   cluster::RaftTransport transport_;
   HostDriver host_;

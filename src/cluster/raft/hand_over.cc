@@ -1,0 +1,33 @@
+#include "cluster/raft/hand_over.h"
+
+#include <algorithm>
+
+namespace cluster {
+namespace {
+
+bool HasAll(const RaftGroup::Status& status, ReplicaId replica) {
+  return std::any_of(status.progress.begin(), status.progress.end(),
+                     [&](const RaftGroup::Progress& member) {
+                       return member.replica == replica && member.recently_active &&
+                              member.state == RaftGroup::Progress::State::kReplicate &&
+                              member.matched >= status.commit;
+                     });
+}
+
+}  // namespace
+
+void HandOver::Run(RaftLoop& loop, absl::Span<const Wanted> wanted, absl::Duration now) {
+  for (const Wanted& one : wanted) {
+    Given& given = given_[one.group];
+    if (given.life != one.life) given = {.life = one.life};
+    if (now < given.at + given.rest) continue;
+    const absl::StatusOr<RaftGroup::Status> status = loop.GetStatus(one.group);
+    if (!status.ok() || !status->leads_current_term || !HasAll(*status, one.leader)) continue;
+    if (!loop.TransferLeadership(one.group, one.leader).ok()) continue;
+    const bool again = now < given.at + 2 * kRestMax;
+    given.at = now;
+    given.rest = again ? std::min(2 * given.rest, kRestMax) : kRestMin;
+  }
+}
+
+}  // namespace cluster
