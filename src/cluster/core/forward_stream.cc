@@ -42,7 +42,7 @@ bool ForwardSender::OnTaken(const ForwardsTaken& taken, Receipt receipt) {
   taken_.through = std::max(taken_.through, taken.through);
   taken_.messages = std::max(taken_.messages, taken.messages);
   taken_.bytes = std::max(taken_.bytes, taken.bytes);
-  while (!kept_.empty() && kept_.front().last <= taken_.through) {
+  while (!kept_.empty() && kept_.front().last <= taken_.through && (on_link_ > 0 || !begun_)) {
     if (kept_.front().receipt != 0) receipt(kept_.front().from, kept_.front().receipt);
     kept_bytes_ -= kept_.front().bytes.size();
     kept_.pop_front();

@@ -49,7 +49,12 @@ class ForwardSender {
   void Add(ForwardBlock block);
   // The next item for the link, until Sent is called. None: all of them are on their way.
   std::optional<std::string_view> Next() const;
-  void Sent() { kept_[on_link_++].sent = true; }
+  void Sent() {
+    kept_[on_link_++].sent = true;
+    begun_ = false;
+  }
+  // A part of it has gone, and the rest has to follow, whatever is taken meanwhile.
+  void Begun() { begun_ = true; }
   // What is not known to be there, in order, as items; `sent`: it was given to a link, once at
   // least, and may be there all the same.
   void ForEachKept(absl::FunctionRef<void(std::string_view item, bool sent)> visit) const {
@@ -57,7 +62,10 @@ class ForwardSender {
       visit(std::string_view(kept_[i].bytes).substr(kept_[i].item), kept_[i].sent);
   }
   // Another link begins: what is not known to be there goes again, in the same order.
-  void Resend() { on_link_ = 0; }
+  void Resend() {
+    on_link_ = 0;
+    begun_ = false;
+  }
   // `receipt`: of each block that is there now, if its shard waits for one. False: more is said to
   // be taken than was sent, so the node is not to be believed.
   using Receipt = absl::FunctionRef<void(storage::ShardId from, uint64_t receipt)>;
@@ -87,6 +95,7 @@ class ForwardSender {
   storage::Incarnation to_;
   std::deque<Kept> kept_;
   size_t on_link_ = 0;  // The first so many of them were given to the link.
+  bool begun_ = false;  // And a part of the one behind these.
   uint64_t kept_bytes_ = 0;
   ForwardsTaken added_;  // All that there ever was, the last number and the sums.
   ForwardsTaken taken_;  // As the other node said last.

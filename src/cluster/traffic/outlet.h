@@ -52,6 +52,8 @@ class Outlet {
   enum class Result : uint8_t { kSent, kFull, kDown };
   // `more`: as Links::Send has it.
   Result Send(std::string_view item, bool more = false);
+  // Such a part has: nothing but the same item may be given next.
+  bool is_within_item() const { return part_at_ != 0; }
 
   // What could not be sent at once.
   void Wait(ItemBatch batch);

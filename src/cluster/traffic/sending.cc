@@ -99,7 +99,11 @@ Sending::Sent Sending::SendForwards(Peer& peer) {
   const std::optional<std::string_view> item = peer.forwards_out.Next();
   if (!item.has_value()) return Sent::kNothing;
   const Sent sent = As<Sent>(peer.outlet.Send(*item));
-  if (sent == Sent::kItem) peer.forwards_out.Sent();
+  if (sent == Sent::kItem) {
+    peer.forwards_out.Sent();
+  } else if (peer.outlet.is_within_item()) {
+    peer.forwards_out.Begun();
+  }
   return sent;
 }
 

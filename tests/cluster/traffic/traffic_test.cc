@@ -1,13 +1,20 @@
 // The traffic between nodes over links that break, at random.
 #include "cluster/traffic/traffic.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "tests/cluster/traffic/fake_net.h"
 #include "tests/cluster/traffic/traffic_sim.h"
 
 namespace cluster {
@@ -49,6 +56,87 @@ TEST(Traffic, RandomTrafficOverBrokenLinksLosesNothing) {
   EXPECT_GT(confirmations, 20 * seeds);
   EXPECT_GT(requests, 100 * seeds);
   EXPECT_GT(handed_back, 0u);
+}
+
+// A node of one shard, which takes what comes and asks for nothing.
+class OneShard final : public TrafficLocal {
+ public:
+  OneShard(FakeNet& net, uint16_t node)
+      : life{NodeId(node), Incarnation(1)},
+        links_(net, life.node),
+        traffic({}, {life.node, life.incarnation, 1}, links_, *this) {
+    net.SetEnd(life.node, life, &traffic);
+  }
+
+  void Submit(const storage::ShardAddress&, std::vector<storage::Addressed>) override {}
+  void OnHostMessage(NodeLife, storage::HostMessage) override {}
+  void Resync(storage::NodeId, std::function<void()>) override {}
+  void Post(storage::ShardId, std::unique_ptr<base::Batch<broker::ShardTask>> tasks) override {
+    for (broker::ShardTask& task : tasks->items) {
+      if (const auto* const publish = std::get_if<broker::NodePublish>(&task))
+        came.emplace_back(publish->message->topic());
+      if (const auto* const has = std::get_if<broker::NodeHas>(&task))
+        receipts.push_back(has->receipt);
+    }
+  }
+  void Publish(const std::string& topic, size_t bytes, uint64_t receipt, NodeId to) {
+    const std::string payload(bytes, '.');
+    mqtt::MessageParts parts;
+    parts.topic = topic;
+    parts.payload = payload;
+    parts.qos = mqtt::QoS::kAtLeastOnce;
+    (void)traffic.Forward(0, broker::NodeMask{1} << *traffic.PlaceOf(to), parts,
+                          {.receipt = receipt});
+    traffic.Flush(0);
+  }
+
+  const NodeLife life;
+  std::vector<std::string> came;
+  std::vector<uint64_t> receipts;
+
+ private:
+  FakeLinks links_;
+
+ public:
+  Traffic traffic;
+};
+
+// It is known to be there when half of it has gone a second time.
+TEST(Traffic, AnItemInPartsThatHasComeByTheFormerLinkDoesNotSpoilTheNext) {
+  FakeNet net(/*items_max=*/2);
+  OneShard a(net, 1);
+  OneShard b(net, 2);
+  a.traffic.SetNodes({{b.life.node, b.life.incarnation, 1}});
+  b.traffic.SetNodes({{a.life.node, a.life.incarnation, 1}});
+  const auto deliver = [&] {
+    for (bool more = true; more;) {
+      more = net.Deliver(NodeId(1), NodeId(2), 2);
+      more = net.Deliver(NodeId(2), NodeId(1), 2) || more;
+    }
+  };
+  net.Tend(NodeId(1), NodeId(2));
+  net.Tend(NodeId(2), NodeId(1));
+  deliver();
+  const size_t in_two = Outlet::kPartBytes + 1000;
+  a.Publish("first", in_two, 1, b.life.node);
+  ASSERT_TRUE(net.Deliver(NodeId(1), NodeId(2), 2));
+  ASSERT_THAT(b.came, testing::ElementsAre("first"));
+  base::Rng rng(1);
+  for (const auto& [from, to] : {std::pair(NodeId(1), NodeId(2)), {NodeId(2), NodeId(1)}}) {
+    net.link(from, to).items.clear();  // That it has come, too.
+    net.Cut(from, to, rng);
+    net.Tend(from, to);
+    net.Tend(from, to);
+  }
+  ASSERT_THAT(net.link(NodeId(1), NodeId(2)).items, testing::SizeIs(2)) << "a word, and a part";
+  while (net.Deliver(NodeId(2), NodeId(1), 2)) {
+  }
+  a.Publish("second", in_two, 2, b.life.node);
+  a.Publish("third", in_two, 3, b.life.node);
+  deliver();
+  EXPECT_THAT(b.came, testing::ElementsAre("first", "second", "third"));
+  EXPECT_THAT(a.receipts, testing::ElementsAre(1, 2, 3));
+  EXPECT_EQ(b.traffic.metrics().gaps.value() + b.traffic.metrics().unreadable.value(), 0u);
 }
 
 }  // namespace
