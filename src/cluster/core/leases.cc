@@ -107,10 +107,7 @@ void LeaseGranter::OnGone(NodeLife life) {
 
 void LeaseGranter::OnRequest(const LeaseRequest& request, absl::Duration now) {
   Entry* const entry = Find(request.life);
-  if (entry == nullptr) {
-    answers_.push_back({request.life, request.number, LeaseAnswer::Kind::kGone});
-    return;
-  }
+  if (entry == nullptr) return OnRequestOfUnknown(request, now);
   if (entry->phase == Phase::kProposed) return;  // What becomes of it the log decides.
   if (request.ends) {  // Nobody has to wait until its lease would have ended.
     *entry = {request.life.incarnation, -absl::InfiniteDuration(), Phase::kEnding};
@@ -118,6 +115,17 @@ void LeaseGranter::OnRequest(const LeaseRequest& request, absl::Duration now) {
     return;
   }
   if (entry->phase != Phase::kGranting) return;
+  gathering_[request.life.node] = {request, now};
+}
+
+// Whoever is deposed, and has not heard of it, lacks lives that a later leader has admitted: that
+// one is gone he says behind a barrier only. A later life of the node has ended it in any case.
+void LeaseGranter::OnRequestOfUnknown(const LeaseRequest& request, absl::Duration now) {
+  const auto known = entries_.find(request.life.node);
+  if (known != entries_.end() && known->second.incarnation > request.life.incarnation) {
+    answers_.push_back({request.life, request.number, LeaseAnswer::Kind::kGone});
+    return;
+  }
   gathering_[request.life.node] = {request, now};
 }
 

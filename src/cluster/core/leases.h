@@ -157,6 +157,7 @@ class LeaseGranter {
   };
   Entry* Find(NodeLife life);
   const Entry* Find(NodeLife life) const;
+  void OnRequestOfUnknown(const LeaseRequest& request, absl::Duration now);
 
   const LeaseOptions options_;
   std::map<NodeId, Entry> entries_;

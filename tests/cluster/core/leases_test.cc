@@ -167,6 +167,19 @@ TEST(LeaseGranter, ALifeThatTheStateDoesNotHaveIsGone) {
   EXPECT_EQ(Grant(granter, {kOther, 3}, At(1))[0].kind, Kind::kGone);
 }
 
+// A later leader may have admitted it.
+TEST(LeaseGranter, WhoLeadsNoMoreTellsNobodyThatHeIsGone) {
+  LeaseGranter granter(kOptions, At(0), {kLife});
+  const NodeLife later{kLife.node, Incarnation(2)};
+  for (const NodeLife& life : {kOther, later}) {
+    granter.OnRequest({life, 1}, At(1));
+    EXPECT_THAT(granter.TakeAnswers(), IsEmpty());
+    const auto ticket = granter.WantsBarrier();
+    ASSERT_TRUE(ticket.has_value());
+    EXPECT_EQ(granter.OnBarrier(*ticket, false).at(0).kind, Kind::kNotLeader);
+  }
+}
+
 TEST(LeaseGranter, ANewLeaderWaitsForAsLongAsALeaseOfTheFormerCouldLast) {
   LeaseGranter granter(kOptions, At(0), {kLife});
   EXPECT_THAT(LookUntil(granter, At(0), At(3.2)), IsEmpty());

@@ -214,6 +214,9 @@ TEST_F(MetaNodeTest, WhoEndsItsLifeBeginsNoOther) {
   ASSERT_THAT(out.leases_asked, SizeIs(2));
   node_.OnLeaseRequest(out.leases_asked[0].request, At(1.2));
   out = Act();
+  ASSERT_THAT(out.barriers, SizeIs(1));
+  node_.OnBarrier(out.barriers[0], true);
+  out = Act();
   ASSERT_THAT(out.leases_answered, SizeIs(1));
   node_.OnLeaseAnswer(out.leases_answered[0].second);
   EXPECT_TRUE(node_.has_ended());
