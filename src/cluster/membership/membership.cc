@@ -143,9 +143,12 @@ class RealMembership final : public Membership, private LinkHandler {
   void JoinGroups(const Members& members, Place applied);
   void StartMeta(const pb::NodeIdentity& identity, const Members& members, Place applied);
   void ShowReplicas(const Members& members);
-  absl::Status Keep(const Members& members, uint64_t applied);
   void WatchLease();
   void BalanceLeaders();
+
+  // ---- A thread that waits for the disk.
+  void RunKeeper();
+  absl::Status Keep(const Members& members, uint64_t applied);
 
   const MembershipOptions options_;
   MembershipHandler& handler_;
@@ -170,6 +173,8 @@ class RealMembership final : public Membership, private LinkHandler {
   bool told_stopped_ = false;
   bool checked_ = false;  // What the cluster has is what this node was configured for.
 
+  base::Inbox<MembersCame> to_keep_;
+
   // ---- The meta group's thread.
   bool life_is_over_ = false;
 
@@ -185,6 +190,7 @@ class RealMembership final : public Membership, private LinkHandler {
   std::string stopped_ ABSL_GUARDED_BY(mutex_);  // Why; empty: it is not.
   std::string refused_ ABSL_GUARDED_BY(mutex_);  // Why it is not admitted.
   std::thread thread_;
+  std::thread keeper_;
 };
 
 // ---- Opening ------------------------------------------------------------------------------------
@@ -233,6 +239,10 @@ absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "membership");
     Run();
+  });
+  keeper_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "members-file");
+    RunKeeper();
   });
   FinderOptions options;
   options.directory = options_.directory;
@@ -298,6 +308,8 @@ void RealMembership::Leave(absl::Duration within) {
 void RealMembership::Stop() {
   inbox_->Stop();
   if (thread_.joinable()) thread_.join();
+  to_keep_.Stop();
+  if (keeper_.joinable()) keeper_.join();
   std::unique_ptr<Finder> finder;
   std::shared_ptr<MetaGroup> meta;
   {
@@ -557,11 +569,7 @@ void RealMembership::On(MembersCame& came) {
     }
   }
   if (told_stopped_) return;
-  const absl::Status kept = Keep(came.members, came.applied);
-  if (!kept.ok()) {  // The log is not cut, and all of it is there at the next start.
-    base::LogLimited(base::LogLevel::kError, "members of the cluster not written", "disk",
-                     {{"error", kept}});
-  }
+  to_keep_.Post(came);
   NodeLife self;
   {
     base::MutexLock lock(mutex_);
@@ -570,6 +578,18 @@ void RealMembership::On(MembersCame& came) {
   }
   ShowReplicas(came.members);
   if (self != NodeLife{}) handler_.OnMembers(came.members);
+}
+
+// A disk that hangs does not keep the lease from being watched, nor anybody from hearing who lives.
+void RealMembership::RunKeeper() {
+  do {
+    const std::vector<MembersCame> came = to_keep_.Take();
+    if (came.empty()) continue;
+    const absl::Status kept = Keep(came.back().members, came.back().applied);
+    if (kept.ok()) continue;  // Else the log is not cut, and all of it is there at the next start.
+    base::LogLimited(base::LogLevel::kError, "members of the cluster not written", "disk",
+                     {{"error", kept}});
+  } while (to_keep_.Sleep(absl::Hours(1)));
 }
 
 absl::Status RealMembership::Keep(const Members& members, uint64_t applied) {

@@ -2,7 +2,10 @@
 // partition, and what becomes of that when a node dies.
 #include "cluster/membership/membership.h"
 
+#include <fcntl.h>
 #include <rocksdb/env.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <functional>
@@ -135,6 +138,12 @@ class TestNode final : public MembershipHandler {
     return self_;
   }
   Membership& membership() { return *membership_; }
+  // From here on whoever writes down who the members are waits, as for a disk that hangs …
+  void HangDisk() {
+    EXPECT_TRUE(Wait([](TestNode& node) { return mkfifo(node.hanging_.c_str(), 0600) == 0; }));
+  }
+  // … until somebody reads it.
+  int OpenHanging() const { return open(hanging_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC); }
 
   // ---- MembershipHandler
   void OnAdmitted(NodeLife self, const Members& members) override {
@@ -176,6 +185,7 @@ class TestNode final : public MembershipHandler {
 
   std::string listen_;
   const support::TempDir directory_;
+  const std::string hanging_ = directory_.path() + "/members.new";
   storage::StorageOptions storage_options_;
   storage::HostMetrics metrics_;
   bool create_ = true;
@@ -266,6 +276,19 @@ TEST_F(ThreeNodes, ALeaseEndsWhereMostAreGone) {
   }
   EXPECT_TRUE(nodes_[0]->WaitServing());
   EXPECT_TRUE(nodes_[1]->WaitServing());
+}
+
+TEST_F(ThreeNodes, ALeaseEndsAlthoughTheDiskHangs) {
+  TestNode& node = *nodes_[0];
+  node.HangDisk();
+  nodes_[2]->Stop();
+  EXPECT_TRUE(node.WaitLive(2)) << "it is to be written down";
+  nodes_[1]->Stop();
+  EXPECT_TRUE(node.Wait([&](TestNode&) { return !node.membership().holds_lease(); }));
+  const int reads = node.OpenHanging();
+  EXPECT_GE(reads, 0);
+  node.Stop();
+  close(reads);
 }
 
 // One that was no founder.
