@@ -25,13 +25,13 @@ constexpr ReplicaId kSelf = 1;
 // Entries in memory are for members that follow. Alone there are none.
 constexpr uint64_t kRecentBytesMaxAlone = 64 << 10;
 constexpr uint64_t kRecentBytesMax = 1 << 20;
-// A leader that is gone is missed after 0.5 to 1 s. With each tick all that are led here say that
-// they are: what goes to one node goes in one frame, and costs little while nothing happens.
-constexpr absl::Duration kTick = absl::Milliseconds(125);
-constexpr uint32_t kElectionTicks = 4;
-constexpr uint32_t kHeartbeatTicks = 1;
+// A leader that is gone is missed after 0.5 to 1 s. The members of a group stand for election as
+// far apart as these ticks allow; heartbeats, which cost most of what an idle node does, are rarer.
+constexpr absl::Duration kTick = absl::Microseconds(62'500);
+constexpr uint32_t kElectionTicks = 8;
+constexpr uint32_t kHeartbeatTicks = 2;
 // A second.
-constexpr uint32_t kUnfitTicks = 8;
+constexpr uint32_t kUnfitTicks = 16;
 // Of a partition's log for members that are away, however small the disk: a restart must not outrun
 // anybody.
 constexpr uint64_t kKeptBytesMin = 8 << 20;

@@ -94,7 +94,9 @@ class LoopRig {
 
   // Until nothing is under way.
   void Exchange() {
-    for (auto& [id, node] : nodes_) Run(id);
+    for (auto& [id, node] : nodes_) {
+      if (node->loop != nullptr) Run(id);
+    }
     while (!under_way.empty()) {
       auto [from, message] = std::move(under_way.front());
       under_way.pop_front();

@@ -702,6 +702,47 @@ TEST(RaftLoop, MembersWhoseDisksStallStillFollow) {
   EXPECT_THAT(rig[1].entries, ElementsAre("x"));
 }
 
+// With clocks that tick together, whoever draws at random has two candidates in every tenth term.
+TEST(RaftLoop, MembersDoNotStandForElectionAtOnce) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  ReplicaId leader = 1;
+  for (int round = 0; round < 60; ++round) {
+    rig.TickAll(3);
+    const uint64_t term = rig.loop(leader).GetStatus(0)->term;
+    rig[leader].loop = nullptr;
+    rig.TickAll(20);  // The longest election timeout.
+    const ReplicaId dead = leader;
+    for (ReplicaId id = 1; id <= 3; ++id) {
+      if (id != dead && rig.Leads(id)) leader = id;
+    }
+    ASSERT_NE(leader, dead) << "nobody was elected in round " << round;
+    EXPECT_EQ(rig.loop(leader).GetStatus(0)->term, term + 1);
+    ASSERT_TRUE(rig.Restart(dead).ok());
+  }
+}
+
+TEST(RaftLoop, LeadersSpeakAtTheSameTicksWheneverTheyWereElected) {
+  RaftLoopOptions options;
+  options.group.heartbeat_ticks = 3;
+  for (int elected_at = 0; elected_at < 6; ++elected_at) {
+    LoopRig rig(3, options);
+    rig.TickAll(elected_at);
+    rig.Elect(1);
+    int heartbeats = 0;
+    rig.loses = [&](const LoopRig::Node&, const RaftLoop::Message& message) {
+      heartbeats += message.kind == RaftGroup::kHeartbeat ? 1 : 0;
+      return false;
+    };
+    for (int tick = elected_at + 1; tick < elected_at + 20; ++tick) {
+      heartbeats = 0;
+      rig.TickAll();
+      if (tick < elected_at + 6 && heartbeats == 0) continue;  // Its first entry said so.
+      EXPECT_EQ(heartbeats, tick % 3 == 0 ? 2 : 0) << "elected " << elected_at << ", tick " << tick;
+    }
+  }
+}
+
 TEST(RaftLoop, ALogThatBeginsBehindTheStateIsDamage) {
   LoopRig rig(1);
   MemoryEntryStore store;

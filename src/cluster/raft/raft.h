@@ -103,7 +103,7 @@ typedef struct {
 
 typedef struct {
   uint64_t node;
-  uint64_t seed;
+  uint64_t seed;            // The same at all members of the group.
   uint32_t election_ticks;  // A follower waits between once and twice as long.
   uint32_t heartbeat_ticks;
   uint64_t message_bytes_max;
@@ -182,7 +182,8 @@ void mqttd_raft_free(MqttdRaftGroup* group);
 // Of the last call for the group that failed.
 MqttdRaftBytes mqttd_raft_error(const MqttdRaftGroup* group);
 
-int mqttd_raft_tick(MqttdRaftGroup* group);
+// `heartbeats`: leaders say at this tick that they lead; true every heartbeat_ticks.
+int mqttd_raft_tick(MqttdRaftGroup* group, bool heartbeats);
 int mqttd_raft_step(MqttdRaftGroup* group, MqttdRaftBytes message);
 // All as entries of one message. `first` is the place of the first, the others follow it.
 int mqttd_raft_propose(MqttdRaftGroup* group, const MqttdRaftBytes* entries, size_t count,

@@ -131,7 +131,9 @@ absl::Status RaftGroup::ToStatus(int code) const {
   return absl::Status(ToCode(code), std::string(ToView(mqttd_raft_error(raw_->group))));
 }
 
-absl::Status RaftGroup::Tick() { return ToStatus(mqttd_raft_tick(raw_->group)); }
+absl::Status RaftGroup::Tick(bool heartbeats) {
+  return ToStatus(mqttd_raft_tick(raw_->group, heartbeats));
+}
 
 absl::Status RaftGroup::Step(std::string_view message) {
   return ToStatus(mqttd_raft_step(raw_->group, ToBytes(message)));

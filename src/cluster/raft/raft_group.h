@@ -26,7 +26,8 @@ class EntryReader {
 
 struct RaftGroupOptions {
   ReplicaId replica = 0;
-  uint64_t seed = 0;  // Of the election timeouts. Differs between the members.
+  // Of the election timeouts. The same at all members: in no term two of them have the same.
+  uint64_t seed = 0;
   uint32_t election_ticks = 10;
   uint32_t heartbeat_ticks = 1;
   uint64_t message_bytes_max = 256 << 10;  // Or one entry.
@@ -119,7 +120,9 @@ class RaftGroup {
   RaftGroup(const RaftGroup&) = delete;
   RaftGroup& operator=(const RaftGroup&) = delete;
 
-  absl::Status Tick();
+  // `heartbeats`: one tick in heartbeat_ticks, the same for all groups of a node. What leaders say
+  // then goes together.
+  absl::Status Tick(bool heartbeats);
   absl::Status Step(std::string_view message);
   // The place of the first; the others follow it.
   absl::StatusOr<Place> Propose(absl::Span<const std::string_view> entries);

@@ -20,7 +20,7 @@ constexpr uint64_t kMarksPerCut = 16;
 constexpr uint64_t kMarksMax = 4096;
 // What a follower asks of its leader, or the answer, may be lost: it asks again after so many
 // ticks.
-constexpr uint32_t kReadTicks = 4;
+constexpr uint32_t kReadTicks = 8;
 // Numbers of reads: by replica, and from somewhere on, so that no two members and no two lives of
 // one ask under the same.
 constexpr int kReadBits = 40;
@@ -136,7 +136,7 @@ absl::Status RaftLoop::AddGroup(const GroupStart& start) {
   RETURN_IF_ERROR(Prepare(start, raft, *group, bytes));
   RaftGroupOptions options = options_.group;
   options.replica = start.replica;
-  options.seed = base::Rng(options_.seed ^ uint64_t{start.group} << 48 ^ start.replica)();
+  options.seed = start.group;
   ASSIGN_OR_RETURN(group->raft, RaftGroup::Create(options, raft, *group));
   group->term = raft.hard_state.term;
   group->hard_state = raft.hard_state;
@@ -224,8 +224,9 @@ void RaftLoop::Stop(Group& group, const absl::Status& status) {
 
 void RaftLoop::Tick() {
   write_ticks_ = writing_.batch == nullptr ? 0 : write_ticks_ + 1;
+  const bool heartbeats = ++ticks_ % options_.group.heartbeat_ticks == 0;
   for (auto& [id, group] : groups_) {
-    if (group->stopped || !Healthy(*group, group->raft->Tick())) continue;
+    if (group->stopped || !Healthy(*group, group->raft->Tick(heartbeats))) continue;
     Touch(*group);
     if (group->role != Role::kLeader && !group->reads.empty() && ++group->read_ticks >= kReadTicks)
       AskReadsAgain(*group);

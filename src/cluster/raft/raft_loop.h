@@ -33,7 +33,7 @@ struct RaftLoopOptions {
   // A leader applies nothing that is not on its own disk, though most members have it. If a write
   // lasts for so many ticks, what this node leads goes to members that have all of it. So often,
   // too, what it is not fit to lead is offered to another (SetFit).
-  uint32_t unfit_ticks = 8;
+  uint32_t unfit_ticks = 16;
 };
 
 // How a replica comes to its group, after a start or when it is made. `applied` is as the state has
@@ -187,6 +187,7 @@ class RaftLoop {
   std::vector<GroupId> touched_;                      // Who may have something to do.
   Round gathering_;
   Round writing_;
+  uint64_t ticks_ = 0;
   uint32_t write_ticks_ = 0;  // For so long the write lasts.
   size_t shared_groups_ = 0;
   bool write_late_ = false;  // What was left for the next write goes without one.

@@ -6,14 +6,14 @@
 namespace simulator {
 namespace {
 
-constexpr absl::Duration kTick = absl::Milliseconds(125);
+constexpr absl::Duration kTick = absl::Microseconds(62'500);
 constexpr absl::Duration kRepair = absl::Milliseconds(500);
 
 cluster::RaftLoopOptions LoopOptions(uint64_t seed) {
   cluster::RaftLoopOptions options;
   options.seed = seed;
-  options.group.election_ticks = 4;
-  options.group.heartbeat_ticks = 1;
+  options.group.election_ticks = 8;
+  options.group.heartbeat_ticks = 2;
   options.group.recent_bytes_max = 16 << 10;
   options.cut_bytes_min = 32 << 10;
   return options;

@@ -135,6 +135,20 @@ fn mix(mut value: u64) -> u64 {
 }
 
 impl Group {
+    /// How long this member waits beyond the shortest election timeout. raft-rs draws that at
+    /// random when a term begins, and members that draw the same, or nearly, stand in each other's
+    /// way: with many groups some always do. Ours are as far apart as the ticks allow, and in each
+    /// term another member's is the shortest.
+    fn drawn(&self) -> u64 {
+        let id = self.node.raft.id;
+        let first = mix(self.seed ^ mix(self.node.raft.term)) % self.election_ticks;
+        let Some((_, conf)) = self.confs.last() else { return first };
+        let voters = || conf.get_voters().iter().chain(conf.get_voters_outgoing());
+        let rank = voters().filter(|other| **other < id).count() as u64;
+        let members = voters().count().max(1) as u64;
+        (first + rank * self.election_ticks / members) % self.election_ticks
+    }
+
     /// # Safety
     /// As raft.h has it: what `start` points to is readable; `fetch` works while the group lives.
     pub unsafe fn new(options: &abi::Options, start: &abi::Start) -> Result<Group, (i32, String)> {
@@ -218,14 +232,16 @@ impl Group {
         voters.map_or(false, |conf| conf.get_voters().len() == 1 && conf.get_voters_outgoing().is_empty())
     }
 
-    pub fn tick(&mut self) -> Outcome {
+    pub fn tick(&mut self, heartbeats: bool) -> Outcome {
         self.usable()?;
+        let waits_for = self.election_ticks + self.drawn();
         let raft = &mut self.node.raft;
-        // raft-rs draws this from the thread's generator when it enters a term; ours is drawn from
-        // the seed, so that a run can be repeated, and anew for each term, so that two nodes that
-        // stand in each other's way part.
-        let drawn = mix(self.seed ^ mix(raft.term)) % self.election_ticks;
-        raft.set_randomized_election_timeout((self.election_ticks + drawn) as usize);
+        raft.set_randomized_election_timeout(waits_for as usize);
+        // Whoever was elected between two heartbeats of the others waits for the next, once.
+        if raft.state == StateRole::Leader && !heartbeats
+            && raft.heartbeat_elapsed() + 1 >= raft.heartbeat_timeout() {
+            return Ok(());
+        }
         // Whoever votes alone is elected in the same call, and must have its log on the disk.
         if self.votes_alone() && self.unpersisted() && self.node.raft.state != StateRole::Leader {
             return Ok(());

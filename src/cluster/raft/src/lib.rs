@@ -117,8 +117,8 @@ pub unsafe extern "C" fn mqttd_raft_error(group: *const Group) -> Bytes {
 }
 
 #[no_mangle]
-pub extern "C" fn mqttd_raft_tick(group: *mut Group) -> i32 {
-    code(on_group(group, |group| group.tick()))
+pub extern "C" fn mqttd_raft_tick(group: *mut Group, heartbeats: bool) -> i32 {
+    code(on_group(group, |group| group.tick(heartbeats)))
 }
 
 #[no_mangle]
