@@ -167,6 +167,15 @@ class MemoryLog {
     Append({.entries = {first}, .sync = true});
     return first;
   }
+  // Another node that leads the partition has proposed it.
+  Committed AppendOfOther(PartitionId partition, std::string entry) {
+    Committed committed = {.partition = partition,
+                           .index = ++last_[partition],
+                           .term = term_,
+                           .entry = std::move(entry)};
+    Append({.entries = {committed}, .sync = true});
+    return committed;
+  }
   uint64_t term() const { return term_; }
   // Nobody has the partition's last entry, which was numbered.
   void TakeBack(PartitionId partition) { --last_[partition]; }

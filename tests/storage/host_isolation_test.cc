@@ -9,6 +9,7 @@
 #include "storage/core/command_codec.h"
 #include "storage/core/keys.h"
 #include "storage/core/session.h"
+#include "storage/leader/log_ledger.h"
 #include "tests/storage/host_fixture.h"
 
 namespace storage {
@@ -135,6 +136,27 @@ TEST_F(HostIsolation, WhenOnePartitionCannotBeReadTheOtherFifteenServe) {
   Mend();
   EXPECT_EQ(Answer(), absl::OkStatus());
   EXPECT_THAT(TakePayloads(), ElementsAre("in doubt"));
+}
+
+// Other nodes serve it for hours meanwhile: most of it is in the log alone.
+TEST_F(HostIsolation, WhatWaitsForAPartitionThatCannotBeReadIsAppliedThen) {
+  BreakOne();
+  sim_.LoseLead(kFailing, /*lost=*/false);
+  constexpr size_t kEntries = 40;
+  constexpr size_t kBytes = LogLedger::kWaitingBytesMax / 8;
+  for (size_t i = 0; i < kEntries; ++i) {
+    std::string entry;
+    const auto message = Text(topics_[kFailing], std::string(kBytes, 'x'));
+    AppendEnqueue({.time_unix_ms = sim_.now_unix_ms(), .order = 1000 + i}, message->parts(), true,
+                  {}, entry);
+    sim_.CommitElsewhere(kFailing, std::move(entry));
+    Work();
+  }
+  EXPECT_EQ(sim_.core().applied(kFailing) + 1 + kEntries, sim_.core().logged(kFailing));
+  Mend();
+  EXPECT_EQ(sim_.core().applied(kFailing), sim_.core().logged(kFailing));
+  EXPECT_EQ(sim_.core().partition(kFailing).Find(clients_[kFailing])->queue.messages(),
+            kEntries + 1);
 }
 
 TEST_F(HostIsolation, APartitionWithoutQuorumDoesNotHoldTheOthersUp) {

@@ -184,6 +184,10 @@ class HostSim {
     core_->OnLog(RoleChange{.partition = id, .leads = false, .term = log_.term()});
     Run();
   }
+  // Who leads it has proposed that.
+  void CommitElsewhere(PartitionId id, std::string entry) {
+    core_->OnLog(log_.AppendOfOther(id, std::move(entry)));
+  }
   void TakeLead(PartitionId id) {
     if (core_->leads(id)) return;
     EndWrite();

@@ -525,6 +525,7 @@ void Host::ApplyCommitted() {
 // whatever it takes.
 void Host::Apply(PartitionId id) {
   Leader& leader = *node_.leaders[id];
+  bool has_read = false;
   while (!stalled_ && replicas_[id]->status().ok()) {
     if (leader.proposals().first_passes()) {
       leader.proposals().effects().Clear();
@@ -532,7 +533,14 @@ void Host::Apply(PartitionId id) {
       continue;
     }
     Committed* const next = log_.Next(id);
-    if (next == nullptr) return;
+    if (next == nullptr) {
+      if (log_.all_wait(id) || std::exchange(has_read, true)) return;
+      if (const absl::Status read = log_.ReadOn(id, read_log_); !read.ok()) {
+        replicas_[id]->Lose(read);
+        return ReplicaFailed(id, read);
+      }
+      continue;
+    }
     Proposal* const own = leader.proposals().FirstIf(next->proposal);
     if (const absl::Status status = ApplyNext(id, *next, own); !status.ok()) {
       if (replicas_[id]->status().ok()) return OnStateError(status);

@@ -3,14 +3,19 @@
 #define STORAGE_LEADER_LOG_LEDGER_H_
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "base/check.h"
 #include "storage/core/command_log.h"
+#include "storage/core/log_entry.h"
 #include "storage/core/partition_api.h"
+#include "storage/core/replica.h"
 
 namespace storage {
 
@@ -18,6 +23,9 @@ namespace storage {
 // yet, and what was handed over and has no fate yet.
 class LogLedger {
  public:
+  // Of what others propose and waits to be applied, of each partition; one more always may.
+  static constexpr size_t kWaitingBytesMax = 4 << 20;
+
   explicit LogLedger(uint32_t partitions) : partitions_(partitions) {}
 
   // ---- Who leads.
@@ -37,24 +45,52 @@ class LogLedger {
 
   // ---- What is committed.
   // At the start: the log is read up to here.
-  void SetLast(PartitionId id, uint64_t index) { partitions_[id].last = index; }
+  void SetLast(PartitionId id, uint64_t index) {
+    partitions_[id].last = partitions_[id].waits_through = index;
+  }
   uint64_t last(PartitionId id) const { return partitions_[id].last; }
   // `kept`: it is to be applied. Else the replica has stopped, and the log may have been read
-  // beyond it.
+  // beyond it. What others propose while nothing can be applied is kept within a bound; what comes
+  // behind that is in the log alone, until ReadOn.
   void Hear(Committed&& entry, bool kept) {
     Partition& partition = partitions_[entry.partition];
     CHECK(!kept || entry.index > partition.last) << "an entry of the log was committed twice";
+    const bool all_wait = partition.waits_through == partition.last;
     partition.last = std::max(partition.last, entry.index);
     if (entry.proposal != 0) Landed(entry.partition);
-    if (kept) partition.to_apply.push_back(std::move(entry));
+    if (!kept) {
+      partition.waits_through = partition.last;
+    } else if (all_wait && (entry.proposal != 0 || partition.HasRoom())) {
+      partition.Add(std::move(entry));
+    } else if (entry.proposal != 0) {
+      partition.own.emplace_back(entry.index, entry.proposal);
+    }
   }
-  // Null: nothing is to be applied.
+  bool all_wait(PartitionId id) const {
+    return partitions_[id].waits_through == partitions_[id].last;
+  }
+  // When nothing waits any more, and not all did: the next ones, from the log. Not OK: it cannot be
+  // read now.
+  absl::Status ReadOn(PartitionId id, const Replica::LogReader& read_log) {
+    Partition& partition = partitions_[id];
+    const absl::Status read =
+        read_log(id, partition.waits_through, [&](const LogEntry& entry) -> absl::Status {
+          if (entry.index > partition.last || !partition.HasRoom())
+            return absl::CancelledError("that is enough");
+          partition.Add(partition.AsHeard(entry));
+          return absl::OkStatus();
+        });
+    if (!partition.to_apply.empty()) return absl::OkStatus();
+    return read.ok() ? absl::DataLossError("the log lacks what is committed") : read;
+  }
+  size_t waiting_bytes(PartitionId id) const { return partitions_[id].waiting_bytes; }
+  // Null: nothing waits.
   Committed* Next(PartitionId id) {
     std::deque<Committed>& to_apply = partitions_[id].to_apply;
     return to_apply.empty() ? nullptr : &to_apply.front();
   }
-  bool has_next(PartitionId id) const { return !partitions_[id].to_apply.empty(); }
-  void PopNext(PartitionId id) { partitions_[id].to_apply.pop_front(); }
+  bool has_next(PartitionId id) const { return !partitions_[id].to_apply.empty() || !all_wait(id); }
+  void PopNext(PartitionId id) { partitions_[id].Pop(); }
 
   // ---- What was handed over.
   uint64_t NumberNext(PartitionId id) {
@@ -75,10 +111,40 @@ class LogLedger {
  private:
   enum class Role : uint8_t { kUnknown, kLeads, kFollows };
   struct Partition {
+    // Those that this node proposed do not count: they are few, and have a bound of their own.
+    static size_t BytesOf(const Committed& entry) {
+      return entry.proposal != 0 ? 0 : sizeof(entry) + entry.entry.size();
+    }
+    bool HasRoom() const { return waiting_bytes < kWaitingBytesMax; }
+    void Add(Committed entry) {
+      waits_through = entry.index;
+      waiting_bytes += BytesOf(entry);
+      to_apply.push_back(std::move(entry));
+    }
+    // As it was said to be committed.
+    Committed AsHeard(const LogEntry& entry) {
+      Committed committed = {.partition = entry.partition,
+                             .index = entry.index,
+                             .term = entry.term,
+                             .entry = std::string(entry.data)};
+      if (!own.empty() && own.front().first == entry.index) {
+        committed.proposal = own.front().second;
+        own.pop_front();
+      }
+      return committed;
+    }
+    void Pop() {
+      waiting_bytes -= BytesOf(to_apply.front());
+      to_apply.pop_front();
+    }
+
     Role role = Role::kUnknown;
     uint64_t acts_behind = 0;
-    uint64_t last = 0;
+    uint64_t last = 0;           // That is committed.
+    uint64_t waits_through = 0;  // Or is applied.
+    size_t waiting_bytes = 0;
     std::deque<Committed> to_apply;
+    std::deque<std::pair<uint64_t, uint64_t>> own;  // Of what is not: index, proposal.
   };
   std::vector<Partition> partitions_;
   PartitionMask flying_ = 0;
