@@ -38,6 +38,8 @@ def arguments():
 
 def main():
     asked = arguments()
+    if asked.dir:
+        os.makedirs(asked.dir, exist_ok=True)
     directory = tempfile.mkdtemp(prefix="mqttd-chaos-", dir=asked.dir)
     os.environ |= {"MQTTD_BIN": str(asked.bin.resolve() / "mqttd"), "MQLOAD_BIN": str(asked.bin.resolve() / "mqload"),
                    "TEST_TMPDIR": directory}
