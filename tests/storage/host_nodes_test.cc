@@ -153,6 +153,34 @@ TEST_F(HostNodes, APartitionThatIsNotServedMeanwhileIsNotSaidToBeLed) {
   EXPECT_EQ(led.load(), PartitionMask{0b1111});
 }
 
+// Its disk hangs, and nothing says that it fails.
+TEST_F(HostNodes, AStateThatTakesNothingForLongIsNotFitToLead) {
+  Join();
+  PartitionMask fit = 0b1111;
+  sim_.core().node().set_fit = [&](PartitionId id, bool is_fit) {
+    fit = is_fit ? fit | BitOf(id) : fit & ~BitOf(id);
+  };
+  const auto busy_for = [&](absl::Duration time) {
+    for (const absl::Duration end = sim_.clock().Monotonic() + time;
+         sim_.clock().Monotonic() < end;) {
+      sim_.BeginWrite();
+      sim_.EndWrite();
+      sim_.Run();
+      sim_.clock().Advance(absl::Milliseconds(100));
+    }
+  };
+  sim_.state().FailWith(absl::AbortedError("the state is being written out"));
+  SendPublish(Text("a", "1", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
+  busy_for(absl::Seconds(4));
+  EXPECT_EQ(fit, PartitionMask{0b1111});
+  busy_for(absl::Seconds(2));
+  EXPECT_EQ(fit, PartitionMask{0});
+  EXPECT_TRUE(sim_.core().healthy());
+  sim_.state().FailWith(absl::OkStatus());
+  sim_.Settle();
+  EXPECT_EQ(fit, PartitionMask{0b1111});
+}
+
 TEST_F(HostNodes, NothingIsTakenOfAShardBeforeItsClaims) {
   sim_.core().SetNodes({kOther});
   sim_.Run();

@@ -23,6 +23,8 @@ constexpr absl::Duration kFateWithin = absl::Milliseconds(50);
 constexpr absl::Duration kRetry = absl::Seconds(1);
 // While the state is writing out what it has in memory, and takes no more.
 constexpr absl::Duration kRetryBusy = absl::Milliseconds(5);
+// If it takes none for so long, another node is to lead what this one leads, which stands still.
+constexpr absl::Duration kBusyMax = absl::Seconds(5);
 // Messages and seeks of one round, each about a microsecond.
 constexpr size_t kRoundWorkMax = 8192;
 // Sessions whose queues are read in one round: so that a crowd that reconnects does not hold up
@@ -38,12 +40,13 @@ const Replica* FirstFailed(const std::vector<std::unique_ptr<Replica>>& replicas
 }
 
 // Where other nodes hold a partition, one that can serve it leads it. Returns what has been told.
+// `stands`: nothing is applied here.
 PartitionMask TellFitness(const Node& node, const std::vector<std::unique_ptr<Replica>>& replicas,
-                          PartitionMask told) {
+                          bool stands, PartitionMask told) {
   if (node.set_fit == nullptr) return told;
   PartitionMask unfit = 0;
   for (const auto& replica : replicas) {
-    const bool fit = node.healthy() && replica->status().ok();
+    const bool fit = !stands && node.healthy() && replica->status().ok();
     const PartitionMask bit = BitOf(replica->id());
     unfit |= fit ? 0 : bit;
     if (((unfit ^ told) & bit) != 0) node.set_fit(replica->id(), fit);
@@ -606,7 +609,7 @@ void Host::ReloadFailed() {
 // ---- A state that cannot be written -------------------------------------------------------------
 
 void Host::OnStateError(const absl::Status& status) {
-  stalled_ = true;
+  if (!std::exchange(stalled_, true)) stalled_since_ = node_.now.monotonic;
   if (absl::IsAborted(status)) {  // Busy: nothing is wrong.
     retry_at_ = node_.now.monotonic + kRetryBusy;
     return;
@@ -686,7 +689,8 @@ void Host::SetDiskFree(uint64_t bytes) {
 }
 
 void Host::TellStorageState() {
-  unfit_told_ = TellFitness(node_, replicas_, unfit_told_);
+  const bool stands = stalled_ && node_.now.monotonic >= stalled_since_ + kBusyMax;
+  unfit_told_ = TellFitness(node_, replicas_, stands, unfit_told_);
   const Replica* const failed = FirstFailed(replicas_);
   const absl::Status& state =
       node_.state_status.ok() && failed != nullptr ? failed->status() : node_.state_status;
