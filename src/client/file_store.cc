@@ -266,18 +266,21 @@ bool FileStore::Replay(std::string_view record) {
     outbound_.insert_or_assign(sequence, std::move(live));
     return true;
   }
+  const auto id = static_cast<uint16_t>(kind == Kind::kMarkSent ? reader.Int(2) : 0);
+  if (!reader.at_end()) return false;
+  // If the message is not there, it was removed before: nothing is left to do.
   const auto found = outbound_.find(sequence);
-  if (found == outbound_.end()) return false;
+  const bool known = found != outbound_.end();
   switch (kind) {
     case Kind::kMarkSent:
-      found->second.id = static_cast<uint16_t>(reader.Int(2));
-      return reader.at_end();
+      if (known) found->second.id = id;
+      return true;
     case Kind::kMarkReleased:
-      found->second.released = true;
-      return reader.at_end();
+      if (known) found->second.released = true;
+      return true;
     case Kind::kRemoveOutbound:
-      Remove(found);
-      return reader.at_end();
+      if (known) Remove(found);
+      return true;
     default:
       return false;
   }
@@ -300,12 +303,10 @@ bool FileStore::ReplayFirstVersion(std::string_view record) {
       return true;
     }
     case Kind::kMarkReleasedById:
-      if (found == outbound_.end()) return false;
-      found->second.released = true;
+      if (found != outbound_.end()) found->second.released = true;
       return reader.at_end();
     case Kind::kRemoveOutboundById:
-      if (found == outbound_.end()) return false;
-      Remove(found);
+      if (found != outbound_.end()) Remove(found);
       return reader.at_end();
     case Kind::kClear:
       outbound_.clear();
@@ -372,9 +373,16 @@ absl::Status FileStore::RestartSession(const std::vector<uint64_t>& over) {
 absl::Status FileStore::Change(const std::string& record) {
   RETURN_IF_ERROR(Append(record));
   Replay(record);
+  CompactIfWorthIt();
+  return absl::OkStatus();
+}
+
+void FileStore::CompactIfWorthIt() {
   const uint64_t over = file_bytes_ - std::min(file_bytes_, live_bytes_);
-  if (over < options_.compact_bytes_min || over < live_bytes_) return absl::OkStatus();
-  return Compact();
+  if (over < options_.compact_bytes_min || over < live_bytes_) return;
+  if (file_bytes_ < compact_from_bytes_) return;
+  compaction_ = Compact();
+  compact_from_bytes_ = compaction_.ok() ? 0 : file_bytes_ + file_bytes_ / 2;
 }
 
 // After an error the file ends where it ended before, so that a later record is not behind half of

@@ -47,6 +47,10 @@ class FileStore final : public Store {
   absl::Status RemoveInbound(mqtt::PacketId id) override;
   absl::Status RestartSession(const std::vector<uint64_t>& over) override;
 
+  // How it went when the file was last to be written anew. An error takes no change back: the file
+  // goes on as it is, and it is tried again when that has grown by half.
+  const absl::Status& compaction() const { return compaction_; }
+
  private:
   struct Live {
     uint16_t id = 0;
@@ -64,6 +68,7 @@ class FileStore final : public Store {
   void Remove(std::map<uint64_t, Live>::iterator found);
   absl::Status Append(std::string_view record);
   absl::Status Change(const std::string& record);
+  void CompactIfWorthIt();
   absl::Status Compact();
   std::string Snapshot() const;
 
@@ -72,6 +77,8 @@ class FileStore final : public Store {
   int fd_ = -1;
   uint64_t file_bytes_ = 0;
   uint64_t live_bytes_ = 0;
+  absl::Status compaction_;
+  uint64_t compact_from_bytes_ = 0;    // After a compaction that failed.
   std::map<uint64_t, Live> outbound_;  // By their sequence.
   absl::flat_hash_set<uint16_t> inbound_;
 };

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/crc.hpp>
 #include <filesystem>
 #include <fstream>
@@ -118,7 +119,7 @@ TEST_F(FileStoreTest, TheFirstVersionsFilesOpen) {
   std::ofstream(path_, std::ios::binary)
       << "mqttcs1\n"
       << put(5, 2) << put(6, 1) << put(7, 3) << framed("R" + number(6, 2))
-      << framed("D" + number(7, 2)) << framed("I" + number(8, 2));
+      << framed("D" + number(7, 2)) << framed("D" + number(7, 2)) << framed("I" + number(8, 2));
   for (int opened = 0; opened < 2; ++opened) {  // And again, as it was written anew.
     const auto contents = Open()->Load();
     ASSERT_TRUE(contents.ok()) << contents.status();
@@ -164,6 +165,99 @@ TEST_F(FileStoreTest, WhatIsOverIsThrownAway) {
   EXPECT_LT(std::filesystem::file_size(path_), 8192u);
   store.reset();
   EXPECT_EQ(Open()->Load()->outbound.size(), 1u);
+}
+
+// A change has happened once it stands in the journal, whatever becomes of the compaction.
+TEST_F(FileStoreTest, ACompactionThatFailsTakesNoChangeBack) {
+  const FileStoreOptions options{.compact_bytes_min = 4096};
+  const std::string in_the_way = path_ + ".new";
+  std::filesystem::create_directory(in_the_way);
+  auto store = Open(options);
+  ASSERT_TRUE(store->PutInbound(PacketId{8}).ok());
+  for (uint64_t sequence = 1; sequence <= 200; ++sequence) {
+    ASSERT_TRUE(store->PutOutbound(sequence, PacketId{1}, Full()).ok()) << sequence;
+    ASSERT_TRUE(store->MarkReleased(sequence).ok()) << sequence;
+    ASSERT_TRUE(store->RemoveOutbound(sequence).ok()) << sequence;
+  }
+  ASSERT_TRUE(store->PutOutbound(201, PacketId{2}, Full()).ok());
+  ASSERT_TRUE(store->PutInbound(PacketId{9}).ok());
+  EXPECT_GT(std::filesystem::file_size(path_), 2 * options.compact_bytes_min);
+  store.reset();
+  const auto contents = Open(options)->Load();
+  ASSERT_EQ(contents->outbound.size(), 1u);
+  EXPECT_EQ(contents->outbound[0].sequence, 201u);
+  EXPECT_EQ(contents->outbound[0].message, Full());
+  EXPECT_THAT(contents->inbound, testing::ElementsAre(PacketId{8}, PacketId{9}));
+}
+
+TEST_F(FileStoreTest, ACompactionThatFailedIsTriedAgainWhenTheFileHasGrownByHalf) {
+  const FileStoreOptions options{.compact_bytes_min = 4096};
+  const std::string in_the_way = path_ + ".new";
+  std::filesystem::create_directory(in_the_way);
+  auto store = Open(options);
+  const auto change = [&] {
+    EXPECT_TRUE(store->PutInbound(PacketId{1}).ok());
+    EXPECT_TRUE(store->RemoveInbound(PacketId{1}).ok());
+  };
+  for (int i = 0; i < 1000 && store->compaction().ok(); ++i) change();
+  EXPECT_THAT(store->compaction().message(), testing::HasSubstr(in_the_way));
+  const auto failed_at = std::filesystem::file_size(path_);
+  EXPECT_LT(failed_at, options.compact_bytes_min + 100);
+
+  std::filesystem::remove(in_the_way);
+  auto largest = failed_at;
+  while (!store->compaction().ok()) {
+    change();
+    largest = std::max(largest, std::filesystem::file_size(path_));
+    ASSERT_LT(largest, 2 * failed_at);
+  }
+  EXPECT_GT(largest, failed_at + failed_at / 2 - 100);
+  EXPECT_LT(largest, failed_at + failed_at / 2 + 100);
+  EXPECT_LT(std::filesystem::file_size(path_), 100u);
+
+  for (int i = 0; i < 1000; ++i) change();  // And from here on as ever.
+  EXPECT_LT(std::filesystem::file_size(path_), options.compact_bytes_min + 100);
+}
+
+TEST_F(FileStoreTest, WhatTheJournalSaysTwiceEndsNothing) {
+  {
+    auto store = Open();
+    ASSERT_TRUE(store->PutOutbound(1, PacketId{1}, Full()).ok());
+    for (int times = 0; times < 2; ++times) {
+      ASSERT_TRUE(store->RemoveOutbound(1).ok());
+      ASSERT_TRUE(store->MarkSent(1, PacketId{1}).ok());
+      ASSERT_TRUE(store->MarkReleased(1).ok());
+    }
+    ASSERT_TRUE(store->PutOutbound(2, PacketId{2}, Full()).ok());
+    ASSERT_TRUE(store->PutInbound(PacketId{8}).ok());
+  }
+  const auto size = std::filesystem::file_size(path_);
+  const auto contents = Open()->Load();
+  ASSERT_TRUE(contents.ok()) << contents.status();
+  ASSERT_EQ(contents->outbound.size(), 1u);
+  EXPECT_EQ(contents->outbound[0].sequence, 2u);
+  EXPECT_THAT(contents->inbound, testing::ElementsAre(PacketId{8}));
+  EXPECT_EQ(std::filesystem::file_size(path_), size);
+}
+
+TEST_F(FileStoreTest, ADamagedRecordEndsTheJournal) {
+  {
+    auto store = Open();
+    ASSERT_TRUE(store->PutOutbound(1, PacketId{1}, Full()).ok());
+  }
+  const auto whole = std::filesystem::file_size(path_);
+  {
+    auto store = Open();
+    ASSERT_TRUE(store->RemoveOutbound(1).ok());
+    ASSERT_TRUE(store->PutInbound(PacketId{8}).ok());
+  }
+  std::fstream(path_, std::ios::in | std::ios::out | std::ios::binary)
+      .seekp(static_cast<std::streamoff>(whole) + 10)
+      .put('x');  // In the removal, behind its length, checksum and kind.
+  const auto contents = Open()->Load();
+  EXPECT_EQ(contents->outbound.size(), 1u);
+  EXPECT_TRUE(contents->inbound.empty());
+  EXPECT_EQ(std::filesystem::file_size(path_), whole);
 }
 
 TEST_F(FileStoreTest, BelongsToOneClientAndIsNoOtherFile) {
