@@ -49,8 +49,11 @@ void ReadBarriers::Run() {
   if (waiters_.empty()) return;
   for (PartitionId id = 0; id < partitions_.size(); ++id) {
     OfPartition& partition = partitions_[id];
-    const uint64_t applied = node_.leaders[id]->partition().applied_index();
-    while (!partition.answered.empty() && partition.answered.front().index <= applied) {
+    Leader& leader = *node_.leaders[id];
+    const uint64_t applied = leader.partition().applied_index();
+    const bool stopped = leader.replica().stopped();  // Then nothing more is applied.
+    while (!partition.answered.empty() &&
+           (stopped || partition.answered.front().index <= applied)) {
       const Answered passed = std::move(partition.answered.front());
       partition.answered.pop_front();
       Pass(passed.waiters, id);

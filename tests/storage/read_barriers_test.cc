@@ -1,0 +1,74 @@
+#include "storage/leader/read_barriers.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/leader/host.h"
+#include "tests/storage/forgetful_disk.h"
+#include "tests/storage/host_fixture.h"
+
+namespace storage {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::SizeIs;
+
+constexpr LiveNode kLeader{.node = NodeId(2), .incarnation = Incarnation(1), .shards = 1};
+// One command, of a kind that does not exist.
+constexpr std::string_view kUnknown = "\x0A\x04\xA2\x06\x01x";
+
+StorageOptions OnePartition() {
+  StorageOptions options = SmallOptions();
+  options.partitions = 1;
+  return options;
+}
+
+// A node with a replica of the one partition that there is, which another node leads.
+class ReadBarriersTest : public testing::Test {
+ protected:
+  ReadBarriersTest() : host_(options_, /*shards=*/1, state_, metrics_, rng_) {
+    host_.SetSelf(NodeId(1), Incarnation(1));
+    EXPECT_TRUE(host_.Load().ok());
+    host_.SetNodes({kLeader});
+    host_.node().barriers->SetAsk(
+        [this](PartitionId /*partition*/, uint64_t ticket) { tickets_.push_back(ticket); });
+    host_.OnLog(RoleChange{.partition = 0, .leads = false, .term = 2});
+    host_.Begin([] {});
+    host_.Run();
+  }
+
+  const StorageOptions options_ = OnePartition();
+  MemoryState state_;
+  HostMetrics metrics_;
+  base::Rng rng_{1};
+  Host host_;
+  std::vector<uint64_t> tickets_;
+};
+
+TEST_F(ReadBarriersTest, AHostBeginsWhenItHasAppliedWhatWasCommitted) {
+  ASSERT_THAT(tickets_, SizeIs(1));
+  const uint64_t index = host_.logged(0) + 1;
+  host_.OnLog(Readable{.partition = 0, .ticket = tickets_[0], .index = index});
+  host_.Run();
+  EXPECT_FALSE(host_.begun());
+  host_.OnLog(Committed{.partition = 0, .index = index, .term = 2});
+  host_.Run();
+  EXPECT_TRUE(host_.begun());
+}
+
+// Or no client would ever be let in, for the sake of what nobody reads here.
+TEST_F(ReadBarriersTest, NobodyWaitsForAPartitionThatStopsMeanwhile) {
+  ASSERT_THAT(tickets_, SizeIs(1));
+  const uint64_t index = host_.logged(0) + 1;
+  host_.OnLog(Readable{.partition = 0, .ticket = tickets_[0], .index = index});
+  host_.OnLog(Committed{.partition = 0, .index = index, .term = 2, .entry = std::string(kUnknown)});
+  host_.Run();
+  EXPECT_EQ(metrics_.partitions_stopped.value(), 1);
+  EXPECT_TRUE(host_.begun());
+}
+
+}  // namespace
+}  // namespace storage
