@@ -137,6 +137,45 @@ TEST_F(FedRoutesTest, AQuestionAboutALaterEntryWaitsUntilThatIsTold) {
   EXPECT_THAT(TakeAnswers(), ElementsAre(3));
 }
 
+// Or the leader here would wait for the feed, and the feed for what the leader keeps back.
+TEST(FedRoutes, APartIsTakenWhileALeaderHereWaitsForTheOthers) {
+  StorageOptions options = SmallOptions();
+  options.partitions = 2;
+  MemoryState state;
+  HostMetrics metrics;
+  base::Rng rng(1);
+  Host host(options, /*shards=*/1, state, metrics, rng);
+  constexpr ShardAddress kShard{.node = NodeId(1), .shard = 0, .incarnation = Incarnation(1)};
+  host.SetSelf(kShard.node, kShard.incarnation, /*held=*/BitOf(1));
+  ASSERT_TRUE(host.Load().ok());
+  host.SetNodes({kLeader});
+  std::vector<uint64_t> taken;
+  host.node().send = [&](NodeId /*to*/, const HostMessage& message) {
+    if (const auto* const one = std::get_if<FeedTaken>(&message)) taken.push_back(one->number);
+  };
+  host.OnLog(RoleChange{.partition = 1, .leads = true, .term = 2});
+  host.Begin([] {});
+  host.Run();
+  host.Run();
+  host.OnHostMessage(kLeader.node, kLeader.incarnation,
+                     FeedRoutes{.partition = kLacked,
+                                .feed = 1,
+                                .number = 1,
+                                .wants_taken = true,
+                                .routes = {{.add = true, .partition = kLacked, .filter = "a"}}});
+  host.Run();
+  uint64_t number = 0;
+  bool asks = false;
+  for (const Event& event : host.TakeEvents(0)) {
+    asks = asks || std::holds_alternative<ClaimsWanted>(event);
+    if (const auto* const change = std::get_if<RouteChange>(&event)) number = change->number;
+  }
+  EXPECT_TRUE(asks) << "it leads";
+  host.OnRequest(kShard, ConfirmRoutes{number});
+  host.Run();
+  EXPECT_THAT(taken, ElementsAre(1));
+}
+
 // A link that broke took a message with it, and the leader has not noticed yet.
 TEST_F(FedRoutesTest, WhatFollowsAGapIsNotTakenUntilAllIsToldAnew) {
   HearPart(1, 1, {Add("a")});

@@ -205,8 +205,9 @@ void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
     }
     return;
   }
-  // What is applied waits for them, and more may wait for that than for what was asked before.
-  if (routes_.announcing() && std::holds_alternative<ConfirmRoutes>(asked.request)) {
+  // New leaders wait for them, and what is applied. Nobody has asked for anything here before.
+  const bool first = !fed_.whole() || routes_.announcing();
+  if (first && std::holds_alternative<ConfirmRoutes>(asked.request)) {
     return Dispatch(slot, asked);
   }
   if (admission_.Admit(slot, asked)) HandOn(slot, asked);
