@@ -509,6 +509,34 @@ TEST_F(HostOutbox, ShardsAreAskedAboutAPortionAtATime) {
   EXPECT_EQ(Stored(), 0u);
 }
 
+// Those that have expired go when the next one comes, and shards hear of that when they answer.
+TEST_F(HostOutbox, WhatExpiresAtAShardMakesRoomForWhatIsToldOfNext) {
+  sim_.passes_on = false;
+  const auto send = [&](mqtt::MessagePtr message) {
+    storage::Publish publish;
+    publish.token = ++token_;
+    publish.message = std::move(message);
+    publish.shared_targets.push_back(TargetOf("gone before"));
+    sim_.Send(std::move(publish));
+  };
+  const int64_t now = sim_.now_unix_ms();
+  for (int i = 0; i < 2000; ++i) send(ExpiringText("a", "expires", now, now + 60'000));
+  sim_.Settle();
+  const std::vector<RouteMessage> routes = sim_.Take<RouteMessage>();
+  ASSERT_GT(routes.size(), 1000u);
+  ASSERT_LT(routes.size(), 2000u) << "as many as may be told of";
+  sim_.clock().Advance(absl::Minutes(2));
+  send(Text("a", "stays"));
+  sim_.Settle();
+  EXPECT_EQ(Stored(), 1u);
+  for (size_t i = 0; i < routes.size(); ++i) {
+    i % 2 == 0 ? End(routes[i]) : Assign(routes[i], "carol");
+  }
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), ElementsAre("stays"));
+  EXPECT_EQ(sim_.core().node().outbox_told.messages, 1u);
+}
+
 TEST_F(HostOutbox, MoreThanMayWaitAreDroppedAndCounted) {
   StorageOptions options = SmallOptions();
   options.queue_messages_max = 10'000;  // Twice that is kept.

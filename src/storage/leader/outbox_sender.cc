@@ -162,7 +162,9 @@ OutboxSender::Told OutboxSender::TakeTold(uint64_t number) {
 
 void OutboxSender::Handle(const Asker& from, OutboxDone& request) {
   const uint64_t number = request.number;
-  if (!partition().outbox().Contains(number)) {
+  if (!partition().outbox().Contains(number)) {  // It may have expired, and made room for another.
+    TakeTold(number);
+    ReleaseHeld(number);
     return Answer(from.shard, request.token, absl::FailedPreconditionError("it is gone already"));
   }
   if (WereOthersChosen(request)) {
@@ -241,7 +243,11 @@ void OutboxSender::Answer(const ShardAddress& shard, Token token, const absl::St
 // ---- Members of groups are chosen ---------------------------------------------------------------
 
 void OutboxSender::Handle(const Asker& from, OutboxAssign& request) {
-  if (!partition().outbox().Contains(request.number) || ending_.contains(request.number)) return;
+  if (!partition().outbox().Contains(request.number)) {
+    TakeTold(request.number);
+    return ReleaseHeld(request.number);
+  }
+  if (ending_.contains(request.number)) return;
   pb::Command& command = ProposeFor(from);
   command.set_level(kLevelOfOutbox);
   pb::OutboxAssign& assign = *command.mutable_outbox_assign();
@@ -258,7 +264,7 @@ void OutboxSender::Repeat(const Asker& /*from*/, OutboxAssign& /*request*/) {}
 void OutboxSender::Finish(FinishOutboxAssign& step) {
   assigning_.erase(step.number);
   TakeTold(step.number);
-  if (!partition().outbox().Contains(step.number)) return;  // It has expired.
+  if (!partition().outbox().Contains(step.number)) return ReleaseHeld(step.number);  // Expired.
   auto record = partition().outbox().Read(node_.reader, id_, step.number - 1, 1);
   if (!record.ok()) {  // Whoever reads it the next time tells what is wrong.
     scan_.passed = std::min(scan_.passed, step.number - 1);
