@@ -99,6 +99,46 @@ TEST_F(HostWills, OfWhichTheClientsComeBackAreAllPublishedThoughTheyAreManyBytes
   EXPECT_EQ(fired, UpTo(kCount));
 }
 
+// A client comes back just before something of its session is due. While its CONNECT is on its way
+// to the log that becomes due, and then the log fails.
+class HostWillsOfRefused : public HostWills {
+ protected:
+  void ComeBackAndBeRefused() {
+    sim_.clock().Advance(absl::Milliseconds(4500));
+    SendPublish(Text("b", "1"));
+    sim_.BeginWrite();
+    sim_.Send(MakeOpen("alice"));  // Behind it.
+    sim_.clock().Advance(absl::Seconds(2));
+    sim_.Run();
+    ASSERT_THAT(sim_.Take<SessionOpened>(), IsEmpty());
+    sim_.EndWrite(absl::UnavailableError("Input/output error"));
+    sim_.Run();
+    const std::vector<SessionOpened> opened = sim_.Take<SessionOpened>();
+    ASSERT_EQ(opened.size(), 1u);
+    ASSERT_FALSE(opened[0].status.ok());
+    sim_.Repair();
+    sim_.Settle();
+  }
+};
+
+TEST_F(HostWillsOfRefused, TheWillThatWasDueIsPublished) {
+  OpenSession open = MakeOpen("alice");
+  open.will = Text("wills/alice", "gone");
+  open.will_delay_s = 5;
+  Open(std::move(open));
+  Close("alice");
+  ASSERT_NO_FATAL_FAILURE(ComeBackAndBeRefused());
+  EXPECT_THAT(TakeWills(), ElementsAre("gone"));
+}
+
+TEST_F(HostWillsOfRefused, TheSessionThatWasToEndEnds) {
+  Open("alice", /*expiry_s=*/5);
+  Close("alice");
+  ASSERT_NO_FATAL_FAILURE(ComeBackAndBeRefused());
+  const PartitionId id = PartitionOfClient("alice", sim_.core().partitions());
+  EXPECT_EQ(sim_.core().partition(id).Find("alice"), nullptr);
+}
+
 // A will that is larger than what may be proposed at once is published all the same.
 TEST_F(HostWills, LargerThanTheBoundGoAlone) {
   for (const std::string name : {"a", "b"}) {

@@ -243,9 +243,12 @@ void Sessions::PassOnHeld() {
     held_.erase(held_.begin());
     PassOn(client_id);
     if (FindClaim(client_id) != nullptr) continue;
-    // They have all gone. A deadline that was due meanwhile has been passed over.
+    // They have all gone. A deadline that was due meanwhile has been passed over, and so may the
+    // session have been when another was to give way.
     const Session* const session = partition().Find(client_id);
-    if (session != nullptr && !session->connected) leader_.timers().ArmDeadlines(*session);
+    if (session == nullptr || session->connected) continue;
+    leader_.timers().ArmDeadlines(*session);
+    NoteAway(*session);
   }
 }
 

@@ -104,6 +104,13 @@ void Sessions::Refuse(FinishOpen& step, const absl::Status& why) {
     node_.Send(claim->connection.address(), std::move(refused));
   }
   Forget(step.client_id);
+  if (FindClaim(step.client_id) != nullptr) return;
+  // It stays away. While it was about to come, what was due has been passed over, and so may the
+  // session have been when another was to give way.
+  const Session* const session = partition().Find(step.client_id);
+  if (session == nullptr || session->connected) return;
+  leader_.timers().ArmDeadlines(*session);
+  NoteAway(*session);
 }
 
 void Sessions::AnswerOpened(Claim& claim, const Outcome& outcome) {
