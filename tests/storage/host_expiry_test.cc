@@ -1,4 +1,5 @@
 // What has expired takes no room, and what promises nothing costs nothing.
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -166,6 +167,30 @@ TEST_F(HostExpiry, WhatWasSentDoesNotExpireAnyMore) {
   ASSERT_TRUE(Publish(Text("a", "next")).ok());
   for (const uint64_t sequence : sent) Acknowledge("bob", bob.epoch, sequence);
   EXPECT_THAT(TakePayloads(), ElementsAre("next"));
+}
+
+// Clients with names that do not come back: what their queues held would have expired much later.
+TEST_F(HostExpiry, OfQueuesThatEndedNothingIsKeptUntilTheirMessagesWouldHaveExpired) {
+  constexpr int64_t kMonthMs = int64_t{30} * 24 * 3600 * 1000;
+  const Leader& leader = *sim_.core().node().leaders[0];
+  size_t greatest = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    const std::string client_id = "once " + std::to_string(i);
+    const SessionOpened opened = Open(client_id);
+    ASSERT_TRUE(Subscribe(client_id, opened.epoch, "a").ok());
+    Queue(kMonthMs);
+    CloseSession close;
+    close.client_id = client_id;
+    close.connection = {.shard = 0, .connection = connection_};
+    close.expiry_s = 0;
+    sim_.Send(std::move(close));
+    sim_.Settle();
+    sim_.events.clear();
+    ASSERT_EQ(sim_.core().partition(0).Find(client_id), nullptr);
+    greatest = std::max(greatest, leader.expiry().kept());
+  }
+  EXPECT_GE(greatest, 1u) << "nothing was armed";
+  EXPECT_LT(greatest, 2048u);
 }
 
 // With N and 10 N: what one costs that expires, in a queue and as a retained message.

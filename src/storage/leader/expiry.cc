@@ -133,6 +133,12 @@ void Expiry::ArmQueue(const std::string& client_id, int64_t at_unix_ms) {
   queue_deadlines_.Prune([this](const Deadline& deadline) { return IsArmed(deadline); });
 }
 
+// Its deadline is not armed any more, and goes with the next Prune.
+void Expiry::Forget(const std::string& client_id) {
+  queue_armed_.erase(client_id);
+  if (queue_sweep_.client_id == client_id) queue_sweep_ = {};
+}
+
 bool Expiry::IsArmed(const Deadline& deadline) const {
   const auto armed = queue_armed_.find(deadline.client_id);
   return armed != queue_armed_.end() && armed->second == deadline.at_unix_ms;

@@ -3,6 +3,7 @@
 #ifndef STORAGE_LEADER_EXPIRY_H_
 #define STORAGE_LEADER_EXPIRY_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -46,6 +47,9 @@ class Expiry : public LeaderPart {
 
   // ---- Queued messages.
   void On(QueueExpires& effect);
+  void Forget(const std::string& client_id);  // Its session has ended.
+  // What is kept of when queues are due, of those that have ended included.
+  size_t kept() const { return std::max(queue_armed_.size(), queue_deadlines_.size()); }
   void Finish(FinishQueueSweep& step);
 
  private:

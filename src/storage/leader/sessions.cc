@@ -229,6 +229,7 @@ void Sessions::Finish(FinishClose& step) { Forget(step.client_id); }
 void Sessions::On(SessionEnded& effect) {
   if (effect.slot < slots_.size()) slots_[effect.slot] = nullptr;
   leader_.room().HasRoomAgain(effect.client_id);
+  leader_.expiry().Forget(effect.client_id);
   node_.census.Went(effect.user_name);
 }
 
