@@ -60,17 +60,30 @@ class NodeReceipts {
     return std::partition_point(expected_.begin(), expected_.end(),
                                 [&](const Expected& one) { return one.receipt <= receipt; });
   }
-  static void Settle(Expected& one, uint32_t node, std::vector<storage::Token>& done) {
+  void Settle(Expected& one, uint32_t node, std::vector<storage::Token>& done) {
     const NodeMask bit = NodeMask{1} << node;
     if ((one.nodes & bit) == 0) return;
     one.nodes &= ~bit;
-    if (one.nodes == 0) done.push_back(one.what);
+    if (one.nodes != 0) return;
+    done.push_back(one.what);
+    ++settled_;
   }
+  // Those behind one that waits for long go when they are most of all, so each is moved but a few
+  // times.
   void Tidy() {
-    while (!expected_.empty() && expected_.front().nodes == 0) expected_.pop_front();
+    while (!expected_.empty() && expected_.front().nodes == 0) {
+      expected_.pop_front();
+      --settled_;
+    }
+    if (settled_ <= kSettledMin || settled_ <= expected_.size() / 2) return;
+    std::erase_if(expected_, [](const Expected& one) { return one.nodes == 0; });
+    settled_ = 0;
   }
 
+  static constexpr size_t kSettledMin = 1024;
+
   std::deque<Expected> expected_;
+  size_t settled_ = 0;  // Of these.
   std::array<uint64_t, kNodesMax> has_{};
   std::array<uint64_t, kNodesMax> let_go_{};  // Looked at up to this one.
 };

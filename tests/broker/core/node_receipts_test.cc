@@ -69,6 +69,23 @@ TEST(NodeReceipts, AreLetGoOfByWhoIsNotPatient) {
   EXPECT_EQ(receipts.size(), 0u);
 }
 
+// It waits for a node of which nobody can say whether it is gone, while others take messages.
+TEST(NodeReceipts, BehindOneThatWaitsForLongAreNotKept) {
+  NodeReceipts receipts;
+  receipts.Expect(1, Nodes({1}), 1, /*patient=*/true);
+  constexpr uint64_t kMessages = 100'000;
+  for (uint64_t receipt = 2; receipt <= kMessages; ++receipt) {
+    receipts.Expect(receipt, receipt % 1000 == 0 ? Nodes({1, 2}) : Nodes({2}), receipt);
+    std::vector<storage::Token> done;
+    receipts.LetGoOf(1, done);
+    ASSERT_THAT(done, IsEmpty());
+    ASSERT_THAT(Has(receipts, 2, receipt), ElementsAre(receipt));
+    ASSERT_LT(receipts.size(), 5000u) << receipt;
+  }
+  EXPECT_THAT(Has(receipts, 1, kMessages), ElementsAre(1));
+  EXPECT_EQ(receipts.size(), 0u);
+}
+
 TEST(NodeReceipts, AgreeWithAListOfWhoOwesWhat) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
