@@ -307,7 +307,7 @@ Host::Group Host::TakeGroup() {
 }
 
 std::optional<Submission> Host::TakeSubmission() {
-  if (!node_.healthy() || stalled_) return std::nullopt;
+  if (!node_.healthy() || node_.stalled) return std::nullopt;
   if (log_.flying()) {
     // Alone all of it has its fate with the same write, however long the disk takes.
     if (!node_.shards.in_cluster()) return std::nullopt;
@@ -380,8 +380,8 @@ void Host::RefuseCollected() {
 // ---- A round ------------------------------------------------------------------------------------
 
 void Host::Run() {
-  if (stalled_ && node_.now.monotonic >= retry_at_) RetryState();
-  if (!stalled_) ReloadFailed();
+  if (node_.stalled && node_.now.monotonic >= retry_at_) RetryState();
+  if (!node_.stalled) ReloadFailed();
   // A route that changes while they are told of may be missed by both.
   if (!routes_.announcing()) ApplyCommitted();
   barriers_.Run();
@@ -397,7 +397,7 @@ void Host::Run() {
       if (leader->serving()) leader->Serve();
     }
   }
-  if (node_.healthy() && begun_ && !routes_.announcing()) RunLeaders();
+  if (node_.healthy() && !node_.stalled && begun_ && !routes_.announcing()) RunLeaders();
   if (begun_ && !routes_.announcing()) {
     routes_.elsewhere().Answer([this](std::function<void()> known) {
       Confirmed waiter;
@@ -458,10 +458,10 @@ std::optional<absl::Duration> Host::NextWake() const {
     if (at.has_value()) next = next.has_value() ? std::min(*next, *at) : *at;
   };
   if (!scans_.empty() && node_.state_status.ok()) consider(now);
-  if (stalled_) consider(retry_at_);
+  if (node_.stalled) consider(retry_at_);
   consider(barriers_.Next());
   consider(scans_.Next());
-  if (!node_.healthy() || stalled_) return next;
+  if (!node_.healthy() || node_.stalled) return next;
   if (!flushing_.done()) consider(now);
   const auto waits = [this](const std::deque<Proposal*>& held) {
     return !held.empty() && !log_.flying(held.front()->partition);
@@ -521,7 +521,7 @@ void Host::ApplyCommitted() {
   const uint64_t applied = metrics_.entries_applied.value();
   for (const auto& replica : replicas_) Apply(replica->id());
   if (metrics_.entries_applied.value() != applied) gauges_.Count();
-  if (stalled_) return;
+  if (node_.stalled) return;
   if (const absl::Status status = flushing_.Some(); !status.ok()) OnStateError(status);
 }
 
@@ -530,7 +530,7 @@ void Host::ApplyCommitted() {
 void Host::Apply(PartitionId id) {
   Leader& leader = *node_.leaders[id];
   bool has_read = false;
-  while (!stalled_ && replicas_[id]->status().ok()) {
+  while (!node_.stalled && replicas_[id]->status().ok()) {
     if (leader.proposals().first_passes()) {
       leader.proposals().effects().Clear();
       leader.OnApplied();
@@ -610,7 +610,7 @@ void Host::ReloadFailed() {
 // ---- A state that cannot be written -------------------------------------------------------------
 
 void Host::OnStateError(const absl::Status& status) {
-  if (!std::exchange(stalled_, true)) stalled_since_ = node_.now.monotonic;
+  if (!std::exchange(node_.stalled, true)) stalled_since_ = node_.now.monotonic;
   if (absl::IsAborted(status)) {  // Busy: nothing is wrong.
     retry_at_ = node_.now.monotonic + kRetryBusy;
     return;
@@ -626,7 +626,7 @@ void Host::RetryState() {
   const bool was_busy = node_.state_status.ok();
   const absl::Status status = was_busy ? store_.Write() : RepairState();
   if (!status.ok()) return OnStateError(status);
-  stalled_ = false;
+  node_.stalled = false;
   node_.state_status = absl::OkStatus();
 }
 
@@ -690,7 +690,7 @@ void Host::SetDiskFree(uint64_t bytes) {
 }
 
 void Host::TellStorageState() {
-  const bool stands = stalled_ && node_.now.monotonic >= stalled_since_ + kBusyMax;
+  const bool stands = node_.stalled && node_.now.monotonic >= stalled_since_ + kBusyMax;
   unfit_told_ = TellFitness(node_, replicas_, stands, unfit_told_);
   const Replica* const failed = FirstFailed(replicas_);
   const absl::Status& state =

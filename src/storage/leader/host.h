@@ -238,12 +238,11 @@ class Host {
   absl::Duration submitted_at_ = -absl::InfiniteDuration();
   uint64_t flying_will_bytes_ = 0;  // Of what was handed to the log and has no fate yet.
 
-  bool stalled_ = false;  // What is committed waits for the state to work again.
   absl::Duration stalled_since_;
   std::vector<Retry> retries_;
   absl::Status told_status_;                                // What the shards were told last.
   PartitionMask unfit_told_ = 0;                            // What the log was told last.
-  absl::Duration retry_at_;                                 // The state, when `stalled_`.
+  absl::Duration retry_at_;                                 // The state, when it is stalled.
   absl::Duration repaired_at_ = -absl::InfiniteDuration();  // The last try, of the state.
 
   Flushing flushing_;

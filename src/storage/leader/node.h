@@ -146,6 +146,9 @@ struct Node {
   // ---- Storage that fails.
   absl::Status log_status;
   absl::Status state_status;
+  // What is committed waits for the state to work again, perhaps only for a moment. What was to be
+  // written is neither in memory nor there: queues and outboxes are not to be read.
+  bool stalled = false;
   bool disk_low = false;
   bool healthy() const { return log_status.ok() && state_status.ok(); }
   // What a request that must be logged is answered with now; `stores`: it takes room.

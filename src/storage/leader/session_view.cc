@@ -146,6 +146,8 @@ absl::StatusOr<QueueView> LookAtQueue(Node& node, std::string_view client_id, ui
   if (session == nullptr) return absl::NotFoundError("there is no stored session of this client");
   Leader& leader = node.LeaderOf(client_id);
   RETURN_IF_ERROR(leader.replica().status());
+  if (node.stalled)
+    return absl::UnavailableError("the queue is being written to the disk: ask again in a moment");
   QueueReadLimits limits;
   limits.messages_max = messages_max;
   auto read = leader.replica().partition().ReadQueue(node.reader, session->slot, from, limits,

@@ -1,0 +1,55 @@
+// A state that takes nothing for a moment, and what must not be taken for damage, nor be lost,
+// then.
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/storage/host_fixture.h"
+
+namespace storage {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class HostStall : public HostTest {
+ protected:
+  // RocksDB is writing out what it has in memory.
+  void Stall() { sim_.state().FailWith(absl::AbortedError("the state is being written out")); }
+  void GoOn() {
+    sim_.state().FailWith(absl::OkStatus());
+    sim_.Settle();
+  }
+  void Work() {
+    for (int i = 0; i < 5; ++i) {
+      sim_.BeginWrite();
+      sim_.EndWrite();
+      sim_.Run();
+      sim_.clock().Advance(absl::Milliseconds(6));
+    }
+  }
+};
+
+// What is on its way to the state is neither in memory nor there to be read.
+TEST_F(HostStall, AQueueIsNotReadBeforeTheStateHasIt) {
+  OpenSession open = MakeOpen("alice");
+  open.window_messages = 1;
+  const uint64_t epoch = Open(std::move(open)).epoch;
+  ASSERT_TRUE(Subscribe("alice", epoch, "t").ok());
+  for (const char* payload : {"1", "2", "3"}) ASSERT_TRUE(Publish(Text("t", payload)).ok());
+  const std::vector<Deliver> first = sim_.Take<Deliver>();
+  ASSERT_EQ(first.size(), 1u);
+  Stall();
+  sim_.Send(MakeSubscribe(++token_, "alice", epoch, "u", mqtt::QoS::kAtLeastOnce));
+  Work();
+  sim_.Send(MakeAcknowledge("alice", epoch, first[0].entries[0].sequence, AckKind::kPubAck));
+  Work();
+  EXPECT_THAT(TakePayloads(), IsEmpty());
+  GoOn();
+  EXPECT_THAT(TakePayloads(), ElementsAre("2"));
+  EXPECT_EQ(sim_.metrics().damage.value(), 0u);
+}
+
+}  // namespace
+}  // namespace storage
