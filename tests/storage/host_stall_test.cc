@@ -5,12 +5,15 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/core/keys.h"
 #include "tests/storage/host_fixture.h"
 
 namespace storage {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::IsEmpty;
 
 class HostStall : public HostTest {
@@ -49,6 +52,32 @@ TEST_F(HostStall, AQueueIsNotReadBeforeTheStateHasIt) {
   GoOn();
   EXPECT_THAT(TakePayloads(), ElementsAre("2"));
   EXPECT_EQ(sim_.metrics().damage.value(), 0u);
+}
+
+// It is applied once, by the leader of that moment; the next one tells what came of it.
+TEST_F(HostStall, ANewLeaderTellsTheRoutesOfWhatWasAppliedBefore) {
+  const uint64_t epoch = Open("alice").epoch;
+  const PartitionId partition = PartitionOfClient("alice", 4);
+  Stall();
+  sim_.Send(MakeSubscribe(++token_, "alice", epoch, "t", mqtt::QoS::kAtLeastOnce));
+  Work();
+  sim_.Take<RouteChange>();
+  sim_.ReplaceLeader(partition);
+  GoOn();
+  EXPECT_THAT(sim_.Take<RouteChange>(), Contains(Field(&RouteChange::filter, "t")));
+}
+
+TEST_F(HostStall, AFollowerTellsTheRoutesOfWhatItAppliedAsLeader) {
+  const uint64_t epoch = Open("alice").epoch;
+  const PartitionId partition = PartitionOfClient("alice", 4);
+  Stall();
+  sim_.Send(MakeSubscribe(++token_, "alice", epoch, "t", mqtt::QoS::kAtLeastOnce));
+  Work();
+  sim_.Take<RouteChange>();
+  sim_.LoseLead(partition, /*lost=*/false);
+  sim_.state().FailWith(absl::OkStatus());
+  Work();
+  EXPECT_THAT(sim_.Take<RouteChange>(), Contains(Field(&RouteChange::filter, "t")));
 }
 
 }  // namespace

@@ -89,6 +89,8 @@ void Leader::Succeed(Leader& former) {
 
 void Leader::TakeAfter(Leader& former) {
   life_ = former.life_ + 1;
+  // Of an entry that is applied, and waits for the state to be written: they are to come yet.
+  proposals_.effects() = std::move(former.proposals_.effects());
   former.proposals_.ForEach([this](const Proposal& proposal) {
     for (const Step& step : proposal.steps()) {
       if (const auto* const open = std::get_if<FinishOpen>(&step); open != nullptr && open->adds) {
