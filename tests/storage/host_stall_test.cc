@@ -80,5 +80,49 @@ TEST_F(HostStall, AFollowerTellsTheRoutesOfWhatItAppliedAsLeader) {
   EXPECT_THAT(sim_.Take<RouteChange>(), Contains(Field(&RouteChange::filter, "t")));
 }
 
+class HostRetainedElsewhere : public HostTest {
+ protected:
+  HostRetainedElsewhere() : HostTest(Options()) {}
+  static StorageOptions Options() {
+    StorageOptions options = SmallOptions();
+    options.retained_messages_max = 2;
+    return options;
+  }
+  static std::string TopicIn(PartitionId partition) {
+    std::string topic = "t";
+    while (PartitionOfTopic(topic, 4) != partition) topic += "t";
+    return topic;
+  }
+  static std::string ClientIn(PartitionId partition) {
+    std::string client = "c";
+    while (PartitionOfClient(client, 4) != partition) client += "c";
+    return client;
+  }
+};
+
+// Its leader drops it. What a follower proposed would be in no log, and answered to nobody.
+TEST_F(HostRetainedElsewhere, WhatHasExpiredIsNotDroppedByAFollower) {
+  const int64_t now = sim_.now_unix_ms();
+  ASSERT_TRUE(Publish(mqtt::Message::Create({.topic = TopicIn(1),
+                                             .payload = "short",
+                                             .properties = {},
+                                             .qos = mqtt::QoS::kAtLeastOnce,
+                                             .retain = true,
+                                             .created_at_unix_ms = now,
+                                             .expires_at_unix_ms = now + 1000}))
+                  .ok());
+  ASSERT_TRUE(Publish(Text(TopicIn(2), "kept", mqtt::QoS::kAtLeastOnce, /*retain=*/true)).ok());
+  sim_.LoseLead(1, /*lost=*/false);
+  sim_.clock().Advance(absl::Seconds(2));
+  SendPublish(Text(TopicIn(0), "new", mqtt::QoS::kAtLeastOnce, /*retain=*/true));
+  sim_.Run();
+  EXPECT_TRUE(sim_.core().node().leaders[1]->proposals().idle());
+  sim_.BeginWrite();
+  sim_.EndWrite();
+  sim_.TakeLead(1);
+  sim_.Settle();
+  EXPECT_TRUE(Open(ClientIn(1)).status.ok());
+}
+
 }  // namespace
 }  // namespace storage

@@ -310,9 +310,12 @@ absl::Status Publishing::CheckRetainedRoom(const mqtt::Message& message) {
   const uint64_t stored_bytes = StoredMessageSize(message.parts());
   bool count_is_full = false;
   bool bytes_are_full = false;
-  const auto sweep_any = [this] {  // What has expired is dropped before this one is set.
-    return std::any_of(node_.leaders.begin(), node_.leaders.end(),
-                       [](const auto& leader) { return leader->expiry().SweepRetained(); });
+  // What has expired is dropped before this one is set. Where another node leads, that one does it.
+  const auto sweep_any = [this] {
+    return std::any_of(node_.leaders.begin(), node_.leaders.end(), [](const auto& leader) {
+      return leader->serving() && leader->replica().status().ok() &&
+             leader->expiry().SweepRetained();
+    });
   };
   do {
     RetainedPending::Room taken;
