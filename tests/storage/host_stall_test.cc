@@ -24,6 +24,15 @@ class HostStall : public HostTest {
     sim_.state().FailWith(absl::OkStatus());
     sim_.Settle();
   }
+  // A durable session's subscription, applied while the state takes nothing. Returns its partition.
+  PartitionId SubscribeMeanwhile(const std::string& client_id, const std::string& filter) {
+    const uint64_t epoch = Open(client_id).epoch;
+    Stall();
+    sim_.Send(MakeSubscribe(++token_, client_id, epoch, filter, mqtt::QoS::kAtLeastOnce));
+    Work();
+    sim_.Take<RouteChange>();
+    return PartitionOfClient(client_id, 4);
+  }
   void Work() {
     for (int i = 0; i < 5; ++i) {
       sim_.BeginWrite();
@@ -56,25 +65,13 @@ TEST_F(HostStall, AQueueIsNotReadBeforeTheStateHasIt) {
 
 // It is applied once, by the leader of that moment; the next one tells what came of it.
 TEST_F(HostStall, ANewLeaderTellsTheRoutesOfWhatWasAppliedBefore) {
-  const uint64_t epoch = Open("alice").epoch;
-  const PartitionId partition = PartitionOfClient("alice", 4);
-  Stall();
-  sim_.Send(MakeSubscribe(++token_, "alice", epoch, "t", mqtt::QoS::kAtLeastOnce));
-  Work();
-  sim_.Take<RouteChange>();
-  sim_.ReplaceLeader(partition);
+  sim_.ReplaceLeader(SubscribeMeanwhile("alice", "t"));
   GoOn();
   EXPECT_THAT(sim_.Take<RouteChange>(), Contains(Field(&RouteChange::filter, "t")));
 }
 
 TEST_F(HostStall, AFollowerTellsTheRoutesOfWhatItAppliedAsLeader) {
-  const uint64_t epoch = Open("alice").epoch;
-  const PartitionId partition = PartitionOfClient("alice", 4);
-  Stall();
-  sim_.Send(MakeSubscribe(++token_, "alice", epoch, "t", mqtt::QoS::kAtLeastOnce));
-  Work();
-  sim_.Take<RouteChange>();
-  sim_.LoseLead(partition, /*lost=*/false);
+  sim_.LoseLead(SubscribeMeanwhile("alice", "t"), /*lost=*/false);
   sim_.state().FailWith(absl::OkStatus());
   Work();
   EXPECT_THAT(sim_.Take<RouteChange>(), Contains(Field(&RouteChange::filter, "t")));

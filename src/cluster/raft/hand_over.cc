@@ -5,12 +5,10 @@
 namespace cluster {
 namespace {
 
-bool HasAll(const RaftGroup::Status& status, ReplicaId replica) {
+bool MayTakeOver(const RaftGroup::Status& status, ReplicaId replica) {
   return std::any_of(status.progress.begin(), status.progress.end(),
                      [&](const RaftGroup::Progress& member) {
-                       return member.replica == replica && member.recently_active &&
-                              member.state == RaftGroup::Progress::State::kReplicate &&
-                              member.matched >= status.commit;
+                       return member.replica == replica && status.MayTakeOver(member);
                      });
 }
 
@@ -22,7 +20,7 @@ void HandOver::Run(RaftLoop& loop, absl::Span<const Wanted> wanted, absl::Durati
     if (given.life != one.life) given = {.life = one.life};
     if (now < given.at + given.rest) continue;
     const absl::StatusOr<RaftGroup::Status> status = loop.GetStatus(one.group);
-    if (!status.ok() || !status->leads_current_term || !HasAll(*status, one.leader)) continue;
+    if (!status.ok() || !status->leads_current_term || !MayTakeOver(*status, one.leader)) continue;
     if (!loop.TransferLeadership(one.group, one.leader).ok()) continue;
     const bool again = now < given.at + 2 * kRestMax;
     given.at = now;

@@ -110,6 +110,12 @@ class RaftGroup {
     uint64_t last = 0;
     bool leads_current_term = false;  // It leads, and has committed an entry of its own term.
     std::vector<Progress> progress;   // Of a leader: all members.
+
+    // Whether it could lead at once, if it were to: it is there, and has all that is committed.
+    bool MayTakeOver(const Progress& member) const {
+      return member.recently_active && member.state == Progress::State::kReplicate &&
+             member.matched >= commit;
+    }
   };
 
   // `reader` outlives the group.

@@ -319,8 +319,7 @@ bool RaftLoop::Offer(Group& group) {
   if (!status.ok()) return false;
   std::vector<ReplicaId> may;
   for (const RaftGroup::Progress& member : status->progress) {
-    if (member.replica != group.leader && member.recently_active &&
-        member.state == RaftGroup::Progress::State::kReplicate && member.matched >= status->commit)
+    if (member.replica != group.leader && status->MayTakeOver(member))
       may.push_back(member.replica);
   }
   // Not all to the same one.
