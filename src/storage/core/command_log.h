@@ -121,7 +121,8 @@ class CommandLog {
   virtual void TellCommitted(PartitionId partition) = 0;
 
   // Not fit: if this node leads the partition it cannot serve it, for it cannot write its state or
-  // its log. Then another member is to lead it, if one can, as long as that is so.
+  // its log, or does not know all that a leader has to. Then another member is to lead it, if one
+  // can, as long as that is so.
   virtual void SetFit(PartitionId partition, bool fit) = 0;
 
   // How far is the partition committed by now, whoever leads it? Readable or NotReadable follows;

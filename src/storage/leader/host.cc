@@ -20,6 +20,8 @@ constexpr absl::Duration kLinger = absl::Milliseconds(5);
 // What is under way has a fate by then, or the partitions that have none go on without those that
 // wait. Longer than a disk takes: one write for all partitions costs one sync.
 constexpr absl::Duration kFateWithin = absl::Milliseconds(50);
+// A host serves by then, if partitions have leaders.
+constexpr absl::Duration kServesWithin = absl::Seconds(5);
 constexpr absl::Duration kRetry = absl::Seconds(1);
 // While the state is writing out what it has in memory, and takes no more.
 constexpr absl::Duration kRetryBusy = absl::Milliseconds(5);
@@ -40,13 +42,13 @@ const Replica* FirstFailed(const std::vector<std::unique_ptr<Replica>>& replicas
 }
 
 // Where other nodes hold a partition, one that can serve it leads it. Returns what has been told.
-// `stands`: nothing is applied here.
+// `serves`: it leads what it is given to lead.
 PartitionMask TellFitness(const Node& node, const std::vector<std::unique_ptr<Replica>>& replicas,
-                          bool stands, PartitionMask told) {
+                          bool serves, PartitionMask told) {
   if (node.set_fit == nullptr) return told;
   PartitionMask unfit = 0;
   for (const auto& replica : replicas) {
-    const bool fit = !stands && node.healthy() && replica->status().ok();
+    const bool fit = serves && node.healthy() && replica->status().ok();
     const PartitionMask bit = BitOf(replica->id());
     unfit |= fit ? 0 : bit;
     if (((unfit ^ told) & bit) != 0) node.set_fit(replica->id(), fit);
@@ -140,6 +142,7 @@ int64_t Host::last_time_unix_ms() const {
 
 void Host::Begin(std::function<void()> ready) {
   ready_ = std::move(ready);
+  serves_by_ = node_.now.monotonic + kServesWithin;
   BeginIfAllIsKnown();
 }
 
@@ -157,6 +160,7 @@ void Host::BeginIfAllIsKnown() {
   if (!caught_up_) return;
   beginning_ = false;
   if (node_.shards.in_cluster()) return BeginAmongOthers();
+  serves_ = true;
   const pb::Limits limits = LimitsOf(options_);
   for (const auto& leader : node_.leaders) {
     if (leader->replica().stopped() || leads(leader->id())) leader->Begin(limits);
@@ -183,8 +187,7 @@ void Host::BeginAmongOthers() {
   resync_ = false;
   node_.RecountSessions();
   // What is known by replicas here, and then what their leaders tell of the others.
-  routes_.BeginAnnouncing(
-      [this, ready = std::move(ready_)]() mutable { fed_.WhenWhole(std::move(ready)); });
+  routes_.BeginAnnouncing([this] { fed_.WhenWhole([this] { all_told_ = true; }); });
   gauges_.Count();
   for (const auto& leader : node_.leaders) {
     if (leads(leader->id()) && !leader->replica().stopped()) AskForClaims(leader->id());
@@ -206,7 +209,7 @@ void Host::OnRequest(const ShardAddress& from, Addressed&& asked) {
     return;
   }
   // New leaders wait for them, and what is applied. Nobody has asked for anything here before.
-  const bool first = !fed_.whole() || routes_.announcing();
+  const bool first = !serves_ || routes_.announcing();
   if (first && std::holds_alternative<ConfirmRoutes>(asked.request)) {
     return Dispatch(slot, asked);
   }
@@ -386,6 +389,12 @@ void Host::Run() {
   if (!routes_.announcing()) ApplyCommitted();
   barriers_.Run();
   if (beginning_ && ready_ != nullptr) BeginIfAllIsKnown();
+  if (all_told_ && !serves_ && routes_.elsewhere().IsSo()) {
+    serves_ = true;
+    Confirmed waiter;
+    waiter.call = std::exchange(ready_, nullptr);
+    routes_.Wait(std::move(waiter));
+  }
   if (begun_ && std::exchange(resync_, false)) AskAllForClaims();
   ServeNewLeaders();
   TellStorageState();
@@ -398,6 +407,7 @@ void Host::Run() {
     }
   }
   if (node_.healthy() && !node_.stalled && begun_ && !routes_.announcing()) RunLeaders();
+  if (!serves_) routes_.elsewhere().AnswerBeforehand();
   if (begun_ && !routes_.announcing()) {
     routes_.elsewhere().Answer([this](std::function<void()> known) {
       Confirmed waiter;
@@ -461,6 +471,8 @@ std::optional<absl::Duration> Host::NextWake() const {
   if (node_.stalled) consider(retry_at_);
   consider(barriers_.Next());
   consider(scans_.Next());
+  if (all_told_ && !serves_ && routes_.elsewhere().IsSo()) consider(now);
+  if (!serves_ && serves_by_ > now && serves_by_ != absl::InfiniteDuration()) consider(serves_by_);
   if (!node_.healthy() || node_.stalled) return next;
   if (!flushing_.done()) consider(now);
   const auto waits = [this](const std::deque<Proposal*>& held) {
@@ -691,7 +703,9 @@ void Host::SetDiskFree(uint64_t bytes) {
 
 void Host::TellStorageState() {
   const bool stands = node_.stalled && node_.now.monotonic >= stalled_since_ + kBusyMax;
-  unfit_told_ = TellFitness(node_, replicas_, stands, unfit_told_);
+  // A partition without most of its replicas keeps a node that has just come from serving any.
+  const bool late = !serves_ && node_.now.monotonic >= serves_by_;
+  unfit_told_ = TellFitness(node_, replicas_, !stands && !late, unfit_told_);
   const Replica* const failed = FirstFailed(replicas_);
   const absl::Status& state =
       node_.state_status.ok() && failed != nullptr ? failed->status() : node_.state_status;

@@ -225,7 +225,11 @@ class Host {
   bool catches_up_ = false;
   bool caught_up_ = false;
   bool begun_ = false;
-  bool resync_ = false;  // Something of a shard was lost.
+  bool all_told_ = false;  // The shards know all routes that there were.
+  // And those that others count on: clients are let in, and new leaders serve.
+  bool serves_ = false;
+  absl::Duration serves_by_ = absl::InfiniteDuration();  // Else others lead for it.
+  bool resync_ = false;                                  // Something of a shard was lost.
   // By partition.
   std::vector<uint64_t> terms_;           // In which this node has led it last.
   std::vector<absl::Duration> heard_by_;  // Until then a new leader waits for all shards.

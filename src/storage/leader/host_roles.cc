@@ -150,7 +150,7 @@ void Host::ServeNewLeaders() {
       continue;
     }
     // What it has to pass on a shard here does, by the routes that it knows.
-    if (!leader->caught_up() || !log_.MayAct(id, applied(id)) || !fed_.whole()) continue;
+    if (!leader->caught_up() || !log_.MayAct(id, applied(id)) || !serves_) continue;
     const bool waited = node_.shards.in_cluster() && node_.now.monotonic >= heard_by_[id];
     if (!from_all && !(waited && admission_.Asks(id))) continue;
     leader->Activate(from_all ? admission_.Open(id) : admission_.OpenInPart(id),

@@ -61,6 +61,7 @@ class Routes {
   void Wait(Confirmed waiter);
   void ReleaseReady();
   RoutesElsewhere& elsewhere() { return elsewhere_; }
+  const RoutesElsewhere& elsewhere() const { return elsewhere_; }
   RouteFeeds& feeds() { return feeds_; }
 
   // At the start: what is stored, a part at a time, a few parts ahead of what all shards have

@@ -8,7 +8,8 @@
 
 namespace storage {
 
-RoutesElsewhere::RoutesElsewhere(Node& node) : node_(node), wanted_(node.options.partitions, 0) {}
+RoutesElsewhere::RoutesElsewhere(Node& node)
+    : node_(node), wanted_(node.options.partitions, 0), beforehand_(node.options.partitions, 0) {}
 
 void RoutesElsewhere::Hear(NodeId from, Incarnation life, const HostMessage& message) {
   // One that this node has not heard of yet is answered as well: it does not ask twice.
@@ -77,6 +78,27 @@ void RoutesElsewhere::On(NodeId from, const RoutesKnown& message) {
 }
 
 // ---- Answering ----------------------------------------------------------------------------------
+
+void RoutesElsewhere::AnswerBeforehand() {
+  if (node_.send == nullptr) return;
+  for (auto it = questions_.begin(); it != questions_.end();) {
+    const auto& [place, question] = *it;
+    if (node_.leaders[place.first]->replica().stopped()) {  // It never will be so.
+      ++it;
+      continue;
+    }
+    beforehand_[place.first] = std::max(beforehand_[place.first], question.index);
+    node_.send(place.second, RoutesKnown{.partition = place.first, .ticket = question.ticket});
+    it = questions_.erase(it);
+  }
+}
+
+bool RoutesElsewhere::IsSo() const {
+  for (PartitionId id = 0; id < beforehand_.size(); ++id) {
+    if (node_.RoutesToldThrough(id) < beforehand_[id]) return false;
+  }
+  return true;
+}
 
 void RoutesElsewhere::Answer(const std::function<void(std::function<void()> known)>& confirm) {
   for (auto it = questions_.begin(); it != questions_.end();) {

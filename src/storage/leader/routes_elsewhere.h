@@ -35,6 +35,10 @@ class RoutesElsewhere {
   // ---- What others ask: `confirm` calls back once this node's shards know all that they were told
   // by then.
   void Answer(const std::function<void(std::function<void()> known)>& confirm);
+  // The same before any client is let in here: nobody has to wait until then. What was said so is
+  // to be so first (IsSo).
+  void AnswerBeforehand();
+  bool IsSo() const;
 
  private:
   // What another node is known to know of a partition, and was asked.
@@ -54,6 +58,7 @@ class RoutesElsewhere {
   std::vector<uint64_t> wanted_;  // By partition: up to which entry.
   std::map<Place, Knowledge> others_;
   std::map<Place, Question> questions_;  // Of others, that wait for entries to be applied.
+  std::vector<uint64_t> beforehand_;     // By partition: up to which entry was answered so.
   uint64_t last_ticket_ = 0;
 };
 
