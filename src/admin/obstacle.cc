@@ -22,7 +22,7 @@ std::string Obstacle(const broker::MetricsSnapshot& snapshot) {
         "nothing is lost. The log says more");
   }
   if (snapshot.storage->damaged.value() != 0) {
-    return "stored data is damaged: restore data_dir from a backup, or set log_recovery: salvage";
+    return "stored data is damaged: the log has what, and what to do";
   }
   return snapshot.storage->disk_low.value() != 0 ? "the disk is nearly full" : "";
 }

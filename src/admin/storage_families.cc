@@ -148,7 +148,7 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Counter("storage_state_errors_total", "Times that the state could not be written or read.");
   OfHost(snapshot, &HostMetrics::state_errors, out);
   out.Counter("storage_damage_total",
-              "Reads that found stored data not as it was written: restore a backup.");
+              "Reads that found stored data not as it was written; the log has what to do.");
   OfHost(snapshot, &HostMetrics::damage, out);
   out.Gauge("storage_damaged", "1: there were some, and storage.log_recovery is strict.");
   OfHost(snapshot, &HostMetrics::damaged, out);

@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "mqttd/cluster/v1/log.pb.h"
 #include "storage/checkpoint.h"
+#include "storage/core/after_damage.h"
 #include "storage/log_db.h"
 #include "storage/rocksdb_status.h"
 
@@ -34,10 +35,8 @@ std::string MembersKey(GroupId group, uint64_t index) { return LogKey('c', group
 uint64_t IndexOf(const rocksdb::Slice& key) { return ReadBigEndian(key.ToStringView().substr(3)); }
 
 absl::Status Damaged(GroupId group, absl::string_view what) {
-  return absl::DataLossError(absl::StrCat(
-      "the log of partition ", group, " is damaged: ", what,
-      ". Restore data_dir from a backup. If there is none, log_recovery: salvage starts with what "
-      "can be read and loses the rest"));
+  return absl::DataLossError(absl::StrCat("the log of partition ", group, " is damaged: ", what,
+                                          ". ", storage::kRestoreOrSalvage));
 }
 
 bool ParseEntry(uint64_t index, std::string_view value, EntryView& entry) {

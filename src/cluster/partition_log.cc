@@ -7,6 +7,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
@@ -172,6 +173,15 @@ std::optional<GroupId> GroupOf(const LogEvent& event) {
 
 }  // namespace
 
+absl::Status IsCopyOfMember(const std::string& directory) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      directory,
+      " has the log of a node of a cluster, and no file \"cluster\" that says of which: it is a "
+      "backup of that node, or a part of a copy. A member that has forgotten what it acknowledged "
+      "to the others must not come back. Start with an empty data_dir: the other nodes have what "
+      "was stored here (docs/operations.md, Backups)"));
+}
+
 absl::StatusOr<std::unique_ptr<storage::CommandLog>> PartitionLog::Open(
     const storage::CommandLogPlace& place) {
   return OpenWith(place, std::nullopt);
@@ -184,8 +194,11 @@ absl::StatusOr<std::unique_ptr<PartitionLog>> PartitionLog::OpenInCluster(
 
 absl::StatusOr<std::unique_ptr<PartitionLog>> PartitionLog::OpenWith(
     const storage::CommandLogPlace& place, std::optional<LogPeers> peers) {
+  storage::StorageOptions options = place.options;
+  // What a member loses of its log it has acknowledged to others, who count on it.
+  if (peers.has_value()) options.log_recovery = storage::LogRecovery::kStrict;
   ASSIGN_OR_RETURN(std::unique_ptr<LogStore> store,
-                   LogStore::Open(place.path, place.options, place.env, place.create));
+                   LogStore::Open(place.path, options, place.env, place.create));
   auto end =
       std::make_unique<storage::LogEnd>(place.end_path, place.options.partitions,
                                         place.options.durability == storage::Durability::kSync);
@@ -254,6 +267,7 @@ absl::Status PartitionLog::ReadAfter(PartitionId partition, uint64_t after, cons
 
 absl::Status PartitionLog::Start(absl::Span<const storage::LogStart> partitions, Post post) {
   RETURN_IF_ERROR(CheckEnd(partitions));
+  if (!peers_.has_value() && was_members_) return IsCopyOfMember(options_.data_dir);
   post_ = std::move(post);
   started_ = true;
   starts_.assign(partitions.begin(), partitions.end());
@@ -293,9 +307,12 @@ absl::Status PartitionLog::CheckEnd(absl::Span<const storage::LogStart> partitio
   for (const storage::LogStart& start : partitions) {
     ASSIGN_OR_RETURN(const RaftLog::Extent extent, raft_.ExtentOf(start.partition, self()));
     was_alone_ = was_alone_ || extent.alone;
+    was_members_ = was_members_ || extent.of_cluster;
     const uint64_t last = std::max(extent.last, start.index);
     if (const uint64_t claimed = end_->claimed(start.partition); claimed > last) {
-      RETURN_IF_ERROR(end_->Missing(start.partition, last, options_.log_recovery));
+      RETURN_IF_ERROR(end_->Missing(
+          start.partition, last,
+          peers_.has_value() ? storage::LogRecovery::kStrict : options_.log_recovery));
       lost += claimed - last;
     }
     end_->Note(start.partition, last);

@@ -20,6 +20,9 @@
 
 namespace cluster {
 
+// For a directory with the log of a cluster's member, and without the file that says of which.
+absl::Status IsCopyOfMember(const std::string& directory);
+
 // What the log of a cluster's node has beside that of a node alone. Both are called on the loop's
 // thread and do not block.
 struct LogPeers {
@@ -52,8 +55,9 @@ class PartitionLog final : public storage::CommandLog {
   void Join(std::vector<Replica> replicas);
   // For groups that are no partitions, and messages.
   RaftLog& raft() { return raft_; }
-  // It has been written by a node that was alone.
+  // It has been written by a node that was alone; by a member of a cluster. Neither: it is new.
   bool was_alone() const { return was_alone_; }
+  bool was_members() const { return was_members_; }
   // Which of the partition's replicas leads it, as far as the one here knows. 0: nobody, or not
   // known. Any thread.
   ReplicaId leader(storage::PartitionId partition) const {
@@ -87,6 +91,7 @@ class PartitionLog final : public storage::CommandLog {
   const std::optional<LogPeers> peers_;  // None: alone.
   bool started_ = false;
   bool was_alone_ = false;
+  bool was_members_ = false;
   std::vector<storage::LogStart> starts_;
   Post post_;
   std::vector<std::atomic<ReplicaId>> leaders_;  // By partition.

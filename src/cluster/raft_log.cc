@@ -102,7 +102,8 @@ absl::StatusOr<RaftLog::Extent> RaftLog::ExtentOf(GroupId group, ReplicaId self)
   return Extent{
       .last = stored->last,
       .committed = alone ? stored->last : std::max(stored->hard_state.commit, stored->begin.index),
-      .alone = members.voters == std::vector<ReplicaId>{1}};
+      .alone = members.voters == std::vector<ReplicaId>{1},
+      .of_cluster = members != ConfState{.voters = {1}}};
 }
 
 absl::Status RaftLog::ReadAfter(GroupId group, uint64_t after,

@@ -83,7 +83,8 @@ class RaftLog {
   struct Extent {
     uint64_t last = 0;
     uint64_t committed = 0;
-    bool alone = false;  // Replica 1 was the only member.
+    bool alone = false;       // Replica 1 was the only member.
+    bool of_cluster = false;  // There were others, or it had another number.
   };
   absl::StatusOr<Extent> ExtentOf(GroupId group, ReplicaId self) const;
 

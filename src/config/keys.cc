@@ -514,7 +514,7 @@ Keys<StorageOptions> StorageKeys() {
       ChoiceRow("log_recovery", &StorageOptions::log_recovery,
                 {{LogRecovery::kStrict, "strict"}, {LogRecovery::kSalvage, "salvage"}}, kRestart,
                 "At a damaged log: refuse to start, or keep what stands before the damage and lose "
-                "the rest."),
+                "the rest. A node of a cluster always refuses."),
   };
 }
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "storage/core/after_damage.h"
 #include "storage/core/options.h"
 #include "storage/rocksdb_logger.h"
 #include "storage/rocksdb_status.h"
@@ -99,10 +100,7 @@ absl::Status LogDb::OpenDb() {
   if (status.code() == absl::StatusCode::kDataLoss ||
       absl::StrContains(status.message(), "does not exist")) {
     return absl::DataLossError(
-        absl::StrCat(status.message(),
-                     ". Nothing was changed. Restore data_dir from a backup. If there is "
-                     "none, log_recovery: salvage starts with what can be read and loses "
-                     "the rest"));
+        absl::StrCat(status.message(), ". Nothing was changed. ", kRestoreOrSalvage));
   }
   return status;
 }

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "storage/core/after_damage.h"
 #include "storage/core/keys.h"
 
 namespace storage {
@@ -81,10 +82,7 @@ absl::Status LogEnd::Missing(PartitionId partition, uint64_t last, LogRecovery r
                    claimed(partition), " had been written, as ", path_,
                    " says: a file of the log was cut short, deleted or taken from another copy");
   if (recovery == LogRecovery::kStrict) {
-    return absl::DataLossError(
-        absl::StrCat(what,
-                     ". Restore data_dir from a backup. If there is none, log_recovery: salvage "
-                     "starts with what can be read and loses the rest"));
+    return absl::DataLossError(absl::StrCat(what, ". ", kRestoreOrSalvage));
   }
   base::Log(base::LogLevel::kError, "the end of the log is lost", {{"error", what}});
   return absl::OkStatus();

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "storage/checkpoint.h"
+#include "storage/core/after_damage.h"
 #include "storage/core/options.h"
 #include "storage/rocksdb_logger.h"
 #include "storage/rocksdb_status.h"
@@ -167,7 +168,7 @@ absl::Status StateDb::OpenDb() {
   if (status.code() == absl::StatusCode::kDataLoss ||
       absl::StrContains(status.message(), "does not exist")) {
     return absl::DataLossError(
-        absl::StrCat(status.message(), ". Nothing was changed. Restore data_dir from a backup"));
+        absl::StrCat(status.message(), ". Nothing was changed. ", kRestoreDataDir));
   }
   return status;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/backup.h"
@@ -41,16 +42,23 @@ class PartitionLogTest : public testing::Test {
       base::MutexLock lock(mutex_);
       events_.clear();
     }
-    auto opened = PartitionLog::Open({.path = Path("log"),
-                                      .end_path = Path("log.end"),
-                                      .create = std::exchange(create_, false),
-                                      .options = options_,
-                                      .env = *env_,
-                                      .clock = base::RealClock::Get(),
-                                      .metrics = metrics_});
-    if (!opened.ok()) return opened.status();
-    log_ = *std::move(opened);
+    ASSIGN_OR_RETURN(log_, PartitionLog::Open(Place()));
     return absl::OkStatus();
+  }
+  absl::Status OpenInCluster() {
+    log_ = nullptr;
+    ASSIGN_OR_RETURN(
+        log_, PartitionLog::OpenInCluster(Place(), {.send = [](auto) {}, .others = [](auto) {}}));
+    return absl::OkStatus();
+  }
+  storage::CommandLogPlace Place() {
+    return {.path = Path("log"),
+            .end_path = Path("log.end"),
+            .create = std::exchange(create_, false),
+            .options = options_,
+            .env = *env_,
+            .clock = base::RealClock::Get(),
+            .metrics = metrics_};
   }
   // As the state has it: by partition.
   absl::Status Start(std::vector<LogStart> at = {{0, 0, 0}, {1, 0, 0}}) {
@@ -206,6 +214,36 @@ TEST_F(PartitionLogTest, NoticesThatItsEndIsMissing) {
   ASSERT_TRUE(Open().ok());
   EXPECT_TRUE(Start({{0, 7, last_.term}, {1, last + 1, last_.term}}).ok());
   EXPECT_EQ(metrics_.log_entries_lost.value(), 1);
+}
+
+TEST_F(PartitionLogTest, OfAMemberIsNeverSalvaged) {
+  OpenAndStart();
+  const std::vector<LogStart> here = {{0, 6, last_.term}, {1, last_.index, last_.term}};
+  EXPECT_TRUE(log_->Stop().ok());
+  log_ = nullptr;
+  storage::LogEnd end(Path("log.end"), kPartitions, /*synced=*/true);
+  end.Note(1, last_.index + 1);
+  end.Claim();
+  options_.log_recovery = storage::LogRecovery::kSalvage;
+  ASSERT_TRUE(OpenInCluster().ok());
+  EXPECT_EQ(Start(here).code(), absl::StatusCode::kDataLoss);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_TRUE(Start(here).ok());
+}
+
+// A backup of a node of a cluster, as earlier releases made them.
+TEST_F(PartitionLogTest, OfAMemberIsNotTakenForThatOfANodeAlone) {
+  {
+    auto store = LogStore::Open(Path("log"), options_, *env_, std::exchange(create_, false));
+    ASSERT_TRUE(store.ok()) << store.status();
+    const std::unique_ptr<EntryBatch> batch = (*store)->NewBatch();
+    batch->Restart(1, kGroupBegin, {.voters = {1, 2, 3}});
+    ASSERT_TRUE((*store)->Write(*batch, EntryStore::Sync::kYes).ok());
+  }
+  ASSERT_TRUE(Open().ok());
+  const absl::Status start = Start();
+  EXPECT_EQ(start.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(start.message()), testing::HasSubstr("must not come back"));
 }
 
 TEST_F(PartitionLogTest, SaysThatTheStateLacksWhatWasCut) {

@@ -36,6 +36,19 @@ absl::Status CheckPath(const std::string& directory) {
       "directory: an absolute path on the broker's machine, such as /var/backups/mqttd-monday");
 }
 
+// What one node of a cluster has of its logs it has acknowledged to the others, who count on it: no
+// earlier copy of it may ever take its place.
+absl::Status CheckIsAlone(const BrokerAccess& broker) {
+  if (broker.sources().cluster == nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "this is a node of a cluster, and could not be restored from a backup of its own: it would "
+      "have forgotten what it acknowledged to the others, which have copies of what is stored "
+      "here. "
+      "Copy the data directories of all nodes while all are stopped; or keep what `mqttctl "
+      "retained "
+      "export` prints (docs/operations.md, Backups)");
+}
+
 absl::Status Verify(const std::string& directory, const storage::GoesOn& goes_on,
                     const std::shared_ptr<Outlet>& outlet) {
   Tell(*outlet, pb::BackupProgress::PHASE_VERIFY, 0, 0);
@@ -54,6 +67,7 @@ void Backups::AddTo(Methods& methods) {
       [this](const Caller&, const pb::CreateBackupRequest& request,
              const std::shared_ptr<Outlet>& outlet) {
         absl::Status status = CheckPath(request.directory());
+        if (status.ok()) status = CheckIsAlone(broker_);
         if (status.ok()) status = broker_.CheckOpen();
         if (!status.ok()) return outlet->End(status);
         Run(outlet, [this, directory = request.directory()](const auto& to) {

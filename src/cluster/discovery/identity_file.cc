@@ -29,10 +29,10 @@ absl::StatusOr<Identity> ReadIdentity(const std::string& directory) {
   Identity identity;
   if (!parser.ParseFromString(*text, &identity) ||
       (!identity.cluster_id().empty() && identity.node() == 0)) {
-    return absl::DataLossError(
-        absl::StrCat(directory,
-                     "/cluster is damaged: restore it. Without it the node would belong to no "
-                     "cluster"));
+    return absl::DataLossError(absl::StrCat(
+        directory,
+        "/cluster is damaged: restore that file alone, or start with an empty data_dir. "
+        "Without it the node would belong to no cluster"));
   }
   return identity;
 }
@@ -50,7 +50,9 @@ absl::StatusOr<MembersFile> ReadMembers(const std::string& directory) {
   MembersFile file;
   if (bytes.has_value() && !file.ParseFromString(*bytes)) {
     return absl::DataLossError(
-        absl::StrCat(directory, "/members is damaged: restore data_dir from a backup"));
+        absl::StrCat(directory,
+                     "/members is damaged: start with an empty data_dir, the other nodes have what "
+                     "was stored here (docs/operations.md, Backups)"));
   }
   return file;
 }

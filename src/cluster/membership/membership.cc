@@ -228,6 +228,9 @@ absl::StatusOr<std::unique_ptr<storage::CommandLog>> RealMembership::OpenLog(
 }
 
 absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
+  ASSIGN_OR_RETURN(const RaftLog::Extent meta, log_->raft().ExtentOf(kMetaGroup, 0));
+  const bool was_members = log_->was_members() || meta.alone || meta.of_cluster;
+  if (!was_member_ && was_members) return IsCopyOfMember(options_.directory);
   if (!was_member_ && log_->was_alone()) {
     return absl::FailedPreconditionError(
         absl::StrCat(options_.directory,

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/by_name.h"
+#include "storage/core/after_damage.h"
 
 namespace storage {
 
@@ -19,7 +20,8 @@ void ApplyContext::StopAtUnreadable(std::string_view what) {
       "entry ", index, " in the log of partition ", partition, " cannot be read (",
       base::AbslView(what),
       "): a newer release of mqttd wrote it, or it is damaged. Nothing was changed. Start the "
-      "newest release that ran on this data_dir; if that cannot read it either, restore a backup"));
+      "newest release that ran on this data_dir. If that cannot read it either: ",
+      kRestoreDataDir));
 }
 
 void ApplyContext::StopAsDifferent() {

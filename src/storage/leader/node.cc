@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "storage/core/after_damage.h"
 #include "storage/core/keys.h"
 #include "storage/core/session.h"
 #include "storage/leader/fed_routes.h"
@@ -127,9 +128,8 @@ void Node::NoteDamage(const absl::Status& status) {
   metrics.damage.Add();
   metrics.damaged.Set(options.log_recovery == LogRecovery::kStrict ? 1 : 0);
   if (std::exchange(damage_told_, true)) return;
-  base::Log(base::LogLevel::kError,
-            "stored data is damaged: some of it cannot be read; restore data_dir from a backup",
-            {{"error", status}});
+  base::Log(base::LogLevel::kError, "stored data is damaged: some of it cannot be read",
+            {{"error", status}, {"next", kRestoreDataDir}});
 }
 
 // ---- Room for sessions --------------------------------------------------------------------------

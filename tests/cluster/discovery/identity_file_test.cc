@@ -52,7 +52,7 @@ TEST(IdentityFile, WhatALaterReleaseAddsIsPassedOverAndDamageIsNot) {
   for (const char* const damaged : {"cluster_id: \"C", "cluster_id: \"C\"\n"}) {
     std::ofstream(path, std::ios::trunc) << damaged;
     EXPECT_THAT(std::string(ReadIdentity(directory.path()).status().message()),
-                HasSubstr("is damaged: restore it"));
+                HasSubstr("is damaged: restore that file alone"));
   }
 }
 
@@ -71,7 +71,7 @@ TEST(MembersFile, IsReadAsItWasWrittenAndDamageIsSaid) {
   EXPECT_EQ(read->SerializeAsString(), file.SerializeAsString());
   std::ofstream(directory.path() + "/members", std::ios::trunc) << "\xff\xff";
   EXPECT_THAT(std::string(ReadMembers(directory.path()).status().message()),
-              HasSubstr("restore data_dir"));
+              HasSubstr("start with an empty data_dir"));
 }
 
 TEST(IdentityFile, WhatCannotBeWrittenIsSaid) {
