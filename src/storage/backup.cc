@@ -281,26 +281,97 @@ absl::StatusOr<uint64_t> BytesOf(const std::string& path) {
   return bytes;
 }
 
-bool HasSomething(const std::string& path) {
-  std::error_code error;
-  return fs::exists(path, error) && !fs::is_empty(path, error);
+// "dir/" is "dir".
+std::string WithoutSlashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
 }
 
-}  // namespace
+// What is in a directory and is somebody's. Who makes a file system of its own for it finds
+// lost+found there.
+absl::StatusOr<std::vector<fs::path>> ContentOf(const std::string& directory) {
+  std::error_code error;
+  std::vector<fs::path> content;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().filename() != "lost+found") content.push_back(it->path());
+  }
+  if (error && error != std::errc::no_such_file_or_directory)
+    return Failed("read", directory, error.value());
+  return content;
+}
 
-absl::Status CopyBackup(const std::string& checkpoint, const std::string& to, Pace pace,
-                        const BackupProgress& progress) {
-  if (HasSomething(to)) return absl::AlreadyExistsError(absl::StrCat(to, " is there already"));
+// What is there was put there by a copy that did not come to its end.
+bool IsUnfinished(const std::string& directory) {
+  std::error_code error;
+  return fs::exists(directory + "/" + kUnfinishedCopy, error) &&
+         !fs::exists(directory + "/node", error);
+}
+
+absl::StatusOr<bool> HasSomething(const std::string& directory) {
+  if (IsUnfinished(directory)) return false;
+  ASSIGN_OR_RETURN(const std::vector<fs::path> content, ContentOf(directory));
+  return !content.empty();
+}
+
+// It comes to its place by a rename, so it is there once all of it is.
+absl::Status CopyToNewDirectory(const std::string& from, const std::string& to, Pace pace,
+                                const BackupProgress& progress) {
   const std::string partial = to + ".partial";
   std::error_code error;
   fs::remove_all(partial, error);
   absl::Cleanup clean_up = [&] { fs::remove_all(partial, error); };
-  RETURN_IF_ERROR(TreeCopy(checkpoint, partial, pace, progress).Run());
+  RETURN_IF_ERROR(TreeCopy(from, partial, pace, progress).Run());
   fs::rename(partial, to, error);
   if (error) return Failed("make", to, error.value());
   std::move(clean_up).Cancel();
   const fs::path parent = fs::path(to).parent_path();
   return SyncDirectory(parent.empty() ? "." : parent.string());
+}
+
+// A directory that is there may be where a volume is mounted: nothing can be renamed to it, and
+// what is beside it is on another disk, or not writable.
+absl::Status CopyIntoDirectory(const std::string& from, const std::string& to, Pace pace,
+                               const BackupProgress& progress) {
+  std::error_code error;
+  const auto empty_it = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const std::vector<fs::path> content, ContentOf(to));
+    for (const fs::path& path : content) {
+      if (path.filename() != kUnfinishedCopy) fs::remove_all(path, error);
+      if (error) return Failed("remove", path.string(), error.value());
+    }
+    fs::remove_all(to + "/" + kUnfinishedCopy, error);  // As long as it is there it is unfinished.
+    return error ? Failed("remove", to + "/" + kUnfinishedCopy, error.value()) : absl::OkStatus();
+  };
+  RETURN_IF_ERROR(empty_it());
+  absl::Cleanup clean_up = [&] { empty_it().IgnoreError(); };
+  const std::string partial = to + "/" + kUnfinishedCopy;
+  RETURN_IF_ERROR(TreeCopy(from, partial, pace, progress).Run());
+  ASSIGN_OR_RETURN(const std::vector<fs::path> content, ContentOf(partial));
+  const auto move = [&](const fs::path& path) {
+    fs::rename(path, to / path.filename(), error);
+    return error ? Failed("make", (to / path.filename()).string(), error.value())
+                 : absl::OkStatus();
+  };
+  for (const fs::path& path : content) {
+    if (path.filename() != "node") RETURN_IF_ERROR(move(path));
+  }
+  RETURN_IF_ERROR(SyncDirectory(to));
+  RETURN_IF_ERROR(move(fs::path(partial) / "node"));
+  std::move(clean_up).Cancel();
+  fs::remove_all(partial, error);
+  return SyncDirectory(to);
+}
+
+}  // namespace
+
+absl::Status CopyBackup(const std::string& checkpoint, const std::string& path, Pace pace,
+                        const BackupProgress& progress) {
+  const std::string to = WithoutSlashes(path);
+  ASSIGN_OR_RETURN(const bool has_something, HasSomething(to));
+  if (has_something) return absl::AlreadyExistsError(absl::StrCat(to, " is there already"));
+  std::error_code error;
+  return fs::exists(to, error) ? CopyIntoDirectory(checkpoint, to, pace, progress)
+                               : CopyToNewDirectory(checkpoint, to, pace, progress);
 }
 
 absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup, Pace pace, const GoesOn& goes_on) {
@@ -317,13 +388,16 @@ absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup, Pace pace, cons
 
 absl::Status RestoreBackup(const std::string& backup, const std::string& data_dir,
                            const BackupProgress& progress) {
-  if (HasSomething(data_dir)) {
+  ASSIGN_OR_RETURN(const bool has_something, HasSomething(data_dir));
+  if (has_something) {
     return absl::FailedPreconditionError(absl::StrCat(
         "data_dir ", data_dir, " is not empty; choose another, or move what is in it away"));
   }
   RETURN_IF_ERROR(VerifyBackup(backup, Pace::kFull, [] { return true; }).status());
   return CopyBackup(backup, data_dir, Pace::kFull, progress);
 }
+
+std::string CheckpointIn(const std::string& data_dir) { return data_dir + "/checkpoint"; }
 
 void RemoveCheckpoint(const std::string& directory) {
   std::error_code ignored;

@@ -21,8 +21,12 @@ using BackupProgress = std::function<bool(uint64_t bytes, uint64_t bytes_total)>
 // messages go to the same disk: then it is done in small pieces, with rests between them.
 enum class Pace { kGivesWay, kFull };
 
-// Copies a checkpoint (PartitionHost::Checkpoint) to `to`, synced; `to` is there once all of it is.
-// kAlreadyExists: something is. Blocks.
+// In an empty directory to which something is copied, until all of it is: with this and without
+// `node` it is no store, and may be begun again.
+inline constexpr char kUnfinishedCopy[] = ".mqttd-unfinished-copy";
+
+// Copies a checkpoint (PartitionHost::Checkpoint) to `to`, synced. `to` is there, or if it is an
+// empty directory has `node`, once all of it is. kAlreadyExists: something is. Blocks.
 absl::Status CopyBackup(const std::string& checkpoint, const std::string& to, Pace pace,
                         const BackupProgress& progress);
 
@@ -36,6 +40,9 @@ absl::StatusOr<uint64_t> VerifyBackup(const std::string& backup, Pace pace, cons
 // Verifies it, then makes it the data directory, which must be empty or missing. Blocks.
 absl::Status RestoreBackup(const std::string& backup, const std::string& data_dir,
                            const BackupProgress& progress);
+
+// Where a broker has its checkpoint while a backup is made of it: links, to be on the same disk.
+std::string CheckpointIn(const std::string& data_dir);
 
 // With all that is in it. What does not work is left.
 void RemoveCheckpoint(const std::string& directory);

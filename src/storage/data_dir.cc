@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -12,8 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
+#include "storage/backup.h"
 #include "storage/rocksdb_status.h"
 
 namespace storage {
@@ -48,6 +52,7 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path, 
   struct stat status = {};
   if (stat(path.c_str(), &status) == 0) dir->mode_ = status.st_mode & 07777;
   RETURN_IF_ERROR(dir->Lock());
+  dir->RemoveLeftOver();
   const rocksdb::Status found = env.FileExists(path + "/node");
   if (found.ok()) {
     RETURN_IF_ERROR(dir->ReadNode(partitions));
@@ -78,6 +83,17 @@ absl::Status DataDir::Lock() {
         "data_dir ", path_, " is in use by another process; stop that one, or choose another"));
   }
   return status;
+}
+
+// Of a backup in the midst of which the process was killed. Its links keep every file on the disk
+// that there was then.
+void DataDir::RemoveLeftOver() const {
+  const std::string checkpoint = CheckpointIn(path_);
+  std::error_code error;
+  if (!std::filesystem::exists(checkpoint, error)) return;
+  RemoveCheckpoint(checkpoint);
+  base::Log(base::LogLevel::kInfo, "removed what a backup left that was not finished",
+            {{"directory", checkpoint}});
 }
 
 absl::Status DataDir::ReadNode(uint32_t partitions) {
@@ -119,6 +135,12 @@ absl::Status DataDir::BeginCreation(uint32_t partitions) {
   const auto has = [&](std::string_view name) {
     return std::find(children.begin(), children.end(), name) != children.end();
   };
+  if (has(kUnfinishedCopy)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("data_dir ", path_,
+                     " has a part of a backup: it was not restored to the end. Run mqttd --restore "
+                     "again, or empty the directory"));
+  }
   if ((has("log") || has("state")) && !has("node.new")) {
     return absl::DataLossError(absl::StrCat("data_dir ", path_,
                                             " has databases but no node file. Restore that file "

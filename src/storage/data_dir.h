@@ -85,6 +85,7 @@ class DataDir {
  private:
   DataDir(std::string path, rocksdb::Env& env) : path_(std::move(path)), env_(env) {}
   absl::Status Lock();
+  void RemoveLeftOver() const;
   absl::Status ReadNode(uint32_t partitions);
   absl::Status BeginCreation(uint32_t partitions);
   absl::Status WriteNewNode() const;

@@ -5,6 +5,7 @@
 #include <rocksdb/file_system.h>
 #include <rocksdb/listener.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@
 #include "storage/backup.h"
 #include "storage/core/command_codec.h"
 #include "storage/core/keys.h"
+#include "storage/data_dir.h"
 #include "storage/leader/host.h"
 #include "storage/rocksdb_threads.h"
 #include "tests/storage/host_rig.h"
@@ -598,6 +600,54 @@ TEST(CopyBackup, RefusesACheckpointOfWhichItIsNotKnownWhatCounts) {
   EXPECT_EQ(std::filesystem::file_size(to + "/log/1.log"), 6u);
   write("LENGTHS", "1.log ");
   EXPECT_FALSE(CopyBackup(checkpoint, to + "2", Pace::kFull, KeepOn).ok());
+}
+
+// Where a volume is mounted nothing can be renamed to, and beside it is another file system.
+TEST(CopyBackup, FillsAnEmptyDirectoryThatIsThere) {
+  namespace fs = std::filesystem;
+  support::TempDir directory;
+  const std::string checkpoint = directory.path() + "/checkpoint";
+  fs::create_directories(checkpoint + "/log");
+  std::ofstream(checkpoint + "/node") << "node";
+  std::ofstream(checkpoint + "/log/CURRENT") << "log";
+  const std::string to = directory.path() + "/parent/to";
+  fs::create_directories(to + "/lost+found");
+  struct stat before = {};
+  ASSERT_EQ(stat(to.c_str(), &before), 0);
+
+  ASSERT_TRUE(
+      absl::IsCancelled(CopyBackup(checkpoint, to + "/", Pace::kFull,
+                                   [](uint64_t done, uint64_t /*all*/) { return done == 0; })));
+  EXPECT_FALSE(fs::exists(to + "/" + kUnfinishedCopy)) << "nothing is left of one that is stopped";
+  // Of one in the midst of which the machine stopped something is.
+  fs::create_directories(to + "/" + kUnfinishedCopy);
+  fs::create_directories(to + "/log");
+  std::ofstream(to + "/log/CURRENT") << "a part";
+  const auto opened = DataDir::Open(to, 1, *rocksdb::Env::Default());
+  EXPECT_EQ(opened.status().code(), absl::StatusCode::kFailedPrecondition) << opened.status();
+
+  ASSERT_TRUE(CopyBackup(checkpoint, to + "/", Pace::kFull, KeepOn).ok());
+  EXPECT_EQ(fs::file_size(to + "/log/CURRENT"), 3u);
+  EXPECT_TRUE(fs::exists(to + "/node"));
+  EXPECT_FALSE(fs::exists(to + "/" + kUnfinishedCopy));
+  struct stat after = {};
+  ASSERT_EQ(stat(to.c_str(), &after), 0);
+  EXPECT_EQ(after.st_ino, before.st_ino) << "it is still the same directory";
+  EXPECT_EQ(std::distance(fs::directory_iterator(directory.path() + "/parent"), {}), 1)
+      << "nothing was written beside it";
+  EXPECT_TRUE(absl::IsAlreadyExists(CopyBackup(checkpoint, to, Pace::kFull, KeepOn)));
+  const std::string fresh = directory.path() + "/fresh/";
+  ASSERT_TRUE(CopyBackup(checkpoint, fresh, Pace::kFull, KeepOn).ok());
+  EXPECT_TRUE(fs::exists(fresh + "node"));
+}
+
+TEST(DataDir, RemovesWhatABackupLeftThatWasKilled) {
+  support::TempDir directory;
+  const std::string checkpoint = CheckpointIn(directory.path());
+  std::filesystem::create_directories(checkpoint + "/log");
+  std::ofstream(checkpoint + "/log/000001.log") << "a link to what is deleted since";
+  ASSERT_TRUE(DataDir::Open(directory.path(), 1, *rocksdb::Env::Default()).ok());
+  EXPECT_FALSE(std::filesystem::exists(checkpoint));
 }
 
 }  // namespace

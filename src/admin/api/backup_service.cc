@@ -133,7 +133,7 @@ absl::Status Backups::Create(const std::string& directory, const std::shared_ptr
   if (std::filesystem::exists(directory, error))
     return absl::AlreadyExistsError(absl::StrCat(directory, " is there already"));
   Tell(*outlet, pb::BackupProgress::PHASE_CHECKPOINT, 0, 0);
-  const std::string checkpoint = broker_.sources().data_dir + "/checkpoint";
+  const std::string checkpoint = storage::CheckpointIn(broker_.sources().data_dir);
   const absl::Cleanup clean_up = [&] { storage::RemoveCheckpoint(checkpoint); };
   RETURN_IF_ERROR(Fix(checkpoint));
   const base::Clock& clock = *broker_.sources().clock;
