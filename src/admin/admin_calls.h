@@ -10,6 +10,7 @@ struct AdminCalls {
   // Under way.
   uint64_t calls = 0;
   uint64_t streams = 0;
+  uint64_t open = 0;  // Of methods that anybody may call, not among those above.
   // Since the start.
   uint64_t grpc = 0;
   uint64_t http = 0;

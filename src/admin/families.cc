@@ -292,10 +292,11 @@ void AddAdmin(const AdminCalls& calls, FamilyBuilder& out) {
   out.BeginChapter("Admin API");
   out.Gauge("admin_calls",
             "Calls under way, by gRPC and HTTP together. Bounds: admin.calls_max, "
-            "admin.streams_max.",
+            "admin.streams_max. open: health checks and reflection, which anybody may call.",
             {"kind"});
   out.Sample(calls.calls, {"call"});
   out.Sample(calls.streams, {"stream"});
+  out.Sample(calls.open, {"open"});
   out.Counter("admin_calls_total", "Calls that came.", {"protocol"});
   out.Sample(calls.grpc, {"grpc"});
   out.Sample(calls.http, {"http"});

@@ -40,19 +40,27 @@ absl::StatusOr<Caller> Calls::Identify(const Method& method, const Evidence& evi
 
 absl::StatusOr<Calls::Permit> Calls::Take(const Method& method) {
   const bool call = method.once != nullptr;
-  std::atomic<uint32_t>& taken = call ? calls_ : streams_;
-  const uint32_t max = call ? limits_.calls_max : limits_.streams_max;
+  const bool open = method.role == pb::ROLE_UNSPECIFIED;
+  std::atomic<uint32_t>& taken =
+      call ? (open ? open_calls_ : calls_) : (open ? open_streams_ : streams_);
+  const uint32_t max = open ? limits_.open_max : call ? limits_.calls_max : limits_.streams_max;
   if (taken.fetch_add(1, kRelaxed) < max) return Permit(taken);
   taken.fetch_sub(1, kRelaxed);
-  return absl::ResourceExhaustedError(
-      absl::StrCat(max, call ? " calls" : " streams", " are under way, and admin.",
-                   call ? "calls_max" : "streams_max", " says that is enough: try again"));
+  const char* const kind = call ? "calls" : "streams";
+  if (open) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(max, " ", kind,
+                     " of methods that need no role are under way, and that is enough: try again"));
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(max, " ", kind, " are under way, and admin.",
+                                                   kind, "_max says that is enough: try again"));
 }
 
 AdminCalls Calls::view() const {
   AdminCalls view;
   view.calls = calls_.load(kRelaxed);
   view.streams = streams_.load(kRelaxed);
+  view.open = open_calls_.load(kRelaxed) + open_streams_.load(kRelaxed);
   view.grpc = by_protocol_[0].load(kRelaxed);
   view.http = by_protocol_[1].load(kRelaxed);
   view.refused_unauthenticated = strangers_.load(kRelaxed);

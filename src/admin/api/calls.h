@@ -24,6 +24,11 @@ inline constexpr absl::Duration kCallPatience = absl::Seconds(30);
 struct CallLimits {
   uint32_t calls_max = 64;  // With one answer.
   uint32_t streams_max = 32;
+  // Of each kind, of the methods that anybody may call: who shows nothing takes no place from who
+  // may act.
+  uint32_t open_max = 16;
+  // Of a request until it has come, then of its answer until that has been taken.
+  absl::Duration patience = kCallPatience;
 };
 
 enum class Protocol : uint8_t { kGrpc, kHttp };
@@ -63,6 +68,7 @@ class Calls {
   absl::StatusOr<Admitted> Admit(const Method& method, const Evidence& evidence, Protocol protocol);
 
   AdminCalls view() const;
+  const CallLimits& limits() const { return limits_; }
 
  private:
   absl::StatusOr<Caller> Identify(const Method& method, const Evidence& evidence);
@@ -73,6 +79,8 @@ class Calls {
   const CallLimits limits_;
   std::atomic<uint32_t> calls_{0};
   std::atomic<uint32_t> streams_{0};
+  std::atomic<uint32_t> open_calls_{0};
+  std::atomic<uint32_t> open_streams_{0};
   std::atomic<uint64_t> by_protocol_[2] = {};
   std::atomic<uint64_t> strangers_{0};
   std::atomic<uint64_t> denied_{0};

@@ -84,6 +84,25 @@ class Link {
   GrpcCall* call_ ABSL_GUARDED_BY(mutex_);
 };
 
+// A call that gRPC has not let go: what was said at last may never be taken.
+class Held {
+ public:
+  explicit Held(grpc::GenericCallbackServerContext& context) : context_(&context) {}
+  // Nothing more is sent.
+  void Cancel() {
+    base::MutexLock lock(mutex_);
+    if (context_ != nullptr) context_->TryCancel();
+  }
+  void Forget() {
+    base::MutexLock lock(mutex_);
+    context_ = nullptr;
+  }
+
+ private:
+  base::Mutex mutex_;
+  grpc::GenericCallbackServerContext* context_ ABSL_GUARDED_BY(mutex_);
+};
+
 // The reactor goes when `Finish` was called and all is quiet, so whoever sends talks to this.
 class GrpcOutlet final : public QueuedOutlet<grpc::ByteBuffer> {
  public:
@@ -106,16 +125,21 @@ class GrpcOutlet final : public QueuedOutlet<grpc::ByteBuffer> {
 class GrpcCall final : public grpc::ServerGenericBidiReactor {
  public:
   GrpcCall(grpc::GenericCallbackServerContext& context, const Method* method, Calls& calls)
-      : method_(method), link_(std::make_shared<Link>(*this)) {
+      : method_(method),
+        patience_(calls.limits().patience),
+        link_(std::make_shared<Link>(*this)),
+        held_(std::make_shared<Held>(context)) {
     absl::Status status = Admit(context, calls);
-    if (status.ok()) {
-      StartRead(&in_);
-    } else {
+    if (!status.ok()) {
       Refuse(std::move(status));
+      return;
     }
+    if (!method_->each) GiveUpLater(unasked_, "the request did not come in time");
+    StartRead(&in_);
   }
 
   void OnReadDone(bool ok) override {
+    unasked_.Cancel();
     if (method_->each) return OnNext(ok);
     if (!ok) return Refuse(absl::InvalidArgumentError("the request is missing"));
     call_->request.reset(method_->request->New());
@@ -129,13 +153,7 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
       if (link_->Take() == nullptr) return;
       return Run(call_, outlet);
     }
-    alarm_.Set(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(kCallPatience),
-               [link = link_](bool over) {
-                 if (!over) return;
-                 if (GrpcCall* const call = link->Take())
-                   call->Finish(
-                       absl::DeadlineExceededError("a part of the broker did not answer in time"));
-               });
+    GiveUpLater(unanswered_, "a part of the broker did not answer in time");
     Run(call_, [link = link_](const absl::Status& status, const Message* response) {
       GrpcCall* const call = link->Take();
       if (call != nullptr) call->Answer(status, response);
@@ -153,10 +171,27 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
     if (GrpcCall* const call = link_->Take()) call->Finish(absl::CancelledError("gone"));
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    held_->Forget();
+    delete this;
+  }
 
  private:
-  ~GrpcCall() override { alarm_.Cancel(); }
+  ~GrpcCall() override {
+    unasked_.Cancel();
+    unanswered_.Cancel();
+    untaken_.Cancel();
+  }
+
+  // Of a stream only what comes before its handler has it: the link is the outlet's then.
+  void GiveUpLater(grpc::Alarm& alarm, const char* why) {
+    alarm.Set(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(patience_),
+              [link = link_, why](bool over) {
+                if (!over) return;
+                if (GrpcCall* const call = link->Take())
+                  call->Finish(absl::DeadlineExceededError(why));
+              });
+  }
 
   absl::Status Admit(const grpc::GenericCallbackServerContext& context, Calls& calls) {
     if (method_ == nullptr) {
@@ -189,12 +224,22 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
   }
   // Of who took the link.
   void Finish(const absl::Status& status) {
+    CancelLater();
     grpc::ServerGenericBidiReactor::Finish(ToGrpc(status));
   }
   void Answer(const absl::Status& status, const Message* response) {
     if (!status.ok()) return Finish(status);
+    CancelLater();
     out_ = Serialize(*response);
     StartWriteAndFinish(&out_, grpc::WriteOptions(), grpc::Status::OK);
+  }
+
+  // If what is said now is not taken. Before it is said: then all this may be gone.
+  void CancelLater() {
+    untaken_.Set(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(patience_),
+                 [held = held_](bool over) {
+                   if (over) held->Cancel();
+                 });
   }
 
   void SetOutlet(std::shared_ptr<GrpcOutlet> outlet) {
@@ -207,11 +252,15 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
   }
 
   const Method* const method_;
+  const absl::Duration patience_;
   const std::shared_ptr<Link> link_;
+  const std::shared_ptr<Held> held_;
   const std::shared_ptr<Call> call_ = std::make_shared<Call>();
   grpc::ByteBuffer in_;
   grpc::ByteBuffer out_;
-  grpc::Alarm alarm_;
+  grpc::Alarm unasked_;
+  grpc::Alarm unanswered_;
+  grpc::Alarm untaken_;
   base::Mutex mutex_;
   std::shared_ptr<GrpcOutlet> outlet_ ABSL_GUARDED_BY(mutex_);
 };

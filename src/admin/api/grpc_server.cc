@@ -27,6 +27,9 @@ namespace {
 // A message that is sent to us, an import of retained messages too, and one of ours.
 constexpr int kMessageBytesMax = 64 << 20;
 constexpr unsigned kCertificateSeconds = 60;  // How often the TLS files are looked at.
+// A caller whose machine went without a word keeps no place for longer.
+constexpr int kKeepaliveMs = 20'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
 
 // gRPC says no more than that it could not: what is wrong is found out first. Another process may
 // take the port between the two; then it is told in fewer words.
@@ -109,6 +112,8 @@ class RealGrpcServer final : public GrpcServer {
     // Or two brokers would share a port without a word.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_MINIMAL_STACK, 0);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
     builder.SetMaxReceiveMessageSize(kMessageBytesMax);
     builder.SetMaxSendMessageSize(kMessageBytesMax);
     builder.RegisterCallbackGenericService(&service_);
