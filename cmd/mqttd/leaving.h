@@ -40,6 +40,7 @@ class Leaving {
   // After kDrain: until when their end is waited for.
   void ClientsAreTold(absl::Duration deadline) { deadline_ = deadline; }
 
+  bool told_to_stop() const { return stop_; }
   bool begun() const { return since_.has_value(); }
   absl::Duration since() const { return *since_; }
   bool drained() const { return drained_; }

@@ -1,9 +1,11 @@
 // mqttd: the broker. Wiring only: the parts are made, introduced to each other, and told to stop.
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -104,6 +106,7 @@ class Daemon final : private ::admin::MainThread {
     ASSIGN_OR_RETURN(node_,
                      Node::Create(std::move(config), {.run_time_access = access}, std::move(seat)));
     readiness_.Set(Readiness::State::kStarting, "reading the store");
+    more_time_.emplace(manager_);
     ASSIGN_OR_RETURN(api_, ::admin::Api::Create(config_, ApiSources(), access));
     ::admin::EndpointSources pages = EndpointSources();
     pages.calls = api_->http(config_);
@@ -136,9 +139,9 @@ class Daemon final : private ::admin::MainThread {
   // Until it was told to stop and its clients are gone, or may not be waited for any longer; or
   // until it can only go on by a new start.
   absl::StatusOr<Ending> Run() {
-    while (!leaving_.over() && ending_ == Ending::kTold) Serve();
+    while (!leaving_.over() && ending() == Ending::kTold) Serve();
     RETURN_IF_ERROR(Stop());
-    return ending_.load();
+    return ending();
   }
 
   // Of a `Start` that failed: whether it was by a mistake that trying again later does not mend.
@@ -149,6 +152,12 @@ class Daemon final : private ::admin::MainThread {
   }
 
  private:
+  // Who is told to stop, or drains until it is, does not start anew.
+  Ending ending() const {
+    const Ending ending = ending_;
+    return ending == Ending::kAnew && leaving_.begun() ? Ending::kTold : ending;
+  }
+
   ::admin::EndpointSources EndpointSources() {
     ::admin::EndpointSources sources;
     sources.metrics = [this, started = base::RealClock::Get().Now()] {
@@ -272,7 +281,10 @@ class Daemon final : private ::admin::MainThread {
         TellProgress();  // Whoever reads the line in the log finds it so.
         base::Log(LogLevel::kInfo, "draining",
                   {{"connections", OpenConnections()}, {"delay_s", drain.delay_s}});
-        Tell(manager_.Stopping("telling clients to go"));
+        more_time_.reset();
+        // It is no stop, which would have to come to its end, before SIGTERM.
+        Tell(leaving_.told_to_stop() ? manager_.Stopping("telling clients to go")
+                                     : manager_.Status("telling clients to go"));
         return;
       case Leaving::Step::kDrain: {
         const absl::Duration takes = node_->Drain([this] { control_.NotifyDrained(); });
@@ -323,6 +335,7 @@ class Daemon final : private ::admin::MainThread {
     std::fflush(stdout);
     base::Log(LogLevel::kInfo, "ready",
               {{"node", node_->node_id()}, {"listen", urls}, {"http", http}, {"admin", admin}});
+    more_time_.reset();
     Tell(manager_.Ready(absl::StrCat("listening on ", urls)));
   }
 
@@ -391,7 +404,8 @@ class Daemon final : private ::admin::MainThread {
     return mqttd::CheckFiles(config, warnings);
   }
   absl::StatusOr<std::vector<config::Change>> Reload() override {
-    Tell(manager_.Reloading(base::RealClock::Get().Monotonic()));
+    const bool serves = was_ready_ && !leaving_.begun();
+    if (serves) Tell(manager_.Reloading(Now()));
     absl::StatusOr<ConfigSettings::Holding> holding = LoadWhatHolds(settings_.values());
     absl::StatusOr<std::vector<config::Change>> changes =
         holding.ok() ? UseConfig(holding->loaded.config) : holding.status();
@@ -403,7 +417,10 @@ class Daemon final : private ::admin::MainThread {
       base::Log(LogLevel::kError, "reload refused, nothing changed",
                 {{"error", absl::StrReplaceAll(changes.status().message(), {{"\n", "; "}})}});
     }
-    Tell(manager_.Ready(absl::StrCat("listening on ", absl::StrJoin(node_->server().urls(), ","))));
+    if (serves) {
+      Tell(manager_.Ready(
+          absl::StrCat("listening on ", absl::StrJoin(node_->server().urls(), ","))));
+    }
     return changes;
   }
   absl::Status ReloadFiles() override { return UseConfig(node_->config()).status(); }
@@ -433,7 +450,15 @@ class Daemon final : private ::admin::MainThread {
   absl::Status Stop() {
     base::Log(LogLevel::kInfo, "stopping", {{"connections", OpenConnections()}});
     readiness_.Set(Readiness::State::kDraining, "stopping");
-    Tell(manager_.Stopping("writing the store"));
+    if (ending() == Ending::kAnew) {
+      // The same process goes on, and says when it is ready.
+      Tell(manager_.Reloading(Now()));
+      Tell(manager_.Status("starting anew"));
+      more_time_.emplace(manager_);
+    } else {
+      more_time_.reset();
+      Tell(manager_.Stopping("writing the store"));
+    }
     api_->Stop();
     const absl::Status status = node_->Stop(absl::ZeroDuration());
     endpoint_.reset();
@@ -455,6 +480,7 @@ class Daemon final : private ::admin::MainThread {
   ConfigSettings settings_;
   std::map<std::string, std::string> left_out_;  // Of them: what does not hold, and why.
   const ::admin::ServiceManager manager_;
+  std::optional<::admin::MoreTime> more_time_;  // Until it is ready.
   const std::optional<absl::Duration> watchdog_ = ::admin::ServiceManager::WatchdogTimeout();
   absl::Duration watched_ = Now();
   bool was_ready_ = false;
@@ -502,14 +528,20 @@ int Restore(const config::Loaded& loaded) {
   return kExitOk;
 }
 
-// The same process, as if it had been started just now. Returns if that cannot be.
-void StartAnew(const std::vector<std::string>& arguments) {
-  std::vector<char*> argv;
-  std::string name = "mqttd";
-  argv.push_back(name.data());
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  execv("/proc/self/exe", argv.data());
+// The same process, as if it had been started just now: with what it has taken out of its
+// environment, too. Returns if that cannot be.
+absl::Status StartAnew(Invocation invocation) {
+  invocation.args.insert(invocation.args.begin(), "mqttd");
+  const auto pointers = [](std::vector<std::string>& texts) {
+    std::vector<char*> all;
+    for (std::string& text : texts) all.push_back(text.data());
+    all.push_back(nullptr);
+    return all;
+  };
+  const std::vector<char*> argv = pointers(invocation.args);
+  const std::vector<char*> environment = pointers(invocation.environment);
+  execve("/proc/self/exe", argv.data(), environment.data());
+  return absl::ErrnoToStatus(errno, "starting anew");
 }
 
 int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
@@ -543,9 +575,8 @@ int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
     return kExitUsage;
   }
   TellLeftOut(*holding);
-  const std::vector<std::string> arguments = invocation.args;
-  auto daemon = std::make_unique<Daemon>(std::move(invocation), *std::move(holding),
-                                         std::move(settings), *std::move(control));
+  auto daemon = std::make_unique<Daemon>(invocation, *std::move(holding), std::move(settings),
+                                         *std::move(control));
   const absl::Status started = daemon->Start();
   if (!started.ok()) {
     for (const absl::string_view line : absl::StrSplit(started.message(), '\n'))
@@ -555,10 +586,10 @@ int RunDaemon(Invocation invocation, const config::Loaded& loaded) {
   }
   const absl::StatusOr<Daemon::Ending> ending = daemon->Run();
   daemon.reset();
-  if (!ending.ok()) base::Log(LogLevel::kError, "failed", {{"error", ending.status()}});
-  if (!ending.ok() || *ending == Daemon::Ending::kFailed) return kExitFailure;
-  if (*ending == Daemon::Ending::kAnew) StartAnew(arguments);
-  return kExitOk;
+  absl::Status status = ending.status();
+  if (ending.ok() && *ending == Daemon::Ending::kAnew) status = StartAnew(std::move(invocation));
+  if (!status.ok()) base::Log(LogLevel::kError, "failed", {{"error", status}});
+  return status.ok() && *ending == Daemon::Ending::kTold ? kExitOk : kExitFailure;
 }
 
 int Main(Invocation invocation) {
@@ -596,6 +627,8 @@ int main(int argc, char** argv) {
   // What the process writes (the store, its log) is for its user alone: directories 0700, files
   // 0600. A unix socket gets its permissions from the configuration.
   umask(0077);
+  // Who has started anew was started as /proc/self/exe, and would be called "exe".
+  prctl(PR_SET_NAME, "mqttd");
   mqttd::Invocation invocation;
   for (int i = 1; i < argc; ++i) invocation.args.emplace_back(argv[i]);
   for (char** entry = environ; *entry != nullptr; ++entry)

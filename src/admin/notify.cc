@@ -1,5 +1,6 @@
 #include "admin/notify.h"
 
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -45,6 +46,14 @@ absl::Status ServiceManager::Stopping(absl::string_view status_text) const {
   return Send(absl::StrCat("STOPPING=1\nSTATUS=", OneLine(status_text), "\n"));
 }
 
+absl::Status ServiceManager::Status(absl::string_view status_text) const {
+  return Send(absl::StrCat("STATUS=", OneLine(status_text), "\n"));
+}
+
+absl::Status ServiceManager::ExtendTimeout(absl::Duration by) const {
+  return Send(absl::StrCat("EXTEND_TIMEOUT_USEC=", absl::ToInt64Microseconds(by), "\n"));
+}
+
 absl::Status ServiceManager::Watchdog() const { return Send("WATCHDOG=1\n"); }
 
 std::optional<absl::Duration> ServiceManager::WatchdogTimeout() {
@@ -75,6 +84,32 @@ absl::Status ServiceManager::Send(const std::string& text) const {
   const int error = errno;
   close(fd);
   return sent < 0 ? absl::ErrnoToStatus(error, "NOTIFY_SOCKET") : absl::OkStatus();
+}
+
+MoreTime::MoreTime(const ServiceManager& manager) : manager_(manager) {
+  if (!manager_.connected()) return;
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "more-time");
+    Run();
+  });
+}
+
+MoreTime::~MoreTime() {
+  {
+    base::MutexLock lock(mutex_);
+    over_ = true;
+  }
+  wake_.SignalOne();
+  if (thread_.joinable()) thread_.join();
+}
+
+void MoreTime::Run() {
+  constexpr absl::Duration kMore = absl::Seconds(60);
+  base::MutexLock lock(mutex_);
+  while (!over_) {
+    (void)manager_.ExtendTimeout(kMore);  // Whoever cannot be told is not told the rest either.
+    wake_.WaitFor(mutex_, kMore / 4);
+  }
 }
 
 }  // namespace admin

@@ -495,7 +495,7 @@ def _():
 
     def told():
         """The next message that is no sign of life."""
-        while (message := manager.recv(4096).decode()) == "WATCHDOG=1\n":
+        while (message := manager.recv(4096).decode()) == "WATCHDOG=1\n" or message.startswith("EXTEND_TIMEOUT_USEC="):
             pass
         return message
 

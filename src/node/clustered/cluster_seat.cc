@@ -416,7 +416,7 @@ void ClusterSeat::OnAdmitted(NodeLife self, const cluster::Members& members) {
 void ClusterSeat::OnLifeOver() {
   if (!served_ || std::exchange(given_up_, true)) return;
   base::Log(base::LogLevel::kWarning,
-            "the cluster gave this node up while it could not be reached: it starts anew",
+            "the cluster gave this node up while it could not be reached: it has to start anew",
             {{"incarnation", self_.incarnation.value()}});
   use_.on_given_up();
 }

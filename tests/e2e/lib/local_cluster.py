@@ -58,10 +58,10 @@ class Node:
         self._command = [MQTTD_BIN, "--listen", f"mqtt://{host}:{self.port}", "--data-dir", self.data_dir,
                          "--cluster", address or seeds[number], *(["--join", ",".join(seeds)] if seeds else []), "--expected-size", str(size),
                          "--http", f"{host}:{self.http_port}", "--admin", admin, *arguments]
-        self.process = None
+        self.process, self.env = None, {}
 
     def spawn(self):
-        self.process = Process(self._command)
+        self.process = Process(self._command, env=self.env)
 
     def wait_ready(self):
         try:
