@@ -10,9 +10,10 @@ namespace base {
 // Milliseconds that look like those of the Unix epoch and are none: the wall clock may be set, and
 // an interval must become neither shorter nor longer by that. This time began once as the wall
 // clock's; since then it goes on with the monotonic clock, over the time for which the machine
-// sleeps, and from one start to the next (storage/core/time_record.h). It never goes back.
+// sleeps, and from one start to the next (storage/core/time_record.h). The nodes of a cluster have
+// one (cluster/core/common_time.h). Once it is used it never goes back.
 //
-// Set and changed by the partition host; may be read from any thread.
+// Set by the partition host; may be read, and put ahead, from any thread.
 class Timeline {
  public:
   // At the moment at which the monotonic clock shows so much.
@@ -24,13 +25,7 @@ class Timeline {
   void Set(int64_t unix_ms, int64_t monotonic_ns) {
     ahead_ms_.store(unix_ms - monotonic_ns / 1'000'000, std::memory_order_relaxed);
   }
-  // Somebody whose time this one is to be the same as has shown so much: whoever is behind catches
-  // up, and nobody goes back.
-  void Follow(int64_t unix_ms, int64_t monotonic_ns) {
-    const int64_t behind = unix_ms - UnixMs(monotonic_ns);
-    if (behind > 0) Skip(behind);
-  }
-  // The machine slept so long, and the monotonic clock with it.
+  // The machine slept so long, and the monotonic clock with it; or others are ahead by so much.
   void Skip(int64_t ms) { ahead_ms_.fetch_add(ms, std::memory_order_relaxed); }
 
  private:

@@ -300,6 +300,8 @@ absl::Status RocksPartitionHost::Upgrade() {
 
 void RocksPartitionHost::Start(std::function<void()> ready) {
   CHECK(!thread_.joinable()) << "started twice";
+  // What the machine slept until now is in the cluster's time.
+  if (core_->shards().in_cluster()) slept_ = clock_.SinceBoot() - clock_.Monotonic();
   core_->SetTime(Now());
   core_->Begin(std::move(ready));
   thread_ = std::thread([this] {
@@ -426,6 +428,9 @@ void RocksPartitionHost::RecordTime(const TimeRecord& record, bool sync) {
 }
 
 void RocksPartitionHost::Serve() {
+  // The cluster's time may be another than that with which it was opened.
+  if (const TimeRecord record = ReadClocks(); WallClockWasSet(recorded_, record))
+    RecordTime(record, /*sync=*/true);
   while (true) {
     core_->SetTime(Now());
     TakeInputs();

@@ -105,8 +105,9 @@ class PartitionHost {
   virtual uint32_t partitions() const = 0;
 
   // By which the intervals of messages and sessions are counted, here and by who publishes to it.
-  // Set when the store is open.
+  // Set when the store is open; in a cluster put to the time of that before Start.
   const base::Timeline& timeline() const { return timeline_; }
+  base::Timeline& timeline() { return timeline_; }
 
   // Which start of this store it is. Set when it is open.
   Incarnation incarnation() const { return incarnation_; }

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "cluster/core/common_time.h"
 #include "cluster/core/node_life.h"
 
 namespace cluster {
@@ -43,6 +44,7 @@ struct LeaseRequest {
   uint64_t number = 0;  // The node's own, ascending.
   // Nothing is asked for: the node has closed all that it had, and its life may be declared over.
   bool ends = false;
+  TimeSaid time = {};
 };
 struct LeaseAnswer {
   enum class Kind {
@@ -53,6 +55,7 @@ struct LeaseAnswer {
   NodeLife life;
   uint64_t number = 0;
   Kind kind = Kind::kGranted;
+  TimeSaid time = {};
 };
 
 // The node's end. Used on one thread. `now` is monotonic and never goes back.

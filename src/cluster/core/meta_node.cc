@@ -1,5 +1,7 @@
 #include "cluster/core/meta_node.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 
@@ -98,6 +100,7 @@ void MetaNode::Lead(absl::Duration now) {
   }
   granter_ = std::make_unique<LeaseGranter>(options_, now, live);
   ++leaderships_;
+  time_.Lead(now);
 }
 
 void MetaNode::LeadNoMore() {
@@ -135,13 +138,23 @@ uint64_t MetaNode::Propose(std::string entry) {
 
 void MetaNode::OnLeaseRequest(const LeaseRequest& request, absl::Duration now) {
   if (granter_ == nullptr) return;
+  time_.OnAsked(request.life.node, request.time, IsMember(request.life.node),
+                members_.meta().replicas.size());
   granter_->OnRequest(request, now);
   Answer(granter_->TakeAnswers());
   if (request.ends) ProposeGone(now);
   AskBarrier();
 }
 
+bool MetaNode::IsMember(NodeId node) const {
+  const auto& replicas = members_.meta().replicas;
+  return std::any_of(replicas.begin(), replicas.end(),
+                     [node](const GroupReplicas::Replica& each) { return each.node == node; });
+}
+
+// With its lease a node takes the leader's time.
 void MetaNode::AskBarrier() {
+  if (!time_.agreed()) return;
   if (const auto ticket = granter_->WantsBarrier())
     out_.barriers.push_back(leaderships_ << 32 | *ticket);
 }
@@ -153,12 +166,15 @@ void MetaNode::OnBarrier(uint64_t ticket, bool readable) {
 }
 
 void MetaNode::Answer(const std::vector<LeaseAnswer>& answers) {
-  for (const LeaseAnswer& answer : answers)
+  for (LeaseAnswer answer : answers) {
+    answer.time = time_.Said();
     out_.leases_answered.emplace_back(answer.life.node, answer);
+  }
 }
 
 void MetaNode::OnLeaseAnswer(const LeaseAnswer& answer) {
-  (void)lease_.OnAnswer(answer);
+  const bool is_news = lease_.OnAnswer(answer);
+  if (is_news && answer.kind == LeaseAnswer::Kind::kGranted) time_.OnLeader(answer.time);
   BeginAnotherIfGone();
 }
 
@@ -236,7 +252,11 @@ std::string MetaNode::Declare(NodeId id) {
 }
 
 void MetaNode::Tick(absl::Duration now) {
-  if (granter_ != nullptr) ProposeGone(now);
+  if (granter_ != nullptr) {
+    time_.AgreeIfLate(now);
+    AskBarrier();
+    ProposeGone(now);
+  }
   AskForWhatIsDue(now);
 }
 
@@ -252,8 +272,9 @@ void MetaNode::AskForWhatIsDue(absl::Duration now) {
     out_.ask_admission = self_;
     return;
   }
-  const auto request = lease_.Ask(now);
+  auto request = lease_.Ask(now);
   if (!request.has_value()) return;
+  request->time = time_.Said();
   for (const GroupReplicas::Replica& replica : members_.meta().replicas)
     out_.leases_asked.push_back({replica.node, *request});
 }

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "cluster/core/common_time.h"
 #include "cluster/core/leases.h"
 #include "cluster/core/members.h"
 #include "mqttd/cluster/v1/members.pb.h"
@@ -23,6 +24,8 @@ namespace cluster {
 
 // What is to be done, in this order.
 struct MetaOutputs {
+  // By so much this node's timeline is to be put ahead: see CommonTime.
+  int64_t time_shift_ms = 0;
   struct Proposal {
     uint64_t number = 0;
     std::string entry;
@@ -69,6 +72,10 @@ class MetaNode {
   MetaNode(LeaseOptions options, ::mqttd::cluster::v1::AdmitNode self, Members members,
            uint64_t applied);
 
+  // What this node's timeline shows; before each of the following, or it takes no part in what the
+  // cluster has.
+  void SetTime(int64_t unix_ms, absl::Duration now) { time_.SetNow(unix_ms, now); }
+
   // ---- The meta group's log, if there is a replica here.
   // Error: the entry cannot be understood, and nothing behind it may be applied.
   absl::Status OnCommitted(uint64_t index, std::string_view entry, uint64_t proposal,
@@ -105,7 +112,10 @@ class MetaNode {
 
   // Called at least every tenth of a second.
   void Tick(absl::Duration now);
-  MetaOutputs Take() { return std::exchange(out_, {}); }
+  MetaOutputs Take() {
+    out_.time_shift_ms = time_.TakeShift();
+    return std::exchange(out_, {});
+  }
 
   const Members& members() const { return members_; }
   uint64_t applied() const { return applied_; }
@@ -122,6 +132,7 @@ class MetaNode {
   void LeadNoMore();
   uint64_t Propose(std::string entry);
   void AskBarrier();
+  bool IsMember(NodeId node) const;  // It has a replica of the group.
   void ProposeGone(absl::Duration now);
   void Answer(const std::vector<LeaseAnswer>& answers);
   void AnswerForget(uint64_t proposal, const MembersOutcome& outcome);
@@ -132,6 +143,7 @@ class MetaNode {
   Members members_;
   uint64_t applied_ = 0;
   NodeLease lease_;
+  CommonTime time_;
   bool admitted_ = false;
   absl::Duration next_admission_ = -absl::InfiniteDuration();
 

@@ -78,7 +78,7 @@ class RealMembership final : public Membership, private LinkHandler {
   storage::CommandLogOpener log_opener() override {
     return [this](const storage::CommandLogPlace& place) { return OpenLog(place); };
   }
-  absl::Status Start(const std::string& uuid, uint32_t shards) override;
+  absl::Status Start(const std::string& uuid, uint32_t shards, base::Timeline& timeline) override;
   Links& links() override { return *links_; }
   std::string why() const override;
   Members members() const override {
@@ -160,6 +160,7 @@ class RealMembership final : public Membership, private LinkHandler {
   PartitionLog* log_ = nullptr;               // From OpenLog on; the host's.
   std::string uuid_;
   uint32_t shards_ = 0;
+  base::Timeline* timeline_ = nullptr;
   std::string address_;
   // Of this process, so that asking once more to be admitted is known as that.
   const uint64_t start_ = base::Rng::FromEntropy()();
@@ -227,7 +228,8 @@ absl::StatusOr<std::unique_ptr<storage::CommandLog>> RealMembership::OpenLog(
   return log;
 }
 
-absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
+absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards,
+                                   base::Timeline& timeline) {
   ASSIGN_OR_RETURN(const RaftLog::Extent meta, log_->raft().ExtentOf(kMetaGroup, 0));
   const bool was_members = log_->was_members() || meta.alone || meta.of_cluster;
   if (!was_member_ && was_members) return IsCopyOfMember(options_.directory);
@@ -239,6 +241,7 @@ absl::Status RealMembership::Start(const std::string& uuid, uint32_t shards) {
   }
   uuid_ = uuid;
   shards_ = shards;
+  timeline_ = &timeline;
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "membership");
     Run();
@@ -535,6 +538,7 @@ void RealMembership::StartMeta(const pb::NodeIdentity& identity, const Members& 
   MetaGroup::Parts parts;
   parts.links = links_.get();
   parts.clock = &clock_;
+  parts.timeline = timeline_;
   parts.submit = [this](Proposal proposal) {
     std::vector<Proposal> one;
     one.push_back(std::move(proposal));

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "base/timeline.h"
 #include "cluster/core/bootstrap.h"
 #include "cluster/core/leases.h"
 #include "cluster/core/members.h"
@@ -77,9 +78,11 @@ class Membership {
   virtual ~Membership() = default;  // Stops.
 
   virtual storage::CommandLogOpener log_opener() = 0;
-  // `uuid`: of the data directory; `shards`: how many threads serve clients here. Errors:
+  // `uuid`: of the data directory; `shards`: how many threads serve clients here; `timeline`: the
+  // host's, which is put to the cluster's time before OnAdmitted, and outlives it. Errors:
   // kFailedPrecondition, a node that was alone has used the directory; those of files.
-  virtual absl::Status Start(const std::string& uuid, uint32_t shards) = 0;
+  virtual absl::Status Start(const std::string& uuid, uint32_t shards,
+                             base::Timeline& timeline) = 0;
 
   virtual Links& links() = 0;
   // Any thread. In words: what it waits for. Empty: nothing.

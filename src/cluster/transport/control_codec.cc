@@ -39,6 +39,8 @@ std::string Encode(const LeaseRequest& request) {
   message.set_incarnation(request.life.incarnation.value());
   message.set_number(request.number);
   message.set_ends(request.ends);
+  message.set_time_ms(request.time.unix_ms);
+  message.set_time_agreed(request.time.agreed);
   return WithKind(pb::ControlItem::kLeaseRequest, message);
 }
 
@@ -58,6 +60,8 @@ std::string Encode(const LeaseAnswer& answer) {
       message.set_kind(pb::LeaseAnswer::KIND_NOT_LEADER);
       break;
   }
+  message.set_time_ms(answer.time.unix_ms);
+  message.set_time_agreed(answer.time.agreed);
   return WithKind(pb::ControlItem::kLeaseAnswer, message);
 }
 
@@ -124,14 +128,19 @@ NodeLife LifeOf(uint32_t node, uint32_t incarnation) {
 absl::StatusOr<ControlItem> ParseLeaseRequest(std::string_view bytes) {
   pb::LeaseRequest message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return Damaged();
-  return LeaseRequest{LifeOf(message.node(), message.incarnation()), message.number(),
-                      message.ends()};
+  return LeaseRequest{LifeOf(message.node(), message.incarnation()),
+                      message.number(),
+                      message.ends(),
+                      {message.time_ms(), message.time_agreed()}};
 }
 
 absl::StatusOr<ControlItem> ParseLeaseAnswer(std::string_view bytes) {
   pb::LeaseAnswer message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return Damaged();
-  LeaseAnswer answer{LifeOf(message.node(), message.incarnation()), message.number()};
+  LeaseAnswer answer{LifeOf(message.node(), message.incarnation()),
+                     message.number(),
+                     LeaseAnswer::Kind::kGranted,
+                     {message.time_ms(), message.time_agreed()}};
   switch (message.kind()) {
     case pb::LeaseAnswer::KIND_GRANTED:
       answer.kind = LeaseAnswer::Kind::kGranted;

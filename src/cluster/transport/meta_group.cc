@@ -103,6 +103,7 @@ class RealMetaGroup final : public MetaGroup {
 
  private:
   void Run();
+  void ReadTime();
   void On(FromLog& from);
   void On(FromNode& from);
   void On(JoinAsked& asked);
@@ -172,16 +173,23 @@ class RealMetaGroup final : public MetaGroup {
 void RealMetaGroup::Run() {
   do {
     for (auto& input : inbox_->Take()) {
+      ReadTime();
       std::visit([this](auto& value) { On(value); }, input);
       Act();
     }
     if (stopped_) continue;
+    ReadTime();
     const absl::Duration now = parts_.clock->Monotonic();
     node_.Tick(now);
     AskForMembers(now);
     AskToForget(now);
     Act();
   } while (inbox_->Sleep(kTurn));
+}
+
+void RealMetaGroup::ReadTime() {
+  const int64_t monotonic_ns = parts_.clock->MonotonicNs();
+  node_.SetTime(parts_.timeline->UnixMs(monotonic_ns), absl::Nanoseconds(monotonic_ns));
 }
 
 void RealMetaGroup::On(FromLog& from) {
@@ -377,6 +385,7 @@ void RealMetaGroup::Act() {
   for (bool again = true; again;) {
     MetaOutputs out = node_.Take();
     again = !out.leases_answered.empty() || !out.leases_asked.empty();
+    if (out.time_shift_ms != 0) parts_.timeline->Skip(out.time_shift_ms);
     if (out.members_changed) {
       ShowMembers();
       TellMembersToAll();

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "base/timeline.h"
 #include "cluster/core/meta_node.h"
 #include "cluster/link/links.h"
 #include "cluster/raft/command_log.h"
@@ -40,6 +41,8 @@ class MetaGroup {
   struct Parts {
     Links* links = nullptr;  // Outlives it.
     const base::Clock* clock = nullptr;
+    // Of messages and sessions here; outlives it. Put to the cluster's before there is a lease.
+    base::Timeline* timeline = nullptr;
     // The log of the group. Empty, both: there is no replica of it here.
     std::function<void(Proposal)> submit;
     std::function<void(uint64_t ticket)> read_barrier;

@@ -99,7 +99,7 @@ class ClusterSeat final : public Seat,
   absl::Status Start(Use use) override {
     use_ = std::move(use);
     shards_ = use_.server->shards();
-    return membership_->Start(use_.host->node_id(), shards_);
+    return membership_->Start(use_.host->node_id(), shards_, use_.host->timeline());
   }
   bool StopStarting() override {
     base::MutexLock lock(start_mutex_);

@@ -14,6 +14,8 @@ using testing::SizeIs;
 
 absl::Duration At(double seconds) { return absl::Seconds(1000) + absl::Seconds(seconds); }
 
+constexpr TimeSaid kAgreed{.unix_ms = 1000, .agreed = true};
+
 NodeLife Life(uint16_t node, uint32_t incarnation) {
   return {NodeId(node), Incarnation(incarnation)};
 }
@@ -141,7 +143,7 @@ TEST_F(MetaNodeTest, WhoDoesNotRenewIsGoneAndWhoDoesIsNot) {
   uint64_t number = 0;
   for (double t = 0; t < 8; t += 0.1) {
     if (++number % 10 == 0) {
-      node_.OnLeaseRequest({Life(1, 3), number}, At(t));
+      node_.OnLeaseRequest({Life(1, 3), number, false, kAgreed}, At(t));
       MetaOutputs out = Act();
       ASSERT_THAT(out.barriers, SizeIs(1));
       node_.OnBarrier(out.barriers[0], true);
@@ -212,6 +214,7 @@ TEST_F(MetaNodeTest, WhoEndsItsLifeBeginsNoOther) {
   node_.Tick(At(1.2));
   out = Act();
   ASSERT_THAT(out.leases_asked, SizeIs(2));
+  out.leases_asked[0].request.time = kAgreed;
   node_.OnLeaseRequest(out.leases_asked[0].request, At(1.2));
   out = Act();
   ASSERT_THAT(out.barriers, SizeIs(1));

@@ -35,6 +35,7 @@ using testing::HasSubstr;
 
 constexpr uint16_t kNodes = 3;
 constexpr uint32_t kPartitions = 16;
+constexpr int64_t kDayMs = 86'400'000;
 
 class TestNode final : public MembershipHandler {
  public:
@@ -57,6 +58,7 @@ class TestNode final : public MembershipHandler {
     return absl::OkStatus();
   }
   const std::string& address() const { return listen_; }
+  base::Timeline& timeline() { return timeline_; }
 
   absl::Status Start(const std::string& uuid) {
     storage_options_.partitions = kPartitions;
@@ -77,9 +79,12 @@ class TestNode final : public MembershipHandler {
       for (PartitionId id = 0; id < kPartitions; ++id)
         starts.push_back({id, applied_[id].index, applied_[id].term});
     }
+    // Clocks that are days apart.
+    timeline_.Set(1'790'000'000'000 + (uuid.back() - '0') * kDayMs,
+                  base::RealClock::Get().MonotonicNs());
     const absl::Status started = log_->Start(
         starts, [this](std::vector<storage::LogEvent> events) { Take(std::move(events)); });
-    return started.ok() ? membership_->Start(uuid, 2) : started;
+    return started.ok() ? membership_->Start(uuid, 2, timeline_) : started;
   }
   void Stop() {
     if (membership_ != nullptr) membership_->Stop();
@@ -187,6 +192,7 @@ class TestNode final : public MembershipHandler {
   const support::TempDir directory_;
   const std::string hanging_ = directory_.path() + "/members.new";
   storage::StorageOptions storage_options_;
+  base::Timeline timeline_;
   storage::HostMetrics metrics_;
   bool create_ = true;
   uint64_t number_ = 0;
@@ -312,6 +318,18 @@ class AFourth : public ThreeNodes {
 
   TestNode fourth_{"127.0.0.4:0"};
 };
+
+TEST_F(AFourth, HasTheTimeOfTheOthersAsTheyHaveOne) {
+  ASSERT_TRUE(fourth_.WaitServing()) << fourth_.membership().why();
+  nodes_[1]->Stop();
+  ASSERT_TRUE(nodes_[1]->Create(nodes_[0]->address()).ok());
+  ASSERT_TRUE(nodes_[1]->Start(Uuid(1)).ok());
+  ASSERT_TRUE(nodes_[1]->WaitServing()) << nodes_[1]->membership().why();
+  const int64_t now_ns = base::RealClock::Get().MonotonicNs();
+  const int64_t first_ms = nodes_[0]->timeline().UnixMs(now_ns);
+  for (TestNode* const node : {nodes_[1].get(), nodes_[2].get(), &fourth_})
+    EXPECT_NEAR(static_cast<double>(node->timeline().UnixMs(now_ns) - first_ms), 0, 10'000);
+}
 
 TEST_F(AFourth, JoinsAndHearsOfEverybodyWithoutAReplica) {
   ASSERT_TRUE(fourth_.WaitServing()) << fourth_.membership().why();

@@ -15,6 +15,8 @@ constexpr size_t kOutgoingMax = 12;
 constexpr int64_t kSilenceNs = 4'000'000'000;
 constexpr int64_t kNoticedNs = 10'000'000'000;
 constexpr absl::Duration kLeftOpen = absl::Seconds(8);
+// Longer than any message is under way.
+constexpr uint32_t kMessageExpiryS = 300;
 
 }  // namespace
 
@@ -37,8 +39,9 @@ void Client::Start() {
 void Client::CalmDown() { calm_ = true; }
 
 void Client::Act() {
+  if (calm_ && is_brief() && connected_) return SayGoodbye();
   if (line_ == nullptr) {
-    const bool comes_back = !calm_ || options_.durable;
+    const bool comes_back = (!calm_ || options_.durable) && !(calm_ && is_brief());
     if (comes_back && now_ns() >= back_at_ns_) Connect();
   } else if (connected_ && !calm_) {
     ActConnected();
@@ -82,7 +85,7 @@ void Client::Connect() {
   support::ConnectPacket connect{
       .version = options_.version, .client_id = options_.id, .clean = !options_.durable};
   if (options_.durable && options_.version == support::Version::k5)
-    connect.properties.Number(kSessionExpiryInterval, 100'000);
+    connect.properties.Number(kSessionExpiryInterval, options_.expiry_s);
   AddWill(connect);
   Send(connect.Encode());
 }
@@ -210,6 +213,7 @@ void Client::Publish() {
                          .topic = topic,
                          .qos = qos,
                          .retain = topic.starts_with("r/"),
+                         .expires = options_.version == support::Version::k5 && rng_.Chance(0.5),
                          .sent_ns = now_ns(),
                          .accepts_once = qos == 2 && options_.durable});
   const uint16_t id = qos == 0 ? uint16_t{0} : NextId();
@@ -222,12 +226,15 @@ void Client::SendPublish(uint16_t packet_id, const std::string& payload, bool du
   if (dup) message.sent_again_ns.push_back(now_ns());
   Say("publishes \"", payload, "\" on ", message.topic, " at QoS ", message.qos, " as ", packet_id,
       dup ? " again" : "");
+  support::Properties properties;
+  if (message.expires) properties.Number(kMessageExpiryInterval, kMessageExpiryS);
   Send(support::PublishPacket{.topic = message.topic,
                               .payload = payload,
                               .qos = message.qos,
                               .packet_id = packet_id,
                               .retain = message.retain,
-                              .dup = dup}
+                              .dup = dup,
+                              .properties = properties}
            .Encode(options_.version));
 }
 
@@ -328,7 +335,7 @@ void Client::OnConnack(const Packet& packet) {
   if (packet.reason != 0) return Say("is refused, reason ", packet.reason);
   Say("is connected", packet.session_present() ? " to its session" : "");
   connected_ = true;
-  if (options_.durable && was_connected_ && !packet.session_present()) {
+  if (options_.durable && was_connected_ && !is_brief() && !packet.session_present()) {
     history_.Fail("a session is kept", options_.id + " came back and found none");
   }
   was_connected_ = true;
@@ -337,7 +344,7 @@ void Client::OnConnack(const Packet& packet) {
   session_.node_life = life_;
   if (options_.steady) {
     for (const char* const filter : {"t/#", "r/#", "w/#", "$share/d/#"}) {
-      const bool joins = FindShared(filter) == nullptr || options_.durable;
+      const bool joins = FindShared(filter) == nullptr || (options_.durable && !is_brief());
       if (joins && !session_.sure.contains(filter)) Subscribe(filter, 2);
     }
   }
@@ -369,7 +376,8 @@ void Client::OnPublish(const Packet& packet, bool repeated) {
 
 void Client::CheckAtRest() {
   if (!connected_) {
-    if (options_.durable) history_.Fail("all come back", options_.id + " could not connect");
+    if (options_.durable && !is_brief())
+      history_.Fail("all come back", options_.id + " could not connect");
     return;
   }
   for (const auto& [id, outgoing] : outgoing_) {

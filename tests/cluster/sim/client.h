@@ -42,7 +42,8 @@ class Client : private support::ClientSession {
     std::string id;
     support::Version version = support::Version::k5;
     bool durable = false;
-    bool steady = false;  // It subscribes to everything and keeps its connection.
+    uint32_t expiry_s = 300;  // Of its session, in version 5. Longer than it is ever away.
+    bool steady = false;      // It subscribes to everything and keeps its connection.
     bool publishes = true;
     bool has_wills = false;
     double pace = 1.0;
@@ -61,6 +62,8 @@ class Client : private support::ClientSession {
   const SubscriberSession& session() const { return session_; }
   const std::string& id() const { return options_.id; }
   bool durable() const { return options_.durable; }
+  // When it is calm it goes, and its session with it.
+  bool is_brief() const { return options_.expiry_s < 60; }
   bool connected() const { return connected_; }
 
  private:

@@ -29,6 +29,7 @@ struct Published {
   std::string topic;
   unsigned qos = 0;
   bool retain = false;
+  bool expires = false;  // Later than the simulation ends.
   bool is_will = false;
   int64_t sent_ns = 0;  // For the first time.
   std::vector<int64_t> sent_again_ns;

@@ -30,17 +30,22 @@ HostDriver::HostDriver(const storage::StorageOptions& options, Machine& machine,
                          [this](const storage::LogEntry& entry) { return host_.Replay(entry); });
     CHECK(replayed.ok()) << replayed.ToString();
   }
-  const auto clocks = [this]() -> storage::ClockReading {
-    return {.boot_id = machine_.clock.BootId(),
-            .boot_ms = absl::ToInt64Milliseconds(machine_.clock.SinceBoot()),
-            .wall_ms = absl::ToUnixMillis(machine_.clock.Now())};
-  };
-  timeline_.Set(storage::TimeAtStart(machine_.time, clocks(), host_.last_time_unix_ms()),
+  timeline_.Set(storage::TimeAtStart(machine_.time, ReadClocks(), host_.last_time_unix_ms()),
                 machine_.clock.MonotonicNs());
-  machine_.time = {.clocks = clocks(), .unix_ms = Now().unix_ms};
+  NoteClocks();
   host_.SetLogReader([this](storage::PartitionId id, uint64_t after, const auto& visit) {
     return log_.ReadAfter(id, after, visit);
   });
+}
+
+storage::ClockReading HostDriver::ReadClocks() const {
+  return {.boot_id = machine_.clock.BootId(),
+          .boot_ms = absl::ToInt64Milliseconds(machine_.clock.SinceBoot()),
+          .wall_ms = absl::ToUnixMillis(machine_.clock.Now())};
+}
+
+void HostDriver::NoteClocks() {
+  machine_.time = {.clocks = ReadClocks(), .unix_ms = Now().unix_ms};
 }
 
 storage::HostTime HostDriver::Now() const {
@@ -93,6 +98,7 @@ void HostDriver::Start(storage::NodeId node, storage::Incarnation incarnation,
   host_.node().barriers->SetAsk([this](storage::PartitionId id, uint64_t ticket) {
     log_.Run([id, ticket](cluster::RaftLoop& loop) { loop.ReadBarrier(id, ticket); });
   });
+  NoteClocks();  // Of the cluster's time.
   host_.SetTime(Now());
   host_.Begin(std::move(ready));
   started_ = true;

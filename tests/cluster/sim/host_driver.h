@@ -37,8 +37,11 @@ class HostDriver {
              std::function<void(storage::NodeId to, storage::HostMessage message)> send,
              std::function<void()> ready);
 
+  // As DATA_DIR/time has it after the wall clock was set.
+  void NoteClocks();
+
   storage::Host& host() { return host_; }
-  const base::Timeline& timeline() const { return timeline_; }
+  base::Timeline& timeline() { return timeline_; }
   cluster::Place applied(storage::PartitionId id) const {
     const storage::Partition& partition = host_.partition(id);
     return {partition.applied_index(), partition.applied_term()};
@@ -53,6 +56,7 @@ class HostDriver {
   void FlushNowAndThen();
   void PlanWake();
   storage::HostTime Now() const;
+  storage::ClockReading ReadClocks() const;
 
   Machine& machine_;
   Life& life_;

@@ -12,19 +12,26 @@ constexpr absl::Duration kMembersAskedEvery = absl::Milliseconds(500);
 
 }  // namespace
 
-MetaDriver::MetaDriver(Machine& machine, Life& life, LogDriver& log,
+MetaDriver::MetaDriver(Machine& machine, Life& life, LogDriver& log, base::Timeline& timeline,
                        ::mqttd::cluster::v1::AdmitNode self, cluster::Members members,
                        uint64_t applied, Parts parts)
     : machine_(machine),
       life_(life),
       log_(log),
+      timeline_(timeline),
       parts_(std::move(parts)),
       node_({}, self, std::move(members), applied),
       incarnation_(self.incarnation()) {
   life_.After(kTurn, [this] { Tick(); });
 }
 
+void MetaDriver::ReadTime() {
+  const int64_t monotonic_ns = machine_.clock.MonotonicNs();
+  node_.SetTime(timeline_.UnixMs(monotonic_ns), absl::Nanoseconds(monotonic_ns));
+}
+
 void MetaDriver::Tick() {
+  ReadTime();
   node_.Tick(Now());
   AskForMembers();
   Act();
@@ -33,6 +40,7 @@ void MetaDriver::Tick() {
 
 void MetaDriver::OnLog(std::vector<cluster::LogEvent> events) {
   for (cluster::LogEvent& event : events) {
+    ReadTime();
     On(event);
     Act();
   }
@@ -57,6 +65,7 @@ void MetaDriver::On(cluster::LogEvent& event) {
 }
 
 void MetaDriver::OnControl(NodeLife from, const cluster::ControlItem& item) {
+  ReadTime();
   if (const auto* const request = std::get_if<cluster::LeaseRequest>(&item)) {
     if (request->life == from) node_.OnLeaseRequest(*request, Now());
   } else if (const auto* const answer = std::get_if<cluster::LeaseAnswer>(&item)) {
@@ -86,6 +95,7 @@ void MetaDriver::Act() {
   for (bool again = true; again;) {
     cluster::MetaOutputs out = node_.Take();
     again = !out.leases_answered.empty() || !out.leases_asked.empty();
+    timeline_.Skip(out.time_shift_ms);
     if (out.members_changed) {
       TellMembersToAll();
       parts_.on_members(node_.members(), node_.applied());

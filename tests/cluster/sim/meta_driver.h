@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/timeline.h"
 #include "cluster/core/meta_node.h"
 #include "cluster/transport/control_codec.h"
 #include "tests/cluster/sim/log_driver.h"
@@ -38,12 +39,14 @@ class MetaDriver {
     std::function<void(NodeId to, const cluster::ControlItem&)> send;
   };
 
-  MetaDriver(Machine& machine, Life& life, LogDriver& log, ::mqttd::cluster::v1::AdmitNode self,
-             cluster::Members members, uint64_t applied, Parts parts);
+  MetaDriver(Machine& machine, Life& life, LogDriver& log, base::Timeline& timeline,
+             ::mqttd::cluster::v1::AdmitNode self, cluster::Members members, uint64_t applied,
+             Parts parts);
 
   void OnLog(std::vector<cluster::LogEvent> events);
   void OnControl(NodeLife from, const cluster::ControlItem& item);
   void OnLifeOver(Incarnation through) {
+    ReadTime();
     node_.OnLifeOver(through);
     Act();
   }
@@ -57,6 +60,7 @@ class MetaDriver {
   Incarnation incarnation() const { return incarnation_; }
 
  private:
+  void ReadTime();
   void Tick();
   void On(cluster::LogEvent& event);
   void Act();
@@ -74,6 +78,7 @@ class MetaDriver {
   Machine& machine_;
   Life& life_;
   LogDriver& log_;
+  base::Timeline& timeline_;
   const Parts parts_;
   cluster::MetaNode node_;
   Incarnation incarnation_;

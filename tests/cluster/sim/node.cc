@@ -41,7 +41,7 @@ Node::Node(const NodeOptions& options, sim::Agenda& agenda, Machine& machine, Ne
       transport_(links_, TransportParts()),
       host_(options.storage, machine, life_, log_, rng_.Fork(),
             [this](const auto& to, auto events) { OnEvents(to, std::move(events)); }),
-      meta_(machine, life_, log_, Self(), MembersAtStart(),
+      meta_(machine, life_, log_, host_.timeline(), Self(), MembersAtStart(),
             machine.members.has_value() ? machine.members_place.index
             : machine.founds            ? cluster::kGroupBegin.index
                                         : 0,

@@ -11,6 +11,7 @@ namespace simulator {
 namespace {
 
 constexpr size_t kNodes = 3;
+constexpr int64_t kDayS = 86'400;
 
 cluster::Members Founded() {
   ::mqttd::cluster::v1::Formation formation;
@@ -62,9 +63,9 @@ World::World(const WorldOptions& options)
 
 World::Place& World::AddPlace() {
   Place& place = places_.emplace_back();
-  place.machine =
-      std::make_unique<Machine>(agenda_, cluster::NodeId(static_cast<uint16_t>(places_.size())),
-                                rng_.Between(-5000, 5000), absl::Seconds(rng_.Between(-600, 600)));
+  place.machine = std::make_unique<Machine>(
+      agenda_, cluster::NodeId(static_cast<uint16_t>(places_.size())), rng_.Between(-5000, 5000),
+      absl::Seconds(rng_.Between(-kDayS, kDayS)));
   return place;
 }
 
@@ -83,6 +84,7 @@ void World::MakeClients() {
   };
   add({.id = "steady", .steady = true, .publishes = false});
   add({.id = "kept", .durable = true, .steady = true, .publishes = false});
+  add({.id = "brief", .durable = true, .expiry_s = 5, .steady = true, .publishes = false});
   for (int i = 0; i < 6; ++i) {
     add({.id = absl::StrCat("c", i),
          .version = rng_.Chance(0.3) ? support::Version::k311 : support::Version::k5,
@@ -202,6 +204,7 @@ Outcome World::Run() {
   history_.groups().CheckDelivered(durable);
   CheckOwners(/*at_rest=*/true);
   CheckReplicas();
+  CheckEnded();
   CheckRetained();
   for (const Place& place : places_) {
     if (place.process != nullptr) elections_ += place.process->elections();
@@ -246,9 +249,7 @@ void World::SomethingHappens() {
   } else if (dice < 95) {
     TroubleDisk(place);
   } else if (dice < 98) {
-    const int64_t seconds = rng_.Between(-600, 600);
-    journal_.Say("node ", place + 1, ": its wall clock is set by ", seconds, " s");
-    places_[place].machine->clock.SetWall(absl::Seconds(seconds));
+    SetWall(place);
   } else {
     network_.SetLatency(absl::Microseconds(rng_.Between(10, 1000)),
                         absl::Microseconds(rng_.Between(1000, 60'000)));
@@ -314,6 +315,17 @@ void World::TroubleDisk(size_t place) {
       if (places_[place].machine->mended == mended) CheckGoesOn(place);
     });
   });
+}
+
+// Who runs notices. Of the machines that are off most have their clocks right.
+void World::SetWall(size_t number) {
+  Place& place = places_[number];
+  const bool runs = place.process != nullptr && place.machine->stopped_until_ns < agenda_.now_ns();
+  if (!runs && std::exchange(jumped_, true)) return;
+  const int64_t seconds = rng_.Between(-kDayS, kDayS);
+  journal_.Say("node ", number + 1, ": its wall clock is set by ", seconds, " s");
+  place.machine->clock.SetWall(absl::Seconds(seconds));
+  if (runs) place.process->host().NoteClocks();
 }
 
 // First there is little room, and the broker stores nothing more; then there is none.
@@ -390,6 +402,20 @@ void World::CheckReplicas() {
       if (!added && it->second != partition.digest()) {
         history_.Fail("replicas agree",
                       absl::StrCat("partition ", id, " at entry ", partition.applied_index()));
+      }
+    }
+  }
+}
+
+// What was to end long ago has.
+void World::CheckEnded() {
+  for (const auto& client : clients_) {
+    if (!client->is_brief()) continue;
+    for (storage::PartitionId id = 0; id < kPartitions; ++id) {
+      for (const Place& place : places_) {
+        if (place.process == nullptr) continue;
+        if (place.process->host().host().partition(id).Find(client->id()) != nullptr)
+          history_.Fail("a session ends", client->id() + " is still there");
       }
     }
   }

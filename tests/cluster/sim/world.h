@@ -75,6 +75,7 @@ class World final : public Doors {
   void CutOneWay();
   void Stop(size_t place);
   void TroubleDisk(size_t place);
+  void SetWall(size_t place);
   void FillDisk(size_t place);
   void CheckGoesOn(size_t place);
   void Clear();
@@ -84,6 +85,7 @@ class World final : public Doors {
   void WatchOwners();
   void CheckRetained();
   void CheckReplicas();
+  void CheckEnded();
 
   cluster::NodeId IdOf(size_t place) const { return places_[place].machine->id; }
   size_t AnyPlace() { return rng_.Below(places_.size()); }
@@ -100,6 +102,7 @@ class World final : public Doors {
   std::vector<std::unique_ptr<Client>> clients_;
   bool stormy_ = false;
   bool watching_ = false;
+  bool jumped_ = false;  // A wall clock, while its machine was off.
   uint64_t last_life_ = 0;
   uint64_t deaths_ = 0;
   uint64_t elections_ = 0;

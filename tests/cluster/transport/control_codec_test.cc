@@ -33,18 +33,22 @@ TEST(ControlCodec, AMessageOfRaftIsTheOneThatTheFileSays) {
 
 TEST(ControlCodec, LeasesAreReadAsTheyWereWritten) {
   const NodeLife life{NodeId(7), Incarnation(9)};
-  const auto request = ParseControl(EncodeControl(LeaseRequest{life, 12, true}));
+  const auto request = ParseControl(EncodeControl(LeaseRequest{life, 12, true, {1'234, true}}));
   ASSERT_TRUE(request.ok());
   EXPECT_EQ(std::get<LeaseRequest>(*request).life, life);
   EXPECT_EQ(std::get<LeaseRequest>(*request).number, 12u);
   EXPECT_TRUE(std::get<LeaseRequest>(*request).ends);
+  EXPECT_EQ(std::get<LeaseRequest>(*request).time.unix_ms, 1'234);
+  EXPECT_TRUE(std::get<LeaseRequest>(*request).time.agreed);
   for (const auto kind :
        {LeaseAnswer::Kind::kGranted, LeaseAnswer::Kind::kGone, LeaseAnswer::Kind::kNotLeader}) {
-    const auto answer = ParseControl(EncodeControl(LeaseAnswer{life, 13, kind}));
+    const auto answer = ParseControl(EncodeControl(LeaseAnswer{life, 13, kind, {1'235, true}}));
     ASSERT_TRUE(answer.ok());
     EXPECT_EQ(std::get<LeaseAnswer>(*answer).life, life);
     EXPECT_EQ(std::get<LeaseAnswer>(*answer).number, 13u);
     EXPECT_EQ(std::get<LeaseAnswer>(*answer).kind, kind);
+    EXPECT_EQ(std::get<LeaseAnswer>(*answer).time.unix_ms, 1'235);
+    EXPECT_TRUE(std::get<LeaseAnswer>(*answer).time.agreed);
   }
 }
 

@@ -66,6 +66,7 @@ class MetaTestNode final : public LinkHandler {
     MetaGroup::Parts parts;
     parts.links = links_.get();
     parts.clock = &base::RealClock::Get();
+    parts.timeline = &timeline_;
     parts.submit = [this](Proposal proposal) {
       std::vector<Proposal> one;
       one.push_back(std::move(proposal));
@@ -199,6 +200,7 @@ class MetaTestNode final : public LinkHandler {
 
   const uint16_t number_;
   const support::TempDir directory_;
+  base::Timeline timeline_;
   bool create_ = true;
   base::Mutex mutex_;
   base::CondVar changed_;
