@@ -261,7 +261,7 @@ def inline_yaml(document):
 def _():
     examples, directory = Examples(), made("broker")
     examples.admin.text("retained", "set", "house/door", "-m", "open")
-    examples.admin.text("backup", "create", directory / "mqttd-monday")
+    examples.admin.text("backup", "create", directory / "mqttd" / "monday")
     examples.broker.terminate()
     (directory / "etc").mkdir()
     shutil.copy(ROOT / "deploy/debian/mqttd.yaml", directory / "etc/mqttd.yaml")

@@ -559,4 +559,22 @@ def _():
         mqttd(*arguments, *([] if "--check-config" in arguments else ["--check-config"]))
 
 
+@case("the systemd unit waits for a drain of the defaults, and lets a backup be written where the documents say, nowhere that goes with it")
+def _():
+    unit = (ROOT / "deploy/systemd/mqttd.service").read_text()
+
+    def said(key):
+        return re.search(rf"^{key}=(.*)$", unit, re.MULTILINE)[1]
+
+    defaults = mqttd("--print-config").out.text()
+    drain = defaults[defaults.index("\ndrain:"):]
+    needs = [int(re.search(rf"^  {key}: (\d+)s", part, re.MULTILINE)[1])
+             for part, key in ((drain, "delay"), (drain, "timeout"), (defaults, "shutdown_timeout"))]
+    holds(int(said("TimeoutStopSec")) >= sum(needs) + 10, f"{said('TimeoutStopSec')} s, and it may take {needs} and the store")
+    writable = [path.lstrip("-") for path in said("ReadWritePaths").split()]
+    for path in re.findall(r"mqttctl backup create (\S+)", (ROOT / "docs/operations.md").read_text()):
+        holds(any(path.startswith(f"{each}/") for each in writable), f"{path}, of {writable}")
+    holds("PrivateTmp=yes" not in unit, "a backup in a private /tmp would be deleted")
+
+
 main()

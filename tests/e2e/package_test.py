@@ -177,6 +177,7 @@ def inside():
         equal(owner("/etc/mqttd"), "root:mqttd 750", "/etc/mqttd")
         equal(owner("/etc/mqttd/mqttd.yaml"), "root:root 644", "mqttd.yaml")
         equal(owner("/var/lib/mqttd"), "mqttd:mqttd 700", "/var/lib/mqttd")
+        equal(owner("/var/backups/mqttd"), "mqttd:mqttd 700", "/var/backups/mqttd")
         holds(os.path.lexists(ROOT / "etc/systemd/system/multi-user.target.wants/mqttd.service"), "enabled")
 
     @case("it serves as its own user, and keeps a retained message over a restart")
@@ -191,6 +192,7 @@ def inside():
         broker = serve()
         got = here("mqttctl", "sub", "-t", "package/#", "-q", "1", "-C", "1").out.text().strip()
         equal(got, "still here", "message")
+        here("mqttctl", "backup", "create", "/var/backups/mqttd/monday")
         broker.signal(15)
         equal(broker.wait(), 0, "exit status")
 
@@ -217,6 +219,8 @@ def inside():
         for path in ("etc/mqttd", "var/lib/mqttd", "usr/share/doc/mqttd",
                      "etc/systemd/system/multi-user.target.wants/mqttd.service"):
             holds(not os.path.lexists(ROOT / path), f"/{path} is gone")
+        holds((ROOT / "var/backups/mqttd/monday/node").exists(), "a backup stays")
+        holds("has backups and is kept" in said, said)
 
 
 if SLOWDOWN > 1:

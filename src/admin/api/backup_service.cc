@@ -33,7 +33,7 @@ void Tell(Outlet& outlet, pb::BackupProgress::Phase phase, uint64_t bytes, uint6
 absl::Status CheckPath(const std::string& directory) {
   if (absl::StartsWith(directory, "/")) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      "directory: an absolute path on the broker's machine, such as /var/backups/mqttd-monday");
+      "directory: an absolute path on the broker's machine, such as /var/backups/mqttd/monday");
 }
 
 // What one node of a cluster has of its logs it has acknowledged to the others, who count on it: no
