@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log_file.h"
 #include "broker/transport/tls_context.h"
+#include "node/clustered/cluster_seat.h"
 
 namespace mqttd {
 namespace {
@@ -32,6 +33,30 @@ void CheckAdmin(const config::AdminOptions& admin, std::vector<std::string>& err
   }
 }
 
+void WarnOfEnd(const std::string& cert_file, const broker::TlsContext& tls,
+               std::vector<std::string>& warnings) {
+  const std::string words = broker::CertificateWarning(
+      tls.expires_unix_s(), absl::ToUnixSeconds(base::RealClock::Get().Now()));
+  if (!words.empty()) AddOnce(warnings, absl::StrCat(cert_file, ": ", words));
+}
+
+// Of links to other nodes.
+void CheckCluster(const config::ClusterOptions& cluster, std::vector<std::string>& errors,
+                  std::vector<std::string>& warnings) {
+  if (const absl::Status status = node::CheckSeat(cluster); !status.ok()) {
+    AddOnce(errors, std::string(status.message()));
+    return;
+  }
+  if (!cluster.on() || cluster.cert_file.empty()) return;
+  const auto tls = broker::TlsContext::Create(
+      {.cert_file = cluster.cert_file, .key_file = cluster.key_file, .ca_file = cluster.ca_file});
+  if (!tls.ok()) {
+    AddOnce(errors, std::string(tls.status().message()));
+  } else {
+    WarnOfEnd(cluster.cert_file, **tls, warnings);
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> CheckFiles(const config::Config& config,
@@ -47,10 +72,8 @@ std::vector<std::string> CheckFiles(const config::Config& config,
       const auto tls = broker::TlsContext::Create(listener.listener.tls);
       if (!tls.ok()) {
         AddOnce(errors, std::string(tls.status().message()));
-      } else if (const std::string words = broker::CertificateWarning(
-                     (*tls)->expires_unix_s(), absl::ToUnixSeconds(base::RealClock::Get().Now()));
-                 !words.empty()) {
-        AddOnce(warnings, absl::StrCat(listener.listener.tls.cert_file, ": ", words));
+      } else {
+        WarnOfEnd(listener.listener.tls.cert_file, **tls, warnings);
       }
     }
     const auto authenticator = auth::Authenticator::Create(listener.auth, pool);
@@ -61,6 +84,7 @@ std::vector<std::string> CheckFiles(const config::Config& config,
     for (std::string& warning : (*authenticator)->warnings()) AddOnce(warnings, std::move(warning));
   }
   CheckAdmin(config.admin, errors);
+  CheckCluster(config.cluster, errors, warnings);
   return errors;
 }
 

@@ -78,6 +78,28 @@ log:
         holds(words in said, f"{words} in {said}")
 
 
+@case("--check-config looks at what nodes of a cluster know each other by, as a start does")
+def _():
+    one, other = Certificates(), Certificates()
+
+    def said(listen, status=2, **files):
+        given = [part for key, path in files.items() for part in ("--set", f"cluster.{key}={path}")]
+        return mqttd("--check-config", "--cluster", listen, "--join", listen, "--listen", "mqtt://127.0.0.1:0", *given, status=status).err.text()
+
+    def files(**more):
+        return dict({"cert_file": one.server, "key_file": one.server_key, "ca_file": one.ca}, **more)
+
+    holds("without TLS" in said("10.0.0.1:9885"), "no certificates")
+    said("10.0.0.1:9885", status=0, allow_plaintext="yes")
+    said("127.0.0.1:9885", status=0)
+    said("10.0.0.1:9885", status=0, **files())
+    for key in ("cert_file", "key_file", "ca_file"):
+        words = said("10.0.0.1:9885", **files(**{key: "/nonexistent/pem"}))
+        holds(f"cluster.{key}: cannot read /nonexistent/pem" in words, words)
+    words = said("10.0.0.1:9885", **files(key_file=other.server_key))
+    holds(str(other.server_key) in words, words)
+
+
 @case("authorities and revoked certificates are read, and warned about, also where nobody is asked for a certificate")
 def _():
     one = Certificates()

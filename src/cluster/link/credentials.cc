@@ -30,6 +30,10 @@ absl::Status CheckFile(const std::string& key, const std::string& path, const st
   return absl::OkStatus();
 }
 
+bool HasTls(const LinkTls& tls) {
+  return !tls.cert_file.empty() || !tls.key_file.empty() || !tls.ca_file.empty();
+}
+
 }  // namespace
 
 bool IsLoopback(const std::string& address) {
@@ -37,20 +41,27 @@ bool IsLoopback(const std::string& address) {
          absl::StartsWith(address, "localhost:");
 }
 
+absl::Status CheckLinkCredentials(const LinkOptions& options) {
+  const LinkTls& tls = options.tls;
+  if (!HasTls(tls)) {
+    if (options.allow_plaintext || IsLoopback(options.listen)) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "nodes would speak to each other at ", options.listen,
+        " without TLS: whoever reaches that port could read and change everything. Set "
+        "cluster.cert_file, key_file and ca_file, or say that plain text is allowed there "
+        "(cluster.allow_plaintext)"));
+  }
+  RETURN_IF_ERROR(
+      CheckFile("cluster.cert_file", tls.cert_file, "BEGIN CERTIFICATE", "certificate"));
+  RETURN_IF_ERROR(CheckFile("cluster.key_file", tls.key_file, "PRIVATE KEY", "private key"));
+  return CheckFile("cluster.ca_file", tls.ca_file, "BEGIN CERTIFICATE", "certificate");
+}
+
 absl::StatusOr<LinkCredentials> MakeLinkCredentials(const LinkOptions& options) {
   const LinkTls& tls = options.tls;
-  if (tls.cert_file.empty() && tls.key_file.empty() && tls.ca_file.empty()) {
-    if (!options.allow_plaintext && !IsLoopback(options.listen)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "nodes would speak to each other at ", options.listen,
-          " without TLS: whoever reaches that port could read and change everything. Set "
-          "certificates, or say that plain text is allowed there"));
-    }
+  RETURN_IF_ERROR(CheckLinkCredentials(options));
+  if (!HasTls(tls))
     return LinkCredentials{grpc::InsecureServerCredentials(), grpc::InsecureChannelCredentials()};
-  }
-  RETURN_IF_ERROR(CheckFile("cert_file", tls.cert_file, "BEGIN CERTIFICATE", "certificate"));
-  RETURN_IF_ERROR(CheckFile("key_file", tls.key_file, "PRIVATE KEY", "private key"));
-  RETURN_IF_ERROR(CheckFile("ca_file", tls.ca_file, "BEGIN CERTIFICATE", "certificate"));
   const auto provider = std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
       tls.key_file, tls.cert_file, tls.ca_file, kLookedAtEverySeconds);
   grpc::experimental::TlsServerCredentialsOptions server(provider);

@@ -19,9 +19,11 @@ struct LinkCredentials {
   std::shared_ptr<grpc::ChannelCredentials> channel;
 };
 
-// Files are looked at again every minute, so certificates can be renewed. Errors: kInvalidArgument,
-// in words, when a file is missing or is not what it should be, or when TLS is needed and not
-// there.
+// kInvalidArgument, in words, when a file is missing or is not what it should be, or when TLS is
+// needed and not there.
+absl::Status CheckLinkCredentials(const LinkOptions& options);
+
+// Files are looked at again every minute, so certificates can be renewed. Errors as above.
 absl::StatusOr<LinkCredentials> MakeLinkCredentials(const LinkOptions& options);
 
 // "127.0.0.1:1885", "[::1]:0", "localhost:1".

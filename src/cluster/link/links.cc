@@ -689,6 +689,8 @@ void RealLinks::Stop() {
 
 }  // namespace
 
+absl::Status Links::Check(const LinkOptions& options) { return CheckLinkCredentials(options); }
+
 absl::StatusOr<std::unique_ptr<Links>> Links::Start(LinkOptions options, LinkHandler& handler,
                                                     const base::Clock& clock) {
   auto links = std::make_unique<RealLinks>(std::move(options), handler, clock);

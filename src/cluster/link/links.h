@@ -88,6 +88,8 @@ class Links {
   // kInvalidArgument (TLS), in words.
   static absl::StatusOr<std::unique_ptr<Links>> Start(LinkOptions options, LinkHandler& handler,
                                                       const base::Clock& clock);
+  // Whether the files that are named for TLS are there, as Start needs them. kInvalidArgument.
+  static absl::Status Check(const LinkOptions& options);
   virtual ~Links() = default;  // Stops.
 
   // Who this node is and whom it lets in. Links that are there stay, but those of nodes that are

@@ -15,6 +15,7 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/version.h"
+#include "cluster/link/links.h"
 #include "cluster/membership/membership.h"
 #include "cluster/traffic/traffic.h"
 #include "mqttd/cluster/v1/link.pb.h"
@@ -469,7 +470,22 @@ std::vector<std::string> Addresses(const std::string& list) {
   return addresses;
 }
 
+cluster::LinkOptions LinksOf(const config::ClusterOptions& wanted) {
+  cluster::LinkOptions links;
+  links.listen = wanted.listen;
+  links.tls = {.cert_file = wanted.cert_file,
+               .key_file = wanted.key_file,
+               .ca_file = wanted.ca_file,
+               .check_names = true};
+  links.allow_plaintext = wanted.allow_plaintext;
+  return links;
+}
+
 }  // namespace
+
+absl::Status CheckSeat(const config::ClusterOptions& wanted) {
+  return wanted.on() ? cluster::Links::Check(LinksOf(wanted)) : absl::OkStatus();
+}
 
 absl::StatusOr<std::unique_ptr<Seat>> MakeSeat(const config::Config& config) {
   const config::ClusterOptions& wanted = config.cluster;
@@ -479,12 +495,7 @@ absl::StatusOr<std::unique_ptr<Seat>> MakeSeat(const config::Config& config) {
   }
   cluster::MembershipOptions options;
   options.directory = config.storage.data_dir;
-  options.links.listen = wanted.listen;
-  options.links.tls = {.cert_file = wanted.cert_file,
-                       .key_file = wanted.key_file,
-                       .ca_file = wanted.ca_file,
-                       .check_names = true};
-  options.links.allow_plaintext = wanted.allow_plaintext;
+  options.links = LinksOf(wanted);
   options.advertise = wanted.advertise;
   options.dns = wanted.dns;
   options.bootstrap.seeds = Addresses(wanted.seeds);

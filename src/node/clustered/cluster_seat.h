@@ -4,11 +4,16 @@
 
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "config/config.h"
 #include "node/seat.h"
 
 namespace node {
+
+// Whether links can be made with what is configured: reads the files that it names.
+// kInvalidArgument, in words.
+absl::Status CheckSeat(const config::ClusterOptions& wanted);
 
 // Null: the configuration has no `cluster.listen`. Listens for other nodes. Errors: those of
 // cluster::Membership::Create; kFailedPrecondition, the data directory is another's kind.
