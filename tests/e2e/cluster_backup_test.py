@@ -9,7 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from admin_api import Admin  # noqa: E402
 from e2e import MQTTD_BIN, Process, case, equal, holds, main, scratch  # noqa: E402
 from local_cluster import LocalCluster  # noqa: E402
-from mqtt_wire import Client as Wire  # noqa: E402
 
 cluster = LocalCluster(admin="127.0.0.1:0")
 
@@ -45,26 +44,12 @@ def _():
 @case("a copy of a node that lacks the file of its cluster is refused, in the cluster and alone; the node itself comes back")
 def _():
     node = cluster[2]
-    client = Wire(cluster[0].port, "kept")
-    client.subscribe("kept/#", 1)
-    publisher = Wire(cluster[1].port, "publisher", clean=True, expiry=0)
-    equal(publisher.published("kept/1", b"1", qos=1), 0)
-    equal(client.receive().payload, b"1")
     equal(node.terminate(), 0, "exit status")
     copy = copy_of(node)
-    own, node.data_dir = node.data_dir, copy
-    command = [*node._command]
-    command[command.index(own)] = copy
-    process = Process(command)
-    refused(process)
+    refused(Process([copy if part == node.data_dir else part for part in node._command]))
     holds(not (copy / "cluster").exists(), "it has not become a member")
     refused(Process([MQTTD_BIN, "--listen", "mqtt://127.0.0.1:0", "--http", "off", "--admin", "off", "--data-dir", copy]))
-    node.data_dir = own
     node.start()
-    equal(publisher.published("kept/2", b"2", qos=1), 0)
-    equal(client.receive().payload, b"2")
-    for each in (client, publisher):
-        each.drop()
 
 
 main()

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from e2e import PATIENCE_S, case, equal, holds, main, run  # noqa: E402
+from e2e import PATIENCE_S, SLOWDOWN, case, equal, holds, main, run  # noqa: E402
 from local_cluster import LocalCluster, Node, free_ports  # noqa: E402
 from admin_api import MQTTCTL  # noqa: E402
 from mqtt_wire import Client as Wire  # noqa: E402
 from service_manager import ServiceManager  # noqa: E402
 
-cluster = LocalCluster(arguments=("--set", "drain.delay=30"))
+cluster = LocalCluster(arguments=("--set", f"drain.delay={30 * SLOWDOWN}"))
 
 
 def eventually(holds_now, what):
@@ -23,11 +23,14 @@ def eventually(holds_now, what):
         holds(time.monotonic() < deadline, f"{what}: never")
 
 
+def others_count(live):
+    eventually(lambda: cluster[0].metrics()['mqttd_cluster_members{state="live"}'] == live, f"{live} live members")
+
+
 def give_up(node):
     """Until the others take it for dead, though it is not."""
     node.stand_still()
-    other = cluster[0]
-    eventually(lambda: other.metrics()['mqttd_cluster_members{state="live"}'] == 2, "it is given up")
+    others_count(2)
     node.process.signal(signal.SIGCONT)
 
 
@@ -41,6 +44,8 @@ def managed(node):
     node.env = manager.env
     node.start()
     manager.hear("READY=1\n")
+    others_count(3)  # Also where its last life was missed only now.
+    manager.kinds()
     return manager
 
 
@@ -70,14 +75,13 @@ def _():
     node = cluster[2]
     node.kill()
     manager = managed(node)
-    manager.kinds()
     give_up(node)
     manager.hear("READY=1\n")
     kinds = manager.kinds()
     holds("STOPPING" not in kinds, kinds)
     equal([kinds[0], kinds[-1]], ["RELOADING", "READY"], "what it is told")
     holds("EXTEND_TIMEOUT_USEC" in kinds, "it waits as long as that takes")
-    equal(starts(node), 2, "starts")
+    holds(starts(node) >= 2, "it has started anew")
     equal(Path(f"/proc/{node.process.pid}/comm").read_text(), "mqttd\n", "its name")
     Wire(node.port, "served", clean=True, expiry=0).drop()
 
@@ -89,27 +93,28 @@ def _():
     managed(node)
     node.process.signal(signal.SIGTERM)
     node.log.wait_for(" draining ")
+    before = starts(node)
     give_up(node)
     node.log.wait_for("the cluster gave this node up")
     node.process.signal(signal.SIGTERM)
     equal(node.process.wait(), 0, "exit status")
-    equal(starts(node), 1, "starts")
+    equal(starts(node), before, "starts")
 
 
 @case("nor does who drains until it is told to stop; to its manager a drain alone is no stop, which would have to end")
 def _():
     node = cluster[1]
     manager = managed(node)
-    manager.kinds()
     run(MQTTCTL, "drain", "--pid", node.process.pid, "--url", f"http://{node.http}", "--timeout", "1", status=None)
     manager.hear("STATUS=telling clients to go\n")
+    before = starts(node)
     give_up(node)
     node.log.wait_for("the cluster gave this node up")
     node.process.signal(signal.SIGTERM)
     manager.hear("STOPPING=1\n")
     equal(manager.kinds(), ["STATUS", "STOPPING"], "what it is told")
     equal(node.process.wait(), 0, "exit status")
-    equal(starts(node), 1, "starts")
+    equal(starts(node), before, "starts")
 
 
 main()
