@@ -51,10 +51,11 @@ absl::Status ServiceManager::Status(absl::string_view status_text) const {
 }
 
 absl::Status ServiceManager::ExtendTimeout(absl::Duration by) const {
-  return Send(absl::StrCat("EXTEND_TIMEOUT_USEC=", absl::ToInt64Microseconds(by), "\n"));
+  return Send(absl::StrCat("EXTEND_TIMEOUT_USEC=", absl::ToInt64Microseconds(by), "\n"),
+              Kind::kSignOfLife);
 }
 
-absl::Status ServiceManager::Watchdog() const { return Send("WATCHDOG=1\n"); }
+absl::Status ServiceManager::Watchdog() const { return Send("WATCHDOG=1\n", Kind::kSignOfLife); }
 
 std::optional<absl::Duration> ServiceManager::WatchdogTimeout() {
   const std::string pid = Environment("WATCHDOG_PID");
@@ -66,7 +67,7 @@ std::optional<absl::Duration> ServiceManager::WatchdogTimeout() {
   return absl::Microseconds(microseconds);
 }
 
-absl::Status ServiceManager::Send(const std::string& text) const {
+absl::Status ServiceManager::Send(const std::string& text, Kind kind) const {
   if (socket_.empty()) return absl::OkStatus();
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -79,10 +80,12 @@ absl::Status ServiceManager::Send(const std::string& text) const {
 
   const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return absl::ErrnoToStatus(errno, "NOTIFY_SOCKET");
-  const ssize_t sent = sendto(fd, text.data(), text.size(), MSG_NOSIGNAL,
+  const int flags = MSG_NOSIGNAL | (kind == Kind::kSignOfLife ? MSG_DONTWAIT : 0);
+  const ssize_t sent = sendto(fd, text.data(), text.size(), flags,
                               reinterpret_cast<const sockaddr*>(&address), size);
   const int error = errno;
   close(fd);
+  if (sent < 0 && error == EAGAIN && kind == Kind::kSignOfLife) return absl::OkStatus();
   return sent < 0 ? absl::ErrnoToStatus(error, "NOTIFY_SOCKET") : absl::OkStatus();
 }
 

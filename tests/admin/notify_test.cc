@@ -63,6 +63,30 @@ TEST_P(NotifyTest, EachMessageArrives) {
   EXPECT_EQ(manager.Receive(), "STOPPING=1\nSTATUS=bye\n");
   EXPECT_TRUE(service.Watchdog().ok());
   EXPECT_EQ(manager.Receive(), "WATCHDOG=1\n");
+  EXPECT_TRUE(service.Status("at work").ok());
+  EXPECT_EQ(manager.Receive(), "STATUS=at work\n");
+}
+
+TEST_P(NotifyTest, MoreTimeIsAskedForAtOnceAndNoMoreBehindIt) {
+  Manager manager(name_);
+  const ServiceManager service(name_);
+  {
+    const MoreTime more(service);
+    EXPECT_EQ(manager.Receive(), "EXTEND_TIMEOUT_USEC=60000000\n");
+  }
+  EXPECT_TRUE(service.Status("over").ok());
+  EXPECT_EQ(manager.Receive(), "STATUS=over\n");
+}
+
+// Its socket takes a few messages: who waits for room would wait with all that he has to do.
+TEST_P(NotifyTest, SignsOfLifeDoNotWaitForAManagerThatDoesNotRead) {
+  Manager manager(name_);
+  const ServiceManager service(name_);
+  for (int i = 0; i < 10'000; ++i) {
+    ASSERT_TRUE(service.Watchdog().ok());
+    ASSERT_TRUE(service.ExtendTimeout(absl::Seconds(1)).ok());
+  }
+  EXPECT_EQ(manager.Receive(), "WATCHDOG=1\n");
 }
 
 INSTANTIATE_TEST_SUITE_P(Sockets, NotifyTest, testing::Values("@", "/tmp/"));
