@@ -669,7 +669,11 @@ void ShardCore::Flush(Connection& connection) {
     }
     return;
   }
-  if (session != nullptr && connection.output.empty()) {
+  // As soon as there is room, not when all has left: what of QoS 0 comes next takes the room, and
+  // while that is more than the client reads, the output is never empty. Here, right behind the
+  // write, what is owed goes first.
+  if (session != nullptr &&
+      connection.output.bytes() < InMemory(session->limits.output_bytes_max)) {
     deliverer_.Drain(*session);  // Marks the connection again if anything went out.
     subscribing_.ContinueReplays(*session);
   }

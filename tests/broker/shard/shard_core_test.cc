@@ -177,6 +177,76 @@ TEST(ShardCore, WhatAStreamDoesNotTakeGoesOutWhenItHasRoom) {
   EXPECT_EQ(broker.shard(0).metrics().output_bytes.value(), 0);
 }
 
+// More of QoS 0 than a client reads, for as long as the broker runs.
+class Flood {
+ public:
+  Flood(Broker& broker, const std::string& topic) : broker_(broker), peer_(broker, 0, "flood") {
+    for (int i = 0; i < 100; ++i) {
+      bytes_ += support::PublishPacket{.topic = topic, .payload = std::string(1000, 'x')}.Encode(
+          support::Version::k5);
+    }
+    GoOn();
+  }
+
+ private:
+  void GoOn() {
+    peer_.line->Send(bytes_);
+    broker_.agenda().After(absl::Milliseconds(1), [this] { GoOn(); });
+  }
+
+  Broker& broker_;
+  const Peer peer_;
+  std::string bytes_;
+};
+
+// The output of who reads slowly is never empty while QoS 0 fills whatever room there is in it.
+TEST(ShardCore, WhatIsAcknowledgedGoesOutAlthoughQos0ComesFasterThanItsClientReads) {
+  broker::Limits limits;
+  limits.output_bytes_max = 64 * 1024;
+  Broker broker(16, 1, {}, limits);
+  Peer reader(broker, 0, "reader");
+  reader.Subscribe("a");
+  reader.Subscribe("b", 1);
+  const Peer publisher(broker, 0, "publisher");
+  const Flood flood(broker, "a");
+  broker.RunFor(absl::Milliseconds(50));
+  EXPECT_GT(broker.shard(0).metrics().dropped[broker::DropCause::kOutputFull].value(), 0u);
+  for (uint16_t id = 1; id <= 20; ++id) {
+    publisher.line->Send(support::PublishPacket{.topic = "b", .qos = 1, .packet_id = id}.Encode(
+        support::Version::k5));
+  }
+  broker.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(std::count_if(reader.packets.begin(), reader.packets.end(),
+                          [](const Packet& packet) { return packet.topic == "b"; }),
+            20);
+}
+
+TEST(ShardCore, RetainedMessagesGoOutAlthoughQos0ComesFasterThanTheirClientReads) {
+  for (const bool durable : {false, true}) {
+    broker::Limits limits;
+    limits.output_bytes_max = 64 * 1024;
+    Broker broker(17, 1, {}, limits);
+    const Peer publisher(broker, 0, "publisher");
+    for (int i = 0; i < 500; ++i) {
+      publisher.line->Send(
+          support::PublishPacket{.topic = absl::StrCat("r/", i), .payload = "x", .retain = true}
+              .Encode(support::Version::k5));
+    }
+    const std::unique_ptr<Peer> reader = durable ? Peer::Durable(broker, 0, "reader")
+                                                 : std::make_unique<Peer>(broker, 0, "reader");
+    reader->TakeTypes();
+    reader->Subscribe("a");
+    const Flood flood(broker, "a");
+    broker.RunFor(absl::Milliseconds(50));
+    reader->line->Send(support::Subscribe(support::Version::k5, 1, {{"r/#", 0}}));
+    broker.RunFor(absl::Milliseconds(400));
+    EXPECT_EQ(std::count_if(reader->packets.begin(), reader->packets.end(),
+                            [](const Packet& packet) { return packet.topic.starts_with("r/"); }),
+              500)
+        << (durable ? "durable" : "transient");
+  }
+}
+
 // A subscription acts from when its SUBSCRIBE is read: whoever hears anything of the client's shard
 // after that, and publishes at another one, reaches the subscriber. For none of many seeds the
 // other shard knows of it too late, though SUBACK has not come yet.
