@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "base/by_name.h"
@@ -248,6 +249,7 @@ void Router::SetMember(std::string_view filter, ShareMember member) {
       return;
     }
   }
+  MakeWay(filter, member);
   PlaceMember(filter, std::move(member));
 }
 
@@ -256,19 +258,64 @@ void Router::RemoveMember(std::string_view filter, std::string_view client_id) {
     const auto held = held_members_.find(std::pair(std::string(filter), std::string(client_id)));
     if (held != held_members_.end()) return held->second.told.reset();
   }
-  DisplaceMember(filter, client_id);
+  GiveBackPlace(filter, client_id);
 }
 
-void Router::RemoveMemberOfNode(std::string_view filter, std::string_view client_id,
-                                const storage::ConnectionRef& connection) {
+void Router::RemoveMember(std::string_view filter, std::string_view client_id,
+                          const storage::ConnectionRef& connection, storage::NodeId of_node) {
+  ForgetReplaced(filter, client_id, of_node, connection);
+  if (!held_members_.empty() && of_node == storage::NodeId()) {
+    const auto held = held_members_.find(std::pair(std::string(filter), std::string(client_id)));
+    if (held != held_members_.end()) {
+      std::optional<ShareMember>& told = held->second.told;
+      if (told.has_value() && told->connection == connection) told.reset();
+      return;
+    }
+  }
+  ShareGroup* const group = FindGroup(filter);
+  const ShareMember* const known = group == nullptr ? nullptr : group->Find(client_id, of_node);
+  if (known != nullptr && known->connection == connection)
+    GiveBackPlace(filter, client_id, of_node);
+}
+
+void Router::MakeWay(std::string_view filter, const ShareMember& member) {
+  ForgetReplaced(filter, member.client_id, member.of_node, member.connection);
   ShareGroup* const group = FindGroup(filter);
   const ShareMember* const known =
-      group == nullptr ? nullptr : group->Find(client_id, connection.node);
-  if (known != nullptr && known->connection == connection)
-    DisplaceMember(filter, client_id, connection.node);
+      group == nullptr ? nullptr : group->Find(member.client_id, member.of_node);
+  if (known == nullptr || known->durable || known->connection == member.connection) return;
+  replaced_members_[{std::string(filter), member.client_id, member.of_node}].push_back(*known);
+}
+
+void Router::ForgetReplaced(std::string_view filter, std::string_view client_id,
+                            storage::NodeId of_node, const storage::ConnectionRef& connection) {
+  if (replaced_members_.empty()) return;
+  const auto place = replaced_members_.find({std::string(filter), std::string(client_id), of_node});
+  if (place == replaced_members_.end()) return;
+  std::erase_if(place->second,
+                [&](const ShareMember& member) { return member.connection == connection; });
+  if (place->second.empty()) replaced_members_.erase(place);
+}
+
+void Router::GiveBackPlace(std::string_view filter, std::string_view client_id,
+                           storage::NodeId of_node) {
+  DisplaceMember(filter, client_id, of_node);
+  if (replaced_members_.empty()) return;
+  const auto place = replaced_members_.find({std::string(filter), std::string(client_id), of_node});
+  if (place == replaced_members_.end()) return;
+  ShareMember member = std::move(place->second.back());
+  place->second.pop_back();
+  if (place->second.empty()) replaced_members_.erase(place);
+  PlaceMember(filter, std::move(member));
 }
 
 void Router::ForgetMembersOf(storage::NodeId node, std::optional<uint32_t> but_of_telling) {
+  for (auto place = replaced_members_.begin(); place != replaced_members_.end();) {
+    std::erase_if(place->second, [&](const ShareMember& member) {
+      return member.of_node == node && member.telling != but_of_telling;
+    });
+    place = place->second.empty() ? replaced_members_.erase(place) : std::next(place);
+  }
   std::vector<std::pair<std::string, std::string>> gone;
   for (const auto& group : groups_) {
     group->ForEachMember([&](const ShareMember& member) {
@@ -276,7 +323,7 @@ void Router::ForgetMembersOf(storage::NodeId node, std::optional<uint32_t> but_o
         gone.emplace_back(group->filter(), member.client_id);
     });
   }
-  for (const auto& [filter, client_id] : gone) DisplaceMember(filter, client_id, node);
+  for (const auto& [filter, client_id] : gone) GiveBackPlace(filter, client_id, node);
 }
 
 void Router::HoldMember(std::string_view filter, std::string_view client_id,

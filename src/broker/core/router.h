@@ -6,10 +6,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -191,12 +193,16 @@ class Router {
   // What it wants is not known: it is sent everything.
   void SetNodeStale(uint32_t node, bool stale);
 
-  // Members of `$share` groups, wherever they are. `filter` is "$share/group/filter".
+  // Members of `$share` groups, wherever they are. `filter` is "$share/group/filter". One of
+  // another connection with the same Client Identifier takes the place of a transient one, which
+  // has it again when that one goes: without a lease several clients are let in with one
+  // identifier.
   void SetMember(std::string_view filter, ShareMember member);
+  // A durable one.
   void RemoveMember(std::string_view filter, std::string_view client_id);
-  // A transient one that another node told of: unless that has told of another connection since.
-  void RemoveMemberOfNode(std::string_view filter, std::string_view client_id,
-                          const storage::ConnectionRef& connection);
+  // A transient one of this connection, as this node tells of it, or (`of_node`) another one.
+  void RemoveMember(std::string_view filter, std::string_view client_id,
+                    const storage::ConnectionRef& connection, storage::NodeId of_node = {});
   // Those that this node told of, but for those of its present telling. Cost: the number of members
   // that there are.
   void ForgetMembersOf(storage::NodeId node, std::optional<uint32_t> but_of_telling);
@@ -262,6 +268,13 @@ class Router {
   void PlaceMember(std::string_view filter, ShareMember member);
   void DisplaceMember(std::string_view filter, std::string_view client_id,
                       storage::NodeId of_node = {});
+  // The member comes: whose place it takes is remembered.
+  void MakeWay(std::string_view filter, const ShareMember& member);
+  void ForgetReplaced(std::string_view filter, std::string_view client_id, storage::NodeId of_node,
+                      const storage::ConnectionRef& connection);
+  // The member goes: who had its place before has it again.
+  void GiveBackPlace(std::string_view filter, std::string_view client_id,
+                     storage::NodeId of_node = {});
   void EraseIfEmpty(RoutedFilter& node);
   void Fill(std::string_view topic, size_t hash, Match& match) const;
 
@@ -291,6 +304,10 @@ class Router {
     std::optional<ShareMember> told;
   };
   absl::flat_hash_map<std::pair<std::string, std::string>, HeldMember> held_members_;
+  // Transient members whose place another connection with their Client Identifier has taken, in
+  // that order; by filter, Client Identifier and node. Each goes with its connection.
+  using PlaceOfMember = std::tuple<std::string, std::string, storage::NodeId>;
+  std::map<PlaceOfMember, std::vector<ShareMember>> replaced_members_;
 
   // Topics pass into the cache when they are asked for a second time, once there are this many.
   static constexpr size_t kCachedAtOnce = 1024;

@@ -71,8 +71,8 @@ void NodeFlow::TakeMembers(const NodeRoutes& routes) {
         member.telling = known.telling;
         context_.router.SetMember(change.filter, std::move(member));
       } else {
-        context_.router.RemoveMemberOfNode(change.filter, change.member.client_id,
-                                           change.member.connection);
+        context_.router.RemoveMember(change.filter, change.member.client_id,
+                                     change.member.connection, change.member.connection.node);
       }
     }
   }

@@ -357,7 +357,7 @@ std::optional<SubscriptionTerms> SubscribeFlow::RemoveShared(Session& session,
   ShareMember member;
   member.client_id = session.client_id.view();
   member.connection = session.connection.ref;
-  context_.router.RemoveMember(filter, session.client_id);
+  context_.router.RemoveMember(filter, session.client_id, member.connection);
   announcer_.Member(false, filter, member);
   return before;
 }
@@ -669,7 +669,8 @@ void SubscribeFlow::OnShardMember(ShardMemberChange change) {
   if (change.add) {
     context_.router.SetMember(change.filter, std::move(change.member));
   } else {
-    context_.router.RemoveMember(change.filter, change.member.client_id);
+    context_.router.RemoveMember(change.filter, change.member.client_id,
+                                 change.member.connection);
   }
   context_.Send(change.from, RoutesConfirmed{context_.id, change.number});
 }

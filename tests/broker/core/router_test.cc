@@ -339,15 +339,60 @@ TEST(Router, MembersOfAnotherNodeAreItsOwnAffair) {
   router.SetMember(kFilter, member(2, 8, 1));
   router.SetMember(kFilter, member(3, 7, 0));
   EXPECT_EQ(router.FindGroup(kFilter)->size(), 2u);
-  router.RemoveMemberOfNode(kFilter, "c", member(2, 7, 0).connection);
+  router.RemoveMember(kFilter, "c", member(2, 7, 0).connection, storage::NodeId(2));
   EXPECT_EQ(router.FindGroup(kFilter)->size(), 2u) << "it has another connection by now";
   router.ForgetMembersOf(storage::NodeId(2), 1);
   EXPECT_EQ(router.FindGroup(kFilter)->size(), 2u) << "it was told of again";
   router.ForgetMembersOf(storage::NodeId(2), 2);
   EXPECT_EQ(router.FindGroup(kFilter)->size(), 1u);
-  router.RemoveMemberOfNode(kFilter, "c", member(3, 7, 0).connection);
+  router.RemoveMember(kFilter, "c", member(3, 7, 0).connection, storage::NodeId(3));
   EXPECT_EQ(router.FindGroup(kFilter), nullptr);
   EXPECT_TRUE(router.Find("a").empty());
+}
+
+// Without a lease clients are let in without asking, several with one Client Identifier.
+TEST(Router, AMemberGoesWithItsOwnConnectionAndNotWithAnotherOfItsName) {
+  constexpr const char* kFilter = "$share/g/a";
+  for (const uint16_t node : {uint16_t{0}, uint16_t{2}}) {
+    Router router(10, /*clustered=*/true);
+    const auto member = [&](uint64_t connection, uint32_t telling = 0) {
+      ShareMember made = Member("c");
+      made.of_node = storage::NodeId(node);
+      made.connection = {.node = storage::NodeId(7), .connection = connection};
+      made.telling = telling;
+      return made;
+    };
+    const auto remove = [&](uint64_t connection) {
+      router.RemoveMember(kFilter, "c", member(connection).connection, storage::NodeId(node));
+    };
+    const auto connection = [&]() -> uint64_t {
+      const ShareGroup* const group = router.FindGroup(kFilter);
+      return group == nullptr ? 0 : group->Find("c", storage::NodeId(node))->connection.connection;
+    };
+    router.SetMember(kFilter, member(1));
+    router.SetMember(kFilter, member(2));
+    EXPECT_EQ(connection(), 2u);
+    remove(1);
+    EXPECT_EQ(connection(), 2u) << "the older one goes";
+    remove(2);
+    EXPECT_EQ(connection(), 0u);
+    router.SetMember(kFilter, member(1));
+    router.SetMember(kFilter, member(2));
+    router.SetMember(kFilter, member(3));
+    router.SetMember(kFilter, member(2));
+    remove(2);
+    EXPECT_EQ(connection(), 3u) << "who had the place before";
+    remove(3);
+    EXPECT_EQ(connection(), 1u);
+    remove(1);
+    EXPECT_EQ(connection(), 0u);
+    router.SetMember(kFilter, member(1));
+    router.SetMember(kFilter, member(2, 1));
+    router.ForgetMembersOf(storage::NodeId(node), 1);
+    remove(2);
+    EXPECT_EQ(connection(), 0u) << "it is not told of any more";
+    EXPECT_TRUE(router.Find("a").empty());
+  }
 }
 
 TEST(Router, GroupsOfTheSameFilterAreApart) {

@@ -671,6 +671,46 @@ TEST_F(NodeFlowTest, WhoWasLetInWithoutALeaseHasOneOwnerWhenThereIsOne) {
   EXPECT_EQ(alone.TakeTypes(), std::vector{kDisconnect});
 }
 
+// Two connections of one name have been let in, and one of them goes: by itself, or because a
+// leader says so, which of them ever. The other one is the member.
+TEST_F(NodeFlowTest, WhenOneOfTwoWithOneNameGoesTheOtherStaysInItsGroup) {
+  const auto fence = [&](broker::Fenced fenced) {
+    for (size_t shard = 0; shard < kShards; ++shard) {
+      Mail(broker::Control{[&core = broker_.shard(shard).core(), fenced] {
+             broker::Fence(core, fenced);
+           }},
+           shard);
+    }
+  };
+  for (storage::PartitionId id = 0; id < broker_.host().core().partitions(); ++id)
+    broker_.host().ReplaceLeader(id);
+  broker_.RunFor(absl::Seconds(1));
+  Peer publisher(broker_, 0, "publisher");
+  for (const int goes : {0, 1, 2}) {
+    for (const size_t shard : {0, 1}) {
+      fence(broker::Fenced::kSessions);
+      const std::string name = absl::StrCat("twice-", goes, "-", shard);
+      const std::unique_ptr<Peer> first = MemberHere(name, 0);
+      const std::unique_ptr<Peer> second = MemberHere(name, shard);
+      if (goes < 2) (goes == 0 ? first : second)->line->Break();
+      broker_.RunFor(absl::Milliseconds(100));
+      fence(broker::Fenced::kNobody);
+      broker_.RunFor(absl::Seconds(1));
+      ASSERT_TRUE(goes != 2 || (first->ended_ns != 0) != (second->ended_ns != 0));
+      const bool first_stays = goes == 1 || (goes == 2 && first->ended_ns == 0);
+      Peer& stays = first_stays ? *first : *second;
+      EXPECT_THAT(stays.packets, IsEmpty());
+      publisher.line->Send(PublishOf("t", "x", 1));
+      broker_.RunFor(absl::Milliseconds(100));
+      EXPECT_EQ(stays.TakeTypes(), std::vector{kPublish})
+          << "goes " << goes << ", second at shard " << shard;
+      EXPECT_EQ(publisher.TakeTypes(), std::vector{kPuback});
+      stays.line->Break();
+      broker_.RunFor(absl::Milliseconds(100));
+    }
+  }
+}
+
 // Durable requests that were answered.
 uint64_t Answered(const broker::ShardMetrics& metrics) {
   uint64_t count = 0;
