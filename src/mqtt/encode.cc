@@ -146,7 +146,9 @@ std::string ConnAckProperties(const ConnAck& packet, Detail detail) {
   if (packet.server_keep_alive.has_value()) {
     AppendTwoByteProperty(out, PropertyId::kServerKeepAlive, *packet.server_keep_alive);
   }
-  AppendTextProperty(out, PropertyId::kResponseInformation, packet.response_information);
+  if (detail != Detail::kNone) {
+    AppendTextProperty(out, PropertyId::kResponseInformation, packet.response_information);
+  }
   AppendTextProperty(out, PropertyId::kServerReference, packet.server_reference);
   AppendTextProperty(out, PropertyId::kAuthenticationMethod, packet.authentication_method);
   AppendTextProperty(out, PropertyId::kAuthenticationData, packet.authentication_data);
@@ -178,6 +180,11 @@ void EncodeRefusal(Version version, ReasonCode reason, std::string_view reason_s
   if (version == Version::kUnknown) return;
   if (version != Version::k5 && !ToConnectReturnCode(reason).has_value()) return;
   ConnAck packet{.reason = reason};
+  if (reason_string.size() > kStringBytesMax) {
+    size_t end = kStringBytesMax;  // Not in the middle of a character.
+    while (end > 0 && (static_cast<unsigned char>(reason_string[end]) & 0xC0) == 0x80) --end;
+    reason_string = reason_string.substr(0, end);
+  }
   if (!reason_string.empty()) packet.reason_string = reason_string;
   Encode(packet, version, out, packet_size_max);
 }

@@ -35,9 +35,13 @@ inline void AppendVariableByteInteger(std::string& out, uint32_t value) {
   AppendByte(out, value);
 }
 
+// Of a UTF-8 Encoded String, and of Binary Data.
+inline constexpr size_t kStringBytesMax = 65'535;
+
 // A length of two bytes, then the bytes: UTF-8 Encoded String and Binary Data alike.
 inline void AppendString(std::string& out, std::string_view text) {
-  CHECK(text.size() <= 0xFFFF) << "an MQTT string holds at most 65,535 bytes, not " << text.size();
+  CHECK(text.size() <= kStringBytesMax)
+      << "an MQTT string holds at most 65,535 bytes, not " << text.size();
   AppendTwoBytes(out, static_cast<unsigned>(text.size()));
   out.append(text);
 }

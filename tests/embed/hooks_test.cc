@@ -226,6 +226,26 @@ TEST_F(HooksTest, AuthenticationDecidesOrLeavesItToTheConfiguration) {
   let_in.ExpectNothing();
 }
 
+// What the program says may be any length; a packet has room for 65,535 bytes of it.
+TEST_F(HooksTest, WhatIsTooLongForAPacketIsCutOrRefused) {
+  options_.settings["auth.use_username_as_clientid"] = "true";
+  hooks_.authenticate = [](const ConnectionPtr&, const Login& login, const auto& reply) {
+    if (login.client_id == "refused")
+      return reply(LoginDecision::Refuse(ReasonCode::kNotAuthorized, std::string(69'999, 'x')));
+    reply(LoginDecision::Allow(login.client_id == "long" ? std::string(65'536, 'u') : "user"));
+  };
+  Start();
+  const auto knock = [&](const std::string& id) {
+    RawClient client(port_);
+    client.Send(support::ConnectPacket{.client_id = id}.Encode());
+    return client;
+  };
+  EXPECT_EQ(knock("refused").ExpectConnack(0x87).Text(support::PropertyId::kReasonString),
+            std::string(65'535, 'x'));
+  knock("long").ExpectConnack(0x85);
+  knock("other").ExpectConnack(0);
+}
+
 TEST_F(HooksTest, AUserOfTheHookLeavesAWill) {
   hooks_.authenticate = [](const ConnectionPtr&, const Login& login, const auto& reply) {
     reply(LoginDecision::Allow(login.user_name.value_or("")));

@@ -178,6 +178,26 @@ TEST(Spec, MQTT5_3_1_2_28) {
               testing::StartsWith("reply/"));
 }
 
+// It consists of a prefix and the Client Identifier, which may be as long as a string at all.
+TEST(Limits, ResponseInformationThatDoesNotFitIsLeftOut) {
+  static support::BrokerProcess broker({.set = {"broker.response_information_prefix=reply/"}});
+  const auto information = [&](size_t bytes, uint32_t packet_size) {
+    ConnectPacket connect{.client_id = std::string(bytes, 'c')};
+    connect.properties.Number(kRequestResponseInformation, 1)
+        .Number(kMaximumPacketSize, packet_size);
+    return RawClient(broker.port(), connect)
+        .connack()
+        .Text(kResponseInformation)
+        .value_or("")
+        .size();
+  };
+  EXPECT_EQ(information(65'529, 100'000), 65'535u);
+  EXPECT_EQ(information(65'530, 100'000), 0u);
+  EXPECT_EQ(information(65'535, 100'000), 0u);
+  EXPECT_EQ(information(100, 150), 106u);
+  EXPECT_EQ(information(100, 100), 0u) << "the client takes less";
+}
+
 // §3.1.2.11.4 Maximum Packet Size of the client.
 
 // A message that is too large counts as sent: it takes no place in the window and does not come

@@ -14,6 +14,7 @@
 #include "mqtt/decode.h"
 #include "mqtt/encode.h"
 #include "mqtt/message.h"
+#include "mqtt/writer.h"
 
 namespace broker {
 namespace {
@@ -328,6 +329,7 @@ bool ConnectFlow::SendAuth(Connection& connection, ReasonCode reason, std::strin
   mqtt::Auth packet;
   packet.reason = reason;
   packet.authentication_method = method;
+  if (data.size() > mqtt::kStringBytesMax) return false;
   if (!data.empty()) packet.authentication_data = data;
   std::string bytes;
   if (!mqtt::Encode(packet, bytes, packet_size_max)) return false;  // [MQTT5-3.1.2-24]
@@ -345,6 +347,7 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
   pending.credentials.client_id = outcome.identity.client_id;  // By user name, or with a prefix.
   pending.identity = std::move(outcome.identity);
   pending.permissions = std::move(outcome.permissions);
+  if (!CheckNewIdentifier(connection)) return;
   if (!CheckBans(connection, pending.identity.user_name)) return;
   // Nobody could be told later that the will may not be published.
   if (pending.has_will && RightToPublish(*pending.permissions, pending.credentials.client_id,
@@ -362,6 +365,17 @@ void ConnectFlow::OnOutcome(Connection& connection, auth::Outcome outcome) {
                                                        context_.now_unix_ms, scratch));
   }
   if (AdmitUser(connection)) Open(connection);
+}
+
+// It may be longer than the one that came with CONNECT.
+bool ConnectFlow::CheckNewIdentifier(Connection& connection) {
+  const PendingConnect& pending = *connection.connecting;
+  const size_t max = pending.assigned_client_id ? mqtt::kStringBytesMax
+                                                : connection.listener.limits.client_id_bytes_max;
+  if (pending.credentials.client_id.size() <= max) return true;
+  Refuse(connection, ReasonCode::kClientIdentifierNotValid,
+         "the Client Identifier that its user name makes is longer than client_id_bytes_max");
+  return false;
 }
 
 void ConnectFlow::OnWillDecided(Connection& connection, HookAnswer answer) {
@@ -523,10 +537,14 @@ void ConnectFlow::Accept(Connection& connection, storage::SessionOpened& event) 
   std::string response;
   if (pending->response_information && !context_.options.response_information_prefix.empty()) {
     response = context_.options.response_information_prefix + std::string(session.client_id);
-    ack.response_information = response;  // [MQTT5-3.1.2-28]
+    // [MQTT5-3.1.2-28]: it may be left out.
+    if (response.size() <= mqtt::kStringBytesMax) ack.response_information = response;
   }
   if (!pending->authentication_method.empty()) {
     ack.authentication_method = pending->authentication_method;  // [MQTT5-4.12.0-5]
+    // A method's may be any length.
+    if (pending->authentication_data.size() > mqtt::kStringBytesMax)
+      return SendRefusal(connection, ReasonCode::kPacketTooLarge, {}, session.packet_size_max);
     if (!pending->authentication_data.empty())
       ack.authentication_data = pending->authentication_data;
     methods_in_use_[connection.ref.connection] = pending->authentication_method;

@@ -89,6 +89,8 @@ class ConnectFlow {
   // Null: it is not banned.
   const auth::Ban* BanOf(const Connection& connection, const auth::BanTable& bans,
                          std::string_view client_id, std::string_view user_name) const;
+  // False: what access makes of its Client Identifier is too long, and it was refused.
+  bool CheckNewIdentifier(Connection& connection);
   // False: its address has too many connections, and it was refused.
   bool AdmitProxied(Connection& connection, const std::string& address);
   // False: its user has too many clients, and it was refused.
