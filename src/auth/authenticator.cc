@@ -30,12 +30,17 @@ struct Authenticator::Tables {
     MoreRules more = run_time->RulesOf(identity);
     if (acl != nullptr) return acl->PermissionsFor(identity, more);
     const bool deny = run_time->denies_by_default();
-    if (!MayUsePatterns(identity)) more.patterns = nullptr;
     if (more.own == nullptr && more.patterns == nullptr && !deny) return Permissions::Everything();
+    const auto unmatched = deny ? Permissions::Unmatched::kDenied : Permissions::Unmatched::kAllowed;
+    // Its names stand for nothing then. Here, where what no rule speaks of is allowed, a client must
+    // not be rid of what is denied to everyone because it chose such a name.
+    if (!MayUsePatterns(identity)) {
+      return std::make_shared<const Permissions>(std::move(more.own), std::move(more.patterns), "",
+                                                 "", unmatched, Permissions::Patterns::kOnlyDeny);
+    }
     return std::make_shared<const Permissions>(
         std::move(more.own), std::move(more.patterns), identity.client_id,
-        identity.anonymous ? std::string() : identity.user_name,
-        deny ? Permissions::Unmatched::kDenied : Permissions::Unmatched::kAllowed);
+        identity.anonymous ? std::string() : identity.user_name, unmatched);
   }
 
   // A user who was set at run time goes before one of the same name in the file.

@@ -310,6 +310,36 @@ TEST_F(AuthenticatorTest, AReloadThatFailsChangesNothing) {
   EXPECT_TRUE(authenticator->TryNow(NoCredentials())->permissions->MayRead("a"));
 }
 
+// A + or # in a name that is put into patterns would widen them, so that such a name gets nothing
+// from them: but is not rid of what they deny.
+TEST_F(AuthenticatorTest, WhatIsDeniedToEveryoneIsDeniedWhateverTheClientCallsItself) {
+  const auto run_time = std::make_shared<RunTimeAccess>();
+  run_time->AddRule({.who = RuleFor::kEveryone, .filter = "admin/#", .bits = kRuleDeny});
+  run_time->AddRule({.who = RuleFor::kEveryone, .filter = "of/%c", .bits = kRuleDeny});
+  run_time->AddRule(
+      {.who = RuleFor::kEveryone, .filter = "open/#", .bits = kRuleRead | kRuleWrite});
+  for (const bool denies_by_default : {false, true}) {
+    run_time->DenyByDefault(denies_by_default);
+    const auto authenticator =
+        Authenticator::Create({.allow_anonymous = true}, nullptr, nullptr, run_time);
+    ASSERT_TRUE(authenticator.ok());
+    for (const std::string name : {"plain", "a+b", "x#", "#", "+"}) {
+      Credentials credentials = NoCredentials();
+      credentials.client_id = name;
+      const auto permissions = (*authenticator)->TryNow(credentials)->permissions;
+      EXPECT_FALSE(permissions->MayWrite("admin/a")) << name;
+      EXPECT_FALSE(permissions->MayRead("admin/a")) << name;
+      EXPECT_FALSE(permissions->MaySubscribe("admin/#")) << name;
+      EXPECT_TRUE(permissions->Denies("admin/a")) << name;
+      EXPECT_FALSE((*authenticator)->PermissionsOfAbsent("", name)->MayRead("admin/a")) << name;
+      EXPECT_EQ(permissions->MayWrite("other"), !denies_by_default) << name;
+      EXPECT_EQ(permissions->MaySubscribe("of/others"), !denies_by_default) << name;
+      EXPECT_EQ(permissions->MayWrite("open/a"), !denies_by_default || name == "plain") << name;
+      EXPECT_EQ(permissions->MaySubscribe("open/#"), !denies_by_default || name == "plain") << name;
+    }
+  }
+}
+
 TEST_F(AuthenticatorTest, ReloadMayBringNewOptions) {
   const auto authenticator = Make({.allow_anonymous = true});
   const Outcome outcome = *authenticator->TryNow(NoCredentials());

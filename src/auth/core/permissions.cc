@@ -22,12 +22,13 @@ Permissions::Permissions(AllowAll) : reads_everything_(true), writes_everything_
 
 Permissions::Permissions(std::shared_ptr<const RuleTree> own_rules,
                          std::shared_ptr<const RuleTree> patterns, std::string client_id,
-                         std::string user_name, Unmatched unmatched)
+                         std::string user_name, Unmatched unmatched, Patterns what_counts)
     : own_rules_(std::move(own_rules)),
       patterns_(std::move(patterns)),
       client_id_(std::move(client_id)),
       user_name_(std::move(user_name)),
-      allows_unmatched_(unmatched == Unmatched::kAllowed) {
+      allows_unmatched_(unmatched == Unmatched::kAllowed),
+      patterns_only_deny_(what_counts == Patterns::kOnlyDeny) {
   if (own_rules_ != nullptr) ordinary_bits_ = own_rules_->BitsOfOrdinaryTopics();
 }
 
@@ -40,7 +41,7 @@ bool Permissions::Lookup(std::string_view topic, uint8_t access) const {
     if (rules == nullptr) continue;
     const uint8_t bits = rules->Match(topic, names);
     if ((bits & kRuleDeny) != 0) return false;
-    if ((bits & access) != 0) return true;
+    if ((bits & access) != 0 && !OnlyDenies(rules)) return true;
   }
   return allows_unmatched_;
 }
@@ -63,7 +64,7 @@ bool Permissions::MaySubscribe(std::string_view filter) const {
   for (const RuleTree* rules : {own_rules_.get(), patterns_.get()}) {
     if (rules == nullptr) continue;
     rules->AppendDenied(names, denied);  // The denials of the client's own rules bind patterns too.
-    if (rules->GrantsSomeRead(levels, names, denied)) return true;
+    if (!OnlyDenies(rules) && rules->GrantsSomeRead(levels, names, denied)) return true;
   }
   return allows_unmatched_ && std::none_of(denied.begin(), denied.end(), [&](const auto& wide) {
            return CoversCommon(wide, levels, levels);

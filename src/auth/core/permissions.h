@@ -22,10 +22,12 @@ class Permissions {
   // `own_rules` are the `topic` rules of this identity (null: none), `patterns` the `pattern` rules
   // (null: none, or this identity may not use them). Made by `Acl::PermissionsFor`. What no rule
   // speaks of is denied, unless `unmatched` says otherwise.
+  // Of patterns that the identity may not use, what they deny may hold all the same.
   enum class Unmatched : uint8_t { kDenied, kAllowed };
+  enum class Patterns : uint8_t { kCount, kOnlyDeny };
   Permissions(std::shared_ptr<const RuleTree> own_rules, std::shared_ptr<const RuleTree> patterns,
               std::string client_id, std::string user_name,
-              Unmatched unmatched = Unmatched::kDenied);
+              Unmatched unmatched = Unmatched::kDenied, Patterns what_counts = Patterns::kCount);
   ~Permissions();
   Permissions(const Permissions&) = delete;
   Permissions& operator=(const Permissions&) = delete;
@@ -60,6 +62,9 @@ class Permissions {
   static constexpr uint8_t kReadBit = 1;
   static constexpr uint8_t kWriteBit = 2;
   bool Lookup(std::string_view topic, uint8_t access) const;
+  bool OnlyDenies(const RuleTree* rules) const {
+    return patterns_only_deny_ && rules == patterns_.get();
+  }
 
   std::shared_ptr<const RuleTree> own_rules_;
   std::shared_ptr<const RuleTree> patterns_;
@@ -67,6 +72,7 @@ class Permissions {
   std::string user_name_;
   uint8_t ordinary_bits_ = 0;  // What every topic without leading $ is granted.
   bool allows_unmatched_ = false;
+  bool patterns_only_deny_ = false;
   bool reads_everything_ = false;
   bool writes_everything_ = false;
 };
