@@ -31,9 +31,10 @@ struct Authenticator::Tables {
     if (acl != nullptr) return acl->PermissionsFor(identity, more);
     const bool deny = run_time->denies_by_default();
     if (more.own == nullptr && more.patterns == nullptr && !deny) return Permissions::Everything();
-    const auto unmatched = deny ? Permissions::Unmatched::kDenied : Permissions::Unmatched::kAllowed;
-    // Its names stand for nothing then. Here, where what no rule speaks of is allowed, a client must
-    // not be rid of what is denied to everyone because it chose such a name.
+    const auto unmatched =
+        deny ? Permissions::Unmatched::kDenied : Permissions::Unmatched::kAllowed;
+    // Its names stand for nothing then. Here, where what no rule speaks of is allowed, a client
+    // must not be rid of what is denied to everyone because it chose such a name.
     if (!MayUsePatterns(identity)) {
       return std::make_shared<const Permissions>(std::move(more.own), std::move(more.patterns), "",
                                                  "", unmatched, Permissions::Patterns::kOnlyDeny);
@@ -245,12 +246,13 @@ std::shared_ptr<const Permissions> Authenticator::PermissionsFor(const Identity&
 
 bool Authenticator::StillAdmits(const Identity& identity) const {
   const auto tables = this->tables();
-  if (identity.anonymous) return tables->options.allow_anonymous;
+  // In the order of Decide.
   if (tables->options.use_identity_as_username != CertificateIdentity::kNone) {
     return identity.certificate &&
            UserNameFrom(*identity.certificate, tables->options.use_identity_as_username) ==
                identity.user_name;
   }
+  if (identity.anonymous) return tables->options.allow_anonymous;
   return tables->HasUser(identity.user_name);
 }
 
@@ -262,9 +264,9 @@ std::shared_ptr<const Permissions> Authenticator::PermissionsOfAbsent(
   identity.client_id = std::string(client_id);
   identity.anonymous = user_name.empty();
   const bool has_account =
-      identity.anonymous ? tables->options.allow_anonymous
-                         : tables->options.use_identity_as_username != CertificateIdentity::kNone ||
-                               !tables->VerifiesPasswords() || tables->HasUser(user_name);
+      tables->options.use_identity_as_username != CertificateIdentity::kNone ? !identity.anonymous
+      : identity.anonymous ? tables->options.allow_anonymous
+                           : !tables->VerifiesPasswords() || tables->HasUser(user_name);
   return has_account ? tables->PermissionsFor(identity) : nullptr;
 }
 

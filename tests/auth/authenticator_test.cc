@@ -349,6 +349,20 @@ TEST_F(AuthenticatorTest, ReloadMayBringNewOptions) {
   EXPECT_FALSE(authenticator->StillAdmits(outcome.identity));
 }
 
+TEST_F(AuthenticatorTest, WhereCertificatesSayWhoItIsNobodyStaysWithoutOne) {
+  const auto authenticator = Make({.allow_anonymous = true});
+  const Outcome outcome = *authenticator->TryNow(NoCredentials());
+  EXPECT_NE(authenticator->PermissionsOfAbsent("", "c1"), nullptr);
+  ASSERT_TRUE(
+      authenticator
+          ->Reload({.allow_anonymous = true, .use_identity_as_username = CertificateIdentity::kCn})
+          .ok());
+  EXPECT_EQ(CodeNow(*authenticator, NoCredentials()), AuthCode::kNotAuthorized);
+  EXPECT_FALSE(authenticator->StillAdmits(outcome.identity));
+  EXPECT_EQ(authenticator->PermissionsOfAbsent("", "c1"), nullptr);
+  EXPECT_NE(authenticator->PermissionsOfAbsent("ann", "c1"), nullptr);
+}
+
 TEST_F(AuthenticatorTest, AVerifiedLoginIsRememberedForAWhileAndForgottenWithItsPassword) {
   support::FakeClock clock;
   const auto verified =
