@@ -54,7 +54,8 @@ class Connection {
     return std::static_pointer_cast<Value>(context());
   }
 
-  // Ends it: DISCONNECT with the reason in 5.0, then the end. Nothing happens if it is gone.
+  // Ends it: DISCONNECT with the reason in 5.0 (0x98, if it is none of DISCONNECT), then the end.
+  // Nothing happens if it is gone.
   virtual void Disconnect(
       mqtt::ReasonCode reason = mqtt::ReasonCode::kAdministrativeAction) const = 0;
 };
@@ -151,8 +152,8 @@ struct PublishDecision {
   // hold for it as for the client's own message: what they do not allow is refused, as by kRefuse.
   // A Topic Name that is not valid counts as a failed hook.
   Message message;
-  // kRefuse: in PUBACK or PUBREC, 0x80 or above; a 3.1.1 client and one that published at QoS 0
-  // hear nothing. kDisconnect: in DISCONNECT.
+  // kRefuse: in PUBACK or PUBREC, 0x80 or above, 0x87 if they do not have it; a 3.1.1 client and
+  // one that published at QoS 0 hear nothing. kDisconnect: in DISCONNECT.
   mqtt::ReasonCode reason = mqtt::ReasonCode::kNotAuthorized;
 
   static PublishDecision Pass() { return {}; }
@@ -167,8 +168,8 @@ struct PublishDecision {
   }
 };
 
-// One Reason Code for each filter, in order: 0x80 or above refuses it; 0, 1 or 2 is the QoS granted
-// at most. Fewer of them than filters: the rest is granted as asked for. The access rules and
+// One Reason Code for each filter, in order: 0x80 or above refuses it (0x87, if SUBACK does not have
+// that one); 0, 1 or 2 is the QoS granted at most. Fewer of them than filters: the rest is granted as asked for. The access rules and
 // limits of the configuration hold beside it.
 struct SubscribeDecision {
   std::vector<mqtt::ReasonCode> reasons;

@@ -428,7 +428,7 @@ def _():
         asked = admins[(node.number + 1) % 3]
         said = asked.json("ban", "add", "--client", name)
         equal((said["disconnected"], said["missing"]), (1, []))
-        equal(clients[node.number].closed().reasons[0], 0x8A, "banned")
+        equal(clients[node.number].closed().reasons[0], 0x98, "sent away")
         for other in cluster.nodes:
             equal(refusal(other, name), 0x8A, f"{name} at node {other.number}")
         for each in admins:

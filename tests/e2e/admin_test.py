@@ -101,6 +101,7 @@ def _():
     equal((first, body[:1]), (0xE0, b"\x89"), "DISCONNECT")
     equal(ctl("client", "kick", "--client", "sensor-*").out.text(), "2 clients disconnected", "kick two")
     equal(connections["sensor-1"].packet()[0], 0xE0, "DISCONNECT")
+    holds("no 0x8a" in ctl("client", "kick", "door", "--reason", "0x8a", status=1).err.text(), "a code of CONNACK")
     holds("whom?" in ctl("client", "kick", status=1).err.text(), "kick without a target")
     broker.log.wait_for(r'admin who=local role=admin from=127\.0\.0\.1:\d+ what=Clients/Kick request=.*door.* outcome=done')
 

@@ -1,6 +1,8 @@
 // What hooks may decide, and that nobody but their own client suffers from them.
 #include "embed/hooks.h"
 
+#include <gmock/gmock.h>
+
 #include <future>
 #include <stdexcept>
 #include <string>
@@ -244,6 +246,24 @@ TEST_F(HooksTest, WhatIsTooLongForAPacketIsCutOrRefused) {
             std::string(65'535, 'x'));
   knock("long").ExpectConnack(0x85);
   knock("other").ExpectConnack(0);
+}
+
+// [MQTT5-3.14.2-1] [MQTT5-3.4.2-1] [MQTT5-3.9.3-2]
+TEST_F(HooksTest, AReasonCodeThatThePacketDoesNotHaveBecomesOneThatItHas) {
+  hooks_.on_publish = [](const ConnectionPtr&, const Message& message, const auto& reply) {
+    reply(message.topic == "end" ? PublishDecision::Disconnect(ReasonCode::kBanned)
+                                 : PublishDecision::Refuse(ReasonCode::kBanned));
+  };
+  hooks_.on_subscribe = [](const ConnectionPtr&, const auto&, const auto& reply) {
+    reply(SubscribeDecision{{ReasonCode::kBanned, ReasonCode::kQuotaExceeded}});
+  };
+  Start();
+  RawClient client = Join("client");
+  EXPECT_EQ(Publish(client, "t", "x"), 0x87u);
+  client.Send(support::Subscribe(support::Version::k5, 1, {{"a", 0}, {"b", 0}}));
+  EXPECT_THAT(client.ExpectAck(kSuback, 1).reasons, testing::ElementsAre(0x87, 0x97));
+  client.Send(PublishPacket{.topic = "end"});
+  client.ExpectDisconnect(0x98);
 }
 
 TEST_F(HooksTest, AUserOfTheHookLeavesAWill) {

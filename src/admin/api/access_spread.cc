@@ -109,7 +109,7 @@ void AccessSpread::Enforce(const std::vector<Kept>& changes, Users users,
   if (bans.empty()) return disconnect(0);
   broker::ClientQuery query;
   query.who = IsBannedBy(std::move(bans));
-  kick(std::move(query), {.reason = mqtt::ReasonCode::kBanned}, 0, disconnect);
+  kick(std::move(query), {}, 0, disconnect);
 }
 
 void AccessSpread::AddTo(Methods& here) {

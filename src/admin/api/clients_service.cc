@@ -9,6 +9,8 @@
 #include "admin/api/client_pages.h"
 #include "admin/api/convert.h"
 #include "admin/api/elsewhere.h"
+#include "mqtt/reason_code.h"
+#include "mqtt/types.h"
 #include "mqttd/admin/v1/clients.pb.h"
 #include "storage/leader/host.h"
 #include "storage/leader/session_view.h"
@@ -134,6 +136,11 @@ absl::StatusOr<broker::KickOrder> ToKickOrder(const pb::KickClientsRequest& requ
   if (request.reason_code() < 0x80 || request.reason_code() > 0xFF)
     return absl::InvalidArgumentError("reason_code: of DISCONNECT, 128 (0x80) or more");
   order.reason = static_cast<mqtt::ReasonCode>(request.reason_code());
+  if (!mqtt::IsAllowed(order.reason, mqtt::PacketType::kDisconnect)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("reason_code: DISCONNECT has no 0x", absl::Hex(request.reason_code()),
+                     "; use another one, such as 0x98 (administrative action)"));
+  }
   return order;
 }
 

@@ -196,7 +196,8 @@ void ConnectFlow::AskAgain(Connection& connection, uint64_t generation) {
   if (bans == nullptr || connection.phase != Phase::kConnected) return;
   const Session& session = *connection.session;
   if (BanOf(connection, *bans, session.client_id.view(), session.user_name()) != nullptr)
-    context_.Close(connection, {.cause = CloseCause::kAdministrative, .say = ReasonCode::kBanned});
+    context_.Close(connection, {.cause = CloseCause::kAdministrative,
+                                .say = ReasonCode::kAdministrativeAction});
 }
 
 void ConnectFlow::RefuseTooLarge(Connection& connection, const mqtt::FrameHeader& header,
@@ -313,10 +314,12 @@ void ConnectFlow::OnReauthenticationStep(Connection& connection, auth::AuthStep 
   // Another user cannot slip into the session: the name must stay.
   if (step.kind == auth::AuthStep::Kind::kFail || step.user_name != session.user_name()) {
     context_.metrics.auth_failures.Add();
-    const auto code =
-        step.kind == auth::AuthStep::Kind::kFail ? step.code : auth::AuthCode::kNotAuthorized;
-    context_.Close(connection, {.cause = CloseCause::kAdministrative,
-                                .say = ToReason(code)});  // [MQTT5-4.12.1-2]
+    const ReasonCode reason = ToReason(step.code);
+    const bool says = step.kind == auth::AuthStep::Kind::kFail &&
+                      mqtt::IsAllowed(reason, mqtt::PacketType::kDisconnect);
+    context_.Close(connection,  // [MQTT5-4.12.1-2]
+                   {.cause = CloseCause::kAdministrative,
+                    .say = says ? reason : ReasonCode::kNotAuthorized});
     return;
   }
   session.permissions =

@@ -162,7 +162,11 @@ void HookFlow::GoOn(Connection& connection, HeldPublish& held, HookAnswer& answe
     case HookAnswer::Kind::kClose:
       return End(connection, answer.reason);
     case HookAnswer::Kind::kRefuse:
-      return Refuse(connection, held, answer.reason,
+      // PUBREC has the same ones.
+      return Refuse(connection, held,
+                    mqtt::IsAllowed(answer.reason, mqtt::PacketType::kPubAck)
+                        ? answer.reason
+                        : ReasonCode::kNotAuthorized,
                     "the hook of the embedding program refuses it");
     case HookAnswer::Kind::kGoOn:
       break;

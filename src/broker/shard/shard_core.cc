@@ -464,7 +464,11 @@ void ShardCore::Close(Connection& connection, const CloseOrder& order) {
   if (order.say.has_value() && connection.phase == Phase::kConnected &&
       connection.version == mqtt::Version::k5) {
     mqtt::Disconnect packet;  // [MQTT5-3.14.4-1]: nothing follows it.
-    packet.reason = *order.say;
+    // [MQTT5-3.14.2-1]: others, such as Banned, are for CONNACK. A hook or an authentication method
+    // may say any.
+    packet.reason = mqtt::IsAllowed(*order.say, mqtt::PacketType::kDisconnect)
+                        ? *order.say
+                        : mqtt::ReasonCode::kAdministrativeAction;
     if (!order.server_reference.empty()) packet.server_reference = order.server_reference;
     std::string bytes;
     if (!mqtt::Encode(packet, connection.version, bytes, connection.session->packet_size_max)) {
@@ -472,7 +476,7 @@ void ShardCore::Close(Connection& connection, const CloseOrder& order) {
       mqtt::Encode(packet, connection.version, bytes);
     }
     SendPacket(*this, connection, mqtt::PacketType::kDisconnect, bytes);
-    metrics.disconnects_sent[static_cast<size_t>(*order.say)].Add();
+    metrics.disconnects_sent[static_cast<size_t>(packet.reason)].Add();
   }
   metrics.connections_closed[order.cause].Add();
   if (observer != nullptr) observer->OnClosed(connection, order.cause);

@@ -230,7 +230,10 @@ ReasonCode SubscribeFlow::Judge(const Session& session, const mqtt::Subscription
       return ReasonCode::kTopicFilterInvalid;
   }
   if (!session.permissions->MaySubscribe(filter)) return ReasonCode::kNotAuthorized;
-  if (mqtt::IsError(decided)) return decided;
+  if (mqtt::IsError(decided)) {
+    return mqtt::IsAllowed(decided, mqtt::PacketType::kSubAck) ? decided
+                                                               : ReasonCode::kNotAuthorized;
+  }
   if (const auto bound = BoundReached(session, filter)) {
     context_.metrics.subscriptions_refused[*bound].Add();
     bound_ = *bound;
