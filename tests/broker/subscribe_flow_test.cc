@@ -69,9 +69,11 @@ TEST_F(SubscribeFlowTest, ARefusedUnsubscribeLeavesTheSubscription) {
   Client client = Join(Durable("client"));
   SubscribeDurably(client, "t", 0);
   client.wire.Send(support::Unsubscribe(support::Version::k5, 2, {"t"}));
-  Post(0, storage::UnsubscribeDone{
-              host_.Take<storage::Unsubscribe>().token, absl::UnavailableError("disk"), {}});
-  client.wire.Expect(kUnsuback);
+  Post(0, storage::UnsubscribeDone{host_.Take<storage::Unsubscribe>().token,
+                                   absl::ResourceExhaustedError("disk full"),
+                                   {}});
+  // [MQTT5-3.11.3-2]
+  EXPECT_EQ(client.wire.Expect(kUnsuback).reasons, std::vector<uint8_t>{0x80});
   PublishLive("still");
   client.wire.ExpectPublish("t", "still");
   client.wire.Send(support::Unsubscribe(support::Version::k5, 3, {"t"}));

@@ -607,7 +607,8 @@ void SubscribeFlow::OnUnsubscribeDone(storage::UnsubscribeDone event) {
   }
   event.existed.resize(request->reasons.size());
   for (size_t i = 0; i < request->reasons.size(); ++i) {
-    request->reasons[i] = !event.status.ok() ? ToReason(event.status)
+    // [MQTT5-3.11.3-2]: there is no "quota exceeded", whatever the disk says.
+    request->reasons[i] = !event.status.ok() ? ReasonCode::kUnspecifiedError
                           : event.existed[i] ? ReasonCode::kSuccess
                                              : ReasonCode::kNoSubscriptionExisted;
   }
