@@ -207,7 +207,8 @@ absl::Status FileStore::ReadJournal() {
   if (bytes.empty()) {
     RETURN_IF_ERROR(WriteAll(path_, fd_, kMagic));
     file_bytes_ = kMagic.size();
-    return absl::OkStatus();
+    name_is_synced_ = false;
+    return SyncName();
   }
   const std::string_view magic = std::string_view(bytes).substr(0, kMagic.size());
   const bool first_version = magic == kMagicOfFirstVersion;
@@ -385,18 +386,40 @@ void FileStore::CompactIfWorthIt() {
   compact_from_bytes_ = compaction_.ok() ? 0 : file_bytes_ + file_bytes_ / 2;
 }
 
+// What a power cut leaves of the file is what its directory says.
+absl::Status FileStore::SyncName() {
+  if (name_is_synced_ || !options_.sync) return absl::OkStatus();
+  const size_t slash = path_.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
+  const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return Failed(directory, "open", errno);
+  // Some file systems cannot: theirs are the names that they have.
+  const bool done = ::fsync(fd) == 0 || errno == EINVAL;
+  const int error = errno;
+  ::close(fd);
+  if (!done) return Failed(directory, "sync", error);
+  name_is_synced_ = true;
+  return absl::OkStatus();
+}
+
 // After an error the file ends where it ended before, so that a later record is not behind half of
-// this one.
+// this one: that would end the journal.
+absl::Status FileStore::CutOff() {
+  is_torn_ = ::ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0;
+  if (is_torn_) return Failed(path_, "cut off a half-written record", errno);
+  return absl::OkStatus();
+}
+
 absl::Status FileStore::Append(std::string_view record) {
+  if (is_torn_) RETURN_IF_ERROR(CutOff());
+  RETURN_IF_ERROR(SyncName());
   std::string framed;
   framed.reserve(kFrameBytes + record.size());
   AppendFramed(record, framed);
   absl::Status status = WriteAll(path_, fd_, framed);
   if (status.ok() && options_.sync && ::fdatasync(fd_) != 0) status = Failed(path_, "sync", errno);
   if (!status.ok()) {
-    if (::ftruncate(fd_, static_cast<off_t>(file_bytes_)) != 0) {
-      return Failed(path_, "cut off a half-written record", errno);
-    }
+    RETURN_IF_ERROR(CutOff());
     return status;
   }
   file_bytes_ += framed.size();
@@ -434,7 +457,9 @@ absl::Status FileStore::Compact() {
   }
   ::close(std::exchange(fd_, fd));
   file_bytes_ = bytes.size();
-  return absl::OkStatus();
+  is_torn_ = false;
+  name_is_synced_ = false;
+  return SyncName();
 }
 
 }  // namespace mqttd::client

@@ -48,7 +48,8 @@ class FileStore final : public Store {
   absl::Status RestartSession(const std::vector<uint64_t>& over) override;
 
   // How it went when the file was last to be written anew. An error takes no change back: the file
-  // goes on as it is, and it is tried again when that has grown by half.
+  // goes on as it is, and it is tried again when that has grown by half. If only its name could not
+  // be synced, the new file goes on, and the next change fails unless that can be made up for.
   const absl::Status& compaction() const { return compaction_; }
 
  private:
@@ -67,6 +68,8 @@ class FileStore final : public Store {
   bool ReplayFirstVersion(std::string_view record);
   void Remove(std::map<uint64_t, Live>::iterator found);
   absl::Status Append(std::string_view record);
+  absl::Status SyncName();
+  absl::Status CutOff();
   absl::Status Change(const std::string& record);
   void CompactIfWorthIt();
   absl::Status Compact();
@@ -77,6 +80,8 @@ class FileStore final : public Store {
   int fd_ = -1;
   uint64_t file_bytes_ = 0;
   uint64_t live_bytes_ = 0;
+  bool is_torn_ = false;  // It goes on behind `file_bytes_` with a part of a record.
+  bool name_is_synced_ = true;
   absl::Status compaction_;
   uint64_t compact_from_bytes_ = 0;    // After a compaction that failed.
   std::map<uint64_t, Live> outbound_;  // By their sequence.

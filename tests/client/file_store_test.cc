@@ -2,14 +2,46 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/crc.hpp>
+#include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "tests/support/temp_dir.h"
+
+// Calls of the store's, which links these instead of libc's.
+namespace {
+int directory_syncs = 0;
+bool directories_can_be_synced = true;
+bool files_can_be_cut = true;
+}  // namespace
+
+extern "C" int fsync(int fd) noexcept {
+  struct stat about {};
+  if (::fstat(fd, &about) == 0 && S_ISDIR(about.st_mode)) {
+    ++directory_syncs;
+    if (!directories_can_be_synced) {
+      errno = EIO;
+      return -1;
+    }
+  }
+  return static_cast<int>(::syscall(SYS_fsync, fd));
+}
+extern "C" int ftruncate(int fd, off_t length) noexcept {
+  if (!files_can_be_cut) {
+    errno = EIO;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_ftruncate, fd, length));
+}
 
 namespace mqttd::client {
 namespace {
@@ -217,6 +249,63 @@ TEST_F(FileStoreTest, ACompactionThatFailedIsTriedAgainWhenTheFileHasGrownByHalf
 
   for (int i = 0; i < 1000; ++i) change();  // And from here on as ever.
   EXPECT_LT(std::filesystem::file_size(path_), options.compact_bytes_min + 100);
+}
+
+// After a power cut the directory says which file it is.
+TEST_F(FileStoreTest, NothingIsStoredInAFileWhoseNameMayBeLost) {
+  const FileStoreOptions options{.sync = true, .compact_bytes_min = 4096};
+  directory_syncs = 0;
+  auto store = Open(options);
+  EXPECT_EQ(directory_syncs, 1) << "it is made";
+  const auto change = [&] {
+    const absl::Status put = store->PutInbound(PacketId{1});
+    return put.ok() ? store->RemoveInbound(PacketId{1}) : put;
+  };
+  uint64_t size = 0;
+  const auto grow_until_compaction = [&] {
+    do {
+      size = std::filesystem::file_size(path_);
+      EXPECT_TRUE(change().ok());
+    } while (std::filesystem::file_size(path_) > size);
+  };
+  grow_until_compaction();
+  EXPECT_EQ(directory_syncs, 2);
+  directories_can_be_synced = false;
+  grow_until_compaction();  // The change itself is safe in the former file.
+  EXPECT_FALSE(store->compaction().ok());
+  EXPECT_FALSE(change().ok());
+  directories_can_be_synced = true;
+  EXPECT_TRUE(change().ok());
+  EXPECT_EQ(directory_syncs, 5);
+  EXPECT_TRUE(change().ok());
+  EXPECT_EQ(directory_syncs, 5);
+}
+
+// A disk that takes half a record, and then not even its end.
+TEST_F(FileStoreTest, NothingGoesBehindHalfARecord) {
+  auto store = Open();
+  ASSERT_TRUE(store->PutOutbound(1, PacketId{1}, Full()).ok());
+  const auto whole = std::filesystem::file_size(path_);
+  const auto bound = [](rlim_t bytes) {
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  };
+  std::signal(SIGXFSZ, SIG_IGN);
+  bound(whole + 12);
+  files_can_be_cut = false;
+  EXPECT_FALSE(store->PutOutbound(2, PacketId{2}, Full()).ok());
+  EXPECT_EQ(std::filesystem::file_size(path_), whole + 12);
+  bound(RLIM_INFINITY);
+  EXPECT_FALSE(store->PutOutbound(3, PacketId{3}, Full()).ok());
+  files_can_be_cut = true;
+  EXPECT_TRUE(store->PutOutbound(4, PacketId{4}, Full()).ok());
+  store.reset();
+  const auto contents = Open()->Load();
+  ASSERT_TRUE(contents.ok());
+  ASSERT_EQ(contents->outbound.size(), 2u);
+  EXPECT_EQ(contents->outbound[1].sequence, 4u);
 }
 
 TEST_F(FileStoreTest, WhatTheJournalSaysTwiceEndsNothing) {
