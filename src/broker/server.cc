@@ -344,22 +344,37 @@ absl::Status Server::Reload(const BrokerOptions& options,
     current->listener->UseBounds(loaded.settings->listener);
     current->listener->UseTls(std::move(loaded.tls));
     current->authenticator->Use(std::move(loaded.access));
-    auto terms = std::make_shared<ListenerTerms>(*current->terms);
-    terms->limits = loaded.settings->limits;
-    BoundPacketSize(options_.input_bytes_max, terms->limits);
-    auto runtime = std::make_shared<ListenerRuntime>(*current);
-    runtime->terms = terms;
-    retired_.push_back(std::exchange(current, runtime));
-    for (const auto& shard : shards_) {
-      shard->mailbox().PostOne(Control{[&shard, terms] { shard->core().UseListener(terms); }});
-    }
-    runtime->LogAccessWarnings();
-    runtime->LogCertificateWarning(dependencies_.clock->Now());
+    Limits limits = loaded.settings->limits;
+    BoundPacketSize(options_.input_bytes_max, limits);
+    if (!(limits == current->terms->limits)) UseLimits(current, limits);
+    current->LogAccessWarnings();
+    current->LogCertificateWarning(dependencies_.clock->Now());
   }
   for (const auto& shard : shards_) {
     shard->mailbox().PostOne(Control{[&shard] { shard->core().RefreshPermissions(); }});
   }
   return absl::OkStatus();
+}
+
+// Connections keep the terms that they were made with, and nobody counts them: so what a listener
+// had once stays, and is used again when it is to have the same.
+void Server::UseLimits(std::shared_ptr<const ListenerRuntime>& current, const Limits& limits) {
+  const auto known = std::find_if(retired_.begin(), retired_.end(), [&](const auto& former) {
+    return former->terms->index == current->terms->index && former->terms->limits == limits;
+  });
+  if (known != retired_.end()) {
+    std::swap(current, *known);
+  } else {
+    auto terms = std::make_shared<ListenerTerms>(*current->terms);
+    terms->limits = limits;
+    auto runtime = std::make_shared<ListenerRuntime>(*current);
+    runtime->terms = std::move(terms);
+    retired_.push_back(std::exchange(current, std::move(runtime)));
+  }
+  for (const auto& shard : shards_) {
+    shard->mailbox().PostOne(
+        Control{[&shard, terms = current->terms] { shard->core().UseListener(terms); }});
+  }
 }
 
 void Server::PublishListeners() {

@@ -95,6 +95,8 @@ class Server final : public storage::EventSink {
   // has a line for each mistake.
   absl::Status Reload(const BrokerOptions& options,
                       const std::function<absl::Status()>& before_use);
+  // Sets of limits that listeners had, and that connections may still have.
+  size_t former_limits() const { return retired_.size(); }
 
   // One listener more, from `Start` on. Returns its URL, with the real port. Errors: as `Create`;
   // kAlreadyExists: one of this name is open.
@@ -162,6 +164,8 @@ class Server final : public storage::EventSink {
   std::shared_ptr<const ListenerTerms> MakeInside() const;
   absl::StatusOr<std::shared_ptr<const ListenerRuntime>> MakeListener(
       const ListenerSettings& settings, size_t index);
+  // New connections get them.
+  void UseLimits(std::shared_ptr<const ListenerRuntime>& current, const Limits& limits);
   // What other threads see of `listeners_`.
   void PublishListeners();
 
@@ -198,7 +202,7 @@ class Server final : public storage::EventSink {
   using NamedSocket = std::pair<std::string, std::shared_ptr<const Listener>>;
   Published<std::vector<NamedSocket>> sockets_;  // Of these, for `metrics`.
   std::vector<std::shared_ptr<const ListenerRuntime>>
-      retired_;  // Connections made with them may still be open.
+      retired_;  // Connections made with them may still be open. One for each set of limits.
   std::unique_ptr<SysTopicSource> sys_topics_;
   // By listener's name, also of those that are closed; the host's thread asks them.
   Published<std::vector<std::pair<std::string, std::shared_ptr<auth::Authenticator>>>>

@@ -526,5 +526,23 @@ TEST_F(ServerTest, WhatATransientSessionLeavesBehindIsCounted) {
   EXPECT_EQ(metrics().dropped[DropCause::kSessionEnded].value(), 5u);
 }
 
+// However often SIGHUP comes.
+TEST_F(ServerTest, AReloadKeepsNothingOfTheLimitsThatStayAsTheyAre) {
+  Start();
+  const Client client = Join(Transient("client"));
+  const auto reload = [&](uint32_t subscriptions_max) {
+    limits().subscriptions_max = subscriptions_max;
+    ASSERT_TRUE(server_->Reload(options_, [] { return absl::OkStatus(); }).ok());
+  };
+  const uint32_t first = limits().subscriptions_max;
+  for (int i = 0; i < 100; ++i) reload(first);
+  EXPECT_EQ(server_->former_limits(), 0u);
+  for (int i = 0; i < 100; ++i) reload(i % 2 == 0 ? 1 : 2);
+  EXPECT_EQ(server_->former_limits(), 2u) << "what the client has, and 1 or 2";
+  Client late = Join(Transient("late"));
+  late.wire.Send(support::Subscribe(support::Version::k5, 1, {{"a", 0}, {"b", 0}, {"c", 0}}));
+  EXPECT_EQ(late.wire.ExpectAck(kSuback, 1).reasons, (std::vector<uint8_t>{0, 0, 0x97}));
+}
+
 }  // namespace
 }  // namespace broker
