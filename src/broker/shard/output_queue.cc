@@ -69,6 +69,19 @@ uint8_t* OutputQueue::ReserveChunk(BufferPool& pool, size_t size) {
   return chunk->bytes();
 }
 
+// The heads of messages that are referred to share chunks: they are small, and a chunk for each
+// would be eight times what there is to send.
+uint8_t* OutputQueue::ReserveBehindReference(BufferPool& pool, size_t size) {
+  auto& list = segments_->list;
+  if (list.size() < 2) return ReserveChunk(pool, size);
+  BufferPool::Chunk*& before = list[list.size() - 2].chunk;  // Null, if that is written.
+  if (before == nullptr || before->capacity - before->used < size) return ReserveChunk(pool, size);
+  BufferPool::Chunk* const chunk = std::exchange(before, nullptr);
+  uint8_t* const place = chunk->bytes() + chunk->used;
+  list.push_back({place, 0, chunk, {}});
+  return place;
+}
+
 void OutputQueue::Append(BufferPool& pool, std::string_view bytes) {
   std::memcpy(Reserve(pool, bytes.size()), bytes.data(), bytes.size());
   Commit(bytes.size());

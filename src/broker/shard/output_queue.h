@@ -47,7 +47,9 @@ class BufferPool {
     struct Segment {
       const uint8_t* begin = nullptr;
       size_t size = 0;
-      Chunk* chunk = nullptr;  // Given back with the segment; null for a reference.
+      // Given back with the segment. Null for a reference, and where a later segment has the rest
+      // of the chunk.
+      Chunk* chunk = nullptr;
       mqtt::MessagePtr message;
     };
     std::vector<Segment> list;
@@ -81,7 +83,8 @@ class OutputQueue {
   uint8_t* Reserve(BufferPool& pool, size_t size) {
     if (segments_ == nullptr || segments_->empty()) return ReserveChunk(pool, size);
     BufferPool::Chunk* const last = segments_->list.back().chunk;
-    if (last == nullptr || last->capacity - last->used < size) return ReserveChunk(pool, size);
+    if (last == nullptr) return ReserveBehindReference(pool, size);
+    if (last->capacity - last->used < size) return ReserveChunk(pool, size);
     return last->bytes() + last->used;
   }
   void Commit(size_t size) {
@@ -106,6 +109,7 @@ class OutputQueue {
  private:
   BufferPool::Segments& Use(BufferPool& pool);
   uint8_t* ReserveChunk(BufferPool& pool, size_t size);
+  uint8_t* ReserveBehindReference(BufferPool& pool, size_t size);
   // What came of it, and how many bytes they were.
   std::pair<WriteResult, size_t> Offer(Stream& stream) const;
   void Consume(BufferPool& pool, size_t bytes);
