@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "auth/core/identity.h"
 #include "auth/core/permissions.h"
 #include "base/text.h"
 #include "broker/core/inbound_flow.h"
 #include "broker/core/limits.h"
+#include "broker/core/live_topics.h"
 #include "broker/core/outbound_flow.h"
 #include "broker/core/subscription_set.h"
 #include "broker/core/topic_aliases.h"
@@ -102,9 +102,10 @@ class Session {
 
   // Retained messages on their way, from SUBSCRIBE on. While there are any it is remembered of
   // which topics one was delivered live, and when: a subscription that was there by then gets no
-  // other, neither that one again nor an older one after it. Bounded: `kLiveTopicsMax`, then a
-  // repeat is possible.
+  // other, neither that one again nor an older one after it.
   struct Replays {
+    Replays(base::MemoryAccount& account, uint64_t key) : live_topics(account, key) {}
+
     struct Waiting {
       storage::SubscriptionRecord subscription;  // Its filter is empty once it is unsubscribed.
       uint64_t made_at = 0;                      // `now` when it was made.
@@ -114,13 +115,15 @@ class Session {
     size_t filters_asked = 1;     // At once; twice as many each time that nothing was found.
     size_t subacks = 0;           // Still to come, before more of them wait.
     uint64_t now = 0;             // Counts live messages.
-    absl::flat_hash_map<std::string, uint64_t> live_topics;
+    LiveTopics live_topics;
+    // Of a durable session, behind its last SUBACK and what its partition has replayed since: when
+    // they need not be remembered any longer.
+    uint32_t forget_at_tick = 0;
 
     // Whether live topics are to be remembered. Of a durable session, whose partition replays, only
     // QoS 0 until SUBACK: what its shard delivers before the partition has read the SUBSCRIBE.
     bool collects() const { return subacks != 0 || !waiting.empty(); }
   };
-  static constexpr size_t kLiveTopicsMax = 10'000;
   std::unique_ptr<Replays> replays;
 
   // Acknowledgements of a durable session since the turn began; sent to its partition at the end of

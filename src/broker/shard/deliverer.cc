@@ -248,10 +248,14 @@ void Deliverer::Durable(Session& session, std::vector<storage::Delivery> entries
       SendAck(context_, session, mqtt::PacketType::kPubRel, OutboundFlow::IdOf(entry.sequence));
       continue;
     }
-    session.replay_came = session.replay_came || entry.replay;
-    if (entry.replay && session.replays != nullptr &&
-        session.replays->live_topics.contains(base::AbslView(entry.message->topic())))
-      continue;  // It came live.
+    if (entry.replay) {
+      session.replay_came = true;
+      if (session.replays != nullptr) {
+        session.replays->forget_at_tick = context_.now_tick + kLiveTopicsKeptTicks;
+        if (session.replays->live_topics.Find(entry.message->topic()) != 0)
+          continue;  // It came live.
+      }
+    }
     Outgoing outgoing(std::move(entry.message));
     NextMessage();
     const Envelope envelope = {.qos = entry.qos,
@@ -385,16 +389,6 @@ void Deliverer::Count(Session& session, const Outgoing& outgoing, mqtt::QoS qos,
   ++delivered_;
   if (context_.observer != nullptr)
     context_.observer->OnDelivered(session, outgoing.parts(), qos, bytes);
-}
-
-void Deliverer::NoteLiveTopic(Session::Replays& replays, std::string_view topic) {
-  ++replays.now;
-  if (const auto known = replays.live_topics.find(base::AbslView(topic));
-      known != replays.live_topics.end()) {
-    known->second = replays.now;
-  } else if (replays.live_topics.size() < Session::kLiveTopicsMax) {
-    replays.live_topics.emplace(std::string(topic), replays.now);
-  }
 }
 
 }  // namespace broker

@@ -53,6 +53,10 @@ class Outgoing {
   const mqtt::MessageParts* parts_;
 };
 
+// Of a durable session nobody says when its partition has replayed the last retained message. For
+// so long after each it is remembered which came live.
+inline constexpr uint32_t kLiveTopicsKeptTicks = 60 * ShardContext::kTicksPerSecond;
+
 // Whether a message of this QoS for a transient session can be sent, or wait for its window.
 bool HasRoom(const ShardContext& context, const Session& session, mqtt::QoS qos);
 
@@ -143,10 +147,9 @@ class Deliverer {
   // A retained message was delivered live, or was not: `delivered`, passed on.
   static bool Note(Session& session, const mqtt::MessageParts& parts, bool delivered) {
     if (delivered && parts.retain && session.replays != nullptr && session.replays->collects())
-      NoteLiveTopic(*session.replays, parts.topic);
+      session.replays->live_topics.Note(parts.topic, ++session.replays->now);
     return delivered;
   }
-  static void NoteLiveTopic(Session::Replays& replays, std::string_view topic);
 
   ShardContext& context_;
   // By version (5.0 or not), QoS, retain; one bit for each that is set.

@@ -159,6 +159,7 @@ uint64_t ShardMemory::HeldBytes(const Connection& connection) {
   const Session* const session = connection.session.get();
   if (session == nullptr) return bytes;
   bytes += session->outbound.queued_bytes();
+  if (session->replays != nullptr) bytes += session->replays->live_topics.held_bytes();
   if (session->aliases_in != nullptr) bytes += session->aliases_in->held_bytes();
   if (session->aliases_out != nullptr) bytes += session->aliases_out->held_bytes();
   return bytes;

@@ -159,9 +159,10 @@ void SubscribeFlow::Subscribe(Session& session, storage::SubscriptionRecord reco
   }
   if (!WantsRetained(record, existed)) return;
   if (record.filter[0] == '$') request.sys.push_back(record);
-  if (session.replays == nullptr) session.replays = std::make_unique<Session::Replays>();
+  if (session.replays == nullptr)
+    session.replays = std::make_unique<Session::Replays>(context_.memory(), context_.rng());
   if (!std::exchange(request.replays, true)) ++session.replays->subacks;
-  if (session.durable) return session.replays->live_topics.clear();  // Its own may come again.
+  if (session.durable) return session.replays->live_topics.Clear();  // Its own may come again.
   request.replay.push_back({std::move(record), session.replays->now});
 }
 
@@ -537,6 +538,7 @@ void SubscribeFlow::WriteSubAck(Connection& connection, Request& request) {
   if (!request.replays) return;
   --session.replays->subacks;
   if (session.durable) {
+    session.replays->forget_at_tick = context_.now_tick + kLiveTopicsKeptTicks;
     if (session.replays->subacks == 0 && session.replays->live_topics.empty())
       session.replays.reset();
     return;
@@ -673,8 +675,7 @@ void SubscribeFlow::OnShardMember(ShardMemberChange change) {
   if (change.add) {
     context_.router.SetMember(change.filter, std::move(change.member));
   } else {
-    context_.router.RemoveMember(change.filter, change.member.client_id,
-                                 change.member.connection);
+    context_.router.RemoveMember(change.filter, change.member.client_id, change.member.connection);
   }
   context_.Send(change.from, RoutesConfirmed{context_.id, change.number});
 }

@@ -42,7 +42,9 @@ void SubscribeFlow::ContinueThoseOf(Session& session) {
     }
     FinishReplay(*session.replays);
   }
-  if (session.replays->subacks == 0 && !session.durable) session.replays.reset();
+  if (session.replays->subacks != 0) return;
+  if (!session.durable || session.replays->forget_at_tick <= context_.now_tick)
+    session.replays.reset();
 }
 
 void SubscribeFlow::AskForPage(const Session& session) {
@@ -84,9 +86,7 @@ void SubscribeFlow::SendPage(Session& session) {
   while (!replay.page.empty() && HasRoomForRetained(session)) {
     const mqtt::MessagePtr message = std::move(replay.page.front());
     replay.page.pop_front();
-    const auto live = replays->live_topics.find(base::AbslView(message->topic()));
-    if (live != replays->live_topics.end() && live->second > replays->waiting.front().made_at)
-      continue;
+    if (replays->live_topics.Find(message->topic()) > replays->waiting.front().made_at) continue;
     Outgoing outgoing(message);
     if (record.options.no_local && outgoing.IsFrom(session)) continue;
     deliverer_.NextMessage();

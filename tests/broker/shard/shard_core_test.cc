@@ -232,8 +232,8 @@ TEST(ShardCore, RetainedMessagesGoOutAlthoughQos0ComesFasterThanTheirClientReads
           support::PublishPacket{.topic = absl::StrCat("r/", i), .payload = "x", .retain = true}
               .Encode(support::Version::k5));
     }
-    const std::unique_ptr<Peer> reader = durable ? Peer::Durable(broker, 0, "reader")
-                                                 : std::make_unique<Peer>(broker, 0, "reader");
+    const std::unique_ptr<Peer> reader =
+        durable ? Peer::Durable(broker, 0, "reader") : std::make_unique<Peer>(broker, 0, "reader");
     reader->TakeTypes();
     reader->Subscribe("a");
     const Flood flood(broker, "a");
@@ -245,6 +245,43 @@ TEST(ShardCore, RetainedMessagesGoOutAlthoughQos0ComesFasterThanTheirClientReads
               500)
         << (durable ? "durable" : "transient");
   }
+}
+
+// Which topics came live matters as long as its partition may still replay them.
+TEST(ShardCore, ADurableSessionForgetsWhatCameLiveAfterItsRetainedMessages) {
+  Broker broker(20, 1);
+  const std::unique_ptr<Peer> reader = Peer::Durable(broker, 0, "reader");
+  reader->TakeTypes();
+  const Peer publisher(broker, 0, "publisher");
+  const auto publish = [&] {
+    publisher.line->Send(
+        support::PublishPacket{.topic = "r", .payload = "x", .retain = true}.Encode(
+            support::Version::k5));
+  };
+  const auto replays = [&]() -> const broker::Session::Replays* {
+    for (const auto& [number, connection] : broker.shard(0).core().connections) {
+      if (connection->session->durable) return connection->session->replays.get();
+    }
+    return nullptr;
+  };
+  publish();
+  broker.RunFor(absl::Milliseconds(100));
+  reader->line->Send(support::Subscribe(support::Version::k5, 1, {{"r", 0}}));
+  while (replays() == nullptr) {
+    broker.RunFor(absl::Microseconds(10));
+  }
+  broker::Connection* found = nullptr;
+  for (const auto& [number, connection] : broker.shard(0).core().connections) {
+    if (connection->session->durable) found = connection.get();
+  }
+  found->session->replays->live_topics.Note("r", 1);  // As if it had come now.
+  broker.RunFor(absl::Seconds(1));
+  EXPECT_EQ(reader->TakeTypes(), std::vector{kSuback}) << "and it does not come again";
+  EXPECT_NE(replays(), nullptr);
+  broker.RunFor(absl::Seconds(61));
+  reader->line->Send(std::string(support::kPingreq));
+  broker.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(replays(), nullptr);
 }
 
 // A subscription acts from when its SUBSCRIBE is read: whoever hears anything of the client's shard
