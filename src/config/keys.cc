@@ -362,7 +362,9 @@ Keys<BrokerOptions> BrokerKeys() {
           "further, and those that hold most for longest are disconnected with 0x97. auto: a "
           "quarter of memory_high_bytes."),
       Row("connect_timeout", &BrokerOptions::connect_timeout_s, Seconds(1, kDay), kRestart,
-          "From accepting a connection to its complete CONNECT; then it is closed."),
+          "From accepting a connection to its CONNACK. Without a complete CONNECT by then it is "
+          "closed; with one, the client is refused: 0x89 if its login, 0x88 if its session's "
+          "partition took longer."),
       Row("arrivals_us_max", &BrokerOptions::arrivals_us_max, Integer(1, 1'000'000), kRestart,
           "Microseconds that a shard gives to new connections (handshakes, CONNECT) before it "
           "serves the others again; at least one of them goes on each time."),
@@ -370,7 +372,9 @@ Keys<BrokerOptions> BrokerKeys() {
           "New connections of a shard that may wait for that; above, accepting waits until half of "
           "them are served."),
       Row("connects_pending_max", &BrokerOptions::connects_pending_max, Integer(1, k32), kRestart,
-          "CONNECTs of a shard that the store works on; further ones wait their turn."),
+          "CONNECTs of a shard that the store works on; further ones wait their turn. One that has "
+          "no "
+          "answer after a second does not count any more."),
       Row("stall_timeout", &BrokerOptions::stall_timeout_s, Off(Seconds(0, kDay)), kRestart,
           "When a shard has not come to its next task for so long, /healthz says 503, and the "
           "service manager's watchdog is no longer told that all is well."),

@@ -168,9 +168,9 @@ struct PublishDecision {
   }
 };
 
-// One Reason Code for each filter, in order: 0x80 or above refuses it (0x87, if SUBACK does not have
-// that one); 0, 1 or 2 is the QoS granted at most. Fewer of them than filters: the rest is granted as asked for. The access rules and
-// limits of the configuration hold beside it.
+// One Reason Code for each filter, in order: 0x80 or above refuses it (0x87, if SUBACK does not
+// have that one); 0, 1 or 2 is the QoS granted at most. Fewer of them than filters: the rest is
+// granted as asked for. The access rules and limits of the configuration hold beside it.
 struct SubscribeDecision {
   std::vector<mqtt::ReasonCode> reasons;
 };
@@ -192,9 +192,10 @@ struct Delivery {
 // that blocks also holds the executor's thread: when all of its threads are held, the hooks of
 // other clients wait for one. A client whose hook has not replied `timeout` after its packet came,
 // the wait for a thread included, is disconnected with 0x89, and one that waits for `authenticate`
-// after `broker.connect_timeout`. One that throws or does not reply ends its client, too (0x83;
-// before CONNACK 0x89). Of one connection one at a time is asked, in the order of its packets;
-// `on_disconnect` may come while another still runs, if the executor has several threads.
+// is refused with it after `broker.connect_timeout`. One that throws or does not reply ends its
+// client, too (0x83; before CONNACK 0x89). Of one connection one at a time is asked, in the order
+// of its packets; `on_disconnect` may come while another still runs, if the executor has several
+// threads.
 //
 // `on_deliver`, `on_state` and exchanges of `authentication_methods` run on the thread that serves
 // the connection, with thousands of others: they must not block. Those that take longer than `slow`

@@ -26,6 +26,9 @@ constexpr mqtt::UserProperty kDegraded = {
         "most nodes of the cluster cannot be reached: nothing is kept, and clients of the "
         "other nodes hear nothing"};
 
+// A claim that takes longer waits for a leader, or for a disk that hangs.
+constexpr uint32_t kFreshTicks = ShardContext::kTicksPerSecond;
+
 using mqtt::ReasonCode;
 
 ReasonCode ToReason(auth::AuthCode code) { return static_cast<ReasonCode>(code); }
@@ -317,9 +320,9 @@ void ConnectFlow::OnReauthenticationStep(Connection& connection, auth::AuthStep 
     const ReasonCode reason = ToReason(step.code);
     const bool says = step.kind == auth::AuthStep::Kind::kFail &&
                       mqtt::IsAllowed(reason, mqtt::PacketType::kDisconnect);
-    context_.Close(connection,  // [MQTT5-4.12.1-2]
-                   {.cause = CloseCause::kAdministrative,
-                    .say = says ? reason : ReasonCode::kNotAuthorized});
+    context_.Close(
+        connection,  // [MQTT5-4.12.1-2]
+        {.cause = CloseCause::kAdministrative, .say = says ? reason : ReasonCode::kNotAuthorized});
     return;
   }
   session.permissions =
@@ -444,8 +447,32 @@ void ConnectFlow::Open(Connection& connection) {
     open.will_delay_s = pending.will_delay_s;
   }
   pending.claim = open.token;
-  opening_[open.token] = connection.ref.connection;
+  opening_[open.token] = {connection.ref.connection};
+  asked_.push_back({open.token, context_.now_tick});
+  ++fresh_claims_;
   context_.Ask(std::move(open));
+}
+
+void ConnectFlow::Forget(storage::Token claim) {
+  const auto found = opening_.find(claim);
+  if (found == opening_.end()) return;
+  if (found->second.fresh) --fresh_claims_;
+  opening_.erase(found);
+}
+
+void ConnectFlow::AgeClaims() {
+  for (; !asked_.empty(); asked_.pop_front()) {
+    const auto claim = opening_.find(asked_.front().claim);
+    if (claim == opening_.end()) continue;
+    if (asked_.front().at_tick + kFreshTicks > context_.now_tick) return;
+    claim->second.fresh = false;
+    --fresh_claims_;
+  }
+}
+
+int64_t ConnectFlow::next_aging_ns() const {
+  if (asked_.empty()) return INT64_MAX;
+  return (int64_t{asked_.front().at_tick} + kFreshTicks - 1) * ShardContext::kTickNs;
 }
 
 // Whoever has nothing to be kept is let in without asking. When the nodes are together again each
@@ -471,8 +498,8 @@ void ConnectFlow::OnSessionOpened(storage::SessionOpened event) {
   const auto claim = opening_.find(event.token);
   if (claim == opening_.end())
     return;  // Taken over or closed meanwhile; OnClosed has let go of it.
-  Connection* const connection = context_.Find(claim->second);
-  opening_.erase(claim);
+  Connection* const connection = context_.Find(claim->second.connection);
+  Forget(event.token);
   if (connection == nullptr || connection->phase != Phase::kOpening) return;
   if (!event.status.ok()) return OnSessionRefused(*connection, event);
   const uint64_t generation = connection->connecting->access_generation;
@@ -612,14 +639,32 @@ void ConnectFlow::OnClosed(Connection& connection) {
     user_places_.erase(place);
   }
   if (connection.phase != Phase::kOpening || connection.connecting == nullptr) return;
-  opening_.erase(connection.connecting->claim);  // Its answer need not come any more.
+  Forget(connection.connecting->claim);  // Its answer need not come any more.
   context_.streams.OnAnswer(connection.connecting->claim);
-  // The claim may be granted already: this takes it back, whether or not it is.
+  // The claim may be granted already: this takes it back, whether or not it is. Only the leader
+  // that is asked needs to hear of it: the next one is not asked for the claim, and ends whatever
+  // is not among what the shard holds. As long as there is none clients try again and again.
   storage::CloseSession close;
   close.client_id = connection.connecting->credentials.client_id;
   close.connection = connection.ref;
   close.cause = storage::CloseCause::kWithWill;
-  context_.Ask(std::move(close));
+  context_.AskThisLeader(std::move(close));
+}
+
+void ConnectFlow::OnTimeout(Connection& connection) {
+  switch (connection.phase) {
+    case Phase::kExchangingAuth:
+      return Refuse(connection, ReasonCode::kNotAuthorized,
+                    "its authentication was not complete within broker.connect_timeout");
+    case Phase::kAuthenticating:
+      context_.metrics.connections_refused[RefuseCause::kUndecided].Add();
+      return Refuse(connection, ReasonCode::kServerBusy,
+                    "its login was not decided within broker.connect_timeout");
+    default:
+      context_.metrics.connections_refused[RefuseCause::kUndecided].Add();
+      return Refuse(connection, ReasonCode::kServerUnavailable,
+                    "the partition of its session did not answer within broker.connect_timeout");
+  }
 }
 
 }  // namespace broker

@@ -3,6 +3,7 @@
 #ifndef BROKER_CONNECT_FLOW_H_
 #define BROKER_CONNECT_FLOW_H_
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -66,11 +67,19 @@ class ConnectFlow {
   void OnSessionOpened(storage::SessionOpened event);
   void OnWillDecided(Connection& connection, HookAnswer answer);
 
-  // Claims on their way.
-  size_t opening() const { return opening_.size(); }
+  // Claims on their way that cost somebody work: not those that have been unanswered for a second.
+  // Their partition may have no leader, and the clients of all others must not wait for that.
+  size_t opening() const { return fresh_claims_; }
+  // Of those that are by now, the number is right again.
+  void AgeClaims();
+  // When there may be fewer of them, on the monotonic clock.
+  int64_t next_aging_ns() const;
 
   // The connection is closed: forgets its claim, if one is on its way.
   void OnClosed(Connection& connection);
+
+  // CONNECT is here, and was not decided about in time.
+  void OnTimeout(Connection& connection);
 
   // CONNECT is larger than it may be: `bytes` is its beginning.
   void RefuseTooLarge(Connection& connection, const mqtt::FrameHeader& header, mqtt::Bytes bytes);
@@ -112,7 +121,19 @@ class ConnectFlow {
   ShardContext& context_;
   const auth::AuthMethodRegistry& methods_;
   UserPlaces& users_;
-  absl::flat_hash_map<storage::Token, uint64_t> opening_;  // Claims on their way → connection.
+  struct Opening {
+    uint64_t connection = 0;
+    bool fresh = true;
+  };
+  // The claim is answered, or nobody waits for that any more.
+  void Forget(storage::Token claim);
+  absl::flat_hash_map<storage::Token, Opening> opening_;  // Claims on their way.
+  size_t fresh_claims_ = 0;
+  struct Asked {
+    storage::Token claim = 0;
+    uint32_t at_tick = 0;
+  };
+  std::deque<Asked> asked_;  // Of the last second: the fresh ones, and what is answered.
   absl::flat_hash_map<uint64_t, std::string>
       methods_in_use_;  // Connection → the method of its CONNECT.
   absl::flat_hash_map<uint64_t, std::unique_ptr<auth::AuthMethod>> reauthentications_;

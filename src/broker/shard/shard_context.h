@@ -125,6 +125,11 @@ class ShardContext {
   void Ask(Kind&& request) {
     streams.Number(requests.emplace_back(std::forward<Kind>(request)));
   }
+  // Of no use to a leader that comes later: not asked again.
+  template <typename Kind>
+  void AskThisLeader(Kind&& request) {
+    streams.NumberForThisLeader(requests.emplace_back(std::forward<Kind>(request)));
+  }
   // What the session's client has acknowledged since the last time. Before a request of its whose
   // answer says that everything before it is stored, too.
   void AskAcknowledged(Session& session) {

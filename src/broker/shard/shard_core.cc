@@ -139,7 +139,8 @@ void ShardCore::OnTick() {
 }
 
 int64_t ShardCore::due_ns() const {
-  const int64_t due_ns = std::min(tick_due_ns_, drain.due_ns());
+  int64_t due_ns = std::min(tick_due_ns_, drain.due_ns());
+  if (arrivals_.waiting() != 0) due_ns = std::min(due_ns, connecting_.next_aging_ns());
   return throttled_.empty() ? due_ns : std::min(due_ns, throttled_.next_ns());
 }
 
@@ -190,6 +191,7 @@ uint32_t ShardCore::DeadlineOf(const Connection& connection) const {
 
 void ShardCore::OnDeadline(Connection& connection) {
   if (connection.phase == Phase::kLingering) return Bury(connection);
+  if (connection.connecting != nullptr) return connecting_.OnTimeout(connection);
   if (connection.phase != Phase::kConnected)
     return Close(connection, {.cause = CloseCause::kConnectTimeout});
   if (connection.pauses != 0) {  // It is we who do not listen.
@@ -327,6 +329,7 @@ void ShardCore::Arrive(Connection& connection) {
 }
 
 void ShardCore::ServeArrivals() {
+  connecting_.AgeClaims();
   arrivals_.ServeRound(
       [this] { return world_.clock->MonotonicNs(); }, [this] { return connecting_.opening(); },
       [this](uint64_t number) {

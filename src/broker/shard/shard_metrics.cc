@@ -138,6 +138,8 @@ std::string_view Name(RefuseCause cause) {
       return "banned";
     case RefuseCause::kNoQuorum:
       return "no_quorum";
+    case RefuseCause::kUndecided:
+      return "connect_timeout";
     case RefuseCause::kCount_:
       break;
   }

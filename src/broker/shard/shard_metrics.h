@@ -65,6 +65,7 @@ enum class RefuseCause : uint8_t {
   kDraining,         // The server is about to stop.
   kBanned,           // An operator keeps it away.
   kNoQuorum,         // Most nodes of the cluster cannot be reached, and its session would be kept.
+  kUndecided,        // Its login, or its partition's answer, took longer than `connect_timeout`.
   kCount_,
 };
 

@@ -1,5 +1,6 @@
 #include "storage/core/request_streams.h"
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -11,6 +12,8 @@ namespace {
 
 // A stream that is empty keeps room for so many.
 constexpr size_t kRoomKept = 1024;
+// Places without a request, before they are given up.
+constexpr size_t kEmptiedMax = 64;
 
 // Of a request whose answer may come later than the partition says that it is done; 0: of another.
 Token LateAnswerOf(const Request& request) {
@@ -39,35 +42,50 @@ std::optional<PartitionId> PartitionOfRequest(const Request& request, uint32_t p
       request);
 }
 
+RequestStreams::Stream& RequestStreams::Next(PartitionId partition, Addressed& asked) {
+  if (streams_.size() <= partition) streams_.resize(partitions_);
+  Stream& stream = streams_[partition];
+  asked.partition = partition;
+  asked.sequence = stream.next++;
+  asked.kept_from = stream.first;
+  return stream;
+}
+
 void RequestStreams::Number(Addressed& asked) {
   const std::optional<PartitionId> to = PartitionOfRequest(asked.request, partitions_);
   asked.place = ++last_place_;
   if (!to.has_value()) return;
-  if (streams_.size() <= *to) streams_.resize(partitions_);
-  Stream& stream = streams_[*to];
-  asked.partition = *to;
-  asked.sequence = stream.next();
-  asked.kept_from = stream.first;
+  Stream& stream = Next(*to, asked);
   if (const Token token = LateAnswerOf(asked.request); token != 0) {
     waiting_[token] = {*to, asked.sequence};
   }
-  stream.requests.emplace_back(asked.request, asked.place);
+  stream.requests.emplace_back(asked.request, asked.sequence, asked.place);
   ++kept_;
+}
+
+void RequestStreams::NumberForThisLeader(Addressed& asked) {
+  const std::optional<PartitionId> to = PartitionOfRequest(asked.request, partitions_);
+  asked.place = ++last_place_;
+  if (to.has_value()) Next(*to, asked);
 }
 
 void RequestStreams::OnAck(const StreamAck& ack) {
   Stream& stream = streams_[ack.partition];
-  while (stream.begin < stream.requests.size() && stream.first <= ack.through) {
+  if (ack.through < stream.first) return;
+  stream.first = std::min(ack.through + 1, stream.next);
+  while (stream.begin < stream.requests.size() &&
+         stream.requests[stream.begin].number < stream.first) {
     Kept& done = stream.requests[stream.begin];
     const Token token = done.request.has_value() ? LateAnswerOf(*done.request) : 0;
-    if (token != 0 && waiting_.contains(token)) {
-      stream.unanswered.emplace(stream.first, std::move(done));
-    } else if (done.request.has_value()) {
+    if (!done.request.has_value()) {
+      --stream.emptied;
+    } else if (token != 0 && waiting_.contains(token)) {
+      stream.unanswered.emplace(done.number, std::move(done));
+    } else {
       --kept_;
     }
     done.request.reset();
     ++stream.begin;
-    ++stream.first;
   }
   if (stream.begin == stream.requests.size()) {
     stream.requests.clear();
@@ -90,8 +108,27 @@ void RequestStreams::OnAnswer(Token token) {
   if (place.number < stream.first) {
     stream.unanswered.erase(place.number);
   } else {
-    stream.requests[stream.begin + (place.number - stream.first)].request.reset();
+    Empty(stream, place.number);
   }
+}
+
+// Where nobody acknowledges anything, as of a partition without a leader, they would pile up.
+void RequestStreams::Empty(Stream& stream, uint64_t number) {
+  const auto begin = stream.requests.begin() + static_cast<std::ptrdiff_t>(stream.begin);
+  const auto found =
+      std::lower_bound(begin, stream.requests.end(), number,
+                       [](const Kept& kept, uint64_t wanted) { return kept.number < wanted; });
+  found->request.reset();
+  if (++stream.emptied < kEmptiedMax || stream.emptied * 2 < stream.requests.size()) return;
+  std::erase_if(stream.requests, [](const Kept& kept) { return !kept.request.has_value(); });
+  stream.begin = stream.emptied = 0;
+}
+
+size_t RequestStreams::places() const {
+  size_t places = 0;
+  for (const Stream& stream : streams_)
+    places += stream.requests.size() - stream.begin + stream.unanswered.size();
+  return places;
 }
 
 bool RequestStreams::Heeds(const ClaimsWanted& wanted) {
@@ -129,10 +166,8 @@ std::vector<Addressed> RequestStreams::Repeat(
   };
   for (const auto& [number, kept] : stream.unanswered) add(number, kept);
   for (size_t i = stream.begin; i < stream.requests.size(); ++i) {
-    const std::optional<Request>& request = stream.requests[i].request;
-    if (request.has_value() && !is_answered(*request)) {
-      add(stream.first + (i - stream.begin), stream.requests[i]);
-    }
+    const Kept& kept = stream.requests[i];
+    if (kept.request.has_value() && !is_answered(*kept.request)) add(kept.number, kept);
   }
   claims.kept_from = stream.first;
   claims.repeats = repeats.size();

@@ -34,6 +34,8 @@ class RequestStreams {
 
   // It becomes the next of its partition; not numbered if it is about no single one. Cost: a copy.
   void Number(Addressed& asked);
+  // The same of one that no later leader is to be asked: its place is passed over then.
+  void NumberForThisLeader(Addressed& asked);
 
   void OnAck(const StreamAck& ack);
   // The answer to an OpenSession, Subscribe or Unsubscribe has come, or nobody waits for it any
@@ -58,22 +60,28 @@ class RequestStreams {
 
   // How many are kept.
   size_t kept() const { return kept_; }
+  // For how many there is memory: not many more.
+  size_t places() const;
 
  private:
   struct Kept {
-    Kept(const Request& the_request, uint64_t its_place) : request(the_request), place(its_place) {}
+    Kept(const Request& the_request, uint64_t its_number, uint64_t its_place)
+        : request(the_request), number(its_number), place(its_place) {}
 
     std::optional<Request> request;  // Nothing: it is not to be asked for again.
+    uint64_t number = 0;
     uint64_t place = 0;
   };
   struct Stream {
-    uint64_t next() const { return first + (requests.size() - begin); }
-
-    uint64_t first = 1;  // Number of requests[begin].
-    size_t begin = 0;    // What is before it is gone.
-    std::vector<Kept> requests;
+    uint64_t first = 1;  // The first number that is not acknowledged.
+    uint64_t next = 1;
+    size_t begin = 0;                     // What is before it is gone.
+    size_t emptied = 0;                   // From there on, without a request.
+    std::vector<Kept> requests;           // By number; not of each number there is one.
     std::map<uint64_t, Kept> unanswered;  // Acknowledged, and the answer is still to come.
   };
+  Stream& Next(PartitionId partition, Addressed& asked);
+  static void Empty(Stream& stream, uint64_t number);
   struct Place {
     PartitionId partition = 0;
     uint64_t number = 0;

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "auth/core/bans.h"
 #include "broker/shard/client_view.h"
+#include "storage/core/keys.h"
 #include "tests/broker/shard/peer.h"
 #include "tests/broker/shard/sim_broker.h"
 #include "tests/support/wire.h"
@@ -67,6 +68,112 @@ TEST(ShardCore, WhoLeavesWhileItsPasswordIsVerifiedIsGoneAtOnce) {
     leaves.line->Finish();
     broker.RunFor(absl::Milliseconds(100));
     EXPECT_TRUE(leaves.line->closed_by_broker()) << "seed " << seed;
+  }
+}
+
+// ---- A partition without a leader
+
+// A Client Identifier of that partition.
+std::string NameIn(storage::PartitionId partition, size_t which = 0) {
+  for (size_t i = 0;; ++i) {
+    std::string name = absl::StrCat("client-", i);
+    if (storage::PartitionOfClient(name, Broker::Small().partitions) == partition && which-- == 0)
+      return name;
+  }
+}
+
+std::string Mortal(std::string id, bool durable = false) {
+  support::ConnectPacket connect{.client_id = std::move(id),
+                                 .clean = !durable,
+                                 .will = support::Will{.topic = "will", .payload = "gone"}};
+  if (durable) connect.properties.Number(support::PropertyId::kSessionExpiryInterval, 3600);
+  return connect.Encode();
+}
+
+TEST(LeaderlessPartition, ItsClientsHoldUpNobodyElses) {
+  broker::ShardOptions options;
+  options.connects_pending_max = 2;
+  Broker broker(18, 1, options);
+  broker.LoseLeader(1);
+  std::vector<std::unique_ptr<Peer>> waiting;
+  for (size_t i = 0; i < 6; ++i) {
+    waiting.push_back(std::make_unique<Peer>(broker, 0));
+    waiting.back()->line->Send(support::ConnectPacket{.client_id = NameIn(1, i)}.Encode());
+  }
+  broker.RunFor(absl::Milliseconds(100));
+  Peer other(broker, 0);
+  other.line->Send(support::ConnectPacket{.client_id = NameIn(2)}.Encode());
+  broker.RunFor(absl::Milliseconds(3500));
+  EXPECT_EQ(other.TakeTypes(), std::vector{kConnack});
+  broker.BringLeader(1);
+  broker.RunFor(absl::Milliseconds(500));
+  for (const auto& peer : waiting) EXPECT_EQ(peer->TakeTypes(), std::vector{kConnack});
+}
+
+// Whoever waits is told, in the end, and nothing is kept of it.
+TEST(LeaderlessPartition, WhoConnectsIsRefusedWhenItHasWaitedForLong) {
+  Broker broker(19, 1);
+  broker.LoseLeader(1);
+  std::string of_former_version;
+  for (int round = 0; round < 20; ++round) {
+    Peer v5(broker, 0);
+    v5.line->Send(Mortal(NameIn(1, 0), true));
+    Peer v311(broker, 0);
+    v311.line->on_bytes = [&](std::string_view bytes) { of_former_version += bytes; };
+    v311.line->Send(
+        support::ConnectPacket{.version = support::Version::k311, .client_id = NameIn(1, 1)}
+            .Encode());
+    broker.RunFor(absl::Seconds(9));
+    EXPECT_THAT(v5.packets, IsEmpty());
+    EXPECT_EQ(v5.ended_ns, 0);
+    broker.RunFor(absl::Seconds(2));
+    ASSERT_EQ(v5.packets.size(), 1u);
+    EXPECT_EQ(v5.packets[0].type, kConnack);
+    EXPECT_EQ(v5.packets[0].reason, 0x88);
+    EXPECT_NE(v5.ended_ns, 0);
+    EXPECT_NE(v311.ended_ns, 0);
+    EXPECT_EQ(std::exchange(of_former_version, {}), (std::string{0x20, 2, 0, 3}));
+    v5.line->Break();
+    v311.line->Break();
+  }
+  const broker::ShardMetrics& metrics = broker.shard(0).metrics();
+  EXPECT_EQ(metrics.connections_refused[broker::RefuseCause::kUndecided].value(), 40u);
+  EXPECT_EQ(metrics.connections_closed[broker::CloseCause::kConnectTimeout].value(), 0u);
+  EXPECT_EQ(broker.shard(0).core().streams.kept(), 0u);
+  EXPECT_LT(broker.shard(0).core().streams.places(), 100u);
+  Peer watcher(broker, 0, NameIn(2));
+  watcher.Subscribe("will");
+  broker.BringLeader(1);
+  const std::unique_ptr<Peer> late = Peer::Durable(broker, 0, NameIn(1, 0));
+  ASSERT_EQ(late->packets.size(), 1u);
+  EXPECT_EQ(late->packets[0].reason, 0);
+  EXPECT_FALSE(late->packets[0].session_present());
+  EXPECT_THAT(watcher.packets, IsEmpty());
+}
+
+// What is to take its claim back may be lost with the leader that was asked for it.
+TEST(LeaderlessPartition, WhatItsFormerLeaderHasGrantedToWhoHasGoneIsTakenBack) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    Broker broker(seed, 2);
+    Peer watcher(broker, 0, NameIn(2));
+    watcher.Subscribe("will");
+    const Peer dead(broker, 1);
+    dead.line->Send(Mortal(NameIn(1), true));
+    const broker::ShardMetrics& metrics = broker.shard(1).metrics();
+    const uint64_t requests = metrics.storage_requests.value();
+    while (metrics.storage_requests.value() == requests) broker.RunFor(absl::Microseconds(10));
+    broker.LoseLeader(1);
+    dead.line->Break();
+    broker.RunFor(absl::Seconds(1));
+    EXPECT_TRUE(dead.line->closed_by_broker());
+    broker.BringLeader(1);
+    broker.RunFor(absl::Seconds(1));
+    EXPECT_EQ(watcher.TakeTypes(), std::vector{kPublish}) << "seed " << seed;
+    Peer next(broker, 0);
+    next.line->Send(Mortal(NameIn(1), true));
+    broker.RunFor(absl::Milliseconds(100));
+    ASSERT_EQ(next.packets.size(), 1u);
+    EXPECT_TRUE(next.packets[0].session_present());
   }
 }
 

@@ -143,6 +143,14 @@ class Broker final : public broker::PartitionClient {
   void CalmDown() { calm_ = true; }
   uint64_t leaders_changed() const { return leaders_changed_; }
 
+  // Nobody knows a leader of the partition: what is asked of it goes nowhere, until there is one.
+  void LoseLeader(storage::PartitionId id) { leaderless_ |= storage::PartitionMask{1} << id; }
+  void BringLeader(storage::PartitionId id) {
+    leaderless_ &= ~(storage::PartitionMask{1} << id);
+    host_.ReplaceLeader(id);
+    PlanHost(absl::Microseconds(rng_.Between(1, 500)));
+  }
+
   // From now on this client may do nothing, as after a reload.
   void TakeRightsFrom(const std::string& client_id) {
     gate_->rights[client_id] =
@@ -163,7 +171,10 @@ class Broker final : public broker::PartitionClient {
 
   // PartitionClient
   void Submit(storage::ShardId shard, std::vector<storage::Addressed> requests) override {
-    for (storage::Addressed& request : requests) inbox_.emplace_back(shard, std::move(request));
+    for (storage::Addressed& request : requests) {
+      if (request.sequence != 0 && (leaderless_ >> request.partition & 1) != 0) continue;
+      inbox_.emplace_back(shard, std::move(request));
+    }
     PlanHost(absl::Microseconds(rng_.Between(1, 500)));
   }
 
@@ -209,6 +220,7 @@ class Broker final : public broker::PartitionClient {
   broker::ShardWorld world_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<std::pair<storage::ShardId, storage::Addressed>> inbox_;
+  storage::PartitionMask leaderless_ = 0;
   bool calm_ = false;
   uint64_t leaders_changed_ = 0;
   bool host_planned_ = false;

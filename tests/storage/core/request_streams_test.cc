@@ -98,6 +98,43 @@ TEST(RequestStreams, AnAnswerThatComesLaterIsWaitedFor) {
   EXPECT_EQ(streams.kept(), 0u);
 }
 
+// A partition has no leader, and clients try again and again.
+TEST(RequestStreams, WhatNobodyWaitsForAnyMoreTakesNoMemoryAndNoNumberIsGivenTwice) {
+  const uint32_t partitions = 1;
+  RequestStreams streams(partitions);
+  Number(streams, AnAcknowledge("first"));
+  uint64_t last = 1;
+  for (Token token = 1; token <= 10'000; ++token) {
+    OpenSession open;
+    open.client_id = "a";
+    open.token = token;
+    EXPECT_EQ(Number(streams, open).sequence, ++last);
+    streams.OnAnswer(token);
+    CloseSession close;
+    close.client_id = "a";
+    Addressed asked{Request(close)};
+    streams.NumberForThisLeader(asked);
+    EXPECT_EQ(asked.sequence, ++last);
+    EXPECT_EQ(asked.kept_from, 1u);
+  }
+  EXPECT_EQ(streams.kept(), 1u);
+  EXPECT_LT(streams.places(), 200u);
+  Number(streams, AnAcknowledge("last"));
+  Claims claims;
+  std::vector<Addressed> repeats = streams.Repeat(claims, [](const Request&) { return false; });
+  ASSERT_EQ(repeats.size(), 2u);
+  EXPECT_EQ(repeats[0].sequence, 1u);
+  EXPECT_EQ(repeats[1].sequence, last + 1);
+  streams.OnAck({.partition = 0, .through = last});
+  EXPECT_EQ(streams.kept(), 1u);
+  repeats = streams.Repeat(claims, [](const Request&) { return false; });
+  ASSERT_EQ(repeats.size(), 1u);
+  EXPECT_EQ(repeats[0].sequence, last + 1);
+  EXPECT_EQ(claims.kept_from, last + 1);
+  streams.OnAck({.partition = 0, .through = last + 1});
+  EXPECT_EQ(streams.places(), 0u);
+}
+
 // The leader that refused it has not said to be done with it, and the next one would accept it.
 TEST(RequestStreams, WhatIsAnsweredIsNotAskedAgain) {
   const uint32_t partitions = 1;
