@@ -306,12 +306,18 @@ void ShardCore::ReadAgain() {
   routes_came_.exchange(false, std::memory_order_acquire);  // And with it what was posted before.
 }
 
+namespace {
+
+bool IsBeingDecided(const Connection& connection) {
+  return connection.phase == Phase::kAuthenticating || connection.phase == Phase::kOpening;
+}
+
+}  // namespace
+
 void ShardCore::Visit(Connection& connection) {
   if (connection.phase == Phase::kClosed) return;
   if (connection.phase == Phase::kLingering) return Discard(connection);
-  if (connection.phase == Phase::kAuthenticating && connection.peer_closed) {
-    return OnGoneBeforeLogin(connection);
-  }
+  if (IsBeingDecided(connection) && connection.peer_closed) return OnGoneBeforeLogin(connection);
   if (connection.pauses != 0) return;  // `Resume` reads what is there then.
   if (connection.phase == Phase::kAwaitingConnect) return Arrive(connection);
   if (connection.idle) {
@@ -383,8 +389,7 @@ void ShardCore::Read(Connection& connection) {
     if (connection.phase == Phase::kLingering || connection.phase == Phase::kClosed) return;
     if (connection.pauses != 0) {
       // Its end may have come together with CONNECT; no event will tell of it again.
-      const bool authenticating = connection.phase == Phase::kAuthenticating;
-      if (authenticating && connection.peer_closed) OnGoneBeforeLogin(connection);
+      if (IsBeingDecided(connection) && connection.peer_closed) OnGoneBeforeLogin(connection);
       return;
     }
     const bool more = result.bytes == room || connection.stream->HasBufferedInput();
@@ -407,8 +412,10 @@ void ShardCore::OnReadFailed(Connection& connection, IoState state) {
   Close(connection, {.cause = broken ? CloseCause::kTransportError : CloseCause::kPeerClosed});
 }
 
-// The peer has closed while its password waits to be verified. Unless it had more to say (a client
-// may publish and leave without reading CONNACK), nobody waits for that any more.
+// The peer has closed while its password waits to be verified, or its partition to answer. Unless
+// it had more to say (a client may publish and leave without reading CONNACK), nobody waits for
+// that any more; and when a partition has a leader again, its claim does not compete with the one
+// of the connection that its client has made since.
 void ShardCore::OnGoneBeforeLogin(Connection& connection) {
   if (!connection.stash.empty()) return;
   const ReadResult result = connection.stream->Read(read_buffer_.data(), read_buffer_.size());

@@ -151,6 +151,29 @@ TEST(LeaderlessPartition, WhoConnectsIsRefusedWhenItHasWaitedForLong) {
   EXPECT_THAT(watcher.packets, IsEmpty());
 }
 
+TEST(LeaderlessPartition, WhoHasGoneDoesNotCompeteWithItsSuccessor) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    Broker broker(seed, 2);
+    Peer watcher(broker, 0, NameIn(2));
+    watcher.Subscribe("will");
+    broker.LoseLeader(1);
+    // In the order of their numbers shards are asked again.
+    const Peer dead(broker, 1);
+    dead.line->Send(Mortal(NameIn(1)));
+    dead.line->Finish();
+    broker.RunFor(absl::Milliseconds(100));
+    Peer successor(broker, 0);
+    successor.line->Send(Mortal(NameIn(1)));
+    broker.RunFor(absl::Milliseconds(100));
+    EXPECT_TRUE(dead.line->closed_by_broker());
+    broker.BringLeader(1);
+    broker.RunFor(absl::Milliseconds(500));
+    EXPECT_EQ(successor.TakeTypes(), std::vector{kConnack}) << "seed " << seed;
+    EXPECT_EQ(successor.ended_ns, 0);
+    EXPECT_THAT(watcher.packets, IsEmpty());
+  }
+}
+
 // What is to take its claim back may be lost with the leader that was asked for it.
 TEST(LeaderlessPartition, WhatItsFormerLeaderHasGrantedToWhoHasGoneIsTakenBack) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
