@@ -2,6 +2,7 @@
 
 #include <rocksdb/db.h>
 #include <rocksdb/options.h>
+#include <rocksdb/snapshot.h>
 #include <rocksdb/write_batch.h>
 
 #include <utility>
@@ -25,7 +26,8 @@ using storage::ReadBigEndian;
 using storage::ToStatus;
 
 constexpr size_t kKeyBytes = 11;
-constexpr size_t kEntryHeadBytes = 9;  // Term, kind.
+constexpr size_t kEntryHeadBytes = 9;        // Term, kind.
+constexpr uint64_t kReadBytesMax = 1 << 20;  // At a time.
 
 std::string EntryKey(GroupId group, uint64_t index) { return LogKey('e', group, index); }
 std::string HardStateKey(GroupId group) { return LogKey('h', group); }
@@ -66,21 +68,99 @@ ConfState FromRecord(const mqttd::cluster::v1::GroupMembers& record) {
           .auto_leave = record.auto_leave()};
 }
 
+// What is read was so at one moment, whatever is written meanwhile.
+using Moment = const rocksdb::Snapshot*;
+
 // A record under a key; false: there is none.
 template <typename Record>
-absl::StatusOr<bool> Get(rocksdb::DB& db, GroupId group, const std::string& key, Record& record) {
+absl::StatusOr<bool> Get(rocksdb::DB& db, Moment moment, GroupId group, const std::string& key,
+                         Record& record) {
   std::string value;
-  const rocksdb::Status status = db.Get(rocksdb::ReadOptions(), key, &value);
+  rocksdb::ReadOptions options;
+  options.snapshot = moment;
+  const rocksdb::Status status = db.Get(options, key, &value);
   if (status.IsNotFound()) return false;
   RETURN_IF_ERROR(ToStatus(status, "reading the log"));
   if (!record.ParseFromString(value)) return Damaged(group, "a record is malformed");
   return true;
 }
 
-std::unique_ptr<rocksdb::Iterator> Iterate(rocksdb::DB& db, const rocksdb::Slice& end) {
+std::unique_ptr<rocksdb::Iterator> Iterate(rocksdb::DB& db, Moment moment,
+                                           const rocksdb::Slice& end) {
   rocksdb::ReadOptions options;
+  options.snapshot = moment;
   options.iterate_upper_bound = &end;
   return std::unique_ptr<rocksdb::Iterator>(db.NewIterator(options));
+}
+
+absl::StatusOr<EntryStore::Group> LoadAt(rocksdb::DB& db, Moment moment, GroupId group) {
+  EntryStore::Group result;
+  mqttd::cluster::v1::GroupBegin begin;
+  ASSIGN_OR_RETURN(const bool found, Get(db, moment, group, BeginKey(group), begin));
+  if (!found) return absl::NotFoundError(absl::StrCat("no log of group ", group));
+  result.begin = {.index = begin.index(), .term = begin.term()};
+  mqttd::cluster::v1::GroupHardState state;
+  RETURN_IF_ERROR(Get(db, moment, group, HardStateKey(group), state).status());
+  result.hard_state = {.term = state.term(), .vote = state.vote(), .commit = state.commit()};
+
+  const std::string end = EntryKey(group, UINT64_MAX);
+  const rocksdb::Slice bound = end;
+  const auto entries = Iterate(db, moment, bound);
+  entries->Seek(EntryKey(group, 0));
+  result.last = result.begin.index;
+  if (entries->Valid()) {
+    if (IndexOf(entries->key()) != result.last + 1) {
+      return Damaged(group, absl::StrCat("entry ", result.last + 1, " is missing"));
+    }
+    entries->SeekToLast();
+    if (entries->Valid()) result.last = IndexOf(entries->key());
+  }
+  RETURN_IF_ERROR(ToStatus(entries->status(), "reading the log"));
+  // Behind its beginning: files have what was cut until they are merged with others.
+  const std::string first = EntryKey(group, result.begin.index + 1);
+  const rocksdb::Range range(first, bound);
+  rocksdb::SizeApproximationOptions approximation;
+  approximation.include_memtables = true;
+  RETURN_IF_ERROR(ToStatus(
+      db.GetApproximateSizes(approximation, db.DefaultColumnFamily(), &range, 1, &result.bytes),
+      "measuring the log"));
+
+  const std::string members_end = MembersKey(group, UINT64_MAX);
+  const rocksdb::Slice members_bound = members_end;
+  const auto members = Iterate(db, moment, members_bound);
+  for (members->Seek(MembersKey(group, 0)); members->Valid(); members->Next()) {
+    mqttd::cluster::v1::GroupMembers record;
+    if (members->key().size() != kKeyBytes ||
+        !record.ParseFromString(members->value().ToString())) {
+      return Damaged(group, "its members are malformed");
+    }
+    result.conf_states.push_back({.index = IndexOf(members->key()), .state = FromRecord(record)});
+  }
+  RETURN_IF_ERROR(ToStatus(members->status(), "reading the log"));
+  if (result.conf_states.empty()) return Damaged(group, "it does not say who the members are");
+  return result;
+}
+
+absl::Status ReadAt(rocksdb::DB& db, Moment moment, GroupId group, uint64_t low, uint64_t high,
+                    uint64_t bytes_max, absl::FunctionRef<void(const EntryView&)> take) {
+  const std::string end = EntryKey(group, high);
+  const rocksdb::Slice bound = end;
+  const auto it = Iterate(db, moment, bound);
+  uint64_t bytes = 0;
+  uint64_t index = low;
+  for (it->Seek(EntryKey(group, low)); it->Valid() && index < high; it->Next(), ++index) {
+    EntryView entry;
+    if (it->key().size() != kKeyBytes || IndexOf(it->key()) != index ||
+        !ParseEntry(index, it->value().ToStringView(), entry)) {
+      return Damaged(group, absl::StrCat("entry ", index, " is missing or malformed"));
+    }
+    bytes += entry.data.size() + kKeyBytes + kEntryHeadBytes;
+    if (bytes > bytes_max && index > low) return absl::OkStatus();
+    take(entry);
+  }
+  RETURN_IF_ERROR(ToStatus(it->status(), "reading the log"));
+  return index == high ? absl::OkStatus()
+                       : Damaged(group, absl::StrCat("entry ", index, " is missing"));
 }
 
 }  // namespace
@@ -169,75 +249,36 @@ absl::Status LogStore::Write(EntryBatch& batch, Sync sync) {
 absl::StatusOr<EntryStore::Group> LogStore::Load(GroupId group) {
   rocksdb::DB* const db = db_->db();
   if (db == nullptr) return absl::UnavailableError("the log could not be opened again yet");
-  Group result;
-  mqttd::cluster::v1::GroupBegin begin;
-  ASSIGN_OR_RETURN(const bool found, Get(*db, group, BeginKey(group), begin));
-  if (!found) return absl::NotFoundError(absl::StrCat("no log of group ", group));
-  result.begin = {.index = begin.index(), .term = begin.term()};
-  mqttd::cluster::v1::GroupHardState state;
-  RETURN_IF_ERROR(Get(*db, group, HardStateKey(group), state).status());
-  result.hard_state = {.term = state.term(), .vote = state.vote(), .commit = state.commit()};
-
-  const std::string end = EntryKey(group, UINT64_MAX);
-  const rocksdb::Slice bound = end;
-  const auto entries = Iterate(*db, bound);
-  entries->Seek(EntryKey(group, 0));
-  result.last = result.begin.index;
-  if (entries->Valid()) {
-    if (IndexOf(entries->key()) != result.last + 1) {
-      return Damaged(group, absl::StrCat("entry ", result.last + 1, " is missing"));
-    }
-    entries->SeekToLast();
-    if (entries->Valid()) result.last = IndexOf(entries->key());
-  }
-  RETURN_IF_ERROR(ToStatus(entries->status(), "reading the log"));
-  // Behind its beginning: files have what was cut until they are merged with others.
-  const std::string first = EntryKey(group, result.begin.index + 1);
-  const rocksdb::Range range(first, bound);
-  rocksdb::SizeApproximationOptions approximation;
-  approximation.include_memtables = true;
-  RETURN_IF_ERROR(ToStatus(
-      db->GetApproximateSizes(approximation, db->DefaultColumnFamily(), &range, 1, &result.bytes),
-      "measuring the log"));
-
-  const std::string members_end = MembersKey(group, UINT64_MAX);
-  const rocksdb::Slice members_bound = members_end;
-  const auto members = Iterate(*db, members_bound);
-  for (members->Seek(MembersKey(group, 0)); members->Valid(); members->Next()) {
-    mqttd::cluster::v1::GroupMembers record;
-    if (members->key().size() != kKeyBytes ||
-        !record.ParseFromString(members->value().ToString())) {
-      return Damaged(group, "its members are malformed");
-    }
-    result.conf_states.push_back({.index = IndexOf(members->key()), .state = FromRecord(record)});
-  }
-  RETURN_IF_ERROR(ToStatus(members->status(), "reading the log"));
-  if (result.conf_states.empty()) return Damaged(group, "it does not say who the members are");
-  return result;
+  return LoadAt(*db, rocksdb::ManagedSnapshot(db).snapshot(), group);
 }
 
 absl::Status LogStore::Read(GroupId group, uint64_t low, uint64_t high, uint64_t bytes_max,
                             absl::FunctionRef<void(const EntryView&)> take) {
   rocksdb::DB* const db = db_->db();
   if (db == nullptr) return absl::UnavailableError("the log could not be opened again yet");
-  const std::string end = EntryKey(group, high);
-  const rocksdb::Slice bound = end;
-  const auto it = Iterate(*db, bound);
-  uint64_t bytes = 0;
-  uint64_t index = low;
-  for (it->Seek(EntryKey(group, low)); it->Valid() && index < high; it->Next(), ++index) {
-    EntryView entry;
-    if (it->key().size() != kKeyBytes || IndexOf(it->key()) != index ||
-        !ParseEntry(index, it->value().ToStringView(), entry)) {
-      return Damaged(group, absl::StrCat("entry ", index, " is missing or malformed"));
-    }
-    bytes += entry.data.size() + kKeyBytes + kEntryHeadBytes;
-    if (bytes > bytes_max && index > low) return absl::OkStatus();
-    take(entry);
+  return ReadAt(*db, rocksdb::ManagedSnapshot(db).snapshot(), group, low, high, bytes_max, take);
+}
+
+absl::Status LogStore::ReadAfter(GroupId group, uint64_t after,
+                                 absl::FunctionRef<absl::Status(const EntryView&)> visit) {
+  rocksdb::DB* const db = db_->db();
+  if (db == nullptr) return absl::UnavailableError("the log could not be opened again yet");
+  rocksdb::ManagedSnapshot held(db);
+  const Moment moment = held.snapshot();
+  const absl::StatusOr<Group> stored = LoadAt(*db, moment, group);
+  if (absl::IsNotFound(stored.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(stored.status());
+  if (stored->begin.index > after) return BeginsBehind(group, stored->begin.index, after);
+  absl::Status visited;
+  uint64_t next = after + 1;
+  while (next <= stored->last && visited.ok()) {
+    RETURN_IF_ERROR(ReadAt(*db, moment, group, next, stored->last + 1, kReadBytesMax,
+                           [&](const EntryView& entry) {
+                             next = entry.place.index + 1;
+                             if (visited.ok()) visited = visit(entry);
+                           }));
   }
-  RETURN_IF_ERROR(ToStatus(it->status(), "reading the log"));
-  return index == high ? absl::OkStatus()
-                       : Damaged(group, absl::StrCat("entry ", index, " is missing"));
+  return visited;
 }
 
 absl::Status LogStore::BeginsBehind(GroupId group, uint64_t begin, uint64_t applied) {

@@ -40,6 +40,11 @@ class LogStore final : public EntryStore {
   absl::Status Read(GroupId group, uint64_t low, uint64_t high, uint64_t bytes_max,
                     absl::FunctionRef<void(const EntryView&)> take) override;
 
+  // The entries behind that one, as they were when it is called: beside Write, which may cut what
+  // is before it, or take others in place of what was not committed. No log of that group: none.
+  absl::Status ReadAfter(GroupId group, uint64_t after,
+                         absl::FunctionRef<absl::Status(const EntryView&)> visit);
+
   // kDataLoss: what the state lacks was cut.
   static absl::Status BeginsBehind(GroupId group, uint64_t begin, uint64_t applied);
 

@@ -16,7 +16,6 @@ constexpr absl::Duration kRepairInterval = absl::Milliseconds(500);
 // Where entries are not synced each, so often is claimed how far they reach: the claim's write
 // would cost as much as theirs.
 constexpr absl::Duration kClaimInterval = absl::Milliseconds(100);
-constexpr uint64_t kReadBytesMax = 1 << 20;
 
 }  // namespace
 
@@ -109,20 +108,7 @@ absl::StatusOr<RaftLog::Extent> RaftLog::ExtentOf(GroupId group, ReplicaId self)
 absl::Status RaftLog::ReadAfter(GroupId group, uint64_t after,
                                 absl::FunctionRef<absl::Status(const EntryView&)> visit) {
   base::MutexLock lock(store_mutex_);
-  const absl::StatusOr<EntryStore::Group> stored = store_->Load(group);
-  if (absl::IsNotFound(stored.status())) return absl::OkStatus();
-  RETURN_IF_ERROR(stored.status());
-  if (stored->begin.index > after) return store_->BeginsBehind(group, stored->begin.index, after);
-  absl::Status visited;
-  uint64_t next = after + 1;
-  while (next <= stored->last && visited.ok()) {
-    RETURN_IF_ERROR(
-        store_->Read(group, next, stored->last + 1, kReadBytesMax, [&](const EntryView& entry) {
-          next = entry.place.index + 1;
-          if (visited.ok()) visited = visit(entry);
-        }));
-  }
-  return visited;
+  return store_->ReadAfter(group, after, visit);
 }
 
 absl::Status RaftLog::Checkpoint(const std::string& directory) {

@@ -3,9 +3,11 @@
 
 #include <rocksdb/env.h>
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -209,6 +211,47 @@ TEST_F(LogStoreTest, ARemovedGroupLeavesNothing) {
   EXPECT_EQ(store->Load(5).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(store->Load(4)->last, 6u);
   EXPECT_EQ(store->Load(6)->last, 6u);
+}
+
+// A partition reads what it lacks on the host's thread, and the log's cuts what it no more needs.
+TEST_F(LogStoreTest, ReadsWhatWasThereWhateverBecomesOfItMeanwhile) {
+  Open();
+  const uint64_t last = WriteLog(30, 100'000);
+  uint64_t visited = 0;
+  const absl::Status read = store->ReadAfter(0, kGroupBegin.index, [&](const EntryView& entry) {
+    if (++visited == 1) {
+      const std::unique_ptr<EntryBatch> batch = store->NewBatch();
+      batch->Restart(0, {.index = last + 100, .term = 9}, {.voters = {1, 2, 3}});
+      EXPECT_TRUE(store->Write(*batch, Sync::kNo).ok());
+    }
+    EXPECT_EQ(entry.place.index, kGroupBegin.index + visited);
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(read.ok()) << read;
+  EXPECT_EQ(visited, 30u);
+}
+
+TEST_F(LogStoreTest, TakesALogThatIsCutWhileItIsReadForNoDamage) {
+  Open();
+  uint64_t last = WriteLog(1, 10);
+  std::atomic<bool> done{false};
+  std::thread writer([&] {
+    for (int i = 0; i < 500; ++i) {
+      const std::unique_ptr<EntryBatch> batch = store->NewBatch();
+      batch->Append(0, {{.place = {last + 1, 5}, .data = "x"}}, last);
+      batch->Cut(0, {.index = last, .term = 5}, kGroupBegin.index);
+      ++last;
+      EXPECT_TRUE(store->Write(*batch, Sync::kNo).ok());
+    }
+    done = true;
+  });
+  absl::Status read;
+  while (!done && read.ok()) {
+    read = store->ReadAfter(0, uint64_t{1} << 40,
+                            [](const EntryView& /*entry*/) { return absl::OkStatus(); });
+  }
+  writer.join();
+  EXPECT_TRUE(read.ok()) << read;
 }
 
 }  // namespace
