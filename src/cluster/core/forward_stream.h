@@ -61,6 +61,8 @@ class ForwardSender {
     for (size_t i = 0; i < kept_.size(); ++i)
       visit(std::string_view(kept_[i].bytes).substr(kept_[i].item), kept_[i].sent);
   }
+  // The link has ended, and with it the part: nothing has to follow.
+  void Interrupted() { begun_ = false; }
   // Another link begins: what is not known to be there goes again, in the same order.
   void Resend() {
     on_link_ = 0;

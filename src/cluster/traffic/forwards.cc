@@ -163,7 +163,7 @@ void Forwards::OnTaken(Peer& peer, const ForwardsTaken& taken, Tasks& tasks) {
 }
 
 void Forwards::OnLink(Peer& peer) {
-  if (peer.outlet.open()) peer.forwards_out.Resend();
+  peer.outlet.open() ? peer.forwards_out.Resend() : peer.forwards_out.Interrupted();
   if (peer.place != broker::kNodesMax) Judge(peer);
 }
 

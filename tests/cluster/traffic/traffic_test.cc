@@ -139,5 +139,36 @@ TEST(Traffic, AnItemInPartsThatHasComeByTheFormerLinkDoesNotSpoilTheNext) {
   EXPECT_EQ(b.traffic.metrics().gaps.value() + b.traffic.metrics().unreadable.value(), 0u);
 }
 
+// The same, and that link breaks as well: the word comes by the other direction's.
+TEST(Traffic, AnItemOfWhichAPartHadGoneWhenTheLinkBrokeIsKnownToBeThereWithoutAnother) {
+  FakeNet net(/*items_max=*/2);
+  OneShard a(net, 1);
+  OneShard b(net, 2);
+  a.traffic.SetNodes({{b.life.node, b.life.incarnation, 1}});
+  b.traffic.SetNodes({{a.life.node, a.life.incarnation, 1}});
+  net.Tend(NodeId(1), NodeId(2));
+  net.Tend(NodeId(2), NodeId(1));
+  for (bool more = true; more;) {
+    more = net.Deliver(NodeId(1), NodeId(2), 2);
+    more = net.Deliver(NodeId(2), NodeId(1), 2) || more;
+  }
+  a.Publish("first", Outlet::kPartBytes + 1000, 1, b.life.node);
+  ASSERT_TRUE(net.Deliver(NodeId(1), NodeId(2), 2));
+  ASSERT_THAT(b.came, testing::ElementsAre("first"));
+  base::Rng rng(1);
+  for (const auto& [from, to] : {std::pair(NodeId(1), NodeId(2)), {NodeId(2), NodeId(1)}}) {
+    net.link(from, to).items.clear();  // That it has come, too.
+    net.Cut(from, to, rng);
+    net.Tend(from, to);
+    net.Tend(from, to);
+  }
+  ASSERT_THAT(net.link(NodeId(1), NodeId(2)).items, testing::SizeIs(2)) << "a word, and a part";
+  net.Cut(NodeId(1), NodeId(2), rng);
+  net.Tend(NodeId(1), NodeId(2));
+  while (net.Deliver(NodeId(2), NodeId(1), 2)) {
+  }
+  EXPECT_THAT(a.receipts, testing::ElementsAre(1));
+}
+
 }  // namespace
 }  // namespace cluster
