@@ -10,7 +10,8 @@ struct AdminCalls {
   // Under way.
   uint64_t calls = 0;
   uint64_t streams = 0;
-  uint64_t open = 0;  // Of methods that anybody may call, not among those above.
+  uint64_t open = 0;         // Of methods that anybody may call, not among those above.
+  uint64_t left_behind = 0;  // Nobody waits for their answers, which have not come.
   // Since the start.
   uint64_t grpc = 0;
   uint64_t http = 0;

@@ -292,7 +292,8 @@ void AddAdmin(const AdminCalls& calls, FamilyBuilder& out) {
   out.BeginChapter("Admin API");
   out.Gauge("admin_calls",
             "Calls under way, by gRPC and HTTP together. Bounds: admin.calls_max, "
-            "admin.streams_max. open: health checks and reflection, which anybody may call.",
+            "admin.streams_max. open: health checks and reflection, which anybody may call; "
+            "left_behind: nobody waits for their answers any more, which have not come.",
             {"kind"});
   out.Sample(calls.calls, {"call"});
   out.Sample(calls.streams, {"stream"});
@@ -318,6 +319,7 @@ void AddProcess(const MetricsSnapshot& snapshot, const ProcessStats& process, ab
   out.Sample(uint64_t{node.ready});
   out.Gauge("draining", "1: clients are being sent away, the process is about to stop.");
   out.Sample(uint64_t{node.draining});
+  out.Sample(calls.left_behind, {"left_behind"});
   out.Gauge("drain_connections_left", "Connections that are yet to be told to go.");
   out.Sample(Total(snapshot, &ShardMetrics::drain_left));
   out.Gauge("start_time_seconds", "When the process started, since 1970.");

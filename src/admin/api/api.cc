@@ -69,7 +69,8 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
       access_spread_(broker_, fleet_, access_store_),
       access_(std::move(table)),
       calls_(access_, *broker_.sources().clock,
-             {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max}),
+             {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max},
+             [this] { return broker_.Silent(); }),
       off_(config.admin.listen == "off") {
   AddClusterService(broker_, here_);
   AddJoin(fleet_, here_);

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "admin/api/main_thread.h"
 #include "admin/api/spare_thread.h"
+#include "admin/api/thread_answers.h"
 #include "admin/readiness.h"
 #include "base/clock.h"
 #include "base/cluster_view.h"
@@ -51,7 +53,7 @@ class BrokerAccess {
     // Runs a task on main's thread, soon.
     std::function<void(std::function<void(MainThread&)>)> on_main;
   };
-  explicit BrokerAccess(Sources sources) : sources_(std::move(sources)) {}
+  explicit BrokerAccess(Sources sources) : sources_(std::move(sources)), answers_(sources_.clock) {}
 
   const Sources& sources() const { return sources_; }
 
@@ -82,7 +84,8 @@ class BrokerAccess {
   bool OnShard(storage::ShardId shard, std::function<void(broker::ShardCore&)> task) const {
     base::MutexLock lock(mutex_);
     if (server_ == nullptr) return false;
-    server_->RunOnShard(shard, std::move(task));
+    server_->RunOnShard(shard, answers_.Expect(absl::StrCat("shard ", static_cast<uint32_t>(shard)),
+                                               std::move(task)));
     return true;
   }
 
@@ -90,7 +93,7 @@ class BrokerAccess {
   bool OnHost(std::function<void(storage::Host&)> task) const {
     base::MutexLock lock(mutex_);
     if (host_ == nullptr) return false;
-    host_->Run(std::move(task));
+    host_->Run(answers_.Expect("the store's thread", std::move(task)));
     return true;
   }
 
@@ -105,9 +108,12 @@ class BrokerAccess {
   // On main's thread. Likewise.
   bool OnMain(std::function<void(MainThread&)> task) const {
     if (!open()) return false;
-    sources_.on_main(std::move(task));
+    sources_.on_main(answers_.Expect("the main thread", std::move(task)));
     return true;
   }
+
+  // Which of these threads do not answer, in words; empty: all do.
+  std::string Silent() const { return answers_.Silent(); }
 
   // On a thread that no client waits for: what takes long, such as to make the message of a page.
   void Aside(std::function<void()> task) const { spare_.Run(std::move(task)); }
@@ -127,6 +133,7 @@ class BrokerAccess {
 
  private:
   const Sources sources_;
+  const ThreadAnswers answers_;
   mutable base::Mutex mutex_;
   broker::Server* server_ ABSL_GUARDED_BY(mutex_) = nullptr;
   storage::PartitionHost* host_ ABSL_GUARDED_BY(mutex_) = nullptr;

@@ -12,8 +12,8 @@ constexpr std::memory_order kRelaxed = std::memory_order_relaxed;
 
 }  // namespace
 
-absl::StatusOr<Calls::Admitted> Calls::Admit(const Method& method, const Evidence& evidence,
-                                             Protocol protocol) {
+absl::StatusOr<std::shared_ptr<Call>> Calls::Admit(const Method& method, const Evidence& evidence,
+                                                   Protocol protocol) {
   by_protocol_[static_cast<size_t>(protocol)].fetch_add(1, kRelaxed);
   absl::StatusOr<Caller> caller = Identify(method, evidence);
   absl::Status status = caller.status();
@@ -23,7 +23,8 @@ absl::StatusOr<Calls::Admitted> Calls::Admit(const Method& method, const Evidenc
   } else if (status = CheckRole(method, *caller); !status.ok()) {
     denied_.fetch_add(1, kRelaxed);
   } else if (absl::StatusOr<Permit> permit = Take(method); permit.ok()) {
-    return Admitted{*std::move(caller), *std::move(permit)};
+    return std::make_shared<Call>(method, *std::move(caller), *std::move(permit),
+                                  LeftBehind(method));
   } else {
     too_many_.fetch_add(1, kRelaxed);
     status = permit.status();
@@ -38,7 +39,24 @@ absl::StatusOr<Caller> Calls::Identify(const Method& method, const Evidence& evi
   return caller;
 }
 
+std::atomic<uint32_t>& Calls::LeftBehind(const Method& method) {
+  base::MutexLock lock(mutex_);
+  return left_behind_[&method];
+}
+
+absl::Status Calls::TooLate() const {
+  const std::string silent = silent_();
+  return absl::DeadlineExceededError(silent.empty() ? "a part of the broker did not answer in time"
+                                                    : silent);
+}
+
 absl::StatusOr<Calls::Permit> Calls::Take(const Method& method) {
+  if (const uint32_t left = LeftBehind(method).load(kRelaxed); left >= limits_.left_behind_max) {
+    const std::string silent = silent_();
+    return absl::ResourceExhaustedError(
+        absl::StrCat(left, " calls of ", method.name(), " are not answered yet, and nobody waits ",
+                     "for them any more", silent.empty() ? "" : ": ", silent));
+  }
   const bool call = method.once != nullptr;
   const bool open = method.role == pb::ROLE_UNSPECIFIED;
   std::atomic<uint32_t>& taken =
@@ -58,6 +76,10 @@ absl::StatusOr<Calls::Permit> Calls::Take(const Method& method) {
 
 AdminCalls Calls::view() const {
   AdminCalls view;
+  {
+    base::MutexLock lock(mutex_);
+    for (const auto& [method, left] : left_behind_) view.left_behind += left.load(kRelaxed);
+  }
   view.calls = calls_.load(kRelaxed);
   view.streams = streams_.load(kRelaxed);
   view.open = open_calls_.load(kRelaxed) + open_streams_.load(kRelaxed);
@@ -69,21 +91,44 @@ AdminCalls Calls::view() const {
   return view;
 }
 
+void Call::Begin() const {
+  base::MutexLock lock(mutex_);
+  running_ = true;
+}
+
+void Call::Leave() const {
+  base::MutexLock lock(mutex_);
+  if (std::exchange(left_, true)) return;
+  permit_ = {};
+  if (!running_) return;
+  left_behind_.fetch_add(1, kRelaxed);
+  permit_ = Calls::Permit(left_behind_);
+}
+
+void Call::Answered() const {
+  base::MutexLock lock(mutex_);
+  running_ = false;
+  // What waits for its caller keeps the place; what nobody waits for is done.
+  if (left_) permit_ = {};
+}
+
 void Run(std::shared_ptr<const Call> call, Method::MessageReply reply) {
   const Call& it = *call;
-  it.method->once(it.caller, *it.request,
-                  [call = std::move(call), reply = std::move(reply)](
-                      const absl::Status& status, const google::protobuf::Message* response) {
-                    if (call->method->audited())
-                      Audit(*call->method, call->caller, call->request.get(), status);
-                    reply(status, response);
-                  });
+  it.Begin();
+  it.method.once(it.caller, *it.request,
+                 [call = std::move(call), reply = std::move(reply)](
+                     const absl::Status& status, const google::protobuf::Message* response) {
+                   if (call->method.audited())
+                     Audit(call->method, call->caller, call->request.get(), status);
+                   call->Answered();
+                   reply(status, response);
+                 });
 }
 
 void Run(std::shared_ptr<const Call> call, std::shared_ptr<Outlet> outlet) {
-  if (call->method->audited())
-    Audit(*call->method, call->caller, call->request.get(), absl::OkStatus());
-  call->method->stream(call->caller, *call->request, std::move(outlet));
+  if (call->method.audited())
+    Audit(call->method, call->caller, call->request.get(), absl::OkStatus());
+  call->method.stream(call->caller, *call->request, std::move(outlet));
 }
 
 }  // namespace admin

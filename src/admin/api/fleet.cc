@@ -12,9 +12,9 @@
 namespace admin {
 namespace {
 
-// Calls that other nodes pass on and that are under way here: each of them has a bound of its own
-// (admin.calls_max), and a cluster has 64 nodes at most.
-constexpr uint32_t kServingMax = 1024;
+// Calls of one method that other nodes pass on and that are under way here, or that nobody there
+// waits for any more: each of them has a bound of its own (admin.calls_max).
+constexpr uint32_t kServingMax = 256;
 // What goes over a link at once.
 constexpr size_t kResponseBytesMax = 8 << 20;
 
@@ -111,11 +111,21 @@ void Fleet::Serve(uint32_t from, base::NodeCall call, std::function<void(base::N
                 .role = static_cast<pb::Role>(call.role),
                 .passed_on = true};
   if (call.connection.has_value()) caller.connection = ToConnectionRef(*call.connection);
-  if (serving_.fetch_add(1) >= kServingMax) {
-    serving_.fetch_sub(1);
-    return reply({.status = absl::ResourceExhaustedError("too many calls of other nodes")});
+  const Method* const called = here_.Find(call.method);
+  std::atomic<uint32_t>* serving = nullptr;
+  {
+    base::MutexLock lock(mutex_);
+    serving = &serving_[called];
   }
-  const auto permit = std::make_shared<Calls::Permit>(serving_);
+  if (serving->fetch_add(1) >= kServingMax) {
+    serving->fetch_sub(1);
+    const std::string silent = broker_.Silent();
+    return reply({.status = absl::ResourceExhaustedError(
+                      absl::StrCat(kServingMax, " calls of ", call.method,
+                                   " that other nodes passed on are not answered yet",
+                                   silent.empty() ? "" : ": ", silent))});
+  }
+  const auto permit = std::make_shared<Calls::Permit>(*serving);
   const auto passed = std::make_shared<const base::NodeCall>(std::move(call));
   AnswerHere(*passed, caller, [this, passed, caller, permit, reply](base::NodeReply said) {
     const Method* const method = here_.Find(passed->method);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@
 #include "admin/api/method.h"
 #include "admin/api/moments.h"
 #include "base/cluster_view.h"
+#include "base/mutex.h"
 #include "base/node_call.h"
 
 namespace admin {
@@ -216,7 +218,9 @@ class Fleet {
 
   const BrokerAccess& broker_;
   const Methods& here_;
-  std::atomic<uint32_t> serving_{0};  // Calls that others pass on.
+  base::Mutex mutex_;
+  // Calls that others pass on.
+  std::map<const Method*, std::atomic<uint32_t>> serving_ ABSL_GUARDED_BY(mutex_);
   mutable Moments moments_;
 };
 

@@ -6,6 +6,7 @@
 #include <grpcpp/security/auth_context.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -126,15 +127,19 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
  public:
   GrpcCall(grpc::GenericCallbackServerContext& context, const Method* method, Calls& calls)
       : method_(method),
+        calls_(calls),
         patience_(calls.limits().patience),
         link_(std::make_shared<Link>(*this)),
         held_(std::make_shared<Held>(context)) {
-    absl::Status status = Admit(context, calls);
+    absl::Status status = Admit(context);
     if (!status.ok()) {
       Refuse(std::move(status));
       return;
     }
-    if (!method_->each) GiveUpLater(unasked_, "the request did not come in time");
+    if (!method_->each) {
+      GiveUpLater(unasked_,
+                  [] { return absl::DeadlineExceededError("the request did not come in time"); });
+    }
     StartRead(&in_);
   }
 
@@ -153,7 +158,7 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
       if (link_->Take() == nullptr) return;
       return Run(call_, outlet);
     }
-    GiveUpLater(unanswered_, "a part of the broker did not answer in time");
+    GiveUpLater(unanswered_, [calls = &calls_] { return calls->TooLate(); });
     Run(call_, [link = link_](const absl::Status& status, const Message* response) {
       GrpcCall* const call = link->Take();
       if (call != nullptr) call->Answer(status, response);
@@ -181,28 +186,24 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
     unasked_.Cancel();
     unanswered_.Cancel();
     untaken_.Cancel();
+    if (call_ != nullptr) call_->Leave();
   }
 
   // Of a stream only what comes before its handler has it: the link is the outlet's then.
-  void GiveUpLater(grpc::Alarm& alarm, const char* why) {
+  void GiveUpLater(grpc::Alarm& alarm, std::function<absl::Status()> why) {
     alarm.Set(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(patience_),
-              [link = link_, why](bool over) {
+              [link = link_, why = std::move(why)](bool over) {
                 if (!over) return;
-                if (GrpcCall* const call = link->Take())
-                  call->Finish(absl::DeadlineExceededError(why));
+                if (GrpcCall* const call = link->Take()) call->Finish(why());
               });
   }
 
-  absl::Status Admit(const grpc::GenericCallbackServerContext& context, Calls& calls) {
+  absl::Status Admit(const grpc::GenericCallbackServerContext& context) {
     if (method_ == nullptr) {
       return absl::UnimplementedError(absl::StrCat("this broker has no method ", context.method(),
                                                    "; it may be older than the caller"));
     }
-    ASSIGN_OR_RETURN(Calls::Admitted admitted,
-                     calls.Admit(*method_, EvidenceOf(context), Protocol::kGrpc));
-    call_->method = method_;
-    call_->caller = std::move(admitted.caller);
-    call_->permit = std::move(admitted.permit);
+    ASSIGN_OR_RETURN(call_, calls_.Admit(*method_, EvidenceOf(context), Protocol::kGrpc));
     return absl::OkStatus();
   }
 
@@ -252,10 +253,11 @@ class GrpcCall final : public grpc::ServerGenericBidiReactor {
   }
 
   const Method* const method_;
+  Calls& calls_;
   const absl::Duration patience_;
   const std::shared_ptr<Link> link_;
   const std::shared_ptr<Held> held_;
-  const std::shared_ptr<Call> call_ = std::make_shared<Call>();
+  std::shared_ptr<Call> call_;  // Null: refused.
   grpc::ByteBuffer in_;
   grpc::ByteBuffer out_;
   grpc::Alarm unasked_;

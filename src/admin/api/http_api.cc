@@ -152,31 +152,31 @@ class HttpApi::OneCall final : public HttpCall {
   OneCall(HttpApi& api, std::shared_ptr<Call> call) : api_(api), call_(std::move(call)) {}
 
   void Run(std::string body, std::shared_ptr<HttpExchange> exchange) override {
-    call_->request.reset(call_->method->request->New());
+    call_->request.reset(call_->method.request->New());
     if (!body.empty()) {
       const auto parsed = google::protobuf::util::JsonStringToMessage(body, call_->request.get());
       if (!parsed.ok()) {
         const std::string why(parsed.message().data(), parsed.message().size());
-        return exchange->Respond([why, name = call_->method->descriptor->input_type()->name()] {
+        return exchange->Respond([why, name = call_->method.descriptor->input_type()->name()] {
           return ErrorResponse(absl::InvalidArgumentError(
               absl::StrCat("the body is not the JSON of a ", name, ": ", why)));
         });
       }
     }
-    call_->method->stream ? RunStream(std::move(exchange)) : RunOnce(std::move(exchange));
+    call_->method.stream ? RunStream(std::move(exchange)) : RunOnce(std::move(exchange));
   }
 
  private:
   void RunOnce(std::shared_ptr<HttpExchange> exchange) {
     const auto answering = std::make_shared<Answering>(exchange);
-    exchange->RunAfter(kCallPatience, [weak = std::weak_ptr<Answering>(answering)] {
-      if (const auto waits = weak.lock()) {
-        waits->Answer([] {
-          return ErrorResponse(
-              absl::DeadlineExceededError("a part of the broker did not answer in time"));
-        });
-      }
+    exchange->RunAfter(api_.calls_.limits().patience, [calls = &api_.calls_, call = call_,
+                                                       weak = std::weak_ptr<Answering>(answering)] {
+      const auto waits = weak.lock();
+      if (waits == nullptr) return;
+      waits->Answer([status = calls->TooLate()] { return ErrorResponse(status); });
+      call->Leave();
     });
+    exchange->OnGone([call = call_] { call->Leave(); });
     exchange.reset();
     admin::Run(std::move(call_), [answering](const absl::Status& status, const Message* response) {
       if (!status.ok()) return answering->Answer([status] { return ErrorResponse(status); });
@@ -192,6 +192,7 @@ class HttpApi::OneCall final : public HttpCall {
     // The call, and with it its place, goes when the caller does.
     exchange->OnGone([weak = std::weak_ptr<HttpOutlet>(outlet), call = call_] {
       if (const auto stream = weak.lock()) stream->OnCancel();
+      call->Leave();
     });
     {
       base::MutexLock lock(api_.mutex_);
@@ -248,17 +249,13 @@ std::unique_ptr<HttpCall> HttpApi::Begin(const HttpRequest& request, HttpRespons
     answer.status = 415;
     return nullptr;
   }
-  absl::StatusOr<Calls::Admitted> admitted =
+  absl::StatusOr<std::shared_ptr<Call>> call =
       calls_.Admit(*method, EvidenceOf(request), Protocol::kHttp);
-  if (!admitted.ok()) {
-    answer = ErrorResponse(admitted.status());
+  if (!call.ok()) {
+    answer = ErrorResponse(call.status());
     return nullptr;
   }
-  auto call = std::make_shared<Call>();
-  call->method = method;
-  call->caller = std::move(admitted->caller);
-  call->permit = std::move(admitted->permit);
-  return std::make_unique<OneCall>(*this, std::move(call));
+  return std::make_unique<OneCall>(*this, *std::move(call));
 }
 
 void HttpApi::Stop() {

@@ -1,6 +1,7 @@
 #include "admin/api/observing.h"
 
 #include <atomic>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -54,6 +55,11 @@ class Fan final : public broker::Observer {
 Fan* FanOf(broker::ShardCore& shard) { return static_cast<Fan*>(shard.observer.get()); }
 
 }  // namespace
+
+absl::Status CheckObservable(const BrokerAccess& broker) {
+  const std::string silent = broker.Silent();
+  return silent.empty() ? absl::OkStatus() : absl::UnavailableError(silent);
+}
 
 bool BeginObserving(const BrokerAccess& broker, std::shared_ptr<StreamObserver> observer,
                     std::function<void()> begun) {

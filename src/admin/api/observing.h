@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "admin/api/broker_access.h"
 #include "admin/api/method.h"
 #include "base/mutex.h"
@@ -27,6 +28,9 @@ class StreamObserver : public broker::Observer {
   void OnDropped(const broker::Session&, std::string_view, broker::DropCause) override {}
 };
 
+// Errors: a part of the broker does not answer. It would come to know neither that a stream begins
+// nor that it has ended, and what they leave with it would have no bound.
+absl::Status CheckObservable(const BrokerAccess& broker);
 // Has the observer look at all shards, then calls `begun`, on some shard's thread. False: the
 // broker is not open.
 bool BeginObserving(const BrokerAccess& broker, std::shared_ptr<StreamObserver> observer,

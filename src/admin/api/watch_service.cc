@@ -238,8 +238,10 @@ class TraceStream final : public StreamObserver {
 }  // namespace
 
 void Watches::Events(const pb::WatchEventsRequest& request, const std::shared_ptr<Outlet>& outlet) {
-  if (absl::Status status = broker_.CheckOpen(); !status.ok()) return outlet->End(status);
+  absl::Status status = broker_.CheckOpen();
   const auto stream = std::make_shared<EventStream>(broker_, request, outlet);
+  if (status.ok() && stream->watches_clients()) status = CheckObservable(broker_);
+  if (!status.ok()) return outlet->End(status);
   {
     base::MutexLock lock(mutex_);
     // Nobody has counted meanwhile.
@@ -266,6 +268,7 @@ void Watches::Trace(const pb::TraceRequest& request, const std::shared_ptr<Outle
   if (status.ok() && request.client_id().empty() && request.filter().empty())
     status = absl::InvalidArgumentError("what? client_id or filter; client_id \"*\" is everybody");
   if (status.ok() && !request.filter().empty()) status = CheckFilter(request.filter());
+  if (status.ok()) status = CheckObservable(broker_);
   if (!status.ok()) return outlet->End(status);
   const auto stream = std::make_shared<TraceStream>(broker_, request, outlet);
   if (!BeginObserving(broker_, stream, [stream] { stream->Start(); }))

@@ -11,9 +11,11 @@
 
 #include "admin/api/access.h"
 #include "admin/api/calls.h"
+#include "base/mutex.h"
 #include "grpc/health/v1/health.pb.h"
 #include "mqttd/admin/v1/clients.pb.h"
 #include "mqttd/admin/v1/log.pb.h"
+#include "mqttd/admin/v1/metrics.pb.h"
 #include "tests/support/fake_clock.h"
 
 namespace admin {
@@ -27,6 +29,7 @@ using Stream = grpc::ClientAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>
 constexpr char kCheck[] = "/grpc.health.v1.Health/Check";
 constexpr char kLevel[] = "/mqttd.admin.v1.Log/GetLevel";
 constexpr char kList[] = "/mqttd.admin.v1.Clients/List";
+constexpr char kMetrics[] = "/mqttd.admin.v1.Metrics/List";
 constexpr char kToken[] = "a-token-of-32-characters-or-more";
 
 // A message without fields.
@@ -42,7 +45,7 @@ class GrpcServerTest : public testing::Test {
     auto table = AccessTable::Parse(std::string("token ops viewer ") + kToken + "\n", "access");
     ASSERT_TRUE(table.ok()) << table.status();
     access_ = std::make_unique<Access>(*table);
-    calls_ = std::make_unique<Calls>(*access_, clock_, limits);
+    calls_ = std::make_unique<Calls>(*access_, clock_, limits, [this] { return silent_; });
     methods_.Add<HealthCheckRequest, HealthCheckResponse>(
         "grpc.health.v1.Health", "Check",
         [](const Caller&, const HealthCheckRequest&, const Reply<HealthCheckResponse>& reply) {
@@ -59,6 +62,12 @@ class GrpcServerTest : public testing::Test {
           pb::ListClientsResponse response;
           response.mutable_page()->set_next(std::string(16 << 20, 'x'));
           reply(std::move(response));
+        });
+    methods_.Add<pb::ListMetricsRequest, pb::ListMetricsResponse>(
+        "mqttd.admin.v1.Metrics", "List",
+        [this](const Caller&, const pb::ListMetricsRequest&, Reply<pb::ListMetricsResponse> reply) {
+          base::MutexLock lock(mutex_);
+          unanswered_.push_back(std::move(reply));
         });
     config::AdminOptions options;
     options.listen = "127.0.0.1:0";
@@ -107,10 +116,25 @@ class GrpcServerTest : public testing::Test {
     const std::unique_ptr<Begun> call = Begin(method, token);
     call->stream->WriteLast(Empty(), {}, nullptr);
     call->Wait();
+    grpc::ByteBuffer answer;
+    call->stream->Read(&answer, nullptr);
+    call->Wait();
     return call->End();
   }
 
+  // A caller hears of the end of a call before the server has let go of it: as often as it takes.
+  grpc::Status MakeWhenThereIsRoom(const char* method) {
+    while (true) {
+      const grpc::Status status = Make(method, kToken);
+      if (status.error_message().find("admin.calls_max") == std::string::npos) return status;
+    }
+  }
+
   support::FakeClock clock_;
+  std::string silent_;
+  base::Mutex mutex_;
+  // Of who asks for the metrics.
+  std::vector<Reply<pb::ListMetricsResponse>> unanswered_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<Access> access_;
   std::unique_ptr<Calls> calls_;
   Methods methods_;
@@ -143,11 +167,34 @@ TEST_F(GrpcServerTest, AnAnswerThatIsNotTakenKeepsNoPlace) {
   const std::unique_ptr<Begun> call = Begin(kList, kToken);
   call->stream->WriteLast(Empty(), {}, nullptr);
   call->Wait();
-  EXPECT_FALSE(call->End().ok());
-  // The caller hears of it before the server has let go of it.
-  grpc::Status level = Make(kLevel, kToken);
-  while (level.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) level = Make(kLevel, kToken);
+  call->stream->ReadInitialMetadata(nullptr);  // It comes before the answer, which nobody reads.
+  call->Wait();
+  const grpc::Status level = MakeWhenThereIsRoom(kLevel);
   EXPECT_TRUE(level.ok()) << level.error_message();
+}
+
+TEST_F(GrpcServerTest, WhatNobodyWaitsForKeepsNoPlaceAndIsBounded) {
+  silent_ = "shard 3 has not answered for 41 s";
+  Serve({.calls_max = 2, .left_behind_max = 3, .patience = absl::Milliseconds(20)});
+  for (int i = 0; i < 3; ++i) {
+    const grpc::Status late = MakeWhenThereIsRoom(kMetrics);
+    EXPECT_EQ(late.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+    EXPECT_EQ(late.error_message(), "shard 3 has not answered for 41 s");
+  }
+  while (calls_->view().left_behind < 3) ASSERT_TRUE(MakeWhenThereIsRoom(kLevel).ok());
+  const grpc::Status refused = MakeWhenThereIsRoom(kMetrics);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("3 calls of Metrics/List"));
+  EXPECT_THAT(refused.error_message(), HasSubstr("shard 3"));
+  EXPECT_TRUE(MakeWhenThereIsRoom(kLevel).ok());
+  std::vector<Reply<pb::ListMetricsResponse>> unanswered;
+  {
+    base::MutexLock lock(mutex_);
+    unanswered.swap(unanswered_);
+  }
+  for (const auto& reply : unanswered) reply(pb::ListMetricsResponse());
+  EXPECT_EQ(calls_->view().left_behind, 0u);
+  EXPECT_EQ(MakeWhenThereIsRoom(kMetrics).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
 }  // namespace
