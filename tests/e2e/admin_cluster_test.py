@@ -2,6 +2,7 @@
 """Any node answers for the whole cluster, and says which nodes did not answer: three real processes."""
 
 import json
+import os
 import re
 import signal
 import sys
@@ -484,6 +485,27 @@ def _():
         cluster[2].process.signal(signal.SIGCONT)
     eventually(lambda: admins[0].json("cluster", "status")["missing"] == [] and whole(), "it answers again")
     clients[2].drop()
+
+
+@fresh("a ban holds at a node whose disk does not take it, and is stored when it does")
+def _():
+    admins[0].ctl("ban", "add", "--client", "stored")
+    file = cluster[1].data_dir / "admin" / "access"
+    aside, full = file.with_name("access.aside"), file.with_name("access.full")
+    os.link(file, aside)
+    full.symlink_to("/dev/full")
+    full.rename(file)
+    client = transient(cluster[1], "not-stored")
+    said = admins[0].json("ban", "add", "--client", "not-stored")
+    equal(client.closed().reasons[0], 0x98, "sent away")
+    equal(refusal(cluster[1], "not-stored"), 0x8A, "banned")
+    equal([each["node"] for each in said["missing"]], [cluster[1].uuid], "where it is not stored")
+    holds("it holds there, and is not stored yet: " in said["missing"][0]["reason"], said)
+    aside.rename(file)
+    eventually(lambda: "not-stored" in file.read_text(), "it is stored as soon as that works")
+    equal(admins[0].json("ban", "add", "--client", "not-stored")["missing"], [], "missing")
+    for name in ("stored", "not-stored"):
+        admins[0].ctl("ban", "remove", "--client", name)
 
 
 @fresh("a node that died is named, and what it led is answered for by others")

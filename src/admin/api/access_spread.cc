@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "admin/api/client_pages.h"
 #include "auth/core/bans.h"
 #include "base/log.h"
@@ -67,6 +68,42 @@ std::optional<broker::ClientQuery> Concerned(const std::vector<Kept>& changes) {
   return query;
 }
 
+// Of a change that another node has made: it is enforced while it is written.
+class Applying {
+ public:
+  explicit Applying(Reply<spread::ApplyChangesResponse> reply) : reply_(std::move(reply)) {}
+
+  void Enforced(const absl::StatusOr<uint64_t>& disconnected) {
+    base::MutexLock lock(mutex_);
+    enforced_ = disconnected;
+    Answer();
+  }
+  void Written(const absl::Status& written) {
+    base::MutexLock lock(mutex_);
+    written_ = written;
+    Answer();
+  }
+
+ private:
+  void Answer() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!enforced_.has_value() || !written_.has_value()) return;
+    if (!enforced_->ok()) return reply_(enforced_->status());
+    if (!written_->ok()) {
+      return reply_(absl::Status(
+          written_->code(),
+          absl::StrCat("it holds there, and is not stored yet: ", written_->message())));
+    }
+    spread::ApplyChangesResponse response;
+    response.set_disconnected(**enforced_);
+    reply_(std::move(response));
+  }
+
+  base::Mutex mutex_;
+  const Reply<spread::ApplyChangesResponse> reply_;
+  std::optional<absl::StatusOr<uint64_t>> enforced_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> written_ ABSL_GUARDED_BY(mutex_);
+};
+
 }  // namespace
 
 // ---- One node -----------------------------------------------------------------------------------
@@ -117,20 +154,18 @@ void AccessSpread::AddTo(Methods& here) {
       kService, "Apply",
       [this](const Caller& caller, const spread::ApplyChangesRequest& request, auto reply) {
         if (absl::Status status = broker_.CheckOpen(); !status.ok()) return reply(status);
-        const auto news = store_.Take(request.changes());
-        if (!news.ok()) return reply(news.status());
-        if (!news->empty()) {
+        const std::vector<Kept> news = store_.Take(request.changes());
+        if (!news.empty()) {
           base::Log(base::LogLevel::kInfo, "access changed by another node",
-                    {{"who", caller.name}, {"from", caller.address}, {"changes", news->size()}});
+                    {{"who", caller.name}, {"from", caller.address}, {"changes", news.size()}});
         }
-        Enforce({request.changes().begin(), request.changes().end()},
-                request.disconnect() ? Users::kDisconnect : Users::kStay,
-                [reply](const absl::StatusOr<uint64_t>& disconnected) {
-                  if (!disconnected.ok()) return reply(disconnected.status());
-                  spread::ApplyChangesResponse response;
-                  response.set_disconnected(*disconnected);
-                  reply(std::move(response));
-                });
+        const auto both = std::make_shared<Applying>(std::move(reply));
+        Enforce(
+            {request.changes().begin(), request.changes().end()},
+            request.disconnect() ? Users::kDisconnect : Users::kStay,
+            [both](const absl::StatusOr<uint64_t>& disconnected) { both->Enforced(disconnected); });
+        if (!store_.unkept()) return both->Written(absl::OkStatus());
+        keeper_.Run([this, both] { both->Written(store_.Keep()); });
       });
   here.Add<spread::CompareChangesRequest, spread::CompareChangesResponse>(
       kService, "Compare", [this](const Caller&, const spread::CompareChangesRequest&, auto reply) {
@@ -204,22 +239,17 @@ class AccessSpread::Fetching : public std::enable_shared_from_this<Fetching> {
   void Take(const absl::StatusOr<Fleet::Said<spread::ListChangesResponse>>& said) {
     if (!said.ok() || !said->status.ok()) return spread_.Ended(node_, false);
     const spread::ListChangesResponse& page = said->response;
-    const auto news = spread_.store_.Take(page.changes());
-    if (!news.ok()) {
-      base::LogLimited(base::LogLevel::kError, "access changes of another node not kept", "disk",
-                       {{"error", news.status()}});
-      return spread_.Ended(node_, false);
-    }
-    taken_ += news->size();
+    const std::vector<Kept> news = spread_.store_.Take(page.changes());
+    taken_ += news.size();
     if (page.end() || page.changes().empty()) {
       kinds_.pop_back();
       request_.clear_after();
     } else {
       *request_.mutable_after() = page.changes(page.changes_size() - 1);
     }
-    if (news->empty()) return Next();
-    spread_.Enforce(*news, Users::kStay,
-                    [self = shared_from_this()](const auto&) { self->Next(); });
+    if (news.empty()) return Next();
+    spread_.KeepSoon();
+    spread_.Enforce(news, Users::kStay, [self = shared_from_this()](const auto&) { self->Next(); });
   }
 
   AccessSpread& spread_;
@@ -229,7 +259,19 @@ class AccessSpread::Fetching : public std::enable_shared_from_this<Fetching> {
   size_t taken_ = 0;
 };
 
+void AccessSpread::KeepSoon() {
+  if (keeping_.exchange(true)) return;
+  keeper_.Run([this] {
+    keeping_ = false;
+    if (const absl::Status kept = store_.Keep(); !kept.ok()) {
+      base::LogLimited(base::LogLevel::kError, "access changes of another node not kept", "disk",
+                       {{"error", kept}});
+    }
+  });
+}
+
 void AccessSpread::Tick() {
+  if (store_.unkept()) KeepSoon();
   const auto view = fleet_.View();
   if (!view.has_value() || !broker_.open()) return;
   const absl::Duration now = broker_.sources().clock->Monotonic();

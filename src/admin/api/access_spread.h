@@ -3,6 +3,7 @@
 #ifndef ADMIN_API_ACCESS_SPREAD_H_
 #define ADMIN_API_ACCESS_SPREAD_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -17,6 +18,7 @@
 #include "admin/api/broker_access.h"
 #include "admin/api/fleet.h"
 #include "admin/api/method.h"
+#include "admin/api/spare_thread.h"
 #include "base/mutex.h"
 #include "mqttd/access/v1/spread.pb.h"
 
@@ -44,8 +46,11 @@ class AccessSpread {
 
   // What other nodes ask for.
   void AddTo(Methods& here);
-  // Once a second: compares what it has with what the others have, and fetches what it lacks.
+  // Once a second: compares what it has with what the others have, and fetches what it lacks. What
+  // could not be written is tried again.
   void Tick();
+  // What was taken is written, if the disk lets it.
+  void Stop() { keeper_.Stop(); }
 
  private:
   class Fetching;
@@ -57,12 +62,16 @@ class AccessSpread {
 
   void Enforce(const std::vector<Kept>& changes, Users users,
                std::function<void(absl::StatusOr<uint64_t>)> done) const;
+  void KeepSoon();
   void Compare(uint32_t node);
   void Ended(uint32_t node, bool compared);
 
   const BrokerAccess& broker_;
   const Fleet& fleet_;
   AccessStore& store_;
+  // Nobody else waits for the disk.
+  SpareThread keeper_;
+  std::atomic<bool> keeping_{false};
   base::Mutex mutex_;
   std::map<uint32_t, Compared> compared_ ABSL_GUARDED_BY(mutex_);
 };

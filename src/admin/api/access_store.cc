@@ -19,6 +19,9 @@ constexpr char kFile[] = "access";
 // Lines that say nothing any more, in a file that is left alone.
 constexpr uint64_t kSpareLines = 1000;
 constexpr size_t kAtOnce = 1000;
+// Of what other nodes have set, while it cannot be written. Above it the whole file is written
+// anew.
+constexpr size_t kUnkeptBytesMax = 4 << 20;
 
 void Publish(const Kept& change, auth::RunTimeAccess& access) {
   if (change.has_set_ban() || change.has_remove_ban()) access.PublishBans();
@@ -49,6 +52,7 @@ void ForEachKept(const auth::RunTimeAccess& access, const std::function<void(con
 }  // namespace
 
 absl::Status AccessStore::Load() {
+  base::MutexLock file_lock(file_mutex_);
   base::MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(std::string text, files_.Read(kFile));
   const size_t whole = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
@@ -143,35 +147,55 @@ void AccessStore::ForgetEndedBans() {
   });
 }
 
-absl::StatusOr<Kept> AccessStore::Change(const Caller& caller,
-                                         const std::function<absl::Status(Kept&)>& make) {
+absl::Status AccessStore::Prepare(const Caller& caller,
+                                  const std::function<absl::Status(Kept&)>& make, Kept& change,
+                                  ChangeKey& key, Lines& lines) {
   base::MutexLock lock(mutex_);
-  Kept change;
   RETURN_IF_ERROR(make(change));
+  ASSIGN_OR_RETURN(key, KeyOf(change));
   int64_t at_unix_ms = absl::ToUnixMillis(clock_.Now());
   if (spreads_) {  // Later than what it changes, however late it was where that was made.
-    ASSIGN_OR_RETURN(const ChangeKey key, KeyOf(change));
     if (const auto before = Current(key))
       at_unix_ms = std::max(at_unix_ms, before->at_unix_ms() + 1);
   }
-  change.set_revision(revision_ + 1);
+  change.set_revision(++revision_);
   change.set_by(caller.name);
   change.set_at_unix_ms(at_unix_ms);
-  RETURN_IF_ERROR(files_.Append(kFile, ToLine(change)));
-  ++revision_;
-  ++lines_;
-  const absl::Status applied = Hold(change);
-  CHECK(applied.ok()) << applied.message();
-  Publish(change, access_);
+  // Behind what it changes.
+  lines = Unkept();
+  being_made_.emplace(key, change);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Kept> AccessStore::Change(const Caller& caller,
+                                         const std::function<absl::Status(Kept&)>& make) {
+  base::MutexLock file_lock(file_mutex_);
+  Kept change;
+  ChangeKey key;
+  Lines lines;
+  RETURN_IF_ERROR(Prepare(caller, make, change, key, lines));
+  const absl::Status written = Append(lines, ToLine(change));
+  {
+    base::MutexLock lock(mutex_);
+    being_made_.reset();
+    if (!written.ok()) return written;
+    const std::optional<Kept> now = spreads_ ? Current(key) : std::nullopt;
+    if (!now.has_value() || IsLater(change, *now)) {
+      if (absl::Status held = Hold(change); !held.ok()) {
+        // What was taken meanwhile has left no room for it.
+        write_anew_ = true;
+        return held;
+      }
+      Publish(change, access_);
+    }
+  }
   Compact();
   return change;
 }
 
-absl::StatusOr<std::vector<Kept>> AccessStore::Take(
-    const google::protobuf::RepeatedPtrField<Kept>& changes) {
+std::vector<Kept> AccessStore::Take(const google::protobuf::RepeatedPtrField<Kept>& changes) {
   base::MutexLock lock(mutex_);
   std::vector<Kept> news;
-  std::string lines;
   bool bans = false;
   for (const Kept& change : changes) {
     const auto key = KeyOf(change);
@@ -179,6 +203,10 @@ absl::StatusOr<std::vector<Kept>> AccessStore::Take(
     if (key.ok()) {
       const std::optional<Kept> known = Current(*key);
       if (known.has_value() && !IsLater(change, *known)) continue;
+      // If that cannot be written, nodes compare what they have and this one is fetched.
+      if (being_made_.has_value() && !(being_made_->first < *key) && !(*key < being_made_->first) &&
+          !IsLater(change, being_made_->second))
+        continue;
       taken = Hold(change);
     }
     if (!taken.ok()) {
@@ -188,15 +216,14 @@ absl::StatusOr<std::vector<Kept>> AccessStore::Take(
     }
     Kept numbered = change;
     numbered.set_revision(++revision_);
-    lines += ToLine(numbered);
-    ++lines_;
+    unkept_.text += ToLine(numbered);
+    ++unkept_.count;
+    ++unkept_.taken;
     bans = bans || change.has_set_ban() || change.has_remove_ban();
     news.push_back(std::move(numbered));
   }
   if (bans) access_.PublishBans();
-  if (lines.empty()) return news;
-  RETURN_IF_ERROR(files_.Append(kFile, lines));
-  Compact();
+  BoundUnkept();
   return news;
 }
 
@@ -240,26 +267,103 @@ absl::StatusOr<std::vector<Kept>> AccessStore::List(ChangeKind kind,
 
 // ---- The file -----------------------------------------------------------------------------------
 
-// A failure is no failure of the change: the old file is as good.
-void AccessStore::Compact() {
-  if (lines_ < 2 * (access_.entries() + rest_.size()) + kSpareLines) return;
-  ForgetEndedBans();
+bool AccessStore::unkept() const {
+  base::MutexLock lock(mutex_);
+  return unkept_.taken != kept_ || write_anew_;
+}
+
+absl::Status AccessStore::Keep() {
+  base::MutexLock file_lock(file_mutex_);
+  RETURN_IF_ERROR(KeepTaken());
+  Compact();
+  return absl::OkStatus();
+}
+
+absl::Status AccessStore::KeepTaken() {
+  Lines lines;
+  bool anew = false;
+  {
+    base::MutexLock lock(mutex_);
+    anew = write_anew_;
+    if (!anew) lines = Unkept();
+  }
+  if (anew) return WriteAnew();
+  return lines.text.empty() ? absl::OkStatus() : Append(lines, "");
+}
+
+AccessStore::Lines AccessStore::Unkept() {
+  const Lines lines = unkept_;
+  unkept_.text.clear();
+  unkept_.count = 0;
+  return lines;
+}
+
+absl::Status AccessStore::Append(const Lines& lines, const std::string& change) {
+  const absl::Status written = files_.Append(kFile, lines.text + change);
+  base::MutexLock lock(mutex_);
+  if (written.ok()) {
+    lines_ += lines.count + (change.empty() ? 0 : 1);
+    if (!write_anew_) kept_ = lines.taken;
+  } else {
+    unkept_.text.insert(0, lines.text);
+    unkept_.count += lines.count;
+    BoundUnkept();
+  }
+  return written;
+}
+
+void AccessStore::BoundUnkept() {
+  if (unkept_.text.size() <= kUnkeptBytesMax) return;
+  unkept_.text.clear();
+  unkept_.count = 0;
+  write_anew_ = true;
+}
+
+absl::Status AccessStore::WriteAnew() {
   Kept number;
-  number.set_revision(revision_);
-  std::string text = ToLine(number);
+  std::string text;
   uint64_t lines = 1;
-  const auto add = [&](const Kept& change) {
-    ++lines;
-    text += ToLine(change);
-  };
-  ForEachKept(access_, add);
-  for (const auto& [key, change] : rest_) add(change);
-  if (const absl::Status status = files_.Write(kFile, text); !status.ok()) {
-    base::Log(base::LogLevel::kWarning, "the file of access changes grows",
-              {{"file", files_.PathOf(kFile)}, {"error", status}});
-    return;
+  Lines with_it;
+  bool anew = false;
+  {
+    base::MutexLock lock(mutex_);
+    ForgetEndedBans();
+    number.set_revision(revision_);
+    text = ToLine(number);
+    const auto add = [&](const Kept& change) {
+      ++lines;
+      text += ToLine(change);
+    };
+    ForEachKept(access_, add);
+    for (const auto& [key, change] : rest_) add(change);
+    with_it = unkept_;
+    anew = std::exchange(write_anew_, false);
+  }
+  const absl::Status written = files_.Write(kFile, text);
+  base::MutexLock lock(mutex_);
+  if (!written.ok()) {
+    write_anew_ = write_anew_ || anew;
+    return written;
   }
   lines_ = lines;
+  kept_ = with_it.taken;
+  if (!write_anew_) {  // Else all of it is written once more.
+    unkept_.text.erase(0, with_it.text.size());
+    unkept_.count -= with_it.count;
+  }
+  return written;
+}
+
+// A failure is no failure of the change: the old file is as good.
+void AccessStore::Compact() {
+  {
+    base::MutexLock lock(mutex_);
+    if (lines_ < 2 * (access_.entries() + rest_.size()) + kSpareLines) return;
+  }
+  if (const absl::Status status = WriteAnew(); !status.ok()) {
+    base::Log(base::LogLevel::kWarning, "the file of access changes grows",
+              {{"file", files_.PathOf(kFile)}, {"error", status}});
+  }
 }
 
 }  // namespace admin

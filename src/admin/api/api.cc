@@ -126,6 +126,7 @@ void Api::Stop() {
   topic_samples_.Stop();
   inside_.Stop();
   broker_.Use(nullptr, nullptr);
+  access_spread_.Stop();
   broker_.StopAside();
 }
 
