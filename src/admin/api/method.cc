@@ -27,7 +27,8 @@ void Censor(Message& message, int depth) {
   std::vector<const FieldDescriptor*> fields;
   reflection.ListFields(message, &fields);
   for (const FieldDescriptor* const field : fields) {
-    if (field->options().GetExtension(pb::secret) || depth == kDepthMax) {
+    if (field->options().GetExtension(pb::secret) || depth == kDepthMax ||
+        field->message_type() == pb::UserProperty::descriptor()) {
       reflection.ClearField(&message, field);
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       if (!field->is_repeated()) {
@@ -38,7 +39,8 @@ void Censor(Message& message, int depth) {
         Censor(*reflection.MutableRepeatedMessage(&message, field, i), depth + 1);
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING && !field->is_repeated()) {
       const std::string value = reflection.GetString(message, field);
-      if (value.size() > kValueBytesMax)
+      // What messages carry is as private in the log as in the data directory.
+      if (field->type() == FieldDescriptor::TYPE_BYTES || value.size() > kValueBytesMax)
         reflection.SetString(&message, field, absl::StrCat("(", value.size(), " bytes)"));
     }
   }
