@@ -17,6 +17,7 @@
 #include "base/status_macros.h"
 #include "mqtt/topic.h"
 #include "output_format.h"
+#include "terminal.h"
 
 namespace mqttctl {
 namespace {
@@ -157,6 +158,7 @@ class Subscriber {
       line_.clear();
       PrintError(arguments_.connection, status);
     }
+    if (PrintsToTerminal()) line_ = Harmless(line_);
     if (!arguments_.no_line_end) line_.push_back('\n');
     if (std::fwrite(line_.data(), 1, line_.size(), stdout) != line_.size())
       return End(kExitFailure);

@@ -17,6 +17,7 @@
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "mqtt/utf8.h"
+#include "terminal.h"
 
 namespace mqttctl {
 namespace {
@@ -116,7 +117,7 @@ std::string Scalar(const Json& value) {
   if (value.is_null()) return "-";
   if (value.is_string()) {
     // A line is a line.
-    const std::string text = absl::Utf8SafeCEscape(value.get<std::string>());
+    const std::string text = OneLine(value.get<std::string>());
     return text.empty() ? "-" : text;
   }
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";

@@ -19,6 +19,7 @@
 #include "base/status_macros.h"
 #include "google/protobuf/descriptor.h"
 #include "mqttd/admin/v1/common.pb.h"
+#include "terminal.h"
 
 namespace mqttctl {
 namespace {
@@ -82,8 +83,8 @@ class GrpcSession final : public AdminSession {
       pb::MissingNode node;
       node.CopyFrom(reflection.GetRepeatedMessage(response, missing, i));
       if (told_.insert(absl::StrCat(node.node(), ": ", node.reason())).second) {
-        std::fprintf(stderr, "Warning: no answer from %s: %s\n", node.node().c_str(),
-                     node.reason().c_str());
+        std::fprintf(stderr, "Warning: no answer from %s: %s\n", OneLine(node.node()).c_str(),
+                     OneLine(node.reason()).c_str());
       }
     }
   }
@@ -162,7 +163,7 @@ absl::StatusOr<std::unique_ptr<AdminSession>> AdminSession::Open(
 }
 
 int PrintAdminError(const EndpointArguments& arguments, const absl::Status& status) {
-  const std::string words(status.message());
+  const std::string words = Harmless(status.message());
   const auto print = [&](absl::string_view advice) {
     std::fprintf(stderr, "Error: %s\n", words.c_str());
     if (!advice.empty()) std::fprintf(stderr, "%s\n", std::string(advice).c_str());

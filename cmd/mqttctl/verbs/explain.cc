@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/explain.pb.h"
+#include "terminal.h"
 #include "verbs/verbs.h"
 
 namespace mqttctl {
@@ -55,8 +56,9 @@ absl::Status Delivery(AdminSession& session, const VerbContext& context,
     return absl::OkStatus();
   }
   if (!response.publisher_refused().empty()) {
-    context.Print(absl::StrCat("nobody gets it: ", request.publisher(), ": ",
-                               response.publisher_refused(), "\n"));
+    context.Print(absl::StrCat(
+        "nobody gets it: ", OneLine(request.publisher() + ": " + response.publisher_refused()),
+        "\n"));
     return absl::OkStatus();
   }
   if (response.verdicts().empty()) context.Print("nobody has a subscription to it\n");

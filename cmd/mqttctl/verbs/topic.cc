@@ -13,6 +13,7 @@
 #include "mqtt/utf8.h"
 #include "mqttd/admin/v1/messages.pb.h"
 #include "mqttd/admin/v1/topics.pb.h"
+#include "terminal.h"
 #include "verbs/message_arguments.h"
 #include "verbs/verbs.h"
 
@@ -54,9 +55,11 @@ bool PrintOne(const VerbContext& context, const pb::SubscribeResponse& response)
   } else if (response.has_message()) {
     const pb::Message& message = response.message();
     const bool text = mqtt::IsValidUtf8(message.payload());
-    context.Print(absl::StrCat(
-        message.topic(), " ",
-        text ? message.payload() : absl::StrCat("(", message.payload_bytes(), " bytes)"), "\n"));
+    const std::string payload =
+        text ? message.payload() : absl::StrCat("(", message.payload_bytes(), " bytes)");
+    // A program gets payloads as they are.
+    context.Print(absl::StrCat(OneLine(message.topic()), " ",
+                               PrintsToTerminal() ? OneLine(payload) : payload, "\n"));
   }
   return true;
 }

@@ -13,6 +13,7 @@
 #include "admin/contexts.h"
 #include "arguments.h"
 #include "base/status_macros.h"
+#include "terminal.h"
 
 namespace mqttctl {
 namespace {
@@ -113,7 +114,8 @@ absl::Status VerbContext::Confirm(const std::string& words) const {
 }
 
 void VerbContext::Print(const std::string& text) const {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  const std::string shown = PrintsToTerminal() ? Harmless(text) : text;
+  std::fwrite(shown.data(), 1, shown.size(), stdout);
   std::fflush(stdout);
 }
 
@@ -130,7 +132,7 @@ int VerbContext::RunChosen() {
   auto session = AdminSession::Open(endpoint);
   if (!session.ok()) return PrintAdminError(endpoint, session.status());
   for (;;) {
-    if (watch_s_ != 0 && isatty(STDOUT_FILENO) != 0) Print("\033[H\033[2J");
+    if (watch_s_ != 0 && PrintsToTerminal()) std::fputs("\033[H\033[2J", stdout);
     const absl::Status status = run_(**session);
     if (!status.ok()) return PrintAdminError(endpoint, status);
     if (watch_s_ == 0) return kExitOk;
@@ -145,7 +147,7 @@ void PrintDone(const VerbContext& context, const std::string& words, const Json&
 void PrintDone(const VerbContext& context, const std::string& words,
                const google::protobuf::Message& response, const std::string& warning) {
   PrintDone(context, words, ToJson(response));
-  if (!warning.empty()) std::fprintf(stderr, "Warning: %s\n", warning.c_str());
+  if (!warning.empty()) std::fprintf(stderr, "Warning: %s\n", OneLine(warning).c_str());
 }
 
 }  // namespace mqttctl

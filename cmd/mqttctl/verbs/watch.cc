@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/watch.pb.h"
+#include "terminal.h"
 #include "verbs/verbs.h"
 
 namespace mqttctl {
@@ -63,7 +64,7 @@ absl::Status Events(AdminSession& session, const VerbContext& context,
     if (!context.form().table()) {
       context.Print(json.dump() + "\n");
     } else if (!event.has_started()) {
-      context.Print(absl::StrCat(json["at"].get<std::string>(), " ", Words(event), "\n"));
+      context.Print(absl::StrCat(json["at"].get<std::string>(), " ", OneLine(Words(event)), "\n"));
     }
     events += event.has_started() || event.has_lost() ? 0 : 1;
     return arguments.count == 0 || events < arguments.count;
@@ -97,7 +98,8 @@ absl::Status Trace(AdminSession& session, const VerbContext& context,
     if (!context.form().table()) {
       context.Print(json.dump() + "\n");
     } else if (entry.kind() != pb::TraceResponse::KIND_STARTED) {
-      context.Print(absl::StrCat(json["at"].get<std::string>(), " ", Words(entry, json), "\n"));
+      context.Print(
+          absl::StrCat(json["at"].get<std::string>(), " ", OneLine(Words(entry, json)), "\n"));
     }
     entries += counts ? 1 : 0;
     return arguments.count == 0 || entries < arguments.count;
