@@ -105,4 +105,14 @@ def _():
     run(MQTTCTL, "passwd", file, "bob", "--delete", status=5)
 
 
+@case("passwd leaves a password file alone that it cannot read")
+def _():
+    file = Path(write("passwords", ""))
+    file.unlink()
+    file.symlink_to("/proc/self/mem")  # It opens, and cannot be read from its beginning.
+    refused = run(MQTTCTL, "passwd", file, "alice", stdin=b"secret\n", status=1).err.text()
+    holds(f"cannot read {file}: Input/output error" in refused, refused)
+    holds(file.is_symlink(), "it is what it was")
+
+
 main()

@@ -1,17 +1,24 @@
 // mqttctl passwd: password files, as mosquitto_passwd makes them. Asks no broker.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/Option.hpp>
+#include <cerrno>
 #include <cstdio>
-#include <fstream>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
+#include "absl/cleanup/cleanup.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "admin/ask_password.h"
 #include "auth/password_hash.h"
 #include "base/status_macros.h"
@@ -27,12 +34,61 @@ struct PasswdArguments {
   bool remove = false;
 };
 
+absl::Status Failed(absl::string_view what, const std::string& path) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("cannot ", what, " ", path, ": ", std::strerror(errno)));
+}
+
+// Nothing: there is no such file. Whatever else keeps it from being read is an error: what is not
+// read would be lost.
+absl::StatusOr<std::optional<std::string>> Read(const std::string& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0 && errno == ENOENT) return std::nullopt;
+  if (file < 0) return Failed("read", path);
+  const absl::Cleanup close_it = [file] { close(file); };
+  std::string text;
+  char buffer[16384];
+  for (;;) {
+    const ssize_t count = read(file, buffer, sizeof(buffer));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Failed("read", path);
+    if (count == 0) return text;
+    text.append(buffer, static_cast<size_t>(count));
+  }
+}
+
+// On the disk, and then in the place of the file.
+absl::Status Replace(const std::string& path, absl::string_view text) {
+  const std::string next = path + ".new";
+  const int file = open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file < 0) return Failed("write", next);
+  const absl::Cleanup close_it = [file] { close(file); };
+  struct stat as_it_was {};
+  if (stat(path.c_str(), &as_it_was) == 0) {
+    [[maybe_unused]] const int kept = fchown(file, as_it_was.st_uid, as_it_was.st_gid);
+    (void)fchmod(file, as_it_was.st_mode & 07777);
+  }
+  while (!text.empty()) {
+    const ssize_t count = write(file, text.data(), text.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return Failed("write", next);
+    text.remove_prefix(static_cast<size_t>(count));
+  }
+  if (fsync(file) != 0) return Failed("sync", next);
+  if (std::rename(next.c_str(), path.c_str()) != 0) return Failed("replace", path);
+  return absl::OkStatus();
+}
+
 // The other lines as they are.
 absl::Status Change(const PasswdArguments& arguments, const std::string& line) {
-  std::ifstream in(arguments.file, std::ios::binary);
+  ASSIGN_OR_RETURN(const std::optional<std::string> before, Read(arguments.file));
   std::string text;
   bool had = false;
-  for (std::string each; std::getline(in, each);) {
+  absl::string_view lines = before.has_value() ? *before : absl::string_view();
+  const bool any = !lines.empty();
+  absl::ConsumeSuffix(&lines, "\n");
+  for (const absl::string_view each : absl::StrSplit(lines, '\n')) {
+    if (!any) break;
     if (!absl::StartsWith(each, arguments.user + ":")) {
       absl::StrAppend(&text, each, "\n");
     } else if (!std::exchange(had, true)) {
@@ -42,21 +98,7 @@ absl::Status Change(const PasswdArguments& arguments, const std::string& line) {
   if (arguments.remove && !had)
     return absl::NotFoundError(absl::StrCat(arguments.file, " has no user ", arguments.user));
   if (!had) text += line;
-  const std::string next = arguments.file + ".new";
-  struct stat as_it_was {};
-  const bool exists = stat(arguments.file.c_str(), &as_it_was) == 0;
-  const mode_t before = umask(0077);
-  std::ofstream out(next, std::ios::binary | std::ios::trunc);
-  umask(before);
-  out << text;
-  out.close();
-  if (exists) {
-    (void)chmod(next.c_str(), as_it_was.st_mode & 07777);
-    [[maybe_unused]] const int kept = chown(next.c_str(), as_it_was.st_uid, as_it_was.st_gid);
-  }
-  if (out.fail() || std::rename(next.c_str(), arguments.file.c_str()) != 0)
-    return absl::InvalidArgumentError(absl::StrCat("cannot write ", arguments.file));
-  return absl::OkStatus();
+  return Replace(arguments.file, text);
 }
 
 absl::Status Passwd(const PasswdArguments& arguments) {
