@@ -2,14 +2,18 @@
 """What happens, as it happens: clients that come and go, drops by cause, the node's state; and traces of a client and of a topic."""
 
 import json
+import os
+import pty
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from admin_api import MQTTCTL, Admin, durable, golden, mqtt_client
-from e2e import Broker, Process, case, connect_packet, equal, holds, main, publish_packet, subscribe_packet, write
+from relay import Relay
+from e2e import PATIENCE_S, Broker, Process, case, connect_packet, equal, holds, main, publish_packet, run, subscribe_packet, write
 
 rules = write("rules", "topic readwrite house/#\ntopic read locked/#\n")
 broker = Broker("--set", "auth.allow_anonymous=true", "--set", f"auth.acl_file={rules}", "--set", "drain.delay=2s")
@@ -142,6 +146,51 @@ def _():
         if entry["kind"] == "KIND_CLOSED" or lost:
             break
     holds(lost > 0 or seen == 2 * sent, f"{seen} seen, {lost} lost")
+
+
+@case("a stream ends on both sides when the other's machine goes without a word, however quiet it was")
+def _():
+    relay = Relay(int(broker.admin.rpartition(":")[2]))
+    process = Process([MQTTCTL, "--endpoint", f"127.0.0.1:{relay.port}", "events", "--clients", "--client", "nobody", "-o", "json"])
+    process.out.wait_for(r"started")
+    relay.lose_answers = relay.lose_requests = True
+    equal(process.wait(), 3, "exit status")
+    while broker.metric('mqttd_admin_calls{kind="stream"}') != 0.0:
+        broker.get("/readyz")
+
+
+EVIL = "evil\nfaked \x1b[2J\x9b2J"
+
+
+@case("what a client calls itself steers no terminal and makes no line of its own")
+def _():
+    process = Process([MQTTCTL, "--endpoint", broker.admin, "events", "--clients", "--client", "evil*", "--count", "1"])
+    while process.running():
+        mqtt_client(broker, EVIL).close()
+    lines = process.out.text().splitlines()
+    equal(len(lines), 1, lines)
+    holds(r"evil\nfaked \033[2J\u009b2J from 127.0.0.1" in lines[0], lines)
+    evil = mqtt_client(broker, EVIL)
+    process = Process([MQTTCTL, "--endpoint", broker.admin, "trace", "--client", "evil*", "--count", "1"])
+    while process.running():
+        evil.send(b"\xc0\x00")
+        evil.packet()
+    equal(len(process.out.text().splitlines()), 1, process.out.text())
+    holds(r"evil\nfaked \033[2J" in process.out.text(), process.out.text())
+    evil.close()
+
+
+@case("payloads are escaped on a terminal, and given to programs as they are")
+def _():
+    admin.ctl("topic", "publish", "house/evil", "-m", "a\x1b[2Jb", "--retain")
+    command = [MQTTCTL, "--endpoint", broker.admin, "topic", "watch", "house/evil", "--retained", "--count", "1"]
+    equal(run(*command).out.text().rstrip("\n"), "house/evil a\x1b[2Jb", "to a program")
+    ours, terminal = pty.openpty()
+    subprocess.run(command, stdout=terminal, check=True, timeout=PATIENCE_S)
+    os.close(terminal)
+    equal(os.read(ours, 1000).decode().strip(), r"house/evil a\033[2Jb", "on a terminal")
+    os.close(ours)
+    admin.ctl("retained", "delete", "house/evil", "--yes")
 
 
 @case("what is wrong with a trace is said; it leaves a line in the log, and the end of all is seen")

@@ -29,6 +29,8 @@ namespace pb = ::mqttd::admin::v1;
 using google::protobuf::Message;
 
 constexpr int kMessageBytesMax = 64 << 20;
+constexpr int kKeepaliveMs = 20'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
 
 absl::StatusOr<std::string> ReadAll(const std::string& path) {
   if (path.empty()) return std::string();
@@ -156,6 +158,10 @@ absl::StatusOr<std::unique_ptr<AdminSession>> AdminSession::Open(
   options.SetMaxReceiveMessageSize(kMessageBytesMax);
   options.SetMaxSendMessageSize(kMessageBytesMax);
   options.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // A stream of a broker whose machine went without a word ends, however quiet it was.
+  options.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  options.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  options.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   if (!arguments.server_name.empty()) options.SetSslTargetNameOverride(arguments.server_name);
   return std::make_unique<GrpcSession>(
       grpc::CreateCustomChannel(arguments.endpoint, credentials, options), token,

@@ -30,6 +30,8 @@ constexpr unsigned kCertificateSeconds = 60;  // How often the TLS files are loo
 // A caller whose machine went without a word keeps no place for longer.
 constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
+// Callers ask for a sign of life too, mqttctl as often: they are not turned away for it.
+constexpr int kPingIntervalMinMs = 5'000;
 
 // gRPC says no more than that it could not: what is wrong is found out first. Another process may
 // take the port between the two; then it is told in fewer words.
@@ -114,6 +116,9 @@ class RealGrpcServer final : public GrpcServer {
     builder.AddChannelArgument(GRPC_ARG_MINIMAL_STACK, 0);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // Of a quiet stream.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                               kPingIntervalMinMs);
     builder.SetMaxReceiveMessageSize(kMessageBytesMax);
     builder.SetMaxSendMessageSize(kMessageBytesMax);
     builder.RegisterCallbackGenericService(&service_);
