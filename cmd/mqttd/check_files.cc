@@ -1,11 +1,13 @@
 #include "check_files.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "admin/api/access.h"
+#include "admin/api/own_certificates.h"
 #include "auth/authenticator.h"
 #include "auth/file.h"
 #include "base/clock.h"
@@ -57,6 +59,22 @@ void CheckCluster(const config::ClusterOptions& cluster, std::vector<std::string
   }
 }
 
+// Beside those of listeners.
+void CheckOwnCertificates(const config::Config& config, std::vector<std::string>& errors,
+                          std::vector<std::string>& warnings) {
+  const int64_t now = absl::ToUnixSeconds(base::RealClock::Get().Now());
+  for (const ::admin::OwnCertificate& own :
+       ::admin::ReadOwnCertificates(config.admin, config.cluster)) {
+    if (own.expires_unix_s == 0) {
+      if (auth::ReadFile(own.file).ok())
+        AddOnce(errors, absl::StrCat(own.used_by, ": no certificate in ", own.file));
+    } else if (const std::string words = broker::CertificateWarning(own.expires_unix_s, now);
+               !words.empty()) {
+      AddOnce(warnings, absl::StrCat(own.file, ": ", words));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> CheckFiles(const config::Config& config,
@@ -85,6 +103,7 @@ std::vector<std::string> CheckFiles(const config::Config& config,
   }
   CheckAdmin(config.admin, errors);
   CheckCluster(config.cluster, errors, warnings);
+  CheckOwnCertificates(config, errors, warnings);
   return errors;
 }
 

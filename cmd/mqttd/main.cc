@@ -170,6 +170,7 @@ class Daemon final : private ::admin::MainThread {
     sources.readiness = &readiness_;
     sources.clock = &base::RealClock::Get();
     sources.admin = [this] { return api_->calls(); };  // Nobody asks before it is made.
+    sources.certificates = [this] { return api_->certificates(); };
     sources.node_id = [this] {
       const Node* const node = metrics_of_.load(std::memory_order_acquire);
       return node == nullptr ? std::string() : node->node_id();

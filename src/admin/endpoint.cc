@@ -54,12 +54,15 @@ FamilyBuilder Families(const EndpointSources& sources) {
   const std::string id = sources.node_id();
   const base::ClusterView cluster =
       sources.cluster == nullptr ? base::ClusterView() : sources.cluster();
-  return AllFamilies(snapshot, ReadProcessStats(), sources.clock->Now(),
-                     {.id = id,
-                      .ready = Ready(sources, snapshot),
-                      .draining = sources.readiness->draining(),
-                      .admin = sources.admin == nullptr ? AdminCalls() : sources.admin(),
-                      .cluster = sources.cluster == nullptr ? nullptr : &cluster});
+  return AllFamilies(
+      snapshot, ReadProcessStats(), sources.clock->Now(),
+      {.id = id,
+       .ready = Ready(sources, snapshot),
+       .draining = sources.readiness->draining(),
+       .admin = sources.admin == nullptr ? AdminCalls() : sources.admin(),
+       .cluster = sources.cluster == nullptr ? nullptr : &cluster,
+       .certificates = sources.certificates == nullptr ? std::vector<OwnCertificate>()
+                                                       : sources.certificates()});
 }
 
 HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {

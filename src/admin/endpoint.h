@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "admin/admin_calls.h"
 #include "admin/http_server.h"
+#include "admin/own_certificate.h"
 #include "admin/readiness.h"
 #include "base/clock.h"
 #include "base/cluster_view.h"
@@ -28,10 +29,11 @@ struct EndpointSources {
   MetricsSource metrics;
   const Readiness* readiness = nullptr;
   const base::Clock* clock = nullptr;
-  std::function<std::string()> node_id;        // Empty as long as the store is not open.
-  std::function<AdminCalls()> admin;           // Null: there is no admin API.
-  std::function<base::ClusterView()> cluster;  // Null: the node is in no cluster.
-  HttpCalls* calls = nullptr;                  // Which it serves beside the pages. Null: none.
+  std::function<std::string()> node_id;  // Empty as long as the store is not open.
+  std::function<AdminCalls()> admin;     // Null: there is no admin API.
+  std::function<std::vector<OwnCertificate>()> certificates;  // Beside listeners'. Null: none.
+  std::function<base::ClusterView()> cluster;                 // Null: the node is in no cluster.
+  HttpCalls* calls = nullptr;  // Which it serves beside the pages. Null: none.
 };
 
 // All metrics, as they are now.

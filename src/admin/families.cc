@@ -1,6 +1,12 @@
 // What the shards and the process count, by name.
 #include "admin/families.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -84,7 +90,18 @@ std::vector<const base::LatencyHistogram*> Histograms(
   return parts;
 }
 
-void AddListeners(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
+// Of several that go by one name, the one that runs out first.
+std::map<std::string, int64_t> FirstToExpire(const std::vector<OwnCertificate>& certificates) {
+  std::map<std::string, int64_t> first;
+  for (const OwnCertificate& each : certificates) {
+    if (each.expires_unix_s == 0) continue;
+    const auto [it, added] = first.try_emplace(each.used_by, each.expires_unix_s);
+    it->second = std::min(it->second, each.expires_unix_s);
+  }
+  return first;
+}
+
+void AddListeners(const MetricsSnapshot& snapshot, const NodeView& node, FamilyBuilder& out) {
   out.Gauge("listener_connections", "Open connections of a listener.", {"listener"});
   for (const auto& listener : snapshot.listeners) {
     out.Sample(uint64_t{listener.connections}, {listener.url});
@@ -105,11 +122,15 @@ void AddListeners(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
     out.Sample(listener.refused_descriptors, {listener.url, "descriptors"});
   }
   out.Gauge("listener_certificate_expiry_timestamp_seconds",
-            "When the certificate of a listener with TLS runs out, since 1970.", {"listener"});
+            "When the certificate of a listener with TLS runs out, since 1970; of the admin API "
+            "(\"admin\") and of the links between nodes (\"cluster\", or their authority's) too.",
+            {"listener"});
   for (const auto& listener : snapshot.listeners) {
     if (listener.certificate_expires_unix_s != 0)
       out.Sample(static_cast<double>(listener.certificate_expires_unix_s), {listener.url});
   }
+  for (const auto& [used_by, expires] : FirstToExpire(node.certificates))
+    out.Sample(static_cast<double>(expires), {used_by});
   out.Counter("listener_rate_waits_total",
               "Times that accepting waited because of connection_rate_max.", {"listener"});
   for (const auto& listener : snapshot.listeners) out.Sample(listener.rate_waits, {listener.url});
@@ -121,7 +142,7 @@ void AddListeners(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
 
 }  // namespace
 
-void AddConnections(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
+void AddConnections(const MetricsSnapshot& snapshot, const NodeView& node, FamilyBuilder& out) {
   out.BeginChapter("Connections");
   out.Gauge("connections", "Open network connections, before CONNECT too.");
   out.Sample(Total(snapshot, &ShardMetrics::connections));
@@ -136,7 +157,7 @@ void AddConnections(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   ByCause(snapshot, &ShardMetrics::connections_refused, out);
   out.Counter("connections_closed_total", "Connections that ended, by cause.", {"cause"});
   ByCause(snapshot, &ShardMetrics::connections_closed, out);
-  AddListeners(snapshot, out);
+  AddListeners(snapshot, node, out);
 
   out.Gauge("clients_connected", "Clients connected: CONNACK with success was sent.");
   out.Sample(Total(snapshot, &ShardMetrics::clients_connected));
@@ -298,6 +319,7 @@ void AddAdmin(const AdminCalls& calls, FamilyBuilder& out) {
   out.Sample(calls.calls, {"call"});
   out.Sample(calls.streams, {"stream"});
   out.Sample(calls.open, {"open"});
+  out.Sample(calls.left_behind, {"left_behind"});
   out.Counter("admin_calls_total", "Calls that came.", {"protocol"});
   out.Sample(calls.grpc, {"grpc"});
   out.Sample(calls.http, {"http"});
@@ -319,7 +341,6 @@ void AddProcess(const MetricsSnapshot& snapshot, const ProcessStats& process, ab
   out.Sample(uint64_t{node.ready});
   out.Gauge("draining", "1: clients are being sent away, the process is about to stop.");
   out.Sample(uint64_t{node.draining});
-  out.Sample(calls.left_behind, {"left_behind"});
   out.Gauge("drain_connections_left", "Connections that are yet to be told to go.");
   out.Sample(Total(snapshot, &ShardMetrics::drain_left));
   out.Gauge("start_time_seconds", "When the process started, since 1970.");

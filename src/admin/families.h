@@ -63,7 +63,8 @@ FamilyBuilder AllFamilies(const broker::MetricsSnapshot& snapshot, const Process
 
 // The chapters, in the order of the page. Each adds what it has of a snapshot, which may have no
 // shards and no storage.
-void AddConnections(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
+void AddConnections(const broker::MetricsSnapshot& snapshot, const NodeView& node,
+                    FamilyBuilder& out);
 void AddPackets(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddMessages(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);
 void AddState(const broker::MetricsSnapshot& snapshot, FamilyBuilder& out);

@@ -33,7 +33,7 @@ absl::string_view TypeName(MetricType type) {
 FamilyBuilder AllFamilies(const broker::MetricsSnapshot& snapshot, const ProcessStats& process,
                           absl::Time now, const NodeView& node) {
   FamilyBuilder out;
-  AddConnections(snapshot, out);
+  AddConnections(snapshot, node, out);
   AddPackets(snapshot, out);
   AddMessages(snapshot, out);
   AddState(snapshot, out);

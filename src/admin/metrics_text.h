@@ -3,10 +3,12 @@
 #define ADMIN_METRICS_TEXT_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "admin/admin_calls.h"
+#include "admin/own_certificate.h"
 #include "admin/process_stats.h"
 #include "base/cluster_view.h"
 #include "broker/metrics.h"
@@ -22,6 +24,7 @@ struct NodeView {
   bool draining = false;
   AdminCalls admin;
   const base::ClusterView* cluster = nullptr;  // Null: it is in none.
+  std::vector<OwnCertificate> certificates{};  // Beside those of listeners.
 };
 
 // Those families that have samples. Cost: some hundred lines of text, no lock and no wait.

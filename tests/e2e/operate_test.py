@@ -16,6 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from e2e import (MQTTD_BIN, PATIENCE_S, SLOWDOWN, Broker, Certificates, Process, Skip, Wire, case,  # noqa: E402
                  connect_packet, equal, holds, main, publish_packet, run, scratch, subscribe_packet, write)
 
+from admin_api import Admin  # noqa: E402
+from local_cluster import Node, free_ports  # noqa: E402
+
 ROOT = Path(__file__).resolve().parents[2]
 CONNACK, PINGRESP, DISCONNECT, SUBACK, PUBLISH = 0x20, 0xD0, 0xE0, 0x90, 0x30
 
@@ -155,6 +158,32 @@ def _():
     path = write("mqttd.yaml", f"tls: {{cert_file: {authority.server}, key_file: {authority.server_key}}}\n"
                                "listeners: [mqtts://127.0.0.1:0]\nauth: {allow_anonymous: true}\n")
     holds("runs out in" in mqttd("--check-config", "--config", path).err.text(), "--check-config")
+
+
+@case("a certificate of the links between nodes, or of the admin API, is watched as a listener's is")
+def _():
+    authority = Certificates()
+    seeds = [f"127.0.0.1:{free_ports(1)[0]}"]
+    tls = {"cluster.cert_file": authority.server, "cluster.key_file": authority.server_key, "cluster.ca_file": authority.ca,
+           "admin.cert_file": authority.server, "admin.key_file": authority.server_key}
+    settings = [word for key, value in tls.items() for word in ("--set", f"{key}={value}")]
+    node = Node(0, free_ports(2), seeds, 1, settings, admin="127.0.0.1:0")
+    node.start()
+    for used_by, file in (("admin", authority.server), ("cluster", authority.ca)):
+        node.log.wait_for(rf'warning certificate used_by={used_by} file={re.escape(str(file))} warning="the certificate runs out in (1 day|2 days)"')
+    end = run("openssl", "x509", "-in", authority.server, "-noout", "-enddate").out.text().split("=")[1]
+    for used_by in ("admin", "cluster"):
+        value = node.metrics()[f'mqttd_listener_certificate_expiry_timestamp_seconds{{listener="{used_by}"}}']
+        holds(abs(value - ssl.cert_time_to_seconds(end)) < 600, f"{used_by}: {value}, {end}")
+    status, listed = Admin(node).post("Certificates/List")
+    equal((status, [each["usedBy"] for each in listed["certificates"]]), (200, ["admin", "cluster", "cluster"]), "rows")
+    holds(all("runs out in" in each["warning"] for each in listed["certificates"]), listed)
+    node.process.signal(signal.SIGTERM)
+    equal(node.process.wait(), 0, "exit status")
+    path = write("mqttd.yaml", "listeners: [mqtt://127.0.0.1:0]\nauth: {allow_anonymous: true}\ncluster: {listen: '127.0.0.1:9885', "
+                               f"cert_file: {authority.server}, key_file: /nowhere/key, ca_file: {authority.ca}}}\n")
+    checked = run(MQTTD_BIN, "--check-config", "--config", path, status=2).err.text()
+    holds("/nowhere/key" in checked and "runs out in" in checked, checked)
 
 
 @case("without memory the process ends with a last line that says so")

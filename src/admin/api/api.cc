@@ -67,6 +67,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
                     broker_.sources().cluster == nullptr ? AccessStore::Spreads::kNot
                                                          : AccessStore::Spreads::kOverNodes),
       access_spread_(broker_, fleet_, access_store_),
+      certificates_(config.admin, config.cluster),
       access_(std::move(table)),
       calls_(access_, *broker_.sources().clock,
              {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max},
@@ -109,6 +110,8 @@ Api::~Api() { Stop(); }
 
 void Api::Tick() {
   const BrokerAccess::Sources& sources = broker_.sources();
+  if (certificates_.IsDue(sources.clock->Monotonic()))
+    broker_.Aside([this] { certificates_.Look(broker_.sources().clock->Now()); });
   fleet_.Tick();
   access_spread_.Tick();
   topic_samples_.Tick();
@@ -123,10 +126,10 @@ void Api::Stop() {
   http_->Stop();
   if (server_ != nullptr) server_->Stop(kStopPatience);
   backups_.Stop();
+  access_spread_.Stop();
   topic_samples_.Stop();
   inside_.Stop();
   broker_.Use(nullptr, nullptr);
-  access_spread_.Stop();
   broker_.StopAside();
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -22,6 +23,7 @@
 #include "admin/api/http_api.h"
 #include "admin/api/inside_clients.h"
 #include "admin/api/method.h"
+#include "admin/api/own_certificates.h"
 #include "admin/api/topic_samples.h"
 #include "admin/api/watch_service.h"
 #include "base/node_call.h"
@@ -67,6 +69,8 @@ class Api {
     return config.http.api && !off_ ? http_.get() : nullptr;
   }
   AdminCalls calls() const { return calls_.view(); }
+  // Beside those of listeners.
+  std::vector<OwnCertificate> certificates() const { return certificates_.all(); }
 
   // A call that another node of the cluster passes on. Any thread.
   void Serve(uint32_t from, base::NodeCall call, std::function<void(base::NodeReply)> reply) {
@@ -88,6 +92,7 @@ class Api {
   AccessStore access_store_;
   AccessSpread access_spread_;
   Methods methods_;  // What it answers callers, of a cluster for all of it.
+  OwnCertificates certificates_;
   Access access_;
   Calls calls_;
   Health health_;

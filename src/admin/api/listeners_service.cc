@@ -1,16 +1,12 @@
 #include "admin/api/listeners_service.h"
 
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <ctime>
 #include <string>
 #include <utility>
 
 #include "admin/api/client_pages.h"
 #include "admin/api/convert.h"
+#include "admin/api/own_certificates.h"
 #include "broker/transport/tls_context.h"
 #include "mqttd/admin/v1/certificates.pb.h"
 #include "mqttd/admin/v1/listeners.pb.h"
@@ -56,19 +52,6 @@ pb::ListListenersResponse ListListeners(const BrokerAccess& broker, const MainTh
   return response;
 }
 
-// Of the first certificate in a file; 0: it cannot be read.
-int64_t ExpiryOfFile(const std::string& path) {
-  std::FILE* const file = std::fopen(path.c_str(), "re");
-  if (file == nullptr) return 0;
-  X509* const certificate = PEM_read_X509(file, nullptr, nullptr, nullptr);
-  std::fclose(file);
-  std::tm end = {};
-  const bool known =
-      certificate != nullptr && ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1;
-  X509_free(certificate);
-  return known ? static_cast<int64_t>(timegm(&end)) : 0;
-}
-
 template <typename Response>
 Response ListCertificates(const BrokerAccess& broker, const MainThread& main) {
   const int64_t now_unix_s = absl::ToUnixSeconds(broker.sources().clock->Now());
@@ -87,8 +70,8 @@ Response ListCertificates(const BrokerAccess& broker, const MainThread& main) {
     if (view == nullptr || view->certificate_expires_unix_s == 0) continue;
     add(settings.name, settings.listener.tls.cert_file, view->certificate_expires_unix_s);
   }
-  const std::string& own = main.config().admin.cert_file;
-  if (!own.empty()) add("admin", own, ExpiryOfFile(own));
+  for (const OwnCertificate& own : ReadOwnCertificates(main.config().admin, main.config().cluster))
+    add(own.used_by, own.file, own.expires_unix_s);
   return response;
 }
 
