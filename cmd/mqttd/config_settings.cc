@@ -77,12 +77,10 @@ absl::Status ConfigSettings::Read() {
   return absl::OkStatus();
 }
 
-absl::Status ConfigSettings::Keep(Values values) {
+absl::Status ConfigSettings::Write(const Values& values) const {
   std::string text;
   for (const auto& [path, value] : values) absl::StrAppend(&text, path, "=", value, "\n");
-  RETURN_IF_ERROR(files_.Write(kFile, text));
-  values_ = std::move(values);
-  return absl::OkStatus();
+  return files_.Write(kFile, text);
 }
 
 absl::StatusOr<config::Loaded> ConfigSettings::Load(const std::vector<std::string>& args,

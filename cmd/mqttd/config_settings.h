@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,7 +25,9 @@ class ConfigSettings {
   absl::Status Read();
 
   const Values& values() const { return values_; }
-  absl::Status Keep(Values values);
+  // Of the file alone; one thread at a time, which may be another.
+  absl::Status Write(const Values& values) const;
+  void Use(Values values) { values_ = std::move(values); }
 
   // As config::Load, with these in place of what the environment, the file and --set say. All of
   // them hold, or it is an error: what can only be set by a restart, and what the command line has

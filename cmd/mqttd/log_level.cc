@@ -2,7 +2,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
 
 namespace mqttd {
 namespace {
@@ -35,11 +34,9 @@ LogLevelSetting::LogLevelSetting(const std::string& data_dir) : files_(data_dir)
   if (base::ParseLogLevel(absl::StripAsciiWhitespace(*text), level)) level_ = level;
 }
 
-absl::Status LogLevelSetting::Set(std::optional<base::LogLevel> level) {
-  RETURN_IF_ERROR(
-      files_.Write(kFile, level.has_value() ? absl::StrCat(NameOf(*level), "\n") : std::string()));
-  level_ = level;
-  return absl::OkStatus();
+absl::Status LogLevelSetting::Write(std::optional<base::LogLevel> level) const {
+  return files_.Write(kFile,
+                      level.has_value() ? absl::StrCat(NameOf(*level), "\n") : std::string());
 }
 
 void LogLevelSetting::Learn(const config::Config& read) {

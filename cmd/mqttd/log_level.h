@@ -17,8 +17,10 @@ class LogLevelSetting {
   // Reads it; a file that cannot be read is as none, with a warning in the log.
   explicit LogLevelSetting(const std::string& data_dir);
 
-  // Keeps it; absent: there is none any more.
-  absl::Status Set(std::optional<base::LogLevel> level);
+  // Absent: there is none any more.
+  void Use(std::optional<base::LogLevel> level) { level_ = level; }
+  // Of the file alone; one thread at a time, which may be another.
+  absl::Status Write(std::optional<base::LogLevel> level) const;
   // What the configuration says, as it was read.
   void Learn(const config::Config& read);
   // What holds instead, if it was set. The configuration has what was learnt, or is yet to be.

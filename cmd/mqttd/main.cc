@@ -20,6 +20,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "admin/api/api.h"
+#include "admin/api/spare_thread.h"
 #include "admin/endpoint.h"
 #include "admin/families.h"
 #include "admin/notify.h"
@@ -89,6 +90,11 @@ class Daemon final : private ::admin::MainThread {
   ~Daemon() override {
     if (api_ != nullptr) api_->Stop();
     endpoint_.reset();
+    keeper_.Stop();
+    // What was asked for and is not done any more knows who asked, and goes before the API does.
+    std::vector<std::function<void(::admin::MainThread&)>> never;
+    base::MutexLock lock(work_mutex_);
+    never.swap(work_);
   }
 
   absl::Status Start() {
@@ -222,11 +228,7 @@ class Daemon final : private ::admin::MainThread {
       return node == nullptr ? 0 : node->host().led();
     };
     sources.on_main = [this](std::function<void(::admin::MainThread&)> task) {
-      {
-        base::MutexLock lock(work_mutex_);
-        work_.push_back(std::move(task));
-      }
-      control_.NotifyWork();
+      DoSoon(std::move(task));
     };
     sources.data_dir = config_.storage.data_dir;
     sources.http_address = [this] { return endpoint_ == nullptr ? "" : endpoint_->address(); };
@@ -340,6 +342,15 @@ class Daemon final : private ::admin::MainThread {
     Tell(manager_.Ready(absl::StrCat("listening on ", urls)));
   }
 
+  // On this thread, from any.
+  void DoSoon(std::function<void(::admin::MainThread&)> task) {
+    {
+      base::MutexLock lock(work_mutex_);
+      work_.push_back(std::move(task));
+    }
+    control_.NotifyWork();
+  }
+
   // What others asked for.
   void Work() {
     std::vector<std::function<void(::admin::MainThread&)>> work;
@@ -360,12 +371,33 @@ class Daemon final : private ::admin::MainThread {
       const ConfigSettings::Values& values) const {
     return ConfigSettings::LoadWhatHolds(invocation_.args, invocation_.environment, values);
   }
-  absl::StatusOr<std::vector<config::Change>> SetConfig(const std::string& path,
-                                                        std::optional<std::string> value) override {
+  using Changes = absl::StatusOr<std::vector<config::Change>>;
+  void SetConfig(const std::string& path, std::optional<std::string> value,
+                 std::function<void(Changes)> done) override {
     const ConfigSettings::Values before = settings_.values();
+    ConfigSettings::Values values = before;
+    const absl::StatusOr<ConfigSettings::Holding> holding = CheckSetting(path, value, values);
+    if (!holding.ok()) return done(holding.status());
+    // Kept first: what is in force and not on the disk would be gone after a restart.
+    Keep([this, values] { return settings_.Write(values); },
+         [this, before, values, with = *holding, done](const absl::Status& written) {
+           if (!written.ok()) return done(written);
+           settings_.Use(values);
+           Changes changes = UseSettings(with);
+           if (changes.ok()) return done(std::move(changes));
+           settings_.Use(before);
+           Keep([this, before] { return settings_.Write(before); },
+                [changes, done](const absl::Status& back) { done(back.ok() ? changes : back); });
+         });
+  }
+  // What would hold with it; `values` are all that would be kept.
+  absl::StatusOr<ConfigSettings::Holding> CheckSetting(const std::string& path,
+                                                       const std::optional<std::string>& value,
+                                                       ConfigSettings::Values& values) const {
+    if (keeping_) return StillKeeping();
+    const ConfigSettings::Values before = values;
     if (!value.has_value() && !before.contains(path))
       return absl::NotFoundError(absl::StrCat("\"", path, "\" was not set at run time"));
-    ConfigSettings::Values values = before;
     values.erase(path);
     // One that does not hold any more is no reason to refuse another, and still less to refuse that
     // it is reset or set anew.
@@ -380,17 +412,32 @@ class Daemon final : private ::admin::MainThread {
     std::vector<std::string> warnings;
     const std::vector<std::string> errors = mqttd::CheckFiles(loaded.config, warnings);
     if (!errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
-    // Kept first: what is in force and not on the disk would be gone after a restart.
-    RETURN_IF_ERROR(settings_.Keep(std::move(values)));
-    absl::StatusOr<std::vector<config::Change>> changes = UseConfig(loaded.config);
-    if (!changes.ok()) {
-      RETURN_IF_ERROR(settings_.Keep(before));
-      return changes;
-    }
+    holding->left_out.erase(path);
+    return holding;
+  }
+  // The rest may have been changed while that was written.
+  Changes UseSettings(const ConfigSettings::Holding& with) {
+    ASSIGN_OR_RETURN(const config::Loaded loaded,
+                     ConfigSettings::Load(invocation_.args, invocation_.environment, with.values));
+    Changes changes = UseConfig(loaded.config);
+    if (!changes.ok()) return changes;
     log_level_.Learn(loaded.config);
-    left_out_ = std::move(holding->left_out);
-    left_out_.erase(path);
+    left_out_ = with.left_out;
     return changes;
+  }
+  // Has something written by a thread that may wait for the disk, and goes on here.
+  void Keep(std::function<absl::Status()> write, std::function<void(absl::Status)> then) {
+    keeping_ = true;
+    keeper_.Run([this, write = std::move(write), then = std::move(then)] {
+      DoSoon([this, then, written = write()](::admin::MainThread&) {
+        keeping_ = false;
+        then(written);
+      });
+    });
+  }
+  static absl::Status StillKeeping() {
+    return absl::UnavailableError(
+        "what was set before is still being written to the disk: try again");
   }
   std::map<std::string, LeftOut> left_out() const override {
     std::map<std::string, LeftOut> all;
@@ -429,8 +476,20 @@ class Daemon final : private ::admin::MainThread {
   absl::StatusOr<std::string> StartListener(const std::string& name) override {
     return node_->StartListener(name);
   }
-  absl::Status SetLogLevel(std::optional<base::LogLevel> level) override {
-    RETURN_IF_ERROR(log_level_.Set(level));
+  void SetLogLevel(std::optional<base::LogLevel> level,
+                   std::function<void(absl::Status)> done) override {
+    if (keeping_) return done(StillKeeping());
+    // At once: why a disk does not answer is a reason to ask for more in the log.
+    log_level_.Use(level);
+    if (absl::Status used = UseLogLevel(); !used.ok()) return done(std::move(used));
+    Keep([this, level] { return log_level_.Write(level); },
+         [done](const absl::Status& written) {
+           if (written.ok()) return done(written);
+           done(absl::Status(written.code(),
+                             absl::StrCat("it holds until the next start: ", written.message())));
+         });
+  }
+  absl::Status UseLogLevel() {
     config::Config wanted = node_->config();
     log_level_.TakeFrom(wanted);
     log_level_.ApplyTo(wanted);
@@ -497,6 +556,8 @@ class Daemon final : private ::admin::MainThread {
   std::unique_ptr<Node> node_;
   std::unique_ptr<::admin::HttpServer> endpoint_;
   std::unique_ptr<::admin::Api> api_;
+  bool keeping_ = false;         // Something that was set at run time is being written.
+  ::admin::SpareThread keeper_;  // Who writes it.
 };
 
 int CheckConfig(const config::Config& config, std::vector<std::string> warnings) {

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from e2e import (MQTTD_BIN, PATIENCE_S, SLOWDOWN, Broker, Certificates, Process, Skip, Wire, case,  # noqa: E402
                  connect_packet, equal, holds, main, publish_packet, run, scratch, subscribe_packet, write)
 
-from admin_api import Admin  # noqa: E402
+from admin_api import MQTTCTL, Admin  # noqa: E402
 from local_cluster import Node, free_ports  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,6 +184,26 @@ def _():
                                f"cert_file: {authority.server}, key_file: /nowhere/key, ca_file: {authority.ca}}}\n")
     checked = run(MQTTD_BIN, "--check-config", "--config", path, status=2).err.text()
     holds("/nowhere/key" in checked and "runs out in" in checked, checked)
+
+
+@case("a disk that does not answer keeps what is set at run time waiting, and nothing else")
+def _():
+    broker = Broker()
+    admin = Admin(broker)
+    (broker.data_dir / "admin").mkdir(exist_ok=True)
+    waits = broker.data_dir / "admin" / "log_level.new"
+    os.mkfifo(waits)  # Who opens it for writing waits until somebody reads.
+    setting = Process([MQTTCTL, "--endpoint", broker.admin, "log", "set", "debug"])
+    while " debug " not in broker.log.text():
+        connected(broker.port, "one").close()  # The level is in force.
+    holds(setting.running(), "it is not kept yet")
+    holds("still being written" in admin.text("log", "set", "info", status=3), "one after the other")
+    equal(admin.json("log", "level")["level"], "debug", "level")
+    broker.process.signal(signal.SIGTERM)
+    broker.log.wait_for(r"telling clients to go")
+    reader = os.open(waits, os.O_RDONLY | os.O_NONBLOCK)
+    equal(broker.process.wait(), 0, "exit status")
+    os.close(reader)
 
 
 @case("without memory the process ends with a last line that says so")

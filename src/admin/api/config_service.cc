@@ -137,25 +137,30 @@ absl::StatusOr<std::string> PathToSet(const std::string& name, const std::string
   return std::move(key.path);
 }
 
-absl::StatusOr<pb::SetConfigResponse> Set(MainThread& main, const pb::SetConfigRequest& request) {
-  ASSIGN_OR_RETURN(const std::string path, PathToSet(request.path(), request.value()));
-  const auto changes = main.SetConfig(path, request.value());
-  if (!changes.ok()) return changes.status();
-  pb::SetConfigResponse response;
-  AddChanges(*changes, *response.mutable_changes());
-  return response;
+template <typename Response>
+std::function<void(const absl::StatusOr<std::vector<config::Change>>&)> AnswerWithChanges(
+    Reply<Response> reply) {
+  return [reply = std::move(reply)](const absl::StatusOr<std::vector<config::Change>>& changes) {
+    if (!changes.ok()) return reply(changes.status());
+    Response response;
+    AddChanges(*changes, *response.mutable_changes());
+    reply(std::move(response));
+  };
 }
 
-absl::StatusOr<pb::ResetConfigResponse> Reset(MainThread& main,
-                                              const pb::ResetConfigRequest& request) {
+void Set(MainThread& main, const pb::SetConfigRequest& request,
+         const Reply<pb::SetConfigResponse>& reply) {
+  const absl::StatusOr<std::string> path = PathToSet(request.path(), request.value());
+  if (!path.ok()) return reply(path.status());
+  main.SetConfig(*path, request.value(), AnswerWithChanges<pb::SetConfigResponse>(reply));
+}
+
+void Reset(MainThread& main, const pb::ResetConfigRequest& request,
+           const Reply<pb::ResetConfigResponse>& reply) {
   // What no release names any more can have been set by an earlier one.
   const absl::StatusOr<config::NamedKey> key = config::FindNamedKey(request.path());
-  const std::string& path = key.ok() ? key->path : request.path();
-  const auto changes = main.SetConfig(path, std::nullopt);
-  if (!changes.ok()) return changes.status();
-  pb::ResetConfigResponse response;
-  AddChanges(*changes, *response.mutable_changes());
-  return response;
+  main.SetConfig(key.ok() ? key->path : request.path(), std::nullopt,
+                 AnswerWithChanges<pb::ResetConfigResponse>(reply));
 }
 
 // ---- Log ----------------------------------------------------------------------------------------
@@ -195,33 +200,47 @@ pb::GetLogLevelResponse GetLevel(const MainThread& main) {
   return response;
 }
 
-absl::StatusOr<pb::SetLogLevelResponse> SetLevel(MainThread& main,
-                                                 const pb::SetLogLevelRequest& request) {
+void SetLevel(MainThread& main, const pb::SetLogLevelRequest& request,
+              const Reply<pb::SetLogLevelResponse>& reply) {
   const auto level = FromProto(request.level());
   if (!level.has_value())
-    return absl::InvalidArgumentError("level: debug, info, warning, error or off");
-  if (absl::Status status = main.SetLogLevel(level); !status.ok()) return status;
-  return pb::SetLogLevelResponse();
+    return reply(absl::InvalidArgumentError("level: debug, info, warning, error or off"));
+  main.SetLogLevel(level, [reply](const absl::Status& set) {
+    if (!set.ok()) return reply(set);
+    reply(pb::SetLogLevelResponse());
+  });
 }
 
-absl::StatusOr<pb::ResetLogLevelResponse> ResetLevel(MainThread& main) {
-  if (absl::Status status = main.SetLogLevel(std::nullopt); !status.ok()) return status;
-  pb::ResetLogLevelResponse response;
-  response.set_level(ToProto(main.config().log.level));
-  return response;
+void ResetLevel(MainThread& main, const Reply<pb::ResetLogLevelResponse>& reply) {
+  main.SetLogLevel(std::nullopt, [&main, reply](const absl::Status& set) {
+    if (!set.ok()) return reply(set);
+    pb::ResetLogLevelResponse response;
+    response.set_level(ToProto(main.config().log.level));
+    reply(std::move(response));
+  });
 }
 
-// A handler that is a function of the request, on main's thread.
+// A handler on main's thread, which answers then or later.
+template <typename Request, typename Response, typename Handle>
+void AddLater(const BrokerAccess& broker, Methods& methods, const char* service, const char* name,
+              Handle handle) {
+  methods.Add<Request, Response>(
+      service, name,
+      [&broker, handle](const Caller&, const Request& request, Reply<Response> reply) {
+        const bool open = broker.OnMain(
+            [handle, request, reply](MainThread& main) { handle(main, request, reply); });
+        if (!open) reply(broker.CheckOpen());
+      });
+}
+
+// One that is a function of the request.
 template <typename Request, typename Response, typename Answer>
 void Add(const BrokerAccess& broker, Methods& methods, const char* service, const char* name,
          Answer answer) {
-  methods.Add<Request, Response>(
-      service, name,
-      [&broker, answer](const Caller&, const Request& request, Reply<Response> reply) {
-        const bool open = broker.OnMain([answer, request, reply](MainThread& main) {
-          reply(absl::StatusOr<Response>(answer(main, request)));
-        });
-        if (!open) reply(broker.CheckOpen());
+  AddLater<Request, Response>(
+      broker, methods, service, name,
+      [answer](MainThread& main, const Request& request, const Reply<Response>& reply) {
+        reply(absl::StatusOr<Response>(answer(main, request)));
       });
 }
 
@@ -234,12 +253,12 @@ void AddConfigService(const BrokerAccess& broker, Methods& methods) {
   Add<pb::ValidateConfigRequest, pb::ValidateConfigResponse>(
       broker, methods, kConfig, "Validate",
       [](MainThread& main, const auto& request) { return Validate(main, request.yaml()); });
-  Add<pb::SetConfigRequest, pb::SetConfigResponse>(
+  AddLater<pb::SetConfigRequest, pb::SetConfigResponse>(
       broker, methods, kConfig, "Set",
-      [](MainThread& main, const auto& request) { return Set(main, request); });
-  Add<pb::ResetConfigRequest, pb::ResetConfigResponse>(
+      [](MainThread& main, const auto& request, auto reply) { Set(main, request, reply); });
+  AddLater<pb::ResetConfigRequest, pb::ResetConfigResponse>(
       broker, methods, kConfig, "Reset",
-      [](MainThread& main, const auto& request) { return Reset(main, request); });
+      [](MainThread& main, const auto& request, auto reply) { Reset(main, request, reply); });
   Add<pb::ReloadConfigRequest, pb::ReloadConfigResponse>(
       broker, methods, kConfig, "Reload",
       [](MainThread& main, const auto&) { return Reload(main); });
@@ -249,12 +268,12 @@ void AddLogService(const BrokerAccess& broker, Methods& methods) {
   Add<pb::GetLogLevelRequest, pb::GetLogLevelResponse>(
       broker, methods, kLog, "GetLevel",
       [](MainThread& main, const auto&) { return GetLevel(main); });
-  Add<pb::SetLogLevelRequest, pb::SetLogLevelResponse>(
+  AddLater<pb::SetLogLevelRequest, pb::SetLogLevelResponse>(
       broker, methods, kLog, "SetLevel",
-      [](MainThread& main, const auto& request) { return SetLevel(main, request); });
-  Add<pb::ResetLogLevelRequest, pb::ResetLogLevelResponse>(
+      [](MainThread& main, const auto& request, auto reply) { SetLevel(main, request, reply); });
+  AddLater<pb::ResetLogLevelRequest, pb::ResetLogLevelResponse>(
       broker, methods, kLog, "ResetLevel",
-      [](MainThread& main, const auto&) { return ResetLevel(main); });
+      [](MainThread& main, const auto&, auto reply) { ResetLevel(main, reply); });
 }
 
 }  // namespace admin

@@ -2,6 +2,7 @@
 #ifndef ADMIN_API_MAIN_THREAD_H_
 #define ADMIN_API_MAIN_THREAD_H_
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,10 +30,11 @@ class MainThread {
   // As SIGHUP. Returns in what the configuration differed.
   virtual absl::StatusOr<std::vector<config::Change>> Reload() = 0;
   // A key that a reload can change, by its path; after restarts too. Absent: as the configuration
-  // says. All of that is read again, as Reload does. Errors: kInvalidArgument, kFailedPrecondition,
-  // kNotFound (absent, and it was not set), in words.
-  virtual absl::StatusOr<std::vector<config::Change>> SetConfig(
-      const std::string& path, std::optional<std::string> value) = 0;
+  // says. All of that is read again, as Reload does. `done` is called here, when the disk has it.
+  // Errors: kInvalidArgument, kFailedPrecondition, kNotFound (absent, and it was not set),
+  // kUnavailable (it cannot be written, or the setting before is still being), in words.
+  virtual void SetConfig(const std::string& path, std::optional<std::string> value,
+                         std::function<void(absl::StatusOr<std::vector<config::Change>>)> done) = 0;
   // What was set so and does not hold since the rest was changed, by path.
   struct LeftOut {
     std::string value;
@@ -46,8 +48,11 @@ class MainThread {
   virtual absl::Status StopListener(const std::string& name) = 0;
   // Returns its URL, with the real port. Errors: likewise, and those of the address.
   virtual absl::StatusOr<std::string> StartListener(const std::string& name) = 0;
-  // Whatever the configuration says, after restarts too; absent: as it says.
-  virtual absl::Status SetLogLevel(std::optional<base::LogLevel> level) = 0;
+  // Whatever the configuration says, after restarts too; absent: as it says. It is in force at
+  // once; `done` is called here, when the disk has it. Errors: kUnavailable, likewise, and those of
+  // files.
+  virtual void SetLogLevel(std::optional<base::LogLevel> level,
+                           std::function<void(absl::Status)> done) = 0;
   // What the configuration says.
   virtual base::LogLevel configured_log_level() const = 0;
 };
