@@ -340,6 +340,30 @@ TEST(RaftLoop, OfTwoThatAreNotFitToLeadNeitherDoes) {
   }
 }
 
+// What takes none of them long would take for ever, if it began anew with each leader.
+TEST(RaftLoop, WhatNobodyIsFitToLeadGoesRoundEverMoreSeldom) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  for (ReplicaId id = 1; id <= 3; ++id) rig.loop(id).SetFit(0, false);
+  rig.Exchange();
+  size_t leaders = 0;
+  int longest = 0;
+  int since = 0;
+  ReplicaId leader = 0;
+  for (int tick = 0; tick < 1600; ++tick) {  // 100 s.
+    rig.TickAll();
+    for (ReplicaId id = 1; id <= 3; ++id) {
+      if (!rig.Leads(id) || id == leader) continue;
+      leader = id;
+      ++leaders;
+      since = tick;
+    }
+    longest = std::max(longest, tick - since);
+  }
+  EXPECT_LT(leaders, 40u);
+  EXPECT_GT(longest, 160);
+}
+
 TEST(RaftLoop, WhoIsFitAgainLeadsOn) {
   LoopRig rig(3);
   rig.Elect(1);

@@ -21,6 +21,7 @@ constexpr uint64_t kMarksMax = 4096;
 // What a follower asks of its leader, or the answer, may be lost: it asks again after so many
 // ticks.
 constexpr uint32_t kReadTicks = 8;
+constexpr uint32_t kOfferDoublingsMax = 6;
 // Numbers of reads: by replica, and from somewhere on, so that no two members and no two lives of
 // one ask under the same.
 constexpr int kReadBits = 40;
@@ -79,8 +80,14 @@ struct RaftLoop::Group final : EntryReader {
   std::map<uint64_t, std::vector<uint64_t>> reads;
   uint32_t read_ticks = 0;  // Of a follower, since it asked.
   bool fit = true;          // To lead it: see SetFit.
-  uint32_t offer_in = 0;    // Ticks until another is asked again to lead it.
-  size_t offers = 0;
+  // To other members, while it is not.
+  struct Offering {
+    size_t count = 0;
+    uint64_t ticks = 0;  // Since the last one.
+    uint32_t doublings = 0;
+    bool led = false;  // At the last tick.
+  };
+  Offering offering;
   bool LeadsForOthers() const { return !stopped && role == Role::kLeader && shared; }
   std::set<ReplicaId> snapshot_asked;  // In this leadership.
 
@@ -324,7 +331,7 @@ bool RaftLoop::Offer(Group& group) {
   }
   // Not all to the same one.
   return !may.empty() &&
-         TransferLeadership(group.id, may[(group.id + group.offers) % may.size()]).ok();
+         TransferLeadership(group.id, may[(group.id + group.offering.count) % may.size()]).ok();
 }
 
 size_t RaftLoop::YieldLeaderships() {
@@ -341,16 +348,30 @@ void RaftLoop::SetFit(GroupId id, bool fit) {
   }
 }
 
-// Who has not taken it, or has given it back, is not asked again before the others are.
+// Who has not taken it, or has given it back, is not asked again before the others are. If it comes
+// back at once none of them is fit either: then it is kept for ever longer, or it would go round for
+// ever, and nobody lead for as long as it takes to become fit.
 void RaftLoop::OfferIfUnfit(Group& group, bool stuck) {
   if (group.fit && !stuck) {
-    group.offer_in = 0;
-  } else if (group.offer_in > 0) {
-    --group.offer_in;
-  } else if (Offer(group)) {
-    ++group.offers;
-    group.offer_in = options_.unfit_ticks;
+    group.offering = {};
+    return;
   }
+  Group::Offering& offering = group.offering;
+  const auto rest = [&] { return uint64_t{options_.unfit_ticks} << offering.doublings; };
+  ++offering.ticks;
+  const bool leads = group.LeadsForOthers();
+  if (leads && !offering.led && offering.count > 0) {  // It has come back.
+    if (offering.ticks < options_.unfit_ticks) {
+      offering.doublings = std::min(offering.doublings + 1, kOfferDoublingsMax);
+    } else if (offering.ticks >= rest() && offering.doublings > 0) {
+      --offering.doublings;
+    }
+  }
+  offering.led = leads;
+  const bool rests = offering.count > 0 && offering.ticks <= rest();
+  if (rests || !Offer(group)) return;
+  ++offering.count;
+  offering.ticks = 0;
 }
 
 absl::Status RaftLoop::ChangeMembers(GroupId id, absl::Span<const MemberChange> changes) {
