@@ -133,6 +133,7 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
     out.Sample(snapshot.storage->dropped_expired.value(), {"expired"});
     out.Sample(snapshot.storage->dropped_no_member.value(), {"no_share_member"});
     out.Sample(snapshot.storage->dropped_outbox.value(), {"shared_full"});
+    out.Sample(snapshot.storage->dropped_retained_full.value(), {"retained_full"});
   }
   out.Counter("storage_messages_refused_total",
               "Messages that were refused to their publishers (0x97), by cause.", {"cause"});

@@ -257,6 +257,39 @@ TEST_F(HostPromises, RetainedMessagesHaveTheWholeBoundWhereverTheyLie) {
   EXPECT_EQ(publish("one/more", 1).code(), absl::StatusCode::kResourceExhausted);
 }
 
+// Others take the room between PUBREC and the moment at which it is passed on.
+TEST_F(HostPromises, AQos2MessageThatCannotBeRetainedAnyMoreIsDeliveredAndCounted) {
+  StorageOptions options = SmallOptions();
+  options.retained_messages_max = 1;
+  HostSim sim(options);
+  sim.Send(MakeOpen("alice"));
+  sim.Settle();
+  const uint64_t epoch = sim.Take<SessionOpened>().at(0).epoch;
+  sim.holds_events = true;
+  storage::Publish publish;
+  publish.token = ++token_;
+  publish.partitions = kAll;
+  publish.set_retained = true;
+  publish.message = Text("late", "2", mqtt::QoS::kExactlyOnce, /*retain=*/true);
+  sim.Send(MakeAccept(publish, "alice", epoch, 7));
+  sim.BeginWrite();
+  sim.EndWrite();
+  sim.Run();
+  publish.token = ++token_;
+  publish.message = Text("first", "1", mqtt::QoS::kAtLeastOnce, /*retain=*/true);
+  sim.Send(publish);
+  sim.BeginWrite();
+  sim.EndWrite();
+  sim.Run();
+  EXPECT_EQ(sim.metrics().dropped_retained_full.value(), 0u);
+  sim.holds_events = false;
+  sim.DeliverEvents();
+  sim.Settle();
+  EXPECT_EQ(sim.metrics().dropped_retained_full.value(), 1u);
+  EXPECT_EQ(sim.metrics().outbox_messages.value(), 0);
+  EXPECT_EQ(sim.core().partition(PartitionOfTopic("late", 4)).retained_messages(), 0u);
+}
+
 // ---- Delivery ----------------------------------------------------------------------------------
 
 TEST_F(HostPromises, WhatWasSentBehindExpiredMessagesIsKnownAsSentAfterACrash) {

@@ -289,6 +289,7 @@ std::map<std::string, uint64_t> Watches::Dropped() const {
     dropped["queue_full"] += snapshot.storage->dropped_queue_full.value();
     dropped["expired"] += snapshot.storage->dropped_expired.value();
     dropped["no_share_member"] += snapshot.storage->dropped_no_member.value();
+    dropped["retained_full"] += snapshot.storage->dropped_retained_full.value();
     dropped["shared_full"] += snapshot.storage->dropped_outbox.value();
   }
   return dropped;

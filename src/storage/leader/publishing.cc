@@ -62,10 +62,10 @@ bool Publishing::AnswerRepeat(const Asker& from, const Publish& part) {
 
 // One part.
 void Publishing::Decide(Parts& parts) {
-  const Part& part = parts.front();
+  Part& part = parts.front();
   const ShardAddress from = part.asker.shard;
   absl::Status status = Refusal(part);
-  if (status.ok() && !part.outbox) status = VerdictOn(from, part);
+  if (status.ok()) status = part.outbox ? CheckStillRetained(part) : VerdictOn(from, part);
   if (status.ok() && !SettleTargets(from, parts)) {
     status = absl::ResourceExhaustedError("no member has room");
   }
@@ -106,6 +106,8 @@ absl::Status Publishing::Refusal(const Publish& part) const {
 absl::Status Publishing::CheckPartitions(PartitionMask partitions) const {
   for (const auto& leader : node_.leaders) {
     if ((partitions >> leader->id() & 1) == 0 || leader->replica().status().ok()) continue;
+    // Whoever leads it says so.
+    if (node_.shards.in_cluster() && !leader->serving()) continue;
     return leader->Refusal(/*stores=*/false);
   }
   return absl::OkStatus();
@@ -201,6 +203,21 @@ void Publishing::Propose(const Parts& parts, bool answers) {
   }
 }
 
+// There was room when it was acknowledged; others have taken it meanwhile. It goes to subscribers all
+// the same. Not OK: it is not known, and is asked again.
+absl::Status Publishing::CheckStillRetained(Part& part) {
+  if (!part.set_retained) return absl::OkStatus();
+  const absl::Status status = CheckRetainedRoom(*part.message);
+  if (!absl::IsResourceExhausted(status)) return status;
+  part.set_retained = false;
+  node_.metrics.dropped_retained_full.Add();
+  base::LogLimited(base::LogLevel::kWarning, "message not retained",
+                   "retained_messages_max or retained_bytes_max is reached",
+                   {{"publisher", base::Shortened(base::AbslView(part.message->publisher()))},
+                    {"topic", base::Shortened(base::AbslView(part.message->topic()))}});
+  return absl::OkStatus();
+}
+
 void Publishing::ProposePart(const Part& part, bool answers) {
   Leader& leader = *node_.leaders[part.partition];
   AnswerPublish answer;
@@ -209,8 +226,7 @@ void Publishing::ProposePart(const Part& part, bool answers) {
   answer.command = leader.proposals().growing_commands();
   const bool match = (part.partitions & BitOf(part.partition)) != 0;
   if (match || !part.shared_targets.empty()) ProposeEnqueue(part, leader, match);
-  const bool retains = part.set_retained && (!part.outbox || CheckRetainedRoom(*part.message).ok());
-  if (retains) answer.retained = ProposeRetained(part, leader);
+  if (part.set_retained) answer.retained = ProposeRetained(part, leader);
   answer.commands = leader.proposals().growing_commands() - answer.command;
   if (answer.commands != 0) {
     if (part.outbox) leader.published().Arrives(part.outbox);

@@ -93,6 +93,7 @@ class Publishing {
   // Each answers, if that is wanted.
   void Propose(const Parts& parts, bool answers);
   void ProposePart(const Part& part, bool answers);
+  absl::Status CheckStillRetained(Part& part);
   void ProposeEnqueue(const Part& part, Leader& leader, bool match);
   CommandPlace ProposeRetained(const Part& part, Leader& home);
   void Refuse(const Part& part, const absl::Status& why);
