@@ -36,7 +36,8 @@ class ReadBarriersTest : public testing::Test {
     host_.node().barriers->SetAsk(
         [this](PartitionId /*partition*/, uint64_t ticket) { tickets_.push_back(ticket); });
     host_.OnLog(RoleChange{.partition = 0, .leads = false, .term = 2});
-    host_.Begin([] {});
+    host_.node().send = [](NodeId /*to*/, HostMessage /*message*/) {};
+    host_.Begin([this] { ready_ = true; });
     host_.Run();
   }
 
@@ -46,6 +47,7 @@ class ReadBarriersTest : public testing::Test {
   base::Rng rng_{1};
   Host host_;
   std::vector<uint64_t> tickets_;
+  bool ready_ = false;
 };
 
 TEST_F(ReadBarriersTest, AHostBeginsWhenItHasAppliedWhatWasCommitted) {
@@ -68,6 +70,23 @@ TEST_F(ReadBarriersTest, NobodyWaitsForAPartitionThatStopsMeanwhile) {
   host_.Run();
   EXPECT_EQ(metrics_.partitions_stopped.value(), 1);
   EXPECT_TRUE(host_.begun());
+}
+
+// Nor because another node was told that this one would know its routes.
+TEST_F(ReadBarriersTest, NobodyWaitsForRoutesOfAPartitionThatStopsMeanwhile) {
+  const uint64_t index = host_.logged(0) + 1;
+  host_.OnHostMessage(kLeader.node, kLeader.incarnation,
+                      KnowRoutes{.partition = 0, .index = index, .ticket = 1});
+  host_.Run();
+  ASSERT_THAT(tickets_, SizeIs(1));
+  host_.OnLog(Readable{.partition = 0, .ticket = tickets_[0], .index = index});
+  host_.OnLog(Committed{.partition = 0, .index = index, .term = 2, .entry = std::string(kUnknown)});
+  for (int i = 0; i < 3; ++i) {
+    host_.Run();
+    host_.OnRequest({.node = NodeId(1), .shard = 0, .incarnation = Incarnation(1)},
+                    ConfirmRoutes{});
+  }
+  EXPECT_TRUE(ready_);
 }
 
 }  // namespace

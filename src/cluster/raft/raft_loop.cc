@@ -349,8 +349,8 @@ void RaftLoop::SetFit(GroupId id, bool fit) {
 }
 
 // Who has not taken it, or has given it back, is not asked again before the others are. If it comes
-// back at once none of them is fit either: then it is kept for ever longer, or it would go round for
-// ever, and nobody lead for as long as it takes to become fit.
+// back at once none of them is fit either: then it is kept for ever longer, or it would go round
+// for ever, and nobody lead for as long as it takes to become fit.
 void RaftLoop::OfferIfUnfit(Group& group, bool stuck) {
   if (group.fit && !stuck) {
     group.offering = {};

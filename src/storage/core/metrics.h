@@ -22,9 +22,9 @@ struct HostMetrics {
   base::Counter refused_outbox_full;  // QoS 2 messages, to their publishers.
   base::Gauge queues_crowded;         // Durable sessions whose queue is above four fifths.
   base::Counter dropped_expired;
-  base::Counter dropped_outbox;     // For a `$share` group, when too many waited to be passed on.
+  base::Counter dropped_outbox;  // For a `$share` group, when too many waited to be passed on.
   base::Counter dropped_retained_full;  // QoS 2 messages and wills that were not retained.
-  base::Counter dropped_no_member;  // For a `$share` group that has no member any more.
+  base::Counter dropped_no_member;      // For a `$share` group that has no member any more.
   base::Counter wills_published;
   base::Counter wills_not_authorized;  // Deleted: its client may no longer publish there.
   base::Counter takeovers_held;  // Connections that had to wait: clients fight for an identifier.

@@ -46,6 +46,7 @@ class Admission {
   // The same of Claims::further: true if the leader is to have them.
   bool HearFurther(ShardSlot from, Claims& claims);
   bool HasHeardAll(PartitionId id) const;
+  bool IsElsewhere(PartitionId id) const { return (elsewhere_ & BitOf(id)) != 0; }
   bool Asks(PartitionId id) const { return closed_.contains(id); }
   // Its leader serves: what the shards have told, by slot; nothing: nobody has it.
   std::vector<std::optional<Claims>> Open(PartitionId id);
@@ -71,7 +72,6 @@ class Admission {
     std::vector<bool> heard;
     std::vector<std::optional<Claims>> told;  // Until it serves.
   };
-  bool IsElsewhere(PartitionId id) const { return (elsewhere_ & BitOf(id)) != 0; }
   bool Consider(ShardSlot from, Addressed& asked);
   void ForgetKept(PartitionId id);
   PartitionMask ClosedMask() const;

@@ -52,6 +52,7 @@ class Deliveries : public LeaderPart {
   bool SendPage(Claim& claim, QueuePage& page, uint64_t head);
   void NoteLive(Claim& claim, const Delivery& delivery);
   void ReplayPage(Claim& claim);
+  void CannotRead(Claim& claim, const absl::Status& why);
   absl::StatusOr<RetainedScans::Page> ReadPage(Claim& claim, const RetainedReplay& replay,
                                                const RetainedScanOptions& options);
   void DropWhatCameLive(const Claim& claim, std::vector<mqtt::MessagePtr>& messages) const;

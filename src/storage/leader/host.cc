@@ -91,6 +91,7 @@ Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, Hos
   node_.barriers = &barriers_;
   node_.routes = &routes_;
   node_.fed = &fed_;
+  node_.log = &log_;
   for (uint32_t id = 0; id < options.partitions; ++id) {
     replicas_.push_back(std::make_unique<Replica>(
         static_cast<PartitionId>(id), store, options.state_pending_bytes, options.apply_rules));
@@ -467,7 +468,7 @@ std::optional<absl::Duration> Host::NextWake() const {
   const auto consider = [&](std::optional<absl::Duration> at) {
     if (at.has_value()) next = next.has_value() ? std::min(*next, *at) : *at;
   };
-  if (!scans_.empty() && node_.state_status.ok()) consider(now);
+  if (!scans_.empty() && !node_.stalled) consider(now);
   if (node_.stalled) consider(retry_at_);
   consider(barriers_.Next());
   consider(scans_.Next());
@@ -614,6 +615,8 @@ void Host::ReloadFailed() {
     } else {
       node_.leaders[replica->id()]->OnReloaded();
       reloaded = true;
+      const bool unasked = begun_ && leads(replica->id()) && admission_.IsElsewhere(replica->id());
+      if (unasked) AskForClaims(replica->id());
     }
   }
   if (reloaded) node_.RecountSessions();
@@ -663,9 +666,13 @@ void Host::ReadRetained(std::string filter, std::string cursor, const RetainedSc
   const PartitionMask where = scans_.PartitionsOf(filter);
   if ((where & ~node_.held) != 0)
     return scans_.Ask(std::move(filter), std::move(cursor), options, std::move(done));
-  scans_.WhenCurrent(where,
-                     [this, filter = std::move(filter), cursor = std::move(cursor), options,
-                      done = std::move(done)] { done(scans_.Scan(filter, cursor, options)); });
+  scans_.WhenCurrent(where, [this, where, filter = std::move(filter), cursor = std::move(cursor),
+                             options, done = std::move(done)] {
+    // What no write is coming for is read as far as it goes.
+    const bool comes = node_.stalled && node_.state_status.ok();
+    if (comes || !scans_.ReadsAll(where)) return scans_.Ask(filter, cursor, options, done);
+    done(scans_.Scan(filter, cursor, options));
+  });
 }
 
 void Host::RemoveRetained(const std::vector<std::string>& topics,

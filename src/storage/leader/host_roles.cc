@@ -45,7 +45,10 @@ void Host::HearFurther(ShardSlot from, Claims& claims) {
   for (const Claims::Held& held : claims.held) leader.sessions().RestoreHeld(held);
 }
 
+// One that cannot be read now is led by nobody until it can: what is asked of it comes again, and
+// holds up nothing that is asked of the others.
 void Host::AskForClaims(PartitionId id) {
+  if (!replicas_[id]->status().ok()) return admission_.SetElsewhere(id);
   const uint64_t life = AskingLife(terms_[id], *node_.leaders[id]);
   admission_.Close(id, life);
   heard_by_[id] = node_.now.monotonic + kHeardWithin;
@@ -89,7 +92,7 @@ void Host::Resync(NodeId node) {
 
 void Host::OnHostMessage(NodeId from, Incarnation life, const HostMessage& message) {
   if (const auto* const told = std::get_if<FeedRoutes>(&message)) return fed_.Hear(from, *told);
-  if (const auto* const done = std::get_if<ScanDone>(&message)) return scans_.Hear(*done);
+  if (const auto* const done = std::get_if<ScanDone>(&message)) return scans_.Hear(from, *done);
   if (const auto* const taken = std::get_if<FeedTaken>(&message))
     return routes_.feeds().Hear(from, *taken);
   if (const auto* const wanted = std::get_if<ScanWanted>(&message))

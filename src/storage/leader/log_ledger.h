@@ -46,9 +46,12 @@ class LogLedger {
   // ---- What is committed.
   // At the start: the log is read up to here.
   void SetLast(PartitionId id, uint64_t index) {
-    partitions_[id].last = partitions_[id].waits_through = index;
+    partitions_[id].last = partitions_[id].waits_through = partitions_[id].done = index;
   }
   uint64_t last(PartitionId id) const { return partitions_[id].last; }
+  // Through this one all has come of it: the state has it, and the shards were told. What the
+  // partition has applied may be one further.
+  uint64_t done(PartitionId id) const { return partitions_[id].done; }
   // `kept`: it is to be applied. Else the replica has stopped, and the log may have been read
   // beyond it. What others propose while nothing can be applied is kept within a bound; what comes
   // behind that is in the log alone, until ReadOn.
@@ -134,6 +137,7 @@ class LogLedger {
       return committed;
     }
     void Pop() {
+      done = to_apply.front().index;
       waiting_bytes -= BytesOf(to_apply.front());
       to_apply.pop_front();
     }
@@ -141,6 +145,7 @@ class LogLedger {
     Role role = Role::kUnknown;
     uint64_t acts_behind = 0;
     uint64_t last = 0;           // That is committed.
+    uint64_t done = 0;           // Below what waits.
     uint64_t waits_through = 0;  // Or is applied.
     size_t waiting_bytes = 0;
     std::deque<Committed> to_apply;

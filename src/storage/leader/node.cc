@@ -9,6 +9,7 @@
 #include "storage/core/session.h"
 #include "storage/leader/fed_routes.h"
 #include "storage/leader/leader.h"
+#include "storage/leader/log_ledger.h"
 
 namespace storage {
 namespace {
@@ -36,7 +37,7 @@ PartitionId Node::PartitionOf(std::string_view client_id) const {
 }
 
 uint64_t Node::RoutesToldThrough(PartitionId id) const {
-  return Holds(id) ? leaders[id]->partition().applied_index() : fed->through(id);
+  return Holds(id) ? log->done(id) : fed->through(id);
 }
 
 Leader& Node::HomeOf(std::string_view topic) const {

@@ -30,6 +30,7 @@ namespace storage {
 
 class FedRoutes;
 class Leader;
+class LogLedger;
 class Publishing;
 class ReadBarriers;
 class RetainedScans;
@@ -75,6 +76,7 @@ struct Node {
   ReadBarriers* barriers = nullptr;
   Routes* routes = nullptr;
   FedRoutes* fed = nullptr;
+  const LogLedger* log = nullptr;
   // How far this node's shards have been told of the partition's routes.
   uint64_t RoutesToldThrough(PartitionId id) const;
   PartitionId PartitionOf(std::string_view client_id) const;

@@ -103,8 +103,10 @@ void OutboxSender::Tell(OutboxRecord record) {
   route.clears_only = record.clears_only;
   route.only_filter = std::move(record.share_filter);
   route.targets = std::move(record.targets);
+  // Among others whoever can read it leads it.
   for (const auto& leader : node_.leaders) {
-    if (leader->replica().stopped()) route.without |= BitOf(leader->id());
+    const bool stands = leader->replica().stopped() && !node_.shards.in_cluster();
+    if (stands) route.without |= BitOf(leader->id());
   }
   node_.Send(Teller(), std::move(route));
 }

@@ -203,8 +203,8 @@ void Publishing::Propose(const Parts& parts, bool answers) {
   }
 }
 
-// There was room when it was acknowledged; others have taken it meanwhile. It goes to subscribers all
-// the same. Not OK: it is not known, and is asked again.
+// There was room when it was acknowledged; others have taken it meanwhile. It goes to subscribers
+// all the same. Not OK: it is not known, and is asked again.
 absl::Status Publishing::CheckStillRetained(Part& part) {
   if (!part.set_retained) return absl::OkStatus();
   const absl::Status status = CheckRetainedRoom(*part.message);

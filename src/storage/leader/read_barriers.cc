@@ -3,12 +3,15 @@
 #include <algorithm>
 
 #include "storage/leader/leader.h"
+#include "storage/leader/log_ledger.h"
 
 namespace storage {
 namespace {
 
 // The partition has no leader, or this node no replica that could know.
 constexpr absl::Duration kAskAgain = absl::Milliseconds(100);
+// Fewer are not worth looking for those that have gone.
+constexpr size_t kListedMin = 64;
 
 }  // namespace
 
@@ -34,6 +37,7 @@ void ReadBarriers::Hear(const Readable& readable) {
   if (partition.ticket != readable.ticket) return;
   partition.ticket = 0;
   partition.answered.push_back({readable.index, std::exchange(partition.asked, {})});
+  partition.answered_waiters += partition.answered.back().waiters.size();
 }
 
 void ReadBarriers::Hear(const NotReadable& refused) {
@@ -50,18 +54,18 @@ void ReadBarriers::Run() {
   for (PartitionId id = 0; id < partitions_.size(); ++id) {
     OfPartition& partition = partitions_[id];
     Leader& leader = *node_.leaders[id];
-    const uint64_t applied = leader.partition().applied_index();
+    const uint64_t done = node_.log->done(id);
     const bool stopped = leader.replica().stopped();  // Then nothing more is applied.
-    while (!partition.answered.empty() &&
-           (stopped || partition.answered.front().index <= applied)) {
+    while (!partition.answered.empty() && (stopped || partition.answered.front().index <= done)) {
       const Answered passed = std::move(partition.answered.front());
       partition.answered.pop_front();
+      partition.answered_waiters -= passed.waiters.size();
       Pass(passed.waiters, id);
     }
+    ForgetGone(partition);
     if (partition.ticket != 0 || partition.to_ask.empty()) continue;
     if (node_.now.monotonic < partition.ask_at) continue;
-    std::erase_if(partition.to_ask,
-                  [this](const WaiterId& one) { return !waiters_.contains(one); });
+    ForgetGone(partition.to_ask);
     if (partition.to_ask.empty()) continue;
     partition.asked = std::exchange(partition.to_ask, {});
     partition.ticket = ++last_;
@@ -74,6 +78,24 @@ void ReadBarriers::Run() {
   }
 }
 
+void ReadBarriers::ForgetGone(std::vector<WaiterId>& waiters) const {
+  std::erase_if(waiters, [this](const WaiterId& one) { return !waiters_.contains(one); });
+}
+
+// Those that have waited for as long as they would. Now and then: each is looked at once or twice.
+void ReadBarriers::ForgetGone(OfPartition& partition) const {
+  const size_t listed = partition.to_ask.size() + partition.answered_waiters;
+  if (listed <= 2 * waiters_.size() + kListedMin) return;
+  ForgetGone(partition.to_ask);
+  partition.answered_waiters = 0;
+  for (Answered& answered : partition.answered) {
+    ForgetGone(answered.waiters);
+    partition.answered_waiters += answered.waiters.size();
+  }
+  std::erase_if(partition.answered,
+                [](const Answered& answered) { return answered.waiters.empty(); });
+}
+
 void ReadBarriers::Pass(const std::vector<WaiterId>& waiters, PartitionId partition) {
   for (const WaiterId& id : waiters) {
     const auto found = waiters_.find(id);
@@ -84,6 +106,14 @@ void ReadBarriers::Pass(const std::vector<WaiterId>& waiters, PartitionId partit
     waiters_.erase(found);
     then();
   }
+}
+
+size_t ReadBarriers::listed() const {
+  size_t listed = 0;
+  for (const OfPartition& partition : partitions_) {
+    listed += partition.asked.size() + partition.to_ask.size() + partition.answered_waiters;
+  }
+  return listed;
 }
 
 std::optional<absl::Duration> ReadBarriers::Next() const {

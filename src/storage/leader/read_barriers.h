@@ -19,7 +19,8 @@ namespace storage {
 // Part of the host, used on its thread. A node's replica of a partition is behind what the
 // partition's leader has acknowledged: whoever reads it for somebody who may know better
 // waits here. Asks of a partition are gathered: one is under way at a time, and serves all that
-// waited when it left. Bounded by what is asked of the host.
+// waited when it left. Bounded by what waits: who does no more is forgotten, though no partition
+// ever answers, or nothing is applied.
 class ReadBarriers {
  public:
   explicit ReadBarriers(Node& node);
@@ -37,6 +38,8 @@ class ReadBarriers {
   // When entries were applied, or time has passed.
   void Run();
   std::optional<absl::Duration> Next() const;
+  // Places that who waits, or did, has in the lists of partitions.
+  size_t listed() const;
 
  private:
   using WaiterId = std::pair<absl::Duration, uint64_t>;  // Until when it waits at most.
@@ -54,8 +57,11 @@ class ReadBarriers {
     std::vector<WaiterId> asked;
     std::vector<WaiterId> to_ask;
     std::deque<Answered> answered;  // Not applied so far yet.
+    size_t answered_waiters = 0;    // Of all of these.
   };
 
+  void ForgetGone(std::vector<WaiterId>& waiters) const;
+  void ForgetGone(OfPartition& partition) const;
   void Pass(const std::vector<WaiterId>& waiters, PartitionId partition);
 
   Node& node_;

@@ -75,7 +75,8 @@ void Deliveries::DropWhatCameLive(const Claim& claim,
   });
 }
 
-// Where there is no replica here another node is asked, and the replay goes on when it answers.
+// Where there is no replica here that can be read another node is asked, and the replay goes on
+// when it answers.
 absl::StatusOr<RetainedScans::Page> Deliveries::ReadPage(Claim& claim, const RetainedReplay& replay,
                                                          const RetainedScanOptions& options) {
   Claim::Feed& feed = *claim.feed;
@@ -87,7 +88,7 @@ absl::StatusOr<RetainedScans::Page> Deliveries::ReadPage(Claim& claim, const Ret
   absl::StatusOr<RetainedScans::Page> page =
       node_.scans->Scan(replay.filter, scanned ? feed.scanned_to : replay.cursor, options);
   if (!page.ok() || !page->messages.empty() || page->cursor.empty() ||
-      node_.Holds(static_cast<uint8_t>(page->cursor[0]))) {
+      node_.scans->Reads(static_cast<uint8_t>(page->cursor[0]))) {
     return page;
   }
   ++feed.replays_held;
@@ -101,17 +102,28 @@ absl::StatusOr<RetainedScans::Page> Deliveries::ReadPage(Claim& claim, const Ret
   return page;
 }
 
-// An error: it is asked for again.
 void Deliveries::TakePage(const std::string& client_id, uint64_t epoch, uint64_t replay,
                           absl::StatusOr<RetainedScans::Page> page) {
   Claim* const claim = leader_.sessions().OwnerOf(client_id, epoch);
   if (claim == nullptr || claim->feed == nullptr) return;
   --claim->feed->replays_held;
-  if (page.ok()) {
-    claim->feed->asked_page = std::make_unique<Claim::AskedPage>(
-        Claim::AskedPage{replay, std::move(page->messages), std::move(page->cursor)});
-  }
+  if (!page.ok()) return CannotRead(*claim, page.status());
+  claim->feed->asked_page = std::make_unique<Claim::AskedPage>(
+      Claim::AskedPage{replay, std::move(page->messages), std::move(page->cursor)});
   ListForPump(*claim);
+}
+
+// What is damaged is not tried again for as long as this connection lasts.
+void Deliveries::CannotRead(Claim& claim, const absl::Status& why) {
+  node_.NoteDamage(why);
+  base::Log(base::LogLevel::kError, "cannot read retained messages",
+            {{"client_id", std::string(claim.client_id)}, {"error", why}});
+  if (absl::IsDataLoss(why)) {
+    ++claim.feed->replays_held;
+    return;
+  }
+  read_again_at_ = node_.now.monotonic + absl::Seconds(1);
+  ListForPump(claim);
 }
 
 // Retained messages of a new subscription, a page at a time. At QoS 1 or 2 they go through the
@@ -142,18 +154,7 @@ void Deliveries::ReplayPage(Claim& claim) {
     over.push_back(replay->number);
     replay = next;
   }
-  if (!page.ok()) {
-    node_.NoteDamage(page.status());
-    base::Log(base::LogLevel::kError, "cannot read retained messages",
-              {{"client_id", std::string(claim.client_id)}, {"error", page.status()}});
-    if (absl::IsDataLoss(page.status())) {
-      ++claim.feed->replays_held;  // For as long as this connection lasts.
-      return;
-    }
-    read_again_at_ = node_.now.monotonic + absl::Seconds(1);
-    ListForPump(claim);
-    return;
-  }
+  if (!page.ok()) return CannotRead(claim, page.status());
   DropWhatCameLive(claim, page->messages);
   const SubscriptionRecord& subscription = session.FindSubscription(replay->filter)->record;
   pb::EnqueueRetainedPage queued;

@@ -72,12 +72,15 @@ void RetainedScans::Run() {
     it = elsewhere_.erase(it);
     scans_.push_front(std::move(scan));
   }
+  if (!node_.state_status.ok() && node_.shards.in_cluster()) LetOthersRead();
   const size_t stop_at = node_.work_left / 2;
-  while (!scans_.empty() && node_.state_status.ok() && node_.work_left > stop_at) {
+  // What is applied and on its way to the state cannot be read there yet.
+  while (!scans_.empty() && !node_.stalled && node_.work_left > stop_at) {
     --node_.work_left;  // Of a filter for which there is nothing, too.
     Asked& scan = scans_.front();
     const PartitionId place = PlaceOf(scan);
-    if (place < node_.options.partitions && !node_.Holds(place)) {
+    if (place < node_.options.partitions &&
+        (!Reads(place) || scan.HasFailedAt(node_.shards.self().node))) {
       Asked other = std::move(scan);
       scans_.pop_front();
       AskElsewhere(std::move(other));
@@ -107,7 +110,11 @@ void RetainedScans::Run() {
     }
     Asked answered = std::move(scan);
     scans_.pop_front();
-    Answer(answered, std::move(page));
+    if (page.status.ok()) {
+      Answer(answered, std::move(page));
+    } else {
+      Failed(std::move(answered), node_.shards.self().node, std::move(page));
+    }
   }
 }
 
@@ -128,19 +135,61 @@ PartitionId RetainedScans::PlaceOf(const Asked& scan) const {
                                    : PartitionOfTopic(filter, node_.options.partitions);
 }
 
+bool RetainedScans::Reads(PartitionId id) const {
+  if (!node_.Holds(id)) return false;
+  const Replica& replica = node_.leaders[id]->replica();
+  if (replica.status().ok() || replica.stopped()) return true;
+  return absl::IsDataLoss(replica.status()) && OthersWith(id).empty();
+}
+
+bool RetainedScans::ReadsAll(PartitionMask partitions) const {
+  return std::all_of(node_.leaders.begin(), node_.leaders.end(), [&](const auto& leader) {
+    return (partitions & BitOf(leader->id())) == 0 || Reads(leader->id());
+  });
+}
+
+std::vector<NodeId> RetainedScans::OthersWith(PartitionId place) const {
+  std::vector<NodeId> nodes;
+  for (const ShardTable::Other& other : node_.shards.others()) {
+    if ((other.life.replicas & BitOf(place)) != 0) nodes.push_back(other.life.node);
+  }
+  return nodes;
+}
+
+// While nothing can be read here.
+void RetainedScans::LetOthersRead() {
+  std::deque<Asked> left;
+  for (Asked& scan : std::exchange(scans_, {})) {
+    if (scan.ticket != 0 || !OthersWith(PlaceOf(scan)).empty()) {
+      AskElsewhere(std::move(scan));
+    } else {
+      left.push_back(std::move(scan));
+    }
+  }
+  scans_ = std::move(left);
+}
+
+void RetainedScans::Failed(Asked scan, NodeId at, RetainedPage page) {
+  std::vector<NodeId> others = OthersWith(PlaceOf(scan));
+  scan.failed.push_back(at);
+  std::erase_if(others, [&](NodeId other) { return scan.HasFailedAt(other); });
+  const bool asks = scan.ticket == 0 && !absl::IsInvalidArgument(page.status);
+  if (asks && !others.empty()) return AskElsewhere(std::move(scan));
+  Answer(scan, std::move(page));
+}
+
 void RetainedScans::AskElsewhere(Asked scan) {
   const PartitionId place = PlaceOf(scan);
   // Whoever asks has not heard yet where replicas are, and asks again.
   if (scan.ticket != 0) {
     RetainedPage none;
-    none.status = absl::UnavailableError("there is no replica here");
+    none.status = absl::UnavailableError("there is no replica here that can be read");
     return Answer(scan, std::move(none));
   }
   const uint64_t ticket = ++last_ticket_;
-  std::vector<NodeId> nodes;
-  for (const ShardTable::Other& other : node_.shards.others()) {
-    if ((other.life.replicas & BitOf(place)) != 0) nodes.push_back(other.life.node);
-  }
+  std::vector<NodeId> nodes = OthersWith(place);
+  std::erase_if(nodes, [&](NodeId node) { return scan.HasFailedAt(node); });
+  if (nodes.empty()) scan.failed.clear();  // Who had it meanwhile is gone.
   Elsewhere& asked = elsewhere_[ticket];
   asked.scan = std::move(scan);
   const bool nobody = nodes.empty() || node_.send == nullptr;  // Just now.
@@ -165,7 +214,7 @@ void RetainedScans::Hear(NodeId from, const ScanWanted& wanted) {
   });
 }
 
-void RetainedScans::Hear(const ScanDone& done) {
+void RetainedScans::Hear(NodeId from, const ScanDone& done) {
   const auto found = elsewhere_.find(done.ticket);
   if (found == elsewhere_.end()) return;  // Another one was asked meanwhile.
   // Somebody else may have it. Not at once: all may say so.
@@ -178,6 +227,7 @@ void RetainedScans::Hear(const ScanDone& done) {
   RetainedPage page = done.page;
   page.token = scan.request.token;
   page.passed += scan.passed;
+  if (!page.status.ok()) return Failed(std::move(scan), from, std::move(page));
   Answer(scan, std::move(page));
 }
 
@@ -214,7 +264,7 @@ absl::StatusOr<RetainedScans::Page> RetainedScans::Scan(std::string_view filter,
   RetainedScanOptions rest = options;
   rest.seeks_max = kScanSeeksMax;
   for (; id < end; ++id, inner.clear()) {
-    if (!node_.Holds(static_cast<PartitionId>(id))) {
+    if (!Reads(static_cast<PartitionId>(id))) {
       page.cursor.push_back(static_cast<char>(id));
       page.cursor += inner;
       return page;

@@ -2,6 +2,7 @@
 #ifndef STORAGE_LEADER_RETAINED_SCANS_H_
 #define STORAGE_LEADER_RETAINED_SCANS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -21,9 +22,9 @@
 
 namespace storage {
 
-// Part of the host, used on its thread. A partition of which there is no replica here is looked
-// through by a node that has one, which goes on as far as it can; if it does not answer for long,
-// another one is asked.
+// Part of the host, used on its thread. A partition of which there is no replica here, or one that
+// cannot be read, is looked through by a node that has one, which goes on as far as it can; if it
+// does not answer for long, or cannot, another one is asked.
 class RetainedScans {
  public:
   explicit RetainedScans(Node& node) : node_(node) {}
@@ -51,12 +52,16 @@ class RetainedScans {
   void Ask(std::string filter, std::string cursor, const RetainedScanOptions& options,
            std::function<void(absl::StatusOr<Page>)> done);
 
+  // There is a replica here, and what it has applied can be read. One that cannot be is read all
+  // the same if it is damaged and no other node has one.
+  bool Reads(PartitionId id) const;
+  bool ReadsAll(PartitionMask partitions) const;
   // Where what matches the filter may be.
   PartitionMask PartitionsOf(std::string_view filter) const;
 
   // ---- Other nodes.
   void Hear(NodeId from, const ScanWanted& wanted);
-  void Hear(const ScanDone& done);
+  void Hear(NodeId from, const ScanDone& done);
   // What was asked of that node has no answer.
   void Resync(NodeId node);
 
@@ -69,6 +74,11 @@ class RetainedScans {
     NodeId node;
     uint64_t ticket = 0;
     std::function<void(absl::StatusOr<Page>)> done;
+    // Those that could not read it, this one too.
+    std::vector<NodeId> failed;
+    bool HasFailedAt(NodeId at) const {
+      return std::find(failed.begin(), failed.end(), at) != failed.end();
+    }
   };
   struct Elsewhere {
     Asked scan;
@@ -79,7 +89,11 @@ class RetainedScans {
   void Answer(Asked& scan, RetainedPage page);
   // Where it goes on.
   PartitionId PlaceOf(const Asked& scan) const;
+  std::vector<NodeId> OthersWith(PartitionId place) const;
   void AskElsewhere(Asked scan);
+  // `at`: that node cannot read it. Another one is asked if there is one.
+  void Failed(Asked scan, NodeId at, RetainedPage page);
+  void LetOthersRead();
 
   Node& node_;
   std::deque<Asked> scans_;  // One per shard's request; a shard asks for a page at a time.

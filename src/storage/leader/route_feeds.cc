@@ -6,6 +6,7 @@
 #include "mqtt/topic.h"
 #include "storage/core/session.h"
 #include "storage/leader/leader.h"
+#include "storage/leader/log_ledger.h"
 #include "storage/leader/read_barriers.h"
 
 namespace storage {
@@ -169,7 +170,7 @@ void RouteFeeds::Send(PartitionId id, NodeId to, Feed& feed, bool even_if_empty)
   if (feed.state == Feed::State::kParts) AddPart(id, feed, message);
   message.whole = feed.state == Feed::State::kWhole;
   if (message.whole) {
-    message.index = feed.index = node_.leaders[id]->partition().applied_index();
+    message.index = feed.index = node_.log->done(id);
   }
   // Of parts each; of changes now and then, so that what is on its way has a bound.
   message.wants_taken = !message.whole || feed.number == 1 || feed.number % (kOnTheWayMax / 4) == 0;
@@ -180,7 +181,7 @@ void RouteFeeds::TellThrough(PartitionId id, NodeId to) {
   const auto found = feeds_.find({id, to});
   if (found == feeds_.end() || found->second.state != Feed::State::kWhole) return;
   Feed& feed = found->second;
-  if (feed.waiting() == 0 && feed.index >= node_.leaders[id]->partition().applied_index()) return;
+  if (feed.waiting() == 0 && feed.index >= node_.log->done(id)) return;
   Send(id, to, feed, /*even_if_empty=*/true);
 }
 

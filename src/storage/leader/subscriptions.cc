@@ -71,8 +71,9 @@ void Subscriptions::Answer(const AnswerSubscribe& step) {
                    .epoch = 0,
                    .reads = step.reads,
                    .call = nullptr};
+  // One that is being opened waits for its own.
   if (Claim* const claim = leader_.sessions().FindClaim(step.client_id);
-      claim != nullptr && claim->feed != nullptr) {
+      claim != nullptr && claim->state == Claim::State::kOpen && claim->stored) {
     ++claim->feed->replays_held;
     answer.replays = step.client_id;
     answer.epoch = claim->epoch;
