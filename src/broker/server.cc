@@ -44,10 +44,11 @@ uint32_t UsableProcessors() {
 constexpr uint64_t kReservedDescriptors = 1500;
 
 // There must be room for a packet, beside others: a client hears of the size that really fits.
-void BoundPacketSize(uint64_t input_bytes_max, Limits& limits) {
+void BoundPacketSize(const BrokerOptions& options, Limits& limits) {
   constexpr uint64_t kLeast = 4096;
+  const uint64_t fits = std::max(options.input_bytes_max / 2, kLeast);
   limits.maximum_packet_size = static_cast<uint32_t>(
-      std::min<uint64_t>(limits.maximum_packet_size, std::max(input_bytes_max / 2, kLeast)));
+      std::min<uint64_t>({limits.maximum_packet_size, options.packet_size_max, fits}));
 }
 
 // What is to follow from the machine.
@@ -71,8 +72,7 @@ void ResolveBounds(BrokerOptions& options) {
     options.subscriptions_bytes_max = options.memory_high_bytes / 2;
   }
   if (options.input_bytes_max == 0) options.input_bytes_max = options.memory_high_bytes / 4;
-  for (ListenerSettings& listener : options.listeners)
-    BoundPacketSize(options.input_bytes_max, listener.limits);
+  for (ListenerSettings& listener : options.listeners) BoundPacketSize(options, listener.limits);
   base::Log(base::LogLevel::kInfo, "bounds",
             {{"connections_max", options.connections_max},
              {"memory_high_bytes", options.memory_high_bytes},
@@ -273,7 +273,7 @@ std::shared_ptr<const ListenerTerms> Server::MakeInside() const {
                       .name = "inside",
                       .inside = true,
                       .gatekeeper = std::make_shared<InsideGate>()};
-  BoundPacketSize(options_.input_bytes_max, terms.limits);
+  BoundPacketSize(options_, terms.limits);
   return std::make_shared<const ListenerTerms>(std::move(terms));
 }
 
@@ -345,7 +345,7 @@ absl::Status Server::Reload(const BrokerOptions& options,
     current->listener->UseTls(std::move(loaded.tls));
     current->authenticator->Use(std::move(loaded.access));
     Limits limits = loaded.settings->limits;
-    BoundPacketSize(options_.input_bytes_max, limits);
+    BoundPacketSize(options_, limits);
     if (!(limits == current->terms->limits)) UseLimits(current, limits);
     current->LogAccessWarnings();
     current->LogCertificateWarning(dependencies_.clock->Now());
@@ -402,7 +402,7 @@ absl::StatusOr<std::string> Server::AddListener(ListenerSettings settings) {
           absl::StrCat("there is a listener ", settings.name, " already"));
     }
   }
-  BoundPacketSize(options_.input_bytes_max, settings.limits);
+  BoundPacketSize(options_, settings.limits);
   const size_t index = next_listener_;
   ASSIGN_OR_RETURN(const std::shared_ptr<const ListenerRuntime> runtime,
                    MakeListener(settings, index));

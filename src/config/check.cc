@@ -197,6 +197,19 @@ class WholeChecker {
            "cluster.expected_size: 1 for a cluster of one node, 0 for a node that waits to be told "
            "which cluster to join (mqttctl cluster join)");
     }
+    CheckPacketSize("mqtt.maximum_packet_size", config_.mqtt);
+    for (size_t i = 0; i < config_.broker.listeners.size(); ++i)
+      CheckPacketSize(PathOf(i, "mqtt.maximum_packet_size"), config_.broker.listeners[i].limits);
+  }
+
+  // The default is what fits.
+  void CheckPacketSize(const std::string& path, const broker::Limits& limits) {
+    const bool said = OriginOf(config_, path).source > Source::kInherited;
+    if (!said || limits.maximum_packet_size <= broker::kPacketSizeMaxInCluster) return;
+    Fail(path, absl::StrCat("in a cluster it may be ", broker::kPacketSizeMaxInCluster, " (",
+                            broker::kPacketSizeMaxInCluster >> 20,
+                            "MiB) at most: what a packet carries goes from node to node in one "
+                            "piece"));
   }
 
   Config& config_;

@@ -92,7 +92,8 @@ Keys<Limits> CapabilityKeys() {
           "get 0x93; from others reading pauses."),
       Row("maximum_packet_size", &Limits::maximum_packet_size, Bytes(128, kPacketBytesMax), kReload,
           "Largest packet that a client may send, with its fixed header; above: 0x95. Never more "
-          "than half of broker.input_bytes_max: what CONNACK tells is what fits."),
+          "than half of broker.input_bytes_max, and in a cluster 56MiB: what CONNACK tells is what "
+          "fits."),
       Row("connect_packet_size_max", &Limits::connect_packet_size_max, Bytes(128, kPacketBytesMax),
           kReload,
           "Largest CONNECT, with will, user name and password; above: 0x95. Small, because nobody "

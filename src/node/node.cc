@@ -17,7 +17,11 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Create(config::Config config,
                                                    broker::Server::Dependencies dependencies,
                                                    std::unique_ptr<Seat> seat) {
   dependencies.clock = &base::RealClock::Get();
-  if (seat != nullptr) dependencies.forwarder = &seat->forwarder();
+  if (seat != nullptr) {
+    dependencies.forwarder = &seat->forwarder();
+    config.broker.packet_size_max = broker::kPacketSizeMaxInCluster;
+    config.storage.entry_bytes_max = seat->entry_bytes_max();
+  }
   ASSIGN_OR_RETURN(std::unique_ptr<broker::Server> server,
                    broker::Server::Create(config.broker, std::move(dependencies)));
   return std::unique_ptr<Node>(new Node(std::move(config), std::move(seat), std::move(server)));

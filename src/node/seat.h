@@ -25,6 +25,8 @@ class Seat {
 
   // For the server's shards, before they are made.
   virtual broker::Forwarder& forwarder() = 0;
+  // What other nodes take of a log in one piece.
+  virtual size_t entry_bytes_max() const = 0;
   // What the partition host is opened with, in place of what a node alone has. The server outlives
   // it.
   virtual storage::CommandLogOpener log_opener() = 0;

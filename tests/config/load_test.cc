@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "broker/core/limits.h"
 #include "config/config.h"
 #include "config/schema.h"
 #include "mqtt/frame.h"
@@ -173,6 +175,24 @@ TEST(Load, AListenersKeysCanBeGivenByPlace) {
   EXPECT_EQ(config.broker.listeners[1].limits.maximum_packet_size, 1024u);
   EXPECT_EQ(config.broker.listeners[0].limits.maximum_packet_size, mqtt::kPacketSizeMax);
   EXPECT_EQ(config.broker.listeners[1].listener.connections_max, 7u);
+}
+
+TEST(Load, InAClusterAPacketIsNoLargerThanWhatGoesFromNodeToNode) {
+  const std::string limit = absl::StrCat(broker::kPacketSizeMaxInCluster);
+  const std::vector<std::string> cluster = {"--cluster", "127.0.0.1:9885", "--join",
+                                            "b.example:9885"};
+  const auto with = [&](const std::string& set) {
+    std::vector<std::string> args = cluster;
+    args.insert(args.end(), {"--listen", "mqtt://127.0.0.1:0", "--set", set});
+    return args;
+  };
+  Loads(cluster);
+  Loads(with("mqtt.maximum_packet_size=" + limit));
+  EXPECT_THAT(LoadError(with("mqtt.maximum_packet_size=64MiB")),
+              HasSubstr("in a cluster it may be " + limit + " (56MiB) at most"));
+  EXPECT_THAT(LoadError(with("listeners.0.mqtt.maximum_packet_size=64MiB")),
+              HasSubstr("listeners.0.mqtt.maximum_packet_size: in a cluster"));
+  Loads({"--listen", "mqtt://127.0.0.1:0", "--set", "mqtt.maximum_packet_size=64MiB"});
 }
 
 TEST(Load, AWholeFile) {

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from e2e import PATIENCE_S, SLOWDOWN, Process, case, equal, holds, main, run  # noqa: E402
 from local_cluster import LocalCluster, Node, free_ports  # noqa: E402
 from mqtt_wire import Client as Wire  # noqa: E402
-from mqtt_wire import PUBACK, Closed, Nothing  # noqa: E402
+from mqtt_wire import DISCONNECT, PUBACK, Closed, Nothing  # noqa: E402
 from paho_client import Client as Paho  # noqa: E402
 
 cluster = LocalCluster()
@@ -91,6 +91,14 @@ def _():
     holds(after[1] == before[1] + 1 and after[0] == before[0], f"forwarded once, by the publisher's node: {before} {after}")
     for each in (subscriber, publisher):
         each.drop()
+
+
+@case("a packet is no larger than what goes from node to node in one piece")
+def _():
+    client = Wire(cluster[0].port, "large", clean=True, expiry=0)
+    equal(client.connack.properties["maximum_packet_size"], 56 << 20)
+    client.socket.sendall(bytes([0x30]) + b"\xff\xff\xff\x7f")  # A PUBLISH of 256 MiB begins.
+    equal(client.receive(DISCONNECT).reasons[0], 0x95)
 
 
 @case("mosquitto's clients talk from node to node")

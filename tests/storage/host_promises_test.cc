@@ -765,5 +765,36 @@ TEST_F(HostPromises, AUserNameThatIsNotTextDoesNotSpoilTheStore) {
   EXPECT_TRUE(Open(again).session_present);
 }
 
+class HostWithShortEntries : public HostTest {
+ protected:
+  HostWithShortEntries()
+      : HostTest([] {
+          StorageOptions options = SmallOptions();
+          options.entry_bytes_max = 10'000;
+          return options;
+        }()) {}
+};
+
+TEST_F(HostWithShortEntries, RefusesWhatIsTooLargeForOneAndGoesOn) {
+  const std::string large(20'000, 'x');
+  const SessionOpened opened = Open("alice");
+  ASSERT_TRUE(Subscribe("alice", opened.epoch, "a").ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(Publish(Text("a", large))));
+  storage::Publish publish;
+  publish.message = Text("a", large, mqtt::QoS::kExactlyOnce);
+  publish.partitions = kAll;
+  publish.token = ++token_;
+  sim_.Send(MakeAccept(publish, "alice", opened.epoch, 7));
+  sim_.Settle();
+  const std::vector<Published> accepted = sim_.Take<Published>();
+  ASSERT_THAT(accepted, SizeIs(1));
+  EXPECT_TRUE(absl::IsResourceExhausted(accepted[0].status));
+  OpenSession open = MakeOpen("bob");
+  open.will = Text("a", large);
+  EXPECT_TRUE(absl::IsResourceExhausted(Open(std::move(open)).status));
+  EXPECT_TRUE(Publish(Text("a", "small")).ok());
+  EXPECT_THAT(TakePayloads(), ElementsAre("small"));
+}
+
 }  // namespace
 }  // namespace storage

@@ -35,6 +35,10 @@ enum class PublishRatePolicy : uint8_t {
   kDisconnect,  // disconnect: with 0x96.
 };
 
+// Of a packet in a cluster. What it carries is an entry of a log, with what came just before it,
+// and goes to the other nodes in one piece.
+inline constexpr uint32_t kPacketSizeMaxInCluster = 56 << 20;
+
 // Limits towards one client. A listener may override each.
 struct Limits {
   // What CONNACK tells the client (§3.2.2.3). Breaking one is answered with the code MQTT gives for

@@ -36,6 +36,8 @@ struct ShardOptions {
   // those are not read from any further, and who sends nothing for longest is closed (0x97). A
   // packet may be half as large at most. 0: a quarter of `memory_high_bytes`.
   uint64_t input_bytes_max = 0;
+  // Of a packet, whatever listeners allow: see Limits::maximum_packet_size.
+  uint32_t packet_size_max = mqtt::kPacketSizeMax;
   // Seconds from accepting to a complete CONNECT; then the connection is closed.
   uint32_t connect_timeout_s = 10;
   // Per shard: what new connections may take of its time before those that are connected have their

@@ -31,6 +31,12 @@ using storage::LiveNode;
 // Without an answer the others find out when the lease has ended.
 constexpr absl::Duration kLeavesWithin = absl::Seconds(2);
 
+// Raft puts little around an entry; and there is room for a packet, and for what came before it.
+constexpr size_t kEntryBytesMax = cluster::LinkOptions{}.item_bytes_max - (64 << 10);
+static_assert(broker::kPacketSizeMaxInCluster + storage::StorageOptions{}.group_bytes_max +
+                  (1 << 20) <=
+              kEntryBytesMax);
+
 std::vector<LiveNode> OthersIn(const cluster::Members& members, storage::NodeId self) {
   std::vector<LiveNode> others;
   for (const auto& [id, node] : members.nodes()) {
@@ -92,6 +98,7 @@ class ClusterSeat final : public Seat,
   }
 
   broker::Forwarder& forwarder() override { return forwarder_; }
+  size_t entry_bytes_max() const override { return kEntryBytesMax; }
   storage::CommandLogOpener log_opener() override { return membership_->log_opener(); }
   storage::EventSink& sink(broker::Server& server) override {
     use_.server = &server;

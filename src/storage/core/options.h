@@ -3,6 +3,7 @@
 #define STORAGE_CORE_OPTIONS_H_
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "absl/status/status.h"
@@ -96,6 +97,9 @@ struct StorageOptions {
   // disk to make groups smaller; but who came first must not wait for all of a burst's bytes.
   size_t group_commands_max = 16 << 10;
   size_t group_bytes_max = 4 << 20;
+  // Of one entry: in a cluster, what goes to another node in one piece. What would make it larger
+  // is refused.
+  size_t entry_bytes_max = std::numeric_limits<size_t>::max();
   // Shared by both, for reads of queues that wait on disk.
   uint64_t block_cache_bytes = 64ull << 20;
 

@@ -64,6 +64,14 @@ void TellStopped(const Replica& replica, HostMetrics& metrics) {
             {{"partition", replica.id()}, {"error", replica.status()}});
 }
 
+// No other node could have it, nor what comes behind it. Clients send nothing that large, for their
+// packets have a bound below it.
+void RefuseIfTooLarge(Proposal& part, Node& node) {
+  if (part.entry().size() <= node.options.entry_bytes_max) return;
+  node.leaders[part.partition]->RefuseCollected(
+      part, absl::ResourceExhaustedError("larger than what goes from node to node in one piece"));
+}
+
 }  // namespace
 
 Host::Host(const StorageOptions& options, ShardId shards, StateStore& store, HostMetrics& metrics,
@@ -326,6 +334,7 @@ std::optional<Submission> Host::TakeSubmission() {
     submission.proposals.reserve(next.parts.size());
     for (Proposal* const part : next.parts) {
       part->Seal();
+      RefuseIfTooLarge(*part, node_);
       part->passes = part->commands() == 0;  // All of it was refused.
       if (part->passes) continue;
       part->number = log_.NumberNext(part->partition);
