@@ -194,6 +194,7 @@ absl::Status Server::Bind() {
   world.clock = dependencies_.clock;
   world.user_places = &user_limits_;
   world.forwarder = dependencies_.forwarder;
+  world.lease = dependencies_.lease;
   world.room_for_subscriptions = [this] { return RoomForSubscriptions(); };
   world.permissions_of = [this](const storage::SessionUser& user) { return PermissionsOf(user); };
   world.methods = dependencies_.methods != nullptr ? dependencies_.methods : &no_methods_;

@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/mailbox.h"
 #include "base/memory_account.h"
+#include "broker/core/lease_end.h"
 #include "broker/core/ports.h"
 #include "broker/memory_monitor.h"
 #include "broker/metrics.h"
@@ -64,6 +65,7 @@ class Server final : public storage::EventSink {
     std::function<std::shared_ptr<Gatekeeper>(std::shared_ptr<Gatekeeper>)> gatekeeper = nullptr;
     // To the other nodes of a cluster. Null: there are none.
     Forwarder* forwarder = nullptr;
+    const LeaseEnd* lease = nullptr;  // Likewise.
   };
 
   // Errors: those of the listeners and of the authentication files, in words that name the

@@ -19,6 +19,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Create(config::Config config,
   dependencies.clock = &base::RealClock::Get();
   if (seat != nullptr) {
     dependencies.forwarder = &seat->forwarder();
+    dependencies.lease = &seat->lease();
     config.broker.packet_size_max = broker::kPacketSizeMaxInCluster;
     config.storage.entry_bytes_max = seat->entry_bytes_max();
   }

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "base/cluster_view.h"
 #include "base/node_call.h"
+#include "broker/core/lease_end.h"
 #include "broker/core/ports.h"
 #include "broker/server.h"
 #include "storage/command_log_place.h"
@@ -25,6 +26,7 @@ class Seat {
 
   // For the server's shards, before they are made.
   virtual broker::Forwarder& forwarder() = 0;
+  virtual const broker::LeaseEnd& lease() const = 0;
   // What other nodes take of a log in one piece.
   virtual size_t entry_bytes_max() const = 0;
   // What the partition host is opened with, in place of what a node alone has. The server outlives

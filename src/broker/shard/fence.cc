@@ -1,18 +1,31 @@
 #include "broker/shard/fence.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "broker/shard/claims.h"
 
 namespace broker {
+namespace {
+
+void Renew(ShardContext& context) {
+  context.fenced = std::max(context.fence_told, context.fence_found);
+  if (context.fenced == Fenced::kNobody) return TellLetIn(context);
+  for (const auto& [number, connection] : context.connections) CloseIfFenced(context, *connection);
+}
+
+}  // namespace
 
 void Fence(ShardContext& context, Fenced fenced) {
-  const Fenced before = std::exchange(context.fenced, fenced);
-  if (fenced == Fenced::kNobody) {
-    if (before != Fenced::kNobody) TellLetIn(context);
-    return;
-  }
-  for (const auto& [number, connection] : context.connections) CloseIfFenced(context, *connection);
+  if (std::exchange(context.fence_told, fenced) != fenced) Renew(context);
+}
+
+bool FenceByLease(ShardContext& context, const LeaseEnd& lease, absl::Duration since_boot) {
+  const int64_t end_ns = lease.since_boot_ns.load(std::memory_order_relaxed);
+  const bool over = absl::ToInt64Nanoseconds(since_boot) >= end_ns;
+  const Fenced fenced = over ? lease.without : Fenced::kNobody;
+  if (std::exchange(context.fence_found, fenced) != fenced) Renew(context);
+  return over;
 }
 
 void CloseIfFenced(ShardContext& context, Connection& connection) {

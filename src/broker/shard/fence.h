@@ -2,6 +2,8 @@
 #ifndef BROKER_SHARD_FENCE_H_
 #define BROKER_SHARD_FENCE_H_
 
+#include "absl/time/time.h"
+#include "broker/core/lease_end.h"
 #include "broker/shard/shard_context.h"
 
 namespace broker {
@@ -11,6 +13,9 @@ namespace broker {
 // is served on, or closed and refused as well. They are let in without asking anybody: when it is
 // over, leaders hear of them (TellLetIn).
 void Fence(ShardContext& context, Fenced fenced);
+// The same by what the shard sees of the lease: a process that stood still hears so too late, when
+// it has worked off what came meanwhile. Fenced until both say otherwise. True: the lease is over.
+bool FenceByLease(ShardContext& context, const LeaseEnd& lease, absl::Duration since_boot);
 // Closes a connection that is not to be served just now, such as one whose session was opened on
 // the way there.
 void CloseIfFenced(ShardContext& context, Connection& connection);

@@ -92,8 +92,10 @@ class ShardContext {
     return memory_high ? BoundWhileMemoryIsShort(bound) : bound;
   }
 
-  // This node has no lease in its cluster: see Fence.
+  // This node has no lease in its cluster: see Fence. As it was told, or found out by itself.
   Fenced fenced = Fenced::kNobody;
+  Fenced fence_told = Fenced::kNobody;
+  Fenced fence_found = Fenced::kNobody;
 
   // Of the memory that all sessions' subscriptions may take, what is left now.
   virtual uint64_t RoomForSubscriptions() const = 0;

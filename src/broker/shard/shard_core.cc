@@ -7,6 +7,7 @@
 #include "base/by_name.h"
 #include "base/log.h"
 #include "broker/shard/access_refresh.h"
+#include "broker/shard/fence.h"
 #include "broker/shard/packet_output.h"
 #include "broker/shard/refusals.h"
 #include "mqtt/encode.h"
@@ -264,6 +265,8 @@ void ShardCore::BeginTurn() {
   turn_began_ns_ = now_ns;
   rounds_ = 0;
   metrics.turns.Add();
+  if (world_.lease == nullptr) return;
+  if (FenceByLease(*this, *world_.lease, world_.clock->SinceBoot())) CloseAll();
 }
 
 void ShardCore::OnReady(Connection& connection, Readiness readiness) {

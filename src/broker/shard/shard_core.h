@@ -19,6 +19,7 @@
 #include "base/rng.h"
 #include "base/timeline.h"
 #include "broker/core/arrivals.h"
+#include "broker/core/lease_end.h"
 #include "broker/core/ports.h"
 #include "broker/core/throttle.h"
 #include "broker/shard/acknowledger.h"
@@ -46,8 +47,9 @@ struct ShardWorld {
   storage::NodeId node;                      // None, on a node alone.
   storage::Incarnation incarnation;          // Known when the shards start.
   PartitionClient* partitions = nullptr;
-  uint32_t partition_count = 1;    // Of the store. Known when the shards start.
-  Forwarder* forwarder = nullptr;  // Null on a node alone.
+  uint32_t partition_count = 1;     // Of the store. Known when the shards start.
+  Forwarder* forwarder = nullptr;   // Null on a node alone.
+  const LeaseEnd* lease = nullptr;  // Likewise.
   const auth::AuthMethodRegistry* methods = nullptr;
   UserPlaces* user_places = nullptr;
   // What the access rules let somebody do, connected or not; null: nothing, there is no such
@@ -84,6 +86,7 @@ class ShardCore final : public ShardContext {
   ~ShardCore() override;
 
   // ---- A turn.
+  // Before anything is read in it: who may not be served any more is not read from.
   void BeginTurn();
   struct Readiness {
     bool readable = false;

@@ -8,7 +8,8 @@
 // last before it declares anyone gone. Before the leader proposes that a life of a node is gone it
 // stops granting that life anything, for good.
 //
-// Clocks are monotonic ones that run at about the same rate; nothing depends on what they show.
+// Clocks are monotonic ones that run at about the same rate, while the machine sleeps as well;
+// nothing depends on what they show.
 #ifndef CLUSTER_CORE_LEASES_H_
 #define CLUSTER_CORE_LEASES_H_
 
@@ -83,7 +84,7 @@ class NodeLease {
   // Lives of this node through that one have ended.
   void OnGone(Incarnation through);
 
-  // Looked at before anything is done for a session: whoever was paused finds out here.
+  // What shards look at before they read is `until`: whoever was paused finds out there.
   State StateAt(absl::Duration now) const;
   bool HoldsAt(absl::Duration now) const { return now < until_; }
   // When StateAt says something else, if nothing comes.

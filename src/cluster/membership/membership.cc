@@ -547,6 +547,7 @@ void RealMembership::StartMeta(const pb::NodeIdentity& identity, const Members& 
   parts.read_barrier = [this](uint64_t ticket) {
     log_->raft().Run([ticket](RaftLoop& loop) { loop.ReadBarrier(kMetaGroup, ticket); });
   };
+  parts.on_lease = [this](absl::Duration until) { handler_.OnLeaseUntil(until); };
   parts.begin_life = [this](Incarnation incarnation) { return BeginLife(incarnation); };
   parts.on_members = [inbox = inbox_](const Members& now, uint64_t index) {
     inbox->Post(MembersCame{now, index});
@@ -659,7 +660,7 @@ void RealMembership::WatchLease() {
   const std::shared_ptr<MetaGroup> group = meta();
   if (group == nullptr || leaving_) return;
   const MetaGroup::Lease lease = group->lease();
-  const bool holds = clock_.Monotonic() + options_.leases.fencing < lease.until;
+  const bool holds = clock_.SinceBoot() + options_.leases.fencing < lease.until;
   std::optional<NodeLife> admitted;
   Members members;
   bool over = false;

@@ -47,6 +47,10 @@ class MembershipHandler {
   virtual void OnMembers(const Members& members) = 0;
   // It holds a lease, or does not: then durable sessions are not served. After OnAdmitted.
   virtual void OnLease(bool holds) = 0;
+  // That lease lasts until then, by the time since the machine was started: for who has to find out
+  // by himself, since he may have stood still. At each renewal, the first time before OnAdmitted,
+  // on a thread of its own. The least there is: it has none.
+  virtual void OnLeaseUntil(absl::Duration since_boot) = 0;
   // It can take no further part.
   virtual void OnStopped(const absl::Status& why) = 0;
 

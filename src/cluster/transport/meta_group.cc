@@ -104,6 +104,7 @@ class RealMetaGroup final : public MetaGroup {
  private:
   void Run();
   void ReadTime();
+  void GiveLeaseUp();
   void On(FromLog& from);
   void On(FromNode& from);
   void On(JoinAsked& asked);
@@ -154,7 +155,8 @@ class RealMetaGroup final : public MetaGroup {
   ReplicaId leader_ = 0;
   bool stopped_ = false;  // By an entry that cannot be understood.
   absl::Duration next_members_ = -absl::InfiniteDuration();
-  std::string refused_;  // Told last.
+  std::string refused_;                                     // Told last.
+  absl::Duration lease_until_ = -absl::InfiniteDuration();  // Likewise.
   // What was asked here, by token.
   struct Forgetting {
     NodeId node;
@@ -179,7 +181,7 @@ void RealMetaGroup::Run() {
     }
     if (stopped_) continue;
     ReadTime();
-    const absl::Duration now = parts_.clock->Monotonic();
+    const absl::Duration now = parts_.clock->SinceBoot();
     node_.Tick(now);
     AskForMembers(now);
     AskToForget(now);
@@ -188,8 +190,7 @@ void RealMetaGroup::Run() {
 }
 
 void RealMetaGroup::ReadTime() {
-  const int64_t monotonic_ns = parts_.clock->MonotonicNs();
-  node_.SetTime(parts_.timeline->UnixMs(monotonic_ns), absl::Nanoseconds(monotonic_ns));
+  node_.SetTime(parts_.timeline->UnixMs(parts_.clock->MonotonicNs()), parts_.clock->SinceBoot());
 }
 
 void RealMetaGroup::On(FromLog& from) {
@@ -199,7 +200,7 @@ void RealMetaGroup::On(FromLog& from) {
   } else if (const auto* const role = std::get_if<RoleChange>(&from.event)) {
     leader_ = role->leader;
     node_.OnRole(role->role == Role::kLeader, role->applied_before_leading,
-                 parts_.clock->Monotonic());
+                 parts_.clock->SinceBoot());
   } else if (const auto* const fate = std::get_if<NotCommitted>(&from.event)) {
     node_.OnNotCommitted(fate->proposal, fate->fate == Fate::kSurely);
   } else if (const auto* const readable = std::get_if<Readable>(&from.event)) {
@@ -212,15 +213,18 @@ void RealMetaGroup::On(FromLog& from) {
 void RealMetaGroup::OnCommitted(Committed& committed) {
   for (const CommittedEntry& entry : committed.entries) {
     const absl::Status status = node_.OnCommitted(entry.place.index, entry.entry, entry.proposal,
-                                                  parts_.clock->Monotonic());
+                                                  parts_.clock->SinceBoot());
     if (status.ok()) continue;
     stopped_ = true;
-    {
-      base::MutexLock lock(mutex_);
-      lease_ = {};
-    }
+    GiveLeaseUp();
     return parts_.on_stopped(status);
   }
+}
+
+void RealMetaGroup::GiveLeaseUp() {
+  if (parts_.on_lease) parts_.on_lease(-absl::InfiniteDuration());
+  base::MutexLock lock(mutex_);
+  lease_ = {};
 }
 
 void RealMetaGroup::On(FromNode& from) {
@@ -230,7 +234,7 @@ void RealMetaGroup::On(FromNode& from) {
 
 void RealMetaGroup::OnItem(NodeLife from, const LeaseRequest& request) {
   // Nobody asks for another.
-  if (request.life == from) node_.OnLeaseRequest(request, parts_.clock->Monotonic());
+  if (request.life == from) node_.OnLeaseRequest(request, parts_.clock->SinceBoot());
 }
 
 void RealMetaGroup::On(JoinAsked& asked) {
@@ -290,10 +294,7 @@ void RealMetaGroup::Install(std::string_view members, uint64_t index) {
                             "members", {{"error", read.status()}});
   }
   stopped_ = true;  // It needs a newer release.
-  {
-    base::MutexLock lock(mutex_);
-    lease_ = {};
-  }
+  GiveLeaseUp();
   parts_.on_stopped(read.status());
 }
 
@@ -321,7 +322,7 @@ void RealMetaGroup::AskForMembers(absl::Duration now) {
 // ---- Members that are to be none ----------------------------------------------------------------
 
 void RealMetaGroup::On(ToForget& asked) {
-  const absl::Duration now = parts_.clock->Monotonic();
+  const absl::Duration now = parts_.clock->SinceBoot();
   forgetting_[++last_token_] = {
       .node = asked.node, .done = std::move(asked.done), .until = now + kForgetAnsweredWithin};
   AskToForget(now);
@@ -408,8 +409,10 @@ void RealMetaGroup::Act() {
     for (const MetaOutputs::ForgetAnswer& answer : out.forgotten) AnswerForget(answer);
     if (BeginLife(out) && out.ask_admission.has_value()) AskAdmission(*out.ask_admission);
   }
+  const absl::Duration until = node_.lease().until();
+  if (std::exchange(lease_until_, until) != until && parts_.on_lease) parts_.on_lease(until);
   base::MutexLock lock(mutex_);
-  lease_ = {.life = node_.life(), .until = node_.lease().until()};
+  lease_ = {.life = node_.life(), .until = until};
   ended_ = node_.has_ended();
 }
 
@@ -431,7 +434,7 @@ bool RealMetaGroup::BeginLife(const MetaOutputs& out) {
 
 void RealMetaGroup::AskLease(const MetaOutputs::LeaseAsked& asked) {
   if (asked.to == id_) {
-    node_.OnLeaseRequest(asked.request, parts_.clock->Monotonic());
+    node_.OnLeaseRequest(asked.request, parts_.clock->SinceBoot());
   } else {
     (void)parts_.links->Send(asked.to, LinkClass::kControl, EncodeControl(asked.request));
   }

@@ -49,6 +49,8 @@ class MetaGroup {
     // On the disk, synced, when it returns OK; tried again until it does. kCancelled: it is begun
     // nowhere here, and nobody is told of it.
     std::function<absl::Status(Incarnation)> begin_life;
+    // Until when there is a lease, whenever that changes; as Lease::until. May be null.
+    std::function<void(absl::Duration until)> on_lease;
     // The state as of an entry, which is to be kept before the log is cut there.
     std::function<void(const Members&, uint64_t applied)> on_members;
     std::function<void(const std::vector<NodeLife>&)> on_gone;
@@ -71,7 +73,8 @@ class MetaGroup {
                       std::function<void(const ::mqttd::cluster::v1::JoinResponse&)> answer) = 0;
   // See Membership::Forget.
   virtual void Forget(NodeId node, std::function<void(absl::Status)> done) = 0;
-  // Until then, on the monotonic clock, this node owns what that life of it is said to own.
+  // Until then this node owns what that life of it is said to own: by the time since the machine
+  // was started, which goes on while that sleeps.
   struct Lease {
     NodeLife life;
     absl::Duration until;

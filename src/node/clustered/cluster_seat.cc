@@ -87,7 +87,9 @@ class ClusterSeat final : public Seat,
                           public cluster::TrafficLocal,
                           public storage::EventSink {
  public:
-  explicit ClusterSeat(bool serve_without_quorum) : serve_without_quorum_(serve_without_quorum) {}
+  explicit ClusterSeat(bool serve_without_quorum) : serve_without_quorum_(serve_without_quorum) {
+    lease_.without = FencedWithoutLease();
+  }
   absl::Status Open(cluster::MembershipOptions options) {
     ASSIGN_OR_RETURN(membership_, cluster::Membership::Create(std::move(options), *this,
                                                               base::RealClock::Get()));
@@ -98,6 +100,7 @@ class ClusterSeat final : public Seat,
   }
 
   broker::Forwarder& forwarder() override { return forwarder_; }
+  const broker::LeaseEnd& lease() const override { return lease_; }
   size_t entry_bytes_max() const override { return kEntryBytesMax; }
   storage::CommandLogOpener log_opener() override { return membership_->log_opener(); }
   storage::EventSink& sink(broker::Server& server) override {
@@ -137,6 +140,9 @@ class ClusterSeat final : public Seat,
   void OnMembers(const cluster::Members& members) override;
   void OnLifeOver() override;
   void OnLease(bool holds) override;
+  void OnLeaseUntil(absl::Duration since_boot) override {
+    lease_.since_boot_ns.store(absl::ToInt64Nanoseconds(since_boot), std::memory_order_relaxed);
+  }
   void OnStopped(const absl::Status& why) override { use_.on_stopped(why); }
   void OnFrame(cluster::ReceivedFrame frame) override;
   void OnUp(NodeLife peer) override;
@@ -184,8 +190,13 @@ class ClusterSeat final : public Seat,
     }
   }
 
-  std::unique_ptr<cluster::Membership> membership_;
+  broker::Fenced FencedWithoutLease() const {
+    return serve_without_quorum_ ? broker::Fenced::kSessions : broker::Fenced::kEverybody;
+  }
+
   const bool serve_without_quorum_;
+  broker::LeaseEnd lease_;
+  std::unique_ptr<cluster::Membership> membership_;
   std::atomic<bool> refuses_all_{false};
   std::atomic<bool> holds_none_{false};
   storage::ShardId shards_ = 0;
@@ -446,9 +457,7 @@ void ClusterSeat::OnLease(bool holds) {
                 : "most nodes of the cluster cannot be reached: nobody is served");
   refuses_all_ = !holds && !serve_without_quorum_;
   if (cluster::Traffic* const traffic = traffic_.load()) traffic->SetDegraded(!holds);
-  use_.server->Fence(holds                   ? broker::Fenced::kNobody
-                     : serve_without_quorum_ ? broker::Fenced::kSessions
-                                             : broker::Fenced::kEverybody);
+  use_.server->Fence(holds ? broker::Fenced::kNobody : FencedWithoutLease());
 }
 
 void ClusterSeat::OnFrame(cluster::ReceivedFrame frame) {

@@ -647,6 +647,29 @@ TEST_F(NodeFlowTest, ASessionThatIsOpenedWhileItMayNotBeServedIsClosed) {
   EXPECT_EQ(client.TakeTypes(), (std::vector{kConnack, kDisconnect}));
 }
 
+// A process that stood still works nothing off that came meanwhile, whoever tells it when.
+TEST_F(NodeFlowTest, WhoseLeaseIsOverReadsNothingOfSessionsThatAreKept) {
+  const auto kept = Peer::Durable(broker_, 0, "kept");
+  Peer passing(broker_, 0, "passing");
+  broker_.lease.since_boot_ns =
+      absl::ToInt64Nanoseconds(broker_.host().clock().SinceBoot() - absl::Seconds(7));
+  kept->line->Send(PublishOf("a", "x", 1));
+  passing.line->Send(PublishOf("a", "y", 1));
+  broker_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(kept->TakeTypes(), (std::vector{kConnack, kDisconnect}));
+  EXPECT_EQ(passing.TakeTypes(), std::vector{kPuback}) << "it is served on";
+  // It is renewed, and nobody has seen that it was over.
+  broker_.lease.since_boot_ns = std::numeric_limits<int64_t>::max();
+  broker_.RunFor(absl::Seconds(2));
+  const auto again = Peer::Durable(broker_, 0, "kept");
+  EXPECT_EQ(again->TakeTypes(), std::vector{kConnack});
+  // What it was told holds until it is told otherwise.
+  Mail(broker::Control{
+      [&core = broker_.shard(0).core()] { broker::Fence(core, broker::Fenced::kSessions); }});
+  broker_.RunFor(absl::Seconds(2));
+  EXPECT_EQ(broker_.shard(0).core().fenced, broker::Fenced::kSessions);
+}
+
 // Without a lease clients are let in without asking. When there is one again, leaders hear of them.
 TEST_F(NodeFlowTest, WhoWasLetInWithoutALeaseHasOneOwnerWhenThereIsOne) {
   const auto fence = [&](size_t shard, broker::Fenced fenced) {

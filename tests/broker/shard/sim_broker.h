@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -75,6 +76,9 @@ class Shard final : public broker::ShardPort {
 
 class Broker final : public broker::PartitionClient {
  public:
+  // Where there are other nodes.
+  broker::LeaseEnd lease;
+
   Broker(uint64_t seed, uint32_t shards, broker::ShardOptions options = {},
          broker::Limits limits = {}, storage::StorageOptions storage = Small(),
          broker::Forwarder* other_nodes = nullptr)
@@ -101,6 +105,8 @@ class Broker final : public broker::PartitionClient {
     world_.incarnation = kIncarnation;
     world_.partitions = this;
     world_.forwarder = other_nodes;
+    if (other_nodes != nullptr) world_.lease = &lease;
+    lease.since_boot_ns = std::numeric_limits<int64_t>::max();
     world_.partition_count = host_.core().partitions();
     world_.methods = &methods_;
     world_.user_places = &users_;

@@ -59,6 +59,10 @@ class TestNode final : public MembershipHandler {
   }
   const std::string& address() const { return listen_; }
   base::Timeline& timeline() { return timeline_; }
+  absl::Duration lease_until() {
+    base::MutexLock lock(mutex_);
+    return until_;
+  }
 
   absl::Status Start(const std::string& uuid) {
     storage_options_.partitions = kPartitions;
@@ -163,6 +167,10 @@ class TestNode final : public MembershipHandler {
     members_ = members;
     changed_.SignalAll();
   }
+  void OnLeaseUntil(absl::Duration until) override {
+    base::MutexLock lock(mutex_);
+    until_ = until;
+  }
   void OnLease(bool holds) override {
     base::MutexLock lock(mutex_);
     holds_ = holds;
@@ -201,6 +209,7 @@ class TestNode final : public MembershipHandler {
   NodeLife self_ ABSL_GUARDED_BY(mutex_);
   Members members_ ABSL_GUARDED_BY(mutex_);
   bool holds_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Duration until_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   std::map<PartitionId, bool> leads_ ABSL_GUARDED_BY(mutex_);
   std::map<PartitionId, Place> applied_ ABSL_GUARDED_BY(mutex_);
   std::map<PartitionId, std::vector<std::string>> entries_ ABSL_GUARDED_BY(mutex_);
@@ -272,10 +281,12 @@ TEST_F(ThreeNodes, WhoeverDiesIsMissedReplacedAndTakenBack) {
 }
 
 TEST_F(ThreeNodes, ALeaseEndsWhereMostAreGone) {
+  EXPECT_GT(nodes_[0]->lease_until(), base::RealClock::Get().SinceBoot());
   nodes_[1]->Stop();
   nodes_[2]->Stop();
   EXPECT_TRUE(nodes_[0]->Wait([&](TestNode&) { return !nodes_[0]->membership().holds_lease(); }));
   EXPECT_THAT(nodes_[0]->membership().why(), HasSubstr("most nodes"));
+  EXPECT_LT(nodes_[0]->lease_until(), base::RealClock::Get().SinceBoot() + absl::Seconds(1));
   for (const size_t i : {1, 2}) {
     ASSERT_TRUE(nodes_[i]->Create(nodes_[0]->address()).ok());
     ASSERT_TRUE(nodes_[i]->Start(Uuid(i)).ok());

@@ -26,8 +26,7 @@ MetaDriver::MetaDriver(Machine& machine, Life& life, LogDriver& log, base::Timel
 }
 
 void MetaDriver::ReadTime() {
-  const int64_t monotonic_ns = machine_.clock.MonotonicNs();
-  node_.SetTime(timeline_.UnixMs(monotonic_ns), absl::Nanoseconds(monotonic_ns));
+  node_.SetTime(timeline_.UnixMs(machine_.clock.MonotonicNs()), Now());
 }
 
 void MetaDriver::Tick() {
@@ -126,6 +125,7 @@ void MetaDriver::Act() {
       AnswerAdmission(answer);
     if (BeginLife(out) && out.ask_admission.has_value()) AskAdmission(*out.ask_admission);
   }
+  parts_.on_lease(until());
 }
 
 bool MetaDriver::BeginLife(const cluster::MetaOutputs& out) {

@@ -37,6 +37,7 @@ class MetaDriver {
     std::function<void(NodeId to, ::mqttd::cluster::v1::AdmitNode, std::function<void(Answer)>)>
         join;
     std::function<void(NodeId to, const cluster::ControlItem&)> send;
+    std::function<void(absl::Duration until)> on_lease;
   };
 
   MetaDriver(Machine& machine, Life& life, LogDriver& log, base::Timeline& timeline,
@@ -73,7 +74,7 @@ class MetaDriver {
   void TellMembers(NodeId to);
   void TellMembersToAll();
   void AskForMembers();
-  absl::Duration Now() const { return machine_.clock.Monotonic(); }
+  absl::Duration Now() const { return machine_.clock.SinceBoot(); }
 
   Machine& machine_;
   Life& life_;

@@ -124,7 +124,9 @@ MetaDriver::Parts Node::MetaParts() {
       .send =
           [this](NodeId to, const cluster::ControlItem& item) {
             (void)links_.Send(to, LinkClass::kControl, cluster::EncodeControl(item));
-          }};
+          },
+      .on_lease =
+          [this](absl::Duration until) { lease_.since_boot_ns = absl::ToInt64Nanoseconds(until); }};
 }
 
 void Node::OnJoin(const ::mqttd::cluster::v1::AdmitNode& node,
@@ -275,7 +277,7 @@ bool Node::BeginLife(Incarnation incarnation) {
 void Node::WatchLease() {
   life_.After(kWatch, [this] { WatchLease(); });
   if (over_) return;
-  const bool holds = machine_.clock.Monotonic() + kLeases.fencing < meta_.until();
+  const bool holds = machine_.clock.SinceBoot() + kLeases.fencing < meta_.until();
   if (self_ != NodeLife{} && meta_.life() != self_) return;
   if (self_ == NodeLife{}) {
     if (!holds || !meta_.members().IsLive(meta_.life())) return;
@@ -358,6 +360,7 @@ void Node::StartShards() {
   world_.partitions = traffic_.get();
   world_.partition_count = kPartitions;
   world_.forwarder = traffic_.get();
+  world_.lease = &lease_;
   world_.methods = &methods_;
   world_.user_places = &users_;
   world_.permissions_of = [this](const storage::SessionUser& user) {

@@ -125,6 +125,7 @@ class Node final : public Station, public cluster::TrafficLocal {
   std::deque<cluster::Place> meta_places_;  // Of the meta group's entries that are not kept yet.
 
   NodeLife self_;
+  broker::LeaseEnd lease_;
   bool holds_lease_ = false;
   bool others_unaware_ = false;
   bool over_ = false;

@@ -28,7 +28,7 @@ using testing::Contains;
 
 constexpr uint16_t kNodes = 3;
 
-absl::Duration Now() { return base::RealClock::Get().Monotonic(); }
+absl::Duration Now() { return base::RealClock::Get().SinceBoot(); }
 
 NodeLife Life(uint16_t node, uint32_t incarnation) {
   return {NodeId(node), Incarnation(incarnation)};
