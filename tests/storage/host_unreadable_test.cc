@@ -215,6 +215,32 @@ TEST_F(HostUnreadable, WhatOneNodeCannotReadIsAskedOfTheNext) {
   EXPECT_TRUE(absl::IsDataLoss(pages[0].status));
 }
 
+// They would be asked for ever.
+TEST_F(HostUnreadable, WhatNobodyElseCanReadEitherIsReadHereAsFarAsItGoes) {
+  Join();
+  sim_.state().FailReadsOf(1, absl::UnavailableError("EIO"));
+  Commit(Retain(TopicIn(1)));
+  sim_.LoseLead(1, /*lost=*/false);
+  Work();
+  ASSERT_FALSE(sim_.core().healthy());
+  sim_.events.clear();
+  sim_.Send(ScanRetained{.token = ++token_, .filter = TopicIn(1), .messages_max = 10});
+  sim_.Run();
+  size_t asked = 0;
+  for (int i = 0; i < 30; ++i) {
+    for (const ScanWanted& wanted : Said<ScanWanted>()) {
+      said_.clear();
+      ++asked;
+      RetainedPage page;
+      page.status = absl::UnavailableError("not here");
+      Hear(ScanDone{.ticket = wanted.ticket, .page = std::move(page)});
+    }
+    Work();
+  }
+  EXPECT_GT(asked, 1u);
+  EXPECT_THAT(sim_.Take<RetainedPage>(), SizeIs(1));
+}
+
 // ---- One partition cannot be read here ----------------------------------------------------------
 
 class HostUnreadablePartition : public HostUnreadable {
@@ -259,6 +285,23 @@ TEST_F(HostUnreadablePartition, WhoIsAskedWhatItHoldsMeanwhileWaitsForNoOtherPar
   EXPECT_TRUE(sim_.core().healthy());
   SendTo(BitOf(kFailing));
   EXPECT_THAT(TakePayloads(), ElementsAre("sent"));
+}
+
+// It was to serve, when the shards had said what they hold.
+TEST_F(HostUnreadable, APartitionThatStopsBeforeItServesHoldsUpNoOther) {
+  const uint64_t epoch = Open(ClientIn(2)).epoch;
+  ASSERT_TRUE(Subscribe(ClientIn(2), epoch, "t").ok());
+  SendClose(ClientIn(2), CloseCause::kNormal, connection_);
+  sim_.Settle();
+  Join();
+  sim_.LoseLead(1, /*lost=*/false);
+  sim_.TakeLead(1);
+  sim_.CommitElsewhere(1, std::string(kUnknown));
+  Work();
+  ASSERT_TRUE(sim_.core().node().leaders[1]->replica().stopped());
+  sim_.Send(ConfirmRoutes{});
+  SendTo(BitOf(2));
+  EXPECT_EQ(QueuedFor(ClientIn(2)), 1u);
 }
 
 // ---- A partition stops, in front of what another release has written ----------------------------

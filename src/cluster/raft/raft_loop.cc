@@ -21,7 +21,7 @@ constexpr uint64_t kMarksMax = 4096;
 // What a follower asks of its leader, or the answer, may be lost: it asks again after so many
 // ticks.
 constexpr uint32_t kReadTicks = 8;
-constexpr uint32_t kOfferDoublingsMax = 6;
+constexpr uint32_t kOfferDoublingsMax = 4;
 // Numbers of reads: by replica, and from somewhere on, so that no two members and no two lives of
 // one ask under the same.
 constexpr int kReadBits = 40;

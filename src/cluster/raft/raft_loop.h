@@ -33,7 +33,7 @@ struct RaftLoopOptions {
   // A leader applies nothing that is not on its own disk, though most members have it. If a write
   // lasts for so many ticks, what this node leads goes to members that have all of it. So often,
   // too, what it is not fit to lead is offered to another (SetFit); ever more seldom if it comes
-  // back, up to 64 times as long.
+  // back, up to 16 times as long.
   uint32_t unfit_ticks = 16;
 };
 

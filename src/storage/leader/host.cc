@@ -602,6 +602,9 @@ absl::Status Host::ApplyNext(PartitionId id, const Committed& next, const Propos
 bool Host::healthy() const { return node_.healthy() && FirstFailed(replicas_) == nullptr; }
 
 void Host::ReplicaFailed(PartitionId id, const absl::Status& status) {
+  // Before it served: see AskForClaims.
+  const bool waits = leads(id) && admission_.Asks(id) && !node_.leaders[id]->serving();
+  if (waits && node_.shards.in_cluster()) admission_.SetElsewhere(id);
   if (replicas_[id]->stopped()) return TellStopped(*replicas_[id], metrics_);
   metrics_.state_errors.Add();
   node_.NoteDamage(status);

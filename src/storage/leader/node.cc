@@ -37,7 +37,9 @@ PartitionId Node::PartitionOf(std::string_view client_id) const {
 }
 
 uint64_t Node::RoutesToldThrough(PartitionId id) const {
-  return Holds(id) ? log->done(id) : fed->through(id);
+  if (!Holds(id)) return fed->through(id);
+  // Of one that stopped at the start the log was read further.
+  return std::min(log->done(id), leaders[id]->partition().applied_index());
 }
 
 Leader& Node::HomeOf(std::string_view topic) const {

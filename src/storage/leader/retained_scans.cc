@@ -21,6 +21,8 @@ constexpr size_t kScanSeeksMax = 2048;  // A few milliseconds.
 // A node that lives answers within the time of its own barrier, or is taken for one that does not.
 constexpr absl::Duration kAskedElsewhereWithin = absl::Seconds(3);
 constexpr absl::Duration kAskedAgainAfter = absl::Milliseconds(100);
+// What cannot be read here is asked of others for so long.
+constexpr absl::Duration kElsewhereWithin = absl::Seconds(5);
 
 }  // namespace
 
@@ -78,9 +80,7 @@ void RetainedScans::Run() {
   while (!scans_.empty() && !node_.stalled && node_.work_left > stop_at) {
     --node_.work_left;  // Of a filter for which there is nothing, too.
     Asked& scan = scans_.front();
-    const PartitionId place = PlaceOf(scan);
-    if (place < node_.options.partitions &&
-        (!Reads(place) || scan.HasFailedAt(node_.shards.self().node))) {
+    if (!IsReadHere(scan)) {
       Asked other = std::move(scan);
       scans_.pop_front();
       AskElsewhere(std::move(other));
@@ -91,7 +91,7 @@ void RetainedScans::Run() {
     options.messages_max = std::clamp<size_t>(request.messages_max, 1, kScanPageMax);
     absl::StatusOr<Page> scanned =
         Scan(scan.passed == 0 ? request.filter : request.others[scan.passed - 1], request.cursor,
-             options);
+             options, PlaceOf(scan));
     if (scanned.ok() && scanned->messages.empty() && scanned->cursor.empty() &&
         scan.passed < request.others.size()) {
       ++scan.passed;
@@ -148,8 +148,18 @@ bool RetainedScans::ReadsAll(PartitionMask partitions) const {
   });
 }
 
+bool RetainedScans::IsReadHere(Asked& scan) const {
+  const PartitionId place = PlaceOf(scan);
+  if (place >= node_.options.partitions) return true;  // That is no cursor: Scan says so.
+  if (Reads(place) && !scan.HasFailedAt(node_.shards.self().node)) return true;
+  if (!node_.Holds(place) || scan.ticket != 0) return false;
+  scan.read_by = std::min(scan.read_by, node_.now.monotonic + kElsewhereWithin);
+  return node_.now.monotonic >= scan.read_by;
+}
+
 std::vector<NodeId> RetainedScans::OthersWith(PartitionId place) const {
   std::vector<NodeId> nodes;
+  if (place >= node_.options.partitions) return nodes;
   for (const ShardTable::Other& other : node_.shards.others()) {
     if ((other.life.replicas & BitOf(place)) != 0) nodes.push_back(other.life.node);
   }
@@ -160,7 +170,9 @@ std::vector<NodeId> RetainedScans::OthersWith(PartitionId place) const {
 void RetainedScans::LetOthersRead() {
   std::deque<Asked> left;
   for (Asked& scan : std::exchange(scans_, {})) {
-    if (scan.ticket != 0 || !OthersWith(PlaceOf(scan)).empty()) {
+    scan.read_by = std::min(scan.read_by, node_.now.monotonic + kElsewhereWithin);
+    const bool asks = node_.now.monotonic < scan.read_by && !OthersWith(PlaceOf(scan)).empty();
+    if (scan.ticket != 0 || asks) {
       AskElsewhere(std::move(scan));
     } else {
       left.push_back(std::move(scan));
@@ -173,7 +185,8 @@ void RetainedScans::Failed(Asked scan, NodeId at, RetainedPage page) {
   std::vector<NodeId> others = OthersWith(PlaceOf(scan));
   scan.failed.push_back(at);
   std::erase_if(others, [&](NodeId other) { return scan.HasFailedAt(other); });
-  const bool asks = scan.ticket == 0 && !absl::IsInvalidArgument(page.status);
+  const bool asks = scan.ticket == 0 && !absl::IsInvalidArgument(page.status) &&
+                    node_.now.monotonic < scan.read_by;
   if (asks && !others.empty()) return AskElsewhere(std::move(scan));
   Answer(scan, std::move(page));
 }
@@ -184,6 +197,9 @@ void RetainedScans::AskElsewhere(Asked scan) {
   if (scan.ticket != 0) {
     RetainedPage none;
     none.status = absl::UnavailableError("there is no replica here that can be read");
+    // Not now, or never.
+    if (node_.Holds(place) && absl::IsDataLoss(node_.leaders[place]->replica().status()))
+      none.status = node_.leaders[place]->replica().status();
     return Answer(scan, std::move(none));
   }
   const uint64_t ticket = ++last_ticket_;
@@ -247,7 +263,8 @@ std::optional<absl::Duration> RetainedScans::Next() const {
 
 absl::StatusOr<RetainedScans::Page> RetainedScans::Scan(std::string_view filter,
                                                         std::string_view cursor,
-                                                        const RetainedScanOptions& options) {
+                                                        const RetainedScanOptions& options,
+                                                        std::optional<PartitionId> regardless) {
   Page page;
   uint32_t id = 0;
   uint32_t end = node_.options.partitions;
@@ -264,7 +281,7 @@ absl::StatusOr<RetainedScans::Page> RetainedScans::Scan(std::string_view filter,
   RetainedScanOptions rest = options;
   rest.seeks_max = kScanSeeksMax;
   for (; id < end; ++id, inner.clear()) {
-    if (!Reads(static_cast<PartitionId>(id))) {
+    if (!Reads(static_cast<PartitionId>(id)) && regardless != id) {
       page.cursor.push_back(static_cast<char>(id));
       page.cursor += inner;
       return page;

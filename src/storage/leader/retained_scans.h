@@ -45,9 +45,10 @@ class RetainedScans {
   };
   // Over all partitions, from first to last, until the page is full or the work it may cost is
   // done: it may be empty and not the last. The cursor is the partition and that one's cursor. It
-  // ends where there is no replica.
+  // ends where there is no replica that can be read, but at `regardless`.
   absl::StatusOr<Page> Scan(std::string_view filter, std::string_view cursor,
-                            const RetainedScanOptions& options);
+                            const RetainedScanOptions& options,
+                            std::optional<PartitionId> regardless = std::nullopt);
   // The same over partitions of other nodes, too.
   void Ask(std::string filter, std::string cursor, const RetainedScanOptions& options,
            std::function<void(absl::StatusOr<Page>)> done);
@@ -76,6 +77,8 @@ class RetainedScans {
     std::function<void(absl::StatusOr<Page>)> done;
     // Those that could not read it, this one too.
     std::vector<NodeId> failed;
+    // From then on what is there is better than nothing.
+    absl::Duration read_by = absl::InfiniteDuration();
     bool HasFailedAt(NodeId at) const {
       return std::find(failed.begin(), failed.end(), at) != failed.end();
     }
@@ -89,6 +92,8 @@ class RetainedScans {
   void Answer(Asked& scan, RetainedPage page);
   // Where it goes on.
   PartitionId PlaceOf(const Asked& scan) const;
+  // Where it goes on is to be read here now.
+  bool IsReadHere(Asked& scan) const;
   std::vector<NodeId> OthersWith(PartitionId place) const;
   void AskElsewhere(Asked scan);
   // `at`: that node cannot read it. Another one is asked if there is one.
