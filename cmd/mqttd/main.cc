@@ -478,10 +478,14 @@ class Daemon final : private ::admin::MainThread {
   }
   void SetLogLevel(std::optional<base::LogLevel> level,
                    std::function<void(absl::Status)> done) override {
-    if (keeping_) return done(StillKeeping());
     // At once: why a disk does not answer is a reason to ask for more in the log.
     log_level_.Use(level);
     if (absl::Status used = UseLogLevel(); !used.ok()) return done(std::move(used));
+    if (keeping_) {
+      const absl::Status wait = StillKeeping();
+      return done(absl::Status(wait.code(),
+                               absl::StrCat("it holds until the next start: ", wait.message())));
+    }
     Keep([this, level] { return log_level_.Write(level); },
          [done](const absl::Status& written) {
            if (written.ok()) return done(written);

@@ -1,6 +1,7 @@
 #include "admin/notify.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -109,7 +110,13 @@ MoreTime::~MoreTime() {
 void MoreTime::Run() {
   constexpr absl::Duration kMore = absl::Seconds(60);
   base::MutexLock lock(mutex_);
-  while (!over_) {
+  // Whoever is told to stop and cannot yet is to be killed when its time is over.
+  const auto is_told_to_stop = [] {
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+  };
+  while (!over_ && !is_told_to_stop()) {
     (void)manager_.ExtendTimeout(kMore);  // Whoever cannot be told is not told the rest either.
     wake_.WaitFor(mutex_, kMore / 4);
   }

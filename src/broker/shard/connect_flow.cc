@@ -629,7 +629,7 @@ void ConnectFlow::SendRefusal(Connection& connection, ReasonCode reason, std::st
                  {.cause = CloseCause::kConnectRefused, .session = storage::CloseCause::kNormal});
 }
 
-void ConnectFlow::OnClosed(Connection& connection) {
+void ConnectFlow::OnClosed(Connection& connection, storage::CloseCause how) {
   methods_in_use_.erase(connection.ref.connection);
   reauthentications_.erase(connection.ref.connection);
   source_places_.erase(connection.ref.connection);
@@ -647,7 +647,7 @@ void ConnectFlow::OnClosed(Connection& connection) {
   storage::CloseSession close;
   close.client_id = connection.connecting->credentials.client_id;
   close.connection = connection.ref;
-  close.cause = storage::CloseCause::kWithWill;
+  close.cause = how;
   context_.AskThisLeader(std::move(close));
 }
 

@@ -75,8 +75,8 @@ class ConnectFlow {
   // When there may be fewer of them, on the monotonic clock.
   int64_t next_aging_ns() const;
 
-  // The connection is closed: forgets its claim, if one is on its way.
-  void OnClosed(Connection& connection);
+  // The connection is closed: forgets its claim, if one is on its way. `how`: should it be granted.
+  void OnClosed(Connection& connection, storage::CloseCause how);
 
   // CONNECT is here, and was not decided about in time.
   void OnTimeout(Connection& connection);

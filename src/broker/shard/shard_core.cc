@@ -495,7 +495,7 @@ void ShardCore::Close(Connection& connection, const CloseOrder& order) {
   if (observer != nullptr) observer->OnClosed(connection, order.cause);
   if (const std::string_view words = WordsFor(order.cause); !words.empty())
     LogRefused(connection, "connection closed", words, "rule", order.rule);
-  connecting_.OnClosed(connection);
+  connecting_.OnClosed(connection, order.session);
   if (hooking_ != nullptr) hooking_->OnEnded(connection, order.cause);
   if (connection.session != nullptr) EndSession(connection, order);
   connection.connecting.reset();
