@@ -51,10 +51,15 @@ class Manager {
   Manager(const Manager&) = delete;
   Manager& operator=(const Manager&) = delete;
 
+  // The next one, but for signs of life, of which there may be any number before READY=1.
   std::string Receive() {
     char buffer[1024];
-    const ssize_t count = recv(fd_, buffer, sizeof(buffer), 0);
-    return count < 0 ? "nothing came" : std::string(buffer, static_cast<size_t>(count));
+    while (true) {
+      const ssize_t count = recv(fd_, buffer, sizeof(buffer), 0);
+      if (count < 0) return "nothing came";
+      std::string said(buffer, static_cast<size_t>(count));
+      if (!said.starts_with("EXTEND_TIMEOUT_USEC=")) return said;
+    }
   }
 
  private:
