@@ -35,16 +35,15 @@ void CheckAdmin(const config::AdminOptions& admin, std::vector<std::string>& err
   }
 }
 
-void WarnOfEnd(const std::string& cert_file, const broker::TlsContext& tls,
+void WarnOfEnd(const std::string& cert_file, int64_t expires_unix_s,
                std::vector<std::string>& warnings) {
-  const std::string words = broker::CertificateWarning(
-      tls.expires_unix_s(), absl::ToUnixSeconds(base::RealClock::Get().Now()));
+  const std::string words =
+      broker::CertificateWarning(expires_unix_s, absl::ToUnixSeconds(base::RealClock::Get().Now()));
   if (!words.empty()) AddOnce(warnings, absl::StrCat(cert_file, ": ", words));
 }
 
 // Of links to other nodes.
-void CheckCluster(const config::ClusterOptions& cluster, std::vector<std::string>& errors,
-                  std::vector<std::string>& warnings) {
+void CheckCluster(const config::ClusterOptions& cluster, std::vector<std::string>& errors) {
   if (const absl::Status status = node::CheckSeat(cluster); !status.ok()) {
     AddOnce(errors, std::string(status.message()));
     return;
@@ -52,25 +51,19 @@ void CheckCluster(const config::ClusterOptions& cluster, std::vector<std::string
   if (!cluster.on() || cluster.cert_file.empty()) return;
   const auto tls = broker::TlsContext::Create(
       {.cert_file = cluster.cert_file, .key_file = cluster.key_file, .ca_file = cluster.ca_file});
-  if (!tls.ok()) {
-    AddOnce(errors, std::string(tls.status().message()));
-  } else {
-    WarnOfEnd(cluster.cert_file, **tls, warnings);
-  }
+  if (!tls.ok()) AddOnce(errors, std::string(tls.status().message()));
 }
 
 // Beside those of listeners.
 void CheckOwnCertificates(const config::Config& config, std::vector<std::string>& errors,
                           std::vector<std::string>& warnings) {
-  const int64_t now = absl::ToUnixSeconds(base::RealClock::Get().Now());
   for (const ::admin::OwnCertificate& own :
        ::admin::ReadOwnCertificates(config.admin, config.cluster)) {
     if (own.expires_unix_s == 0) {
       if (auth::ReadFile(own.file).ok())
         AddOnce(errors, absl::StrCat(own.used_by, ": no certificate in ", own.file));
-    } else if (const std::string words = broker::CertificateWarning(own.expires_unix_s, now);
-               !words.empty()) {
-      AddOnce(warnings, absl::StrCat(own.file, ": ", words));
+    } else {
+      WarnOfEnd(own.file, own.expires_unix_s, warnings);
     }
   }
 }
@@ -91,7 +84,7 @@ std::vector<std::string> CheckFiles(const config::Config& config,
       if (!tls.ok()) {
         AddOnce(errors, std::string(tls.status().message()));
       } else {
-        WarnOfEnd(listener.listener.tls.cert_file, **tls, warnings);
+        WarnOfEnd(listener.listener.tls.cert_file, (*tls)->expires_unix_s(), warnings);
       }
     }
     const auto authenticator = auth::Authenticator::Create(listener.auth, pool);
@@ -102,7 +95,7 @@ std::vector<std::string> CheckFiles(const config::Config& config,
     for (std::string& warning : (*authenticator)->warnings()) AddOnce(warnings, std::move(warning));
   }
   CheckAdmin(config.admin, errors);
-  CheckCluster(config.cluster, errors, warnings);
+  CheckCluster(config.cluster, errors);
   CheckOwnCertificates(config, errors, warnings);
   return errors;
 }

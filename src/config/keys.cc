@@ -374,8 +374,8 @@ Keys<BrokerOptions> BrokerKeys() {
           "them are served."),
       Row("connects_pending_max", &BrokerOptions::connects_pending_max, Integer(1, k32), kRestart,
           "CONNECTs of a shard that the store works on; further ones wait their turn. One that has "
-          "no "
-          "answer after a second does not count any more."),
+          "no answer "
+          "after a second does not count any more."),
       Row("stall_timeout", &BrokerOptions::stall_timeout_s, Off(Seconds(0, kDay)), kRestart,
           "When a shard has not come to its next task for so long, /healthz says 503, and the "
           "service manager's watchdog is no longer told that all is well."),

@@ -3,11 +3,13 @@
 #define TESTS_STORAGE_HOST_FIXTURE_H_
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/core/keys.h"
 #include "tests/storage/host_sim.h"
 #include "tests/storage/requests.h"
 
@@ -21,6 +23,21 @@ inline StorageOptions SmallOptions() {
   options.partitions = 4;
   options.min_free_disk_bytes = 1000;
   return options;
+}
+
+// One command, of a kind that does not exist.
+inline constexpr std::string_view kUnknownCommand = "\x0A\x04\xA2\x06\x01x";
+
+// A Client Identifier, or a topic, of that partition.
+inline std::string ClientIn(PartitionId partition, uint32_t partitions = 4) {
+  std::string client = "c";
+  while (PartitionOfClient(client, partitions) != partition) client += "c";
+  return client;
+}
+inline std::string TopicIn(PartitionId partition, uint32_t partitions = 4) {
+  std::string topic = "t";
+  while (PartitionOfTopic(topic, partitions) != partition) topic += "t";
+  return topic;
 }
 
 inline mqtt::MessagePtr Text(std::string_view topic, std::string_view payload,

@@ -23,24 +23,13 @@ using testing::SizeIs;
 constexpr uint32_t kPartitions = 16;
 constexpr PartitionId kFailing = 5;
 
-std::string ClientIn(PartitionId partition) {
-  std::string client = "c";
-  while (PartitionOfClient(client, kPartitions) != partition) client += "c";
-  return client;
-}
-std::string TopicIn(PartitionId partition) {
-  std::string topic = "t";
-  while (PartitionOfTopic(topic, kPartitions) != partition) topic += "t";
-  return topic;
-}
-
 // A session in each partition, subscribed to a topic whose retained message is there too.
 class HostIsolation : public HostTest {
  protected:
   HostIsolation() : HostTest(Options()) {
     for (PartitionId id = 0; id < kPartitions; ++id) {
-      clients_.push_back(ClientIn(id));
-      topics_.push_back(TopicIn(id));
+      clients_.push_back(ClientIn(id, kPartitions));
+      topics_.push_back(TopicIn(id, kPartitions));
       epochs_.push_back(Open(clients_[id]).epoch);
       connections_.push_back(connection_);
       EXPECT_TRUE(Subscribe(clients_[id], epochs_[id], topics_[id]).ok());
@@ -253,7 +242,8 @@ TEST_F(HostIsolation, TheServerEndsAlthoughAPartitionCannotBeRead) {
 class HostOfAnEarlierRelease : public HostIsolation {
  protected:
   HostOfAnEarlierRelease() : index_(sim_.core().logged(kFailing) + 1) {
-    sim_.log().AppendRaw({.partition = kFailing, .index = index_, .term = 1, .data = kUnknown});
+    sim_.log().AppendRaw(
+        {.partition = kFailing, .index = index_, .term = 1, .data = kUnknownCommand});
     sim_.log().AppendRaw(
         {.partition = kFailing, .index = index_ + 1, .term = 1, .data = Message("behind it")});
     Restart();
@@ -270,7 +260,6 @@ class HostOfAnEarlierRelease : public HostIsolation {
     sim_.events.clear();
   }
   // One command, of a kind that does not exist.
-  static constexpr std::string_view kUnknown = "\x0A\x04\xA2\x06\x01x";
   const uint64_t index_;
 };
 
@@ -319,7 +308,7 @@ TEST_F(HostOfAnEarlierRelease, AWillDoesNotWaitForAPartitionThatHasStopped) {
 TEST_F(HostOfAnEarlierRelease, ANewerReleaseGoesOnWithAllThatTheLogHas) {
   EXPECT_TRUE(sim_.core().FlushAll().ok());
   sim_.state().Flush();
-  EXPECT_EQ(sim_.log().Rewrite(kFailing, index_, Message("for a newer one")), kUnknown);
+  EXPECT_EQ(sim_.log().Rewrite(kFailing, index_, Message("for a newer one")), kUnknownCommand);
   Restart();
   EXPECT_EQ(sim_.metrics().partitions_stopped.value(), 0);
   EXPECT_TRUE(Open(clients_[kFailing]).session_present);

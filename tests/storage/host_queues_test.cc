@@ -42,12 +42,6 @@ class HostQueues : public HostTest {
     }
     return 0;
   }
-  std::string ClientIn(PartitionId partition) {
-    for (int i = 0;; ++i) {
-      std::string name = absl::StrCat("c", i);
-      if (PartitionOfClient(name, sim_.core().partitions()) == partition) return name;
-    }
-  }
   // To the member that the shard has chosen.
   void SendShared(const std::string& client_id, bool last_choice = false) {
     storage::Publish publish;

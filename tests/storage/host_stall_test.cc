@@ -85,16 +85,6 @@ class HostRetainedElsewhere : public HostTest {
     options.retained_messages_max = 2;
     return options;
   }
-  static std::string TopicIn(PartitionId partition) {
-    std::string topic = "t";
-    while (PartitionOfTopic(topic, 4) != partition) topic += "t";
-    return topic;
-  }
-  static std::string ClientIn(PartitionId partition) {
-    std::string client = "c";
-    while (PartitionOfClient(client, 4) != partition) client += "c";
-    return client;
-  }
 };
 
 // Its leader drops it. What a follower proposed would be in no log, and answered to nobody.

@@ -23,19 +23,6 @@ using ::testing::SizeIs;
 
 constexpr LiveNode kOther{.node = NodeId(2), .incarnation = Incarnation(5), .shards = 1};
 constexpr LiveNode kThird{.node = NodeId(3), .incarnation = Incarnation(5), .shards = 1};
-// One command, of a kind that does not exist.
-constexpr std::string_view kUnknown = "\x0A\x04\xA2\x06\x01x";
-
-std::string ClientIn(PartitionId partition) {
-  std::string client = "c";
-  while (PartitionOfClient(client, 4) != partition) client += "c";
-  return client;
-}
-std::string TopicIn(PartitionId partition) {
-  std::string topic = "t";
-  while (PartitionOfTopic(topic, 4) != partition) topic += "t";
-  return topic;
-}
 
 class HostUnreadable : public HostTest {
  protected:
@@ -296,7 +283,7 @@ TEST_F(HostUnreadable, APartitionThatStopsBeforeItServesHoldsUpNoOther) {
   Join();
   sim_.LoseLead(1, /*lost=*/false);
   sim_.TakeLead(1);
-  sim_.CommitElsewhere(1, std::string(kUnknown));
+  sim_.CommitElsewhere(1, std::string(kUnknownCommand));
   Work();
   ASSERT_TRUE(sim_.core().node().leaders[1]->replica().stopped());
   sim_.Send(ConfirmRoutes{});
@@ -311,7 +298,7 @@ TEST_F(HostUnreadable, WhatIsPassedOnGoesToAPartitionThatStopsHereAsWell) {
   Join();
   const uint64_t epoch = Open(ClientIn(0)).epoch;
   sim_.LoseLead(1, /*lost=*/false);
-  sim_.CommitElsewhere(1, std::string(kUnknown));
+  sim_.CommitElsewhere(1, std::string(kUnknownCommand));
   Work();
   ASSERT_TRUE(sim_.core().node().leaders[1]->replica().stopped());
   sim_.passes_on = false;

@@ -17,8 +17,6 @@ using ::testing::ElementsAre;
 using ::testing::SizeIs;
 
 constexpr LiveNode kLeader{.node = NodeId(2), .incarnation = Incarnation(1), .shards = 1};
-// One command, of a kind that does not exist.
-constexpr std::string_view kUnknown = "\x0A\x04\xA2\x06\x01x";
 
 StorageOptions OnePartition() {
   StorageOptions options = SmallOptions();
@@ -66,7 +64,8 @@ TEST_F(ReadBarriersTest, NobodyWaitsForAPartitionThatStopsMeanwhile) {
   ASSERT_THAT(tickets_, SizeIs(1));
   const uint64_t index = host_.logged(0) + 1;
   host_.OnLog(Readable{.partition = 0, .ticket = tickets_[0], .index = index});
-  host_.OnLog(Committed{.partition = 0, .index = index, .term = 2, .entry = std::string(kUnknown)});
+  host_.OnLog(
+      Committed{.partition = 0, .index = index, .term = 2, .entry = std::string(kUnknownCommand)});
   host_.Run();
   EXPECT_EQ(metrics_.partitions_stopped.value(), 1);
   EXPECT_TRUE(host_.begun());
@@ -80,7 +79,8 @@ TEST_F(ReadBarriersTest, NobodyWaitsForRoutesOfAPartitionThatStopsMeanwhile) {
   host_.Run();
   ASSERT_THAT(tickets_, SizeIs(1));
   host_.OnLog(Readable{.partition = 0, .ticket = tickets_[0], .index = index});
-  host_.OnLog(Committed{.partition = 0, .index = index, .term = 2, .entry = std::string(kUnknown)});
+  host_.OnLog(
+      Committed{.partition = 0, .index = index, .term = 2, .entry = std::string(kUnknownCommand)});
   for (int i = 0; i < 3; ++i) {
     host_.Run();
     host_.OnRequest({.node = NodeId(1), .shard = 0, .incarnation = Incarnation(1)},

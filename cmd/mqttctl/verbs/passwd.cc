@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/Option.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -16,10 +17,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "admin/ask_password.h"
+#include "auth/file.h"
 #include "auth/password_hash.h"
 #include "base/status_macros.h"
 #include "verbs/verbs.h"
@@ -39,22 +39,13 @@ absl::Status Failed(absl::string_view what, const std::string& path) {
       absl::StrCat("cannot ", what, " ", path, ": ", std::strerror(errno)));
 }
 
-// Nothing: there is no such file. Whatever else keeps it from being read is an error: what is not
-// read would be lost.
-absl::StatusOr<std::optional<std::string>> Read(const std::string& path) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0 && errno == ENOENT) return std::nullopt;
-  if (file < 0) return Failed("read", path);
-  const absl::Cleanup close_it = [file] { close(file); };
-  std::string text;
-  char buffer[16384];
-  for (;;) {
-    const ssize_t count = read(file, buffer, sizeof(buffer));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return Failed("read", path);
-    if (count == 0) return text;
-    text.append(buffer, static_cast<size_t>(count));
-  }
+// Nothing, if there is no such file. Whatever else keeps it from being read is an error: what is
+// not read would be lost.
+absl::StatusOr<std::string> Read(const std::string& path) {
+  absl::StatusOr<auth::FileContents> contents = auth::ReadFile(path);
+  if (absl::IsNotFound(contents.status())) return std::string();
+  if (!contents.ok()) return absl::InvalidArgumentError(contents.status().message());
+  return std::move(contents->text);
 }
 
 // On the disk, and then in the place of the file.
@@ -81,14 +72,13 @@ absl::Status Replace(const std::string& path, absl::string_view text) {
 
 // The other lines as they are.
 absl::Status Change(const PasswdArguments& arguments, const std::string& line) {
-  ASSIGN_OR_RETURN(const std::optional<std::string> before, Read(arguments.file));
+  ASSIGN_OR_RETURN(const std::string before, Read(arguments.file));
   std::string text;
   bool had = false;
-  absl::string_view lines = before.has_value() ? *before : absl::string_view();
-  const bool any = !lines.empty();
-  absl::ConsumeSuffix(&lines, "\n");
-  for (const absl::string_view each : absl::StrSplit(lines, '\n')) {
-    if (!any) break;
+  // Each line has an end, and behind the last one there is none.
+  for (absl::string_view rest = before; !rest.empty();) {
+    const absl::string_view each = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(each.size() + 1, rest.size()));
     if (!absl::StartsWith(each, arguments.user + ":")) {
       absl::StrAppend(&text, each, "\n");
     } else if (!std::exchange(had, true)) {

@@ -409,6 +409,7 @@ void RealMetaGroup::Act() {
     for (const MetaOutputs::ForgetAnswer& answer : out.forgotten) AnswerForget(answer);
     if (BeginLife(out) && out.ask_admission.has_value()) AskAdmission(*out.ask_admission);
   }
+  if (stopped_) return;  // Its lease is given up.
   const absl::Duration until = node_.lease().until();
   if (std::exchange(lease_until_, until) != until && parts_.on_lease) parts_.on_lease(until);
   base::MutexLock lock(mutex_);

@@ -9,8 +9,7 @@ namespace storage {
 // A member of a cluster that has forgotten what it acknowledged to the others must not come back.
 inline constexpr absl::string_view kRestoreDataDir =
     "Restore data_dir from a backup. A node of a cluster has none: start it with an empty "
-    "data_dir, "
-    "the other nodes have what was stored here";
+    "data_dir, the other nodes have what was stored here";
 
 // Of the log alone.
 inline constexpr absl::string_view kRestoreOrSalvage =

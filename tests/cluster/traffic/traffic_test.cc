@@ -101,73 +101,63 @@ class OneShard final : public TrafficLocal {
   Traffic traffic;
 };
 
-// It is known to be there when half of it has gone a second time.
-TEST(Traffic, AnItemInPartsThatHasComeByTheFormerLinkDoesNotSpoilTheNext) {
-  FakeNet net(/*items_max=*/2);
-  OneShard a(net, 1);
-  OneShard b(net, 2);
-  a.traffic.SetNodes({{b.life.node, b.life.incarnation, 1}});
-  b.traffic.SetNodes({{a.life.node, a.life.incarnation, 1}});
-  const auto deliver = [&] {
-    for (bool more = true; more;) {
-      more = net.Deliver(NodeId(1), NodeId(2), 2);
-      more = net.Deliver(NodeId(2), NodeId(1), 2) || more;
+// An item that goes in two parts has come, but nobody has heard so when both links break; the first
+// part has gone again.
+class TrafficInParts : public testing::Test {
+ protected:
+  static constexpr size_t kInTwo = Outlet::kPartBytes + 1000;
+
+  void SetUp() override {
+    a_.traffic.SetNodes({{b_.life.node, b_.life.incarnation, 1}});
+    b_.traffic.SetNodes({{a_.life.node, a_.life.incarnation, 1}});
+    net_.Tend(NodeId(1), NodeId(2));
+    net_.Tend(NodeId(2), NodeId(1));
+    Deliver();
+    a_.Publish("first", kInTwo, 1, b_.life.node);
+    ASSERT_TRUE(net_.Deliver(NodeId(1), NodeId(2), 2));
+    ASSERT_THAT(b_.came, testing::ElementsAre("first"));
+    for (const auto& [from, to] : {std::pair(NodeId(1), NodeId(2)), {NodeId(2), NodeId(1)}}) {
+      net_.link(from, to).items.clear();  // That it has come, too.
+      net_.Cut(from, to, rng_);
+      net_.Tend(from, to);
+      net_.Tend(from, to);
     }
-  };
-  net.Tend(NodeId(1), NodeId(2));
-  net.Tend(NodeId(2), NodeId(1));
-  deliver();
-  const size_t in_two = Outlet::kPartBytes + 1000;
-  a.Publish("first", in_two, 1, b.life.node);
-  ASSERT_TRUE(net.Deliver(NodeId(1), NodeId(2), 2));
-  ASSERT_THAT(b.came, testing::ElementsAre("first"));
-  base::Rng rng(1);
-  for (const auto& [from, to] : {std::pair(NodeId(1), NodeId(2)), {NodeId(2), NodeId(1)}}) {
-    net.link(from, to).items.clear();  // That it has come, too.
-    net.Cut(from, to, rng);
-    net.Tend(from, to);
-    net.Tend(from, to);
+    ASSERT_THAT(net_.link(NodeId(1), NodeId(2)).items, testing::SizeIs(2)) << "a word, and a part";
   }
-  ASSERT_THAT(net.link(NodeId(1), NodeId(2)).items, testing::SizeIs(2)) << "a word, and a part";
-  while (net.Deliver(NodeId(2), NodeId(1), 2)) {
+  void Deliver() {
+    for (bool more = true; more;) {
+      more = net_.Deliver(NodeId(1), NodeId(2), 2);
+      more = net_.Deliver(NodeId(2), NodeId(1), 2) || more;
+    }
   }
-  a.Publish("second", in_two, 2, b.life.node);
-  a.Publish("third", in_two, 3, b.life.node);
-  deliver();
-  EXPECT_THAT(b.came, testing::ElementsAre("first", "second", "third"));
-  EXPECT_THAT(a.receipts, testing::ElementsAre(1, 2, 3));
-  EXPECT_EQ(b.traffic.metrics().gaps.value() + b.traffic.metrics().unreadable.value(), 0u);
+  void DeliverBack() {
+    while (net_.Deliver(NodeId(2), NodeId(1), 2)) {
+    }
+  }
+
+  FakeNet net_{/*items_max=*/2};
+  OneShard a_{net_, 1};
+  OneShard b_{net_, 2};
+  base::Rng rng_{1};
+};
+
+// It is known to be there when half of it has gone a second time.
+TEST_F(TrafficInParts, AnItemThatHasComeByTheFormerLinkDoesNotSpoilTheNext) {
+  DeliverBack();
+  a_.Publish("second", kInTwo, 2, b_.life.node);
+  a_.Publish("third", kInTwo, 3, b_.life.node);
+  Deliver();
+  EXPECT_THAT(b_.came, testing::ElementsAre("first", "second", "third"));
+  EXPECT_THAT(a_.receipts, testing::ElementsAre(1, 2, 3));
+  EXPECT_EQ(b_.traffic.metrics().gaps.value() + b_.traffic.metrics().unreadable.value(), 0u);
 }
 
 // The same, and that link breaks as well: the word comes by the other direction's.
-TEST(Traffic, AnItemOfWhichAPartHadGoneWhenTheLinkBrokeIsKnownToBeThereWithoutAnother) {
-  FakeNet net(/*items_max=*/2);
-  OneShard a(net, 1);
-  OneShard b(net, 2);
-  a.traffic.SetNodes({{b.life.node, b.life.incarnation, 1}});
-  b.traffic.SetNodes({{a.life.node, a.life.incarnation, 1}});
-  net.Tend(NodeId(1), NodeId(2));
-  net.Tend(NodeId(2), NodeId(1));
-  for (bool more = true; more;) {
-    more = net.Deliver(NodeId(1), NodeId(2), 2);
-    more = net.Deliver(NodeId(2), NodeId(1), 2) || more;
-  }
-  a.Publish("first", Outlet::kPartBytes + 1000, 1, b.life.node);
-  ASSERT_TRUE(net.Deliver(NodeId(1), NodeId(2), 2));
-  ASSERT_THAT(b.came, testing::ElementsAre("first"));
-  base::Rng rng(1);
-  for (const auto& [from, to] : {std::pair(NodeId(1), NodeId(2)), {NodeId(2), NodeId(1)}}) {
-    net.link(from, to).items.clear();  // That it has come, too.
-    net.Cut(from, to, rng);
-    net.Tend(from, to);
-    net.Tend(from, to);
-  }
-  ASSERT_THAT(net.link(NodeId(1), NodeId(2)).items, testing::SizeIs(2)) << "a word, and a part";
-  net.Cut(NodeId(1), NodeId(2), rng);
-  net.Tend(NodeId(1), NodeId(2));
-  while (net.Deliver(NodeId(2), NodeId(1), 2)) {
-  }
-  EXPECT_THAT(a.receipts, testing::ElementsAre(1));
+TEST_F(TrafficInParts, WhatHasComeIsKnownToBeThereWithoutAnotherLink) {
+  net_.Cut(NodeId(1), NodeId(2), rng_);
+  net_.Tend(NodeId(1), NodeId(2));
+  DeliverBack();
+  EXPECT_THAT(a_.receipts, testing::ElementsAre(1));
 }
 
 }  // namespace
