@@ -75,11 +75,12 @@ def _():
     for name in SETS:
         data = one(rendered(name), "ConfigMap", "mqttd" if name != "proxy" else "broker")["data"]["mqttd.yaml"]
         etc = scratch("etc")
-        for folder in ("tls", "nodes", "passwords", "acl", "admin"):
+        for folder in ("tls", "nodes", "client-authority", "passwords", "acl", "admin"):
             (etc / folder).mkdir(parents=True)
         for folder in ("tls", "nodes"):
             shutil.copy(authority.server, etc / folder / "tls.crt")
             shutil.copy(authority.server_key, etc / folder / "tls.key")
+        for folder in ("nodes", "client-authority"):
             shutil.copy(authority.ca, etc / folder / "ca.crt")
         for file in ("passwords/passwords", "passwords/users", "acl/acl", "admin/access"):
             (etc / file).write_text("")
@@ -107,6 +108,40 @@ def _():
     equal(pod["automountServiceAccountToken"], False, "token")
     probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
     equal(probes, {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}, "probes")
+
+
+LISTENER = "listeners[0].name=a,listeners[0].protocol=mqtts,listeners[0].port=8883"
+ISSUED = f"{LISTENER},tls.certManager.enabled=true,tls.certManager.issuerRef.name=it"
+
+
+@case("of a public authority names are asked for that are public, and of the nodes' authority theirs alone")
+def _():
+    def names(text, end):
+        return one(text, "Certificate", end)["spec"]["dnsNames"]
+    text = rendered("production")
+    equal(names(text, "mqttd"), ["mqtt.example.org"])
+    equal(names(text, "-nodes"), ["*.release-mqttd-headless.devices.svc"])
+    issuers = [one(text, "Certificate", end)["spec"]["issuerRef"]["name"] for end in ("mqttd", "-nodes")]
+    equal(issuers, ["letsencrypt", "mqttd-nodes"])
+    text = template(*TRY, "--set", f"{ISSUED},tls.certManager.serviceNames=true").out.text()
+    equal(names(text, "mqttd"), ["release-mqttd-a.devices.svc", "*.release-mqttd-headless.devices.svc"])
+
+
+@case("clients' certificates are of the authority that the values name, and of no other")
+def _():
+    def authority(text):
+        config = yaml.safe_load(one(text, "ConfigMap", "mqttd")["data"]["mqttd.yaml"])
+        pod = one(text, "StatefulSet")["spec"]["template"]["spec"]
+        mounts = {it["name"]: it["mountPath"] for it in pod["containers"][0]["volumeMounts"]}
+        volume_ = {it["name"]: it for it in pod["volumes"]}["client-authority"]["secret"]
+        equal(config["tls"]["ca_file"], f"{mounts['client-authority']}/ca.crt")
+        equal(volume_["items"], [{"key": "ca.crt", "path": "ca.crt"}], "what of the secret is seen")
+        return volume_["secretName"]
+    equal(authority(rendered("production")), "device-authority")
+    own = f"{LISTENER},tls.existingSecret=own,tls.clientCertificate=required"
+    equal(authority(template(*TRY, "--set", own).out.text()), "own")
+    holds("client-authority" not in template(*TRY, "--set", ISSUED + ",tls.certManager.dnsNames={mqtt.example.org}").out.text(),
+          "nobody is asked for a certificate")
 
 
 @case("the endpoint for operators is in no service for clients")
@@ -152,6 +187,8 @@ REFUSED = [
     ("persistence.whenDeleted=Keep", "must be one of 'Retain', 'Delete'"),
     ("antiAffinity=maybe", "must be one of 'soft', 'hard', 'off'"),
     ("tls.clientCertificate=yes", "'/tls/clientCertificate'"),
+    (ISSUED, "tls.certManager.dnsNames: by which names do clients connect?"),
+    (f"{ISSUED},tls.certManager.serviceNames=true,tls.clientCertificate=optional", "who signs the certificates of clients?"),
     ("auth.allowAnonymous=false", "nothing says who may connect"),
 ]
 for value_, words_ in REFUSED:

@@ -56,7 +56,8 @@ def try_out(release):
     make_known()
     issuer = "issuerRef.name=authority"
     release.helm("install", "--set", "listeners[0].name=mqtts,listeners[0].protocol=mqtts,listeners[0].port=8883,"
-                 f"tls.certManager.enabled=true,tls.certManager.{issuer},cluster.tls.certManager.enabled=true,"
+                 f"tls.certManager.enabled=true,tls.certManager.serviceNames=true,tls.certManager.{issuer},"
+                 "cluster.tls.certManager.enabled=true,"
                  f"cluster.tls.certManager.{issuer}", wait=False)
     if (made := issue()) != ["mqttd", "mqttd-nodes"]:
         raise RuntimeError(f"certificates: {made}")

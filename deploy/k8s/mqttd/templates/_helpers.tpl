@@ -51,6 +51,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- .Values.tls.existingSecret | default (printf "%s-tls" (include "mqttd.fullname" .)) }}
 {{- end }}
 
+{{/* Which secret has the authority of clients' certificates, if clients are asked for one. */}}
+{{- define "mqttd.clientAuthority" -}}
+{{- if and (include "mqttd.needsTls" .) (ne .Values.tls.clientCertificate "off") }}
+{{- .Values.tls.clientAuthority.existingSecret | default .Values.tls.existingSecret }}
+{{- end }}
+{{- end }}
+
 {{- define "mqttd.passwordSecret" -}}
 {{- if .Values.auth.passwords.existingSecret }}
 {{- .Values.auth.passwords.existingSecret }}
@@ -136,8 +143,8 @@ admin:
 tls:
   cert_file: /etc/mqttd/tls/tls.crt
   key_file: /etc/mqttd/tls/tls.key
-  {{- if ne .Values.tls.clientCertificate "off" }}
-  ca_file: /etc/mqttd/tls/ca.crt
+  {{- if include "mqttd.clientAuthority" . }}
+  ca_file: /etc/mqttd/client-authority/ca.crt
   client_certificate: {{ .Values.tls.clientCertificate }}
   {{- end }}
 {{- end }}
@@ -189,6 +196,12 @@ listeners:
 {{- end }}
 {{- if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuerRef.name) }}
 {{- fail "tls.certManager.issuerRef.name: who is to sign?" }}
+{{- end }}
+{{- if and .Values.tls.certManager.enabled (not .Values.tls.existingSecret) (not .Values.tls.certManager.dnsNames) (not .Values.tls.certManager.serviceNames) }}
+{{- fail "tls.certManager.dnsNames: by which names do clients connect? Those inside the cluster (serviceNames) only an authority of yours signs." }}
+{{- end }}
+{{- if and (include "mqttd.needsTls" .) (ne .Values.tls.clientCertificate "off") (not (include "mqttd.clientAuthority" .)) }}
+{{- fail "tls.clientAuthority.existingSecret: who signs the certificates of clients? It is not who signs those of the listeners, unless that is an authority of yours which signs for nobody else." }}
 {{- end }}
 {{- $names := list }}
 {{- $ports := list (int .Values.http.port) }}
