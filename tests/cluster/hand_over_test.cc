@@ -77,6 +77,18 @@ TEST_F(HandOverTest, WhoBeginsAnotherLifeIsGivenItAtOnce) {
   }
 }
 
+// It yields what it leads, and its life ends a moment later: until then it counts as alive.
+TEST_F(HandOverTest, WhoYieldsItIsNotGivenItBackWhileItStops) {
+  Seconds(200);
+  ASSERT_TRUE(rig_.Leads(kWanted));
+  ASSERT_TRUE(rig_.loop(kWanted).TransferLeadership(0, 3).ok());
+  rig_.Exchange();
+  Seconds(1);
+  EXPECT_TRUE(rig_.Leads(3));
+  Seconds(1);
+  EXPECT_TRUE(rig_.Leads(kWanted));
+}
+
 TEST_F(HandOverTest, WhoHasKeptItForLongIsGivenItAtOnce) {
   for (int i = 0; i < 5; ++i) {
     Seconds(200);

@@ -291,17 +291,24 @@ void RealMembership::Leave(absl::Duration within) {
   }
   leaving_ = true;
   const absl::Duration begun = clock_.Monotonic();
+  const auto left = [&] { return begun + within - clock_.Monotonic(); };
   const auto wait_for = [&](auto&& done) {
-    while (!done() && clock_.Monotonic() < begun + within) absl::SleepFor(kLeaveLook);
+    while (!done() && left() > absl::ZeroDuration()) absl::SleepFor(kLeaveLook);
+  };
+  // Its thread may hang in a write, and look only when nobody waits any more.
+  struct Look {
+    absl::Notification done;
+    size_t led = 0;
   };
   size_t led = 0;
   wait_for([&] {
-    absl::Notification looked;
-    log_->raft().Run([&](RaftLoop& loop) {
-      led = loop.YieldLeaderships();
-      looked.Notify();
+    const auto look = std::make_shared<Look>();
+    log_->raft().Run([look](RaftLoop& loop) {
+      look->led = loop.YieldLeaderships();
+      look->done.Notify();
     });
-    looked.WaitForNotification();
+    if (!look->done.WaitForNotificationWithTimeout(left())) return false;
+    led = look->led;
     return led == 0;
   });
   group->EndLife();

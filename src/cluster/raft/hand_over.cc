@@ -18,9 +18,14 @@ void HandOver::Run(RaftLoop& loop, absl::Span<const Wanted> wanted, absl::Durati
   for (const Wanted& one : wanted) {
     Given& given = given_[one.group];
     if (given.life != one.life) given = {.life = one.life};
-    if (now < given.at + given.rest) continue;
     const absl::StatusOr<RaftGroup::Status> status = loop.GetStatus(one.group);
-    if (!status.ok() || !status->leads_current_term || !MayTakeOver(*status, one.leader)) continue;
+    if (!status.ok() || !status->leads_current_term) {
+      given.led_since = absl::InfiniteDuration();
+      continue;
+    }
+    given.led_since = std::min(given.led_since, now);
+    if (now < given.led_since + kLedMin || now < given.at + given.rest) continue;
+    if (!MayTakeOver(*status, one.leader)) continue;
     if (!loop.TransferLeadership(one.group, one.leader).ok()) continue;
     const bool again = now < given.at + 2 * kRestMax;
     given.at = now;
