@@ -42,7 +42,9 @@ bool NodeLease::OnAnswer(const LeaseAnswer& answer) {
     OnGone(life_.incarnation);
     return true;
   }
-  if (answer.kind == LeaseAnswer::Kind::kNotLeader || ending_) {
+  // All replicas were asked under that number: who leads has yet to answer.
+  if (answer.kind == LeaseAnswer::Kind::kNotLeader) return true;
+  if (ending_) {
     asked_.erase(it);
     return true;
   }

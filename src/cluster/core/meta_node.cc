@@ -206,6 +206,15 @@ void MetaNode::OnAdmissionAsked(uint64_t token, const pb::AdmitNode& node) {
          .refused = true});
     return;
   }
+  // Behind the entry that forgets it this one would give it a number that nobody bears.
+  const bool is_forgotten =
+      known != nullptr && std::any_of(forgets_.begin(), forgets_.end(), [&](const auto& each) {
+        return each.second.second == known->id;
+      });
+  if (is_forgotten) {
+    out_.admissions.push_back({.token = token, .ask_again = true});
+    return;
+  }
   pb::MembersCommand command;
   *command.mutable_admit_node() = node;
   admissions_[Propose(command.SerializeAsString())] = token;

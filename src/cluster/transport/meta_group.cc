@@ -83,7 +83,11 @@ class RealMetaGroup final : public MetaGroup {
     inbox_->Post(JoinAsked{request, std::move(answer)});
   }
   void Forget(NodeId node, std::function<void(absl::Status)> done) override {
-    inbox_->Post(ToForget{node, std::move(done)});
+    {
+      base::MutexLock lock(mutex_);
+      if (!closed_) return inbox_->Post(ToForget{node, std::move(done)});
+    }
+    done(Stops());
   }
   Lease lease() const override {
     base::MutexLock lock(mutex_);
@@ -97,11 +101,18 @@ class RealMetaGroup final : public MetaGroup {
   void Stop() override {
     inbox_->Stop();
     if (thread_.joinable()) thread_.join();
-    for (auto& [token, asked] : std::exchange(forgetting_, {}))
-      asked.done(absl::CancelledError("this node stops"));
+    {
+      base::MutexLock lock(mutex_);
+      closed_ = true;
+    }
+    for (auto& [token, asked] : std::exchange(forgetting_, {})) asked.done(Stops());
+    for (auto& input : inbox_->Take()) {  // What came too late for the thread.
+      if (auto* const to_forget = std::get_if<ToForget>(&input)) to_forget->done(Stops());
+    }
   }
 
  private:
+  static absl::Status Stops() { return absl::CancelledError("this node stops"); }
   void Run();
   void ReadTime();
   void GiveLeaseUp();
@@ -147,6 +158,7 @@ class RealMetaGroup final : public MetaGroup {
   mutable base::Mutex mutex_;
   Lease lease_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;  // Nothing is taken from the inbox any more.
 
   // ---- Its thread.
   MetaNode node_;

@@ -66,6 +66,17 @@ TEST(NodeLease, AnAnswerThatComesLateGrantsWhatIsLeftOfIt) {
   EXPECT_FALSE(lease.OnAnswer({kLife, 99, Kind::kGranted}));
 }
 
+// A former leader that has not heard of the new one answers first.
+TEST(NodeLease, IsGrantedByTheLeaderThoughAnotherSaysThatItIsNone) {
+  NodeLease lease(kOptions);
+  lease.Begin(kLife);
+  const auto request = lease.Ask(At(0));
+  EXPECT_TRUE(lease.OnAnswer({kLife, request->number, Kind::kNotLeader}));
+  EXPECT_EQ(lease.StateAt(At(0)), State::kNone);
+  EXPECT_TRUE(lease.OnAnswer({kLife, request->number, Kind::kGranted}));
+  EXPECT_EQ(lease.StateAt(At(0)), State::kHeld);
+}
+
 TEST(NodeLease, AnAnswerToAnotherLifeIsNotItsOwn) {
   NodeLease lease(kOptions);
   lease.Begin(kLife);

@@ -199,6 +199,34 @@ TEST_F(MetaNodeTest, ForgetsWhoIsGoneAndHasNoReplicasAndSaysWhyItDoesNot) {
   EXPECT_TRUE(absl::IsUnavailable(Act().forgotten.at(0).status));
 }
 
+TEST_F(MetaNodeTest, WhoIsBeingForgottenIsNotAdmittedUnderAnotherNumber) {
+  Lead(At(0));
+  pb::AdmitNode guest = Self("c", 1);
+  node_.OnAdmissionAsked(1, guest);
+  CommitAll(At(0));
+  node_.OnLeaseRequest({Life(3, 1), 1, /*ends=*/true}, At(0));
+  CommitAll(At(0));
+  (void)Act();
+  node_.OnForgetAsked(9, NodeId(3));
+  const MetaOutputs forgets = Act();
+  ASSERT_THAT(forgets.proposals, SizeIs(1));
+  guest.set_node(3);
+  guest.set_incarnation(2);
+  node_.OnAdmissionAsked(2, guest);
+  MetaOutputs out = Act();
+  EXPECT_THAT(out.proposals, IsEmpty());
+  ASSERT_THAT(out.admissions, SizeIs(1));
+  EXPECT_TRUE(out.admissions[0].ask_again);
+  // Once that is decided it hears what has become of it.
+  const MetaOutputs::Proposal& forget = forgets.proposals[0];
+  ASSERT_TRUE(node_.OnCommitted(++index_, forget.entry, forget.number, At(1)).ok());
+  node_.OnAdmissionAsked(3, guest);
+  out = Act();
+  EXPECT_THAT(out.proposals, IsEmpty());
+  ASSERT_THAT(out.admissions, SizeIs(1));
+  EXPECT_TRUE(out.admissions[0].refused);
+}
+
 TEST_F(MetaNodeTest, WhoEndsItsLifeBeginsNoOther) {
   Lead(At(0));
   node_.OnAdmissionAsked(1, Self("a", 3));

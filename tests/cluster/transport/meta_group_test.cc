@@ -221,6 +221,35 @@ std::string InMs(absl::Duration time) {
   return absl::FormatDuration(absl::Trunc(time, absl::Milliseconds(1)));
 }
 
+// An operator's call waits for the answer: it comes whether the thread still took the question or
+// not.
+TEST(MetaGroup, WhatIsAskedWhileItStopsIsAnswered) {
+  MetaTestNode node(1);
+  node.Listen("127.0.0.1:0");
+  for (int i = 0; i < 20; ++i) {
+    base::Timeline timeline;
+    MetaGroupOptions options;
+    options.node = NodeId(1);
+    options.self.set_uuid("u1");
+    MetaGroup::Parts parts;
+    parts.links = &node.links();
+    parts.clock = &base::RealClock::Get();
+    parts.timeline = &timeline;
+    parts.on_members = [](const Members&, uint64_t) {};
+    parts.begin_life = [](Incarnation) { return absl::OkStatus(); };
+    const std::unique_ptr<MetaGroup> meta = MetaGroup::Start(std::move(options), std::move(parts));
+    std::vector<absl::Status> answers;
+    const auto ask = [&] {
+      meta->Forget(NodeId(2), [&](absl::Status status) { answers.push_back(std::move(status)); });
+    };
+    for (int n = 0; n < i; ++n) ask();
+    meta->Stop();
+    ask();
+    ASSERT_EQ(answers.size(), static_cast<size_t>(i) + 1);
+    for (const absl::Status& answer : answers) EXPECT_TRUE(absl::IsCancelled(answer)) << answer;
+  }
+}
+
 TEST(MetaGroup, NodesAreAdmittedLeasedMissedAndTakenBack) {
   std::map<uint16_t, std::unique_ptr<MetaTestNode>> nodes;
   pb::Formation formation;
