@@ -163,6 +163,98 @@ class OddServer(threading.Thread):
         return first, mask is not None, payload
 
 
+class BadBroker:
+    """A server of MQTT 3.1.1 at QoS 1 that keeps no promise. `deliver(number, topic, payload)`: what becomes of the PUBLISH
+    of that number, as a list of (topic, payload); `acknowledges(client)`: whose it acknowledges."""
+
+    def __init__(self, deliver=lambda number, topic, payload: [(topic, payload)], acknowledges=lambda client: True):
+        self.deliver, self.acknowledges = deliver, acknowledges
+        self.subscribers = {}  # By topic.
+        self.count = 0
+        self.lock = threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"mqtt://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            threading.Thread(target=self.serve, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def serve(self, connection):
+        stream, client = connection.makefile("rb"), None
+        while first := stream.read(1):
+            length = shift = 0
+            while (byte := stream.read(1)[0]) & 128:
+                length |= (byte & 127) << shift
+                shift += 7
+            body = stream.read(length | byte << shift)
+            kind = first[0] >> 4
+            if kind == 1:
+                client = body[12:12 + int.from_bytes(body[10:12], "big")].decode()
+                connection.sendall(b"\x20\x02\x00\x00")
+            elif kind == 8:
+                with self.lock:
+                    self.subscribers[body[4:4 + int.from_bytes(body[2:4], "big")]] = connection
+                connection.sendall(b"\x90\x03" + body[:2] + b"\x01")
+            elif kind == 12:
+                connection.sendall(b"\xd0\x00")
+            elif kind == 3:
+                end = 2 + int.from_bytes(body[:2], "big")
+                if self.acknowledges(client):
+                    connection.sendall(b"\x40\x02" + body[end:end + 2])
+                self.publish(body[2:end], body[end + 2:])
+
+    def publish(self, topic, payload):
+        with self.lock:
+            self.count += 1
+            to = self.subscribers[topic]
+            for topic, payload in self.deliver(self.count, topic, payload):
+                body = len(topic).to_bytes(2, "big") + topic + self.count.to_bytes(2, "big") + payload
+                to.sendall(b"\x32" + bytes([len(body) & 127 | 128, len(body) >> 7]) + body)
+
+    def ledger(self, *arguments, status):
+        (result,), _ = results("ledger", "--url", self.url, "--qos", 1, "--out", "none", "--size", 200, *arguments, status=status)
+        return result
+
+
+@case("the ledger sees whatever a broker may do to a message")
+def _():
+    swapped = []
+
+    def swap(number, topic, payload):
+        if number == 5:
+            swapped.append((topic, payload))
+            return []
+        return [(topic, payload), *swapped] if number == 6 else [(topic, payload)]
+
+    def only_5(change):
+        return lambda number, topic, payload: change(topic, payload) if number == 5 else [(topic, payload)]
+
+    bad = {
+        "nothing": (lambda number, topic, payload: [(topic, payload)], {}),
+        "lost": (only_5(lambda topic, payload: []), {"lost": 1}),
+        "cut": (only_5(lambda topic, payload: [(topic, payload[:150])]), {"damaged": 1, "lost": 1}),
+        "changed": (only_5(lambda topic, payload: [(topic, payload[:-1] + b"x")]), {"damaged": 1, "lost": 1}),
+        "renamed": (only_5(lambda topic, payload: [(topic[:-1] + b"9", payload)]), {"damaged": 1, "lost": 1}),
+        "another's": (only_5(lambda topic, payload: [(topic, b"y" * 200)]), {"foreign": 1, "lost": 1}),
+        "swapped": (swap, {"out_of_order": 1}),
+    }
+    for name, (deliver, faults) in bad.items():
+        result = BadBroker(deliver).ledger("--pubs", 1, "--copies", 1, "--rate", 100, "--seconds", 0.2, "--drain", 1,
+                                           status=3 if faults else 0)
+        seen = {key: result[key] for key in ("lost", "damaged", "foreign", "unknown", "duplicated", "out_of_order") if result[key]}
+        equal((seen, result["ok"]), (faults, not faults), name)
+
+
+@case("the ledger's longest gap is that of the client that waits, and an account of nothing is not in order")
+def _():
+    result = BadBroker(acknowledges=lambda client: client.endswith("1")).ledger("--pubs", 2, "--seconds", 1.5, "--drain", 0.1,
+                                                                                status=0)
+    holds(1400 <= result["longest_ack_gap_ms"], f"a publisher waited all the time: {result['longest_ack_gap_ms']} ms")
+    result = BadBroker(acknowledges=lambda client: False).ledger("--seconds", 0.2, "--drain", 0.1, status=3)
+    equal((result["acked"], result["ok"]), (0, False), "acknowledged, ok")
+
+
 @case("WebSocket: frames are masked, fragments are joined, a Ping is answered between them")
 def _():
     server = OddServer()

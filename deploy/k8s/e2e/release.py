@@ -15,7 +15,7 @@ ENVIRONMENT = dict(os.environ, KUBE3_HOME=str(HOME))
 RUN = HOME / "run"
 MACHINES = 3
 ZERO = ("lost", "lost_accepted", "out_of_order", "lost_pub_sessions", "lost_sub_sessions", "unacked", "refused_acks",
-        "refused_subscriptions", "foreign", "unknown")
+        "refused_subscriptions", "foreign", "damaged", "unknown")
 PATIENCE_S = 300
 
 

@@ -18,7 +18,7 @@ from mqtt_wire import Client, Closed, Nothing, PUBCOMP, PUBLISH, PUBREL
 
 # Not "abandoned": a PUBREL that is repeated because a kill cut its PUBCOMP off is answered with 0x92.
 LEDGER_ZERO = ("lost", "lost_accepted", "out_of_order", "lost_pub_sessions", "lost_sub_sessions",
-               "unacked", "refused_acks", "refused_subscriptions", "foreign", "unknown")
+               "unacked", "refused_acks", "refused_subscriptions", "foreign", "damaged", "unknown")
 CUT = (Closed, Nothing, ConnectionError, TimeoutError, OSError)
 
 
