@@ -240,12 +240,20 @@ class Daemon final : private ::admin::MainThread {
     control_.NotifyWork();
   }
 
+  // Before it is ready, with nothing to wait for but what is stored.
+  std::string WhatItReads() const {
+    const int64_t behind = node_->host().metrics().partitions_behind.value();
+    if (behind == 0) return "waiting for the routes of stored sessions";
+    return absl::StrCat("catching up with the other nodes, or waiting for a leader: ", behind,
+                        " of ", base::Counted(node_->host().partitions(), "partition"));
+  }
+
   // What of the cluster an operator is to know, where load balancers and people look.
   void TellCluster() {
     const std::string why = node_->why_not_whole();
     if (leaving_.begun()) return;
     if (!was_ready_ || (node_->refuses_all() && !why.empty())) {
-      if (!why.empty()) readiness_.Set(Readiness::State::kStarting, why);
+      readiness_.Set(Readiness::State::kStarting, why.empty() ? WhatItReads() : why);
     } else {
       const std::string note = node_->note();
       readiness_.Set(Readiness::State::kReady, !why.empty()   ? absl::StrCat("degraded: ", why)

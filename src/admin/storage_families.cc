@@ -156,6 +156,11 @@ void AddStorage(const MetricsSnapshot& snapshot, FamilyBuilder& out) {
   out.Gauge("storage_partitions_stopped",
             "Partitions that stand in front of a log entry of a newer release, or a damaged one.");
   OfHost(snapshot, &HostMetrics::partitions_stopped, out);
+  out.Gauge(
+      "storage_partitions_behind",
+      "Partitions that a node of a cluster which starts has yet to catch up with: it lacks what "
+      "others stored meanwhile, or nobody leads them. Until it is 0 /readyz is 503.");
+  OfHost(snapshot, &HostMetrics::partitions_behind, out);
   out.Gauge("storage_log_entries_lost",
             "Entries that were missing at the end of the log when it was opened (salvage).");
   OfHost(snapshot, &HostMetrics::log_entries_lost, out);

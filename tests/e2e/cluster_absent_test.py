@@ -11,6 +11,14 @@ from local_cluster import LocalCluster  # noqa: E402
 from mqtt_wire import Client as Wire  # noqa: E402
 
 MESSAGE = b"x" * (1 << 20)
+BEHIND = "catching up with the other nodes, or waiting for a leader: "
+
+
+def eventually(holds_now, what):
+    """For what a node hears of a moment later; nothing else to wait for tells of it. Each look is a round trip."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds_now():
+        holds(time.monotonic() < deadline, f"{what}: never")
 
 
 def store(node, megabytes):
@@ -33,6 +41,8 @@ def _():
     cluster = cluster_without_one("--set", "storage.log_kept_bytes=1GiB")  # However small the disk is.
     store(cluster[0], 150)
     cluster[2].start()
+    equal(cluster[2].metrics()["mqttd_storage_partitions_behind"], 0, "what it lacks when it is ready")
+    eventually(lambda: cluster[2].readyz() == (200, "ready"), "ready")
     reader = Wire(cluster[2].port, "reads", clean=True, expiry=0)
     reader.subscribe("stored/last", 1)
     equal(reader.receive().payload, b"last")
@@ -62,6 +72,11 @@ def _():
     while not (outrun() and said()):
         holds(time.monotonic() < deadline, f"counted {outrun()} times that a node was outrun, and in the log: {said()}")
     store(cluster[1], 1)
+    # Whoever restarts one node after the other waits here for ever: it has one replica less.
+    eventually(lambda: cluster[2].readyz() == (503, f"{BEHIND}1 of 1 partition"), "it says why it is not ready")
+    equal(cluster[2].metrics()["mqttd_storage_partitions_behind"], 1)
+    for node in cluster.nodes:
+        node.kill()
 
 
 main()

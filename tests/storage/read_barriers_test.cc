@@ -39,12 +39,29 @@ class ReadBarriersTest : public testing::Test {
     host_.Run();
   }
 
+  // The leader says, when it is asked next, that there is so much that this node has not.
+  void Lack(uint64_t entries) {
+    host_.Run();
+    host_.Run();
+    ASSERT_THAT(tickets_, SizeIs(++asked_));
+    until_ = host_.logged(0) + entries;
+    host_.OnLog(Readable{.partition = 0, .ticket = tickets_.back(), .index = until_});
+    host_.Run();
+  }
+  void Fetch() {
+    while (host_.logged(0) < until_)
+      host_.OnLog(Committed{.partition = 0, .index = host_.logged(0) + 1, .term = 2});
+    host_.Run();
+  }
+
   const StorageOptions options_ = OnePartition();
   MemoryState state_;
   HostMetrics metrics_;
   base::Rng rng_{1};
   Host host_;
   std::vector<uint64_t> tickets_;
+  size_t asked_ = 0;
+  uint64_t until_ = 0;
   bool ready_ = false;
 };
 
@@ -55,6 +72,41 @@ TEST_F(ReadBarriersTest, AHostBeginsWhenItHasAppliedWhatWasCommitted) {
   host_.Run();
   EXPECT_FALSE(host_.begun());
   host_.OnLog(Committed{.partition = 0, .index = index, .term = 2});
+  host_.Run();
+  EXPECT_TRUE(host_.begun());
+}
+
+// While it fetched what it lacked, more was stored: another node that is stopped just then would
+// leave whoever writes waiting for this one.
+TEST_F(ReadBarriersTest, AHostThatLackedMuchBeginsWhenItHasWhatCameMeanwhileToo) {
+  EXPECT_EQ(metrics_.partitions_behind.value(), 1);
+  Lack(1000);
+  Fetch();
+  EXPECT_FALSE(host_.begun());
+  Lack(100);
+  Fetch();
+  EXPECT_FALSE(host_.begun());
+  EXPECT_EQ(metrics_.partitions_behind.value(), 1);
+  Lack(3);
+  EXPECT_FALSE(host_.begun());
+  Fetch();
+  EXPECT_TRUE(host_.begun());
+  EXPECT_EQ(metrics_.partitions_behind.value(), 0);
+}
+
+TEST_F(ReadBarriersTest, AHostThatCannotKeepUpBeginsAllTheSame) {
+  Lack(1000);
+  host_.SetTime(
+      {.unix_ms = 1, .monotonic = absl::Hours(1)});  // Of what there was nothing may lack.
+  host_.Run();
+  EXPECT_FALSE(host_.begun());
+  Fetch();
+  Lack(1000);
+  host_.SetTime({.unix_ms = 1, .monotonic = absl::Hours(1) + absl::Seconds(59)});
+  Fetch();
+  EXPECT_FALSE(host_.begun());
+  Lack(1000);
+  host_.SetTime({.unix_ms = 1, .monotonic = absl::Hours(1) + absl::Minutes(1)});
   host_.Run();
   EXPECT_TRUE(host_.begun());
 }

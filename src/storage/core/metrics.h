@@ -52,6 +52,7 @@ struct HostMetrics {
   base::Counter damage;             // Reads that found data not as it was written.
   base::Gauge damaged;              // 1: there were some, and LogRecovery is strict.
   base::Gauge partitions_stopped;   // In front of an entry of the log that cannot be read.
+  base::Gauge partitions_behind;    // While it starts: not all that is stored of them is here.
   base::Gauge log_entries_lost;     // Missing at the end of the log when it was opened.
   base::Gauge state_healthy;        // 1: it can be written. 0: disk full, read-only or failing.
   base::Counter state_flushes;      // Of the state instance, after which the log is cut.

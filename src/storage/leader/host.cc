@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/numeric/bits.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -54,6 +55,19 @@ PartitionMask TellFitness(const Node& node, const std::vector<std::unique_ptr<Re
     if (((unfit ^ told) & bit) != 0) node.set_fit(replica->id(), fit);
   }
   return unfit;
+}
+
+// Of those that are here: of which nobody is known to lead it, or who does has yet to apply what
+// others proposed.
+PartitionMask LeaderlessOf(const Node& node) {
+  PartitionMask leaderless = 0;
+  for (const auto& leader : node.leaders) {
+    const PartitionId id = leader->id();
+    if (!node.Holds(id) || leader->replica().stopped() || node.log->follows(id)) continue;
+    const uint64_t applied = leader->replica().partition().applied_index();
+    if (!node.log->MayAct(id, applied)) leaderless |= BitOf(id);
+  }
+  return leaderless;
 }
 
 // Once: nothing changes before another release takes over.
@@ -164,7 +178,7 @@ void Host::BeginIfAllIsKnown() {
   }
   // A client that is let in here may know of what was acknowledged elsewhere.
   if (!std::exchange(catches_up_, true)) {
-    barriers_.Wait(~PartitionMask{0}, absl::InfiniteDuration(), [this] { caught_up_ = true; });
+    barriers_.CatchUp([this] { caught_up_ = true; });
   }
   if (!caught_up_) return;
   beginning_ = false;
@@ -398,7 +412,11 @@ void Host::Run() {
   // A route that changes while they are told of may be missed by both.
   if (!routes_.announcing()) ApplyCommitted();
   barriers_.Run();
-  if (beginning_ && ready_ != nullptr) BeginIfAllIsKnown();
+  if (beginning_ && ready_ != nullptr) {
+    BeginIfAllIsKnown();
+    const PartitionMask behind = catches_up_ ? barriers_.waited_for() : LeaderlessOf(node_);
+    metrics_.partitions_behind.Set(absl::popcount(caught_up_ ? 0 : behind));
+  }
   if (all_told_ && !serves_ && routes_.elsewhere().IsSo()) {
     serves_ = true;
     Confirmed waiter;

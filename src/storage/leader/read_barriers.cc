@@ -12,6 +12,11 @@ namespace {
 constexpr absl::Duration kAskAgain = absl::Milliseconds(100);
 // Fewer are not worth looking for those that have gone.
 constexpr size_t kListedMin = 64;
+// Who lacks no more has caught up: a leader has one or two entries under way, and a follower that
+// is well lacks about as many.
+constexpr uint64_t kLackedMax = 64;
+// So long a node that has what there was when it came waits until it has what came since.
+constexpr absl::Duration kNewsWithin = absl::Minutes(1);
 
 }  // namespace
 
@@ -32,10 +37,32 @@ void ReadBarriers::Wait(PartitionMask reads, absl::Duration within, std::functio
   }
 }
 
+void ReadBarriers::CatchUp(std::function<void()> then) {
+  CatchUpBy(absl::InfiniteDuration(), std::move(then));
+}
+
+// Each time less is lacking, unless more is written than this node can take.
+void ReadBarriers::CatchUpBy(absl::Duration by, std::function<void()> then) {
+  lacked_ = 0;
+  Wait(~PartitionMask{0}, by - node_.now.monotonic, [this, by, then = std::move(then)] {
+    const absl::Duration now = node_.now.monotonic;
+    if (lacked_ <= kLackedMax || now >= by) return then();
+    CatchUpBy(std::min(by, now + kNewsWithin), then);
+  });
+}
+
+PartitionMask ReadBarriers::waited_for() const {
+  PartitionMask all = 0;
+  for (const auto& [id, waiter] : waiters_) all |= waiter.left;
+  return all;
+}
+
 void ReadBarriers::Hear(const Readable& readable) {
   OfPartition& partition = partitions_[readable.partition];
   if (partition.ticket != readable.ticket) return;
   partition.ticket = 0;
+  const uint64_t done = node_.log->done(readable.partition);
+  lacked_ = std::max(lacked_, readable.index - std::min(readable.index, done));
   partition.answered.push_back({readable.index, std::exchange(partition.asked, {})});
   partition.answered_waiters += partition.answered.back().waiters.size();
 }

@@ -32,6 +32,12 @@ class ReadBarriers {
   // Calls `then` once all of these partitions are applied as far as anybody can know of them; after
   // `within` in any case: without most nodes nobody says how far that is. At once on a node alone.
   void Wait(PartitionMask reads, absl::Duration within, std::function<void()> then);
+  // For a node that starts: calls `then` once everything is applied that was committed by now, for
+  // as long as that takes, and what was committed meanwhile too, but for the last few entries. What
+  // comes so fast that this is never so is waited for at most a minute.
+  void CatchUp(std::function<void()> then);
+  // Of which partitions somebody waits for something.
+  PartitionMask waited_for() const;
 
   void Hear(const Readable& readable);
   void Hear(const NotReadable& refused);
@@ -60,6 +66,7 @@ class ReadBarriers {
     size_t answered_waiters = 0;    // Of all of these.
   };
 
+  void CatchUpBy(absl::Duration by, std::function<void()> then);
   void ForgetGone(std::vector<WaiterId>& waiters) const;
   void ForgetGone(OfPartition& partition) const;
   void Pass(const std::vector<WaiterId>& waiters, PartitionId partition);
@@ -69,6 +76,9 @@ class ReadBarriers {
   std::vector<OfPartition> partitions_;
   std::map<WaiterId, Waiter> waiters_;
   uint64_t last_ = 0;
+  // Of a node that catches up: how many entries a partition lacked at most when it heard how far it
+  // is committed.
+  uint64_t lacked_ = 0;
 };
 
 }  // namespace storage
