@@ -114,7 +114,9 @@ SubscriptionOptions DecodeOptions(std::string_view filter, Reader& in) {
   return options;
 }
 
-std::string_view DecodeFilter(Reader& in) {
+// `listed` before it.
+std::string_view DecodeFilter(size_t listed, Reader& in) {
+  if (listed >= kListedMax) in.Fail(ReasonCode::kQuotaExceeded, kListedMaxRule);
   const std::string_view filter = in.Text();
   in.Fail(CheckTopicFilter(filter, in.version()));
   return filter;
@@ -131,7 +133,7 @@ std::optional<Violation> DecodeSubscribe(uint8_t flags, Bytes body, Version vers
   if (in.v5()) DecodeSubscribeProperties(in, out);
   if (in.empty()) in.FailProtocol({"MQTT5-3.8.3-2", "MQTT311-3.8.3-3"});
   while (!in.empty()) {
-    const std::string_view filter = DecodeFilter(in);
+    const std::string_view filter = DecodeFilter(out.subscriptions.size(), in);
     out.subscriptions.push_back({filter, DecodeOptions(filter, in)});
   }
   return in.fault();
@@ -148,7 +150,7 @@ std::optional<Violation> DecodeUnsubscribe(uint8_t flags, Bytes body, Version ve
     while (properties.Next()) out.user_properties.push_back(properties.user_property());
   }
   if (in.empty()) in.FailProtocol(Same("MQTT-3.10.3-2"));
-  while (!in.empty()) out.filters.push_back(DecodeFilter(in));
+  while (!in.empty()) out.filters.push_back(DecodeFilter(out.filters.size(), in));
   return in.fault();
 }
 

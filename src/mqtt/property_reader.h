@@ -11,6 +11,12 @@
 
 namespace mqtt {
 
+// As many filters, or properties that may be repeated, as one packet may list: of each a few bytes
+// are sent, and whoever is told of it keeps many times that. No client needs a tenth of it.
+inline constexpr uint32_t kListedMax = 65'536;
+// MQTT leaves such bounds to the implementation (§4.13.2): 0x97, quota exceeded.
+inline constexpr std::string_view kListedMaxRule = "MQTT5-4.13.2";
+
 //   PropertyReader properties(in, PlaceOf(PacketType::kConnect));
 //   while (properties.Next()) {
 //     switch (properties.id()) { case PropertyId::kReceiveMaximum: … properties.number() …
@@ -22,6 +28,7 @@ namespace mqtt {
 //   a second one where one is allowed       0x82  the property's section
 //   a value out of its range                0x82  the property's section (Topic Alias 0: 0x94)
 //   a Response Topic that is no Topic Name  0x81  [MQTT5-3.3.2-14]
+//   more than kListedMax User Properties    0x97  MQTT5-4.13.2
 // Cost: no allocation; about ten nanoseconds for each property.
 class PropertyReader {
  public:
@@ -68,6 +75,9 @@ class PropertyReader {
     if ((seen_ & bit) != 0 && !info.may_repeat) {
       return block_.Fail(ReasonCode::kProtocolError, info.rule);
     }
+    if (info.may_repeat && ++repeatable_ > kListedMax) {
+      return block_.Fail(ReasonCode::kQuotaExceeded, kListedMaxRule);
+    }
     seen_ |= bit;
     value_.number = info.value_min;
     switch (info.type) {
@@ -112,7 +122,8 @@ class PropertyReader {
   std::string_view raw_;
   PropertyId id_{};
   PropertyValue value_;
-  uint64_t seen_ = 0;  // By identifier: the highest is 42.
+  uint64_t seen_ = 0;        // By identifier: the highest is 42.
+  uint32_t repeatable_ = 0;  // How many there were of those that may be repeated.
 };
 
 }  // namespace mqtt

@@ -39,6 +39,48 @@ TEST_P(Malformed, IsRefusedByItsRule) {
   EXPECT_EQ(violation->rule, row.rule);
 }
 
+// Each of these takes a few bytes in a packet, and many times that in memory.
+TEST(DecodeBounds, APacketListsNoMoreThanAnyClientNeeds) {
+  struct Case {
+    uint8_t first_byte;
+    Version version;
+    std::string begin;      // Of the body.
+    bool properties;        // The items are of a property block.
+    std::string_view item;  // As often as is to be tried.
+  };
+  const std::string id("\0\1", 2);
+  const std::string_view user_property("\x26\0\0\0\0", 5);
+  const Case cases[] = {
+      {0x82, Version::k5, id + std::string(1, '\0'), false, std::string_view("\0\1a\0", 4)},
+      {0x82, Version::k311, id, false, std::string_view("\0\1a\0", 4)},
+      {0xA2, Version::k5, id + std::string(1, '\0'), false, std::string_view("\0\1a", 3)},
+      {0xA2, Version::k311, id, false, std::string_view("\0\1a", 3)},
+      {0x40, Version::k5, id + std::string(1, '\0'), true, user_property},
+      {0x30, Version::k5, std::string("\0\1a", 3), true, user_property},
+      {0xE0, Version::k5, std::string(1, '\0'), true, user_property},
+  };
+  const auto varint = [](size_t value) {
+    std::string out;
+    for (; value >= 128; value /= 128) out.push_back(static_cast<char>(value % 128 | 128));
+    return out + static_cast<char>(value);
+  };
+  for (const Case& each : cases) {
+    for (const size_t count : {size_t{65'536}, size_t{65'537}}) {
+      std::string items;
+      for (size_t i = 0; i < count; ++i) items += each.item;
+      std::string body = each.begin + (each.properties ? varint(items.size()) : "") + items;
+      std::string frame = std::string(1, static_cast<char>(each.first_byte)) + varint(body.size());
+      frame += body;
+      AnyPacket packet;
+      const auto violation = Decode(AsBytes(frame), each.version, Sender::kClient, packet);
+      EXPECT_EQ(violation.has_value(), count > 65'536) << int{each.first_byte};
+      if (violation.has_value()) {
+        EXPECT_EQ(violation->reason, ReasonCode::kQuotaExceeded);
+      }
+    }
+  }
+}
+
 std::string Name(const testing::TestParamInfo<Row>& info) {
   std::string rule(info.param.rule);
   const bool is_section = rule.rfind('-') == rule.find('-');
