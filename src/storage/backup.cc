@@ -13,9 +13,13 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
+#include <set>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -307,18 +311,58 @@ bool IsUnfinished(const std::string& directory) {
          !fs::exists(directory + "/node", error);
 }
 
+// What such a copy has put there, beside kUnfinishedCopy. Errors: somebody else has put something
+// there.
+absl::StatusOr<std::vector<fs::path>> LeftByCopy(const std::string& directory) {
+  std::ifstream file(directory + "/" + kUnfinishedCopy + "/" + kNamesOfCopy);
+  std::set<std::string> names;
+  for (std::string name; std::getline(file, name);) names.insert(name);
+  ASSIGN_OR_RETURN(const std::vector<fs::path> content, ContentOf(directory));
+  std::vector<fs::path> left;
+  for (const fs::path& path : content) {
+    const std::string name = path.filename().string();
+    if (names.contains(name)) {
+      left.push_back(path);
+    } else if (name != kUnfinishedCopy && name != "lock") {  // A start has made the latter.
+      return absl::FailedPreconditionError(
+          absl::StrCat(directory, " has a part of a backup that was not copied to the end, and ",
+                       name, ", which no copy has put there; move that away, or choose another"));
+    }
+  }
+  return left;
+}
+
 absl::StatusOr<bool> HasSomething(const std::string& directory) {
-  if (IsUnfinished(directory)) return false;
+  if (IsUnfinished(directory)) {
+    RETURN_IF_ERROR(LeftByCopy(directory).status());
+    return false;
+  }
   ASSIGN_OR_RETURN(const std::vector<fs::path> content, ContentOf(directory));
   return !content.empty();
+}
+
+// What a copy has left under the name that it has until all of it is there. Errors: it is
+// somebody's.
+absl::Status RemovePartial(const std::string& partial) {
+  constexpr std::string_view kOfStore[] = {"admin", "log", "node", "state", "time"};
+  ASSIGN_OR_RETURN(const std::vector<fs::path> content, ContentOf(partial));
+  for (const fs::path& path : content) {
+    if (std::count(std::begin(kOfStore), std::end(kOfStore), path.filename().string()) == 0) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          path.string(), " is not of a backup; move it away, or choose another directory"));
+    }
+  }
+  std::error_code error;
+  fs::remove_all(partial, error);
+  return error ? Failed("remove", partial, error.value()) : absl::OkStatus();
 }
 
 // It comes to its place by a rename, so it is there once all of it is.
 absl::Status CopyToNewDirectory(const std::string& from, const std::string& to, Pace pace,
                                 const BackupProgress& progress) {
   const std::string partial = to + ".partial";
+  RETURN_IF_ERROR(RemovePartial(partial));
   std::error_code error;
-  fs::remove_all(partial, error);
   absl::Cleanup clean_up = [&] { fs::remove_all(partial, error); };
   RETURN_IF_ERROR(TreeCopy(from, partial, pace, progress).Run());
   fs::rename(partial, to, error);
@@ -328,15 +372,29 @@ absl::Status CopyToNewDirectory(const std::string& from, const std::string& to, 
   return SyncDirectory(parent.empty() ? "." : parent.string());
 }
 
+absl::Status WriteNames(const std::string& partial, const std::vector<fs::path>& content) {
+  const std::string path = partial + "/" + kNamesOfCopy;
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (file < 0) return Failed("write", path, errno);
+  const absl::Cleanup close_it = [file] { close(file); };
+  std::string names;
+  for (const fs::path& each : content) absl::StrAppend(&names, each.filename().string(), "\n");
+  const ssize_t wrote = write(file, names.data(), names.size());
+  if (wrote < 0) return Failed("write", path, errno);
+  if (static_cast<size_t>(wrote) != names.size()) return Failed("write", path, ENOSPC);
+  if (fsync(file) != 0) return Failed("sync", path, errno);
+  return SyncDirectory(partial);
+}
+
 // A directory that is there may be where a volume is mounted: nothing can be renamed to it, and
 // what is beside it is on another disk, or not writable.
 absl::Status CopyIntoDirectory(const std::string& from, const std::string& to, Pace pace,
                                const BackupProgress& progress) {
   std::error_code error;
   const auto empty_it = [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(const std::vector<fs::path> content, ContentOf(to));
-    for (const fs::path& path : content) {
-      if (path.filename() != kUnfinishedCopy) fs::remove_all(path, error);
+    ASSIGN_OR_RETURN(const std::vector<fs::path> left, LeftByCopy(to));
+    for (const fs::path& path : left) {
+      fs::remove_all(path, error);
       if (error) return Failed("remove", path.string(), error.value());
     }
     fs::remove_all(to + "/" + kUnfinishedCopy, error);  // As long as it is there it is unfinished.
@@ -347,6 +405,7 @@ absl::Status CopyIntoDirectory(const std::string& from, const std::string& to, P
   const std::string partial = to + "/" + kUnfinishedCopy;
   RETURN_IF_ERROR(TreeCopy(from, partial, pace, progress).Run());
   ASSIGN_OR_RETURN(const std::vector<fs::path> content, ContentOf(partial));
+  RETURN_IF_ERROR(WriteNames(partial, content));
   const auto move = [&](const fs::path& path) {
     fs::rename(path, to / path.filename(), error);
     return error ? Failed("make", (to / path.filename()).string(), error.value())

@@ -24,9 +24,13 @@ enum class Pace { kGivesWay, kFull };
 // In an empty directory to which something is copied, until all of it is: with this and without
 // `node` it is no store, and may be begun again.
 inline constexpr char kUnfinishedCopy[] = ".mqttd-unfinished-copy";
+// In that: what is moved out of it, a name in each line. Beside these nothing is the copy's own.
+inline constexpr char kNamesOfCopy[] = ".names";
 
 // Copies a checkpoint (PartitionHost::Checkpoint) to `to`, synced. `to` is there, or if it is an
-// empty directory has `node`, once all of it is. kAlreadyExists: something is. Blocks.
+// empty directory has `node`, once all of it is. What a copy has left there that did not come to
+// its end is removed first. kAlreadyExists: something is there; kFailedPrecondition: also something
+// that no copy has put there. Blocks.
 absl::Status CopyBackup(const std::string& checkpoint, const std::string& to, Pace pace,
                         const BackupProgress& progress);
 

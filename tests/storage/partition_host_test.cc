@@ -621,6 +621,7 @@ TEST(CopyBackup, FillsAnEmptyDirectoryThatIsThere) {
   EXPECT_FALSE(fs::exists(to + "/" + kUnfinishedCopy)) << "nothing is left of one that is stopped";
   // Of one in the midst of which the machine stopped something is.
   fs::create_directories(to + "/" + kUnfinishedCopy);
+  std::ofstream(to + "/" + kUnfinishedCopy + "/" + kNamesOfCopy) << "node\nlog\n";
   fs::create_directories(to + "/log");
   std::ofstream(to + "/log/CURRENT") << "a part";
   const auto opened = DataDir::Open(to, 1, *rocksdb::Env::Default());
@@ -639,6 +640,43 @@ TEST(CopyBackup, FillsAnEmptyDirectoryThatIsThere) {
   const std::string fresh = directory.path() + "/fresh/";
   ASSERT_TRUE(CopyBackup(checkpoint, fresh, Pace::kFull, KeepOn).ok());
   EXPECT_TRUE(fs::exists(fresh + "node"));
+}
+
+// Whoever put it there has it only once.
+TEST(CopyBackup, RemovesNothingThatNoCopyHasWritten) {
+  namespace fs = std::filesystem;
+  support::TempDir directory;
+  const std::string backup = directory.path() + "/backup";
+  fs::create_directories(backup + "/log");
+  std::ofstream(backup + "/node") << "node";
+  std::ofstream(backup + "/log/CURRENT") << "log";
+  const std::string to = directory.path() + "/to";
+  for (const bool moved : {false, true}) {
+    fs::create_directories(to + "/" + kUnfinishedCopy);
+    if (moved) std::ofstream(to + "/" + kUnfinishedCopy + "/" + kNamesOfCopy) << "node\nlog\n";
+    fs::create_directories(to + "/log");
+    const std::string theirs = to + (moved ? "/theirs" : "/log/theirs");
+    std::ofstream(theirs) << "somebody's";
+    for (const absl::Status& status :
+         {CopyBackup(backup, to, Pace::kFull, KeepOn), RestoreBackup(backup, to, KeepOn)}) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+      EXPECT_THAT(std::string(status.message()), testing::HasSubstr(moved ? " theirs" : " log"));
+    }
+    EXPECT_TRUE(fs::exists(theirs));
+    EXPECT_TRUE(fs::exists(to + "/log"));
+    fs::remove_all(theirs);
+    if (!moved) fs::remove_all(to + "/log");
+    EXPECT_TRUE(CopyBackup(backup, to, Pace::kFull, KeepOn).ok());
+    EXPECT_TRUE(fs::exists(to + "/node"));
+    EXPECT_FALSE(fs::exists(to + "/" + kUnfinishedCopy));
+    fs::remove_all(to);
+  }
+  fs::create_directories(to + ".partial/state");
+  std::ofstream(to + ".partial/theirs") << "somebody's";
+  EXPECT_FALSE(CopyBackup(backup, to, Pace::kFull, KeepOn).ok());
+  EXPECT_TRUE(fs::exists(to + ".partial/theirs"));
+  fs::remove(to + ".partial/theirs");
+  EXPECT_TRUE(CopyBackup(backup, to, Pace::kFull, KeepOn).ok());
 }
 
 TEST(DataDir, RemovesWhatABackupLeftThatWasKilled) {
