@@ -54,7 +54,7 @@ class Outgoing {
 };
 
 // Of a durable session nobody says when its partition has replayed the last retained message. For
-// so long after each it is remembered which came live.
+// so long after each, and after more were asked for, it is remembered which came live.
 inline constexpr uint32_t kLiveTopicsKeptTicks = 60 * ShardContext::kTicksPerSecond;
 
 // Whether a message of this QoS for a transient session can be sent, or wait for its window.

@@ -23,6 +23,8 @@ constexpr size_t kFiltersAskedMax = 64;
 void SubscribeFlow::ContinueThoseOf(Session& session) {
   if (session.replay_came && HasRoomForRetained(session)) {
     session.replay_came = false;
+    if (session.replays != nullptr)  // For the next page it is remembered as long as for the last.
+      session.replays->forget_at_tick = context_.now_tick + kLiveTopicsKeptTicks;
     context_.Ask(storage::ReplayTaken{std::string(session.client_id.view()), session.epoch});
   }
   if (session.replays == nullptr) return;
@@ -42,7 +44,7 @@ void SubscribeFlow::ContinueThoseOf(Session& session) {
     }
     FinishReplay(*session.replays);
   }
-  if (session.replays->subacks != 0) return;
+  if (session.replays->subacks != 0 || session.replay_came) return;
   if (!session.durable || session.replays->forget_at_tick <= context_.now_tick)
     session.replays.reset();
 }

@@ -377,6 +377,14 @@ TEST(ShardCore, RetainedMessagesGoOutAlthoughQos0ComesFasterThanTheirClientReads
   }
 }
 
+// The live topics of the durable session that is connected, if they are remembered.
+broker::Session::Replays* ReplaysOfDurable(Broker& broker) {
+  for (const auto& [number, connection] : broker.shard(0).core().connections) {
+    if (connection->session->durable) return connection->session->replays.get();
+  }
+  return nullptr;
+}
+
 // Which topics came live matters as long as its partition may still replay them.
 TEST(ShardCore, ADurableSessionForgetsWhatCameLiveAfterItsRetainedMessages) {
   Broker broker(20, 1);
@@ -388,30 +396,63 @@ TEST(ShardCore, ADurableSessionForgetsWhatCameLiveAfterItsRetainedMessages) {
         support::PublishPacket{.topic = "r", .payload = "x", .retain = true}.Encode(
             support::Version::k5));
   };
-  const auto replays = [&]() -> const broker::Session::Replays* {
-    for (const auto& [number, connection] : broker.shard(0).core().connections) {
-      if (connection->session->durable) return connection->session->replays.get();
-    }
-    return nullptr;
-  };
   publish();
   broker.RunFor(absl::Milliseconds(100));
   reader->line->Send(support::Subscribe(support::Version::k5, 1, {{"r", 0}}));
-  while (replays() == nullptr) {
-    broker.RunFor(absl::Microseconds(10));
-  }
-  broker::Connection* found = nullptr;
-  for (const auto& [number, connection] : broker.shard(0).core().connections) {
-    if (connection->session->durable) found = connection.get();
-  }
-  found->session->replays->live_topics.Note("r", 1);  // As if it had come now.
+  while (ReplaysOfDurable(broker) == nullptr) broker.RunFor(absl::Microseconds(10));
+  ReplaysOfDurable(broker)->live_topics.Note("r", 1);  // As if it had come now.
   broker.RunFor(absl::Seconds(1));
   EXPECT_EQ(reader->TakeTypes(), std::vector{kSuback}) << "and it does not come again";
-  EXPECT_NE(replays(), nullptr);
+  EXPECT_NE(ReplaysOfDurable(broker), nullptr);
   broker.RunFor(absl::Seconds(61));
   reader->line->Send(std::string(support::kPingreq));
   broker.RunFor(absl::Milliseconds(100));
-  EXPECT_EQ(replays(), nullptr);
+  EXPECT_EQ(ReplaysOfDurable(broker), nullptr);
+}
+
+// However long its client takes to read a page, and whatever else comes meanwhile.
+TEST(ShardCore, ADurableSessionRemembersWhatCameLiveUntilTheNextPageIsThere) {
+  for (const bool more_comes : {false, true}) {
+    broker::Limits limits;
+    limits.output_bytes_max = 32 * 1024;
+    Broker broker(21, 1, {}, limits);
+    const std::unique_ptr<Peer> reader = Peer::Durable(broker, 0, "reader");
+    reader->TakeTypes();
+    reader->Subscribe("q", 1);
+    const Peer publisher(broker, 0, "publisher");
+    constexpr int kRetained = 200;  // Several pages.
+    for (int i = 0; i < kRetained; ++i) {
+      publisher.line->Send(support::PublishPacket{
+          .topic = absl::StrCat("r/", 100 + i), .payload = std::string(3000, 'x'), .retain = true}
+                               .Encode(support::Version::k5));
+    }
+    broker.RunFor(absl::Seconds(1));
+    reader->line->Stall(true);
+    reader->line->Send(support::Subscribe(support::Version::k5, 1, {{"r/#", 0}}));
+    while (ReplaysOfDurable(broker) == nullptr) broker.RunFor(absl::Microseconds(10));
+    ReplaysOfDurable(broker)->live_topics.Note("r/299", 1);  // As if it had come now.
+    broker.RunFor(absl::Seconds(61));
+    if (more_comes) {
+      publisher.line->Send(
+          support::PublishPacket{.topic = "q", .payload = "live", .qos = 1, .packet_id = 1}.Encode(
+              support::Version::k5));
+    }
+    broker.RunFor(absl::Milliseconds(100));
+    reader->line->Stall(false);
+    broker.RunFor(absl::Seconds(1));
+    int retained = 0;
+    for (const Packet& packet : reader->packets) {
+      if (packet.type != kPublish || packet.topic == "q") continue;
+      ++retained;
+      EXPECT_NE(packet.topic, "r/299") << "it came live";
+    }
+    EXPECT_EQ(retained, kRetained - 1);
+    EXPECT_NE(ReplaysOfDurable(broker), nullptr);
+    broker.RunFor(absl::Seconds(61));
+    reader->line->Send(std::string(support::kPingreq));
+    broker.RunFor(absl::Milliseconds(100));
+    EXPECT_EQ(ReplaysOfDurable(broker), nullptr);
+  }
 }
 
 // A subscription acts from when its SUBSCRIBE is read: whoever hears anything of the client's shard
