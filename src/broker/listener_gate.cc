@@ -42,7 +42,8 @@ std::unique_ptr<PasswordCheck> ListenerGate::Verify(const storage::ConnectionRef
   credentials.source = source.has_value() ? source->value() : 0;
   return std::make_unique<PoolTicket>(authenticator_->Authenticate(
       std::move(credentials),
-      [this, connection](auth::Outcome outcome) { tell_(connection, std::move(outcome)); }));
+      // It may still run when the listener is closed and its last connection gone.
+      [tell = tell_, connection](auth::Outcome outcome) { tell(connection, std::move(outcome)); }));
 }
 
 auth::Outcome ListenerGate::AdmitAs(const auth::Credentials& credentials,

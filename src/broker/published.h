@@ -1,30 +1,32 @@
-// A value that one thread replaces now and then while others read it without a lock.
+// A value that one thread replaces now and then while others read it.
 #ifndef BROKER_PUBLISHED_H_
 #define BROKER_PUBLISHED_H_
 
-#include <atomic>
 #include <memory>
 #include <utility>
-#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "base/mutex.h"
 
 namespace broker {
 
-// Every version lives as long as this: for what changes by hand, a few times in a process's life.
+// Each version lives as long as somebody reads it. Any thread; not on a shard's fast path.
 template <typename Value>
 class Published {
  public:
-  Published() { Set(Value()); }
-
-  const Value& Get() const { return *now_.load(std::memory_order_acquire); }
-  // One thread at a time.
-  void Set(Value value) {
-    versions_.push_back(std::make_unique<const Value>(std::move(value)));
-    now_.store(versions_.back().get(), std::memory_order_release);
+  std::shared_ptr<const Value> Get() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    base::MutexLock lock(mutex_);
+    return now_;
+  }
+  void Set(Value value) ABSL_LOCKS_EXCLUDED(mutex_) {
+    auto next = std::make_shared<const Value>(std::move(value));
+    base::MutexLock lock(mutex_);
+    now_.swap(next);  // The former one goes when the lock is released.
   }
 
  private:
-  std::vector<std::unique_ptr<const Value>> versions_;
-  std::atomic<const Value*> now_{nullptr};
+  mutable base::Mutex mutex_;
+  std::shared_ptr<const Value> now_ ABSL_GUARDED_BY(mutex_) = std::make_shared<const Value>();
 };
 
 }  // namespace broker

@@ -40,6 +40,9 @@ uint32_t UsableProcessors() {
   return std::max(count, 1u);
 }
 
+// What access rules are kept of listeners that are closed: of the last ones.
+constexpr size_t kClosedAccessMax = 64;
+
 // Files of the store, and some for everything else.
 constexpr uint64_t kReservedDescriptors = 1500;
 
@@ -224,6 +227,7 @@ absl::Status Server::Bind() {
     shards_.push_back(std::move(shard));
     pulses_.push_back(std::make_unique<Pulse>());
   }
+  world.listeners.clear();  // Each shard has them, until they are closed.
   if (options_.sys_interval_s > 0) {
     sys_topics_ = std::make_unique<SysTopicSource>();
     world.sys_topics = [this] {
@@ -282,7 +286,8 @@ storage::ShardId Server::shards() const { return static_cast<storage::ShardId>(o
 
 std::vector<std::string> Server::urls() const {
   std::vector<std::string> urls;
-  for (const auto& [name, listener] : sockets_.Get()) urls.push_back(listener->url().ToString());
+  const auto sockets = sockets_.Get();
+  for (const auto& [name, listener] : *sockets) urls.push_back(listener->url().ToString());
   return urls;
 }
 
@@ -304,8 +309,10 @@ void Server::Start(storage::PartitionHost& host, PartitionClient& partitions,
   running_ = true;
   memory_.Start();
   host.Start([this, on_ready = std::move(on_ready)] {
+    const auto listeners = std::make_shared<const std::vector<std::shared_ptr<Listener>>>(
+        std::exchange(fleet_->listeners, {}));
     for (const auto& shard : shards_) {
-      shard->mailbox().PostOne(Control{[&shard] { shard->StartAccepting(); }});
+      shard->mailbox().PostOne(Control{[&shard, listeners] { shard->StartAccepting(*listeners); }});
     }
     on_ready();
   });
@@ -357,40 +364,44 @@ absl::Status Server::Reload(const BrokerOptions& options,
   return absl::OkStatus();
 }
 
-// Connections keep the terms that they were made with, and nobody counts them: so what a listener
-// had once stays, and is used again when it is to have the same.
+// Connections keep the terms that they were made with.
 void Server::UseLimits(std::shared_ptr<const ListenerRuntime>& current, const Limits& limits) {
-  const auto known = std::find_if(retired_.begin(), retired_.end(), [&](const auto& former) {
-    return former->terms->index == current->terms->index && former->terms->limits == limits;
-  });
-  if (known != retired_.end()) {
-    std::swap(current, *known);
-  } else {
-    auto terms = std::make_shared<ListenerTerms>(*current->terms);
-    terms->limits = limits;
-    auto runtime = std::make_shared<ListenerRuntime>(*current);
-    runtime->terms = std::move(terms);
-    retired_.push_back(std::exchange(current, std::move(runtime)));
-  }
+  auto terms = std::make_shared<ListenerTerms>(*current->terms);
+  terms->limits = limits;
+  auto runtime = std::make_shared<ListenerRuntime>(*current);
+  runtime->terms = std::move(terms);
+  NoteFormer(std::exchange(current, std::move(runtime))->terms);
   for (const auto& shard : shards_) {
     shard->mailbox().PostOne(
         Control{[&shard, terms = current->terms] { shard->core().UseListener(terms); }});
   }
 }
 
+void Server::NoteFormer(const std::shared_ptr<const ListenerTerms>& terms) {
+  std::erase_if(former_, [](const auto& former) { return former.expired(); });
+  former_.push_back(terms);
+}
+
+size_t Server::former_terms() const {
+  return static_cast<size_t>(std::count_if(former_.begin(), former_.end(),
+                                           [](const auto& former) { return !former.expired(); }));
+}
+
 void Server::PublishListeners() {
   std::vector<NamedSocket> sockets;
-  auto authenticators = authenticators_.Get();
+  std::vector<NamedAuthenticator> authenticators;
   for (const auto& runtime : listeners_) {
     sockets.emplace_back(runtime->terms->name, runtime->listener);
-    const auto known =
-        std::find_if(authenticators.begin(), authenticators.end(),
-                     [&](const auto& it) { return it.first == runtime->terms->name; });
-    if (known == authenticators.end()) {
-      authenticators.emplace_back(runtime->terms->name, runtime->authenticator);
-    } else {
-      known->second = runtime->authenticator;
-    }
+    authenticators.emplace_back(runtime->terms->name, runtime->authenticator);
+  }
+  // Whatever was closed last stands before what was closed earlier.
+  size_t closed = 0;
+  const auto former = authenticators_.Get();
+  for (const NamedAuthenticator& each : *former) {
+    const bool open = std::any_of(listeners_.begin(), listeners_.end(), [&](const auto& runtime) {
+      return runtime->terms->name == each.first;
+    });
+    if (!open && ++closed <= kClosedAccessMax) authenticators.push_back(each);
   }
   sockets_.Set(std::move(sockets));
   authenticators_.Set(std::move(authenticators));
@@ -430,11 +441,11 @@ absl::Status Server::CloseListener(const std::string& url) {
     return absl::NotFoundError(absl::StrCat("there is no listener ", url));
   }
   const size_t index = (*found)->terms->index;
-  retired_.push_back(*found);
+  NoteFormer((*found)->terms);
   listeners_.erase(found);
   PublishListeners();
   for (const auto& shard : shards_) {
-    shard->mailbox().PostOne(Control{[&shard, index] { shard->StopAccepting(index); }});
+    shard->mailbox().PostOne(Control{[&shard, index] { shard->CloseListener(index); }});
   }
   return absl::OkStatus();
 }
@@ -562,7 +573,8 @@ StallView Server::stall() const {
 
 std::vector<Server::AccessFiles> Server::access_files(std::string_view user_name) const {
   std::vector<AccessFiles> all;
-  for (const auto& [listener, authenticator] : authenticators_.Get()) {
+  const auto authenticators = authenticators_.Get();
+  for (const auto& [listener, authenticator] : *authenticators) {
     const auth::Authenticator::Summary summary = authenticator->Summarize(user_name);
     all.push_back({listener, summary.password_file, summary.users, summary.acl_file,
                    summary.allow_anonymous, summary.knows_user});
@@ -572,7 +584,8 @@ std::vector<Server::AccessFiles> Server::access_files(std::string_view user_name
 
 absl::StatusOr<std::shared_ptr<const auth::Permissions>> Server::RightsAt(
     std::string_view listener, const storage::SessionUser& user) const {
-  for (const auto& [name, authenticator] : authenticators_.Get()) {
+  const auto authenticators = authenticators_.Get();
+  for (const auto& [name, authenticator] : *authenticators) {
     if (name == listener) return PermissionsOfAbsent(*authenticator, name, user);
   }
   return absl::NotFoundError(absl::StrCat("there is no listener ", base::AbslView(listener)));
@@ -582,7 +595,8 @@ MetricsSnapshot Server::metrics() const {
   MetricsSnapshot snapshot;
   snapshot.started = started_;
   for (const auto& shard : metrics_) snapshot.shards.push_back(shard.get());
-  for (const auto& [name, listener] : sockets_.Get()) {
+  const auto sockets = sockets_.Get();
+  for (const auto& [name, listener] : *sockets) {
     const ListenerCounters& counters = listener->counters();
     ListenerView view;
     view.name = name;
@@ -614,12 +628,12 @@ bool Server::MayPublish(const storage::SessionUser& author, std::string_view top
     return permissions != nullptr &&
            RightToPublish(*permissions, author.client_id, topic) == PublishRight::kPublish;
   };
-  const auto& authenticators = authenticators_.Get();
-  const auto own = std::find_if(authenticators.begin(), authenticators.end(),
+  const auto authenticators = authenticators_.Get();
+  const auto own = std::find_if(authenticators->begin(), authenticators->end(),
                                 [&](const auto& it) { return it.first == author.listener; });
-  if (own != authenticators.end()) return may(*own);
+  if (own != authenticators->end()) return may(*own);
   // A record of an older release, or a listener that has another name since: any that lets it.
-  return std::any_of(authenticators.begin(), authenticators.end(), may);
+  return std::any_of(authenticators->begin(), authenticators->end(), may);
 }
 
 std::shared_ptr<const auth::Permissions> Server::PermissionsOfAbsent(
@@ -642,7 +656,8 @@ bool Server::MayRead(const storage::SessionUser& reader, std::string_view topic)
 std::shared_ptr<const auth::Permissions> Server::PermissionsOf(
     const storage::SessionUser& user) const {
   std::shared_ptr<const auth::Permissions> of_any;
-  for (const auto& [listener, authenticator] : authenticators_.Get()) {
+  const auto authenticators = authenticators_.Get();
+  for (const auto& [listener, authenticator] : *authenticators) {
     if (listener != user.listener && of_any != nullptr) continue;
     auto permissions = PermissionsOfAbsent(*authenticator, listener, user);
     if (listener == user.listener) return permissions;

@@ -97,8 +97,9 @@ class Server final : public storage::EventSink {
   // has a line for each mistake.
   absl::Status Reload(const BrokerOptions& options,
                       const std::function<absl::Status()>& before_use);
-  // Sets of limits that listeners had, and that connections may still have.
-  size_t former_limits() const { return retired_.size(); }
+  // What listeners had that are closed, or have other limits by now, and what connections have
+  // still: what they go by lives as long as the last of them.
+  size_t former_terms() const;
 
   // One listener more, from `Start` on. Returns its URL, with the real port. Errors: as `Create`;
   // kAlreadyExists: one of this name is open.
@@ -168,6 +169,7 @@ class Server final : public storage::EventSink {
       const ListenerSettings& settings, size_t index);
   // New connections get them.
   void UseLimits(std::shared_ptr<const ListenerRuntime>& current, const Limits& limits);
+  void NoteFormer(const std::shared_ptr<const ListenerTerms>& terms);
   // What other threads see of `listeners_`.
   void PublishListeners();
 
@@ -202,13 +204,13 @@ class Server final : public storage::EventSink {
   std::vector<std::shared_ptr<const ListenerRuntime>> listeners_;
   size_t next_listener_ = 0;  // The number that no listener had yet.
   using NamedSocket = std::pair<std::string, std::shared_ptr<const Listener>>;
-  Published<std::vector<NamedSocket>> sockets_;  // Of these, for `metrics`.
-  std::vector<std::shared_ptr<const ListenerRuntime>>
-      retired_;  // Connections made with them may still be open. One for each set of limits.
+  Published<std::vector<NamedSocket>> sockets_;             // Of these, for `metrics`.
+  std::vector<std::weak_ptr<const ListenerTerms>> former_;  // See `former_terms`.
   std::unique_ptr<SysTopicSource> sys_topics_;
-  // By listener's name, also of those that are closed; the host's thread asks them.
-  Published<std::vector<std::pair<std::string, std::shared_ptr<auth::Authenticator>>>>
-      authenticators_;
+  // By listener's name, also of those that were closed last, for sessions that were made there; the
+  // host's thread asks them.
+  using NamedAuthenticator = std::pair<std::string, std::shared_ptr<auth::Authenticator>>;
+  Published<std::vector<NamedAuthenticator>> authenticators_;
   std::shared_ptr<auth::HashPool> hash_pool_;              // One for all listeners.
   std::shared_ptr<auth::VerifiedLogins> verified_logins_;  // Likewise.
   storage::PartitionHost* host_ = nullptr;

@@ -65,9 +65,10 @@ void Shard::Join() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Shard::StartAccepting() {
-  for (size_t index = 0; index < fleet_.listeners.size(); ++index)
-    StartAccepting(fleet_.listeners[index], index);
+void Shard::StartAccepting(const std::vector<std::shared_ptr<Listener>>& listeners) {
+  for (size_t index = 0; index < listeners.size(); ++index) {
+    if (core_.listeners.contains(index)) StartAccepting(listeners[index], index);
+  }
 }
 
 void Shard::StartAccepting(const std::shared_ptr<Listener>& listener, size_t index) {
@@ -87,7 +88,8 @@ void Shard::StopAccepting() {
   for (const Loop::Door& door : loop_->doors) door.acceptor->StopAccepting();
 }
 
-void Shard::StopAccepting(size_t index) {
+void Shard::CloseListener(size_t index) {
+  core_.listeners.erase(index);
   std::erase_if(loop_->doors, [index](const Loop::Door& door) {
     if (door.listener != index) return false;
     door.acceptor->StopAccepting();

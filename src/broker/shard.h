@@ -26,8 +26,9 @@ class Shard;
 // All shards of a server, and what they share. Outlives them.
 struct ShardFleet {
   ShardWorld world;
-  std::vector<std::shared_ptr<Listener>> listeners;  // In the order of the world's.
-  std::vector<Shard*> shards;                        // Likewise by number.
+  // In the order of the world's; until they are opened.
+  std::vector<std::shared_ptr<Listener>> listeners;
+  std::vector<Shard*> shards;  // Likewise by number.
 };
 
 // All but the constructor, `Start`, `mailbox` and `Join` on its own thread: by a Control task.
@@ -43,10 +44,12 @@ class Shard final : private Poller::Handler, private ShardPort {
   base::Mailbox<ShardTask>& mailbox() { return mailbox_; }
 
   ShardCore& core() { return core_; }
-  void StartAccepting();
+  // By their index. One that was closed meanwhile is passed over.
+  void StartAccepting(const std::vector<std::shared_ptr<Listener>>& listeners);
   // One listener alone; `index`: its ListenerTerms'.
   void StartAccepting(const std::shared_ptr<Listener>& listener, size_t index);
-  void StopAccepting(size_t index);
+  // For good: nothing is kept of it but what its connections go by.
+  void CloseListener(size_t index);
   // See Drain. `on_drained` is called once, when the last connection is gone.
   void BeginDrain(uint32_t ticks, std::function<void()> on_drained);
   // See ShardCore::ShutDown. The thread ends when the last connection is gone.

@@ -1,10 +1,14 @@
 // Shards over a partition host that answers when the test wants it: what must hold between a
 // request and its answer.
+#include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "mqtt/message.h"
 #include "tests/broker/fake_host.h"
+#include "tests/support/temp_dir.h"
 
 namespace broker {
 namespace {
@@ -536,12 +540,45 @@ TEST_F(ServerTest, AReloadKeepsNothingOfTheLimitsThatStayAsTheyAre) {
   };
   const uint32_t first = limits().subscriptions_max;
   for (int i = 0; i < 100; ++i) reload(first);
-  EXPECT_EQ(server_->former_limits(), 0u);
+  EXPECT_EQ(server_->former_terms(), 0u);
   for (int i = 0; i < 100; ++i) reload(i % 2 == 0 ? 1 : 2);
-  EXPECT_EQ(server_->former_limits(), 2u) << "what the client has, and 1 or 2";
+  while (server_->former_terms() > 1) std::this_thread::yield();
+  EXPECT_EQ(server_->former_terms(), 1u) << "what the client has";
   Client late = Join(Transient("late"));
   late.wire.Send(support::Subscribe(support::Version::k5, 1, {{"a", 0}, {"b", 0}, {"c", 0}}));
   EXPECT_EQ(late.wire.ExpectAck(kSuback, 1).reasons, (std::vector<uint8_t>{0, 0, 0x97}));
+}
+
+// An embedding program may open and close them for as long as it runs.
+TEST_F(ServerTest, OfAListenerThatIsClosedThereIsNothingLeftWhenItsLastConnectionIsGone) {
+  Start();
+  const support::TempDir directory;
+  const std::string path = directory.path() + "/socket";
+  ListenerSettings more = options_.listeners[0];
+  for (int round = 0; round < 100; ++round) {
+    more.name = absl::StrCat("more-", round);
+    more.listener.url = ParseListenerUrl("unix:" + path).value();
+    const auto url = server_->AddListener(more);
+    ASSERT_TRUE(url.ok()) << url.status();
+    ASSERT_TRUE(server_->CloseListener(*url).ok());
+    // Its socket's file goes with the listener itself.
+    while (server_->former_terms() != 0 || std::filesystem::exists(path)) std::this_thread::yield();
+  }
+  EXPECT_LT(server_->access_files().size(), 100u);
+  more.listener.url = ParseListenerUrl("mqtt://127.0.0.1:0").value();
+  const auto url = server_->AddListener(more);
+  ASSERT_TRUE(url.ok()) << url.status();
+  port_ = static_cast<uint16_t>(std::stoi(url->substr(url->rfind(':') + 1)));
+  {
+    Client client = Join(Transient("client"));
+    ASSERT_TRUE(server_->CloseListener(*url).ok());
+    client.wire.Subscribe({{"t", 0}});  // It stays, and what it goes by.
+    EXPECT_EQ(server_->former_terms(), 1u);
+  }
+  while (server_->former_terms() != 0) std::this_thread::yield();
+  // One that a node begins with is no other.
+  ASSERT_TRUE(server_->CloseListener(server_->urls().at(0)).ok());
+  while (server_->former_terms() != 0) std::this_thread::yield();
 }
 
 }  // namespace

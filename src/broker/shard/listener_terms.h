@@ -63,8 +63,8 @@ class Gatekeeper {
   virtual bool StillAdmits(const auth::Identity& identity) const = 0;
 };
 
-// Immutable; shared by all shards, outlives the connections. A reload makes another one, for new
-// connections.
+// Immutable; shared by all shards, and lives as long as the connections that were made with it. A
+// reload makes another one, for new connections.
 struct ListenerTerms {
   size_t index = 0;
   std::string name;  // For logs, access rules, and sessions' wills.

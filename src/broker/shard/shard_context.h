@@ -111,6 +111,12 @@ class ShardContext {
     const auto it = connections.find(connection);
     return it == connections.end() ? nullptr : it->second.get();
   }
+  // What open connections go by, whatever their listeners have by now. Outlives them.
+  struct TermsInUse {
+    std::shared_ptr<const ListenerTerms> terms;
+    size_t connections = 0;
+  };
+  absl::flat_hash_map<const ListenerTerms*, TermsInUse> terms_in_use;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Connection>> connections;
   absl::btree_set<uint64_t> connection_numbers;  // Of the same, for who goes through them in parts.
 

@@ -44,8 +44,8 @@ ShardCore::ShardCore(storage::ShardId shard_id, uint32_t count, ShardWorld& worl
                  .waiting_max = world.options->arrivals_max,
                  .answers_max = world.options->connects_pending_max}),
       memory_(*this, world.metrics),
-      listeners_(world.listeners),
       read_buffer_(kReadBytes) {
+  for (const auto& terms : world.listeners) UseListener(terms);
   if (forwarder != nullptr)
     nodes_ = std::make_unique<NodeFlow>(*this, publishing_, world.node, world.incarnation);
   permissions_of = world.permissions_of;
@@ -79,8 +79,7 @@ ShardCore::~ShardCore() = default;
 
 void ShardCore::UseListener(std::shared_ptr<const ListenerTerms> terms) {
   const size_t index = terms->index;
-  if (index >= listeners_.size()) listeners_.resize(index + 1);
-  listeners_[index] = std::move(terms);
+  listeners[index] = std::move(terms);
 }
 
 void ShardCore::RefreshPermissions() {
@@ -227,7 +226,9 @@ bool ShardCore::IsFull() const {
 }
 
 void ShardCore::Accept(std::unique_ptr<Stream> stream, size_t listener) {
-  const ListenerTerms& terms = *listeners_[listener];
+  const auto found = listeners.find(listener);
+  if (found == listeners.end()) return;  // Closed since the connection was handed over.
+  const ListenerTerms& terms = *found->second;
   const auto refuse = [&](RefuseCause cause, absl::string_view why) {
     metrics.connections_refused[cause].Add();
     const PeerInfo peer = stream->peer();
@@ -249,6 +250,9 @@ void ShardCore::Accept(std::unique_ptr<Stream> stream, size_t listener) {
     metrics.connections_refused[RefuseCause::kMemory].Add();
     return;
   }
+  TermsInUse& used = terms_in_use[&terms];
+  used.terms = found->second;
+  ++used.connections;
   connections.emplace(number, std::move(owned));
   connection_numbers.insert(connection_numbers.end(), number);
   metrics.connections.Add();
@@ -617,8 +621,10 @@ void ShardCore::SendAll() {
   PostAll();
   metrics.memory.Set(base::MemoryUse::kOutput, buffers.held_bytes());
   for (const Connection* const connection : dead_) {
+    const auto used = terms_in_use.find(&connection->listener);
     connection_numbers.erase(connection->ref.connection);
     connections.erase(connection->ref.connection);
+    if (--used->second.connections == 0) terms_in_use.erase(used);
   }
   dead_.clear();
   if (const uint64_t delivered = deliverer_.TakeDelivered(); delivered > 0) {

@@ -116,6 +116,9 @@ class ShardCore final : public ShardContext {
   void Accept(std::unique_ptr<Stream> stream, size_t listener);
   // New connections of the listener get these terms.
   void UseListener(std::shared_ptr<const ListenerTerms> terms);
+  // For new connections: what open listeners have, by their index. Of one that is taken out nobody
+  // is let in any more, and its connections keep what they go by.
+  absl::flat_hash_map<size_t, std::shared_ptr<const ListenerTerms>> listeners;
   // The access rules were read again: connected clients get the new ones, or are sent away.
   void RefreshPermissions();
   // Memory is short, or enough again.
@@ -197,7 +200,6 @@ class ShardCore final : public ShardContext {
   Waiting throttled_;
   ShardMemory memory_;
 
-  std::vector<std::shared_ptr<const ListenerTerms>> listeners_;  // As of the last reload.
   int64_t tick_due_ns_ = 0;
   uint32_t next_sys_tick_ = 0;
   int64_t turn_began_ns_ = 0;
