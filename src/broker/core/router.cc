@@ -239,74 +239,88 @@ void Router::SetPartition(std::string_view filter, storage::PartitionId partitio
   ChangeMask(filter, partitions_, &Route::More::partitions, partition, present);
 }
 
+namespace {
+
+bool IsToldOf(const ShareMember& member, const ToldOf& whose) {
+  if (member.durable) return !whose.has_value();
+  return whose.has_value() && member.connection == *whose;
+}
+
+}  // namespace
+
 void Router::SetMember(std::string_view filter, ShareMember member) {
-  if (!held_members_.empty() && member.of_node == storage::NodeId()) {
-    const auto held =
-        held_members_.find(std::pair(std::string(filter), std::string(member.client_id)));
-    if (held != held_members_.end()) {
-      member.local = nullptr;
-      held->second.told = std::move(member);
-      return;
-    }
+  const ToldOf whose = member.durable ? ToldOf() : ToldOf(member.connection);
+  ForgetReplaced(filter, member.client_id, member.of_node, whose);
+  HeldMember* const held = FindHeld(filter, member.client_id, member.of_node);
+  const ShareMember* const known = ToldMember(filter, member.client_id, member.of_node, held);
+  if (known != nullptr && !IsToldOf(*known, whose)) {
+    auto& replaced = replaced_members_[{std::string(filter), member.client_id, member.of_node}];
+    replaced.push_back(*known);
+    if (known->durable) replaced.back().local = nullptr;
   }
-  MakeWay(filter, member);
-  PlaceMember(filter, std::move(member));
+  if (held == nullptr) return PlaceMember(filter, std::move(member));
+  if (member.durable) member.local = nullptr;
+  held->told = std::move(member);
 }
 
 void Router::RemoveMember(std::string_view filter, std::string_view client_id) {
-  if (!held_members_.empty()) {
-    const auto held = held_members_.find(std::pair(std::string(filter), std::string(client_id)));
-    if (held != held_members_.end()) return held->second.told.reset();
-  }
-  GiveBackPlace(filter, client_id);
+  RemoveToldOf(filter, client_id, {}, std::nullopt);
 }
 
 void Router::RemoveMember(std::string_view filter, std::string_view client_id,
                           const storage::ConnectionRef& connection, storage::NodeId of_node) {
-  ForgetReplaced(filter, client_id, of_node, connection);
-  if (!held_members_.empty() && of_node == storage::NodeId()) {
-    const auto held = held_members_.find(std::pair(std::string(filter), std::string(client_id)));
-    if (held != held_members_.end()) {
-      std::optional<ShareMember>& told = held->second.told;
-      if (told.has_value() && told->connection == connection) told.reset();
-      return;
-    }
-  }
-  ShareGroup* const group = FindGroup(filter);
-  const ShareMember* const known = group == nullptr ? nullptr : group->Find(client_id, of_node);
-  if (known != nullptr && known->connection == connection)
-    GiveBackPlace(filter, client_id, of_node);
+  RemoveToldOf(filter, client_id, of_node, connection);
 }
 
-void Router::MakeWay(std::string_view filter, const ShareMember& member) {
-  ForgetReplaced(filter, member.client_id, member.of_node, member.connection);
-  ShareGroup* const group = FindGroup(filter);
-  const ShareMember* const known =
-      group == nullptr ? nullptr : group->Find(member.client_id, member.of_node);
-  if (known == nullptr || known->durable || known->connection == member.connection) return;
-  replaced_members_[{std::string(filter), member.client_id, member.of_node}].push_back(*known);
+void Router::RemoveToldOf(std::string_view filter, std::string_view client_id,
+                          storage::NodeId of_node, const ToldOf& whose) {
+  ForgetReplaced(filter, client_id, of_node, whose);
+  HeldMember* const held = FindHeld(filter, client_id, of_node);
+  const ShareMember* const known = ToldMember(filter, client_id, of_node, held);
+  if (known == nullptr || !IsToldOf(*known, whose)) return;
+  if (held == nullptr) return GiveBackPlace(filter, client_id, of_node);
+  held->told = TakeReplaced(filter, client_id, of_node);
+}
+
+Router::HeldMember* Router::FindHeld(std::string_view filter, std::string_view client_id,
+                                     storage::NodeId of_node) {
+  if (held_members_.empty() || of_node != storage::NodeId()) return nullptr;
+  const auto held = held_members_.find(std::pair(std::string(filter), std::string(client_id)));
+  return held == held_members_.end() ? nullptr : &held->second;
+}
+
+const ShareMember* Router::ToldMember(std::string_view filter, std::string_view client_id,
+                                      storage::NodeId of_node, const HeldMember* held) const {
+  if (held != nullptr) return held->told.has_value() ? &*held->told : nullptr;
+  const ShareGroup* const group = FindGroup(filter);
+  return group == nullptr ? nullptr : group->Find(client_id, of_node);
 }
 
 void Router::ForgetReplaced(std::string_view filter, std::string_view client_id,
-                            storage::NodeId of_node, const storage::ConnectionRef& connection) {
+                            storage::NodeId of_node, const ToldOf& whose) {
   if (replaced_members_.empty()) return;
   const auto place = replaced_members_.find({std::string(filter), std::string(client_id), of_node});
   if (place == replaced_members_.end()) return;
-  std::erase_if(place->second,
-                [&](const ShareMember& member) { return member.connection == connection; });
+  std::erase_if(place->second, [&](const ShareMember& member) { return IsToldOf(member, whose); });
   if (place->second.empty()) replaced_members_.erase(place);
+}
+
+std::optional<ShareMember> Router::TakeReplaced(std::string_view filter, std::string_view client_id,
+                                                storage::NodeId of_node) {
+  if (replaced_members_.empty()) return std::nullopt;
+  const auto place = replaced_members_.find({std::string(filter), std::string(client_id), of_node});
+  if (place == replaced_members_.end()) return std::nullopt;
+  ShareMember member = std::move(place->second.back());
+  place->second.pop_back();
+  if (place->second.empty()) replaced_members_.erase(place);
+  return member;
 }
 
 void Router::GiveBackPlace(std::string_view filter, std::string_view client_id,
                            storage::NodeId of_node) {
   DisplaceMember(filter, client_id, of_node);
-  if (replaced_members_.empty()) return;
-  const auto place = replaced_members_.find({std::string(filter), std::string(client_id), of_node});
-  if (place == replaced_members_.end()) return;
-  ShareMember member = std::move(place->second.back());
-  place->second.pop_back();
-  if (place->second.empty()) replaced_members_.erase(place);
-  PlaceMember(filter, std::move(member));
+  std::optional<ShareMember> member = TakeReplaced(filter, client_id, of_node);
+  if (member.has_value()) PlaceMember(filter, *std::move(member));
 }
 
 void Router::ForgetMembersOf(storage::NodeId node, std::optional<uint32_t> but_of_telling) {
@@ -334,7 +348,7 @@ void Router::HoldMember(std::string_view filter, std::string_view client_id,
     const ShareMember* const known = group == nullptr ? nullptr : group->Find(client_id);
     if (known != nullptr) {
       held.told = *known;
-      held.told->local = nullptr;
+      if (known->durable) held.told->local = nullptr;
     }
   }
   if (member.has_value()) return PlaceMember(filter, *std::move(member));
@@ -356,6 +370,11 @@ void Router::RenewReaders(RenewReader renew) {
   for (auto& [place, held] : held_members_) {
     if (held.told.has_value() && held.told->reader != nullptr)
       held.told->reader = renew(held.told->reader->user);
+  }
+  for (auto& [place, replaced] : replaced_members_) {
+    for (ShareMember& member : replaced) {
+      if (member.reader != nullptr) member.reader = renew(member.reader->user);
+    }
   }
 }
 

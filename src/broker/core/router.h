@@ -151,6 +151,10 @@ using RoutedFilter = base::Named<Route>;
 // A budget: there is one for each exact subscription, and its text.
 static_assert(sizeof(Route) == 24);
 
+// Who of several with one Client Identifier: the durable session (none), or the transient one of
+// this connection.
+using ToldOf = std::optional<storage::ConnectionRef>;
+
 // One shard's view. The shard is the only writer of its own subscriptions; what other shards and
 // the partitions have is aggregated: a bit per filter, told by their announcements. Used on the
 // shard's thread.
@@ -193,10 +197,10 @@ class Router {
   // What it wants is not known: it is sent everything.
   void SetNodeStale(uint32_t node, bool stale);
 
-  // Members of `$share` groups, wherever they are. `filter` is "$share/group/filter". One of
-  // another connection with the same Client Identifier takes the place of a transient one, which
-  // has it again when that one goes: without a lease several clients are let in with one
-  // identifier.
+  // Members of `$share` groups, wherever they are. `filter` is "$share/group/filter". A durable
+  // session and each connection of a transient one are members of their own, of which one has the
+  // place that their Client Identifier gives: who came last. When it goes, who had the place before
+  // has it again. Several have one identifier when clients are let in without a lease.
   void SetMember(std::string_view filter, ShareMember member);
   // A durable one.
   void RemoveMember(std::string_view filter, std::string_view client_id);
@@ -219,7 +223,7 @@ class Router {
 
   // A durable session's place in a group is being changed: until LetGoOfMember was called as often,
   // it is `member` (none: it has no place), whatever is told by SetMember and RemoveMember. What
-  // they told last is true then, without its `local`.
+  // they told last is true then, of a durable one without its `local`.
   void HoldMember(std::string_view filter, std::string_view client_id,
                   std::optional<ShareMember> member);
   void LetGoOfMember(std::string_view filter, std::string_view client_id);
@@ -268,10 +272,23 @@ class Router {
   void PlaceMember(std::string_view filter, ShareMember member);
   void DisplaceMember(std::string_view filter, std::string_view client_id,
                       storage::NodeId of_node = {});
-  // The member comes: whose place it takes is remembered.
-  void MakeWay(std::string_view filter, const ShareMember& member);
+  struct HeldMember {
+    uint32_t holds = 0;
+    std::optional<ShareMember> told;
+  };
+  void RemoveToldOf(std::string_view filter, std::string_view client_id, storage::NodeId of_node,
+                    const ToldOf& whose);
+  // Null: it is not held.
+  HeldMember* FindHeld(std::string_view filter, std::string_view client_id,
+                       storage::NodeId of_node);
+  // Who has the place by what was told. Null: nobody.
+  const ShareMember* ToldMember(std::string_view filter, std::string_view client_id,
+                                storage::NodeId of_node, const HeldMember* held) const;
   void ForgetReplaced(std::string_view filter, std::string_view client_id, storage::NodeId of_node,
-                      const storage::ConnectionRef& connection);
+                      const ToldOf& whose);
+  // Who had the place before the present one, and waits for it no more.
+  std::optional<ShareMember> TakeReplaced(std::string_view filter, std::string_view client_id,
+                                          storage::NodeId of_node);
   // The member goes: who had its place before has it again.
   void GiveBackPlace(std::string_view filter, std::string_view client_id,
                      storage::NodeId of_node = {});
@@ -299,13 +316,10 @@ class Router {
   absl::flat_hash_map<std::pair<const RoutedFilter*, storage::PartitionId>, uint32_t>
       partition_repeats_;
   // By filter and Client Identifier.
-  struct HeldMember {
-    uint32_t holds = 0;
-    std::optional<ShareMember> told;
-  };
   absl::flat_hash_map<std::pair<std::string, std::string>, HeldMember> held_members_;
-  // Transient members whose place another connection with their Client Identifier has taken, in
-  // that order; by filter, Client Identifier and node. Each goes with its connection.
+  // Members whose place another one with their Client Identifier has taken, in that order; by
+  // filter, Client Identifier and node. A transient one goes with its connection. A durable one,
+  // which is without its `local` here, is one at most for each place.
   using PlaceOfMember = std::tuple<std::string, std::string, storage::NodeId>;
   std::map<PlaceOfMember, std::vector<ShareMember>> replaced_members_;
 

@@ -41,9 +41,11 @@ void SetNode(Router& router, std::string_view filter, uint32_t node, bool presen
   router.ChangeNode(FilterOfNode::Of(filter), node, Wanted::kAll, present);
 }
 
+// A durable one.
 ShareMember Member(std::string client_id) {
   ShareMember member;
   member.client_id = std::move(client_id);
+  member.durable = true;
   return member;
 }
 
@@ -285,113 +287,6 @@ TEST(Router, APartitionStaysAsLongAsAnybodySaysSo) {
     router.SetPartition(filter, 4, false);
     EXPECT_TRUE(router.Find("a/b").empty());
     EXPECT_EQ(router.filters(), 0u);
-  }
-}
-
-TEST(Router, AHeldMemberIsWhatItsHolderSaysAndThenWhatWasTold) {
-  constexpr const char* kFilter = "$share/g/a";
-  Router router(10);
-  const auto options = [&]() -> std::optional<bool> {
-    const ShareGroup* const group = router.FindGroup(kFilter);
-    const ShareMember* const member = group == nullptr ? nullptr : group->Find("c");
-    if (member == nullptr) return std::nullopt;
-    return member->options.no_local;
-  };
-  const auto with = [](bool no_local) {
-    ShareMember member = Member("c");
-    member.options.no_local = no_local;
-    return member;
-  };
-  router.SetMember(kFilter, with(false));
-  router.HoldMember(kFilter, "c", with(true));
-  router.HoldMember(kFilter, "c", std::nullopt);
-  EXPECT_EQ(options(), std::nullopt);
-  router.SetMember(kFilter, with(true));
-  EXPECT_EQ(options(), std::nullopt);
-  router.LetGoOfMember(kFilter, "c");
-  EXPECT_EQ(options(), std::nullopt);
-  router.LetGoOfMember(kFilter, "c");
-  EXPECT_EQ(options(), true) << "as it was told meanwhile";
-  router.HoldMember(kFilter, "c", with(false));
-  router.LetGoOfMember(kFilter, "c");
-  EXPECT_EQ(options(), true) << "as it was before";
-  router.HoldMember(kFilter, "c", with(true));
-  router.RemoveMember(kFilter, "c");
-  EXPECT_EQ(options(), true);
-  router.LetGoOfMember(kFilter, "c");
-  EXPECT_EQ(router.FindGroup(kFilter), nullptr);
-}
-
-TEST(Router, MembersOfAnotherNodeAreItsOwnAffair) {
-  constexpr const char* kFilter = "$share/g/a";
-  Router router(10, /*clustered=*/true);
-  const auto member = [](uint16_t node, uint64_t connection, uint32_t telling) {
-    ShareMember made = Member("c");
-    made.of_node = storage::NodeId(node);
-    made.connection = {.node = storage::NodeId(node), .connection = connection};
-    made.telling = telling;
-    return made;
-  };
-  router.HoldMember(kFilter, "c", std::nullopt);
-  router.SetMember(kFilter, member(2, 7, 0));
-  ASSERT_NE(router.FindGroup(kFilter), nullptr) << "what is held is this node's client";
-  router.LetGoOfMember(kFilter, "c");
-  router.SetMember(kFilter, member(2, 8, 1));
-  router.SetMember(kFilter, member(3, 7, 0));
-  EXPECT_EQ(router.FindGroup(kFilter)->size(), 2u);
-  router.RemoveMember(kFilter, "c", member(2, 7, 0).connection, storage::NodeId(2));
-  EXPECT_EQ(router.FindGroup(kFilter)->size(), 2u) << "it has another connection by now";
-  router.ForgetMembersOf(storage::NodeId(2), 1);
-  EXPECT_EQ(router.FindGroup(kFilter)->size(), 2u) << "it was told of again";
-  router.ForgetMembersOf(storage::NodeId(2), 2);
-  EXPECT_EQ(router.FindGroup(kFilter)->size(), 1u);
-  router.RemoveMember(kFilter, "c", member(3, 7, 0).connection, storage::NodeId(3));
-  EXPECT_EQ(router.FindGroup(kFilter), nullptr);
-  EXPECT_TRUE(router.Find("a").empty());
-}
-
-// Without a lease clients are let in without asking, several with one Client Identifier.
-TEST(Router, AMemberGoesWithItsOwnConnectionAndNotWithAnotherOfItsName) {
-  constexpr const char* kFilter = "$share/g/a";
-  for (const uint16_t node : {uint16_t{0}, uint16_t{2}}) {
-    Router router(10, /*clustered=*/true);
-    const auto member = [&](uint64_t connection, uint32_t telling = 0) {
-      ShareMember made = Member("c");
-      made.of_node = storage::NodeId(node);
-      made.connection = {.node = storage::NodeId(7), .connection = connection};
-      made.telling = telling;
-      return made;
-    };
-    const auto remove = [&](uint64_t connection) {
-      router.RemoveMember(kFilter, "c", member(connection).connection, storage::NodeId(node));
-    };
-    const auto connection = [&]() -> uint64_t {
-      const ShareGroup* const group = router.FindGroup(kFilter);
-      return group == nullptr ? 0 : group->Find("c", storage::NodeId(node))->connection.connection;
-    };
-    router.SetMember(kFilter, member(1));
-    router.SetMember(kFilter, member(2));
-    EXPECT_EQ(connection(), 2u);
-    remove(1);
-    EXPECT_EQ(connection(), 2u) << "the older one goes";
-    remove(2);
-    EXPECT_EQ(connection(), 0u);
-    router.SetMember(kFilter, member(1));
-    router.SetMember(kFilter, member(2));
-    router.SetMember(kFilter, member(3));
-    router.SetMember(kFilter, member(2));
-    remove(2);
-    EXPECT_EQ(connection(), 3u) << "who had the place before";
-    remove(3);
-    EXPECT_EQ(connection(), 1u);
-    remove(1);
-    EXPECT_EQ(connection(), 0u);
-    router.SetMember(kFilter, member(1));
-    router.SetMember(kFilter, member(2, 1));
-    router.ForgetMembersOf(storage::NodeId(node), 1);
-    remove(2);
-    EXPECT_EQ(connection(), 0u) << "it is not told of any more";
-    EXPECT_TRUE(router.Find("a").empty());
   }
 }
 

@@ -20,7 +20,7 @@ ShareMember MemberOf(std::string client_id, bool connected) {
   ShareMember member;
   member.client_id = std::move(client_id);
   member.connected = connected;
-  member.durable = !connected;
+  member.durable = true;
   member.options.qos = mqtt::QoS::kAtLeastOnce;
   return member;
 }
