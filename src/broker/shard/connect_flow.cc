@@ -643,7 +643,8 @@ void ConnectFlow::OnClosed(Connection& connection, storage::CloseCause how) {
   context_.streams.OnAnswer(connection.connecting->claim);
   // The claim may be granted already: this takes it back, whether or not it is. Only the leader
   // that is asked needs to hear of it: the next one is not asked for the claim, and ends whatever
-  // is not among what the shard holds. As long as there is none clients try again and again.
+  // is not among what the shard holds, without its will. As long as there is none clients try again
+  // and again.
   storage::CloseSession close;
   close.client_id = connection.connecting->credentials.client_id;
   close.connection = connection.ref;

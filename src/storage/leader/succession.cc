@@ -169,7 +169,9 @@ void Sessions::CloseUnclaimed() {
     CloseSession lost;
     lost.client_id = claim->client_id.view();
     lost.epoch = claim->epoch;
-    lost.cause = CloseCause::kWithWill;
+    // Its client was never told that it is connected: of whoever was, its shard asks for the end,
+    // or its node's life is over. Who was refused, because nobody answered, leaves no will.
+    lost.cause = CloseCause::kNormal;
     ProposeClose(*claim, lost);
   }
 }

@@ -191,12 +191,45 @@ TEST(LeaderlessPartition, WhatItsFormerLeaderHasGrantedToWhoHasGoneIsTakenBack) 
     EXPECT_TRUE(dead.line->closed_by_broker());
     broker.BringLeader(1);
     broker.RunFor(absl::Seconds(1));
-    EXPECT_EQ(watcher.TakeTypes(), std::vector{kPublish}) << "seed " << seed;
+    EXPECT_THAT(watcher.packets, IsEmpty()) << "it was never connected, seed " << seed;
     Peer next(broker, 0);
     next.line->Send(Mortal(NameIn(1), true));
     broker.RunFor(absl::Milliseconds(100));
     ASSERT_EQ(next.packets.size(), 1u);
     EXPECT_TRUE(next.packets[0].session_present());
+  }
+}
+
+// Whoever answers later: the leader that was asked, when its disk works again, or another one,
+// which finds the claim granted.
+TEST(LeaderlessPartition, WhoWasRefusedLeavesNoWill) {
+  for (const bool another_leader : {false, true}) {
+    for (const bool durable : {false, true}) {
+      SCOPED_TRACE(absl::StrCat("another leader: ", another_leader, ", durable: ", durable));
+      Broker broker(22, 2);
+      Peer watcher(broker, 0, NameIn(2));
+      watcher.Subscribe("will");
+      if (!another_leader) broker.HangDisk();
+      const Peer refused(broker, 1);
+      refused.line->Send(Mortal(NameIn(1), durable));
+      const broker::ShardMetrics& metrics = broker.shard(1).metrics();
+      const uint64_t requests = metrics.storage_requests.value();
+      while (metrics.storage_requests.value() == requests) broker.RunFor(absl::Microseconds(10));
+      if (another_leader) broker.LoseLeader(1);
+      broker.RunFor(absl::Seconds(11));
+      ASSERT_EQ(refused.packets.size(), 1u);
+      EXPECT_EQ(refused.packets[0].type, kConnack);
+      EXPECT_EQ(refused.packets[0].reason, 0x88);
+      another_leader ? broker.BringLeader(1) : broker.MendDisk();
+      broker.RunFor(absl::Seconds(1));
+      EXPECT_THAT(watcher.packets, IsEmpty());
+      Peer next(broker, 0);
+      next.line->Send(Mortal(NameIn(1), true));
+      broker.RunFor(absl::Milliseconds(100));
+      ASSERT_EQ(next.packets.size(), 1u);
+      EXPECT_EQ(next.packets[0].reason, 0);
+      EXPECT_EQ(next.packets[0].session_present(), durable) << "the claim was granted";
+    }
   }
 }
 

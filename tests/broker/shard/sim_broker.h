@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "auth/core/method.h"
@@ -92,6 +93,8 @@ class Broker final : public broker::PartitionClient {
     host_.take_replays = false;
     host_.plays_shards = false;
     host_.on_event = [this](storage::ShardId shard, storage::Event& event) {
+      const auto* const opened = std::get_if<storage::SessionOpened>(&event);
+      if (opened != nullptr && (leaderless_ >> opened->partition & 1) != 0) return;
       shards_[shard]->Mail(std::move(event));
     };
     timeline_.Set(host_.now_unix_ms(), agenda_.now_ns());
@@ -149,12 +152,20 @@ class Broker final : public broker::PartitionClient {
   void CalmDown() { calm_ = true; }
   uint64_t leaders_changed() const { return leaders_changed_; }
 
-  // Nobody knows a leader of the partition: what is asked of it goes nowhere, until there is one.
+  // Nobody knows a leader of the partition: what is asked of it goes nowhere, until there is one,
+  // and whom the former one still lets in hears nothing of it.
   void LoseLeader(storage::PartitionId id) { leaderless_ |= storage::PartitionMask{1} << id; }
   void BringLeader(storage::PartitionId id) {
     leaderless_ &= ~(storage::PartitionMask{1} << id);
     host_.ReplaceLeader(id);
     PlanHost(absl::Microseconds(rng_.Between(1, 500)));
+  }
+
+  // What is asked is heard, and nothing is done.
+  void HangDisk() { disk_hangs_ = true; }
+  void MendDisk() {
+    disk_hangs_ = false;
+    if (std::exchange(write_waits_, false)) EndWrite();
   }
 
   // From now on this client may do nothing, as after a reload.
@@ -200,12 +211,7 @@ class Broker final : public broker::PartitionClient {
     host_.Run();
     host_.BeginWrite();
     if (!std::exchange(writing_, true)) {
-      agenda_.After(absl::Microseconds(rng_.Between(50, 4000)), [this] {
-        writing_ = false;
-        host_.EndWrite();
-        host_.Run();
-        if (!host_.core().Drained()) PlanHost(absl::Microseconds(rng_.Between(1, 500)));
-      });
+      agenda_.After(absl::Microseconds(rng_.Between(50, 4000)), [this] { EndWrite(); });
     }
     if (const auto wake = host_.core().NextWake(); wake.has_value()) {
       const int64_t wake_ns = std::max(absl::ToInt64Nanoseconds(*wake), agenda_.now_ns() + 50'000);
@@ -213,6 +219,15 @@ class Broker final : public broker::PartitionClient {
       host_wake_ns_ = wake_ns;
       agenda_.At(wake_ns, [this] { PlanHost(absl::ZeroDuration()); });
     }
+  }
+
+  void EndWrite() {
+    write_waits_ = disk_hangs_;
+    if (write_waits_) return;
+    writing_ = false;
+    host_.EndWrite();
+    host_.Run();
+    if (!host_.core().Drained()) PlanHost(absl::Microseconds(rng_.Between(1, 500)));
   }
 
   base::Rng rng_;
@@ -231,6 +246,8 @@ class Broker final : public broker::PartitionClient {
   uint64_t leaders_changed_ = 0;
   bool host_planned_ = false;
   bool writing_ = false;
+  bool disk_hangs_ = false;
+  bool write_waits_ = false;
   int64_t host_wake_ns_ = 0;
 };
 
