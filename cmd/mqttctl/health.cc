@@ -48,6 +48,9 @@ void AddHealthOptions(CLI::App& command, HealthArguments& arguments) {
   AddUrl(command, arguments.url);
   command.add_flag("--ready", arguments.ready,
                    "Whether clients may come (/readyz), not whether it lives (/healthz)");
+  command.add_flag("--replicas", arguments.replicas,
+                   "The same, and no replicas were lost here: another node of the cluster may be "
+                   "stopped (/readyz/replicas)");
   command.add_option("--timeout", arguments.timeout_s, "Seconds to wait for an answer (5)")
       ->check(CLI::PositiveNumber);
   command.add_flag("--quiet", arguments.quiet, "Only the exit status");
@@ -55,7 +58,9 @@ void AddHealthOptions(CLI::App& command, HealthArguments& arguments) {
 
 int Health(const HealthArguments& arguments) {
   const absl::StatusOr<HttpTarget> target =
-      TargetOf(arguments.url, arguments.ready ? "/readyz" : "/healthz");
+      TargetOf(arguments.url, arguments.replicas ? "/readyz/replicas"
+                              : arguments.ready  ? "/readyz"
+                                                 : "/healthz");
   const absl::StatusOr<HttpAnswer> answer =
       target.ok() ? HttpGet(*target, absl::Seconds(arguments.timeout_s)) : target.status();
   if (!answer.ok()) {

@@ -14,6 +14,7 @@ inline constexpr char kHttpEndpoint[] = "http://127.0.0.1:9883";
 struct HealthArguments {
   std::string url = kHttpEndpoint;
   bool ready = false;
+  bool replicas = false;
   double timeout_s = 5;
   bool quiet = false;
 };

@@ -34,6 +34,11 @@ void AddMembers(const base::ClusterView* cluster, FamilyBuilder& out) {
   out.Gauge("cluster_holds_replicas",
             "1: replicas of partitions are on this node. 0: none, it serves clients only.");
   add(cluster != nullptr && cluster->holds_replicas ? 1 : 0);
+  out.Gauge(
+      "cluster_replicas_lost",
+      "Partitions that have a replica less since this node came, with an empty data directory, "
+      "to where another one was. While it is not 0 /readyz/replicas is 503.");
+  add(cluster == nullptr ? 0 : cluster->replicas_lost);
   out.Gauge("cluster_partitions_led", "Partitions that this node leads.");
   add(led);
   out.Gauge("cluster_partitions_without_leader",

@@ -22,6 +22,14 @@ bool Ready(const EndpointSources& sources, const broker::MetricsSnapshot& snapsh
   return sources.readiness->ready() && Obstacle(snapshot).empty();
 }
 
+// Why no other node should be stopped now. Nothing while the others cannot be reached: the clients
+// that find this node alone are served here.
+std::string Lost(const EndpointSources& sources) {
+  const base::ClusterView cluster =
+      sources.cluster == nullptr ? base::ClusterView() : sources.cluster();
+  return cluster.holds_lease ? cluster.lost : "";
+}
+
 std::string Page(const EndpointSources& sources) {
   const broker::MetricsSnapshot snapshot = sources.metrics();
   std::string listeners;
@@ -40,7 +48,9 @@ std::string Page(const EndpointSources& sources) {
       listeners,
       "</table>\n<ul>\n<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>\n"
       "<li><a href=\"/healthz\">/healthz</a> whether the process lives</li>\n"
-      "<li><a href=\"/readyz\">/readyz</a> whether clients may come</li>\n",
+      "<li><a href=\"/readyz\">/readyz</a> whether clients may come</li>\n"
+      "<li><a href=\"/readyz/replicas\">/readyz/replicas</a> whether another node may be stopped"
+      "</li>\n",
       sources.calls == nullptr
           ? ""
           : "<li><a href=\"/api/v1/openapi.json\">/api/v1</a> the admin API</li>\n",
@@ -76,9 +86,10 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
     response.body = stall.stuck ? absl::StrCat("shard ", stall.shard, " has been stuck for ",
                                                stall.seconds, " s\n")
                                 : "ok\n";
-  } else if (request.path == "/readyz") {
+  } else if (request.path == "/readyz" || request.path == "/readyz/replicas") {
     const bool ready = sources.readiness->ready();
-    const std::string obstacle = ready ? Obstacle(sources.metrics()) : "";
+    std::string obstacle = ready ? Obstacle(sources.metrics()) : "";
+    if (ready && obstacle.empty() && request.path != "/readyz") obstacle = Lost(sources);
     response.status = ready && obstacle.empty() ? 200 : 503;
     response.body = absl::StrCat(obstacle.empty() ? sources.readiness->why() : obstacle, "\n");
   } else if (request.path == "/") {
@@ -86,7 +97,7 @@ HttpResponse Route(const HttpRequest& request, const EndpointSources& sources) {
     response.body = Page(sources);
   } else {
     response.status = 404;
-    response.body = "nothing here; there are /, /metrics, /healthz and /readyz\n";
+    response.body = "nothing here; there are /, /metrics, /healthz, /readyz and /readyz/replicas\n";
   }
   return response;
 }

@@ -1,4 +1,5 @@
-// What the HTTP endpoint serves: /metrics, /healthz, /readyz and a page for people.
+// What the HTTP endpoint serves: /metrics, /healthz, /readyz, /readyz/replicas and a page for
+// people.
 #ifndef ADMIN_ENDPOINT_H_
 #define ADMIN_ENDPOINT_H_
 
@@ -43,6 +44,8 @@ FamilyBuilder Families(const EndpointSources& sources);
 //   /metrics  200, Prometheus' text format
 //   /healthz  200 while the process can answer at all and no shard is stuck
 //   /readyz   200 if clients may come, else 503; the body says why
+//   /readyz/replicas  503 also while replicas that were here are lost, so that whoever replaces
+//             one node after the other stops
 //   /         200, a page with links
 // What is below /api/ goes to `calls`.
 HttpResponse Route(const HttpRequest& request, const EndpointSources& sources);

@@ -16,6 +16,10 @@ struct ClusterView {
   bool holds_lease = false;     // Sessions that are kept are served here.
   bool holds_replicas = false;  // Of some partition. Else it serves clients and stores nothing.
   std::string problem;          // In words. Empty: there is none.
+  // Partitions of which there was a replica at this node's address, before it came there with an
+  // empty data directory: each has a copy less. Not 0: `lost` says so in words.
+  uint32_t replicas_lost = 0;
+  std::string lost;
 
   struct Member {
     uint32_t node = 0;

@@ -264,6 +264,30 @@ TEST_F(RouteTest, ReadinessFollowsTheBrokerAndSaysWhy) {
   EXPECT_EQ(Get("/readyz").body, "stopping\n");
 }
 
+TEST_F(RouteTest, WhoReplacesOneNodeAfterTheOtherIsStoppedWhereReplicasAreLost) {
+  EXPECT_EQ(Get("/readyz/replicas").status, 503);
+  EXPECT_EQ(Get("/readyz/replicas").body, "starting\n");
+  readiness_.Set(Readiness::State::kReady, "ready");
+  EXPECT_EQ(Get("/readyz/replicas").status, 200);
+  base::ClusterView cluster;
+  cluster.holds_lease = true;
+  sources_.cluster = [&cluster] { return cluster; };
+  EXPECT_EQ(Get("/readyz/replicas").status, 200);
+  EXPECT_THAT(Get("/metrics").body, HasSubstr("\nmqttd_cluster_replicas_lost 0\n"));
+  cluster.lost = "those of node 3 are lost";
+  cluster.replicas_lost = 16;
+  EXPECT_EQ(Get("/readyz/replicas").status, 503);
+  EXPECT_EQ(Get("/readyz/replicas").body, "those of node 3 are lost\n");
+  EXPECT_EQ(Get("/readyz").status, 200);  // Clients are served.
+  EXPECT_THAT(Get("/metrics").body, HasSubstr("\nmqttd_ready 1\n"));
+  EXPECT_THAT(Get("/metrics").body, HasSubstr("\nmqttd_cluster_replicas_lost 16\n"));
+  snapshot_.memory.high = true;
+  EXPECT_EQ(Get("/readyz/replicas").body, "memory is short\n");
+  snapshot_.memory.high = false;
+  cluster.holds_lease = false;  // Whoever reaches this node alone is served by it.
+  EXPECT_EQ(Get("/readyz/replicas").status, 200);
+}
+
 TEST_F(RouteTest, ABrokerThatSendsItsClientsAwaySaysSoInItsMetrics) {
   readiness_.Set(Readiness::State::kReady, "ready");
   EXPECT_THAT(Get("/metrics").body, testing::HasSubstr("mqttd_draining 0\n"));

@@ -107,7 +107,18 @@ def _():
     equal(container["securityContext"]["capabilities"], {"drop": ["ALL"]}, "capabilities")
     equal(pod["automountServiceAccountToken"], False, "token")
     probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
-    equal(probes, {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}, "probes")
+    equal(probes, {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz/replicas"}, "probes")
+
+
+@case("where replicas are lost upgrades wait, unless the operator goes on without them")
+def _():
+    def asked(*values):
+        pod = one(template(*TRY, *values).out.text(), "StatefulSet")["spec"]["template"]["spec"]
+        return pod["containers"][0]["readinessProbe"]["httpGet"]["path"]
+    equal(asked("--set", "nodes=3"), "/readyz/replicas")
+    equal(asked("--set", "nodes=3", "--set", "probes.readiness=clients"), "/readyz")
+    for name, policy in (("production", "IfHealthyBudget"), ("five", "IfHealthyBudget"), ("try", "AlwaysAllow")):
+        equal(one(rendered(name), "PodDisruptionBudget")["spec"]["unhealthyPodEvictionPolicy"], policy, name)
 
 
 LISTENER = "listeners[0].name=a,listeners[0].protocol=mqtts,listeners[0].port=8883"
@@ -189,6 +200,7 @@ REFUSED = [
     ("tls.clientCertificate=yes", "'/tls/clientCertificate'"),
     (ISSUED, "tls.certManager.dnsNames: by which names do clients connect?"),
     (f"{ISSUED},tls.certManager.serviceNames=true,tls.clientCertificate=optional", "who signs the certificates of clients?"),
+    ("probes.readiness=always", "must be one of 'replicas', 'clients'"),
     ("auth.allowAnonymous=false", "nothing says who may connect"),
 ]
 for value_, words_ in REFUSED:

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
 """A node that was away while much was stored: it finds it in the others' logs, or they say that it cannot."""
 
+import json
+import os
+import re
+import shutil
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
-from e2e import PATIENCE_S, case, equal, holds, main  # noqa: E402
+from e2e import PATIENCE_S, case, equal, holds, main, run  # noqa: E402
 from local_cluster import LocalCluster  # noqa: E402
 from mqtt_wire import Client as Wire  # noqa: E402
 
 MESSAGE = b"x" * (1 << 20)
+MQTTCTL_BIN = os.environ.get("MQTTCTL_BIN", "build/release/bin/mqttctl")
 BEHIND = "catching up with the other nodes, or waiting for a leader: "
 
 
@@ -74,9 +79,48 @@ def _():
     store(cluster[1], 1)
     # Whoever restarts one node after the other waits here for ever: it has one replica less.
     eventually(lambda: cluster[2].readyz() == (503, f"{BEHIND}1 of 1 partition"), "it says why it is not ready")
+    equal(cluster[2].get("/readyz/replicas")[0], 503)
     equal(cluster[2].metrics()["mqttd_storage_partitions_behind"], 1)
     for node in cluster.nodes:
         node.kill()
+
+
+@case("a node whose data is lost serves clients, and stops whoever would take another one")
+def _():
+    cluster = LocalCluster(admin="127.0.0.1:0")
+    for node in cluster.nodes:
+        eventually(lambda node=node: node.get("/readyz/replicas") == (200, "ready"), "all of them may be stopped")
+    lost = cluster[2]
+    number = re.search(r"cluster joined cluster=\S+ node=(\d)", lost.log.text())[1]
+    lost.kill()
+    shutil.rmtree(lost.data_dir)
+    lost.start()
+    words = (f"this node holds no replicas: it is new where node {number} was, whose replicas are lost (16 partitions). "
+             "Stop no other node: docs/operations.md, Backups")
+    eventually(lambda: lost.readyz() == (200, f"ready: {words}"), "load balancers may send clients")
+    equal(lost.get("/readyz/replicas"), (503, words))
+    run(MQTTCTL_BIN, "health", "--replicas", "--url", f"http://{lost.http}", status=1)
+    run(MQTTCTL_BIN, "health", "--ready", "--url", f"http://{lost.http}")
+    equal([node.metrics()["mqttd_cluster_replicas_lost"] for node in cluster.nodes], [0, 0, 16])
+    members = run(MQTTCTL_BIN, "--endpoint", cluster[0].admin, "cluster", "members", "-o", "json").out.text()
+    told = {member["number"]: (member["state"], member.get("problem", "")) for member in json.loads(members)}
+    equal(told[4], ("degraded", words), "as the other nodes' operators see it")
+    for node in cluster.nodes[:2]:
+        eventually(lambda node=node: node.get("/readyz/replicas") == (200, "ready"), "those with replicas are as they were")
+    subscriber = Wire(cluster[0].port, "hears", clean=True, expiry=0)
+    subscriber.subscribe("served", 1)
+    publisher = Wire(lost.port, "says", clean=True, expiry=0)
+    equal(publisher.published("served", b"by the new one", qos=1), 0)
+    equal(subscriber.receive().payload, b"by the new one")
+    for node in cluster.nodes[:2]:
+        node.kill()
+    eventually(lambda: lost.get("/readyz/replicas")[0] == 200, "whoever finds it alone may come")
+    eventually(lambda: lost.readyz()[1].startswith("degraded: "), "and it says so")
+    for node in cluster.nodes[:2]:
+        node.spawn()
+    for node in cluster.nodes[:2]:
+        node.wait_ready()
+    eventually(lambda: lost.get("/readyz/replicas") == (503, words), "and then as before")
 
 
 main()

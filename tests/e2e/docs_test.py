@@ -34,7 +34,7 @@ RULES = [  # (case, documents, commands); the first that fits.
     ("elsewhere", "mqttctl", r"mqttctl --endpoint broker\.example\.org|mqttctl pub -L mqtts:"),
     ("clients", "", r"(journalctl -f \| )?(build/release/bin/)?mqttctl (pub|sub) "),
     ("bench", "mqttctl", r"mqttctl bench "),
-    ("health", "mqttctl", r"mqttctl (health|drain)\b"),
+    ("health", "mqttctl|operations", r"mqttctl (health|drain)\b"),
     ("admin", "mqttctl|operations", r"(echo \w+ \| )?mqttctl |curl "),
     ("broker", "", r"(build/release/bin/)?mqttd\b"),
     ("dev", "", r"\./dev "),
@@ -170,7 +170,7 @@ def _():
 @case("health and drain ask the broker of this machine")
 def _():
     broker, directory = Broker(), made("health")
-    for command in lines("health"):
+    for command in sorted(lines("health"), key=lambda command: "drain" in command.text):  # That is the end of it.
         shell(command.text.replace("--pid 1", f"--pid {broker.pid}"), directory, env={"MQTTCTL_HTTP_URL": f"http://{broker.http}"})
     holds("drained" in broker.get("/readyz")[1], "its clients are gone")
     broker.terminate()

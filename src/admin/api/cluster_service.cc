@@ -80,7 +80,9 @@ std::pair<pb::NodeState, std::string> ConditionOf(const BrokerAccess& broker,
   const Readiness& readiness = *broker.sources().readiness;
   const Readiness::State state = readiness.state();
   if (state == Readiness::State::kReady) {
-    const std::string problem = Obstacle(snapshot);
+    std::string problem = Obstacle(snapshot);
+    if (problem.empty() && broker.sources().cluster != nullptr)
+      problem = broker.sources().cluster().lost;
     return {problem.empty() ? pb::NODE_STATE_READY : pb::NODE_STATE_DEGRADED, problem};
   }
   return {state == Readiness::State::kStarting ? pb::NODE_STATE_STARTING : pb::NODE_STATE_STOPPING,

@@ -237,6 +237,16 @@ storage::PartitionMask Members::PartitionsOn(NodeId id) const {
   return mask;
 }
 
+NodeId Members::FormerAt(NodeId id) const {
+  const Node* const here = Find(id);
+  if (here == nullptr || here->cluster_address.empty() || HasReplicas(id)) return NodeId();
+  for (const auto& [other, node] : nodes_) {
+    const bool same = other != id && node.cluster_address == here->cluster_address;
+    if (same && PartitionsOn(other) != 0) return other;
+  }
+  return NodeId();
+}
+
 std::string Members::WhyNotPlaced(const pb::GroupPlace& place) const {
   if (place.replicas().empty() || place.replicas_size() > static_cast<int>(kReplicasMax))
     return absl::StrCat("a group has from 1 to ", kReplicasMax, " replicas");

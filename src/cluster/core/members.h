@@ -114,6 +114,9 @@ class Members {
   bool HasReplicas(NodeId id) const;
   // Of which partitions.
   storage::PartitionMask PartitionsOn(NodeId id) const;
+  // The node that was last where this one is, and has replicas, while this one has none: what it
+  // had is lost, as far as is known, for it cannot come back there. 0: none.
+  NodeId FormerAt(NodeId id) const;
 
   uint64_t placement_version() const { return placement_version_; }
   const std::vector<GroupReplicas>& partitions() const { return partitions_; }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/counted.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
@@ -124,7 +125,7 @@ class ClusterSeat final : public Seat,
   }
   void Forget(uint32_t node, std::function<void(absl::Status)> done) override;
   std::string why() const override { return membership_->why(); }
-  std::string note() const override { return holds_none_ ? "this node holds no replicas" : ""; }
+  std::string note() const override;
   bool refuses_all() const override { return refuses_all_; }
   base::ClusterView view() const override;
   void Call(uint32_t node, base::NodeCall call, absl::Duration within,
@@ -264,6 +265,24 @@ base::ClusterView::Traffic ViewOf(const cluster::TrafficMetrics& metrics) {
           .unreadable = metrics.unreadable.value()};
 }
 
+// Of a node that came with an empty data directory to where another was.
+void TellLost(const cluster::Members& members, storage::NodeId self, base::ClusterView& view) {
+  const storage::NodeId former = members.FormerAt(self);
+  if (former == storage::NodeId()) return;
+  view.replicas_lost = static_cast<uint32_t>(absl::popcount(members.PartitionsOn(former)));
+  view.lost = absl::StrCat("this node holds no replicas: it is new where node ", former.value(),
+                           " was, whose replicas are lost (",
+                           base::Counted(view.replicas_lost, "partition"),
+                           "). Stop no other node: docs/operations.md, Backups");
+}
+
+std::string ClusterSeat::note() const {
+  if (!holds_none_) return "";
+  base::ClusterView view;
+  TellLost(membership_->members(), membership_->self().node, view);
+  return view.lost.empty() ? "this node holds no replicas" : view.lost;
+}
+
 base::ClusterView ClusterSeat::view() const {
   base::ClusterView view;
   const cluster::Members members = membership_->members();
@@ -294,6 +313,7 @@ base::ClusterView ClusterSeat::view() const {
     if (id < leaders.size()) partition.leader = leaders[id].value();
   }
   view.holds_replicas = members.HasReplicas(self.node);
+  TellLost(members, self.node, view);
   {
     base::MutexLock lock(feeds_mutex_);
     for (const auto& [id, leader] : fed_by_) {

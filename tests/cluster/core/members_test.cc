@@ -81,6 +81,29 @@ TEST(Members, FoundersAreNumberedByTheirUuidsAndHaveReplicasOfEverything) {
   EXPECT_FALSE(numbers.contains(0));
 }
 
+// Its data directory was lost: what it had is, and nobody else would say so.
+TEST(Members, WhoIsNewWhereANodeWithReplicasWasIsKnownForIt) {
+  const auto admit_at = [](Members& members, const std::string& uuid, uint32_t incarnation,
+                           const std::string& address) {
+    pb::MembersCommand command = AdmitCommand(uuid, 70 + incarnation, incarnation);
+    command.mutable_admit_node()->set_cluster_address(address);
+    return Apply(members, command).admitted.node;
+  };
+  Members members = Members::Founded(ThreeFounders());
+  for (const char* const uuid : {"a", "b", "c"}) Apply(members, AdmitCommand(uuid, 7));
+  const NodeId further = admit_at(members, "d", 1, "d:1885");
+  const NodeId instead = admit_at(members, "e", 1, "c:1885");
+  EXPECT_EQ(members.FormerAt(instead), NodeId(3));
+  EXPECT_EQ(members.FormerAt(further), NodeId());
+  EXPECT_EQ(members.FormerAt(NodeId(3)), NodeId());
+  EXPECT_EQ(members.FormerAt(NodeId(9)), NodeId());
+  // One that stores nothing is no loss.
+  EXPECT_EQ(members.FormerAt(admit_at(members, "f", 1, "d:1885")), NodeId());
+  // It was elsewhere all the time.
+  EXPECT_EQ(admit_at(members, "c", 2, "elsewhere:1885"), NodeId(3));
+  EXPECT_EQ(members.FormerAt(instead), NodeId());
+}
+
 TEST(Members, ALaterIncarnationEndsTheOneBeforeAndARepeatDoesNot) {
   Members members = Members::Founded(ThreeFounders());
   EXPECT_EQ(Apply(members, AdmitCommand("b", 77)).admitted, Life(2, 1));

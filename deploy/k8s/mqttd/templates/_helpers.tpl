@@ -229,7 +229,7 @@ listeners:
 {{- fail (printf "cluster.replicas: %d nodes cannot have %d replicas of what is stored." $nodes $replicas) }}
 {{- end }}
 {{- if not .Values.persistence.enabled }}
-{{- fail "persistence.enabled: several nodes need volumes. A node that comes back without what it had stored is not the one that the others know, and is not taken in." }}
+{{- fail "persistence.enabled: several nodes need volumes. A node that comes back without what it had stored is not the one that the others know: it stores nothing from then on, and what it had is lost." }}
 {{- end }}
 {{- if and .Values.podDisruptionBudget.enabled (gt (int .Values.podDisruptionBudget.maxUnavailable) (div (sub $replicas 1) 2)) }}
 {{- fail (printf "podDisruptionBudget.maxUnavailable: with %d of %d replicas away some sessions are not served." (int .Values.podDisruptionBudget.maxUnavailable) $replicas) }}
