@@ -196,6 +196,14 @@ void MetaNode::OnAdmissionAsked(uint64_t token, const pb::AdmitNode& node) {
     out_.admissions.push_back({.token = token, .ask_again = true});
     return;
   }
+  if (node.shards() > kNodeShardsMax) {
+    out_.admissions.push_back(
+        {.token = token,
+         .why = absl::StrCat("it says that it has ", node.shards(), " shards, and ", kNodeShardsMax,
+                             " are the most that a node may have"),
+         .refused = true});
+    return;
+  }
   const Node* const known = members_.FindByUuid(node.uuid());
   if (node.node() != 0 && (known == nullptr || known->id.value() != node.node())) {
     out_.admissions.push_back(

@@ -22,6 +22,10 @@
 
 namespace cluster {
 
+// A node that says that it has more shards is not admitted: each of the others would keep places
+// for them, and has 65,534.
+inline constexpr uint32_t kNodeShardsMax = 1000;
+
 // What is to be done, in this order.
 struct MetaOutputs {
   // By so much this node's timeline is to be put ahead: see CommonTime.

@@ -133,6 +133,23 @@ TEST_F(MetaNodeTest, DecidesOnlyWhereItLeadsAndHasAppliedWhatOthersProposed) {
   EXPECT_TRUE(out.admissions[0].ask_again);
 }
 
+// It would be in the log, and end every node at each start.
+TEST_F(MetaNodeTest, ANodeWithMoreShardsThanThereArePlacesIsNotAdmitted) {
+  Lead(At(0));
+  pb::AdmitNode node = Self("b", 1);
+  node.set_shards(1001);
+  node_.OnAdmissionAsked(1, node);
+  MetaOutputs out = Act();
+  EXPECT_THAT(out.proposals, IsEmpty());
+  ASSERT_THAT(out.admissions, SizeIs(1));
+  EXPECT_TRUE(out.admissions[0].refused);
+  EXPECT_THAT(out.admissions[0].why, testing::HasSubstr("1001 shards"));
+  node.set_shards(1000);
+  node_.OnAdmissionAsked(2, node);
+  CommitAll(At(0));
+  EXPECT_EQ(Act().admissions.at(0).life, Life(2, 1));
+}
+
 TEST_F(MetaNodeTest, WhoDoesNotRenewIsGoneAndWhoDoesIsNot) {
   Lead(At(0));
   node_.OnAdmissionAsked(1, Self("a", 3));
