@@ -39,6 +39,10 @@ void AddMembers(const base::ClusterView* cluster, FamilyBuilder& out) {
       "Partitions that have a replica less since this node came, with an empty data directory, "
       "to where another one was. While it is not 0 /readyz/replicas is 503.");
   add(cluster == nullptr ? 0 : cluster->replicas_lost);
+  out.Counter("cluster_time_apart_total",
+              "Times that another node's time was more than a minute from this one's, and was not "
+              "followed: what expires may end early or late. The log says which node.");
+  add(cluster == nullptr ? 0 : cluster->times_apart);
   out.Gauge("cluster_partitions_led", "Partitions that this node leads.");
   add(led);
   out.Gauge("cluster_partitions_without_leader",

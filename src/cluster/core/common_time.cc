@@ -1,6 +1,7 @@
 #include "cluster/core/common_time.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <vector>
 
 namespace cluster {
@@ -13,7 +14,7 @@ void CommonTime::SetNow(int64_t unix_ms, absl::Duration now) {
 }
 
 void CommonTime::OnLeader(TimeSaid leader) {
-  if (agreed_) return Follow(leader);
+  if (agreed_) return Follow(NodeId(), leader);
   agreed_ = true;  // With one of an earlier release, too, which does not say: it grants leases.
   if (leader.unix_ms != 0) Shift(leader.unix_ms - unix_ms_);
 }
@@ -25,7 +26,7 @@ void CommonTime::Lead(absl::Duration now) {
 
 void CommonTime::OnAsked(NodeId node, TimeSaid said, bool is_member, size_t members) {
   if (agreed_) {
-    if (said.agreed) Follow(said);
+    if (said.agreed) Follow(node, said);
     return;
   }
   if (said.agreed && said.unix_ms != 0) {
@@ -52,9 +53,17 @@ void CommonTime::Agree() {
   Shift(ahead[(ahead.size() - 1) / 2]);
 }
 
-void CommonTime::Follow(TimeSaid other) {
+void CommonTime::Follow(NodeId node, TimeSaid other) {
+  if (other.unix_ms == 0) return;
   const int64_t behind_ms = other.unix_ms - unix_ms_;
-  if (behind_ms <= 0 || behind_ms > absl::ToInt64Milliseconds(kApartMax)) return;
+  if (std::abs(behind_ms) > absl::ToInt64Milliseconds(kApartMax)) {
+    ++times_apart_;
+    if (now_ < next_apart_) return;
+    next_apart_ = now_ + kToldEvery;
+    apart_ = Apart{.node = node, .ahead_ms = behind_ms};
+    return;
+  }
+  if (behind_ms <= 0) return;
   const int64_t by_ms = std::min(behind_ms, absl::ToInt64Milliseconds(may_follow_));
   may_follow_ -= absl::Milliseconds(by_ms);
   Shift(by_ms);

@@ -38,6 +38,8 @@ class CommonTime {
   static constexpr absl::Duration kFollowedAtOnce = absl::Seconds(1);
   // Who is ahead by more is not ahead by its drift, and is not followed.
   static constexpr absl::Duration kApartMax = absl::Minutes(1);
+  // So often that is told, as long as it lasts.
+  static constexpr absl::Duration kToldEvery = absl::Minutes(1);
   // So long a leader waits to hear of enough of the others. It hears of them, or does not lead.
   static constexpr absl::Duration kAgreesWithin = absl::Seconds(10);
 
@@ -61,9 +63,18 @@ class CommonTime {
   // By so much the timeline is to be put ahead; back only before it is agreed.
   int64_t TakeShift() { return std::exchange(shift_ms_, 0); }
 
+  // Somebody is more than kApartMax ahead or behind.
+  struct Apart {
+    NodeId node;           // None: who leads the group.
+    int64_t ahead_ms = 0;  // Of this node.
+  };
+  // What is to be told of that.
+  std::optional<Apart> TakeApart() { return std::exchange(apart_, std::nullopt); }
+  uint64_t times_apart() const { return times_apart_; }
+
  private:
   void Shift(int64_t by_ms);
-  void Follow(TimeSaid other);
+  void Follow(NodeId node, TimeSaid other);
   void Agree();
 
   int64_t unix_ms_ = 0;
@@ -72,6 +83,9 @@ class CommonTime {
   int64_t shift_ms_ = 0;
   absl::Duration may_follow_;  // By so much now.
   absl::Duration led_since_;
+  std::optional<Apart> apart_;
+  absl::Duration next_apart_ = -absl::InfiniteDuration();
+  uint64_t times_apart_ = 0;
   // How far those that have not agreed are ahead of this node; those that do not say are, too.
   std::map<NodeId, std::optional<int64_t>> heard_;
 };

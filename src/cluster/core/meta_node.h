@@ -30,6 +30,8 @@ inline constexpr uint32_t kNodeShardsMax = 1000;
 struct MetaOutputs {
   // By so much this node's timeline is to be put ahead: see CommonTime.
   int64_t time_shift_ms = 0;
+  // An operator is to hear that a node is not followed.
+  std::optional<CommonTime::Apart> time_apart;
   struct Proposal {
     uint64_t number = 0;
     std::string entry;
@@ -118,6 +120,7 @@ class MetaNode {
   void Tick(absl::Duration now);
   MetaOutputs Take() {
     out_.time_shift_ms = time_.TakeShift();
+    out_.time_apart = time_.TakeApart();
     return std::exchange(out_, {});
   }
 
@@ -125,6 +128,8 @@ class MetaNode {
   uint64_t applied() const { return applied_; }
   const NodeLease& lease() const { return lease_; }
   NodeLife life() const { return lease_.life(); }
+  // See CommonTime::Apart.
+  uint64_t times_apart() const { return time_.times_apart(); }
   bool is_granting() const { return granter_ != nullptr; }
 
  private:

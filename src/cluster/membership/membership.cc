@@ -89,6 +89,7 @@ class RealMembership final : public Membership, private LinkHandler {
     base::MutexLock lock(mutex_);
     return self_;
   }
+  uint64_t times_apart() const override { return times_apart_; }
   bool holds_lease() const override {
     base::MutexLock lock(mutex_);
     return holds_lease_;
@@ -166,6 +167,7 @@ class RealMembership final : public Membership, private LinkHandler {
   const uint64_t start_ = base::Rng::FromEntropy()();
 
   std::atomic<bool> leaving_{false};
+  std::atomic<uint64_t> times_apart_{0};
 
   // ---- Its thread.
   NodeId node_;
@@ -567,6 +569,7 @@ void RealMembership::StartMeta(const pb::NodeIdentity& identity, const Members& 
     base::MutexLock lock(mutex_);
     refused_ = why;
   };
+  parts.times_apart = &times_apart_;
   parts.on_stopped = [inbox = inbox_](const absl::Status& status) {
     inbox->Post(MetaStopped{status});
   };

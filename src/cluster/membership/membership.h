@@ -2,6 +2,7 @@
 #ifndef CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 #define CLUSTER_MEMBERSHIP_MEMBERSHIP_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -94,6 +95,8 @@ class Membership {
   virtual Members members() const = 0;
   virtual NodeLife self() const = 0;  // 0 until it is admitted.
   virtual bool holds_lease() const = 0;
+  // How often another node's time was more than a minute from this one's, and was not followed.
+  virtual uint64_t times_apart() const = 0;
   // By partition: who leads it, as far as a replica here knows; 0: it is not known. Empty: there is
   // no cluster yet.
   virtual std::vector<NodeId> leaders() const = 0;

@@ -132,6 +132,7 @@ class RealMetaGroup final : public MetaGroup {
   void OnItem(NodeLife from, const ForgetAnswered& answered);
   void OnCommitted(Committed& committed);
   void Act();
+  void LogApart(const CommonTime::Apart& apart) const;
   bool BeginLife(const MetaOutputs& out);
   void AskLease(const MetaOutputs::LeaseAsked& asked);
   void AskAdmission(const pb::AdmitNode& self);
@@ -399,6 +400,7 @@ void RealMetaGroup::Act() {
     MetaOutputs out = node_.Take();
     again = !out.leases_answered.empty() || !out.leases_asked.empty();
     if (out.time_shift_ms != 0) parts_.timeline->Skip(out.time_shift_ms);
+    if (out.time_apart.has_value()) LogApart(*out.time_apart);
     if (out.members_changed) {
       ShowMembers();
       TellMembersToAll();
@@ -421,12 +423,22 @@ void RealMetaGroup::Act() {
     for (const MetaOutputs::ForgetAnswer& answer : out.forgotten) AnswerForget(answer);
     if (BeginLife(out) && out.ask_admission.has_value()) AskAdmission(*out.ask_admission);
   }
+  if (parts_.times_apart != nullptr) *parts_.times_apart = node_.times_apart();
   if (stopped_) return;  // Its lease is given up.
   const absl::Duration until = node_.lease().until();
   if (std::exchange(lease_until_, until) != until && parts_.on_lease) parts_.on_lease(until);
   base::MutexLock lock(mutex_);
   lease_ = {.life = node_.life(), .until = until};
   ended_ = node_.has_ended();
+}
+
+void RealMetaGroup::LogApart(const CommonTime::Apart& apart) const {
+  base::Log(base::LogLevel::kWarning, "another node's time is not followed",
+            {{"node", apart.node == NodeId() ? "that leads" : absl::StrCat(apart.node.value())},
+             {"ahead_s", apart.ahead_ms / 1000},
+             {"advice",
+              "they are more than a minute apart, so what expires may end early or late: restart "
+              "whichever of the two is wrong, and it takes the others' time"}});
 }
 
 // False: it has begun a life that is not on the disk yet, and nobody may hear of it.

@@ -2,6 +2,8 @@
 #ifndef CLUSTER_TRANSPORT_META_GROUP_H_
 #define CLUSTER_TRANSPORT_META_GROUP_H_
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -43,6 +45,9 @@ class MetaGroup {
     const base::Clock* clock = nullptr;
     // Of messages and sessions here; outlives it. Put to the cluster's before there is a lease.
     base::Timeline* timeline = nullptr;
+    // Counts how often another node's time was too far from it to be followed. May be null;
+    // outlives it.
+    std::atomic<uint64_t>* times_apart = nullptr;
     // The log of the group. Empty, both: there is no replica of it here.
     std::function<void(Proposal)> submit;
     std::function<void(uint64_t ticket)> read_barrier;

@@ -291,6 +291,7 @@ base::ClusterView ClusterSeat::view() const {
   view.node = self.node.value();
   view.incarnation = self.incarnation.value();
   view.holds_lease = membership_->holds_lease();
+  view.times_apart = membership_->times_apart();
   view.problem = membership_->why();
   for (const auto& [id, node] : members.nodes()) {
     view.members.push_back({.node = id.value(),

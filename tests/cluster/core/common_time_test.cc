@@ -120,5 +120,30 @@ TEST(CommonTime, NobodyGoesBackOrFollowsWhoIsWrong) {
   }
 }
 
+TEST(CommonTime, OfWhoIsTooFarApartToBeFollowedIsToldOnceAMinute) {
+  CommonTime time = Beginning(kWallMs);
+  time.OnLeader(Agreed(kWallMs));
+  time.OnLeader({});  // Of an earlier release.
+  time.OnAsked(NodeId(2), Agreed(kWallMs - 60'000), true, 3);
+  EXPECT_FALSE(time.TakeApart().has_value());
+  for (const int64_t apart_ms : {kDayMs, -kDayMs}) {
+    const double begin_s = apart_ms > 0 ? 100 : 200;
+    for (int second = 0; second < 60; ++second) {
+      time.SetNow(kWallMs, At(begin_s + second));
+      time.OnAsked(NodeId(2), Agreed(kWallMs + apart_ms), true, 3);
+      const auto apart = time.TakeApart();
+      ASSERT_EQ(apart.has_value(), second == 0) << second;
+      if (!apart.has_value()) continue;
+      EXPECT_EQ(apart->node, NodeId(2));
+      EXPECT_EQ(apart->ahead_ms, apart_ms);
+    }
+  }
+  EXPECT_EQ(time.times_apart(), 120u);
+  EXPECT_EQ(time.TakeShift(), 0);
+  time.SetNow(kWallMs, At(300));
+  time.OnLeader(Agreed(kWallMs + kDayMs));
+  EXPECT_EQ(time.TakeApart().value().node, NodeId());
+}
+
 }  // namespace
 }  // namespace cluster
