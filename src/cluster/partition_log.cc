@@ -81,6 +81,7 @@ RaftLogOptions OptionsFor(const storage::CommandLogPlace& place, bool alone) {
   result.loop.group.election_ticks = kElectionTicks;
   result.loop.group.heartbeat_ticks = kHeartbeatTicks;
   result.loop.unfit_ticks = kUnfitTicks;
+  result.loop.group.installs_snapshots = false;  // Nor does anybody send one, but a later release.
   result.gives_way = alone;
   // The host bounds what a group commit has, and how many are under way.
   result.loop.group.entry_bytes_max = std::numeric_limits<uint32_t>::max();

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "base/thread_priority.h"
 
@@ -185,7 +187,12 @@ void RaftLog::On(std::vector<Proposal>& proposals) {
 
 void RaftLog::On(std::vector<RaftLoop::Message>& messages) {
   for (const RaftLoop::Message& message : messages) {
-    (void)loop_.OnMessage(message.group, message.data, message.all_have);
+    const absl::Status status = loop_.OnMessage(message.group, message.data, message.all_have);
+    if (!absl::IsUnimplemented(status)) continue;
+    base::LogLimited(base::LogLevel::kError, "a replica cannot catch up", "snapshot",
+                     {{"group", message.group},
+                      {"error", status},
+                      {"advice", "start the release here that the leader has"}});
   }
 }
 

@@ -195,6 +195,39 @@ TEST(RaftPitfall, P05AfterASnapshotAGroupIsFrozenUntilItsLogHasItAndThenStandsFo
   EXPECT_TRUE(rig.Leads(3));
 }
 
+// As long as nobody can install one, of a later release: it would answer nothing, and not vote.
+TEST(RaftPitfall, ASnapshotThatNobodyInstallsFreezesNoGroup) {
+  RaftLoopOptions options = CutsEarly();
+  options.group.installs_snapshots = false;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig.loses = [](const LoopRig::Node&, const RaftLoop::Message& m) { return m.to == 3; };
+  for (int i = 0; i < 50; ++i) {
+    rig.Propose(1, std::string(100, 'x'));
+    rig.Exchange();
+  }
+  rig.loop(1).Flushed(0, rig[1].applied.index);
+  std::vector<std::string> snapshots;
+  rig.loses = [&](const LoopRig::Node&, const RaftLoop::Message& m) {
+    if (m.kind == RaftGroup::kSnapshot) snapshots.push_back(m.data);
+    return false;
+  };
+  for (int i = 0; i < 40 && snapshots.empty(); ++i) {
+    rig.TickAll();
+    if (!rig.TakeEvents<SnapshotWanted>(1).empty())
+      rig.loop(1).OfferSnapshot(0, rig[1].applied.index, "state");
+  }
+  ASSERT_FALSE(snapshots.empty());
+  EXPECT_TRUE(absl::IsUnimplemented(rig.loop(3).OnMessage(0, snapshots[0])));
+  EXPECT_THAT(rig.TakeEvents<InstallSnapshot>(3), IsEmpty());
+  // It is needed for another leader.
+  rig.loses = [](const LoopRig::Node& from, const RaftLoop::Message& m) {
+    return from.id == 1 || m.to == 1;
+  };
+  for (int i = 0; i < 200 && !rig.Leads(2); ++i) rig.TickAll();
+  EXPECT_TRUE(rig.Leads(2));
+}
+
 TEST(RaftPitfall, P06NoVoteAndNoAnswerLeavesBeforeWhatItSaysIsOnTheDisk) {
   LoopRig rig(3);
   std::multiset<std::pair<ReplicaId, uint8_t>> left;

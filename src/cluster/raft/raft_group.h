@@ -39,6 +39,9 @@ struct RaftGroupOptions {
   uint64_t committed_bytes_per_ready_max = 4 << 20;
   uint64_t entry_bytes_max = 64 << 20;
   uint64_t recent_bytes_max = 4 << 20;  // Entries in memory: what followers and replicas take next.
+  // Whoever owns the group installs the snapshots that come. Else they are refused: a group that
+  // waits for that answers nothing, and does not vote.
+  bool installs_snapshots = true;
 };
 
 // What a group is made from after a start.
@@ -53,8 +56,9 @@ struct RaftGroupStart {
 // Stepped by its owner: no thread, clock or I/O but for the reads of `reader`. Belongs to one
 // thread. Views given out are valid until the next call but GetStatus. Errors: kUnavailable and
 // kResourceExhausted pass; kFailedPrecondition is not for this member now; kInvalidArgument makes
-// no sense; kNotFound: this node is no member any more. kInternal: raft-rs met what it takes for
-// impossible, and the group answers nothing else; make it anew from the disk.
+// no sense; kUnimplemented is a snapshot, and nobody installs it; kNotFound: this node is no member
+// any more. kInternal: raft-rs met what it takes for impossible, and the group answers nothing
+// else; make it anew from the disk.
 //
 // Everything that raft.h lists holds here: no caller can get it wrong.
 class RaftGroup {

@@ -251,7 +251,8 @@ absl::Status RaftLoop::OnMessage(GroupId id, std::string_view message, uint64_t 
   group->all_have = std::max(group->all_have, std::min(all_have, group->last));
   const absl::Status status = group->raft->Step(message);
   if (!Healthy(*group, status)) return status;
-  return absl::IsInvalidArgument(status) ? status : absl::OkStatus();
+  const bool is_refused = absl::IsInvalidArgument(status) || absl::IsUnimplemented(status);
+  return is_refused ? status : absl::OkStatus();
 }
 
 void RaftLoop::Submit(Proposal proposal) {

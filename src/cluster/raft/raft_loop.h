@@ -103,7 +103,8 @@ class RaftLoop {
   void RemoveGroup(GroupId group);
 
   void Tick();
-  // From another member, as its Message had it. kInvalidArgument: that was no message for us.
+  // From another member, as its Message had it. kInvalidArgument: that was no message for us;
+  // kUnimplemented: see RaftGroup.
   absl::Status OnMessage(GroupId group, std::string_view message, uint64_t all_have = 0);
   // Waits for room in the log; refused if this node does not lead.
   void Submit(Proposal proposal);

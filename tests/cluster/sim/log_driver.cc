@@ -11,6 +11,7 @@ constexpr absl::Duration kRepair = absl::Milliseconds(500);
 
 cluster::RaftLoopOptions LoopOptions(uint64_t seed) {
   cluster::RaftLoopOptions options;
+  options.group.installs_snapshots = false;
   options.seed = seed;
   options.group.election_ticks = 8;
   options.group.heartbeat_ticks = 2;
