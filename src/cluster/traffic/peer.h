@@ -3,7 +3,6 @@
 #define CLUSTER_TRAFFIC_PEER_H_
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 
@@ -13,7 +12,7 @@
 #include "cluster/core/forward_stream.h"
 #include "cluster/core/node_life.h"
 #include "cluster/core/routes_of_node.h"
-#include "cluster/link/received_frame.h"
+#include "cluster/link/early_frames.h"
 #include "cluster/traffic/outlet.h"
 
 namespace cluster {
@@ -39,7 +38,7 @@ struct Peer {
   Incarnation gone_through;         // Lives up to this one are over.
   std::optional<uint64_t> in_link;  // The last that something came by, of this life.
   std::string in_parts;             // Of an item that has not come to its end.
-  std::deque<ReceivedFrame> early;  // Of a life that nobody has told of as yet.
+  EarlyFrames early;                // Of a life that nobody has told of as yet.
   // It was there before this node, and has not told all that it wants as yet.
   bool unheard = false;
   bool told_stale = false;  // The shards have heard that it may want more than is known.

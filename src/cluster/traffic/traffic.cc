@@ -164,18 +164,18 @@ void Traffic::OnFrame(ReceivedFrame frame) {
   if (life <= peer.gone_through || (peer.life.has_value() && life < *peer.life))
     return frame.Took();
   // It is told of a moment later. What comes meanwhile counts against what may be on its way.
-  peer.early.push_back(std::move(frame));
+  peer.early.Add(std::move(frame));
   TakeEarly(peer);
 }
 
 void Traffic::TakeEarly(Peer& peer) {
-  std::deque<ReceivedFrame> frames = std::exchange(peer.early, {});
+  std::deque<ReceivedFrame> frames = peer.early.Take();
   for (ReceivedFrame& frame : frames) {
     const Incarnation life = frame.from().incarnation;
     if (peer.life == life) {
       TakeFrame(peer, std::move(frame));
     } else if (life > peer.gone_through && !(peer.life.has_value() && life < *peer.life)) {
-      peer.early.push_back(std::move(frame));
+      peer.early.Add(std::move(frame));
     } else {
       frame.Took();
     }

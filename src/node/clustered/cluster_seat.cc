@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/version.h"
+#include "cluster/link/early_frames.h"
 #include "cluster/link/links.h"
 #include "cluster/membership/membership.h"
 #include "cluster/traffic/traffic.h"
@@ -222,7 +223,7 @@ class ClusterSeat final : public Seat,
   base::ServeNode serve_ ABSL_GUARDED_BY(mutex_);  // Null: the API is not there yet.
   // Before there is traffic.
   std::map<storage::NodeId, NodeLife> up_ ABSL_GUARDED_BY(mutex_);
-  std::vector<cluster::ReceivedFrame> early_ ABSL_GUARDED_BY(mutex_);
+  std::map<storage::NodeId, cluster::EarlyFrames> early_ ABSL_GUARDED_BY(mutex_);
 };
 
 // ---- What an operator sees ----------------------------------------------------------------------
@@ -445,8 +446,9 @@ void ClusterSeat::OnAdmitted(NodeLife self, const cluster::Members& members) {
   {
     base::MutexLock traffic_lock(mutex_);
     for (const auto& [id, life] : std::exchange(up_, {})) owned_traffic_->OnUp(life);
-    for (cluster::ReceivedFrame& frame : std::exchange(early_, {}))
-      owned_traffic_->OnFrame(std::move(frame));
+    for (auto& [id, early] : std::exchange(early_, {})) {
+      for (cluster::ReceivedFrame& frame : early.Take()) owned_traffic_->OnFrame(std::move(frame));
+    }
     traffic_ = owned_traffic_.get();  // Only now: no frame overtakes those that came early.
   }
   served_ = true;
@@ -485,7 +487,7 @@ void ClusterSeat::OnFrame(cluster::ReceivedFrame frame) {
   if (cluster::Traffic* const traffic = traffic_.load()) return traffic->OnFrame(std::move(frame));
   base::MutexLock lock(mutex_);
   if (cluster::Traffic* const traffic = traffic_.load()) return traffic->OnFrame(std::move(frame));
-  early_.push_back(std::move(frame));  // Bounded by the credit of the links.
+  early_[frame.from().node].Add(std::move(frame));
 }
 
 void ClusterSeat::OnUp(NodeLife peer) {

@@ -167,7 +167,7 @@ void Node::OnFrame(cluster::ReceivedFrame frame) {
   life_.After({}, [this, held] {
     if (held->link_class() != LinkClass::kTraffic) return transport_.OnFrame(std::move(*held));
     if (traffic_ != nullptr) return traffic_->OnFrame(std::move(*held));
-    early_.frames.push_back(std::move(*held));
+    early_.frames[held->from().node].Add(std::move(*held));
   });
 }
 
@@ -347,8 +347,9 @@ void Node::OnAdmitted() {
       });
   traffic_->SetNodes(others);
   for (const auto& [id, peer] : std::exchange(early_.up, {})) traffic_->OnUp(peer);
-  for (cluster::ReceivedFrame& frame : std::exchange(early_.frames, {}))
-    traffic_->OnFrame(std::move(frame));
+  for (auto& [id, early] : std::exchange(early_.frames, {})) {
+    for (cluster::ReceivedFrame& frame : early.Take()) traffic_->OnFrame(std::move(frame));
+  }
 }
 
 void Node::StartShards() {

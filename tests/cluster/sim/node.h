@@ -15,6 +15,7 @@
 #include "auth/core/method.h"
 #include "base/rng.h"
 #include "broker/shard/shard_core.h"
+#include "cluster/link/early_frames.h"
 #include "cluster/raft/hand_over.h"
 #include "cluster/traffic/traffic.h"
 #include "cluster/transport/raft_transport.h"
@@ -84,7 +85,7 @@ class Node final : public Station, public cluster::TrafficLocal {
  private:
   struct Early {
     std::map<NodeId, NodeLife> up;
-    std::vector<cluster::ReceivedFrame> frames;
+    std::map<NodeId, cluster::EarlyFrames> frames;
   };
 
   cluster::RaftTransport::Parts TransportParts();
