@@ -12,6 +12,7 @@
 #include "bench.h"
 #include "health.h"
 #include "pub.h"
+#include "standard_output.h"
 #include "sub.h"
 #include "verbs/verbs.h"
 
@@ -113,5 +114,7 @@ int Run(std::vector<std::string> arguments) {
 }  // namespace mqttctl
 
 int main(int argc, char** argv) {
-  return mqttctl::Run(std::vector<std::string>(argv + 1, argv + argc));
+  const int status = mqttctl::Run(std::vector<std::string>(argv + 1, argv + argc));
+  const bool printed = mqttctl::AllIsPrinted();
+  return printed || status != mqttctl::kExitOk ? status : mqttctl::kExitFailure;
 }

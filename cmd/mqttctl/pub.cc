@@ -19,6 +19,7 @@
 #include "base/by_name.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "input.h"
 #include "mqtt/topic.h"
 
 namespace mqttctl {
@@ -34,9 +35,13 @@ class Lines {
 
   static void Read(const std::shared_ptr<Lines>& lines) {
     std::thread([lines] {
+      LineReader input = LineReader::OfStandardInput();
       std::string line;
-      while (std::getline(std::cin, line)) lines->Put(std::move(line));
-      lines->End();
+      for (;;) {
+        const absl::StatusOr<bool> more = input.Next(line);
+        if (!more.ok() || !*more) return lines->End(more.status());
+        lines->Put(std::move(line));
+      }
     }).detach();  // It may wait for input for ever when the program ends.
   }
   std::optional<std::string> Take() {
@@ -47,9 +52,11 @@ class Lines {
     room_.SignalOne();
     return line;
   }
-  bool ended() const {
+  // Nothing: there may be more. Else why there is none: an error if it could not be read.
+  std::optional<absl::Status> ended() const {
     base::MutexLock lock(mutex_);
-    return ended_ && lines_.empty();
+    if (!ended_.has_value() || !lines_.empty()) return std::nullopt;
+    return ended_;
   }
 
  private:
@@ -63,10 +70,10 @@ class Lines {
     }
     changed_();
   }
-  void End() {
+  void End(const absl::Status& status) {
     {
       base::MutexLock lock(mutex_);
-      ended_ = true;
+      ended_ = status;
     }
     changed_();
   }
@@ -75,7 +82,7 @@ class Lines {
   mutable base::Mutex mutex_;
   base::CondVar room_;
   std::deque<std::string> lines_ ABSL_GUARDED_BY(mutex_);
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);
 };
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
@@ -169,7 +176,14 @@ class Publisher {
                              asio::post(io_, [this] { PublishLines(); });
                            });
     }
-    if (open_ == 0 && lines_->ended()) Disconnect();
+    if (open_ > 0 || ending_) return;
+    const std::optional<absl::Status> ended = lines_->ended();
+    if (!ended.has_value()) return;
+    if (!ended->ok()) {
+      PrintError(arguments_.connection, *ended);
+      status_ = kExitFailure;
+    }
+    Disconnect();
   }
 
   // False: there is nothing more to do.

@@ -1,8 +1,5 @@
 #include "admin/contexts.h"
 
-#include <sys/stat.h>
-
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +7,8 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "new_file.h"
 #include "nlohmann/json.hpp"
 
 namespace mqttctl {
@@ -63,15 +62,9 @@ absl::Status Contexts::Save() const {
   for (const auto& [name, options] : by_name) json["contexts"][name] = options;
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(file_).parent_path(), ignored);
-  const std::string next = file_ + ".new";
-  const mode_t before = umask(0077);
-  std::ofstream out(next, std::ios::binary | std::ios::trunc);
-  umask(before);
-  out << json.dump(2) << "\n";
-  out.close();
-  if (out.fail() || std::rename(next.c_str(), file_.c_str()) != 0)
-    return absl::InvalidArgumentError(absl::StrCat("cannot write ", file_));
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(NewFile file, NewFile::Create(file_, NewFile::Mode::kPrivate));
+  RETURN_IF_ERROR(file.Write(json.dump(2) + "\n"));
+  return file.Finish();
 }
 
 }  // namespace mqttctl

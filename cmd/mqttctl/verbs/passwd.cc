@@ -1,19 +1,10 @@
 // mqttctl passwd: password files, as mosquitto_passwd makes them. Asks no broker.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <CLI/Option.hpp>
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -22,6 +13,7 @@
 #include "auth/file.h"
 #include "auth/password_hash.h"
 #include "base/status_macros.h"
+#include "new_file.h"
 #include "verbs/verbs.h"
 
 namespace mqttctl {
@@ -34,11 +26,6 @@ struct PasswdArguments {
   bool remove = false;
 };
 
-absl::Status Failed(absl::string_view what, const std::string& path) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("cannot ", what, " ", path, ": ", std::strerror(errno)));
-}
-
 // Nothing, if there is no such file. Whatever else keeps it from being read is an error: what is
 // not read would be lost.
 absl::StatusOr<std::string> Read(const std::string& path) {
@@ -48,26 +35,10 @@ absl::StatusOr<std::string> Read(const std::string& path) {
   return std::move(contents->text);
 }
 
-// On the disk, and then in the place of the file.
 absl::Status Replace(const std::string& path, absl::string_view text) {
-  const std::string next = path + ".new";
-  const int file = open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (file < 0) return Failed("write", next);
-  const absl::Cleanup close_it = [file] { close(file); };
-  struct stat as_it_was {};
-  if (stat(path.c_str(), &as_it_was) == 0) {
-    [[maybe_unused]] const int kept = fchown(file, as_it_was.st_uid, as_it_was.st_gid);
-    (void)fchmod(file, as_it_was.st_mode & 07777);
-  }
-  while (!text.empty()) {
-    const ssize_t count = write(file, text.data(), text.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return Failed("write", next);
-    text.remove_prefix(static_cast<size_t>(count));
-  }
-  if (fsync(file) != 0) return Failed("sync", next);
-  if (std::rename(next.c_str(), path.c_str()) != 0) return Failed("replace", path);
-  return absl::OkStatus();
+  ASSIGN_OR_RETURN(NewFile file, NewFile::Create(path, NewFile::Mode::kEarlierOrPrivate));
+  RETURN_IF_ERROR(file.Write(text));
+  return file.Finish();
 }
 
 // The other lines as they are.

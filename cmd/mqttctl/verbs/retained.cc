@@ -1,17 +1,18 @@
 // mqttctl retained: the message that each topic keeps.
 #include <CLI/Option.hpp>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/counted.h"
 #include "base/status_macros.h"
 #include "google/protobuf/util/json_util.h"
+#include "input.h"
 #include "mqttd/admin/v1/retained.pb.h"
+#include "new_file.h"
 #include "verbs/message_arguments.h"
 #include "verbs/paging.h"
 #include "verbs/verbs.h"
@@ -85,28 +86,34 @@ struct FileArguments {
 // A line for each message, in protobuf's JSON.
 absl::Status Export(AdminSession& session, const VerbContext& context,
                     const FileArguments& arguments) {
-  std::ofstream file;
-  const bool to_stdout = arguments.file.empty() || arguments.file == "-";
-  if (!to_stdout) {
-    file.open(arguments.file, std::ios::binary | std::ios::trunc);
-    if (!file.is_open())
-      return absl::InvalidArgumentError(absl::StrCat("cannot write ", arguments.file));
+  std::optional<NewFile> file;
+  if (!arguments.file.empty() && arguments.file != "-") {
+    ASSIGN_OR_RETURN(NewFile opened,
+                     NewFile::Create(arguments.file, NewFile::Mode::kEarlierOrUsual));
+    file.emplace(std::move(opened));
   }
   pb::ExportRetainedRequest request;
   request.set_filter(arguments.filter);
   pb::ExportRetainedResponse response;
   uint64_t messages = 0;
+  absl::Status written;
   RETURN_IF_ERROR(session.Stream("Retained/Export", request, response, [&] {
     std::string line;
-    (void)google::protobuf::util::MessageToJsonString(response.message(), &line);
+    const auto status = google::protobuf::util::MessageToJsonString(response.message(), &line);
+    if (!status.ok()) {
+      written = absl::InternalError(absl::StrCat("the message of \"", response.message().topic(),
+                                                 "\" cannot be written as JSON"));
+      return false;
+    }
     line += '\n';
-    to_stdout ? context.Print(line) : void(file << line);
     ++messages;
-    return to_stdout || file.good();
+    if (!file.has_value()) return context.Print(line);
+    written = file->Write(line);
+    return written.ok();
   }));
-  if (to_stdout) return absl::OkStatus();
-  file.close();
-  if (file.fail()) return absl::InternalError(absl::StrCat("cannot write ", arguments.file));
+  RETURN_IF_ERROR(written);
+  if (!file.has_value()) return absl::OkStatus();
+  RETURN_IF_ERROR(file->Finish());
   PrintDone(context, absl::StrCat(base::Counted(messages, "message"), " in ", arguments.file, "\n"),
             Json{{"exported", messages}, {"file", arguments.file}});
   return absl::OkStatus();
@@ -116,12 +123,10 @@ absl::Status Import(AdminSession& session, const VerbContext& context,
                     const FileArguments& arguments) {
   constexpr int kAtOnce = 500;
   constexpr size_t kBytesAtOnce = 4 << 20;
-  std::ifstream file;
-  const bool from_stdin = arguments.file == "-";
-  if (!from_stdin) file.open(arguments.file, std::ios::binary);
-  std::istream& in = from_stdin ? std::cin : file;
-  if (!from_stdin && !file.is_open())
-    return absl::InvalidArgumentError(absl::StrCat("cannot read ", arguments.file));
+  absl::StatusOr<LineReader> lines = arguments.file == "-"
+                                         ? absl::StatusOr<LineReader>(LineReader::OfStandardInput())
+                                         : LineReader::Open(arguments.file);
+  RETURN_IF_ERROR(lines.status());
   pb::ImportRetainedRequest request;
   uint64_t imported = 0;
   const auto send = [&]() -> absl::Status {
@@ -134,7 +139,13 @@ absl::Status Import(AdminSession& session, const VerbContext& context,
   };
   std::string line;
   size_t bytes = 0;
-  for (int number = 1; std::getline(in, line); ++number) {
+  for (uint64_t number = 1;; ++number) {
+    const absl::StatusOr<bool> more = lines->Next(line);
+    if (!more.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(more.status().message(), " (line ", number,
+                                                     "); ", imported, " before it are set"));
+    }
+    if (!*more) break;
     if (line.empty()) continue;
     if (!google::protobuf::util::JsonStringToMessage(line, request.add_messages()).ok()) {
       return absl::InvalidArgumentError(absl::StrCat(arguments.file, ":", number,

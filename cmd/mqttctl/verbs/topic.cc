@@ -45,23 +45,21 @@ struct WatchArguments {
   uint64_t count = 0;
 };
 
-// Whether to go on.
+// False: it cannot be printed.
 bool PrintOne(const VerbContext& context, const pb::SubscribeResponse& response) {
-  if (!context.form().table()) {
-    context.Print(ToJson(response).dump() + "\n");
-  } else if (response.has_lost()) {
-    context.Print(absl::StrCat("(", base::Counted(response.lost().messages(), "message"),
-                               " left out: they came faster than they were read)\n"));
-  } else if (response.has_message()) {
-    const pb::Message& message = response.message();
-    const bool text = mqtt::IsValidUtf8(message.payload());
-    const std::string payload =
-        text ? message.payload() : absl::StrCat("(", message.payload_bytes(), " bytes)");
-    // A program gets payloads as they are.
-    context.Print(absl::StrCat(OneLine(message.topic()), " ",
-                               PrintsToTerminal() ? OneLine(payload) : payload, "\n"));
+  if (!context.form().table()) return context.Print(ToJson(response).dump() + "\n");
+  if (response.has_lost()) {
+    return context.Print(absl::StrCat("(", base::Counted(response.lost().messages(), "message"),
+                                      " left out: they came faster than they were read)\n"));
   }
-  return true;
+  if (!response.has_message()) return true;
+  const pb::Message& message = response.message();
+  const bool text = mqtt::IsValidUtf8(message.payload());
+  const std::string payload =
+      text ? message.payload() : absl::StrCat("(", message.payload_bytes(), " bytes)");
+  // A program gets payloads as they are.
+  return context.Print(absl::StrCat(OneLine(message.topic()), " ",
+                                    PrintsToTerminal() ? OneLine(payload) : payload, "\n"));
 }
 
 absl::Status Watch(AdminSession& session, const VerbContext& context,
@@ -73,7 +71,7 @@ absl::Status Watch(AdminSession& session, const VerbContext& context,
   pb::SubscribeResponse response;
   uint64_t messages = 0;
   return session.Stream("Messages/Subscribe", request, response, [&] {
-    PrintOne(context, response);
+    if (!PrintOne(context, response)) return false;
     messages += response.has_message() ? 1 : 0;
     return arguments.count == 0 || messages < arguments.count;
   });

@@ -13,6 +13,7 @@
 #include "admin/contexts.h"
 #include "arguments.h"
 #include "base/status_macros.h"
+#include "standard_output.h"
 #include "terminal.h"
 
 namespace mqttctl {
@@ -113,10 +114,8 @@ absl::Status VerbContext::Confirm(const std::string& words) const {
   return absl::FailedPreconditionError("nothing was done");
 }
 
-void VerbContext::Print(const std::string& text) const {
-  const std::string shown = PrintsToTerminal() ? Harmless(text) : text;
-  std::fwrite(shown.data(), 1, shown.size(), stdout);
-  std::fflush(stdout);
+bool VerbContext::Print(const std::string& text) const {
+  return PrintOut(PrintsToTerminal() ? Harmless(text) : text);
 }
 
 int VerbContext::RunChosen() {
@@ -132,10 +131,10 @@ int VerbContext::RunChosen() {
   auto session = AdminSession::Open(endpoint);
   if (!session.ok()) return PrintAdminError(endpoint, session.status());
   for (;;) {
-    if (watch_s_ != 0 && PrintsToTerminal()) std::fputs("\033[H\033[2J", stdout);
+    if (watch_s_ != 0 && PrintsToTerminal()) PrintOut("\033[H\033[2J");
     const absl::Status status = run_(**session);
     if (!status.ok()) return PrintAdminError(endpoint, status);
-    if (watch_s_ == 0) return kExitOk;
+    if (watch_s_ == 0 || std::ferror(stdout) != 0) return kExitOk;  // Main looks at the output.
     std::this_thread::sleep_for(std::chrono::duration<double>(watch_s_));
   }
 }

@@ -43,8 +43,8 @@ class VerbContext {
   // Says what will be lost and asks, unless --yes was given. Errors: the answer is no, or there is
   // nobody to ask.
   absl::Status Confirm(const std::string& words) const;
-  // To standard output.
-  void Print(const std::string& text) const;
+  // To standard output. False: it cannot be written; then RunChosen ends, and main says why.
+  bool Print(const std::string& text) const;
 
   // Takes from the context what no option says; for verbs that ask a broker it is done. Errors:
   // kNotFound, there is no such context; kInvalidArgument, their file is damaged.

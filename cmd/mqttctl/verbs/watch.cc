@@ -61,11 +61,13 @@ absl::Status Events(AdminSession& session, const VerbContext& context,
   uint64_t events = 0;
   return session.Stream("Watch/Events", request, event, [&] {
     const Json json = ToJson(event);
+    std::string line;
     if (!context.form().table()) {
-      context.Print(json.dump() + "\n");
+      line = json.dump() + "\n";
     } else if (!event.has_started()) {
-      context.Print(absl::StrCat(json["at"].get<std::string>(), " ", OneLine(Words(event)), "\n"));
+      line = absl::StrCat(json["at"].get<std::string>(), " ", OneLine(Words(event)), "\n");
     }
+    if (!context.Print(line)) return false;
     events += event.has_started() || event.has_lost() ? 0 : 1;
     return arguments.count == 0 || events < arguments.count;
   });
@@ -95,12 +97,13 @@ absl::Status Trace(AdminSession& session, const VerbContext& context,
     const bool counts = entry.kind() != pb::TraceResponse::KIND_STARTED &&
                         entry.kind() != pb::TraceResponse::KIND_LOST;
     const Json json = ToJson(entry);
+    std::string line;
     if (!context.form().table()) {
-      context.Print(json.dump() + "\n");
+      line = json.dump() + "\n";
     } else if (entry.kind() != pb::TraceResponse::KIND_STARTED) {
-      context.Print(
-          absl::StrCat(json["at"].get<std::string>(), " ", OneLine(Words(entry, json)), "\n"));
+      line = absl::StrCat(json["at"].get<std::string>(), " ", OneLine(Words(entry, json)), "\n");
     }
+    if (!context.Print(line)) return false;
     entries += counts ? 1 : 0;
     return arguments.count == 0 || entries < arguments.count;
   });
