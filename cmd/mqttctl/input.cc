@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -15,6 +16,8 @@ namespace mqttctl {
 namespace {
 
 constexpr size_t kReadBytes = 64 << 10;
+constexpr size_t kAllBytesMax = size_t{256} << 20;
+constexpr char kStandardInput[] = "standard input";
 
 absl::Status Failed(const std::string& name) {
   return absl::InvalidArgumentError(absl::StrCat("cannot read ", name, ": ", std::strerror(errno)));
@@ -39,7 +42,25 @@ absl::StatusOr<bool> ReadMore(int file, const std::string& name, std::string& te
   return count > 0;
 }
 
+absl::StatusOr<std::string> ReadAll(int file, const std::string& name) {
+  std::string text;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, ReadMore(file, name, text));
+    if (!more) return text;
+    if (text.size() > kAllBytesMax)
+      return absl::InvalidArgumentError(absl::StrCat(name, " has more than 256 MiB"));
+  }
+}
+
 }  // namespace
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const int file, OpenFile(path));
+  const absl::Cleanup close_it = [file] { close(file); };
+  return ReadAll(file, path);
+}
+
+absl::StatusOr<std::string> ReadStandardInput() { return ReadAll(STDIN_FILENO, kStandardInput); }
 
 LineReader::LineReader(int file, bool owned, std::string name)
     : file_(file), owned_(owned), name_(std::move(name)) {}
@@ -61,9 +82,7 @@ absl::StatusOr<LineReader> LineReader::Open(const std::string& path) {
   return LineReader(file, true, path);
 }
 
-LineReader LineReader::OfStandardInput() {
-  return LineReader(STDIN_FILENO, false, "standard input");
-}
+LineReader LineReader::OfStandardInput() { return LineReader(STDIN_FILENO, false, kStandardInput); }
 
 absl::StatusOr<bool> LineReader::Next(std::string& line) {
   size_t looked_at = from_;

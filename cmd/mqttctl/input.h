@@ -10,6 +10,11 @@
 
 namespace mqttctl {
 
+// All of a file, or a pipe. Errors (kInvalidArgument): it cannot be read, or has more than the
+// 256 MiB that a packet of MQTT may have.
+absl::StatusOr<std::string> ReadFile(const std::string& path);
+absl::StatusOr<std::string> ReadStandardInput();
+
 // The lines of a file, one after the other, without their ends. One thread.
 class LineReader {
  public:

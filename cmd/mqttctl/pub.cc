@@ -7,10 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <deque>
-#include <fstream>
 #include <functional>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -85,15 +82,6 @@ class Lines {
   std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);
 };
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file.good() && !file.eof()) {
-    return absl::NotFoundError(absl::StrCat("cannot read the file \"", path, "\""));
-  }
-  return text;
-}
-
 absl::StatusOr<std::string> PayloadOf(const PubArguments& arguments) {
   const int ways = (arguments.message.has_value() ? 1 : 0) + (arguments.file.empty() ? 0 : 1) +
                    (arguments.lines ? 1 : 0) + (arguments.standard_input ? 1 : 0) +
@@ -103,10 +91,7 @@ absl::StatusOr<std::string> PayloadOf(const PubArguments& arguments) {
     return absl::InvalidArgumentError("what is to be published? One of -f, -l, -m, -n and -s");
   }
   if (!arguments.file.empty()) return ReadFile(arguments.file);
-  if (arguments.standard_input) {
-    return std::string((std::istreambuf_iterator<char>(std::cin)),
-                       std::istreambuf_iterator<char>());
-  }
+  if (arguments.standard_input) return ReadStandardInput();
   return arguments.message.value_or("");
 }
 

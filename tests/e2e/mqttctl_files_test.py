@@ -58,9 +58,30 @@ def _():
         said = admin.text("retained", "import", file, status=1)
         holds(f"cannot read {file}: " in said and "0 before it are set" in said, said)
     broken = ["-h", "127.0.0.1", "-p", broker.port, "-t", "a"]
-    for command in ("retained import -", f"pub {' '.join(map(str, broken))} -l"):
+    for command in ("retained import -", f"pub {' '.join(map(str, broken))} -l", f"pub {' '.join(map(str, broken))} -s"):
         said = shell(f"mqttctl {command} < {directory}", status=1).err.text()
         holds("cannot read standard input: Is a directory" in said, f"{command}: {said}")
+
+
+@case("a directory in the place of a file is said in words")
+def _():
+    directory = scratch("directory")
+    directory.mkdir()
+    for command in (f"topic publish a -f {directory}", f"retained set a -f {directory}", f"config validate {directory}",
+                    *(f"cluster status {option} {directory}" for option in ("--token-file", "--ca-file", "--cert-file")),
+                    f"pub -h 127.0.0.1 -p {broker.port} -t a -f {directory}"):
+        said = shell(f"mqttctl {command}", status=1).err.text()
+        holds(f"cannot read {directory}: Is a directory" in said, f"{command}: {said}")
+    for command in ("cluster status", "context list", "context set lab"):
+        said = admin.ctl(*command.split(), env={"MQTTCTL_CONTEXTS": str(directory)}, status=1).err.text()
+        holds(f"cannot read {directory}: Is a directory" in said, f"{command}: {said}")
+
+
+@case("a pipe is as good as a file")
+def _():
+    admin.text("retained", "set", "kept/piped", "-m", "before")
+    shell("mqttctl retained set kept/piped -f <(printf 'through a pipe')")
+    equal(admin.json("retained", "get", "kept/piped")["payload"], "through a pipe", "payload")
 
 
 main()

@@ -1,13 +1,14 @@
 #include "admin/contexts.h"
 
+#include <sys/stat.h>
+
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "input.h"
 #include "new_file.h"
 #include "nlohmann/json.hpp"
 
@@ -33,9 +34,9 @@ std::string FileName() {
 absl::StatusOr<Contexts> Contexts::Load() {
   Contexts contexts;
   contexts.file_ = FileName();
-  std::ifstream file(contexts.file_, std::ios::binary);
-  if (!file.is_open()) return contexts;
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  struct stat status {};
+  if (lstat(contexts.file_.c_str(), &status) != 0) return contexts;
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(contexts.file_));
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto damaged = [&] {
     return absl::InvalidArgumentError(

@@ -15,8 +15,8 @@ using ContextOptions = std::map<std::string, std::string>;
 
 class Contexts {
  public:
-  // Of MQTTCTL_CONTEXTS, or below XDG_CONFIG_HOME, or HOME. No file is no contexts. Errors: it
-  // cannot be read.
+  // Of MQTTCTL_CONTEXTS, or below XDG_CONFIG_HOME, or HOME. No file, or none that this user may
+  // see, is no contexts. Errors: it cannot be read.
   static absl::StatusOr<Contexts> Load();
   // For this user alone. Errors: it cannot be written.
   absl::Status Save() const;

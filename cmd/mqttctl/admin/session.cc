@@ -7,8 +7,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <set>
 #include <utility>
 
@@ -18,6 +16,7 @@
 #include "arguments.h"
 #include "base/status_macros.h"
 #include "google/protobuf/descriptor.h"
+#include "input.h"
 #include "mqttd/admin/v1/common.pb.h"
 #include "terminal.h"
 
@@ -32,13 +31,10 @@ constexpr int kMessageBytesMax = 64 << 20;
 constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 
-absl::StatusOr<std::string> ReadAll(const std::string& path) {
+// Nothing, where no file is named.
+absl::StatusOr<std::string> TextOf(const std::string& path) {
   if (path.empty()) return std::string();
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (file.bad() || !file.is_open())
-    return absl::InvalidArgumentError(absl::StrCat("cannot read the file \"", path, "\""));
-  return text;
+  return ReadFile(path);
 }
 
 absl::Status ToAbsl(const grpc::Status& status) {
@@ -142,16 +138,16 @@ class GrpcSession final : public AdminSession {
 
 absl::StatusOr<std::unique_ptr<AdminSession>> AdminSession::Open(
     const EndpointArguments& arguments) {
-  ASSIGN_OR_RETURN(const std::string token_text, ReadAll(arguments.token_file));
+  ASSIGN_OR_RETURN(const std::string token_text, TextOf(arguments.token_file));
   const std::string token = arguments.token.empty()
                                 ? std::string(absl::StripAsciiWhitespace(token_text))
                                 : arguments.token;
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (!arguments.ca_file.empty() || !arguments.cert_file.empty()) {
     grpc::SslCredentialsOptions tls;
-    ASSIGN_OR_RETURN(tls.pem_root_certs, ReadAll(arguments.ca_file));
-    ASSIGN_OR_RETURN(tls.pem_cert_chain, ReadAll(arguments.cert_file));
-    ASSIGN_OR_RETURN(tls.pem_private_key, ReadAll(arguments.key_file));
+    ASSIGN_OR_RETURN(tls.pem_root_certs, TextOf(arguments.ca_file));
+    ASSIGN_OR_RETURN(tls.pem_cert_chain, TextOf(arguments.cert_file));
+    ASSIGN_OR_RETURN(tls.pem_private_key, TextOf(arguments.key_file));
     credentials = grpc::SslCredentials(tls);
   }
   grpc::ChannelArguments options;

@@ -1,14 +1,13 @@
 // mqttctl config: what is in force, and what a reload would change.
 #include <CLI/Option.hpp>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "input.h"
 #include "mqttd/admin/v1/config.pb.h"
 #include "verbs/verbs.h"
 
@@ -55,10 +54,7 @@ absl::Status Show(AdminSession& session, const VerbContext& context,
 absl::Status Validate(AdminSession& session, const VerbContext& context, const std::string& file) {
   pb::ValidateConfigRequest request;
   if (!file.empty()) {
-    std::ifstream in(file, std::ios::binary);
-    if (!in.is_open()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", file));
-    request.set_yaml(
-        std::string((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>()));
+    ASSIGN_OR_RETURN(*request.mutable_yaml(), ReadFile(file));
   }
   pb::ValidateConfigResponse response;
   RETURN_IF_ERROR(session.Call("Config/Validate", request, response));

@@ -1,8 +1,6 @@
 // mqttctl topic: messages, published and watched without a client.
 #include <CLI/Option.hpp>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/counted.h"
 #include "base/status_macros.h"
+#include "input.h"
 #include "mqtt/utf8.h"
 #include "mqttd/admin/v1/messages.pb.h"
 #include "mqttd/admin/v1/topics.pb.h"
@@ -137,11 +136,7 @@ absl::Status Fill(const MessageArguments& arguments, pb::Message& message) {
   message.set_qos(arguments.qos);
   if (arguments.expiry_s.has_value()) message.mutable_expiry()->set_seconds(*arguments.expiry_s);
   if (!arguments.file.empty()) {
-    std::ifstream file(arguments.file, std::ios::binary);
-    if (!file.is_open())
-      return absl::InvalidArgumentError(absl::StrCat("cannot read ", arguments.file));
-    message.set_payload(
-        std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>()));
+    ASSIGN_OR_RETURN(*message.mutable_payload(), ReadFile(arguments.file));
   } else if (arguments.payload.has_value()) {
     message.set_payload(*arguments.payload);
   } else {
