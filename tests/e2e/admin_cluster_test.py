@@ -82,7 +82,7 @@ def clear():
             node.start()
     del cluster.nodes[3:]
     eventually(whole, "whole")
-    admins[0].ctl("client", "kick", "--client", "*")
+    admins[0].ctl("client", "kick", "--client", "*", "--yes")
     for each in admins[0].json("session", "list"):
         admins[0].ctl("session", "delete", each["client_id"], "--yes", status=None).wait()
     admins[0].ctl("retained", "delete", "#", "--yes")

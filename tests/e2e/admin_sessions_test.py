@@ -8,7 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from admin_api import MQTTCTL, Admin, durable, golden, mqtt_client
-from e2e import Broker, Process, case, equal, holds, main, publish_packet, subscribe_packet, write
+from e2e import (Broker, Process, Wire, case, connect_packet, equal, frame, holds, main, publish_packet, subscribe_packet, text,
+                 write)
 
 broker = Broker()
 admin = Admin(broker)
@@ -101,6 +102,51 @@ def _():
         token, pages = answer["page"]["next"], pages + 1
     equal(sorted(seen), [f"page-{number:02}" for number in range(25)], "all of them, once")
     equal(admin.post("Sessions/List", {"page": {"token": "nonsense"}})[0], 400, "a token that is none")
+
+
+@case("kick asks before something is lost, with the numbers, and before it is everybody")
+def _():
+    with Broker() as alone:
+        kick(alone, Admin(alone))
+
+
+def kick(broker, admin):  # pylint: disable=redefined-outer-name
+    clients = [durable(broker, f"lost-{number}") for number in (1, 2)]
+    for each in clients:
+        each.send(subscribe_packet(1, "lost/#", 1))
+        equal(each.packet()[0], 0x90, "SUBACK")
+    for _ in range(3):
+        admin.text("topic", "publish", "lost/x", "-m", "x", "-q", "1")
+    queued = {each["client_id"]: each["queued_messages"] for each in admin.json("session", "list", "--client", "lost-*")}
+    holds(list(queued.values()) == [3, 3], queued)
+    will = Wire(("127.0.0.1", broker.port))
+    will.send(frame(0x10, text("MQTT") + b"\x05\x06\x00\x00\x00" + text("lost-will") + b"\x00" + text("lost/will") + text("x")))
+    equal(will.packet()[0], 0x20, "CONNACK")
+
+    def asked(*arguments):
+        said = admin.text("client", "kick", *arguments, status=6)
+        holds(said.endswith(" If that is meant: --yes"), said)
+        return said.removeprefix("Error: ").removesuffix(" If that is meant: --yes")
+    equal(asked("lost-1", "--end-session"),
+          "This disconnects 1 client and ends its session: 1 subscription and 3 queued messages are lost.", "one")
+    equal(asked("--client", "lost-?", "--end-session"),
+          "This disconnects 2 clients and ends their sessions: 2 subscriptions and 6 queued messages are lost.", "two")
+    equal(asked("lost-will", "--no-will"), "This disconnects 1 client; 1 will is not sent.", "its will")
+    equal(asked("--client", "*"), "This disconnects everybody, 3 clients.", "everybody")
+    equal(asked("--user", "**", "--address", "0.0.0.0/0"), "This disconnects everybody, 3 clients.", "everybody, in other words")
+    for arguments in (("--client", ""), ("--client", "lost-1", "--user", ""), ("", "--end-session")):
+        holds("it is empty" in admin.text("client", "kick", *arguments, status=1), arguments)
+    holds("not both" in admin.text("client", "kick", "lost-1", "--user", "x", status=1), "a name and a filter")
+    equal(len(admin.json("client", "list")), 3, "nothing was done")
+    admin.text("client", "kick", "nobody", "--end-session", status=5)
+    equal(admin.text("client", "kick", "--client", "lost-?", "--end-session", "--yes"), "2 clients disconnected", "kick")
+    for each in clients:
+        holds(each.closed(), "closed")
+    again = Wire(("127.0.0.1", broker.port))
+    again.send(connect_packet("lost-1", clean=False))
+    equal(again.packet()[1][0], 0, "whether its session is there")
+    again.close()
+    equal(admin.text("client", "kick", "lost-will"), "1 client disconnected", "what loses nothing is not asked")
 
 
 @case("retained messages are set, read, listed and removed")

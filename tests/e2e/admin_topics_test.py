@@ -120,6 +120,8 @@ def _():
     again = Wire(("127.0.0.1", int(url.rpartition(":")[2])))
     again.send(connect_packet("goes"))
     equal(again.packet()[0], 0x20, "CONNACK")
+    said = admin.text("listener", "stop", "back", "--disconnect", status=6)
+    holds("Nobody can connect to back until it is started again, and 2 clients are disconnected." in said, said)
     equal(admin.json("listener", "stop", "back", "--disconnect", "--yes")["disconnected"], 2, "disconnected")
     equal(again.packet()[0], 0xE0, "DISCONNECT")
     equal((reach(front), admin.json("listener", "start", "back")["url"] != ""), (True, True), "and again")

@@ -7,7 +7,9 @@
 #include "base/counted.h"
 #include "base/status_macros.h"
 #include "mqttd/admin/v1/certificates.pb.h"
+#include "mqttd/admin/v1/clients.pb.h"
 #include "mqttd/admin/v1/listeners.pb.h"
+#include "verbs/paging.h"
 #include "verbs/verbs.h"
 
 namespace mqttctl {
@@ -34,10 +36,27 @@ struct StopArguments {
   bool disconnect = false;
 };
 
+absl::Status ConfirmStop(AdminSession& session, const VerbContext& context,
+                         const StopArguments& arguments) {
+  if (context.yes) return absl::OkStatus();
+  std::string words =
+      absl::StrCat("Nobody can connect to ", arguments.name, " until it is started again");
+  if (arguments.disconnect) {
+    pb::ListClientsRequest request;
+    request.mutable_filter()->set_listener(arguments.name);
+    Json clients;
+    RETURN_IF_ERROR(ListAll<pb::ListClientsResponse>(
+        session, "Clients/List", request, 0,
+        [](const auto& response) -> const auto& { return response.clients(); }, clients));
+    absl::StrAppend(&words, ", and ", base::Counted(clients.size(), "client"),
+                    clients.size() == 1 ? " is" : " are", " disconnected");
+  }
+  return context.Confirm(words + ".");
+}
+
 absl::Status Stop(AdminSession& session, const VerbContext& context,
                   const StopArguments& arguments) {
-  RETURN_IF_ERROR(context.Confirm(
-      absl::StrCat("nobody can connect to ", arguments.name, " until it is started again")));
+  RETURN_IF_ERROR(ConfirmStop(session, context, arguments));
   pb::StopListenerRequest request;
   request.set_name(arguments.name);
   request.set_disconnect(arguments.disconnect);
