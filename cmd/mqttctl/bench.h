@@ -21,6 +21,7 @@ struct BenchArguments {
   double rate = 1000;
   size_t window = 16;
   double seconds = 10;
+  double patience_s = 10;
   size_t threads = 1;
   bool json = false;
 };
@@ -30,6 +31,7 @@ struct HttpBenchArguments {
   size_t connections = 4;
   double rate = 100;
   double seconds = 10;
+  double timeout_s = 10;
   bool json = false;
   bool quiet = false;
 };

@@ -2,14 +2,15 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/connect.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/error.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
 #include <cstdio>
@@ -67,7 +68,7 @@ class HttpLoad {
     auto due = begun_ + interval * static_cast<int64_t>(number) /
                             static_cast<int64_t>(arguments_.connections);
     asio::steady_timer timer(io_);
-    tcp::socket socket(io_);
+    boost::beast::tcp_stream stream(io_);
     boost::beast::flat_buffer buffer;
     error_code error;
     while (Clock::now() < until_) {
@@ -75,45 +76,53 @@ class HttpLoad {
       if (due >= until_) break;
       timer.expires_at(due);
       co_await timer.async_wait(Into(error));
-      if (!socket.is_open()) {
-        error = co_await Connect(socket);
+      if (!stream.socket().is_open()) {
+        error = co_await Connect(stream);
         buffer.clear();
       }
-      if (!error) error = co_await Get(socket, buffer, due);
+      if (!error) error = co_await Get(stream, buffer, due);
       if (error) {
-        Failed(error.message());
-        error_code ignored;
-        socket.close(ignored);
+        Failed(error == boost::beast::error::timeout
+                   ? absl::StrCat("no answer within ", arguments_.timeout_s, " s")
+                   : error.message());
+        stream.close();
       }
       due += interval;
     }
     ++ended_;
   }
 
-  asio::awaitable<error_code> Connect(tcp::socket& socket) {
+  void ExpireLater(boost::beast::tcp_stream& stream) const {
+    stream.expires_after(std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(arguments_.timeout_s)));
+  }
+
+  asio::awaitable<error_code> Connect(boost::beast::tcp_stream& stream) {
     error_code error;
     tcp::resolver resolver(io_);
     const auto found = co_await resolver.async_resolve(target_.host, target_.port, Into(error));
-    if (!error) co_await asio::async_connect(socket, found, Into(error));
-    if (!error) socket.set_option(tcp::no_delay(true), error);
+    ExpireLater(stream);
+    if (!error) co_await stream.async_connect(found, Into(error));
+    if (!error) stream.socket().set_option(tcp::no_delay(true), error);
     co_return error;
   }
 
-  asio::awaitable<error_code> Get(tcp::socket& socket, boost::beast::flat_buffer& buffer,
-                                  Clock::time_point due) {
+  asio::awaitable<error_code> Get(boost::beast::tcp_stream& stream,
+                                  boost::beast::flat_buffer& buffer, Clock::time_point due) {
     http::request<http::empty_body> request(http::verb::get, target_.path, 11);
     request.set(http::field::host, target_.host);
     error_code error;
-    co_await http::async_write(socket, request, Into(error));
+    ExpireLater(stream);
+    co_await http::async_write(stream, request, Into(error));
     if (error) co_return error;
     http::response_parser<http::string_body> parser;
     parser.body_limit(uint64_t{1} << 30);
-    co_await http::async_read(socket, buffer, parser, Into(error));
+    co_await http::async_read(stream, buffer, parser, Into(error));
     if (error) co_return error;
     times_.Record(Clock::now() - due);
     bytes_ += parser.get().body().size();
     ++statuses_[parser.get().result_int()];
-    if (!parser.keep_alive()) socket.close(error);
+    if (!parser.keep_alive()) stream.close();
     co_return error_code();
   }
 
@@ -209,6 +218,8 @@ void AddHttpBenchOptions(CLI::App& command, HttpBenchArguments& arguments) {
                   "Requests per second of all (100); 0: one after another")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--seconds", arguments.seconds, "How long (10)")->check(CLI::PositiveNumber);
+  command.add_option("--timeout", arguments.timeout_s, "Seconds until an answer (10)")
+      ->check(CLI::Range(0.001, 86'400.0));
   command.add_flag("--json", arguments.json, "The result as JSON");
   command.add_flag("--quiet", arguments.quiet, "Nothing while it runs");
 }

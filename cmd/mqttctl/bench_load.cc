@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cstring>
+#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/by_name.h"
+#include "base/rng.h"
 
 namespace mqttctl {
 namespace {
@@ -16,15 +18,21 @@ namespace {
 namespace asio = boost::asio;
 namespace client = mqttd::client;
 
-// The payload begins with when it was due: nanoseconds of the steady clock of this machine.
-constexpr size_t kStampBytes = sizeof(int64_t);
+// What a payload begins with.
+struct Stamp {
+  int64_t due_ns = 0;  // When it was due, by the steady clock of this machine.
+  uint32_t run = 0;
+  uint32_t publisher = 0;  // Of those of the topic.
+  uint64_t number = 0;     // Of the publisher's messages.
+};
+static_assert(sizeof(Stamp) == kStampBytes, "no gaps");
 // Connections that one thread makes at once.
 constexpr size_t kConnectsMax = 64;
 
 }  // namespace
 
 BenchLoad::BenchLoad(const BenchArguments& arguments, const client::Options& options)
-    : arguments_(arguments) {
+    : arguments_(arguments), run_(static_cast<uint32_t>(base::Rng::FromEntropy()())) {
   const size_t topics =
       arguments.topics > 0 ? arguments.topics : std::max<size_t>(1, arguments.publishers);
   for (size_t i = 0; i < std::max<size_t>(1, arguments.threads); ++i) threads_.emplace_back();
@@ -33,6 +41,7 @@ BenchLoad::BenchLoad(const BenchArguments& arguments, const client::Options& opt
   for (size_t i = 0; i < arguments.subscribers; ++i) {
     One& one = Add(options, "sub");
     one.topic = topic(i);
+    one.expects.resize((arguments.publishers + topics - 1 - i % topics) / topics);
     ++subscribers[i % topics];
     subscribers_.push_back(&one);
   }
@@ -40,6 +49,7 @@ BenchLoad::BenchLoad(const BenchArguments& arguments, const client::Options& opt
     One& one = Add(options, "pub");
     one.topic = topic(i);
     one.subscribers = subscribers[i % topics];
+    one.index = static_cast<uint32_t>(i / topics);
     publishers_.push_back(&one);
   }
   for (size_t i = 0; i < arguments.connections; ++i) Add(options, "idle");
@@ -101,14 +111,8 @@ void BenchLoad::Subscribe() {
   const int qos =
       arguments_.subscribe_qos >= 0 ? arguments_.subscribe_qos : arguments_.connection.qos;
   for (One* one : subscribers_) {
-    one->client.OnMessage([this](const client::ReceivedMessage& message) {
-      int64_t due = 0;
-      if (message.payload.size() >= kStampBytes) {
-        std::memcpy(&due, message.payload.data(), kStampBytes);
-      }
-      figures_.delivery.Record(Clock::now().time_since_epoch() - std::chrono::nanoseconds(due));
-      figures_.received.fetch_add(1, std::memory_order_relaxed);
-    });
+    one->client.OnMessage(
+        [this, one](const client::ReceivedMessage& message) { Take(*one, message); });
     const auto begun = Clock::now();
     std::vector<client::Subscription> subscriptions;
     subscriptions.push_back({one->topic, {.qos = static_cast<mqtt::QoS>(qos)}});
@@ -124,6 +128,28 @@ void BenchLoad::Subscribe() {
           figures_.subscribed.fetch_add(1, std::memory_order_relaxed);
         });
   }
+}
+
+// What a publisher sends to a topic comes in its order [MQTT5-4.6.0-6] [MQTT311-4.6.0-6]: what is
+// behind it was there before.
+void BenchLoad::Take(One& one, const client::ReceivedMessage& message) {
+  Stamp stamp;
+  if (message.payload.size() >= kStampBytes)
+    std::memcpy(&stamp, message.payload.data(), kStampBytes);
+  if (message.payload.size() < kStampBytes || stamp.run != run_ ||
+      stamp.publisher >= one.expects.size()) {
+    figures_.foreign.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  uint64_t& expects = one.expects[stamp.publisher];
+  if (stamp.number < expects) {
+    figures_.repeated.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  expects = stamp.number + 1;
+  figures_.delivery.Record(Clock::now().time_since_epoch() -
+                           std::chrono::nanoseconds(stamp.due_ns));
+  figures_.received.fetch_add(1, std::memory_order_relaxed);
 }
 
 void BenchLoad::Publish() {
@@ -169,7 +195,10 @@ void BenchLoad::PublishOne(One& one, Clock::time_point due) {
   message.topic = one.topic;
   message.qos = static_cast<mqtt::QoS>(arguments_.connection.qos);
   message.payload.assign(std::max(kStampBytes, arguments_.payload_bytes), 'x');
-  const int64_t stamp = std::chrono::nanoseconds(due.time_since_epoch()).count();
+  const Stamp stamp{.due_ns = std::chrono::nanoseconds(due.time_since_epoch()).count(),
+                    .run = run_,
+                    .publisher = one.index,
+                    .number = one.next++};
   std::memcpy(message.payload.data(), &stamp, kStampBytes);
   ++one.open;
   figures_.published.fetch_add(1, std::memory_order_relaxed);
@@ -177,8 +206,9 @@ void BenchLoad::PublishOne(One& one, Clock::time_point due) {
       std::move(message), [this, &one, due](absl::StatusOr<client::PublishResult> result) {
         if (result.ok() && result->ok()) {
           figures_.publish.Record(Clock::now() - due);
-          figures_.acknowledged.fetch_add(1, std::memory_order_relaxed);
-          figures_.expected.fetch_add(one.subscribers, std::memory_order_relaxed);
+          // Who sees that all are acknowledged sees what is expected of them.
+          figures_.expected.fetch_add(one.subscribers);
+          figures_.acknowledged.fetch_add(1);
         } else {
           Failed(result.ok() ? absl::PermissionDeniedError(absl::StrCat(
                                    "the broker refuses a message: ",
@@ -190,7 +220,14 @@ void BenchLoad::PublishOne(One& one, Clock::time_point due) {
       });
 }
 
-void BenchLoad::StopPublishing() { publishing_ = false; }
+void BenchLoad::StopPublishing() {
+  publishing_ = false;
+  for (Thread& thread : threads_) {  // What is being published just now.
+    std::promise<void> done;
+    asio::post(thread.io, [&done] { done.set_value(); });
+    done.get_future().wait();
+  }
+}
 
 void BenchLoad::Close() {
   for (const auto& one : clients_) {

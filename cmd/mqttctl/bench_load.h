@@ -21,15 +21,20 @@
 
 namespace mqttctl {
 
+// What a payload has at least: when it was due, and which it is.
+inline constexpr size_t kStampBytes = 24;
+
 // Written by the clients' threads, read by the one that shows it.
 struct BenchFigures {
   std::atomic<uint64_t> connected{0};
   std::atomic<uint64_t> subscribed{0};
   std::atomic<uint64_t> published{0};     // Handed to the client.
   std::atomic<uint64_t> acknowledged{0};  // Ended well; at QoS 0: written.
-  std::atomic<uint64_t> received{0};
-  std::atomic<uint64_t> expected{0};  // Of the acknowledged messages, by all their subscribers.
-  std::atomic<uint64_t> failed{0};    // Operations of any kind.
+  std::atomic<uint64_t> received{0};      // By their subscribers, each once.
+  std::atomic<uint64_t> repeated{0};      // Once more.
+  std::atomic<uint64_t> foreign{0};       // That are none of this run.
+  std::atomic<uint64_t> expected{0};      // Of the acknowledged messages, by all their subscribers.
+  std::atomic<uint64_t> failed{0};        // Operations of any kind.
   Histogram connect;
   Histogram subscribe;
   Histogram publish;   // From when it was due to its acknowledgement.
@@ -45,6 +50,7 @@ class BenchLoad {
   void Connect();
   void Subscribe();
   void Publish();
+  // When it returns nothing more is published.
   void StopPublishing();
   void Close();
 
@@ -72,6 +78,11 @@ class BenchLoad {
     boost::asio::steady_timer timer;
     std::string topic;  // Published to, or subscribed to.
     uint64_t subscribers = 0;
+    // A publisher's: which it is of those of its topic, and what its next message will be.
+    uint32_t index = 0;
+    uint64_t next = 0;
+    // A subscriber's, of each publisher of its topic: which message is the next one that is new.
+    std::vector<uint64_t> expects;
     size_t open = 0;
     Clock::time_point due;
     Clock::duration interval{};
@@ -81,9 +92,11 @@ class BenchLoad {
   void ConnectNext(Thread* thread);
   void PublishDue(One& one);
   void PublishOne(One& one, Clock::time_point due);
+  void Take(One& one, const mqttd::client::ReceivedMessage& message);
   void Failed(const absl::Status& status);
 
   const BenchArguments& arguments_;
+  const uint32_t run_;  // Which messages are ours: others may publish to the same topics.
   BenchFigures figures_;
   std::deque<Thread> threads_;
   std::vector<std::unique_ptr<One>> clients_;
