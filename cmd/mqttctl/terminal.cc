@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
-#include "absl/strings/escaping.h"
+#include <cstddef>
+#include <cstdint>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace mqttctl {
 namespace {
@@ -17,6 +20,18 @@ size_t LengthOfCharacter(absl::string_view text) {
     if ((byte(i) & 0xc0) != 0x80) return 1;
   }
   return length;
+}
+
+// If a line or paragraph separator, or what embeds, overrides or isolates a direction, begins here:
+// U+2028 to U+202E, U+2066 to U+2069. Else 0.
+uint32_t MarkOfLines(absl::string_view text) {
+  if (text.size() < 3) return 0;
+  const auto second = static_cast<unsigned char>(text[1]);
+  const auto third = static_cast<unsigned char>(text[2]);
+  const uint32_t character = 0x2000U | (second & 0x3fU) << 6 | (third & 0x3fU);
+  const bool separates = second == 0x80 && third >= 0xa8 && third <= 0xae;
+  const bool isolates = second == 0x81 && third >= 0xa6 && third <= 0xa9;
+  return separates || isolates ? character : 0;
 }
 
 }  // namespace
@@ -42,7 +57,25 @@ std::string Harmless(absl::string_view text) {
   return harmless;
 }
 
-std::string OneLine(absl::string_view text) { return Harmless(absl::Utf8SafeCEscape(text)); }
+std::string OneLine(absl::string_view text) {
+  std::string line;
+  line.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const uint32_t mark = c == 0xe2 ? MarkOfLines(text.substr(i)) : 0;
+    if (mark != 0) {
+      absl::StrAppend(&line, "\\u", absl::Hex(mark));
+      i += 2;
+    } else if (c == '\n' || c == '\r' || c == '\t') {
+      line += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+    } else if (c < 0x20 || c == 0x7f) {
+      absl::StrAppend(&line, absl::StrFormat("\\%03o", c));
+    } else {
+      line += text[i];
+    }
+  }
+  return Harmless(line);
+}
 
 bool PrintsToTerminal() { return isatty(STDOUT_FILENO) != 0; }
 

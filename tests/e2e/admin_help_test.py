@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import sys
+import unicodedata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
@@ -63,6 +64,31 @@ def _():
     table, wide = admin.text("client", "list"), admin.text("client", "list", "-o", "wide")
     holds("KEEP_ALIVE_S" in wide and "KEEP_ALIVE_S" not in table, "wide")
     client.close()
+
+
+def cells(text):
+    """How many a terminal shows it in."""
+    return sum(0 if unicodedata.category(each) in ("Mn", "Me", "Cf") else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+               for each in text)
+
+
+@case("columns stand below each other whatever names are made of, and a name is shown as it is")
+def _():
+    names = ["plain", "кухня", "厨房", "부엌", "ｶﾅ", "ＡＢ", "cafe\u0301", "नमस्ते", "🚀", "a\u200db", "か\u3099",
+             "it's", '"quoted"', "back\\slash", "an\\n as it is", "größer"]
+    for name in names:
+        admin.text("retained", "set", f"{name}/wide", "-m", "x", "-q", "1")
+    lines = admin.text("retained", "list", "+/wide").splitlines()
+    column = lines[0].index("QOS")
+    seen = {}
+    for line in lines[1:]:
+        topic, _, rest = line.partition("/wide")
+        seen[topic] = cells(f"{topic}/wide") + len(rest) - len(rest.lstrip())
+    equal(seen, {name: column for name in names}, "where the second column begins")
+    admin.text("retained", "set", "turned\u202e/steers\t\x1b[2J/2", "-m", "x")
+    listed = admin.text("retained", "list", "+/+/2")
+    holds(r"turned\u202e/steers\t\033[2J/2  " in listed, listed)
+    admin.text("retained", "delete", "#", "--yes")
 
 
 @case("--watch does it again")

@@ -13,6 +13,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "admin/json_path.h"
+#include "display_width.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
@@ -273,13 +274,14 @@ std::string RenderList(const Json& list, const std::vector<Column>& columns,
   }
   std::vector<size_t> widths(shown.size());
   for (const auto& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], DisplayWidth(row[i]));
   }
   std::string out;
   for (const auto& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) {
       const bool last = i + 1 == row.size();
-      absl::StrAppend(&out, row[i], last ? "\n" : std::string(widths[i] - row[i].size() + 2, ' '));
+      absl::StrAppend(&out, row[i],
+                      last ? "\n" : std::string(widths[i] - DisplayWidth(row[i]) + 2, ' '));
     }
   }
   return out;
