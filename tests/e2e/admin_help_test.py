@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from admin_api import MQTTCTL, durable
 from admin_examples import Examples, made, verbs
 from e2e import MQTTD_BIN, Process, case, equal, holds, main, run, scratch, write
+from relay import Relay
 
 examples = Examples()
 broker, admin, ENVIRONMENT = examples.broker, examples.admin, examples.environment
@@ -99,6 +100,37 @@ def _():
         watch.out.wait_for("ready", after=seen)
         seen = len(watch.out)
     watch.kill()
+
+
+@case("--watch goes on after an error that may pass, and ends with one that will not")
+def _():
+    relay = Relay(int(broker.admin.rpartition(":")[2]))
+    watch = Process([MQTTCTL, "--endpoint", f"127.0.0.1:{relay.port}", "--timeout", "1", "--watch", "0.1", "cluster", "members",
+                     "-o", "jsonpath={[0].state}"])
+    watch.out.wait_for("ready")
+    relay.lose_answers = True
+    watch.err.wait_for("There was no answer in time")
+    seen = len(watch.out)
+    relay.cut()
+    watch.out.wait_for("ready", after=seen)
+    relay.close()
+    seen = len(watch.err)
+    watch.err.wait_for("no broker answers", after=seen)
+    seen = len(watch.err)
+    watch.err.wait_for("no broker answers", after=seen)
+    watch.kill()
+    client = durable(broker, "comes-and-goes")
+    watch = Process([MQTTCTL, "--endpoint", broker.admin, "--watch", "0.1", "client", "show", "comes-and-goes", "-o", "jsonpath={.client_id}"])
+    watch.out.wait_for("comes-and-goes")
+    client.close()
+    watch.err.wait_for('no client "comes-and-goes" is connected')
+    seen = len(watch.out)
+    client = durable(broker, "comes-and-goes")
+    watch.out.wait_for("comes-and-goes", after=seen)
+    watch.kill()
+    client.close()
+    admin.ctl("--watch", "0.1", "client", "show", "never-here", status=5)
+    admin.ctl("--watch", "0.1", "retained", "list", "a/#/b", status=1)
 
 
 @case("completion for bash offers nouns, verbs and options")

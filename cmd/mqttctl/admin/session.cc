@@ -30,6 +30,8 @@ using google::protobuf::Message;
 constexpr int kMessageBytesMax = 64 << 20;
 constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kReconnectMsMin = 200;
+constexpr int kReconnectMsMax = 2'000;
 
 // Nothing, where no file is named.
 absl::StatusOr<std::string> TextOf(const std::string& path) {
@@ -65,6 +67,8 @@ class GrpcSession final : public AdminSession {
                       const std::function<bool()>& each) override {
     return Run(method, request, response, 0, each);
   }
+
+  void Again() override { told_.clear(); }
 
  private:
   // Whatever is asked of a cluster: which of its nodes did not answer, and what nobody answered
@@ -158,6 +162,9 @@ absl::StatusOr<std::unique_ptr<AdminSession>> AdminSession::Open(
   options.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   options.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   options.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // Who watches sees a broker that is back.
+  options.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMsMin);
+  options.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMsMax);
   if (!arguments.server_name.empty()) options.SetSslTargetNameOverride(arguments.server_name);
   return std::make_unique<GrpcSession>(
       grpc::CreateCustomChannel(arguments.endpoint, credentials, options), token,

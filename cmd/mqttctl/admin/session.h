@@ -45,6 +45,8 @@ class AdminSession {
   // `each` is called for each answer, which is in `response`; false: that is enough.
   virtual absl::Status Stream(const std::string& method, const Message& request, Message& response,
                               const std::function<bool()>& each) = 0;
+  // All is done once more: what was warned of is warned of again.
+  virtual void Again() = 0;
 };
 
 // "Error: …" on stderr, with what to do about it; the exit status.

@@ -21,6 +21,21 @@ namespace {
 
 constexpr char kGroup[] = "The broker's admin API";
 
+// Whether it may be otherwise the next time. `once_well`: it was well before.
+bool MayPass(const absl::Status& status, bool once_well) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kResourceExhausted:
+      return true;
+    case absl::StatusCode::kNotFound:  // A client that comes and goes, or a slip of the pen.
+      return once_well;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 void VerbContext::AddOptions(CLI::App& app) {
@@ -130,11 +145,15 @@ int VerbContext::RunChosen() {
     return PrintAdminError(endpoint, status);
   auto session = AdminSession::Open(endpoint);
   if (!session.ok()) return PrintAdminError(endpoint, session.status());
+  bool once_well = false;
   for (;;) {
     if (watch_s_ != 0 && PrintsToTerminal()) PrintOut("\033[H\033[2J");
     const absl::Status status = run_(**session);
-    if (!status.ok()) return PrintAdminError(endpoint, status);
-    if (watch_s_ == 0 || std::ferror(stdout) != 0) return kExitOk;  // Main looks at the output.
+    const int exit_status = status.ok() ? kExitOk : PrintAdminError(endpoint, status);
+    once_well = once_well || status.ok();
+    const bool again = watch_s_ != 0 && (status.ok() || MayPass(status, once_well));
+    if (!again || std::ferror(stdout) != 0) return exit_status;  // Main looks at the output.
+    (*session)->Again();
     std::this_thread::sleep_for(std::chrono::duration<double>(watch_s_));
   }
 }

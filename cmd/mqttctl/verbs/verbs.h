@@ -66,7 +66,7 @@ class VerbContext {
   std::function<absl::Status()> run_local_;
   std::vector<EndpointOption> endpoint_options_;
   std::string context_;
-  double watch_s_ = 0;  // 0: once.
+  double watch_s_ = 0;  // 0: once. Else until an error that will not pass.
 };
 
 void AddAclVerbs(CLI::App& app, VerbContext& context);

@@ -71,5 +71,6 @@ class Relay:
             end.close()
 
     def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)  # Or what accepts would take one connection more.
         self._listener.close()
         self.cut()
