@@ -28,6 +28,7 @@ namespace client = mqttd::client;
 // Lines of standard input, read by a thread of its own, which waits while many are not taken.
 class Lines {
  public:
+  // `changed` is called on that thread, and only hands on that there is something to take.
   explicit Lines(std::function<void()> changed) : changed_(std::move(changed)) {}
 
   static void Read(const std::shared_ptr<Lines>& lines) {
@@ -37,9 +38,15 @@ class Lines {
       for (;;) {
         const absl::StatusOr<bool> more = input.Next(line);
         if (!more.ok() || !*more) return lines->End(more.status());
-        lines->Put(std::move(line));
+        if (!lines->Put(std::move(line))) return;
       }
     }).detach();  // It may wait for input for ever when the program ends.
+  }
+  // Whoever takes them goes: nothing is called any more when this returns.
+  void Leave() {
+    base::MutexLock lock(mutex_);
+    changed_ = nullptr;
+    room_.SignalOne();
   }
   std::optional<std::string> Take() {
     base::MutexLock lock(mutex_);
@@ -59,24 +66,23 @@ class Lines {
  private:
   static constexpr size_t kWaitingMax = 1024;
 
-  void Put(std::string line) {
-    {
-      base::MutexLock lock(mutex_);
-      while (lines_.size() >= kWaitingMax) room_.Wait(mutex_);
-      lines_.push_back(std::move(line));
-    }
+  // False: nobody takes them any more.
+  bool Put(std::string line) {
+    base::MutexLock lock(mutex_);
+    while (changed_ != nullptr && lines_.size() >= kWaitingMax) room_.Wait(mutex_);
+    if (changed_ == nullptr) return false;
+    lines_.push_back(std::move(line));
     changed_();
+    return true;
   }
   void End(const absl::Status& status) {
-    {
-      base::MutexLock lock(mutex_);
-      ended_ = status;
-    }
-    changed_();
+    base::MutexLock lock(mutex_);
+    ended_ = status;
+    if (changed_ != nullptr) changed_();
   }
 
-  const std::function<void()> changed_;
   mutable base::Mutex mutex_;
+  std::function<void()> changed_ ABSL_GUARDED_BY(mutex_);
   base::CondVar room_;
   std::deque<std::string> lines_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);
@@ -105,6 +111,11 @@ class Publisher {
         window_(size_t{2} * prepared.options.session.inflight_messages_max),
         client_(io_.get_executor(), std::move(prepared.options)),
         timer_(io_) {}
+  ~Publisher() {
+    if (lines_ != nullptr) lines_->Leave();
+  }
+  Publisher(const Publisher&) = delete;
+  Publisher& operator=(const Publisher&) = delete;
 
   int Run() {
     client_.AsyncConnect([this](absl::StatusOr<client::ConnectResult> result) {

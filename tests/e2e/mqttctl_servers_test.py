@@ -110,4 +110,19 @@ def _():
     listener.close()
 
 
+def takes_little(_, peer, first, __):
+    """MQTT 5.0, with a Maximum Packet Size of 64."""
+    if first == 0x10:
+        peer.send(frame(0x20, b"\x00\x00\x05\x27\x00\x00\x00\x40"))
+
+
+@case("pub -l that fails ends with its exit status, while lines go on coming")
+def _():
+    server = Server(takes_little)
+    for _ in range(20):
+        said = run("bash", "-c", f"(printf '%0100d\\n' 1; exec yes) | {MQTTCTL} pub -V 5 -h 127.0.0.1 -p {server.port} -t a -l; "
+                                 "exit ${PIPESTATUS[1]}", status=1).err.text()
+        holds("larger than the server's Maximum Packet Size of 64 bytes" in said, said)
+
+
 main()
