@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -39,6 +40,23 @@ absl::Status WriteAll(const std::string& path, absl::string_view text) {
   if (file < 0) return Failed("write", path);
   const absl::Cleanup close_it = [file] { close(file); };
   return WriteTo(file, path, text);
+}
+
+// Behind the last whole line of the file.
+absl::StatusOr<off_t> EndOfLines(int file, const std::string& path) {
+  struct stat about = {};
+  if (fstat(file, &about) != 0) return Failed("read", path);
+  std::array<char, 16384> buffer;
+  for (off_t end = about.st_size; end > 0;) {
+    const auto wanted = std::min(end, static_cast<off_t>(buffer.size()));
+    const ssize_t count = pread(file, buffer.data(), static_cast<size_t>(wanted), end - wanted);
+    if (count < 0 && errno == EINTR) continue;
+    if (count != wanted) return Failed("read", path);
+    const size_t found = absl::string_view(buffer.data(), static_cast<size_t>(count)).rfind('\n');
+    if (found != absl::string_view::npos) return end - wanted + static_cast<off_t>(found) + 1;
+    end -= wanted;
+  }
+  return 0;
 }
 
 absl::Status SyncDirectory(const std::string& path) {
@@ -87,17 +105,18 @@ absl::Status RunTimeFiles::Write(absl::string_view name, absl::string_view text)
 absl::Status RunTimeFiles::Append(absl::string_view name, absl::string_view text) const {
   const std::string path = PathOf(name);
   if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) return Failed("make", directory_);
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (file < 0) return Failed("write", path);
   const absl::Cleanup close_it = [file] { close(file); };
-  struct stat before = {};
-  if (fstat(file, &before) != 0) return Failed("read", path);
+  // Nothing is written behind a piece of a line.
+  ASSIGN_OR_RETURN(const off_t end, EndOfLines(file, path));
+  if (ftruncate(file, end) != 0) return Failed("shorten", path);
   const absl::Status written = WriteTo(file, path, text);
   if (!written.ok()) {
-    if (ftruncate(file, before.st_size) != 0) return Failed("shorten", path);
+    if (ftruncate(file, end) != 0) return Failed("shorten", path);
     return written;
   }
-  return before.st_size == 0 ? SyncDirectory(directory_) : absl::OkStatus();
+  return end == 0 ? SyncDirectory(directory_) : absl::OkStatus();
 }
 
 }  // namespace admin

@@ -20,8 +20,9 @@ class RunTimeFiles {
   // In one piece and on the disk: after a crash there is this one or the last. Empty: removes it.
   // Errors: kResourceExhausted, kUnavailable, in words.
   absl::Status Write(absl::string_view name, absl::string_view text) const;
-  // At the end of a file, which is made if there is none; on the disk. On an error the file is as
-  // it was, or has a piece of `text` at its end after a crash.
+  // Whole lines at the end of a file, which is made if there is none; on the disk. After an error
+  // or a crash a piece of them may stand at its end: behind the last whole line, where the next
+  // ones take its place.
   absl::Status Append(absl::string_view name, absl::string_view text) const;
 
   std::string PathOf(absl::string_view name) const;

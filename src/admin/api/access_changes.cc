@@ -180,10 +180,17 @@ std::string ToLine(const Kept& change) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string line;
-  // It cannot fail: names are UTF-8, or they would not have come in.
+  // If it fails, for a name that is not UTF-8, the line is empty: FromLine takes none.
   static_cast<void>(google::protobuf::util::MessageToJsonString(change, &line, options));
   line += '\n';
   return line;
+}
+
+absl::StatusOr<Kept> FromLine(absl::string_view line) {
+  Kept change;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(std::string(line), &change);
+  if (parsed.ok()) return change;
+  return absl::InvalidArgumentError(absl::StrCat("not a change: ", std::string(parsed.message())));
 }
 
 absl::StatusOr<ChangeKey> KeyOf(const Kept& change) {

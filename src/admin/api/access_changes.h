@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "auth/run_time_access.h"
 #include "mqttd/access/v1/access.pb.h"
 
@@ -28,8 +29,9 @@ Kept AsChange(const auth::Ban& ban);
 Kept AsChange(const auth::RunTimeUser& user);
 Kept AsChange(const auth::RunTimeRule& rule);
 
-// A line of the file.
+// A line of the file, and what a start reads of it. Errors: it is none.
 std::string ToLine(const Kept& change);
+absl::StatusOr<Kept> FromLine(absl::string_view line);
 
 // By which changes are listed.
 enum class ChangeKind : uint8_t { kBans, kUsers, kRules, kRest };

@@ -10,7 +10,6 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "google/protobuf/util/json_util.h"
 
 namespace admin {
 namespace {
@@ -59,8 +58,7 @@ absl::Status AccessStore::Load() {
   if (whole != text.size()) {
     base::Log(base::LogLevel::kWarning, "the last change of access was not written whole",
               {{"file", files_.PathOf(kFile)}, {"bytes", text.size() - whole}});
-    text.resize(whole);
-    RETURN_IF_ERROR(files_.Write(kFile, text));
+    text.resize(whole);  // In the file, too, with the next change: a full disk ends no start.
   }
   RETURN_IF_ERROR(Replay(text));
   ForgetEndedBans();
@@ -71,21 +69,14 @@ absl::Status AccessStore::Load() {
 absl::Status AccessStore::Replay(absl::string_view text) {
   for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     ++lines_;
-    Kept change;
-    absl::Status status;
-    const auto parsed = google::protobuf::util::JsonStringToMessage(std::string(line), &change);
-    if (!parsed.ok()) {
-      status =
-          absl::InvalidArgumentError(absl::StrCat("not a change: ", std::string(parsed.message())));
-    } else {
-      status = Hold(change);
-    }
+    const absl::StatusOr<Kept> change = FromLine(line);
+    const absl::Status status = change.ok() ? Hold(*change) : change.status();
     if (!status.ok()) {
       return absl::FailedPreconditionError(absl::StrCat(
           files_.PathOf(kFile), ":", lines_, ": ", status.message(),
           "; restore the file from a backup, or remove it and set users, rules and bans anew"));
     }
-    revision_ = std::max(revision_, change.revision());
+    revision_ = std::max(revision_, change->revision());
   }
   return absl::OkStatus();
 }
@@ -161,6 +152,10 @@ absl::Status AccessStore::Prepare(const Caller& caller,
   change.set_revision(++revision_);
   change.set_by(caller.name);
   change.set_at_unix_ms(at_unix_ms);
+  // Nothing is written that a start could not read.
+  ASSIGN_OR_RETURN(const Kept as_read, FromLine(ToLine(change)));
+  auth::RunTimeAccess nobodys;
+  RETURN_IF_ERROR(ApplyChange(as_read, nobodys));
   // Behind what it changes.
   lines = Unkept();
   being_made_.emplace(key, change);
@@ -182,8 +177,7 @@ absl::StatusOr<Kept> AccessStore::Change(const Caller& caller,
     const std::optional<Kept> now = spreads_ ? Current(key) : std::nullopt;
     if (!now.has_value() || IsLater(change, *now)) {
       if (absl::Status held = Hold(change); !held.ok()) {
-        // What was taken meanwhile has left no room for it.
-        write_anew_ = true;
+        write_anew_ = true;  // Without it.
         return held;
       }
       Publish(change, access_);

@@ -45,14 +45,16 @@ class AccessStore {
         access_(access),
         spreads_(spreads == Spreads::kOverNodes) {}
 
-  // Before clients are let in. A last line that is not whole was never acknowledged and is cut off.
-  // Errors: the file cannot be read, or another line is damaged.
+  // Before clients are let in. A last line that is not whole was never acknowledged and is passed
+  // over; the next change takes its place. Errors: the file cannot be read, or another line is
+  // damaged.
   absl::Status Load() ABSL_LOCKS_EXCLUDED(file_mutex_, mutex_);
 
   // One change: `make` fills it in, or refuses, while nobody else changes anything. On the disk
   // first: what holds now holds after a crash, too, unless another node's change of the same that
   // is later came meanwhile. Returns it, with who made it and when. Errors: those of `make`;
-  // kResourceExhausted, kUnavailable: it cannot be written, and nothing has changed.
+  // kInvalidArgument: a start could not read it; kResourceExhausted, kUnavailable: it cannot be
+  // written, and nothing has changed.
   absl::StatusOr<Kept> Change(const Caller& caller, const std::function<absl::Status(Kept&)>& make)
       ABSL_LOCKS_EXCLUDED(file_mutex_, mutex_);
 

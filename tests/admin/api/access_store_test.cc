@@ -159,12 +159,65 @@ TEST_F(AccessStoreTest, ALastLineThatIsNotWholeIsCutOff) {
   Append(whole.substr(0, whole.size() / 2));
   Run next(*this);
   ASSERT_TRUE(next.store.Load().ok());
-  EXPECT_EQ(Text(), whole);
+  EXPECT_FALSE(next.Banned("two"));
   ASSERT_TRUE(next.Ban("two").ok());
+  EXPECT_EQ(Text().substr(0, whole.size() + 1), whole + "{");
+  // As if a change had been written in part and could not be taken back.
+  Append(whole.substr(0, whole.size() / 2));
+  ASSERT_TRUE(next.Ban("three").ok());
   Run last(*this);
   ASSERT_TRUE(last.store.Load().ok());
   EXPECT_TRUE(last.Banned("one"));
   EXPECT_TRUE(last.Banned("two"));
+  EXPECT_TRUE(last.Banned("three"));
+}
+
+// No room for anything else: it needs none.
+TEST_F(AccessStoreTest, ALastLineThatIsNotWholeEndsNoStartThatCannotWrite) {
+  {
+    Run run(*this);
+    ASSERT_TRUE(run.store.Load().ok());
+    ASSERT_TRUE(run.Ban("one").ok());
+  }
+  Append("{\"set_ban\":");
+  std::filesystem::create_directories(File() + ".new");  // So that it cannot be written anew.
+  Run next(*this);
+  const absl::Status loaded = next.store.Load();
+  ASSERT_TRUE(loaded.ok()) << loaded;
+  EXPECT_TRUE(next.Banned("one"));
+}
+
+// Whoever asks for it.
+TEST_F(AccessStoreTest, WhatAStartCouldNotReadIsRefusedAndNotWritten) {
+  Run run(*this);
+  ASSERT_TRUE(run.store.Load().ok());
+  ASSERT_TRUE(run.Ban("one").ok());
+  const auto change = [&](const std::string& by, const std::function<void(Change&)>& what) {
+    return run.store
+        .Change({.name = by},
+                [&](Change& made) {
+                  what(made);
+                  return absl::OkStatus();
+                })
+        .status();
+  };
+  const auto ban = [](Change& made) {
+    made.mutable_set_ban()->mutable_target()->set_client_id("c");
+  };
+  const bool odd_name_is_kept = change("Andr\xE9", ban).ok();
+  const std::string before = Text();
+  EXPECT_TRUE(absl::IsInvalidArgument(change("deploy", [](Change& made) {
+    made.mutable_set_ban()->mutable_target()->set_address("nowhere");
+  })));
+  EXPECT_TRUE(absl::IsInvalidArgument(change("deploy", [](Change& made) {
+    made.mutable_set_user()->set_name("alice");
+    made.mutable_set_user()->set_password_hash("none");
+  })));
+  EXPECT_EQ(Text(), before);
+  Run next(*this);
+  const absl::Status loaded = next.store.Load();
+  EXPECT_TRUE(loaded.ok()) << loaded;
+  EXPECT_EQ(next.Banned("c"), odd_name_is_kept);
 }
 
 TEST_F(AccessStoreTest, ADamagedLineAndAnUnknownChangeAreNotPassedOver) {
