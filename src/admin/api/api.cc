@@ -67,7 +67,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
                     broker_.sources().cluster == nullptr ? AccessStore::Spreads::kNot
                                                          : AccessStore::Spreads::kOverNodes),
       access_spread_(broker_, fleet_, access_store_),
-      certificates_(config.admin, config.cluster),
+      certificates_(config.admin, config.cluster, broker_.sources().clock->Now()),
       access_(std::move(table)),
       calls_(access_, *broker_.sources().clock,
              {.calls_max = config.admin.calls_max, .streams_max = config.admin.streams_max},
@@ -87,7 +87,7 @@ Api::Api(std::shared_ptr<const AccessTable> table, const config::Config& config,
   AddConfigService(broker_, here_);
   AddLogService(broker_, here_);
   AddListenersService(broker_, here_);
-  AddCertificatesService(broker_, here_);
+  AddCertificatesService(broker_, certificates_, here_);
   backups_.AddTo(here_);
   const AccessParts access_parts{broker_, *run_time_access_, access_store_, access_spread_};
   AddBansService(access_parts, here_);
@@ -110,8 +110,7 @@ Api::~Api() { Stop(); }
 
 void Api::Tick() {
   const BrokerAccess::Sources& sources = broker_.sources();
-  if (certificates_.IsDue(sources.clock->Monotonic()))
-    broker_.Aside([this] { certificates_.Look(broker_.sources().clock->Now()); });
+  certificates_.Tick(sources.clock->Monotonic(), sources.clock->Now());
   fleet_.Tick();
   access_spread_.Tick();
   topic_samples_.Tick();
@@ -129,6 +128,7 @@ void Api::Stop() {
   access_spread_.Stop();
   topic_samples_.Stop();
   inside_.Stop();
+  certificates_.Stop();
   broker_.Use(nullptr, nullptr);
   broker_.StopAside();
 }

@@ -18,6 +18,7 @@
 #include "admin/api/grpc_call.h"
 #include "auth/file.h"
 #include "base/check.h"
+#include "base/done_within.h"
 #include "base/status_macros.h"
 #include "config/http_address.h"
 
@@ -27,6 +28,7 @@ namespace {
 // A message that is sent to us, an import of retained messages too, and one of ours.
 constexpr int kMessageBytesMax = 64 << 20;
 constexpr unsigned kCertificateSeconds = 60;  // How often the TLS files are looked at.
+constexpr absl::Duration kFilesPatience = absl::Seconds(1);
 // A caller whose machine went without a word keeps no place for longer.
 constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
@@ -64,8 +66,11 @@ absl::Status TryToListen(const config::HttpAddress& address) {
       absl::StrCat("admin: cannot listen on ", address.ToString(), ": ", strerror(error)));
 }
 
+// Looks at the files again and again, on a thread of its own, which its end waits for.
+using WatchedFiles = std::shared_ptr<grpc::experimental::CertificateProviderInterface>;
+
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(
-    const config::AdminOptions& options) {
+    const config::AdminOptions& options, WatchedFiles& files) {
   if (options.cert_file.empty()) return grpc::InsecureServerCredentials();
   ASSIGN_OR_RETURN(const auth::FileContents certificate, auth::ReadFile(options.cert_file));
   ASSIGN_OR_RETURN(const auth::FileContents key, auth::ReadFile(options.key_file));
@@ -75,9 +80,9 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials(
   if (!absl::StrContains(key.text, "PRIVATE KEY"))
     return absl::InvalidArgumentError(
         absl::StrCat("admin.key_file: no private key in ", options.key_file));
-  grpc::experimental::TlsServerCredentialsOptions tls(
-      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
-          options.key_file, options.cert_file, kCertificateSeconds));
+  files = std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+      options.key_file, options.cert_file, kCertificateSeconds);
+  grpc::experimental::TlsServerCredentialsOptions tls(files);
   tls.watch_identity_key_cert_pairs();
   // TLS proves that the caller has the key; whose certificate it is Access decides, with words for
   // who is refused. Callers are asked without a ca_file, too: one that is set later is to be of use
@@ -107,7 +112,7 @@ class RealGrpcServer final : public GrpcServer {
     ASSIGN_OR_RETURN(const config::HttpAddress address,
                      config::ParseHttpAddress(options.listen, 9884));
     RETURN_IF_ERROR(TryToListen(address));
-    ASSIGN_OR_RETURN(const auto credentials, Credentials(options));
+    ASSIGN_OR_RETURN(const auto credentials, Credentials(options, files_));
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort(address.ToString(), credentials, &port);
@@ -140,12 +145,17 @@ class RealGrpcServer final : public GrpcServer {
     server_->Shutdown(absl::ToChronoTime(absl::Now() + patience));
     server_->Wait();
     server_.reset();
+    if (files_ == nullptr) return;
+    // They may be on a mount that hangs.
+    (void)base::DoneWithin(kFilesPatience,
+                           [files = std::exchange(files_, nullptr)]() mutable { files.reset(); });
   }
 
   const std::string& address() const override { return address_; }
 
  private:
   Service service_;
+  WatchedFiles files_;  // Null: without TLS.
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
 };

@@ -6,7 +6,6 @@
 
 #include "admin/api/client_pages.h"
 #include "admin/api/convert.h"
-#include "admin/api/own_certificates.h"
 #include "broker/transport/tls_context.h"
 #include "mqttd/admin/v1/certificates.pb.h"
 #include "mqttd/admin/v1/listeners.pb.h"
@@ -53,7 +52,8 @@ pb::ListListenersResponse ListListeners(const BrokerAccess& broker, const MainTh
 }
 
 template <typename Response>
-Response ListCertificates(const BrokerAccess& broker, const MainThread& main) {
+Response ListCertificates(const BrokerAccess& broker, const OwnCertificates& certificates,
+                          const MainThread& main) {
   const int64_t now_unix_s = absl::ToUnixSeconds(broker.sources().clock->Now());
   const broker::MetricsSnapshot snapshot = broker.sources().metrics();
   Response response;
@@ -70,7 +70,7 @@ Response ListCertificates(const BrokerAccess& broker, const MainThread& main) {
     if (view == nullptr || view->certificate_expires_unix_s == 0) continue;
     add(settings.name, settings.listener.tls.cert_file, view->certificate_expires_unix_s);
   }
-  for (const OwnCertificate& own : ReadOwnCertificates(main.config().admin, main.config().cluster))
+  for (const OwnCertificate& own : certificates.all())
     add(own.used_by, own.file, own.expires_unix_s);
   return response;
 }
@@ -126,21 +126,21 @@ void AddListenersService(const BrokerAccess& broker, Methods& methods) {
       });
 }
 
-void AddCertificatesService(const BrokerAccess& broker, Methods& methods) {
+void AddCertificatesService(const BrokerAccess& broker, const OwnCertificates& certificates,
+                            Methods& methods) {
   constexpr char kService[] = "mqttd.admin.v1.Certificates";
   methods.Add<pb::ListCertificatesRequest, pb::ListCertificatesResponse>(
-      kService, "List", [&broker](const Caller&, const pb::ListCertificatesRequest&, auto reply) {
-        const bool open = broker.OnMain([&broker, reply](MainThread& main) {
-          reply(ListCertificates<pb::ListCertificatesResponse>(broker, main));
+      kService, "List", [&](const Caller&, const pb::ListCertificatesRequest&, auto reply) {
+        const bool open = broker.OnMain([&broker, &certificates, reply](MainThread& main) {
+          reply(ListCertificates<pb::ListCertificatesResponse>(broker, certificates, main));
         });
         if (!open) reply(broker.CheckOpen());
       });
   methods.Add<pb::ReloadCertificatesRequest, pb::ReloadCertificatesResponse>(
-      kService, "Reload",
-      [&broker](const Caller&, const pb::ReloadCertificatesRequest&, auto reply) {
-        const bool open = broker.OnMain([&broker, reply](MainThread& main) {
+      kService, "Reload", [&](const Caller&, const pb::ReloadCertificatesRequest&, auto reply) {
+        const bool open = broker.OnMain([&broker, &certificates, reply](MainThread& main) {
           if (absl::Status status = main.ReloadFiles(); !status.ok()) return reply(status);
-          reply(ListCertificates<pb::ReloadCertificatesResponse>(broker, main));
+          reply(ListCertificates<pb::ReloadCertificatesResponse>(broker, certificates, main));
         });
         if (!open) reply(broker.CheckOpen());
       });

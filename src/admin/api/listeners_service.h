@@ -4,12 +4,14 @@
 
 #include "admin/api/broker_access.h"
 #include "admin/api/method.h"
+#include "admin/api/own_certificates.h"
 
 namespace admin {
 
-// `broker` outlives the handlers.
+// `broker` and `certificates` outlive the handlers.
 void AddListenersService(const BrokerAccess& broker, Methods& methods);
-void AddCertificatesService(const BrokerAccess& broker, Methods& methods);
+void AddCertificatesService(const BrokerAccess& broker, const OwnCertificates& certificates,
+                            Methods& methods);
 
 }  // namespace admin
 

@@ -3,13 +3,22 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
+#include <map>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "base/log.h"
+#include "base/mutex.h"
+#include "base/thread_priority.h"
 #include "broker/transport/tls_context.h"
 
 namespace admin {
@@ -17,6 +26,7 @@ namespace {
 
 constexpr absl::Duration kLookEvery = absl::Minutes(1);
 constexpr absl::Duration kWarnEvery = absl::Hours(24);
+constexpr absl::Duration kStopPatience = absl::Seconds(1);
 
 enum class Which { kFirst, kLasting };
 
@@ -53,37 +63,83 @@ std::vector<OwnCertificate> ReadOwnCertificates(const config::AdminOptions& admi
   return all;
 }
 
-bool OwnCertificates::IsDue(absl::Duration now) {
-  base::MutexLock lock(mutex_);
-  if (looked_.has_value() && now < *looked_ + kLookEvery) return false;
-  looked_ = now;
-  return true;
+struct OwnCertificates::State {
+  State(const config::AdminOptions& its_admin, const config::ClusterOptions& its_cluster)
+      : admin(its_admin), cluster(its_cluster) {}
+
+  const config::AdminOptions admin;
+  const config::ClusterOptions cluster;
+  base::Mutex mutex;
+  base::CondVar has_looked;
+  bool stopped ABSL_GUARDED_BY(mutex) = false;
+  bool looking ABSL_GUARDED_BY(mutex) = false;
+  std::optional<absl::Duration> due ABSL_GUARDED_BY(mutex);
+  std::vector<OwnCertificate> all ABSL_GUARDED_BY(mutex);
+  std::map<std::string, absl::Time> warned ABSL_GUARDED_BY(mutex);  // By file.
+};
+
+OwnCertificates::OwnCertificates(const config::AdminOptions& admin,
+                                 const config::ClusterOptions& cluster, absl::Time now)
+    : state_(std::make_shared<State>(admin, cluster)) {
+  Look(*state_, now);
 }
 
-void OwnCertificates::Look(absl::Time now) {
-  std::vector<OwnCertificate> all = ReadOwnCertificates(admin_, cluster_);
-  base::MutexLock lock(mutex_);
+void OwnCertificates::Look(State& state, absl::Time now) {
+  std::vector<OwnCertificate> all = ReadOwnCertificates(state.admin, state.cluster);
+  base::MutexLock lock(state.mutex);
+  state.looking = false;
+  state.has_looked.SignalAll();
+  if (state.stopped) return;
   for (const OwnCertificate& each : all) {
     const std::string words =
         each.expires_unix_s == 0
             ? "the file cannot be read"
             : broker::CertificateWarning(each.expires_unix_s, absl::ToUnixSeconds(now));
     if (words.empty()) {
-      warned_.erase(each.file);
+      state.warned.erase(each.file);
       continue;
     }
-    const auto before = warned_.find(each.file);
-    if (before != warned_.end() && now < before->second + kWarnEvery) continue;
-    warned_[each.file] = now;
+    const auto before = state.warned.find(each.file);
+    if (before != state.warned.end() && now < before->second + kWarnEvery) continue;
+    state.warned[each.file] = now;
     base::Log(base::LogLevel::kWarning, "certificate",
               {{"used_by", each.used_by}, {"file", each.file}, {"warning", words}});
   }
-  all_ = std::move(all);
+  state.all = std::move(all);
+}
+
+void OwnCertificates::Tick(absl::Duration monotonic, absl::Time now) {
+  {
+    base::MutexLock lock(state_->mutex);
+    if (state_->stopped) return;
+    if (!state_->due.has_value()) state_->due = monotonic + kLookEvery;
+    if (monotonic < *state_->due) return;
+    state_->due = monotonic + kLookEvery;
+    if (state_->looking) {
+      base::LogLimited(base::LogLevel::kWarning, "certificates cannot be looked at", "certificates",
+                       {{"error", "the disk does not answer"}});
+      return;
+    }
+    state_->looking = true;
+  }
+  std::thread([state = state_, now] {
+    pthread_setname_np(pthread_self(), "certificates");
+    base::SetThreadPriority(base::ThreadPriority::kSpare);
+    Look(*state, now);
+  }).detach();
+}
+
+void OwnCertificates::Stop() {
+  base::MutexLock lock(state_->mutex);
+  state_->stopped = true;
+  while (state_->looking) {
+    if (!state_->has_looked.WaitFor(state_->mutex, kStopPatience)) return;
+  }
 }
 
 std::vector<OwnCertificate> OwnCertificates::all() const {
-  base::MutexLock lock(mutex_);
-  return all_;
+  base::MutexLock lock(state_->mutex);
+  return state_->all;
 }
 
 }  // namespace admin

@@ -2,16 +2,11 @@
 #ifndef ADMIN_API_OWN_CERTIFICATES_H_
 #define ADMIN_API_OWN_CERTIFICATES_H_
 
-#include <map>
-#include <optional>
-#include <string>
-#include <utility>
+#include <memory>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 #include "admin/own_certificate.h"
-#include "base/mutex.h"
 #include "config/config.h"
 
 namespace admin {
@@ -21,25 +16,27 @@ namespace admin {
 std::vector<OwnCertificate> ReadOwnCertificates(const config::AdminOptions& admin,
                                                 const config::ClusterOptions& cluster);
 
-// What they were when they were last looked at. Any thread.
+// What they were when they were last looked at. Any thread. A file may be on a mount that hangs:
+// after the first time they are looked at on a thread that nobody waits for.
 class OwnCertificates {
  public:
-  OwnCertificates(config::AdminOptions admin, config::ClusterOptions cluster)
-      : admin_(std::move(admin)), cluster_(std::move(cluster)) {}
+  // Looks at them, which waits for the disk, as a start does that reads them for TLS.
+  OwnCertificates(const config::AdminOptions& admin, const config::ClusterOptions& cluster,
+                  absl::Time now);
+  ~OwnCertificates() { Stop(); }
+  OwnCertificates(const OwnCertificates&) = delete;
+  OwnCertificates& operator=(const OwnCertificates&) = delete;
 
-  // Whether to look again: once a minute.
-  bool IsDue(absl::Duration now) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Waits for the disk. One that runs out soon is a warning in the log, once a day.
-  void Look(absl::Time now) ABSL_LOCKS_EXCLUDED(mutex_);
-  std::vector<OwnCertificate> all() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Looks again if a minute is over. One that runs out soon is a warning in the log, once a day.
+  void Tick(absl::Duration monotonic, absl::Time now);
+  // Nothing is said any more. A look that is under way gets a moment to end.
+  void Stop();
+  std::vector<OwnCertificate> all() const;
 
  private:
-  const config::AdminOptions admin_;
-  const config::ClusterOptions cluster_;
-  mutable base::Mutex mutex_;
-  std::optional<absl::Duration> looked_ ABSL_GUARDED_BY(mutex_);
-  std::vector<OwnCertificate> all_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, absl::Time> warned_ ABSL_GUARDED_BY(mutex_);  // By file.
+  struct State;
+  static void Look(State& state, absl::Time now);
+  const std::shared_ptr<State> state_;  // The thread's too.
 };
 
 }  // namespace admin

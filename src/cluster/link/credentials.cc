@@ -61,7 +61,8 @@ absl::StatusOr<LinkCredentials> MakeLinkCredentials(const LinkOptions& options) 
   const LinkTls& tls = options.tls;
   RETURN_IF_ERROR(CheckLinkCredentials(options));
   if (!HasTls(tls))
-    return LinkCredentials{grpc::InsecureServerCredentials(), grpc::InsecureChannelCredentials()};
+    return LinkCredentials{grpc::InsecureServerCredentials(), grpc::InsecureChannelCredentials(),
+                           nullptr};
   const auto provider = std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
       tls.key_file, tls.cert_file, tls.ca_file, kLookedAtEverySeconds);
   grpc::experimental::TlsServerCredentialsOptions server(provider);
@@ -81,7 +82,7 @@ absl::StatusOr<LinkCredentials> MakeLinkCredentials(const LinkOptions& options) 
         std::make_shared<grpc::experimental::NoOpCertificateVerifier>());
   }
   return LinkCredentials{grpc::experimental::TlsServerCredentials(server),
-                         grpc::experimental::TlsCredentials(channel)};
+                         grpc::experimental::TlsCredentials(channel), provider};
 }
 
 std::string InOperatorsWords(const std::string& error) {

@@ -4,6 +4,7 @@
 
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
 
 #include <memory>
 #include <string>
@@ -17,6 +18,9 @@ namespace cluster {
 struct LinkCredentials {
   std::shared_ptr<grpc::ServerCredentials> server;
   std::shared_ptr<grpc::ChannelCredentials> channel;
+  // Looks at the files again and again, on a thread of its own, which its end waits for. Null:
+  // without TLS.
+  std::shared_ptr<grpc::experimental::CertificateProviderInterface> files;
 };
 
 // kInvalidArgument, in words, when a file is missing or is not what it should be, or when TLS is

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/done_within.h"
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/mutex.h"
@@ -37,6 +38,9 @@ constexpr LinkClass kClasses[kLinkClasses] = {LinkClass::kControl, LinkClass::kL
 constexpr const char* kMeet = "/mqttd.cluster.v1.Link/Meet";
 constexpr const char* kJoin = "/mqttd.cluster.v1.Link/Join";
 constexpr const char* kAdmin = "/mqttd.cluster.v1.Link/Admin";
+
+// For the files of TLS, at the stop.
+constexpr absl::Duration kFilesPatience = absl::Seconds(1);
 
 // Of answers over a link, the longest: a page of an operator's list.
 constexpr int kAnswerBytesMax = 16 << 20;
@@ -681,10 +685,15 @@ void RealLinks::Stop() {
   // of them go before the server does.
   calls_.CancelAll();
   open_streams_.WaitForNone();
-  if (server_ == nullptr) return;
-  server_->Shutdown(std::chrono::system_clock::now());
-  server_->Wait();
-  server_.reset();
+  if (server_ != nullptr) {
+    server_->Shutdown(std::chrono::system_clock::now());
+    server_->Wait();
+    server_.reset();
+  }
+  if (credentials_.files == nullptr) return;
+  // They may be on a mount that hangs.
+  (void)base::DoneWithin(kFilesPatience,
+                         [it = std::exchange(credentials_, {})]() mutable { it = {}; });
 }
 
 }  // namespace
