@@ -70,14 +70,29 @@ def alerts():
     return found
 
 
+def until(broker, name, wanted=1):
+    """The scrape in which that series has at least that value."""
+    deadline = time.monotonic() + PATIENCE_S
+    while broker.metric(name) < wanted:
+        holds(time.monotonic() < deadline, f"{name} is not {wanted}")
+    return scrape(broker)
+
+
 certificates = Certificates()
+founder, joins = (f"127.0.0.1:{port}" for port in free_ports(2))
 well = Broker(config=f"""\
 data_dir: {{data}}
-cluster: {{listen: 127.0.0.1:{free_ports(1)[0]}, expected_size: 1}}
+cluster: {{listen: {founder}, expected_size: 1}}
 tls: {{cert_file: {certificates.server}, key_file: {certificates.server_key}}}
 listeners: [mqtt://127.0.0.1:0, mqtts://127.0.0.1:0]
 {ANYWHERE}""")
-WELL = scrape(well)
+other = Broker(config=f"""\
+data_dir: {{data}}
+cluster: {{listen: {joins}, seeds: {founder}}}
+listeners: [mqtt://127.0.0.1:0]
+{ANYWHERE}""")
+until(well, 'mqttd_cluster_link_up{node="2"}')
+WELL = until(well, 'mqttd_cluster_members{state="live"}', 2)
 # Certificates of tests are for two days; this is a broker with one for a year.
 YEAR = {series: value + 365 * 86400 if "certificate_expiry" in series else value for series, value in WELL.items()}
 
@@ -114,7 +129,10 @@ TABLE = (
     ("MqttdNodeOutrun", values(STEP, "mqttd_log_outrun_total")),
     ("MqttdWithoutMostNodes", values(0, "mqttd_cluster_lease")),
     ("MqttdPartitionsWithoutLeader", values(3, "mqttd_cluster_partitions_without_leader")),
+    ("MqttdLinkBroken", values(0, "mqttd_cluster_link_up")),
+    ("MqttdReplicasLost", values(16, "mqttd_cluster_replicas_lost")),
     ("MqttdNodeAway", values(1, "mqttd_cluster_members", state="gone")),
+    ("MqttdNodeAway", {**values(1, "mqttd_cluster_members", state="gone"), **values(0, "mqttd_cluster_link_up")}),
     ("MqttdLogSyncSlow", slow_syncs()),
     ("MqttdMessagesDropped", values(STEP, "mqttd_messages_dropped_total", cause="output_full")),
     ("MqttdMessagesDropped", values(STEP, "mqttd_messages_dropped_total", cause="queue_full")),
@@ -135,14 +153,6 @@ HARMLESS = {
     **values(STEP, "mqttd_auth_failures_total"), **values(STEP, "mqttd_protocol_violations_total"),
 }
 seen_to_fire = {alert for alert, _ in TABLE}
-
-
-def until(broker, name, wanted=1):
-    """The scrape in which that series has at least that value."""
-    deadline = time.monotonic() + PATIENCE_S
-    while broker.metric(name) < wanted:
-        holds(time.monotonic() < deadline, f"{name} is not {wanted}")
-    return scrape(broker)
 
 
 def scene(name, fires, broker, trouble, sign):
