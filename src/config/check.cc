@@ -127,10 +127,7 @@ class WholeChecker {
     ListenerSettings& listener = config_.broker.listeners[index];
     const std::string path = PathOf(index, "allow_anonymous");
     const bool said = OriginOf(config_, path).source != Source::kDefault;
-    const bool has_users =
-        !listener.auth.password_file.empty() ||
-        listener.auth.use_identity_as_username != auth::CertificateIdentity::kNone;
-    if (has_users || (said && listener.auth.allow_anonymous)) return;
+    if (NamesUsers(listener.auth) || (said && listener.auth.allow_anonymous)) return;
     if (said) {
       Warn(path, absl::StrCat("nobody can connect to ", listener.listener.url.ToString(),
                               ": there is no password_file either"));
@@ -220,6 +217,11 @@ class WholeChecker {
 };
 
 }  // namespace
+
+bool NamesUsers(const auth::AuthOptions& auth) {
+  return !auth.password_file.empty() ||
+         auth.use_identity_as_username != auth::CertificateIdentity::kNone;
+}
 
 void CheckWhole(Config& config, Errors& errors, std::vector<std::string>& warnings) {
   WholeChecker(config, errors, warnings).Run();

@@ -131,11 +131,17 @@ struct Change {
   Effect effect = Effect::kRestart;
 };
 
-// What differs. A listener that came, went or moved is one change of "listeners", for a restart.
+// What differs. Listeners that came, went or moved are one change of "listeners", for a restart.
+// Those that are in both, by their URL, are compared key by key; the paths are those of `after`.
 std::vector<Change> Diff(const Config& before, const Config& after);
 
-// `running` with those values of `wanted` that take effect at a reload.
+// `running` with those values of `wanted` that take effect at a reload. Its listeners stay: those
+// that `wanted` has too, by their URL, get their values of there; others, which serve until the
+// restart, those that they have from the keys outside `listeners`.
 Config Reloaded(const Config& running, const Config& wanted);
+
+// Listeners of `wanted` that are not in `running`.
+std::vector<broker::ListenerSettings> FurtherListeners(const Config& running, const Config& wanted);
 
 }  // namespace config
 

@@ -19,6 +19,9 @@ Config Resolve(const std::vector<Assignment>& assignments, Errors& errors,
 // Also settles who may be anonymous where nothing was said. Called by Resolve.
 void CheckWhole(Config& config, Errors& errors, std::vector<std::string>& warnings);
 
+// Whether there is something that says which users there are.
+bool NamesUsers(const auth::AuthOptions& auth);
+
 // Where the value of a path comes from; the default if nothing is known.
 Origin OriginOf(const Config& config, absl::string_view path);
 

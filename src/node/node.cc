@@ -51,7 +51,11 @@ absl::Status Node::Start(Listeners listeners) {
 
 absl::Status Node::Reload(const config::Config& wanted) {
   config::Config next = config::Reloaded(config_, wanted);
-  RETURN_IF_ERROR(server_->Reload(next.broker, [&next] { return base::ConfigureLog(next.log); }));
+  broker::BrokerOptions options = next.broker;
+  // What a program that embeds the node has opened since the start is not in its configuration.
+  for (broker::ListenerSettings& listener : config::FurtherListeners(config_, wanted))
+    options.listeners.push_back(std::move(listener));
+  RETURN_IF_ERROR(server_->Reload(options, [&next] { return base::ConfigureLog(next.log); }));
   for (const config::Change& change : config::Diff(config_, wanted)) {
     const bool now = change.effect == config::Effect::kReload;
     base::Log(now ? LogLevel::kInfo : LogLevel::kWarning,

@@ -581,6 +581,108 @@ TEST(Reload, OtherListenersWaitForARestart) {
   EXPECT_EQ(Reloaded(before, after).broker.listeners.size(), 1u);
 }
 
+std::vector<std::string> Lines(const Config& before, const Config& after) {
+  std::vector<std::string> lines;
+  for (const Change& change : Diff(before, after))
+    lines.push_back(absl::StrCat(change.path, " ", change.before, " ", change.after));
+  return lines;
+}
+
+// Whatever else changes in the list: in both they are the same listener.
+TEST(Reload, ListenersAreKnownByTheirUrls) {
+  const Config before = Parses(
+      "auth: {allow_anonymous: true}\n"
+      "listeners: [{url: mqtt://127.0.0.1:1, mqtt: {maximum_qos: 2}}, mqtt://127.0.0.1:2]\n");
+  const Config after = Parses(
+      "auth: {allow_anonymous: false, password_file: /p}\n"
+      "mqtt: {receive_maximum: 9}\n"
+      "listeners: [mqtt://127.0.0.1:3, mqtt://127.0.0.1:2,\n"
+      "            {url: mqtt://127.0.0.1:1, backlog: 5, mqtt: {maximum_qos: 1}}]\n");
+  EXPECT_THAT(Lines(before, after),
+              ElementsAre("auth.allow_anonymous true false", "auth.password_file  /p",
+                          "mqtt.receive_maximum 65535 9",
+                          "listeners mqtt://127.0.0.1:1, mqtt://127.0.0.1:2 "
+                          "mqtt://127.0.0.1:3, mqtt://127.0.0.1:2, mqtt://127.0.0.1:1",
+                          "listeners.2.backlog 4096 5", "listeners.2.mqtt.maximum_qos 2 1"));
+  const Config running = Reloaded(before, after);
+  ASSERT_EQ(running.broker.listeners.size(), 2u);
+  for (const broker::ListenerSettings& listener : running.broker.listeners) {
+    EXPECT_FALSE(listener.auth.allow_anonymous) << listener.name;
+    EXPECT_EQ(listener.auth.password_file, "/p");
+    EXPECT_EQ(listener.limits.receive_maximum, 9);
+  }
+  EXPECT_EQ(running.broker.listeners[0].limits.maximum_qos, 1);
+  EXPECT_EQ(running.broker.listeners[0].listener.backlog, 4096);
+  EXPECT_EQ(running.broker.listeners[1].limits.maximum_qos, 2);
+  EXPECT_THAT(Lines(running, after),
+              ElementsAre(StartsWith("listeners mqtt"), "listeners.2.backlog 4096 5"))
+      << "what still waits";
+  EXPECT_EQ(running.origins.at("listeners.0.mqtt.maximum_qos").where, "c.yaml:4:58");
+}
+
+TEST(Reload, ListenersAtAnyPortAreKnownByTheirNamesOrTheirOrder) {
+  const Config before = Parses(
+      "listeners: [{url: mqtt://127.0.0.1:0, name: a}, {url: mqtt://127.0.0.1:0, name: b},\n"
+      "            mqtt://127.0.0.1:0]\n");
+  const Config after = Parses(
+      "listeners: [{url: mqtt://127.0.0.1:0, backlog: 3}, {url: mqtt://127.0.0.1:0, name: b,\n"
+      "            backlog: 2}, {url: mqtt://127.0.0.1:0, name: a, backlog: 1}]\n");
+  EXPECT_THAT(Lines(before, after),
+              ElementsAre("listeners.2.backlog 4096 1", "listeners.1.backlog 4096 2",
+                          "listeners.0.backlog 4096 3"));
+}
+
+// It serves on until the restart, and what the log calls changed holds there too.
+TEST(Reload, AListenerThatIsGoneFromTheFileFollowsTheKeysOutside) {
+  const std::string tls = "tls: {cert_file: /c, key_file: /k}\n";
+  const Config before =
+      Parses(tls +
+             "auth: {allow_anonymous: true}\n"
+             "listeners: [mqtt://127.0.0.1:1, {url: mqtt://127.0.0.1:2, allow_anonymous: true},\n"
+             "            mqtts://127.0.0.1:3]\n");
+  const Config after = Parses(
+      "tls: {cert_file: /new, key_file: /k, ca_file: /ca, client_certificate: required}\n"
+      "auth: {allow_anonymous: false, password_file: /p}\nmqtt: {maximum_qos: 1}\n"
+      "listeners: [mqtt://127.0.0.1:4]\n");
+  const Config running = Reloaded(before, after);
+  ASSERT_EQ(running.broker.listeners.size(), 3u);
+  EXPECT_FALSE(running.broker.listeners[0].auth.allow_anonymous);
+  EXPECT_TRUE(running.broker.listeners[1].auth.allow_anonymous) << "its own word";
+  for (const broker::ListenerSettings& listener : running.broker.listeners) {
+    EXPECT_EQ(listener.auth.password_file, "/p");
+    EXPECT_EQ(listener.limits.maximum_qos, 1);
+  }
+  EXPECT_EQ(running.broker.listeners[2].listener.tls.cert_file, "/new");
+  EXPECT_EQ(running.broker.listeners[2].listener.tls.client_certificate,
+            broker::TlsOptions::ClientCertificate::kRequired);
+  const Config without = Reloaded(before, Parses("listeners: [mqtt://127.0.0.1:4]\n"));
+  EXPECT_EQ(without.broker.listeners[2].listener.tls.cert_file, "/c") << "or it could not serve";
+}
+
+TEST(Reload, NobodyIsLetInWithoutAWordOnceThereAreUsers) {
+  const Config before = Parses("listeners: [mqtt://127.0.0.1:1]\n");
+  EXPECT_TRUE(before.broker.listeners[0].auth.allow_anonymous);
+  const auto after = [&](const std::string& auth) {
+    return Reloaded(before, Parses(auth + "listeners: [mqtt://127.0.0.1:2]\n"))
+        .broker.listeners[0]
+        .auth.allow_anonymous;
+  };
+  EXPECT_FALSE(after("auth: {password_file: /p}\n"));
+  EXPECT_FALSE(after("auth: {allow_anonymous: false}\n"));
+  EXPECT_TRUE(after("auth: {allow_anonymous: true, password_file: /p}\n"));
+  EXPECT_TRUE(after(""));
+}
+
+TEST(Reload, FurtherListenersAreThoseThatDoNotRun) {
+  const Config running = Parses("listeners: [mqtt://127.0.0.1:1, mqtt://127.0.0.1:0]\n");
+  const Config wanted = Parses(
+      "listeners: [mqtt://127.0.0.1:2, mqtt://127.0.0.1:0, mqtt://127.0.0.1:1,\n"
+      "            {url: mqtt://127.0.0.1:0, name: another}]\n");
+  std::vector<std::string> names;
+  for (const auto& listener : FurtherListeners(running, wanted)) names.push_back(listener.name);
+  EXPECT_THAT(names, ElementsAre("mqtt://127.0.0.1:2", "another"));
+}
+
 TEST(Reload, NothingChangedIsNothing) {
   const Config config = Parses("log: {level: info}\n");
   EXPECT_THAT(Diff(config, config), IsEmpty());

@@ -242,6 +242,26 @@ def _():
         until(lambda: broker.metric("mqttd_wills_published_total") == 1, "one will is published")
 
 
+@case("SIGHUP applies what it says is changed, though the list of listeners is another one too")
+def _():
+    with Broker(config='data_dir: "{data}"\nauth: {allow_anonymous: true}\nlisteners: ["mqtt://127.0.0.1:0"]\n') as broker:
+        anonymous = Wire(broker.port)
+        anonymous.send(connect_packet("anonymous"))
+        equal(anonymous.packet()[1][1], 0, "CONNACK")
+        passwords = write("passwords", password_line("alice", "alice"))
+        broker.config_file.write_text(f'data_dir: "{broker.data_dir}"\nauth: {{allow_anonymous: false, password_file: "{passwords}"}}\n'
+                                      'listeners: ["unix:/nonexistent/later", "mqtt://127.0.0.1:0"]\n')
+        broker.reload()
+        text = broker.log.text()
+        holds("configuration changed key=auth.allow_anonymous before=true after=false" in text, text)
+        holds("configuration changed, needs a restart key=listeners" in text, text)
+        equal(anonymous.packet(), (DISCONNECT, b"\x87"), "who was let in without a name")
+        again = Wire(broker.port)
+        again.send(connect_packet("anonymous"))
+        equal(again.packet()[1][1], 0x87, "CONNACK")
+        log_in(broker, "alice", "alice")
+
+
 @case("after SIGHUP a shared message goes past members that may not read it any more, whichever shard they are on")
 def _():
     rest = "user bob\ntopic readwrite s/#\n"

@@ -4,9 +4,11 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <fstream>
 #include <future>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/embed/embedded.h"
 
@@ -202,6 +204,22 @@ TEST_F(ServerTest, ListenersComeAndGo) {
   EXPECT_EQ(server_->Shutdown(), absl::OkStatus());
   EXPECT_EQ(server_->Listen({.url = "mqtt://127.0.0.1:0"}).status().code(),
             absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(ServerTest, AReloadReachesListenersThatCameLater) {
+  const std::string acl = directory_.path() + "/acl";
+  std::ofstream(acl) << "topic read t\n";
+  options_.settings["auth.acl_file"] = acl;
+  Start();
+  const auto second = server_->Listen({.url = "mqtt://127.0.0.1:0"});
+  ASSERT_TRUE(second.ok()) << second.status();
+  port_ = static_cast<uint16_t>(std::stoi(second->substr(second->rfind(':') + 1)));
+  Join("before").Subscribe({{"t", 0}});
+  std::ofstream(acl) << "topic read other\n";
+  EXPECT_EQ(server_->Reload(), absl::OkStatus());
+  RawClient after = Join("after");
+  after.Send(support::Subscribe(support::Version::k5, 1, {{"t", 0}}));
+  EXPECT_EQ(after.Expect(kSuback).reasons, std::vector<uint8_t>{0x87});
 }
 
 // A second one serves beside the first, as with several goroutines in Go.
