@@ -83,7 +83,7 @@ class HttpServer::Impl {
       if (error == asio::error::operation_aborted || !acceptor_.is_open()) return;
       if (error) {
         // Most likely no descriptor is left: whoever waits is served when one is.
-        base::Log(base::LogLevel::kWarning, "http accept failed", {{"error", error.message()}});
+        base::LogLimited(base::LogLevel::kWarning, "http accept failed", error.message(), {});
         retry_.expires_after(std::chrono::milliseconds(100));
         retry_.async_wait([this](ErrorCode) {
           if (acceptor_.is_open()) Accept();

@@ -349,7 +349,7 @@ def _():
                          status=status).err.text()
     as_(2, 0)
     holds("expired" in as_(-1, 4), "the caller hears why")
-    guarded.log.wait_for(r"admin who=unknown .*expired")
+    guarded.log.wait_for(r"admin refused .*expired")
     guarded.terminate()
 
 

@@ -47,7 +47,7 @@ def _():
     for headers in ({"Host": "rebound.example.org"}, {"Host": "127.example.org:9883"}, {"Host": "127.0.0.1.example.org"}, {"X-Forwarded-For": "192.0.2.1"}, {"Forwarded": "for=192.0.2.1"}):
         status, answer = admin.post("Cluster/Status", headers=headers)
         equal((status, answer["code"]), (401, "UNAUTHENTICATED"), headers)
-    broker.log.wait_for(r"admin who=unknown role=nobody .* what=Cluster/Status")
+    broker.log.wait_for(r'admin refused reason="who calls is not known" from=127\.0\.0\.1:\d+ what=Cluster/Status')
     for host in ("localhost", "LOCALHOST:9883", "127.0.0.1", "127.1.2.3:1", "[::1]:9883"):
         equal(admin.post("Cluster/Status", headers={"Host": host})[0], 200, host)
 
@@ -67,6 +67,35 @@ def _():
     equal(guarded.metric('mqttd_admin_calls_refused_total{reason="unauthenticated"}'), 2.0, "strangers")
     equal(guarded.metric('mqttd_admin_calls_refused_total{reason="role"}'), 1.0, "roles")
     equal(guarded.metric('mqttd_admin_calls_total{protocol="http"}'), 4.0, "calls")
+    guarded.terminate()
+
+
+@case("strangers do not fill the log, however often they call; who is known leaves a line each time")
+def _():
+    access = write("access-flood", "token watcher viewer 0123456789abcdef-viewer\n")
+    guarded = Broker("--set", f"admin.access_file={access}")
+    there = Admin(guarded)
+    calls = 1000
+    host, port = guarded.http.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        answers = connection.makefile("rb")
+        for number in range(calls):
+            token = "" if number % 2 else "Authorization: Bearer wrong\r\n"
+            connection.sendall(f"POST /api/v1/Cluster/Status HTTP/1.1\r\nHost: localhost\r\n{token}"
+                               "Content-Type: application/json\r\nContent-Length: 0\r\n\r\n".encode())
+            equal(answers.readline(), b"HTTP/1.1 401 Unauthorized\r\n", "status")
+            length = 0
+            while (line := answers.readline()) != b"\r\n":
+                name, value = line.split(b": ")
+                length = int(value) if name == b"Content-Length" else length
+            holds(len(answers.read(length)) > 0, "body")
+    guarded.log.wait_for(r'admin refused, more of them reason="who calls is not known" left_out=\d+')
+    lines = [line for line in guarded.log.text().splitlines() if " admin refused" in line]
+    holds(50 <= len(lines) < calls / 2, f"{len(lines)} lines of {calls} refused calls")
+    equal(guarded.metric('mqttd_admin_calls_refused_total{reason="unauthenticated"}'), float(calls), "they are counted")
+    for _ in range(60):
+        equal(there.post("Clients/Kick", headers={"Authorization": "Bearer 0123456789abcdef-viewer"})[0], 403, "a viewer kicks")
+    equal(guarded.log.text().count(" admin who=watcher "), 60, "lines of who is known")
     guarded.terminate()
 
 

@@ -133,8 +133,8 @@ def _():
     said = ctl("client", "kick", "x", "--token", "0123456789abcdef-viewer", endpoint=guarded.admin, status=4).err.text()
     holds("watcher is viewer; Clients/Kick needs operator" in said, said)
     guarded.log.wait_for(r"admin who=watcher .*what=Clients/Kick .*needs operator")
-    guarded.log.wait_for(r'admin who=unknown role=nobody from=127\.0\.0\.1:\d+ what=Cluster/Status .*a token is needed')
-    guarded.log.wait_for(r'admin who=unknown .*nobody knows this token')
+    guarded.log.wait_for(r'admin refused reason="who calls is not known" from=127\.0\.0\.1:\d+ what=Cluster/Status .*a token is needed')
+    guarded.log.wait_for(r'admin refused .*nobody knows this token')
     holds("wrong" not in guarded.log.text(), "a token in the log")
     guarded.terminate()
 
@@ -167,7 +167,7 @@ def _():
     said = ctl("cluster", "status", "--ca-file", ours.ca, "--server-name", "localhost", endpoint=guarded.admin,
                status=4).err.text()
     holds("a token or a client certificate is needed" in said, said)
-    guarded.log.wait_for(r"admin who=unknown .*is not valid")
+    guarded.log.wait_for(r"admin refused .*is not valid")
     guarded.terminate()
 
 

@@ -3,12 +3,19 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
+#include "base/log.h"
 
 namespace admin {
 namespace {
 
 constexpr std::memory_order kRelaxed = std::memory_order_relaxed;
+
+// Of somebody who has shown nothing: he can call as often as he likes, and must not fill the disk.
+void AuditStranger(const Method& method, const Evidence& evidence, absl::string_view cause,
+                   const absl::Status& status) {
+  base::LogLimited(base::LogLevel::kInfo, "admin refused", cause,
+                   {{"from", evidence.address}, {"what", method.name()}, {"outcome", status}});
+}
 
 }  // namespace
 
@@ -19,8 +26,10 @@ absl::StatusOr<std::shared_ptr<Call>> Calls::Admit(const Method& method, const E
   absl::Status status = caller.status();
   if (!status.ok()) {
     strangers_.fetch_add(1, kRelaxed);
-    caller = Caller{.name = "unknown", .address = evidence.address};
-  } else if (status = CheckRole(method, *caller); !status.ok()) {
+    AuditStranger(method, evidence, "who calls is not known", status);
+    return status;
+  }
+  if (status = CheckRole(method, *caller); !status.ok()) {
     denied_.fetch_add(1, kRelaxed);
   } else if (absl::StatusOr<Permit> permit = Take(method); permit.ok()) {
     return std::make_shared<Call>(method, *std::move(caller), *std::move(permit),
@@ -29,7 +38,11 @@ absl::StatusOr<std::shared_ptr<Call>> Calls::Admit(const Method& method, const E
     too_many_.fetch_add(1, kRelaxed);
     status = permit.status();
   }
-  Audit(method, *caller, nullptr, status);
+  if (method.role == pb::ROLE_UNSPECIFIED) {
+    AuditStranger(method, evidence, "too many calls of methods that need no role", status);
+  } else {
+    Audit(method, *caller, nullptr, status);
+  }
   return status;
 }
 

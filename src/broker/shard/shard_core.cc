@@ -245,8 +245,8 @@ void ShardCore::Accept(std::unique_ptr<Stream> stream, size_t listener) {
   auto owned = std::make_unique<Connection>(ref, std::move(stream), terms);
   Connection& connection = *owned;
   if (const absl::Status status = port_.Watch(connection); !status.ok()) {
-    base::Log(base::LogLevel::kWarning, "connection dropped",
-              {{"listener", terms.name}, {"error", status}});
+    base::LogLimited(base::LogLevel::kWarning, "connection dropped", "it cannot be watched",
+                     {{"listener", terms.name}, {"error", status}});
     metrics.connections_refused[RefuseCause::kMemory].Add();
     return;
   }

@@ -122,10 +122,11 @@ void SubscribeFlow::OnRetainedPage(storage::RetainedPage event) {
   replay.last = replay.cursor.empty() || !event.status.ok();
   replay.page.assign(event.messages.begin(), event.messages.end());
   if (!event.status.ok()) {
-    base::Log(base::LogLevel::kError, "retained messages cannot be read",
-              {{"client", base::Shortened(base::AbslView(session.client_id.view()))},
-               {"filter", base::Shortened(replays.waiting.front().subscription.filter)},
-               {"error", event.status}});
+    base::LogLimited(base::LogLevel::kError, "retained messages cannot be read",
+                     "the store has an error",
+                     {{"client", base::Shortened(base::AbslView(session.client_id.view()))},
+                      {"filter", base::Shortened(replays.waiting.front().subscription.filter)},
+                      {"error", event.status}});
   }
   ContinueReplays(session);
 }
