@@ -247,7 +247,8 @@ void HttpSession::Answer(const HttpRequest& request) {
 void HttpSession::Refuse(int status, std::string text) {
   ErrorCode ignored;
   LogRefused(stream_.socket().remote_endpoint(ignored), text);
-  Send({status, "text/plain; charset=utf-8", std::move(text)}, false, /*keep_alive=*/false, 11);
+  const bool head = parser_->get().method() == http::verb::head;
+  Send({status, "text/plain; charset=utf-8", std::move(text)}, head, /*keep_alive=*/false, 11);
 }
 
 void HttpSession::Send(HttpResponse response, bool head, bool keep_alive, unsigned version) {
@@ -302,7 +303,8 @@ void HttpSession::BeginCall(const HttpRequest& request) {
   call_ = server_.options.calls->Begin(request, answer);
   // What is not read of a refused request would be taken for the next one.
   if (call_ == nullptr)
-    return Send(std::move(answer), false, header.keep_alive() && !HasBody(), header.version());
+    return Send(std::move(answer), request.head, header.keep_alive() && !HasBody(),
+                header.version());
   if (parser_->is_done()) return OnBody({});
   http::async_read(stream_, buffer_, *parser_,
                    [self = shared_from_this()](ErrorCode error, size_t) { self->OnBody(error); });

@@ -198,6 +198,33 @@ TEST(HttpServer, AStreamBeginsWithItsHeaderWhicheverThreadWrites) {
               AllOf(StartsWith("HTTP/1.1 200 OK\r\n"), EndsWith("7\r\ndata: 1\r\n0\r\n\r\n")));
 }
 
+// Has the same to say to each call.
+class RefusedCalls final : public HttpCalls {
+ public:
+  bool Takes(const HttpRequest& request) const override {
+    return absl::StartsWith(request.path, "/api/");
+  }
+  std::unique_ptr<HttpCall> Begin(const HttpRequest& /*request*/, HttpResponse& answer) override {
+    answer = {404, "application/json", "{}\n"};
+    return nullptr;
+  }
+};
+
+// Or it would be taken for the beginning of the next answer.
+TEST(HttpServer, HeadGetsNoBodyWhateverIsAsked) {
+  RefusedCalls calls;
+  HttpServerOptions options;
+  options.calls = &calls;
+  const auto server = Serve(options);
+  EXPECT_THAT(Ask(*server,
+                  "HEAD /api/x HTTP/1.1\r\nHost: x\r\n\r\n"
+                  "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+              AllOf(StartsWith("HTTP/1.1 404 "), HasSubstr("Content-Length: 3\r\n"),
+                    HasSubstr("\r\n\r\nHTTP/1.1 200 OK\r\n"), EndsWith("you asked for /a")));
+  EXPECT_THAT(Ask(*server, "HEAD /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"),
+              AllOf(StartsWith("HTTP/1.1 413 "), EndsWith("\r\n\r\n")));
+}
+
 TEST(HttpServer, EndsWithConnectionsOpen) {
   auto server = Serve();
   Client idle(*server);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The admin API as JSON over HTTP: the same methods, callers and audit as by gRPC."""
 
+import http.client
 import json
 import os
 import socket
@@ -9,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from admin_api import Admin, mqtt_client
-from e2e import Broker, case, equal, holds, main, write
+from e2e import PATIENCE_S, Broker, case, equal, holds, main, write
 
 broker = Broker()
 admin = Admin(broker)
@@ -112,6 +113,20 @@ def _():
             answer += more
     holds(answer.startswith(b"HTTP/1.1 401 "), answer)
     guarded.terminate()
+
+
+@case("HEAD is answered without a body, and the next answer on the connection is what was asked for")
+def _():
+    host, port = broker.http.split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE_S)
+    for path, status in (("/api/v1/openapi.json", 200), ("/api/v1/Clients/Juggle", 404), ("/api/v1/Clients/List", 405), ("/metrics", 200)):
+        connection.request("HEAD", path)
+        answer = connection.getresponse()
+        equal((answer.status, answer.read()), (status, b""), path)
+        holds(int(answer.headers["Content-Length"]) > 0, path)
+        connection.request("GET", "/healthz")
+        equal(connection.getresponse().read(), b"ok\n", f"after {path}")
+    connection.close()
 
 
 @case("a stream comes as server-sent events, and its place is free when the reader goes")
