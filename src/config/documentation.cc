@@ -57,7 +57,7 @@ Every key is also a flag and an environment variable, and `--set` takes any key:
 Of several, a flag wins over `--set`, that over the environment, that over the file. Listeners are
 given by `--listen URL` (once for each), or `MQTTD_LISTENERS` (separated by commas); then the
 file's are not used. `--config` may be given as `MQTTD_CONFIG`. Short flags for frequent keys
-(`--acl-file` is `MQTTD_ACL_FILE` too):
+(`--acl-file` is `MQTTD_ACL_FILE` too; if `MQTTD_AUTH_ACL_FILE` says something else that is an error):
 )";
 
 constexpr absl::string_view kForms = R"(

@@ -69,7 +69,7 @@ absl::StatusOr<Loaded> Load(absl::Span<const std::string> args,
     assignments = ReadYaml(*text, file, errors);
   }
   for (std::vector<Assignment> more :
-       {ReadEnvironment(environment, loaded.warnings), std::move(line.assignments)}) {
+       {ReadEnvironment(environment, errors, loaded.warnings), std::move(line.assignments)}) {
     assignments.insert(assignments.end(), std::make_move_iterator(more.begin()),
                        std::make_move_iterator(more.end()));
   }

@@ -1,5 +1,6 @@
 #include "config/sources.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -187,6 +188,23 @@ std::string ListenerPathOf(absl::string_view variable) {
   return {};
 }
 
+// Of a variable: whether the same key has another one.
+void CompareWithOthers(const Assignment& given, const std::vector<Assignment>& others,
+                       Errors& errors, std::vector<std::string>& warnings) {
+  const auto other = std::find_if(others.begin(), others.end(), [&given](const Assignment& it) {
+    return it.path == given.path && it.origin.where != given.origin.where;
+  });
+  if (other == others.end()) return;
+  if (other->text == given.text) {
+    warnings.push_back(absl::StrCat("environment variables ", other->origin.where, " and ",
+                                    given.origin.where, " are both ", given.path,
+                                    ": one of them is enough"));
+  } else {
+    errors.Add(given.origin.where, absl::StrCat(given.path, " has another value by ",
+                                                other->origin.where, ": set one of them"));
+  }
+}
+
 }  // namespace
 
 void Errors::Add(absl::string_view where, absl::string_view what) {
@@ -248,7 +266,7 @@ absl::StatusOr<NamedKey> FindNamedKey(absl::string_view name) {
       kind == PathKind::kUnknown ? Unknown(path) : std::string("is a section of keys, not a key")));
 }
 
-std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environment,
+std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environment, Errors& errors,
                                         std::vector<std::string>& warnings) {
   std::vector<std::string> known = {"MQTTD_CONFIG", "MQTTD_LISTENERS"};
   for (const Key<Config>& key : ConfigKeys()) {
@@ -273,7 +291,9 @@ std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environmen
       if (VariableName(key.path) == name || ShortVariableName(key.flag) == name) path = key.path;
     }
     if (!path.empty()) {
-      assignments.push_back({path, entry.substr(equals + 1), {Source::kEnvironment, name}});
+      Assignment given{path, entry.substr(equals + 1), {Source::kEnvironment, name}};
+      CompareWithOthers(given, assignments, errors, warnings);
+      assignments.push_back(std::move(given));
       continue;
     }
     const absl::string_view nearest = Nearest(rest.substr(0, rest.find('=')), known_views);

@@ -45,8 +45,9 @@ std::vector<Assignment> ReadYaml(absl::string_view text, absl::string_view file_
                                  Errors& errors);
 
 // Variables MQTTD_… that name a key. Others that begin so (Kubernetes sets such for a Service
-// called mqttd) are no errors; a likely misspelling is a warning.
-std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environment,
+// called mqttd) are no errors; a likely misspelling is a warning. So are two names of one key with
+// the same value; with different ones they are an error, for nothing says which of them holds.
+std::vector<Assignment> ReadEnvironment(absl::Span<const std::string> environment, Errors& errors,
                                         std::vector<std::string>& warnings);
 
 struct CommandLine {

@@ -489,6 +489,25 @@ TEST(Load, VariablesThatKubernetesSetsAreNoErrors) {
                           "MQTTD_LOG_LEVEL?"));
 }
 
+// Which one held would be chance: what an image sets, and what its user does.
+TEST(Load, TwoVariablesOfOneKeyAreAnErrorIfTheyDiffer) {
+  EXPECT_EQ(LoadError({}, {"MQTTD_ACL_FILE=/a", "MQTTD_AUTH_ACL_FILE=/b"}),
+            "MQTTD_AUTH_ACL_FILE: auth.acl_file has another value by MQTTD_ACL_FILE: set one of "
+            "them");
+  EXPECT_EQ(LoadError({}, {"MQTTD_AUTH_ACL_FILE=/b", "MQTTD_ACL_FILE=/a"}),
+            "MQTTD_ACL_FILE: auth.acl_file has another value by MQTTD_AUTH_ACL_FILE: set one of "
+            "them");
+  EXPECT_EQ(LoadError({}, {"MQTTD_LISTENERS_0_BACKLOG=1", "MQTTD_LISTENERS_00_BACKLOG=2"}),
+            "MQTTD_LISTENERS_00_BACKLOG: listeners.0.backlog has another value by "
+            "MQTTD_LISTENERS_0_BACKLOG: set one of them");
+  const auto same = Load(
+      {}, std::vector<std::string>{"MQTTD_HTTP=off", "MQTTD_ADMIN=off", "MQTTD_HTTP_LISTEN=off"});
+  ASSERT_TRUE(same.ok()) << same.status();
+  EXPECT_THAT(same->warnings,
+              ElementsAre("environment variables MQTTD_HTTP and MQTTD_HTTP_LISTEN are both "
+                          "http.listen: one of them is enough"));
+}
+
 // ---- Who may connect.
 
 TEST(Access, AnOpenDoorMustBeWanted) {
