@@ -66,6 +66,8 @@ constexpr absl::string_view kForms = R"(
 - Sizes: `65536`, `64KiB`, `1MiB`, `2GiB`; `KB`, `MB`, `GB` are powers of 1000.
 - Durations: `30s`, `5m`, `12h`, `7d`, `1h30m`, or a number of seconds. Those that are shorter by
   nature (`durability_interval`): `50ms`, `2s`, or a number of milliseconds.
+- `unlimited`, where a key has no bound of its own: there `0` is the same, and forbids nothing. Write the word:
+  mqttd warns of the number, at the start and by `--check-config`.
 - `true` and `false`, also `yes`, `no`, `on`, `off`.
 - Names of keys also in the other style: `certFile` is `cert_file`.
 - Relative paths are seen from the directory in which mqttd was started.

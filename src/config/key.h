@@ -70,6 +70,9 @@ inline Domain Millis(int64_t min, int64_t max) {
 }
 inline Domain Mode() { return {.type = Type::kMode, .min = 0, .max = 0777}; }
 
+// What a value of 0 that stands for no bound is called.
+inline constexpr absl::string_view kUnlimited = "unlimited";
+
 // The same domain, with a name for one of its values.
 inline Domain Named(Domain domain, std::string name, int64_t value) {
   domain.special_name = std::move(name);

@@ -41,7 +41,7 @@ constexpr int64_t kDay = 86'400;
 constexpr int64_t kPacketBytesMax = 268'435'460;  // 2^28 - 1 and the largest fixed header.
 
 // 0 stands for "no bound" in the structs; the configuration says so.
-Domain Unlimited(Domain domain) { return Named(std::move(domain), "unlimited", 0); }
+Domain Unlimited(Domain domain) { return Named(std::move(domain), std::string(kUnlimited), 0); }
 Domain Off(Domain domain) { return Named(std::move(domain), "off", 0); }
 
 absl::Status CheckUrl(absl::string_view text) {

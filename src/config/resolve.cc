@@ -1,6 +1,7 @@
 #include "config/resolve.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -38,8 +39,9 @@ bool SplitListenerPath(absl::string_view path, ListenerPath& parts) {
 
 class Resolver {
  public:
-  Resolver(const std::vector<Assignment>& assignments, Errors& errors)
-      : assignments_(assignments), errors_(errors) {}
+  Resolver(const std::vector<Assignment>& assignments, Errors& errors,
+           std::vector<std::string>& warnings)
+      : assignments_(assignments), errors_(errors), warnings_(warnings) {}
 
   Config Run() {
     for (const Assignment& assignment : assignments_) {
@@ -51,6 +53,10 @@ class Resolver {
     for (size_t i = 0; i < config_.broker.listeners.size(); ++i) Inherit(i);
     for (const Assignment& assignment : assignments_) SetInListener(assignment);
     for (size_t i = 0; i < config_.broker.listeners.size(); ++i) Complete(i);
+    for (const auto& [path, where] : zeros_) {
+      warnings_.push_back(absl::StrCat(
+          where, ": ", path, ": 0 is no bound at all; if that is meant, write ", kUnlimited));
+    }
     return std::move(config_);
   }
 
@@ -71,6 +77,17 @@ class Resolver {
     }
     key->set(root, *value);
     config_.origins[assignment.path] = assignment.origin;
+    if (MeansNoBound(key->domain, *value, assignment.text)) {
+      zeros_[assignment.path] = assignment.origin.where;
+    } else {
+      zeros_.erase(assignment.path);
+    }
+  }
+
+  // A 0 may have been meant to forbid something.
+  static bool MeansNoBound(const Domain& domain, const Value& value, absl::string_view text) {
+    return domain.special_name == kUnlimited && value == Value(domain.special) &&
+           text != kUnlimited;
   }
 
   void Fail(const Assignment& assignment, absl::string_view what) {
@@ -205,16 +222,19 @@ class Resolver {
 
   const std::vector<Assignment>& assignments_;
   Errors& errors_;
+  std::vector<std::string>& warnings_;
   Config config_;
   Source source_ = Source::kDefault;  // That lists the listeners.
   std::vector<std::string> places_;   // Of the listeners, for errors.
+  // Values in force that are unlimited and were written as 0, by path: where.
+  std::map<std::string, std::string> zeros_;
 };
 
 }  // namespace
 
 Config Resolve(const std::vector<Assignment>& assignments, Errors& errors,
                std::vector<std::string>& warnings) {
-  Config config = Resolver(assignments, errors).Run();
+  Config config = Resolver(assignments, errors, warnings).Run();
   if (errors.empty()) CheckWhole(config, errors, warnings);
   return config;
 }

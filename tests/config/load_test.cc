@@ -508,6 +508,30 @@ TEST(Load, TwoVariablesOfOneKeyAreAnErrorIfTheyDiffer) {
                           "http.listen: one of them is enough"));
 }
 
+TEST(Load, AZeroThatForbidsNothingIsWarnedAbout) {
+  const TemporaryFile file(
+      "mqtt: {user_sessions_max: 0, publish_rate_max: unlimited, user_connections_max: 0}\n"
+      "listeners:\n  - url: mqtt://127.0.0.1:0\n    connections_max: 00\n"
+      "storage: {queue_bytes_max: 0KiB}\nbroker: {sys_interval: 0}\n");
+  const auto loaded =
+      Load(std::vector<std::string>{"-c", file.path(), "--set", "mqtt.user_connections_max=3",
+                                    "--set", "storage.retained_messages_max=0"},
+           {});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  constexpr char kWords[] = ": 0 is no bound at all; if that is meant, write unlimited";
+  EXPECT_THAT(loaded->warnings,
+              ElementsAre(file.path() + ":4:5: listeners.0.connections_max" + kWords,
+                          file.path() + ":1:8: mqtt.user_sessions_max" + kWords,
+                          file.path() + ":5:11: storage.queue_bytes_max" + kWords,
+                          std::string("--set storage.retained_messages_max: "
+                                      "storage.retained_messages_max") +
+                              kWords));
+  EXPECT_EQ(loaded->config.mqtt.user_sessions_max, 0u);
+  EXPECT_THAT(
+      Load(std::vector<std::string>{"--set", "mqtt.user_sessions_max=unlimited"}, {})->warnings,
+      IsEmpty());
+}
+
 // ---- Who may connect.
 
 TEST(Access, AnOpenDoorMustBeWanted) {
