@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace admin {
@@ -70,6 +71,8 @@ class HttpCalls {
   // The header has come, the body not: whoever may not call must not send it. Null: `answer` is all
   // there is to say.
   virtual std::unique_ptr<HttpCall> Begin(const HttpRequest& request, HttpResponse& answer) = 0;
+  // The answer, with that status, to a request that cannot be read and so does not come to `Begin`.
+  virtual HttpResponse Refuse(int status, absl::string_view why) const = 0;
 };
 
 struct HttpServerOptions {

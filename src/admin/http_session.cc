@@ -4,8 +4,8 @@
 #include <sstream>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/log.h"
 #include "boost/asio/post.hpp"
 #include "boost/asio/write.hpp"
@@ -29,10 +29,8 @@ std::string ToString(const tcp::endpoint& endpoint) {
   return text.str();
 }
 
-// `why` may end with a newline.
-void LogRefused(const tcp::endpoint& peer, absl::string_view why) {
-  base::LogLimited(base::LogLevel::kInfo, "http request refused",
-                   absl::StripTrailingAsciiWhitespace(why), {{"address", ToString(peer)}});
+void LogRefused(const std::string& peer, absl::string_view why) {
+  base::LogLimited(base::LogLevel::kInfo, "http request refused", why, {{"address", peer}});
 }
 
 bool IsLoopback(const asio::ip::address& address) {
@@ -181,7 +179,7 @@ void HttpSession::Close() {
 
 void HttpSession::MakeRoom() {
   ErrorCode ignored;
-  LogRefused(stream_.socket().remote_endpoint(ignored),
+  LogRefused(ToString(stream_.socket().remote_endpoint(ignored)),
              "http.connections_max connections are open, and this one is idle for longest");
   Close();
 }
@@ -193,18 +191,18 @@ void HttpSession::OnHeader(ErrorCode error) {
   const HttpRequest request = Describe();
   call_method_ = server_.options.calls != nullptr && server_.options.calls->Takes(request);
   if (call_method_) return BeginCall(request);
-  if (HasBody()) return Refuse(413, "a body is not expected\n");
+  if (HasBody()) return Refuse(413, "a body is not expected");
   Answer(request);
 }
 
 void HttpSession::OnReadError(ErrorCode error) {
   if (error == http::error::header_limit) {
-    Refuse(431, "the header is too large\n");
+    Refuse(431, "the header is too large");
   } else if (error == http::error::body_limit) {
-    Refuse(413, "the body is too large\n");
+    Refuse(413, "the body is too large");
   } else if (error.category() == http::make_error_code(http::error::bad_method).category() &&
              error != http::error::end_of_stream && error != http::error::partial_message) {
-    Refuse(400, "this is not HTTP\n");
+    Refuse(400, "this is not HTTP");
   } else {
     Close();
   }
@@ -244,11 +242,27 @@ void HttpSession::Answer(const HttpRequest& request) {
   Send(server_.handler(request), request.head, header.keep_alive(), header.version());
 }
 
-void HttpSession::Refuse(int status, std::string text) {
-  ErrorCode ignored;
-  LogRefused(stream_.socket().remote_endpoint(ignored), text);
-  const bool head = parser_->get().method() == http::verb::head;
-  Send({status, "text/plain; charset=utf-8", std::move(text)}, head, /*keep_alive=*/false, 11);
+// A header that is too large was not looked at: it begins the buffer.
+HttpRequest HttpSession::DescribeUnread() {
+  HttpRequest request = Describe();
+  if (!request.path.empty()) return request;
+  const absl::string_view read(static_cast<const char*>(buffer_.data().data()), buffer_.size());
+  const std::vector<absl::string_view> words =
+      absl::StrSplit(read.substr(0, read.find_first_of("\r\n")), ' ');
+  if (words.size() < 2) return request;
+  request.head = words[0] == "HEAD";
+  request.path = std::string(words[1].substr(0, words[1].find('?')));
+  return request;
+}
+
+void HttpSession::Refuse(int status, absl::string_view why) {
+  const HttpRequest request = DescribeUnread();
+  LogRefused(request.peer, why);
+  const HttpCalls* const calls = server_.options.calls;
+  Send(calls != nullptr && calls->Takes(request)
+           ? calls->Refuse(status, why)
+           : HttpResponse{status, "text/plain; charset=utf-8", absl::StrCat(why, "\n")},
+       request.head, /*keep_alive=*/false, 11);
 }
 
 void HttpSession::Send(HttpResponse response, bool head, bool keep_alive, unsigned version) {

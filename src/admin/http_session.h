@@ -80,13 +80,14 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void OnHeader(ErrorCode error);
   void OnReadError(ErrorCode error);
   HttpRequest Describe();
+  HttpRequest DescribeUnread();
   bool HasBody();
   void Answer(const HttpRequest& request);
   void BeginCall(const HttpRequest& request);
   void OnBody(ErrorCode error);
   void Watch();
   void OnWatched(ErrorCode error);
-  void Refuse(int status, std::string text);
+  void Refuse(int status, absl::string_view why);
   void Send(HttpResponse response, bool head, bool keep_alive, unsigned version);
   void OnWritten(ErrorCode error, bool keep_alive);
   void ReadNext();

@@ -175,6 +175,7 @@ class CallsOfTwoThreads final : public HttpCalls {
                                   HttpResponse& /*answer*/) override {
     return std::make_unique<Stream>();
   }
+  HttpResponse Refuse(int status, absl::string_view /*why*/) const override { return {status}; }
 
  private:
   class Stream final : public HttpCall {
@@ -208,7 +209,39 @@ class RefusedCalls final : public HttpCalls {
     answer = {404, "application/json", "{}\n"};
     return nullptr;
   }
+  HttpResponse Refuse(int status, absl::string_view why) const override {
+    return {status, "application/json", absl::StrCat("{\"message\":\"", why, "\"}\n")};
+  }
 };
+
+// A call's errors are of the one form that callers read.
+TEST(HttpServer, WhatCannotBeReadIsRefusedInTheFormOfItsPath) {
+  RefusedCalls calls;
+  HttpServerOptions options;
+  options.calls = &calls;
+  options.body_bytes_max = 100;
+  const auto server = Serve(options);
+  const auto refused = [&](const std::string& path, const std::string& rest) {
+    return Ask(*server, "POST " + path + " HTTP/1.1\r\n" + rest);
+  };
+  const std::string large_header = "X: " + std::string(8300, 'a');
+  const std::string large_body = "Host: x\r\nContent-Length: 101\r\n\r\n";
+  const std::string no_header = "what is this\r\n\r\n";
+  const std::string json = "Content-Type: application/json\r\n";
+  EXPECT_THAT(refused("/api/x", large_header),
+              AllOf(StartsWith("HTTP/1.1 431 "), HasSubstr(json),
+                    EndsWith("{\"message\":\"the header is too large\"}\n")));
+  EXPECT_THAT(refused("/api/x", large_body),
+              AllOf(StartsWith("HTTP/1.1 413 "), HasSubstr(json),
+                    EndsWith("{\"message\":\"the body is too large\"}\n")));
+  EXPECT_THAT(refused("/api/x", no_header),
+              AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr(json),
+                    EndsWith("{\"message\":\"this is not HTTP\"}\n")));
+  for (const std::string& rest : {large_header, large_body, no_header}) {
+    EXPECT_THAT(refused("/x", rest),
+                AllOf(HasSubstr("Content-Type: text/plain"), testing::Not(HasSubstr("message"))));
+  }
+}
 
 // Or it would be taken for the beginning of the next answer.
 TEST(HttpServer, HeadGetsNoBodyWhateverIsAsked) {

@@ -238,15 +238,13 @@ std::unique_ptr<HttpCall> HttpApi::Begin(const HttpRequest& request, HttpRespons
     return nullptr;
   }
   if (!request.post) {
-    answer = ErrorResponse(absl::InvalidArgumentError("methods are called by POST"));
-    answer.status = 405;
+    answer = Refuse(405, "methods are called by POST");
     return nullptr;
   }
   // Which no web page can send to another server without asking it.
   const absl::string_view type = request.content_type;
   if (!absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(type.substr(0, type.find(';'))), kJson)) {
-    answer = ErrorResponse(absl::InvalidArgumentError("Content-Type must be application/json"));
-    answer.status = 415;
+    answer = Refuse(415, "Content-Type must be application/json");
     return nullptr;
   }
   absl::StatusOr<std::shared_ptr<Call>> call =
@@ -256,6 +254,12 @@ std::unique_ptr<HttpCall> HttpApi::Begin(const HttpRequest& request, HttpRespons
     return nullptr;
   }
   return std::make_unique<OneCall>(*this, *std::move(call));
+}
+
+HttpResponse HttpApi::Refuse(int status, absl::string_view why) const {
+  HttpResponse answer = ErrorResponse(absl::InvalidArgumentError(why));
+  answer.status = status;
+  return answer;
 }
 
 void HttpApi::Stop() {

@@ -24,6 +24,7 @@ class HttpApi final : public HttpCalls {
 
   bool Takes(const HttpRequest& request) const override;
   std::unique_ptr<HttpCall> Begin(const HttpRequest& request, HttpResponse& answer) override;
+  HttpResponse Refuse(int status, absl::string_view why) const override;
 
   // Ends the streams. Any thread.
   void Stop();
