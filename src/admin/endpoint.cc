@@ -35,7 +35,7 @@ std::string Page(const EndpointSources& sources) {
   std::string listeners;
   for (const broker::ListenerView& listener : snapshot.listeners) {
     absl::StrAppend(&listeners, "<tr><td>", Html(listener.url), "</td><td>", listener.connections,
-                    " connections</td></tr>\n");
+                    " connections", listener.stopped ? ", stopped" : "", "</td></tr>\n");
   }
   const absl::Duration uptime =
       absl::Floor(sources.clock->Now() - snapshot.started, absl::Seconds(1));

@@ -120,11 +120,19 @@ struct Authenticator::Tables {
 absl::StatusOr<std::unique_ptr<Authenticator>> Authenticator::Create(
     AuthOptions options, std::shared_ptr<HashPool> pool, std::shared_ptr<VerifiedLogins> verified,
     std::shared_ptr<const RunTimeAccess> run_time) {
+  ASSIGN_OR_RETURN(std::shared_ptr<Tables> loaded, Load(std::move(options)));
+  return With(std::move(loaded), std::move(pool), std::move(verified), std::move(run_time));
+}
+
+std::unique_ptr<Authenticator> Authenticator::With(std::shared_ptr<Tables> loaded,
+                                                   std::shared_ptr<HashPool> pool,
+                                                   std::shared_ptr<VerifiedLogins> verified,
+                                                   std::shared_ptr<const RunTimeAccess> run_time) {
   if (pool == nullptr) pool = std::make_shared<HashPool>(HashPool::Limits{});
   if (run_time == nullptr) run_time = std::make_shared<const RunTimeAccess>();
   auto authenticator = std::unique_ptr<Authenticator>(
       new Authenticator(std::move(pool), std::move(verified), std::move(run_time)));
-  RETURN_IF_ERROR(authenticator->Reload(std::move(options)));
+  authenticator->Use(std::move(loaded));
   return authenticator;
 }
 
@@ -155,7 +163,9 @@ absl::StatusOr<std::shared_ptr<Authenticator::Tables>> Authenticator::Load(AuthO
   return tables;
 }
 
-absl::Status Authenticator::Reload() { return Reload(tables()->options); }
+AuthOptions Authenticator::options() const { return tables()->options; }
+
+absl::Status Authenticator::Reload() { return Reload(options()); }
 
 absl::Status Authenticator::Reload(AuthOptions options) {
   ASSIGN_OR_RETURN(std::shared_ptr<Tables> loaded, Load(std::move(options)));

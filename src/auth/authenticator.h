@@ -39,6 +39,12 @@ class Authenticator {
       AuthOptions options, std::shared_ptr<HashPool> pool = nullptr,
       std::shared_ptr<VerifiedLogins> verified = nullptr,
       std::shared_ptr<const RunTimeAccess> run_time = nullptr);
+  // The same with what `Load` has read.
+  struct Tables;
+  static std::unique_ptr<Authenticator> With(std::shared_ptr<Tables> loaded,
+                                             std::shared_ptr<HashPool> pool,
+                                             std::shared_ptr<VerifiedLogins> verified,
+                                             std::shared_ptr<const RunTimeAccess> run_time);
 
   // Pending verifications finish or are dropped with the pool; either way they do not touch `this`.
   ~Authenticator();
@@ -81,9 +87,11 @@ class Authenticator {
   // else has a mistake either, before any of it takes effect.
   absl::Status Reload() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Reload(AuthOptions options) ABSL_LOCKS_EXCLUDED(mutex_);
-  struct Tables;
   static absl::StatusOr<std::shared_ptr<Tables>> Load(AuthOptions options);
   void Use(std::shared_ptr<Tables> loaded) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Of the last successful load.
+  AuthOptions options() const;
 
   // What the options and files say, without what was set at run time; and of one user.
   struct Summary {

@@ -26,6 +26,7 @@ namespace broker {
 struct ListenerView {
   std::string name;  // By the configuration; "": not known.
   std::string url;
+  bool stopped = false;  // Nobody comes in there any more; those who are connected came before.
   uint32_t connections = 0;
   uint64_t accepted = 0;
   uint64_t refused_connections_max = 0;

@@ -40,7 +40,8 @@ uint32_t UsableProcessors() {
   return std::max(count, 1u);
 }
 
-// What access rules are kept of listeners that are closed: of the last ones.
+// Of listeners that are closed and have no connection left these are kept: the last ones. Their
+// access rules are those of sessions that were made there.
 constexpr size_t kClosedAccessMax = 64;
 
 // Files of the store, and some for everything else.
@@ -247,13 +248,21 @@ absl::StatusOr<std::shared_ptr<const Server::ListenerRuntime>> Server::MakeListe
     verified_logins_ =
         std::make_shared<auth::VerifiedLogins>(options_.verified_logins, *dependencies_.clock);
   }
-  auto authenticator =
-      auth::Authenticator::Create(settings.auth, hash_pool_, verified_logins_, run_time_access_);
-  if (!authenticator.ok()) return Annotate(authenticator.status(), settings.name);
-  runtime->authenticator = *std::move(authenticator);
-  auto listener = Listener::Create(settings.listener, static_cast<int>(options_.shards));
+  const auto named = named_.Get();
+  const NamedListener* const former = Find(*named, settings.name);
+  auto access = auth::Authenticator::Load(settings.auth);
+  if (!access.ok()) return Annotate(access.status(), settings.name);
+  auto listener = Listener::Create(settings.listener, static_cast<int>(options_.shards),
+                                   former == nullptr ? nullptr : former->count);
   if (!listener.ok()) return Annotate(listener.status(), settings.name);
   runtime->listener = *std::move(listener);
+  if (former == nullptr) {
+    runtime->authenticator = auth::Authenticator::With(*std::move(access), hash_pool_,
+                                                       verified_logins_, run_time_access_);
+  } else {
+    runtime->authenticator = former->authenticator;
+    runtime->authenticator->Use(*std::move(access));
+  }
   std::shared_ptr<Gatekeeper> gatekeeper = std::make_shared<ListenerGate>(
       runtime->listener, runtime->authenticator, run_time_access_,
       [this](const storage::ConnectionRef& connection, auth::Outcome outcome) {
@@ -286,8 +295,10 @@ storage::ShardId Server::shards() const { return static_cast<storage::ShardId>(o
 
 std::vector<std::string> Server::urls() const {
   std::vector<std::string> urls;
-  const auto sockets = sockets_.Get();
-  for (const auto& [name, listener] : *sockets) urls.push_back(listener->url().ToString());
+  const auto all = named_.Get();
+  for (const NamedListener& listener : *all) {
+    if (listener.open != nullptr) urls.push_back(listener.url);
+  }
   return urls;
 }
 
@@ -318,36 +329,73 @@ void Server::Start(storage::PartitionHost& host, PartitionClient& partitions,
   });
 }
 
-absl::Status Server::Reload(const BrokerOptions& options,
-                            const std::function<absl::Status()>& before_use) {
-  struct Loaded {
-    const ListenerSettings* settings;
-    size_t index;
+struct Server::ReadFiles {
+  struct Open {
+    size_t index = 0;  // In `listeners_`.
+    const ListenerSettings* settings = nullptr;
     std::shared_ptr<TlsContext> tls;
     std::shared_ptr<auth::Authenticator::Tables> access;
   };
-  std::vector<Loaded> all;
-  std::vector<std::string> errors;  // Listeners often share a file: each mistake is named once.
-  const auto fail = [&](const absl::Status& status) {
+  struct Closed {
+    std::shared_ptr<auth::Authenticator> authenticator;
+    std::shared_ptr<auth::Authenticator::Tables> access;
+  };
+
+  void Fail(const absl::Status& status) {
     std::string words(status.message());
     if (std::find(errors.begin(), errors.end(), words) == errors.end())
       errors.push_back(std::move(words));
-  };
-  for (size_t i = 0; i < listeners_.size(); ++i) {
-    const std::string& name = listeners_[i]->terms->name;
+  }
+
+  std::vector<Open> open;
+  std::vector<Closed> closed;
+  std::vector<std::string> errors;  // Listeners often share a file: each mistake is named once.
+};
+
+Server::ReadFiles Server::Read(const BrokerOptions& options) const {
+  ReadFiles read;
+  const auto settings_of = [&](const std::string& name) -> const ListenerSettings* {
     const auto found = std::find_if(options.listeners.begin(), options.listeners.end(),
                                     [&](const ListenerSettings& it) { return it.name == name; });
-    if (found == options.listeners.end() || !(found->listener.url == listeners_[i]->configured))
-      continue;
-    auto tls = listeners_[i]->listener->LoadTls(found->listener.tls);
-    auto access = auth::Authenticator::Load(found->auth);
-    if (!tls.ok()) fail(tls.status());
-    if (!access.ok()) fail(access.status());
-    if (tls.ok() && access.ok()) all.push_back({&*found, i, *std::move(tls), *std::move(access)});
+    return found == options.listeners.end() ? nullptr : &*found;
+  };
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    const ListenerSettings* const settings = settings_of(listeners_[i]->terms->name);
+    if (settings == nullptr || !(settings->listener.url == listeners_[i]->configured)) continue;
+    auto tls = listeners_[i]->listener->LoadTls(settings->listener.tls);
+    auto access = auth::Authenticator::Load(settings->auth);
+    if (!tls.ok()) read.Fail(tls.status());
+    if (!access.ok()) read.Fail(access.status());
+    if (tls.ok() && access.ok())
+      read.open.push_back({i, settings, *std::move(tls), *std::move(access)});
   }
-  if (!errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
+  const auto named = named_.Get();
+  for (const NamedListener& listener : *named) {
+    if (listener.open != nullptr) continue;
+    const ListenerSettings* const settings = settings_of(listener.name);
+    auto access = auth::Authenticator::Load(settings == nullptr ? listener.authenticator->options()
+                                                                : settings->auth);
+    if (access.ok()) {
+      read.closed.push_back({listener.authenticator, *std::move(access)});
+    } else if (settings != nullptr) {
+      read.Fail(access.status());
+    } else {
+      // Of one that is closed for good the files may be gone, too.
+      base::Log(base::LogLevel::kWarning, "access rules",
+                {{"listener", listener.name},
+                 {"warning", absl::StrCat(access.status().message(),
+                                          "; who came in there keeps the rights that he has")}});
+    }
+  }
+  return read;
+}
+
+absl::Status Server::Reload(const BrokerOptions& options,
+                            const std::function<absl::Status()>& before_use) {
+  ReadFiles read = Read(options);
+  if (!read.errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(read.errors, "\n"));
   RETURN_IF_ERROR(before_use());
-  for (Loaded& loaded : all) {
+  for (ReadFiles::Open& loaded : read.open) {
     std::shared_ptr<const ListenerRuntime>& current = listeners_[loaded.index];
     current->listener->UseBounds(loaded.settings->listener);
     current->listener->UseTls(std::move(loaded.tls));
@@ -358,10 +406,15 @@ absl::Status Server::Reload(const BrokerOptions& options,
     current->LogAccessWarnings();
     current->LogCertificateWarning(dependencies_.clock->Now());
   }
+  for (ReadFiles::Closed& loaded : read.closed) loaded.authenticator->Use(std::move(loaded.access));
+  RefreshPermissions();
+  return absl::OkStatus();
+}
+
+void Server::RefreshPermissions() {
   for (const auto& shard : shards_) {
     shard->mailbox().PostOne(Control{[&shard] { shard->core().RefreshPermissions(); }});
   }
-  return absl::OkStatus();
 }
 
 // Connections keep the terms that they were made with.
@@ -388,23 +441,31 @@ size_t Server::former_terms() const {
 }
 
 void Server::PublishListeners() {
-  std::vector<NamedSocket> sockets;
-  std::vector<NamedAuthenticator> authenticators;
+  std::vector<NamedListener> all;
   for (const auto& runtime : listeners_) {
-    sockets.emplace_back(runtime->terms->name, runtime->listener);
-    authenticators.emplace_back(runtime->terms->name, runtime->authenticator);
+    all.push_back({runtime->terms->name, runtime->listener->url().ToString(),
+                   runtime->authenticator, runtime->listener->count(), runtime->listener});
   }
   // Whatever was closed last stands before what was closed earlier.
   size_t closed = 0;
-  const auto former = authenticators_.Get();
-  for (const NamedAuthenticator& each : *former) {
+  const auto former = named_.Get();
+  for (NamedListener listener : *former) {
     const bool open = std::any_of(listeners_.begin(), listeners_.end(), [&](const auto& runtime) {
-      return runtime->terms->name == each.first;
+      return runtime->terms->name == listener.name;
     });
-    if (!open && ++closed <= kClosedAccessMax) authenticators.push_back(each);
+    if (open) continue;
+    listener.open = nullptr;
+    const bool used = listener.count->counters->connections > 0;
+    if (++closed <= kClosedAccessMax || used) all.push_back(std::move(listener));
   }
-  sockets_.Set(std::move(sockets));
-  authenticators_.Set(std::move(authenticators));
+  named_.Set(std::move(all));
+}
+
+const Server::NamedListener* Server::Find(const std::vector<NamedListener>& all,
+                                          std::string_view name) {
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const auto& it) { return it.name == name; });
+  return found == all.end() ? nullptr : &*found;
 }
 
 absl::StatusOr<std::string> Server::AddListener(ListenerSettings settings) {
@@ -415,6 +476,7 @@ absl::StatusOr<std::string> Server::AddListener(ListenerSettings settings) {
     }
   }
   BoundPacketSize(options_, settings.limits);
+  const bool goes_on = Find(*named_.Get(), settings.name) != nullptr;
   const size_t index = next_listener_;
   ASSIGN_OR_RETURN(const std::shared_ptr<const ListenerRuntime> runtime,
                    MakeListener(settings, index));
@@ -430,6 +492,7 @@ absl::StatusOr<std::string> Server::AddListener(ListenerSettings settings) {
     shard->mailbox().PostOne(Control{
         [&shard, listener = runtime->listener, index] { shard->StartAccepting(listener, index); }});
   }
+  if (goes_on) RefreshPermissions();
   return runtime->listener->url().ToString();
 }
 
@@ -573,10 +636,10 @@ StallView Server::stall() const {
 
 std::vector<Server::AccessFiles> Server::access_files(std::string_view user_name) const {
   std::vector<AccessFiles> all;
-  const auto authenticators = authenticators_.Get();
-  for (const auto& [listener, authenticator] : *authenticators) {
-    const auth::Authenticator::Summary summary = authenticator->Summarize(user_name);
-    all.push_back({listener, summary.password_file, summary.users, summary.acl_file,
+  const auto named = named_.Get();
+  for (const NamedListener& listener : *named) {
+    const auth::Authenticator::Summary summary = listener.authenticator->Summarize(user_name);
+    all.push_back({listener.name, summary.password_file, summary.users, summary.acl_file,
                    summary.allow_anonymous, summary.knows_user});
   }
   return all;
@@ -584,33 +647,43 @@ std::vector<Server::AccessFiles> Server::access_files(std::string_view user_name
 
 absl::StatusOr<std::shared_ptr<const auth::Permissions>> Server::RightsAt(
     std::string_view listener, const storage::SessionUser& user) const {
-  const auto authenticators = authenticators_.Get();
-  for (const auto& [name, authenticator] : *authenticators) {
-    if (name == listener) return PermissionsOfAbsent(*authenticator, name, user);
-  }
-  return absl::NotFoundError(absl::StrCat("there is no listener ", base::AbslView(listener)));
+  const auto all = named_.Get();
+  const NamedListener* const found = Find(*all, listener);
+  if (found == nullptr)
+    return absl::NotFoundError(absl::StrCat("there is no listener ", base::AbslView(listener)));
+  return PermissionsOfAbsent(*found, user);
 }
 
 MetricsSnapshot Server::metrics() const {
   MetricsSnapshot snapshot;
   snapshot.started = started_;
   for (const auto& shard : metrics_) snapshot.shards.push_back(shard.get());
-  const auto sockets = sockets_.Get();
-  for (const auto& [name, listener] : *sockets) {
-    const ListenerCounters& counters = listener->counters();
+  const auto all = named_.Get();
+  // Each URL once: who came in at a closed one may be found where another has its address by now.
+  const auto listed = [&](const std::string& url) {
+    return std::any_of(all->begin(), all->end(),
+                       [&](const auto& it) { return it.open != nullptr && it.url == url; }) ||
+           std::any_of(snapshot.listeners.begin(), snapshot.listeners.end(),
+                       [&](const ListenerView& it) { return it.url == url; });
+  };
+  for (const NamedListener& listener : *all) {
+    const ListenerCounters& counters = *listener.count->counters;
     ListenerView view;
-    view.name = name;
-    view.url = listener->url().ToString();
+    view.name = listener.name;
+    view.url = listener.url;
+    view.stopped = listener.open == nullptr;
+    if (view.stopped && (counters.connections == 0 || listed(listener.url))) continue;
     view.connections = counters.connections.load(std::memory_order_relaxed);
     view.accepted = counters.accepted.load(std::memory_order_relaxed);
     view.refused_connections_max = counters.refused_connections_max.load(std::memory_order_relaxed);
     view.refused_address_max = counters.refused_address_max.load(std::memory_order_relaxed);
     view.refused_address_rate = counters.refused_address_rate.load(std::memory_order_relaxed);
-    view.refused_origins = listener->refused_origins();
+    view.refused_origins = counters.refused_origins.load(std::memory_order_relaxed);
     view.refused_descriptors = counters.refused_descriptors.load(std::memory_order_relaxed);
     view.rate_waits = counters.rate_waits.load(std::memory_order_relaxed);
     view.pauses = counters.pauses.load(std::memory_order_relaxed);
-    view.certificate_expires_unix_s = listener->certificate_expires_unix_s();
+    if (!view.stopped)
+      view.certificate_expires_unix_s = listener.open->certificate_expires_unix_s();
     snapshot.listeners.push_back(std::move(view));
   }
   if (host_ != nullptr) snapshot.storage = &host_->metrics();
@@ -623,29 +696,26 @@ MetricsSnapshot Server::metrics() const {
 }
 
 bool Server::MayPublish(const storage::SessionUser& author, std::string_view topic) const {
-  const auto may = [&](const auto& listener) {
-    const auto permissions = PermissionsOfAbsent(*listener.second, listener.first, author);
+  const auto may = [&](const NamedListener& listener) {
+    const auto permissions = PermissionsOfAbsent(listener, author);
     return permissions != nullptr &&
            RightToPublish(*permissions, author.client_id, topic) == PublishRight::kPublish;
   };
-  const auto authenticators = authenticators_.Get();
-  const auto own = std::find_if(authenticators->begin(), authenticators->end(),
-                                [&](const auto& it) { return it.first == author.listener; });
-  if (own != authenticators->end()) return may(*own);
+  const auto all = named_.Get();
+  if (const NamedListener* const own = Find(*all, author.listener)) return may(*own);
   // A record of an older release, or a listener that has another name since: any that lets it.
-  return std::any_of(authenticators->begin(), authenticators->end(), may);
+  return std::any_of(all->begin(), all->end(), may);
 }
 
 std::shared_ptr<const auth::Permissions> Server::PermissionsOfAbsent(
-    const auth::Authenticator& authenticator, const std::string& listener,
-    const storage::SessionUser& user) const {
+    const NamedListener& listener, const storage::SessionUser& user) const {
   if (!dependencies_.gatekeeper)
-    return authenticator.PermissionsOfAbsent(user.user_name, user.client_id);
+    return listener.authenticator->PermissionsOfAbsent(user.user_name, user.client_id);
   // Users whom another gatekeeper lets in need not be in the listener's files.
-  return authenticator.PermissionsFor({.user_name = user.user_name,
-                                       .client_id = user.client_id,
-                                       .listener = listener,
-                                       .anonymous = user.user_name.empty()});
+  return listener.authenticator->PermissionsFor({.user_name = user.user_name,
+                                                 .client_id = user.client_id,
+                                                 .listener = listener.name,
+                                                 .anonymous = user.user_name.empty()});
 }
 
 bool Server::MayRead(const storage::SessionUser& reader, std::string_view topic) const {
@@ -655,15 +725,14 @@ bool Server::MayRead(const storage::SessionUser& reader, std::string_view topic)
 
 std::shared_ptr<const auth::Permissions> Server::PermissionsOf(
     const storage::SessionUser& user) const {
-  std::shared_ptr<const auth::Permissions> of_any;
-  const auto authenticators = authenticators_.Get();
-  for (const auto& [listener, authenticator] : *authenticators) {
-    if (listener != user.listener && of_any != nullptr) continue;
-    auto permissions = PermissionsOfAbsent(*authenticator, listener, user);
-    if (listener == user.listener) return permissions;
-    of_any = std::move(permissions);
+  const auto all = named_.Get();
+  if (const NamedListener* const own = Find(*all, user.listener))
+    return PermissionsOfAbsent(*own, user);
+  // A record of an older release, or the listener has another name since.
+  for (const NamedListener& listener : *all) {
+    if (auto permissions = PermissionsOfAbsent(listener, user)) return permissions;
   }
-  return of_any;  // Of a record of an older release, or the listener has another name since.
+  return nullptr;
 }
 
 void Server::Post(const storage::ShardAddress& to, std::vector<storage::Event> events) {

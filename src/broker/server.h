@@ -91,18 +91,19 @@ class Server final : public storage::EventSink {
   void PostTasks(storage::ShardId shard, std::unique_ptr<base::Batch<ShardTask>> tasks);
 
   // Certificates, passwords and access rules are read again, limits taken from `options`; connected
-  // clients stay, but those whose account is gone. Listeners are matched by name and address; new
-  // or removed ones need a restart. All or nothing: if anything is wrong with any file, or
-  // `before_use`, called when all of them are right, has an objection, nothing changes. The error
-  // has a line for each mistake.
+  // clients stay, but those whose account is gone, also those who came in at a listener that is
+  // closed by now. Listeners are matched by name and address; new or removed ones need a restart.
+  // All or nothing: if anything is wrong with any file, or `before_use`, called when all of them
+  // are right, has an objection, nothing changes. The error has a line for each mistake.
   absl::Status Reload(const BrokerOptions& options,
                       const std::function<absl::Status()>& before_use);
   // What listeners had that are closed, or have other limits by now, and what connections have
   // still: what they go by lives as long as the last of them.
   size_t former_terms() const;
 
-  // One listener more, from `Start` on. Returns its URL, with the real port. Errors: as `Create`;
-  // kAlreadyExists: one of this name is open.
+  // One listener more, from `Start` on. Returns its URL, with the real port. If one of this name
+  // was closed, those who came in there are judged by this one's files and counted with its own.
+  // Errors: as `Create`; kAlreadyExists: one of this name is open.
   absl::StatusOr<std::string> AddListener(ListenerSettings settings);
   // Closes the socket; nobody comes in there any more, and who is connected stays. By URL as `urls`
   // has it. kNotFound: there is none.
@@ -129,7 +130,7 @@ class Server final : public storage::EventSink {
   // thread, between two of its turns; never, if the shard has ended. Any thread.
   void RunOnShard(storage::ShardId shard, std::function<void(ShardCore&)> task);
 
-  // Who the files of each open listener let in, for people.
+  // Who the files of each listener let in, for people.
   struct AccessFiles {
     std::string listener;  // Its name.
     std::string password_file;
@@ -160,13 +161,30 @@ class Server final : public storage::EventSink {
 
  private:
   struct ListenerRuntime;
+  struct ReadFiles;
   class InsideGate;
+  // What there is under a listener's name, whether it is open or not: whoever came in before it was
+  // closed is judged by the same files as those who come in once it is open again, and counted
+  // with them.
+  struct NamedListener {
+    std::string name;
+    std::string url;  // With the real port.
+    std::shared_ptr<auth::Authenticator> authenticator;
+    std::shared_ptr<ListenerCount> count;
+    std::shared_ptr<const Listener> open;  // Null: it is closed.
+  };
 
   explicit Server(BrokerOptions options, Dependencies dependencies);
   absl::Status Bind();
   std::shared_ptr<const ListenerTerms> MakeInside() const;
   absl::StatusOr<std::shared_ptr<const ListenerRuntime>> MakeListener(
       const ListenerSettings& settings, size_t index);
+  // Null: there is none of that name.
+  static const NamedListener* Find(const std::vector<NamedListener>& all, std::string_view name);
+  // What a reload under `options` is to use; nothing is used yet.
+  ReadFiles Read(const BrokerOptions& options) const;
+  // Of everybody who is connected: the accounts or rules are others than before.
+  void RefreshPermissions();
   // New connections get them.
   void UseLimits(std::shared_ptr<const ListenerRuntime>& current, const Limits& limits);
   void NoteFormer(const std::shared_ptr<const ListenerTerms>& terms);
@@ -178,8 +196,7 @@ class Server final : public storage::EventSink {
   uint64_t RoomForSubscriptions() const;
   // Null: there is no such account any more.
   std::shared_ptr<const auth::Permissions> PermissionsOfAbsent(
-      const auth::Authenticator& authenticator, const std::string& listener,
-      const storage::SessionUser& user) const;
+      const NamedListener& listener, const storage::SessionUser& user) const;
   std::shared_ptr<const auth::Permissions> PermissionsOf(const storage::SessionUser& user) const;
   // What is compared with the mark: the greater of what the account says and what the system says.
   uint64_t MemoryUsedBytes() const;
@@ -202,15 +219,12 @@ class Server final : public storage::EventSink {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<LocalPartitions> partitions_;
   std::vector<std::shared_ptr<const ListenerRuntime>> listeners_;
-  size_t next_listener_ = 0;  // The number that no listener had yet.
-  using NamedSocket = std::pair<std::string, std::shared_ptr<const Listener>>;
-  Published<std::vector<NamedSocket>> sockets_;             // Of these, for `metrics`.
+  size_t next_listener_ = 0;                                // The number that no listener had yet.
   std::vector<std::weak_ptr<const ListenerTerms>> former_;  // See `former_terms`.
   std::unique_ptr<SysTopicSource> sys_topics_;
-  // By listener's name, also of those that were closed last, for sessions that were made there; the
-  // host's thread asks them.
-  using NamedAuthenticator = std::pair<std::string, std::shared_ptr<auth::Authenticator>>;
-  Published<std::vector<NamedAuthenticator>> authenticators_;
+  // Of open listeners, and of those that were closed last or have connections still. Other threads
+  // ask them, the host's above all: for sessions that were made there.
+  Published<std::vector<NamedListener>> named_;
   std::shared_ptr<auth::HashPool> hash_pool_;              // One for all listeners.
   std::shared_ptr<auth::VerifiedLogins> verified_logins_;  // Likewise.
   storage::PartitionHost* host_ = nullptr;

@@ -68,10 +68,7 @@ absl::Status Node::Reload(const config::Config& wanted) {
 }
 
 absl::Status Node::StopListener(const std::string& name) {
-  const broker::MetricsSnapshot snapshot = server_->metrics();
-  const auto open = std::find_if(snapshot.listeners.begin(), snapshot.listeners.end(),
-                                 [&](const auto& each) { return each.name == name; });
-  if (open != snapshot.listeners.end()) return server_->CloseListener(open->url);
+  if (const std::string url = UrlOf(name); !url.empty()) return server_->CloseListener(url);
   const auto& configured = config_.broker.listeners;
   if (std::none_of(configured.begin(), configured.end(),
                    [&](const auto& each) { return each.name == name; }))
@@ -85,10 +82,17 @@ absl::StatusOr<std::string> Node::StartListener(const std::string& name) {
                                   [&](const auto& each) { return each.name == name; });
   if (found == configured.end())
     return absl::NotFoundError(absl::StrCat("the configuration has no listener ", name));
-  absl::StatusOr<std::string> url = server_->AddListener(*found);
-  if (absl::IsAlreadyExists(url.status()))
+  if (!UrlOf(name).empty())
     return absl::FailedPreconditionError(absl::StrCat("listener ", name, " is not stopped"));
-  return url;
+  return server_->AddListener(*found);
+}
+
+std::string Node::UrlOf(const std::string& name) const {
+  const broker::MetricsSnapshot snapshot = server_->metrics();
+  const auto open =
+      std::find_if(snapshot.listeners.begin(), snapshot.listeners.end(),
+                   [&](const auto& each) { return each.name == name && !each.stopped; });
+  return open == snapshot.listeners.end() ? std::string() : open->url;
 }
 
 absl::Status Node::UseLog(const base::LogOptions& log, const config::Origin& level_origin) {

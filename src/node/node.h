@@ -75,6 +75,8 @@ class Node {
  private:
   Node(config::Config config, std::unique_ptr<Seat> seat, std::unique_ptr<broker::Server> server)
       : config_(std::move(config)), seat_(std::move(seat)), server_(std::move(server)) {}
+  // Of a listener, by name. Empty: none of that name is open.
+  std::string UrlOf(const std::string& name) const;
 
   config::Config config_;
   std::unique_ptr<Seat> seat_;

@@ -10,6 +10,7 @@ from base64 import b64encode
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
+from admin_api import Admin  # noqa: E402
 from e2e import (PATIENCE_S, Broker, case, connect_packet, equal, frame, holds, main, publish_packet, scratch,  # noqa: E402
                  subscribe_packet, text, Wire, write)
 
@@ -61,11 +62,17 @@ def subscribe(wire, topic, qos=1):
     equal((first, body[-1]), (SUBACK, qos), f"SUBACK for {topic}")
 
 
-def publish(wire, topic, payload, code=0):
+def published(wire, topic, payload):
+    """The Reason Code of the PUBACK."""
     wire.send(publish_packet(topic, payload, qos=1, packet_id=7))
     first, body = wire.packet()
+    equal(first, PUBACK, f"PUBACK for {topic}")
     said = body[2] if len(body) > 2 else 0
-    equal((first, 0 if said == 0x10 else said), (PUBACK, code), f"PUBACK for {topic}")  # 0x10: for nobody.
+    return 0 if said == 0x10 else said  # 0x10: for nobody.
+
+
+def publish(wire, topic, payload, code=0):
+    equal(published(wire, topic, payload), code, f"PUBACK for {topic}")
 
 
 def received(wire, count):
@@ -240,6 +247,29 @@ def _():
         wires["end"].close()
         equal(received(watcher, 1), [b"gone"], "only the last, whose user may")
         until(lambda: broker.metric("mqttd_wills_published_total") == 1, "one will is published")
+
+
+@case("SIGHUP reaches who came in at a listener that was stopped since, whether or not it was started again")
+def _():
+    with Guarded(users=("alice", "bob")) as broker:
+        admin = Admin(broker)
+        alice, bob = (log_in(broker, user, user) for user in ("alice", "bob"))
+        admin.text("listener", "stop", "mqtt://127.0.0.1:0", "--yes")
+        broker.set_users("bob", "carol")
+        broker.acl.write_text("user bob\ntopic write b\nuser carol\ntopic write c\n")
+        broker.reload()
+        equal(alice.packet(), (DISCONNECT, b"\x87"), "who is no user any more")
+        alice.close()
+        until(lambda: published(bob, "x", b"") == 0x87, "his rights are those of the new rules")
+        broker.port = int(admin.json("listener", "start", "mqtt://127.0.0.1:0")["url"].rpartition(":")[2])
+        carol = log_in(broker, "carol", "carol")
+        until(lambda: admin.json("listener", "list")[0]["connections"] == 2, "both are counted")
+        broker.acl.write_text("user bob\ntopic write c\n")
+        broker.set_users("bob")
+        broker.reload()
+        equal(carol.packet(), (DISCONNECT, b"\x87"), "who came in later")
+        until(lambda: published(bob, "c", b"") == 0, "and again")
+        publish(bob, "b", b"", code=0x87)
 
 
 @case("SIGHUP applies what it says is changed, though the list of listeners is another one too")

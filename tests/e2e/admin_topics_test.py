@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Who subscribes to what, what is published most, who is slow; and listeners stopped and started."""
 
+import socket
 import sys
 import threading
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "lib"))
 from admin_api import Admin, durable, golden, mqtt_client
-from e2e import Broker, Wire, case, connect_packet, equal, holds, main, publish_packet, subscribe_packet
+from e2e import Broker, Wire, case, connect_packet, equal, holds, main, publish_packet, scratch, subscribe_packet
 
 broker = Broker(config="""
 data_dir: "{data}"
@@ -110,6 +111,7 @@ def _():
     there.send(b"\xc0\x00")
     equal(there.packet()[0], 0xD0, "PINGRESP")
     equal([(each["name"], each["stopped"]) for each in admin.json("listener", "list")], [("front", False), ("back", True)], "list")
+    equal(admin.json("listener", "list")[1]["connections"], 1, "who is connected there still")
     holds("is stopped already" in admin.text("listener", "stop", "back", "--yes", status=6), "twice")
     holds("no listener nowhere" in admin.text("listener", "stop", "nowhere", "--yes", status=5), "unknown")
     broker.reload()
@@ -126,6 +128,20 @@ def _():
     equal(again.packet()[0], 0xE0, "DISCONNECT")
     equal((reach(front), admin.json("listener", "start", "back")["url"] != ""), (True, True), "and again")
     broker.log.wait_for(r"admin who=local .*what=Listeners/Stop .*back.*outcome=done")
+
+
+@case("a listener whose address somebody else has by now is not started, and that is why")
+def _():
+    path = scratch("mqtt.sock")
+    with Broker(listen=("mqtt://127.0.0.1:0", f"unix:{path}")) as here, socket.socket(socket.AF_UNIX) as other:
+        there = Admin(here)
+        there.text("listener", "stop", f"unix:{path}", "--yes")
+        path.unlink()
+        other.bind(str(path))
+        other.listen()
+        said = there.text("listener", "start", f"unix:{path}", status=6)
+        holds("address in use" in said and "not stopped" not in said, said)
+        equal([each["stopped"] for each in there.json("listener", "list")], [False, True], "it is stopped still")
 
 
 main()

@@ -40,8 +40,9 @@ pb::Member LocalMember(const BrokerAccess& broker, const broker::MetricsSnapshot
   *member.mutable_started() = ToTimestamp(snapshot.started);
   *member.mutable_uptime() =
       ToDuration(absl::Floor(sources.clock->Now() - snapshot.started, absl::Seconds(1)));
-  for (const broker::ListenerView& listener : snapshot.listeners)
-    member.add_listeners(listener.url);
+  for (const broker::ListenerView& listener : snapshot.listeners) {
+    if (!listener.stopped) member.add_listeners(listener.url);
+  }
   member.set_admin_address(sources.admin_address());
   member.set_http_address(sources.http_address());
   member.set_shards(static_cast<uint32_t>(snapshot.shards.size()));

@@ -17,9 +17,8 @@ google::protobuf::Timestamp AtSecond(int64_t unix_s) {
   return ToTimestamp(absl::FromUnixSeconds(unix_s));
 }
 
-// Null: it is stopped.
-const broker::ListenerView* FindOpen(const broker::MetricsSnapshot& snapshot,
-                                     const std::string& name) {
+// Null: it is stopped, and nobody is connected who came in there.
+const broker::ListenerView* Find(const broker::MetricsSnapshot& snapshot, const std::string& name) {
   const auto found = std::find_if(snapshot.listeners.begin(), snapshot.listeners.end(),
                                   [&](const auto& each) { return each.name == name; });
   return found == snapshot.listeners.end() ? nullptr : &*found;
@@ -31,12 +30,13 @@ pb::ListListenersResponse ListListeners(const BrokerAccess& broker, const MainTh
   for (const broker::ListenerSettings& settings : main.config().broker.listeners) {
     pb::Listener& listener = *response.add_listeners();
     listener.set_name(settings.name);
-    const broker::ListenerView* const view = FindOpen(snapshot, settings.name);
+    const broker::ListenerView* const view = Find(snapshot, settings.name);
     if (view == nullptr) {
       listener.set_url(settings.listener.url.ToString());
       listener.set_stopped(true);
       continue;
     }
+    listener.set_stopped(view->stopped);
     listener.set_url(view->url);
     listener.set_connections_max(settings.listener.connections_max);
     listener.set_connections(view->connections);
@@ -66,7 +66,7 @@ Response ListCertificates(const BrokerAccess& broker, const OwnCertificates& cer
     certificate.set_warning(broker::CertificateWarning(expires, now_unix_s));
   };
   for (const broker::ListenerSettings& settings : main.config().broker.listeners) {
-    const broker::ListenerView* const view = FindOpen(snapshot, settings.name);
+    const broker::ListenerView* const view = Find(snapshot, settings.name);
     if (view == nullptr || view->certificate_expires_unix_s == 0) continue;
     add(settings.name, settings.listener.tls.cert_file, view->certificate_expires_unix_s);
   }

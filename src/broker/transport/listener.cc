@@ -131,14 +131,14 @@ bool AnswersAt(const SocketAddress& address) {
 
 }  // namespace
 
-Listener::Listener(ListenerOptions options)
+Listener::Listener(ListenerOptions options, std::shared_ptr<ListenerCount> count)
     : options_(std::move(options)),
-      counters_(std::make_shared<ListenerCounters>()),
-      sources_(counters_),
+      count_(count == nullptr ? std::make_shared<ListenerCount>() : std::move(count)),
       served_path_(std::make_shared<const std::string>(options_.url.path)) {
   if (!options_.websocket_origins.empty()) {
     door_ = std::make_shared<WebSocketTransport::Door>();
     door_->origins = options_.websocket_origins;
+    door_->counters = count_->counters;
   }
   UseBounds(options_);
 }
@@ -154,9 +154,10 @@ Listener::~Listener() {
   }
 }
 
-absl::StatusOr<std::shared_ptr<Listener>> Listener::Create(ListenerOptions options, int shards) {
+absl::StatusOr<std::shared_ptr<Listener>> Listener::Create(ListenerOptions options, int shards,
+                                                           std::shared_ptr<ListenerCount> count) {
   CHECK(shards > 0) << "a listener needs a shard";
-  std::shared_ptr<Listener> listener(new Listener(std::move(options)));
+  std::shared_ptr<Listener> listener(new Listener(std::move(options), std::move(count)));
   if (listener->url().tls()) RETURN_IF_ERROR(listener->ReloadTls(listener->options_.tls));
   listener->sockets_.assign(static_cast<size_t>(shards), -1);
   if (listener->options_.socket >= 0) {
@@ -310,12 +311,12 @@ int64_t Listener::WaitBeforeAccept(int64_t now_ns) {
 SourceLimits::Admission Listener::AdmitSource(std::optional<Source> source, int64_t now_ns) {
   using Verdict = SourceLimits::Verdict;
   const SourceLimits::Bounds bounds = SourceBounds();
-  if (!source.has_value() || !bounds.any()) return {Verdict::kAdmitted, counters_};
-  SourceLimits::Admission admission = sources_.Admit(*source, bounds, now_ns);
+  if (!source.has_value() || !bounds.any()) return {Verdict::kAdmitted, count_->counters};
+  SourceLimits::Admission admission = count_->sources.Admit(*source, bounds, now_ns);
   if (admission.verdict == Verdict::kTooMany)
-    counters_->refused_address_max.fetch_add(1, std::memory_order_relaxed);
+    count_->counters->refused_address_max.fetch_add(1, std::memory_order_relaxed);
   if (admission.verdict == Verdict::kTooFast)
-    counters_->refused_address_rate.fetch_add(1, std::memory_order_relaxed);
+    count_->counters->refused_address_rate.fetch_add(1, std::memory_order_relaxed);
   return admission;
 }
 
@@ -341,12 +342,12 @@ std::unique_ptr<Transport> Listener::Admit(int fd, const sockaddr_storage& peer,
   ConnectionSlot slot = ConnectionSlot::Take(std::move(admission.place),
                                              connections_max_.load(std::memory_order_relaxed));
   if (slot.empty()) {
+    count_->counters->refused_connections_max.fetch_add(1, std::memory_order_relaxed);
     LogRefused(fd, "the listener has connections_max connections");
     close(fd);
-    counters_->refused_connections_max.fetch_add(1, std::memory_order_relaxed);
     return nullptr;
   }
-  counters_->accepted.fetch_add(1, std::memory_order_relaxed);
+  count_->counters->accepted.fetch_add(1, std::memory_order_relaxed);
   std::unique_ptr<ProxyStage> proxy;
   if (options_.proxy_protocol) proxy = std::make_unique<ProxyStage>();
   std::unique_ptr<Transport> transport;
@@ -375,11 +376,13 @@ void Listener::LogRefused(int fd, absl::string_view why) const {
 }
 
 void Listener::CountRefusedDescriptor() {
-  counters_->refused_descriptors.fetch_add(1, std::memory_order_relaxed);
+  count_->counters->refused_descriptors.fetch_add(1, std::memory_order_relaxed);
 }
 
-void Listener::CountRateWait() { counters_->rate_waits.fetch_add(1, std::memory_order_relaxed); }
+void Listener::CountRateWait() {
+  count_->counters->rate_waits.fetch_add(1, std::memory_order_relaxed);
+}
 
-void Listener::CountPause() { counters_->pauses.fetch_add(1, std::memory_order_relaxed); }
+void Listener::CountPause() { count_->counters->pauses.fetch_add(1, std::memory_order_relaxed); }
 
 }  // namespace broker

@@ -57,7 +57,9 @@ class Listener {
   // here on. A unix socket is one socket: shard 0 accepts all (see `shares_one_socket`).
   // Errors: kInvalidArgument, kNotFound, kPermissionDenied, kAlreadyExists ("address in use"),
   // kUnavailable; with the URL in the words.
-  static absl::StatusOr<std::shared_ptr<Listener>> Create(ListenerOptions options, int shards);
+  // `count`: of the listener whose place it takes, to go on with; null: it counts from 0.
+  static absl::StatusOr<std::shared_ptr<Listener>> Create(
+      ListenerOptions options, int shards, std::shared_ptr<ListenerCount> count = nullptr);
 
   ~Listener();  // Closes sockets nobody took; removes the unix socket's path if it is still ours.
   Listener(const Listener&) = delete;
@@ -66,10 +68,8 @@ class Listener {
   // With the port that the kernel chose, where 0 was asked for.
   const ListenerUrl& url() const { return options_.url; }
   const ListenerOptions& options() const { return options_; }
-  const ListenerCounters& counters() const { return *counters_; }
-  uint64_t refused_origins() const {
-    return door_ == nullptr ? 0 : door_->refused.load(std::memory_order_relaxed);
-  }
+  const ListenerCounters& counters() const { return *count_->counters; }
+  const std::shared_ptr<ListenerCount>& count() const { return count_; }
 
   // Of what new connections are shown, since 1970; 0: no TLS.
   int64_t certificate_expires_unix_s() const {
@@ -110,7 +110,7 @@ class Listener {
   void CountPause();
 
  private:
-  explicit Listener(ListenerOptions options);
+  Listener(ListenerOptions options, std::shared_ptr<ListenerCount> count);
 
   void LogRefused(int fd, absl::string_view why) const;
   absl::Status BindInternet();
@@ -120,13 +120,12 @@ class Listener {
   SourceLimits::Bounds SourceBounds() const;
 
   ListenerOptions options_;
-  std::shared_ptr<ListenerCounters> counters_;  // Outlives the listener in its connections.
+  const std::shared_ptr<ListenerCount> count_;  // Its counters outlive it in its connections.
   // Of `options_`, and of each reload.
   std::atomic<uint32_t> connections_max_;
   std::atomic<uint32_t> connection_rate_max_;
   std::atomic<uint32_t> address_connections_max_;
   std::atomic<uint32_t> address_connection_rate_max_;
-  SourceLimits sources_;
   base::Mutex rate_mutex_;  // Taken once per accepted connection, if there is a limit.
   base::EvenRateMeter rate_ ABSL_GUARDED_BY(rate_mutex_);
   mutable base::Mutex tls_mutex_;  // Taken once per accepted connection and per reload.

@@ -16,6 +16,7 @@ struct ListenerCounters {
   std::atomic<uint64_t> refused_connections_max{0};  // Closed at once: the limit was reached.
   std::atomic<uint64_t> refused_address_max{0};      // … from the same address, likewise.
   std::atomic<uint64_t> refused_address_rate{0};     // … or more a second than allowed.
+  std::atomic<uint64_t> refused_origins{0};          // WebSocket: a page that may not connect.
   std::atomic<uint64_t> refused_descriptors{0};      // Closed at once: no descriptor was left.
   std::atomic<uint64_t> rate_waits{0};  // Accepting waited: more came a second than allowed.
   std::atomic<uint64_t> pauses{0};      // Accepting stopped for a moment: no descriptor or memory.

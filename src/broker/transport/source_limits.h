@@ -86,5 +86,13 @@ class SourceLimits {
   size_t sweep_at_ ABSL_GUARDED_BY(mutex_) = kSweepMin;
 };
 
+// All that is counted of the connections that came in at a listener. A listener that takes the
+// place of one that was closed goes on with its count: who came in there is still connected, and
+// the bounds hold for both together.
+struct ListenerCount {
+  const std::shared_ptr<ListenerCounters> counters = std::make_shared<ListenerCounters>();
+  SourceLimits sources{counters};
+};
+
 }  // namespace broker
 #endif  // BROKER_TRANSPORT_SOURCE_LIMITS_H_

@@ -117,7 +117,8 @@ IoState WebSocketTransport::DriveUpgrade(char* buffer, size_t capacity) {
         upgrade.door != nullptr ? std::string_view(upgrade.door->origins) : std::string_view();
     UpgradeResult answer = AnswerUpgrade(upgrade.request, *path_, origins);
     if (answer.state == UpgradeResult::State::kRefused) {
-      if (answer.origin_refused) upgrade.door->refused.fetch_add(1, std::memory_order_relaxed);
+      if (answer.origin_refused)
+        upgrade.door->counters->refused_origins.fetch_add(1, std::memory_order_relaxed);
       return Fail(answer.error, answer.response).state;
     }
     if (answer.state == UpgradeResult::State::kAccepted) {

@@ -3,13 +3,13 @@
 #define BROKER_TRANSPORT_WEBSOCKET_TRANSPORT_H_
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "broker/transport/listener_counters.h"
 #include "broker/transport/transport.h"
 #include "broker/transport/websocket_frame.h"
 
@@ -24,7 +24,7 @@ class WebSocketTransport final : public Transport {
   // listener.
   struct Door {
     std::string origins;  // See `AnswerUpgrade`.
-    std::atomic<uint64_t> refused{0};
+    std::shared_ptr<ListenerCounters> counters;
   };
 
   // `served_path`: see `AnswerUpgrade`; shared likewise. Without a door everybody may.

@@ -43,6 +43,7 @@ class WebSocket : public testing::Test {
 TEST_F(WebSocket, APageOfAnotherOriginIsRefusedAndCounted) {
   const auto door = std::make_shared<WebSocketTransport::Door>();
   door->origins = "https://a.example";
+  door->counters = std::make_shared<ListenerCounters>();
   const auto answer = [&](const std::string& origin) {
     FakeTransport::State state;
     WebSocketTransport transport(std::make_unique<FakeTransport>(state),
@@ -53,9 +54,9 @@ TEST_F(WebSocket, APageOfAnotherOriginIsRefusedAndCounted) {
     return state.output;
   };
   EXPECT_THAT(answer("https://a.example"), StartsWith("HTTP/1.1 101 "));
-  EXPECT_EQ(door->refused, 0u);
+  EXPECT_EQ(door->counters->refused_origins, 0u);
   EXPECT_THAT(answer("https://evil.example"), StartsWith("HTTP/1.1 403 "));
-  EXPECT_EQ(door->refused, 1u);
+  EXPECT_EQ(door->counters->refused_origins, 1u);
 }
 
 TEST_F(WebSocket, FramesThatComeWithTheRequestAreNotLost) {
