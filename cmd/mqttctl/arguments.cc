@@ -150,6 +150,8 @@ absl::Status ApplySession(const ConnectionArguments& arguments,
       session.version != mqtt::Version::k5) {
     return InvalidArgumentError("a password (-P) needs a user name (-u) before MQTT 5");
   }
+  // The largest message has room, whatever waits.
+  session.queue_bytes_max += session.maximum_packet_size;
   session.inflight_messages_max = std::max<uint16_t>(1, arguments.inflight_messages_max);
   return absl::OkStatus();
 }

@@ -59,6 +59,8 @@ Client::Client(std::function<void(std::unique_ptr<broker::Stream>)> adopt)
     : io_(std::make_shared<asio::io_context>()), work_(asio::make_work_guard(*io_)) {
   client::Options options;
   options.servers = {"mqtt://inside"};
+  // The largest message has room, whatever waits.
+  options.session.queue_bytes_max += options.session.maximum_packet_size;
   options.dialer = [adopt = std::move(adopt)](const client::Endpoint&)
       -> asio::awaitable<absl::StatusOr<std::unique_ptr<client::Stream>>> {
     absl::StatusOr<Ends> ends = MakeEnds(co_await asio::this_coro::executor);

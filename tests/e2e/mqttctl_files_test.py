@@ -84,4 +84,29 @@ def _():
     equal(admin.json("retained", "get", "kept/piped")["payload"], "through a pipe", "payload")
 
 
+def patiently(*arguments):
+    """Again while it is not answered in time: that much work takes its time on a machine with other work."""
+    for _ in range(20):
+        process = admin.ctl(*arguments, "--timeout", "40", status=None)
+        if process.wait() != 3:
+            break
+    equal(process.wait(), 0, process.err.text())
+    return process.out.text()
+
+
+@case("messages above 64 MiB are exported and imported, with what is behind them, read and watched")
+def _():
+    payload = "x" * (65 << 20)
+    there = write("payload", payload)
+    shell(f"mqttctl pub -h 127.0.0.1 -p {broker.port} -t large/1 -q 1 -r -f {there}")
+    for number in range(2, 5):
+        patiently("retained", "set", f"large/{number}", "-m", "small")
+    file = scratch("large.jsonl")
+    equal(patiently("retained", "export", file, "--filter", "large/#"), f"4 messages in {file}", "export")
+    patiently("retained", "delete", "large/#", "--yes")
+    equal(patiently("retained", "import", file), "4 messages set", "import")
+    equal(patiently("retained", "get", "large/1", "-o", "jsonpath={.payload_bytes}"), str(len(payload)), "get")
+    shell("mqttctl topic watch 'large/#' --retained --count 4 -o json > /dev/null")
+
+
 main()

@@ -27,7 +27,7 @@ namespace pb = ::mqttd::admin::v1;
 
 using google::protobuf::Message;
 
-constexpr int kMessageBytesMax = 64 << 20;
+constexpr int kNoBound = -1;  // The broker has one for requests, and messages have theirs.
 constexpr int kKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kReconnectMsMin = 200;
@@ -155,8 +155,8 @@ absl::StatusOr<std::unique_ptr<AdminSession>> AdminSession::Open(
     credentials = grpc::SslCredentials(tls);
   }
   grpc::ChannelArguments options;
-  options.SetMaxReceiveMessageSize(kMessageBytesMax);
-  options.SetMaxSendMessageSize(kMessageBytesMax);
+  options.SetMaxReceiveMessageSize(kNoBound);
+  options.SetMaxSendMessageSize(kNoBound);
   options.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // A stream of a broker whose machine went without a word ends, however quiet it was.
   options.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);

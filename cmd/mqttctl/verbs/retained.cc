@@ -147,15 +147,19 @@ absl::Status Import(AdminSession& session, const VerbContext& context,
     }
     if (!*more) break;
     if (line.empty()) continue;
-    if (!google::protobuf::util::JsonStringToMessage(line, request.add_messages()).ok()) {
+    pb::Message message;
+    if (!google::protobuf::util::JsonStringToMessage(line, &message).ok()) {
       return absl::InvalidArgumentError(absl::StrCat(arguments.file, ":", number,
                                                      ": not a message as export writes it; ",
                                                      imported, " before it are set"));
     }
+    // One that is large goes alone: a request has no room for more than one of the largest.
+    if (request.messages_size() >= kAtOnce || bytes + line.size() > kBytesAtOnce) {
+      RETURN_IF_ERROR(send());
+      bytes = 0;
+    }
     bytes += line.size();
-    if (request.messages_size() < kAtOnce && bytes < kBytesAtOnce) continue;
-    bytes = 0;
-    RETURN_IF_ERROR(send());
+    *request.add_messages() = std::move(message);
   }
   RETURN_IF_ERROR(send());
   PrintDone(context, absl::StrCat(base::Counted(imported, "message"), " set\n"),

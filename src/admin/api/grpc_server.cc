@@ -25,8 +25,10 @@
 namespace admin {
 namespace {
 
-// A message that is sent to us, an import of retained messages too, and one of ours.
-constexpr int kMessageBytesMax = 64 << 20;
+// A request: a message of MQTT's size, which import of retained messages sends alone, and what is
+// around it. Answers have no bound of their own: what a message may have, or a page.
+constexpr int kRequestBytesMax = 257 << 20;
+constexpr int kNoBound = -1;
 constexpr unsigned kCertificateSeconds = 60;  // How often the TLS files are looked at.
 constexpr absl::Duration kFilesPatience = absl::Seconds(1);
 // A caller whose machine went without a word keeps no place for longer.
@@ -124,8 +126,8 @@ class RealGrpcServer final : public GrpcServer {
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // Of a quiet stream.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                                kPingIntervalMinMs);
-    builder.SetMaxReceiveMessageSize(kMessageBytesMax);
-    builder.SetMaxSendMessageSize(kMessageBytesMax);
+    builder.SetMaxReceiveMessageSize(kRequestBytesMax);
+    builder.SetMaxSendMessageSize(kNoBound);
     builder.RegisterCallbackGenericService(&service_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {
