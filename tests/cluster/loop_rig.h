@@ -27,6 +27,7 @@ class LoopRig {
     MemoryEntryStore store;
     std::unique_ptr<RaftLoop> loop;
     bool hold_writes = false;
+    bool lazy = false;  // Syncs votes alone, as `durability: none`.
     std::optional<RaftLoop::Write> writing;
     std::vector<LogEvent> events;
     std::vector<std::string> entries;  // Applied.
@@ -65,6 +66,17 @@ class LoopRig {
     return Boot(node);
   }
 
+  // The machine loses its power: what was not synced is gone, and the state is as of `applied`.
+  absl::Status LosePower(ReplicaId id, Place applied) {
+    Node& node = *nodes_.at(id);
+    node.loop = nullptr;
+    node.writing.reset();
+    node.hold_writes = node.lazy = false;
+    node.store.LoseUnsynced();
+    node.applied = applied;
+    return Boot(node);
+  }
+
   // Which messages are lost.
   std::function<bool(const Node& from, const RaftLoop::Message&)> loses;
   std::deque<std::pair<ReplicaId, RaftLoop::Message>> under_way;
@@ -87,7 +99,9 @@ class LoopRig {
   void EndWrite(ReplicaId id) {
     Node& node = *nodes_.at(id);
     CHECK(node.writing.has_value()) << "nothing is being written";
-    CHECK(node.store.Write(*node.writing->batch, node.writing->sync).ok()) << "memory";
+    const bool syncs = node.writing->votes || !node.lazy;
+    const auto sync = syncs ? node.writing->sync : EntryStore::Sync::kNo;
+    CHECK(node.store.Write(*node.writing->batch, sync).ok()) << "memory";
     node.writing.reset();
     node.loop->OnWritten();
   }

@@ -32,6 +32,10 @@ class MemoryEntryStore final : public EntryStore {
   }
   void FailWith(absl::Status status) { fail_ = std::move(status); }
 
+  void LoseUnsynced() {
+    current_ = synced_;
+    unsynced_.clear();
+  }
   // Keeps what was synced, and of the other writes, in order, some.
   void Crash(base::Rng& rng) {
     current_ = synced_;

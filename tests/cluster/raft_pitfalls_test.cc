@@ -32,8 +32,9 @@ constexpr uint8_t kAppendResponse = 4;
 constexpr uint8_t kVote = 5;
 constexpr uint8_t kVoteResponse = 6;
 
-// A heartbeat of term 9 from 2 to 1 that claims an absurd commit index: eraftpb.Message by hand.
-const char kMadHeartbeat[] = "\x08\x08\x10\x01\x18\x02\x20\x09\x40\xe8\x07";
+// Of term 9 from 2 to 1, an entry 3 behind entry 5, which is committed: eraftpb.Message by hand.
+const char kMadAppend[] =
+    "\x08\x03\x10\x01\x18\x02\x20\x09\x28\x05\x30\x05\x3a\x04\x10\x09\x18\x03";
 
 TEST(RaftPitfall, P01APanicOfRaftRsStopsItsGroupAndNothingElse) {
   LoopRig rig(3);
@@ -42,14 +43,14 @@ TEST(RaftPitfall, P01APanicOfRaftRsStopsItsGroupAndNothingElse) {
           .AddGroup(
               {.group = 7, .replica = 1, .applied = kGroupBegin, .conf_state = {.voters = {1}}})
           .ok());
-  const absl::Status status = rig.loop(1).OnMessage(0, kMadHeartbeat);
+  const absl::Status status = rig.loop(1).OnMessage(0, kMadAppend);
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("out of range"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("conflict with committed"));
   rig.Run(1);
   const std::vector<GroupStopped> stopped = rig.TakeEvents<GroupStopped>(1);
   ASSERT_THAT(stopped, SizeIs(1));
   EXPECT_EQ(stopped[0].group, 0);
-  EXPECT_EQ(rig.loop(1).OnMessage(0, kMadHeartbeat).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(rig.loop(1).OnMessage(0, kMadAppend).code(), absl::StatusCode::kNotFound);
   // The other group serves on; this one does again when it is made anew.
   ASSERT_TRUE(rig.loop(1).Campaign(7).ok());
   rig.Run(1);

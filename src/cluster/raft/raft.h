@@ -14,6 +14,8 @@
 //   - a snapshot in a Ready: until that Ready is persisted the group is frozen
 //     (MQTTD_RAFT_INSTALLING); then its applied index is advanced with it
 //   - a leader that removes itself: refused; a node that was removed: MQTTD_RAFT_REMOVED for ever
+//   - a member that has lost entries it had acknowledged: it takes no commit index for what it has
+//     not compared with its leader's log, says so, and the leader sends it all from there
 //   - a commit index on the disk behind what is applied: the greater one counts
 //   - an election of who votes alone while its log is not on the disk: waits
 //   - ReadIndex before the leader committed in its term, which raft-rs forgets: refused

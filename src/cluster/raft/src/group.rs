@@ -53,6 +53,8 @@ pub struct Group {
     given_out: u64,
     // The configuration from each of these entries on, as far back as a snapshot may be.
     confs: Vec<(u64, ConfState)>,
+    // In this term the log is its leader's up to this index: (term, index).
+    verified: (u64, u64),
     // A snapshot that is being installed: the Ready that it came with, its index.
     installing: Option<(u64, u64)>,
     pub removed: bool,
@@ -128,6 +130,17 @@ fn change_in(entry: &Entry) -> Option<ConfChangeV2> {
     }
 }
 
+/// Of entries that a leader sends: its term, and index and term of the last one, or of the one that
+/// they come behind.
+fn appended_by(message: &Message) -> Option<(u64, u64, u64)> {
+    if message.get_msg_type() != MessageType::MsgAppend {
+        return None;
+    }
+    let last = message.get_entries().last().map(|entry| (entry.index, entry.term));
+    let (index, term) = last.unwrap_or((message.index, message.log_term));
+    Some((message.term, index, term))
+}
+
 fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -199,6 +212,7 @@ impl Group {
             entry_bytes_max: options.entry_bytes_max as usize,
             given_out: start.applied,
             confs: vec![(start.applied, conf)],
+            verified: (0, 0),
             installing: None,
             removed: false,
             panicked: false,
@@ -283,11 +297,88 @@ impl Group {
         if message.get_msg_type() == MessageType::MsgPropose {
             return fail(INVALID, "a proposal from another node");
         }
-        match self.node.step(message) {
+        if self.says_that_it_lost_entries(&message) {
+            self.probe_anew(&message);
+            return Ok(());
+        }
+        let answer = self.bound_commit(&mut message);
+        let appended = appended_by(&message);
+        let result = self.node.step(message);
+        self.node.raft.msgs.extend(answer);
+        self.verify(appended);
+        match result {
             Ok(()) | Err(Error::ProposalDropped) => Ok(()),
             Err(Error::StepPeerNotFound) => fail(UNKNOWN_PEER, "an answer from a node that is no member"),
             Err(error) => fail(INVALID, error.to_string()),
         }
+    }
+
+    /// A heartbeat says how far entries are committed that this member once said to have. Since it
+    /// began anew it may lack some, or have in their place what they had replaced: where writes
+    /// are not synced, a power cut takes the last ones. Only of what was compared with the leader's
+    /// log is that true. Of more it is answered that it is not here.
+    fn bound_commit(&self, message: &mut Message) -> Option<Message> {
+        let raft = &self.node.raft;
+        if message.get_msg_type() != MessageType::MsgHeartbeat || message.term < raft.term {
+            return None;
+        }
+        let compared = if self.verified.0 == message.term { self.verified.1 } else { 0 };
+        let known = compared.max(raft.raft_log.committed);
+        if message.commit <= known {
+            return None;
+        }
+        let mut answer = Message::default();
+        answer.set_msg_type(MessageType::MsgAppendResponse);
+        answer.from = raft.id;
+        answer.to = message.from;
+        answer.term = message.term;
+        answer.index = message.commit;
+        answer.reject = true;
+        answer.reject_hint = message.commit.min(raft.raft_log.last_index());
+        answer.log_term = raft.raft_log.term(answer.reject_hint).unwrap_or(0);
+        answer.commit = raft.raft_log.committed;
+        message.commit = known;
+        Some(answer)
+    }
+
+    /// What has the leader's term at an index is the leader's log up to there.
+    fn verify(&mut self, appended: Option<(u64, u64, u64)>) {
+        let Some((term, index, entry_term)) = appended else { return };
+        let raft = &self.node.raft;
+        if term != raft.term || raft.state != StateRole::Follower || !raft.raft_log.match_term(index, entry_term) {
+            return;
+        }
+        self.verified = if self.verified.0 == term { (term, self.verified.1.max(index)) } else { (term, index) };
+    }
+
+    /// raft-rs takes this for an answer that comes late, and the member for one that has it all.
+    fn says_that_it_lost_entries(&self, message: &Message) -> bool {
+        let raft = &self.node.raft;
+        if message.get_msg_type() != MessageType::MsgAppendResponse || !message.reject
+            || message.request_snapshot != 0 || message.term != raft.term || raft.state != StateRole::Leader {
+            return false;
+        }
+        let Some(progress) = raft.prs().get(message.from) else { return false };
+        progress.state != ProgressState::Snapshot
+            && (message.index <= progress.matched || message.reject_hint < progress.matched)
+    }
+
+    /// Nothing that it said to have is counted on until it says so again.
+    fn probe_anew(&mut self, message: &Message) {
+        let raft = &self.node.raft;
+        let from = message.from;
+        let mut matching = message.reject_hint.min(raft.raft_log.last_index());
+        if message.log_term > 0 {
+            matching = raft.raft_log.find_conflict_by_term(matching, message.log_term).0;
+        }
+        self.node.report_unreachable(from);
+        let raft = &mut self.node.raft;
+        let Some(progress) = raft.mut_prs().get_mut(from) else { return };
+        progress.recent_active = true;
+        progress.matched = 0;
+        progress.next_idx = matching + 1;
+        progress.resume();
+        raft.send_append(from);
     }
 
     pub fn propose(&mut self, datas: &[abi::Bytes]) -> Result<abi::Place, (i32, String)> {
