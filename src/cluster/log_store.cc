@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "mqttd/cluster/v1/log.pb.h"
 #include "storage/checkpoint.h"
@@ -256,7 +257,13 @@ absl::Status LogStore::Read(GroupId group, uint64_t low, uint64_t high, uint64_t
                             absl::FunctionRef<void(const EntryView&)> take) {
   rocksdb::DB* const db = db_->db();
   if (db == nullptr) return absl::UnavailableError("the log could not be opened again yet");
-  return ReadAt(*db, rocksdb::ManagedSnapshot(db).snapshot(), group, low, high, bytes_max, take);
+  absl::Status status =
+      ReadAt(*db, rocksdb::ManagedSnapshot(db).snapshot(), group, low, high, bytes_max, take);
+  if (absl::IsUnavailable(status)) {
+    base::LogLimited(base::LogLevel::kWarning, "the log cannot be read; it is tried again", "read",
+                     {{"group", group}, {"error", status}});
+  }
+  return status;
 }
 
 absl::Status LogStore::ReadAfter(GroupId group, uint64_t after,

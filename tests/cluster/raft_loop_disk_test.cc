@@ -131,5 +131,117 @@ TEST(RaftLoopDisk, AMemberThatLostNothingHearsInAQuietGroupWhatIsCommitted) {
   EXPECT_EQ(Matched(rig, 1, 2), rig[1].applied.index);
 }
 
+// ---- A log that cannot be read just now ---------------------------------------------------------
+
+// As while the disk is full, and the database could not be opened again yet.
+void MakeUnreadable(LoopRig::Node& node) {
+  node.hold_writes = true;
+  node.store.FailWith(absl::UnavailableError("the log could not be opened again yet"));
+}
+
+void MakeReadable(LoopRig& rig, ReplicaId id) {
+  rig[id].store.FailWith(absl::OkStatus());
+  rig[id].hold_writes = false;
+  if (rig[id].writing.has_value()) rig.EndWrite(id);
+  rig.Exchange();
+}
+
+TEST(RaftLoopDisk, AMemberThatAppendedNothingSinceItsStartFollowsThoughItCannotReadItsLog) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  ProposeEach(rig, 1, {"a", "b"});
+  rig.TickAll(2);
+  ASSERT_TRUE(rig.Restart(2).ok());
+  rig.TickAll(2);
+  MakeUnreadable(rig[2]);
+  ProposeEach(rig, 1, {"x"});
+  rig.loses = CutOff(1);
+  rig.TickAll(60);  // It is asked for its vote.
+  rig.loses = nullptr;
+  rig.TickAll(3);
+  EXPECT_THAT(rig.TakeEvents<GroupStopped>(2), IsEmpty());
+  MakeReadable(rig, 2);
+  rig.TickAll(60);
+  EXPECT_EQ(rig[2].entries.back(), "x");
+  EXPECT_EQ(LogOf(rig, 2), LogOf(rig, 1));
+}
+
+TEST(RaftLoopDisk, ALeaderThatCannotReadItsLogSendsLaterWhatALaggingMemberLacks) {
+  RaftLoopOptions options;
+  options.group.recent_bytes_max = 500;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig.loses = CutOff(3);
+  for (int i = 0; i < 20; ++i) ProposeEach(rig, 1, {absl::StrCat(i, std::string(100, 'x'))});
+  rig.loses = nullptr;
+  MakeUnreadable(rig[1]);
+  rig.TickAll(6);
+  EXPECT_THAT(rig.TakeEvents<GroupStopped>(1), IsEmpty());
+  EXPECT_THAT(rig.TakeEvents<SnapshotWanted>(1), IsEmpty());
+  EXPECT_TRUE(rig.Leads(1));
+  EXPECT_THAT(rig[3].entries, IsEmpty());
+  MakeReadable(rig, 1);
+  rig.TickAll(6);
+  EXPECT_EQ(rig[3].entries, rig[1].entries);
+}
+
+// It has entries from before its start, and hears only then that they are committed.
+TEST(RaftLoopDisk, WhatIsCommittedAndCannotBeReadIsGivenOutWhenItCan) {
+  for (const bool stands : {false, true}) {
+    LoopRig rig(3);
+    rig.Elect(1);
+    ProposeEach(rig, 1, {"a", "b", "c"});
+    ASSERT_TRUE(rig.Restart(2).ok());
+    ASSERT_LT(rig[2].applied.index, rig[1].applied.index);
+    rig.Run(2);
+    MakeUnreadable(rig[2]);
+    rig.TickAll(4);
+    if (stands) {
+      rig.loses = CutOff(1);
+      rig[3].loop = nullptr;
+      rig.TickAll(60);
+      EXPECT_FALSE(rig.loop(2).Campaign(0).ok());
+      rig.loses = nullptr;
+      ASSERT_TRUE(rig.Restart(3).ok());
+    }
+    EXPECT_THAT(rig.TakeEvents<GroupStopped>(2), IsEmpty());
+    EXPECT_LT(rig[2].entries.size(), rig[1].entries.size());
+    MakeReadable(rig, 2);
+    rig.TickAll(60);
+    EXPECT_EQ(rig[2].entries, rig[1].entries) << stands;
+  }
+}
+
+// One that votes for itself reads what others say to be committed.
+TEST(RaftLoopDisk, ACandidateThatCannotReadItsLogStandsOn) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  ProposeEach(rig, 1, {"a", "b", "c"});
+  ASSERT_TRUE(rig.Restart(2).ok());
+  rig.Run(2);
+  rig.loses = CutOff(2);
+  rig.TickAll(40);  // It stands.
+  MakeUnreadable(rig[2]);
+  rig.TickAll(10);
+  rig.loses = nullptr;
+  rig.TickAll(30);
+  EXPECT_THAT(rig.TakeEvents<GroupStopped>(2), IsEmpty());
+  MakeReadable(rig, 2);
+  rig.TickAll(60);
+  EXPECT_EQ(rig[2].entries, rig[1].entries);
+}
+
+TEST(RaftLoopDisk, AnEntryThatIsLostStopsItsGroup) {
+  LoopRig rig(3);
+  rig.Elect(1);
+  ProposeEach(rig, 1, {"a"});
+  ASSERT_TRUE(rig.Restart(2).ok());
+  rig.Run(2);
+  rig[2].hold_writes = true;
+  rig[2].store.FailWith(absl::DataLossError("entry 7 is missing"));
+  rig.TickAll(4);
+  EXPECT_THAT(rig.TakeEvents<GroupStopped>(2), testing::SizeIs(1));
+}
+
 }  // namespace
 }  // namespace cluster

@@ -17,6 +17,8 @@
 //   - a member that has lost entries it had acknowledged: it takes no commit index for what it has
 //     not compared with its leader's log, says so, and the leader sends it all from there
 //   - a commit index on the disk behind what is applied: the greater one counts
+//   - entries that cannot be read just now: there is no Ready with them, no candidate that needs
+//     them, and they are sent later
 //   - an election of who votes alone while its log is not on the disk: waits
 //   - ReadIndex before the leader committed in its term, which raft-rs forgets: refused
 #ifndef CLUSTER_RAFT_RAFT_H_
@@ -116,10 +118,16 @@ typedef struct {
   uint64_t recent_bytes_max;  // Of entries kept in memory.
 } MqttdRaftOptions;
 
+enum {
+  MQTTD_RAFT_FETCHED = 0,
+  MQTTD_RAFT_FETCH_LATER = 1,  // They are there, but cannot be read just now.
+  MQTTD_RAFT_FETCH_LOST = 2,
+};
+
 // Gives mqttd_raft_sink the entries from `low` up to and without `high`, in order; at least one,
-// and then as many as fit into `bytes_max`. False: it could not.
-typedef bool (*MqttdRaftFetch)(void* context, uint64_t low, uint64_t high, uint64_t bytes_max,
-                               MqttdRaftSink* sink);
+// and then as many as fit into `bytes_max`.
+typedef int (*MqttdRaftFetch)(void* context, uint64_t low, uint64_t high, uint64_t bytes_max,
+                              MqttdRaftSink* sink);
 
 typedef struct {
   MqttdRaftHardState hard_state;

@@ -111,7 +111,7 @@ uint64_t TypeOf(std::string_view message) {
   return type;
 }
 
-bool Fetch(void* context, uint64_t low, uint64_t high, uint64_t bytes_max, MqttdRaftSink* sink) {
+int Fetch(void* context, uint64_t low, uint64_t high, uint64_t bytes_max, MqttdRaftSink* sink) {
   auto& reader = *static_cast<EntryReader*>(context);
   bool taken = true;
   const absl::Status status = reader.Read(low, high, bytes_max, [&](const EntryView& entry) {
@@ -120,7 +120,9 @@ bool Fetch(void* context, uint64_t low, uint64_t high, uint64_t bytes_max, Mqttd
                                 .data = ToBytes(entry.data)};
     taken = mqttd_raft_sink(sink, &raw) && taken;
   });
-  return status.ok() && taken;
+  if (status.ok() && taken) return MQTTD_RAFT_FETCHED;
+  const bool passes = !status.ok() && !absl::IsDataLoss(status);
+  return passes ? MQTTD_RAFT_FETCH_LATER : MQTTD_RAFT_FETCH_LOST;
 }
 
 }  // namespace

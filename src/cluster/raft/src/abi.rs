@@ -109,13 +109,16 @@ pub struct MemberChange {
     pub node: u64,
 }
 
+pub const FETCHED: i32 = 0;
+pub const FETCH_LATER: i32 = 1;
+
 pub type FetchFn = unsafe extern "C" fn(
     context: *mut c_void,
     low: u64,
     high: u64,
     bytes_max: u64,
     sink: *mut Sink,
-) -> bool;
+) -> i32;
 
 /// Where a fetch puts entries.
 pub struct Sink {

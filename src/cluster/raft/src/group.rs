@@ -49,6 +49,7 @@ pub struct Group {
     seed: u64,
     election_ticks: u64,
     entry_bytes_max: usize,
+    committed_bytes_max: u64,
     // Whose entries and snapshots are given out, up to this index.
     given_out: u64,
     // The configuration from each of these entries on, as far back as a snapshot may be.
@@ -141,6 +142,14 @@ fn appended_by(message: &Message) -> Option<(u64, u64, u64)> {
     Some((message.term, index, term))
 }
 
+fn is_vote(message: &Message) -> bool {
+    matches!(
+        message.get_msg_type(),
+        MessageType::MsgRequestVote | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgRequestPreVote | MessageType::MsgRequestPreVoteResponse
+    )
+}
+
 fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -180,8 +189,11 @@ impl Group {
         hard_state.vote = start.hard_state.vote;
         hard_state.commit = commit;
         let fetch = crate::storage::Fetch { function: start.fetch, context: start.fetch_context };
-        let log = Log::new(hard_state, conf.clone(), (start.begin.index, start.begin.term), start.last,
+        let mut log = Log::new(hard_state, conf.clone(), (start.begin.index, start.begin.term), start.last,
             options.recent_bytes_max as usize, fetch);
+        if let Err(error) = log.read_terms(commit) {
+            return fail(BUSY, error.to_string());
+        }
         let election_ticks = options.election_ticks as usize;
         let config = Config {
             id: options.node,
@@ -210,6 +222,7 @@ impl Group {
             seed: options.seed,
             election_ticks: u64::from(options.election_ticks),
             entry_bytes_max: options.entry_bytes_max as usize,
+            committed_bytes_max: options.committed_bytes_per_ready_max,
             given_out: start.applied,
             confs: vec![(start.applied, conf)],
             verified: (0, 0),
@@ -260,8 +273,25 @@ impl Group {
         if self.votes_alone() && self.unpersisted() && self.node.raft.state != StateRole::Leader {
             return Ok(());
         }
+        if self.node.raft.state != StateRole::Leader && self.needs_old_entries() {
+            return Ok(());
+        }
         self.node.tick();
         self.leave_joint()
+    }
+
+    /// What is committed and not given out yet is on the disk alone. A candidate reads it, and
+    /// cannot wait; of who can give it out it is gone in a moment.
+    fn needs_old_entries(&self) -> bool {
+        let committed = self.node.raft.raft_log.committed;
+        self.given_out < committed && self.given_out + 1 < self.node.store().recent_first()
+    }
+
+    fn can_give_out(&self) -> bool {
+        let log = &self.node.raft.raft_log;
+        let end = log.committed.min(log.persisted) + 1;
+        log.unstable_snapshot().is_some()
+            || self.node.store().read_ahead(self.given_out + 1, end, self.committed_bytes_max)
     }
 
     fn unpersisted(&self) -> bool {
@@ -301,6 +331,10 @@ impl Group {
             self.probe_anew(&message);
             return Ok(());
         }
+        if message.get_msg_type() == MessageType::MsgTimeoutNow && self.needs_old_entries() {
+            return Ok(());
+        }
+        self.keep_unreadable(&mut message);
         let answer = self.bound_commit(&mut message);
         let appended = appended_by(&message);
         let result = self.node.step(message);
@@ -310,6 +344,16 @@ impl Group {
             Ok(()) | Err(Error::ProposalDropped) => Ok(()),
             Err(Error::StepPeerNotFound) => fail(UNKNOWN_PEER, "an answer from a node that is no member"),
             Err(error) => fail(INVALID, error.to_string()),
+        }
+    }
+
+    /// Votes tell a candidate what is committed, and raft-rs reads that. It need not know.
+    fn keep_unreadable(&self, message: &mut Message) {
+        let raft = &self.node.raft;
+        let stands = matches!(raft.state, StateRole::Candidate | StateRole::PreCandidate);
+        let (low, high) = (raft.raft_log.committed + 1, message.commit.min(raft.raft_log.last_index()) + 1);
+        if stands && is_vote(message) && low < high && !self.node.store().readable(low, high) {
+            message.commit = 0;
         }
     }
 
@@ -470,7 +514,7 @@ impl Group {
     }
 
     pub fn has_ready(&self) -> bool {
-        !self.removed && !self.panicked && self.installing.is_none() && self.node.has_ready()
+        !self.removed && !self.panicked && self.installing.is_none() && self.node.has_ready() && self.can_give_out()
     }
 
     pub fn take_snapshot_wanted(&mut self) -> u64 {
@@ -481,6 +525,9 @@ impl Group {
     /// between), and applies what it commits to the configuration.
     pub fn ready(&mut self, out: &mut abi::Ready) -> Outcome {
         self.usable()?;
+        if !self.can_give_out() {
+            return fail(BUSY, "what is committed cannot be read just now");
+        }
         let mut ready = self.node.ready();
         let number = ready.number();
         self.out = Out::default();
@@ -676,6 +723,10 @@ impl Group {
         self.usable()?;
         if self.votes_alone() && self.unpersisted() {
             return fail(BUSY, "the log is not on the disk yet");
+        }
+        let end = self.node.raft.raft_log.committed + 1;
+        if !self.node.store().readable(self.given_out + 1, end) {
+            return fail(BUSY, "what is committed cannot be read just now");
         }
         match self.node.campaign() {
             Ok(()) => Ok(()),

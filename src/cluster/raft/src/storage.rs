@@ -1,10 +1,10 @@
 //! What raft-rs reads of the log: the newest entries from memory, older ones through `fetch`.
 
-use crate::abi::{FetchFn, Sink};
+use crate::abi::{FetchFn, Sink, FETCHED, FETCH_LATER};
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::storage::GetEntriesContext;
 use raft::{Error, RaftState, Result, Storage, StorageError};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::os::raw::c_void;
 
@@ -23,9 +23,12 @@ pub struct Log {
     recent: VecDeque<Entry>,
     recent_bytes: usize,
     recent_bytes_max: usize,
-    // Of all that was appended since the start, whether in memory or not: where each term begins,
-    // (index, term). raft-rs asks for terms at any time, also while the log cannot be read.
+    // Of all that was appended since the start, whether in memory or not, and of what was not known
+    // to be committed then: where each term begins, (index, term). raft-rs asks for terms at any
+    // time, also while the log cannot be read.
     terms: VecDeque<(u64, u64)>,
+    // What raft-rs takes next to give it out.
+    ahead: RefCell<Vec<Entry>>,
     fetch: Fetch,
     pub snapshot: Option<Snapshot>,
     // The replica for which one was looked for last. 0: none since it was asked.
@@ -54,6 +57,7 @@ impl Log {
             recent_bytes: 0,
             recent_bytes_max,
             terms: VecDeque::new(),
+            ahead: RefCell::new(Vec::new()),
             fetch,
             snapshot: None,
             snapshot_wanted_by: Cell::new(0),
@@ -64,8 +68,52 @@ impl Log {
         self.begin
     }
 
-    fn recent_first(&self) -> u64 {
+    /// From this entry on they are in memory.
+    pub fn recent_first(&self) -> u64 {
         self.last + 1 - self.recent.len() as u64
+    }
+
+    /// Of the entries from `index` on, before anything is appended.
+    pub fn read_terms(&mut self, index: u64) -> Result<()> {
+        let lowest = index.max(self.begin.0 + 1);
+        let mut end = self.last;
+        while end >= lowest {
+            let term = self.read_term(end)?;
+            let (mut another, mut first) = (lowest - 1, end);
+            while first - another > 1 {
+                let middle = another + (first - another) / 2;
+                if self.read_term(middle)? == term {
+                    first = middle;
+                } else {
+                    another = middle;
+                }
+            }
+            self.terms.push_front((first, term));
+            end = first - 1;
+        }
+        Ok(())
+    }
+
+    fn read_term(&self, index: u64) -> Result<u64> {
+        Ok(self.fetch(index, index + 1, u64::MAX)?[0].term)
+    }
+
+    /// False: [low, high) cannot be read just now. raft-rs would panic if it asked for them.
+    pub fn readable(&self, low: u64, high: u64) -> bool {
+        let high = high.min(self.recent_first());
+        low >= high || !is_later(&self.fetch(low, high, u64::MAX))
+    }
+
+    /// The same of the first of them, which are kept until raft-rs takes them to give them out.
+    pub fn read_ahead(&self, low: u64, high: u64, bytes_max: u64) -> bool {
+        let high = high.min(self.recent_first());
+        if low >= high || self.ahead.borrow().first().map_or(false, |entry| entry.index == low) {
+            return true;
+        }
+        let fetched = self.fetch(low, high, bytes_max);
+        let later = is_later(&fetched);
+        self.ahead.replace(fetched.unwrap_or_default());
+        !later
     }
 
     /// Appends; what has these indexes already, and all behind it, is replaced.
@@ -120,6 +168,7 @@ impl Log {
         self.recent.clear();
         self.recent_bytes = 0;
         self.terms.clear();
+        self.ahead.borrow_mut().clear();
         self.begin = (index, term);
         self.last = index;
         self.snapshot = None;
@@ -128,14 +177,21 @@ impl Log {
     fn fetch(&self, low: u64, high: u64, bytes_max: u64) -> Result<Vec<Entry>> {
         let mut sink = Sink { entries: Vec::new() };
         // SAFETY: raft.h: `function` may be called with its context as long as the group lives.
-        let ok = unsafe { (self.fetch.function)(self.fetch.context, low, high, bytes_max, &mut sink) };
+        let fetched = unsafe { (self.fetch.function)(self.fetch.context, low, high, bytes_max, &mut sink) };
         let in_order = sink.entries.iter().zip(low..).all(|(entry, index)| entry.index == index);
-        if ok && in_order && !sink.entries.is_empty() {
+        if fetched == FETCHED && in_order && !sink.entries.is_empty() {
             return Ok(sink.entries);
+        }
+        if fetched == FETCH_LATER {
+            return Err(Error::Store(StorageError::LogTemporarilyUnavailable));
         }
         let what = format!("entries {}..{} could not be read from the log", low, high);
         Err(Error::Store(StorageError::Other(what.into())))
     }
+}
+
+fn is_later<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(Error::Store(StorageError::LogTemporarilyUnavailable)))
 }
 
 impl Storage for Log {
@@ -148,7 +204,7 @@ impl Storage for Log {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> Result<Vec<Entry>> {
         if low <= self.begin.0 {
             return Err(Error::Store(StorageError::Compacted));
@@ -160,7 +216,10 @@ impl Storage for Log {
         let mut bytes = 0u64;
         if low < recent_first {
             let fetched = high.min(recent_first);
-            entries = self.fetch(low, fetched, bytes_max)?;
+            let ahead = if context.can_async() { Vec::new() } else { self.ahead.take() };
+            let is_ahead = ahead.first().map_or(false, |entry| entry.index == low)
+                && ahead.last().map_or(false, |entry| entry.index < fetched);
+            entries = if is_ahead { ahead } else { self.fetch(low, fetched, bytes_max)? };
             if (entries.len() as u64) < fetched - low {
                 return Ok(entries);
             }
@@ -191,7 +250,9 @@ impl Storage for Log {
         if begun > 0 {
             return Ok(self.terms[begun - 1].1);
         }
-        Ok(self.fetch(index, index + 1, u64::MAX)?[0].term)
+        let term = self.read_term(index);
+        // What raft-rs takes without a panic.
+        if is_later(&term) { Err(Error::Store(StorageError::Unavailable)) } else { term }
     }
 
     fn first_index(&self) -> Result<u64> {
