@@ -31,6 +31,11 @@ void AddMembers(const base::ClusterView* cluster, FamilyBuilder& out) {
             "1: this node holds its lease. 0: it does not, since most nodes cannot "
             "be reached, and serves no sessions that are kept.");
   add(cluster != nullptr && cluster->holds_lease ? 1 : 0);
+  out.Gauge(
+      "cluster_aside",
+      "1: others had to wait for this node, whose disk takes nothing, so it has stepped aside: "
+      "the other nodes serve its clients until its disk works again. 0: it serves clients.");
+  add(cluster != nullptr && cluster->aside ? 1 : 0);
   out.Gauge("cluster_holds_replicas",
             "1: replicas of partitions are on this node. 0: none, it serves clients only.");
   add(cluster != nullptr && cluster->holds_replicas ? 1 : 0);

@@ -15,6 +15,7 @@ struct ClusterView {
   uint32_t incarnation = 0;
   bool holds_lease = false;     // Sessions that are kept are served here.
   uint64_t times_apart = 0;     // Another node's time was too far from this one's to be followed.
+  bool aside = false;           // Its storage takes nothing, and it serves nobody.
   bool holds_replicas = false;  // Of some partition. Else it serves clients and stores nothing.
   std::string problem;          // In words. Empty: there is none.
   // Partitions of which there was a replica at this node's address, before it came there with an

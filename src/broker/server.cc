@@ -541,6 +541,16 @@ void Server::Fence(Fenced fenced) {
   }
 }
 
+void Server::StepAside(bool aside, std::function<void()> done) {
+  const auto left = std::make_shared<std::atomic<size_t>>(shards_.size());
+  for (const auto& shard : shards_) {
+    shard->mailbox().PostOne(Control{[&shard, aside, left, done] {
+      broker::StepAside(shard->core(), aside);
+      if (--*left == 0) done();
+    }});
+  }
+}
+
 void Server::PostTasks(storage::ShardId shard, std::unique_ptr<base::Batch<ShardTask>> tasks) {
   shards_[shard]->mailbox().Post(std::move(tasks));
 }

@@ -87,6 +87,8 @@ class Server final : public storage::EventSink {
              std::function<void()> on_ready);
   // See Fence. Any thread, once it has started.
   void Fence(Fenced fenced);
+  // See broker::StepAside. Any thread, likewise; `done` is called on one when all shards have.
+  void StepAside(bool aside, std::function<void()> done);
   // Into the shard's mailbox. Any thread, likewise.
   void PostTasks(storage::ShardId shard, std::unique_ptr<base::Batch<ShardTask>> tasks);
 

@@ -73,6 +73,7 @@ class PartitionLog final : public storage::CommandLog {
   void SetFit(storage::PartitionId partition, bool fit) override;
   void ReadBarrier(storage::PartitionId partition, uint64_t ticket) override;
   absl::Status Checkpoint(const std::string& directory) override;
+  absl::Duration writes_since() const override { return raft_.writes_since(); }
   absl::Status Stop() override;
 
  private:

@@ -228,6 +228,7 @@ bool RaftLog::BeginWrite() {
   writing_ = loop_.BeginWrite();
   if (!writing_.has_value()) return false;
   DisclaimReplaced();
+  write_began_ns_.store(clock_.MonotonicNs(), std::memory_order_relaxed);
   if (loop_.alone() || !WantsSync()) {
     EndWrite(WriteNow());
     return !failed_;
@@ -253,6 +254,7 @@ RaftLog::Written RaftLog::WriteNow() {
 }
 
 void RaftLog::EndWrite(const Written& written) {
+  write_began_ns_.store(0, std::memory_order_relaxed);
   failed_ = !written.status.ok();
   if (failed_) {
     repaired_ = false;

@@ -2,6 +2,8 @@
 #ifndef CLUSTER_RAFT_LOG_H_
 #define CLUSTER_RAFT_LOG_H_
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -88,6 +90,12 @@ class RaftLog {
   };
   absl::StatusOr<Extent> ExtentOf(GroupId group, ReplicaId self) const;
 
+  // Since when a write has been under way, monotonic; infinitely late: none is. Any thread.
+  absl::Duration writes_since() const {
+    const int64_t began_ns = write_began_ns_.load(std::memory_order_relaxed);
+    return began_ns == 0 ? absl::InfiniteDuration() : absl::Nanoseconds(began_ns);
+  }
+
   // The files of all that is committed, in a directory that does not exist: see
   // storage::CheckpointOf. On the caller's thread, any; a repair and ReadAfter wait for its end.
   absl::Status Checkpoint(const std::string& directory);
@@ -155,6 +163,7 @@ class RaftLog {
   std::vector<LogEvent>* here_ = nullptr;  // Takes events instead of `post_`.
   RaftLoop loop_;
   std::optional<RaftLoop::Write> writing_;  // Both threads may read it while it is being written.
+  std::atomic<int64_t> write_began_ns_{0};  // 0: none is under way.
   bool failed_ = false;                     // `writing_` has to be written again, after a repair.
   bool repaired_ = true;
   bool unsynced_ = false;

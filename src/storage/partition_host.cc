@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mailbox.h"
+#include "base/mutex.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
 #include "base/thread_priority.h"
@@ -25,8 +26,10 @@
 #include "storage/core/time_record.h"
 #include "storage/data_dir.h"
 #include "storage/former_log.h"
+#include "storage/leader/aside.h"
 #include "storage/leader/host.h"
 #include "storage/leader/read_barriers.h"
+#include "storage/leader/routes.h"
 #include "storage/log_end.h"
 #include "storage/rocksdb_status.h"
 #include "storage/state_db.h"
@@ -39,6 +42,8 @@ constexpr absl::Duration kDiskCheck = absl::Seconds(1);
 // or less would be known of a machine whose wall clock is not set after the next power cut.
 constexpr absl::Duration kWallCheck = absl::Seconds(10);
 constexpr absl::Duration kTimeRecordAgeMax = absl::Minutes(10);
+// So often a node that is aside looks whether its disk works again.
+constexpr absl::Duration kAsideLook = absl::Seconds(1);
 constexpr absl::Duration kStopPatience = absl::Seconds(5);
 
 // What wakes the host's thread.
@@ -100,9 +105,13 @@ class RocksPartitionHost final : public PartitionHost {
  public:
   RocksPartitionHost(const StorageOptions& options, const base::Clock& clock, EventSink& sink,
                      ShardId shards, rocksdb::Env& env)
-      : options_(options), clock_(clock), sink_(sink), shards_(shards), env_(env), mailbox_([this] {
-          bell_.Ring();
-        }) {}
+      : options_(options),
+        clock_(clock),
+        sink_(sink),
+        shards_(shards),
+        env_(env),
+        aside_(options.partitions),
+        mailbox_([this] { bell_.Ring(); }) {}
   ~RocksPartitionHost() override;
 
   absl::Status OpenStore(const CommandLogOpener& open_log);
@@ -112,6 +121,7 @@ class RocksPartitionHost final : public PartitionHost {
   void Resync(NodeId node, std::function<void()> begins) override;
   void OnHostMessage(NodeId from, Incarnation life, HostMessage message) override;
   void SetSend(std::function<void(NodeId to, HostMessage message)> send) override;
+  void SetDoor(SetClosed close) override { close_ = std::move(close); }
   void Run(std::function<void(Host&)> task) override;
   void Checkpoint(std::string directory, std::function<void(absl::Status)> done) override;
   absl::Status Stop() override;
@@ -143,6 +153,12 @@ class RocksPartitionHost final : public PartitionHost {
   void BeginFlush();
   void CheckDisk();
   void PostEvents();
+  Aside::Moment Moment() const {
+    return {.now = clock_.Monotonic(), .log_since = log_->writes_since()};
+  }
+  bool StepsAside(NodeId from, const KnowRoutes& question) ABSL_LOCKS_EXCLUDED(aside_mutex_);
+  void BeginTurn() ABSL_LOCKS_EXCLUDED(aside_mutex_);
+  void EndTurn() ABSL_LOCKS_EXCLUDED(aside_mutex_);
   bool MayStop() const;
   void Sleep();
   HostTime Now();
@@ -159,6 +175,9 @@ class RocksPartitionHost final : public PartitionHost {
   const ShardId shards_;
   rocksdb::Env& env_;
   HostMetrics metrics_;
+  base::Mutex aside_mutex_;
+  Aside aside_ ABSL_GUARDED_BY(aside_mutex_);
+  SetClosed close_;
   Bell bell_;
   base::Mailbox<Input> mailbox_;
 
@@ -348,9 +367,33 @@ void RocksPartitionHost::Resync(NodeId node, std::function<void()> begins) {
 }
 
 void RocksPartitionHost::OnHostMessage(NodeId from, Incarnation life, HostMessage message) {
+  const auto* const question = std::get_if<KnowRoutes>(&message);
+  if (question != nullptr && close_ && StepsAside(from, *question)) return;
   mailbox_.PostOne(News{[from, life, message = std::move(message)](Host& host) {
     host.OnHostMessage(from, life, message);
   }});
+}
+
+// The host's thread may wait for a disk that hangs, and hears nothing then. True: it need not.
+bool RocksPartitionHost::StepsAside(NodeId from, const KnowRoutes& question) {
+  Aside::Then then = Aside::Then::kPassOn;
+  std::string why;
+  {
+    base::MutexLock lock(aside_mutex_);
+    then = aside_.Hear(from, question, Moment());
+    why = aside_.why();
+  }
+  if (then == Aside::Then::kStepAside) {
+    for (uint32_t id = 0; id < options_.partitions; ++id)
+      log_->SetFit(static_cast<PartitionId>(id), false);  // The host would say so if it could.
+    close_(why, [this] {
+      base::MutexLock lock(aside_mutex_);
+      aside_.Closed();
+    });
+  }
+  if (then != Aside::Then::kAnswer) return false;
+  core_->node().send(from, RoutesKnown{.partition = question.partition, .ticket = question.ticket});
+  return true;
 }
 
 void RocksPartitionHost::SetSend(std::function<void(NodeId to, HostMessage message)> send) {
@@ -432,7 +475,7 @@ void RocksPartitionHost::Serve() {
   if (const TimeRecord record = ReadClocks(); WallClockWasSet(recorded_, record))
     RecordTime(record, /*sync=*/true);
   while (true) {
-    core_->SetTime(Now());
+    BeginTurn();
     TakeInputs();
     CheckDisk();
     KeepTime();
@@ -442,6 +485,7 @@ void RocksPartitionHost::Serve() {
     BoundReplay();
     BeginFlush();
     PostEvents();
+    EndTurn();
     // A store that fails is not waited for: what was answered is in the log.
     if (stopping_ && mailbox_.empty() && MayStop()) break;
     Sleep();
@@ -551,6 +595,33 @@ absl::Status RocksPartitionHost::CutLog() {
   return absl::OkStatus();
 }
 
+void RocksPartitionHost::BeginTurn() {
+  core_->SetTime(Now());
+  Node& node = core_->node();
+  const Aside::Moment moment = Moment();
+  node.log_is_late = moment.log_is_late();
+  base::MutexLock lock(aside_mutex_);
+  aside_.BeginTurn(moment.now);
+  node.aside = aside_.is_aside();
+  if (!node.aside) return;
+  const uint64_t attempt = aside_.MayReturn(moment.now, [&](const std::vector<uint64_t>& through) {
+    return node.routes->elsewhere().AreTold(through);
+  });
+  if (attempt == 0) return;
+  Confirmed waiter;
+  waiter.call = [this, attempt] {
+    base::MutexLock returning(aside_mutex_);
+    if (aside_.Return(attempt)) close_("", [] {});
+  };
+  node.routes->Wait(std::move(waiter));
+}
+
+void RocksPartitionHost::EndTurn() {
+  const absl::Status standing = core_->node().Standing();
+  base::MutexLock lock(aside_mutex_);
+  aside_.EndTurn(standing, Moment());
+}
+
 void RocksPartitionHost::RunCore() {
   const uint64_t applied = metrics_.entries_applied.value();
   const absl::Duration begin = clock_.Monotonic();
@@ -609,6 +680,7 @@ void RocksPartitionHost::Sleep() {
   if (disk_low_) until = std::min(until.value_or(next_disk_check_), next_disk_check_);
   until = std::min(until.value_or(next_wall_check_), next_wall_check_);
   if (stopping_ && clock_.Monotonic() < stops_at_) until = std::min(*until, stops_at_);
+  if (core_->node().aside) until = std::min(*until, clock_.Monotonic() + kAsideLook);
   const absl::Duration timeout = *until - clock_.Monotonic();
   if (timeout <= absl::ZeroDuration()) return;
   if (mailbox_.Sleep()) bell_.Wait(timeout);

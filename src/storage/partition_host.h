@@ -76,6 +76,12 @@ class PartitionHost {
   virtual void OnHostMessage(NodeId from, Incarnation life, HostMessage message) = 0;
   virtual void SetSend(std::function<void(NodeId to, HostMessage message)> send) = 0;
 
+  // See Aside. `close` with why, in words: closes all clients of this node and lets none in, and
+  // calls `done` when that is so; empty: lets them in again. On any thread; does not block. Set
+  // before the node hears from others.
+  using SetClosed = std::function<void(const std::string& why, std::function<void()> done)>;
+  virtual void SetDoor(SetClosed close) = 0;
+
   // Any shard's thread, in the order it wants things done; for shards of other nodes, one thread
   // for each in the order in which it asked. Costs an allocation and an atomic
   // operation, and a wake-up if the host sleeps. An empty batch costs nothing.

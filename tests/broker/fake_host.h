@@ -37,6 +37,7 @@ class FakeHost final : public storage::PartitionHost {
   void Resync(storage::NodeId, std::function<void()>) override {}
   void OnHostMessage(storage::NodeId, storage::Incarnation, storage::HostMessage) override {}
   void SetSend(std::function<void(storage::NodeId, storage::HostMessage)>) override {}
+  void SetDoor(SetClosed) override {}
   void Run(std::function<void(storage::Host&)>) override {}  // It has no host to look at.
   void Checkpoint(std::string /*directory*/, std::function<void(absl::Status)> done) override {
     done(absl::UnimplementedError("there is nothing on a disk to copy"));

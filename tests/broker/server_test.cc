@@ -1,6 +1,7 @@
 // Shards over a partition host that answers when the test wants it: what must hold between a
 // request and its answer.
 #include <filesystem>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +32,28 @@ mqtt::MessagePtr Will(std::string_view payload) {
   parts.payload = payload;
   parts.qos = mqtt::QoS::kAtLeastOnce;
   return mqtt::Message::Create(parts);
+}
+
+// ---- A node that has stepped aside
+
+TEST_F(ServerTest, ANodeThatStepsAsideClosesEverybodyAndLetsNobodyInUntilItIsBack) {
+  Start();
+  Client transient = Join(Transient("transient"));
+  Client durable = Join(Durable("durable"));
+  support::RawClient opening = Knock(Durable("opening"));
+  const auto open = host_.Take<storage::OpenSession>();
+  std::promise<void> closed;
+  server_->StepAside(true, [&] { closed.set_value(); });
+  closed.get_future().wait();
+  transient.wire.ExpectDisconnect(0x89);
+  durable.wire.ExpectDisconnect(0x89);
+  Grant(open);
+  opening.ExpectConnack();
+  opening.ExpectDisconnect(0x89);
+  Knock(Transient("refused")).ExpectConnack(0x88);
+  EXPECT_EQ(metrics().connections_refused[RefuseCause::kAside].value(), 1);
+  server_->StepAside(false, [] {});
+  Join(Transient("back"));
 }
 
 // ---- Claims

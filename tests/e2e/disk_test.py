@@ -18,7 +18,8 @@ import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from e2e import PATIENCE_S, SLOWDOWN, Skip, case, equal, holds, main, run, scratch  # noqa: E402
+from e2e import PATIENCE_S, Skip, case, equal, holds, main, scratch  # noqa: E402
+from failing_disk import failing_disk  # noqa: E402
 from killable_broker import Broker, StartFailed  # noqa: E402
 from mqtt_wire import Client, Closed, Nothing, PUBACK, PUBCOMP, PUBREC, PUBREL  # noqa: E402
 
@@ -335,16 +336,6 @@ def torn_log():
             log.write(b"\x12\x34\x56\x78\xff\x7f\x01half of a record")
         broker.start()
         publisher.audit()
-
-
-def failing_disk():
-    """The library that makes files fail."""
-    if SLOWDOWN > 1:
-        raise Skip("what is preloaded does not go with a sanitizer")
-    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib", "failing_disk.c")
-    library = scratch("failing_disk.so")
-    run("cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl")
-    return str(library)
 
 
 class Load(threading.Thread):

@@ -398,6 +398,62 @@ TEST_F(HostNodes, SubscribeIsDoneWhenTheOtherNodesShardsKnowTheRoute) {
   EXPECT_THAT(sim_.Take<SubscribeDone>(), SizeIs(1));
 }
 
+// By that a node whose storage takes nothing knows that others wait for it. See Aside.
+TEST_F(HostNodes, WhoHasNotAnsweredIsAskedAgainEverySecondWhileStorageWorksHere) {
+  Join();
+  const uint64_t epoch = Open("here").epoch;
+  sim_.Send(MakeSubscribe(++token_, "here", epoch, "t", mqtt::QoS::kAtLeastOnce));
+  sim_.Settle();
+  const std::vector<KnowRoutes> asked = Questions();
+  ASSERT_THAT(asked, SizeIs(1));
+  const auto after_a_second = [&] {
+    sim_.clock().Advance(absl::Seconds(1));
+    sim_.Run();
+    return Questions();
+  };
+  const std::vector<KnowRoutes> again = after_a_second();
+  ASSERT_THAT(again, SizeIs(1));
+  EXPECT_EQ(again[0].ticket, asked[0].ticket);
+  EXPECT_EQ(again[0].index, asked[0].index);
+  EXPECT_LE(sim_.core().NextWake(), sim_.clock().Monotonic() + absl::Seconds(1));
+  sim_.Run();
+  EXPECT_THAT(Questions(), IsEmpty()) << "not yet";
+  sim_.core().OnLog(LogHealth{absl::ResourceExhaustedError("no space left on device")});
+  EXPECT_THAT(after_a_second(), IsEmpty());
+  sim_.core().OnLog(LogHealth{absl::OkStatus()});
+  sim_.core().node().log_is_late = true;
+  EXPECT_THAT(after_a_second(), IsEmpty());
+  sim_.core().node().log_is_late = false;
+  sim_.core().node().aside = true;
+  EXPECT_THAT(after_a_second(), IsEmpty());
+  sim_.core().node().aside = false;
+  EXPECT_THAT(after_a_second(), SizeIs(1));
+  TellRoutesKnown();
+  sim_.core().OnHostMessage(
+      kOther.node, kOther.incarnation,
+      RoutesKnown{.partition = asked[0].partition, .ticket = asked[0].ticket});
+  sim_.Settle();
+  EXPECT_THAT(after_a_second(), IsEmpty());
+}
+
+// Its shards may lack the route of a subscription that was acknowledged since.
+TEST_F(HostNodes, NothingIsPassedOnWhileThisNodeIsAside) {
+  Join();
+  sim_.passes_on = false;
+  sim_.core().node().aside = true;
+  OpenThere("there");
+  CloseSession close;
+  close.client_id = "there";
+  close.connection = SessionOf("there").owner;
+  Ask(std::move(close));
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), IsEmpty());
+  EXPECT_NE(sim_.core().NextWake(), sim_.clock().Monotonic()) << "it would never rest";
+  sim_.core().node().aside = false;
+  sim_.Settle();
+  EXPECT_THAT(TakeWills(), ElementsAre("there"));
+}
+
 TEST_F(HostNodes, WhoHasGoneNeedNotKnowIt) {
   Join();
   const uint64_t epoch = Open("here").epoch;

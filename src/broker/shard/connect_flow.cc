@@ -420,6 +420,11 @@ bool ConnectFlow::AdmitUser(Connection& connection) {
 }
 
 void ConnectFlow::Open(Connection& connection) {
+  if (context_.aside) {
+    context_.metrics.connections_refused[RefuseCause::kAside].Add();
+    return Refuse(connection, ReasonCode::kServerUnavailable,
+                  "this node's disk takes nothing, and it leaves clients to the other nodes");
+  }
   if (context_.fenced != Fenced::kNobody) return OpenFenced(connection);
   PendingConnect& pending = *connection.connecting;
   connection.phase = Phase::kOpening;
@@ -504,6 +509,7 @@ void ConnectFlow::OnSessionOpened(storage::SessionOpened event) {
   if (!event.status.ok()) return OnSessionRefused(*connection, event);
   const uint64_t generation = connection->connecting->access_generation;
   Accept(*connection, event);
+  if (context_.aside) return context_.Close(*connection, kCloseAside);
   CloseIfFenced(context_, *connection);
   AskAgain(*connection, generation);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "broker/shard/claims.h"
 
@@ -26,6 +27,17 @@ bool FenceByLease(ShardContext& context, const LeaseEnd& lease, absl::Duration s
   const Fenced fenced = over ? lease.without : Fenced::kNobody;
   if (std::exchange(context.fence_found, fenced) != fenced) Renew(context);
   return over;
+}
+
+void StepAside(ShardContext& context, bool aside) {
+  context.aside = aside;
+  if (!aside) return;
+  // Not later: no more is to be read of them in this round.
+  std::vector<Connection*> connected;
+  for (const auto& [number, connection] : context.connections) {
+    if (connection->session != nullptr) connected.push_back(connection.get());
+  }
+  for (Connection* const connection : connected) context.Close(*connection, kCloseAside);
 }
 
 void CloseIfFenced(ShardContext& context, Connection& connection) {

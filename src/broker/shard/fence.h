@@ -1,4 +1,4 @@
-// What a shard does while its node has no lease in the cluster.
+// What a shard does while its node has no lease in the cluster, or has stepped aside.
 #ifndef BROKER_SHARD_FENCE_H_
 #define BROKER_SHARD_FENCE_H_
 
@@ -16,6 +16,12 @@ void Fence(ShardContext& context, Fenced fenced);
 // The same by what the shard sees of the lease: a process that stood still hears so too late, when
 // it has worked off what came meanwhile. Fenced until both say otherwise. True: the lease is over.
 bool FenceByLease(ShardContext& context, const LeaseEnd& lease, absl::Duration since_boot);
+// The storage of this node takes nothing, and its shards do not hear of routes: everybody is
+// closed, before anything more is read, and refused until it is over, whatever the lease. See
+// storage/leader/aside.h.
+void StepAside(ShardContext& context, bool aside);
+inline constexpr CloseOrder kCloseAside = {.cause = CloseCause::kAside,
+                                           .say = mqtt::ReasonCode::kServerBusy};
 // Closes a connection that is not to be served just now, such as one whose session was opened on
 // the way there.
 void CloseIfFenced(ShardContext& context, Connection& connection);

@@ -84,6 +84,8 @@ std::string_view WordsFor(CloseCause cause) {
       return "what it asked for could not be stored";
     case CloseCause::kNoQuorum:
       return "most nodes of the cluster cannot be reached, and its session is kept by them";
+    case CloseCause::kAside:
+      return "this node's disk takes nothing, and it leaves its clients to the other nodes";
     case CloseCause::kHook:
       return "a hook of the embedding program ended it, failed, or took too long";
     case CloseCause::kDisconnect:

@@ -96,6 +96,7 @@ class ShardContext {
   Fenced fenced = Fenced::kNobody;
   Fenced fence_told = Fenced::kNobody;
   Fenced fence_found = Fenced::kNobody;
+  bool aside = false;  // See StepAside.
 
   // Of the memory that all sessions' subscriptions may take, what is left now.
   virtual uint64_t RoomForSubscriptions() const = 0;

@@ -86,6 +86,8 @@ std::string_view Name(CloseCause cause) {
       return "hook";
     case CloseCause::kNoQuorum:
       return "no_quorum";
+    case CloseCause::kAside:
+      return "aside";
     case CloseCause::kCount_:
       break;
   }
@@ -138,6 +140,8 @@ std::string_view Name(RefuseCause cause) {
       return "banned";
     case RefuseCause::kNoQuorum:
       return "no_quorum";
+    case RefuseCause::kAside:
+      return "aside";
     case RefuseCause::kUndecided:
       return "connect_timeout";
     case RefuseCause::kCount_:

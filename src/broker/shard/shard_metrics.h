@@ -48,6 +48,7 @@ enum class CloseCause : uint8_t {
   kStorageFailed,     // The session's state could not be stored.
   kHook,              // A hook of the embedding program wanted it, failed, or took too long.
   kNoQuorum,          // Most nodes of the cluster could not be reached, and its session is kept.
+  kAside,             // Its node has stepped aside: see StepAside.
   kCount_,
 };
 
@@ -65,6 +66,7 @@ enum class RefuseCause : uint8_t {
   kDraining,         // The server is about to stop.
   kBanned,           // An operator keeps it away.
   kNoQuorum,         // Most nodes of the cluster cannot be reached, and its session would be kept.
+  kAside,            // The node has stepped aside: see StepAside.
   kUndecided,        // Its login, or its partition's answer, took longer than `connect_timeout`.
   kCount_,
 };

@@ -125,9 +125,9 @@ class ClusterSeat final : public Seat,
     membership_->LookAt(std::move(addresses), std::move(done));
   }
   void Forget(uint32_t node, std::function<void(absl::Status)> done) override;
-  std::string why() const override { return membership_->why(); }
+  std::string why() const override;
   std::string note() const override;
-  bool refuses_all() const override { return refuses_all_; }
+  bool refuses_all() const override { return refuses_all_ || aside_; }
   base::ClusterView view() const override;
   void Call(uint32_t node, base::NodeCall call, absl::Duration within,
             base::NodeAnswer done) override;
@@ -142,6 +142,7 @@ class ClusterSeat final : public Seat,
   void OnMembers(const cluster::Members& members) override;
   void OnLifeOver() override;
   void OnLease(bool holds) override;
+  void SetClosed(const std::string& why, std::function<void()> done);
   void OnLeaseUntil(absl::Duration since_boot) override {
     lease_.since_boot_ns.store(absl::ToInt64Nanoseconds(since_boot), std::memory_order_relaxed);
   }
@@ -201,6 +202,7 @@ class ClusterSeat final : public Seat,
   std::unique_ptr<cluster::Membership> membership_;
   std::atomic<bool> refuses_all_{false};
   std::atomic<bool> holds_none_{false};
+  std::atomic<bool> aside_{false};
   storage::ShardId shards_ = 0;
   LateForwarder forwarder_;
   Use use_;
@@ -227,6 +229,14 @@ class ClusterSeat final : public Seat,
 };
 
 // ---- What an operator sees ----------------------------------------------------------------------
+
+std::string ClusterSeat::why() const {
+  if (std::string why = membership_->why(); !why.empty()) return why;
+  return aside_
+             ? "its storage takes nothing, so it leaves its clients to the other nodes until that "
+               "works again: the log says more"
+             : "";
+}
 
 base::ClusterView::Link ViewOf(const cluster::PeerReport& peer) {
   constexpr const char* kClasses[cluster::kLinkClasses] = {"control", "log", "traffic", "bulk"};
@@ -293,7 +303,8 @@ base::ClusterView ClusterSeat::view() const {
   view.incarnation = self.incarnation.value();
   view.holds_lease = membership_->holds_lease();
   view.times_apart = membership_->times_apart();
-  view.problem = membership_->why();
+  view.aside = aside_;
+  view.problem = why();
   for (const auto& [id, node] : members.nodes()) {
     view.members.push_back({.node = id.value(),
                             .uuid = node.uuid,
@@ -441,6 +452,9 @@ void ClusterSeat::OnAdmitted(NodeLife self, const cluster::Members& members) {
   use_.host->SetSend([this](storage::NodeId to, const storage::HostMessage& message) {
     owned_traffic_->SendHostMessage(to, message);
   });
+  use_.host->SetDoor([this](const std::string& why, std::function<void()> done) {
+    SetClosed(why, std::move(done));
+  });
   use_.host->SetNodes(here, others);
   owned_traffic_->SetNodes(others);
   {
@@ -481,6 +495,21 @@ void ClusterSeat::OnLease(bool holds) {
   refuses_all_ = !holds && !serve_without_quorum_;
   if (cluster::Traffic* const traffic = traffic_.load()) traffic->SetDegraded(!holds);
   use_.server->Fence(holds ? broker::Fenced::kNobody : FencedWithoutLease());
+}
+
+// From the host: see storage::Aside.
+void ClusterSeat::SetClosed(const std::string& why, std::function<void()> done) {
+  aside_ = !why.empty();
+  if (aside_) {
+    base::Log(
+        base::LogLevel::kError,
+        "this node steps aside: others wait for it, and its storage takes nothing; its clients "
+        "are to go on at the other nodes",
+        {{"why", why}});
+  } else {
+    base::Log(base::LogLevel::kInfo, "storage has caught up: this node serves clients again");
+  }
+  use_.server->StepAside(aside_, std::move(done));
 }
 
 void ClusterSeat::OnFrame(cluster::ReceivedFrame frame) {

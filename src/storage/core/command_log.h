@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "storage/core/log_entry.h"
 #include "storage/core/partition_api.h"
@@ -122,7 +123,7 @@ class CommandLog {
 
   // Not fit: if this node leads the partition it cannot serve it, for it cannot write its state or
   // its log, or does not know all that a leader has to. Then another member is to lead it, if one
-  // can, as long as that is so.
+  // can, as long as that is so. Any thread.
   virtual void SetFit(PartitionId partition, bool fit) = 0;
 
   // How far is the partition committed by now, whoever leads it? Readable or NotReadable follows;
@@ -132,6 +133,9 @@ class CommandLog {
   // The files of all that is committed, in a directory that does not exist: see CheckpointOf.
   // Blocks, and nothing waits for it but a repair; any thread, between Start and Stop.
   virtual absl::Status Checkpoint(const std::string& directory) = 0;
+
+  // Since when a write has been under way, monotonic; infinitely late: none is. Any thread.
+  virtual absl::Duration writes_since() const { return absl::InfiniteDuration(); }
 
   // Writes what was taken, syncs and closes the log. Returns what could not be written.
   virtual absl::Status Stop() = 0;

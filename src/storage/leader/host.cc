@@ -407,6 +407,7 @@ void Host::RefuseCollected() {
 // ---- A round ------------------------------------------------------------------------------------
 
 void Host::Run() {
+  routes_.elsewhere().AskAgain();
   if (node_.stalled && node_.now.monotonic >= retry_at_) RetryState();
   if (!node_.stalled) ReloadFailed();
   // A route that changes while they are told of may be missed by both.
@@ -499,6 +500,7 @@ std::optional<absl::Duration> Host::NextWake() const {
   if (node_.stalled) consider(retry_at_);
   consider(barriers_.Next());
   consider(scans_.Next());
+  consider(routes_.elsewhere().Next());
   if (all_told_ && !serves_ && routes_.elsewhere().IsSo()) consider(now);
   if (!serves_ && serves_by_ > now && serves_by_ != absl::InfiniteDuration()) consider(serves_by_);
   if (!node_.healthy() || node_.stalled) return next;
@@ -742,7 +744,7 @@ void Host::TellStorageState() {
   const bool stands = node_.stalled && node_.now.monotonic >= stalled_since_ + kBusyMax;
   // A partition without most of its replicas keeps a node that has just come from serving any.
   const bool late = !serves_ && node_.now.monotonic >= serves_by_;
-  unfit_told_ = TellFitness(node_, replicas_, !stands && !late, unfit_told_);
+  unfit_told_ = TellFitness(node_, replicas_, !stands && !late && !node_.aside, unfit_told_);
   const Replica* const failed = FirstFailed(replicas_);
   const absl::Status& state =
       node_.state_status.ok() && failed != nullptr ? failed->status() : node_.state_status;

@@ -42,6 +42,16 @@ uint64_t Node::RoutesToldThrough(PartitionId id) const {
   return std::min(log->done(id), leaders[id]->partition().applied_index());
 }
 
+absl::Status Node::Standing() const {
+  if (!log_status.ok()) return log_status;
+  if (!state_status.ok()) return state_status;
+  if (stalled) return absl::UnavailableError("the state takes nothing more");
+  for (const auto& leader : leaders) {
+    if (!leader->replica().status().ok()) return leader->replica().status();
+  }
+  return absl::OkStatus();
+}
+
 Leader& Node::HomeOf(std::string_view topic) const {
   return *leaders[PartitionOfTopic(topic, options.partitions)];
 }

@@ -152,6 +152,13 @@ struct Node {
   // written is neither in memory nor there: queues and outboxes are not to be read.
   bool stalled = false;
   bool disk_low = false;
+  // Of who runs the host: a write of the log has been under way for long; and this node serves no
+  // clients, since others had to wait for it (storage/leader/aside.h). Then it leads nothing that
+  // another node can lead, and passes nothing on: its shards may not know all routes.
+  bool log_is_late = false;
+  bool aside = false;
+  // Why what is committed is not applied here, to all partitions or to one of them.
+  absl::Status Standing() const;
   bool healthy() const { return log_status.ok() && state_status.ok(); }
   // What a request that must be logged is answered with now; `stores`: it takes room.
   absl::Status Refusal(bool stores) const;

@@ -43,9 +43,10 @@ void OutboxSender::Withdraw() {
 void OutboxSender::On(OutboxGrew& /*effect*/) { scan_.wanted = true; }
 
 // Read a page at a time: a session may leave as many as its queue held. While the server ends they
-// stay: shards have nobody left to pass them on to.
+// stay: shards have nobody left to pass them on to. Likewise while this node is aside: its shards
+// may not know whom they are for.
 void OutboxSender::Run() {
-  if (node_.shutting_down || node_.now.monotonic < read_again_at_) return;
+  if (node_.shutting_down || node_.aside || node_.now.monotonic < read_again_at_) return;
   if (again_at_.has_value() && node_.now.monotonic >= *again_at_) LookAgain();
   while (scan_.wanted && node_.RoomForBackground() && node_.outbox_told.HasRoom() &&
          node_.work_left > node_.shared_work_until) {
@@ -291,6 +292,7 @@ void OutboxSender::TellSoon() {
 
 std::optional<absl::Duration> OutboxSender::Next() const {
   std::optional<absl::Duration> next;
+  if (node_.aside) return next;
   if (scan_.wanted && node_.outbox_told.HasRoom()) {  // Else an answer wakes.
     next = std::max(node_.now.monotonic, read_again_at_);
   }

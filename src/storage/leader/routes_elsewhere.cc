@@ -7,6 +7,11 @@
 #include "storage/leader/routes.h"
 
 namespace storage {
+namespace {
+
+constexpr absl::Duration kAskedAgainEvery = absl::Seconds(1);
+
+}  // namespace
 
 RoutesElsewhere::RoutesElsewhere(Node& node)
     : node_(node), wanted_(node.options.partitions, 0), beforehand_(node.options.partitions, 0) {}
@@ -61,6 +66,7 @@ void RoutesElsewhere::Ask() {
       // An answer to an earlier life of this node is none to this one.
       knowledge.ticket = uint64_t{node_.shards.self().incarnation.value()} << 32 | ++last_ticket_;
       knowledge.asked = wanted_[id];
+      knowledge.asked_at = node_.now.monotonic;
       node_.routes->feeds().TellThrough(id, other.life.node);
       node_.send(other.life.node,
                  KnowRoutes{.partition = id, .index = wanted_[id], .ticket = knowledge.ticket});
@@ -68,6 +74,40 @@ void RoutesElsewhere::Ask() {
     }
     if (asks) node_.tell_committed(id);
   }
+}
+
+void RoutesElsewhere::AskAgain() {
+  const std::optional<absl::Duration> next = Next();
+  if (!next.has_value() || *next > node_.now.monotonic || node_.send == nullptr) return;
+  for (auto& [place, knowledge] : others_) {
+    if (!IsAwaited(place, knowledge)) continue;
+    if (node_.now.monotonic < knowledge.asked_at + kAskedAgainEvery) continue;
+    knowledge.asked_at = node_.now.monotonic;
+    node_.send(
+        place.second,
+        KnowRoutes{.partition = place.first, .index = knowledge.asked, .ticket = knowledge.ticket});
+  }
+}
+
+bool RoutesElsewhere::IsAwaited(const Place& place, const Knowledge& knowledge) const {
+  return knowledge.ticket != 0 && knowledge.known < wanted_[place.first] &&
+         node_.leaders[place.first]->serving();
+}
+
+// Whose own storage takes nothing does not push others: so never all of them step aside.
+bool RoutesElsewhere::Insists() const {
+  return !node_.aside && !node_.log_is_late && node_.Standing().ok();
+}
+
+std::optional<absl::Duration> RoutesElsewhere::Next() const {
+  std::optional<absl::Duration> next;
+  for (const auto& [place, knowledge] : others_) {
+    if (!IsAwaited(place, knowledge)) continue;
+    const absl::Duration at = knowledge.asked_at + kAskedAgainEvery;
+    next = std::min(next.value_or(at), at);
+  }
+  if (next.has_value() && !Insists()) return std::nullopt;
+  return next;
 }
 
 void RoutesElsewhere::On(NodeId from, const RoutesKnown& message) {
@@ -93,10 +133,10 @@ void RoutesElsewhere::AnswerBeforehand() {
   }
 }
 
-bool RoutesElsewhere::IsSo() const {
-  for (PartitionId id = 0; id < beforehand_.size(); ++id) {
+bool RoutesElsewhere::AreTold(const std::vector<uint64_t>& through) const {
+  for (PartitionId id = 0; id < through.size(); ++id) {
     const bool stopped = node_.Holds(id) && node_.leaders[id]->replica().stopped();
-    if (!stopped && node_.RoutesToldThrough(id) < beforehand_[id]) return false;
+    if (!stopped && node_.RoutesToldThrough(id) < through[id]) return false;
   }
   return true;
 }

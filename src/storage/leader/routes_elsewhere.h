@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "storage/core/host_message.h"
 #include "storage/leader/node.h"
 
@@ -16,7 +18,9 @@ namespace storage {
 // Part of the host, used on its thread. Every node tells its own shards what routes come of
 // its replicas, and of what it is told of the partitions that it lacks (FedRoutes). Whoever leads
 // asks whether they know: one question to each node at a time and for each partition, for all that
-// waits by then. What is asked of a node whose replica has stopped has no answer.
+// waits by then. One that stays without an answer is asked again every second while the storage of
+// this node works: by that a node whose own takes nothing knows that it holds up others, and steps
+// aside (storage/leader/aside.h).
 class RoutesElsewhere {
  public:
   explicit RoutesElsewhere(Node& node);
@@ -31,6 +35,11 @@ class RoutesElsewhere {
   uint64_t Want(PartitionId id);
   bool AllKnow(PartitionId id, uint64_t index) const;
   void Ask();
+  // At the beginning of a turn, before anything waits for the disk: whoever says that it works has
+  // not stood still just before.
+  void AskAgain();
+  // When it has something to ask. Monotonic.
+  std::optional<absl::Duration> Next() const;
 
   // ---- What others ask: `confirm` calls back once this node's shards know all that they were told
   // by then.
@@ -38,7 +47,10 @@ class RoutesElsewhere {
   // The same before any client is let in here: nobody has to wait until then. What was said so is
   // to be so first (IsSo).
   void AnswerBeforehand();
-  bool IsSo() const;
+  bool IsSo() const { return AreTold(beforehand_); }
+  // Whether this node's shards have been told what the partitions' entries up to these have made;
+  // of one that has stopped nobody is ever told more.
+  bool AreTold(const std::vector<uint64_t>& through) const;
 
  private:
   // What another node is known to know of a partition, and was asked.
@@ -46,6 +58,7 @@ class RoutesElsewhere {
     uint64_t known = 0;
     uint64_t asked = 0;
     uint64_t ticket = 0;  // 0: there is no question under way.
+    absl::Duration asked_at;
   };
   using Place = std::pair<PartitionId, NodeId>;
   struct Question : KnowRoutes {
@@ -53,6 +66,8 @@ class RoutesElsewhere {
   };
 
   void On(NodeId from, const RoutesKnown& message);
+  bool Insists() const;
+  bool IsAwaited(const Place& place, const Knowledge& knowledge) const;
 
   Node& node_;
   std::vector<uint64_t> wanted_;  // By partition: up to which entry.

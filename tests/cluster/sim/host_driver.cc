@@ -7,11 +7,13 @@
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/keys.h"
 #include "storage/leader/read_barriers.h"
+#include "storage/leader/routes.h"
 
 namespace simulator {
 namespace {
 
 constexpr absl::Duration kDiskCheck = absl::Seconds(1);
+constexpr absl::Duration kAsideLook = absl::Seconds(1);
 
 }  // namespace
 
@@ -82,10 +84,48 @@ void HostDriver::Tell(std::function<void(storage::Host&)> news) {
   PlanSoon();
 }
 
+void HostDriver::OnHostMessage(cluster::NodeLife from, const storage::HostMessage& message) {
+  if (const auto* const question = std::get_if<storage::KnowRoutes>(&message)) {
+    switch (aside_.Hear(from.node, *question, {.now = machine_.clock.Monotonic()})) {
+      case storage::Aside::Then::kPassOn:
+        break;
+      case storage::Aside::Then::kStepAside:
+        close_(true, [this] { aside_.Closed(); });
+        break;
+      case storage::Aside::Then::kAnswer:
+        return host_.node().send(from.node, storage::RoutesKnown{.partition = question->partition,
+                                                                 .ticket = question->ticket});
+    }
+  }
+  Tell([from, message](storage::Host& host) {
+    host.OnHostMessage(from.node, from.incarnation, message);
+  });
+}
+
+void HostDriver::BeginTurn() {
+  host_.SetTime(Now());
+  storage::Node& node = host_.node();
+  aside_.BeginTurn(Now().monotonic);
+  node.aside = aside_.is_aside();
+  if (!node.aside) return;
+  const uint64_t attempt =
+      aside_.MayReturn(Now().monotonic, [&](const std::vector<uint64_t>& through) {
+        return node.routes->elsewhere().AreTold(through);
+      });
+  if (attempt == 0) return;
+  storage::Confirmed waiter;
+  waiter.call = [this, attempt] {
+    if (aside_.Return(attempt)) close_(false, [] {});
+  };
+  node.routes->Wait(std::move(waiter));
+}
+
 void HostDriver::Start(storage::NodeId node, storage::Incarnation incarnation,
                        storage::PartitionMask held, const std::vector<storage::LiveNode>& others,
                        std::function<void(storage::NodeId, storage::HostMessage)> send,
+                       std::function<void(bool closed, std::function<void()> done)> close,
                        std::function<void()> ready) {
+  close_ = std::move(close);
   host_.SetSelf(node, incarnation, held);
   host_.SetNodes(others);
   host_.node().send = std::move(send);
@@ -116,7 +156,7 @@ void HostDriver::Plan(absl::Duration delay) {
 }
 
 void HostDriver::Turn() {
-  host_.SetTime(Now());
+  BeginTurn();
   CheckDisk();
   for (const auto& input : std::exchange(inbox_, {})) input();
   if (host_.begun()) {
@@ -131,6 +171,7 @@ void HostDriver::Turn() {
     std::vector<storage::Event> events = host_.TakeEvents(slot);
     if (!events.empty()) post_(shards.AddressOf(slot), std::move(events));
   }
+  aside_.EndTurn(host_.node().Standing(), {.now = Now().monotonic});
   PlanWake();
 }
 
@@ -169,6 +210,8 @@ void HostDriver::FlushNowAndThen() {
 void HostDriver::PlanWake() {
   std::optional<absl::Duration> wake = host_.NextWake();
   if (machine_.disk.low) wake = std::min(wake.value_or(next_disk_check_), next_disk_check_);
+  const absl::Duration look = Now().monotonic + kAsideLook;
+  if (aside_.is_aside()) wake = std::min(wake.value_or(look), look);
   if (!wake.has_value() || *wake == absl::InfiniteDuration()) return;
   const int64_t now_ns = machine_.clock.MonotonicNs();
   const int64_t wake_ns = std::max(absl::ToInt64Nanoseconds(*wake), now_ns + 50'000);

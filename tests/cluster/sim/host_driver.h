@@ -10,6 +10,7 @@
 
 #include "base/rng.h"
 #include "base/timeline.h"
+#include "storage/leader/aside.h"
 #include "storage/leader/host.h"
 #include "tests/cluster/sim/log_driver.h"
 #include "tests/cluster/sim/machine.h"
@@ -29,18 +30,21 @@ class HostDriver {
   void Submit(const storage::ShardAddress& from, std::vector<storage::Addressed> requests);
   void OnLog(std::vector<storage::LogEvent> events);
   void Tell(std::function<void(storage::Host&)> news);
+  void OnHostMessage(cluster::NodeLife from, const storage::HostMessage& message);
 
   // Its node is that life of it, with replicas of these, among these others; from here on it takes
   // turns.
   void Start(storage::NodeId node, storage::Incarnation incarnation, storage::PartitionMask held,
              const std::vector<storage::LiveNode>& others,
              std::function<void(storage::NodeId to, storage::HostMessage message)> send,
+             std::function<void(bool closed, std::function<void()> done)> close,
              std::function<void()> ready);
 
   // As DATA_DIR/time has it after the wall clock was set.
   void NoteClocks();
 
   storage::Host& host() { return host_; }
+  bool is_aside() const { return aside_.is_aside(); }
   base::Timeline& timeline() { return timeline_; }
   cluster::Place applied(storage::PartitionId id) const {
     const storage::Partition& partition = host_.partition(id);
@@ -51,6 +55,7 @@ class HostDriver {
   void Plan(absl::Duration delay);
   void PlanSoon() { Plan(absl::Microseconds(rng_.Between(1, 400))); }
   void Turn();
+  void BeginTurn();
   void DriveLog();
   void CheckDisk();
   void FlushNowAndThen();
@@ -65,6 +70,8 @@ class HostDriver {
   const Post post_;
   storage::HostMetrics metrics_;
   storage::Host host_;
+  storage::Aside aside_{kPartitions};
+  std::function<void(bool closed, std::function<void()> done)> close_;
   base::Timeline timeline_;
   std::vector<std::function<void()>> inbox_;
   std::vector<std::function<void()>> held_;  // Requests, until the start is committed.

@@ -54,9 +54,10 @@ constexpr NamedMutant kMutants[] = {
 
 // What a run says to the process that started it: lines of a word and a value.
 std::string Encode(const Outcome& outcome) {
-  std::string text = absl::StrCat("published ", outcome.published, "\ndeliveries ",
-                                  outcome.deliveries, "\ndeaths ", outcome.deaths, "\nelections ",
-                                  outcome.elections, "\ndigest ", outcome.digest, "\n");
+  std::string text =
+      absl::StrCat("published ", outcome.published, "\ndeliveries ", outcome.deliveries,
+                   "\ndeaths ", outcome.deaths, "\nelections ", outcome.elections, "\naside ",
+                   outcome.aside, "\ndigest ", outcome.digest, "\n");
   for (const auto& [name, count] : outcome.known)
     absl::StrAppend(&text, "known ", count, " ", name, "\n");
   for (const std::string& failure : outcome.failures)
@@ -74,6 +75,7 @@ Outcome Decode(const std::string& text) {
     if (parts[0] == "deliveries") outcome.deliveries = number;
     if (parts[0] == "deaths") outcome.deaths = number;
     if (parts[0] == "elections") outcome.elections = number;
+    if (parts[0] == "aside") outcome.aside = number;
     if (parts[0] == "digest") outcome.digest = number;
     if (parts[0] == "failure") outcome.failures.push_back(parts[1]);
     if (parts[0] == "known") outcome.known[parts[1].substr(parts[1].find(' ') + 1)] += number;
@@ -124,6 +126,7 @@ int RunSeeds(const Arguments& arguments) {
     sum.deliveries += outcome.deliveries;
     sum.deaths += outcome.deaths;
     sum.elections += outcome.elections;
+    sum.aside += outcome.aside;
     sum.digest = sum.digest * 31 + outcome.digest;
     for (const auto& [name, count] : outcome.known) sum.known[name] += count;
     if (!outcome.failures.empty()) {
@@ -140,11 +143,11 @@ int RunSeeds(const Arguments& arguments) {
     std::printf("known: %s: %llu\n", name.c_str(), static_cast<unsigned long long>(count));
   std::printf(
       "%llu seeds, %llu failed: %llu messages acknowledged, %llu delivered, %llu nodes died, %llu "
-      "elections (run %08llx)\n",
+      "stepped aside, %llu elections (run %08llx)\n",
       static_cast<unsigned long long>(arguments.seeds), static_cast<unsigned long long>(failed),
       static_cast<unsigned long long>(sum.published),
       static_cast<unsigned long long>(sum.deliveries), static_cast<unsigned long long>(sum.deaths),
-      static_cast<unsigned long long>(sum.elections),
+      static_cast<unsigned long long>(sum.aside), static_cast<unsigned long long>(sum.elections),
       static_cast<unsigned long long>(sum.digest & 0xFFFFFFFF));
   if (failed != 0 && !arguments.explain) std::printf("next: ./dev sim --seed N --explain\n");
   return failed == 0 ? 0 : 1;

@@ -307,6 +307,18 @@ void Node::OnLease(bool holds) {
   }
 }
 
+void Node::SetClosed(bool closed, std::function<void()> done) {
+  journal_.Say("node ", machine_.id.value(), closed ? " steps aside" : " takes clients again");
+  if (closed && on_aside) on_aside();
+  const auto left = std::make_shared<size_t>(shards_.size());
+  for (const auto& shard : shards_) {
+    shard->Mail(broker::Control{[&shard, closed, left, done] {
+      broker::StepAside(shard->core(), closed);
+      if (--*left == 0) done();
+    }});
+  }
+}
+
 void Node::BalanceLeaders() {
   life_.After(kBalance, [this] { BalanceLeaders(); });
   std::vector<cluster::HandOver::Wanted> wanted;
@@ -341,6 +353,7 @@ void Node::OnAdmitted() {
       [this](NodeId to, const storage::HostMessage& message) {
         traffic_->SendHostMessage(to, message);
       },
+      [this](bool closed, std::function<void()> done) { SetClosed(closed, std::move(done)); },
       [this] {
         journal_.Say("node ", machine_.id.value(), " accepts clients");
         accepting_ = true;
@@ -412,9 +425,7 @@ void Node::OnEvents(const storage::ShardAddress& to, std::vector<storage::Event>
 }
 
 void Node::OnHostMessage(NodeLife from, storage::HostMessage message) {
-  host_.Tell([from, message](storage::Host& host) {
-    host.OnHostMessage(from.node, from.incarnation, message);
-  });
+  host_.OnHostMessage(from, message);
 }
 
 void Node::Resync(NodeId node, std::function<void()> begins) {

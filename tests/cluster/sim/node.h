@@ -55,6 +55,7 @@ class Node final : public Station, public cluster::TrafficLocal {
   void Die() { log_.Die(); }
 
   std::function<void(bool holds)> on_lease;
+  std::function<void()> on_aside;
   // A node has yet to hear of a subscription that was acknowledged here without it.
   std::function<void(bool unaware)> on_unaware;
 
@@ -103,6 +104,7 @@ class Node final : public Station, public cluster::TrafficLocal {
   void BalanceLeaders();
   void OnAdmitted();
   void OnLease(bool holds);
+  void SetClosed(bool closed, std::function<void()> done);
   void WatchUnaware();
   void StartShards();
   std::vector<storage::LiveNode> Others() const;

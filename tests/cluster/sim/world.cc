@@ -114,6 +114,7 @@ void World::Boot(size_t number) {
   place.process->on_unaware = [this, life = place.life](bool unaware) {
     history_.OthersUnaware(life, unaware, agenda_.now_ns());
   };
+  place.process->on_aside = [this] { ++aside_; };
   place.process->on_lease = [this, life = place.life](bool holds) {
     history_.LeaseOf(life, holds, agenda_.now_ns());
     if (!holds) history_.NodeFailed(agenda_.now_ns());
@@ -154,7 +155,8 @@ size_t World::Alive() const {
 
 bool World::AllServe() const {
   return std::all_of(places_.begin(), places_.end(), [](const Place& place) {
-    return place.process != nullptr && place.process->serves() && place.process->holds_lease();
+    return place.process != nullptr && place.process->serves() && place.process->holds_lease() &&
+           !place.process->host().is_aside();
   });
 }
 
@@ -183,6 +185,7 @@ Outcome World::Run() {
   agenda_.RunFor(absl::Seconds(1));
   stormy_ = true;
   Storm();
+  if (rng_.Chance(0.4)) LoseDisk();
   if (rng_.Chance(0.4))
     agenda_.After(absl::Milliseconds(rng_.Between(0, 8000)), [this] { Join(); });
   agenda_.RunFor(world_options_.stormy);
@@ -215,6 +218,7 @@ Outcome World::Run() {
           .deliveries = history_.deliveries(),
           .deaths = deaths_,
           .elections = elections_,
+          .aside = aside_,
           .digest = history_.Digest()};
 }
 
@@ -284,6 +288,16 @@ void World::Stop(size_t place) {
   const absl::Duration how_long = absl::Milliseconds(rng_.Between(10, 5000));
   journal_.Say("node ", place + 1, " stands still for ", absl::FormatDuration(how_long));
   places_[place].machine->stopped_until_ns = agenda_.now_ns() + absl::ToInt64Nanoseconds(how_long);
+}
+
+// For longer than others wait for it: to the end of the storm.
+void World::LoseDisk() {
+  const size_t place = AnyPlace();
+  journal_.Say("node ", place + 1, ": its disk fails for good");
+  history_.DiskFailed(
+      agenda_.now_ns() - 1'000'000'000,
+      agenda_.now_ns() + absl::ToInt64Nanoseconds(world_options_.stormy) + 1'000'000'000);
+  places_[place].machine->disk.fails = true;
 }
 
 void World::TroubleDisk(size_t place) {

@@ -35,6 +35,7 @@ struct Outcome {
   uint64_t deliveries = 0;
   uint64_t deaths = 0;
   uint64_t elections = 0;
+  uint64_t aside = 0;  // So often a node stepped aside.
   uint64_t digest = 0;
 };
 
@@ -74,6 +75,7 @@ class World final : public Doors {
   void Isolate(size_t place);
   void CutOneWay();
   void Stop(size_t place);
+  void LoseDisk();
   void TroubleDisk(size_t place);
   void SetWall(size_t place);
   void FillDisk(size_t place);
@@ -106,6 +108,7 @@ class World final : public Doors {
   uint64_t last_life_ = 0;
   uint64_t deaths_ = 0;
   uint64_t elections_ = 0;
+  uint64_t aside_ = 0;
 };
 
 }  // namespace simulator

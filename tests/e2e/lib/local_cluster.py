@@ -128,12 +128,13 @@ class Node:
 class LocalCluster:
     """Founded and ready when the constructor returns; its nodes end with this script."""
 
-    def __init__(self, size=3, arguments=(), admin="off"):
+    def __init__(self, size=3, arguments=(), admin="off", env=None):
         ports = free_ports(3 * size)
         self.seeds, self._arguments, self._admin = [f"127.0.0.1:{port}" for port in ports[:size]], arguments, admin
         self.nodes = [Node(i, ports[size + 2 * i:size + 2 * i + 2], self.seeds, size, arguments, admin=admin)
                       for i in range(size)]
         for node in self.nodes:
+            node.env = env or {}
             node.spawn()
         for node in self.nodes:
             node.wait_ready()
