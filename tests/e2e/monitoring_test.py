@@ -137,6 +137,7 @@ TABLE = (
     ("MqttdMessagesDropped", values(STEP, "mqttd_messages_dropped_total", cause="output_full")),
     ("MqttdMessagesDropped", values(STEP, "mqttd_messages_dropped_total", cause="queue_full")),
     ("MqttdStoredMessagesDropped", values(STEP, "mqttd_storage_messages_dropped_total", cause="shared_full")),
+    ("MqttdStoredMessagesDropped", values(STEP, "mqttd_storage_messages_dropped_total", cause="retained_full")),
     ("MqttdDescriptorsNearlyUsed", values(YEAR[series("mqttd_process_max_fds")[0]] * 0.9, "mqttd_process_open_fds")),
     ("MqttdAuthFailures", values("0+120x60", "mqttd_auth_failures_total")),
     ("MqttdLoginsRefused", values(STEP, "mqttd_password_hashes_refused_total")),
@@ -148,6 +149,7 @@ TABLE = (
 HARMLESS = {
     **values(STEP, "mqttd_messages_dropped_total", cause="expired"),
     **values(STEP, "mqttd_messages_dropped_total", cause="session_ended"),
+    **values(STEP, "mqttd_connections_refused_total", cause="banned"),
     **values(STEP, "mqttd_storage_messages_dropped_total", cause="expired"),
     **values(STEP, "mqttd_connections_refused_total", cause="draining"),
     **values(STEP, "mqttd_auth_failures_total"), **values(STEP, "mqttd_protocol_violations_total"),
