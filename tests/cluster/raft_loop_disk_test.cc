@@ -131,6 +131,32 @@ TEST(RaftLoopDisk, AMemberThatLostNothingHearsInAQuietGroupWhatIsCommitted) {
   EXPECT_EQ(Matched(rig, 1, 2), rig[1].applied.index);
 }
 
+// ---- A disk that takes nothing
+// -------------------------------------------------------------------
+
+// Its leader goes on sending, for it says that it is there.
+TEST(RaftLoopDisk, AMemberThatCannotWriteGathersNoMoreThanItMay) {
+  RaftLoopOptions options;
+  options.unwritten_bytes_max = 1 << 20;
+  LoopRig rig(3, options);
+  rig.Elect(1);
+  rig[3].hold_writes = true;
+  for (int i = 0; i < 200; ++i) {
+    rig.Propose(1, std::string(100'000, static_cast<char>('a' + i % 26)));
+    rig.TickAll();
+  }
+  EXPECT_TRUE(rig.Leads(1));
+  EXPECT_THAT(rig[1].entries, testing::SizeIs(200));
+  rig.EndWrite(3);
+  rig.Run(3);
+  ASSERT_TRUE(rig[3].writing.has_value());
+  EXPECT_LE(rig[3].writing->bytes, options.unwritten_bytes_max + options.group.message_bytes_max);
+  rig[3].hold_writes = false;
+  rig.EndWrite(3);
+  rig.TickAll(8);
+  EXPECT_EQ(rig[3].entries, rig[1].entries);
+}
+
 // ---- A log that cannot be read just now ---------------------------------------------------------
 
 // As while the disk is full, and the database could not be opened again yet.

@@ -180,7 +180,10 @@ absl::Status RaftGroup::Tick(bool heartbeats) {
   return ToStatus(mqttd_raft_tick(raw_->group, heartbeats));
 }
 
-absl::Status RaftGroup::Step(std::string_view message) {
+absl::Status RaftGroup::Step(std::string_view message, bool takes_entries) {
+  if (!takes_entries && TypeOf(message) == kAppend) {
+    return absl::ResourceExhaustedError("too much waits to be written");
+  }
   if (!raw_->installs_snapshots && TypeOf(message) == kSnapshot) {
     return absl::UnimplementedError(
         "the leader sends its state instead of entries that it has no more, and this release takes "

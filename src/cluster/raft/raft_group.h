@@ -133,7 +133,9 @@ class RaftGroup {
   // `heartbeats`: one tick in heartbeat_ticks, the same for all groups of a node. What leaders say
   // then goes together.
   absl::Status Tick(bool heartbeats);
-  absl::Status Step(std::string_view message);
+  // `takes_entries`: false refuses a leader's entries with kResourceExhausted. It is not heard less
+  // for that: heartbeats pass.
+  absl::Status Step(std::string_view message, bool takes_entries = true);
   // The place of the first; the others follow it.
   absl::StatusOr<Place> Propose(absl::Span<const std::string_view> entries);
   // One change alone, or several at once by way of a joint configuration that is left by itself.

@@ -22,6 +22,8 @@ constexpr uint64_t kMarksMax = 4096;
 // ticks.
 constexpr uint32_t kReadTicks = 8;
 constexpr uint32_t kOfferDoublingsMax = 4;
+// What an entry that waits takes beside its data, about.
+constexpr uint64_t kEntryMemory = 256;
 // Numbers of reads: by replica, and from somewhere on, so that no two members and no two lives of
 // one ask under the same.
 constexpr int kReadBits = 40;
@@ -249,7 +251,9 @@ absl::Status RaftLoop::OnMessage(GroupId id, std::string_view message, uint64_t 
   Touch(*group);
   // True for ever, whoever said it: what all members have is committed, and in every later log.
   group->all_have = std::max(group->all_have, std::min(all_have, group->last));
-  const absl::Status status = group->raft->Step(message);
+  const uint64_t unwritten = gathering_.bytes + gathering_.entries * kEntryMemory;
+  const bool takes_entries = unwritten < options_.unwritten_bytes_max;
+  const absl::Status status = group->raft->Step(message, takes_entries);
   if (!Healthy(*group, status)) return status;
   const bool is_refused = absl::IsInvalidArgument(status) || absl::IsUnimplemented(status);
   return is_refused ? status : absl::OkStatus();

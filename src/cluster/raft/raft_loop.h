@@ -35,6 +35,9 @@ struct RaftLoopOptions {
   // too, what it is not fit to lead is offered to another (SetFit); ever more seldom if it comes
   // back, up to 16 times as long.
   uint32_t unfit_ticks = 16;
+  // While so much waits for the write that is under way, no more is taken of other members: they
+  // send it again.
+  uint64_t unwritten_bytes_max = 64 << 20;
 };
 
 // How a replica comes to its group, after a start or when it is made. `applied` is as the state has
