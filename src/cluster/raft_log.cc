@@ -249,7 +249,8 @@ bool RaftLog::WantsSync() const {
 RaftLog::Written RaftLog::WriteNow() {
   const absl::Duration begin = clock_.Monotonic();
   const auto sync = WantsSync() ? EntryStore::Sync::kYes : EntryStore::Sync::kNo;
-  absl::Status status = store_->Write(*writing_->batch, sync);
+  absl::Status status = disclaims_ ? end_->ClaimOnDisk() : absl::OkStatus();
+  if (status.ok()) status = store_->Write(*writing_->batch, sync);
   return {.status = std::move(status), .took = clock_.Monotonic() - begin};
 }
 
@@ -292,8 +293,10 @@ void RaftLog::NoteEnd() {
   claimed_at_ = now;
 }
 
-// Entries of a leader that leads no more may end here.
+// Entries of a leader that leads no more may end here. A claim that counts after a power cut must
+// not be found again then.
 void RaftLog::DisclaimReplaced() {
+  disclaims_ = false;
   if (end_ == nullptr || loop_.alone()) return;
   bool less = false;
   for (const RaftLoop::Appended& appended : writing_->appended) {
@@ -302,7 +305,9 @@ void RaftLog::DisclaimReplaced() {
     end_->Note(appended.group, appended.first - 1);
     less = true;
   }
-  if (less) end_->Claim();
+  if (!less) return;
+  disclaims_ = options_.durability == storage::Durability::kSync;  // Where it is written.
+  if (!disclaims_) end_->Claim();
 }
 
 void RaftLog::SetHealth(const absl::Status& status) {

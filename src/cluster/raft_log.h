@@ -164,6 +164,7 @@ class RaftLog {
   RaftLoop loop_;
   std::optional<RaftLoop::Write> writing_;  // Both threads may read it while it is being written.
   std::atomic<int64_t> write_began_ns_{0};  // 0: none is under way.
+  bool disclaims_ = false;                  // It replaces what was claimed to be there.
   bool failed_ = false;                     // `writing_` has to be written again, after a repair.
   bool repaired_ = true;
   bool unsynced_ = false;

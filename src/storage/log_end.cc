@@ -107,4 +107,10 @@ void LogEnd::Claim() {
   (void)written;  // Then it claims less, or nothing.
 }
 
+absl::Status LogEnd::ClaimOnDisk() {
+  Claim();
+  if (fd_ < 0 || fdatasync(fd_) == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("syncing ", path_, ": ", std::strerror(errno)));
+}
+
 }  // namespace storage

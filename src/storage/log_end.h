@@ -14,8 +14,9 @@ namespace storage {
 
 // A log file that was cut short or deleted looks like one to which nothing was written: RocksDB
 // keeps no account of the file that it is writing. This one does, for each partition, in a small
-// file that is overwritten in place and never synced: kill -9 leaves it as it was, and a power cut
-// leaves an earlier one, which claims less.
+// file that is overwritten in place and not synced: kill -9 leaves it as it was, and a power cut
+// leaves an earlier one, which claims less. Where it is to claim less than it did, since another
+// leader has replaced the end of the log, that is synced before it is done.
 //
 // What it claims must survive what the claim survives. With `synced`, the caller notes appended
 // entries as they come and claims them once they are synced. Without, it claims what is
@@ -40,6 +41,8 @@ class LogEnd {
   void Note(PartitionId partition, uint64_t index) { noted_[partition] = index; }
   // All that was noted. Cost: a write into the kernel's memory.
   void Claim();
+  // The same, and it is on the disk.
+  absl::Status ClaimOnDisk();
 
  private:
   std::string Encode() const;
