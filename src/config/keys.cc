@@ -477,8 +477,10 @@ Keys<StorageOptions> StorageKeys() {
           kRestart,
           "What a durable session's full queue does: drop the new message, or the oldest that "
           "is not in flight; refuse the message to its publisher, for everyone it is for (0x97; "
-          "the connection of a 3.1.1 publisher is closed without an acknowledgement); or drop the "
-          "new message and disconnect the client (0x97), if it is connected."),
+          "the connection of a 3.1.1 publisher is closed without an acknowledgement), and have "
+          "what was accepted before, wills too, wait for room, with what its publisher sends at "
+          "QoS 2 behind it; or drop the new message and disconnect the client (0x97), if it is "
+          "connected."),
       Row("sessions_max", &StorageOptions::sessions_max, Unlimited(Integer(0, kTiB)), kRestart,
           "Sessions that are stored, connected or not; see sessions_full."),
       ChoiceRow(

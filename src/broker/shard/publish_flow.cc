@@ -341,7 +341,10 @@ void PublishFlow::Submit(storage::Publish publish, Waiting waiting) {
   Waiting& asked = Await(publish.token, std::move(waiting));
   storage::CutIntoParts(std::move(publish), context_.partitions, [&](storage::Publish part) {
     asked.awaited |= storage::BitOf(part.partition);
-    if (part.outbox) part.outbox_after = outbox_.AskOf(part.partition, part.outbox);
+    if (part.outbox) {
+      const auto order = storage::OutboxLedger::OrderOf(*part.message);
+      part.outbox_after = outbox_.AskOf(part.partition, part.outbox, order);
+    }
     context_.Ask(std::move(part));
   });
 }

@@ -12,16 +12,12 @@ namespace {
 
 using mqtt::QoS;
 
-// Of the publisher's accepted messages: never the number of a connection.
-uint64_t OrderOf(const mqtt::Message& message) {
-  return storage::StableHash(message.publisher()) | uint64_t{1} << 63;
-}
-
 }  // namespace
 
 void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
   BeginMessage();
-  const uint64_t in_order = event.in_order ? OrderOf(*event.message) : 0;
+  const uint64_t in_order =
+      event.in_order ? storage::OutboxLedger::OrderOf(*event.message) : 0;
   // A new leader does not know that it is under way.
   if (!outbox_.Begin(event.outbox, in_order)) return;
   Outgoing outgoing(event.message);

@@ -1,6 +1,38 @@
 #include "storage/core/outbox_ledger.h"
 
+#include <iterator>
+
+#include "storage/core/keys.h"
+
 namespace storage {
+
+OutboxLedger::Order OutboxLedger::OrderOf(const mqtt::Message& message) {
+  return StableHash(message.publisher()) | uint64_t{1} << 63;
+}
+
+uint64_t OutboxLedger::Asked::LastBelow(uint64_t number, Order order) const {
+  const auto behind = by_order_.lower_bound({order, number});
+  if (behind == by_order_.begin()) return 0;
+  const auto last = std::prev(behind);
+  return last->first == order ? last->second : 0;
+}
+
+void OutboxLedger::Asked::Insert(uint64_t number, Order order) {
+  Erase(number);
+  orders_.emplace(number, order);
+  by_order_.insert({order, number});
+}
+
+void OutboxLedger::Asked::Erase(uint64_t number) {
+  const auto found = orders_.find(number);
+  if (found == orders_.end()) return;
+  by_order_.erase({found->second, number});
+  orders_.erase(found);
+}
+
+void OutboxLedger::Asked::EraseBelow(uint64_t number) {
+  while (!orders_.empty() && orders_.begin()->first < number) Erase(orders_.begin()->first);
+}
 
 bool OutboxLedger::Begin(const OutboxRef& record, Order order) {
   Outbox& outbox = Of(record.partition);
@@ -14,7 +46,7 @@ bool OutboxLedger::Begin(const OutboxRef& record, Order order) {
   if (!outbox.begun.insert(record.number)) return false;
   if (outbox.given_back.erase({order, record.number}) == 0) return true;
   if (order != 0) outbox.again.insert({order, record.number});
-  for (RangeSet& asked : outbox.asked) asked.erase(record.number);  // It may be for others now.
+  for (Asked& asked : outbox.asked) asked.Erase(record.number);  // It may be for others now.
   return true;
 }
 
@@ -35,18 +67,18 @@ bool OutboxLedger::IsOvertaking(const OutboxRef& record, Order order) const {
          (AnyBefore(outbox->given_back, record, order) || AnyBefore(outbox->again, record, order));
 }
 
-uint64_t OutboxLedger::AskOf(PartitionId target, const OutboxRef& record) {
-  std::vector<RangeSet>& asked = Of(record.partition).asked;
+uint64_t OutboxLedger::AskOf(PartitionId target, const OutboxRef& record, Order order) {
+  std::vector<Asked>& asked = Of(record.partition).asked;
   if (asked.size() <= target) asked.resize(target + size_t{1});
   asked[target].EraseBelow(record.kept_from);
-  const uint64_t before = asked[target].LastBelow(record.number);
-  asked[target].insert(record.number);
+  const uint64_t before = asked[target].LastBelow(record.number, order);
+  asked[target].Insert(record.number, order);
   return before;
 }
 
 void OutboxLedger::Has(PartitionId target, const OutboxRef& record) {
-  std::vector<RangeSet>& asked = Of(record.partition).asked;
-  if (target < asked.size()) asked[target].erase(record.number);
+  std::vector<Asked>& asked = Of(record.partition).asked;
+  if (target < asked.size()) asked[target].Erase(record.number);
 }
 
 void OutboxLedger::PassedOn(const OutboxRef& record, Order order) {

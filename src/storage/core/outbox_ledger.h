@@ -7,7 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
+#include "mqtt/message.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/range_set.h"
 
@@ -19,21 +21,23 @@ namespace storage {
 // among the requests that are kept for the new leader.
 //
 // A record that a partition refuses is given back, and told of again later. None that comes behind
-// it may overtake it: that partition takes none of them before it (AskOf), and of the same
-// publisher's none is begun while it is away, or passed on before it.
+// it from the same publisher may overtake it: that partition takes none of them before it (AskOf),
+// and none is begun while it is away, or passed on before it. Those of other publishers pass.
 //
 // Bounded by what outboxes hold: numbers in a row take no more than one.
 class OutboxLedger {
  public:
   // Whose messages are to stay in order: a publisher, in whatever form. 0: nobody's.
   using Order = uint64_t;
+  static Order OrderOf(const mqtt::Message& message);  // Never 0, nor the number of a connection.
 
   // False: it is a repeat.
   bool Begin(const OutboxRef& record, Order order);
   // Whether one with the same order, and a lower number, is to be told of again.
   bool MustWait(const OutboxRef& record, Order order) const;
-  // The partition is asked to take its part: behind which record (Publish::outbox_after).
-  uint64_t AskOf(PartitionId target, const OutboxRef& record);
+  // The partition is asked to take its part: behind which record with the same order
+  // (Publish::outbox_after).
+  uint64_t AskOf(PartitionId target, const OutboxRef& record, Order order);
   // It has it.
   void Has(PartitionId target, const OutboxRef& record);
   // Whether one with the same order, and a lower number, was given back and is not passed on.
@@ -47,6 +51,19 @@ class OutboxLedger {
 
  private:
   using Numbers = absl::btree_set<std::pair<Order, uint64_t>>;
+  // What a partition was asked to take and has not said to have.
+  class Asked {
+   public:
+    // The greatest number below with the same order; 0: there is none.
+    uint64_t LastBelow(uint64_t number, Order order) const;
+    void Insert(uint64_t number, Order order);
+    void Erase(uint64_t number);
+    void EraseBelow(uint64_t number);
+
+   private:
+    Numbers by_order_;
+    absl::btree_map<uint64_t, Order> orders_;  // By number.
+  };
   struct Outbox {
     uint64_t kept_from = 0;
     RangeSet begun;
@@ -54,8 +71,7 @@ class OutboxLedger {
     RangeSet handed_out;
     Numbers given_back;
     Numbers again;  // They were, and are on their way once more.
-    // By target: what it was asked to take and has not said to have.
-    std::vector<RangeSet> asked;
+    std::vector<Asked> asked;  // By target.
   };
   static bool AnyBefore(const Numbers& numbers, const OutboxRef& record, Order order);
   const Outbox* Find(PartitionId partition) const {

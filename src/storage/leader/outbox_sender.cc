@@ -129,7 +129,8 @@ bool OutboxSender::HasRoomFor(uint64_t bytes) const {
 void OutboxSender::Hold(uint64_t number, HeldRooms rooms) {
   if (rooms.empty()) return;
   if (number == 0) return node_.Release(rooms);
-  held_[number] = std::move(rooms);
+  HeldRooms& held = held_[number];
+  held.insert(held.end(), rooms.begin(), rooms.end());
 }
 
 HeldRooms OutboxSender::TakeHeld(uint64_t number, PartitionId partition) {

@@ -21,13 +21,6 @@
 namespace storage {
 namespace {
 
-// A chunk entry is so much larger than the message in it at most, without the shared filter.
-constexpr uint64_t kEntryOverheadMax = 64;
-
-uint64_t EntrySizeAtMost(const mqtt::Message& message, std::string_view share_filter) {
-  return StoredMessageSize(message.parts()) + share_filter.size() + kEntryOverheadMax;
-}
-
 SharedTarget TargetOf(const ShareMembers::Member& member) {
   return {.client_id = member.client_id,
           .filter = member.subscription.filter,
@@ -63,28 +56,55 @@ bool Publishing::AnswerRepeat(const Asker& from, const Publish& part) {
 // One part.
 void Publishing::Decide(Parts& parts) {
   Part& part = parts.front();
+  if (part.outbox) return DecidePassedOn(parts);
   const ShardAddress from = part.asker.shard;
   absl::Status status = Refusal(part);
-  if (status.ok()) status = part.outbox ? CheckStillRetained(part) : VerdictOn(from, part);
+  if (status.ok()) status = VerdictOn(from, part);
   if (status.ok() && !SettleTargets(from, parts)) {
     status = absl::ResourceExhaustedError("no member has room");
   }
   if (!status.ok()) {
-    if (!part.outbox) verdict_.status = status;  // Of those that follow, too.
+    verdict_.status = status;  // Of those that follow, too.
     return Refuse(part, status);
   }
-  HeldRooms held;
-  if (part.outbox) {
-    held =
-        node_.leaders[part.outbox.partition]->outbox().TakeHeld(part.outbox.number, part.partition);
-  } else if (!verdict_.held.empty()) {
+  if (!verdict_.held.empty()) {
     const auto rest = std::stable_partition(
         verdict_.held.begin(), verdict_.held.end(),
         [&](const HeldRoom& room) { return room.partition != part.partition; });
-    held.assign(rest, verdict_.held.end());
+    reserved_.insert(reserved_.end(), rest, verdict_.held.end());
     verdict_.held.erase(rest, verdict_.held.end());
   }
-  reserved_.insert(reserved_.end(), held.begin(), held.end());
+  ProposeDecided(parts);
+}
+
+// It was accepted, so it is not dropped: with queue_full: refuse it stays in its outbox while a
+// queue that it is for has no room. Its publisher's leader may hold some for it, as far as it knew:
+// that is looked for anew, with who has subscribed since.
+void Publishing::DecidePassedOn(Parts& parts) {
+  Part& part = parts.front();
+  OutboxSender& outbox = node_.leaders[part.outbox.partition]->outbox();
+  HeldRooms held = outbox.TakeHeld(part.outbox.number, part.partition);
+  node_.Release(held);
+  absl::Status status = Refusal(part);
+  if (status.ok()) {
+    status = ReserveQueueRoom(*part.message, part.partitions & BitOf(part.partition),
+                              ComesFrom::kOutbox);
+  }
+  if (status.ok() && !SettleTargets(part.asker.shard, parts)) {
+    status = absl::ResourceExhaustedError("no member has room");
+  }
+  if (status.ok()) status = CheckStillRetained(part);
+  if (status.ok()) return ProposeDecided(parts);
+  Refuse(part, status);
+  std::erase_if(held, [this](const HeldRoom& room) {
+    return node_.leaders[room.partition]->life() != room.life;
+  });
+  for (const HeldRoom& room : held) node_.leaders[room.partition]->room().Promise(room.reservation);
+  outbox.Hold(part.outbox.number, std::move(held));
+}
+
+void Publishing::ProposeDecided(const Parts& parts) {
+  const Part& part = parts.front();
   // A retained message of QoS 0 was promised to nobody: it is on the disk with whatever is synced
   // next. Its answer only tells the shard that it is not on its way any more.
   const bool promised = part.message->qos() != mqtt::QoS::kAtMostOnce || part.outbox;
@@ -93,8 +113,8 @@ void Publishing::Decide(Parts& parts) {
   if (promised && node_.growing.commands != before) node_.growing.needs_sync = true;
 }
 
-// Because of storage that fails, here or in the partition. What is in an outbox takes no more room
-// where it goes.
+// Because of storage that fails, here or in the partition. What comes out of an outbox takes no more
+// of the disk where it goes.
 absl::Status Publishing::Refusal(const Publish& part) const {
   RETURN_IF_ERROR(node_.Refusal(/*stores=*/!part.outbox));
   RETURN_IF_ERROR(CheckPartitions(BitOf(part.partition)));
@@ -132,7 +152,7 @@ absl::Status Publishing::CheckAll(const Publish& part) {
   if (retains) partitions |= BitOf(node_.HomeOf(message.topic()).id());
   RETURN_IF_ERROR(CheckPartitions(partitions));
   if (retains) RETURN_IF_ERROR(CheckRetainedRoom(message));
-  return ReserveQueueRoom(message, part.partitions);
+  return ReserveQueueRoom(message, part.partitions, ComesFrom::kPublisher);
 }
 
 absl::Status Publishing::CheckAccepted(const ShardAddress& from, AcceptInbound& request,
@@ -157,7 +177,9 @@ absl::Status Publishing::CheckAccepted(const ShardAddress& from, AcceptInbound& 
   });
   absl::Status status = CheckPartitions(places);
   if (status.ok() && request.message->retain()) status = CheckRetainedRoom(*request.message);
-  if (status.ok()) status = ReserveQueueRoom(*request.message, request.partitions);
+  if (status.ok()) {
+    status = ReserveQueueRoom(*request.message, request.partitions, ComesFrom::kPublisher);
+  }
   if (status.ok() && !SettleTargets(from, parts)) {
     status = absl::ResourceExhaustedError("no member has room");
   }
@@ -294,12 +316,18 @@ bool PublishedParts::IsArriving(const Asker& from, Token token) {
   return true;
 }
 
+void PublishedParts::NothingOf(const OutboxRef& record) {
+  RangeSet& nothing = nothing_of_[record.partition];
+  nothing.EraseBelow(record.kept_from);
+  nothing.insert(record.number);
+}
+
 bool PublishedParts::HasWhatIsBefore(const Publish& part) const {
   const PartitionId outbox = part.outbox.partition;
   const uint64_t before = part.outbox_after;
   if (before < part.outbox.kept_from || arriving_.contains({outbox, before})) return true;
   const auto nothing = nothing_of_.find(outbox);
-  if (nothing != nothing_of_.end() && nothing->second == before) return true;
+  if (nothing != nothing_of_.end() && nothing->second.contains(before)) return true;
   return partition().origins().IsApplied(Origins::OfOutbox(outbox), before);
 }
 
@@ -374,10 +402,13 @@ void Publishing::TakeBackReserved() { node_.Release(std::exchange(reserved_, {})
 
 // With queue_full: refuse. A message that some session's queue has no room for is refused as a
 // whole, before anything of it is stored; with what is on its way counted, what passes here fits.
-absl::Status Publishing::ReserveQueueRoom(const mqtt::Message& message, PartitionMask partitions) {
+// (What comes out of an outbox and is larger than a whole queue would stay there for ever: who is
+// to have it does not.)
+absl::Status Publishing::ReserveQueueRoom(const mqtt::Message& message, PartitionMask partitions,
+                                          ComesFrom from) {
   if (node_.options.queue_full != QueueFull::kRefuse) return absl::OkStatus();
   if (message.qos() == mqtt::QoS::kAtMostOnce) return absl::OkStatus();
-  const uint64_t size = EntrySizeAtMost(message, {});
+  const uint64_t size = EntrySizeAtMost(message);
   std::vector<std::pair<PartitionId, QueueReservation>> wanted;
   const Session* full = nullptr;
   for (const auto& each : node_.leaders) {
@@ -388,12 +419,18 @@ absl::Status Publishing::ReserveQueueRoom(const mqtt::Message& message, Partitio
       wanted.push_back({id, {.slot = kNoSlot, .bytes = size}});
       continue;
     }
+    uint64_t bytes = size;
+    const uint64_t bytes_max = leader.partition().limits().queue_bytes_max();
+    if (from == ComesFrom::kOutbox && bytes_max != 0) {
+      if (StoredMessageSize(message.parts()) > bytes_max) continue;
+      bytes = std::min(bytes, bytes_max);
+    }
     leader.partition().ForEachReceiver(message.parts(), [&](const Session& session) {
-      if (full == nullptr && !leader.room().HasRoom(session, size)) full = &session;
-      wanted.push_back({id, {.slot = session.slot, .bytes = size}});
+      if (full == nullptr && !leader.room().HasRoom(session, bytes)) full = &session;
+      wanted.push_back({id, {.slot = session.slot, .bytes = bytes}});
     });
   }
-  if (full != nullptr) return RefuseForQueue(message, *full);
+  if (full != nullptr) return RefuseForQueue(message, *full, from);
   const auto place = [](const auto& each) { return std::pair(each.first, each.second.slot); };
   std::sort(wanted.begin(), wanted.end(),
             [&](const auto& a, const auto& b) { return place(a) < place(b); });
@@ -404,9 +441,12 @@ absl::Status Publishing::ReserveQueueRoom(const mqtt::Message& message, Partitio
   return absl::OkStatus();
 }
 
-absl::Status Publishing::RefuseForQueue(const mqtt::Message& message, const Session& full) {
-  node_.metrics.refused_queue_full.Add();
-  base::LogLimited(base::LogLevel::kWarning, "message refused", "a session's queue is full",
+absl::Status Publishing::RefuseForQueue(const mqtt::Message& message, const Session& full,
+                                        ComesFrom from) {
+  const bool waits = from == ComesFrom::kOutbox;
+  if (!waits) node_.metrics.refused_queue_full.Add();
+  base::LogLimited(base::LogLevel::kWarning, waits ? "message waits" : "message refused",
+                   "a session's queue is full",
                    {{"client", base::Shortened(full.client_id)},
                     {"queued_messages", full.queue.messages()},
                     {"queued_bytes", full.queue.bytes()},
@@ -420,7 +460,7 @@ absl::Status Publishing::RefuseForQueue(const mqtt::Message& message, const Sess
 
 const ShareMembers::Member* Publishing::ChooseWithRoom(const std::string& share_filter,
                                                        const mqtt::Message& message) {
-  const uint64_t size = EntrySizeAtMost(message, share_filter);
+  const uint64_t size = EntrySizeAtMost(message) + share_filter.size();
   return node_.share_members.Choose(share_filter, [&](const ShareMembers::Member& member) {
     if (member.subscription.options.qos == mqtt::QoS::kAtMostOnce) return false;
     const Leader& leader = *node_.leaders[member.partition];
@@ -445,10 +485,12 @@ bool Publishing::SettleTargets(const ShardAddress& from, Parts& parts) {
   for (auto& [asked, target] : targets) {
     std::optional<size_t> place = PlaceFor(from, parts, asked, target);
     if (!place.has_value()) {
-      if (node_.options.queue_full == QueueFull::kRefuse && !parts[asked].outbox) {
+      if (node_.options.queue_full == QueueFull::kRefuse) {
         const Leader& leader = *node_.leaders[parts[asked].partition];
         const Session* const full = leader.partition().Find(target.client_id);
-        RefuseForQueue(*parts.front().message, *full).IgnoreError();
+        const ComesFrom from_where =
+            parts[asked].outbox ? ComesFrom::kOutbox : ComesFrom::kPublisher;
+        RefuseForQueue(*parts.front().message, *full, from_where).IgnoreError();
         return false;
       }
       place = asked;
@@ -467,7 +509,7 @@ std::optional<size_t> Publishing::PlaceFor(const ShardAddress& from, const Parts
   Leader& leader = *node_.leaders[parts[asked].partition];
   const Session* const session = leader.partition().Find(target.client_id);
   if (session == nullptr) return asked;
-  const uint64_t size = EntrySizeAtMost(message, target.filter);
+  const uint64_t size = EntrySizeAtMost(message) + target.filter.size();
   if (leader.room().HasRoom(*session, size)) {
     Reserve(leader.id(), {.slot = session->slot, .bytes = size});
     return asked;

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "mqtt/message.h"
 #include "storage/core/partition_api.h"
+#include "storage/core/range_set.h"
 #include "storage/leader/asker.h"
 #include "storage/leader/node.h"
 #include "storage/leader/part.h"
@@ -37,7 +38,7 @@ class PublishedParts : public LeaderPart {
   // told that it is refused, and did not know of another copy on its way.)
   bool IsArriving(const Asker& from, Token token);
   // It is asked for a part of a record, and there is nothing to do here.
-  void NothingOf(const OutboxRef& record) { nothing_of_[record.partition] = record.number; }
+  void NothingOf(const OutboxRef& record);
   // Whether the part may be proposed: not before what was passed on before it.
   bool HasWhatIsBefore(const Publish& part) const;
 
@@ -45,7 +46,7 @@ class PublishedParts : public LeaderPart {
   void Answer(const AnswerPublish& step, absl::Status status);
 
   absl::flat_hash_set<std::pair<PartitionId, uint64_t>> arriving_;
-  absl::flat_hash_map<PartitionId, uint64_t> nothing_of_;  // Of each outbox the last one.
+  absl::flat_hash_map<PartitionId, RangeSet> nothing_of_;  // By outbox: what is still in it.
 };
 
 // Part of the host, used on its thread. The parts of one message, which come one after the other,
@@ -84,8 +85,12 @@ class Publishing {
     HeldRooms held;  // For the parts that are still to come.
   };
 
+  enum class ComesFrom { kPublisher, kOutbox };
+
   bool AnswerRepeat(const Asker& from, const Publish& part);
   void Decide(Parts& parts);
+  void DecidePassedOn(Parts& parts);
+  void ProposeDecided(const Parts& parts);
   absl::Status Refusal(const Publish& part) const;
   absl::Status VerdictOn(const ShardAddress& from, const Publish& part);
   absl::Status CheckAll(const Publish& part);
@@ -100,8 +105,9 @@ class Publishing {
 
   absl::Status CheckRetainedRoom(const mqtt::Message& message);
 
-  absl::Status ReserveQueueRoom(const mqtt::Message& message, PartitionMask partitions);
-  absl::Status RefuseForQueue(const mqtt::Message& message, const Session& full);
+  absl::Status ReserveQueueRoom(const mqtt::Message& message, PartitionMask partitions,
+                                ComesFrom from);
+  absl::Status RefuseForQueue(const mqtt::Message& message, const Session& full, ComesFrom from);
   const ShareMembers::Member* ChooseWithRoom(const std::string& share_filter,
                                              const mqtt::Message& message);
   // False: a target has no room, and the message is refused.

@@ -1,9 +1,20 @@
 #include "storage/leader/room.h"
 
 #include "mqttd/storage/v1/records.pb.h"
+#include "storage/core/message_codec.h"
 #include "storage/leader/leader.h"
 
 namespace storage {
+namespace {
+
+// A chunk entry is so much larger than the message in it at most.
+constexpr uint64_t kEntryOverheadMax = 64;
+
+}  // namespace
+
+uint64_t EntrySizeAtMost(const mqtt::Message& message) {
+  return StoredMessageSize(message.parts()) + kEntryOverheadMax;
+}
 
 bool Room::HasRoom(const Session& session, uint64_t size) const {
   const QueueRoom::Taken taken = promised_.Of(session.slot);

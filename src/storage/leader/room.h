@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/container/flat_hash_set.h"
+#include "mqtt/message.h"
 #include "storage/core/effects.h"
 #include "storage/core/partition_api.h"
 #include "storage/core/session.h"
@@ -14,6 +15,9 @@
 #include "storage/leader/queue_room.h"
 
 namespace storage {
+
+// What the message takes in a queue at most, beside the filter of a `$share` group.
+uint64_t EntrySizeAtMost(const mqtt::Message& message);
 
 class Room : public LeaderPart {
  public:

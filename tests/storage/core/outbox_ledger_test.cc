@@ -32,39 +32,54 @@ TEST(OutboxLedger, ARepeatIsNotBegunAgainUnlessItWasGivenBack) {
 TEST(OutboxLedger, APartitionIsToldWhatItIsToHaveBefore) {
   OutboxLedger ledger;
   for (uint64_t number = 1; number <= 4; ++number) ledger.Begin(Record(number), kAlice);
-  EXPECT_EQ(ledger.AskOf(0, Record(1)), 0u);
-  EXPECT_EQ(ledger.AskOf(0, Record(2)), 1u);
-  EXPECT_EQ(ledger.AskOf(1, Record(2)), 0u);
+  EXPECT_EQ(ledger.AskOf(0, Record(1), kAlice), 0u);
+  EXPECT_EQ(ledger.AskOf(0, Record(2), kAlice), 1u);
+  EXPECT_EQ(ledger.AskOf(1, Record(2), kAlice), 0u);
   ledger.Has(0, Record(1));
   ledger.GiveBack(Record(2), kAlice);  // Refused by the first.
-  EXPECT_EQ(ledger.AskOf(0, Record(3)), 2u);
+  EXPECT_EQ(ledger.AskOf(0, Record(3), kAlice), 2u);
   ledger.Begin(Record(2), kAlice);
-  EXPECT_EQ(ledger.AskOf(0, Record(2)), 0u);
-  EXPECT_EQ(ledger.AskOf(0, Record(4)), 3u);
+  EXPECT_EQ(ledger.AskOf(0, Record(2), kAlice), 0u);
+  EXPECT_EQ(ledger.AskOf(0, Record(4), kAlice), 3u);
+}
+
+// Of others none waits for it: a queue without room stops who publishes to it, and nobody else.
+TEST(OutboxLedger, APartitionIsToldOfTheSamePublishersOnly) {
+  OutboxLedger ledger;
+  ledger.Begin(Record(1), kAlice);
+  ledger.Begin(Record(2), kBob);
+  ledger.Begin(Record(3), kAlice);
+  ledger.Begin(Record(4), kBob);
+  EXPECT_EQ(ledger.AskOf(0, Record(1), kAlice), 0u);
+  EXPECT_EQ(ledger.AskOf(0, Record(2), kBob), 0u);
+  EXPECT_EQ(ledger.AskOf(0, Record(3), kAlice), 1u);
+  ledger.Has(0, Record(2));
+  EXPECT_EQ(ledger.AskOf(0, Record(4), kBob), 0u);
+  EXPECT_EQ(ledger.AskOf(0, Record(5, 2), kAlice), 3u) << "the first is out of the outbox";
 }
 
 TEST(OutboxLedger, WhatIsOutOfTheOutboxIsWaitedForNoMore) {
   OutboxLedger ledger;
   for (uint64_t number = 1; number <= 3; ++number) ledger.Begin(Record(number), kAlice);
-  ledger.AskOf(0, Record(1));
+  ledger.AskOf(0, Record(1), kAlice);
   ledger.GiveBack(Record(1), kAlice);
   EXPECT_TRUE(ledger.MustWait(Record(2), kAlice));
   EXPECT_FALSE(ledger.MustWait(Record(4, 2), kAlice));
   ledger.Begin(Record(4, 2), kAlice);  // The first has expired.
   EXPECT_FALSE(ledger.MustWait(Record(2), kAlice));
   EXPECT_FALSE(ledger.IsOvertaking(Record(2), kAlice));
-  EXPECT_EQ(ledger.AskOf(0, Record(2, 2)), 0u);
+  EXPECT_EQ(ledger.AskOf(0, Record(2, 2), kAlice), 0u);
 }
 
 // It may be for others when it is told of again.
 TEST(OutboxLedger, WhatIsToldOfAgainIsNotWaitedForWhereItIsNotAskedFor) {
   OutboxLedger ledger;
   ledger.Begin(Record(1), kAlice);
-  ledger.AskOf(0, Record(1));
+  ledger.AskOf(0, Record(1), kAlice);
   ledger.GiveBack(Record(1), kAlice);
   ledger.Begin(Record(1), kAlice);
   ledger.Begin(Record(2), kAlice);
-  EXPECT_EQ(ledger.AskOf(0, Record(2)), 0u);
+  EXPECT_EQ(ledger.AskOf(0, Record(2), kAlice), 0u);
 }
 
 TEST(OutboxLedger, OnlyTheSamePublishersWaitForOneThatWasGivenBack) {
@@ -118,7 +133,7 @@ TEST(OutboxLedger, NoneOvertakesAnother) {
     const auto tell = [&](uint64_t number) {
       const OutboxRef record = Record(number, *outbox.begin());
       EXPECT_TRUE(ledger.Begin(record, kAlice));
-      asked.push_back({number, ledger.AskOf(0, record)});
+      asked.push_back({number, ledger.AskOf(0, record, kAlice)});
     };
     const auto take = [&](bool fails) {
       const auto [number, after] = asked.front();
