@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/core/keys.h"
+#include "storage/core/session.h"
 #include "storage/leader/host.h"
 #include "tests/storage/host_fixture.h"
 
@@ -45,6 +47,56 @@ class HostRefuse : public HostTest {
   }
   uint64_t dropped() { return sim_.metrics().dropped_queue_full.value(); }
 };
+
+// ---- How much a message takes -------------------------------------------------------------------
+
+class HostRefuseBytes : public HostRefuse {
+ protected:
+  HostRefuseBytes() : HostRefuse(BytesOf(40'000)) {}
+  static StorageOptions BytesOf(uint64_t bytes_max) {
+    StorageOptions options = Refusing(0);
+    options.queue_bytes_max = bytes_max;
+    return options;
+  }
+};
+
+// An entry has the identifier of each subscription [MQTT5-3.3.4-3] [MQTT5-3.3.4-4].
+TEST_F(HostRefuseBytes, IdentifiersOfSubscriptionsThatOverlapAreCounted) {
+  for (const bool at_once : {false, true}) {
+    const std::string topic = at_once ? "o/n/c/e/!" : "t/u/r/n/s";
+    const std::string name = at_once ? "at-once" : "in-turn";
+    storage::Subscribe subscribe;
+    subscribe.token = ++token_;
+    subscribe.client_id = name;
+    subscribe.epoch = Open(name).epoch;
+    for (int plus = 0; plus < 16; ++plus) {  // The first level stays: which of the two it is.
+      std::string filter = topic;
+      for (int level = 1; level <= 4; ++level) {
+        if ((plus >> (level - 1) & 1) != 0) filter[static_cast<size_t>(2 * level)] = '+';
+      }
+      for (const char* const rest : {"", "/#"}) {
+        subscribe.subscriptions.push_back({.filter = filter + rest,
+                                           .options = {.qos = mqtt::QoS::kAtLeastOnce},
+                                           .subscription_id = 268'435'455});
+      }
+    }
+    sim_.Send(std::move(subscribe));
+    sim_.Settle();
+    Close(name);
+    uint64_t acknowledged = 0;
+    for (int i = 0; i < 400; ++i) {
+      SendPublish(Text(topic, "m"));
+      if (!at_once) sim_.Settle();
+    }
+    sim_.Settle();
+    for (const Published& published : sim_.Take<Published>()) acknowledged += published.status.ok();
+    EXPECT_GT(acknowledged, 50u) << name;
+    EXPECT_LT(acknowledged, 400u) << name;
+    const Session& session = *sim_.core().partition(PartitionOfClient(name, 4)).Find(name);
+    EXPECT_EQ(session.queue.messages(), acknowledged) << name;
+  }
+  EXPECT_EQ(dropped(), 0u);
+}
 
 // ---- What comes out of an outbox ----------------------------------------------------------------
 

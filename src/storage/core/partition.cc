@@ -406,8 +406,14 @@ bool Partition::HasRoom(const Session& session, uint64_t messages, uint64_t byte
 }
 
 void Partition::ForEachReceiver(const mqtt::MessageParts& message,
-                                absl::FunctionRef<void(const Session&)> visit) const {
+                                absl::FunctionRef<void(const Session&, size_t)> visit) const {
   impl_->ForEachReceiver(message, visit);
+}
+
+size_t Partition::CountFilters(std::string_view topic) const {
+  SubscriptionIndex::Matches matches;
+  impl_->index_.Match(topic, matches);
+  return matches.size();
 }
 
 size_t Partition::session_count() const { return impl_->sessions_.size(); }

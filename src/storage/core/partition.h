@@ -159,10 +159,12 @@ class Partition {
   // Whether one more message of `size` bytes, beside `messages` and `bytes` that are on their way,
   // fits the session's queue.
   bool HasRoom(const Session& session, uint64_t messages, uint64_t bytes, uint64_t size) const;
-  // The sessions whose queue a message of QoS 1 or 2 would go to. One with several matching
-  // subscriptions may come several times.
+  // The sessions whose queue a message of QoS 1 or 2 would go to, each once, and how many
+  // Subscription Identifiers stand beside the message there.
   void ForEachReceiver(const mqtt::MessageParts& message,
-                       absl::FunctionRef<void(const Session&)> visit) const;
+                       absl::FunctionRef<void(const Session&, size_t)> visit) const;
+  // How many different filters match: of no session do more subscriptions.
+  size_t CountFilters(std::string_view topic) const;
 
   // The plain filters that sessions of this partition have, each once: what routes to it.
   void ForEachFilter(absl::FunctionRef<void(std::string_view)> visit) const;

@@ -84,7 +84,7 @@ class Partition::Impl {
 
   bool HasRoom(const Session& session, uint64_t messages, uint64_t bytes, uint64_t size) const;
   void ForEachReceiver(const mqtt::MessageParts& message,
-                       absl::FunctionRef<void(const Session&)> visit) const;
+                       absl::FunctionRef<void(const Session&, size_t)> visit) const;
 
  private:
   // partition.cc

@@ -200,16 +200,33 @@ bool Partition::Impl::HasRoom(const Session& session, uint64_t messages, uint64_
 }
 
 void Partition::Impl::ForEachReceiver(const mqtt::MessageParts& message,
-                                      absl::FunctionRef<void(const Session&)> visit) const {
+                                      absl::FunctionRef<void(const Session&, size_t)> visit) const {
   SubscriptionIndex::Matches matches;
   index_.Match(message.topic, matches);
+  std::vector<const SessionSubscription*> matched;
   for (const FilterEntry* const entry : matches) {
     for (const SessionSubscription* const subscription : entry->value.list) {
       const mqtt::SubscriptionOptions options = subscription->record.options;
-      if (options.qos == mqtt::QoS::kAtMostOnce) continue;
       if (options.no_local && message.publisher == subscription->session->client_id) continue;
-      visit(*subscription->session);
+      matched.push_back(subscription);
     }
+  }
+  if (matches.size() > 1) {
+    std::sort(matched.begin(), matched.end(),
+              [](const SessionSubscription* a, const SessionSubscription* b) {
+                return a->session->slot < b->session->slot;
+              });
+  }
+  for (size_t i = 0; i < matched.size();) {
+    const Session& session = *matched[i]->session;
+    size_t identifiers = 0;
+    bool queues = false;
+    for (; i < matched.size() && matched[i]->session == &session; ++i) {
+      const SubscriptionRecord& record = matched[i]->record;
+      queues = queues || record.options.qos != mqtt::QoS::kAtMostOnce;
+      if (record.subscription_id != 0) ++identifiers;
+    }
+    if (queues) visit(session, identifiers);
   }
 }
 

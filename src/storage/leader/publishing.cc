@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <optional>
 
 #include "base/by_name.h"
@@ -20,6 +21,9 @@
 
 namespace storage {
 namespace {
+
+// Of a Subscription Identifier that stands beside a message in a queue (§3.8.2.1.2: 28 bits).
+constexpr uint64_t kIdentifierBytesMax = 4;
 
 SharedTarget TargetOf(const ShareMembers::Member& member) {
   return {.client_id = member.client_id,
@@ -415,28 +419,28 @@ absl::Status Publishing::ReserveQueueRoom(const mqtt::Message& message, Partitio
     const Leader& leader = *each;
     const PartitionId id = leader.id();
     if ((partitions >> id & 1) == 0 || full != nullptr) continue;
-    if (leader.room().IsCalm(size)) {  // Whoever gets it has room: no need to know who.
-      wanted.push_back({id, {.slot = kNoSlot, .bytes = size}});
-      continue;
+    // Whoever gets it has room: no need to know who.
+    if (leader.room().IsCalm(size)) {
+      const uint64_t at_most =
+          size + kIdentifierBytesMax * leader.partition().CountFilters(message.topic());
+      if (leader.room().IsCalm(at_most)) {
+        wanted.push_back({id, {.slot = kNoSlot, .bytes = at_most}});
+        continue;
+      }
     }
-    uint64_t bytes = size;
-    const uint64_t bytes_max = leader.partition().limits().queue_bytes_max();
-    if (from == ComesFrom::kOutbox && bytes_max != 0) {
-      if (StoredMessageSize(message.parts()) > bytes_max) continue;
-      bytes = std::min(bytes, bytes_max);
+    uint64_t bytes_max = leader.partition().limits().queue_bytes_max();
+    if (from == ComesFrom::kPublisher || bytes_max == 0) {
+      bytes_max = std::numeric_limits<uint64_t>::max();
     }
-    leader.partition().ForEachReceiver(message.parts(), [&](const Session& session) {
-      if (full == nullptr && !leader.room().HasRoom(session, bytes)) full = &session;
-      wanted.push_back({id, {.slot = session.slot, .bytes = bytes}});
-    });
+    if (StoredMessageSize(message.parts()) > bytes_max) continue;
+    leader.partition().ForEachReceiver(
+        message.parts(), [&](const Session& session, size_t identifiers) {
+          const uint64_t bytes = std::min(size + kIdentifierBytesMax * identifiers, bytes_max);
+          if (full == nullptr && !leader.room().HasRoom(session, bytes)) full = &session;
+          wanted.push_back({id, {.slot = session.slot, .bytes = bytes}});
+        });
   }
   if (full != nullptr) return RefuseForQueue(message, *full, from);
-  const auto place = [](const auto& each) { return std::pair(each.first, each.second.slot); };
-  std::sort(wanted.begin(), wanted.end(),
-            [&](const auto& a, const auto& b) { return place(a) < place(b); });
-  wanted.erase(std::unique(wanted.begin(), wanted.end(),  // A session gets it once.
-                           [&](const auto& a, const auto& b) { return place(a) == place(b); }),
-               wanted.end());
   for (const auto& [id, each] : wanted) Reserve(id, each);
   return absl::OkStatus();
 }

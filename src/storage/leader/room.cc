@@ -7,7 +7,7 @@
 namespace storage {
 namespace {
 
-// A chunk entry is so much larger than the message in it at most.
+// A chunk entry is so much larger than the message in it at most, with one Subscription Identifier.
 constexpr uint64_t kEntryOverheadMax = 64;
 
 }  // namespace

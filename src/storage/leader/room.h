@@ -16,7 +16,8 @@
 
 namespace storage {
 
-// What the message takes in a queue at most, beside the filter of a `$share` group.
+// What the message takes in a queue at most, beside the filter of a `$share` group and Subscription
+// Identifiers after the first.
 uint64_t EntrySizeAtMost(const mqtt::Message& message);
 
 class Room : public LeaderPart {
