@@ -139,8 +139,8 @@ class ClusterSim {
     if (auto* const publish = std::get_if<Publish>(&request)) {
       from.published.Cut(std::move(*publish), kPartitions, [&](storage::Publish part) {
         if (from.passing.contains(part.token)) {
-          part.outbox_after = from.ledger.AskOf(part.partition, part.outbox,
-                                                OutboxLedger::OrderOf(*part.message));
+          part.outbox_after =
+              from.ledger.AskOf(part.partition, part.outbox, OutboxLedger::OrderOf(*part.message));
         }
         AskOne(from, std::move(part));
       });

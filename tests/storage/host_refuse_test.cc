@@ -1,5 +1,6 @@
 // With queue_full: refuse nothing that was accepted is dropped where a queue is full: publishers
 // are told before, and what comes out of an outbox waits there.
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,6 +95,47 @@ TEST_F(HostRefuseBytes, IdentifiersOfSubscriptionsThatOverlapAreCounted) {
     EXPECT_LT(acknowledged, 400u) << name;
     const Session& session = *sim_.core().partition(PartitionOfClient(name, 4)).Find(name);
     EXPECT_EQ(session.queue.messages(), acknowledged) << name;
+  }
+  EXPECT_EQ(dropped(), 0u);
+}
+
+// ---- Retained messages of a new subscription ----------------------------------------------------
+
+// They go through the queue, of which others are told meanwhile that it has room.
+TEST_F(HostRefuse, APageOfRetainedMessagesTakesNoRoomThatOthersWereTold) {
+  for (int before = 0; before < 8; ++before) {  // Commits until the messages are published.
+    const std::string client = absl::StrCat("bob", before);
+    const std::string live = client + "/live";
+    for (int i = 0; i < 5; ++i) {
+      const std::string topic = absl::StrCat(client, "/kept/", i);
+      ASSERT_TRUE(Publish(Text(topic, "r", mqtt::QoS::kAtLeastOnce, /*retain=*/true)).ok());
+    }
+    const uint64_t epoch = Open(client).epoch;
+    ASSERT_TRUE(Subscribe(client, epoch, live).ok());
+    Fill(live, 8);
+    sim_.events.clear();
+    sim_.Send(MakeSubscribe(++token_, client, epoch, client + "/kept/+", mqtt::QoS::kAtLeastOnce));
+    for (int i = 0; i < before; ++i) {
+      if (i % 2 == 0) sim_.BeginWrite();
+      if (i % 2 != 0) sim_.EndWrite();
+      sim_.Run();
+    }
+    for (int i = 0; i < 5; ++i) SendPublish(Text(live, "m"));
+    sim_.Settle();
+    EXPECT_THAT(sim_.Take<SubscribeDone>(), SizeIs(1));
+    size_t acknowledged = 8;
+    for (const Published& published : sim_.Take<Published>()) acknowledged += published.status.ok();
+    std::vector<std::string> all(8, "m");
+    const auto take = [&] {
+      for (std::string& payload : TakePayloads()) all.push_back(std::move(payload));
+    };
+    take();
+    for (uint64_t sequence = 1; sequence <= all.size(); ++sequence) {
+      Acknowledge(client, epoch, sequence);
+      take();
+    }
+    EXPECT_EQ(std::count(all.begin(), all.end(), "m"), acknowledged) << before;
+    EXPECT_EQ(std::count(all.begin(), all.end(), "r"), 5) << before;
   }
   EXPECT_EQ(dropped(), 0u);
 }

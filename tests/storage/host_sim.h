@@ -88,8 +88,8 @@ class HostSim {
     if (publish == nullptr) return Ask(from, std::move(request));
     published_.Cut(std::move(*publish), options_.partitions, [&](Publish part) {
       if (passing_.contains(part.token)) {
-        part.outbox_after = ledgers_[from].AskOf(part.partition, part.outbox,
-                                                 OutboxLedger::OrderOf(*part.message));
+        part.outbox_after =
+            ledgers_[from].AskOf(part.partition, part.outbox, OutboxLedger::OrderOf(*part.message));
       }
       Ask(from, std::move(part));
     });

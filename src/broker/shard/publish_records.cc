@@ -16,8 +16,7 @@ using mqtt::QoS;
 
 void PublishFlow::OnRouteMessage(storage::RouteMessage event) {
   BeginMessage();
-  const uint64_t in_order =
-      event.in_order ? storage::OutboxLedger::OrderOf(*event.message) : 0;
+  const uint64_t in_order = event.in_order ? storage::OutboxLedger::OrderOf(*event.message) : 0;
   // A new leader does not know that it is under way.
   if (!outbox_.Begin(event.outbox, in_order)) return;
   Outgoing outgoing(event.message);

@@ -70,7 +70,7 @@ class OutboxLedger {
     uint64_t handed_out_from = 0;  // Those below are gone, or were handed out.
     RangeSet handed_out;
     Numbers given_back;
-    Numbers again;  // They were, and are on their way once more.
+    Numbers again;             // They were, and are on their way once more.
     std::vector<Asked> asked;  // By target.
   };
   static bool AnyBefore(const Numbers& numbers, const OutboxRef& record, Order order);

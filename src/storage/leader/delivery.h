@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <vector>
 
 #include "mqtt/message.h"
 #include "storage/core/effects.h"
@@ -13,6 +14,7 @@
 #include "storage/core/partition_api.h"
 #include "storage/leader/claim.h"
 #include "storage/leader/part.h"
+#include "storage/leader/queue_room.h"
 #include "storage/leader/retained_scans.h"
 
 namespace storage {
@@ -56,6 +58,11 @@ class Deliveries : public LeaderPart {
   absl::StatusOr<RetainedScans::Page> ReadPage(Claim& claim, const RetainedReplay& replay,
                                                const RetainedScanOptions& options);
   void DropWhatCameLive(const Claim& claim, std::vector<mqtt::MessagePtr>& messages) const;
+  bool FitPage(Claim& claim, RetainedScanOptions& options);
+  std::vector<QueueReservation> RoomsOfPage(const Session& session,
+                                            const SubscriptionRecord& subscription,
+                                            const std::vector<mqtt::MessagePtr>& messages) const;
+  bool WaitForRoom(Claim& claim);
   mqtt::MessagePtr ToReplay(const mqtt::MessagePtr& message) const;
   void SendReplayed(Claim& claim, const SubscriptionRecord& subscription, mqtt::MessagePtr message);
 

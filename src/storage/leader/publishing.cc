@@ -117,8 +117,8 @@ void Publishing::ProposeDecided(const Parts& parts) {
   if (promised && node_.growing.commands != before) node_.growing.needs_sync = true;
 }
 
-// Because of storage that fails, here or in the partition. What comes out of an outbox takes no more
-// of the disk where it goes.
+// Because of storage that fails, here or in the partition. What comes out of an outbox takes no
+// more of the disk where it goes.
 absl::Status Publishing::Refusal(const Publish& part) const {
   RETURN_IF_ERROR(node_.Refusal(/*stores=*/!part.outbox));
   RETURN_IF_ERROR(CheckPartitions(BitOf(part.partition)));

@@ -126,6 +126,49 @@ void Deliveries::CannotRead(Claim& claim, const absl::Status& why) {
   ListForPump(claim);
 }
 
+// With queue_full: refuse nothing of a page is dropped: it holds what the queue has room for beside
+// what is on its way, and it waits if that is nothing.
+bool Deliveries::FitPage(Claim& claim, RetainedScanOptions& options) {
+  options.messages_max = std::clamp<size_t>(claim.feed->window_messages, 1, kReplayPageMax);
+  options.bytes_max = kReplayBytesMax;
+  options.live_partition = id_;
+  if (node_.options.queue_full != QueueFull::kRefuse) return true;
+  const auto left = leader_.room().LeftFor(partition().session(claim.feed->slot));
+  if (left.messages == 0 && WaitForRoom(claim)) return false;
+  // A message takes more than a scan counts.
+  const bool narrow = left.bytes < 4 * kReplayBytesMax;
+  options.messages_max = narrow ? 1 : std::clamp<size_t>(left.messages, 1, options.messages_max);
+  return true;
+}
+
+// True: an acknowledgement wakes it, or that what is on its way is applied. False: the queue is
+// empty, and what has all of its room stands in outboxes and waits itself if there is none.
+bool Deliveries::WaitForRoom(Claim& claim) {
+  if (partition().session(claim.feed->slot).queue.messages() != 0) return true;
+  if (proposals_.idle()) return false;
+  ++claim.feed->replays_held;
+  node_.After(BitOf(id_), [&node = node_, id = id_, life = leader_.life(),
+                           client_id = std::string(claim.client_id), epoch = claim.epoch] {
+    Leader& leader = *node.leaders[id];
+    if (leader.life() == life) leader.deliveries().StartReplays(client_id, epoch);
+  });
+  return true;
+}
+
+// Of what goes through the queue.
+std::vector<QueueReservation> Deliveries::RoomsOfPage(
+    const Session& session, const SubscriptionRecord& subscription,
+    const std::vector<mqtt::MessagePtr>& messages) const {
+  std::vector<QueueReservation> rooms;
+  for (const mqtt::MessagePtr& found : messages) {
+    const mqtt::MessagePtr message = ToReplay(found);
+    if (!message) continue;
+    if (mqtt::Min(message->qos(), subscription.options.qos) == mqtt::QoS::kAtMostOnce) continue;
+    rooms.push_back({.slot = session.slot, .bytes = EntrySizeAtMost(*message)});
+  }
+  return rooms;
+}
+
 // Retained messages of a new subscription, a page at a time. At QoS 1 or 2 they go through the
 // queue while it is shorter than the window. At QoS 0 nothing is promised, so nothing is written:
 // they go to the shard at once, and the next page when that has room again. How far that came is
@@ -135,9 +178,7 @@ void Deliveries::ReplayPage(Claim& claim) {
   const Session& session = partition().session(claim.feed->slot);
   const RetainedReplay* replay = &session.replays.front();
   RetainedScanOptions options;
-  options.messages_max = std::clamp<size_t>(claim.feed->window_messages, 1, kReplayPageMax);
-  options.bytes_max = kReplayBytesMax;
-  options.live_partition = id_;
+  if (!FitPage(claim, options)) return;
   std::vector<uint64_t> over;
   absl::StatusOr<RetainedScans::Page> page;
   while (true) {
@@ -157,6 +198,8 @@ void Deliveries::ReplayPage(Claim& claim) {
   if (!page.ok()) return CannotRead(claim, page.status());
   DropWhatCameLive(claim, page->messages);
   const SubscriptionRecord& subscription = session.FindSubscription(replay->filter)->record;
+  const std::vector<QueueReservation> rooms = RoomsOfPage(session, subscription, page->messages);
+  if (!leader_.room().HasRoomFor(session, rooms) && WaitForRoom(claim)) return;
   pb::EnqueueRetainedPage queued;
   for (const mqtt::MessagePtr& found : page->messages) {
     mqtt::MessagePtr message = ToReplay(found);
@@ -179,6 +222,7 @@ void Deliveries::ReplayPage(Claim& claim) {
   WriteDown(claim, replay->number, over, page->cursor, queued);
   const bool promises = !queued.messages().empty();
   *Propose().mutable_enqueue_retained_page() = std::move(queued);
+  leader_.room().PromiseToLast(rooms);
   claim.feed->replaying = true;
   if (promises) {
     NeedSync();  // It gives out sequences.

@@ -1,5 +1,8 @@
 #include "storage/leader/room.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/message_codec.h"
 #include "storage/leader/leader.h"
@@ -19,6 +22,32 @@ uint64_t EntrySizeAtMost(const mqtt::Message& message) {
 bool Room::HasRoom(const Session& session, uint64_t size) const {
   const QueueRoom::Taken taken = promised_.Of(session.slot);
   return partition().HasRoom(session, taken.messages, taken.bytes, size);
+}
+
+QueueRoom::Taken Room::LeftFor(const Session& session) const {
+  const auto left = [](uint64_t max, uint64_t taken) {
+    return max == 0 ? std::numeric_limits<uint64_t>::max() : max - std::min(max, taken);
+  };
+  const pb::Limits& limits = partition().limits();
+  const QueueRoom::Taken promised = promised_.Of(session.slot);
+  return {
+      .messages = left(limits.queue_messages_max(), session.queue.messages() + promised.messages),
+      .bytes = left(limits.queue_bytes_max(), session.queue.bytes() + promised.bytes)};
+}
+
+bool Room::HasRoomFor(const Session& session, const std::vector<QueueReservation>& rooms) const {
+  if (node_.options.queue_full != QueueFull::kRefuse) return true;
+  uint64_t bytes = 0;
+  for (const QueueReservation& room : rooms) bytes += room.bytes;
+  const QueueRoom::Taken left = LeftFor(session);
+  return rooms.size() <= left.messages && bytes <= left.bytes;
+}
+
+void Room::PromiseToLast(const std::vector<QueueReservation>& rooms) {
+  for (const QueueReservation& room : rooms) {
+    Promise(room);
+    proposals_.Keep(room);
+  }
 }
 
 bool Room::IsCalm(uint64_t size) const {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "mqtt/message.h"
@@ -25,9 +26,15 @@ class Room : public LeaderPart {
   explicit Room(Leader& leader) : LeaderPart(leader) {}
 
   bool HasRoom(const Session& session, uint64_t size) const;
+  // How much the session's queue may still get, beside what is on its way.
+  QueueRoom::Taken LeftFor(const Session& session) const;
+  // With queue_full: refuse; else whatever is too much is dropped as that says.
+  bool HasRoomFor(const Session& session, const std::vector<QueueReservation>& rooms) const;
   // Whether all that is on its way, and one more, fits into any queue.
   bool IsCalm(uint64_t size) const;
   void Promise(const QueueReservation& reservation) { promised_.Add(reservation); }
+  // To the command that was proposed last.
+  void PromiseToLast(const std::vector<QueueReservation>& rooms);
   // It is applied, or never will be.
   void TakeBack(const QueueReservation& reservation) { promised_.Remove(reservation); }
 
