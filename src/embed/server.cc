@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -132,12 +133,18 @@ Executor InlineExecutor() {
 class Server::Impl {
  public:
   explicit Impl(Options options) : options_(std::move(options)) {}
-  ~Impl() { static_cast<void>(Shutdown(absl::Seconds(10))); }
+  ~Impl() {
+    static_cast<void>(Shutdown(absl::Seconds(10)));
+    const base::MutexLock lock(mutex_);
+    while (calls_ != 0) changed_.Wait(mutex_);
+  }
 
   Options& options() { return options_; }
 
-  absl::Status Start();
+  // `only`: this listener alone, instead of those of the options.
+  absl::Status Start(std::optional<Listener> only = std::nullopt);
   absl::Status Wait();
+  absl::Status StartAndWait();
   absl::Status Shutdown(absl::Duration deadline);
   absl::Status Reload();
   absl::StatusOr<std::string> Listen(Listener listener);
@@ -153,6 +160,25 @@ class Server::Impl {
  private:
   enum class Life { kNew, kStarting, kRunning, kStopping, kStopped };
 
+  // A call that lasts until the server has ended. Nothing goes before all of them have returned.
+  class Call {
+   public:
+    explicit Call(Impl& impl) : impl_(impl) {
+      const base::MutexLock lock(impl_.mutex_);
+      ++impl_.calls_;
+    }
+    ~Call() {
+      const base::MutexLock lock(impl_.mutex_);
+      --impl_.calls_;
+      impl_.changed_.SignalAll();
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+   private:
+    Impl& impl_;
+  };
+
   absl::Status StartNode();
   void Watch();
   bool running() const {
@@ -165,6 +191,8 @@ class Server::Impl {
   base::CondVar changed_;
   Life life_ ABSL_GUARDED_BY(mutex_) = Life::kNew;
   absl::Status ended_ ABSL_GUARDED_BY(mutex_);
+  size_t calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool started_ ABSL_GUARDED_BY(mutex_) = false;  // Whatever came of it.
   std::shared_ptr<inside::Client> inside_ ABSL_GUARDED_BY(mutex_);
   // Set while it starts, and from then on only read, until it has stopped.
   std::shared_ptr<HookAdapter> hooks_;
@@ -178,12 +206,16 @@ class Server::Impl {
   std::shared_ptr<OwnThreads> threads_;
 };
 
-absl::Status Server::Impl::Start() {
+absl::Status Server::Impl::Start(std::optional<Listener> only) {
+  const Call call(*this);
   {
     const base::MutexLock lock(mutex_);
+    if (life_ == Life::kStopped && !started_) return ErrServerClosed();
     if (life_ != Life::kNew) return absl::FailedPreconditionError("a Server serves once");
     life_ = Life::kStarting;
+    started_ = true;
   }
+  if (only.has_value()) options_.listeners = {*std::move(only)};
   const absl::Status started = StartNode();
   const base::MutexLock lock(mutex_);
   life_ = started.ok() ? Life::kRunning : Life::kStopped;
@@ -245,13 +277,21 @@ void Server::Impl::Watch() {
 }
 
 absl::Status Server::Impl::Wait() {
+  const Call call(*this);
   const base::MutexLock lock(mutex_);
   while (life_ != Life::kNew && life_ != Life::kStopped) changed_.Wait(mutex_);
   if (life_ == Life::kNew) return absl::FailedPreconditionError("the server was not started");
   return ended_;
 }
 
+absl::Status Server::Impl::StartAndWait() {
+  const Call call(*this);
+  RETURN_IF_ERROR(Start());
+  return Wait();
+}
+
 absl::Status Server::Impl::Shutdown(absl::Duration deadline) {
+  const Call call(*this);
   std::shared_ptr<inside::Client> inside;
   {
     const base::MutexLock lock(mutex_);
@@ -316,12 +356,12 @@ absl::Status Server::Impl::CloseListener(const std::string& url) {
 }
 
 absl::Status Server::Impl::ListenAndServe(Listener listener) {
+  const Call call(*this);
   if (running()) {
     RETURN_IF_ERROR(Listen(std::move(listener)).status());
-    return Wait();
+  } else {
+    RETURN_IF_ERROR(Start(std::move(listener)));
   }
-  options_.listeners = {std::move(listener)};
-  RETURN_IF_ERROR(Start());
   return Wait();
 }
 
@@ -385,10 +425,7 @@ Server::~Server() = default;
 absl::Status Server::Start() { return impl_->Start(); }
 absl::Status Server::Wait() { return impl_->Wait(); }
 
-absl::Status Server::ListenAndServe() {
-  RETURN_IF_ERROR(Start());
-  return Wait();
-}
+absl::Status Server::ListenAndServe() { return impl_->StartAndWait(); }
 
 absl::Status Server::ListenAndServe(const std::string& url) {
   return impl_->ListenAndServe({.url = url});

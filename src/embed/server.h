@@ -99,7 +99,7 @@ using MessageHandler = std::function<void(const client::ReceivedMessage&)>;
 using Done = std::function<void(absl::Status)>;
 
 // Any thread. One Server serves once, on listeners that may come and go meanwhile. The destructor
-// shuts down.
+// shuts down, and returns when those have returned who wait for that in `Wait` and the like.
 //
 // Threads of its own: one for each usable processor (`broker.shards`), two for the store, one that
 // watches them; `hook_threads` for hooks, and one for `Publish` and `Subscribe`, if they are used.
@@ -112,7 +112,7 @@ class Server {
 
   // Opens the store, listens, and returns when clients are let in. Errors: those of the
   // configuration, the addresses and the store, in words; kFailedPrecondition: it was started
-  // before.
+  // before; ErrServerClosed: it was shut down before it was started.
   absl::Status Start();
   // Blocks until `Shutdown`; then ErrServerClosed, or what could not be written. Any number of
   // threads may wait.

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <fstream>
 #include <future>
 #include <string>
@@ -44,6 +45,35 @@ TEST_F(ServerTest, ServesUntilItIsShutDownAndSaysSo) {
   EXPECT_TRUE(IsServerClosed(server_->Wait()));
   EXPECT_EQ(server_->Shutdown(), absl::OkStatus());
   EXPECT_EQ(server_->Start().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// As on a signal that comes before the server is up.
+TEST_F(ServerTest, WhatWasShutDownBeforeItStartedIsClosed) {
+  Server server(options_);
+  EXPECT_EQ(server.Shutdown(), absl::OkStatus());
+  EXPECT_TRUE(IsServerClosed(server.Start()));
+  EXPECT_TRUE(IsServerClosed(server.ListenAndServe()));
+  EXPECT_TRUE(IsServerClosed(server.ListenAndServe("mqtt://127.0.0.1:0")));
+}
+
+// Whoever waits still reads how it ended: the sanitizers see who reads too late.
+TEST_F(ServerTest, GoesWhenThoseWhoWaitHaveReturned) {
+  constexpr size_t kThreads = 4;
+  for (int round = 0; round < 3; ++round) {
+    Start();
+    std::vector<std::thread> threads;
+    std::atomic<size_t> closed{0};
+    Server& server = *server_;
+    for (size_t i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&] {
+        if (IsServerClosed(server.ListenAndServe("mqtt://127.0.0.1:0"))) ++closed;
+      });
+    }
+    while (server.urls().size() != 1 + kThreads) std::this_thread::yield();
+    server_.reset();
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(closed, kThreads);
+  }
 }
 
 TEST_F(ServerTest, ShutsDownAtItsDeadlineWhateverClientsDo) {
