@@ -150,7 +150,7 @@ struct PublishDecision {
   Kind kind = Kind::kPass;
   // kChange: goes on instead. Its QoS stays that of the client's packet. Access rules and limits
   // hold for it as for the client's own message: what they do not allow is refused, as by kRefuse.
-  // A Topic Name that is not valid counts as a failed hook.
+  // A Topic Name, Response Topic or other text that is not valid counts as a failed hook.
   Message message;
   // kRefuse: in PUBACK or PUBREC, 0x80 or above, 0x87 if they do not have it; a 3.1.1 client and
   // one that published at QoS 0 hear nothing. kDisconnect: in DISCONNECT.

@@ -22,12 +22,12 @@ bool IsText(const std::string& text) {
   return text.size() <= kStringBytesMax && mqtt::IsValidUtf8(text);
 }
 
+// [MQTT-1.5.4-1] [MQTT-3.3.2-1]
+bool IsTopic(const std::string& topic) { return IsText(topic) && mqtt::IsValidTopicName(topic); }
+
 bool IsSendable(const Message& message) {
-  if (!mqtt::IsValidTopicName(message.topic) || message.topic.size() > kStringBytesMax)
-    return false;
-  if (!IsText(message.content_type)) return false;
-  if (!message.response_topic.empty() && !mqtt::IsValidTopicName(message.response_topic))
-    return false;
+  if (!IsTopic(message.topic) || !IsText(message.content_type)) return false;
+  if (!message.response_topic.empty() && !IsTopic(message.response_topic)) return false;
   if (message.correlation_data.size() > kStringBytesMax) return false;
   for (const client::UserProperty& each : message.user_properties) {
     if (!IsText(each.name) || !IsText(each.value)) return false;

@@ -125,16 +125,24 @@ TEST_F(HooksTest, AHookThatThrowsOrForgetsToReplyEndsItsOwnClientOnly) {
     if (message.topic == "forget") return;
     if (message.topic == "wrong")
       return reply(PublishDecision::Change({.topic = "with/#", .payload = {}}));
+    if (message.topic == "no/text")  // [MQTT-3.3.2-1]
+      return reply(PublishDecision::Change({.topic = "caf\xe9", .payload = {}}));
+    if (message.topic == "no/answer")
+      return reply(PublishDecision::Change({.topic = "t", .response_topic = "caf\xe9"}));
     reply(PublishDecision::Pass());
   };
   Start();
   RawClient other = Join("other");
-  for (const std::string topic : {"throw", "throw/int", "forget", "wrong"}) {
+  RawClient reader = Join("reader");
+  reader.Subscribe({{"#", 0}});
+  for (const std::string topic :
+       {"throw", "throw/int", "forget", "wrong", "no/text", "no/answer"}) {
     RawClient client = Join("client");
     client.Send(PublishPacket{.topic = topic, .qos = 1, .packet_id = 1});
     client.ExpectDisconnect(0x83);
   }
-  EXPECT_EQ(Publish(other, "t", "x"), 0x10u);
+  EXPECT_EQ(Publish(other, "t", "x"), 0u);
+  reader.ExpectPublish("t", "x");  // And nothing before.
   EXPECT_GE(server_->GetStatistics().hook_failures, 3u);
 }
 
