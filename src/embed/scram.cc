@@ -1,5 +1,7 @@
 #include "embed/scram.h"
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
 #include <utility>
 
@@ -13,14 +15,49 @@ namespace {
 
 using mqtt::ReasonCode;
 
-constexpr uint32_t kIterationsOfNobody = 4096;
+// While no user has been found, as RFC 7677 has it.
+constexpr uint32_t kIterationsMin = 4096;
 constexpr size_t kSaltBytes = 16;
+constexpr size_t kSaltBytesMax = 32;
 
 std::string Base64(std::string_view bytes) { return absl::Base64Escape(base::AbslView(bytes)); }
 
+// The keys of names that are no user's. Any thread.
+class Nobody {
+ public:
+  explicit Nobody(const ScramOfNobody& as)
+      : keys_(client::DeriveScramKeys(as.secret.empty() ? client::ScramNonce() : as.secret,
+                                      "nobody", kIterationsMin)),
+        iterations_(as.iterations),
+        salt_bytes_(std::min(as.salt_bytes, kSaltBytesMax)) {}
+
+  void LookLike(const client::ScramKeys& user) {
+    uint32_t iterations = 0;
+    iterations_.compare_exchange_strong(iterations, user.iterations, std::memory_order_relaxed);
+    size_t bytes = 0;
+    salt_bytes_.compare_exchange_strong(bytes, std::min(user.salt.size(), kSaltBytesMax),
+                                        std::memory_order_relaxed);
+  }
+  // The same for a name each time.
+  client::ScramKeys KeysOf(std::string_view user_name) const {
+    client::ScramKeys keys = keys_;
+    const uint32_t iterations = iterations_.load(std::memory_order_relaxed);
+    const size_t salt_bytes = salt_bytes_.load(std::memory_order_relaxed);
+    keys.iterations = iterations == 0 ? kIterationsMin : iterations;
+    keys.salt = client::ScramServerSignature(keys_, user_name)
+                    .substr(0, salt_bytes == 0 ? kSaltBytes : salt_bytes);
+    return keys;
+  }
+
+ private:
+  const client::ScramKeys keys_;
+  std::atomic<uint32_t> iterations_;  // 0: no user has been found.
+  std::atomic<size_t> salt_bytes_;
+};
+
 class ScramExchange final : public AuthExchange {
  public:
-  ScramExchange(ScramLookup find, client::ScramKeys nobody)
+  ScramExchange(ScramLookup find, std::shared_ptr<Nobody> nobody)
       : find_(std::move(find)), nobody_(std::move(nobody)) {}
 
   Step Next(std::string_view data) override {
@@ -56,11 +93,8 @@ class ScramExchange final : public AuthExchange {
     if (user_name_.empty()) return Refuse();
     std::optional<client::ScramKeys> keys = find_(user_name_);
     known_ = keys.has_value();
-    keys_ = known_ ? *std::move(keys) : nobody_;
-    if (!known_) {
-      // The same for a name each time, and not to be told from that of a user.
-      keys_.salt = client::ScramServerSignature(nobody_, user_name_).substr(0, kSaltBytes);
-    }
+    if (known_) nobody_->LookLike(*keys);
+    keys_ = known_ ? *std::move(keys) : nobody_->KeysOf(user_name_);
     nonce_ = absl::StrCat(base::AbslView(nonce), client::ScramNonce());
     asked_ = absl::StrCat("r=", nonce_, ",s=", Base64(keys_.salt), ",i=", keys_.iterations);
     state_ = State::kAsked;
@@ -87,7 +121,7 @@ class ScramExchange final : public AuthExchange {
   }
 
   const ScramLookup find_;
-  const client::ScramKeys nobody_;
+  const std::shared_ptr<Nobody> nobody_;
   State state_ = State::kNew;
   std::string header_;
   std::string first_;
@@ -100,11 +134,9 @@ class ScramExchange final : public AuthExchange {
 
 }  // namespace
 
-AuthMethod ScramSha256Method(ScramLookup find) {
-  client::ScramKeys nobody =
-      client::DeriveScramKeys(client::ScramNonce(), "nobody", kIterationsOfNobody);
-  return [find = std::move(find), nobody = std::move(nobody)](const Login&) {
-    return std::make_unique<ScramExchange>(find, nobody);
+AuthMethod ScramSha256Method(ScramLookup find, ScramOfNobody nobody) {
+  return [find = std::move(find), keys = std::make_shared<Nobody>(nobody)](const Login&) {
+    return std::make_unique<ScramExchange>(find, keys);
   };
 }
 

@@ -248,6 +248,30 @@ TEST_F(ScramTest, WhoDoesNotIsNot) {
   EXPECT_FALSE(anonymous.Connect()->ok());
 }
 
+TEST_F(ScramTest, ANameThatIsNoUsersIsAskedLikeAUsers) {
+  const auto find = [](const std::string& user) -> std::optional<client::ScramKeys> {
+    if (user != "ann") return std::nullopt;
+    return client::DeriveScramKeys("pencil", "a salt of twenty-two", 10'000);
+  };
+  const auto ask = [](const AuthMethod& method, const std::string& user) {
+    const std::string challenge = method({})->Next("n,,n=" + user + ",r=abc").data;
+    return std::pair(std::string(client::ScramPart(challenge, 's')),
+                     std::string(client::ScramPart(challenge, 'i')));
+  };
+  const AuthMethod learns = ScramSha256Method(find);
+  const auto [ann_salt, ann_iterations] = ask(learns, "ann");
+  const auto [bob_salt, bob_iterations] = ask(learns, "bob");
+  EXPECT_EQ(bob_iterations, ann_iterations);
+  EXPECT_EQ(bob_salt.size(), ann_salt.size());
+  EXPECT_NE(bob_salt, ask(learns, "carol").first);
+  // At every start of the program, and before anybody has logged in.
+  const ScramOfNobody nobody{.iterations = 10'000, .salt_bytes = 20, .secret = "kept"};
+  const auto first = ask(ScramSha256Method(find, nobody), "bob");
+  EXPECT_EQ(first.second, "10000");
+  EXPECT_EQ(first.first.size(), ann_salt.size());
+  EXPECT_EQ(ask(ScramSha256Method(find, nobody), "bob"), first);
+}
+
 TEST_F(ScramTest, AServerThatKnowsOnlyTheNameIsLeft) {
   hooks_.authentication_methods["SCRAM-SHA-256"] = [](const Login&) {
     struct Pretends final : AuthExchange {
