@@ -13,6 +13,7 @@
 #include "broker/core/stream.h"
 #include "broker/shard/connect_flow.h"
 #include "embed/message_convert.h"
+#include "mqtt/utf8.h"
 
 namespace mqttd {
 namespace {
@@ -486,7 +487,9 @@ void HookAdapter::Gate::Attempt::Finish(std::optional<LoginDecision> decision) {
   place.Free();
   const base::MutexLock lock(mutex);
   if (dropped) return;
-  if (!decision.has_value()) {
+  const bool is_text = !decision.has_value() || decision->kind != LoginDecision::Kind::kAllow ||
+                       mqtt::IsValidUtf8(decision->user_name);
+  if (!decision.has_value() || !is_text) {
     adapter.failures_.fetch_add(1, std::memory_order_relaxed);
     return adapter.AnswerTo(
         connection, Refused(auth::AuthCode::kServerBusy, "the authentication back end failed"));
@@ -495,6 +498,7 @@ void HookAdapter::Gate::Attempt::Finish(std::optional<LoginDecision> decision) {
     case LoginDecision::Kind::kAllow:
       return adapter.AnswerTo(connection, gate->inner_->AdmitAs(credentials, decision->user_name));
     case LoginDecision::Kind::kRefuse:
+      if (!mqtt::IsValidUtf8(decision->words)) decision->words.clear();  // [MQTT5-1.5.4-1]
       return adapter.AnswerTo(connection,
                               Refused(ToAuthCode(decision->reason), std::move(decision->words)));
     case LoginDecision::Kind::kByConfiguration:
@@ -532,6 +536,10 @@ class HookAdapter::Method final : public auth::AuthMethod {
       case AuthExchange::Step::Kind::kContinue:
         return {.kind = auth::AuthStep::Kind::kContinue, .data = std::move(step.data)};
       case AuthExchange::Step::Kind::kAllow:
+        if (!mqtt::IsValidUtf8(step.user_name)) {
+          adapter_.failures_.fetch_add(1, std::memory_order_relaxed);
+          return {.code = auth::AuthCode::kServerBusy};
+        }
         return {.kind = auth::AuthStep::Kind::kOk,
                 .data = std::move(step.data),
                 .user_name = std::move(step.user_name)};

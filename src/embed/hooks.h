@@ -103,11 +103,13 @@ struct LoginDecision {
     kByConfiguration,  // As password file, certificate and `allow_anonymous` say.
   };
   Kind kind = Kind::kRefuse;
-  std::string user_name;  // kAllow: who it is, for access rules and limits. Empty: anonymous.
+  // kAllow: who it is, for access rules and limits. Empty: anonymous. What is not UTF-8 counts as a
+  // failed hook.
+  std::string user_name;
   // kRefuse: 0x85 (identifier not valid), 0x86 (bad user name or password), 0x87 (not authorized),
   // 0x89 (server busy) or 0x8A (banned); 3.1.1 clients get the nearest that they know.
   mqtt::ReasonCode reason = mqtt::ReasonCode::kNotAuthorized;
-  std::string words;  // kRefuse: the client's Reason String, and for the log.
+  std::string words;  // kRefuse: the client's Reason String, and for the log, if it is UTF-8.
 
   static LoginDecision Allow(std::string user_name = {}) {
     return {Kind::kAllow, std::move(user_name), {}, {}};

@@ -22,7 +22,7 @@ bool IsText(const std::string& text) {
   return text.size() <= kStringBytesMax && mqtt::IsValidUtf8(text);
 }
 
-// [MQTT-1.5.4-1] [MQTT-3.3.2-1]
+// [MQTT5-1.5.4-1] [MQTT-3.3.2-1]
 bool IsTopic(const std::string& topic) { return IsText(topic) && mqtt::IsValidTopicName(topic); }
 
 bool IsSendable(const Message& message) {

@@ -256,6 +256,24 @@ TEST_F(HooksTest, WhatIsTooLongForAPacketIsCutOrRefused) {
   knock("other").ExpectConnack(0);
 }
 
+// [MQTT5-1.5.4-1]
+TEST_F(HooksTest, WhatIsNotTextReachesNoClient) {
+  hooks_.authenticate = [](const ConnectionPtr&, const Login& login, const auto& reply) {
+    reply(login.client_id == "refused" ? LoginDecision::Refuse(ReasonCode::kBanned, "caf\xe9")
+                                       : LoginDecision::Allow("caf\xe9"));
+  };
+  Start();
+  const auto knock = [&](const std::string& id) {
+    RawClient client(port_);
+    client.Send(support::ConnectPacket{.client_id = id}.Encode());
+    return client;
+  };
+  EXPECT_NE(knock("refused").ExpectConnack(0x8A).Text(support::PropertyId::kReasonString),
+            "caf\xe9");
+  knock("allowed").ExpectConnack(0x89);
+  EXPECT_EQ(server_->GetStatistics().hook_failures, 1u);
+}
+
 // [MQTT5-3.14.2-1] [MQTT5-3.4.2-1] [MQTT5-3.9.3-2]
 TEST_F(HooksTest, AReasonCodeThatThePacketDoesNotHaveBecomesOneThatItHas) {
   hooks_.on_publish = [](const ConnectionPtr&, const Message& message, const auto& reply) {
