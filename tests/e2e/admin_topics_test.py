@@ -136,7 +136,7 @@ def _():
     with Broker(listen=("mqtt://127.0.0.1:0", f"unix:{path}")) as here, socket.socket(socket.AF_UNIX) as other:
         there = Admin(here)
         there.text("listener", "stop", f"unix:{path}", "--yes")
-        path.unlink()
+        path.unlink(missing_ok=True)  # The broker removes it as well, a moment later or before.
         other.bind(str(path))
         other.listen()
         said = there.text("listener", "start", f"unix:{path}", status=6)
