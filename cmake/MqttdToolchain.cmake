@@ -47,6 +47,8 @@ if(MQTTD_SANITIZE)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     add_compile_options(-Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow
       -Wno-tsan)  # Asio's fences, between threads that it does not have here.
+    # Instrumented code takes GCC a third less to compile than at -O1, and runs about as fast.
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Og>)
   endif()
   add_link_options(${sanitize})
 endif()
