@@ -131,8 +131,8 @@ TEST(RaftPitfall, P03ANewcomerGetsTheMembersWithASnapshot) {
   EXPECT_THAT(rig[4].entries, ElementsAre("after"));
 }
 
-// Behind as many entries as `rig` is told, 3 gets a snapshot.
-InstallSnapshot LagAndAsk(LoopRig& rig) {
+// 3 lacks more entries than 1, which leads, has kept.
+void LeaveBehind(LoopRig& rig) {
   rig.Elect(1);
   rig.loses = [](const LoopRig::Node&, const RaftLoop::Message& m) { return m.to == 3; };
   for (int i = 0; i < 50; ++i) {
@@ -140,6 +140,11 @@ InstallSnapshot LagAndAsk(LoopRig& rig) {
     rig.Exchange();
   }
   rig.loop(1).Flushed(0, rig[1].applied.index);
+}
+
+// Behind as many entries as `rig` is told, 3 gets a snapshot.
+InstallSnapshot LagAndAsk(LoopRig& rig) {
+  LeaveBehind(rig);
   rig.loses = nullptr;
   for (int i = 0; i < 40; ++i) {
     rig.TickAll();
@@ -201,13 +206,7 @@ TEST(RaftPitfall, ASnapshotThatNobodyInstallsFreezesNoGroup) {
   RaftLoopOptions options = CutsEarly();
   options.group.installs_snapshots = false;
   LoopRig rig(3, options);
-  rig.Elect(1);
-  rig.loses = [](const LoopRig::Node&, const RaftLoop::Message& m) { return m.to == 3; };
-  for (int i = 0; i < 50; ++i) {
-    rig.Propose(1, std::string(100, 'x'));
-    rig.Exchange();
-  }
-  rig.loop(1).Flushed(0, rig[1].applied.index);
+  LeaveBehind(rig);
   std::vector<std::string> snapshots;
   rig.loses = [&](const LoopRig::Node&, const RaftLoop::Message& m) {
     if (m.kind == RaftGroup::kSnapshot) snapshots.push_back(m.data);

@@ -38,7 +38,7 @@ typedef struct MqttdRaftSink MqttdRaftSink;
 enum {
   MQTTD_RAFT_OK = 0,
   MQTTD_RAFT_NOT_LEADER = 1,
-  MQTTD_RAFT_FULL = 2,     // Too much is proposed and not committed.
+  MQTTD_RAFT_FULL = 2,     // Too much is proposed and not committed, or waits to be written.
   MQTTD_RAFT_BUSY = 3,     // It passes: a transfer, another conf change, nothing committed yet.
   MQTTD_RAFT_INVALID = 4,  // What was asked for makes no sense, or is no Raft message.
   MQTTD_RAFT_REFUSED = 5,
@@ -46,6 +46,7 @@ enum {
   MQTTD_RAFT_INSTALLING = 7,
   MQTTD_RAFT_REMOVED = 8,
   MQTTD_RAFT_PANICKED = 9,
+  MQTTD_RAFT_NOT_INSTALLED = 10,  // A snapshot, and nobody installs it.
 };
 
 typedef struct {
@@ -116,6 +117,7 @@ typedef struct {
   uint64_t committed_bytes_per_ready_max;
   uint64_t entry_bytes_max;
   uint64_t recent_bytes_max;  // Of entries kept in memory.
+  bool installs_snapshots;    // Else mqttd_raft_step refuses them.
 } MqttdRaftOptions;
 
 enum {
@@ -194,7 +196,8 @@ MqttdRaftBytes mqttd_raft_error(const MqttdRaftGroup* group);
 
 // `heartbeats`: leaders say at this tick that they lead; true every heartbeat_ticks.
 int mqttd_raft_tick(MqttdRaftGroup* group, bool heartbeats);
-int mqttd_raft_step(MqttdRaftGroup* group, MqttdRaftBytes message);
+// `takes_entries`: false refuses a leader's entries.
+int mqttd_raft_step(MqttdRaftGroup* group, MqttdRaftBytes message, bool takes_entries);
 // All as entries of one message. `first` is the place of the first, the others follow it.
 int mqttd_raft_propose(MqttdRaftGroup* group, const MqttdRaftBytes* entries, size_t count,
                        MqttdRaftPlace* first);

@@ -65,50 +65,11 @@ absl::StatusCode ToCode(int code) {
       return absl::StatusCode::kInvalidArgument;
     case MQTTD_RAFT_REMOVED:
       return absl::StatusCode::kNotFound;
+    case MQTTD_RAFT_NOT_INSTALLED:
+      return absl::StatusCode::kUnimplemented;
     default:
       return absl::StatusCode::kInternal;
   }
-}
-
-// eraftpb.Message's type: its field 1. 0: it says none, or is no message.
-uint64_t TypeOf(std::string_view message) {
-  size_t at = 0;
-  const auto varint = [&]() -> uint64_t {
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64 && at < message.size(); shift += 7) {
-      const auto byte = static_cast<uint8_t>(message[at++]);
-      value |= uint64_t{byte & 0x7Fu} << shift;
-      if ((byte & 0x80) == 0) return value;
-    }
-    at = message.size();
-    return 0;
-  };
-  uint64_t type = 0;
-  while (at < message.size()) {
-    const uint64_t tag = varint();
-    uint64_t skipped = 0;
-    switch (tag & 7) {
-      case 0: {
-        const uint64_t value = varint();
-        if (tag >> 3 == 1) type = value;
-        break;
-      }
-      case 1:
-        skipped = 8;
-        break;
-      case 2:
-        skipped = varint();
-        break;
-      case 5:
-        skipped = 4;
-        break;
-      default:
-        return type;
-    }
-    if (skipped > message.size() - at) return type;
-    at += skipped;
-  }
-  return type;
 }
 
 int Fetch(void* context, uint64_t low, uint64_t high, uint64_t bytes_max, MqttdRaftSink* sink) {
@@ -132,7 +93,6 @@ struct RaftGroup::Raw {
     if (group != nullptr) mqttd_raft_free(group);
   }
   MqttdRaftGroup* group = nullptr;
-  bool installs_snapshots = true;
   MqttdRaftReady ready = {};
   HardState hard_state;
 };
@@ -144,7 +104,6 @@ absl::StatusOr<std::unique_ptr<RaftGroup>> RaftGroup::Create(const RaftGroupOpti
                                                              const RaftGroupStart& start,
                                                              EntryReader& reader) {
   auto group = std::unique_ptr<RaftGroup>(new RaftGroup());
-  group->raw_->installs_snapshots = options.installs_snapshots;
   const MqttdRaftOptions raw_options = {
       .node = options.replica,
       .seed = options.seed,
@@ -155,7 +114,8 @@ absl::StatusOr<std::unique_ptr<RaftGroup>> RaftGroup::Create(const RaftGroupOpti
       .uncommitted_bytes_max = options.uncommitted_bytes_max,
       .committed_bytes_per_ready_max = options.committed_bytes_per_ready_max,
       .entry_bytes_max = options.entry_bytes_max,
-      .recent_bytes_max = options.recent_bytes_max};
+      .recent_bytes_max = options.recent_bytes_max,
+      .installs_snapshots = options.installs_snapshots};
   const MqttdRaftStart raw_start = {
       .hard_state = {start.hard_state.term, start.hard_state.vote, start.hard_state.commit},
       .conf_state = ToRaw(start.conf_state),
@@ -181,15 +141,7 @@ absl::Status RaftGroup::Tick(bool heartbeats) {
 }
 
 absl::Status RaftGroup::Step(std::string_view message, bool takes_entries) {
-  if (!takes_entries && TypeOf(message) == kAppend) {
-    return absl::ResourceExhaustedError("too much waits to be written");
-  }
-  if (!raw_->installs_snapshots && TypeOf(message) == kSnapshot) {
-    return absl::UnimplementedError(
-        "the leader sends its state instead of entries that it has no more, and this release takes "
-        "none");
-  }
-  return ToStatus(mqttd_raft_step(raw_->group, ToBytes(message)));
+  return ToStatus(mqttd_raft_step(raw_->group, ToBytes(message), takes_entries));
 }
 
 absl::StatusOr<Place> RaftGroup::Propose(absl::Span<const std::string_view> entries) {

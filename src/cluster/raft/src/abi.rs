@@ -137,6 +137,7 @@ pub struct Options {
     pub committed_bytes_per_ready_max: u64,
     pub entry_bytes_max: u64,
     pub recent_bytes_max: u64,
+    pub installs_snapshots: bool,
 }
 
 #[repr(C)]

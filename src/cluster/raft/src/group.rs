@@ -21,6 +21,7 @@ pub const UNKNOWN_PEER: i32 = 6;
 pub const INSTALLING: i32 = 7;
 pub const REMOVED: i32 = 8;
 pub const PANICKED: i32 = 9;
+pub const NOT_INSTALLED: i32 = 10;
 
 pub type Outcome = Result<(), (i32, String)>;
 
@@ -50,6 +51,7 @@ pub struct Group {
     election_ticks: u64,
     entry_bytes_max: usize,
     committed_bytes_max: u64,
+    installs_snapshots: bool,
     // Whose entries and snapshots are given out, up to this index.
     given_out: u64,
     // The configuration from each of these entries on, as far back as a snapshot may be.
@@ -223,6 +225,7 @@ impl Group {
             election_ticks: u64::from(options.election_ticks),
             entry_bytes_max: options.entry_bytes_max as usize,
             committed_bytes_max: options.committed_bytes_per_ready_max,
+            installs_snapshots: options.installs_snapshots,
             given_out: start.applied,
             confs: vec![(start.applied, conf)],
             verified: (0, 0),
@@ -309,7 +312,7 @@ impl Group {
         Ok(())
     }
 
-    pub fn step(&mut self, data: &[u8]) -> Outcome {
+    pub fn step(&mut self, data: &[u8], takes_entries: bool) -> Outcome {
         self.usable()?;
         if !crate::wire::is_plain(data) {
             return fail(INVALID, "not a Raft message");
@@ -326,6 +329,12 @@ impl Group {
         // A leader that is asked to propose for others could not tell them what became of it.
         if message.get_msg_type() == MessageType::MsgPropose {
             return fail(INVALID, "a proposal from another node");
+        }
+        if !takes_entries && message.get_msg_type() == MessageType::MsgAppend {
+            return fail(FULL, "too much waits to be written");
+        }
+        if !self.installs_snapshots && message.get_msg_type() == MessageType::MsgSnapshot {
+            return fail(NOT_INSTALLED, "the leader sends its state instead of entries that it has no more, and this release takes none");
         }
         if self.says_that_it_lost_entries(&message) {
             self.probe_anew(&message);

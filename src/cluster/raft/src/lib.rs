@@ -122,9 +122,9 @@ pub extern "C" fn mqttd_raft_tick(group: *mut Group, heartbeats: bool) -> i32 {
 }
 
 #[no_mangle]
-pub extern "C" fn mqttd_raft_step(group: *mut Group, message: Bytes) -> i32 {
+pub extern "C" fn mqttd_raft_step(group: *mut Group, message: Bytes, takes_entries: bool) -> i32 {
     // SAFETY: raft.h: the view is valid during the call.
-    code(on_group(group, |group| group.step(unsafe { message.as_slice() })))
+    code(on_group(group, |group| group.step(unsafe { message.as_slice() }, takes_entries)))
 }
 
 /// # Safety
