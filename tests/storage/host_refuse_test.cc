@@ -99,6 +99,29 @@ TEST_F(HostRefuseBytes, IdentifiersOfSubscriptionsThatOverlapAreCounted) {
   EXPECT_EQ(dropped(), 0u);
 }
 
+// It has no room for what its new filter brings, and that is in force before the message.
+TEST_F(HostRefuse, WhoSubscribesAtThatMomentIsAskedForRoomToo) {
+  for (const bool shared_commit : {true, false}) {
+    const std::string client = shared_commit ? "bob" : "eve";
+    sim_.events.clear();
+    const uint64_t epoch = Open(client).epoch;
+    ASSERT_TRUE(Subscribe(client, epoch, client + "/old").ok());
+    Fill(client + "/old", 9);
+    sim_.events.clear();
+    sim_.Send(MakeSubscribe(++token_, client, epoch, client + "/+", mqtt::QoS::kAtLeastOnce));
+    if (!shared_commit) sim_.BeginWrite();
+    for (int i = 0; i < 3; ++i) SendPublish(Text(client + "/new", "m"));
+    if (!shared_commit) sim_.EndWrite();
+    sim_.Settle();
+    uint64_t acknowledged = 0;
+    for (const Published& published : sim_.Take<Published>()) acknowledged += published.status.ok();
+    const Session& session = *sim_.core().partition(PartitionOfClient(client, 4)).Find(client);
+    EXPECT_EQ(acknowledged, 1u);
+    EXPECT_EQ(session.queue.messages(), 9 + acknowledged);
+  }
+  EXPECT_EQ(dropped(), 0u);
+}
+
 // ---- Retained messages of a new subscription ----------------------------------------------------
 
 // They go through the queue, of which others are told meanwhile that it has room.

@@ -69,12 +69,14 @@ struct FinishTimer {
   bool ends = false;
   bool gives_way = false;  // It ends to make room.
 };
+struct Subscribing;  // Of subscriptions.h.
 struct AnswerSubscribe {
   CommandPlace command = 0;
   ShardAddress shard;
   Token token = 0;
   std::string client_id;
   PartitionMask reads = 0;  // Where retained messages for it may be.
+  std::shared_ptr<const Subscribing> subscribing;
 };
 struct AnswerUnsubscribe {
   CommandPlace command = 0;

@@ -416,7 +416,7 @@ absl::Status Publishing::ReserveQueueRoom(const mqtt::Message& message, Partitio
   std::vector<std::pair<PartitionId, QueueReservation>> wanted;
   const Session* full = nullptr;
   for (const auto& each : node_.leaders) {
-    const Leader& leader = *each;
+    Leader& leader = *each;
     const PartitionId id = leader.id();
     if ((partitions >> id & 1) == 0 || full != nullptr) continue;
     // Whoever gets it has room: no need to know who.
@@ -433,12 +433,13 @@ absl::Status Publishing::ReserveQueueRoom(const mqtt::Message& message, Partitio
       bytes_max = std::numeric_limits<uint64_t>::max();
     }
     if (StoredMessageSize(message.parts()) > bytes_max) continue;
-    leader.partition().ForEachReceiver(
-        message.parts(), [&](const Session& session, size_t identifiers) {
-          const uint64_t bytes = std::min(size + kIdentifierBytesMax * identifiers, bytes_max);
-          if (full == nullptr && !leader.room().HasRoom(session, bytes)) full = &session;
-          wanted.push_back({id, {.slot = session.slot, .bytes = bytes}});
-        });
+    const auto ask_for_room = [&](const Session& session, size_t identifiers) {
+      const uint64_t bytes = std::min(size + kIdentifierBytesMax * identifiers, bytes_max);
+      if (full == nullptr && !leader.room().HasRoom(session, bytes)) full = &session;
+      wanted.push_back({id, {.slot = session.slot, .bytes = bytes}});
+    };
+    leader.partition().ForEachReceiver(message.parts(), ask_for_room);
+    leader.subscriptions().ForEachToBe(message.topic(), ask_for_room);
   }
   if (full != nullptr) return RefuseForQueue(message, *full, from);
   for (const auto& [id, each] : wanted) Reserve(id, each);

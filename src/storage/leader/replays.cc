@@ -155,11 +155,12 @@ bool Deliveries::WaitForRoom(Claim& claim) {
   return true;
 }
 
-// Of what goes through the queue.
+// Of what goes through the queue, with queue_full: refuse; else what is too much is dropped.
 std::vector<QueueReservation> Deliveries::RoomsOfPage(
     const Session& session, const SubscriptionRecord& subscription,
     const std::vector<mqtt::MessagePtr>& messages) const {
   std::vector<QueueReservation> rooms;
+  if (node_.options.queue_full != QueueFull::kRefuse) return rooms;
   for (const mqtt::MessagePtr& found : messages) {
     const mqtt::MessagePtr message = ToReplay(found);
     if (!message) continue;

@@ -36,7 +36,6 @@ QueueRoom::Taken Room::LeftFor(const Session& session) const {
 }
 
 bool Room::HasRoomFor(const Session& session, const std::vector<QueueReservation>& rooms) const {
-  if (node_.options.queue_full != QueueFull::kRefuse) return true;
   uint64_t bytes = 0;
   for (const QueueReservation& room : rooms) bytes += room.bytes;
   const QueueRoom::Taken left = LeftFor(session);

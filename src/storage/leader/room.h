@@ -28,7 +28,6 @@ class Room : public LeaderPart {
   bool HasRoom(const Session& session, uint64_t size) const;
   // How much the session's queue may still get, beside what is on its way.
   QueueRoom::Taken LeftFor(const Session& session) const;
-  // With queue_full: refuse; else whatever is too much is dropped as that says.
   bool HasRoomFor(const Session& session, const std::vector<QueueReservation>& rooms) const;
   // Whether all that is on its way, and one more, fits into any queue.
   bool IsCalm(uint64_t size) const;

@@ -1,9 +1,11 @@
 #include "storage/leader/subscriptions.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "mqtt/topic.h"
 #include "mqttd/storage/v1/command.pb.h"
 #include "mqttd/storage/v1/records.pb.h"
 #include "storage/core/session.h"
@@ -43,7 +45,35 @@ void Subscriptions::Handle(const Asker& from, Subscribe& request) {
     answer.reads |= node_.scans->PartitionsOf(subscription.filter);
   }
   NeedSync();
+  if (node_.options.queue_full == QueueFull::kRefuse) answer.subscribing = Note(request);
   Then(std::move(answer));
+}
+
+std::shared_ptr<const Subscribing> Subscriptions::Note(const Subscribe& request) {
+  auto subscribing = std::make_shared<Subscribing>();
+  subscribing->client_id = request.client_id;
+  for (const SubscriptionRecord& subscription : request.subscriptions) {
+    const bool queues = subscription.options.qos != mqtt::QoS::kAtMostOnce;
+    if (queues && !mqtt::IsShared(subscription.filter))
+      subscribing->filters.push_back(subscription.filter);
+  }
+  std::erase_if(under_way_, [](const auto& each) { return each.expired(); });
+  under_way_.push_back(subscribing);
+  return subscribing;
+}
+
+void Subscriptions::ForEachToBe(std::string_view topic,
+                                absl::FunctionRef<void(const Session&, size_t)> visit) const {
+  for (const auto& each : under_way_) {
+    const std::shared_ptr<const Subscribing> subscribing = each.lock();
+    if (subscribing == nullptr) continue;
+    const auto matching =
+        std::count_if(subscribing->filters.begin(), subscribing->filters.end(),
+                      [&](const std::string& filter) { return mqtt::Matches(filter, topic); });
+    const Session* const session =
+        matching == 0 ? nullptr : partition().Find(subscribing->client_id);
+    if (session != nullptr) visit(*session, static_cast<size_t>(matching));
+  }
 }
 
 void Subscriptions::Finish(AnswerSubscribe& step) {
