@@ -3,37 +3,26 @@
 #define BASE_DONE_WITHIN_H_
 
 #include <functional>
+#include <future>
 #include <memory>
 #include <thread>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
-#include "base/mutex.h"
 
 namespace base {
 
 // Does it on a thread of its own, and waits for that no longer than `patience`. The task owns what
 // it uses: it may outlive its caller. False: it is still under way.
 inline bool DoneWithin(absl::Duration patience, std::function<void()> task) {
-  struct State {
-    Mutex mutex;
-    CondVar done;
-    bool is_done ABSL_GUARDED_BY(mutex) = false;
-  };
-  const auto state = std::make_shared<State>();
-  std::thread([state, task = std::move(task)]() mutable {
+  const auto done = std::make_shared<std::promise<void>>();
+  const std::future<void> is_done = done->get_future();
+  std::thread([done, task = std::move(task)]() mutable {
     task();
     task = nullptr;
-    MutexLock lock(state->mutex);
-    state->is_done = true;
-    state->done.SignalAll();
+    done->set_value();
   }).detach();
-  MutexLock lock(state->mutex);
-  while (!state->is_done) {
-    if (!state->done.WaitFor(state->mutex, patience)) return state->is_done;
-  }
-  return true;
+  return is_done.wait_for(absl::ToChronoNanoseconds(patience)) == std::future_status::ready;
 }
 
 }  // namespace base
